@@ -1,0 +1,264 @@
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_yaml::{Location, Spanned};
+
+use crate::yaml::{self, Node};
+use crate::{Backoff, Finding, Findings, Policy, Router, Rpc};
+
+/// A map's entries, and where the map begins (for what is missing in it).
+type Map<'a> = (Vec<(&'a Spanned<String>, &'a Spanned<Node>)>, Location);
+
+pub(crate) fn router(file: &str, text: &str) -> Result<Router, Findings> {
+    let mut parser = Parser::default();
+    match yaml::parse(text) {
+        Ok(document) => parser.document(&document),
+        Err(finding) => parser.findings.push(finding),
+    }
+    if parser.findings.is_empty() {
+        let rpcs = parser.rpcs.into_iter().map(|(rpc, (policy, _))| (rpc, policy)).collect();
+        Ok(Router { events: parser.events.into_iter().map(|(name, (rpcs, _))| (name, rpcs)).collect(), rpcs })
+    } else {
+        Err(Findings::new(file, text, parser.findings))
+    }
+}
+
+/// Collects routes and findings side by side, so that one run reports every mistake.
+#[derive(Default)]
+struct Parser {
+    events: BTreeMap<String, (Vec<Rpc>, u64)>,
+    rpcs: BTreeMap<Rpc, (Policy, u64)>,
+    findings: Vec<Finding>,
+}
+
+impl Parser {
+    fn document(&mut self, document: &Spanned<Node>) {
+        if matches!(document.value, Node::Null) {
+            self.found(document.referenced, "the file is empty", "begin with `event:` and a list of events below it");
+            return;
+        }
+        let Some(map) = self.map(document, "the file", &["event"]) else { return };
+        match get(&map, "event") {
+            None => self.found(map.1, "`event` is missing", "begin with `event:` and a list of events below it"),
+            Some(list) => {
+                for event in self.list(list, "event", "- name: 'event_hoge_updated'") {
+                    self.event(event);
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, node: &Spanned<Node>) {
+        let Some(map) = self.map(node, "an event", &["name", "subscriber"]) else { return };
+        let Some(name) = self.text(&map, "an event", "name", "name: 'event_hoge_updated'") else { return };
+        let at = get(&map, "name").map_or(map.1, |value| value.referenced);
+        if !is_event_name(name) {
+            let hint = format!("write it in lower_snake_case, for example '{}'", snake(name));
+            self.found(at, format!("event name '{name}' is not lower_snake_case of at most 128 characters"), hint);
+            return;
+        }
+        if let Some((_, line)) = self.events.get(name) {
+            let message = format!("event '{name}' is listed twice, first on line {line}");
+            self.found(at, message, "put all its subscribers in one list");
+            return;
+        }
+        self.events.insert(name.to_owned(), (Vec::new(), at.line()));
+        match get(&map, "subscriber") {
+            None => self.found(
+                map.1,
+                format!("event '{name}' has no `subscriber`"),
+                "list the RPCs that run: subscriber: [{ id: 'NotificationService/NotifyHogeUpdated' }], or [] for none yet",
+            ),
+            Some(list) => {
+                for subscriber in self.list(list, "subscriber", "- id: 'NotificationService/NotifyHogeUpdated'") {
+                    self.subscriber(name, subscriber);
+                }
+            }
+        }
+    }
+
+    fn subscriber(&mut self, event: &str, node: &Spanned<Node>) {
+        const KEYS: [&str; 5] = ["id", "timeout", "concurrency", "max_attempts", "backoff"];
+        let Some(map) = self.map(node, "a subscriber", &KEYS) else { return };
+        let example = "id: 'NotificationService/NotifyHogeUpdated'";
+        let Some(id) = self.text(&map, "a subscriber", "id", example) else { return };
+        let at = get(&map, "id").map_or(map.1, |value| value.referenced);
+        let Some(rpc) = Rpc::new(id) else {
+            let message = format!("'{id}' does not name an RPC");
+            self.found(at, message, "write Service/Method, for example 'NotificationService/NotifyHogeUpdated'");
+            return;
+        };
+        let Some(policy) = self.policy(&map) else { return };
+
+        let subscribers = &mut self.events.entry(event.to_owned()).or_default().0;
+        if subscribers.contains(&rpc) {
+            self.found(at, format!("'{rpc}' subscribes to '{event}' twice"), "remove one of them");
+            return;
+        }
+        subscribers.push(rpc.clone());
+        match self.rpcs.get(&rpc) {
+            Some((other, line)) if *other != policy => {
+                let message = format!("'{rpc}' has another delivery policy on line {line}");
+                self.found(at, message, "an RPC has one queue and one policy: write the same in both places");
+            }
+            Some(_) => {}
+            None => {
+                self.rpcs.insert(rpc, (policy, at.line()));
+            }
+        }
+    }
+
+    fn policy(&mut self, map: &Map<'_>) -> Option<Policy> {
+        let before = self.findings.len();
+        let default = Policy::default();
+        let timeouts = Policy::TIMEOUT_MIN..=Policy::TIMEOUT_MAX;
+        let policy = Policy {
+            timeout: self.duration(map, "timeout", timeouts).unwrap_or(default.timeout),
+            concurrency: self
+                .number(map, "concurrency", 1..=Policy::CONCURRENCY_MAX as i64)
+                .map_or(default.concurrency, |n| n as usize),
+            max_attempts: self
+                .number(map, "max_attempts", 1..=i64::from(Policy::MAX_ATTEMPTS_MAX))
+                .map_or(default.max_attempts, |n| n as u32),
+            backoff: get(map, "backoff").map_or(default.backoff, |node| self.backoff(node)),
+        };
+        (self.findings.len() == before).then_some(policy)
+    }
+
+    fn backoff(&mut self, node: &Spanned<Node>) -> Backoff {
+        let default = Backoff::default();
+        let Some(map) = self.map(node, "`backoff`", &["min", "max"]) else { return default };
+        let range = Duration::from_millis(1)..=Policy::BACKOFF_MAX;
+        let min = self.duration(&map, "min", range.clone()).unwrap_or(default.min);
+        let max = self.duration(&map, "max", range).unwrap_or(default.max.max(min));
+        if min > max {
+            let message = format!(
+                "backoff begins at {} and may not exceed {}",
+                humantime::format_duration(min),
+                humantime::format_duration(max)
+            );
+            self.found(map.1, message, "make min smaller than max");
+        }
+        Backoff { min, max }
+    }
+
+    // ---- one value of a kind
+
+    fn map<'a>(&mut self, node: &'a Spanned<Node>, what: &str, keys: &[&str]) -> Option<Map<'a>> {
+        let Node::Map(entries) = &node.value else {
+            let message = format!("{what} is {}, not a map", node.value.kind());
+            self.found(node.referenced, message, format!("write `{}: …`", keys[0]));
+            return None;
+        };
+        for (key, _) in entries {
+            if !keys.contains(&key.value.as_str()) {
+                let hint = match closest(&key.value, keys) {
+                    Some(known) => format!("did you mean `{known}`?"),
+                    None => format!("known here: {}", keys.join(", ")),
+                };
+                self.found(key.referenced, format!("unknown key `{}` in {what}", key.value), hint);
+            }
+        }
+        Some((entries.iter().map(|(key, value)| (key, value)).collect(), node.referenced))
+    }
+
+    fn list<'a>(&mut self, node: &'a Spanned<Node>, key: &str, example: &str) -> &'a [Spanned<Node>] {
+        match &node.value {
+            Node::List(items) => items,
+            other => {
+                let message = format!("`{key}` is {}, not a list", other.kind());
+                self.found(node.referenced, message, format!("begin each entry with a dash: {example}"));
+                &[]
+            }
+        }
+    }
+
+    fn text<'a>(&mut self, map: &Map<'a>, what: &str, key: &str, example: &str) -> Option<&'a str> {
+        match get(map, key) {
+            Some(Spanned { value: Node::Text(text), .. }) if !text.is_empty() => Some(text),
+            Some(node) => {
+                let message = format!("`{key}` of {what} is {}, not a text", node.value.kind());
+                let message = if matches!(node.value, Node::Text(_)) { format!("`{key}` of {what} is empty") } else { message };
+                self.found(node.referenced, message, format!("write {example}"));
+                None
+            }
+            None => {
+                self.found(map.1, format!("{what} has no `{key}`"), format!("add {example}"));
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, map: &Map<'_>, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
+        let node = get(map, key)?;
+        match node.value {
+            Node::Int(n) if range.contains(&n) => Some(n),
+            _ => {
+                let message = format!("`{key}` is not a whole number from {} to {}", range.start(), range.end());
+                self.found(node.referenced, message, format!("for example {key}: {}", range.start().max(&8).min(range.end())));
+                None
+            }
+        }
+    }
+
+    fn duration(&mut self, map: &Map<'_>, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
+        let node = get(map, key)?;
+        let parsed = match &node.value {
+            Node::Text(text) => humantime::parse_duration(text).ok(),
+            _ => None,
+        };
+        if let Some(duration) = parsed.filter(|duration| range.contains(duration)) {
+            return Some(duration);
+        }
+        let (min, max) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+        let hint = if matches!(node.value, Node::Int(_)) { "add the unit" } else { "write a number and its unit" };
+        let message = format!("`{key}` is not a duration from {min} to {max}");
+        self.found(node.referenced, message, format!("{hint}, for example {key}: 10s"));
+        None
+    }
+
+    fn found(&mut self, at: Location, message: impl Into<String>, hint: impl Into<String>) {
+        self.findings.push(Finding {
+            line: (at.line() as usize).max(1),
+            column: (at.column() as usize).max(1),
+            message: message.into(),
+            hint: Some(hint.into()),
+        });
+    }
+}
+
+fn get<'a>(map: &Map<'a>, key: &str) -> Option<&'a Spanned<Node>> {
+    map.0.iter().find(|(name, _)| name.value == key).map(|&(_, value)| value)
+}
+
+fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|&candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|&(distance, candidate)| distance <= candidate.len().div_ceil(3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+fn is_event_name(name: &str) -> bool {
+    name.len() <= 128
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// `HogeUpdatedEvent`, `EVENT_HOGE_UPDATED` and `event-hoge-updated` as one would have to write them.
+fn snake(name: &str) -> String {
+    let shouting = !name.chars().any(char::is_lowercase);
+    let mut out = String::new();
+    for c in name.chars().filter(char::is_ascii).take(128) {
+        if c.is_ascii_uppercase() && !shouting && !out.is_empty() && !out.ends_with('_') {
+            out.push('_');
+        }
+        out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
+    }
+    out.trim_matches(|c: char| c == '_' || c.is_ascii_digit()).to_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use super::*;
+
+const GOOD: &str = "event:
+  - name: 'event_hoge_updated'                          # when this event is published
+    subscriber:
+      - id: 'NotificationService/NotifyHogeUpdated'     # this RPC runs
+        timeout: 5s
+        concurrency: 32
+        max_attempts: 4
+        backoff: { min: 100ms, max: 1m }
+      - id: acme.v1.AuditService/Record
+  - name: event_nobody_listens
+    subscriber: []
+";
+
+/// Guards: the keys of the design work as written there, with and without a delivery policy.
+#[test]
+fn a_good_file_gives_routes_and_policies() {
+    let router = Router::parse("event_router.yaml", GOOD).unwrap();
+    let names: Vec<_> = router.subscribers("event_hoge_updated").iter().map(Rpc::as_str).collect();
+    assert_eq!(names, ["NotificationService/NotifyHogeUpdated", "acme.v1.AuditService/Record"]);
+    assert!(router.subscribers("event_nobody_listens").is_empty());
+    assert!(router.subscribers("event_unknown").is_empty());
+
+    let policies: BTreeMap<_, _> = router.rpcs().map(|(rpc, policy)| (rpc.as_str(), *policy)).collect();
+    assert_eq!(
+        policies["NotificationService/NotifyHogeUpdated"],
+        Policy {
+            timeout: Duration::from_secs(5),
+            concurrency: 32,
+            max_attempts: 4,
+            backoff: Backoff { min: Duration::from_millis(100), max: Duration::from_secs(60) },
+        }
+    );
+    assert_eq!(policies["acme.v1.AuditService/Record"], Policy::default());
+}
+
+/// Guards: every mistake is reported with its line, what is wrong and what to write instead.
+#[test]
+fn every_mistake_has_a_line_and_a_hint() {
+    let subscriber = |line: &str| format!("event:\n  - name: event_a\n    subscriber:\n      - id: A/B\n        {line}\n");
+    let cases: Vec<(String, usize, &str, &str)> = vec![
+        (String::new(), 1, "the file is empty", "begin with `event:`"),
+        ("event: [\n".into(), 1, "not valid YAML", "indent with spaces"),
+        ("event:\n\t- name: a\n".into(), 2, "not valid YAML", "indent with spaces"),
+        ("event: []\nevent: []\n".into(), 2, "duplicate mapping key", "quote names"),
+        ("events: []\n".into(), 1, "unknown key `events` in the file", "did you mean `event`?"),
+        ("- a\n".into(), 1, "the file is a list, not a map", "event: …"),
+        ("event: 3\n".into(), 1, "`event` is a number, not a list", "with a dash"),
+        ("event:\n  - event_a\n".into(), 2, "an event is a text, not a map", "name: …"),
+        ("event:\n  - subscriber: []\n".into(), 2, "an event has no `name`", "add name:"),
+        ("event:\n  - name: 7\n    subscriber: []\n".into(), 2, "`name` of an event is a number", "write name:"),
+        ("event:\n  - name: ''\n    subscriber: []\n".into(), 2, "`name` of an event is empty", "write name:"),
+        ("event:\n  - name: HogeUpdated\n    subscriber: []\n".into(), 2, "not lower_snake_case", "'hoge_updated'"),
+        ("event:\n  - name: EVENT_A\n    subscriber: []\n".into(), 2, "not lower_snake_case", "'event_a'"),
+        ("event:\n  - name: event_a\n".into(), 2, "event 'event_a' has no `subscriber`", "list the RPCs"),
+        (
+            "event:\n  - name: event_a\n    subscriber: []\n  - name: event_a\n    subscriber: []\n".into(),
+            4,
+            "listed twice, first on line 2",
+            "one list",
+        ),
+        ("event:\n  - name: event_a\n    subscribers: []\n".into(), 3, "unknown key `subscribers`", "`subscriber`?"),
+        ("event:\n  - name: event_a\n    subscriber: A/B\n".into(), 3, "`subscriber` is a text, not a list", "dash"),
+        ("event:\n  - name: event_a\n    subscriber:\n      - id: Notify\n".into(), 4, "does not name an RPC", "Service/Method"),
+        ("event:\n  - name: event_a\n    subscriber:\n      - id: A/B/C\n".into(), 4, "does not name an RPC", "Service/Method"),
+        ("event:\n  - name: event_a\n    subscriber:\n      - timeout: 1s\n".into(), 4, "a subscriber has no `id`", "add id:"),
+        (subscriber("tiemout: 1s"), 5, "unknown key `tiemout` in a subscriber", "did you mean `timeout`?"),
+        (subscriber("colour: red"), 5, "unknown key `colour`", "known here: id, timeout"),
+        (subscriber("timeout: 10"), 5, "`timeout` is not a duration", "add the unit"),
+        (subscriber("timeout: soon"), 5, "`timeout` is not a duration", "number and its unit"),
+        (subscriber("timeout: 2h"), 5, "from 10ms to 15m", "for example timeout: 10s"),
+        (subscriber("concurrency: 0"), 5, "`concurrency` is not a whole number from 1 to 1000", "concurrency: 8"),
+        (subscriber("concurrency: many"), 5, "`concurrency` is not a whole number", "concurrency: 8"),
+        (subscriber("max_attempts: 1.5"), 5, "`max_attempts` is not a whole number", "max_attempts: 8"),
+        (subscriber("backoff: 1s"), 5, "`backoff` is a text, not a map", "min: …"),
+        (subscriber("backoff: { minimum: 1s }"), 5, "unknown key `minimum` in `backoff`", "known here: min, max"),
+        (subscriber("backoff: { min: 1m, max: 1s }"), 5, "may not exceed 1s", "make min smaller"),
+        (
+            "event:\n  - name: event_a\n    subscriber:\n      - id: A/B\n      - id: A/B\n".into(),
+            5,
+            "'A/B' subscribes to 'event_a' twice",
+            "remove one",
+        ),
+        (
+            "event:\n  - name: event_a\n    subscriber:\n      - id: A/B\n  - name: event_b\n    subscriber:\n      - id: A/B\n        timeout: 1s\n".into(),
+            7,
+            "another delivery policy on line 4",
+            "the same in both places",
+        ),
+    ];
+    for (text, line, message, hint) in cases {
+        let findings = Router::parse("event_router.yaml", &text).expect_err(&text);
+        let shown = findings.to_string();
+        assert_eq!(findings.list.len(), 1 + usize::from(text.contains("subscribers")), "{shown}");
+        let finding = findings.list.iter().find(|finding| finding.line == line).unwrap_or_else(|| panic!("{shown}"));
+        assert!(finding.message.contains(message), "{shown}");
+        assert!(finding.hint.as_deref().unwrap_or_default().contains(hint), "{shown}");
+        assert!(shown.contains(&format!("event_router.yaml:{line}:")), "{shown}");
+    }
+}
+
+/// Guards: one run reports every mistake, in the order of the lines.
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let text = "event:\n  - name: A\n    subscriber: []\n  - name: event_b\n    subscriber:\n      - id: nope\n        x: 1\n";
+    let findings = Router::parse("event_router.yaml", text).unwrap_err();
+    assert_eq!(findings.list.iter().map(|finding| finding.line).collect::<Vec<_>>(), [2, 6, 7]);
+}
+
+/// Guards: the terminal shows the place itself, so that nobody has to count lines.
+#[test]
+fn a_finding_underlines_its_place() {
+    let findings = Router::parse("event_router.yaml", "event:\n  - name: event_a\n    subscribr: []\n").unwrap_err();
+    let shown = findings.to_string();
+    assert!(shown.contains("3 |     subscribr: []\n  |     ^^^^^^^^^^"), "{shown}");
+}
+
+/// Guards: whatever somebody saves under this name, the answer is an error with a line and not a panic.
+#[test]
+fn arbitrary_bytes_never_panic() {
+    let mut random = 1_u64;
+    let alphabet = b" \n\t:-'\"{}[]&*!|>%@,#ae01\xc3\xa9";
+    for _ in 0..3000 {
+        let mut bytes = GOOD.as_bytes().to_vec();
+        for _ in 0..8 {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            let at = (random >> 33) as usize % bytes.len();
+            bytes[at] = alphabet[(random >> 50) as usize % alphabet.len()];
+        }
+        if let Err(findings) = Router::parse("event_router.yaml", &String::from_utf8_lossy(&bytes)) {
+            assert!(findings.list.iter().all(|finding| finding.line > 0));
+            assert!(!findings.to_string().is_empty());
+        }
+    }
+}

@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+/// How one RPC is delivered to. Every part may be set per subscriber in `event_router.yaml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// How long one call may take. Default 10 s.
+    pub timeout: Duration,
+    /// How many calls of this RPC one worker runs at a time. Default 16.
+    pub concurrency: usize,
+    /// After this many attempts the delivery goes to the dead-letter queue. Default 10.
+    pub max_attempts: u32,
+    /// The wait between attempts.
+    pub backoff: Backoff,
+}
+
+/// Exponential: the n-th wait is drawn between zero and `min * 2^(n-1)`, never above `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// Default 1 s.
+    pub min: Duration,
+    /// Default 10 min.
+    pub max: Duration,
+}
+
+impl Policy {
+    /// A call longer than this would outlive the queue's patience: a message may stay received for 12 h, and an
+    /// RPC that takes more than 15 min should answer at once and work on by itself.
+    pub const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
+    pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+    pub const CONCURRENCY_MAX: usize = 1000;
+    pub const MAX_ATTEMPTS_MAX: u32 = 100;
+    /// SQS hides a message for at most 12 h.
+    pub const BACKOFF_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(10), concurrency: 16, max_attempts: 10, backoff: Backoff::default() }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { min: Duration::from_secs(1), max: Duration::from_secs(600) }
+    }
+}

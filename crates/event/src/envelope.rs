@@ -1,0 +1,117 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::EventId;
+
+/// `traceparent` and the caller's own, by lower-case name.
+pub type Headers = BTreeMap<String, String>;
+
+/// An event as it travels on the bus. The payload is the publisher's bytes, untouched.
+#[derive(Serialize, Deserialize)]
+pub struct Envelope<'a> {
+    pub id: EventId,
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub key: Option<Cow<'a, str>>,
+    #[serde(serialize_with = "rfc3339_millis")]
+    pub occurred_at: DateTime<Utc>,
+    #[serde(default)]
+    pub headers: Headers,
+    #[serde(borrow)]
+    pub payload: &'a RawValue,
+}
+
+/// The body of a queue's message, on every transport: which RPC runs, and with what.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Message<'a> {
+    #[serde(borrow)]
+    pub rpc: Cow<'a, str>,
+    #[serde(borrow)]
+    pub event: Envelope<'a>,
+}
+
+impl<'a> Message<'a> {
+    pub fn encode(&self) -> String {
+        serde_json::to_string(self).expect("maps with string keys always serialize")
+    }
+
+    /// Reads a queue's message. The error says where it went wrong and never quotes the body.
+    pub fn decode(body: &'a str) -> Result<Self, MessageError> {
+        let message: Self = serde_json::from_str(body).map_err(MessageError)?;
+        Ok(message)
+    }
+}
+
+/// The body of a message is not what a relay or a rule writes.
+#[derive(Debug)]
+pub struct MessageError(serde_json::Error);
+
+impl fmt::Display for MessageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.0.classify() {
+            serde_json::error::Category::Data => "a field is missing or of the wrong type",
+            serde_json::error::Category::Eof => "it ends too early",
+            _ => "it is not JSON",
+        };
+        write!(f, "malformed message: {what}, at line {} column {}", self.0.line(), self.0.column())
+    }
+}
+
+impl std::error::Error for MessageError {}
+
+/// Shows everything but the payload and the headers' values, which may be secret.
+impl fmt::Debug for Envelope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Envelope")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("occurred_at", &self.occurred_at)
+            .field("payload_bytes", &self.payload.get().len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn rfc3339_millis<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BODY: &str = r#"{"rpc":"NotificationService/NotifyHogeUpdated","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_hoge_updated","key":"hoge-1","occurred_at":"2026-11-22T03:04:05.678Z","headers":{"traceparent":"00-aa-bb-01"},"payload":{"z":1.0,"a":"\u00e9"}}}"#;
+
+    /// Guards: the payload passes through byte for byte, and the format on the wire stays what it is.
+    #[test]
+    fn a_message_survives_the_round_trip_byte_for_byte() {
+        let message = Message::decode(BODY).unwrap();
+        assert_eq!(message.event.payload.get(), r#"{"z":1.0,"a":"\u00e9"}"#);
+        assert_eq!(message.encode(), BODY);
+    }
+
+    /// Guards: nothing that comes out of a queue can panic a worker, and no error quotes a payload.
+    #[test]
+    fn malformed_bodies_are_errors_with_a_position_and_no_content() {
+        for body in ["", "{", "[]", "null", r#"{"rpc":"A/B"}"#, r#"{"rpc":"A/B","event":{"id":"secret-7"}}"#] {
+            let error = Message::decode(body).unwrap_err().to_string();
+            assert!(error.contains("at line"), "{body}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        for end in 0..BODY.len() {
+            assert!(Message::decode(&BODY[..end]).is_err());
+        }
+    }
+
+    /// Guards: payloads never reach a log, not even through `{:?}`.
+    #[test]
+    fn debug_shows_no_payload() {
+        let shown = format!("{:?}", Message::decode(BODY).unwrap());
+        assert!(shown.contains("event_hoge_updated") && !shown.contains("\\u00e9") && !shown.contains("00-aa"));
+    }
+}

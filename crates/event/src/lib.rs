@@ -1,0 +1,42 @@
+//! What travels: an [`Event`], its [`EventId`], and the [`Envelope`] around it.
+//!
+//! This crate does no IO and knows no database, no bus and no RPC.
+
+mod envelope;
+mod id;
+
+pub use envelope::{Envelope, Headers, Message, MessageError};
+pub use id::EventId;
+
+use std::borrow::Cow;
+
+/// Payloads above this are refused when they are enqueued: 240 KiB, so that the envelope around them still fits
+/// a queue of 256 KiB.
+pub const PAYLOAD_BYTES_MAX: usize = 240 * 1024;
+
+/// Something that happened, as a service publishes it.
+///
+/// Serialized it must be the event's message as proto3 JSON: an object. The name is the one in
+/// `event_router.yaml`, lower_snake_case and at most 128 characters.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "not an event",
+    note = "an event is a message with a value in `enum Event`: `HogeUpdatedEvent` belongs to `EVENT_HOGE_UPDATED`"
+)]
+pub trait Event: serde::Serialize {
+    /// The name subscribers are tied to, for example `event_hoge_updated`.
+    const NAME: &'static str;
+
+    /// What the event is about. Events of one key reach the bus in the order their transactions made them.
+    fn key(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+}
+
+impl<E: Event + ?Sized> Event for &E {
+    const NAME: &'static str = E::NAME;
+
+    fn key(&self) -> Option<Cow<'_, str>> {
+        (**self).key()
+    }
+}

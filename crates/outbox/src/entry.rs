@@ -1,0 +1,253 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use event::{Event, EventId, PAYLOAD_BYTES_MAX};
+use sqlx::PgTransaction;
+use uuid::Uuid;
+
+use crate::EnqueueError;
+
+const KEY_BYTES_MAX: usize = 512;
+const HEADERS_BYTES_MAX: usize = 8192;
+
+/// An event about to be enqueued, with whatever differs from its type's defaults.
+///
+/// ```no_run
+/// # #[derive(serde::Serialize)] #[serde(rename_all = "camelCase")]
+/// # struct HogeUpdatedEvent { hoge_id: String }
+/// # impl outbox::Event for HogeUpdatedEvent { const NAME: &'static str = "event_hoge_updated"; }
+/// # async fn publish(tx: &mut sqlx::PgTransaction<'_>) -> Result<(), outbox::EnqueueError> {
+/// # let event = HogeUpdatedEvent { hoge_id: "1".into() };
+/// outbox::Entry::new(&event).key("hoge-1").header("tenant", "t-1").enqueue(tx).await?;
+/// # Ok(()) }
+/// ```
+#[must_use = "an entry is written only by `enqueue`"]
+pub struct Entry {
+    id: EventId,
+    name: &'static str,
+    key: Option<String>,
+    headers: BTreeMap<String, String>,
+    payload: Result<String, serde_json::Error>,
+}
+
+impl Entry {
+    /// Encodes the event now; what is wrong with it is reported by [`enqueue`](Entry::enqueue).
+    pub fn new<E: Event>(event: E) -> Self {
+        Self {
+            id: EventId::new(),
+            name: E::NAME,
+            key: event.key().map(|key| key.into_owned()),
+            headers: BTreeMap::new(),
+            payload: serde_json::to_string(&event),
+        }
+    }
+
+    /// The id the event will have: known before the insert.
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// What the event is about, at most 512 bytes. Events of one key reach the bus in the order their
+    /// transactions made them.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// A header that travels with the event and reaches the RPC under the same name. Names are lower-case
+    /// letters, digits and dashes, values are printable ASCII; all of them together fit in 8 KiB of JSON.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Publishes the entry when `tx` commits, and never if it does not. See [`enqueue`](crate::enqueue).
+    pub async fn enqueue(self, tx: &mut PgTransaction<'_>) -> Result<EventId, EnqueueError> {
+        let row = self.into_row()?;
+        sqlx::query_scalar::<_, Uuid>("select outbox.enqueue($1, $2, $3, $4, $5)")
+            .bind(row.name)
+            .bind(row.payload)
+            .bind(row.key)
+            .bind(row.headers)
+            .bind(row.id.as_uuid())
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(EnqueueError::Insert)?;
+        Ok(row.id)
+    }
+
+    pub(crate) fn into_row(self) -> Result<Row, EnqueueError> {
+        let name = self.name;
+        if !is_event_name(name) {
+            return Err(EnqueueError::InvalidName { name });
+        }
+        let payload = self.payload.map_err(|source| EnqueueError::Encode { name, source })?;
+        if !payload.starts_with('{') {
+            return Err(EnqueueError::NotAnObject { name });
+        }
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(EnqueueError::TooLarge {
+                name,
+                payload_bytes: payload.len(),
+                payload_bytes_max: PAYLOAD_BYTES_MAX,
+            });
+        }
+        if let Some(key_bytes) = self.key.as_ref().map(String::len).filter(|&bytes| bytes > KEY_BYTES_MAX) {
+            return Err(EnqueueError::KeyTooLong { name, key_bytes, key_bytes_max: KEY_BYTES_MAX });
+        }
+        let headers = encode_headers(name, &self.headers)?;
+        Ok(Row { id: self.id, name, key: self.key, payload, headers })
+    }
+}
+
+/// Shows the event's name, id and sizes; never the payload or a header's value.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .field("headers", &self.headers.keys())
+            .field("payload_bytes", &self.payload.as_ref().map(String::len).ok())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Row {
+    pub(crate) id: EventId,
+    name: &'static str,
+    key: Option<String>,
+    payload: String,
+    headers: Option<String>,
+}
+
+pub(crate) async fn insert_all(tx: &mut PgTransaction<'_>, rows: Vec<Row>) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<Uuid> = rows.iter().map(|row| row.id.as_uuid()).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    let payloads: Vec<&str> = rows.iter().map(|row| row.payload.as_str()).collect();
+    let keys: Vec<Option<&str>> = rows.iter().map(|row| row.key.as_deref()).collect();
+    let headers: Vec<Option<&str>> = rows.iter().map(|row| row.headers.as_deref()).collect();
+    sqlx::query("select outbox.enqueue_all($1, $2, $3, $4, $5)")
+        .bind(names)
+        .bind(payloads)
+        .bind(keys)
+        .bind(headers)
+        .bind(ids)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+fn is_event_name(name: &str) -> bool {
+    name.len() <= 128
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+fn encode_headers(name: &'static str, headers: &BTreeMap<String, String>) -> Result<Option<String>, EnqueueError> {
+    if headers.is_empty() {
+        return Ok(None);
+    }
+    if let Some((header, problem)) =
+        headers.iter().find_map(|(header, value)| header_problem(header, value).map(|problem| (header, problem)))
+    {
+        return Err(EnqueueError::InvalidHeader { name, header: header.clone(), problem });
+    }
+    let encoded = serde_json::to_string(headers).map_err(|source| EnqueueError::Encode { name, source })?;
+    if encoded.len() > HEADERS_BYTES_MAX {
+        return Err(EnqueueError::HeadersTooLarge {
+            name,
+            headers_bytes: encoded.len(),
+            headers_bytes_max: HEADERS_BYTES_MAX,
+        });
+    }
+    Ok(Some(encoded))
+}
+
+/// The same rule stands in SQL (`outbox.check_entry`) for publishers in other languages; a test holds them together.
+fn header_problem(header: &str, value: &str) -> Option<&'static str> {
+    const TAKEN_PREFIXES: [&str; 6] = ["outbox-", "connect-", "content-", "accept", "grpc-", "proxy-"];
+    const TAKEN: [&str; 11] = [
+        "host",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "authorization",
+        "cookie",
+        "idempotency-key",
+        "user-agent",
+    ];
+    let well_formed = header.len() <= 64
+        && header.starts_with(|c: char| c.is_ascii_lowercase())
+        && header.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !well_formed {
+        Some("is malformed: names are at most 64 lower-case letters, digits and dashes")
+    } else if TAKEN.contains(&header) || TAKEN_PREFIXES.iter().any(|prefix| header.starts_with(prefix)) {
+        Some("is reserved: the call to the RPC sets it itself")
+    } else if !value.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
+        Some("has a value that is not printable ASCII")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Hoge {
+        hoge_id: String,
+    }
+
+    impl Event for Hoge {
+        const NAME: &'static str = "event_hoge_updated";
+    }
+
+    #[derive(serde::Serialize)]
+    struct Bare(u32);
+
+    impl Event for Bare {
+        const NAME: &'static str = "event_bare";
+    }
+
+    fn hoge(bytes: usize) -> Entry {
+        Entry::new(&Hoge { hoge_id: "x".repeat(bytes) })
+    }
+
+    /// Guards: what the bus would refuse is refused before SQL is sent, with the size and the limit.
+    #[test]
+    fn refusals_name_the_event_and_the_limit() {
+        let overhead = r#"{"hogeId":""}"#.len();
+        assert!(hoge(PAYLOAD_BYTES_MAX - overhead).into_row().is_ok());
+        let cases = [
+            (hoge(PAYLOAD_BYTES_MAX - overhead + 1), "245761 bytes; at most 245760"),
+            (Entry::new(Bare(1)), "event_bare is not a JSON object"),
+            (hoge(1).key("k".repeat(513)), "key of event_hoge_updated is 513 bytes; at most 512"),
+            (hoge(1).header("Tenant", "t"), "header `Tenant` of event_hoge_updated is malformed"),
+            (hoge(1).header("idempotency-key", "t"), "reserved"),
+            (hoge(1).header("outbox-attempt", "t"), "reserved"),
+            (hoge(1).header("tenant", "é"), "printable ASCII"),
+            (hoge(1).header("tenant", "x".repeat(9000)), "at most 8192"),
+        ];
+        for (entry, expected) in cases {
+            let error = entry.into_row().err().expect(expected).to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    /// Guards: payloads never reach a log, not even through `{:?}`.
+    #[test]
+    fn debug_shows_sizes_not_contents() {
+        let entry = Entry::new(Hoge { hoge_id: "secret-7".into() }).header("tenant", "secret-8");
+        let shown = format!("{entry:?}");
+        assert!(shown.contains("event_hoge_updated") && shown.contains("payload_bytes"));
+        assert!(!shown.contains("secret"));
+    }
+}

@@ -1,0 +1,93 @@
+//! Publish events in the same transaction as the change they describe.
+//!
+//! If the transaction commits, the event reaches every subscriber's RPC, or that RPC's dead-letter queue. If it
+//! rolls back, nobody ever sees the event. [`enqueue`] is one statement on your connection; it talks to nobody else.
+//!
+//! ```no_run
+//! # #[derive(serde::Serialize)] #[serde(rename_all = "camelCase")]
+//! # struct HogeUpdatedEvent { hoge_id: String }
+//! # impl outbox::Event for HogeUpdatedEvent { const NAME: &'static str = "event_hoge_updated"; }
+//! # async fn publish(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+//! let mut tx = pool.begin().await?;
+//! sqlx::query("update hoge set name = 'new' where id = '1'").execute(&mut *tx).await?;
+//! outbox::enqueue(&mut tx, &HogeUpdatedEvent { hoge_id: "1".into() }).await?;
+//! tx.commit().await?;
+//! # Ok(()) }
+//! ```
+//!
+//! There is no way to publish outside a transaction: a pool or a bare connection does not compile.
+//!
+//! ```compile_fail,E0308
+//! # #[derive(serde::Serialize)]
+//! # struct HogeUpdatedEvent { hoge_id: String }
+//! # impl outbox::Event for HogeUpdatedEvent { const NAME: &'static str = "event_hoge_updated"; }
+//! # async fn publish(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error>> {
+//! outbox::enqueue(&pool, &HogeUpdatedEvent { hoge_id: "1".into() }).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! Neither does a message that is no event:
+//!
+//! ```compile_fail,E0277
+//! # #[derive(serde::Serialize)]
+//! # struct Hoge { hoge_id: String }
+//! # async fn publish(mut tx: sqlx::PgTransaction<'_>) -> Result<(), Box<dyn std::error::Error>> {
+//! outbox::enqueue(&mut tx, &Hoge { hoge_id: "1".into() }).await?;
+//! # Ok(()) }
+//! ```
+//!
+//! What it does not promise: order between keys, exactly one delivery, or delivery by a deadline.
+//!
+//! Behind a pooler in transaction mode, switch off named statements as sqlx asks for there:
+//! `PgConnectOptions::statement_cache_capacity(0)`.
+
+mod entry;
+mod error;
+pub mod testing;
+
+pub use entry::Entry;
+pub use error::EnqueueError;
+pub use event::{Event, EventId, PAYLOAD_BYTES_MAX};
+
+use sqlx::PgTransaction;
+
+/// Publishes `event` when `tx` commits, and never if it does not.
+///
+/// One round trip: one insert, and a wake-up if the relay sleeps. Takes the event by value or by reference.
+/// Returns the event's id at once, to log or to answer with. Lock what the event is about before you call this
+/// (an `update` of its row does): that is what keeps the events of one key in order.
+///
+/// For a key or headers other than the event's own, build an [`Entry`]. For many events, [`enqueue_all`].
+///
+/// # Errors
+///
+/// See [`EnqueueError`]: all but [`EnqueueError::Insert`] are found before SQL is sent and leave `tx` usable.
+pub async fn enqueue<E: Event>(tx: &mut PgTransaction<'_>, event: E) -> Result<EventId, EnqueueError> {
+    Entry::new(event).enqueue(tx).await
+}
+
+/// Publishes many entries, of any mix of events, when `tx` commits; in the given order, with one statement.
+///
+/// Returns their ids in the same order. Nothing is inserted if one of them is refused.
+///
+/// ```no_run
+/// # #[derive(serde::Serialize)] #[serde(rename_all = "camelCase")]
+/// # struct HogeUpdatedEvent { hoge_id: String }
+/// # impl outbox::Event for HogeUpdatedEvent { const NAME: &'static str = "event_hoge_updated"; }
+/// # async fn publish(tx: &mut sqlx::PgTransaction<'_>, events: Vec<HogeUpdatedEvent>) -> Result<(), outbox::EnqueueError> {
+/// outbox::enqueue_all(tx, events.iter().map(outbox::Entry::new)).await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+///
+/// As [`enqueue`].
+pub async fn enqueue_all(
+    tx: &mut PgTransaction<'_>,
+    entries: impl IntoIterator<Item = Entry>,
+) -> Result<Vec<EventId>, EnqueueError> {
+    let rows = entries.into_iter().map(Entry::into_row).collect::<Result<Vec<_>, _>>()?;
+    let ids = rows.iter().map(|row| row.id).collect();
+    entry::insert_all(tx, rows).await.map_err(EnqueueError::Insert)?;
+    Ok(ids)
+}

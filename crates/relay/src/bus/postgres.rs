@@ -1,0 +1,107 @@
+use std::collections::{BTreeSet, HashMap};
+
+use event::{Envelope, Headers};
+use event_router::{Router, Rpc};
+use serde_json::value::RawValue;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Bus, Limits, PutError};
+use crate::outbox::Entry;
+
+/// The bus without AWS: the routes of `event_router.yaml`, applied by the relay itself, into the queues of the
+/// same database. Deliveries are written by the transaction that advances the cursor, so an event moves from the
+/// outbox to its queues exactly once.
+#[derive(Debug)]
+pub struct PostgresBus {
+    router: Router,
+    queues: HashMap<Rpc, i32>,
+}
+
+impl PostgresBus {
+    pub fn new(router: Router) -> Self {
+        Self { router, queues: HashMap::new() }
+    }
+}
+
+impl Bus for PostgresBus {
+    fn limits(&self) -> Limits {
+        Limits { entries_max: usize::MAX, bytes_max: usize::MAX, concurrency: 1, atomic: true }
+    }
+
+    async fn begin(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.queues = outbox_schema::queues(conn, self.router.rpcs().map(|(rpc, _)| rpc)).await?;
+        Ok(())
+    }
+
+    /// Nothing leaves the database here: this only refuses, as EventBridge would, what no worker could read.
+    async fn put(&self, entries: &[&Entry]) -> Vec<Result<(), PutError>> {
+        entries.iter().map(|entry| envelope(entry).map(|_| ())).collect()
+    }
+
+    async fn record(&self, conn: &mut PgConnection, acked: &[&Entry]) -> Result<(), sqlx::Error> {
+        let (mut queues, mut events, mut bodies) = (Vec::new(), Vec::<Uuid>::new(), Vec::new());
+        for entry in acked {
+            let rpcs = self.router.subscribers(&entry.name);
+            if rpcs.is_empty() {
+                metrics::counter!("outbox_relay_unrouted_events_total").increment(1);
+                tracing::debug!(event_id = %entry.id, event = entry.name, "no subscriber: kept in the history only");
+                continue;
+            }
+            let Ok(envelope) = envelope(entry) else { continue };
+            let envelope = serde_json::to_string(&envelope).expect("an envelope serializes");
+            for rpc in rpcs {
+                queues.push(self.queues[rpc]);
+                events.push(entry.id.as_uuid());
+                // An RPC's name has no character that JSON would escape.
+                bodies.push(format!(r#"{{"rpc":"{rpc}","event":{envelope}}}"#));
+            }
+        }
+        if bodies.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(
+            "insert into outbox.delivery (queue, event_id, body, slot)
+             select d.queue, d.event_id, d.body, (select last_value from outbox.delivery_slot)
+             from unnest($1::integer[], $2::uuid[], $3::text[]) with ordinality as d (queue, event_id, body, n)
+             order by d.n",
+        )
+        .bind(&queues)
+        .bind(&events)
+        .bind(&bodies)
+        .execute(&mut *conn)
+        .await?;
+        // One notification per queue. This commit is asynchronous, so the lock that notify takes is held for
+        // microseconds and not across a flush.
+        let woken: Vec<i32> = queues.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+        sqlx::query("select pg_notify('outbox_delivery', q::text) from unnest($1::integer[]) as q")
+            .bind(woken)
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+}
+
+/// The entry as it travels, or why it can't: rows written past `outbox.enqueue` may hold anything.
+fn envelope(entry: &Entry) -> Result<Envelope<'_>, PutError> {
+    let refuse = |code: &str, reason: String| PutError::Refused { code: code.to_owned(), reason };
+    let payload: &RawValue = serde_json::from_str(&entry.payload).map_err(|error| {
+        refuse("MalformedDetail", format!("the payload is not JSON (line {} column {})", error.line(), error.column()))
+    })?;
+    if !payload.get().starts_with('{') {
+        return Err(refuse("MalformedDetail", "the payload is not a JSON object".to_owned()));
+    }
+    let headers: Headers = match &entry.headers {
+        None => Headers::new(),
+        Some(text) => serde_json::from_str(text)
+            .map_err(|_| refuse("MalformedDetail", "the headers are not a JSON object of texts".to_owned()))?,
+    };
+    Ok(Envelope {
+        id: entry.id,
+        name: entry.name.as_str().into(),
+        key: entry.key.as_deref().map(Into::into),
+        occurred_at: entry.occurred_at,
+        headers,
+        payload,
+    })
+}

@@ -1,0 +1,65 @@
+//! What `relay` can be told; `relay --help` is the manual.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use outbox_schema::Databases;
+use runtime::LogFormat;
+
+/// Puts committed events on the bus.
+///
+/// Reads the outbox of one or several Postgres databases and delivers each event to the queues of its subscribers, as
+/// event_router.yaml says. Start as many relays as you like: one leads per database, the others stand by.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database's schema is missing, older or newer.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub databases: Databases,
+
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    #[command(flatten)]
+    pub run: Run,
+
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "OUTBOX_LOG_FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged, as in RUST_LOG: info, debug, relay=debug,info.
+    #[arg(long, global = true, default_value = "info", env = "OUTBOX_LOG", value_name = "FILTER")]
+    pub log: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Relay until SIGTERM (the default).
+    Run,
+    /// Create or upgrade the `outbox` schema in every database, and exit. A second run changes nothing.
+    Migrate,
+}
+
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Which event runs which RPC.
+    #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]
+    pub router: PathBuf,
+
+    /// How long events stay in the outbox after they were put, for replay and for looking back.
+    #[arg(long, default_value = "24h", env = "OUTBOX_RETENTION", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub retention: Duration,
+
+    /// How many events one read takes.
+    #[arg(long, default_value_t = 1000, env = "OUTBOX_PAGE_MAX", value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N")]
+    pub page_max: u32,
+
+    /// How long a sleeping relay trusts the doorbell before it looks for itself.
+    #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub fallback: Duration,
+
+    /// Where /metrics and /healthz are served; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:9464", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]
+    pub metrics_addr: SocketAddr,
+}

@@ -1,0 +1,18 @@
+//! Outbox to bus: one leader per database reads what was committed and puts it on the bus, in order of key.
+//!
+//! Read [`relay`] first; the rest is in the order an event meets it.
+
+pub mod config;
+pub mod relay;
+
+mod doorbell; // how a sleeping relay is woken
+mod leader; // one relay per database does the work
+mod outbox; // the window reader and the cursor: all SQL of the outbox table
+mod put; // bounded concurrent puts that keep each key's order
+mod retention; // rings turn, slots are truncated
+mod rhythm; // when to read on, linger or sleep
+mod settle; // results -> how far the cursor may go
+
+pub mod bus;
+
+pub use crate::outbox::Entry;

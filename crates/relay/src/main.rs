@@ -1,0 +1,88 @@
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use event_router::Router;
+use outbox_schema::{Migrated, Source};
+use relay::bus::PostgresBus;
+use relay::config::{Cli, Command, Run};
+use relay::relay::Settings;
+use runtime::Chain;
+use tokio::task::JoinSet;
+
+/// From the signal on; a service manager's patience is usually ten.
+const STOP_WITHIN: Duration = Duration::from_secs(9);
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    runtime::init_logs(cli.log_format, &cli.log);
+    let sources = cli.databases.list();
+    if sources.is_empty() {
+        return runtime::refuse("no database given", "set DATABASE_URL, or pass --database-url postgres://… (or --source, once per database)");
+    }
+    match cli.command.unwrap_or(Command::Run) {
+        Command::Migrate => migrate(&sources).await,
+        Command::Run => run(sources, &cli.run).await,
+    }
+}
+
+async fn run(sources: Vec<Source>, options: &Run) -> ExitCode {
+    let router = match Router::read(&options.router) {
+        Ok(router) => router,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    let stop = match runtime::start(options.metrics_addr).await {
+        Ok(stop) => stop,
+        Err(refused) => return refused,
+    };
+    let settings = Settings {
+        name: runtime::process_name(),
+        page_max: options.page_max as usize,
+        retention: options.retention,
+        fallback: options.fallback,
+    };
+    let mut relays = JoinSet::new();
+    for source in sources {
+        let (bus, settings, stop) = (PostgresBus::new(router.clone()), settings.clone(), stop.clone());
+        relays.spawn(async move {
+            let ended = relay::relay::run(&source, bus, &settings, &stop).await;
+            ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))
+        });
+    }
+    runtime::until_stopped(relays, &stop, STOP_WITHIN).await
+}
+
+async fn migrate(sources: &[Source]) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for source in sources {
+        let name = source.name();
+        let mut conn = match source.connect("outbox migrate", &[]).await {
+            Ok(conn) => conn,
+            Err(error) => {
+                eprintln!("error: {name}: failed to connect: {}", Chain(&error));
+                code = ExitCode::FAILURE;
+                continue;
+            }
+        };
+        match outbox_schema::migrate(&mut conn).await {
+            Ok(Migrated { from, to }) if from == to => {
+                println!("{name}: the outbox schema is at version {to}: nothing to do");
+            }
+            Ok(Migrated { from, to }) => {
+                println!("{name}: migrated the outbox schema from version {from} to {to}");
+                println!("  to let another role publish:");
+                println!("    grant usage on schema outbox to ROLE;");
+                println!("    grant execute on function outbox.enqueue, outbox.enqueue_all to ROLE;");
+            }
+            Err(error) => {
+                eprintln!("error: {name}: {}", Chain(&error));
+                code = if error.is_transient() { ExitCode::FAILURE } else { ExitCode::from(3) };
+            }
+        }
+    }
+    code
+}

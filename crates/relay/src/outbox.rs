@@ -1,0 +1,315 @@
+//! The outbox as the leader sees it: the window reader and the cursor.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use event::EventId;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::bus::Bus;
+use crate::settle::Settled;
+
+/// No statement of the leader takes anywhere near this long. A connection that is half-open would take for ever.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The planner has no statistics of tables that are truncated all the time, and once guessed its way from 650,000
+/// rows a second to 4,000: so leave it no choice. Commits need no flush: a cursor lost in a crash means that a
+/// window is put again, and deliveries are lost with the cursor that covers them.
+pub(crate) const SESSION: [(&str, &str); 5] = [
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("enable_sort", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
+    ("synchronous_commit", "off"),
+];
+
+/// One event as it stands in the outbox.
+#[derive(Clone)]
+pub struct Entry {
+    pub seq: i64,
+    pub id: EventId,
+    pub name: String,
+    pub key: Option<String>,
+    pub payload: String,
+    pub headers: Option<String>,
+    pub occurred_at: DateTime<Utc>,
+}
+
+/// Shows neither payload nor headers.
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Entry").field("seq", &self.seq).field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// How far the relay has come. Everything visible in `snapshot` has been put; while a large window is put page by
+/// page, so has everything up to `page.seq` that is visible in `page.snapshot`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    pub(crate) snapshot: String,
+    pub(crate) page: Option<Page>,
+    pub(crate) last_seq: i64,
+    /// Below every seq of every transaction that began after `snapshot` was taken.
+    pub(crate) floor_seq: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) snapshot: String,
+    pub(crate) seq: i64,
+    /// The cursor's `floor_seq` once the window is through.
+    pub(crate) floor_seq: i64,
+}
+
+/// What was not visible at the cursor and is visible now, in seq order: all of it, or one page.
+#[derive(Debug, Clone)]
+pub(crate) struct Window {
+    pub(crate) entries: Vec<Entry>,
+    /// Nothing comes after these entries before `end`.
+    pub(crate) complete: bool,
+    /// The snapshot that bounds the window, and its floor.
+    pub(crate) end: String,
+    pub(crate) end_floor_seq: i64,
+}
+
+pub(crate) struct Outbox {
+    conn: PgConnection,
+    relay: String,
+    system_identifier: i64,
+    /// The sequence's value as an earlier statement saw it: a floor for the next snapshot. Within one statement the
+    /// sequence is read after the snapshot is taken, so its own reading would be too high.
+    seen_seq: i64,
+}
+
+/// An event's columns, then the statement's snapshot and the sequence's value.
+type Row = (i64, Uuid, String, Option<String>, String, Option<String>, DateTime<Utc>, String, i64);
+
+impl Outbox {
+    /// Reads the cursor from its table, where a crash or failover left it: memory may be ahead of the database.
+    pub(crate) async fn open(mut conn: PgConnection, relay: &str) -> Result<(Self, Cursor), sqlx::Error> {
+        type Saved = (String, Option<String>, Option<i64>, i64, i64, i64, i64);
+        let (snapshot, page_snapshot, page_seq, last_seq, floor_seq, saved_on, here): Saved = within(
+            sqlx::query_as(
+                "select c.snapshot, c.page_snapshot, c.page_seq, c.last_seq, c.floor_seq, c.system_identifier,
+                        s.system_identifier
+                 from outbox.cursor_now() as c, pg_control_system() as s",
+            )
+            .fetch_one(&mut conn),
+        )
+        .await?;
+        let page = page_snapshot.zip(page_seq).map(|(snapshot, seq)| Page { snapshot, seq, floor_seq });
+        let mut outbox = Self { conn, relay: relay.to_owned(), system_identifier: here, seen_seq: floor_seq };
+        let mut cursor = Cursor { snapshot, page, last_seq, floor_seq };
+        if saved_on != here {
+            tracing::warn!(
+                saved_on,
+                here,
+                last_seq,
+                "this outbox was restored into another cluster, where transaction ids mean something else: \
+                 re-seeding the cursor by seq"
+            );
+            cursor = outbox.reseed(&cursor).await?;
+        }
+        Ok((outbox, cursor))
+    }
+
+    pub(crate) async fn next_window(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
+        if let Some(page) = &cursor.page {
+            return self.next_page(cursor, page, page_max).await;
+        }
+        // Visible now and not visible then: begun since (xid >= xmax), or in flight at the time (xip).
+        let rows: Vec<Row> = within(
+            sqlx::query_as(
+                "select seq, id, name, key, payload, headers, occurred_at,
+                        pg_current_snapshot()::text as snapshot,
+                        (select last_value from outbox.event_seq) as sequence
+                 from (
+                     (select * from outbox.event
+                      where xid >= (select pg_snapshot_xmax($1::text::pg_snapshot))
+                      order by xid, seq limit $2)
+                     union all
+                     (select * from outbox.event
+                      where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+                      limit $2)
+                 ) as fresh
+                 order by seq",
+            )
+            .bind(&cursor.snapshot)
+            .bind(page_max as i64)
+            .fetch_all(&mut self.conn),
+        )
+        .await?;
+
+        let Some(first) = rows.first() else {
+            let (end, end_floor_seq) = (cursor.snapshot.clone(), cursor.floor_seq);
+            return Ok(Window { entries: Vec::new(), complete: true, end, end_floor_seq });
+        };
+        let (end, end_floor_seq) = (first.7.clone(), self.seen_seq);
+        self.seen_seq = first.8;
+        if rows.len() >= page_max {
+            // There may be more than fits: fix its end here and go through it in pages, in seq order.
+            let seq = self.page_start(cursor).await?;
+            let page = Page { snapshot: end, seq, floor_seq: end_floor_seq };
+            return self.next_page(cursor, &page, page_max).await;
+        }
+        Ok(Window { entries: rows.into_iter().map(entry).collect(), complete: true, end, end_floor_seq })
+    }
+
+    /// Below the lowest seq of the whole window: the floor for transactions that began since, and a look at each
+    /// of those that were in flight.
+    async fn page_start(&mut self, cursor: &Cursor) -> Result<i64, sqlx::Error> {
+        within(
+            sqlx::query_scalar(
+                "select least($2, min(seq) - 1) from outbox.event
+                 where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))",
+            )
+            .bind(&cursor.snapshot)
+            .bind(cursor.floor_seq)
+            .fetch_one(&mut self.conn),
+        )
+        .await
+    }
+
+    async fn next_page(&mut self, cursor: &Cursor, page: &Page, page_max: usize) -> Result<Window, sqlx::Error> {
+        let rows: Vec<Row> = within(
+            sqlx::query_as(
+                "select seq, id, name, key, payload, headers, occurred_at, '' as snapshot,
+                        (select last_value from outbox.event_seq) as sequence
+                 from outbox.event
+                 where seq > $3
+                   and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+                   and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                 order by seq limit $4",
+            )
+            .bind(&cursor.snapshot)
+            .bind(&page.snapshot)
+            .bind(page.seq)
+            .bind(page_max as i64)
+            .fetch_all(&mut self.conn),
+        )
+        .await?;
+        if let Some(first) = rows.first() {
+            self.seen_seq = first.8;
+        }
+        Ok(Window {
+            complete: rows.len() < page_max,
+            entries: rows.into_iter().map(entry).collect(),
+            end: page.snapshot.clone(),
+            end_floor_seq: page.floor_seq,
+        })
+    }
+
+    /// Makes what was settled durable, in order: the cursor, the parked, and what the bus keeps in this database,
+    /// in one transaction.
+    pub(crate) async fn advance<B: Bus>(
+        &mut self,
+        bus: &B,
+        window: &Window,
+        settled: &Settled,
+    ) -> Result<(), sqlx::Error> {
+        within(async {
+            let mut tx = self.conn.begin().await?;
+            let acked: Vec<&Entry> = settled.acked.iter().map(|&at| &window.entries[at]).collect();
+            bus.record(&mut tx, &acked).await?;
+            for (at, code, reason) in &settled.parked {
+                park(&mut tx, &window.entries[*at], code, reason).await?;
+            }
+            append(&mut tx, &settled.cursor, self.system_identifier, &self.relay).await?;
+            tx.commit().await
+        })
+        .await
+    }
+
+    /// Shows a standby that this leader lives.
+    pub(crate) async fn beat(&mut self) -> Result<(), sqlx::Error> {
+        within(sqlx::query("select nextval('outbox.heartbeat')").execute(&mut self.conn)).await?;
+        Ok(())
+    }
+
+    /// Gives up the lead at once instead of when the connection is noticed to be gone.
+    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+        within(self.conn.close()).await
+    }
+
+    /// In another cluster xids start anew, so neither the cursor's snapshot nor the rows' xids can be compared with
+    /// what comes. Seq can: a row above `last_seq` was never put, whoever wrote it; one below was restored, and the
+    /// old snapshot still says whether it had been put. Give the former the xid of this transaction, which the new
+    /// cursor has not seen, and the latter one that every snapshot has.
+    async fn reseed(&mut self, cursor: &Cursor) -> Result<Cursor, sqlx::Error> {
+        let mut tx = self.conn.begin().await?;
+        // Taken before this transaction has an xid: its own must not count as seen.
+        let snapshot: String =
+            sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(&mut *tx).await?;
+        let page = cursor.page.as_ref();
+        sqlx::query(
+            "update outbox.event
+             set xid = case
+                 when seq <= $4 and (pg_visible_in_snapshot(xid, $1::text::pg_snapshot)
+                     or coalesce(seq <= $3 and pg_visible_in_snapshot(xid, $2::text::pg_snapshot), false))
+                 then '3'::xid8 else pg_current_xact_id() end",
+        )
+        .bind(&cursor.snapshot)
+        .bind(page.map(|page| &page.snapshot))
+        .bind(page.map(|page| page.seq))
+        .bind(cursor.last_seq)
+        .execute(&mut *tx)
+        .await?;
+        let seeded = Cursor { snapshot, page: None, last_seq: cursor.last_seq, floor_seq: 0 };
+        append(&mut tx, &seeded, self.system_identifier, &self.relay).await?;
+        tx.commit().await?;
+        self.seen_seq = 0;
+        Ok(seeded)
+    }
+}
+
+async fn append(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    system_identifier: i64,
+    relay: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into outbox.cursor (snapshot, page_snapshot, page_seq, last_seq, floor_seq, system_identifier, relay, slot)
+         values ($1, $2, $3, $4, $5, $6, $7, (select last_value from outbox.cursor_slot))",
+    )
+    .bind(&cursor.snapshot)
+    .bind(cursor.page.as_ref().map(|page| &page.snapshot))
+    .bind(cursor.page.as_ref().map(|page| page.seq))
+    .bind(cursor.last_seq)
+    .bind(cursor.floor_seq)
+    .bind(system_identifier)
+    .bind(relay)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn park(conn: &mut PgConnection, entry: &Entry, code: &str, reason: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into outbox.parked (seq, id, name, key, payload, headers, occurred_at, code, reason)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
+    )
+    .bind(entry.seq)
+    .bind(entry.id.as_uuid())
+    .bind(&entry.name)
+    .bind(&entry.key)
+    .bind(&entry.payload)
+    .bind(&entry.headers)
+    .bind(entry.occurred_at)
+    .bind(code)
+    .bind(reason)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(STATEMENT_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+}
+
+fn entry((seq, id, name, key, payload, headers, occurred_at, ..): Row) -> Entry {
+    Entry { seq, id: id.into(), name, key, payload, headers, occurred_at }
+}

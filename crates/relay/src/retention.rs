@@ -1,0 +1,144 @@
+//! Rings turn: the pointer moves to an empty slot, and slots that nobody needs are truncated. Nothing is ever deleted
+//! row by row, so an old snapshot can't make the tables grow.
+
+use std::time::Duration;
+
+use outbox_schema::Source;
+use runtime::Chain;
+use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
+use tokio_util::sync::CancellationToken;
+
+/// Slots of the event and delivery rings.
+const SLOTS: i16 = 8;
+/// Six slots hold the retention time, one is being filled and one is free.
+const SLOTS_OF_RETENTION: u32 = 6;
+/// Deliveries are needed only until they are settled.
+const DELIVERY_SLOT_MAX: Duration = Duration::from_secs(60);
+const CURSORS_PER_SLOT: i64 = 10_000;
+const DEDUP_SLOTS: i16 = 5;
+const DEDUP_WINDOW: Duration = Duration::from_secs(21 * 24 * 3600);
+/// As long as SQS keeps a message at most.
+const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+const ROUND_MIN: Duration = Duration::from_millis(200);
+const ROUND_MAX: Duration = Duration::from_secs(10);
+
+/// Turns the rings of one database until `over`. On a connection of its own: a truncate waits for a lock, 50 ms at
+/// most, and the leader should not.
+pub(crate) async fn run(source: Source, retention: Duration, over: CancellationToken) {
+    let pause = (retention / SLOTS_OF_RETENTION / 4).clamp(ROUND_MIN, ROUND_MAX);
+    let mut conn = None;
+    loop {
+        tokio::select! {
+            () = over.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let round = async {
+            let mut open = match conn.take() {
+                Some(open) => open,
+                None => source.connect("outbox relay (retention)", &[]).await?,
+            };
+            round(&mut open, retention).await.map(|()| open)
+        };
+        match round.await {
+            Ok(open) => conn = Some(open),
+            Err(error) => {
+                tracing::warn!(source = source.name(), error = %Chain(&error), "retention failed: trying again");
+            }
+        }
+    }
+}
+
+async fn round(conn: &mut PgConnection, retention: Duration) -> Result<(), sqlx::Error> {
+    let slot_age = retention / SLOTS_OF_RETENTION;
+    let event_age: Option<f64> = sqlx::query_scalar(
+        "select extract(epoch from clock_timestamp() - occurred_at)::float8 from outbox.event
+         where slot = (select last_value from outbox.event_slot) order by seq limit 1",
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if event_age.is_some_and(|age| age >= slot_age.as_secs_f64()) {
+        turn(conn, "event", SLOTS).await?;
+    }
+    truncate_others(conn, "event", SLOTS, retention).await?;
+
+    let cursors: Option<i64> = sqlx::query_scalar(
+        "select max(id) - min(id) from outbox.cursor where slot = (select last_value from outbox.cursor_slot)",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    if cursors.is_some_and(|cursors| cursors >= CURSORS_PER_SLOT) {
+        turn(conn, "cursor", 2).await?;
+    }
+    truncate_others(conn, "cursor", 2, retention).await?;
+
+    deliveries(conn, slot_age.min(DELIVERY_SLOT_MAX)).await?;
+
+    for slot in 0..DEDUP_SLOTS {
+        sqlx::query("select outbox.truncate_dedup($1, $2)")
+            .bind(slot)
+            .bind(interval(DEDUP_WINDOW))
+            .execute(&mut *conn)
+            .await?;
+    }
+    let gone = sqlx::query("delete from outbox.dead_letter where dead_at < clock_timestamp() - $1")
+        .bind(interval(DEAD_LETTERS_KEPT))
+        .execute(conn)
+        .await?
+        .rows_affected();
+    if gone > 0 {
+        tracing::warn!(deliveries = gone, "dropped dead letters older than 14 days");
+    }
+    Ok(())
+}
+
+async fn deliveries(conn: &mut PgConnection, slot_age: Duration) -> Result<(), sqlx::Error> {
+    let current: Option<(i16, f64)> = sqlx::query_as(
+        "select slot, extract(epoch from clock_timestamp() - enqueued_at)::float8 from outbox.delivery
+         where slot = (select last_value from outbox.delivery_slot) order by seq limit 1",
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    if let Some((slot, age)) = current
+        && age >= slot_age.as_secs_f64()
+        && turn(conn, "delivery", SLOTS).await? == slot
+    {
+        // The next slot is still in use: a queue that no worker receives from holds the ring back.
+        let next = (slot + 1) % SLOTS;
+        let spilled: i64 =
+            sqlx::query_scalar("select outbox.spill($1)").bind(next).fetch_one(&mut *conn).await?;
+        if spilled > 0 {
+            tracing::warn!(deliveries = spilled, "no worker receives them: moved aside so that the queue's log can turn");
+        }
+    }
+    truncate_others(conn, "delivery", SLOTS, Duration::ZERO).await
+}
+
+async fn turn(conn: &mut PgConnection, ring: &str, slots: i16) -> Result<i16, sqlx::Error> {
+    sqlx::query_scalar("select outbox.turn($1, $2)").bind(ring).bind(i32::from(slots)).fetch_one(conn).await
+}
+
+async fn truncate_others(conn: &mut PgConnection, ring: &str, slots: i16, keep: Duration) -> Result<(), sqlx::Error> {
+    for slot in 0..slots {
+        // One statement each: a truncated slot stays locked until its transaction ends.
+        let truncated: bool = sqlx::query_scalar(
+            "select case $1 when 'event' then (select last_value from outbox.event_slot)
+                            when 'cursor' then (select last_value from outbox.cursor_slot)
+                            else (select last_value from outbox.delivery_slot) end <> $2
+                    and outbox.truncate_slot($1, $2, $3)",
+        )
+        .bind(ring)
+        .bind(slot)
+        .bind(interval(keep))
+        .fetch_one(&mut *conn)
+        .await?;
+        if truncated {
+            tracing::debug!(ring, slot, "truncated");
+        }
+    }
+    Ok(())
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}

@@ -1,0 +1,91 @@
+//! Pure: when to read on at once, when to linger, and when to try to sleep.
+
+use std::time::{Duration, Instant};
+
+/// Above this rate sleeping would cost publishers more notifications than polling costs the relay.
+const LINGER_ABOVE_PER_SECOND: f64 = 500.0;
+const LINGER_GAP: Duration = Duration::from_millis(1);
+const LINGER_FOR: Duration = Duration::from_millis(20);
+/// While a publisher that saw the relay awake is still in its transaction.
+const DROWSY_MIN: Duration = Duration::from_millis(5);
+const DROWSY_MAX: Duration = Duration::from_millis(50);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Read again after this pause.
+    Read(Duration),
+    /// Nothing is coming at a rate worth waiting for: take the doorbell's lock.
+    Sleep,
+}
+
+#[derive(Debug)]
+pub(crate) struct Rhythm {
+    per_second: f64,
+    counted_at: Instant,
+    last_found_at: Instant,
+    drowsy: Duration,
+}
+
+impl Rhythm {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { per_second: 0.0, counted_at: now, last_found_at: now, drowsy: DROWSY_MIN }
+    }
+
+    /// After a read that found `events`.
+    pub(crate) fn after_read(&mut self, events: usize, now: Instant) -> Next {
+        // An average over about a quarter of a second.
+        let elapsed = now.duration_since(self.counted_at).as_secs_f64().max(1e-6);
+        let weight = 1.0 - (-elapsed / 0.25).exp();
+        self.per_second += (events as f64 / elapsed - self.per_second) * weight;
+        self.counted_at = now;
+        if events > 0 {
+            self.last_found_at = now;
+            self.drowsy = DROWSY_MIN;
+            return Next::Read(Duration::ZERO);
+        }
+        let lingering = now.duration_since(self.last_found_at) < LINGER_FOR;
+        if self.per_second > LINGER_ABOVE_PER_SECOND && lingering { Next::Read(LINGER_GAP) } else { Next::Sleep }
+    }
+
+    /// After the lock was refused: how long until the next read.
+    pub(crate) fn drowse(&mut self) -> Duration {
+        let pause = self.drowsy;
+        self.drowsy = (self.drowsy * 2).min(DROWSY_MAX);
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards the two latencies: a rare event is not polled for, a frequent one is not slept through.
+    #[test]
+    fn it_sleeps_at_a_low_rate_and_lingers_at_a_high_one() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+
+        let mut rare = Rhythm::new(start);
+        for n in 1..100 {
+            assert_eq!(rare.after_read(1, at(n * 10)), Next::Read(Duration::ZERO));
+            assert_eq!(rare.after_read(0, at(n * 10 + 1)), Next::Sleep, "100 events a second");
+        }
+        let mut busy = Rhythm::new(start);
+        for n in 1..1000 {
+            busy.after_read(1, at(n));
+        }
+        assert_eq!(busy.after_read(0, at(1001)), Next::Read(LINGER_GAP), "1000 events a second");
+        assert_eq!(busy.after_read(0, at(1030)), Next::Sleep, "and then nothing");
+    }
+
+    /// Guards: a transaction that stays open for long is waited for at a gentle pace.
+    #[test]
+    fn drowsy_polls_become_gentle_and_quick_again() {
+        let now = Instant::now();
+        let mut rhythm = Rhythm::new(now);
+        let pauses: Vec<_> = (0..6).map(|_| rhythm.drowse().as_millis()).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 50, 50]);
+        rhythm.after_read(1, now);
+        assert_eq!(rhythm.drowse(), DROWSY_MIN);
+    }
+}

@@ -1,0 +1,15 @@
+//! What both processes need: telemetry, health, shutdown, and errors told to a person.
+//!
+//! Knows no event, no database and no AWS.
+
+mod health;
+mod process;
+mod report;
+mod shutdown;
+mod telemetry;
+
+pub use health::serve;
+pub use process::{refuse, start, until_stopped};
+pub use report::Chain;
+pub use shutdown::{on_signal, process_name};
+pub use telemetry::{LogFormat, init_logs, install_metrics};

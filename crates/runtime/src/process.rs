@@ -1,0 +1,68 @@
+//! A process's edges: how it starts, how it ends, and how it says why it can't.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Says what is wrong with the arguments and what to do, and returns the exit code for that.
+pub fn refuse(problem: &str, remedy: &str) -> ExitCode {
+    eprintln!("error: {problem}\n  {remedy}");
+    ExitCode::from(2)
+}
+
+/// Serves metrics and health, and listens for signals: cancels the returned token at the first.
+///
+/// # Errors
+///
+/// The exit code, with the reason said.
+pub async fn start(metrics_addr: SocketAddr) -> Result<CancellationToken, ExitCode> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        eprintln!("error: failed to {what}: {error}");
+        ExitCode::FAILURE
+    };
+    let stop = crate::on_signal().map_err(|error| failed("listen for signals", &error))?;
+    let metrics = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
+    match crate::serve(metrics_addr, metrics).await {
+        Ok(addr) => tracing::info!(%addr, "serving /metrics and /healthz"),
+        Err(error) => {
+            let remedy = "choose another address with --metrics-addr (port 0 picks a free one)";
+            return Err(failed(&format!("serve metrics on {metrics_addr}"), &format!("{error}\n  {remedy}")));
+        }
+    }
+    Ok(stop)
+}
+
+/// Waits until every task has ended, at most `patience` longer than `stop`. One that fails stops the others, and the
+/// process with exit code 3.
+pub async fn until_stopped(
+    mut tasks: JoinSet<Result<(), String>>,
+    stop: &CancellationToken,
+    patience: Duration,
+) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    let ended = async {
+        while let Some(ended) = tasks.join_next().await {
+            let failure = match ended {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => (error, 3),
+                Err(panic) => (panic.to_string(), 1),
+            };
+            tracing::error!(error = failure.0, "can't go on");
+            code = ExitCode::from(failure.1);
+            stop.cancel();
+        }
+    };
+    tokio::select! {
+        () = ended => {
+            tracing::info!("stopped");
+            code
+        }
+        () = async { stop.cancelled().await; tokio::time::sleep(patience).await } => {
+            tracing::warn!("not everything in flight was finished in time: it is taken up again later");
+            ExitCode::FAILURE
+        }
+    }
+}

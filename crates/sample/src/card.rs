@@ -1,0 +1,44 @@
+//! The card service: its domain change and the event about it stand in one transaction.
+
+use outbox::{EnqueueError, EventId};
+use sqlx::{PgConnection, PgTransaction};
+
+use crate::events::CardTransactionSettledEvent;
+
+/// The service's own table.
+pub async fn create_table(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "create table if not exists card_transaction (
+             id text primary key,
+             card_id text not null,
+             merchant text not null,
+             amount_minor bigint not null,
+             currency text not null,
+             settled_at timestamptz
+         )",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Settles a transaction and tells the world, both or neither.
+pub async fn settle(
+    tx: &mut PgTransaction<'_>,
+    settled: &CardTransactionSettledEvent,
+) -> Result<EventId, EnqueueError> {
+    sqlx::query(
+        "insert into card_transaction (id, card_id, merchant, amount_minor, currency, settled_at)
+         values ($1, $2, $3, $4, $5, now())
+         on conflict (id) do update set settled_at = now()",
+    )
+    .bind(&settled.transaction_id)
+    .bind(&settled.card_id)
+    .bind(&settled.merchant)
+    .bind(settled.amount_minor)
+    .bind(&settled.currency)
+    .execute(&mut **tx)
+    .await
+    .map_err(EnqueueError::Insert)?;
+    outbox::enqueue(tx, settled).await
+}

@@ -1,0 +1,110 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{ConnectOptions, PgConnection};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A database with an outbox in it. Its name stands in events, metrics and logs; its address may hold a password
+/// and stands nowhere.
+#[derive(Clone)]
+pub struct Source {
+    name: String,
+    options: PgConnectOptions,
+}
+
+impl Source {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Opens a connection that shows up in `pg_stat_activity` as `application`, with session settings of its own.
+    pub async fn connect(&self, application: &str, settings: &[(&str, &str)]) -> Result<PgConnection, sqlx::Error> {
+        let options = self.options(application, settings);
+        tokio::time::timeout(CONNECT_TIMEOUT, options.connect())
+            .await
+            .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+    }
+
+    /// A pool of at most `size` such connections; it connects when first used.
+    pub fn pool(&self, application: &str, settings: &[(&str, &str)], size: u32) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(size)
+            .min_connections(0)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            // One round trip less per statement; a broken connection shows in the statement's own error.
+            .test_before_acquire(false)
+            .connect_lazy_with(self.options(application, settings))
+    }
+
+    fn options(&self, application: &str, settings: &[(&str, &str)]) -> PgConnectOptions {
+        let options = self.options.clone().application_name(application);
+        if settings.is_empty() { options } else { options.options(settings.iter().copied()) }
+    }
+}
+
+impl FromStr for Source {
+    type Err = SourceError;
+
+    /// Reads `postgres://…` or `name=postgres://…`; without a name it is the database's.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, url) = match text.split_once('=') {
+            Some((name, url)) if !name.contains([':', '/', '?']) => (Some(name), url),
+            _ => (None, text),
+        };
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(SourceError::NotPostgres);
+        }
+        let options = PgConnectOptions::from_str(url).map_err(|_| SourceError::Malformed)?;
+        let name = name.or(options.get_database()).unwrap_or("postgres").to_owned();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+            return Err(SourceError::Name { name });
+        }
+        // sqlx logs every statement at debug level; ours hold no payload, but they are many.
+        Ok(Self { name, options: options.disable_statement_logging() })
+    }
+}
+
+/// The name only: the rest may hold a password.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Source").field(&self.name).finish()
+    }
+}
+
+/// Why a text names no database. No message repeats the text, which may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    #[error("it does not begin with postgres:// (or NAME=postgres://)")]
+    NotPostgres,
+    #[error("it is not a valid postgres:// address; a password with special characters must be percent-encoded")]
+    Malformed,
+    #[error("`{name}` can't name a source: letters, digits, dash, underscore and dot can; write NAME=postgres://…")]
+    Name { name: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: an address is understood with and without a name, and its password never comes out again.
+    #[test]
+    fn sources_parse_and_keep_their_secrets() {
+        let plain: Source = "postgres://me:hunter2@localhost:5433/cards?sslmode=disable".parse().unwrap();
+        assert_eq!(plain.name(), "cards");
+        assert!(!format!("{plain:?}").contains("hunter2"));
+        let named: Source = "card-service=postgresql://localhost/cards".parse().unwrap();
+        assert_eq!(named.name(), "card-service");
+
+        for (text, expected) in [
+            ("mysql://me:hunter2@localhost/cards", "does not begin with postgres://"),
+            ("postgres://me:hunter2@localhost:port/cards", "not a valid postgres:// address"),
+            ("card service=postgres://localhost/cards", "can't name a source"),
+        ] {
+            let error = text.parse::<Source>().unwrap_err().to_string();
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{text}: {error}");
+        }
+    }
+}

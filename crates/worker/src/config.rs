@@ -1,0 +1,49 @@
+//! What `worker` can be told; `worker --help` is the manual.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use outbox_schema::Databases;
+use runtime::LogFormat;
+
+use crate::rpc::Endpoint;
+
+/// Calls the RPCs that subscribed to events.
+///
+/// Receives from the queue of every RPC in event_router.yaml, asks whether the event was done before, calls the RPC over
+/// Connect, and retries or dead-letters what fails. Start as many workers as you like: each delivery goes to one of
+/// them.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database's schema is missing, older or newer.")]
+pub struct Cli {
+    #[command(flatten)]
+    pub databases: Databases,
+
+    /// Which event runs which RPC, and with what timeout, concurrency and backoff.
+    #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]
+    pub router: PathBuf,
+
+    /// Where a service is served: NotificationService=http://notification:8080. https:// speaks HTTP/1.1 or 2, h2c://
+    /// HTTP/2 in the clear. Repeat for each service; in the environment, separate them by spaces.
+    #[arg(long = "endpoint", env = "OUTBOX_ENDPOINTS", value_delimiter = ' ', value_name = "SERVICE=URL")]
+    pub endpoints: Vec<Endpoint>,
+
+    /// How long a received message stays hidden from other workers; extended while its call runs. If a worker dies,
+    /// what it had received comes back after this time.
+    #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub visibility: Duration,
+
+    /// Where /metrics and /healthz are served; port 0 picks a free one.
+    #[arg(long, default_value = "127.0.0.1:9465", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]
+    pub metrics_addr: SocketAddr,
+
+    /// How log lines look.
+    #[arg(long, value_enum, default_value = "text", env = "OUTBOX_LOG_FORMAT")]
+    pub log_format: LogFormat,
+
+    /// What is logged, as in RUST_LOG: info, debug, worker=debug,info.
+    #[arg(long, default_value = "info", env = "OUTBOX_LOG", value_name = "FILTER")]
+    pub log: String,
+}

@@ -1,0 +1,48 @@
+//! Was it done before, and is somebody on it: one record per event and RPC.
+
+mod postgres;
+
+pub use postgres::PostgresDedup;
+
+use std::time::Duration;
+
+use event::EventId;
+
+/// The right to call an RPC for an event, until it ends. The token fences: who lost the lease can't complete it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    pub event: EventId,
+    pub token: i64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Ours to call.
+    Won(Lease),
+    /// The RPC succeeded for this event before.
+    Done,
+    /// Somebody else is on it, at most this long.
+    Held { remaining: Duration },
+}
+
+/// The dedup record of one RPC.
+pub trait Dedup: Send + Sync + 'static {
+    /// Claims each event; one answer per event, in their order.
+    fn claim(&self, events: &[EventId]) -> impl Future<Output = Result<Vec<Claim>, DedupError>> + Send;
+
+    /// Records for good that the RPC succeeded. Returns the leases that were lost meanwhile: those are not recorded.
+    fn complete(&self, leases: &[Lease]) -> impl Future<Output = Result<Vec<Lease>, DedupError>> + Send;
+
+    /// Gives leases back whose call did not succeed.
+    fn release(&self, leases: &[Lease]) -> impl Future<Output = Result<(), DedupError>> + Send;
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the dedup record can't be reached")]
+pub struct DedupError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+impl From<sqlx::Error> for DedupError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(Box::new(error))
+    }
+}

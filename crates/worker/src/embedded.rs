@@ -1,0 +1,121 @@
+//! The embedded transport: the lanes of one database, whose queues and dedup record are tables in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use backoff::{BackoffBuilder, ExponentialBuilder};
+use event_router::{Router, Rpc};
+use outbox_schema::{SchemaError, Source};
+use runtime::Chain;
+use sqlx::postgres::PgPool;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::dedup::PostgresDedup;
+use crate::lane::Lane;
+use crate::queue::{self, Bell, PostgresQueue};
+use crate::rpc::RpcClient;
+
+/// A lease lasts as long as a call may take, and this much longer to record it.
+const LEASE_MARGIN: Duration = Duration::from_secs(5);
+const CONNECTIONS_MAX: u32 = 16;
+
+/// What one worker process may be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who claims deliveries, for people who look at them.
+    pub name: String,
+    /// How long a received message stays hidden from other workers.
+    pub visibility: Duration,
+}
+
+/// Delivers from one database's queues until `stop`. A database that is down is waited for.
+///
+/// # Errors
+///
+/// Only what waiting does not mend: a schema that this build can't work with.
+pub async fn run<C: RpcClient + Clone>(
+    source: &Source,
+    router: &Router,
+    client: &C,
+    settings: &Settings,
+    stop: &CancellationToken,
+) -> Result<(), SchemaError> {
+    let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
+    let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
+    let pool = source.pool("outbox worker", &queue::SESSION, size);
+    let Some(queues) = open(source, router, stop).await? else { return Ok(()) };
+    tracing::info!(source = source.name(), rpcs = queues.len(), worker = settings.name, "delivering");
+
+    let bell = Arc::new(Bell::new(queues.values().copied()));
+    let mut lanes = JoinSet::new();
+    for (rpc, policy) in router.rpcs() {
+        let queue = queues[rpc];
+        let lane = Lane {
+            rpc: rpc.clone(),
+            policy: *policy,
+            queue: Arc::new(PostgresQueue::new(pool.clone(), queue, &settings.name, settings.visibility, bell.of(queue))),
+            dedup: Arc::new(PostgresDedup::new(pool.clone(), rpc, policy.timeout + LEASE_MARGIN)),
+            client: client.clone(),
+        };
+        let stop = stop.clone();
+        lanes.spawn(async move { lane.run(&stop).await });
+    }
+    let ringing = bell.run(source, &pool, stop);
+    let landing = async { while lanes.join_next().await.is_some() {} };
+    tokio::join!(ringing, landing);
+    release(source, &pool, &settings.name).await;
+    pool.close().await;
+    Ok(())
+}
+
+/// The ids of the queues, made if they are new. `None` at `stop`.
+async fn open(
+    source: &Source,
+    router: &Router,
+    stop: &CancellationToken,
+) -> Result<Option<HashMap<Rpc, i32>>, SchemaError> {
+    let mut backoff = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(5))
+        .without_max_times()
+        .with_jitter()
+        .build();
+    loop {
+        let error = match queues(source, router).await {
+            Ok(queues) => return Ok(Some(queues)),
+            Err(error) if !error.is_transient() => return Err(error),
+            Err(error) => error,
+        };
+        let wait = backoff.next().unwrap_or(Duration::from_secs(5));
+        tracing::warn!(source = source.name(), error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not delivering: connecting again");
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+async fn queues(source: &Source, router: &Router) -> Result<HashMap<Rpc, i32>, SchemaError> {
+    let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
+    outbox_schema::check(&mut conn).await?;
+    let rpcs = router.rpcs().map(|(rpc, _)| rpc);
+    outbox_schema::queues(&mut conn, rpcs).await.map_err(SchemaError::Read)
+}
+
+/// What is still claimed at the end, because the process does not wait for it any longer, need not wait for its
+/// visibility to end.
+async fn release(source: &Source, pool: &PgPool, worker: &str) {
+    let released = sqlx::query("update outbox.claim set until = clock_timestamp() where worker = $1 and until is not null")
+        .bind(worker)
+        .execute(pool)
+        .await;
+    match released {
+        Ok(done) if done.rows_affected() > 0 => {
+            tracing::warn!(source = source.name(), batches = done.rows_affected(), "gave back what was not settled");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(source = source.name(), error = %Chain(&error), "failed to give back"),
+    }
+}

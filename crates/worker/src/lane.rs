@@ -1,0 +1,311 @@
+//! One RPC's lane: receive, claim, call, decide, settle. Lanes share nothing but the database's connections, so a slow
+//! or dead RPC is its own lane's trouble.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::Utc;
+use event::{Envelope, EventId, Message};
+use event_router::{Policy, Rpc};
+use runtime::Chain;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::dedup::{Claim, Dedup, Lease};
+use crate::queue::{Delivery, Queue, Settlement};
+use crate::rpc::{Call, RpcClient};
+use crate::settler::{self, Decided};
+use crate::verdict::{Verdict, exhausted, verdict};
+
+const RECEIVE_MAX: usize = 500;
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// When the dedup record can't be asked, nothing is called and everything comes back.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// Everything one RPC's deliveries need.
+#[derive(Debug)]
+pub struct Lane<Q, D, C> {
+    pub rpc: Rpc,
+    pub policy: Policy,
+    pub queue: Arc<Q>,
+    pub dedup: Arc<D>,
+    pub client: C,
+}
+
+impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
+    /// Delivers until `stop`, then finishes the calls under way and records what became of them.
+    pub async fn run(self, stop: &CancellationToken) {
+        let lane = Arc::new(self);
+        let slots = Arc::new(Semaphore::new(lane.policy.concurrency));
+        let (decided, decisions) = mpsc::channel(2 * lane.policy.concurrency);
+        let flight = Flight::default();
+        let settler = tokio::spawn(settler::run(
+            lane.rpc.clone(),
+            Arc::clone(&lane.queue),
+            Arc::clone(&lane.dedup),
+            decisions,
+        ));
+        let landed = CancellationToken::new();
+        let heartbeat = tokio::spawn(extend(Arc::clone(&lane.queue), flight.clone(), landed.clone()));
+
+        let mut calls = JoinSet::new();
+        let mut wait = RETRY_MIN;
+        while let Some(permits) = free_slots(&slots, stop).await {
+            while calls.try_join_next().is_some() {}
+            match lane.queue.receive(permits.len(), stop).await {
+                Ok(deliveries) => {
+                    wait = RETRY_MIN;
+                    lane.start(deliveries, permits, &flight, &decided, &mut calls).await;
+                }
+                Err(error) => {
+                    tracing::warn!(rpc = %lane.rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not receiving");
+                    pause(wait, stop).await;
+                    wait = (wait * 2).min(RETRY_MAX);
+                }
+            }
+        }
+        while calls.join_next().await.is_some() {}
+        drop(decided);
+        let _ = settler.await;
+        landed.cancel();
+        let _ = heartbeat.await;
+    }
+
+    /// Claims a batch in the dedup record and starts a call for each delivery that is ours. No more is ever received
+    /// than can start at once.
+    async fn start(
+        self: &Arc<Self>,
+        deliveries: Vec<Delivery<Q::Receipt>>,
+        permits: Vec<OwnedSemaphorePermit>,
+        flight: &Flight<Q::Receipt>,
+        decided: &mpsc::Sender<Decided<Q::Receipt>>,
+        calls: &mut JoinSet<()>,
+    ) {
+        let events: Vec<Option<EventId>> = deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
+        let known: Vec<EventId> = events.iter().copied().flatten().collect();
+        let claims = if known.is_empty() { Ok(Vec::new()) } else { self.dedup.claim(&known).await };
+        if let Err(error) = &claims {
+            tracing::warn!(rpc = %self.rpc, error = %Chain(error), "not calling: can't ask what was done before");
+        }
+        let mut claims = claims.ok().map(Vec::into_iter);
+        for ((delivery, event), permit) in deliveries.into_iter().zip(events).zip(permits) {
+            let claim = event.and(claims.as_mut().map(|claims| claims.next()).unwrap_or_default());
+            let in_flight = flight.board(delivery.receipt.clone());
+            let (lane, decided) = (Arc::clone(self), decided.clone());
+            calls.spawn(async move {
+                let (verdict, lease) = lane.deliver(&delivery, claim).await;
+                lane.count(&delivery, &verdict, lease.is_some());
+                let succeeded = verdict == Fate::Decided(Verdict::Done);
+                let lease = lease.map(|lease| (lease, succeeded));
+                let settlement = verdict.settlement();
+                let receipt = delivery.receipt;
+                // The settler outlives every call.
+                let _ = decided.send(Decided { receipt, settlement, lease, in_flight }).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// One delivery, from its body to what happens to it.
+    async fn deliver(&self, delivery: &Delivery<Q::Receipt>, claim: Option<Claim>) -> (Fate, Option<Lease>) {
+        let message = match Message::decode(&delivery.body) {
+            Ok(message) if message.rpc == self.rpc.as_str() => message,
+            Ok(message) => {
+                let reason = format!("it is addressed to {:?}, and this is the queue of {}", message.rpc, self.rpc);
+                let verdict = Verdict::Dead { code: "wrong_queue", reason };
+                return (Fate::Decided(verdict), claim.and_then(Claim::lease));
+            }
+            Err(error) => {
+                let verdict = Verdict::Dead { code: "malformed_message", reason: error.to_string() };
+                return (Fate::Decided(verdict), claim.and_then(Claim::lease));
+            }
+        };
+        match claim {
+            None => (Fate::Postponed(UNKNOWN_WAIT, "dedup_unavailable"), None),
+            Some(Claim::Done) => (Fate::Duplicate, None),
+            Some(Claim::Held { remaining }) => (Fate::Postponed(remaining, "held"), None),
+            Some(Claim::Won(lease)) => {
+                let verdict = match exhausted(delivery.attempt, &self.policy) {
+                    Some(dead) => dead,
+                    None => self.call(&message.event, delivery.attempt).await,
+                };
+                (Fate::Decided(verdict), Some(lease))
+            }
+        }
+    }
+
+    async fn call(&self, event: &Envelope<'_>, attempt: u32) -> Verdict {
+        let call = Call { rpc: &self.rpc, event, attempt, timeout: self.policy.timeout };
+        let in_flight = metrics::gauge!("outbox_worker_in_flight", "rpc" => self.rpc.to_string());
+        in_flight.increment(1.0);
+        let began = Instant::now();
+        let reply = self.client.call(&call).await;
+        in_flight.decrement(1.0);
+        let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
+        metrics::histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.to_string(), "code" => code)
+            .record(began.elapsed().as_secs_f64());
+        let verdict = verdict(&reply, attempt, &self.policy, fastrand::f64());
+        match &verdict {
+            Verdict::Done => tracing::debug!(rpc = %self.rpc, event_id = %event.id, attempt, "done"),
+            Verdict::Retry { after, code, error } => {
+                tracing::info!(rpc = %self.rpc, event_id = %event.id, attempt, code, error, after_seconds = after.as_secs_f64(), "failed: trying again");
+            }
+            Verdict::Dead { code, reason } => {
+                tracing::error!(rpc = %self.rpc, event_id = %event.id, attempt, code, reason, "dead-lettered");
+            }
+        }
+        verdict
+    }
+
+    fn count(&self, delivery: &Delivery<Q::Receipt>, fate: &Fate, called: bool) {
+        let outcome = match fate {
+            Fate::Decided(Verdict::Done) => "done",
+            Fate::Decided(Verdict::Retry { .. }) => "retry",
+            Fate::Decided(Verdict::Dead { .. }) => "dead",
+            Fate::Duplicate => "duplicate",
+            Fate::Postponed(..) => "postponed",
+        };
+        metrics::counter!("outbox_worker_deliveries_total", "rpc" => self.rpc.to_string(), "outcome" => outcome)
+            .increment(1);
+        if outcome == "done" {
+            let waited = (Utc::now() - delivery.enqueued_at).num_microseconds().unwrap_or(0) as f64 / 1e6;
+            metrics::histogram!("outbox_worker_put_to_done_seconds", "rpc" => self.rpc.to_string()).record(waited);
+        }
+        if outcome == "dead" && !called {
+            tracing::error!(rpc = %self.rpc, "dead-lettered a message that no call could be made of");
+        }
+    }
+}
+
+/// What becomes of a delivery, called or not.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Decided(Verdict),
+    /// Done before.
+    Duplicate,
+    /// Not called, and no attempt counted.
+    Postponed(Duration, &'static str),
+}
+
+impl Fate {
+    fn settlement(self) -> Settlement {
+        match self {
+            Fate::Decided(Verdict::Done) | Fate::Duplicate => Settlement::Ack,
+            Fate::Decided(Verdict::Retry { after, code, error }) => {
+                Settlement::Retry { after, counted: true, code: code.to_owned(), error }
+            }
+            Fate::Decided(Verdict::Dead { code, reason }) => Settlement::Dead { code: code.to_owned(), reason },
+            Fate::Postponed(after, code) => {
+                let error = "not called: it could not be known that nobody else did".to_owned();
+                Settlement::Retry { after, counted: false, code: code.to_owned(), error }
+            }
+        }
+    }
+}
+
+impl Claim {
+    fn lease(self) -> Option<Lease> {
+        match self {
+            Claim::Won(lease) => Some(lease),
+            Claim::Done | Claim::Held { .. } => None,
+        }
+    }
+}
+
+fn event_of(body: &str) -> Option<EventId> {
+    Message::decode(body).ok().map(|message| message.event.id)
+}
+
+/// Waits until at least one call may start; `None` at `stop`.
+async fn free_slots(slots: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
+    let first = tokio::select! {
+        biased;
+        () = stop.cancelled() => return None,
+        permit = Arc::clone(slots).acquire_owned() => permit.ok()?,
+    };
+    let mut permits = vec![first];
+    while permits.len() < RECEIVE_MAX
+        && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
+    {
+        permits.push(permit);
+    }
+    Some(permits)
+}
+
+/// The receipts of deliveries under way, so that their visibility can be extended.
+#[derive(Debug)]
+pub(crate) struct Flight<R>(Arc<FlightList<R>>);
+
+#[derive(Debug)]
+struct FlightList<R> {
+    next: AtomicU64,
+    receipts: Mutex<HashMap<u64, (Instant, R)>>,
+}
+
+/// A place in the list, given up when dropped.
+#[derive(Debug)]
+pub(crate) struct InFlight<R> {
+    flight: Flight<R>,
+    id: u64,
+}
+
+impl<R> Default for Flight<R> {
+    fn default() -> Self {
+        Self(Arc::new(FlightList { next: AtomicU64::new(0), receipts: Mutex::new(HashMap::new()) }))
+    }
+}
+
+impl<R> Clone for Flight<R> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<R: Clone> Flight<R> {
+    fn board(&self, receipt: R) -> InFlight<R> {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
+        self.0.receipts.lock().expect("no panic while held").insert(id, (Instant::now(), receipt));
+        InFlight { flight: self.clone(), id }
+    }
+
+    /// Those that have been under way for at least this long.
+    fn older_than(&self, age: Duration) -> Vec<R> {
+        let receipts = self.0.receipts.lock().expect("no panic while held");
+        receipts.values().filter(|(since, _)| since.elapsed() >= age).map(|(_, receipt)| receipt.clone()).collect()
+    }
+}
+
+impl<R> Drop for InFlight<R> {
+    fn drop(&mut self) {
+        self.flight.0.receipts.lock().expect("no panic while held").remove(&self.id);
+    }
+}
+
+/// Keeps what is under way hidden from others, for as long as this worker lives.
+async fn extend<Q: Queue>(queue: Arc<Q>, flight: Flight<Q::Receipt>, landed: CancellationToken) {
+    let every = queue.visibility() / 3;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = landed.cancelled() => return,
+        }
+        let receipts = flight.older_than(every / 2);
+        if !receipts.is_empty()
+            && let Err(error) = queue.extend(&receipts).await
+        {
+            tracing::warn!(error = %Chain(&error), deliveries = receipts.len(), "failed to extend their visibility");
+        }
+    }
+}
+
+async fn pause(duration: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(duration) => {}
+        () = stop.cancelled() => {}
+    }
+}

@@ -1,0 +1,15 @@
+//! Queue to RPC: every delivery is called, once as far as can be, and what the RPC answers decides what happens next.
+//!
+//! Read [`lane`] first; the rest is in the order a delivery meets it.
+
+pub mod config;
+pub mod embedded;
+pub mod lane;
+
+pub mod queue; // where deliveries come from
+pub mod dedup; // was it done before, and is somebody on it
+pub mod rpc; // the call
+mod settler; // verdicts -> records, in batches
+pub mod verdict; // the table: what the RPC answered -> what happens
+
+pub use lane::Lane;

@@ -1,0 +1,73 @@
+//! Where deliveries come from: one queue per RPC.
+
+mod bell;
+mod postgres;
+
+pub use bell::Bell;
+pub use postgres::{PostgresQueue, Receipt, SESSION};
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+/// One copy of a message, received and not yet settled.
+#[derive(Clone)]
+pub struct Delivery<R> {
+    pub receipt: R,
+    pub body: String,
+    /// 1 for the first.
+    pub attempt: u32,
+    pub enqueued_at: DateTime<Utc>,
+}
+
+/// Shows everything but the body.
+impl<R: std::fmt::Debug> std::fmt::Debug for Delivery<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery").field("receipt", &self.receipt).field("attempt", &self.attempt).finish_non_exhaustive()
+    }
+}
+
+/// What becomes of a received message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// It leaves the queue.
+    Ack,
+    /// It comes back later. An attempt that never reached the RPC is not `counted`.
+    Retry { after: Duration, counted: bool, code: String, error: String },
+    /// It goes to the dead-letter queue.
+    Dead { code: String, reason: String },
+}
+
+/// One RPC's queue. A received message stays hidden from others until it is settled or its visibility ends.
+pub trait Queue: Send + Sync + 'static {
+    type Receipt: Clone + Send + Sync + 'static;
+
+    /// Waits for messages and returns at most `max`; returns none at `stop`, and may at other times.
+    fn receive(
+        &self,
+        max: usize,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt>>, QueueError>> + Send;
+
+    fn settle(
+        &self,
+        settled: &[(Self::Receipt, Settlement)],
+    ) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Starts the visibility of these messages anew.
+    fn extend(&self, receipts: &[Self::Receipt]) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// How long a message stays hidden.
+    fn visibility(&self) -> Duration;
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the queue can't be reached")]
+pub struct QueueError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+impl From<sqlx::Error> for QueueError {
+    fn from(error: sqlx::Error) -> Self {
+        Self(Box::new(error))
+    }
+}

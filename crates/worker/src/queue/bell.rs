@@ -1,0 +1,115 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use outbox_schema::Source;
+use runtime::Chain;
+use sqlx::postgres::{PgListener, PgPool};
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+/// Polling behind the notifications: for retries that another process scheduled, for claims whose worker died, and for
+/// a notification lost with its connection.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+const RECONNECT_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells each queue of one database when there is something to receive: one connection that listens and one small
+/// statement a second, however many queues there are.
+#[derive(Debug)]
+pub struct Bell {
+    queues: HashMap<i32, Arc<Notify>>,
+}
+
+impl Bell {
+    pub fn new(queues: impl IntoIterator<Item = i32>) -> Self {
+        Self { queues: queues.into_iter().map(|queue| (queue, Arc::new(Notify::new()))).collect() }
+    }
+
+    /// What rings for this queue. A ring that nobody waits for is kept for the next who does.
+    pub fn of(&self, queue: i32) -> Arc<Notify> {
+        self.queues.get(&queue).cloned().unwrap_or_default()
+    }
+
+    /// Rings until `stop`.
+    pub async fn run(&self, source: &Source, pool: &PgPool, stop: &CancellationToken) {
+        tokio::join!(self.listen(source, stop), self.poll(source, pool, stop));
+    }
+
+    async fn listen(&self, source: &Source, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let listening = async {
+                let pool = source.pool("outbox worker (bell)", &[], 1);
+                let mut listener = PgListener::connect_with(&pool).await?;
+                listener.eager_reconnect(false);
+                listener.listen("outbox_delivery").await?;
+                // Whatever was notified before we listened.
+                self.ring_all();
+                while let Some(notification) = listener.try_recv().await? {
+                    if let Some(queue) = notification.payload().parse().ok().and_then(|id: i32| self.queues.get(&id)) {
+                        queue.notify_one();
+                    }
+                }
+                Err::<(), _>(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()))
+            };
+            tokio::select! {
+                ended = listening => if let Err(error) = ended {
+                    tracing::warn!(source = source.name(), error = %Chain(&error), "not listening: polling until the database is back");
+                },
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RECONNECT_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn poll(&self, source: &Source, pool: &PgPool, stop: &CancellationToken) {
+        let mut ticks = tokio::time::interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            if let Err(error) = self.look(source, pool).await {
+                tracing::debug!(source = source.name(), error = %Chain(&error), "poll failed");
+            }
+        }
+    }
+
+    async fn look(&self, source: &Source, pool: &PgPool) -> Result<(), sqlx::Error> {
+        let ids: Vec<i32> = self.queues.keys().copied().collect();
+        let found: Vec<(i32, bool, bool)> = sqlx::query_as(
+            "select q.id,
+                    exists (select from outbox.retry as r where r.queue = q.id and r.due_at <= clock_timestamp())
+                    or exists (select from outbox.delivery as d where d.queue = q.id and d.seq > coalesce(
+                        (select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1), 0)),
+                    exists (select from outbox.claim as c where c.queue = q.id and c.until < clock_timestamp())
+                    or exists (select from outbox.claim as c where c.queue = q.id offset 100)
+             from unnest($1::integer[]) as q (id)",
+        )
+        .bind(ids)
+        .fetch_all(pool)
+        .await?;
+        for (queue, ready, stale) in found {
+            let recovered: i64 = if stale {
+                sqlx::query_scalar("select outbox.recover($1)").bind(queue).fetch_one(pool).await?
+            } else {
+                0
+            };
+            if recovered > 0 {
+                tracing::warn!(source = source.name(), queue, deliveries = recovered, "their worker did not settle them: delivering again");
+            }
+            if ready || recovered > 0 {
+                self.of(queue).notify_one();
+            }
+        }
+        Ok(())
+    }
+
+    fn ring_all(&self) {
+        self.queues.values().for_each(|queue| queue.notify_one());
+    }
+}

@@ -1,0 +1,126 @@
+//! The call: an event's payload to the RPC that subscribed to it.
+
+mod connect;
+
+pub use connect::{ConnectClient, Endpoint, EndpointError};
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use event::Envelope;
+use event_router::Rpc;
+
+/// What is sent.
+#[derive(Debug)]
+pub struct Call<'a> {
+    pub rpc: &'a Rpc,
+    pub event: &'a Envelope<'a>,
+    pub attempt: u32,
+    pub timeout: Duration,
+}
+
+/// Calls RPCs.
+pub trait RpcClient: Send + Sync + 'static {
+    fn call(&self, call: &Call<'_>) -> impl Future<Output = Result<(), CallError>> + Send;
+}
+
+/// What the RPC answered when it did not succeed. The message is the server's own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct CallError {
+    pub code: Code,
+    pub message: String,
+    pub retry_after: Option<Duration>,
+}
+
+/// Connect's error codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    Canceled,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    OutOfRange,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    DataLoss,
+    Unauthenticated,
+}
+
+impl Code {
+    pub const ALL: [Code; 16] = [
+        Code::Canceled,
+        Code::Unknown,
+        Code::InvalidArgument,
+        Code::DeadlineExceeded,
+        Code::NotFound,
+        Code::AlreadyExists,
+        Code::PermissionDenied,
+        Code::ResourceExhausted,
+        Code::FailedPrecondition,
+        Code::Aborted,
+        Code::OutOfRange,
+        Code::Unimplemented,
+        Code::Internal,
+        Code::Unavailable,
+        Code::DataLoss,
+        Code::Unauthenticated,
+    ];
+
+    /// As it stands on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::Canceled => "canceled",
+            Code::Unknown => "unknown",
+            Code::InvalidArgument => "invalid_argument",
+            Code::DeadlineExceeded => "deadline_exceeded",
+            Code::NotFound => "not_found",
+            Code::AlreadyExists => "already_exists",
+            Code::PermissionDenied => "permission_denied",
+            Code::ResourceExhausted => "resource_exhausted",
+            Code::FailedPrecondition => "failed_precondition",
+            Code::Aborted => "aborted",
+            Code::OutOfRange => "out_of_range",
+            Code::Unimplemented => "unimplemented",
+            Code::Internal => "internal",
+            Code::Unavailable => "unavailable",
+            Code::DataLoss => "data_loss",
+            Code::Unauthenticated => "unauthenticated",
+        }
+    }
+
+    /// What an HTTP status means where no Connect error came with it: the answer of a proxy, or of no Connect server.
+    pub fn of_http_status(status: u16) -> Self {
+        match status {
+            400 => Code::Internal,
+            401 => Code::Unauthenticated,
+            403 => Code::PermissionDenied,
+            404 => Code::Unimplemented,
+            408 | 504 => Code::DeadlineExceeded,
+            429 | 502 | 503 => Code::Unavailable,
+            _ => Code::Unknown,
+        }
+    }
+}
+
+impl FromStr for Code {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Code::ALL.into_iter().find(|code| code.as_str() == text).ok_or(())
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,92 @@
+//! Verdicts -> records, in batches: while one batch is being written the next one gathers.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_router::Rpc;
+use runtime::Chain;
+use tokio::sync::mpsc;
+
+use crate::dedup::{Dedup, Lease};
+use crate::lane::InFlight;
+use crate::queue::{Queue, Settlement};
+
+const BATCH_MAX: usize = 500;
+const RETRY_MIN: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// For a message whose lease was lost: by then the record shows what whoever has it now made of it.
+const LOST_LEASE_WAIT: Duration = Duration::from_secs(1);
+
+/// A delivery whose fate is decided.
+pub(crate) struct Decided<R> {
+    pub(crate) receipt: R,
+    pub(crate) settlement: Settlement,
+    /// What it holds of the dedup record, and whether the RPC succeeded.
+    pub(crate) lease: Option<(Lease, bool)>,
+    /// Dropped when the delivery is settled: until then its visibility is extended.
+    pub(crate) in_flight: InFlight<R>,
+}
+
+/// Writes what was decided until every sender is gone. A database that is away is waited for: a call that succeeded
+/// must be recorded before its message leaves the queue.
+pub(crate) async fn run<Q: Queue, D: Dedup>(
+    rpc: Rpc,
+    queue: Arc<Q>,
+    dedup: Arc<D>,
+    mut decided: mpsc::Receiver<Decided<Q::Receipt>>,
+) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while decided.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let of = |succeeded: bool| -> Vec<Lease> {
+            batch.iter().filter_map(|one| one.lease).filter(|lease| lease.1 == succeeded).map(|lease| lease.0).collect()
+        };
+        let (done, failed) = (of(true), of(false));
+        let lost: HashSet<i64> = if done.is_empty() {
+            HashSet::new()
+        } else {
+            let lost = persist(&rpc, || dedup.complete(&done)).await;
+            lost.iter().map(|lease| lease.token).collect()
+        };
+        if !failed.is_empty() {
+            persist(&rpc, || dedup.release(&failed)).await;
+        }
+        let (settled, in_flight): (Vec<_>, Vec<_>) = batch
+            .drain(..)
+            .map(|one| {
+                let lost = one.lease.is_some_and(|(lease, succeeded)| succeeded && lost.contains(&lease.token));
+                let settlement = if lost { lost_lease(&rpc) } else { one.settlement };
+                ((one.receipt, settlement), one.in_flight)
+            })
+            .unzip();
+        persist(&rpc, || queue.settle(&settled)).await;
+        drop(in_flight);
+    }
+}
+
+fn lost_lease(rpc: &Rpc) -> Settlement {
+    metrics::counter!("outbox_worker_lost_leases_total", "rpc" => rpc.to_string()).increment(1);
+    Settlement::Retry {
+        after: LOST_LEASE_WAIT,
+        counted: false,
+        code: "lost_lease".to_owned(),
+        error: "the call outlived its lease: another worker may have called too".to_owned(),
+    }
+}
+
+async fn persist<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
+    rpc: &Rpc,
+    mut write: impl FnMut() -> F,
+) -> T {
+    let mut wait = RETRY_MIN;
+    loop {
+        match write().await {
+            Ok(written) => return written,
+            Err(error) => {
+                tracing::warn!(%rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "failed to record what was decided");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The table: what the RPC answered decides what happens to the delivery.
+//!
+//! Pure. `ops/delivery.md` says why each row is what it is.
+
+use std::time::Duration;
+
+use event_router::{Backoff, Policy};
+
+use crate::rpc::{CallError, Code};
+
+/// What happens to a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The RPC succeeded: record it, and the message leaves the queue.
+    Done,
+    /// Again later.
+    Retry { after: Duration, code: &'static str, error: String },
+    /// No attempt can help: to the dead-letter queue.
+    Dead { code: &'static str, reason: String },
+}
+
+/// What a code means for a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Done,
+    Transient,
+    Permanent,
+}
+
+/// Permanent is only what the event itself is to blame for. What somebody else can mend, a server, a permission, a
+/// deploy in the wrong order, is waited for: a dead-letter queue filled by an outage helps nobody.
+fn class(code: Code) -> Class {
+    match code {
+        Code::AlreadyExists => Class::Done,
+        Code::InvalidArgument | Code::OutOfRange | Code::DataLoss => Class::Permanent,
+        Code::Canceled
+        | Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::Unauthenticated => Class::Transient,
+    }
+}
+
+/// `attempt` counts from 1; `random` is uniform in `0.0..1.0`.
+pub fn verdict(reply: &Result<(), CallError>, attempt: u32, policy: &Policy, random: f64) -> Verdict {
+    let Err(error) = reply else { return Verdict::Done };
+    let code = error.code.as_str();
+    match class(error.code) {
+        Class::Done => Verdict::Done,
+        Class::Permanent => Verdict::Dead { code, reason: error.message.clone() },
+        Class::Transient if attempt >= policy.max_attempts => {
+            Verdict::Dead { code, reason: format!("gave up after {attempt} attempts: {}", error.message) }
+        }
+        Class::Transient => {
+            let after = backoff(&policy.backoff, attempt, random).max(error.retry_after.unwrap_or_default());
+            Verdict::Retry { after, code, error: error.message.clone() }
+        }
+    }
+}
+
+/// Before the call: a delivery that was received too often without an answer, because its worker died each time, must
+/// not kill workers for ever.
+pub fn exhausted(attempt: u32, policy: &Policy) -> Option<Verdict> {
+    (attempt > policy.max_attempts).then(|| Verdict::Dead {
+        code: "attempts_exhausted",
+        reason: format!("received {} times and never settled: its worker died or hung each time", attempt - 1),
+    })
+}
+
+/// Full jitter: anywhere between nothing and the exponential ceiling, so that what failed together does not come back
+/// together.
+fn backoff(backoff: &Backoff, attempt: u32, random: f64) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(30);
+    let ceiling = backoff.min.saturating_mul(1 << doublings).min(backoff.max);
+    ceiling.mul_f64(random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(code: Code) -> Result<(), CallError> {
+        Err(CallError { code, message: "why".into(), retry_after: None })
+    }
+
+    /// Guards: every code has its row, and the rows are these.
+    #[test]
+    fn each_code_has_its_verdict() {
+        let policy = Policy::default();
+        assert_eq!(verdict(&Ok(()), 1, &policy, 0.5), Verdict::Done);
+        for code in Code::ALL {
+            let first = verdict(&reply(code), 1, &policy, 0.5);
+            let last = verdict(&reply(code), policy.max_attempts, &policy, 0.5);
+            match code {
+                Code::AlreadyExists => assert_eq!((first, last), (Verdict::Done, Verdict::Done)),
+                Code::InvalidArgument | Code::OutOfRange | Code::DataLoss => {
+                    let dead = Verdict::Dead { code: code.as_str(), reason: "why".into() };
+                    assert_eq!((first, last), (dead.clone(), dead));
+                }
+                _ => {
+                    let after = Duration::from_millis(500);
+                    assert_eq!(first, Verdict::Retry { after, code: code.as_str(), error: "why".into() });
+                    let reason = "gave up after 10 attempts: why".into();
+                    assert_eq!(last, Verdict::Dead { code: code.as_str(), reason });
+                }
+            }
+        }
+    }
+
+    /// Guards: backoff grows, is spread over the whole range, and is bounded whatever the attempt.
+    #[test]
+    fn backoff_is_exponential_jittered_and_bounded() {
+        let range = Backoff { min: Duration::from_secs(1), max: Duration::from_secs(60) };
+        let at = |attempt, random| backoff(&range, attempt, random).as_secs_f64();
+        assert_eq!([at(1, 1.0), at(2, 1.0), at(3, 1.0), at(6, 1.0), at(7, 1.0)], [1.0, 2.0, 4.0, 32.0, 60.0]);
+        assert_eq!([at(3, 0.0), at(3, 0.5)], [0.0, 2.0]);
+        assert_eq!(at(u32::MAX, 1.0), 60.0);
+    }
+
+    /// Guards: a server that says when to come back is not asked earlier.
+    #[test]
+    fn retry_after_wins_over_a_shorter_backoff() {
+        let asked = Err(CallError { code: Code::Unavailable, message: String::new(), retry_after: Some(Duration::from_secs(42)) });
+        let Verdict::Retry { after, .. } = verdict(&asked, 1, &Policy::default(), 0.9) else { panic!() };
+        assert_eq!(after, Duration::from_secs(42));
+    }
+
+    /// Guards: a message that kills its worker ends in the dead-letter queue too.
+    #[test]
+    fn a_message_that_is_never_settled_is_dead_at_last() {
+        let policy = Policy::default();
+        assert_eq!(exhausted(policy.max_attempts, &policy), None);
+        assert!(matches!(exhausted(policy.max_attempts + 1, &policy), Some(Verdict::Dead { code: "attempts_exhausted", .. })));
+    }
+}

@@ -1,0 +1,147 @@
+//! A throwaway Postgres. It lives in a temporary directory, listens on loopback only, and goes away with the process that
+//! made it, however that ends.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::tools::{self, ToolError};
+
+/// The minder outlives us by a moment: when our end of its standard input closes, by whatever death, it stops the
+/// server and removes the directory.
+const MINDER: &str = r#"
+set -eu
+bin=$1 dir=$2 port=$3
+cd /
+"$bin/initdb" --no-sync -A trust -U outbox -E UTF8 --locale=C -D "$dir/data" >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log"; exit 1; }
+cat >>"$dir/data/postgresql.conf" <<END
+port = $port
+listen_addresses = '127.0.0.1'
+unix_socket_directories = '$dir'
+max_connections = 300
+shared_buffers = 256MB
+max_wal_size = 4GB
+jit = off
+END
+"$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w start >"$dir/start.log" 2>&1 || { cat "$dir/start.log" "$dir/log"; exit 1; }
+echo ready
+exec >/dev/null 2>&1
+cat
+"$bin/pg_ctl" -D "$dir/data" -m immediate stop || true
+rm -rf "$dir"
+"#;
+
+#[derive(Debug)]
+pub struct Cluster {
+    minder: Child,
+    bin: PathBuf,
+    dir: PathBuf,
+    port: u16,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    #[error("failed to start a throwaway Postgres")]
+    Io(#[from] std::io::Error),
+    #[error("failed to start a throwaway Postgres: {0}")]
+    Server(String),
+}
+
+impl Cluster {
+    /// Makes and starts a new cluster.
+    pub fn start() -> Result<Self, ClusterError> {
+        let bin = tools::postgres_bin()?;
+        let dir = std::env::temp_dir().join(format!("outbox-postgres-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+        std::fs::create_dir(&dir)?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        if tools::is_root() {
+            // Postgres refuses to run as root.
+            let owned = Command::new("chown").arg(owner()).arg(&dir).status()?;
+            if !owned.success() {
+                return Err(ClusterError::Server(format!("failed to give {} to user {}", dir.display(), owner())));
+            }
+        }
+        let mut command = as_owner("sh");
+        command.arg("-c").arg(MINDER).arg("postgres-minder").arg(&bin).arg(&dir).arg(port.to_string());
+        // A group of its own: Ctrl-C is ours to handle, and must not stop the server under the demo.
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        let mut minder = command.spawn()?;
+        let mut said = String::new();
+        let mut out = BufReader::new(minder.stdout.take().expect("piped"));
+        loop {
+            let before = said.len();
+            if out.read_line(&mut said)? == 0 {
+                let _ = minder.wait();
+                return Err(ClusterError::Server(said));
+            }
+            if said[before..].trim() == "ready" {
+                return Ok(Self { minder, bin, dir, port });
+            }
+        }
+    }
+
+    /// The address of one of its databases, which need not exist yet.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://outbox@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where the server's socket and log are.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Stops the server as a power cut would.
+    pub fn crash(&self) -> std::io::Result<()> {
+        self.pg_ctl(&["-m", "immediate", "stop"])
+    }
+
+    /// Starts it again after [`crash`](Cluster::crash).
+    pub fn restart(&self) -> std::io::Result<()> {
+        let log = self.dir.join("log").display().to_string();
+        self.pg_ctl(&["-l", &log, "-w", "start"])
+    }
+
+    fn pg_ctl(&self, args: &[&str]) -> std::io::Result<()> {
+        let status = as_owner(&self.bin.join("pg_ctl").display().to_string())
+            .arg("-D")
+            .arg(self.dir.join("data"))
+            .args(args)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("pg_ctl {args:?}: {status}"))) }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.minder.stdin.take());
+        let _ = self.minder.wait();
+    }
+}
+
+/// Runs a program as whoever may run Postgres: us, or, if we are root, somebody else.
+pub fn as_owner(program: &str) -> Command {
+    if tools::is_root() {
+        let mut command = Command::new("runuser");
+        command.args(["-u", owner(), "--", program]);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+fn owner() -> &'static str {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if users.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "nobody" }
+}

@@ -1,0 +1,131 @@
+//! The project's own programs, as processes.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command as AsyncCommand};
+use tokio::sync::mpsc;
+
+/// Builds the programs that demo and tests start, quietly unless it takes a while, and returns where they are.
+pub fn build() -> std::io::Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--package", "relay", "--package", "worker", "--package", "sample", "--bins"])
+        .current_dir(root())
+        .status()?;
+    if !status.success() {
+        return Err(std::io::Error::other(format!("cargo build: {status}")));
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("debug"))
+}
+
+/// The project's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+/// A running program. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: mpsc::UnboundedReceiver<String>,
+}
+
+impl Process {
+    /// Starts a program; what it prints, on either stream, comes out of [`line`](Process::line).
+    pub fn start<S: AsRef<OsStr>>(
+        program: &PathBuf,
+        args: impl IntoIterator<Item = S>,
+        env: &[(&str, &str)],
+    ) -> std::io::Result<Self> {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut child = AsyncCommand::new(program)
+            .args(args)
+            .env_clear()
+            .envs(std::env::vars_os().filter(|(key, _)| !key.to_string_lossy().starts_with("OUTBOX_")))
+            .env_remove("DATABASE_URL")
+            .envs(env.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", program.display())))?;
+        let (sender, lines) = mpsc::unbounded_channel();
+        forward(child.stdout.take().expect("piped"), sender.clone());
+        forward(child.stderr.take().expect("piped"), sender);
+        Ok(Self { name, child, lines })
+    }
+
+    /// The next line it prints; `None` when it has ended.
+    pub async fn line(&mut self) -> Option<String> {
+        self.lines.recv().await
+    }
+
+    /// Reads on until a line contains `text`, and returns that line.
+    pub async fn wait_for(&mut self, text: &str) -> std::io::Result<String> {
+        let mut seen = Vec::new();
+        let found = tokio::time::timeout(Duration::from_secs(30), async {
+            while let Some(line) = self.line().await {
+                if line.contains(text) {
+                    return Some(line);
+                }
+                seen.push(line);
+            }
+            None
+        });
+        match found.await {
+            Ok(Some(line)) => Ok(line),
+            _ => Err(std::io::Error::other(format!("{} did not say {text:?}, but:\n{}", self.name, seen.join("\n")))),
+        }
+    }
+
+    /// Takes over what it prints from here on.
+    pub fn take_lines(&mut self) -> mpsc::UnboundedReceiver<String> {
+        std::mem::replace(&mut self.lines, mpsc::unbounded_channel().1)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap_or(0)
+    }
+
+    /// Sends a signal, by name: TERM, KILL, STOP, CONT.
+    pub fn signal(&self, signal: &str) -> std::io::Result<()> {
+        let Some(pid) = self.child.id() else { return Ok(()) };
+        Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().map(|_| ())
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub async fn stop(mut self) -> std::io::Result<ExitStatus> {
+        self.signal("TERM")?;
+        self.ended().await
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub async fn kill(mut self) -> std::io::Result<()> {
+        self.child.kill().await
+    }
+
+    /// Waits until it has ended, at most half a minute.
+    pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        tokio::time::timeout(Duration::from_secs(30), self.child.wait())
+            .await
+            .map_err(|_| std::io::Error::other(format!("{} does not end", self.name)))?
+    }
+}
+
+fn forward(stream: impl AsyncRead + Unpin + Send + 'static, lines: mpsc::UnboundedSender<String>) {
+    tokio::spawn(async move {
+        let mut reader = BufReader::new(stream).lines();
+        while let Ok(Some(line)) = reader.next_line().await {
+            // Nobody listens any more: read on, so that the program never blocks on a full pipe.
+            let _ = lines.send(line);
+        }
+    });
+}

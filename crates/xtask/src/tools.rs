@@ -1,0 +1,97 @@
+//! Programs of other people: where they are, and how to get them.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Why a program can't be had; says what to install.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    #[error("{program} is not installed: install it with `{remedy}`, or whatever your system calls it")]
+    Missing { program: String, remedy: String },
+    #[error("`{command}` failed: {reason}")]
+    Install { command: String, reason: String },
+}
+
+/// The directory of Postgres's server programs, the newest there is. As root on Debian it installs them if need be.
+pub fn postgres_bin() -> Result<PathBuf, ToolError> {
+    if let Some(found) = find_postgres() {
+        return Ok(found);
+    }
+    // Debian's package would start a cluster of its own on the standard port.
+    apt_install("postgresql-common")?;
+    let _ = std::fs::create_dir_all("/etc/postgresql-common/createcluster.d");
+    let _ = std::fs::write("/etc/postgresql-common/createcluster.d/throwaway.conf", "create_main_cluster = false\n");
+    apt_install("postgresql")?;
+    find_postgres().ok_or_else(|| ToolError::Missing {
+        program: "Postgres's server (initdb, postgres)".to_owned(),
+        remedy: "apt-get install postgresql".to_owned(),
+    })
+}
+
+/// A program of Debian's, installed if need be and if we may.
+pub fn debian(program: &str, package: &str) -> Result<PathBuf, ToolError> {
+    if let Some(found) = on_path(program) {
+        return Ok(found);
+    }
+    apt_install(package)?;
+    on_path(program).ok_or_else(|| missing(program, package))
+}
+
+pub fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
+}
+
+fn find_postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut debian: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    debian.sort();
+    let brew = ["/opt/homebrew/bin", "/usr/local/bin", "/usr/pgsql/bin"].map(PathBuf::from);
+    let path = on_path("initdb").and_then(|initdb| initdb.parent().map(Path::to_owned));
+    debian
+        .into_iter()
+        .rev()
+        .map(|(_, bin)| bin)
+        .chain(path)
+        .chain(brew)
+        .find(|bin| bin.join("initdb").is_file() && bin.join("postgres").is_file())
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+fn apt_install(package: &str) -> Result<(), ToolError> {
+    if !is_root() || on_path("apt-get").is_none() {
+        return Err(missing(package, package));
+    }
+    eprintln!("installing {package} (apt-get)");
+    // Lists may be missing on a fresh machine, or refer to packages that are no longer there.
+    let _ = apt(&["update", "-qq"]);
+    apt(&["install", "-y", "-qq", "--no-install-recommends", package])
+}
+
+fn apt(args: &[&str]) -> Result<(), ToolError> {
+    let command = format!("apt-get {}", args.join(" "));
+    let failed = |reason: String| ToolError::Install { command: command.clone(), reason };
+    let output = Command::new("apt-get")
+        .args(args)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(failed(said.lines().rev().take(3).collect::<Vec<_>>().join("; ")))
+}
+
+fn missing(program: &str, package: &str) -> ToolError {
+    ToolError::Missing { program: program.to_owned(), remedy: format!("apt-get install {package}") }
+}
