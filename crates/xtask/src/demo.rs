@@ -1,0 +1,82 @@
+//! `cargo xtask demo`: the whole line at work, told as a story.
+
+mod show;
+mod story;
+mod summary;
+mod world;
+
+use std::process::ExitCode;
+
+use crate::process;
+use show::Show;
+use world::World;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// End after the story; exit 0 only if every count is what it must be.
+    #[arg(long)]
+    pub once: bool,
+
+    /// Print the summary as one JSON object on the last line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why the demo could not be told.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+pub fn run(options: &Options) -> ExitCode {
+    let show = Show::new();
+    show.step("building relay, worker and the sample services");
+    let bin = match process::build() {
+        Ok(bin) => bin,
+        Err(error) => return failed(&error),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let told = runtime.map_err(Failure::from).and_then(|runtime| {
+        runtime.block_on(async {
+            // What was started ends with `world`, on every way out of here, Ctrl-C included.
+            let story = async {
+                let mut world = World::start(&bin, &show).await?;
+                let told = tell(&mut world, &show, options).await;
+                world.stop().await;
+                told
+            };
+            tokio::select! {
+                told = story => told,
+                _ = tokio::signal::ctrl_c() => {
+                    show.step("stopped");
+                    Ok(true)
+                }
+            }
+        })
+    });
+    match told {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => failed(&*error),
+    }
+}
+
+async fn tell(world: &mut World, show: &Show, options: &Options) -> Result<bool, Failure> {
+    let told = story::tell(world, show).await?;
+    let summary = summary::summarize(world, &told).await?;
+    show.summary(&summary);
+    if options.json {
+        println!("{}", serde_json::to_string(&summary)?);
+    }
+    if !options.once {
+        story::keep_publishing(world, show).await?;
+    }
+    Ok(summary.ok)
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}

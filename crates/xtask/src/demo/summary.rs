@@ -1,0 +1,92 @@
+//! What became of everything, from the services' own words and the database's.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::Failure;
+use super::show::ms_between;
+use super::story::Told;
+use super::world::World;
+
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    pub(super) ok: bool,
+    pub(super) events: usize,
+    pub(super) rolled_back: usize,
+    pub(super) deliveries: usize,
+    pub(super) delivered: usize,
+    pub(super) dead_lettered: usize,
+    pub(super) lost: usize,
+    pub(super) called_twice: usize,
+    pub(super) duplicates_suppressed: usize,
+    pub(super) retries: u32,
+    /// From COMMIT's return in the publisher to the call's arrival in the service.
+    pub(super) latency_ms: Latency,
+    pub(super) problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Latency {
+    pub(super) p50: f64,
+    pub(super) p99: f64,
+}
+
+pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Failure> {
+    let calls = world.calls.all();
+    let mut successes: HashMap<(_, &str), usize> = HashMap::new();
+    for call in calls.iter().filter(|call| call.did.is_some()) {
+        *successes.entry((call.event, call.rpc.as_str())).or_default() += 1;
+    }
+    let deliveries: usize = told.published.iter().map(|published| published.subscribers).sum();
+    let delivered = told.published.iter().map(|published| successes.keys().filter(|key| key.0 == published.id).count()).sum();
+    let (dead_lettered, unfinished): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from outbox.dead_letter), (select count(*) from outbox.retry)",
+    )
+    .fetch_one(&world.pool)
+    .await?;
+    let dead_lettered = usize::try_from(dead_lettered)?;
+    let mut latencies: Vec<f64> = told
+        .published
+        .iter()
+        .filter(|published| published.timed)
+        .flat_map(|published| {
+            let arrived = calls.iter().filter(|call| call.event == published.id && call.did.is_some());
+            arrived.map(|call| ms_between(published.committed, call.at)).collect::<Vec<_>>()
+        })
+        .collect();
+    latencies.sort_by(f64::total_cmp);
+    let summary = Summary {
+        ok: false,
+        events: told.published.len(),
+        rolled_back: told.rolled_back.iter().filter(|id| world.calls.of(**id).is_empty()).count(),
+        deliveries,
+        delivered,
+        dead_lettered,
+        lost: deliveries.saturating_sub(delivered + dead_lettered),
+        called_twice: successes.values().filter(|&&times| times > 1).count(),
+        duplicates_suppressed: told.duplicates,
+        retries: calls.iter().filter(|call| call.did.is_some()).map(|call| call.attempt.saturating_sub(1)).sum(),
+        latency_ms: Latency { p50: percentile(&latencies, 0.50), p99: percentile(&latencies, 0.99) },
+        problems: Vec::new(),
+    };
+    let refused = calls.iter().filter(|call| call.refused.is_some()).count();
+    let must = [
+        (summary.lost == 0, "deliveries were lost"),
+        (summary.delivered + summary.dead_lettered == deliveries, "deliveries are not delivered or dead-lettered"),
+        (summary.called_twice == 0, "an RPC was called again after it had succeeded"),
+        (summary.rolled_back == told.rolled_back.len(), "a rolled-back event was delivered"),
+        (summary.duplicates_suppressed == 1, "the duplicate was not suppressed"),
+        (summary.dead_lettered == told.poison, "something else than the poison event was dead-lettered"),
+        (refused == told.poison, "a service refused something else than the poison event"),
+        (summary.retries > 0, "nothing was retried, and a service was down"),
+        (unfinished == 0, "deliveries still wait for another attempt"),
+    ];
+    let problems: Vec<String> = must.iter().filter(|(holds, _)| !holds).map(|(_, problem)| (*problem).to_owned()).collect();
+    Ok(Summary { ok: problems.is_empty(), problems, ..summary })
+}
+
+fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let at = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(at.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0.0)
+}
