@@ -7,8 +7,12 @@ use serde_yaml::{Location, Spanned};
 use crate::yaml::{self, Node};
 use crate::{Backoff, Finding, Findings, Policy, Router, Rpc};
 
-/// A map's entries, and where the map begins (for what is missing in it).
-type Map<'a> = (Vec<(&'a Spanned<String>, &'a Spanned<Node>)>, Location);
+struct Map<'a> {
+    entries: &'a [(Spanned<String>, Spanned<Node>)],
+    known: &'static [&'static str],
+    /// Where it begins: that is the place of what is missing in it.
+    at: Location,
+}
 
 pub(crate) fn router(file: &str, text: &str) -> Result<Router, Findings> {
     let mut parser = Parser::default();
@@ -40,7 +44,7 @@ impl Parser {
         }
         let Some(map) = self.map(document, "the file", &["event"]) else { return };
         match get(&map, "event") {
-            None => self.found(map.1, "`event` is missing", "begin with `event:` and a list of events below it"),
+            None => self.missing(&map, "event", "`event` is missing", "begin with `event:` and a list of events below it"),
             Some(list) => {
                 for event in self.list(list, "event", "- name: 'event_hoge_updated'") {
                     self.event(event);
@@ -52,7 +56,7 @@ impl Parser {
     fn event(&mut self, node: &Spanned<Node>) {
         let Some(map) = self.map(node, "an event", &["name", "subscriber"]) else { return };
         let Some(name) = self.text(&map, "an event", "name", "name: 'event_hoge_updated'") else { return };
-        let at = get(&map, "name").map_or(map.1, |value| value.referenced);
+        let at = get(&map, "name").map_or(map.at, |value| value.referenced);
         if !is_event_name(name) {
             let hint = format!("write it in lower_snake_case, for example '{}'", snake(name));
             self.found(at, format!("event name '{name}' is not lower_snake_case of at most 128 characters"), hint);
@@ -65,8 +69,9 @@ impl Parser {
         }
         self.events.insert(name.to_owned(), (Vec::new(), at.line()));
         match get(&map, "subscriber") {
-            None => self.found(
-                map.1,
+            None => self.missing(
+                &map,
+                "subscriber",
                 format!("event '{name}' has no `subscriber`"),
                 "list the RPCs that run: subscriber: [{ id: 'NotificationService/NotifyHogeUpdated' }], or [] for none yet",
             ),
@@ -79,11 +84,11 @@ impl Parser {
     }
 
     fn subscriber(&mut self, event: &str, node: &Spanned<Node>) {
-        const KEYS: [&str; 5] = ["id", "timeout", "concurrency", "max_attempts", "backoff"];
-        let Some(map) = self.map(node, "a subscriber", &KEYS) else { return };
+        const KEYS: &[&str] = &["id", "timeout", "concurrency", "max_attempts", "backoff"];
+        let Some(map) = self.map(node, "a subscriber", KEYS) else { return };
         let example = "id: 'NotificationService/NotifyHogeUpdated'";
         let Some(id) = self.text(&map, "a subscriber", "id", example) else { return };
-        let at = get(&map, "id").map_or(map.1, |value| value.referenced);
+        let at = get(&map, "id").map_or(map.at, |value| value.referenced);
         let Some(rpc) = Rpc::new(id) else {
             let message = format!("'{id}' does not name an RPC");
             self.found(at, message, "write Service/Method, for example 'NotificationService/NotifyHogeUpdated'");
@@ -138,29 +143,29 @@ impl Parser {
                 humantime::format_duration(min),
                 humantime::format_duration(max)
             );
-            self.found(map.1, message, "make min smaller than max");
+            self.found(map.at, message, "make min smaller than max");
         }
         Backoff { min, max }
     }
 
     // ---- one value of a kind
 
-    fn map<'a>(&mut self, node: &'a Spanned<Node>, what: &str, keys: &[&str]) -> Option<Map<'a>> {
+    fn map<'a>(&mut self, node: &'a Spanned<Node>, what: &str, known: &'static [&'static str]) -> Option<Map<'a>> {
         let Node::Map(entries) = &node.value else {
             let message = format!("{what} is {}, not a map", node.value.kind());
-            self.found(node.referenced, message, format!("write `{}: …`", keys[0]));
+            self.found(node.referenced, message, format!("write `{}: …`", known[0]));
             return None;
         };
         for (key, _) in entries {
-            if !keys.contains(&key.value.as_str()) {
-                let hint = match closest(&key.value, keys) {
-                    Some(known) => format!("did you mean `{known}`?"),
-                    None => format!("known here: {}", keys.join(", ")),
+            if !known.contains(&key.value.as_str()) {
+                let hint = match closest(&key.value, known) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("known here: {}", known.join(", ")),
                 };
                 self.found(key.referenced, format!("unknown key `{}` in {what}", key.value), hint);
             }
         }
-        Some((entries.iter().map(|(key, value)| (key, value)).collect(), node.referenced))
+        Some(Map { entries, known, at: node.referenced })
     }
 
     fn list<'a>(&mut self, node: &'a Spanned<Node>, key: &str, example: &str) -> &'a [Spanned<Node>] {
@@ -184,7 +189,7 @@ impl Parser {
                 None
             }
             None => {
-                self.found(map.1, format!("{what} has no `{key}`"), format!("add {example}"));
+                self.missing(map, key, format!("{what} has no `{key}`"), format!("add {example}"));
                 None
             }
         }
@@ -218,6 +223,16 @@ impl Parser {
         None
     }
 
+    /// A key that is not there, unless it is, misspelt: then that has been said.
+    fn missing(&mut self, map: &Map<'_>, key: &str, message: impl Into<String>, hint: impl Into<String>) {
+        let misspelt = |(name, _): &(Spanned<String>, _)| {
+            !map.known.contains(&name.value.as_str()) && closest(&name.value, map.known) == Some(key)
+        };
+        if !map.entries.iter().any(misspelt) {
+            self.found(map.at, message, hint);
+        }
+    }
+
     fn found(&mut self, at: Location, message: impl Into<String>, hint: impl Into<String>) {
         self.findings.push(Finding {
             line: (at.line() as usize).max(1),
@@ -229,7 +244,7 @@ impl Parser {
 }
 
 fn get<'a>(map: &Map<'a>, key: &str) -> Option<&'a Spanned<Node>> {
-    map.0.iter().find(|(name, _)| name.value == key).map(|&(_, value)| value)
+    map.entries.iter().find(|(name, _)| name.value == key).map(|(_, value)| value)
 }
 
 fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {

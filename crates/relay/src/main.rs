@@ -17,10 +17,10 @@ const STOP_WITHIN: Duration = Duration::from_secs(9);
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     runtime::init_logs(cli.log_format, &cli.log);
-    let sources = cli.databases.list();
-    if sources.is_empty() {
-        return runtime::refuse("no database given", "set DATABASE_URL, or pass --database-url postgres://… (or --source, once per database)");
-    }
+    let sources = match cli.databases.list() {
+        Ok(sources) => sources,
+        Err((problem, remedy)) => return runtime::refuse(&problem, remedy),
+    };
     match cli.command.unwrap_or(Command::Run) {
         Command::Migrate => migrate(&sources).await,
         Command::Run => run(sources, &cli.run).await,

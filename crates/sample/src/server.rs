@@ -39,6 +39,17 @@ pub async fn serve(
     Server::from_listener(listener).serve_with_service_and_shutdown(service, shutdown).await
 }
 
+/// The same over TLS, for as long as the process lives.
+pub async fn serve_tls(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    serves: impl Fn(&str) -> bool + Send + Sync + 'static,
+    handle: impl Fn(Incoming) -> Answer + Send + Sync + 'static,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let service = ConnectRpcService::new(Methods { serves: Arc::new(serves), handle: Arc::new(handle) });
+    Server::from_listener(listener).with_tls(tls).serve_with_service(service).await
+}
+
 struct Methods {
     serves: Arc<dyn Fn(&str) -> bool + Send + Sync>,
     handle: Arc<dyn Fn(Incoming) -> Answer + Send + Sync>,

@@ -16,10 +16,10 @@ const STOP_WITHIN: Duration = Duration::from_secs(9);
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     runtime::init_logs(cli.log_format, &cli.log);
-    let sources = cli.databases.list();
-    if sources.is_empty() {
-        return runtime::refuse("no database given", "set DATABASE_URL, or pass --database-url postgres://… (or --source, once per database)");
-    }
+    let sources = match cli.databases.list() {
+        Ok(sources) => sources,
+        Err((problem, remedy)) => return runtime::refuse(&problem, remedy),
+    };
     let router = match Router::read(&cli.router) {
         Ok(router) => router,
         Err(error) => {

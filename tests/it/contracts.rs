@@ -1,0 +1,185 @@
+//! Queue and dedup: one suite for every implementation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event::EventId;
+use event_router::Rpc;
+use outbox::Entry;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use worker::dedup::{Claim, Dedup, PostgresDedup};
+use worker::queue::{Delivery, PostgresQueue, Queue, SESSION, Settlement};
+
+use crate::world::{One, ROUTER, World, until};
+
+/// Guards promise 3: one winner at a time, done is for good, an expired lease may be taken over, and whoever lost it
+/// can't complete.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_dedup_keeps_the_contract() {
+    let world = World::new(ROUTER).await;
+    let rpc = Rpc::new("Test/One").unwrap();
+    let pool = world.source.pool("test", &SESSION, 4);
+    let of = |lease| PostgresDedup::new(pool.clone(), &rpc, lease);
+    dedup_contract(&of(Duration::from_secs(60)), &of(Duration::from_millis(300))).await;
+
+    let other = PostgresDedup::new(pool.clone(), &Rpc::new("Test/Other").unwrap(), Duration::from_secs(60));
+    let event = EventId::new();
+    assert!(matches!(of(Duration::from_secs(60)).claim(&[event]).await.unwrap()[0], Claim::Won(_)));
+    assert!(matches!(other.claim(&[event]).await.unwrap()[0], Claim::Won(_)), "the key includes the RPC");
+    world.finish().await;
+}
+
+/// `long` and `short` are two holders of the same record, whose leases last longer than the test, and 300 ms.
+async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
+    let won = |claim: Claim| match claim {
+        Claim::Won(lease) => lease,
+        other => panic!("{other:?}"),
+    };
+    let (a, b) = (EventId::new(), EventId::new());
+
+    // One winner, answers in order, and a copy in the same batch finds the first one on it.
+    let claims = long.claim(&[a, b, a]).await.unwrap();
+    let (lease_a, lease_b) = (won(claims[0]), won(claims[1]));
+    assert!(matches!(claims[2], Claim::Held { .. }), "{claims:?}");
+    assert!(matches!(short.claim(&[a]).await.unwrap()[0], Claim::Held { remaining } if remaining > Duration::from_secs(30)));
+
+    // Done is for good; completing again says so.
+    assert!(long.complete(&[lease_a]).await.unwrap().is_empty());
+    assert_eq!(short.claim(&[a, b]).await.unwrap()[0], Claim::Done);
+    assert_eq!(long.complete(&[lease_a]).await.unwrap(), [lease_a]);
+    long.release(&[lease_a]).await.unwrap();
+    assert_eq!(short.claim(&[a]).await.unwrap()[0], Claim::Done, "what is done can't be released");
+
+    // What is released is free at once.
+    long.release(&[lease_b]).await.unwrap();
+    let taken = won(short.claim(&[b]).await.unwrap()[0]);
+
+    // An expired lease is taken over, and fences whoever had it.
+    let mut claim = long.claim(&[b]).await.unwrap()[0];
+    assert!(matches!(claim, Claim::Held { .. }));
+    until("the lease expired", async || {
+        claim = long.claim(&[b]).await.unwrap()[0];
+        matches!(claim, Claim::Won(_))
+    })
+    .await;
+    assert_eq!(short.complete(&[taken]).await.unwrap(), [taken], "a lost lease must not complete");
+    short.release(&[taken]).await.unwrap();
+    assert!(matches!(short.claim(&[b]).await.unwrap()[0], Claim::Held { .. }), "a lost lease must not release");
+    assert!(long.complete(&[won(claim)]).await.unwrap().is_empty());
+    assert_eq!(short.claim(&[b]).await.unwrap()[0], Claim::Done);
+
+    // Many at once, from two sides: each key has exactly one winner.
+    let many: Vec<EventId> = (0..200).map(|_| EventId::new()).collect();
+    let reversed: Vec<EventId> = many.iter().rev().copied().collect();
+    let (ours, theirs) = tokio::join!(long.claim(&many), long.claim(&reversed));
+    let theirs: Vec<Claim> = theirs.unwrap().into_iter().rev().collect();
+    for (ours, theirs) in ours.unwrap().into_iter().zip(theirs) {
+        let winners = [ours, theirs].iter().filter(|claim| matches!(claim, Claim::Won(_))).count();
+        assert_eq!(winners, 1, "{ours:?} {theirs:?}");
+    }
+}
+
+/// Guards: each message is received by one receiver, in order; it stays hidden until settled, comes back with its attempt
+/// counted when its visibility ends, at its time when retried, and never when acked or dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_queue_keeps_the_contract() {
+    let mut world = World::new(ROUTER).await;
+    let relay = world.relay();
+    let fill = async |world: &World, many: i64| {
+        let before: i64 = world.scalar("select count(*) from outbox.delivery").await;
+        world.publish_all((0..many).map(|n| Entry::new(One { n }))).await;
+        world.until(&format!("select count(*) = {} from outbox.delivery", before + many)).await;
+    };
+    fill(&world, 10).await;
+    let id: i32 = world.scalar("select id from outbox.queue where rpc = 'Test/One'").await;
+    let pool = world.source.pool("test", &SESSION, 4);
+    let recover = async || {
+        let _: i64 = sqlx::query_scalar("select outbox.recover($1)").bind(id).fetch_one(&pool).await.unwrap();
+    };
+    let bell = Arc::new(Notify::new());
+    let queue = |visibility| PostgresQueue::new(pool.clone(), id, "test", visibility, Arc::clone(&bell));
+    queue_contract(&queue(Duration::from_secs(60)), &queue(Duration::from_millis(300)), recover).await;
+
+    let dead: Vec<(String, i32)> = sqlx::query_as("select reason, attempts from outbox.dead_letter order by seq").fetch_all(&world.pool).await.unwrap();
+    assert_eq!(dead, [("poison".to_owned(), 1), ("poison again".to_owned(), 2)]);
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.retry").await, 0);
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.claim where until is not null").await, 0);
+    relay.cancel();
+    world.finish().await;
+}
+
+/// A queue with ten messages; `long` and `short` receive from it, with a visibility longer than the test and of 300 ms.
+async fn queue_contract<Q: Queue>(long: &Q, short: &Q, recover: impl AsyncFn()) {
+    let stop = CancellationToken::new();
+    let retry = |after| Settlement::Retry { after, counted: true, code: "internal".into(), error: "e".into() };
+    let n = |delivery: &Delivery<Q::Receipt>| -> i64 {
+        serde_json::from_str::<serde_json::Value>(&delivery.body).unwrap()["event"]["payload"]["n"].as_i64().unwrap()
+    };
+
+    // In order, each once, no more than asked for.
+    let first = long.receive(4, &stop).await.unwrap();
+    let second = short.receive(3, &stop).await.unwrap();
+    assert_eq!(first.iter().map(n).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(second.iter().map(n).collect::<Vec<_>>(), [4, 5, 6]);
+    assert!(first.iter().all(|delivery| delivery.attempt == 1));
+
+    // Acked and dead are gone, retried comes back at its time, and an attempt that called nobody is not counted.
+    let settlements = [
+        Settlement::Ack,
+        retry(Duration::from_millis(100)),
+        Settlement::Dead { code: "invalid_argument".into(), reason: "poison".into() },
+        Settlement::Retry { after: Duration::from_millis(50), counted: false, code: "held".into(), error: "e".into() },
+    ];
+    let settled: Vec<_> = first.into_iter().map(|delivery| delivery.receipt).zip(settlements).collect();
+    long.settle(&settled).await.unwrap();
+    let mut rest = Vec::new();
+    while rest.len() < 5 {
+        rest.extend(long.receive(5 - rest.len(), &stop).await.unwrap());
+    }
+    let mut received: Vec<(i64, u32)> = rest.iter().map(|delivery| (n(delivery), delivery.attempt)).collect();
+    received.sort_unstable();
+    assert_eq!(received, [(1, 2), (3, 1), (7, 1), (8, 1), (9, 1)]);
+    let last = rest.iter().position(|delivery| n(delivery) == 1).unwrap();
+    let poison = (rest.remove(last).receipt, Settlement::Dead { code: "internal".into(), reason: "poison again".into() });
+    long.settle(&[poison]).await.unwrap();
+
+    // What is extended stays hidden, for far longer than its visibility.
+    let receipts: Vec<_> = second.iter().map(|delivery| delivery.receipt.clone()).collect();
+    let hidden_until = tokio::time::Instant::now() + Duration::from_millis(1200);
+    while tokio::time::Instant::now() < hidden_until {
+        short.extend(&receipts).await.unwrap();
+        recover().await;
+        let peek = tokio::time::timeout(Duration::from_millis(50), long.receive(1, &stop)).await;
+        assert!(peek.is_err(), "received {:?} while it was hidden", peek.map(|received| received.unwrap().len()));
+    }
+
+    // What is not comes back, its attempt counted, and whoever had it can no longer settle it.
+    let mut back = Vec::new();
+    until("their visibility ended", async || {
+        recover().await;
+        if let Ok(received) = tokio::time::timeout(Duration::from_millis(50), long.receive(3, &stop)).await {
+            back.extend(received.unwrap());
+        }
+        back.len() >= 3
+    })
+    .await;
+    let mut returned: Vec<(i64, u32)> = back.iter().map(|delivery| (n(delivery), delivery.attempt)).collect();
+    returned.sort_unstable();
+    assert_eq!(returned, [(4, 2), (5, 2), (6, 2)]);
+    let late: Vec<_> = receipts.into_iter().zip([Settlement::Ack, retry(Duration::ZERO), retry(Duration::ZERO)]).collect();
+    short.settle(&late).await.unwrap();
+    let peek = tokio::time::timeout(Duration::from_millis(100), long.receive(1, &stop)).await;
+    assert!(peek.is_err(), "a receipt that was lost brought its message back");
+
+    let everything: Vec<_> =
+        rest.into_iter().chain(back).map(|delivery| (delivery.receipt, Settlement::Ack)).collect();
+    long.settle(&everything).await.unwrap();
+    recover().await;
+    let peek = tokio::time::timeout(Duration::from_millis(100), long.receive(1, &stop)).await;
+    assert!(peek.is_err(), "the queue is not empty");
+
+    // A receive that waits ends at stop.
+    stop.cancel();
+    assert!(long.receive(1, &stop).await.unwrap().is_empty());
+}

@@ -1,0 +1,16 @@
+//! The whole line, against a real Postgres, with real processes where dying or hanging is the point.
+//!
+//! One binary, so that one throwaway cluster serves all tests; each has a database of its own in it.
+
+mod world; // a database, an RPC server, relays and workers: what every test starts with
+
+mod bad_input; // what must be refused, parked or dead-lettered, and by whom
+mod contracts; // queue and dedup: one suite for every implementation
+mod deliver; // verdicts, retries, leases, transports of the RPC call
+mod faults; // processes killed, stopped and paused; databases gone
+mod order; // keys, pages and windows under concurrent writers
+mod publish; // the publisher's API, in Rust and in SQL
+mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
+mod retention; // rings turn, whoever is slow
+mod schema; // migrations and versions
+mod wake; // the doorbell

@@ -1,0 +1,409 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use event_router::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use outbox::{Entry, Event, EventId};
+use outbox_schema::Source;
+use relay::bus::PostgresBus;
+use sample::server::{Answer, Incoming};
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use worker::rpc::{ConnectClient, Endpoint};
+use xtask::cluster::Cluster;
+use xtask::process::{self, Process};
+
+/// What a test waits for comes within this time, or not at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const ROUTER: &str = "
+event:
+  - name: event_one
+    subscriber:
+      - id: Test/One
+        timeout: 2s
+        concurrency: 64
+        max_attempts: 5
+        backoff: { min: 20ms, max: 200ms }
+  - name: event_two
+    subscriber:
+      - id: Test/TwoA
+      - id: Other/TwoB
+";
+
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct One {
+    pub(crate) n: i64,
+}
+
+impl Event for One {
+    const NAME: &'static str = "event_one";
+}
+
+#[derive(Debug, Clone, serde::Serialize)]
+pub(crate) struct Two {
+    pub(crate) n: i64,
+}
+
+impl Event for Two {
+    const NAME: &'static str = "event_two";
+}
+
+/// A database with the schema, an RPC server, and whatever relays and workers the test starts.
+pub(crate) struct World {
+    pub(crate) source: Source,
+    pub(crate) url: String,
+    pub(crate) pool: PgPool,
+    pub(crate) rpcs: Rpcs,
+    pub(crate) router: Router,
+    pub(crate) router_file: PathBuf,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    _turn: Turn,
+}
+
+/// Tests that measure have the machine to themselves.
+enum Turn {
+    Shared(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
+}
+
+fn turns() -> &'static RwLock<()> {
+    static TURNS: OnceLock<RwLock<()>> = OnceLock::new();
+    TURNS.get_or_init(RwLock::default)
+}
+
+/// One cluster for all tests. It ends with the process: its minder sees to that.
+pub(crate) fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| Cluster::start().unwrap_or_else(|error| panic!("{error}")))
+}
+
+pub(crate) fn metrics() -> &'static PrometheusHandle {
+    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+    METRICS.get_or_init(|| runtime::install_metrics().expect("the first recorder"))
+}
+
+/// Where the project's own programs are, built.
+pub(crate) fn programs() -> &'static PathBuf {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| process::build().expect("the programs build"))
+}
+
+impl World {
+    pub(crate) async fn new(router: &str) -> Self {
+        Self::in_turn(router, Turn::Shared(turns().read().await), cluster()).await
+    }
+
+    pub(crate) async fn alone(router: &str) -> Self {
+        Self::in_turn(router, Turn::Alone(turns().write().await), cluster()).await
+    }
+
+    /// In a cluster of the test's own, that it may crash.
+    pub(crate) async fn on(router: &str, cluster: &Cluster) -> Self {
+        Self::in_turn(router, Turn::Shared(turns().read().await), cluster).await
+    }
+
+    async fn in_turn(yaml: &str, turn: Turn, cluster: &Cluster) -> Self {
+        metrics();
+        let url = new_database(cluster).await;
+        let mut conn = PgConnection::connect(&url).await.unwrap();
+        outbox_schema::migrate(&mut conn).await.unwrap();
+        let source: Source = url.parse().unwrap();
+        let router_file = std::env::temp_dir().join(format!("outbox-router-{}.yaml", source.name()));
+        std::fs::write(&router_file, yaml).unwrap();
+        Self {
+            pool: PgPoolOptions::new().max_connections(20).connect(&url).await.unwrap(),
+            source,
+            url,
+            rpcs: Rpcs::start().await,
+            router: Router::parse("test.yaml", yaml).unwrap_or_else(|findings| panic!("{findings}")),
+            router_file,
+            stop: CancellationToken::new(),
+            tasks: Vec::new(),
+            _turn: turn,
+        }
+    }
+
+    // ---- relays and workers
+
+    pub(crate) fn relay(&mut self) -> CancellationToken {
+        self.relay_with(relay_settings())
+    }
+
+    /// Starts a relay in this process; the token stops it.
+    pub(crate) fn relay_with(&mut self, settings: relay::relay::Settings) -> CancellationToken {
+        let stop = self.stop.child_token();
+        let (source, bus, cancel) = (self.source.clone(), PostgresBus::new(self.router.clone()), stop.clone());
+        self.tasks.push(tokio::spawn(async move {
+            relay::relay::run(&source, bus, &settings, &cancel).await.expect("the schema fits");
+        }));
+        stop
+    }
+
+    /// Starts a worker in this process; the token stops it.
+    pub(crate) fn worker(&mut self) -> CancellationToken {
+        self.worker_with(Duration::from_secs(3))
+    }
+
+    pub(crate) fn worker_with(&mut self, visibility: Duration) -> CancellationToken {
+        let stop = self.stop.child_token();
+        let (source, router, cancel) = (self.source.clone(), self.router.clone(), stop.clone());
+        let client = self.client();
+        let name = format!("test-{:08x}", fastrand::u32(..));
+        self.tasks.push(tokio::spawn(async move {
+            let settings = worker::embedded::Settings { name, visibility };
+            worker::embedded::run(&source, &router, &client, &settings, &cancel).await.expect("the schema fits");
+        }));
+        stop
+    }
+
+    pub(crate) fn client(&self) -> ConnectClient {
+        let endpoints: Vec<Endpoint> = self.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
+        ConnectClient::new(&endpoints).unwrap()
+    }
+
+    pub(crate) fn endpoints(&self) -> Vec<String> {
+        ["Test", "Other"].iter().map(|service| format!("{service}=http://{}", self.rpcs.addr)).collect()
+    }
+
+    pub(crate) fn relay_process(&self) -> Process {
+        let router = self.router_file.display().to_string();
+        let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0"];
+        Process::start(&programs().join("relay"), args, &[("DATABASE_URL", &self.url)]).unwrap()
+    }
+
+    pub(crate) fn worker_process(&self) -> Process {
+        let router = self.router_file.display().to_string();
+        let endpoints = self.endpoints();
+        let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "2s"];
+        args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
+        Process::start(&programs().join("worker"), args, &[("DATABASE_URL", &self.url)]).unwrap()
+    }
+
+    // ---- publishing and looking
+
+    /// Publishes one event in a transaction of its own.
+    pub(crate) async fn publish<E: Event>(&self, event: E) -> EventId {
+        let mut tx = self.pool.begin().await.unwrap();
+        let id = outbox::enqueue(&mut tx, event).await.unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    /// Publishes many in one transaction.
+    pub(crate) async fn publish_all(&self, events: impl IntoIterator<Item = Entry>) -> Vec<EventId> {
+        let mut tx = self.pool.begin().await.unwrap();
+        let ids = outbox::enqueue_all(&mut tx, events).await.unwrap();
+        tx.commit().await.unwrap();
+        ids
+    }
+
+    pub(crate) async fn scalar<T>(&self, query: &'static str) -> T
+    where
+        T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+    {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+
+    pub(crate) async fn execute(&self, statement: &str) {
+        sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&self.pool).await.unwrap();
+    }
+
+    /// Waits until a query says true.
+    pub(crate) async fn until(&self, query: &str) {
+        until(query, async || {
+            sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.unwrap_or(false)
+        })
+        .await;
+    }
+
+    /// Waits until the relay sleeps: it holds the doorbell's lock.
+    pub(crate) async fn until_relay_sleeps(&self) {
+        self.until(
+            "select exists (select from pg_locks where locktype = 'advisory' and classid = 1869968994 and objid = 1
+                 and mode = 'ExclusiveLock' and granted
+                 and database = (select oid from pg_database where datname = current_database()))",
+        )
+        .await;
+    }
+
+    /// Waits until every message of every queue is settled.
+    pub(crate) async fn until_settled(&self) {
+        self.until(
+            "select not exists (select from outbox.retry) and not exists (select from outbox.claim where until is not null)
+                and not exists (select from outbox.delivery as d where d.seq > coalesce(
+                    (select max(last_seq) from outbox.claim as c where c.queue = d.queue), 0))",
+        )
+        .await;
+    }
+
+    /// Stops what was started, and checks what must hold after every test.
+    pub(crate) async fn finish(mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            tokio::time::timeout(PATIENCE, task).await.expect("it stops").expect("no panic");
+        }
+        let found = format!("outbox_relay_fallback_found_total{{source=\"{}\"}}", self.source.name());
+        let rendered = metrics().render();
+        assert!(!rendered.contains(&found), "the fallback poll found events that nobody rang for");
+        let twice = self.rpcs.called_again_after_success();
+        assert!(twice.is_empty(), "called again after success: {twice:?}");
+        let _ = std::fs::remove_file(&self.router_file);
+    }
+}
+
+pub(crate) fn relay_settings() -> relay::relay::Settings {
+    relay::relay::Settings {
+        name: "test".to_owned(),
+        page_max: 1000,
+        retention: Duration::from_secs(24 * 3600),
+        fallback: Duration::from_secs(5),
+    }
+}
+
+pub(crate) async fn new_database(cluster: &Cluster) -> String {
+    let name = format!("test_{:012x}", fastrand::u64(..1 << 48));
+    let mut admin = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await.unwrap();
+    cluster.url(&name)
+}
+
+/// Waits until something holds, looking every few milliseconds.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+}
+
+/// A Connect server that answers as the test says and remembers who called.
+#[derive(Clone)]
+pub(crate) struct Rpcs {
+    pub(crate) addr: String,
+    state: Arc<State>,
+}
+
+type Behaviour = Arc<dyn Fn(&Called) -> Answer + Send + Sync>;
+
+#[derive(Default)]
+struct State {
+    calls: Mutex<Vec<Called>>,
+    succeeded: Mutex<Vec<(String, EventId)>>,
+    behaviours: Mutex<HashMap<String, Behaviour>>,
+    came: Notify,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Called {
+    pub(crate) rpc: String,
+    pub(crate) event: EventId,
+    pub(crate) attempt: u32,
+    pub(crate) incoming: Incoming,
+    pub(crate) at: std::time::Instant,
+}
+
+impl Rpcs {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap().to_string();
+        let state = Arc::new(State::default());
+        let rpcs = Self { addr, state };
+        let handler = rpcs.clone();
+        tokio::spawn(async move {
+            let serves = |rpc: &str| rpc.starts_with("Test/") || rpc.starts_with("Other/");
+            let _ = sample::server::serve(listener, serves, move |call| handler.handle(call), std::future::pending()).await;
+        });
+        rpcs
+    }
+
+    pub(crate) fn handle(&self, incoming: Incoming) -> Answer {
+        let called = Called {
+            rpc: incoming.rpc.clone(),
+            event: incoming.header("outbox-event-id").parse().expect("an event id"),
+            attempt: incoming.header("outbox-attempt").parse().expect("an attempt"),
+            incoming,
+            at: std::time::Instant::now(),
+        };
+        self.state.calls.lock().unwrap().push(called.clone());
+        let behaviour = self.state.behaviours.lock().unwrap().get(&called.rpc).cloned();
+        let state = Arc::clone(&self.state);
+        state.came.notify_waiters();
+        Box::pin(async move {
+            if let Some(behaviour) = behaviour {
+                behaviour(&called).await?;
+            }
+            state.succeeded.lock().unwrap().push((called.rpc, called.event));
+            state.came.notify_waiters();
+            Ok(())
+        })
+    }
+
+    /// From here on this RPC answers so.
+    pub(crate) fn on(&self, rpc: &str, behaviour: impl Fn(&Called) -> Answer + Send + Sync + 'static) {
+        self.state.behaviours.lock().unwrap().insert(rpc.to_owned(), Arc::new(behaviour));
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Called> {
+        self.state.calls.lock().unwrap().clone()
+    }
+
+    /// The calls of an event, in their order.
+    pub(crate) fn calls_of(&self, event: EventId) -> Vec<Called> {
+        self.calls().into_iter().filter(|call| call.event == event).collect()
+    }
+
+    /// Every (RPC, event) that succeeded, in the order of success.
+    pub(crate) fn succeeded(&self) -> Vec<(String, EventId)> {
+        self.state.succeeded.lock().unwrap().clone()
+    }
+
+    /// Forgets who succeeded, where a test called past the dedup record on purpose.
+    pub(crate) fn forget(&self) {
+        self.state.succeeded.lock().unwrap().clear();
+    }
+
+    fn called_again_after_success(&self) -> Vec<(String, EventId)> {
+        let mut times = HashMap::new();
+        for success in self.succeeded() {
+            *times.entry(success).or_insert(0) += 1;
+        }
+        times.into_iter().filter(|&(_, times)| times > 1).map(|(success, _)| success).collect()
+    }
+
+    /// Waits until something holds of the calls and successes so far.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            loop {
+                let came = self.state.came.notified();
+                tokio::pin!(came);
+                came.as_mut().enable();
+                if holds(self) {
+                    return;
+                }
+                came.await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| {
+            panic!("waited in vain until {what}: {} calls, {} succeeded", self.calls().len(), self.succeeded().len())
+        });
+    }
+
+    /// Waits until each of these events has succeeded at this RPC.
+    pub(crate) async fn until_done(&self, rpc: &str, events: &[EventId]) {
+        self.until(&format!("{} events are done at {rpc}", events.len()), |rpcs| {
+            let done: std::collections::HashSet<EventId> =
+                rpcs.succeeded().into_iter().filter(|(name, _)| name == rpc).map(|(_, event)| event).collect();
+            events.iter().all(|event| done.contains(event))
+        })
+        .await;
+    }
+}
