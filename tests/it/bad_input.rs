@@ -10,11 +10,17 @@ async fn an_unrouted_event_is_kept_and_blocks_nobody() {
     world.relay();
     world.worker();
     let mut tx = world.pool.begin().await.unwrap();
-    sqlx::query("select outbox.enqueue('event_nobody_wants', '{}', 'key-1')").execute(&mut *tx).await.unwrap();
+    sqlx::query("select outbox.enqueue('event_nobody_wants', '{}', 'key-1')")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
     let routed = outbox::Entry::new(One { n: 1 }).key("key-1").enqueue(&mut tx).await.unwrap();
     tx.commit().await.unwrap();
     world.rpcs.until_done("Test/One", &[routed]).await;
-    assert_eq!(world.scalar::<i64>("select count(*) from outbox.event where name = 'event_nobody_wants'").await, 1);
+    assert_eq!(
+        world.scalar::<i64>("select count(*) from outbox.event where name = 'event_nobody_wants'").await,
+        1
+    );
     assert_eq!(world.scalar::<i64>("select count(*) from outbox.parked").await, 0);
     assert!(crate::world::metrics().render().contains("outbox_relay_unrouted_events_total"));
     world.finish().await;
@@ -26,7 +32,9 @@ async fn a_row_that_cannot_travel_is_parked() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     world.worker();
-    for (n, (payload, headers)) in [("not json", "null"), ("[1]", "null"), ("{}", "'[]'")].into_iter().enumerate() {
+    for (n, (payload, headers)) in
+        [("not json", "null"), ("[1]", "null"), ("{}", "'[]'")].into_iter().enumerate()
+    {
         // Written past outbox.enqueue, as only an owner can.
         world
             .execute(&format!(
@@ -39,7 +47,10 @@ async fn a_row_that_cannot_travel_is_parked() {
     world.rpcs.until_done("Test/One", &[good]).await;
     world.until("select count(*) = 3 from outbox.parked").await;
     let reasons: Vec<String> =
-        sqlx::query_scalar("select code || ': ' || reason from outbox.parked order by id").fetch_all(&world.pool).await.unwrap();
+        sqlx::query_scalar("select code || ': ' || reason from outbox.parked order by id")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
     assert!(reasons[0].starts_with("MalformedDetail: the payload is not JSON"), "{reasons:?}");
     assert_eq!(reasons[1], "MalformedDetail: the payload is not a JSON object");
     assert_eq!(reasons[2], "MalformedDetail: the headers are not a JSON object of texts");
@@ -70,7 +81,10 @@ async fn a_bad_message_is_dead_lettered() {
     }
     world.until("select count(*) = 6 from outbox.dead_letter").await;
     let reasons: Vec<(String, String)> =
-        sqlx::query_as("select code, reason from outbox.dead_letter order by seq").fetch_all(&world.pool).await.unwrap();
+        sqlx::query_as("select code, reason from outbox.dead_letter order by seq")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
     for (code, reason) in &reasons[..5] {
         assert_eq!(code, "malformed_message", "{reason}");
         assert!(reason.contains("at line"), "{reason}");
@@ -124,8 +138,14 @@ async fn wrong_arguments_are_refused_at_start() {
 /// Guards: `--help` is the manual, and shows no value of the environment that may hold a secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn help_teaches_and_keeps_secrets() {
-    for (program, expected) in [("relay", ["DATABASE_URL", "--retention", "Exit status"]), ("worker", ["DATABASE_URL", "--endpoint", "Exit status"])] {
-        let env = [("DATABASE_URL", "postgres://me:hunter2@localhost/db"), ("OUTBOX_SOURCES", "a=postgres://me:hunter2@localhost/db")];
+    for (program, expected) in [
+        ("relay", ["DATABASE_URL", "--retention", "Exit status"]),
+        ("worker", ["DATABASE_URL", "--endpoint", "Exit status"]),
+    ] {
+        let env = [
+            ("DATABASE_URL", "postgres://me:hunter2@localhost/db"),
+            ("OUTBOX_SOURCES", "a=postgres://me:hunter2@localhost/db"),
+        ];
         let mut process = Process::start(&programs().join(program), ["--help"], &env).unwrap();
         let mut said = String::new();
         while let Some(line) = process.line().await {

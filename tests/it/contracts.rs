@@ -42,7 +42,9 @@ async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     let claims = long.claim(&[a, b, a]).await.unwrap();
     let (lease_a, lease_b) = (won(claims[0]), won(claims[1]));
     assert!(matches!(claims[2], Claim::Held { .. }), "{claims:?}");
-    assert!(matches!(short.claim(&[a]).await.unwrap()[0], Claim::Held { remaining } if remaining > Duration::from_secs(30)));
+    assert!(
+        matches!(short.claim(&[a]).await.unwrap()[0], Claim::Held { remaining } if remaining > Duration::from_secs(30))
+    );
 
     // Done is for good; completing again says so.
     assert!(long.complete(&[lease_a]).await.unwrap().is_empty());
@@ -65,7 +67,10 @@ async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     .await;
     assert_eq!(short.complete(&[taken]).await.unwrap(), [taken], "a lost lease must not complete");
     short.release(&[taken]).await.unwrap();
-    assert!(matches!(short.claim(&[b]).await.unwrap()[0], Claim::Held { .. }), "a lost lease must not release");
+    assert!(
+        matches!(short.claim(&[b]).await.unwrap()[0], Claim::Held { .. }),
+        "a lost lease must not release"
+    );
     assert!(long.complete(&[won(claim)]).await.unwrap().is_empty());
     assert_eq!(short.claim(&[b]).await.unwrap()[0], Claim::Done);
 
@@ -101,8 +106,12 @@ async fn postgres_queue_keeps_the_contract() {
     let queue = |visibility| PostgresQueue::new(pool.clone(), id, "test", visibility, Arc::clone(&bell));
     queue_contract(&queue(Duration::from_secs(60)), &queue(Duration::from_millis(300)), recover).await;
 
-    let dead: Vec<(String, i32)> = sqlx::query_as("select reason, attempts from outbox.dead_letter order by seq").fetch_all(&world.pool).await.unwrap();
-    assert_eq!(dead, [("poison".to_owned(), 1), ("poison again".to_owned(), 2)]);
+    let dead: Vec<(String, i32)> =
+        sqlx::query_as("select reason, attempts from outbox.dead_letter order by seq")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(dead, [("poison again".to_owned(), 2), ("poison".to_owned(), 1)]);
     assert_eq!(world.scalar::<i64>("select count(*) from outbox.retry").await, 0);
     assert_eq!(world.scalar::<i64>("select count(*) from outbox.claim where until is not null").await, 0);
     relay.cancel();
@@ -112,9 +121,12 @@ async fn postgres_queue_keeps_the_contract() {
 /// A queue with ten messages; `long` and `short` receive from it, with a visibility longer than the test and of 300 ms.
 async fn queue_contract<Q: Queue>(long: &Q, short: &Q, recover: impl AsyncFn()) {
     let stop = CancellationToken::new();
-    let retry = |after| Settlement::Retry { after, counted: true, code: "internal".into(), error: "e".into() };
+    let retry =
+        |after| Settlement::Retry { after, counted: true, code: "internal".into(), error: "e".into() };
     let n = |delivery: &Delivery<Q::Receipt>| -> i64 {
-        serde_json::from_str::<serde_json::Value>(&delivery.body).unwrap()["event"]["payload"]["n"].as_i64().unwrap()
+        serde_json::from_str::<serde_json::Value>(&delivery.body).unwrap()["event"]["payload"]["n"]
+            .as_i64()
+            .unwrap()
     };
 
     // In order, each once, no more than asked for.
@@ -129,7 +141,12 @@ async fn queue_contract<Q: Queue>(long: &Q, short: &Q, recover: impl AsyncFn()) 
         Settlement::Ack,
         retry(Duration::from_millis(100)),
         Settlement::Dead { code: "invalid_argument".into(), reason: "poison".into() },
-        Settlement::Retry { after: Duration::from_millis(50), counted: false, code: "held".into(), error: "e".into() },
+        Settlement::Retry {
+            after: Duration::from_millis(50),
+            counted: false,
+            code: "held".into(),
+            error: "e".into(),
+        },
     ];
     let settled: Vec<_> = first.into_iter().map(|delivery| delivery.receipt).zip(settlements).collect();
     long.settle(&settled).await.unwrap();
@@ -141,7 +158,10 @@ async fn queue_contract<Q: Queue>(long: &Q, short: &Q, recover: impl AsyncFn()) 
     received.sort_unstable();
     assert_eq!(received, [(1, 2), (3, 1), (7, 1), (8, 1), (9, 1)]);
     let last = rest.iter().position(|delivery| n(delivery) == 1).unwrap();
-    let poison = (rest.remove(last).receipt, Settlement::Dead { code: "internal".into(), reason: "poison again".into() });
+    let poison = (
+        rest.remove(last).receipt,
+        Settlement::Dead { code: "internal".into(), reason: "poison again".into() },
+    );
     long.settle(&[poison]).await.unwrap();
 
     // What is extended stays hidden, for far longer than its visibility.
@@ -151,7 +171,11 @@ async fn queue_contract<Q: Queue>(long: &Q, short: &Q, recover: impl AsyncFn()) 
         short.extend(&receipts).await.unwrap();
         recover().await;
         let peek = tokio::time::timeout(Duration::from_millis(50), long.receive(1, &stop)).await;
-        assert!(peek.is_err(), "received {:?} while it was hidden", peek.map(|received| received.unwrap().len()));
+        assert!(
+            peek.is_err(),
+            "received {:?} while it was hidden",
+            peek.map(|received| received.unwrap().len())
+        );
     }
 
     // What is not comes back, its attempt counted, and whoever had it can no longer settle it.
@@ -167,7 +191,8 @@ async fn queue_contract<Q: Queue>(long: &Q, short: &Q, recover: impl AsyncFn()) 
     let mut returned: Vec<(i64, u32)> = back.iter().map(|delivery| (n(delivery), delivery.attempt)).collect();
     returned.sort_unstable();
     assert_eq!(returned, [(4, 2), (5, 2), (6, 2)]);
-    let late: Vec<_> = receipts.into_iter().zip([Settlement::Ack, retry(Duration::ZERO), retry(Duration::ZERO)]).collect();
+    let late: Vec<_> =
+        receipts.into_iter().zip([Settlement::Ack, retry(Duration::ZERO), retry(Duration::ZERO)]).collect();
     short.settle(&late).await.unwrap();
     let peek = tokio::time::timeout(Duration::from_millis(100), long.receive(1, &stop)).await;
     assert!(peek.is_err(), "a receipt that was lost brought its message back");

@@ -18,7 +18,12 @@ async fn every_subscriber_is_called_with_the_contracts_headers() {
     world.worker();
     let mut tx = world.pool.begin().await.unwrap();
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-    let id = Entry::new(Two { n: 5 }).header("traceparent", trace).header("tenant", "t-1").enqueue(&mut tx).await.unwrap();
+    let id = Entry::new(Two { n: 5 })
+        .header("traceparent", trace)
+        .header("tenant", "t-1")
+        .enqueue(&mut tx)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     world.rpcs.until_done("Test/TwoA", &[id]).await;
     world.rpcs.until_done("Other/TwoB", &[id]).await;
@@ -46,7 +51,8 @@ async fn every_subscriber_is_called_with_the_contracts_headers() {
 async fn errors_are_retried_or_dead_lettered_as_the_table_says() {
     let mut world = World::new(ROUTER).await;
     world.rpcs.on("Test/One", |call| {
-        let n = serde_json::from_slice::<serde_json::Value>(&call.incoming.body).unwrap()["event"]["n"].as_i64();
+        let n =
+            serde_json::from_slice::<serde_json::Value>(&call.incoming.body).unwrap()["event"]["n"].as_i64();
         let (n, attempt) = (n.unwrap(), call.attempt);
         Box::pin(async move {
             match n {
@@ -54,7 +60,9 @@ async fn errors_are_retried_or_dead_lettered_as_the_table_says() {
                 2 => Err(ConnectError::internal("never")),
                 3 => Err(ConnectError::invalid_argument("wrong")),
                 4 if attempt == 1 => {
-                    let headers = [(http::header::RETRY_AFTER, http::HeaderValue::from_static("2"))].into_iter().collect();
+                    let headers = [(http::header::RETRY_AFTER, http::HeaderValue::from_static("2"))]
+                        .into_iter()
+                        .collect();
                     Err(ConnectError::resource_exhausted("slow down").with_headers(headers))
                 }
                 5 => Err(ConnectError::already_exists("done long ago")),
@@ -72,7 +80,8 @@ async fn errors_are_retried_or_dead_lettered_as_the_table_says() {
     world.until("select count(*) = 2 from outbox.dead_letter").await;
     world.until_settled().await;
 
-    let attempts = |at: usize| world.rpcs.calls_of(ids[at]).iter().map(|call| call.attempt).collect::<Vec<_>>();
+    let attempts =
+        |at: usize| world.rpcs.calls_of(ids[at]).iter().map(|call| call.attempt).collect::<Vec<_>>();
     assert_eq!(attempts(0), [1, 2, 3]);
     assert_eq!(attempts(1), [1, 2, 3, 4, 5]);
     assert_eq!(attempts(2), [1]);
@@ -82,13 +91,15 @@ async fn errors_are_retried_or_dead_lettered_as_the_table_says() {
     assert!(slow[1].at - slow[0].at >= Duration::from_secs(2), "Retry-After: 2 was not honoured");
 
     let dead: HashMap<uuid::Uuid, (String, String, i32)> =
-        sqlx::query_as::<_, (uuid::Uuid, String, String, i32)>("select event_id, code, reason, attempts from outbox.dead_letter")
-            .fetch_all(&world.pool)
-            .await
-            .unwrap()
-            .into_iter()
-            .map(|(id, code, reason, attempts)| (id, (code, reason, attempts)))
-            .collect();
+        sqlx::query_as::<_, (uuid::Uuid, String, String, i32)>(
+            "select event_id, code, reason, attempts from outbox.dead_letter",
+        )
+        .fetch_all(&world.pool)
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|(id, code, reason, attempts)| (id, (code, reason, attempts)))
+        .collect();
     assert_eq!(dead[&ids[1].as_uuid()], ("internal".into(), "gave up after 5 attempts: never".into(), 5));
     assert_eq!(dead[&ids[2].as_uuid()], ("invalid_argument".into(), "wrong".into(), 1));
     world.finish().await;
@@ -222,10 +233,21 @@ async fn calls_go_over_http2_and_tls() {
     let mut world = world;
     world.relay();
     let router = world.router_file.display().to_string();
-    let endpoints = [format!("Test=https://localhost:{}", tls.port), format!("Other=https://localhost:{}", tls.port)];
-    let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0", "--endpoint", &endpoints[0], "--endpoint", &endpoints[1]];
+    let endpoints =
+        [format!("Test=https://localhost:{}", tls.port), format!("Other=https://localhost:{}", tls.port)];
+    let args = [
+        "--router",
+        &router,
+        "--metrics-addr",
+        "127.0.0.1:0",
+        "--endpoint",
+        &endpoints[0],
+        "--endpoint",
+        &endpoints[1],
+    ];
     let env = [("DATABASE_URL", world.url.as_str()), ("SSL_CERT_FILE", tls.root_file.as_str())];
-    let worker = xtask::process::Process::start(&crate::world::programs().join("worker"), args, &env).unwrap();
+    let worker =
+        xtask::process::Process::start(&crate::world::programs().join("worker"), args, &env).unwrap();
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;
     assert!(worker.stop().await.unwrap().success());
@@ -241,16 +263,19 @@ struct TlsServer {
 }
 
 async fn tls_server(rpcs: crate::world::Rpcs) -> TlsServer {
-    let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let root_file = std::env::temp_dir().join(format!("outbox-root-{:08x}.pem", fastrand::u32(..))).display().to_string();
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let root_file =
+        std::env::temp_dir().join(format!("outbox-root-{:08x}.pem", fastrand::u32(..))).display().to_string();
     std::fs::write(&root_file, cert.pem()).unwrap();
     let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key.into())
-        .unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key.into())
+            .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {

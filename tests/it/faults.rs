@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use outbox::{Entry, EventId};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::task::JoinHandle;
 use xtask::cluster::{self, Cluster};
 use xtask::process::Process;
@@ -151,7 +151,8 @@ async fn one_relay_leads_and_another_takes_over() {
     };
     let (leader, mut standby) = if leader_is_first { (first, second) } else { (second, first) };
     standby.wait_for("standing by").await.unwrap();
-    let leaders = "select count(*) = 1 from pg_locks where locktype = 'advisory' and classid = 1869968994 and objid = 2
+    let leaders =
+        "select count(*) = 1 from pg_locks where locktype = 'advisory' and classid = 1869968994 and objid = 2
         and granted and database = (select oid from pg_database where datname = current_database())";
     world.until(leaders).await;
     let id = world.publish(One { n: 1 }).await;
@@ -268,7 +269,11 @@ async fn one_process_serves_many_databases() {
     let router = first.router_file.display().to_string();
     let sources = format!("one={} two={} away=postgres://nobody@127.0.0.1:1/nowhere", first.url, second.url);
     let endpoints = first.endpoints();
-    let env = [("OUTBOX_SOURCES", sources.as_str()), ("OUTBOX_METRICS_ADDR", "127.0.0.1:0"), ("OUTBOX_ROUTER", router.as_str())];
+    let env = [
+        ("OUTBOX_SOURCES", sources.as_str()),
+        ("OUTBOX_METRICS_ADDR", "127.0.0.1:0"),
+        ("OUTBOX_ROUTER", router.as_str()),
+    ];
     let relay = Process::start(&crate::world::programs().join("relay"), [""; 0], &env).unwrap();
     let args = ["--endpoint", &endpoints[0], "--endpoint", &endpoints[1]];
     let worker = Process::start(&crate::world::programs().join("worker"), args, &env).unwrap();
@@ -287,9 +292,7 @@ async fn publishers_may_sit_behind_pgbouncer() {
     world.relay();
     world.worker();
     let bouncer = PgBouncer::start(crate::world::cluster(), world.source.name()).await;
-    let options: PgConnectOptions = bouncer.url.parse().unwrap();
-    // As sqlx asks for behind a transaction pooler.
-    let pool = PgPoolOptions::new().max_connections(8).connect_with(options.statement_cache_capacity(0)).await.unwrap();
+    let pool = PgPoolOptions::new().max_connections(8).connect(&bouncer.url).await.unwrap();
     let writers: Vec<_> = (0..8)
         .map(|writer| {
             let pool = pool.clone();
@@ -297,6 +300,7 @@ async fn publishers_may_sit_behind_pgbouncer() {
                 let mut ids = Vec::new();
                 for n in 0..25 {
                     let mut tx = pool.begin().await.unwrap();
+                    sqlx::query("select $1").persistent(false).bind(n).execute(&mut *tx).await.unwrap();
                     let id = Entry::new(One { n }).key(format!("k-{writer}")).enqueue(&mut tx).await.unwrap();
                     if n % 5 == 4 {
                         tx.rollback().await.unwrap();
@@ -342,7 +346,10 @@ impl PgBouncer {
         let mut process = Process::start(&command.get_program().into(), args, &[]).unwrap();
         process.wait_for("process up").await.unwrap();
         let url = format!("postgres://outbox@127.0.0.1:{port}/{database}");
-        until("pgbouncer answers", async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await;
+        until("pgbouncer answers", async || {
+            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+        })
+        .await;
         Self { url, _process: process }
     }
 }

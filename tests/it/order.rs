@@ -41,8 +41,10 @@ async fn concurrent_writers_lose_nothing_and_keep_each_keys_order() {
         assert!(seen.is_disjoint(&rolled_back));
 
         // The order of deliveries in the queue's log is the order in which the bus took them.
-        let bodies: Vec<String> =
-            sqlx::query_scalar("select body from outbox.delivery order by seq").fetch_all(&world.pool).await.unwrap();
+        let bodies: Vec<String> = sqlx::query_scalar("select body from outbox.delivery order by seq")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
         assert_eq!(bodies.len(), committed.len(), "each was put once");
         let mut last: HashMap<String, i64> = HashMap::new();
         for body in bodies {
@@ -66,11 +68,12 @@ async fn write(pool: sqlx::PgPool, mut random: fastrand::Rng) -> (Vec<EventId>, 
             sqlx::query("select pg_current_xact_id()").execute(&mut *tx).await.unwrap();
         }
         let key = format!("key-{}", random.u8(0..5));
-        let version: i64 = sqlx::query_scalar("update account set version = version + 1 where key = $1 returning version")
-            .bind(&key)
-            .fetch_one(&mut *tx)
-            .await
-            .unwrap();
+        let version: i64 =
+            sqlx::query_scalar("update account set version = version + 1 where key = $1 returning version")
+                .bind(&key)
+                .fetch_one(&mut *tx)
+                .await
+                .unwrap();
         if random.u8(0..5) == 0 {
             sqlx::query("savepoint undo").execute(&mut *tx).await.unwrap();
             rolled_back.push(Entry::new(One { n: -1 }).key(&key).enqueue(&mut tx).await.unwrap());
@@ -141,7 +144,10 @@ async fn a_backlog_is_paged_through_without_loss() {
     world.rpcs.until_done("Test/One", &ids).await;
     world.until_settled().await;
     assert_eq!(world.rpcs.calls().len(), ids.len(), "each was put and called once");
-    assert!(world.scalar::<bool>("select bool_or(page_seq is not null) from outbox.cursor").await, "it did page");
+    assert!(
+        world.scalar::<bool>("select bool_or(page_seq is not null) from outbox.cursor").await,
+        "it did page"
+    );
     world.finish().await;
 }
 
@@ -180,10 +186,11 @@ async fn a_restored_outbox_goes_on_where_it_was() {
     let deliveries = Arc::new(world.pool.clone());
     let again = tokio::time::timeout(PATIENCE, async {
         loop {
-            let ids: Vec<uuid::Uuid> = sqlx::query_scalar("select event_id from outbox.delivery where seq > 20 order by seq")
-                .fetch_all(&*deliveries)
-                .await
-                .unwrap();
+            let ids: Vec<uuid::Uuid> =
+                sqlx::query_scalar("select event_id from outbox.delivery where seq > 20 order by seq")
+                    .fetch_all(&*deliveries)
+                    .await
+                    .unwrap();
             if ids.len() >= expected.len() {
                 return ids;
             }
@@ -196,6 +203,9 @@ async fn a_restored_outbox_goes_on_where_it_was() {
     world.until(&format!("select exists (select from outbox.delivery where event_id = '{later}')")).await;
     let again: HashSet<EventId> = again.into_iter().map(EventId::from).collect();
     assert_eq!(again, expected);
-    assert_eq!(world.scalar::<i64>("select count(*) from outbox.delivery where seq > 20").await, expected.len() as i64 + 1);
+    assert_eq!(
+        world.scalar::<i64>("select count(*) from outbox.delivery where seq > 20").await,
+        expected.len() as i64 + 1
+    );
     world.finish().await;
 }

@@ -45,7 +45,10 @@ async fn a_refused_event_leaves_the_transaction_usable() {
     let mut tx = world.pool.begin().await.unwrap();
     let big = Big { text: "x".repeat(outbox::PAYLOAD_BYTES_MAX) };
     let error = outbox::enqueue(&mut tx, &big).await.unwrap_err();
-    assert!(matches!(error, EnqueueError::TooLarge { payload_bytes: 245771, payload_bytes_max: 245760, .. }), "{error}");
+    assert!(
+        matches!(error, EnqueueError::TooLarge { payload_bytes: 245771, payload_bytes_max: 245760, .. }),
+        "{error}"
+    );
     let error = Entry::new(&One { n: 1 }).header("Bad Header", "x").enqueue(&mut tx).await.unwrap_err();
     assert!(matches!(error, EnqueueError::InvalidHeader { .. }), "{error}");
     outbox::enqueue(&mut tx, &One { n: 2 }).await.unwrap();
@@ -68,11 +71,35 @@ async fn the_sql_function_refuses_what_rust_refuses() {
         ("EventOne", "{}", None, None, "event name 'EventOne' is not lower_snake_case"),
         ("event_one", "{}", Some(&long_key), None, "key of event_one is 513 bytes; at most 512"),
         ("event_one", "{}", None, Some("secret"), "headers of event_one are not a JSON object"),
-        ("event_one", "{}", None, Some(r#"{"Tenant":"secret"}"#), "a header of event_one is reserved or malformed"),
+        (
+            "event_one",
+            "{}",
+            None,
+            Some(r#"{"Tenant":"secret"}"#),
+            "a header of event_one is reserved or malformed",
+        ),
         ("event_one", "{}", None, Some(r#"{"tenant":7}"#), "a header of event_one is reserved or malformed"),
-        ("event_one", "{}", None, Some(r#"{"host":"secret"}"#), "a header of event_one is reserved or malformed"),
-        ("event_one", "{}", None, Some(r#"{"outbox-attempt":"1"}"#), "a header of event_one is reserved or malformed"),
-        ("event_one", "{}", None, Some(r#"{"tenant":"é"}"#), "a header of event_one is reserved or malformed"),
+        (
+            "event_one",
+            "{}",
+            None,
+            Some(r#"{"host":"secret"}"#),
+            "a header of event_one is reserved or malformed",
+        ),
+        (
+            "event_one",
+            "{}",
+            None,
+            Some(r#"{"outbox-attempt":"1"}"#),
+            "a header of event_one is reserved or malformed",
+        ),
+        (
+            "event_one",
+            "{}",
+            None,
+            Some(r#"{"tenant":"é"}"#),
+            "a header of event_one is reserved or malformed",
+        ),
     ];
     for (name, payload, key, headers, expected) in cases {
         let error = sqlx::query("select outbox.enqueue($1, $2, $3, $4)")
@@ -95,16 +122,50 @@ async fn the_sql_function_refuses_what_rust_refuses() {
 async fn rust_and_sql_agree_on_headers() {
     let world = World::new(ROUTER).await;
     let names = [
-        "tenant", "traceparent", "tracestate", "x-request-id", "a", "a1-b", "Tenant", "1a", "-a", "a_b", "a b", "", "host", "te", "teapot",
-        "cookie", "authorization", "idempotency-key", "user-agent", "connection", "upgrade", "accept", "accept-encoding",
-        "content-type", "content-md5", "connect-timeout-ms", "grpc-timeout", "proxy-authorization", "outbox-event-id",
-        "outbox", "transfer-encoding", "trailer", "keep-alive", &"n".repeat(64), &"n".repeat(65),
+        "tenant",
+        "traceparent",
+        "tracestate",
+        "x-request-id",
+        "a",
+        "a1-b",
+        "Tenant",
+        "1a",
+        "-a",
+        "a_b",
+        "a b",
+        "",
+        "host",
+        "te",
+        "teapot",
+        "cookie",
+        "authorization",
+        "idempotency-key",
+        "user-agent",
+        "connection",
+        "upgrade",
+        "accept",
+        "accept-encoding",
+        "content-type",
+        "content-md5",
+        "connect-timeout-ms",
+        "grpc-timeout",
+        "proxy-authorization",
+        "outbox-event-id",
+        "outbox",
+        "transfer-encoding",
+        "trailer",
+        "keep-alive",
+        &"n".repeat(64),
+        &"n".repeat(65),
     ];
     for name in names {
         let mut tx = world.pool.begin().await.unwrap();
         let rust = Entry::new(&One { n: 1 }).header(name, "v").enqueue(&mut tx).await;
         let headers = serde_json::json!({ name: "v" }).to_string();
-        let sql = sqlx::query("select outbox.enqueue('event_one', '{}', null, $1)").bind(headers).execute(&mut *tx).await;
+        let sql = sqlx::query("select outbox.enqueue('event_one', '{}', null, $1)")
+            .bind(headers)
+            .execute(&mut *tx)
+            .await;
         assert_eq!(rust.is_ok(), sql.is_ok(), "header {name:?}: Rust {rust:?}, SQL {sql:?}");
     }
     world.finish().await;
@@ -127,7 +188,10 @@ async fn sql_publishes() {
     world.rpcs.until_done("Test/One", &[id]).await;
     let call = world.rpcs.calls_of(id).remove(0);
     // Untouched: neither the spelling of the number nor the order of the keys has changed.
-    assert_eq!(std::str::from_utf8(&call.incoming.body).unwrap(), r#"{"event":{"n": 1.0, "z":"a", "a":"é"}}"#);
+    assert_eq!(
+        std::str::from_utf8(&call.incoming.body).unwrap(),
+        r#"{"event":{"n": 1.0, "z":"a", "a":"é"}}"#
+    );
     assert_eq!(call.incoming.header("tenant"), "t-1");
     world.finish().await;
 }
@@ -136,15 +200,31 @@ async fn sql_publishes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_events_go_in_one_statement_in_order() {
     let world = World::new(ROUTER).await;
-    let entries = (0..100).map(|n| if n % 2 == 0 { Entry::new(One { n }).key("k") } else { Entry::new(Two { n }).header("tenant", "t") });
+    let entries = (0..100).map(|n| {
+        if n % 2 == 0 { Entry::new(One { n }).key("k") } else { Entry::new(Two { n }).header("tenant", "t") }
+    });
     let ids = world.publish_all(entries).await;
-    let rows = sqlx::query("select id, name, payload, key, headers from outbox.event order by seq").fetch_all(&world.pool).await.unwrap();
+    let rows = sqlx::query("select id, name, payload, key, headers from outbox.event order by seq")
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
     assert_eq!(rows.len(), 100);
     for (n, (row, id)) in rows.iter().zip(&ids).enumerate() {
         assert_eq!(row.get::<uuid::Uuid, _>("id"), id.as_uuid());
         assert_eq!(row.get::<String, _>("payload"), format!(r#"{{"n":{n}}}"#));
-        let expected = if n % 2 == 0 { ("event_one", Some("k"), None) } else { ("event_two", None, Some(r#"{"tenant":"t"}"#)) };
-        assert_eq!((row.get::<&str, _>("name"), row.get::<Option<&str>, _>("key"), row.get::<Option<&str>, _>("headers")), expected);
+        let expected = if n % 2 == 0 {
+            ("event_one", Some("k"), None)
+        } else {
+            ("event_two", None, Some(r#"{"tenant":"t"}"#))
+        };
+        assert_eq!(
+            (
+                row.get::<&str, _>("name"),
+                row.get::<Option<&str>, _>("key"),
+                row.get::<Option<&str>, _>("headers")
+            ),
+            expected
+        );
     }
     assert!(world.publish_all([]).await.is_empty());
     world.finish().await;

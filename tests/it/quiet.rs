@@ -13,7 +13,11 @@ async fn an_old_snapshot_costs_nothing() {
     world.relay();
     world.worker();
     drain_seconds(&world, 2000).await;
-    let before = median([drain_seconds(&world, 2000).await, drain_seconds(&world, 2000).await, drain_seconds(&world, 2000).await]);
+    let before = median([
+        drain_seconds(&world, 2000).await,
+        drain_seconds(&world, 2000).await,
+        drain_seconds(&world, 2000).await,
+    ]);
 
     let mut holder = PgConnection::connect(&world.url).await.unwrap();
     sqlx::query("begin isolation level repeatable read").execute(&mut holder).await.unwrap();
@@ -25,7 +29,11 @@ async fn an_old_snapshot_costs_nothing() {
         world.rpcs.until_done("Test/One", &ids).await;
         sent += ids.len();
     }
-    let after = median([drain_seconds(&world, 2000).await, drain_seconds(&world, 2000).await, drain_seconds(&world, 2000).await]);
+    let after = median([
+        drain_seconds(&world, 2000).await,
+        drain_seconds(&world, 2000).await,
+        drain_seconds(&world, 2000).await,
+    ]);
 
     sqlx::query("select pg_stat_force_next_flush()").execute(&mut holder).await.unwrap();
     let dead: Vec<(String, i64)> = sqlx::query_as(
@@ -36,8 +44,14 @@ async fn an_old_snapshot_costs_nothing() {
     .await
     .unwrap();
     assert!(dead.is_empty(), "{dead:?}");
-    println!("{sent} events under the snapshot; 2,000 drained in {before:.3} s before and {after:.3} s after: ratio {:.2}", before / after);
-    assert!(after < before * 1.5, "2,000 events took {before:.3} s before and {after:.3} s under an old snapshot");
+    println!(
+        "{sent} events under the snapshot; 2,000 drained in {before:.3} s before and {after:.3} s after: ratio {:.2}",
+        before / after
+    );
+    assert!(
+        after < before * 1.5,
+        "2,000 events took {before:.3} s before and {after:.3} s under an old snapshot"
+    );
     sqlx::query("commit").execute(&mut holder).await.unwrap();
     world.finish().await;
 }
@@ -82,8 +96,15 @@ async fn idle_processes_cost_next_to_nothing() {
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     // After the program's name, in parentheses: utime and stime are the 12th and 13th, in hundredths.
-    let ticks: f64 =
-        stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|field| field.parse::<f64>().unwrap()).sum();
+    let ticks: f64 = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<f64>().unwrap())
+        .sum();
     ticks / 100.0
 }
 

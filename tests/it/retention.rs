@@ -49,7 +49,11 @@ async fn what_is_not_put_is_not_truncated() {
     world.until("select last_value <> 0 from outbox.event_slot").await;
     for slot in 0..8_i16 {
         // As retention does, and with no retention time at all.
-        let truncated: bool = sqlx::query_scalar("select outbox.truncate_slot('event', $1, '0')").bind(slot).fetch_one(&world.pool).await.unwrap();
+        let truncated: bool = sqlx::query_scalar("select outbox.truncate_slot('event', $1, '0')")
+            .bind(slot)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
         assert!(!truncated || slot != 0, "truncated under an open transaction");
     }
     long.commit().await.unwrap();

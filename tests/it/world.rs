@@ -1,4 +1,5 @@
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -140,7 +141,8 @@ impl World {
     /// Starts a relay in this process; the token stops it.
     pub(crate) fn relay_with(&mut self, settings: relay::relay::Settings) -> CancellationToken {
         let stop = self.stop.child_token();
-        let (source, bus, cancel) = (self.source.clone(), PostgresBus::new(self.router.clone()), stop.clone());
+        let (source, bus, cancel) =
+            (self.source.clone(), PostgresBus::new(self.router.clone()), stop.clone());
         self.tasks.push(tokio::spawn(async move {
             relay::relay::run(&source, bus, &settings, &cancel).await.expect("the schema fits");
         }));
@@ -159,13 +161,16 @@ impl World {
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
             let settings = worker::embedded::Settings { name, visibility };
-            worker::embedded::run(&source, &router, &client, &settings, &cancel).await.expect("the schema fits");
+            worker::embedded::run(&source, &router, &client, &settings, &cancel)
+                .await
+                .expect("the schema fits");
         }));
         stop
     }
 
     pub(crate) fn client(&self) -> ConnectClient {
-        let endpoints: Vec<Endpoint> = self.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
+        let endpoints: Vec<Endpoint> =
+            self.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
         ConnectClient::new(&endpoints).unwrap()
     }
 
@@ -320,7 +325,13 @@ impl Rpcs {
         let handler = rpcs.clone();
         tokio::spawn(async move {
             let serves = |rpc: &str| rpc.starts_with("Test/") || rpc.starts_with("Other/");
-            let _ = sample::server::serve(listener, serves, move |call| handler.handle(call), std::future::pending()).await;
+            let _ = sample::server::serve(
+                listener,
+                serves,
+                move |call| handler.handle(call),
+                std::future::pending(),
+            )
+            .await;
         });
         rpcs
     }
@@ -393,16 +404,28 @@ impl Rpcs {
             }
         };
         tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| {
-            panic!("waited in vain until {what}: {} calls, {} succeeded", self.calls().len(), self.succeeded().len())
+            panic!(
+                "waited in vain until {what}: {} calls, {} succeeded",
+                self.calls().len(),
+                self.succeeded().len()
+            )
         });
     }
 
     /// Waits until each of these events has succeeded at this RPC.
     pub(crate) async fn until_done(&self, rpc: &str, events: &[EventId]) {
+        // Looks at each success once: thousands of them must not make the test the slowest part of the line.
+        let missing = RefCell::new((events.iter().copied().collect::<HashSet<EventId>>(), 0));
         self.until(&format!("{} events are done at {rpc}", events.len()), |rpcs| {
-            let done: std::collections::HashSet<EventId> =
-                rpcs.succeeded().into_iter().filter(|(name, _)| name == rpc).map(|(_, event)| event).collect();
-            events.iter().all(|event| done.contains(event))
+            let (missing, seen) = &mut *missing.borrow_mut();
+            let succeeded = rpcs.state.succeeded.lock().unwrap();
+            for (name, event) in &succeeded[*seen..] {
+                if name == rpc {
+                    missing.remove(event);
+                }
+            }
+            *seen = succeeded.len();
+            missing.is_empty()
         })
         .await;
     }

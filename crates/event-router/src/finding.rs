@@ -39,7 +39,12 @@ impl fmt::Display for Findings {
                 let pad = " ".repeat(gutter.len());
                 let before = source.chars().take(finding.column - 1).count();
                 let word = source.chars().skip(before).take_while(|c| !c.is_whitespace()).count().max(1);
-                write!(f, "\n{pad} |\n{gutter} | {source}\n{pad} | {}{}", " ".repeat(before), "^".repeat(word))?;
+                write!(
+                    f,
+                    "\n{pad} |\n{gutter} | {source}\n{pad} | {}{}",
+                    " ".repeat(before),
+                    "^".repeat(word)
+                )?;
             }
             if let Some(hint) = &finding.hint {
                 write!(f, "\n  = hint: {hint}")?;
@@ -62,7 +67,10 @@ impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { file, source } => {
-                write!(f, "error: failed to read {file}: {source}\n  pass --router FILE; the README shows what is in it")
+                write!(
+                    f,
+                    "error: failed to read {file}: {source}\n  pass --router FILE; the README shows what is in it"
+                )
             }
             Self::Findings(findings) => findings.fmt(f),
         }

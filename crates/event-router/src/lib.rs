@@ -39,7 +39,8 @@ impl Router {
     /// As [`Router::parse`], or that the file can't be read.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
         Self::parse(&file, &text).map_err(ReadError::Findings)
     }
 

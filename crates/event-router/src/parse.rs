@@ -39,12 +39,21 @@ struct Parser {
 impl Parser {
     fn document(&mut self, document: &Spanned<Node>) {
         if matches!(document.value, Node::Null) {
-            self.found(document.referenced, "the file is empty", "begin with `event:` and a list of events below it");
+            self.found(
+                document.referenced,
+                "the file is empty",
+                "begin with `event:` and a list of events below it",
+            );
             return;
         }
         let Some(map) = self.map(document, "the file", &["event"]) else { return };
         match get(&map, "event") {
-            None => self.missing(&map, "event", "`event` is missing", "begin with `event:` and a list of events below it"),
+            None => self.missing(
+                &map,
+                "event",
+                "`event` is missing",
+                "begin with `event:` and a list of events below it",
+            ),
             Some(list) => {
                 for event in self.list(list, "event", "- name: 'event_hoge_updated'") {
                     self.event(event);
@@ -59,7 +68,11 @@ impl Parser {
         let at = get(&map, "name").map_or(map.at, |value| value.referenced);
         if !is_event_name(name) {
             let hint = format!("write it in lower_snake_case, for example '{}'", snake(name));
-            self.found(at, format!("event name '{name}' is not lower_snake_case of at most 128 characters"), hint);
+            self.found(
+                at,
+                format!("event name '{name}' is not lower_snake_case of at most 128 characters"),
+                hint,
+            );
             return;
         }
         if let Some((_, line)) = self.events.get(name) {
@@ -91,7 +104,11 @@ impl Parser {
         let at = get(&map, "id").map_or(map.at, |value| value.referenced);
         let Some(rpc) = Rpc::new(id) else {
             let message = format!("'{id}' does not name an RPC");
-            self.found(at, message, "write Service/Method, for example 'NotificationService/NotifyHogeUpdated'");
+            self.found(
+                at,
+                message,
+                "write Service/Method, for example 'NotificationService/NotifyHogeUpdated'",
+            );
             return;
         };
         let Some(policy) = self.policy(&map) else { return };
@@ -150,7 +167,12 @@ impl Parser {
 
     // ---- one value of a kind
 
-    fn map<'a>(&mut self, node: &'a Spanned<Node>, what: &str, known: &'static [&'static str]) -> Option<Map<'a>> {
+    fn map<'a>(
+        &mut self,
+        node: &'a Spanned<Node>,
+        what: &str,
+        known: &'static [&'static str],
+    ) -> Option<Map<'a>> {
         let Node::Map(entries) = &node.value else {
             let message = format!("{what} is {}, not a map", node.value.kind());
             self.found(node.referenced, message, format!("write `{}: …`", known[0]));
@@ -184,7 +206,11 @@ impl Parser {
             Some(Spanned { value: Node::Text(text), .. }) if !text.is_empty() => Some(text),
             Some(node) => {
                 let message = format!("`{key}` of {what} is {}, not a text", node.value.kind());
-                let message = if matches!(node.value, Node::Text(_)) { format!("`{key}` of {what} is empty") } else { message };
+                let message = if matches!(node.value, Node::Text(_)) {
+                    format!("`{key}` of {what} is empty")
+                } else {
+                    message
+                };
                 self.found(node.referenced, message, format!("write {example}"));
                 None
             }
@@ -200,8 +226,13 @@ impl Parser {
         match node.value {
             Node::Int(n) if range.contains(&n) => Some(n),
             _ => {
-                let message = format!("`{key}` is not a whole number from {} to {}", range.start(), range.end());
-                self.found(node.referenced, message, format!("for example {key}: {}", range.start().max(&8).min(range.end())));
+                let message =
+                    format!("`{key}` is not a whole number from {} to {}", range.start(), range.end());
+                self.found(
+                    node.referenced,
+                    message,
+                    format!("for example {key}: {}", range.start().max(&8).min(range.end())),
+                );
                 None
             }
         }
@@ -216,8 +247,10 @@ impl Parser {
         if let Some(duration) = parsed.filter(|duration| range.contains(duration)) {
             return Some(duration);
         }
-        let (min, max) = (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
-        let hint = if matches!(node.value, Node::Int(_)) { "add the unit" } else { "write a number and its unit" };
+        let (min, max) =
+            (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+        let hint =
+            if matches!(node.value, Node::Int(_)) { "add the unit" } else { "write a number and its unit" };
         let message = format!("`{key}` is not a duration from {min} to {max}");
         self.found(node.referenced, message, format!("{hint}, for example {key}: 10s"));
         None

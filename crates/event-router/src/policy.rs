@@ -35,7 +35,12 @@ impl Policy {
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(10), concurrency: 16, max_attempts: 10, backoff: Backoff::default() }
+        Self {
+            timeout: Duration::from_secs(10),
+            concurrency: 16,
+            max_attempts: 10,
+            backoff: Backoff::default(),
+        }
     }
 }
 

@@ -98,7 +98,8 @@ mod tests {
     /// Guards: nothing that comes out of a queue can panic a worker, and no error quotes a payload.
     #[test]
     fn malformed_bodies_are_errors_with_a_position_and_no_content() {
-        for body in ["", "{", "[]", "null", r#"{"rpc":"A/B"}"#, r#"{"rpc":"A/B","event":{"id":"secret-7"}}"#] {
+        for body in ["", "{", "[]", "null", r#"{"rpc":"A/B"}"#, r#"{"rpc":"A/B","event":{"id":"secret-7"}}"#]
+        {
             let error = Message::decode(body).unwrap_err().to_string();
             assert!(error.contains("at line"), "{body}: {error}");
             assert!(!error.contains("secret"), "{error}");
@@ -112,6 +113,8 @@ mod tests {
     #[test]
     fn debug_shows_no_payload() {
         let shown = format!("{:?}", Message::decode(BODY).unwrap());
-        assert!(shown.contains("event_hoge_updated") && !shown.contains("\\u00e9") && !shown.contains("00-aa"));
+        assert!(
+            shown.contains("event_hoge_updated") && !shown.contains("\\u00e9") && !shown.contains("00-aa")
+        );
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use event::{Event, EventId, PAYLOAD_BYTES_MAX};
-use sqlx::PgTransaction;
+use sqlx::{Connection, PgTransaction};
 use uuid::Uuid;
 
 use crate::EnqueueError;
@@ -64,7 +64,9 @@ impl Entry {
     /// Publishes the entry when `tx` commits, and never if it does not. See [`enqueue`](crate::enqueue).
     pub async fn enqueue(self, tx: &mut PgTransaction<'_>) -> Result<EventId, EnqueueError> {
         let row = self.into_row()?;
+        let persistent = names_statements(tx);
         sqlx::query_scalar::<_, Uuid>("select outbox.enqueue($1, $2, $3, $4, $5)")
+            .persistent(persistent)
             .bind(row.name)
             .bind(row.payload)
             .bind(row.key)
@@ -129,7 +131,9 @@ pub(crate) async fn insert_all(tx: &mut PgTransaction<'_>, rows: Vec<Row>) -> Re
     let payloads: Vec<&str> = rows.iter().map(|row| row.payload.as_str()).collect();
     let keys: Vec<Option<&str>> = rows.iter().map(|row| row.key.as_deref()).collect();
     let headers: Vec<Option<&str>> = rows.iter().map(|row| row.headers.as_deref()).collect();
+    let persistent = names_statements(tx);
     sqlx::query("select outbox.enqueue_all($1, $2, $3, $4, $5)")
+        .persistent(persistent)
         .bind(names)
         .bind(payloads)
         .bind(keys)
@@ -140,18 +144,28 @@ pub(crate) async fn insert_all(tx: &mut PgTransaction<'_>, rows: Vec<Row>) -> Re
     Ok(())
 }
 
+/// Behind a pooler in transaction mode a named statement meets a server that has never heard of it, or has it already;
+/// who connects through one keeps his own statements unnamed. So ours has a name only where another one has.
+fn names_statements(tx: &PgTransaction<'_>) -> bool {
+    tx.cached_statements_size() > 0
+}
+
 fn is_event_name(name: &str) -> bool {
     name.len() <= 128
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-fn encode_headers(name: &'static str, headers: &BTreeMap<String, String>) -> Result<Option<String>, EnqueueError> {
+fn encode_headers(
+    name: &'static str,
+    headers: &BTreeMap<String, String>,
+) -> Result<Option<String>, EnqueueError> {
     if headers.is_empty() {
         return Ok(None);
     }
-    if let Some((header, problem)) =
-        headers.iter().find_map(|(header, value)| header_problem(header, value).map(|problem| (header, problem)))
+    if let Some((header, problem)) = headers
+        .iter()
+        .find_map(|(header, value)| header_problem(header, value).map(|problem| (header, problem)))
     {
         return Err(EnqueueError::InvalidHeader { name, header: header.clone(), problem });
     }

@@ -16,17 +16,25 @@ pub enum EnqueueError {
     #[error("event name `{name}` is not lower_snake_case of at most 128 characters, as in event_router.yaml")]
     InvalidName { name: &'static str },
 
-    #[error("key of {name} is {key_bytes} bytes; at most {key_bytes_max} are allowed: use the id of what the event is about")]
+    #[error(
+        "key of {name} is {key_bytes} bytes; at most {key_bytes_max} are allowed: use the id of what the event is about"
+    )]
     KeyTooLong { name: &'static str, key_bytes: usize, key_bytes_max: usize },
 
     #[error("header `{header}` of {name} {problem}")]
     InvalidHeader { name: &'static str, header: String, problem: &'static str },
 
-    #[error("headers of {name} are {headers_bytes} bytes; at most {headers_bytes_max} are allowed: data belongs in the payload")]
+    #[error(
+        "headers of {name} are {headers_bytes} bytes; at most {headers_bytes_max} are allowed: data belongs in the payload"
+    )]
     HeadersTooLarge { name: &'static str, headers_bytes: usize, headers_bytes_max: usize },
 
     #[error("failed to encode {name}")]
-    Encode { name: &'static str, #[source] source: serde_json::Error },
+    Encode {
+        name: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
 
     #[error("failed to insert into the outbox (is its schema there? `relay migrate` makes it)")]
     Insert(#[source] sqlx::Error),

@@ -38,8 +38,8 @@
 //!
 //! What it does not promise: order between keys, exactly one delivery, or delivery by a deadline.
 //!
-//! Behind a pooler in transaction mode, switch off named statements as sqlx asks for there:
-//! `PgConnectOptions::statement_cache_capacity(0)`.
+//! It works behind a pooler in transaction mode. There, sqlx's named statements do not: keep your own unnamed
+//! (`.persistent(false)`), and these will be, too.
 
 mod entry;
 mod error;
@@ -53,7 +53,7 @@ use sqlx::PgTransaction;
 
 /// Publishes `event` when `tx` commits, and never if it does not.
 ///
-/// One round trip: one insert, and a wake-up if the relay sleeps. Takes the event by value or by reference.
+/// One statement: one insert, and a wake-up if the relay sleeps. Takes the event by value or by reference.
 /// Returns the event's id at once, to log or to answer with. Lock what the event is about before you call this
 /// (an `update` of its row does): that is what keeps the events of one key in order.
 ///

@@ -51,10 +51,11 @@ pub fn refute_enqueued<E: Event>(tx: &mut PgTransaction<'_>) -> impl Future<Outp
 }
 
 async fn payloads<E: Event>(tx: &mut PgTransaction<'_>) -> Vec<serde_json::Value> {
-    let texts: Vec<String> = sqlx::query_scalar("select payload from outbox.event where name = $1 order by seq")
-        .bind(E::NAME)
-        .fetch_all(&mut **tx)
-        .await
-        .expect("the transaction can read outbox.event (is the schema there? `relay migrate` makes it)");
+    let texts: Vec<String> =
+        sqlx::query_scalar("select payload from outbox.event where name = $1 order by seq")
+            .bind(E::NAME)
+            .fetch_all(&mut **tx)
+            .await
+            .expect("the transaction can read outbox.event (is the schema there? `relay migrate` makes it)");
     texts.iter().map(|text| serde_json::from_str(text).expect("payloads are JSON")).collect()
 }

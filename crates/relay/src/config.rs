@@ -13,7 +13,10 @@ use runtime::LogFormat;
 /// Reads the outbox of one or several Postgres databases and delivers each event to the queues of its subscribers, as
 /// event_router.yaml says. Start as many relays as you like: one leads per database, the others stand by.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database's schema is missing, older or newer.")]
+#[command(
+    version,
+    after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database's schema is missing, older or newer."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub databases: Databases,

@@ -30,7 +30,8 @@ impl Doorbell {
 
     /// Tries to fall asleep. Refused while a publisher that saw the relay awake is still in his transaction.
     pub(crate) async fn hush(&mut self) -> Result<bool, sqlx::Error> {
-        within(sqlx::query_scalar("select pg_try_advisory_lock(1869968994, 1)").fetch_one(&mut self.listener)).await
+        within(sqlx::query_scalar("select pg_try_advisory_lock(1869968994, 1)").fetch_one(&mut self.listener))
+            .await
     }
 
     /// Awake: nobody needs to ring any more.

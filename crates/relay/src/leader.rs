@@ -31,7 +31,9 @@ impl Watch {
 
     /// Looks at the leader; ends its sessions if it hangs. Returns how many sessions that were.
     pub(crate) async fn look(&mut self, conn: &mut PgConnection) -> Result<usize, sqlx::Error> {
-        let beat = within(sqlx::query_scalar("select last_value from outbox.heartbeat").fetch_one(&mut *conn)).await?;
+        let beat =
+            within(sqlx::query_scalar("select last_value from outbox.heartbeat").fetch_one(&mut *conn))
+                .await?;
         if !self.hangs(beat, Instant::now()) {
             return Ok(0);
         }

@@ -39,7 +39,11 @@ pub struct Entry {
 /// Shows neither payload nor headers.
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry").field("seq", &self.seq).field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Entry")
+            .field("seq", &self.seq)
+            .field("id", &self.id)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -114,7 +118,11 @@ impl Outbox {
         Ok((outbox, cursor))
     }
 
-    pub(crate) async fn next_window(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
+    pub(crate) async fn next_window(
+        &mut self,
+        cursor: &Cursor,
+        page_max: usize,
+    ) -> Result<Window, sqlx::Error> {
         if let Some(page) = &cursor.page {
             return self.next_page(cursor, page, page_max).await;
         }
@@ -171,7 +179,12 @@ impl Outbox {
         .await
     }
 
-    async fn next_page(&mut self, cursor: &Cursor, page: &Page, page_max: usize) -> Result<Window, sqlx::Error> {
+    async fn next_page(
+        &mut self,
+        cursor: &Cursor,
+        page: &Page,
+        page_max: usize,
+    ) -> Result<Window, sqlx::Error> {
         let rows: Vec<Row> = within(
             sqlx::query_as(
                 "select seq, id, name, key, payload, headers, occurred_at, '' as snapshot,

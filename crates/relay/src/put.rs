@@ -73,7 +73,9 @@ impl<'a> Lanes<'a> {
             let entry = &self.entries[at];
             let key = entry.key.as_deref();
             let not_yet = self.retries.get(&at).is_some_and(|&(_, due)| due > now);
-            let held = key.is_some_and(|key| passed.contains(key) || (self.busy.contains(key) && !self.retries.contains_key(&at)));
+            let held = key.is_some_and(|key| {
+                passed.contains(key) || (self.busy.contains(key) && !self.retries.contains_key(&at))
+            });
             let size = entry.payload.len();
             let full = !pack.is_empty() && bytes + size > self.limits.bytes_max;
             if not_yet || held || full {
@@ -165,7 +167,10 @@ mod tests {
             entries
                 .iter()
                 .map(|entry| match self.random.lock().unwrap().u8(0..10) {
-                    0..3 => Err(PutError::Unavailable { code: "ThrottlingException".into(), reason: "slow down".into() }),
+                    0..3 => Err(PutError::Unavailable {
+                        code: "ThrottlingException".into(),
+                        reason: "slow down".into(),
+                    }),
                     3 => Err(PutError::Refused { code: "MalformedDetail".into(), reason: "no".into() }),
                     _ => {
                         self.taken.lock().unwrap().push(entry.seq);
@@ -193,14 +198,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn keys_keep_their_order_through_failures() {
         for seed in 0..50 {
-            let keys = [Some("a"), None, Some("b"), Some("a"), Some("a"), Some("b"), None, Some("c"), Some("a"), Some("b")];
+            let keys = [
+                Some("a"),
+                None,
+                Some("b"),
+                Some("a"),
+                Some("a"),
+                Some("b"),
+                None,
+                Some("c"),
+                Some("a"),
+                Some("b"),
+            ];
             let entries = entries(&keys);
             let bus = flaky(seed);
             let outcomes = put_all(&bus, &entries, &CancellationToken::new()).await;
             let taken = bus.taken.into_inner().unwrap();
             for (at, outcome) in outcomes.iter().enumerate() {
                 let times = taken.iter().filter(|&&seq| seq == at as i64).count();
-                assert_eq!(times, usize::from(*outcome == Outcome::Acked), "seed {seed}: entry {at} {outcome:?}");
+                assert_eq!(
+                    times,
+                    usize::from(*outcome == Outcome::Acked),
+                    "seed {seed}: entry {at} {outcome:?}"
+                );
                 assert_ne!(*outcome, Outcome::Pending, "seed {seed}: entry {at}");
             }
             for key in ["a", "b", "c"] {

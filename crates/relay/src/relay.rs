@@ -98,7 +98,11 @@ async fn term<B: Bus>(
 }
 
 /// Waits for the lead. `false` if the relay is to stop first.
-async fn stand_by(source: &Source, conn: &mut PgConnection, stop: &CancellationToken) -> Result<bool, sqlx::Error> {
+async fn stand_by(
+    source: &Source,
+    conn: &mut PgConnection,
+    stop: &CancellationToken,
+) -> Result<bool, sqlx::Error> {
     let mut watch = Watch::new(Instant::now());
     let mut said = false;
     while !stop.is_cancelled() {
@@ -216,7 +220,10 @@ impl<B: Bus> Leader<'_, B> {
             tokio::join!(self.bell.open(), self.outbox.next_window(&self.cursor, self.settings.page_max));
         opened?;
         let found = self.relay(window?, stop).await?;
-        if cause == Cause::Fallback && found > 0 && !self.bell.rings_within(Duration::from_millis(250)).await? {
+        if cause == Cause::Fallback
+            && found > 0
+            && !self.bell.rings_within(Duration::from_millis(250)).await?
+        {
             metrics::counter!("outbox_relay_fallback_found_total", "source" => self.source.name().to_owned())
                 .increment(found as u64);
             tracing::warn!(source = self.source.name(), events = found, "found events that nobody rang for");

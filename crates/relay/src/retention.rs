@@ -108,7 +108,10 @@ async fn deliveries(conn: &mut PgConnection, slot_age: Duration) -> Result<(), s
         let spilled: i64 =
             sqlx::query_scalar("select outbox.spill($1)").bind(next).fetch_one(&mut *conn).await?;
         if spilled > 0 {
-            tracing::warn!(deliveries = spilled, "no worker receives them: moved aside so that the queue's log can turn");
+            tracing::warn!(
+                deliveries = spilled,
+                "no worker receives them: moved aside so that the queue's log can turn"
+            );
         }
     }
     truncate_others(conn, "delivery", SLOTS, Duration::ZERO).await
@@ -118,7 +121,12 @@ async fn turn(conn: &mut PgConnection, ring: &str, slots: i16) -> Result<i16, sq
     sqlx::query_scalar("select outbox.turn($1, $2)").bind(ring).bind(i32::from(slots)).fetch_one(conn).await
 }
 
-async fn truncate_others(conn: &mut PgConnection, ring: &str, slots: i16, keep: Duration) -> Result<(), sqlx::Error> {
+async fn truncate_others(
+    conn: &mut PgConnection,
+    ring: &str,
+    slots: i16,
+    keep: Duration,
+) -> Result<(), sqlx::Error> {
     for slot in 0..slots {
         // One statement each: a truncated slot stays locked until its transaction ends.
         let truncated: bool = sqlx::query_scalar(

@@ -44,7 +44,11 @@ impl Rhythm {
             return Next::Read(Duration::ZERO);
         }
         let lingering = now.duration_since(self.last_found_at) < LINGER_FOR;
-        if self.per_second > LINGER_ABOVE_PER_SECOND && lingering { Next::Read(LINGER_GAP) } else { Next::Sleep }
+        if self.per_second > LINGER_ABOVE_PER_SECOND && lingering {
+            Next::Read(LINGER_GAP)
+        } else {
+            Next::Sleep
+        }
     }
 
     /// After the lock was refused: how long until the next read.

@@ -45,8 +45,7 @@ pub(crate) fn settle(cursor: &Cursor, window: &Window, outcomes: &[Outcome]) -> 
         }
         None => cursor.clone(),
         Some(last) => {
-            let page =
-                Page { snapshot: window.end.clone(), seq: last.seq, floor_seq: window.end_floor_seq };
+            let page = Page { snapshot: window.end.clone(), seq: last.seq, floor_seq: window.end_floor_seq };
             Cursor { page: Some(page), last_seq, ..cursor.clone() }
         }
     };

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use connectrpc::dispatcher::{Dispatcher, MethodDescriptor, StreamingResult, UnaryResult};
-use connectrpc::{CodecFormat, ConnectError, ConnectRpcService, EncodedResponse, Payload, RequestContext, Server};
+use connectrpc::{
+    CodecFormat, ConnectError, ConnectRpcService, EncodedResponse, Payload, RequestContext, Server,
+};
 use http::HeaderMap;
 use tokio::net::TcpListener;
 
@@ -61,8 +63,11 @@ impl Dispatcher for Methods {
     }
 
     fn call_unary(&self, path: &str, ctx: RequestContext, request: Payload, _: CodecFormat) -> UnaryResult {
-        let incoming =
-            request.encoded().map(|body| Incoming { rpc: path.to_owned(), headers: ctx.headers().clone(), body });
+        let incoming = request.encoded().map(|body| Incoming {
+            rpc: path.to_owned(),
+            headers: ctx.headers().clone(),
+            body,
+        });
         let handle = Arc::clone(&self.handle);
         Box::pin(async move {
             handle(incoming?).await?;
@@ -71,7 +76,13 @@ impl Dispatcher for Methods {
         })
     }
 
-    fn call_server_streaming(&self, path: &str, _: RequestContext, _: Bytes, _: CodecFormat) -> StreamingResult {
+    fn call_server_streaming(
+        &self,
+        path: &str,
+        _: RequestContext,
+        _: Bytes,
+        _: CodecFormat,
+    ) -> StreamingResult {
         connectrpc::dispatcher::unimplemented_streaming(path)
     }
 

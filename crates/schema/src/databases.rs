@@ -34,7 +34,10 @@ impl Databases {
     pub fn list(&self) -> Result<Vec<Source>, (String, &'static str)> {
         let parse = |argument: &str, address: &Address| {
             address.0.parse().map_err(|error: SourceError| {
-                (format!("{argument} names no database: {error}"), "write postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+                (
+                    format!("{argument} names no database: {error}"),
+                    "write postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+                )
             })
         };
         if !self.sources.is_empty() {

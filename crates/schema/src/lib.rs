@@ -71,20 +71,24 @@ pub async fn queues(
         .bind(&names)
         .execute(&mut *conn)
         .await?;
-    let ids: Vec<(String, i32)> = sqlx::query_as("select rpc, id from outbox.queue where rpc = any ($1::text[])")
-        .bind(&names)
-        .fetch_all(conn)
-        .await?;
+    let ids: Vec<(String, i32)> =
+        sqlx::query_as("select rpc, id from outbox.queue where rpc = any ($1::text[])")
+            .bind(&names)
+            .fetch_all(conn)
+            .await?;
     Ok(ids.into_iter().filter_map(|(rpc, id)| Some((Rpc::new(&rpc)?, id))).collect())
 }
 
 async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let present: bool =
-        sqlx::query_scalar("select to_regclass('outbox.migration') is not null").fetch_one(&mut *conn).await?;
+    let present: bool = sqlx::query_scalar("select to_regclass('outbox.migration') is not null")
+        .fetch_one(&mut *conn)
+        .await?;
     if !present {
         return Ok(0);
     }
-    sqlx::query_scalar("select coalesce(max(version), 0) from outbox.migration where success").fetch_one(conn).await
+    sqlx::query_scalar("select coalesce(max(version), 0) from outbox.migration where success")
+        .fetch_one(conn)
+        .await
 }
 
 /// Why a database's `outbox` schema can't be used or made.
@@ -92,9 +96,13 @@ async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
 pub enum SchemaError {
     #[error("the database has no outbox schema: run `relay migrate` against it once")]
     Missing,
-    #[error("the database's outbox schema is at version {found}, this build needs {VERSION}: run `relay migrate` of this build")]
+    #[error(
+        "the database's outbox schema is at version {found}, this build needs {VERSION}: run `relay migrate` of this build"
+    )]
     Older { found: i64 },
-    #[error("the database's outbox schema is at version {found}, this build knows only {VERSION}: upgrade relay and worker")]
+    #[error(
+        "the database's outbox schema is at version {found}, this build knows only {VERSION}: upgrade relay and worker"
+    )]
     Newer { found: i64 },
     #[error("failed to read the schema's version")]
     Read(#[source] sqlx::Error),

@@ -21,7 +21,11 @@ impl Source {
     }
 
     /// Opens a connection that shows up in `pg_stat_activity` as `application`, with session settings of its own.
-    pub async fn connect(&self, application: &str, settings: &[(&str, &str)]) -> Result<PgConnection, sqlx::Error> {
+    pub async fn connect(
+        &self,
+        application: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<PgConnection, sqlx::Error> {
         let options = self.options(application, settings);
         tokio::time::timeout(CONNECT_TIMEOUT, options.connect())
             .await
@@ -79,9 +83,13 @@ impl fmt::Debug for Source {
 pub enum SourceError {
     #[error("it does not begin with postgres:// (or NAME=postgres://)")]
     NotPostgres,
-    #[error("it is not a valid postgres:// address; a password with special characters must be percent-encoded")]
+    #[error(
+        "it is not a valid postgres:// address; a password with special characters must be percent-encoded"
+    )]
     Malformed,
-    #[error("`{name}` can't name a source: letters, digits, dash, underscore and dot can; write NAME=postgres://…")]
+    #[error(
+        "`{name}` can't name a source: letters, digits, dash, underscore and dot can; write NAME=postgres://…"
+    )]
     Name { name: String },
 }
 

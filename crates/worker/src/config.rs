@@ -16,7 +16,10 @@ use crate::rpc::Endpoint;
 /// Connect, and retries or dead-letters what fails. Start as many workers as you like: each delivery goes to one of
 /// them.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database's schema is missing, older or newer.")]
+#[command(
+    version,
+    after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database's schema is missing, older or newer."
+)]
 pub struct Cli {
     #[command(flatten)]
     pub databases: Databases,

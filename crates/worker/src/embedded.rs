@@ -55,7 +55,13 @@ pub async fn run<C: RpcClient + Clone>(
         let lane = Lane {
             rpc: rpc.clone(),
             policy: *policy,
-            queue: Arc::new(PostgresQueue::new(pool.clone(), queue, &settings.name, settings.visibility, bell.of(queue))),
+            queue: Arc::new(PostgresQueue::new(
+                pool.clone(),
+                queue,
+                &settings.name,
+                settings.visibility,
+                bell.of(queue),
+            )),
             dedup: Arc::new(PostgresDedup::new(pool.clone(), rpc, policy.timeout + LEASE_MARGIN)),
             client: client.clone(),
         };
@@ -107,13 +113,19 @@ async fn queues(source: &Source, router: &Router) -> Result<HashMap<Rpc, i32>, S
 /// What is still claimed at the end, because the process does not wait for it any longer, need not wait for its
 /// visibility to end.
 async fn release(source: &Source, pool: &PgPool, worker: &str) {
-    let released = sqlx::query("update outbox.claim set until = clock_timestamp() where worker = $1 and until is not null")
-        .bind(worker)
-        .execute(pool)
-        .await;
+    let released = sqlx::query(
+        "update outbox.claim set until = clock_timestamp() where worker = $1 and until is not null",
+    )
+    .bind(worker)
+    .execute(pool)
+    .await;
     match released {
         Ok(done) if done.rows_affected() > 0 => {
-            tracing::warn!(source = source.name(), batches = done.rows_affected(), "gave back what was not settled");
+            tracing::warn!(
+                source = source.name(),
+                batches = done.rows_affected(),
+                "gave back what was not settled"
+            );
         }
         Ok(_) => {}
         Err(error) => tracing::debug!(source = source.name(), error = %Chain(&error), "failed to give back"),

@@ -86,7 +86,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         decided: &mpsc::Sender<Decided<Q::Receipt>>,
         calls: &mut JoinSet<()>,
     ) {
-        let events: Vec<Option<EventId>> = deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
+        let events: Vec<Option<EventId>> =
+            deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
         let known: Vec<EventId> = events.iter().copied().flatten().collect();
         let claims = if known.is_empty() { Ok(Vec::new()) } else { self.dedup.claim(&known).await };
         if let Err(error) = &claims {
@@ -116,7 +117,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let message = match Message::decode(&delivery.body) {
             Ok(message) if message.rpc == self.rpc.as_str() => message,
             Ok(message) => {
-                let reason = format!("it is addressed to {:?}, and this is the queue of {}", message.rpc, self.rpc);
+                let reason =
+                    format!("it is addressed to {:?}, and this is the queue of {}", message.rpc, self.rpc);
                 let verdict = Verdict::Dead { code: "wrong_queue", reason };
                 return (Fate::Decided(verdict), claim.and_then(Claim::lease));
             }
@@ -174,7 +176,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             .increment(1);
         if outcome == "done" {
             let waited = (Utc::now() - delivery.enqueued_at).num_microseconds().unwrap_or(0) as f64 / 1e6;
-            metrics::histogram!("outbox_worker_put_to_done_seconds", "rpc" => self.rpc.to_string()).record(waited);
+            metrics::histogram!("outbox_worker_put_to_done_seconds", "rpc" => self.rpc.to_string())
+                .record(waited);
         }
         if outcome == "dead" && !called {
             tracing::error!(rpc = %self.rpc, "dead-lettered a message that no call could be made of");
@@ -199,7 +202,9 @@ impl Fate {
             Fate::Decided(Verdict::Retry { after, code, error }) => {
                 Settlement::Retry { after, counted: true, code: code.to_owned(), error }
             }
-            Fate::Decided(Verdict::Dead { code, reason }) => Settlement::Dead { code: code.to_owned(), reason },
+            Fate::Decided(Verdict::Dead { code, reason }) => {
+                Settlement::Dead { code: code.to_owned(), reason }
+            }
             Fate::Postponed(after, code) => {
                 let error = "not called: it could not be known that nobody else did".to_owned();
                 Settlement::Retry { after, counted: false, code: code.to_owned(), error }
@@ -276,7 +281,11 @@ impl<R: Clone> Flight<R> {
     /// Those that have been under way for at least this long.
     fn older_than(&self, age: Duration) -> Vec<R> {
         let receipts = self.0.receipts.lock().expect("no panic while held");
-        receipts.values().filter(|(since, _)| since.elapsed() >= age).map(|(_, receipt)| receipt.clone()).collect()
+        receipts
+            .values()
+            .filter(|(since, _)| since.elapsed() >= age)
+            .map(|(_, receipt)| receipt.clone())
+            .collect()
     }
 }
 

@@ -6,8 +6,8 @@ pub mod config;
 pub mod embedded;
 pub mod lane;
 
-pub mod queue; // where deliveries come from
 pub mod dedup; // was it done before, and is somebody on it
+pub mod queue; // where deliveries come from
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches
 pub mod verdict; // the table: what the RPC answered -> what happens

@@ -33,7 +33,10 @@ async fn main() -> ExitCode {
     };
     let missing = client.missing(router.rpcs().map(|(rpc, _)| rpc));
     if !missing.is_empty() {
-        let example = missing.iter().map(|service| format!("--endpoint {service}=http://HOST:PORT")).collect::<Vec<_>>();
+        let example = missing
+            .iter()
+            .map(|service| format!("--endpoint {service}=http://HOST:PORT"))
+            .collect::<Vec<_>>();
         return runtime::refuse(
             &format!("{} names services without an endpoint: {}", cli.router.display(), missing.join(", ")),
             &format!("pass {}", example.join(" ")),
@@ -47,7 +50,8 @@ async fn main() -> ExitCode {
     let settings = Settings { name: runtime::process_name(), visibility: cli.visibility };
     let mut workers = JoinSet::new();
     for source in sources {
-        let (router, client, settings, stop) = (router.clone(), client.clone(), settings.clone(), stop.clone());
+        let (router, client, settings, stop) =
+            (router.clone(), client.clone(), settings.clone(), stop.clone());
         workers.spawn(async move {
             let ended = embedded::run(&source, &router, &client, &settings, &stop).await;
             ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))

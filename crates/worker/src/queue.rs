@@ -24,7 +24,10 @@ pub struct Delivery<R> {
 /// Shows everything but the body.
 impl<R: std::fmt::Debug> std::fmt::Debug for Delivery<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery").field("receipt", &self.receipt).field("attempt", &self.attempt).finish_non_exhaustive()
+        f.debug_struct("Delivery")
+            .field("receipt", &self.receipt)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
     }
 }
 

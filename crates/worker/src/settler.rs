@@ -39,7 +39,12 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while decided.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let of = |succeeded: bool| -> Vec<Lease> {
-            batch.iter().filter_map(|one| one.lease).filter(|lease| lease.1 == succeeded).map(|lease| lease.0).collect()
+            batch
+                .iter()
+                .filter_map(|one| one.lease)
+                .filter(|lease| lease.1 == succeeded)
+                .map(|lease| lease.0)
+                .collect()
         };
         let (done, failed) = (of(true), of(false));
         let lost: HashSet<i64> = if done.is_empty() {
@@ -54,7 +59,8 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
         let (settled, in_flight): (Vec<_>, Vec<_>) = batch
             .drain(..)
             .map(|one| {
-                let lost = one.lease.is_some_and(|(lease, succeeded)| succeeded && lost.contains(&lease.token));
+                let lost =
+                    one.lease.is_some_and(|(lease, succeeded)| succeeded && lost.contains(&lease.token));
                 let settlement = if lost { lost_lease(&rpc) } else { one.settlement };
                 ((one.receipt, settlement), one.in_flight)
             })

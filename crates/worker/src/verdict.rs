@@ -70,7 +70,10 @@ pub fn verdict(reply: &Result<(), CallError>, attempt: u32, policy: &Policy, ran
 pub fn exhausted(attempt: u32, policy: &Policy) -> Option<Verdict> {
     (attempt > policy.max_attempts).then(|| Verdict::Dead {
         code: "attempts_exhausted",
-        reason: format!("received {} times and never settled: its worker died or hung each time", attempt - 1),
+        reason: format!(
+            "received {} times and never settled: its worker died or hung each time",
+            attempt - 1
+        ),
     })
 }
 
@@ -127,7 +130,11 @@ mod tests {
     /// Guards: a server that says when to come back is not asked earlier.
     #[test]
     fn retry_after_wins_over_a_shorter_backoff() {
-        let asked = Err(CallError { code: Code::Unavailable, message: String::new(), retry_after: Some(Duration::from_secs(42)) });
+        let asked = Err(CallError {
+            code: Code::Unavailable,
+            message: String::new(),
+            retry_after: Some(Duration::from_secs(42)),
+        });
         let Verdict::Retry { after, .. } = verdict(&asked, 1, &Policy::default(), 0.9) else { panic!() };
         assert_eq!(after, Duration::from_secs(42));
     }
@@ -137,6 +144,9 @@ mod tests {
     fn a_message_that_is_never_settled_is_dead_at_last() {
         let policy = Policy::default();
         assert_eq!(exhausted(policy.max_attempts, &policy), None);
-        assert!(matches!(exhausted(policy.max_attempts + 1, &policy), Some(Verdict::Dead { code: "attempts_exhausted", .. })));
+        assert!(matches!(
+            exhausted(policy.max_attempts + 1, &policy),
+            Some(Verdict::Dead { code: "attempts_exhausted", .. })
+        ));
     }
 }

@@ -55,14 +55,22 @@ impl Cluster {
     /// Makes and starts a new cluster.
     pub fn start() -> Result<Self, ClusterError> {
         let bin = tools::postgres_bin()?;
-        let dir = std::env::temp_dir().join(format!("outbox-postgres-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+        let dir = std::env::temp_dir().join(format!(
+            "outbox-postgres-{}-{:08x}",
+            std::process::id(),
+            fastrand::u32(..)
+        ));
         std::fs::create_dir(&dir)?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         if tools::is_root() {
             // Postgres refuses to run as root.
             let owned = Command::new("chown").arg(owner()).arg(&dir).status()?;
             if !owned.success() {
-                return Err(ClusterError::Server(format!("failed to give {} to user {}", dir.display(), owner())));
+                return Err(ClusterError::Server(format!(
+                    "failed to give {} to user {}",
+                    dir.display(),
+                    owner()
+                )));
             }
         }
         let mut command = as_owner("sh");
@@ -119,7 +127,11 @@ impl Cluster {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status()?;
-        if status.success() { Ok(()) } else { Err(std::io::Error::other(format!("pg_ctl {args:?}: {status}"))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(std::io::Error::other(format!("pg_ctl {args:?}: {status}")))
+        }
     }
 }
 
@@ -133,8 +145,9 @@ impl Drop for Cluster {
 /// Runs a program as whoever may run Postgres: us, or, if we are root, somebody else.
 pub fn as_owner(program: &str) -> Command {
     if tools::is_root() {
-        let mut command = Command::new("runuser");
-        command.args(["-u", owner(), "--", program]);
+        // Not runuser or su: they stay in between, and a kill would hit them and not the program.
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", owner(), "--regid", owner(), "--init-groups", program]);
         command
     } else {
         Command::new(program)
@@ -143,5 +156,5 @@ pub fn as_owner(program: &str) -> Command {
 
 fn owner() -> &'static str {
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    if users.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "nobody" }
+    if users.lines().any(|line| line.starts_with("postgres:")) { "postgres" } else { "daemon" }
 }

@@ -13,7 +13,17 @@ use tokio::sync::mpsc;
 pub fn build() -> std::io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "relay", "--package", "worker", "--package", "sample", "--bins"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "relay",
+            "--package",
+            "worker",
+            "--package",
+            "sample",
+            "--bins",
+        ])
         .current_dir(root())
         .status()?;
     if !status.success() {
@@ -82,7 +92,11 @@ impl Process {
         });
         match found.await {
             Ok(Some(line)) => Ok(line),
-            _ => Err(std::io::Error::other(format!("{} did not say {text:?}, but:\n{}", self.name, seen.join("\n")))),
+            _ => Err(std::io::Error::other(format!(
+                "{} did not say {text:?}, but:\n{}",
+                self.name,
+                seen.join("\n")
+            ))),
         }
     }
 

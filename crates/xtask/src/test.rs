@@ -11,24 +11,27 @@ pub fn run() -> ExitCode {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
-    let deny = [("RUSTDOCFLAGS", "-D warnings")];
-    let steps: [(&str, &[&str], &[(&str, &str)]); 4] = [
-        ("format", &["fmt", "--all", "--check"], &[]),
-        ("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]),
-        ("docs", &["doc", "--workspace", "--no-deps"], &deny),
-        ("tests", &["test", "--workspace"], &[]),
+    let steps = [
+        Step { name: "format", args: "fmt --all --check", env: None, remedy: "run `cargo fmt --all`" },
+        Step {
+            name: "lints",
+            args: "clippy --workspace --all-targets -- -D warnings",
+            env: None,
+            remedy: "see above",
+        },
+        Step {
+            name: "docs",
+            args: "doc --workspace --no-deps",
+            env: Some(("RUSTDOCFLAGS", "-D warnings")),
+            remedy: "see above",
+        },
+        Step { name: "tests", args: "test --workspace", env: None, remedy: "see above" },
     ];
     let began = Instant::now();
-    for (name, args, env) in steps {
-        println!("\n=== {name}: cargo {}", args.join(" "));
-        let step = Instant::now();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo).args(args).envs(env.iter().copied()).current_dir(root()).status();
-        match status {
-            Ok(status) if status.success() => println!("=== {name}: ok in {:.0} s", step.elapsed().as_secs_f64()),
-            Ok(_) if name == "format" => return failed(name, "run `cargo fmt --all`"),
-            Ok(_) => return failed(name, "see above"),
-            Err(error) => return failed(name, &error.to_string()),
+    for step in steps {
+        if let Err(problem) = step.run() {
+            eprintln!("\n=== {}: FAILED: {problem}", step.name);
+            return ExitCode::FAILURE;
         }
     }
     println!("\nall of it passed in {:.0} s", began.elapsed().as_secs_f64());
@@ -42,7 +45,28 @@ fn install() -> Result<(), ToolError> {
     Ok(())
 }
 
-fn failed(step: &str, remedy: &str) -> ExitCode {
-    eprintln!("\n=== {step}: FAILED: {remedy}");
-    ExitCode::FAILURE
+struct Step {
+    name: &'static str,
+    args: &'static str,
+    env: Option<(&'static str, &'static str)>,
+    remedy: &'static str,
+}
+
+impl Step {
+    fn run(&self) -> Result<(), String> {
+        println!("\n=== {}: cargo {}", self.name, self.args);
+        let began = Instant::now();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args(self.args.split(' '))
+            .envs(self.env)
+            .current_dir(root())
+            .status()
+            .map_err(|error| error.to_string())?;
+        if !status.success() {
+            return Err(self.remedy.to_owned());
+        }
+        println!("=== {}: ok in {:.0} s", self.name, began.elapsed().as_secs_f64());
+        Ok(())
+    }
 }

@@ -20,7 +20,10 @@ pub fn postgres_bin() -> Result<PathBuf, ToolError> {
     // Debian's package would start a cluster of its own on the standard port.
     apt_install("postgresql-common")?;
     let _ = std::fs::create_dir_all("/etc/postgresql-common/createcluster.d");
-    let _ = std::fs::write("/etc/postgresql-common/createcluster.d/throwaway.conf", "create_main_cluster = false\n");
+    let _ = std::fs::write(
+        "/etc/postgresql-common/createcluster.d/throwaway.conf",
+        "create_main_cluster = false\n",
+    );
     apt_install("postgresql")?;
     find_postgres().ok_or_else(|| ToolError::Missing {
         program: "Postgres's server (initdb, postgres)".to_owned(),

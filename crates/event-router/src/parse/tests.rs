@@ -38,7 +38,8 @@ fn a_good_file_gives_routes_and_policies() {
 /// Guards: every mistake is reported with its line, what is wrong and what to write instead.
 #[test]
 fn every_mistake_has_a_line_and_a_hint() {
-    let subscriber = |line: &str| format!("event:\n  - name: event_a\n    subscriber:\n      - id: A/B\n        {line}\n");
+    let subscriber =
+        |line: &str| format!("event:\n  - name: event_a\n    subscriber:\n      - id: A/B\n        {line}\n");
     let cases: Vec<(String, usize, &str, &str)> = vec![
         (String::new(), 1, "the file is empty", "begin with `event:`"),
         ("event: [\n".into(), 1, "not valid YAML", "indent with spaces"),
@@ -111,7 +112,8 @@ fn all_mistakes_are_reported_at_once() {
 /// Guards: the terminal shows the place itself, so that nobody has to count lines.
 #[test]
 fn a_finding_underlines_its_place() {
-    let findings = Router::parse("event_router.yaml", "event:\n  - name: event_a\n    subscribr: []\n").unwrap_err();
+    let findings =
+        Router::parse("event_router.yaml", "event:\n  - name: event_a\n    subscribr: []\n").unwrap_err();
     let shown = findings.to_string();
     assert!(shown.contains("3 |     subscribr: []\n  |     ^^^^^^^^^^"), "{shown}");
 }

@@ -86,15 +86,19 @@ impl Bus for PostgresBus {
 fn envelope(entry: &Entry) -> Result<Envelope<'_>, PutError> {
     let refuse = |code: &str, reason: String| PutError::Refused { code: code.to_owned(), reason };
     let payload: &RawValue = serde_json::from_str(&entry.payload).map_err(|error| {
-        refuse("MalformedDetail", format!("the payload is not JSON (line {} column {})", error.line(), error.column()))
+        refuse(
+            "MalformedDetail",
+            format!("the payload is not JSON (line {} column {})", error.line(), error.column()),
+        )
     })?;
     if !payload.get().starts_with('{') {
         return Err(refuse("MalformedDetail", "the payload is not a JSON object".to_owned()));
     }
     let headers: Headers = match &entry.headers {
         None => Headers::new(),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|_| refuse("MalformedDetail", "the headers are not a JSON object of texts".to_owned()))?,
+        Some(text) => serde_json::from_str(text).map_err(|_| {
+            refuse("MalformedDetail", "the headers are not a JSON object of texts".to_owned())
+        })?,
     };
     Ok(Envelope {
         id: entry.id,

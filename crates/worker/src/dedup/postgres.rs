@@ -68,7 +68,9 @@ impl Dedup for PostgresDedup {
             match (won.remove(&event.as_uuid()), lost.get(&event.as_uuid())) {
                 (Some(token), _) => Claim::Won(Lease { event, token }),
                 (None, Some(None)) => Claim::Done,
-                (None, Some(Some(seconds))) => Claim::Held { remaining: Duration::from_secs_f64(seconds.max(0.0)) },
+                (None, Some(Some(seconds))) => {
+                    Claim::Held { remaining: Duration::from_secs_f64(seconds.max(0.0)) }
+                }
                 (None, None) => Claim::Held { remaining: self.lease },
             }
         });

@@ -46,7 +46,9 @@ impl Bell {
                 // Whatever was notified before we listened.
                 self.ring_all();
                 while let Some(notification) = listener.try_recv().await? {
-                    if let Some(queue) = notification.payload().parse().ok().and_then(|id: i32| self.queues.get(&id)) {
+                    if let Some(queue) =
+                        notification.payload().parse().ok().and_then(|id: i32| self.queues.get(&id))
+                    {
                         queue.notify_one();
                     }
                 }
@@ -100,7 +102,12 @@ impl Bell {
                 0
             };
             if recovered > 0 {
-                tracing::warn!(source = source.name(), queue, deliveries = recovered, "their worker did not settle them: delivering again");
+                tracing::warn!(
+                    source = source.name(),
+                    queue,
+                    deliveries = recovered,
+                    "their worker did not settle them: delivering again"
+                );
             }
             if ready || recovered > 0 {
                 self.of(queue).notify_one();

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub const SESSION: [(&str, &str); 4] = [
     ("synchronous_commit", "off"),
 ];
 
+const DUE_MAX: usize = 1000;
+
 /// The embedded queue. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
 /// their own in `outbox.retry`.
 #[derive(Debug)]
@@ -28,8 +30,8 @@ pub struct PostgresQueue {
     worker: String,
     visibility: Duration,
     ready: Arc<Notify>,
-    /// When the next retry that this process knows of is due.
-    next_due: Mutex<Option<Instant>>,
+    /// When the retries that this process knows of are due. Bounded: the bell's poll stands behind it.
+    due: Mutex<BTreeSet<Instant>>,
     /// How many of a claimed batch are not settled yet. At zero the claim is closed.
     open: Mutex<HashMap<i64, usize>>,
 }
@@ -50,7 +52,7 @@ impl PostgresQueue {
             worker: worker.to_owned(),
             visibility,
             ready,
-            next_due: Mutex::new(None),
+            due: Mutex::new(BTreeSet::new()),
             open: Mutex::new(HashMap::new()),
         }
     }
@@ -79,43 +81,60 @@ impl PostgresQueue {
 
     /// Waits until the bell rings for this queue, a retry is due, or `stop`.
     async fn wait(&self, stop: &CancellationToken) {
-        let due = *self.next_due.lock().expect("no panic while held");
+        let next = self.due.lock().expect("no panic while held").first().copied();
         tokio::select! {
             () = self.ready.notified() => {}
             () = stop.cancelled() => {}
-            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                *self.next_due.lock().expect("no panic while held") = None;
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                let now = Instant::now();
+                self.due.lock().expect("no panic while held").retain(|due| *due > now);
             }
         }
     }
 
     fn remember_due(&self, after: Duration) {
-        let due = Instant::now() + after;
-        let mut next = self.next_due.lock().expect("no panic while held");
-        *next = Some(next.map_or(due, |next| next.min(due)));
+        // The database's clock reads a little later than ours did.
+        let when = Instant::now() + after + Duration::from_millis(1);
+        let mut due = self.due.lock().expect("no panic while held");
+        due.insert(when);
+        if due.len() > DUE_MAX {
+            due.pop_last();
+        }
     }
 
     /// The claims that these settlements leave with nothing open.
-    fn count_down(&self, settled: &[(Receipt, Settlement)]) -> Vec<i64> {
-        let mut open = self.open.lock().expect("no panic while held");
-        let mut closed = Vec::new();
+    fn closed_by(&self, settled: &[(Receipt, Settlement)]) -> Vec<i64> {
+        let open = self.open.lock().expect("no panic while held");
+        let mut left: HashMap<i64, usize> = HashMap::new();
         for (receipt, _) in settled.iter().filter(|(receipt, _)| receipt.fresh) {
-            if let Some(left) = open.get_mut(&receipt.claim) {
-                *left -= 1;
-                if *left == 0 {
-                    open.remove(&receipt.claim);
-                    closed.push(receipt.claim);
-                }
+            if let Some(&of_claim) = open.get(&receipt.claim) {
+                let left = left.entry(receipt.claim).or_insert(of_claim);
+                *left = left.saturating_sub(1);
             }
         }
-        closed
+        left.into_iter().filter(|&(_, left)| left == 0).map(|(claim, _)| claim).collect()
+    }
+
+    /// Only once everything is written: a settlement that failed half-way is tried again as a whole.
+    fn count_down(&self, settled: &[(Receipt, Settlement)]) {
+        let mut open = self.open.lock().expect("no panic while held");
+        for (receipt, _) in settled.iter().filter(|(receipt, _)| receipt.fresh) {
+            if let Some(left) = open.get_mut(&receipt.claim) {
+                *left = left.saturating_sub(1);
+            }
+        }
+        open.retain(|_, left| *left > 0);
     }
 }
 
 impl Queue for PostgresQueue {
     type Receipt = Receipt;
 
-    async fn receive(&self, max: usize, stop: &CancellationToken) -> Result<Vec<Delivery<Receipt>>, QueueError> {
+    async fn receive(
+        &self,
+        max: usize,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery<Receipt>>, QueueError> {
         while !stop.is_cancelled() {
             let deliveries = self.claim(max).await?;
             // A batch that is half full or more may not be all there is: whoever asks next should not wait.
@@ -151,13 +170,14 @@ impl Queue for PostgresQueue {
             .execute(&self.pool)
             .await?;
         }
-        let closed = self.count_down(settled);
+        let closed = self.closed_by(settled);
         if !closed.is_empty() {
             sqlx::query("update outbox.claim set until = null where id = any ($1) and until is not null")
                 .bind(closed)
                 .execute(&self.pool)
                 .await?;
         }
+        self.count_down(settled);
         Ok(())
     }
 
@@ -167,7 +187,7 @@ impl Queue for PostgresQueue {
         if !fresh.is_empty() {
             sqlx::query("update outbox.claim set until = clock_timestamp() + $2 where id = any ($1) and until is not null")
                 .bind(columns(&fresh).1)
-                .bind(visibility.clone())
+                .bind(visibility)
                 .execute(&self.pool)
                 .await?;
         }

@@ -65,7 +65,8 @@ impl ConnectClient {
 
     /// The services among these RPCs that have no endpoint.
     pub fn missing<'a>(&self, rpcs: impl Iterator<Item = &'a Rpc>) -> Vec<&'a str> {
-        let mut missing: Vec<&str> = rpcs.map(Rpc::service).filter(|service| self.target(service).is_none()).collect();
+        let mut missing: Vec<&str> =
+            rpcs.map(Rpc::service).filter(|service| self.target(service).is_none()).collect();
         missing.dedup();
         missing
     }
@@ -79,26 +80,29 @@ impl ConnectClient {
 impl RpcClient for ConnectClient {
     async fn call(&self, call: &Call<'_>) -> Result<(), CallError> {
         let Some(target) = self.target(call.rpc.service()) else {
-            return Err(failed(Code::Unavailable, format!("no endpoint for {}", call.rpc.service())));
+            return Err(failed(Code::Unavailable, &format!("no endpoint for {}", call.rpc.service())));
         };
         let request = request(&target.base, call)?;
         let answer = async {
             let response = target.client.send(request).await.map_err(|error| {
                 // A connection refused, reset or not made in time.
-                failed(Code::Unavailable, runtime::Chain(&error).to_string())
+                failed(Code::Unavailable, &runtime::Chain(&error).to_string())
             })?;
             read(response).await
         };
         tokio::time::timeout(call.timeout, answer).await.unwrap_or_else(|_| {
-            Err(failed(Code::DeadlineExceeded, format!("no answer within {}", humantime::format_duration(call.timeout))))
+            Err(failed(
+                Code::DeadlineExceeded,
+                &format!("no answer within {}", humantime::format_duration(call.timeout)),
+            ))
         })
     }
 }
 
 fn request(base: &str, call: &Call<'_>) -> Result<Request<connectrpc::client::ClientBody>, CallError> {
-    let uri: Uri = format!("{base}/{}", call.rpc)
-        .parse()
-        .map_err(|_| failed(Code::Internal, format!("the endpoint of {} is not a valid address", call.rpc.service())))?;
+    let uri: Uri = format!("{base}/{}", call.rpc).parse().map_err(|_| {
+        failed(Code::Internal, &format!("the endpoint of {} is not a valid address", call.rpc.service()))
+    })?;
     // The request's one field carries the event; its JSON name is `event` by convention.
     let body = Bytes::from(format!(r#"{{"event":{}}}"#, call.event.payload.get()));
     let mut request = Request::post(uri).body(full_body(body)).expect("a valid uri makes a valid request");
@@ -117,7 +121,10 @@ fn headers(call: &Call<'_>) -> HeaderMap {
     let id = HeaderValue::from_str(&call.event.id.to_string()).expect("a uuid is a valid header");
     let timeout_ms = u64::try_from(call.timeout.as_millis()).unwrap_or(u64::MAX);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("outbox-worker/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(
+        header::USER_AGENT,
+        HeaderValue::from_static(concat!("outbox-worker/", env!("CARGO_PKG_VERSION"))),
+    );
     headers.insert("connect-protocol-version", HeaderValue::from_static("1"));
     headers.insert("connect-timeout-ms", HeaderValue::from(timeout_ms));
     headers.insert("idempotency-key", id.clone());
@@ -140,7 +147,8 @@ where
     }
     let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(retry_after);
     // Half an error is as good as none: the status says enough.
-    let body = Limited::new(body, ERROR_BYTES_MAX).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body =
+        Limited::new(body, ERROR_BYTES_MAX).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     Err(decode(parts.status.as_u16(), &body, retry_after))
 }
 
@@ -156,7 +164,7 @@ fn decode(status: u16, body: &[u8], retry_after: Option<Duration>) -> CallError 
         Ok(error) => (error.code.parse().unwrap_or(Code::of_http_status(status)), error.message),
         Err(_) => (Code::of_http_status(status), format!("HTTP {status} without a Connect error")),
     };
-    CallError { retry_after, ..failed(code, message.chars().take(MESSAGE_CHARS_MAX).collect()) }
+    CallError { retry_after, ..failed(code, &message) }
 }
 
 /// Seconds, or a date.
@@ -169,7 +177,11 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-fn failed(code: Code, message: String) -> CallError {
+/// A message is shown to people and kept in a table: so it is bounded, and has no control characters, of which
+/// Postgres refuses one and terminals obey others.
+fn failed(code: Code, message: &str) -> CallError {
+    let message =
+        message.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     CallError { code, message, retry_after: None }
 }
 
@@ -196,7 +208,8 @@ impl FromStr for Endpoint {
         let Some((service, url)) = text.split_once('=') else { return Err(EndpointError::NoService) };
         let valid = ["http://", "https://", "h2c://"].iter().any(|scheme| {
             url.strip_prefix(scheme).is_some_and(|rest| {
-                !rest.is_empty() && Uri::from_str(&format!("http://{rest}")).is_ok_and(|uri| uri.host().is_some())
+                !rest.is_empty()
+                    && Uri::from_str(&format!("http://{rest}")).is_ok_and(|uri| uri.host().is_some())
             })
         });
         if service.is_empty() || service.contains('/') {
@@ -215,7 +228,9 @@ pub enum EndpointError {
     NoService,
     #[error("the address of {service} is not http://, https:// or h2c:// with a host")]
     Url { service: String },
-    #[error("an endpoint is https, and this machine has no root certificates: install ca-certificates, or set SSL_CERT_FILE")]
+    #[error(
+        "an endpoint is https, and this machine has no root certificates: install ca-certificates, or set SSL_CERT_FILE"
+    )]
     NoRoots,
     #[error("failed to set up TLS")]
     Tls(#[source] rustls::Error),
@@ -243,6 +258,8 @@ mod tests {
         }
         let long = format!(r#"{{"code":"internal","message":"{}"}}"#, "é".repeat(5000));
         assert_eq!(decode(500, long.as_bytes(), None).message.chars().count(), MESSAGE_CHARS_MAX);
+        let nasty = br#"{"code":"internal","message":"a\u0000b\u001b[31mc\nd"}"#;
+        assert_eq!(decode(500, nasty, None).message, "a b [31mc d");
     }
 
     /// Guards: Retry-After is honoured in both its forms, and never beyond reason.
@@ -261,7 +278,10 @@ mod tests {
     #[test]
     fn endpoints_parse() {
         let endpoint: Endpoint = "NotificationService=http://notification:8080".parse().unwrap();
-        assert_eq!((endpoint.service.as_str(), endpoint.url.as_str()), ("NotificationService", "http://notification:8080"));
+        assert_eq!(
+            (endpoint.service.as_str(), endpoint.url.as_str()),
+            ("NotificationService", "http://notification:8080")
+        );
         for (text, expected) in [
             ("http://notification:8080", "write SERVICE=URL"),
             ("NotificationService", "write SERVICE=URL"),

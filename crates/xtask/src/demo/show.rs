@@ -36,7 +36,13 @@ impl Show {
     }
 
     /// One event's way, in milliseconds after its commit.
-    pub(super) fn way(&self, what: &str, committed: DateTime<Utc>, relayed: Option<DateTime<Utc>>, delivered: &[(String, DateTime<Utc>)]) {
+    pub(super) fn way(
+        &self,
+        what: &str,
+        committed: DateTime<Utc>,
+        relayed: Option<DateTime<Utc>>,
+        delivered: &[(String, DateTime<Utc>)],
+    ) {
         let after = |at: DateTime<Utc>| format!("+{:.1} ms", ms_between(committed, at).max(0.0));
         let mut line = format!(
             "  {what:<24} committed {} → relayed {:<8}",
@@ -62,7 +68,10 @@ impl Show {
             ("calls repeated after success", summary.called_twice.to_string()),
             ("duplicates suppressed", summary.duplicates_suppressed.to_string()),
             ("failed attempts, retried", summary.retries.to_string()),
-            ("commit → RPC, p50 / p99", format!("{:.1} / {:.1} ms", summary.latency_ms.p50, summary.latency_ms.p99)),
+            (
+                "commit → RPC, p50 / p99",
+                format!("{:.1} / {:.1} ms", summary.latency_ms.p50, summary.latency_ms.p99),
+            ),
         ];
         for (name, value) in rows {
             println!("  {name:<36} {value:>14}");

@@ -47,7 +47,8 @@ async fn fan_out(world: &World, show: &Show, told: &mut Told) -> Result<(), Fail
     for n in 1..=3 {
         let settled = settled(&format!("t-{n}"), 1200 * n);
         let published = publish(world, &settled).await?;
-        let calls = world.calls.wait(published.id, |calls| succeeded(calls) == SUBSCRIBERS_OF_SETTLED).await?;
+        let calls =
+            world.calls.wait(published.id, |calls| succeeded(calls) == SUBSCRIBERS_OF_SETTLED).await?;
         show_way(world, show, &format!("card {} settled", settled.transaction_id), published, &calls).await?;
         told.published.push(published);
     }
@@ -99,7 +100,10 @@ async fn duplicate(world: &World, show: &Show, told: &mut Told) -> Result<(), Fa
     .fetch_one(&world.pool)
     .await?;
     until(world, "the second copy left its queue", || async {
-        sqlx::query_scalar("select not exists (select from outbox.retry where seq = $1)").bind(copy).fetch_one(&world.pool).await
+        sqlx::query_scalar("select not exists (select from outbox.retry where seq = $1)")
+            .bind(copy)
+            .fetch_one(&world.pool)
+            .await
     })
     .await?;
     if world.calls.of(event).len() == before {
@@ -123,18 +127,23 @@ async fn outage(world: &mut World, show: &Show, told: &mut Told) -> Result<(), F
     }
     show.good("NotificationService was called for all three meanwhile");
     until(world, "every delivery to AfterPayService failed twice", || async {
-        sqlx::query_scalar("select count(*) = 3 and min(attempts) >= 2 from outbox.retry").fetch_one(&world.pool).await
+        sqlx::query_scalar("select count(*) = 3 and min(attempts) >= 2 from outbox.retry")
+            .fetch_one(&world.pool)
+            .await
     })
     .await?;
     let rows: Vec<(uuid::Uuid, i32, String)> =
-        sqlx::query_as("select event_id, attempts, last_code from outbox.retry order by seq").fetch_all(&world.pool).await?;
+        sqlx::query_as("select event_id, attempts, last_code from outbox.retry order by seq")
+            .fetch_all(&world.pool)
+            .await?;
     for (event, attempts, code) in rows {
         show.note(&format!("{event} waits for its next attempt: {attempts} failed so far ({code})"));
     }
     world.restart_afterpay().await?;
     show.note("AfterPayService is back");
     for (n, mut published) in waiting {
-        let calls = world.calls.wait(published.id, |calls| succeeded(calls) == SUBSCRIBERS_OF_SETTLED).await?;
+        let calls =
+            world.calls.wait(published.id, |calls| succeeded(calls) == SUBSCRIBERS_OF_SETTLED).await?;
         show_way(world, show, &format!("card t-{n} settled"), published, &calls).await?;
         if let Some(call) = calls.iter().find(|call| call.attempt > 1) {
             show.good(&format!("delivered at attempt {}", call.attempt));
@@ -146,7 +155,9 @@ async fn outage(world: &mut World, show: &Show, told: &mut Told) -> Result<(), F
 }
 
 async fn poison(world: &World, show: &Show, told: &mut Told) -> Result<(), Failure> {
-    show.scene(&format!("5  A poison event ends in the dead-letter queue while {STEADY} others flow past it"));
+    show.scene(&format!(
+        "5  A poison event ends in the dead-letter queue while {STEADY} others flow past it"
+    ));
     let mut steady = Vec::new();
     for n in 0..STEADY {
         if n == STEADY / 2 {
@@ -181,7 +192,8 @@ pub(super) async fn keep_publishing(world: &World, show: &Show) -> Result<(), Fa
     for n in 1_u64.. {
         let settled = settled(&format!("n-{n}"), 100);
         let published = publish(world, &settled).await?;
-        let calls = world.calls.wait(published.id, |calls| succeeded(calls) == SUBSCRIBERS_OF_SETTLED).await?;
+        let calls =
+            world.calls.wait(published.id, |calls| succeeded(calls) == SUBSCRIBERS_OF_SETTLED).await?;
         show_way(world, show, &format!("card {} settled", settled.transaction_id), published, &calls).await?;
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -206,11 +218,18 @@ async fn publish(world: &World, settled: &CardTransactionSettledEvent) -> Result
     Ok(Published { id, committed: Utc::now(), subscribers: SUBSCRIBERS_OF_SETTLED, timed: true })
 }
 
-async fn show_way(world: &World, show: &Show, what: &str, published: Published, calls: &[Call]) -> Result<(), Failure> {
-    let relayed: Option<DateTime<Utc>> = sqlx::query_scalar("select min(enqueued_at) from outbox.delivery where event_id = $1")
-        .bind(published.id.as_uuid())
-        .fetch_one(&world.pool)
-        .await?;
+async fn show_way(
+    world: &World,
+    show: &Show,
+    what: &str,
+    published: Published,
+    calls: &[Call],
+) -> Result<(), Failure> {
+    let relayed: Option<DateTime<Utc>> =
+        sqlx::query_scalar("select min(enqueued_at) from outbox.delivery where event_id = $1")
+            .bind(published.id.as_uuid())
+            .fetch_one(&world.pool)
+            .await?;
     let delivered: Vec<_> =
         calls.iter().filter(|call| call.did.is_some()).map(|call| (call.rpc.clone(), call.at)).collect();
     show.way(what, published.committed, relayed, &delivered);

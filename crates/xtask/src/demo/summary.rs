@@ -39,7 +39,11 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         *successes.entry((call.event, call.rpc.as_str())).or_default() += 1;
     }
     let deliveries: usize = told.published.iter().map(|published| published.subscribers).sum();
-    let delivered = told.published.iter().map(|published| successes.keys().filter(|key| key.0 == published.id).count()).sum();
+    let delivered = told
+        .published
+        .iter()
+        .map(|published| successes.keys().filter(|key| key.0 == published.id).count())
+        .sum();
     let (dead_lettered, unfinished): (i64, i64) = sqlx::query_as(
         "select (select count(*) from outbox.dead_letter), (select count(*) from outbox.retry)",
     )
@@ -66,14 +70,21 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         lost: deliveries.saturating_sub(delivered + dead_lettered),
         called_twice: successes.values().filter(|&&times| times > 1).count(),
         duplicates_suppressed: told.duplicates,
-        retries: calls.iter().filter(|call| call.did.is_some()).map(|call| call.attempt.saturating_sub(1)).sum(),
+        retries: calls
+            .iter()
+            .filter(|call| call.did.is_some())
+            .map(|call| call.attempt.saturating_sub(1))
+            .sum(),
         latency_ms: Latency { p50: percentile(&latencies, 0.50), p99: percentile(&latencies, 0.99) },
         problems: Vec::new(),
     };
     let refused = calls.iter().filter(|call| call.refused.is_some()).count();
     let must = [
         (summary.lost == 0, "deliveries were lost"),
-        (summary.delivered + summary.dead_lettered == deliveries, "deliveries are not delivered or dead-lettered"),
+        (
+            summary.delivered + summary.dead_lettered == deliveries,
+            "deliveries are not delivered or dead-lettered",
+        ),
         (summary.called_twice == 0, "an RPC was called again after it had succeeded"),
         (summary.rolled_back == told.rolled_back.len(), "a rolled-back event was delivered"),
         (summary.duplicates_suppressed == 1, "the duplicate was not suppressed"),
@@ -82,7 +93,8 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         (summary.retries > 0, "nothing was retried, and a service was down"),
         (unfinished == 0, "deliveries still wait for another attempt"),
     ];
-    let problems: Vec<String> = must.iter().filter(|(holds, _)| !holds).map(|(_, problem)| (*problem).to_owned()).collect();
+    let problems: Vec<String> =
+        must.iter().filter(|(holds, _)| !holds).map(|(_, problem)| (*problem).to_owned()).collect();
     Ok(Summary { ok: problems.is_empty(), problems, ..summary })
 }
 

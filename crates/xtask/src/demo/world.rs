@@ -68,7 +68,16 @@ impl World {
             format!("NotificationService=http://{notification_listens}"),
             format!("AfterPayService=http://{afterpay_listens}"),
         ];
-        let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0", "--endpoint", &endpoints[0], "--endpoint", &endpoints[1]];
+        let args = [
+            "--router",
+            &router,
+            "--metrics-addr",
+            "127.0.0.1:0",
+            "--endpoint",
+            &endpoints[0],
+            "--endpoint",
+            &endpoints[1],
+        ];
         let mut worker = Process::start(&bin.join("worker"), args, &env)?;
         worker.wait_for("delivering").await?;
         show.step(&format!(
@@ -135,7 +144,11 @@ async fn database(show: &Show) -> Result<Database, Failure> {
     sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await?;
     let (address, parameters) = admin_url.split_once('?').unwrap_or((&admin_url, ""));
     let server = address.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-    let url = if parameters.is_empty() { format!("{server}/{name}") } else { format!("{server}/{name}?{parameters}") };
+    let url = if parameters.is_empty() {
+        format!("{server}/{name}")
+    } else {
+        format!("{server}/{name}?{parameters}")
+    };
     let scratch = cluster.is_none().then_some((admin, name));
     Ok((cluster, url, scratch))
 }
@@ -145,7 +158,8 @@ async fn serve(bin: &Path, service: &str, listen: &str, calls: &Calls) -> Result
     struct Listening {
         listening: String,
     }
-    let mut server = Process::start(&bin.join("sample-server"), ["--service", service, "--listen", listen], &[])?;
+    let mut server =
+        Process::start(&bin.join("sample-server"), ["--service", service, "--listen", listen], &[])?;
     let line = server.wait_for("listening").await?;
     let Listening { listening } = serde_json::from_str(&line)?;
     calls.watch(server.take_lines());
@@ -166,9 +180,18 @@ impl Calls {
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {
                 let at = Utc::now();
-                let Ok(Line { rpc, event_id, attempt, did, refused }) = serde_json::from_str(&line) else { continue };
+                let Ok(Line { rpc, event_id, attempt, did, refused }) = serde_json::from_str(&line) else {
+                    continue;
+                };
                 let attempt = attempt.parse().unwrap_or(0);
-                calls.list.lock().expect("no panic while held").push(Call { rpc, event: event_id, attempt, did, refused, at });
+                calls.list.lock().expect("no panic while held").push(Call {
+                    rpc,
+                    event: event_id,
+                    attempt,
+                    did,
+                    refused,
+                    at,
+                });
                 calls.came.notify_waiters();
             }
         });
@@ -183,7 +206,11 @@ impl Calls {
     }
 
     /// Waits until `enough` holds for the calls of an event.
-    pub(super) async fn wait(&self, event: EventId, enough: impl Fn(&[Call]) -> bool) -> Result<Vec<Call>, Failure> {
+    pub(super) async fn wait(
+        &self,
+        event: EventId,
+        enough: impl Fn(&[Call]) -> bool,
+    ) -> Result<Vec<Call>, Failure> {
         let waiting = async {
             loop {
                 let came = self.came.notified();
