@@ -111,6 +111,7 @@ create sequence outbox.claim_id cache 1;
 create table outbox.claim (
     id        bigint      primary key default nextval('outbox.claim_id'),
     queue     integer     not null,
+    token     bigint      not null, -- random, because a crash takes back sequence values and deals them out again
     first_seq bigint      not null,
     last_seq  bigint      not null,
     until     timestamptz,
@@ -128,7 +129,7 @@ create table outbox.retry (
     enqueued_at timestamptz not null,
     attempts    integer     not null, -- begun, whatever became of them
     due_at      timestamptz not null, -- while claimed: when the claim ends
-    claim       bigint,               -- fences a worker that lost it
+    token       bigint,               -- of the claim: fences a worker that lost it
     last_code   text        not null,
     last_error  text        not null,
     failed_at   timestamptz not null default clock_timestamp()
@@ -169,23 +170,23 @@ language sql immutable strict parallel safe as $$
     select ((('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 604800000) % 5)::smallint
 $$;
 
--- Records what was done, and returns the keys whose lease was lost meanwhile. This is the one commit of a worker that
--- must be durable before it goes on: a record lost in a crash would mean a second call.
+-- Records what was done, and returns the keys whose lease somebody else has by now. This is the one commit of a worker
+-- that must be durable before it goes on: a record lost in a crash would mean a second call. A lease that is not
+-- there at all was lost in a crash itself, and nobody else has it.
 create function outbox.complete(ids uuid[], rpc_name text, leases bigint[]) returns setof uuid
 language plpgsql as $$
 begin
     perform set_config('synchronous_commit', 'on', true);
     return query
-        with asked as (
-            select k.id, k.lease from unnest(ids, leases) as k (id, lease) order by k.id
-        ), done as (
-            update outbox.dedup as d set done_at = clock_timestamp()
-            from asked as k
-            where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = rpc_name
-              and d.lease = k.lease and d.done_at is null
+        with done as (
+            insert into outbox.dedup as d (slot, event_id, rpc, lease, until, done_at)
+            select outbox.dedup_slot(k.id), k.id, rpc_name, k.lease, clock_timestamp(), clock_timestamp()
+            from unnest(ids, leases) as k (id, lease) order by k.id
+            on conflict (slot, event_id, rpc) do update set done_at = coalesce(d.done_at, excluded.done_at)
+            where d.lease = excluded.lease
             returning d.event_id
         )
-        select k.id from asked as k where k.id not in (select event_id from done);
+        select k.id from unnest(ids) as k (id) where k.id not in (select event_id from done);
 end $$;
 
 -- ------------------------------------------------------------------ partitions
@@ -333,50 +334,68 @@ end $$;
 
 -- ------------------------------------------------------------------ receive
 
+-- A fencing token. Not from a sequence: values drawn by a transaction that a crash takes back are drawn again.
+create function outbox.token() returns bigint
+language sql volatile parallel safe as $$
+    select ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
+$$;
+
 -- Claims up to n deliveries of a queue for the length of a lease. The queue's lock makes claims of one queue
 -- take turns; each statement of a volatile function sees what the one before it in the queue committed.
 -- Asynchronous commit is safe: a claim lost in a crash is made again, and the dedup record, written durably
 -- and later in the WAL, says what was done.
 create function outbox.receive(q integer, n integer, lease interval, worker_name text)
-returns table (seq bigint, claim bigint, fresh boolean, event_id uuid, body text, attempt integer, enqueued_at timestamptz)
+returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz)
 language plpgsql as $$
 #variable_conflict use_column
 declare
-    taken integer;
-    head  bigint;
-    token bigint;
+    -- What is due for another attempt gets half of the places, and an odd one every other time: neither may
+    -- starve the other, not even one at a time.
+    share     integer := n / 2 + (n % 2) * floor(random() * 2)::integer;
+    taken     integer;
+    more      integer;
+    head      bigint;
+    new_id    bigint;
+    new_token bigint := outbox.token();
 begin
     perform set_config('synchronous_commit', 'off', true);
     perform pg_advisory_xact_lock(1869968995, q);
 
-    -- What is due for another attempt, at most half of the batch so that new deliveries keep flowing.
-    return query
-        update outbox.retry as r
-        set due_at = clock_timestamp() + lease, claim = nextval('outbox.claim_id'), attempts = r.attempts + 1
-        where r.seq = any (array(
-            select d.seq from outbox.retry as d
-            where d.queue = q and d.due_at <= clock_timestamp()
-            order by d.due_at limit greatest(1, n / 2)))
-        returning r.seq, r.claim, false, r.event_id, r.body, r.attempts, r.enqueued_at;
+    return query select * from outbox.receive_due(q, share, lease);
     get diagnostics taken = row_count;
-    if taken >= n then
-        return;
-    end if;
 
     select c.last_seq into head from outbox.claim as c where c.queue = q order by c.id desc limit 1;
-    token := nextval('outbox.claim_id');
+    new_id := nextval('outbox.claim_id');
     return query
         with batch as materialized (
             select d.seq, d.event_id, d.body, d.enqueued_at from outbox.delivery as d
             where d.queue = q and d.seq > coalesce(head, 0)
             order by d.seq limit n - taken
         ), claimed as (
-            insert into outbox.claim (id, queue, first_seq, last_seq, until, worker)
-            select token, q, min(b.seq), max(b.seq), clock_timestamp() + lease, worker_name from batch as b
+            insert into outbox.claim (id, queue, token, first_seq, last_seq, until, worker)
+            select new_id, q, new_token, min(b.seq), max(b.seq), clock_timestamp() + lease, worker_name from batch as b
             having count(*) > 0
         )
-        select b.seq, token, true, b.event_id, b.body, 1, b.enqueued_at from batch as b order by b.seq;
+        select b.seq, new_id, new_token, b.event_id, b.body, 1, b.enqueued_at from batch as b order by b.seq;
+    get diagnostics more = row_count;
+
+    if taken = share and taken + more < n then
+        return query select * from outbox.receive_due(q, n - taken - more, lease);
+    end if;
 end $$;
+
+-- The part of outbox.receive that has a row per delivery. No claim id: the row is the claim.
+create function outbox.receive_due(q integer, n integer, lease interval)
+returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz)
+language sql as $$
+    update outbox.retry as r
+    set due_at = clock_timestamp() + lease, token = outbox.token(), attempts = r.attempts + 1
+    where r.seq = any (array(
+        select d.seq from outbox.retry as d
+        where d.queue = q and d.due_at <= clock_timestamp()
+        order by d.due_at limit n))
+    returning r.seq, null::bigint, r.token, r.event_id, r.body, r.attempts, r.enqueued_at
+$$;
 
 -- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they
 -- are; rows already done come along and are recognised by their dedup record.
@@ -508,7 +527,8 @@ begin
         upto := (select max(d.seq) from outbox.delivery as d where d.slot = s and d.queue = q.id and d.seq > head);
         if upto is not null then
             spilled := spilled + outbox.requeue(q.id, head + 1, upto, 0, 'waiting', 'no worker has received it yet');
-            insert into outbox.claim (queue, first_seq, last_seq, until, worker) values (q.id, head + 1, upto, null, 'relay');
+            insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
+            values (q.id, outbox.token(), head + 1, upto, null, 'relay');
         end if;
     end loop;
     return spilled;

@@ -1,4 +1,4 @@
-use outbox::EventId;
+use outbox::{Entry, EventId};
 use xtask::process::Process;
 
 use crate::world::{One, ROUTER, World, programs};
@@ -98,18 +98,42 @@ async fn a_bad_message_is_dead_lettered() {
     world.finish().await;
 }
 
+/// Guards: a bad message in a batch costs its neighbours nothing: each good one is called once and recorded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_message_in_a_batch_harms_no_neighbour() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    let ids = world.publish_all((0..6).map(|n| Entry::new(One { n }))).await;
+    world.until("select count(*) = 6 from outbox.delivery").await;
+    world.execute("update outbox.delivery set body = 'garbage' where seq in (select seq from outbox.delivery order by seq limit 1)").await;
+    world.execute("update outbox.delivery set body = '{}' where seq in (select seq from outbox.delivery order by seq offset 3 limit 1)").await;
+    world.worker();
+    let good: Vec<EventId> = [1, 2, 4, 5].map(|at: usize| ids[at]).to_vec();
+    world.rpcs.until_done("Test/One", &good).await;
+    world.until_settled().await;
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.dead_letter").await, 2);
+    let done: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select event_id from outbox.dedup where done_at is not null order by event_id")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(done, good.iter().map(|id| id.as_uuid()).collect::<Vec<_>>());
+    assert_eq!(world.rpcs.calls().len(), 4);
+    world.finish().await;
+}
+
 /// Guards: wrong arguments are refused at start with what to write, exit code 2, and no secret in the message.
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_arguments_are_refused_at_start() {
     let world = World::new(ROUTER).await;
     let router = world.router_file.display().to_string();
-    let bad_router = std::env::temp_dir().join(format!("outbox-bad-router-{}.yaml", world.source.name()));
+    let bad_router = world.router_file.with_extension("bad.yaml");
     std::fs::write(&bad_router, "event:\n  - name: event_one\n    subscribr: []\n").unwrap();
     let bad_router = bad_router.display().to_string();
     let db = [("DATABASE_URL", world.url.as_str())];
     let secret = [("DATABASE_URL", "mysql://me:hunter2@localhost/db")];
     let typo = format!("{bad_router}:3:5");
-    let cases: [(&str, Vec<&str>, &[(&str, &str)], &str); 9] = [
+    let cases: [(&str, Vec<&str>, &[(&str, &str)], &str); 11] = [
         ("relay", vec!["--router", &bad_router], &db, &typo),
         ("relay", vec!["--router", &bad_router], &db, "did you mean `subscriber`?"),
         ("worker", vec!["--router", &bad_router], &db, &typo),
@@ -118,7 +142,9 @@ async fn wrong_arguments_are_refused_at_start() {
         ("relay", vec!["--router", &router], &secret, "does not begin with postgres://"),
         ("worker", vec!["--router", &router], &db, "services without an endpoint: Other, Test"),
         ("worker", vec!["--router", &router, "--endpoint", "Test"], &db, "write SERVICE=URL"),
-        ("worker", vec!["--router", &router, "--visibility", "soon"], &db, "--visibility"),
+        ("worker", vec!["--router", &router, "--visibility", "soon"], &db, "write a number and its unit"),
+        ("worker", vec!["--router", &router, "--visibility", "0s"], &db, "it must be from 1s to 12h"),
+        ("relay", vec!["--router", &router, "--retention", "0s"], &db, "it must be from 1s to"),
     ];
     for (program, args, env, expected) in cases {
         let mut process = Process::start(&programs().join(program), &args, env).unwrap();
@@ -131,7 +157,6 @@ async fn wrong_arguments_are_refused_at_start() {
         assert!(!said.contains("hunter2"), "{said}");
         assert_eq!(process.ended().await.unwrap().code(), Some(2), "{program} {args:?}");
     }
-    let _ = std::fs::remove_file(bad_router);
     world.finish().await;
 }
 

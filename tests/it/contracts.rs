@@ -8,7 +8,7 @@ use event_router::Rpc;
 use outbox::Entry;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use worker::dedup::{Claim, Dedup, PostgresDedup};
+use worker::dedup::{Claim, Dedup, Lease, PostgresDedup};
 use worker::queue::{Delivery, PostgresQueue, Queue, SESSION, Settlement};
 
 use crate::world::{One, ROUTER, World, until};
@@ -46,10 +46,10 @@ async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
         matches!(short.claim(&[a]).await.unwrap()[0], Claim::Held { remaining } if remaining > Duration::from_secs(30))
     );
 
-    // Done is for good; completing again says so.
+    // Done is for good, and may be said again by whoever did it: the first answer may have been lost.
     assert!(long.complete(&[lease_a]).await.unwrap().is_empty());
     assert_eq!(short.claim(&[a, b]).await.unwrap()[0], Claim::Done);
-    assert_eq!(long.complete(&[lease_a]).await.unwrap(), [lease_a]);
+    assert!(long.complete(&[lease_a]).await.unwrap().is_empty());
     long.release(&[lease_a]).await.unwrap();
     assert_eq!(short.claim(&[a]).await.unwrap()[0], Claim::Done, "what is done can't be released");
 
@@ -73,6 +73,11 @@ async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     );
     assert!(long.complete(&[won(claim)]).await.unwrap().is_empty());
     assert_eq!(short.claim(&[b]).await.unwrap()[0], Claim::Done);
+
+    // A lease that a crash of the record took back is still ours to complete: nobody else has it.
+    let forgotten = Lease { event: EventId::new(), token: 7 };
+    assert!(long.complete(&[forgotten]).await.unwrap().is_empty());
+    assert_eq!(short.claim(&[forgotten.event]).await.unwrap()[0], Claim::Done);
 
     // Many at once, from two sides: each key has exactly one winner.
     let many: Vec<EventId> = (0..200).map(|_| EventId::new()).collect();

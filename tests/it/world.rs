@@ -117,7 +117,7 @@ impl World {
         let mut conn = PgConnection::connect(&url).await.unwrap();
         outbox_schema::migrate(&mut conn).await.unwrap();
         let source: Source = url.parse().unwrap();
-        let router_file = std::env::temp_dir().join(format!("outbox-router-{}.yaml", source.name()));
+        let router_file = cluster.dir().join(format!("router-{}.yaml", source.name()));
         std::fs::write(&router_file, yaml).unwrap();
         Self {
             pool: PgPoolOptions::new().max_connections(20).connect(&url).await.unwrap(),
@@ -260,7 +260,6 @@ impl World {
         assert!(!rendered.contains(&found), "the fallback poll found events that nobody rang for");
         let twice = self.rpcs.called_again_after_success();
         assert!(twice.is_empty(), "called again after success: {twice:?}");
-        let _ = std::fs::remove_file(&self.router_file);
     }
 }
 

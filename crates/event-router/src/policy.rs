@@ -7,7 +7,8 @@ pub struct Policy {
     pub timeout: Duration,
     /// How many calls of this RPC one worker runs at a time. Default 16.
     pub concurrency: usize,
-    /// After this many attempts the delivery goes to the dead-letter queue. Default 10.
+    /// After this many attempts the delivery goes to the dead-letter queue. Default 20: with the default backoff
+    /// that is an outage of about an hour.
     pub max_attempts: u32,
     /// The wait between attempts.
     pub backoff: Backoff,
@@ -38,7 +39,7 @@ impl Default for Policy {
         Self {
             timeout: Duration::from_secs(10),
             concurrency: 16,
-            max_attempts: 10,
+            max_attempts: 20,
             backoff: Backoff::default(),
         }
     }

@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use outbox_schema::Databases;
 use runtime::LogFormat;
 
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 /// Puts committed events on the bus.
 ///
 /// Reads the outbox of one or several Postgres databases and delivers each event to the queues of its subscribers, as
@@ -38,8 +41,6 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Relay until SIGTERM (the default).
-    Run,
     /// Create or upgrade the `outbox` schema in every database, and exit. A second run changes nothing.
     Migrate,
 }
@@ -51,7 +52,7 @@ pub struct Run {
     pub router: PathBuf,
 
     /// How long events stay in the outbox after they were put, for replay and for looking back.
-    #[arg(long, default_value = "24h", env = "OUTBOX_RETENTION", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, default_value = "24h", env = "OUTBOX_RETENTION", value_parser = runtime::duration(SECOND..=365 * DAY), value_name = "TIME")]
     pub retention: Duration,
 
     /// How many events one read takes.
@@ -59,7 +60,7 @@ pub struct Run {
     pub page_max: u32,
 
     /// How long a sleeping relay trusts the doorbell before it looks for itself.
-    #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
 
     /// Where /metrics and /healthz are served; port 0 picks a free one.

@@ -6,10 +6,8 @@
 
 use std::time::Duration;
 
-use outbox_schema::Source;
+use outbox_schema::{Source, within};
 use sqlx::postgres::{PgListener, PgPool};
-
-use crate::outbox::within;
 
 pub(crate) struct Doorbell {
     /// Pool of one: the listener wants one, and closing it is how the connection is closed.

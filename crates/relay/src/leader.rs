@@ -6,9 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use outbox_schema::within;
 use sqlx::PgConnection;
-
-use crate::outbox::within;
 
 /// A leader beats every second or two.
 const HANGS_AFTER: Duration = Duration::from_secs(10);

@@ -13,17 +13,20 @@ use tokio::task::JoinSet;
 /// From the signal on; a service manager's patience is usually ten.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     runtime::init_logs(cli.log_format, &cli.log);
+    runtime::block_on(start(cli))
+}
+
+async fn start(cli: Cli) -> ExitCode {
     let sources = match cli.databases.list() {
         Ok(sources) => sources,
         Err((problem, remedy)) => return runtime::refuse(&problem, remedy),
     };
-    match cli.command.unwrap_or(Command::Run) {
-        Command::Migrate => migrate(&sources).await,
-        Command::Run => run(sources, &cli.run).await,
+    match cli.command {
+        Some(Command::Migrate) => migrate(&sources).await,
+        None => run(sources, &cli.run).await,
     }
 }
 

@@ -1,17 +1,13 @@
 //! The outbox as the leader sees it: the window reader and the cursor.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use event::EventId;
+use outbox_schema::within;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::settle::Settled;
-
-/// No statement of the leader takes anywhere near this long. A connection that is half-open would take for ever.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The planner has no statistics of tables that are truncated all the time, and once guessed its way from 650,000
 /// rows a second to 4,000: so leave it no choice. Commits need no flush: a cursor lost in a crash means that a
@@ -315,12 +311,6 @@ async fn park(conn: &mut PgConnection, entry: &Entry, code: &str, reason: &str) 
     .execute(conn)
     .await?;
     Ok(())
-}
-
-pub(crate) async fn within<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(STATEMENT_TIMEOUT, work)
-        .await
-        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 fn entry((seq, id, name, key, payload, headers, occurred_at, ..): Row) -> Entry {

@@ -128,7 +128,7 @@ async fn lead<B: Bus>(
     settings: &Settings,
     stop: &CancellationToken,
 ) -> Result<(), TermError> {
-    outbox::within(bus.begin(&mut conn)).await?;
+    outbox_schema::within(bus.begin(&mut conn)).await?;
     let (outbox, cursor) = Outbox::open(conn, &settings.name).await?;
     let bell = Doorbell::listen(source).await?;
     let over = CancellationToken::new();

@@ -9,7 +9,7 @@ mod shutdown;
 mod telemetry;
 
 pub use health::serve;
-pub use process::{refuse, start, until_stopped};
+pub use process::{block_on, duration, refuse, start, until_stopped};
 pub use report::Chain;
 pub use shutdown::{on_signal, process_name};
 pub use telemetry::{LogFormat, init_logs, install_metrics};

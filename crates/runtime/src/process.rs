@@ -1,11 +1,40 @@
 //! A process's edges: how it starts, how it ends, and how it says why it can't.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+/// Runs a process's `main`. At its end nothing is waited for any more, not even a name that is being looked up.
+pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: failed to start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(main);
+    runtime.shutdown_background();
+    code
+}
+
+/// Reads a duration as people write it, `30s` or `1h 30m`, within bounds.
+pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> + Clone {
+    move |text| {
+        let duration = humantime::parse_duration(text)
+            .map_err(|_| "write a number and its unit, for example 30s".to_owned())?;
+        if range.contains(&duration) {
+            return Ok(duration);
+        }
+        let (min, max) =
+            (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
+        Err(format!("it must be from {min} to {max}"))
+    }
+}
 
 /// Says what is wrong with the arguments and what to do, and returns the exit code for that.
 pub fn refuse(problem: &str, remedy: &str) -> ExitCode {

@@ -9,7 +9,7 @@ mod source;
 
 #[cfg(feature = "args")]
 pub use databases::Databases;
-pub use source::{Source, SourceError};
+pub use source::{Source, SourceError, within};
 
 use std::collections::HashMap;
 
@@ -35,6 +35,11 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
     let from = version(conn).await.map_err(SchemaError::Read)?;
     if from > VERSION {
         return Err(SchemaError::Newer { found: from });
+    }
+    let encoding: String =
+        sqlx::query_scalar("show server_encoding").fetch_one(&mut *conn).await.map_err(SchemaError::Read)?;
+    if encoding != "UTF8" {
+        return Err(SchemaError::Encoding { encoding });
     }
     let mut migrator = Migrator::with_migrations(
         MIGRATIONS
@@ -104,6 +109,8 @@ pub enum SchemaError {
         "the database's outbox schema is at version {found}, this build knows only {VERSION}: upgrade relay and worker"
     )]
     Newer { found: i64 },
+    #[error("the database's encoding is {encoding}: payloads are JSON, and need a database in UTF8")]
+    Encoding { encoding: String },
     #[error("failed to read the schema's version")]
     Read(#[source] sqlx::Error),
     #[error("failed to migrate")]

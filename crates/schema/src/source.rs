@@ -6,6 +6,15 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// No statement of ours takes anywhere near this long. On a connection that is half-open it would take for ever.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Gives a statement up that gets no answer. The connection it ran on is not to be used again.
+pub async fn within<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(STATEMENT_TIMEOUT, statement)
+        .await
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+}
 
 /// A database with an outbox in it. Its name stands in events, metrics and logs; its address may hold a password
 /// and stands nowhere.

@@ -10,6 +10,9 @@ use runtime::LogFormat;
 
 use crate::rpc::Endpoint;
 
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
 /// Calls the RPCs that subscribed to events.
 ///
 /// Receives from the queue of every RPC in event_router.yaml, asks whether the event was done before, calls the RPC over
@@ -35,7 +38,7 @@ pub struct Cli {
 
     /// How long a received message stays hidden from other workers; extended while its call runs. If a worker dies,
     /// what it had received comes back after this time.
-    #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = runtime::duration(SECOND..=12 * HOUR), value_name = "TIME")]
     pub visibility: Duration,
 
     /// Where /metrics and /healthz are served; port 0 picks a free one.

@@ -16,9 +16,8 @@ use crate::dedup::PostgresDedup;
 use crate::lane::Lane;
 use crate::queue::{self, Bell, PostgresQueue};
 use crate::rpc::RpcClient;
+use crate::settler::Unrecorded;
 
-/// A lease lasts as long as a call may take, and this much longer to record it.
-const LEASE_MARGIN: Duration = Duration::from_secs(5);
 const CONNECTIONS_MAX: u32 = 16;
 
 /// What one worker process may be told.
@@ -52,6 +51,8 @@ pub async fn run<C: RpcClient + Clone>(
     let mut lanes = JoinSet::new();
     for (rpc, policy) in router.rpcs() {
         let queue = queues[rpc];
+        // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
+        let lease = policy.timeout + settings.visibility;
         let lane = Lane {
             rpc: rpc.clone(),
             policy: *policy,
@@ -62,8 +63,9 @@ pub async fn run<C: RpcClient + Clone>(
                 settings.visibility,
                 bell.of(queue),
             )),
-            dedup: Arc::new(PostgresDedup::new(pool.clone(), rpc, policy.timeout + LEASE_MARGIN)),
+            dedup: Arc::new(PostgresDedup::new(pool.clone(), rpc, lease)),
             client: client.clone(),
+            unrecorded: Unrecorded::default(),
         };
         let stop = stop.clone();
         lanes.spawn(async move { lane.run(&stop).await });

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::dedup::{Claim, Dedup, Lease};
 use crate::queue::{Delivery, Queue, Settlement};
 use crate::rpc::{Call, RpcClient};
-use crate::settler::{self, Decided};
+use crate::settler::{self, Decided, Unrecorded};
 use crate::verdict::{Verdict, exhausted, verdict};
 
 const RECEIVE_MAX: usize = 500;
@@ -35,6 +35,7 @@ pub struct Lane<Q, D, C> {
     pub queue: Arc<Q>,
     pub dedup: Arc<D>,
     pub client: C,
+    pub unrecorded: Unrecorded,
 }
 
 impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
@@ -48,6 +49,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             lane.rpc.clone(),
             Arc::clone(&lane.queue),
             Arc::clone(&lane.dedup),
+            lane.unrecorded.clone(),
             decisions,
         ));
         let landed = CancellationToken::new();
@@ -86,16 +88,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         decided: &mpsc::Sender<Decided<Q::Receipt>>,
         calls: &mut JoinSet<()>,
     ) {
-        let events: Vec<Option<EventId>> =
-            deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
-        let known: Vec<EventId> = events.iter().copied().flatten().collect();
-        let claims = if known.is_empty() { Ok(Vec::new()) } else { self.dedup.claim(&known).await };
-        if let Err(error) = &claims {
-            tracing::warn!(rpc = %self.rpc, error = %Chain(error), "not calling: can't ask what was done before");
-        }
-        let mut claims = claims.ok().map(Vec::into_iter);
-        for ((delivery, event), permit) in deliveries.into_iter().zip(events).zip(permits) {
-            let claim = event.and(claims.as_mut().map(|claims| claims.next()).unwrap_or_default());
+        let claims = self.claim(&deliveries).await;
+        for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
             let in_flight = flight.board(delivery.receipt.clone());
             let (lane, decided) = (Arc::clone(self), decided.clone());
             calls.spawn(async move {
@@ -103,6 +97,9 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                 lane.count(&delivery, &verdict, lease.is_some());
                 let succeeded = verdict == Fate::Decided(Verdict::Done);
                 let lease = lease.map(|lease| (lease, succeeded));
+                if let Some((lease, true)) = lease {
+                    lane.unrecorded.insert(lease.event);
+                }
                 let settlement = verdict.settlement();
                 let receipt = delivery.receipt;
                 // The settler outlives every call.
@@ -110,6 +107,31 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                 drop(permit);
             });
         }
+    }
+
+    /// One answer of the dedup record per delivery; none for a body that names no event, and for all of them when the
+    /// record can't be asked, or took so long that others may have the leases by now.
+    async fn claim(&self, deliveries: &[Delivery<Q::Receipt>]) -> Vec<Option<Claim>> {
+        let events: Vec<Option<EventId>> =
+            deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
+        let known: Vec<EventId> = events.iter().copied().flatten().collect();
+        if known.is_empty() {
+            return vec![None; deliveries.len()];
+        }
+        let asked = Instant::now();
+        let claims = match self.dedup.claim(&known).await {
+            Ok(claims) if asked.elapsed() < self.queue.visibility() / 2 => claims,
+            Ok(_) => {
+                tracing::warn!(rpc = %self.rpc, seconds = asked.elapsed().as_secs_f64(), "not calling: the leases are old");
+                Vec::new()
+            }
+            Err(error) => {
+                tracing::warn!(rpc = %self.rpc, error = %Chain(&error), "not calling: can't ask what was done before");
+                Vec::new()
+            }
+        };
+        let mut claims = claims.into_iter();
+        events.into_iter().map(|event| event.and_then(|_| claims.next())).collect()
     }
 
     /// One delivery, from its body to what happens to it.
@@ -131,6 +153,10 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             None => (Fate::Postponed(UNKNOWN_WAIT, "dedup_unavailable"), None),
             Some(Claim::Done) => (Fate::Duplicate, None),
             Some(Claim::Held { remaining }) => (Fate::Postponed(remaining, "held"), None),
+            // The database was away for longer than the lease, and does not know yet what we know.
+            Some(Claim::Won(lease)) if self.unrecorded.contains(lease.event) => {
+                (Fate::Decided(Verdict::Done), Some(lease))
+            }
             Some(Claim::Won(lease)) => {
                 let verdict = match exhausted(delivery.attempt, &self.policy) {
                     Some(dead) => dead,

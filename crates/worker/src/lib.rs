@@ -13,3 +13,4 @@ mod settler; // verdicts -> records, in batches
 pub mod verdict; // the table: what the RPC answered -> what happens
 
 pub use lane::Lane;
+pub use settler::Unrecorded;

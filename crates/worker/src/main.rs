@@ -12,10 +12,13 @@ use worker::rpc::ConnectClient;
 /// From the signal on; a service manager's patience is usually ten.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
 
-#[tokio::main(worker_threads = 2)]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     runtime::init_logs(cli.log_format, &cli.log);
+    runtime::block_on(start(cli))
+}
+
+async fn start(cli: Cli) -> ExitCode {
     let sources = match cli.databases.list() {
         Ok(sources) => sources,
         Err((problem, remedy)) => return runtime::refuse(&problem, remedy),

@@ -1,9 +1,10 @@
 //! Verdicts -> records, in batches: while one batch is being written the next one gathers.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use event::EventId;
 use event_router::Rpc;
 use runtime::Chain;
 use tokio::sync::mpsc;
@@ -14,7 +15,9 @@ use crate::queue::{Queue, Settlement};
 
 const BATCH_MAX: usize = 500;
 const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Shorter than the bell's poll: a database that is back should hear of our successes before it hands their messages out
+/// again.
+const RETRY_MAX: Duration = Duration::from_millis(500);
 /// For a message whose lease was lost: by then the record shows what whoever has it now made of it.
 const LOST_LEASE_WAIT: Duration = Duration::from_secs(1);
 
@@ -28,12 +31,34 @@ pub(crate) struct Decided<R> {
     pub(crate) in_flight: InFlight<R>,
 }
 
+/// Events whose RPC succeeded and whose record is not written yet.
+#[derive(Debug, Clone, Default)]
+pub struct Unrecorded(Arc<Mutex<HashSet<EventId>>>);
+
+impl Unrecorded {
+    pub(crate) fn insert(&self, event: EventId) {
+        self.0.lock().expect("no panic while held").insert(event);
+    }
+
+    pub(crate) fn contains(&self, event: EventId) -> bool {
+        self.0.lock().expect("no panic while held").contains(&event)
+    }
+
+    fn forget(&self, recorded: &[Lease]) {
+        let mut events = self.0.lock().expect("no panic while held");
+        for lease in recorded {
+            events.remove(&lease.event);
+        }
+    }
+}
+
 /// Writes what was decided until every sender is gone. A database that is away is waited for: a call that succeeded
 /// must be recorded before its message leaves the queue.
 pub(crate) async fn run<Q: Queue, D: Dedup>(
     rpc: Rpc,
     queue: Arc<Q>,
     dedup: Arc<D>,
+    unrecorded: Unrecorded,
     mut decided: mpsc::Receiver<Decided<Q::Receipt>>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
@@ -51,6 +76,7 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
             HashSet::new()
         } else {
             let lost = persist(&rpc, || dedup.complete(&done)).await;
+            unrecorded.forget(&done);
             lost.iter().map(|lease| lease.token).collect()
         };
         if !failed.is_empty() {

@@ -66,14 +66,12 @@ pub fn verdict(reply: &Result<(), CallError>, attempt: u32, policy: &Policy, ran
 }
 
 /// Before the call: a delivery that was received too often without an answer, because its worker died each time, must
-/// not kill workers for ever.
+/// not kill workers for ever. A few deaths are the workers' own affair, and cost no delivery its call.
 pub fn exhausted(attempt: u32, policy: &Policy) -> Option<Verdict> {
-    (attempt > policy.max_attempts).then(|| Verdict::Dead {
+    const DEATHS_FORGIVEN: u32 = 3;
+    (attempt > policy.max_attempts.saturating_add(DEATHS_FORGIVEN)).then(|| Verdict::Dead {
         code: "attempts_exhausted",
-        reason: format!(
-            "received {} times and never settled: its worker died or hung each time",
-            attempt - 1
-        ),
+        reason: format!("begun {} times, the last without an answer: its workers died or hung", attempt - 1),
     })
 }
 
@@ -110,7 +108,7 @@ mod tests {
                 _ => {
                     let after = Duration::from_millis(500);
                     assert_eq!(first, Verdict::Retry { after, code: code.as_str(), error: "why".into() });
-                    let reason = "gave up after 10 attempts: why".into();
+                    let reason = "gave up after 20 attempts: why".into();
                     assert_eq!(last, Verdict::Dead { code: code.as_str(), reason });
                 }
             }
@@ -143,9 +141,9 @@ mod tests {
     #[test]
     fn a_message_that_is_never_settled_is_dead_at_last() {
         let policy = Policy::default();
-        assert_eq!(exhausted(policy.max_attempts, &policy), None);
+        assert_eq!(exhausted(policy.max_attempts + 3, &policy), None);
         assert!(matches!(
-            exhausted(policy.max_attempts + 1, &policy),
+            exhausted(policy.max_attempts + 4, &policy),
             Some(Verdict::Dead { code: "attempts_exhausted", .. })
         ));
     }

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use crate::process;
 use show::Show;
+use tokio::signal::unix::{SignalKind, signal};
 use world::World;
 
 #[derive(Debug, Clone, clap::Args)]
@@ -42,13 +43,14 @@ pub fn run(options: &Options) -> ExitCode {
                 world.stop().await;
                 told
             };
+            let mut terminate = signal(SignalKind::terminate())?;
             tokio::select! {
-                told = story => told,
-                _ = tokio::signal::ctrl_c() => {
-                    show.step("stopped");
-                    Ok(true)
-                }
+                told = story => return told,
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
             }
+            show.step("stopped");
+            Ok(true)
         })
     });
     match told {

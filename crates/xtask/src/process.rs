@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command as AsyncCommand};
 use tokio::sync::mpsc;
 
-/// Builds the programs that demo and tests start, quietly unless it takes a while, and returns where they are.
+/// Builds the programs that demo and tests start and returns where they are.
 pub fn build() -> std::io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use event::EventId;
 use event_router::Rpc;
+use outbox_schema::within;
 use sqlx::postgres::PgPool;
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
@@ -25,16 +26,15 @@ impl PostgresDedup {
 
     /// Why these were not won: `None` for done, else how long the lease of whoever is on it still lasts.
     async fn look(&self, events: &[Uuid]) -> Result<HashMap<Uuid, Option<f64>>, sqlx::Error> {
-        let found: Vec<(Uuid, Option<f64>)> = sqlx::query_as(
+        let look = sqlx::query_as(
             "select d.event_id,
                     case when d.done_at is null then extract(epoch from d.until - clock_timestamp())::float8 end
              from unnest($1::uuid[]) as k (id)
              join outbox.dedup as d on d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $2",
         )
         .bind(events)
-        .bind(&self.rpc)
-        .fetch_all(&self.pool)
-        .await?;
+        .bind(&self.rpc);
+        let found: Vec<(Uuid, Option<f64>)> = within(look.fetch_all(&self.pool)).await?;
         Ok(found.into_iter().collect())
     }
 }
@@ -44,7 +44,7 @@ impl Dedup for PostgresDedup {
         // One statement may not touch a key twice, and two workers' statements must lock keys in the same order.
         let tokens: BTreeMap<Uuid, i64> =
             events.iter().map(|event| (event.as_uuid(), fastrand::i64(..))).collect();
-        let won: Vec<Uuid> = sqlx::query_scalar(
+        let claim = sqlx::query_scalar(
             "insert into outbox.dedup as d (slot, event_id, rpc, lease, until)
              select outbox.dedup_slot(k.id), k.id, $3, k.lease, clock_timestamp() + $4
              from unnest($1::uuid[], $2::bigint[]) as k (id, lease)
@@ -56,9 +56,8 @@ impl Dedup for PostgresDedup {
         .bind(tokens.keys().copied().collect::<Vec<_>>())
         .bind(tokens.values().copied().collect::<Vec<_>>())
         .bind(&self.rpc)
-        .bind(interval(self.lease))
-        .fetch_all(&self.pool)
-        .await?;
+        .bind(interval(self.lease));
+        let won: Vec<Uuid> = within(claim.fetch_all(&self.pool)).await?;
 
         let mut won: HashMap<Uuid, i64> = won.into_iter().map(|id| (id, tokens[&id])).collect();
         let lost: Vec<Uuid> = tokens.keys().copied().filter(|id| !won.contains_key(id)).collect();
@@ -79,18 +78,15 @@ impl Dedup for PostgresDedup {
 
     async fn complete(&self, leases: &[Lease]) -> Result<Vec<Lease>, DedupError> {
         let (ids, tokens) = columns(leases);
-        let lost: Vec<Uuid> = sqlx::query_scalar("select outbox.complete($1, $2, $3)")
-            .bind(ids)
-            .bind(&self.rpc)
-            .bind(tokens)
-            .fetch_all(&self.pool)
-            .await?;
+        let complete =
+            sqlx::query_scalar("select outbox.complete($1, $2, $3)").bind(ids).bind(&self.rpc).bind(tokens);
+        let lost: Vec<Uuid> = within(complete.fetch_all(&self.pool)).await?;
         Ok(leases.iter().copied().filter(|lease| lost.contains(&lease.event.as_uuid())).collect())
     }
 
     async fn release(&self, leases: &[Lease]) -> Result<(), DedupError> {
         let (ids, tokens) = columns(leases);
-        sqlx::query(
+        let release = sqlx::query(
             "update outbox.dedup as d set until = clock_timestamp() - interval '1 microsecond'
              from unnest($1::uuid[], $2::bigint[]) as k (id, lease)
              where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $3
@@ -98,9 +94,8 @@ impl Dedup for PostgresDedup {
         )
         .bind(ids)
         .bind(tokens)
-        .bind(&self.rpc)
-        .execute(&self.pool)
-        .await?;
+        .bind(&self.rpc);
+        within(release.execute(&self.pool)).await?;
         Ok(())
     }
 }

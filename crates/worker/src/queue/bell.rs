@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_schema::Source;
+use outbox_schema::{Source, within};
 use runtime::Chain;
 use sqlx::postgres::{PgListener, PgPool};
 use tokio::sync::Notify;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 /// a notification lost with its connection.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
 
 /// Tells each queue of one database when there is something to receive: one connection that listens and one small
 /// statement a second, however many queues there are.
@@ -42,14 +43,18 @@ impl Bell {
                 let pool = source.pool("outbox worker (bell)", &[], 1);
                 let mut listener = PgListener::connect_with(&pool).await?;
                 listener.eager_reconnect(false);
-                listener.listen("outbox_delivery").await?;
+                within(listener.listen("outbox_delivery")).await?;
                 // Whatever was notified before we listened.
                 self.ring_all();
-                while let Some(notification) = listener.try_recv().await? {
-                    if let Some(queue) =
-                        notification.payload().parse().ok().and_then(|id: i32| self.queues.get(&id))
-                    {
-                        queue.notify_one();
+                loop {
+                    match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
+                        Ok(Ok(Some(notification))) => self.ring(notification.payload()),
+                        Ok(Ok(None)) => break,
+                        Ok(Err(error)) => return Err(error),
+                        // Nothing for a while: silence, or a connection that is half-open?
+                        Err(_) => {
+                            within(sqlx::query("select 1").execute(&mut listener)).await?;
+                        }
                     }
                 }
                 Err::<(), _>(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()))
@@ -75,7 +80,7 @@ impl Bell {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            if let Err(error) = self.look(source, pool).await {
+            if let Err(error) = within(self.look(source, pool)).await {
                 tracing::debug!(source = source.name(), error = %Chain(&error), "poll failed");
             }
         }
@@ -114,6 +119,12 @@ impl Bell {
             }
         }
         Ok(())
+    }
+
+    fn ring(&self, queue: &str) {
+        if let Some(queue) = queue.parse().ok().and_then(|id: i32| self.queues.get(&id)) {
+            queue.notify_one();
+        }
     }
 
     fn ring_all(&self) {

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use outbox_schema::within;
 use sqlx::postgres::PgPool;
 use sqlx::postgres::types::PgInterval;
 use tokio::sync::Notify;
@@ -39,9 +40,9 @@ pub struct PostgresQueue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     seq: i64,
-    claim: i64,
-    /// Claimed as part of a batch of the log, not by a row of its own.
-    fresh: bool,
+    /// The batch of the log it was claimed with; none if it has a row of its own.
+    claim: Option<i64>,
+    token: i64,
 }
 
 impl PostgresQueue {
@@ -58,23 +59,22 @@ impl PostgresQueue {
     }
 
     async fn claim(&self, max: usize) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
-        type Row = (i64, i64, bool, String, i32, DateTime<Utc>);
-        let rows: Vec<Row> = sqlx::query_as(
-            "select seq, claim, fresh, body, attempt, enqueued_at from outbox.receive($1, $2, $3, $4)",
+        type Row = (i64, Option<i64>, i64, String, i32, DateTime<Utc>);
+        let receive = sqlx::query_as(
+            "select seq, claim, token, body, attempt, enqueued_at from outbox.receive($1, $2, $3, $4)",
         )
         .bind(self.queue)
         .bind(i32::try_from(max).unwrap_or(i32::MAX))
         .bind(interval(self.visibility))
-        .bind(&self.worker)
-        .fetch_all(&self.pool)
-        .await?;
+        .bind(&self.worker);
+        let rows: Vec<Row> = within(receive.fetch_all(&self.pool)).await?;
         let mut open = self.open.lock().expect("no panic while held");
-        let deliveries = rows.into_iter().map(|(seq, claim, fresh, body, attempt, enqueued_at)| {
-            if fresh {
+        let deliveries = rows.into_iter().map(|(seq, claim, token, body, attempt, enqueued_at)| {
+            if let Some(claim) = claim {
                 *open.entry(claim).or_default() += 1;
             }
-            let receipt = Receipt { seq, claim, fresh };
-            Delivery { receipt, body, attempt: u32::try_from(attempt).unwrap_or(u32::MAX), enqueued_at }
+            let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+            Delivery { receipt: Receipt { seq, claim, token }, body, attempt, enqueued_at }
         });
         Ok(deliveries.collect())
     }
@@ -102,24 +102,25 @@ impl PostgresQueue {
         }
     }
 
-    /// The claims that these settlements leave with nothing open.
-    fn closed_by(&self, settled: &[(Receipt, Settlement)]) -> Vec<i64> {
+    /// The claims that these settlements leave with nothing open, and their tokens.
+    fn closed_by(&self, settled: &[(Receipt, Settlement)]) -> (Vec<i64>, Vec<i64>) {
         let open = self.open.lock().expect("no panic while held");
-        let mut left: HashMap<i64, usize> = HashMap::new();
-        for (receipt, _) in settled.iter().filter(|(receipt, _)| receipt.fresh) {
-            if let Some(&of_claim) = open.get(&receipt.claim) {
-                let left = left.entry(receipt.claim).or_insert(of_claim);
+        let mut left: HashMap<(i64, i64), usize> = HashMap::new();
+        for (receipt, _) in settled {
+            if let Some((claim, &of_claim)) = receipt.claim.and_then(|claim| Some((claim, open.get(&claim)?)))
+            {
+                let left = left.entry((claim, receipt.token)).or_insert(of_claim);
                 *left = left.saturating_sub(1);
             }
         }
-        left.into_iter().filter(|&(_, left)| left == 0).map(|(claim, _)| claim).collect()
+        left.into_iter().filter(|&(_, left)| left == 0).map(|(claim, _)| claim).unzip()
     }
 
     /// Only once everything is written: a settlement that failed half-way is tried again as a whole.
     fn count_down(&self, settled: &[(Receipt, Settlement)]) {
         let mut open = self.open.lock().expect("no panic while held");
-        for (receipt, _) in settled.iter().filter(|(receipt, _)| receipt.fresh) {
-            if let Some(left) = open.get_mut(&receipt.claim) {
+        for claim in settled.iter().filter_map(|(receipt, _)| receipt.claim) {
+            if let Some(left) = open.get_mut(&claim) {
                 *left = left.saturating_sub(1);
             }
         }
@@ -137,8 +138,8 @@ impl Queue for PostgresQueue {
     ) -> Result<Vec<Delivery<Receipt>>, QueueError> {
         while !stop.is_cancelled() {
             let deliveries = self.claim(max).await?;
-            // A batch that is half full or more may not be all there is: whoever asks next should not wait.
-            if deliveries.len() >= max.div_ceil(2) {
+            // A full batch may not be all there is: whoever asks next should not wait.
+            if deliveries.len() >= max {
                 self.ready.notify_one();
             }
             if !deliveries.is_empty() {
@@ -154,28 +155,26 @@ impl Queue for PostgresQueue {
         // and what it covers is taken up again, but for what stands in these tables already.
         self.retry(settled).await?;
         self.bury(settled).await?;
-        let acked: Vec<Receipt> = settled
+        let acked = settled
             .iter()
-            .filter(|(receipt, settlement)| !receipt.fresh && *settlement == Settlement::Ack)
-            .map(|(receipt, _)| *receipt)
-            .collect();
-        if !acked.is_empty() {
-            let (seqs, claims) = columns(&acked);
-            sqlx::query(
-                "delete from outbox.retry as r using unnest($1::bigint[], $2::bigint[]) as k (seq, claim)
-                 where r.seq = k.seq and r.claim = k.claim",
-            )
-            .bind(seqs)
-            .bind(claims)
-            .execute(&self.pool)
-            .await?;
+            .filter(|(_, settlement)| *settlement == Settlement::Ack)
+            .map(|(receipt, _)| receipt);
+        let (_, (seqs, tokens)) = columns(acked);
+        if !seqs.is_empty() {
+            let delete = sqlx::query(
+                "delete from outbox.retry as r using unnest($1::bigint[], $2::bigint[]) as k (seq, token)
+                 where r.seq = k.seq and r.token = k.token",
+            );
+            within(delete.bind(seqs).bind(tokens).execute(&self.pool)).await?;
         }
-        let closed = self.closed_by(settled);
-        if !closed.is_empty() {
-            sqlx::query("update outbox.claim set until = null where id = any ($1) and until is not null")
-                .bind(closed)
-                .execute(&self.pool)
-                .await?;
+        let (claims, tokens) = self.closed_by(settled);
+        if !claims.is_empty() {
+            let close = sqlx::query(
+                "update outbox.claim as c set until = null
+                 from unnest($1::bigint[], $2::bigint[]) as k (id, token)
+                 where c.id = k.id and c.token = k.token and c.until is not null",
+            );
+            within(close.bind(claims).bind(tokens).execute(&self.pool)).await?;
         }
         self.count_down(settled);
         Ok(())
@@ -183,25 +182,22 @@ impl Queue for PostgresQueue {
 
     async fn extend(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
         let visibility = interval(self.visibility);
-        let (fresh, retried): (Vec<_>, Vec<_>) = receipts.iter().copied().partition(|receipt| receipt.fresh);
-        if !fresh.is_empty() {
-            sqlx::query("update outbox.claim set until = clock_timestamp() + $2 where id = any ($1) and until is not null")
-                .bind(columns(&fresh).1)
-                .bind(visibility)
-                .execute(&self.pool)
-                .await?;
+        let ((claims, claim_tokens), (seqs, tokens)) = columns(receipts.iter());
+        if !claims.is_empty() {
+            let extend = sqlx::query(
+                "update outbox.claim as c set until = clock_timestamp() + $3
+                 from (select distinct * from unnest($1::bigint[], $2::bigint[])) as k (id, token)
+                 where c.id = k.id and c.token = k.token and c.until is not null",
+            );
+            within(extend.bind(claims).bind(claim_tokens).bind(visibility).execute(&self.pool)).await?;
         }
-        if !retried.is_empty() {
-            let (seqs, claims) = columns(&retried);
-            sqlx::query(
+        if !seqs.is_empty() {
+            let extend = sqlx::query(
                 "update outbox.retry as r set due_at = clock_timestamp() + $3
-                 from unnest($1::bigint[], $2::bigint[]) as k (seq, claim) where r.seq = k.seq and r.claim = k.claim",
-            )
-            .bind(seqs)
-            .bind(claims)
-            .bind(visibility)
-            .execute(&self.pool)
-            .await?;
+                 from unnest($1::bigint[], $2::bigint[]) as k (seq, token)
+                 where r.seq = k.seq and r.token = k.token",
+            );
+            within(extend.bind(seqs).bind(tokens).bind(visibility).execute(&self.pool)).await?;
         }
         Ok(())
     }
@@ -216,30 +212,30 @@ impl PostgresQueue {
         for (receipt, settlement) in settled {
             let Settlement::Retry { after, counted, code, error } = settlement else { continue };
             // A batch's message gets a row of its own now, unless the claim was lost and somebody else gave it one.
-            let statement = if receipt.fresh {
+            let statement = if receipt.claim.is_some() {
                 "insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
-                 select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, case when $4 then 1 else 0 end,
-                        clock_timestamp() + $3, $5, $6
+                 select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, case when $5 then 1 else 0 end,
+                        clock_timestamp() + $4, $6, $7
                  from outbox.delivery as d
-                 where d.queue = $7 and d.seq = $1
-                   and exists (select from outbox.claim as c where c.id = $2 and c.until is not null)
+                 where d.queue = $8 and d.seq = $1
+                   and exists (select from outbox.claim as c where c.id = $2 and c.token = $3 and c.until is not null)
                  on conflict (seq) do nothing"
             } else {
                 "update outbox.retry
-                 set due_at = clock_timestamp() + $3, claim = null, last_code = $5, last_error = $6,
-                     failed_at = clock_timestamp(), attempts = attempts - case when $4 then 0 else 1 end
-                 where seq = $1 and claim = $2 and queue = $7"
+                 set due_at = clock_timestamp() + $4, token = null, last_code = $6, last_error = $7,
+                     failed_at = clock_timestamp(), attempts = attempts - case when $5 then 0 else 1 end
+                 where seq = $1 and $2::bigint is null and token = $3 and queue = $8"
             };
-            sqlx::query(statement)
+            let retry = sqlx::query(statement)
                 .bind(receipt.seq)
                 .bind(receipt.claim)
+                .bind(receipt.token)
                 .bind(interval(*after))
                 .bind(counted)
                 .bind(code)
                 .bind(error)
-                .bind(self.queue)
-                .execute(&self.pool)
-                .await?;
+                .bind(self.queue);
+            within(retry.execute(&self.pool)).await?;
             self.remember_due(*after);
         }
         Ok(())
@@ -248,37 +244,49 @@ impl PostgresQueue {
     async fn bury(&self, settled: &[(Receipt, Settlement)]) -> Result<(), sqlx::Error> {
         for (receipt, settlement) in settled {
             let Settlement::Dead { code, reason } = settlement else { continue };
-            let statement = if receipt.fresh {
+            let statement = if receipt.claim.is_some() {
                 "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-                 select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, 1, $3, $4
+                 select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, 1, $4, $5
                  from outbox.delivery as d
-                 where d.queue = $5 and d.seq = $1
-                   and exists (select from outbox.claim as c where c.id = $2 and c.until is not null)
+                 where d.queue = $6 and d.seq = $1
+                   and exists (select from outbox.claim as c where c.id = $2 and c.token = $3 and c.until is not null)
                  on conflict (seq) do nothing"
             } else {
                 "with moved as (
-                     delete from outbox.retry where seq = $1 and claim = $2 and queue = $5
+                     delete from outbox.retry where seq = $1 and $2::bigint is null and token = $3 and queue = $6
                      returning seq, queue, event_id, body, enqueued_at, attempts
                  )
                  insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-                 select seq, queue, event_id, body, enqueued_at, attempts, $3, $4 from moved
+                 select seq, queue, event_id, body, enqueued_at, attempts, $4, $5 from moved
                  on conflict (seq) do nothing"
             };
-            sqlx::query(statement)
+            let bury = sqlx::query(statement)
                 .bind(receipt.seq)
                 .bind(receipt.claim)
+                .bind(receipt.token)
                 .bind(code)
                 .bind(reason)
-                .bind(self.queue)
-                .execute(&self.pool)
-                .await?;
+                .bind(self.queue);
+            within(bury.execute(&self.pool)).await?;
         }
         Ok(())
     }
 }
 
-fn columns(receipts: &[Receipt]) -> (Vec<i64>, Vec<i64>) {
-    receipts.iter().map(|receipt| (receipt.seq, receipt.claim)).unzip()
+type Columns = (Vec<i64>, Vec<i64>);
+
+/// The claims of batches with their tokens, and the rows of their own with theirs.
+fn columns<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> (Columns, Columns) {
+    let (mut batches, mut rows) = (Columns::default(), Columns::default());
+    for receipt in receipts {
+        let (column, id) = match receipt.claim {
+            Some(claim) => (&mut batches, claim),
+            None => (&mut rows, receipt.seq),
+        };
+        column.0.push(id);
+        column.1.push(receipt.token);
+    }
+    (batches, rows)
 }
 
 fn interval(duration: Duration) -> PgInterval {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use connectrpc::client::{ClientTransport, HttpClient, full_body};
 use event_router::Rpc;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 
@@ -142,8 +142,17 @@ where
     B::Error: std::error::Error + Send + Sync + 'static,
 {
     let (parts, body) = response.into_parts();
-    if parts.status.is_success() {
-        return Ok(());
+    let kind =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing");
+    if parts.status == StatusCode::OK {
+        // A proxy's page with status 200 is no answer of the RPC.
+        if kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+            return Ok(());
+        }
+        return Err(failed(
+            Code::Unknown,
+            &format!("HTTP 200 with {kind} instead of application/json: is this a Connect server?"),
+        ));
     }
     let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(retry_after);
     // Half an error is as good as none: the status says enough.
