@@ -151,6 +151,37 @@ async fn a_backlog_is_paged_through_without_loss() {
     world.finish().await;
 }
 
+/// Guards promise 7: large payloads are taken in pages bounded by their bytes, and none is passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_payloads_are_paged_by_their_bytes() {
+    #[derive(serde::Serialize)]
+    struct Large {
+        text: String,
+    }
+    impl outbox::Event for Large {
+        const NAME: &'static str = "event_one";
+    }
+    let mut world = World::new(ROUTER).await;
+    let mut ids = Vec::new();
+    for _ in 0..60 {
+        ids.push(world.publish(Large { text: "x".repeat(200 * 1024) }).await);
+        ids.push(world.publish(One { n: 1 }).await);
+    }
+    world.relay();
+    world.worker();
+    world.rpcs.until_done("Test/One", &ids).await;
+    assert!(
+        world.scalar::<bool>("select bool_or(page_seq is not null) from outbox.cursor").await,
+        "it did page"
+    );
+    let order: Vec<uuid::Uuid> = sqlx::query_scalar("select event_id from outbox.delivery order by seq")
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(order, ids.iter().map(|id| id.as_uuid()).collect::<Vec<_>>());
+    world.finish().await;
+}
+
 /// Guards promise 2 across a restore: in another cluster xids start anew, and still nothing that was not put is
 /// passed over, and nothing that was put is put again.
 #[tokio::test(flavor = "multi_thread")]

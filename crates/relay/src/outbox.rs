@@ -9,6 +9,10 @@ use uuid::Uuid;
 use crate::bus::Bus;
 use crate::settle::Settled;
 
+/// A thousand of the largest payloads are a quarter of a gigabyte: so a page is bounded in bytes, too. One more payload
+/// may begin below the bound.
+const PAGE_BYTES_MAX: i64 = 8 * 1024 * 1024;
+
 /// The planner has no statistics of tables that are truncated all the time, and once guessed its way from 650,000
 /// rows a second to 4,000: so leave it no choice. Commits need no flush: a cursor lost in a crash means that a
 /// window is put again, and deliveries are lost with the cursor that covers them.
@@ -82,8 +86,9 @@ pub(crate) struct Outbox {
     seen_seq: i64,
 }
 
-/// An event's columns, then the statement's snapshot and the sequence's value.
-type Row = (i64, Uuid, String, Option<String>, String, Option<String>, DateTime<Utc>, String, i64);
+/// An event's columns, then the statement's snapshot and the sequence's value. The payload is left out where the page's
+/// bytes are used up.
+type Row = (i64, Uuid, String, Option<String>, Option<String>, Option<String>, DateTime<Utc>, String, i64);
 
 impl Outbox {
     /// Reads the cursor from its table, where a crash or failover left it: memory may be ahead of the database.
@@ -125,22 +130,26 @@ impl Outbox {
         // Visible now and not visible then: begun since (xid >= xmax), or in flight at the time (xip).
         let rows: Vec<Row> = within(
             sqlx::query_as(
-                "select seq, id, name, key, payload, headers, occurred_at,
-                        pg_current_snapshot()::text as snapshot,
+                "select seq, id, name, key, case when bytes_before < $3 then payload end as payload, headers,
+                        occurred_at, pg_current_snapshot()::text as snapshot,
                         (select last_value from outbox.event_seq) as sequence
                  from (
-                     (select * from outbox.event
-                      where xid >= (select pg_snapshot_xmax($1::text::pg_snapshot))
-                      order by xid, seq limit $2)
-                     union all
-                     (select * from outbox.event
-                      where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
-                      limit $2)
-                 ) as fresh
+                     select *, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
+                     from (
+                         (select * from outbox.event
+                          where xid >= (select pg_snapshot_xmax($1::text::pg_snapshot))
+                          order by xid, seq limit $2)
+                         union all
+                         (select * from outbox.event
+                          where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+                          limit $2)
+                     ) as fresh
+                 ) as sized
                  order by seq",
             )
             .bind(&cursor.snapshot)
             .bind(page_max as i64)
+            .bind(PAGE_BYTES_MAX)
             .fetch_all(&mut self.conn),
         )
         .await?;
@@ -151,13 +160,18 @@ impl Outbox {
         };
         let (end, end_floor_seq) = (first.7.clone(), self.seen_seq);
         self.seen_seq = first.8;
-        if rows.len() >= page_max {
+        if rows.len() >= page_max || rows.iter().any(|row| row.4.is_none()) {
             // There may be more than fits: fix its end here and go through it in pages, in seq order.
             let seq = self.page_start(cursor).await?;
             let page = Page { snapshot: end, seq, floor_seq: end_floor_seq };
             return self.next_page(cursor, &page, page_max).await;
         }
-        Ok(Window { entries: rows.into_iter().map(entry).collect(), complete: true, end, end_floor_seq })
+        Ok(Window {
+            entries: rows.into_iter().map_while(entry).collect(),
+            complete: true,
+            end,
+            end_floor_seq,
+        })
     }
 
     /// Below the lowest seq of the whole window: the floor for transactions that began since, and a look at each
@@ -183,18 +197,25 @@ impl Outbox {
     ) -> Result<Window, sqlx::Error> {
         let rows: Vec<Row> = within(
             sqlx::query_as(
-                "select seq, id, name, key, payload, headers, occurred_at, '' as snapshot,
-                        (select last_value from outbox.event_seq) as sequence
-                 from outbox.event
-                 where seq > $3
-                   and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
-                   and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
-                 order by seq limit $4",
+                "select seq, id, name, key, case when bytes_before < $5 then payload end as payload, headers,
+                        occurred_at, '' as snapshot, (select last_value from outbox.event_seq) as sequence
+                 from (
+                     select *, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
+                     from (
+                         select * from outbox.event
+                         where seq > $3
+                           and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+                           and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                         order by seq limit $4
+                     ) as page
+                 ) as sized
+                 order by seq",
             )
             .bind(&cursor.snapshot)
             .bind(&page.snapshot)
             .bind(page.seq)
             .bind(page_max as i64)
+            .bind(PAGE_BYTES_MAX)
             .fetch_all(&mut self.conn),
         )
         .await?;
@@ -202,8 +223,8 @@ impl Outbox {
             self.seen_seq = first.8;
         }
         Ok(Window {
-            complete: rows.len() < page_max,
-            entries: rows.into_iter().map(entry).collect(),
+            complete: rows.len() < page_max && rows.iter().all(|row| row.4.is_some()),
+            entries: rows.into_iter().map_while(entry).collect(),
             end: page.snapshot.clone(),
             end_floor_seq: page.floor_seq,
         })
@@ -313,6 +334,6 @@ async fn park(conn: &mut PgConnection, entry: &Entry, code: &str, reason: &str) 
     Ok(())
 }
 
-fn entry((seq, id, name, key, payload, headers, occurred_at, ..): Row) -> Entry {
-    Entry { seq, id: id.into(), name, key, payload, headers, occurred_at }
+fn entry((seq, id, name, key, payload, headers, occurred_at, ..): Row) -> Option<Entry> {
+    Some(Entry { seq, id: id.into(), name, key, payload: payload?, headers, occurred_at })
 }
