@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use outbox_schema::Databases;
-use runtime::LogFormat;
+use runtime::Logs;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -30,13 +30,8 @@ pub struct Cli {
     #[command(flatten)]
     pub run: Run,
 
-    /// How log lines look.
-    #[arg(long, global = true, value_enum, default_value = "text", env = "OUTBOX_LOG_FORMAT")]
-    pub log_format: LogFormat,
-
-    /// What is logged, as in RUST_LOG: info, debug, relay=debug,info.
-    #[arg(long, global = true, default_value = "info", env = "OUTBOX_LOG", value_name = "FILTER")]
-    pub log: String,
+    #[command(flatten)]
+    pub logs: Logs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,6 @@
 //! Outbox to bus: one leader per database reads what was committed and puts it on the bus, in order of key.
 //!
-//! Read [`relay`] first; the rest is in the order an event meets it.
+//! Read [`relay`] first.
 
 pub mod config;
 pub mod relay;

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use outbox_schema::Source;
+use outbox_schema::{Source, interval};
 use runtime::Chain;
 use sqlx::PgConnection;
-use sqlx::postgres::types::PgInterval;
 use tokio_util::sync::CancellationToken;
 
 /// Slots of the event and delivery rings.
@@ -145,8 +144,4 @@ async fn truncate_others(
         }
     }
     Ok(())
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }

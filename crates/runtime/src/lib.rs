@@ -12,4 +12,4 @@ pub use health::serve;
 pub use process::{block_on, duration, refuse, start, until_stopped};
 pub use report::Chain;
 pub use shutdown::{on_signal, process_name};
-pub use telemetry::{LogFormat, init_logs, install_metrics};
+pub use telemetry::{Logs, install_metrics};

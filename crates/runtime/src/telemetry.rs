@@ -5,13 +5,31 @@ use tracing_subscriber::EnvFilter;
 
 /// How log lines look: for people, or for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
+enum LogFormat {
     Text,
     Json,
 }
 
-/// Logs go to standard error. `filter` has the form of `RUST_LOG`.
-pub fn init_logs(format: LogFormat, filter: &str) {
+/// What is logged, and how.
+#[derive(Debug, clap::Args)]
+pub struct Logs {
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value = "text", env = "OUTBOX_LOG_FORMAT")]
+    log_format: LogFormat,
+
+    /// What is logged, as in RUST_LOG: info, debug, relay=debug,info.
+    #[arg(long, global = true, default_value = "info", env = "OUTBOX_LOG", value_name = "FILTER")]
+    log: String,
+}
+
+impl Logs {
+    /// From here on logs go to standard error.
+    pub fn init(&self) {
+        init_logs(self.log_format, &self.log);
+    }
+}
+
+fn init_logs(format: LogFormat, filter: &str) {
     // sqlx passes the server's notices on as its own; "already exists, skipping" is no news.
     let filter = EnvFilter::try_new(format!("sqlx=warn,{filter}")).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()

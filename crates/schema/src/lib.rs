@@ -9,7 +9,7 @@ mod source;
 
 #[cfg(feature = "args")]
 pub use databases::Databases;
-pub use source::{Source, SourceError, within};
+pub use source::{Source, SourceError, interval, within};
 
 use std::collections::HashMap;
 

@@ -2,12 +2,18 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No statement of ours takes anywhere near this long. On a connection that is half-open it would take for ever.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A duration as Postgres takes it.
+pub fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}
 
 /// Gives a statement up that gets no answer. The connection it ran on is not to be used again.
 pub async fn within<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use outbox_schema::Databases;
-use runtime::LogFormat;
+use runtime::Logs;
 
 use crate::rpc::Endpoint;
 
@@ -45,11 +45,6 @@ pub struct Cli {
     #[arg(long, default_value = "127.0.0.1:9465", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]
     pub metrics_addr: SocketAddr,
 
-    /// How log lines look.
-    #[arg(long, value_enum, default_value = "text", env = "OUTBOX_LOG_FORMAT")]
-    pub log_format: LogFormat,
-
-    /// What is logged, as in RUST_LOG: info, debug, worker=debug,info.
-    #[arg(long, default_value = "info", env = "OUTBOX_LOG", value_name = "FILTER")]
-    pub log: String,
+    #[command(flatten)]
+    pub logs: Logs,
 }

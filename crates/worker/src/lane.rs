@@ -1,9 +1,7 @@
 //! One RPC's lane: receive, claim, call, decide, settle. Lanes share nothing but the database's connections, so a slow
 //! or dead RPC is its own lane's trouble.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -16,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dedup::{Claim, Dedup, Lease};
+use crate::flight::{self, Flight};
 use crate::queue::{Delivery, Queue, Settlement};
 use crate::rpc::{Call, RpcClient};
 use crate::settler::{self, Decided, Unrecorded};
@@ -53,7 +52,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             decisions,
         ));
         let landed = CancellationToken::new();
-        let heartbeat = tokio::spawn(extend(Arc::clone(&lane.queue), flight.clone(), landed.clone()));
+        let heartbeat = tokio::spawn(flight::extend(Arc::clone(&lane.queue), flight.clone(), landed.clone()));
 
         let mut calls = JoinSet::new();
         let mut wait = RETRY_MIN;
@@ -266,76 +265,6 @@ async fn free_slots(slots: &Arc<Semaphore>, stop: &CancellationToken) -> Option<
         permits.push(permit);
     }
     Some(permits)
-}
-
-/// The receipts of deliveries under way, so that their visibility can be extended.
-#[derive(Debug)]
-pub(crate) struct Flight<R>(Arc<FlightList<R>>);
-
-#[derive(Debug)]
-struct FlightList<R> {
-    next: AtomicU64,
-    receipts: Mutex<HashMap<u64, (Instant, R)>>,
-}
-
-/// A place in the list, given up when dropped.
-#[derive(Debug)]
-pub(crate) struct InFlight<R> {
-    flight: Flight<R>,
-    id: u64,
-}
-
-impl<R> Default for Flight<R> {
-    fn default() -> Self {
-        Self(Arc::new(FlightList { next: AtomicU64::new(0), receipts: Mutex::new(HashMap::new()) }))
-    }
-}
-
-impl<R> Clone for Flight<R> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<R: Clone> Flight<R> {
-    fn board(&self, receipt: R) -> InFlight<R> {
-        let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        self.0.receipts.lock().expect("no panic while held").insert(id, (Instant::now(), receipt));
-        InFlight { flight: self.clone(), id }
-    }
-
-    /// Those that have been under way for at least this long.
-    fn older_than(&self, age: Duration) -> Vec<R> {
-        let receipts = self.0.receipts.lock().expect("no panic while held");
-        receipts
-            .values()
-            .filter(|(since, _)| since.elapsed() >= age)
-            .map(|(_, receipt)| receipt.clone())
-            .collect()
-    }
-}
-
-impl<R> Drop for InFlight<R> {
-    fn drop(&mut self) {
-        self.flight.0.receipts.lock().expect("no panic while held").remove(&self.id);
-    }
-}
-
-/// Keeps what is under way hidden from others, for as long as this worker lives.
-async fn extend<Q: Queue>(queue: Arc<Q>, flight: Flight<Q::Receipt>, landed: CancellationToken) {
-    let every = queue.visibility() / 3;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = landed.cancelled() => return,
-        }
-        let receipts = flight.older_than(every / 2);
-        if !receipts.is_empty()
-            && let Err(error) = queue.extend(&receipts).await
-        {
-            tracing::warn!(error = %Chain(&error), deliveries = receipts.len(), "failed to extend their visibility");
-        }
-    }
 }
 
 async fn pause(duration: Duration, stop: &CancellationToken) {

@@ -1,12 +1,13 @@
 //! Queue to RPC: every delivery is called, once as far as can be, and what the RPC answers decides what happens next.
 //!
-//! Read [`lane`] first; the rest is in the order a delivery meets it.
+//! Read [`lane`] first.
 
 pub mod config;
 pub mod embedded;
 pub mod lane;
 
 pub mod dedup; // was it done before, and is somebody on it
+mod flight; // what is under way stays hidden
 pub mod queue; // where deliveries come from
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches

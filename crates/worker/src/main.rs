@@ -14,7 +14,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(9);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    runtime::init_logs(cli.log_format, &cli.log);
+    cli.logs.init();
     runtime::block_on(start(cli))
 }
 

@@ -10,7 +10,7 @@ use runtime::Chain;
 use tokio::sync::mpsc;
 
 use crate::dedup::{Dedup, Lease};
-use crate::lane::InFlight;
+use crate::flight::InFlight;
 use crate::queue::{Queue, Settlement};
 
 const BATCH_MAX: usize = 500;

@@ -3,9 +3,8 @@ use std::time::Duration;
 
 use event::EventId;
 use event_router::Rpc;
-use outbox_schema::within;
+use outbox_schema::{interval, within};
 use sqlx::postgres::PgPool;
-use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use super::{Claim, Dedup, DedupError, Lease};
@@ -102,8 +101,4 @@ impl Dedup for PostgresDedup {
 
 fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i64>) {
     leases.iter().map(|lease| (lease.event.as_uuid(), lease.token)).unzip()
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }

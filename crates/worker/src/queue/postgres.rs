@@ -3,9 +3,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use outbox_schema::within;
+use outbox_schema::{interval, within};
 use sqlx::postgres::PgPool;
-use sqlx::postgres::types::PgInterval;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -287,8 +286,4 @@ fn columns<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> (Columns, Columns
         column.1.push(receipt.token);
     }
     (batches, rows)
-}
-
-fn interval(duration: Duration) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
