@@ -131,17 +131,15 @@ async fn lead<B: Bus>(
     outbox_schema::within(bus.begin(&mut conn)).await?;
     let (outbox, cursor) = Outbox::open(conn, &settings.name).await?;
     let bell = Doorbell::listen(source).await?;
-    let over = CancellationToken::new();
-    let rings = tokio::spawn(retention::run(source.clone(), settings.retention, over.clone()));
+    let rings = tokio::spawn(retention::run(source.clone(), settings.retention));
 
     let (rhythm, beaten_at) = (Rhythm::new(Instant::now()), Instant::now());
     let mut leader = Leader { source, bus, settings, outbox, cursor, bell, rhythm, beaten_at };
     let led = leader.run(stop).await;
 
-    over.cancel();
+    rings.abort();
     leader.bell.close().await;
     let closed = leader.outbox.close().await;
-    let _ = rings.await;
     led?;
     closed?;
     Ok(())

@@ -1,12 +1,11 @@
 //! Rings turn: the pointer moves to an empty slot, and slots that nobody needs are truncated. Nothing is ever deleted
 //! row by row, so an old snapshot can't make the tables grow.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outbox_schema::{Source, interval};
 use runtime::Chain;
 use sqlx::PgConnection;
-use tokio_util::sync::CancellationToken;
 
 /// Slots of the event and delivery rings.
 const SLOTS: i16 = 8;
@@ -15,33 +14,41 @@ const SLOTS_OF_RETENTION: u32 = 6;
 /// Deliveries are needed only until they are settled.
 const DELIVERY_SLOT_MAX: Duration = Duration::from_secs(60);
 const CURSORS_PER_SLOT: i64 = 10_000;
-const DEDUP_SLOTS: i16 = 5;
+const DEDUP_SLOTS: i64 = 5;
+const DEDUP_ROWS_MAX: i64 = 100_000;
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 const DEDUP_WINDOW: Duration = Duration::from_secs(21 * 24 * 3600);
 /// As long as SQS keeps a message at most.
 const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const ROUND_MIN: Duration = Duration::from_millis(200);
+/// Truncating gigabytes takes seconds. A connection that is half-open would take for ever.
+const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 const ROUND_MAX: Duration = Duration::from_secs(10);
 
-/// Turns the rings of one database until `over`. On a connection of its own: a truncate waits for a lock, 50 ms at
-/// most, and the leader should not.
-pub(crate) async fn run(source: Source, retention: Duration, over: CancellationToken) {
+/// Turns the rings of one database until it is aborted. On a connection of its own: a truncate waits for a lock, 50 ms
+/// at most, and the leader should not.
+pub(crate) async fn run(source: Source, retention: Duration) {
     let pause = (retention / SLOTS_OF_RETENTION / 4).clamp(ROUND_MIN, ROUND_MAX);
     let mut conn = None;
+    let mut expired_at: Option<Instant> = None;
     loop {
-        tokio::select! {
-            () = over.cancelled() => return,
-            () = tokio::time::sleep(pause) => {}
-        }
+        tokio::time::sleep(pause).await;
         let round = async {
             let mut open = match conn.take() {
                 Some(open) => open,
                 None => source.connect("outbox relay (retention)", &[]).await?,
             };
-            round(&mut open, retention).await.map(|()| open)
+            round(&mut open, retention).await?;
+            if expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) {
+                expire(&mut open).await?;
+                expired_at = Some(Instant::now());
+            }
+            Ok::<_, sqlx::Error>(open)
         };
-        match round.await {
-            Ok(open) => conn = Some(open),
-            Err(error) => {
+        match tokio::time::timeout(ROUND_TIMEOUT, round).await {
+            Ok(Ok(open)) => conn = Some(open),
+            Err(_) => tracing::warn!(source = source.name(), "retention got no answer: trying again"),
+            Ok(Err(error)) => {
                 tracing::warn!(source = source.name(), error = %Chain(&error), "retention failed: trying again");
             }
         }
@@ -73,12 +80,31 @@ async fn round(conn: &mut PgConnection, retention: Duration) -> Result<(), sqlx:
 
     deliveries(conn, slot_age.min(DELIVERY_SLOT_MAX)).await?;
 
-    for slot in 0..DEDUP_SLOTS {
-        sqlx::query("select outbox.truncate_dedup($1, $2)")
-            .bind(slot)
-            .bind(interval(DEDUP_WINDOW))
-            .execute(&mut *conn)
-            .await?;
+    Ok(())
+}
+
+/// Dedup records and dead letters that nobody needs any more. Looking for them may read a week's records: so rarely.
+async fn expire(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    // A record lies in the slot of its event's week. Of five, only the one that is used next can be over by 21 days.
+    let weeks = chrono::Utc::now().timestamp().div_euclid(7 * 24 * 3600);
+    let slot = i16::try_from((weeks + 1).rem_euclid(DEDUP_SLOTS)).unwrap_or(0);
+    let truncated: bool = sqlx::query_scalar("select outbox.truncate_dedup($1, $2)")
+        .bind(slot)
+        .bind(interval(DEDUP_WINDOW))
+        .fetch_one(&mut *conn)
+        .await?;
+    if !truncated {
+        // Old events done lately, or ids that carry no time, keep the rest of their slot: that leaves row by row.
+        sqlx::query(
+            "delete from outbox.dedup where slot = $1 and ctid = any (array(
+                 select ctid from outbox.dedup
+                 where slot = $1 and coalesce(done_at, until) < clock_timestamp() - $2 limit $3))",
+        )
+        .bind(slot)
+        .bind(interval(DEDUP_WINDOW))
+        .bind(DEDUP_ROWS_MAX)
+        .execute(&mut *conn)
+        .await?;
     }
     let gone = sqlx::query("delete from outbox.dead_letter where dead_at < clock_timestamp() - $1")
         .bind(interval(DEAD_LETTERS_KEPT))
