@@ -26,8 +26,8 @@ select setval('outbox.event_slot', 0), setval('outbox.cursor_slot', 0), setval('
 create sequence outbox.event_seq cache 1;
 
 create table outbox.event (
-    -- The column order is load-bearing: xid is drawn before seq, so a transaction that the cursor's snapshot
-    -- has not seen begin (xid >= xmax) can only hold a seq drawn after that snapshot. Paging relies on it.
+    -- The column order is load-bearing: a transaction has its xid before it draws a seq. Paging relies on it
+    -- (cursor.floor_seq).
     xid         xid8        not null default pg_current_xact_id(),
     seq         bigint      not null default nextval('outbox.event_seq'),
     id          uuid        not null,
@@ -53,7 +53,7 @@ create table outbox.cursor (
     page_snapshot     text,                 -- while a window is put page by page: the window's end ...
     page_seq          bigint,               -- ... and how far within it
     last_seq          bigint      not null, -- the highest seq ever put
-    floor_seq         bigint      not null, -- below every seq of a transaction that began after the snapshot
+    floor_seq         bigint      not null, -- below every seq of every transaction with xid >= the snapshot's xmax
     system_identifier bigint      not null, -- xids mean nothing in another cluster (a restored dump)
     relay             text        not null,
     at                timestamptz not null default clock_timestamp(),
@@ -359,6 +359,8 @@ declare
     new_token bigint := outbox.token();
 begin
     perform set_config('synchronous_commit', 'off', true);
+    -- Turns take microseconds. But a worker that froze while its answer was being sent holds the lock.
+    perform set_config('lock_timeout', '2s', true);
     perform pg_advisory_xact_lock(1869968995, q);
 
     return query select * from outbox.receive_due(q, share, lease);
@@ -420,7 +422,9 @@ declare
     c         record;
     recovered bigint := 0;
 begin
-    perform pg_advisory_xact_lock(1869968995, q);
+    if not pg_try_advisory_xact_lock(1869968995, q) then
+        return 0; -- next time
+    end if;
     for c in select id, first_seq, last_seq, worker from outbox.claim where queue = q and until < clock_timestamp() for update loop
         recovered := recovered + outbox.requeue(q, c.first_seq, c.last_seq, 1, 'lease_expired',
             'worker ' || c.worker || ' did not settle it in time');
@@ -480,6 +484,9 @@ end $$;
 create function outbox.truncate_slot(ring text, s smallint, retention interval) returns boolean
 language plpgsql as $$
 begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'outbox.truncate_slot needs read committed: an older snapshot would not see who wrote while it waited for the lock';
+    end if;
     if outbox.slot_is_empty(ring, s) or outbox.slot_in_use(ring, s, retention) then
         return false;
     end if;
@@ -512,25 +519,27 @@ begin
 end $$;
 
 -- Makes room in the delivery ring when a queue without a worker holds back its oldest slot: what was never
--- claimed there moves to outbox.retry, and the queue's head moves past it.
-create function outbox.spill(s smallint) returns bigint
+-- claimed there moves to outbox.retry, some thousands at a time, and the queue's head moves past it.
+create function outbox.spill(s smallint, q integer) returns bigint
 language plpgsql as $$
 declare
-    q       record;
     head    bigint;
     upto    bigint;
-    spilled bigint := 0;
+    spilled bigint;
 begin
-    for q in select id from outbox.queue order by id loop
-        perform pg_advisory_xact_lock(1869968995, q.id);
-        head := coalesce((select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1), 0);
-        upto := (select max(d.seq) from outbox.delivery as d where d.slot = s and d.queue = q.id and d.seq > head);
-        if upto is not null then
-            spilled := spilled + outbox.requeue(q.id, head + 1, upto, 0, 'waiting', 'no worker has received it yet');
-            insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
-            values (q.id, outbox.token(), head + 1, upto, null, 'relay');
-        end if;
-    end loop;
+    if not pg_try_advisory_xact_lock(1869968995, q) then
+        return 0; -- somebody receives from it after all
+    end if;
+    head := coalesce((select c.last_seq from outbox.claim as c where c.queue = q order by c.id desc limit 1), 0);
+    upto := (select max(part.seq) from (
+                 select d.seq from outbox.delivery as d
+                 where d.slot = s and d.queue = q and d.seq > head order by d.seq limit 5000) as part);
+    if upto is null then
+        return 0;
+    end if;
+    spilled := outbox.requeue(q, head + 1, upto, 0, 'waiting', 'no worker has received it yet');
+    insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
+    values (q, outbox.token(), head + 1, upto, null, 'relay');
     return spilled;
 end $$;
 

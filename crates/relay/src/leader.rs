@@ -6,14 +6,34 @@
 
 use std::time::{Duration, Instant};
 
-use outbox_schema::within;
+use outbox_schema::{Source, within};
+use runtime::Chain;
 use sqlx::PgConnection;
 
-/// A leader beats every second or two.
+const BEAT_EVERY: Duration = Duration::from_secs(2);
 const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 pub(crate) async fn try_lead(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     within(sqlx::query_scalar("select pg_try_advisory_lock(1869968994, 2)").fetch_one(conn)).await
+}
+
+/// Shows the standbys that this leader lives, until it is aborted. On a connection of its own: a statement that takes
+/// long, as a re-seed may, is no sign of hanging. A process that is stopped, or cut off, can't beat.
+pub(crate) async fn beat(source: Source) {
+    loop {
+        let beating = async {
+            let mut conn = source.connect("outbox relay (heartbeat)", &[]).await?;
+            loop {
+                within(sqlx::query("select nextval('outbox.heartbeat')").execute(&mut conn)).await?;
+                tokio::time::sleep(BEAT_EVERY).await;
+            }
+        };
+        let ended: Result<(), sqlx::Error> = beating.await;
+        if let Err(error) = ended {
+            tracing::debug!(source = source.name(), error = %Chain(&error), "heartbeat interrupted");
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// What a standby knows of the leader's heartbeat.

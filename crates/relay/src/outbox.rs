@@ -16,10 +16,9 @@ const PAGE_BYTES_MAX: i64 = 8 * 1024 * 1024;
 /// The planner has no statistics of tables that are truncated all the time, and once guessed its way from 650,000
 /// rows a second to 4,000: so leave it no choice. Commits need no flush: a cursor lost in a crash means that a
 /// window is put again, and deliveries are lost with the cursor that covers them.
-pub(crate) const SESSION: [(&str, &str); 5] = [
+pub(crate) const SESSION: [(&str, &str); 4] = [
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
-    ("enable_sort", "off"),
     ("plan_cache_mode", "force_generic_plan"),
     ("synchronous_commit", "off"),
 ];
@@ -54,7 +53,7 @@ pub(crate) struct Cursor {
     pub(crate) snapshot: String,
     pub(crate) page: Option<Page>,
     pub(crate) last_seq: i64,
-    /// Below every seq of every transaction that began after `snapshot` was taken.
+    /// Below every seq of every transaction whose xid is not below `snapshot`'s xmax.
     pub(crate) floor_seq: i64,
 }
 
@@ -81,8 +80,10 @@ pub(crate) struct Outbox {
     conn: PgConnection,
     relay: String,
     system_identifier: i64,
-    /// The sequence's value as an earlier statement saw it: a floor for the next snapshot. Within one statement the
-    /// sequence is read after the snapshot is taken, so its own reading would be too high.
+    /// The sequence's value as the last turn's reads saw it: a floor for the next snapshot. Every turn that reads
+    /// something ends in `advance`, which draws an xid after that reading and completes before the next snapshot; so
+    /// that snapshot's xmax is above it, and whoever has an xid from xmax on got it, and then his seq, later still.
+    /// (Without the advance in between this would not hold: xmax alone does not say who has begun.)
     seen_seq: i64,
 }
 
@@ -162,8 +163,7 @@ impl Outbox {
         self.seen_seq = first.8;
         if rows.len() >= page_max || rows.iter().any(|row| row.4.is_none()) {
             // There may be more than fits: fix its end here and go through it in pages, in seq order.
-            let seq = self.page_start(cursor).await?;
-            let page = Page { snapshot: end, seq, floor_seq: end_floor_seq };
+            let page = Page { snapshot: end, seq: 0, floor_seq: end_floor_seq };
             return self.next_page(cursor, &page, page_max).await;
         }
         Ok(Window {
@@ -174,21 +174,9 @@ impl Outbox {
         })
     }
 
-    /// Below the lowest seq of the whole window: the floor for transactions that began since, and a look at each
-    /// of those that were in flight.
-    async fn page_start(&mut self, cursor: &Cursor) -> Result<i64, sqlx::Error> {
-        within(
-            sqlx::query_scalar(
-                "select least($2, min(seq) - 1) from outbox.event
-                 where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))",
-            )
-            .bind(&cursor.snapshot)
-            .bind(cursor.floor_seq)
-            .fetch_one(&mut self.conn),
-        )
-        .await
-    }
-
+    /// The next page within a fixed end, in seq order. Above the floor by seq; below it only what was in flight at the
+    /// cursor can be new, and is looked up by xid: a transaction that was open for long must not make every page walk
+    /// over all that others wrote since it began.
     async fn next_page(
         &mut self,
         cursor: &Cursor,
@@ -202,10 +190,18 @@ impl Outbox {
                  from (
                      select *, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
                      from (
-                         select * from outbox.event
-                         where seq > $3
-                           and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
-                           and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                         (select * from outbox.event
+                          where seq > greatest($3, $6)
+                            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+                            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                          order by seq limit $4)
+                         union all
+                         (select late.* from (select pg_snapshot_xip($1::text::pg_snapshot) as xid) as flying
+                          cross join lateral (
+                              select * from outbox.event as e
+                              where e.xid = flying.xid and e.seq > $3 and e.seq <= $6
+                                and pg_visible_in_snapshot(e.xid, (select $2::text::pg_snapshot))
+                              order by e.xid, e.seq limit $4) as late)
                          order by seq limit $4
                      ) as page
                  ) as sized
@@ -216,6 +212,7 @@ impl Outbox {
             .bind(page.seq)
             .bind(page_max as i64)
             .bind(PAGE_BYTES_MAX)
+            .bind(cursor.floor_seq)
             .fetch_all(&mut self.conn),
         )
         .await?;
@@ -249,12 +246,6 @@ impl Outbox {
             tx.commit().await
         })
         .await
-    }
-
-    /// Shows a standby that this leader lives.
-    pub(crate) async fn beat(&mut self) -> Result<(), sqlx::Error> {
-        within(sqlx::query("select nextval('outbox.heartbeat')").execute(&mut self.conn)).await?;
-        Ok(())
     }
 
     /// Gives up the lead at once instead of when the connection is noticed to be gone.

@@ -32,9 +32,10 @@ pub(crate) async fn put_all<B: Bus>(bus: &B, entries: &[Entry], stop: &Cancellat
             return lanes.outcomes;
         }
         let retry_at = lanes.retry_at();
+        let can_start = flying.len() < lanes.limits.concurrency && !stop.is_cancelled();
         tokio::select! {
             Some((pack, results)) = flying.next() => lanes.settle(&pack, results, Instant::now()),
-            () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() && !stop.is_cancelled() => {}
+            () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if can_start && retry_at.is_some() => {}
             () = stop.cancelled(), if flying.is_empty() => {}
         }
     }

@@ -7,6 +7,7 @@ use backoff::{BackoffBuilder, ExponentialBuilder};
 use outbox_schema::{SchemaError, Source};
 use runtime::Chain;
 use sqlx::PgConnection;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
@@ -19,7 +20,6 @@ use crate::rhythm::{Next, Rhythm};
 use crate::settle::settle;
 
 const STANDBY_LOOKS_EVERY: Duration = Duration::from_millis(500);
-const BEAT_EVERY: Duration = Duration::from_secs(2);
 
 /// What one relay process may be told.
 #[derive(Debug, Clone)]
@@ -128,16 +128,19 @@ async fn lead<B: Bus>(
     settings: &Settings,
     stop: &CancellationToken,
 ) -> Result<(), TermError> {
+    // What runs beside the leader, for as long as this term.
+    let mut beside = JoinSet::new();
+    beside.spawn(leader::beat(source.clone()));
     outbox_schema::within(bus.begin(&mut conn)).await?;
     let (outbox, cursor) = Outbox::open(conn, &settings.name).await?;
     let bell = Doorbell::listen(source).await?;
-    let rings = tokio::spawn(retention::run(source.clone(), settings.retention));
+    beside.spawn(retention::run(source.clone(), settings.retention));
 
-    let (rhythm, beaten_at) = (Rhythm::new(Instant::now()), Instant::now());
-    let mut leader = Leader { source, bus, settings, outbox, cursor, bell, rhythm, beaten_at };
+    let rhythm = Rhythm::new(Instant::now());
+    let mut leader = Leader { source, bus, settings, outbox, cursor, bell, rhythm };
     let led = leader.run(stop).await;
 
-    rings.abort();
+    beside.abort_all();
     leader.bell.close().await;
     let closed = leader.outbox.close().await;
     led?;
@@ -153,7 +156,6 @@ struct Leader<'a, B> {
     cursor: Cursor,
     bell: Doorbell,
     rhythm: Rhythm,
-    beaten_at: Instant,
 }
 
 impl<B: Bus> Leader<'_, B> {
@@ -176,22 +178,11 @@ impl<B: Bus> Leader<'_, B> {
     /// One turn: everything in the window is put, what became of it decides how far the cursor goes, and that is
     /// made durable. Returns how many events moved.
     async fn relay(&mut self, window: Window, stop: &CancellationToken) -> Result<usize, sqlx::Error> {
-        self.beat_if_due().await?;
         self.show_lag(&window);
         if window.entries.is_empty() && self.cursor.page.is_none() {
             return Ok(0);
         }
-        let outcomes = {
-            let putting = put_all(self.bus, &window.entries, stop);
-            tokio::pin!(putting);
-            loop {
-                tokio::select! {
-                    outcomes = &mut putting => break outcomes,
-                    // A bus that is away for long is no reason to be taken for hanging.
-                    () = tokio::time::sleep(BEAT_EVERY) => self.outbox.beat().await?,
-                }
-            }
-        };
+        let outcomes = put_all(self.bus, &window.entries, stop).await;
         let settled = settle(&self.cursor, &window, &outcomes);
         self.outbox.advance(self.bus, &window, &settled).await?;
         self.count(&window, &settled);
@@ -208,8 +199,10 @@ impl<B: Bus> Leader<'_, B> {
         }
         // Whoever got the lock shared before us has committed, and is seen by this read; whoever comes later rings.
         let window = self.outbox.next_window(&self.cursor, self.settings.page_max).await?;
-        if self.relay(window, stop).await? > 0 {
-            return self.bell.open().await;
+        if !window.entries.is_empty() || self.cursor.page.is_some() {
+            // First awake, then busy: a bus may be away for long, and publishers should not ring all that time.
+            self.bell.open().await?;
+            return self.relay(window, stop).await.map(|_| ());
         }
         let cause = self.sleep(stop).await?;
         self.woken_by(cause.name());
@@ -231,23 +224,11 @@ impl<B: Bus> Leader<'_, B> {
     }
 
     async fn sleep(&mut self, stop: &CancellationToken) -> Result<Cause, sqlx::Error> {
-        let until = tokio::time::Instant::now() + self.settings.fallback;
-        loop {
-            tokio::select! {
-                rung = self.bell.rung() => return rung.map(|()| Cause::Doorbell),
-                () = tokio::time::sleep_until(until) => return Ok(Cause::Fallback),
-                () = stop.cancelled() => return Ok(Cause::Stop),
-                () = tokio::time::sleep(BEAT_EVERY) => self.outbox.beat().await?,
-            }
+        tokio::select! {
+            rung = self.bell.rung() => rung.map(|()| Cause::Doorbell),
+            () = tokio::time::sleep(self.settings.fallback) => Ok(Cause::Fallback),
+            () = stop.cancelled() => Ok(Cause::Stop),
         }
-    }
-
-    async fn beat_if_due(&mut self) -> Result<(), sqlx::Error> {
-        if self.beaten_at.elapsed() >= BEAT_EVERY {
-            self.outbox.beat().await?;
-            self.beaten_at = Instant::now();
-        }
-        Ok(())
     }
 
     fn woken_by(&self, cause: &'static str) {

@@ -7,6 +7,9 @@ use outbox_schema::{Source, interval};
 use runtime::Chain;
 use sqlx::PgConnection;
 
+/// Slots are looked into by index. They are never analyzed, and the planner would rather read them whole.
+const SESSION: [(&str, &str); 3] =
+    [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("max_parallel_workers_per_gather", "0")];
 /// Slots of the event and delivery rings.
 const SLOTS: i16 = 8;
 /// Six slots hold the retention time, one is being filled and one is free.
@@ -36,7 +39,7 @@ pub(crate) async fn run(source: Source, retention: Duration) {
         let round = async {
             let mut open = match conn.take() {
                 Some(open) => open,
-                None => source.connect("outbox relay (retention)", &[]).await?,
+                None => source.connect("outbox relay (retention)", &SESSION).await?,
             };
             round(&mut open, retention).await?;
             if expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) {
@@ -106,6 +109,18 @@ async fn expire(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         .execute(&mut *conn)
         .await?;
     }
+    sqlx::query(
+        "with old as (
+             delete from outbox.retry where enqueued_at < clock_timestamp() - $1 and due_at < clock_timestamp()
+             returning seq, queue, event_id, body, enqueued_at, attempts
+         )
+         insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+         select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'nobody delivered it within 14 days' from old
+         on conflict (seq) do nothing",
+    )
+    .bind(interval(DEAD_LETTERS_KEPT))
+    .execute(&mut *conn)
+    .await?;
     let gone = sqlx::query("delete from outbox.dead_letter where dead_at < clock_timestamp() - $1")
         .bind(interval(DEAD_LETTERS_KEPT))
         .execute(conn)
@@ -118,6 +133,14 @@ async fn expire(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
 }
 
 async fn deliveries(conn: &mut PgConnection, slot_age: Duration) -> Result<(), sqlx::Error> {
+    // A worker does this for its own queues. But a queue may have none any more, and claims that nobody ends hold the
+    // ring for ever.
+    sqlx::query(
+        "select outbox.recover(stale.queue)
+         from (select distinct queue from outbox.claim where until < clock_timestamp()) as stale",
+    )
+    .execute(&mut *conn)
+    .await?;
     let current: Option<(i16, f64)> = sqlx::query_as(
         "select slot, extract(epoch from clock_timestamp() - enqueued_at)::float8 from outbox.delivery
          where slot = (select last_value from outbox.delivery_slot) order by seq limit 1",
@@ -129,9 +152,7 @@ async fn deliveries(conn: &mut PgConnection, slot_age: Duration) -> Result<(), s
         && turn(conn, "delivery", SLOTS).await? == slot
     {
         // The next slot is still in use: a queue that no worker receives from holds the ring back.
-        let next = (slot + 1) % SLOTS;
-        let spilled: i64 =
-            sqlx::query_scalar("select outbox.spill($1)").bind(next).fetch_one(&mut *conn).await?;
+        let spilled = spill(conn, (slot + 1) % SLOTS).await?;
         if spilled > 0 {
             tracing::warn!(
                 deliveries = spilled,
@@ -140,6 +161,27 @@ async fn deliveries(conn: &mut PgConnection, slot_age: Duration) -> Result<(), s
         }
     }
     truncate_others(conn, "delivery", SLOTS, Duration::ZERO).await
+}
+
+/// Queue by queue, a part at a time: nobody else's queue is locked meanwhile.
+async fn spill(conn: &mut PgConnection, slot: i16) -> Result<i64, sqlx::Error> {
+    let queues: Vec<i32> =
+        sqlx::query_scalar("select id from outbox.queue order by id").fetch_all(&mut *conn).await?;
+    let mut spilled = 0;
+    for queue in queues {
+        loop {
+            let part: i64 = sqlx::query_scalar("select outbox.spill($1, $2)")
+                .bind(slot)
+                .bind(queue)
+                .fetch_one(&mut *conn)
+                .await?;
+            if part == 0 {
+                break;
+            }
+            spilled += part;
+        }
+    }
+    Ok(spilled)
 }
 
 async fn turn(conn: &mut PgConnection, ring: &str, slots: i16) -> Result<i16, sqlx::Error> {

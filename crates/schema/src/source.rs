@@ -10,6 +10,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No statement of ours takes anywhere near this long. On a connection that is half-open it would take for ever.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Locks taken within a statement are followed by a look at what others committed meanwhile: that needs read committed,
+/// whatever the database's default. And a peer that is cut off or frozen must not hold its locks until TCP gives up.
+const EVERY_SESSION: [(&str, &str); 4] = [
+    ("default_transaction_isolation", "read committed"),
+    ("tcp_user_timeout", "10000"),
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+];
+
 /// A duration as Postgres takes it.
 pub fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
@@ -59,8 +68,11 @@ impl Source {
     }
 
     fn options(&self, application: &str, settings: &[(&str, &str)]) -> PgConnectOptions {
-        let options = self.options.clone().application_name(application);
-        if settings.is_empty() { options } else { options.options(settings.iter().copied()) }
+        self.options
+            .clone()
+            .application_name(application)
+            .options(EVERY_SESSION)
+            .options(settings.iter().copied())
     }
 }
 
