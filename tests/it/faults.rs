@@ -260,6 +260,32 @@ async fn calls_of_a_killed_worker_come_back() {
     world.finish().await;
 }
 
+/// Guards promises 2 and 6: a worker that is frozen, as by a paused machine, keeps nobody from delivering, and what it
+/// had comes back to others; when it wakes up it does no harm.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_worker_holds_nobody_up() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    let publisher = Publisher::start(world.pool.clone());
+    let frozen = world.worker_process();
+    until_some_succeeded(&world, 50).await;
+    frozen.signal("STOP").unwrap();
+    let other = world.worker_process();
+    until_some_succeeded(&world, 300).await;
+    let committed = publisher.finish().await;
+    assert_all_done(&world, &committed).await;
+    world.until_settled().await;
+    frozen.signal("CONT").unwrap();
+    let last = world.publish(One { n: 0 }).await;
+    world.rpcs.until_done("Test/One", &[last]).await;
+    world.until_settled().await;
+    assert_stops_cleanly(frozen).await;
+    assert_stops_cleanly(other).await;
+    // Its calls under way had their effect, and it could not record them.
+    world.rpcs.forget();
+    world.finish().await;
+}
+
 /// Guards: one relay process and one worker process serve several databases, and one that is away does not keep the
 /// others waiting.
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ mod source;
 
 #[cfg(feature = "args")]
 pub use databases::Databases;
-pub use source::{Source, SourceError, interval, within};
+pub use source::{Loan, Source, SourceError, interval, lend, within};
 
 use std::collections::HashMap;
 

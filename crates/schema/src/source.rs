@@ -2,9 +2,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, PgConnection, Postgres};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No statement of ours takes anywhere near this long. On a connection that is half-open it would take for ever.
@@ -22,6 +23,34 @@ const EVERY_SESSION: [(&str, &str); 4] = [
 /// A duration as Postgres takes it.
 pub fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}
+
+/// A pool's connection. It goes back only when its statements were answered, and is closed otherwise: the pool would wait
+/// for the answer for as long as it takes, and be one short meanwhile.
+#[derive(Debug)]
+pub struct Loan(Option<PoolConnection<Postgres>>);
+
+/// Takes a connection from a pool.
+pub async fn lend(pool: &PgPool) -> Result<Loan, sqlx::Error> {
+    Ok(Loan(Some(pool.acquire().await?)))
+}
+
+impl Loan {
+    pub fn conn(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("lent until it is given back")
+    }
+
+    pub fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(mut conn) = self.0.take() {
+            conn.close_on_drop();
+        }
+    }
 }
 
 /// Gives a statement up that gets no answer. The connection it ran on is not to be used again.

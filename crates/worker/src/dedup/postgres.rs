@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use event::EventId;
 use event_router::Rpc;
-use outbox_schema::{interval, within};
+use outbox_schema::{interval, lend, within};
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
@@ -33,7 +33,9 @@ impl PostgresDedup {
         )
         .bind(events)
         .bind(&self.rpc);
-        let found: Vec<(Uuid, Option<f64>)> = within(look.fetch_all(&self.pool)).await?;
+        let mut loan = lend(&self.pool).await?;
+        let found: Vec<(Uuid, Option<f64>)> = within(look.fetch_all(loan.conn())).await?;
+        loan.give_back();
         Ok(found.into_iter().collect())
     }
 }
@@ -56,7 +58,9 @@ impl Dedup for PostgresDedup {
         .bind(tokens.values().copied().collect::<Vec<_>>())
         .bind(&self.rpc)
         .bind(interval(self.lease));
-        let won: Vec<Uuid> = within(claim.fetch_all(&self.pool)).await?;
+        let mut loan = lend(&self.pool).await?;
+        let won: Vec<Uuid> = within(claim.fetch_all(loan.conn())).await?;
+        loan.give_back();
 
         let mut won: HashMap<Uuid, i64> = won.into_iter().map(|id| (id, tokens[&id])).collect();
         let lost: Vec<Uuid> = tokens.keys().copied().filter(|id| !won.contains_key(id)).collect();
@@ -79,7 +83,9 @@ impl Dedup for PostgresDedup {
         let (ids, tokens) = columns(leases);
         let complete =
             sqlx::query_scalar("select outbox.complete($1, $2, $3)").bind(ids).bind(&self.rpc).bind(tokens);
-        let lost: Vec<Uuid> = within(complete.fetch_all(&self.pool)).await?;
+        let mut loan = lend(&self.pool).await?;
+        let lost: Vec<Uuid> = within(complete.fetch_all(loan.conn())).await?;
+        loan.give_back();
         Ok(leases.iter().copied().filter(|lease| lost.contains(&lease.event.as_uuid())).collect())
     }
 
@@ -94,7 +100,9 @@ impl Dedup for PostgresDedup {
         .bind(ids)
         .bind(tokens)
         .bind(&self.rpc);
-        within(release.execute(&self.pool)).await?;
+        let mut loan = lend(&self.pool).await?;
+        within(release.execute(loan.conn())).await?;
+        loan.give_back();
         Ok(())
     }
 }

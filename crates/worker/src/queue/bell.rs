@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_schema::{Source, within};
+use outbox_schema::{Source, lend, within};
 use runtime::Chain;
 use sqlx::postgres::{PgListener, PgPool};
 use tokio::sync::Notify;
@@ -80,15 +80,16 @@ impl Bell {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            if let Err(error) = within(self.look(source, pool)).await {
+            if let Err(error) = self.look(source, pool).await {
                 tracing::debug!(source = source.name(), error = %Chain(&error), "poll failed");
             }
         }
     }
 
     async fn look(&self, source: &Source, pool: &PgPool) -> Result<(), sqlx::Error> {
+        let mut loan = lend(pool).await?;
         let ids: Vec<i32> = self.queues.keys().copied().collect();
-        let found: Vec<(i32, bool, bool)> = sqlx::query_as(
+        let look = sqlx::query_as(
             "select q.id,
                     exists (select from outbox.retry as r where r.queue = q.id and r.due_at <= clock_timestamp())
                     or exists (select from outbox.delivery as d where d.queue = q.id and d.seq > coalesce(
@@ -97,12 +98,12 @@ impl Bell {
                     or exists (select from outbox.claim as c where c.queue = q.id offset 100)
              from unnest($1::integer[]) as q (id)",
         )
-        .bind(ids)
-        .fetch_all(pool)
-        .await?;
+        .bind(ids);
+        let found: Vec<(i32, bool, bool)> = within(look.fetch_all(loan.conn())).await?;
         for (queue, ready, stale) in found {
             let recovered: i64 = if stale {
-                sqlx::query_scalar("select outbox.recover($1)").bind(queue).fetch_one(pool).await?
+                let recover = sqlx::query_scalar("select outbox.recover($1)").bind(queue);
+                within(recover.fetch_one(loan.conn())).await?
             } else {
                 0
             };
@@ -118,6 +119,7 @@ impl Bell {
                 self.of(queue).notify_one();
             }
         }
+        loan.give_back();
         Ok(())
     }
 

@@ -3,7 +3,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use outbox_schema::{interval, within};
+use outbox_schema::{interval, lend, within};
+use sqlx::PgConnection;
 use sqlx::postgres::PgPool;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -66,7 +67,9 @@ impl PostgresQueue {
         .bind(i32::try_from(max).unwrap_or(i32::MAX))
         .bind(interval(self.visibility))
         .bind(&self.worker);
-        let rows: Vec<Row> = within(receive.fetch_all(&self.pool)).await?;
+        let mut loan = lend(&self.pool).await?;
+        let rows: Vec<Row> = within(receive.fetch_all(loan.conn())).await?;
+        loan.give_back();
         let mut open = self.open.lock().expect("no panic while held");
         let deliveries = rows.into_iter().map(|(seq, claim, token, body, attempt, enqueued_at)| {
             if let Some(claim) = claim {
@@ -152,8 +155,9 @@ impl Queue for PostgresQueue {
     async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Result<(), QueueError> {
         // What is retried or dead is written before its claim is closed: a crash in between means that the claim ends
         // and what it covers is taken up again, but for what stands in these tables already.
-        self.retry(settled).await?;
-        self.bury(settled).await?;
+        let mut loan = lend(&self.pool).await?;
+        self.retry(loan.conn(), settled).await?;
+        self.bury(loan.conn(), settled).await?;
         let acked = settled
             .iter()
             .filter(|(_, settlement)| *settlement == Settlement::Ack)
@@ -164,7 +168,7 @@ impl Queue for PostgresQueue {
                 "delete from outbox.retry as r using unnest($1::bigint[], $2::bigint[]) as k (seq, token)
                  where r.seq = k.seq and r.token = k.token",
             );
-            within(delete.bind(seqs).bind(tokens).execute(&self.pool)).await?;
+            within(delete.bind(seqs).bind(tokens).execute(loan.conn())).await?;
         }
         let (claims, tokens) = self.closed_by(settled);
         if !claims.is_empty() {
@@ -173,8 +177,9 @@ impl Queue for PostgresQueue {
                  from unnest($1::bigint[], $2::bigint[]) as k (id, token)
                  where c.id = k.id and c.token = k.token and c.until is not null",
             );
-            within(close.bind(claims).bind(tokens).execute(&self.pool)).await?;
+            within(close.bind(claims).bind(tokens).execute(loan.conn())).await?;
         }
+        loan.give_back();
         self.count_down(settled);
         Ok(())
     }
@@ -182,13 +187,14 @@ impl Queue for PostgresQueue {
     async fn extend(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
         let visibility = interval(self.visibility);
         let ((claims, claim_tokens), (seqs, tokens)) = columns(receipts.iter());
+        let mut loan = lend(&self.pool).await?;
         if !claims.is_empty() {
             let extend = sqlx::query(
                 "update outbox.claim as c set until = clock_timestamp() + $3
                  from (select distinct * from unnest($1::bigint[], $2::bigint[])) as k (id, token)
                  where c.id = k.id and c.token = k.token and c.until is not null",
             );
-            within(extend.bind(claims).bind(claim_tokens).bind(visibility).execute(&self.pool)).await?;
+            within(extend.bind(claims).bind(claim_tokens).bind(visibility).execute(loan.conn())).await?;
         }
         if !seqs.is_empty() {
             let extend = sqlx::query(
@@ -196,8 +202,9 @@ impl Queue for PostgresQueue {
                  from unnest($1::bigint[], $2::bigint[]) as k (seq, token)
                  where r.seq = k.seq and r.token = k.token",
             );
-            within(extend.bind(seqs).bind(tokens).bind(visibility).execute(&self.pool)).await?;
+            within(extend.bind(seqs).bind(tokens).bind(visibility).execute(loan.conn())).await?;
         }
+        loan.give_back();
         Ok(())
     }
 
@@ -207,7 +214,11 @@ impl Queue for PostgresQueue {
 }
 
 impl PostgresQueue {
-    async fn retry(&self, settled: &[(Receipt, Settlement)]) -> Result<(), sqlx::Error> {
+    async fn retry(
+        &self,
+        conn: &mut PgConnection,
+        settled: &[(Receipt, Settlement)],
+    ) -> Result<(), sqlx::Error> {
         for (receipt, settlement) in settled {
             let Settlement::Retry { after, counted, code, error } = settlement else { continue };
             // A batch's message gets a row of its own now, unless the claim was lost and somebody else gave it one.
@@ -234,13 +245,17 @@ impl PostgresQueue {
                 .bind(code)
                 .bind(error)
                 .bind(self.queue);
-            within(retry.execute(&self.pool)).await?;
+            within(retry.execute(&mut *conn)).await?;
             self.remember_due(*after);
         }
         Ok(())
     }
 
-    async fn bury(&self, settled: &[(Receipt, Settlement)]) -> Result<(), sqlx::Error> {
+    async fn bury(
+        &self,
+        conn: &mut PgConnection,
+        settled: &[(Receipt, Settlement)],
+    ) -> Result<(), sqlx::Error> {
         for (receipt, settlement) in settled {
             let Settlement::Dead { code, reason } = settlement else { continue };
             let statement = if receipt.claim.is_some() {
@@ -266,7 +281,7 @@ impl PostgresQueue {
                 .bind(code)
                 .bind(reason)
                 .bind(self.queue);
-            within(bury.execute(&self.pool)).await?;
+            within(bury.execute(&mut *conn)).await?;
         }
         Ok(())
     }
