@@ -345,6 +345,14 @@ async fn publishers_may_sit_behind_pgbouncer() {
     }
     assert_eq!(committed.len(), 160);
     assert_all_done(&world, &committed).await;
+
+    // Relay and worker must not: they say so instead of half working.
+    let env = [("DATABASE_URL", bouncer.url.as_str()), ("OUTBOX_METRICS_ADDR", "127.0.0.1:0")];
+    let router = world.router_file.display().to_string();
+    let mut relay =
+        Process::start(&crate::world::programs().join("relay"), ["--router", &router], &env).unwrap();
+    relay.wait_for("connect to Postgres directly").await.unwrap();
+    assert_eq!(relay.ended().await.unwrap().code(), Some(3));
     world.finish().await;
 }
 
@@ -361,7 +369,7 @@ impl PgBouncer {
             "[databases]\n{database} = host=127.0.0.1 port={} user=outbox\n\
              [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n\
              pool_mode = transaction\ndefault_pool_size = 3\nmax_client_conn = 100\n\
-             ignore_startup_parameters = extra_float_digits\n",
+             ignore_startup_parameters = extra_float_digits,options\n",
             cluster.port()
         );
         let file = cluster.dir().join(format!("pgbouncer-{port}.ini"));

@@ -18,7 +18,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database's schema is missing, older or newer."
+    after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, or a pooler answered."
 )]
 pub struct Cli {
     #[command(flatten)]

@@ -56,8 +56,15 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
     Ok(Migrated { from, to: VERSION })
 }
 
-/// Whether this build can work on that database.
+/// Whether this build can work on that database, over a connection that [`Source`] made.
 pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
+    let direct: Option<String> = sqlx::query_scalar("select current_setting('outbox.session', true)")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(SchemaError::Read)?;
+    if direct.as_deref() != Some("direct") {
+        return Err(SchemaError::Pooler);
+    }
     match version(conn).await.map_err(SchemaError::Read)? {
         VERSION => Ok(()),
         0 => Err(SchemaError::Missing),
@@ -109,6 +116,10 @@ pub enum SchemaError {
         "the database's outbox schema is at version {found}, this build knows only {VERSION}: upgrade relay and worker"
     )]
     Newer { found: i64 },
+    #[error(
+        "a pooler answered and dropped our session's settings; locks and notifications belong to sessions: connect to Postgres directly"
+    )]
+    Pooler,
     #[error("the database's encoding is {encoding}: payloads are JSON, and need a database in UTF8")]
     Encoding { encoding: String },
     #[error("failed to read the schema's version")]

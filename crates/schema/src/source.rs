@@ -13,7 +13,9 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Locks taken within a statement are followed by a look at what others committed meanwhile: that needs read committed,
 /// whatever the database's default. And a peer that is cut off or frozen must not hold its locks until TCP gives up.
-const EVERY_SESSION: [(&str, &str); 4] = [
+const EVERY_SESSION: [(&str, &str); 5] = [
+    // Nothing of Postgres's: what arrives with it shows that nobody in between dropped the others.
+    ("outbox.session", "direct"),
     ("default_transaction_isolation", "read committed"),
     ("tcp_user_timeout", "10000"),
     ("tcp_keepalives_idle", "10"),
@@ -80,9 +82,15 @@ impl Source {
         settings: &[(&str, &str)],
     ) -> Result<PgConnection, sqlx::Error> {
         let options = self.options(application, settings);
-        tokio::time::timeout(CONNECT_TIMEOUT, options.connect())
-            .await
-            .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+        match connected.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
+            Err(sqlx::Error::Database(error)) if error.message().contains("unsupported startup parameter") => {
+                Err(sqlx::Error::Configuration(
+                    "a pooler answered, and locks and notifications belong to sessions: connect to Postgres directly".into(),
+                ))
+            }
+            connected => connected,
+        }
     }
 
     /// A pool of at most `size` such connections; it connects when first used.
