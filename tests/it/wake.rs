@@ -80,13 +80,15 @@ async fn no_commit_is_left_lying_at_any_timing() {
     world.worker();
     let mut random = fastrand::Rng::with_seed(7);
     for n in 0..300 {
-        // Around the moment when the relay decides to sleep: a read takes a few hundred microseconds.
+        // The first wakes the relay; the second comes while it is awake, and commits somewhere around its next read
+        // and its decision to sleep.
         let pause = Duration::from_micros(random.u64(0..4000));
-        let mut tx = world.pool.begin().await.unwrap();
-        let id = outbox::enqueue(&mut tx, &One { n }).await.unwrap();
-        tokio::time::sleep(pause).await;
-        tx.commit().await.unwrap();
-        world.rpcs.until_done("Test/One", &[id]).await;
+        let late = async {
+            tokio::time::sleep(pause).await;
+            world.publish(One { n }).await
+        };
+        let (first, second) = tokio::join!(world.publish(One { n }), late);
+        world.rpcs.until_done("Test/One", &[first, second]).await;
     }
     world.finish().await;
 }
