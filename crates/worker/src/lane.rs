@@ -92,14 +92,14 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             let in_flight = flight.board(delivery.receipt.clone());
             let (lane, decided) = (Arc::clone(self), decided.clone());
             calls.spawn(async move {
-                let (verdict, lease) = lane.deliver(&delivery, claim).await;
-                lane.count(&delivery, &verdict, lease.is_some());
-                let succeeded = verdict == Fate::Decided(Verdict::Done);
+                let (fate, lease) = lane.deliver(&delivery, claim).await;
+                lane.count(&delivery, &fate);
+                let succeeded = fate == Fate::Decided(Verdict::Done);
                 let lease = lease.map(|lease| (lease, succeeded));
                 if let Some((lease, true)) = lease {
                     lane.unrecorded.insert(lease.event);
                 }
-                let settlement = verdict.settlement();
+                let settlement = fate.settlement();
                 let receipt = delivery.receipt;
                 // The settler outlives every call.
                 let _ = decided.send(Decided { receipt, settlement, lease, in_flight }).await;
@@ -138,14 +138,14 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let message = match Message::decode(&delivery.body) {
             Ok(message) if message.rpc == self.rpc.as_str() => message,
             Ok(message) => {
+                let addressee: String = message.rpc.chars().take(200).collect();
                 let reason =
-                    format!("it is addressed to {:?}, and this is the queue of {}", message.rpc, self.rpc);
-                let verdict = Verdict::Dead { code: "wrong_queue", reason };
-                return (Fate::Decided(verdict), claim.and_then(Claim::lease));
+                    format!("it is addressed to {addressee:?}, and this is the queue of {}", self.rpc);
+                return (self.uncallable("wrong_queue", reason), claim.and_then(Claim::lease));
             }
             Err(error) => {
-                let verdict = Verdict::Dead { code: "malformed_message", reason: error.to_string() };
-                return (Fate::Decided(verdict), claim.and_then(Claim::lease));
+                let fate = self.uncallable("malformed_message", error.to_string());
+                return (fate, claim.and_then(Claim::lease));
             }
         };
         match claim {
@@ -164,6 +164,11 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                 (Fate::Decided(verdict), Some(lease))
             }
         }
+    }
+
+    fn uncallable(&self, code: &'static str, reason: String) -> Fate {
+        tracing::error!(rpc = %self.rpc, code, reason, "dead-lettered without a call");
+        Fate::Decided(Verdict::Dead { code, reason })
     }
 
     async fn call(&self, event: &Envelope<'_>, attempt: u32) -> Verdict {
@@ -189,7 +194,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         verdict
     }
 
-    fn count(&self, delivery: &Delivery<Q::Receipt>, fate: &Fate, called: bool) {
+    fn count(&self, delivery: &Delivery<Q::Receipt>, fate: &Fate) {
         let outcome = match fate {
             Fate::Decided(Verdict::Done) => "done",
             Fate::Decided(Verdict::Retry { .. }) => "retry",
@@ -203,9 +208,6 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             let waited = (Utc::now() - delivery.enqueued_at).num_microseconds().unwrap_or(0) as f64 / 1e6;
             metrics::histogram!("outbox_worker_put_to_done_seconds", "rpc" => self.rpc.to_string())
                 .record(waited);
-        }
-        if outcome == "dead" && !called {
-            tracing::error!(rpc = %self.rpc, "dead-lettered a message that no call could be made of");
         }
     }
 }
