@@ -177,16 +177,28 @@ create function outbox.complete(ids uuid[], rpc_name text, leases bigint[]) retu
 language plpgsql as $$
 begin
     perform set_config('synchronous_commit', 'on', true);
+    -- An event may be asked for twice, with an old lease and a new one: after an outage both copies of a message may
+    -- be known to have succeeded.
     return query
-        with done as (
-            insert into outbox.dedup as d (slot, event_id, rpc, lease, until, done_at)
-            select outbox.dedup_slot(k.id), k.id, rpc_name, k.lease, clock_timestamp(), clock_timestamp()
-            from unnest(ids, leases) as k (id, lease) order by k.id
-            on conflict (slot, event_id, rpc) do update set done_at = coalesce(d.done_at, excluded.done_at)
-            where d.lease = excluded.lease
+        with asked as (
+            select k.id, k.lease from unnest(ids, leases) as k (id, lease)
+        ), held as (
+            update outbox.dedup as d set done_at = coalesce(d.done_at, clock_timestamp())
+            from asked as k
+            where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = rpc_name and d.lease = k.lease
             returning d.event_id
+        ), gone as (
+            insert into outbox.dedup (slot, event_id, rpc, lease, until, done_at)
+            select distinct on (k.id) outbox.dedup_slot(k.id), k.id, rpc_name, k.lease, clock_timestamp(), clock_timestamp()
+            from asked as k
+            where not exists (select from outbox.dedup as d
+                              where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = rpc_name)
+            order by k.id
+            on conflict do nothing
+            returning event_id
         )
-        select k.id from unnest(ids) as k (id) where k.id not in (select event_id from done);
+        select k.id from asked as k
+        where k.id not in (select event_id from held) and k.id not in (select event_id from gone);
 end $$;
 
 -- ------------------------------------------------------------------ partitions

@@ -79,6 +79,16 @@ async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     assert!(long.complete(&[forgotten]).await.unwrap().is_empty());
     assert_eq!(short.claim(&[forgotten.event]).await.unwrap()[0], Claim::Done);
 
+    // After an outage one batch may know of both copies of a message that they succeeded, with a lease each.
+    let event = EventId::new();
+    let copies = [Lease { event, token: 8 }, Lease { event, token: 9 }];
+    assert!(long.complete(&copies).await.unwrap().is_empty());
+    assert_eq!(short.claim(&[event]).await.unwrap()[0], Claim::Done);
+    let event = EventId::new();
+    let held = won(long.claim(&[event]).await.unwrap()[0]);
+    assert!(long.complete(&[Lease { event, token: 10 }, held]).await.unwrap().is_empty());
+    assert_eq!(short.claim(&[event]).await.unwrap()[0], Claim::Done);
+
     // Many at once, from two sides: each key has exactly one winner.
     let many: Vec<EventId> = (0..200).map(|_| EventId::new()).collect();
     let reversed: Vec<EventId> = many.iter().rev().copied().collect();
