@@ -8,8 +8,7 @@ mod report;
 mod shutdown;
 mod telemetry;
 
-pub use health::serve;
 pub use process::{block_on, duration, refuse, start, until_stopped};
 pub use report::Chain;
-pub use shutdown::{on_signal, process_name};
+pub use shutdown::process_name;
 pub use telemetry::{Logs, install_metrics};

@@ -52,9 +52,9 @@ pub async fn start(metrics_addr: SocketAddr) -> Result<CancellationToken, ExitCo
         eprintln!("error: failed to {what}: {error}");
         ExitCode::FAILURE
     };
-    let stop = crate::on_signal().map_err(|error| failed("listen for signals", &error))?;
+    let stop = crate::shutdown::on_signal().map_err(|error| failed("listen for signals", &error))?;
     let metrics = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
-    match crate::serve(metrics_addr, metrics).await {
+    match crate::health::serve(metrics_addr, metrics).await {
         Ok(addr) => tracing::info!(%addr, "serving /metrics and /healthz"),
         Err(error) => {
             let remedy = "choose another address with --metrics-addr (port 0 picks a free one)";

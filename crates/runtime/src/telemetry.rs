@@ -25,23 +25,20 @@ pub struct Logs {
 impl Logs {
     /// From here on logs go to standard error.
     pub fn init(&self) {
-        init_logs(self.log_format, &self.log);
-    }
-}
-
-fn init_logs(format: LogFormat, filter: &str) {
-    // sqlx passes the server's notices on as its own; "already exists, skipping" is no news.
-    let filter = EnvFilter::try_new(format!("sqlx=warn,{filter}")).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Whoever read our logs has died: that is no reason to.
-        .log_internal_errors(false)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        // sqlx passes the server's notices on as its own; "already exists, skipping" is no news.
+        let filter =
+            EnvFilter::try_new(format!("sqlx=warn,{}", self.log)).unwrap_or_else(|_| EnvFilter::new("info"));
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            // Whoever read our logs has died: that is no reason to.
+            .log_internal_errors(false)
+            .with_target(false)
+            .with_ansi(std::io::stderr().is_terminal());
+        match self.log_format {
+            LogFormat::Text => builder.init(),
+            LogFormat::Json => builder.json().flatten_event(true).init(),
+        }
     }
 }
 

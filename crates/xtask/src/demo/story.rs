@@ -99,7 +99,7 @@ async fn duplicate(world: &World, show: &Show, told: &mut Told) -> Result<(), Fa
     .bind(event.as_uuid())
     .fetch_one(&world.pool)
     .await?;
-    until(world, "the second copy left its queue", || async {
+    until("the second copy left its queue", || async {
         sqlx::query_scalar("select not exists (select from outbox.retry where seq = $1)")
             .bind(copy)
             .fetch_one(&world.pool)
@@ -126,7 +126,7 @@ async fn outage(world: &mut World, show: &Show, told: &mut Told) -> Result<(), F
         waiting.push((n, published));
     }
     show.good("NotificationService was called for all three meanwhile");
-    until(world, "every delivery to AfterPayService failed twice", || async {
+    until("every delivery to AfterPayService failed twice", || async {
         sqlx::query_scalar("select count(*) = 3 and min(attempts) >= 2 from outbox.retry")
             .fetch_one(&world.pool)
             .await
@@ -172,7 +172,7 @@ async fn poison(world: &World, show: &Show, told: &mut Told) -> Result<(), Failu
         world.calls.wait(published.id, |calls| succeeded(calls) == SUBSCRIBERS_OF_SETTLED).await?;
     }
     told.published.extend(steady);
-    until(world, "the poison event is in the dead-letter queue", || async {
+    until("the poison event is in the dead-letter queue", || async {
         sqlx::query_scalar("select count(*) = 1 from outbox.dead_letter").fetch_one(&world.pool).await
     })
     .await?;
@@ -242,7 +242,6 @@ fn succeeded(calls: &[Call]) -> usize {
 
 /// Waits until the database says so, at most a minute.
 async fn until<F: Future<Output = Result<bool, sqlx::Error>>>(
-    _: &World,
     what: &str,
     mut holds: impl FnMut() -> F,
 ) -> Result<(), Failure> {
