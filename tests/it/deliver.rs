@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use connectrpc::ConnectError;
 use outbox::Entry;
-use worker::rpc::{Call, Code, ConnectClient, Endpoint, RpcClient};
+use worker::rpc::{Call, Client, Code, Endpoint, RpcClient, Services};
 
 use crate::world::{One, ROUTER, Two, World};
 
@@ -216,7 +216,13 @@ async fn calls_go_over_http2_and_tls() {
     let message = event::Message::decode(body).unwrap();
     let rpc = event_router::Rpc::new("Test/One").unwrap();
     let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(5) };
-    let client = |url: String| ConnectClient::new(&[Endpoint { service: "Test".into(), url }]).unwrap();
+    let yaml = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One }]\n";
+    let router = event_router::Router::parse("test.yaml", yaml).unwrap();
+    let client = |url: String| {
+        let endpoints = [Endpoint { service: "Test".into(), url }];
+        let services = Services { endpoints: &endpoints, encodings: &[], contract: None };
+        Client::new(&router, &services).unwrap()
+    };
 
     let rpcs = &world.rpcs;
     client(format!("http://{}", rpcs.addr)).call(&call).await.unwrap();
@@ -280,7 +286,7 @@ async fn tls_server(rpcs: crate::world::Rpcs) -> TlsServer {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         let serves = |rpc: &str| rpc.starts_with("Test/") || rpc.starts_with("Other/");
-        sample::server::serve_tls(listener, Arc::new(config), serves, move |call| rpcs.handle(call)).await
+        crate::server::serve_tls(listener, Arc::new(config), serves, move |call| rpcs.handle(call)).await
     });
     TlsServer { port, root_file }
 }

@@ -2,6 +2,7 @@
 //!
 //! One binary, so that one throwaway cluster serves all tests; each has a database of its own in it.
 
+mod server; // a Connect server for whatever methods a test thinks of
 mod world; // a database, an RPC server, relays and workers: what every test starts with
 
 mod bad_input; // what must be refused, parked or dead-lettered, and by whom

@@ -9,16 +9,17 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::{Entry, Event, EventId};
 use outbox_schema::Source;
 use relay::bus::PostgresBus;
-use sample::server::{Answer, Incoming};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::rpc::{ConnectClient, Endpoint};
+use worker::rpc::{Client, Endpoint, Services};
 use xtask::cluster::Cluster;
 use xtask::process::{self, Process};
+
+use crate::server::{self, Answer, Incoming};
 
 /// What a test waits for comes within this time, or not at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -168,10 +169,11 @@ impl World {
         stop
     }
 
-    pub(crate) fn client(&self) -> ConnectClient {
+    pub(crate) fn client(&self) -> Client {
         let endpoints: Vec<Endpoint> =
             self.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
-        ConnectClient::new(&endpoints).unwrap()
+        let services = Services { endpoints: &endpoints, encodings: &[], contract: None };
+        Client::new(&self.router, &services).unwrap()
     }
 
     pub(crate) fn endpoints(&self) -> Vec<String> {
@@ -324,7 +326,7 @@ impl Rpcs {
         let handler = rpcs.clone();
         tokio::spawn(async move {
             let serves = |rpc: &str| rpc.starts_with("Test/") || rpc.starts_with("Other/");
-            let _ = sample::server::serve(
+            let _ = server::serve(
                 listener,
                 serves,
                 move |call| handler.handle(call),

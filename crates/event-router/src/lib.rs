@@ -1,25 +1,44 @@
 //! `event_router.yaml`: which event runs which RPC, and with what delivery policy.
 //!
-//! Pure: text in, a [`Router`] or every [`Finding`] out, each with its line and what to write instead.
+//! Pure: text in, a [`Router`] or every finding out, each with its line and what to write instead.
 
-mod finding;
+pub mod names;
 mod parse;
 mod policy;
 mod rpc;
 mod yaml;
 
-pub use finding::{Finding, Findings, ReadError};
 pub use policy::{Backoff, Policy};
 pub use rpc::Rpc;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The routes of one `event_router.yaml`, checked.
+use finding::{Finding, Place, Report};
+
+/// The routes of one `event_router.yaml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Router {
-    events: BTreeMap<String, Vec<Rpc>>,
-    rpcs: BTreeMap<Rpc, Policy>,
+    events: BTreeMap<String, Listed>,
+    rpcs: BTreeMap<Rpc, (Policy, Place)>,
+}
+
+/// An event as the file has it; `places` are those of `rpcs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Listed {
+    place: Place,
+    rpcs: Vec<Rpc>,
+    places: Vec<Place>,
+}
+
+/// One event to one RPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route<'a> {
+    pub event: &'a str,
+    pub rpc: &'a Rpc,
+    pub policy: &'a Policy,
+    /// Of the RPC in the event's list.
+    pub place: &'a Place,
 }
 
 impl Router {
@@ -28,8 +47,20 @@ impl Router {
     /// # Errors
     ///
     /// Every mistake in the file, not just the first.
-    pub fn parse(file: &str, text: &str) -> Result<Self, Findings> {
-        parse::router(file, text)
+    pub fn parse(file: &str, text: &str) -> Result<Self, Report> {
+        let (router, findings) = Self::examine(file, text);
+        if findings.is_empty() {
+            return Ok(router);
+        }
+        let mut report = Report::default();
+        report.add_text(file, text);
+        report.add(findings);
+        Err(report)
+    }
+
+    /// What can be understood of a text, and every mistake in it.
+    pub fn examine(file: &str, text: &str) -> (Self, Vec<Finding>) {
+        parse::examine(file, text)
     }
 
     /// Reads an `event_router.yaml` from disk.
@@ -46,16 +77,37 @@ impl Router {
 
     /// The RPCs that run when `event` is published, in the file's order; empty if nobody wants it.
     pub fn subscribers(&self, event: &str) -> &[Rpc] {
-        self.events.get(event).map_or(&[], Vec::as_slice)
+        self.events.get(event).map_or(&[], |listed| &listed.rpcs)
     }
 
     /// Every RPC with its delivery policy, each once, by name.
     pub fn rpcs(&self) -> impl Iterator<Item = (&Rpc, &Policy)> {
-        self.rpcs.iter()
+        self.rpcs.iter().map(|(rpc, (policy, _))| (rpc, policy))
     }
 
-    /// Every event with its subscribers, by name.
-    pub fn events(&self) -> impl Iterator<Item = (&str, &[Rpc])> {
-        self.events.iter().map(|(name, rpcs)| (name.as_str(), rpcs.as_slice()))
+    /// Every event with its place, by name, those without subscribers too.
+    pub fn events(&self) -> impl Iterator<Item = (&str, &Place)> {
+        self.events.iter().map(|(name, listed)| (name.as_str(), &listed.place))
     }
+
+    /// Every event and RPC that belong together, by the event's name.
+    pub fn routes(&self) -> impl Iterator<Item = Route<'_>> {
+        self.events.iter().flat_map(|(event, listed)| {
+            listed.rpcs.iter().zip(&listed.places).map(|(rpc, place)| Route {
+                event,
+                rpc,
+                policy: &self.rpcs[rpc].0,
+                place,
+            })
+        })
+    }
+}
+
+/// Why there is no router.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("error: failed to read {file}: {source}\n  pass --router FILE; the README shows what is in it")]
+    Io { file: String, source: std::io::Error },
+    #[error("{0}")]
+    Findings(Report),
 }

@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use finding::{Finding, Place};
 use serde_yaml::{Location, Spanned};
 
 use crate::yaml::{self, Node};
-use crate::{Backoff, Finding, Findings, Policy, Router, Rpc};
+use crate::{Backoff, Listed, Policy, Router, Rpc};
 
 struct Map<'a> {
     entries: &'a [(Spanned<String>, Spanned<Node>)],
@@ -14,29 +14,23 @@ struct Map<'a> {
     at: Location,
 }
 
-pub(crate) fn router(file: &str, text: &str) -> Result<Router, Findings> {
-    let mut parser = Parser::default();
+pub(crate) fn examine(file: &str, text: &str) -> (Router, Vec<Finding>) {
+    let mut parser = Parser { file, router: Router::default(), findings: Vec::new() };
     match yaml::parse(text) {
         Ok(document) => parser.document(&document),
-        Err(finding) => parser.findings.push(finding),
+        Err(error) => parser.found(error.at, error.message, error.hint),
     }
-    if parser.findings.is_empty() {
-        let rpcs = parser.rpcs.into_iter().map(|(rpc, (policy, _))| (rpc, policy)).collect();
-        Ok(Router { events: parser.events.into_iter().map(|(name, (rpcs, _))| (name, rpcs)).collect(), rpcs })
-    } else {
-        Err(Findings::new(file, text, parser.findings))
-    }
+    (parser.router, parser.findings)
 }
 
 /// Collects routes and findings side by side, so that one run reports every mistake.
-#[derive(Default)]
-struct Parser {
-    events: BTreeMap<String, (Vec<Rpc>, u64)>,
-    rpcs: BTreeMap<Rpc, (Policy, u64)>,
+struct Parser<'f> {
+    file: &'f str,
+    router: Router,
     findings: Vec<Finding>,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn document(&mut self, document: &Spanned<Node>) {
         if matches!(document.value, Node::Null) {
             self.found(
@@ -75,12 +69,13 @@ impl Parser {
             );
             return;
         }
-        if let Some((_, line)) = self.events.get(name) {
-            let message = format!("event '{name}' is listed twice, first on line {line}");
+        if let Some(first) = self.router.events.get(name) {
+            let message = format!("event '{name}' is listed twice, first on line {}", first.place.line);
             self.found(at, message, "put all its subscribers in one list");
             return;
         }
-        self.events.insert(name.to_owned(), (Vec::new(), at.line()));
+        let listed = Listed { place: self.place(at), rpcs: Vec::new(), places: Vec::new() };
+        self.router.events.insert(name.to_owned(), listed);
         match get(&map, "subscriber") {
             None => self.missing(
                 &map,
@@ -113,22 +108,19 @@ impl Parser {
         };
         let Some(policy) = self.policy(&map) else { return };
 
-        let subscribers = &mut self.events.entry(event.to_owned()).or_default().0;
-        if subscribers.contains(&rpc) {
+        let place = self.place(at);
+        let listed = self.router.events.get_mut(event).expect("an event is listed before its subscribers");
+        if listed.rpcs.contains(&rpc) {
             self.found(at, format!("'{rpc}' subscribes to '{event}' twice"), "remove one of them");
             return;
         }
-        subscribers.push(rpc.clone());
-        match self.rpcs.get(&rpc) {
-            Some((other, line)) if *other != policy => {
-                let message = format!("'{rpc}' has another delivery policy on line {line}");
-                self.found(at, message, "an RPC has one queue and one policy: write the same in both places");
-            }
-            Some(_) => {}
-            None => {
-                self.rpcs.insert(rpc, (policy, at.line()));
-            }
+        listed.rpcs.push(rpc.clone());
+        listed.places.push(place.clone());
+        if let Some((_, first)) = self.router.rpcs.get(&rpc).filter(|(other, _)| *other != policy) {
+            let message = format!("'{rpc}' has another delivery policy on line {}", first.line);
+            self.found(at, message, "an RPC has one queue and one policy: write the same in both places");
         }
+        self.router.rpcs.entry(rpc).or_insert((policy, place));
     }
 
     fn policy(&mut self, map: &Map<'_>) -> Option<Policy> {
@@ -267,12 +259,16 @@ impl Parser {
     }
 
     fn found(&mut self, at: Location, message: impl Into<String>, hint: impl Into<String>) {
-        self.findings.push(Finding {
+        self.findings.push(Finding::error(self.place(at), message, hint));
+    }
+
+    fn place(&self, at: Location) -> Place {
+        Place {
+            file: self.file.to_owned(),
             line: (at.line() as usize).max(1),
             column: (at.column() as usize).max(1),
-            message: message.into(),
-            hint: Some(hint.into()),
-        });
+            width: 0,
+        }
     }
 }
 

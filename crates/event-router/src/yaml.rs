@@ -3,9 +3,7 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_yaml::Spanned;
-
-use crate::Finding;
+use serde_yaml::{Location, Spanned};
 
 pub(crate) enum Node {
     Null,
@@ -30,17 +28,21 @@ impl Node {
     }
 }
 
-pub(crate) fn parse(text: &str) -> Result<Spanned<Node>, Finding> {
+pub(crate) struct YamlError {
+    pub(crate) at: Location,
+    pub(crate) message: String,
+    pub(crate) hint: &'static str,
+}
+
+pub(crate) fn parse(text: &str) -> Result<Spanned<Node>, YamlError> {
     serde_yaml::from_str(text).map_err(|error| {
-        let (line, column) = error.location().map_or((1, 1), |at| (at.line() as usize, at.column() as usize));
         let said = error.without_snippet().to_string();
         let said = said.split(" at line ").next().unwrap_or(&said);
         let said = said.split(", set DuplicateKeyPolicy").next().unwrap_or(said);
-        Finding {
-            line: line.max(1),
-            column: column.max(1),
+        YamlError {
+            at: error.location().unwrap_or(Location::UNKNOWN),
             message: format!("this is not valid YAML: {said}"),
-            hint: Some("indent with spaces, and quote names: name: 'event_hoge_updated'".to_owned()),
+            hint: "indent with spaces, and quote names: name: 'event_hoge_updated'",
         }
     })
 }

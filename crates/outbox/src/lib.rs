@@ -43,6 +43,7 @@
 
 mod entry;
 mod error;
+pub mod proto;
 pub mod testing;
 
 pub use entry::Entry;

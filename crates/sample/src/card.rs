@@ -3,7 +3,7 @@
 use outbox::{EnqueueError, EventId};
 use sqlx::{PgConnection, PgTransaction};
 
-use crate::events::CardTransactionSettledEvent;
+use crate::proto::card::v1::CardTransactionSettledEvent;
 
 /// The service's own table.
 pub async fn create_table(conn: &mut PgConnection) -> Result<(), sqlx::Error> {

@@ -1,11 +1,16 @@
-use std::io::Write;
+use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use clap::Parser;
-use sample::services::{self, Service};
+use clap::{Parser, ValueEnum};
+use connectrpc::{ConnectRpcService, Router, Server};
+use sample::afterpay::AfterPay;
+use sample::journal::{Journal, say};
+use sample::notification::Notification;
+use serde_json::json;
 use tokio::net::TcpListener;
 
-/// A sample Connect server. Prints its address, then one JSON line for each call.
+/// A sample Connect server. Prints its address, and then a JSON line for each call.
 #[derive(Debug, Parser)]
 struct Cli {
     /// Which service to be.
@@ -17,30 +22,24 @@ struct Cli {
     listen: SocketAddr,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Service {
+    Notification,
+    Afterpay,
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let cli = Cli::parse();
+    let router = match cli.service {
+        Service::Notification => Router::new().add_service(Arc::new(Notification)),
+        Service::Afterpay => Router::new().add_service(Arc::new(AfterPay)),
+    };
+    let service = ConnectRpcService::new(router).with_interceptor(Journal);
     let listener = TcpListener::bind(cli.listen).await?;
-    say(&serde_json::json!({ "listening": listener.local_addr()?.to_string() }));
+    say(json!({ "listening": listener.local_addr()?.to_string() }));
     let shutdown = async {
         let _ = tokio::signal::ctrl_c().await;
     };
-    let handle = |call: sample::server::Incoming| -> sample::server::Answer {
-        let result = services::handle(&call);
-        say(&serde_json::json!({
-            "rpc": call.rpc,
-            "event_id": call.header("outbox-event-id"),
-            "attempt": call.header("outbox-attempt"),
-            "did": result.as_ref().ok(),
-            "refused": result.as_ref().err().map(|error| error.code.as_str()),
-        }));
-        Box::pin(async move { result.map(|_| ()) })
-    };
-    sample::server::serve(listener, move |rpc| cli.service.serves(rpc), handle, shutdown).await
-}
-
-fn say(line: &serde_json::Value) {
-    let mut out = std::io::stdout().lock();
-    // Nobody reads any more: nothing to do about it.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+    Server::from_listener(listener).serve_with_service_and_shutdown(service, shutdown).await
 }

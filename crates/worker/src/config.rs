@@ -8,7 +8,7 @@ use clap::Parser;
 use outbox_schema::Databases;
 use runtime::Logs;
 
-use crate::rpc::Endpoint;
+use crate::rpc::{Endpoint, ServiceEncoding};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -35,6 +35,17 @@ pub struct Cli {
     /// HTTP/2 in the clear. Repeat for each service; in the environment, separate them by spaces.
     #[arg(long = "endpoint", env = "OUTBOX_ENDPOINTS", value_delimiter = ' ', value_name = "SERVICE=URL")]
     pub endpoints: Vec<Endpoint>,
+
+    /// What a service is sent: json (Connect, the payload as it was published), proto (Connect, binary) or grpc (HTTP/2).
+    /// LedgerService=grpc. Repeat for each service that is not sent json; the others need --proto.
+    #[arg(long = "encoding", env = "OUTBOX_ENCODINGS", value_delimiter = ' ', value_name = "SERVICE=ENCODING")]
+    pub encodings: Vec<ServiceEncoding>,
+
+    /// The services' proto: a directory of .proto files, or a descriptor set. With it event_router.yaml may leave out
+    /// packages, and the field that carries an event may have any name. Without it RPCs are called by the name they
+    /// have there, with the event in a field `event`.
+    #[arg(long, env = "OUTBOX_PROTO", value_delimiter = ' ', value_name = "PATH")]
+    pub proto: Vec<PathBuf>,
 
     /// How long a received message stays hidden from other workers; extended while its call runs. If a worker dies,
     /// what it had received comes back after this time.

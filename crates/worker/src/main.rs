@@ -1,13 +1,15 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use contract::{Contract, ReadError, Sources};
 use event_router::Router;
 use runtime::Chain;
 use tokio::task::JoinSet;
 use worker::config::Cli;
 use worker::embedded::{self, Settings};
-use worker::rpc::ConnectClient;
+use worker::rpc::{Client, Services};
 
 /// From the signal on; a service manager's patience is usually ten.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
@@ -30,21 +32,16 @@ async fn start(cli: Cli) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let client = match ConnectClient::new(&cli.endpoints) {
-        Ok(client) => client,
-        Err(error) => return runtime::refuse(&Chain(&error).to_string(), "see --endpoint in worker --help"),
+    let contract = match contract(cli.proto) {
+        Ok(contract) => contract,
+        Err(error) => return runtime::refuse(&error.to_string(), "see --proto in worker --help"),
     };
-    let missing = client.missing(router.rpcs().map(|(rpc, _)| rpc));
-    if !missing.is_empty() {
-        let example = missing
-            .iter()
-            .map(|service| format!("--endpoint {service}=http://HOST:PORT"))
-            .collect::<Vec<_>>();
-        return runtime::refuse(
-            &format!("{} names services without an endpoint: {}", cli.router.display(), missing.join(", ")),
-            &format!("pass {}", example.join(" ")),
-        );
-    }
+    let services =
+        Services { endpoints: &cli.endpoints, encodings: &cli.encodings, contract: contract.as_ref() };
+    let client = match Client::new(&router, &services) {
+        Ok(client) => client,
+        Err(error) => return runtime::refuse(&Chain(&error).to_string(), &error.remedy()),
+    };
     let stop = match runtime::start(cli.metrics_addr).await {
         Ok(stop) => stop,
         Err(refused) => return refused,
@@ -61,4 +58,11 @@ async fn start(cli: Cli) -> ExitCode {
         });
     }
     runtime::until_stopped(workers, &stop, STOP_WITHIN).await
+}
+
+fn contract(protos: Vec<PathBuf>) -> Result<Option<Contract>, ReadError> {
+    if protos.is_empty() {
+        return Ok(None);
+    }
+    Sources { protos, includes: Vec::new() }.read().map(Some)
 }

@@ -1,8 +1,13 @@
 //! The call: an event's payload to the RPC that subscribed to it.
 
-mod connect;
+mod body; // payload -> request
+mod client; // where each RPC is
+mod connect; // json and proto
+mod endpoint; // what the environment says of it
+mod grpc;
 
-pub use connect::{ConnectClient, Endpoint, EndpointError};
+pub use client::{Client, ClientError, Services};
+pub use endpoint::{Encoding, EncodingError, Endpoint, EndpointError, ServiceEncoding};
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +15,10 @@ use std::time::Duration;
 
 use event::Envelope;
 use event_router::Rpc;
+
+/// Longer than any backoff makes no sense, and an RPC may answer anything.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// What is sent.
 #[derive(Debug)]
@@ -123,4 +132,12 @@ impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A message is shown to people and kept in a table: so it is bounded, and has no control characters, of which
+/// Postgres refuses one and terminals obey others.
+fn failed(code: Code, message: &str) -> CallError {
+    let message =
+        message.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    CallError { code, message, retry_after: None }
 }

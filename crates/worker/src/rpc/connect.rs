@@ -1,142 +1,42 @@
-use std::collections::HashMap;
-use std::str::FromStr;
-use std::sync::Arc;
+//! Connect unary: JSON as it was published, or protobuf's binary.
+
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use connectrpc::client::{ClientTransport, HttpClient, full_body};
-use event_router::Rpc;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
 
-use super::{Call, CallError, Code, RpcClient};
+use super::{CallError, Code, RETRY_AFTER_MAX, failed};
 
 /// Errors are read this far and no farther; the body of a success is not needed at all.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
-const MESSAGE_CHARS_MAX: usize = 1000;
-/// Longer than any backoff makes no sense, and an RPC may answer anything.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Connect unary JSON: `http://` over HTTP/1.1, `h2c://` over HTTP/2 in the clear, `https://` over either, as the
-/// server likes it, with its certificate checked against the system's roots.
-#[derive(Debug, Clone)]
-pub struct ConnectClient {
-    /// By service name.
-    targets: Arc<HashMap<String, Target>>,
-}
-
-#[derive(Debug)]
-struct Target {
-    client: HttpClient,
-    base: String,
-}
-
-/// Where a service is served: `NotificationService=http://notification:8080`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    pub service: String,
-    pub url: String,
-}
-
-impl ConnectClient {
-    pub fn new(endpoints: &[Endpoint]) -> Result<Self, EndpointError> {
-        let plain = HttpClient::plaintext();
-        let http2 = HttpClient::plaintext_http2_only();
-        let mut tls = None;
-        let mut targets = HashMap::new();
-        for Endpoint { service, url } in endpoints {
-            let url = url.trim_end_matches('/');
-            let (client, base) = if let Some(rest) = url.strip_prefix("h2c://") {
-                (http2.clone(), format!("http://{rest}"))
-            } else if url.starts_with("https://") {
-                let tls: &mut HttpClient = match &mut tls {
-                    Some(tls) => tls,
-                    none => none.insert(tls_client()?),
-                };
-                (tls.clone(), url.to_owned())
-            } else {
-                (plain.clone(), url.to_owned())
-            };
-            targets.insert(service.clone(), Target { client, base });
-        }
-        Ok(Self { targets: Arc::new(targets) })
-    }
-
-    /// The services among these RPCs that have no endpoint.
-    pub fn missing<'a>(&self, rpcs: impl Iterator<Item = &'a Rpc>) -> Vec<&'a str> {
-        let mut missing: Vec<&str> =
-            rpcs.map(Rpc::service).filter(|service| self.target(service).is_none()).collect();
-        missing.dedup();
-        missing
-    }
-
-    /// A service is found with or without its package.
-    fn target(&self, service: &str) -> Option<&Target> {
-        self.targets.get(service).or_else(|| self.targets.get(service.rsplit('.').next()?))
-    }
-}
-
-impl RpcClient for ConnectClient {
-    async fn call(&self, call: &Call<'_>) -> Result<(), CallError> {
-        let Some(target) = self.target(call.rpc.service()) else {
-            return Err(failed(Code::Unavailable, &format!("no endpoint for {}", call.rpc.service())));
-        };
-        let request = request(&target.base, call)?;
-        let answer = async {
-            let response = target.client.send(request).await.map_err(|error| {
-                // A connection refused, reset or not made in time.
-                failed(Code::Unavailable, &runtime::Chain(&error).to_string())
-            })?;
-            read(response).await
-        };
-        tokio::time::timeout(call.timeout, answer).await.unwrap_or_else(|_| {
-            Err(failed(
-                Code::DeadlineExceeded,
-                &format!("no answer within {}", humantime::format_duration(call.timeout)),
-            ))
-        })
-    }
-}
-
-fn request(base: &str, call: &Call<'_>) -> Result<Request<connectrpc::client::ClientBody>, CallError> {
-    let uri: Uri = format!("{base}/{}", call.rpc).parse().map_err(|_| {
-        failed(Code::Internal, &format!("the endpoint of {} is not a valid address", call.rpc.service()))
+/// `content_type` is that of the body, and of the answer.
+pub(super) async fn call(
+    http: &HttpClient,
+    uri: &Uri,
+    headers: HeaderMap,
+    timeout: Duration,
+    content_type: &'static str,
+    body: Vec<u8>,
+) -> Result<(), CallError> {
+    let body = full_body(Bytes::from(body));
+    let mut request = Request::post(uri.clone()).body(body).expect("a valid uri makes a valid request");
+    let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    *request.headers_mut() = headers;
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    request.headers_mut().insert("connect-protocol-version", HeaderValue::from_static("1"));
+    request.headers_mut().insert("connect-timeout-ms", HeaderValue::from(timeout_ms));
+    let response = http.send(request).await.map_err(|error| {
+        // A connection refused, reset or not made in time.
+        failed(Code::Unavailable, &runtime::Chain(&error).to_string())
     })?;
-    // The request's one field carries the event; its JSON name is `event` by convention.
-    let body = Bytes::from(format!(r#"{{"event":{}}}"#, call.event.payload.get()));
-    let mut request = Request::post(uri).body(full_body(body)).expect("a valid uri makes a valid request");
-    *request.headers_mut() = headers(call);
-    Ok(request)
+    read(response, content_type).await
 }
 
-fn headers(call: &Call<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &call.event.headers {
-        // Checked at enqueue; a row written past it must not stop the call.
-        if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
-    }
-    let id = HeaderValue::from_str(&call.event.id.to_string()).expect("a uuid is a valid header");
-    let timeout_ms = u64::try_from(call.timeout.as_millis()).unwrap_or(u64::MAX);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(
-        header::USER_AGENT,
-        HeaderValue::from_static(concat!("outbox-worker/", env!("CARGO_PKG_VERSION"))),
-    );
-    headers.insert("connect-protocol-version", HeaderValue::from_static("1"));
-    headers.insert("connect-timeout-ms", HeaderValue::from(timeout_ms));
-    headers.insert("idempotency-key", id.clone());
-    headers.insert("outbox-event-id", id);
-    if let Ok(name) = HeaderValue::from_str(&call.event.name) {
-        headers.insert("outbox-event-name", name);
-    }
-    headers.insert("outbox-attempt", HeaderValue::from(call.attempt));
-    headers
-}
-
-async fn read<B>(response: Response<B>) -> Result<(), CallError>
+async fn read<B>(response: Response<B>, content_type: &str) -> Result<(), CallError>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::error::Error + Send + Sync + 'static,
@@ -146,12 +46,12 @@ where
         parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing");
     if parts.status == StatusCode::OK {
         // A proxy's page with status 200 is no answer of the RPC.
-        if kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")) {
+        if kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(content_type)) {
             return Ok(());
         }
         return Err(failed(
             Code::Unknown,
-            &format!("HTTP 200 with {kind} instead of application/json: is this a Connect server?"),
+            &format!("HTTP 200 with {kind} instead of {content_type}: is this a Connect server?"),
         ));
     }
     let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(retry_after);
@@ -186,67 +86,9 @@ fn retry_after(value: &HeaderValue) -> Option<Duration> {
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-/// A message is shown to people and kept in a table: so it is bounded, and has no control characters, of which
-/// Postgres refuses one and terminals obey others.
-fn failed(code: Code, message: &str) -> CallError {
-    let message =
-        message.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    CallError { code, message, retry_after: None }
-}
-
-fn tls_client() -> Result<HttpClient, EndpointError> {
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(EndpointError::NoRoots);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(EndpointError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(HttpClient::with_tls(Arc::new(config)))
-}
-
-impl FromStr for Endpoint {
-    type Err = EndpointError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let Some((service, url)) = text.split_once('=') else { return Err(EndpointError::NoService) };
-        let valid = ["http://", "https://", "h2c://"].iter().any(|scheme| {
-            url.strip_prefix(scheme).is_some_and(|rest| {
-                !rest.is_empty()
-                    && Uri::from_str(&format!("http://{rest}")).is_ok_and(|uri| uri.host().is_some())
-            })
-        });
-        if service.is_empty() || service.contains('/') {
-            return Err(EndpointError::NoService);
-        }
-        if !valid {
-            return Err(EndpointError::Url { service: service.to_owned() });
-        }
-        Ok(Self { service: service.to_owned(), url: url.to_owned() })
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum EndpointError {
-    #[error("write SERVICE=URL, for example NotificationService=http://notification:8080")]
-    NoService,
-    #[error("the address of {service} is not http://, https:// or h2c:// with a host")]
-    Url { service: String },
-    #[error(
-        "an endpoint is https, and this machine has no root certificates: install ca-certificates, or set SSL_CERT_FILE"
-    )]
-    NoRoots,
-    #[error("failed to set up TLS")]
-    Tls(#[source] rustls::Error),
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::MESSAGE_CHARS_MAX;
     use super::*;
 
     /// Guards: an RPC's own error is understood, and so is the answer of whatever stands in between.
@@ -281,25 +123,5 @@ mod tests {
         let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
         assert!(parse(&soon).is_some_and(|wait| (50..=60).contains(&wait.as_secs())));
         assert_eq!(parse("soon"), None);
-    }
-
-    /// Guards: a wrong endpoint is refused at start, with what to write.
-    #[test]
-    fn endpoints_parse() {
-        let endpoint: Endpoint = "NotificationService=http://notification:8080".parse().unwrap();
-        assert_eq!(
-            (endpoint.service.as_str(), endpoint.url.as_str()),
-            ("NotificationService", "http://notification:8080")
-        );
-        for (text, expected) in [
-            ("http://notification:8080", "write SERVICE=URL"),
-            ("NotificationService", "write SERVICE=URL"),
-            ("NotificationService=notification:8080", "is not http://"),
-            ("NotificationService=ftp://notification", "is not http://"),
-            ("NotificationService=http://", "is not http://"),
-        ] {
-            let error = text.parse::<Endpoint>().unwrap_err().to_string();
-            assert!(error.contains(expected), "{text}: {error}");
-        }
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox::EventId;
-use sample::events::{CardTransactionSettledEvent, HogeUpdatedEvent};
+use sample::proto::card::v1::CardTransactionSettledEvent;
+use sample::proto::hoge::v1::HogeUpdatedEvent;
 
 use super::Failure;
 use super::show::Show;
@@ -231,13 +232,13 @@ async fn show_way(
             .fetch_one(&world.pool)
             .await?;
     let delivered: Vec<_> =
-        calls.iter().filter(|call| call.did.is_some()).map(|call| (call.rpc.clone(), call.at)).collect();
+        calls.iter().filter(|call| call.refused.is_none()).map(|call| (call.rpc.clone(), call.at)).collect();
     show.way(what, published.committed, relayed, &delivered);
     Ok(())
 }
 
 fn succeeded(calls: &[Call]) -> usize {
-    calls.iter().filter(|call| call.did.is_some()).count()
+    calls.iter().filter(|call| call.refused.is_none()).count()
 }
 
 /// Waits until the database says so, at most a minute.

@@ -35,7 +35,7 @@ pub(super) struct Latency {
 pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Failure> {
     let calls = world.calls.all();
     let mut successes: HashMap<(_, &str), usize> = HashMap::new();
-    for call in calls.iter().filter(|call| call.did.is_some()) {
+    for call in calls.iter().filter(|call| call.refused.is_none()) {
         *successes.entry((call.event, call.rpc.as_str())).or_default() += 1;
     }
     let deliveries: usize = told.published.iter().map(|published| published.subscribers).sum();
@@ -55,7 +55,7 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         .iter()
         .filter(|published| published.timed)
         .flat_map(|published| {
-            let arrived = calls.iter().filter(|call| call.event == published.id && call.did.is_some());
+            let arrived = calls.iter().filter(|call| call.event == published.id && call.refused.is_none());
             arrived.map(|call| ms_between(published.committed, call.at)).collect::<Vec<_>>()
         })
         .collect();
@@ -72,7 +72,7 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         duplicates_suppressed: told.duplicates,
         retries: calls
             .iter()
-            .filter(|call| call.did.is_some())
+            .filter(|call| call.refused.is_none())
             .map(|call| call.attempt.saturating_sub(1))
             .sum(),
         latency_ms: Latency { p50: percentile(&latencies, 0.50), p99: percentile(&latencies, 0.99) },

@@ -40,7 +40,6 @@ pub(super) struct Call {
     pub(super) rpc: String,
     pub(super) event: EventId,
     pub(super) attempt: u32,
-    pub(super) did: Option<String>,
     pub(super) refused: Option<String>,
     pub(super) at: DateTime<Utc>,
 }
@@ -68,9 +67,12 @@ impl World {
             format!("NotificationService=http://{notification_listens}"),
             format!("AfterPayService=http://{afterpay_listens}"),
         ];
+        let proto = root().join("proto").display().to_string();
         let args = [
             "--router",
             &router,
+            "--proto",
+            &proto,
             "--metrics-addr",
             "127.0.0.1:0",
             "--endpoint",
@@ -173,14 +175,13 @@ impl Calls {
             rpc: String,
             event_id: EventId,
             attempt: String,
-            did: Option<String>,
             refused: Option<String>,
         }
         let calls = self.clone();
         tokio::spawn(async move {
             while let Some(line) = lines.recv().await {
                 let at = Utc::now();
-                let Ok(Line { rpc, event_id, attempt, did, refused }) = serde_json::from_str(&line) else {
+                let Ok(Line { rpc, event_id, attempt, refused }) = serde_json::from_str(&line) else {
                     continue;
                 };
                 let attempt = attempt.parse().unwrap_or(0);
@@ -188,7 +189,6 @@ impl Calls {
                     rpc,
                     event: event_id,
                     attempt,
-                    did,
                     refused,
                     at,
                 });

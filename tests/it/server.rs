@@ -1,4 +1,4 @@
-//! A Connect server for unary JSON methods, without generated code.
+//! A Connect server for whatever unary methods a test thinks of, without generated code.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -14,24 +14,24 @@ use tokio::net::TcpListener;
 
 /// What a call brought.
 #[derive(Debug, Clone)]
-pub struct Incoming {
+pub(crate) struct Incoming {
     /// `NotificationService/NotifyHogeUpdated`
-    pub rpc: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+    pub(crate) rpc: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Incoming {
     /// A header's value, empty if there is none.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
-pub type Answer = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
 
 /// Serves every method whose name `serves` accepts, until `shutdown`.
-pub async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     serves: impl Fn(&str) -> bool + Send + Sync + 'static,
     handle: impl Fn(Incoming) -> Answer + Send + Sync + 'static,
@@ -42,7 +42,7 @@ pub async fn serve(
 }
 
 /// The same over TLS, for as long as the process lives.
-pub async fn serve_tls(
+pub(crate) async fn serve_tls(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     serves: impl Fn(&str) -> bool + Send + Sync + 'static,

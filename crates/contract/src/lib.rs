@@ -1,0 +1,90 @@
+//! What proto promises: the events there are, and the RPCs that can take them.
+//!
+//! An event is a value of an `enum Event` and the message beside it: `EVENT_HOGE_UPDATED`, `HogeUpdatedEvent`, and in
+//! `event_router.yaml` `event_hoge_updated`. No protoc is needed.
+
+mod compile;
+mod events;
+mod place;
+mod rpcs;
+mod sources;
+
+pub use events::EventType;
+pub use rpcs::{CarrierError, RpcError, carrier};
+pub use sources::{ReadError, Sources};
+
+use std::collections::BTreeMap;
+
+use finding::{Finding, Place, Report};
+use prost_reflect::{DescriptorPool, FileDescriptor, MethodDescriptor};
+
+/// The descriptors of a company's proto files, and the events among them.
+#[derive(Debug, Clone)]
+pub struct Contract {
+    pool: DescriptorPool,
+    files: Files,
+    events: BTreeMap<String, EventType>,
+    findings: Vec<Finding>,
+}
+
+/// The files one was asked to read, by their name in descriptors; not what they import.
+type Files = BTreeMap<String, SourceFile>;
+
+#[derive(Debug, Clone)]
+struct SourceFile {
+    /// As people name it: with the directory it was found in.
+    shown: String,
+    /// `None` in a descriptor set.
+    text: Option<String>,
+}
+
+impl Contract {
+    fn new(pool: DescriptorPool, files: Files) -> Self {
+        let (events, findings) = events::pair(&pool, &files);
+        Self { pool, files, events, findings }
+    }
+
+    /// Every descriptor, those of imported files too.
+    pub fn pool(&self) -> &DescriptorPool {
+        &self.pool
+    }
+
+    /// The files that were read, not what they import.
+    pub fn files(&self) -> impl Iterator<Item = FileDescriptor> + '_ {
+        self.pool.files().filter(|file| self.files.contains_key(file.name()))
+    }
+
+    /// Every event, by name.
+    pub fn events(&self) -> impl Iterator<Item = &EventType> {
+        self.events.values()
+    }
+
+    pub fn event(&self, name: &str) -> Option<&EventType> {
+        self.events.get(name)
+    }
+
+    /// Finds `Service/Method`, the service with or without its package.
+    pub fn rpc(&self, id: &str) -> Result<MethodDescriptor, RpcError> {
+        rpcs::find(self, id)
+    }
+
+    /// What breaks the convention: a value without its message, a message without its value, two packages with one
+    /// name, a key that can't be one.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Gives the report the texts to show lines of.
+    pub fn add_texts(&self, report: &mut Report) {
+        for SourceFile { shown, text } in self.files.values() {
+            if let Some(text) = text {
+                report.add_text(shown, text);
+            }
+        }
+    }
+
+    /// Where a descriptor stands: `path` as in `SourceCodeInfo`.
+    pub fn place(&self, file: &FileDescriptor, path: &[i32]) -> Place {
+        place::place(&self.files, file, path)
+    }
+}

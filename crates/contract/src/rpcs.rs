@@ -1,0 +1,165 @@
+//! `Service/Method` to a method, and a method's request to the field that carries an event.
+
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
+
+use crate::Contract;
+
+/// Why a name is not an RPC that can be subscribed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RpcError {
+    #[error("there is no service '{service}'")]
+    UnknownService { service: String, similar: Option<String> },
+    #[error("there are several services '{service}': {}", .candidates.join(", "))]
+    AmbiguousService { service: String, method: String, candidates: Vec<String> },
+    #[error("'{service}' has no method '{method}'")]
+    UnknownMethod { service: String, method: String, similar: Option<String>, methods: Vec<String> },
+    #[error("'{rpc}' is a streaming RPC")]
+    Streaming { rpc: String },
+}
+
+impl RpcError {
+    /// What to write instead.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::UnknownService { similar: Some(similar), .. } => format!("did you mean '{similar}'?"),
+            Self::UnknownService { similar: None, .. } => "define the service in proto, and its RPC".to_owned(),
+            Self::AmbiguousService { method, candidates, .. } => {
+                format!("name its package, for example '{}/{method}'", candidates[0])
+            }
+            Self::UnknownMethod { similar: Some(similar), service, .. } => {
+                format!("did you mean '{service}/{similar}'?")
+            }
+            Self::UnknownMethod { methods, .. } if methods.is_empty() => {
+                "the service has no methods yet: define it in proto".to_owned()
+            }
+            Self::UnknownMethod { methods, .. } => {
+                format!("define it in proto; the service has {}", methods.join(", "))
+            }
+            Self::Streaming { .. } => {
+                "an event is one request and one answer: remove `stream` from both sides".to_owned()
+            }
+        }
+    }
+}
+
+/// Why a request can't take an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CarrierError {
+    #[error("'{request}' has no field of type '{event}'")]
+    NoField { request: String, event: String },
+    #[error("'{request}' has several fields of type '{event}': {}", .fields.join(", "))]
+    SeveralFields { request: String, event: String, fields: Vec<String> },
+    #[error("field '{field}' of '{request}' is repeated or a map, and takes no single '{event}'")]
+    NotSingular { request: String, event: String, field: String },
+}
+
+impl CarrierError {
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoField { request, event } if request == event => format!(
+                "give the RPC a request of its own, which carries the event: message …Request {{ {event} event = 1; }}"
+            ),
+            Self::NoField { request, event } => {
+                format!("write: message {} {{ {event} event = 1; }}", short(request))
+            }
+            Self::SeveralFields { fields, .. } => format!("name the one that is meant `event`, for example instead of `{}`", fields[0]),
+            Self::NotSingular { event, field, .. } => format!("write {} {field} = …; without `repeated`", short(event)),
+        }
+    }
+}
+
+/// The field of `request` that carries `event`: the only one of its type, or the one of them named `event`.
+pub fn carrier(request: &MessageDescriptor, event: &MessageDescriptor) -> Result<FieldDescriptor, CarrierError> {
+    let of_type = |field: &FieldDescriptor| match field.kind() {
+        Kind::Message(message) if field.is_map() => {
+            matches!(message.map_entry_value_field().kind(), Kind::Message(value) if value == *event)
+        }
+        Kind::Message(message) => message == *event,
+        _ => false,
+    };
+    let (several, fields): (Vec<_>, Vec<_>) =
+        request.fields().filter(of_type).partition(|field| field.is_list() || field.is_map());
+    let names = |message: &MessageDescriptor| message.full_name().to_owned();
+    match fields.as_slice() {
+        [field] => Ok(field.clone()),
+        [] => Err(match several.first() {
+            Some(field) => CarrierError::NotSingular {
+                request: names(request),
+                event: names(event),
+                field: field.name().to_owned(),
+            },
+            None => CarrierError::NoField { request: names(request), event: names(event) },
+        }),
+        fields => fields.iter().find(|field| field.name() == "event").cloned().ok_or_else(|| {
+            CarrierError::SeveralFields {
+                request: names(request),
+                event: names(event),
+                fields: fields.iter().map(|field| field.name().to_owned()).collect(),
+            }
+        }),
+    }
+}
+
+pub(crate) fn find(contract: &Contract, id: &str) -> Result<MethodDescriptor, RpcError> {
+    let (name, method_name) = id.split_once('/').unwrap_or((id, ""));
+    let service = service(contract, name, method_name)?;
+    let method = service.methods().find(|method| method.name() == method_name);
+    let Some(method) = method else {
+        let methods: Vec<String> = service.methods().map(|method| method.name().to_owned()).collect();
+        return Err(RpcError::UnknownMethod {
+            service: name.to_owned(),
+            method: method_name.to_owned(),
+            similar: closest(method_name, methods.iter()),
+            methods,
+        });
+    };
+    if method.is_client_streaming() || method.is_server_streaming() {
+        return Err(RpcError::Streaming { rpc: id.to_owned() });
+    }
+    Ok(method)
+}
+
+/// The service of that full name, or the only one whose name ends so.
+fn service(contract: &Contract, name: &str, method: &str) -> Result<ServiceDescriptor, RpcError> {
+    if let Some(service) = contract.pool().get_service_by_name(name) {
+        return Ok(service);
+    }
+    let suffix = format!(".{name}");
+    let mut found: Vec<ServiceDescriptor> =
+        contract.pool().services().filter(|service| service.full_name().ends_with(&suffix)).collect();
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => {
+            let all: Vec<String> = contract
+                .pool()
+                .services()
+                .map(|it| if name.contains('.') { it.full_name() } else { it.name() }.to_owned())
+                .collect();
+            let similar = closest(name, all.iter()).map(|service| format!("{service}/{method}"));
+            Err(RpcError::UnknownService { service: name.to_owned(), similar })
+        }
+        _ => {
+            let mut candidates: Vec<String> =
+                found.iter().map(|service| service.full_name().to_owned()).collect();
+            candidates.sort();
+            Err(RpcError::AmbiguousService {
+                service: name.to_owned(),
+                method: method.to_owned(),
+                candidates,
+            })
+        }
+    }
+}
+
+/// A name within a few slips of `word`.
+pub(crate) fn closest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .min()
+        .map(|(_, candidate)| candidate.clone())
+}
+
+fn short(name: &str) -> &str {
+    name.rsplit('.').next().unwrap_or(name)
+}

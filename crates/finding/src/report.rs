@@ -1,0 +1,162 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+
+use crate::{Finding, Place, Severity};
+
+/// Every mistake found, in the order of files and lines, with the texts they are in.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    findings: Vec<Finding>,
+    /// By the file's name in [`Place`].
+    texts: BTreeMap<String, String>,
+}
+
+impl Report {
+    /// The text of a file, to show lines of.
+    pub fn add_text(&mut self, file: impl Into<String>, text: impl Into<String>) {
+        self.texts.insert(file.into(), text.into());
+    }
+
+    /// What is found twice is shown once.
+    pub fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        for finding in findings {
+            if !self.findings.contains(&finding) {
+                self.findings.push(finding);
+            }
+        }
+        self.findings.sort_by(|a, b| (&a.place, a.severity).cmp(&(&b.place, b.severity)));
+    }
+
+    /// Everything another report has.
+    pub fn merge(&mut self, other: Report) {
+        self.texts.extend(other.texts);
+        self.add(other.findings);
+    }
+
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+
+    /// For a terminal: as [`Display`](fmt::Display), in colour.
+    pub fn styled(&self) -> String {
+        self.render(&Renderer::styled())
+    }
+
+    fn render(&self, renderer: &Renderer) -> String {
+        self.findings.iter().map(|finding| self.show(finding, renderer)).collect::<Vec<_>>().join("\n\n")
+    }
+
+    fn show(&self, finding: &Finding, renderer: &Renderer) -> String {
+        let level = match finding.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let Place { file, line, column, .. } = &finding.place;
+        let title = level.primary_title(&finding.message);
+        let hint = Level::HELP.message(&finding.hint);
+        let group = match self.texts.get(file).filter(|text| !text.trim().is_empty()) {
+            Some(text) => title
+                .element(
+                    Snippet::source(text)
+                        .path(file)
+                        .annotation(AnnotationKind::Primary.span(span(text, &finding.place))),
+                )
+                .element(hint),
+            None => title.element(Origin::path(file).line(*line).char_column(*column)).element(hint),
+        };
+        renderer.render(&[group])
+    }
+}
+
+/// Without colour: for logs, files and errors.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(&Renderer::plain()))
+    }
+}
+
+/// As it is shown: a report is what `main` returns in a build script, and Rust prints that with `{:?}`.
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// The bytes a place means; a place past the end means the end.
+fn span(text: &str, place: &Place) -> Range<usize> {
+    let Some(line) = text.split_inclusive('\n').nth(place.line - 1) else { return text.len()..text.len() };
+    let line_start = line.as_ptr() as usize - text.as_ptr() as usize;
+    let line = line.trim_end_matches(['\n', '\r']);
+    let byte = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(byte, _)| byte);
+    let start = byte(place.column - 1);
+    let end = match place.width {
+        0 => line[start..].find(char::is_whitespace).map_or(line.len(), |length| start + length),
+        width => byte(place.column - 1 + width),
+    };
+    line_start + start..line_start + end.max(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(line: usize, column: usize, width: usize) -> Place {
+        Place { file: "a.yaml".into(), line, column, width }
+    }
+
+    /// Guards: the terminal shows the place itself, so that nobody has to count lines.
+    #[test]
+    fn a_finding_underlines_its_place() {
+        let mut report = Report::default();
+        report.add_text("a.yaml", "event:\n  - näme: event_a # what\n");
+        report.add([Finding::error(place(2, 5, 0), "unknown key `näme`", "did you mean `name`?")]);
+        let expected = "\
+error: unknown key `näme`
+ --> a.yaml:2:5
+  |
+2 |   - näme: event_a # what
+  |     ^^^^^
+  |
+  = help: did you mean `name`?";
+        assert_eq!(report.to_string(), expected);
+        assert_eq!(format!("{report:?}"), expected);
+    }
+
+    /// Guards: a place that is not in the text (a file saved meanwhile, a set without sources) is shown, and no panic.
+    #[test]
+    fn every_place_can_be_shown() {
+        for text in ["", "\n", "é", "é\r\nb\r\n", "\u{200b}\t\tx"] {
+            for (line, column, width) in [(1, 1, 0), (1, 1, 5), (1, 9, 2), (2, 1, 0), (3, 4, 0), (99, 99, 99)] {
+                let mut report = Report::default();
+                report.add_text("a.yaml", text);
+                report.add([Finding::warning(place(line, column, width), "m", "h")]);
+                let shown = report.to_string();
+                assert!(shown.contains("warning: m") && shown.contains("a.yaml"), "{shown}");
+            }
+        }
+    }
+
+    /// Guards: findings come in the order of the file, each once, and errors are told from warnings.
+    #[test]
+    fn findings_are_in_order_and_counted() {
+        let mut report = Report::default();
+        let twice = Finding::error(place(3, 1, 0), "c", "h");
+        report.add([twice.clone(), Finding::warning(place(1, 1, 0), "a", "h"), twice]);
+        let messages: Vec<_> = report.findings().iter().map(|finding| finding.message.as_str()).collect();
+        assert_eq!(messages, ["a", "c"]);
+        assert_eq!((report.count(Severity::Error), report.count(Severity::Warning)), (1, 1));
+    }
+}

@@ -1,0 +1,160 @@
+//! For your service's `build.rs`: proto to Rust types that can be enqueued. No protoc needed.
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() -> Result<(), outbox_build::Error> {
+//!     outbox_build::compile("../../proto")
+//! }
+//! ```
+//!
+//! and in the service:
+//!
+//! ```ignore
+//! pub mod proto {
+//!     outbox::include_proto!();
+//! }
+//!
+//! outbox::enqueue(&mut tx, &proto::hoge::v1::HogeUpdatedEvent { hoge_id: "1".into() }).await?;
+//! ```
+//!
+//! Every message below the directory becomes a [prost](https://docs.rs/prost) type, in a module for each part of its
+//! package, that serializes as canonical proto3 JSON. Every value of an `enum Event` makes its message an
+//! `outbox::Event`: `EVENT_HOGE_UPDATED` belongs to `HogeUpdatedEvent` and is published as `event_hoge_updated`. What
+//! breaks the convention is a build error with the file, the line and what to write.
+//!
+//! A field may be the event's key, by which events are kept in order:
+//!
+//! ```proto
+//! import "outbox/options.proto";
+//!
+//! message CardTransactionSettledEvent {
+//!   string card_id = 2 [(outbox.key) = true];
+//! }
+//! ```
+
+mod rust;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use contract::{Contract, ReadError, Sources};
+use finding::{Report, Severity};
+use prost_reflect::prost::Message;
+
+/// Generates into `OUT_DIR` what `outbox::include_proto!()` includes, from every `.proto` file below a directory.
+///
+/// # Errors
+///
+/// Every mistake in the files, each with its line; see [`Error`].
+pub fn compile(proto: impl AsRef<Path>) -> Result<(), Error> {
+    Config::new(proto).compile().map(|_| ())
+}
+
+/// [`compile`] with more to say.
+#[derive(Debug, Clone)]
+pub struct Config {
+    sources: Sources,
+    descriptor_set: Option<PathBuf>,
+}
+
+impl Config {
+    /// The directory whose `.proto` files are compiled, and to which their imports are relative.
+    pub fn new(proto: impl AsRef<Path>) -> Self {
+        let sources = Sources { protos: vec![proto.as_ref().to_owned()], includes: Vec::new() };
+        Self { sources, descriptor_set: None }
+    }
+
+    /// One more directory of `.proto` files to compile.
+    #[must_use]
+    pub fn proto(mut self, dir: impl AsRef<Path>) -> Self {
+        self.sources.protos.push(dir.as_ref().to_owned());
+        self
+    }
+
+    /// A directory in which imports are looked up.
+    #[must_use]
+    pub fn include(mut self, dir: impl AsRef<Path>) -> Self {
+        self.sources.includes.push(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Writes the descriptor set here, too, comments and lines included: for `worker --proto FILE`, reflection, or
+    /// another code generator. It is always in `OUT_DIR` as `outbox.bin`, without them, and in the generated code as
+    /// `DESCRIPTOR_SET`.
+    #[must_use]
+    pub fn descriptor_set(mut self, path: impl AsRef<Path>) -> Self {
+        self.descriptor_set = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// See [`compile`]. Returns the names of the compiled files, as in the descriptor set: another generator that reads
+    /// it wants to know.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile`].
+    pub fn compile(self) -> Result<Vec<String>, Error> {
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or(Error::NoOutDir)?);
+        for dir in self.sources.protos.iter().chain(&self.sources.includes) {
+            println!("cargo::rerun-if-changed={}", dir.display());
+        }
+        let contract = self.sources.read().map_err(|error| match error {
+            ReadError::Findings(report) => Error::Proto(report),
+            error => Error::Read(error),
+        })?;
+        let report = check(&contract);
+        if report.count(Severity::Error) > 0 {
+            return Err(Error::Proto(report));
+        }
+        for line in report.to_string().lines() {
+            println!("cargo::warning={line}");
+        }
+        if let Some(path) = &self.descriptor_set {
+            write(path, &contract.pool().encode_to_vec())?;
+        }
+        write(&out.join("outbox.bin"), &without_comments(&contract))?;
+        write(&out.join("outbox.rs"), rust::generate(&contract)?.as_bytes())?;
+        Ok(contract.files().map(|file| file.name().to_owned()).collect())
+    }
+}
+
+fn check(contract: &Contract) -> Report {
+    let mut report = Report::default();
+    contract.add_texts(&mut report);
+    report.add(contract.findings().iter().cloned());
+    report
+}
+
+/// What is embedded in the service need not carry the sources' comments.
+fn without_comments(contract: &Contract) -> Vec<u8> {
+    let files = contract.pool().file_descriptor_protos().cloned().map(|mut file| {
+        file.source_code_info = None;
+        file
+    });
+    prost_types::FileDescriptorSet { file: files.collect() }.encode_to_vec()
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    std::fs::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// Why there is no code. Rust prints what a build script's `main` returns with `{:?}`, so that is made for reading.
+#[derive(thiserror::Error)]
+pub enum Error {
+    #[error("the proto files are not what events need\n\n{0}\n")]
+    Proto(Report),
+    #[error(transparent)]
+    Read(ReadError),
+    #[error("failed to write {path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+    #[error("failed to generate code: {0}")]
+    Generate(std::io::Error),
+    #[error("OUT_DIR is not set: call this from build.rs")]
+    NoOutDir,
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

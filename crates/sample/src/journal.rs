@@ -1,0 +1,38 @@
+//! Who was called with which event, one JSON line for each call.
+
+use std::fmt::Display;
+use std::io::Write;
+
+use connectrpc::ConnectError;
+use connectrpc::interceptor::{Interceptor, Next, UnaryRequest, UnaryResponse, async_trait};
+use serde_json::json;
+
+/// Writes a line after each call.
+#[derive(Debug)]
+pub struct Journal;
+
+#[async_trait]
+impl Interceptor for Journal {
+    async fn intercept_unary(
+        &self,
+        request: UnaryRequest,
+        next: Next<'_>,
+    ) -> Result<UnaryResponse, ConnectError> {
+        let rpc = request.ctx.path().unwrap_or_default().to_owned();
+        let header = |name: &str| {
+            request.ctx.header(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        let (event_id, attempt) = (header("outbox-event-id"), header("outbox-attempt"));
+        let answer = next.run(request).await;
+        let refused = answer.as_ref().err().map(|error| error.code.as_str());
+        say(json!({ "rpc": rpc, "event_id": event_id, "attempt": attempt, "refused": refused }));
+        answer
+    }
+}
+
+/// Prints a line at once.
+pub fn say(line: impl Display) {
+    let mut out = std::io::stdout().lock();
+    // Nobody reads any more: nothing to do about it.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
