@@ -326,13 +326,8 @@ impl Rpcs {
         let handler = rpcs.clone();
         tokio::spawn(async move {
             let serves = |rpc: &str| rpc.starts_with("Test/") || rpc.starts_with("Other/");
-            let _ = server::serve(
-                listener,
-                serves,
-                move |call| handler.handle(call),
-                std::future::pending(),
-            )
-            .await;
+            let _ = server::serve(listener, serves, move |call| handler.handle(call), std::future::pending())
+                .await;
         });
         rpcs
     }

@@ -69,11 +69,14 @@ struct Broken {
 
 impl Broken {
     fn of(sources: &Sources, opened: &Path, error: &protox::Error) -> Self {
-        let imported = error.file().and_then(|name| dirs(sources).map(|dir| dir.join(name)).find(|path| path.is_file()));
+        let imported =
+            error.file().and_then(|name| dirs(sources).map(|dir| dir.join(name)).find(|path| path.is_file()));
         let path = imported.as_deref().unwrap_or(opened);
         Self {
             shown: path.display().to_string(),
-            text: std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default(),
+            text: std::fs::read(path)
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+                .unwrap_or_default(),
             dirs: dirs(sources).map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "),
         }
     }
@@ -117,9 +120,16 @@ impl Broken {
         let hints = [
             ("import '", "imports are looked up below"),
             ("import cycle", "move what both need into a file of its own"),
+            ("'outbox.", "add `import \"outbox/options.proto\";` at the top: no copy of the file is needed"),
             ("is not defined", "define it, or import the file that does"),
             ("reached end of file", "a brace, a quote or a semicolon is missing: look back from the end"),
-            ("but found", "look at this line and the end of the one before: statements end in `;`, blocks in `}`"),
+            (
+                "but found",
+                "look at this line and the end of the one before: statements end in `;`, blocks in `}`",
+            ),
+            ("must be 0", "begin it with a value …_UNSPECIFIED = 0;"),
+            ("required fields", "remove `required`: in proto3 every field may be missing"),
+            ("conflicts with", "give one of them another name"),
             ("defined twice", "give one of them another name"),
             ("already defined", "give one of them another name"),
             ("number", "give it a number of its own, from 1 to 536870911, that no field has or had"),
@@ -127,9 +137,11 @@ impl Broken {
             ("shadowed", "one directory of proto files has what another one has: name only one of them"),
         ];
         match hints.into_iter().find(|(part, _)| message.contains(part)) {
-            Some(("import '", hint)) => format!("{hint} {}: move it there, or pass its directory with --include", self.dirs),
+            Some(("import '", hint)) => {
+                format!("{hint} {}: move it there, or pass its directory with --include", self.dirs)
+            }
             Some((_, hint)) => hint.to_owned(),
-            None => "protobuf.dev/programming-guides/proto3 has the syntax".to_owned(),
+            None => "see the language guide: protobuf.dev/programming-guides/proto3".to_owned(),
         }
     }
 }

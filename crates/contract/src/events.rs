@@ -1,6 +1,6 @@
 //! The convention: `EVENT_HOGE_UPDATED` ↔ `HogeUpdatedEvent` ↔ `event_hoge_updated`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use finding::{Finding, Place};
 use heck::{ToShoutySnakeCase, ToUpperCamelCase};
@@ -30,11 +30,12 @@ pub struct EventType {
 }
 
 /// Pairs every value with its message. What has no partner is a finding, once: a misspelt pair is reported at the value.
-pub(crate) fn pair(pool: &DescriptorPool, files: &Files) -> (BTreeMap<String, EventType>, Vec<Finding>) {
-    let mut pairing =
-        Pairing { pool, files, events: BTreeMap::new(), findings: Vec::new(), explained: Vec::new() };
+pub(crate) fn pair(pool: &DescriptorPool, files: &Files) -> Events {
+    let mut pairing = Pairing { pool, files, events: Events::default(), explained: Vec::new() };
     let own = || pool.files().filter(|file| files.contains_key(file.name()));
-    for event_enum in own().flat_map(|file| file.enums().filter(|it| it.name() == "Event").collect::<Vec<_>>()) {
+    for event_enum in
+        own().flat_map(|file| file.enums().filter(|it| it.name() == "Event").collect::<Vec<_>>())
+    {
         let messages: Vec<MessageDescriptor> = own()
             .filter(|file| file.package_name() == event_enum.package_name())
             .flat_map(|file| file.messages().collect::<Vec<_>>())
@@ -47,14 +48,22 @@ pub(crate) fn pair(pool: &DescriptorPool, files: &Files) -> (BTreeMap<String, Ev
         }
     }
     pairing.stray_keys();
-    (pairing.events, pairing.findings)
+    pairing.events
+}
+
+/// What is paired, and what is not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Events {
+    pub(crate) paired: BTreeMap<String, EventType>,
+    /// Names that events would have, were it not for a finding.
+    pub(crate) unpaired: BTreeSet<String>,
+    pub(crate) findings: Vec<Finding>,
 }
 
 struct Pairing<'a> {
     pool: &'a DescriptorPool,
     files: &'a Files,
-    events: BTreeMap<String, EventType>,
-    findings: Vec<Finding>,
+    events: Events,
     /// Messages that a finding about a value speaks of already.
     explained: Vec<String>,
 }
@@ -69,22 +78,28 @@ impl Pairing<'_> {
             let stem = value.name().to_shouty_snake_case();
             let stem = stem.strip_prefix(PREFIX).unwrap_or(&stem);
             self.explained.extend(find(stem, messages).map(|message| message.full_name().to_owned()));
+            self.events.unpaired.insert(format!("{PREFIX}{stem}").to_ascii_lowercase());
             let message = format!("`{}` is not of the form EVENT_HOGE_UPDATED", value.name());
-            self.findings.push(Finding::error(at, message, format!("write {PREFIX}{stem}")));
+            self.events.findings.push(Finding::error(at, message, format!("write {PREFIX}{stem}")));
             return;
         };
         let name = value.name().to_ascii_lowercase();
         if name.len() > NAME_CHARS_MAX {
             let message = format!("`{}` is longer than {NAME_CHARS_MAX} characters", value.name());
-            self.findings.push(Finding::error(at, message, "the bus takes no longer name: shorten it"));
+            self.events.findings.push(Finding::error(
+                at,
+                message,
+                "the bus takes no longer name: shorten it",
+            ));
             return;
         }
         let Some(message) = find(stem, messages) else {
+            self.events.unpaired.insert(name);
             let finding = self.without_message(at, value, stem, messages);
-            self.findings.push(finding);
+            self.events.findings.push(finding);
             return;
         };
-        if let Some(first) = self.events.get(&name) {
+        if let Some(first) = self.events.paired.get(&name) {
             let claim = format!(
                 "the event {name} is claimed by two packages: {} and, at {}, {}",
                 shown_package(value.parent_enum()),
@@ -97,12 +112,12 @@ impl Pairing<'_> {
                 package.to_shouty_snake_case()
             );
             self.explained.push(message.full_name().to_owned());
-            self.findings.push(Finding::error(at, claim, hint));
+            self.events.findings.push(Finding::error(at, claim, hint));
             return;
         }
         let key = self.key(&message);
         let event = EventType { name: name.clone(), message, key, value: value.clone(), place: at };
-        self.events.insert(name, event);
+        self.events.paired.insert(name, event);
     }
 
     fn without_message(
@@ -127,10 +142,14 @@ impl Pairing<'_> {
             format!("rename `{}` to `{wanted}`", message.name())
         } else if let Some((_, message)) = similar {
             self.explained.push(message.full_name().to_owned());
+            self.events.unpaired.insert(format!("{PREFIX}{}", stem_of(message)).to_ascii_lowercase());
             format!("`{}` is similar: make their names agree", message.name())
         } else if let Some(message) = elsewhere {
             self.explained.push(message.full_name().to_owned());
-            format!("`{}` is not beside it: an event's value and message stand in one package, at top level", message.full_name())
+            format!(
+                "`{}` is not beside it: an event's value and message stand in one package, at top level",
+                message.full_name()
+            )
         } else {
             format!("add `message {wanted} {{ … }}`, or remove the value")
         };
@@ -138,13 +157,14 @@ impl Pairing<'_> {
     }
 
     fn leftover(&mut self, message: &MessageDescriptor, event_enum: &EnumDescriptor) {
-        let paired = self.events.values().any(|event| event.message == *message);
+        let paired = self.events.paired.values().any(|event| event.message == *message);
         if paired || self.explained.iter().any(|name| name == message.full_name()) {
             return;
         }
-        let stem = message.name().trim_end_matches(SUFFIX).to_shouty_snake_case();
+        let stem = stem_of(message);
+        self.events.unpaired.insert(format!("{PREFIX}{stem}").to_ascii_lowercase());
         let next = event_enum.values().map(|value| value.number()).max().unwrap_or(0) + 1;
-        self.findings.push(Finding::error(
+        self.events.findings.push(Finding::error(
             place(self.files, &message.parent_file(), message.path()),
             format!("`{}` has no value in `enum Event` of {}", message.name(), shown_package(event_enum)),
             format!("add {PREFIX}{stem} = {next}; to the enum, or rename the message if it is no event"),
@@ -156,7 +176,8 @@ impl Pairing<'_> {
         let mut key: Option<FieldDescriptor> = None;
         for field in message.fields().filter(|field| is_key(field, &extension)) {
             if let Some(first) = &key {
-                let two = format!("`{}` has two keys: `{}` and `{}`", message.name(), first.name(), field.name());
+                let two =
+                    format!("`{}` has two keys: `{}` and `{}`", message.name(), first.name(), field.name());
                 self.found_at(&field, two, "an event has one key: remove the option from the others");
             } else if let Some(kind) = unfit_for_key(&field) {
                 let unfit = format!("`{}` can't be the key: it is {kind}", field.name());
@@ -172,22 +193,26 @@ impl Pairing<'_> {
     fn stray_keys(&mut self) {
         let Some(extension) = self.pool.get_extension_by_name("outbox.key") else { return };
         for message in self.pool.all_messages() {
-            let event = self.events.values().any(|event| event.message == message);
+            let event = self.events.paired.values().any(|event| event.message == message);
             if event || !self.files.contains_key(message.parent_file().name()) {
                 continue;
             }
             for field in message.fields().filter(|field| is_key(field, &extension)) {
                 let at = place(self.files, &field.parent_file(), field.path());
-                let message = format!("`{}` is marked as a key, and `{}` is not an event", field.name(), message.name());
+                let message = format!(
+                    "`{}` is marked as a key, and `{}` is not an event",
+                    field.name(),
+                    message.name()
+                );
                 let hint = "remove the option; only a field of an event's own message can be its key";
-                self.findings.push(Finding::warning(at, message, hint));
+                self.events.findings.push(Finding::warning(at, message, hint));
             }
         }
     }
 
     fn found_at(&mut self, field: &FieldDescriptor, message: String, hint: &str) {
         let at = place(self.files, &field.parent_file(), field.path());
-        self.findings.push(Finding::error(at, message, hint));
+        self.events.findings.push(Finding::error(at, message, hint));
     }
 }
 
@@ -203,6 +228,11 @@ fn find(stem: &str, messages: &[MessageDescriptor]) -> Option<MessageDescriptor>
     });
     let message = same.next()?;
     same.next().is_none().then(|| message.clone())
+}
+
+/// HOGE_UPDATED of HogeUpdatedEvent.
+fn stem_of(message: &MessageDescriptor) -> String {
+    message.name().strip_suffix(SUFFIX).unwrap_or(message.name()).to_shouty_snake_case()
 }
 
 fn is_shouty(stem: &str) -> bool {

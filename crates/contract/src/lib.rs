@@ -18,13 +18,14 @@ use std::collections::BTreeMap;
 use finding::{Finding, Place, Report};
 use prost_reflect::{DescriptorPool, FileDescriptor, MethodDescriptor};
 
+use events::Events;
+
 /// The descriptors of a company's proto files, and the events among them.
 #[derive(Debug, Clone)]
 pub struct Contract {
     pool: DescriptorPool,
     files: Files,
-    events: BTreeMap<String, EventType>,
-    findings: Vec<Finding>,
+    events: Events,
 }
 
 /// The files one was asked to read, by their name in descriptors; not what they import.
@@ -40,8 +41,8 @@ struct SourceFile {
 
 impl Contract {
     fn new(pool: DescriptorPool, files: Files) -> Self {
-        let (events, findings) = events::pair(&pool, &files);
-        Self { pool, files, events, findings }
+        let events = events::pair(&pool, &files);
+        Self { pool, files, events }
     }
 
     /// Every descriptor, those of imported files too.
@@ -56,11 +57,16 @@ impl Contract {
 
     /// Every event, by name.
     pub fn events(&self) -> impl Iterator<Item = &EventType> {
-        self.events.values()
+        self.events.paired.values()
     }
 
     pub fn event(&self, name: &str) -> Option<&EventType> {
-        self.events.get(name)
+        self.events.paired.get(name)
+    }
+
+    /// True for the name of an event that there would be, were it not for one of the findings.
+    pub fn is_unpaired(&self, name: &str) -> bool {
+        self.events.unpaired.contains(name)
     }
 
     /// Finds `Service/Method`, the service with or without its package.
@@ -71,7 +77,7 @@ impl Contract {
     /// What breaks the convention: a value without its message, a message without its value, two packages with one
     /// name, a key that can't be one.
     pub fn findings(&self) -> &[Finding] {
-        &self.findings
+        &self.events.findings
     }
 
     /// Gives the report the texts to show lines of.

@@ -1,5 +1,6 @@
 //! `Service/Method` to a method, and a method's request to the field that carries an event.
 
+use finding::closest;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
 
 use crate::Contract;
@@ -22,7 +23,9 @@ impl RpcError {
     pub fn hint(&self) -> String {
         match self {
             Self::UnknownService { similar: Some(similar), .. } => format!("did you mean '{similar}'?"),
-            Self::UnknownService { similar: None, .. } => "define the service in proto, and its RPC".to_owned(),
+            Self::UnknownService { similar: None, .. } => {
+                "define the service in proto, and its RPC".to_owned()
+            }
             Self::AmbiguousService { method, candidates, .. } => {
                 format!("name its package, for example '{}/{method}'", candidates[0])
             }
@@ -46,30 +49,35 @@ impl RpcError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CarrierError {
     #[error("'{request}' has no field of type '{event}'")]
-    NoField { request: String, event: String },
+    NoField { request: String, event: String, free_number: u32 },
     #[error("'{request}' has several fields of type '{event}': {}", .fields.join(", "))]
     SeveralFields { request: String, event: String, fields: Vec<String> },
-    #[error("field '{field}' of '{request}' is repeated or a map, and takes no single '{event}'")]
-    NotSingular { request: String, event: String, field: String },
+    #[error("field '{field}' of '{request}' is {shape}, and an RPC gets one '{event}'")]
+    NotSingular { request: String, event: String, field: String, shape: &'static str },
 }
 
 impl CarrierError {
     pub fn hint(&self) -> String {
         match self {
-            Self::NoField { request, event } if request == event => format!(
+            Self::NoField { request, event, .. } if request == event => format!(
                 "give the RPC a request of its own, which carries the event: message …Request {{ {event} event = 1; }}"
             ),
-            Self::NoField { request, event } => {
-                format!("write: message {} {{ {event} event = 1; }}", short(request))
+            Self::NoField { request, event, free_number } => {
+                format!("add `{event} event = {free_number};` to {}", short(request))
             }
-            Self::SeveralFields { fields, .. } => format!("name the one that is meant `event`, for example instead of `{}`", fields[0]),
-            Self::NotSingular { event, field, .. } => format!("write {} {field} = …; without `repeated`", short(event)),
+            Self::SeveralFields { fields, .. } => {
+                format!("name the one that is meant `event`, for example instead of `{}`", fields[0])
+            }
+            Self::NotSingular { event, field, .. } => format!("write `{event} {field} = …;`"),
         }
     }
 }
 
 /// The field of `request` that carries `event`: the only one of its type, or the one of them named `event`.
-pub fn carrier(request: &MessageDescriptor, event: &MessageDescriptor) -> Result<FieldDescriptor, CarrierError> {
+pub fn carrier(
+    request: &MessageDescriptor,
+    event: &MessageDescriptor,
+) -> Result<FieldDescriptor, CarrierError> {
     let of_type = |field: &FieldDescriptor| match field.kind() {
         Kind::Message(message) if field.is_map() => {
             matches!(message.map_entry_value_field().kind(), Kind::Message(value) if value == *event)
@@ -87,8 +95,13 @@ pub fn carrier(request: &MessageDescriptor, event: &MessageDescriptor) -> Result
                 request: names(request),
                 event: names(event),
                 field: field.name().to_owned(),
+                shape: if field.is_map() { "a map" } else { "repeated" },
             },
-            None => CarrierError::NoField { request: names(request), event: names(event) },
+            None => CarrierError::NoField {
+                request: names(request),
+                event: names(event),
+                free_number: request.fields().map(|field| field.number()).max().unwrap_or(0) + 1,
+            },
         }),
         fields => fields.iter().find(|field| field.name() == "event").cloned().ok_or_else(|| {
             CarrierError::SeveralFields {
@@ -109,7 +122,7 @@ pub(crate) fn find(contract: &Contract, id: &str) -> Result<MethodDescriptor, Rp
         return Err(RpcError::UnknownMethod {
             service: name.to_owned(),
             method: method_name.to_owned(),
-            similar: closest(method_name, methods.iter()),
+            similar: closest(method_name, methods.iter().map(String::as_str)).map(str::to_owned),
             methods,
         });
     };
@@ -135,7 +148,8 @@ fn service(contract: &Contract, name: &str, method: &str) -> Result<ServiceDescr
                 .services()
                 .map(|it| if name.contains('.') { it.full_name() } else { it.name() }.to_owned())
                 .collect();
-            let similar = closest(name, all.iter()).map(|service| format!("{service}/{method}"));
+            let similar =
+                closest(name, all.iter().map(String::as_str)).map(|service| format!("{service}/{method}"));
             Err(RpcError::UnknownService { service: name.to_owned(), similar })
         }
         _ => {
@@ -149,15 +163,6 @@ fn service(contract: &Contract, name: &str, method: &str) -> Result<ServiceDescr
             })
         }
     }
-}
-
-/// A name within a few slips of `word`.
-pub(crate) fn closest<'a>(word: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
-        .min()
-        .map(|(_, candidate)| candidate.clone())
 }
 
 fn short(name: &str) -> &str {

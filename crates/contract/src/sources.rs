@@ -63,8 +63,7 @@ fn proto_files(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
 }
 
 fn descriptor_set(path: &Path) -> Result<Contract, ReadError> {
-    let bytes =
-        std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+    let bytes = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let pool = DescriptorPool::decode(bytes.as_slice())
         .map_err(|source| ReadError::NotDescriptors { path: path.to_owned(), source })?;
     let own = |name: &str| !name.starts_with("google/protobuf/") && name != compile::OPTIONS;

@@ -44,7 +44,10 @@ mod tests {
     #[test]
     fn names_fit_and_differ() {
         let rpc = |id: &str| Rpc::new(id).unwrap();
-        assert_eq!(queue(&rpc("NotificationService/NotifyHogeUpdated")), "NotificationService--NotifyHogeUpdated");
+        assert_eq!(
+            queue(&rpc("NotificationService/NotifyHogeUpdated")),
+            "NotificationService--NotifyHogeUpdated"
+        );
         assert_eq!(queue(&rpc("acme.v1.AuditService/Record")), "acme-v1-AuditService--Record");
         assert_eq!(
             rule("event_hoge_updated", &rpc("NotificationService/NotifyHogeUpdated")),

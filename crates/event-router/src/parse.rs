@@ -1,7 +1,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use finding::{Finding, Place};
+use finding::{Finding, Place, closest};
 use serde_yaml::{Location, Spanned};
 
 use crate::yaml::{self, Node};
@@ -172,7 +172,7 @@ impl Parser<'_> {
         };
         for (key, _) in entries {
             if !known.contains(&key.value.as_str()) {
-                let hint = match closest(&key.value, known) {
+                let hint = match closest(&key.value, known.iter().copied()) {
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => format!("known here: {}", known.join(", ")),
                 };
@@ -232,26 +232,46 @@ impl Parser<'_> {
 
     fn duration(&mut self, map: &Map<'_>, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let node = get(map, key)?;
+        let shown = |duration: &Duration| humantime::format_duration(*duration).to_string();
         let parsed = match &node.value {
             Node::Text(text) => humantime::parse_duration(text).ok(),
             _ => None,
         };
-        if let Some(duration) = parsed.filter(|duration| range.contains(duration)) {
-            return Some(duration);
+        match parsed {
+            Some(duration) if range.contains(&duration) => return Some(duration),
+            Some(duration) if duration > *range.end() => {
+                let hint = match key {
+                    "timeout" => {
+                        "an RPC that takes longer answers at once and works on by itself: no queue hides the message of a call for ever"
+                    }
+                    _ => "a queue hides a message for at most 12h",
+                };
+                let message =
+                    format!("`{key}` is {}; at most {} is allowed", shown(&duration), shown(range.end()));
+                self.found(node.referenced, message, hint);
+            }
+            _ => {
+                let message = format!(
+                    "`{key}` is not a duration from {} to {}",
+                    shown(range.start()),
+                    shown(range.end())
+                );
+                let unit = if matches!(node.value, Node::Int(_)) {
+                    "add the unit"
+                } else {
+                    "write a number and its unit"
+                };
+                self.found(node.referenced, message, format!("{unit}, for example {key}: 10s"));
+            }
         }
-        let (min, max) =
-            (humantime::format_duration(*range.start()), humantime::format_duration(*range.end()));
-        let hint =
-            if matches!(node.value, Node::Int(_)) { "add the unit" } else { "write a number and its unit" };
-        let message = format!("`{key}` is not a duration from {min} to {max}");
-        self.found(node.referenced, message, format!("{hint}, for example {key}: 10s"));
         None
     }
 
     /// A key that is not there, unless it is, misspelt: then that has been said.
     fn missing(&mut self, map: &Map<'_>, key: &str, message: impl Into<String>, hint: impl Into<String>) {
         let misspelt = |(name, _): &(Spanned<String>, _)| {
-            !map.known.contains(&name.value.as_str()) && closest(&name.value, map.known) == Some(key)
+            !map.known.contains(&name.value.as_str())
+                && closest(&name.value, map.known.iter().copied()) == Some(key)
         };
         if !map.entries.iter().any(misspelt) {
             self.found(map.at, message, hint);
@@ -276,32 +296,24 @@ fn get<'a>(map: &Map<'a>, key: &str) -> Option<&'a Spanned<Node>> {
     map.entries.iter().find(|(name, _)| name.value == key).map(|(_, value)| value)
 }
 
-fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    known
-        .iter()
-        .map(|&candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
-        .filter(|&(distance, candidate)| distance <= candidate.len().div_ceil(3))
-        .min()
-        .map(|(_, candidate)| candidate)
-}
-
 fn is_event_name(name: &str) -> bool {
     name.len() <= 128
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// `HogeUpdatedEvent`, `EVENT_HOGE_UPDATED` and `event-hoge-updated` as one would have to write them.
+/// `HogeUpdatedEvent`, `EVENT_HOGE_UPDATED` and `hoge-updated` as one would have to write them.
 fn snake(name: &str) -> String {
     let shouting = !name.chars().any(char::is_lowercase);
     let mut out = String::new();
-    for c in name.chars().filter(char::is_ascii).take(128) {
+    for c in name.strip_suffix("Event").unwrap_or(name).chars().filter(char::is_ascii).take(120) {
         if c.is_ascii_uppercase() && !shouting && !out.is_empty() && !out.ends_with('_') {
             out.push('_');
         }
         out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
     }
-    out.trim_matches(|c: char| c == '_' || c.is_ascii_digit()).to_owned()
+    let stem = out.trim_matches(|c: char| c == '_' || c.is_ascii_digit());
+    if stem.starts_with("event_") { stem.to_owned() } else { format!("event_{stem}") }
 }
 
 #[cfg(test)]

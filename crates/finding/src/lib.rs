@@ -42,6 +42,16 @@ pub struct Place {
     pub width: usize,
 }
 
+/// What was probably meant: the known word within a few slips of the given one.
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
 impl Finding {
     pub fn error(place: Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { severity: Severity::Error, place, message: message.into(), hint: hint.into() }

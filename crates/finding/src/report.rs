@@ -139,7 +139,8 @@ error: unknown key `näme`
     #[test]
     fn every_place_can_be_shown() {
         for text in ["", "\n", "é", "é\r\nb\r\n", "\u{200b}\t\tx"] {
-            for (line, column, width) in [(1, 1, 0), (1, 1, 5), (1, 9, 2), (2, 1, 0), (3, 4, 0), (99, 99, 99)] {
+            for (line, column, width) in [(1, 1, 0), (1, 1, 5), (1, 9, 2), (2, 1, 0), (3, 4, 0), (99, 99, 99)]
+            {
                 let mut report = Report::default();
                 report.add_text("a.yaml", text);
                 report.add([Finding::warning(place(line, column, width), "m", "h")]);

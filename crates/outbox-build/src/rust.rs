@@ -24,7 +24,9 @@ fn message_descriptor(full_name: &str) -> ::outbox::proto::prost_reflect::Messag
 pub(crate) fn generate(contract: &Contract) -> Result<String, Error> {
     let mut out = HEADER.to_owned();
     write_types(contract, &mut out)?;
-    for message in contract.pool().all_messages().filter(|message| !message.is_map_entry() && is_generated(message)) {
+    for message in
+        contract.pool().all_messages().filter(|message| !message.is_map_entry() && is_generated(message))
+    {
         write_json(&message, &mut out);
     }
     for event in contract.events() {
@@ -120,11 +122,15 @@ fn key_expression(field: &FieldDescriptor) -> String {
             "self.{field_name}.as_deref().filter(|key| !key.is_empty()).map(::std::borrow::Cow::Borrowed)"
         ),
         (Kind::String, false) => {
-            format!("(!self.{field_name}.is_empty()).then_some(::std::borrow::Cow::Borrowed(self.{field_name}.as_str()))")
+            format!(
+                "(!self.{field_name}.is_empty()).then_some(::std::borrow::Cow::Borrowed(self.{field_name}.as_str()))"
+            )
         }
         (_, true) => format!("self.{field_name}.map(|key| ::std::borrow::Cow::Owned(key.to_string()))"),
         (_, false) => {
-            format!("(self.{field_name} != 0).then(|| ::std::borrow::Cow::Owned(self.{field_name}.to_string()))")
+            format!(
+                "(self.{field_name} != 0).then(|| ::std::borrow::Cow::Owned(self.{field_name}.to_string()))"
+            )
         }
     }
 }

@@ -38,7 +38,12 @@ pub struct Cli {
 
     /// What a service is sent: json (Connect, the payload as it was published), proto (Connect, binary) or grpc (HTTP/2).
     /// LedgerService=grpc. Repeat for each service that is not sent json; the others need --proto.
-    #[arg(long = "encoding", env = "OUTBOX_ENCODINGS", value_delimiter = ' ', value_name = "SERVICE=ENCODING")]
+    #[arg(
+        long = "encoding",
+        env = "OUTBOX_ENCODINGS",
+        value_delimiter = ' ',
+        value_name = "SERVICE=ENCODING"
+    )]
     pub encodings: Vec<ServiceEncoding>,
 
     /// The services' proto: a directory of .proto files, or a descriptor set. With it event_router.yaml may leave out

@@ -96,7 +96,8 @@ impl Services<'_> {
 
 /// With or without its package, in the environment and in event_router.yaml.
 fn same_service(one: &str, other: &str) -> bool {
-    let ends = |long: &str, short: &str| long.strip_suffix(short).is_some_and(|package| package.ends_with('.'));
+    let ends =
+        |long: &str, short: &str| long.strip_suffix(short).is_some_and(|package| package.ends_with('.'));
     one == other || ends(one, other) || ends(other, one)
 }
 
@@ -136,9 +137,7 @@ impl RpcClient for Client {
         let (headers, timeout) = (headers(call), call.timeout);
         let answer = async {
             match encoding {
-                Encoding::Json => {
-                    connect::call(http, uri, headers, timeout, "application/json", body).await
-                }
+                Encoding::Json => connect::call(http, uri, headers, timeout, "application/json", body).await,
                 Encoding::Proto => {
                     connect::call(http, uri, headers, timeout, "application/proto", body).await
                 }
@@ -189,7 +188,9 @@ impl Transports {
     /// The client for an address, and the address as that client takes it.
     fn of(&mut self, url: &str, encoding: Encoding) -> Result<(HttpClient, String), ClientError> {
         let url = url.trim_end_matches('/');
-        let clear = url.strip_prefix("h2c://").or_else(|| url.strip_prefix("http://").filter(|_| encoding == Encoding::Grpc));
+        let clear = url
+            .strip_prefix("h2c://")
+            .or_else(|| url.strip_prefix("http://").filter(|_| encoding == Encoding::Grpc));
         if let Some(rest) = clear {
             let client = self.http2.get_or_insert_with(HttpClient::plaintext_http2_only);
             return Ok((client.clone(), format!("http://{rest}")));

@@ -23,8 +23,7 @@ pub(super) async fn call(
     body: Vec<u8>,
 ) -> Result<(), CallError> {
     let path = uri.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
-    let mut request =
-        tonic::Request::from_parts(MetadataMap::from_headers(headers), Extensions::new(), body);
+    let mut request = tonic::Request::from_parts(MetadataMap::from_headers(headers), Extensions::new(), body);
     request.set_timeout(timeout);
     // The path of the call, with whatever stands before it in the endpoint's own.
     let mut client = Grpc::with_origin(Transport(http.clone()), origin(uri));
@@ -40,7 +39,8 @@ fn origin(uri: &Uri) -> Uri {
 fn refused(status: &Status) -> CallError {
     // Of the sixteen, only `Ok` is no error, and that is none here.
     let code = Code::ALL.into_iter().find(|code| tonic_code(*code) == status.code()).unwrap_or(Code::Unknown);
-    let pushback = status.metadata().get("grpc-retry-pushback-ms").and_then(|value| value.to_str().ok()?.parse().ok());
+    let pushback =
+        status.metadata().get("grpc-retry-pushback-ms").and_then(|value| value.to_str().ok()?.parse().ok());
     let retry_after = pushback.map(|ms| Duration::from_millis(ms).min(RETRY_AFTER_MAX));
     CallError { retry_after, ..failed(code, status.message()) }
 }

@@ -1,0 +1,103 @@
+//! `outbox check`: every mistake in event_router.yaml and proto, before it hurts.
+
+mod breaking; // what events in flight would not survive
+mod limits; // what the bus allows
+mod older; // where the older version comes from
+mod output;
+mod wiring; // routes against descriptors
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use contract::{Contract, ReadError, Sources};
+use event_router::Router;
+use finding::{Report, Severity};
+
+use crate::{Unusable, print};
+use older::Older;
+
+/// Checks event_router.yaml against proto and the limits of the bus.
+///
+/// Prints every mistake with its file, its line and what to write instead: unknown events and RPCs, requests that can't
+/// carry the event, events whose value and message do not belong together, events that nobody subscribes to, names and
+/// numbers that AWS would refuse.
+///
+/// With --against it also says what would break events that were published before and are not delivered yet.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 no errors (there may be warnings); 1 errors; 2 unusable arguments.\n\nIn CI: outbox check --format github --against origin/main"
+)]
+pub(crate) struct Args {
+    /// Which event runs which RPC.
+    #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]
+    router: PathBuf,
+
+    /// A directory of .proto files, or a descriptor set. Repeat for several directories.
+    #[arg(long, default_value = "proto", env = "OUTBOX_PROTO", value_delimiter = ' ', value_name = "PATH")]
+    proto: Vec<PathBuf>,
+
+    /// A directory in which only imports are looked up. Repeat for several.
+    #[arg(long, value_name = "DIR")]
+    include: Vec<PathBuf>,
+
+    /// An older version, to find what breaks events in flight: a git revision, or a directory of .proto files.
+    #[arg(long, value_name = "REV|DIR")]
+    against: Option<String>,
+
+    /// The older event_router.yaml, where --against is a directory.
+    #[arg(long, value_name = "FILE", requires = "against")]
+    against_router: Option<PathBuf>,
+
+    /// How to print: for people, as JSON, or as annotations of a GitHub workflow.
+    #[arg(long, value_enum, default_value_t = output::Format::Text)]
+    format: output::Format,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
+    let file = args.router.display().to_string();
+    let text = std::fs::read_to_string(&args.router).map_err(|error| {
+        Unusable::new(
+            format!("failed to read {file}: {error}"),
+            "pass --router FILE; the README shows what is in it",
+        )
+    })?;
+    let sources = Sources { protos: args.proto.clone(), includes: args.include.clone() };
+    let older = args
+        .against
+        .as_deref()
+        .map(|against| Older::read(against, &sources, &args.router, args.against_router.as_deref()))
+        .transpose()?;
+
+    let mut report = Report::default();
+    let (router, findings) = Router::examine(&file, &text);
+    let understood = findings.is_empty();
+    report.add_text(&file, text);
+    report.add(findings);
+    report.add(limits::check(&router));
+    if let Some(contract) = read(&sources, &mut report)? {
+        contract.add_texts(&mut report);
+        report.add(contract.findings().iter().cloned());
+        report.add(wiring::check(&router, &contract, older.as_ref()));
+        if understood {
+            report.add(wiring::without_subscriber(&router, &contract));
+        }
+        if let Some(older) = &older {
+            report.add(breaking::check(older, &file, &router, &contract));
+        }
+    }
+
+    print(&args.format.render(&report, &router))?;
+    Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Proto that does not compile is a finding; proto that is not there is unusable.
+fn read(sources: &Sources, report: &mut Report) -> Result<Option<Contract>, Unusable> {
+    match sources.read() {
+        Ok(contract) => Ok(Some(contract)),
+        Err(ReadError::Findings(findings)) => {
+            report.merge(findings);
+            Ok(None)
+        }
+        Err(error) => Err(Unusable::new(error.to_string(), "pass --proto DIR with your .proto files")),
+    }
+}

@@ -1,0 +1,131 @@
+//! What would break events that were published before and are not delivered yet.
+//!
+//! A payload travels as JSON, so names count; services that are sent proto or grpc, and were built before, count on
+//! numbers. Both must stay.
+
+use std::collections::BTreeSet;
+
+use contract::{Contract, EventType, carrier};
+use event_router::{Route, Router};
+use finding::{Finding, Place};
+use prost_reflect::FieldDescriptor;
+
+use super::older::Older;
+use messages::Comparison;
+
+mod messages;
+
+pub(crate) fn check(older: &Older, router_file: &str, router: &Router, contract: &Contract) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(old_router) = &older.router {
+        findings.extend(subscribers(older, old_router, router_file, router, contract));
+    }
+    findings.extend(removed_events(older, router_file, router, contract));
+    findings.extend(keys(older, contract));
+    let mut comparison = Comparison::new(older, contract);
+    for old in older.contract.events() {
+        if let Some(new) = contract.event(&old.name) {
+            comparison.messages(&old.message, &new.message);
+        }
+    }
+    findings.extend(comparison.findings);
+    findings.extend(router.routes().filter_map(|route| carriers(older, &route, contract)));
+    findings
+}
+
+/// The field of the request that carries the event: services that were built before look for it where it was.
+fn carriers(older: &Older, route: &Route<'_>, contract: &Contract) -> Option<Finding> {
+    let field = |contract: &Contract| {
+        let method = contract.rpc(route.rpc.as_str()).ok()?;
+        carrier(&method.input(), &contract.event(route.event)?.message).ok()
+    };
+    let (old, new) = (field(&older.contract)?, field(contract)?);
+    let shown = |field: &FieldDescriptor| format!("`{}` = {}", field.json_name(), field.number());
+    if shown(&old) == shown(&new) {
+        return None;
+    }
+    let place = contract.place(&new.parent_file(), new.path());
+    let message = format!("'{}' gets its event in {} and got it in {}", route.rpc, shown(&new), shown(&old));
+    let hint = format!("services that were built before look for it there: leave it {}", shown(&old));
+    Some(Finding::error(place, message, hint))
+}
+
+/// RPCs that are gone from event_router.yaml, while their queues may hold messages.
+fn subscribers(
+    older: &Older,
+    old_router: &Router,
+    router_file: &str,
+    router: &Router,
+    contract: &Contract,
+) -> Vec<Finding> {
+    let routed: BTreeSet<_> = router.rpcs().map(|(rpc, _)| rpc).collect();
+    let mut findings = Vec::new();
+    for (rpc, _) in old_router.rpcs().filter(|(rpc, _)| !routed.contains(rpc)) {
+        let same = |other: &str| match (older.contract.rpc(rpc.as_str()), contract.rpc(other)) {
+            (Ok(old), Ok(new)) => old.full_name() == new.full_name(),
+            _ => false,
+        };
+        if let Some(renamed) = router.routes().find(|route| same(route.rpc.as_str())) {
+            let message = format!(
+                "'{rpc}' is now called '{}': that is another queue and another dedup record",
+                renamed.rpc
+            );
+            let hint = format!(
+                "write '{rpc}' as before: what waits in its queue would not be received, and what was done could be done again"
+            );
+            findings.push(Finding::error(renamed.place.clone(), message, hint));
+            continue;
+        }
+        let event = old_router.routes().find(|route| route.rpc == rpc).map(|route| route.event);
+        let place = router
+            .events()
+            .find(|(name, _)| Some(*name) == event)
+            .map_or_else(|| Place::start_of(router_file), |(_, place)| place.clone());
+        let message =
+            format!("'{rpc}' no longer subscribes to anything, and its queue may still hold messages");
+        let hint = "no worker will receive them: see that its queue and its dead-letter queue are empty before this is deployed";
+        findings.push(Finding::warning(place, message, hint));
+    }
+    findings
+}
+
+/// Events that are gone from proto. One that is still routed is an unknown event, and that is said elsewhere.
+fn removed_events(older: &Older, router_file: &str, router: &Router, contract: &Contract) -> Vec<Finding> {
+    let gone = |event: &&EventType| {
+        contract.event(&event.name).is_none() && router.events().all(|(name, _)| name != event.name)
+    };
+    let finding = |event: &EventType| {
+        let place = beside(contract, event).unwrap_or_else(|| Place::start_of(router_file));
+        let message = format!("the event '{}' was removed; it was there in {}", event.name, older.name);
+        let hint = "what was published of it and is not delivered yet still needs it: remove it only when its queues are empty";
+        Finding::warning(place, message, hint)
+    };
+    older.contract.events().filter(gone).map(finding).collect()
+}
+
+/// Where it would be: the enum it was a value of, or else a file of its package.
+fn beside(contract: &Contract, event: &EventType) -> Option<Place> {
+    let event_enum = event.value.parent_enum();
+    if let Some(event_enum) = contract.pool().get_enum_by_name(event_enum.full_name()) {
+        return Some(contract.place(&event_enum.parent_file(), event_enum.path()));
+    }
+    let mut files = contract.files();
+    let file = files.find(|file| file.package_name() == event_enum.package_name())?;
+    Some(contract.place(&file, &[]))
+}
+
+fn keys(older: &Older, contract: &Contract) -> Vec<Finding> {
+    let changed = older.contract.events().filter_map(|old| {
+        let new = contract.event(&old.name)?;
+        let message = match (&old.key, &new.key) {
+            (None, _) => return None,
+            // Renamed, perhaps: that is another matter.
+            (Some(was), Some(is)) if was.number() == is.number() => return None,
+            (Some(was), Some(is)) => format!("the key of '{}' was `{}` and is `{}`", new.name, was.name(), is.name()),
+            (Some(was), None) => format!("the key of '{}' was `{}`, and it has none any more", new.name, was.name()),
+        };
+        let hint = "events published before and after are not kept in order with each other: deploy when that does no harm";
+        Some(Finding::warning(new.place.clone(), message, hint))
+    });
+    changed.collect()
+}

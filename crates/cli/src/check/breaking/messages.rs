@@ -1,0 +1,238 @@
+//! Two versions of a message, field by field, and of everything it is made of.
+
+use std::collections::BTreeSet;
+
+use contract::Contract;
+use finding::{Finding, Place};
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+
+use crate::check::older::Older;
+
+const IN_FLIGHT: &str = "events in flight";
+
+pub(super) struct Comparison<'a> {
+    older: &'a Older,
+    contract: &'a Contract,
+    /// Messages refer to themselves and to each other.
+    compared: BTreeSet<(String, String)>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl<'a> Comparison<'a> {
+    pub(super) fn new(older: &'a Older, contract: &'a Contract) -> Self {
+        Self { older, contract, compared: BTreeSet::new(), findings: Vec::new() }
+    }
+
+    pub(super) fn messages(&mut self, old: &MessageDescriptor, new: &MessageDescriptor) {
+        if !self.compared.insert((old.full_name().to_owned(), new.full_name().to_owned())) {
+            return;
+        }
+        for field in old.fields() {
+            match new.get_field_by_name(field.name()) {
+                Some(same) => self.fields(&field, &same),
+                None => self.missing(&field, new),
+            }
+        }
+        for field in new.fields() {
+            let is_new =
+                old.get_field_by_name(field.name()).is_none() && old.get_field(field.number()).is_none();
+            if is_new && field.is_required() {
+                let message = format!("`{}` is new and required", field.name());
+                self.error(self.at(&field), message, "events in flight do not have it: make it optional");
+            }
+        }
+        self.oneofs(old, new);
+    }
+
+    /// A field that has kept its name.
+    fn fields(&mut self, old: &FieldDescriptor, new: &FieldDescriptor) {
+        let (at, name) = (self.at(new), new.name());
+        if old.number() != new.number() {
+            let message = format!("`{name}` had the number {} and has {}", old.number(), new.number());
+            let hint = format!(
+                "services that are sent proto or grpc still look for it under {}: give it that number again",
+                old.number()
+            );
+            self.error(at, message, hint);
+        } else if old.json_name() != new.json_name() {
+            let message = format!("`{name}` was '{}' in JSON and is '{}'", old.json_name(), new.json_name());
+            let hint = format!("{IN_FLIGHT} carry it as '{0}': set json_name = \"{0}\"", old.json_name());
+            self.error(at, message, hint);
+        } else if shape(old) != shape(new) {
+            let message = format!("`{name}` was {} and is {}", shape(old), shape(new));
+            self.error(
+                at,
+                message,
+                format!("{IN_FLIGHT} carry it as before: add a field of another name instead"),
+            );
+        } else {
+            self.kinds(at, old, new);
+        }
+    }
+
+    fn kinds(&mut self, at: Place, old: &FieldDescriptor, new: &FieldDescriptor) {
+        let compatible = match (old.kind(), new.kind()) {
+            (Kind::Message(old), Kind::Message(new)) if old.is_map_entry() && new.is_map_entry() => {
+                let (old, new) = (old.map_entry_value_field(), new.map_entry_value_field());
+                return self.kinds(at, &old, &new);
+            }
+            // Neither JSON nor the wire has names of types: a type may move to another package.
+            (Kind::Message(old), Kind::Message(new)) if !is_well_known(&old) && !is_well_known(&new) => {
+                self.messages(&old, &new);
+                true
+            }
+            (Kind::Enum(old), Kind::Enum(new)) => {
+                self.enums(&old, &new);
+                true
+            }
+            // Wider, and written alike: on the wire, and in JSON for whoever reads it as JSON should be read.
+            (Kind::Int32, Kind::Int64) | (Kind::Uint32, Kind::Uint64) => true,
+            (old, new) => shown(&old) == shown(&new),
+        };
+        if !compatible {
+            let message =
+                format!("`{}` was {} and is {}", new.name(), shown(&old.kind()), shown(&new.kind()));
+            let hint =
+                format!("{IN_FLIGHT} carry the old type: add a field of another name and number instead");
+            self.error(at, message, hint);
+        }
+    }
+
+    /// A field whose name is gone.
+    fn missing(&mut self, old: &FieldDescriptor, new: &MessageDescriptor) {
+        let (name, number) = (old.name(), old.number());
+        if let Some(taken) = new.get_field(number) {
+            let at = self.at(&taken);
+            if taken.json_name() == old.json_name() {
+                return self.fields(old, &taken);
+            }
+            let same_type = shape(old) == shape(&taken) && shown(&old.kind()) == shown(&taken.kind());
+            if same_type {
+                let message = format!("`{name}` was renamed to `{}`", taken.name());
+                let hint = format!(
+                    "{IN_FLIGHT} carry it as '{0}': keep that with `[json_name = \"{0}\"]`, or add a new field and leave this one",
+                    old.json_name()
+                );
+                self.error(at, message, hint);
+            } else {
+                let message = format!("`{}` reuses the number {number}, which was `{name}`", taken.name());
+                let hint =
+                    format!("take another number, and write `reserved {number}; reserved \"{name}\";`");
+                self.error(at, message, hint);
+            }
+            return;
+        }
+        let at = self.contract.place(&new.parent_file(), new.path());
+        let reserved = new.reserved_ranges().any(|range| range.contains(&number))
+            && new.reserved_names().any(|reserved| reserved == name);
+        if reserved {
+            let message =
+                format!("`{name}` was removed from `{}`; it was there in {}", new.name(), self.older.name);
+            let hint = format!(
+                "{IN_FLIGHT} still carry it, and a worker that sends proto or grpc holds them back: give workers the new proto when they are delivered"
+            );
+            self.findings.push(Finding::warning(at, message, hint));
+        } else {
+            let message = format!("`{name}` was removed from `{}` and is not reserved", new.name());
+            let hint = format!(
+                "write `reserved {number}; reserved \"{name}\";`, so that nobody uses them for something else"
+            );
+            self.error(at, message, hint);
+        }
+    }
+
+    /// Of a oneof JSON may carry only one; before, it may have carried several.
+    fn oneofs(&mut self, old: &MessageDescriptor, new: &MessageDescriptor) {
+        let moved =
+            |field: &FieldDescriptor| old.get_field_by_name(field.name()).is_some_and(|old| !in_oneof(&old));
+        for oneof in new.oneofs().filter(|oneof| !oneof.is_synthetic() && oneof.fields().len() > 1) {
+            if let Some(field) = oneof.fields().find(moved) {
+                let message = format!("`{}` was moved into the oneof `{}`", field.name(), oneof.name());
+                let hint = format!(
+                    "{IN_FLIGHT} may carry it together with another field of that oneof: leave it outside"
+                );
+                self.error(self.at(&field), message, hint);
+            }
+        }
+    }
+
+    fn enums(&mut self, old: &EnumDescriptor, new: &EnumDescriptor) {
+        if !self.compared.insert((old.full_name().to_owned(), new.full_name().to_owned())) {
+            return;
+        }
+        for value in old.values() {
+            let (name, number) = (value.name(), value.number());
+            match new.get_value_by_name(name) {
+                Some(same) if same.number() == number => {}
+                Some(same) => {
+                    let at = self.contract.place(&same.parent_file(), same.path());
+                    let message = format!("`{name}` had the number {number} and has {}", same.number());
+                    let hint =
+                        "services that are sent proto or grpc know it by the old number: give it that again";
+                    self.error(at, message, hint);
+                }
+                None => {
+                    let renamed = new.values().find(|value| value.number() == number);
+                    let (path, message) = match &renamed {
+                        Some(renamed) => {
+                            (renamed.path(), format!("`{name}` was renamed to `{}`", renamed.name()))
+                        }
+                        None => (new.path(), format!("`{name}` was removed from `{}`", new.name())),
+                    };
+                    let at = self.contract.place(&new.parent_file(), path);
+                    let hint = format!(
+                        "{IN_FLIGHT} carry it by its name: leave it until they are delivered, marked [deprecated = true]"
+                    );
+                    self.error(at, message, hint);
+                }
+            }
+        }
+    }
+
+    fn at(&self, field: &FieldDescriptor) -> Place {
+        self.contract.place(&field.parent_file(), field.path())
+    }
+
+    fn error(&mut self, at: Place, message: String, hint: impl Into<String>) {
+        self.findings.push(Finding::error(at, message, hint));
+    }
+}
+
+/// Those have a JSON of their own.
+fn is_well_known(message: &MessageDescriptor) -> bool {
+    message.package_name() == "google.protobuf"
+}
+
+fn in_oneof(field: &FieldDescriptor) -> bool {
+    field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic())
+}
+
+fn shape(field: &FieldDescriptor) -> String {
+    if field.is_map() {
+        let Kind::Message(entry) = field.kind() else { return "a map".to_owned() };
+        return format!("a map by {}", shown(&entry.map_entry_key_field().kind()));
+    }
+    if field.is_list() { "repeated" } else { "a single value" }.to_owned()
+}
+
+fn shown(kind: &Kind) -> String {
+    match kind {
+        Kind::Double => "double".to_owned(),
+        Kind::Float => "float".to_owned(),
+        Kind::Int32 => "int32".to_owned(),
+        Kind::Int64 => "int64".to_owned(),
+        Kind::Uint32 => "uint32".to_owned(),
+        Kind::Uint64 => "uint64".to_owned(),
+        Kind::Sint32 => "sint32".to_owned(),
+        Kind::Sint64 => "sint64".to_owned(),
+        Kind::Fixed32 => "fixed32".to_owned(),
+        Kind::Fixed64 => "fixed64".to_owned(),
+        Kind::Sfixed32 => "sfixed32".to_owned(),
+        Kind::Sfixed64 => "sfixed64".to_owned(),
+        Kind::Bool => "bool".to_owned(),
+        Kind::String => "string".to_owned(),
+        Kind::Bytes => "bytes".to_owned(),
+        Kind::Message(message) => message.full_name().to_owned(),
+        Kind::Enum(it) => it.full_name().to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+use std::io::IsTerminal;
+
+use event_router::Router;
+use finding::{Finding, Report, Severity};
+use serde::Serialize;
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people: the source line, underlined.
+    Text,
+    /// One object: errors, warnings, findings.
+    Json,
+    /// Annotations of a GitHub workflow.
+    Github,
+}
+
+impl Format {
+    pub(crate) fn render(self, report: &Report, router: &Router) -> String {
+        match self {
+            Format::Text => text(report, router),
+            Format::Json => json(report),
+            Format::Github => github(report),
+        }
+    }
+}
+
+fn text(report: &Report, router: &Router) -> String {
+    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let findings = if colour { report.styled() } else { report.to_string() };
+    if report.is_empty() {
+        let (events, routes) = (router.events().count(), router.routes().count());
+        return format!("ok: {}, {}", counted(events, "event"), counted(routes, "subscriber"));
+    }
+    format!("{findings}\n\n{}", summary(report))
+}
+
+fn summary(report: &Report) -> String {
+    let (errors, warnings) = (report.count(Severity::Error), report.count(Severity::Warning));
+    match (errors, warnings) {
+        (0, warnings) => counted(warnings, "warning"),
+        (errors, 0) => counted(errors, "error"),
+        (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
+    }
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    errors: usize,
+    warnings: usize,
+    findings: Vec<JsonFinding<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonFinding<'a> {
+    severity: &'static str,
+    file: &'a str,
+    line: usize,
+    column: usize,
+    message: &'a str,
+    hint: &'a str,
+}
+
+fn json(report: &Report) -> String {
+    let findings = report.findings().iter().map(|Finding { severity, place, message, hint }| JsonFinding {
+        severity: severity.as_str(),
+        file: &place.file,
+        line: place.line,
+        column: place.column,
+        message,
+        hint,
+    });
+    let json = Json {
+        errors: report.count(Severity::Error),
+        warnings: report.count(Severity::Warning),
+        findings: findings.collect(),
+    };
+    serde_json::to_string_pretty(&json).expect("texts and numbers serialize")
+}
+
+fn github(report: &Report) -> String {
+    let annotation = |Finding { severity, place, message, hint }: &Finding| {
+        format!(
+            "::{} file={},line={},col={},title=outbox check::{}",
+            severity.as_str(),
+            property(&place.file),
+            place.line,
+            place.column,
+            data(&format!("{message}\n{hint}"))
+        )
+    };
+    let lines = report.findings().iter().map(annotation).chain((!report.is_empty()).then(|| summary(report)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// As the workflow's toolkit escapes what follows the second `::`.
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+/// And what stands before it.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}

@@ -1,0 +1,102 @@
+//! Routes against descriptors: every event is there, and every RPC can take it.
+
+use std::collections::BTreeMap;
+
+use contract::{Contract, EventType, carrier};
+use event_router::{Route, Router, Rpc};
+use finding::{Finding, Place, closest};
+use prost_reflect::MethodDescriptor;
+
+use super::older::Older;
+
+pub(crate) fn check(router: &Router, contract: &Contract, older: Option<&Older>) -> Vec<Finding> {
+    let mut findings = events(router, contract, older);
+    let mut names = Names::default();
+    for route in router.routes() {
+        match contract.rpc(route.rpc.as_str()) {
+            Err(error) => findings.push(Finding::error(route.place.clone(), error.to_string(), error.hint())),
+            Ok(method) => {
+                findings.extend(names.one_for(&route, &method));
+                findings.extend(contract.event(route.event).and_then(|event| fits(&route, event, &method)));
+            }
+        }
+    }
+    findings
+}
+
+fn events(router: &Router, contract: &Contract, older: Option<&Older>) -> Vec<Finding> {
+    let unknown =
+        router.events().filter(|(name, _)| contract.event(name).is_none() && !contract.is_unpaired(name));
+    let finding = |(name, place): (&str, &Place)| {
+        let hint = unknown_event_hint(name, contract, older);
+        Finding::error(place.clone(), format!("there is no event '{name}' in proto"), hint)
+    };
+    unknown.map(finding).collect()
+}
+
+/// Only for a file that was understood: of what was not, nobody can say who subscribes.
+pub(crate) fn without_subscriber(router: &Router, contract: &Contract) -> Vec<Finding> {
+    let listed: BTreeMap<&str, &Place> = router.events().collect();
+    // A name that was misspelt: that its event has no subscriber then goes without saying.
+    let meant: Vec<&str> = listed
+        .keys()
+        .filter(|name| contract.event(name).is_none())
+        .filter_map(|name| similar_event(name, contract))
+        .collect();
+    let mut findings = Vec::new();
+    for event in contract.events().filter(|event| router.subscribers(&event.name).is_empty()) {
+        let message = format!("nobody subscribes to '{}'", event.name);
+        if let Some(place) = listed.get(event.name.as_str()) {
+            let hint = "add the RPC that should run; until then the event is published and goes nowhere";
+            findings.push(Finding::warning((*place).clone(), message, hint));
+        } else if !meant.contains(&event.name.as_str()) {
+            let hint = format!("add it to event_router.yaml: - name: '{}'", event.name);
+            findings.push(Finding::warning(event.place.clone(), message, hint));
+        }
+    }
+    findings
+}
+
+fn similar_event<'c>(name: &str, contract: &'c Contract) -> Option<&'c str> {
+    closest(name, contract.events().map(|event| event.name.as_str()))
+}
+
+fn unknown_event_hint(name: &str, contract: &Contract, older: Option<&Older>) -> String {
+    if let Some(older) = older.filter(|older| older.contract.event(name).is_some()) {
+        return format!(
+            "it was there in {}, and events in flight still need it: put it back until its queues are empty, then remove its subscribers first",
+            older.name
+        );
+    }
+    match similar_event(name, contract) {
+        Some(meant) => format!("did you mean '{meant}'?"),
+        None => {
+            let value = name.to_ascii_uppercase();
+            let value = if value.starts_with("EVENT_") { value } else { format!("EVENT_{value}") };
+            format!("add the value {value} to `enum Event`, and its message beside it")
+        }
+    }
+}
+
+fn fits(route: &Route<'_>, event: &EventType, method: &MethodDescriptor) -> Option<Finding> {
+    let error = carrier(&method.input(), &event.message).err()?;
+    let message = format!("'{}' can't take '{}': {error}", route.rpc, route.event);
+    Some(Finding::error(route.place.clone(), message, error.hint()))
+}
+
+/// A queue and a dedup record belong to a name, so an RPC has one.
+#[derive(Default)]
+struct Names<'a>(BTreeMap<String, (&'a Rpc, usize)>);
+
+impl<'a> Names<'a> {
+    fn one_for(&mut self, route: &Route<'a>, method: &MethodDescriptor) -> Option<Finding> {
+        let (first, line) =
+            *self.0.entry(method.full_name().to_owned()).or_insert((route.rpc, route.place.line));
+        (first != route.rpc).then(|| {
+            let message = format!("'{}' is the same RPC as '{first}' on line {line}", route.rpc);
+            let hint =
+                format!("an RPC has one name, for it has one queue: write '{first}' here, too, or remove it");
+            Finding::error(route.place.clone(), message, hint)
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! `outbox routes`: which event runs which RPC, at a glance.
+
+mod drawing; // mermaid and dot
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use comfy_table::{Table, presets};
+use event_router::{ReadError, Router, names};
+use serde::Serialize;
+
+use crate::{Unusable, print};
+
+/// Shows which event runs which RPC.
+///
+/// As a table with the delivery policy of each subscriber, as a picture for documents (mermaid, dot), or as JSON, which
+/// also has the names of rules and queues on AWS.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "For the README: outbox routes --format mermaid\nAs a picture: outbox routes --format dot | dot -Tsvg > routes.svg"
+)]
+pub(crate) struct Args {
+    /// Which event runs which RPC.
+    #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]
+    router: PathBuf,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Table,
+    Mermaid,
+    Dot,
+    Json,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
+    let router = match Router::read(&args.router) {
+        Ok(router) => router,
+        Err(ReadError::Findings(report)) => {
+            eprintln!("{report}");
+            return Ok(ExitCode::FAILURE);
+        }
+        Err(ReadError::Io { file, source }) => {
+            return Err(Unusable::new(format!("failed to read {file}: {source}"), "pass --router FILE"));
+        }
+    };
+    print(&match args.format {
+        Format::Table => table(&router),
+        Format::Mermaid => drawing::mermaid(&router),
+        Format::Dot => drawing::dot(&router),
+        Format::Json => json(&router),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(router: &Router) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["EVENT", "RPC", "TIMEOUT", "CONCURRENCY", "ATTEMPTS", "BACKOFF"]);
+    for (event, _) in router.events() {
+        if router.subscribers(event).is_empty() {
+            table.add_row([event, "nobody"]);
+        }
+        for (n, route) in router.routes().filter(|route| route.event == event).enumerate() {
+            let policy = route.policy;
+            table.add_row([
+                if n == 0 { event.to_owned() } else { String::new() },
+                route.rpc.to_string(),
+                humantime::format_duration(policy.timeout).to_string(),
+                policy.concurrency.to_string(),
+                policy.max_attempts.to_string(),
+                format!(
+                    "{} to {}",
+                    humantime::format_duration(policy.backoff.min),
+                    humantime::format_duration(policy.backoff.max)
+                ),
+            ]);
+        }
+    }
+    table.trim_fmt()
+}
+
+#[derive(Serialize)]
+struct JsonRoute<'a> {
+    event: &'a str,
+    rpc: &'a str,
+    timeout_seconds: f64,
+    concurrency: usize,
+    max_attempts: u32,
+    backoff_min_seconds: f64,
+    backoff_max_seconds: f64,
+    rule: String,
+    queue: String,
+}
+
+fn json(router: &Router) -> String {
+    let routes: Vec<_> = router
+        .routes()
+        .map(|route| JsonRoute {
+            event: route.event,
+            rpc: route.rpc.as_str(),
+            timeout_seconds: route.policy.timeout.as_secs_f64(),
+            concurrency: route.policy.concurrency,
+            max_attempts: route.policy.max_attempts,
+            backoff_min_seconds: route.policy.backoff.min.as_secs_f64(),
+            backoff_max_seconds: route.policy.backoff.max.as_secs_f64(),
+            rule: names::rule(route.event, route.rpc),
+            queue: names::queue(route.rpc),
+        })
+        .collect();
+    serde_json::to_string_pretty(&routes).expect("texts and numbers serialize")
+}
