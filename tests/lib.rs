@@ -1,1 +1,5 @@
-//! The whole line, against real servers: see `it/`.
+//! Every kind of field, as `outbox-build` generates it.
+
+pub mod proto {
+    outbox::include_proto!();
+}

@@ -8,8 +8,10 @@ mod world; // a database, an RPC server, relays and workers: what every test sta
 mod bad_input; // what must be refused, parked or dead-lettered, and by whom
 mod contracts; // queue and dedup: one suite for every implementation
 mod deliver; // verdicts, retries, leases, transports of the RPC call
+mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone
 mod order; // keys, pages and windows under concurrent writers
+mod proto_json; // the payload, against another implementation
 mod publish; // the publisher's API, in Rust and in SQL
 mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
 mod retention; // rings turn, whoever is slow

@@ -62,7 +62,13 @@ impl Dispatcher for Methods {
         (self.serves)(path).then(|| MethodDescriptor::unary(false))
     }
 
-    fn call_unary(&self, path: &str, ctx: RequestContext, request: Payload, _: CodecFormat) -> UnaryResult {
+    fn call_unary(
+        &self,
+        path: &str,
+        ctx: RequestContext,
+        request: Payload,
+        format: CodecFormat,
+    ) -> UnaryResult {
         let incoming = request.encoded().map(|body| Incoming {
             rpc: path.to_owned(),
             headers: ctx.headers().clone(),
@@ -71,8 +77,11 @@ impl Dispatcher for Methods {
         let handle = Arc::clone(&self.handle);
         Box::pin(async move {
             handle(incoming?).await?;
-            // google.protobuf.Empty
-            Ok(EncodedResponse::new(Bytes::from_static(b"{}").into()))
+            let empty: &[u8] = match format {
+                CodecFormat::Json => b"{}",
+                _ => b"",
+            };
+            Ok(EncodedResponse::new(Bytes::from_static(empty).into()))
         })
     }
 

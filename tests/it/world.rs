@@ -187,10 +187,15 @@ impl World {
     }
 
     pub(crate) fn worker_process(&self) -> Process {
-        let router = self.router_file.display().to_string();
         let endpoints = self.endpoints();
+        let args: Vec<&str> = endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]).collect();
+        self.worker_process_with(&args)
+    }
+
+    pub(crate) fn worker_process_with(&self, more: &[&str]) -> Process {
+        let router = self.router_file.display().to_string();
         let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "2s"];
-        args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
+        args.extend(more);
         Process::start(&programs().join("worker"), args, &[("DATABASE_URL", &self.url)]).unwrap()
     }
 

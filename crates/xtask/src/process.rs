@@ -29,8 +29,12 @@ pub fn build() -> std::io::Result<PathBuf> {
     if !status.success() {
         return Err(std::io::Error::other(format!("cargo build: {status}")));
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("debug"))
+    Ok(target().join("debug"))
+}
+
+/// Where cargo puts what it builds.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// The project's root.

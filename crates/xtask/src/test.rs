@@ -42,6 +42,7 @@ pub fn run() -> ExitCode {
 fn install() -> Result<(), ToolError> {
     tools::postgres_bin()?;
     tools::debian("pgbouncer", "pgbouncer")?;
+    tools::python_protobuf()?;
     Ok(())
 }
 

@@ -40,6 +40,48 @@ pub fn debian(program: &str, package: &str) -> Result<PathBuf, ToolError> {
     on_path(program).ok_or_else(|| missing(program, package))
 }
 
+/// The directory to put on PYTHONPATH for Google's protobuf, an implementation of proto3 JSON that is not ours. Installed
+/// below `target` if need be.
+pub fn python_protobuf() -> Result<PathBuf, ToolError> {
+    const PACKAGE: &str = "protobuf==6.33.1";
+    let dir = crate::process::target().join("python").join(PACKAGE);
+    if dir.join("google/protobuf/json_format.py").is_file() {
+        return Ok(dir);
+    }
+    debian("python3", "python3")?;
+    let pip = |dir: &Path| {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(dir).arg(PACKAGE);
+        // It goes into a directory of its own, whoever manages the system's.
+        pip.env("PIP_BREAK_SYSTEM_PACKAGES", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+        pip
+    };
+    if !succeeds(Command::new("python3").args(["-m", "pip", "--version"])) {
+        apt_install("python3-pip")?;
+    }
+    eprintln!("installing Python's {PACKAGE} below target (pip)");
+    let command = format!("python3 -m pip install {PACKAGE}");
+    // Under a name of its own until it is whole: tests may install it side by side.
+    let partial = dir.with_extension(std::process::id().to_string());
+    let output = pip(&partial)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| ToolError::Install { command: command.clone(), reason: error.to_string() })?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let reason = said.lines().rev().take(3).collect::<Vec<_>>().join("; ");
+        return Err(ToolError::Install { command, reason });
+    }
+    if std::fs::rename(&partial, &dir).is_err() {
+        let _ = std::fs::remove_dir_all(&partial);
+    }
+    Ok(dir)
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
+}
+
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
 }

@@ -99,8 +99,8 @@ fn unfit(message: &str, path: &str, error: &str) -> String {
     let unknown = error.split_once("unrecognized field name '").and_then(|(_, rest)| rest.split_once('\''));
     match unknown {
         Some((field, _)) => {
-            let nested =
-                path.rsplit_once('.').map(|(parent, _)| format!(" in '{parent}'")).unwrap_or_default();
+            // Of the message that has it; the payload's own is a dot.
+            let nested = if path == "." { String::new() } else { format!(" in '{path}'") };
             format!(
                 "the payload has a field '{field}'{nested} that {message} does not: give the worker the publisher's proto (--proto)"
             )

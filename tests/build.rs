@@ -1,0 +1,3 @@
+fn main() -> Result<(), outbox_build::Error> {
+    outbox_build::compile("proto")
+}

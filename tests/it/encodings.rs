@@ -1,0 +1,358 @@
+//! One event, three ways to send it: Connect with JSON, Connect with protobuf's binary, and gRPC.
+
+use std::convert::Infallible;
+use std::future::Ready;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use connectrpc::ConnectError;
+use contract::{Contract, Sources};
+use event_router::{Router, Rpc};
+use outbox::proto::prost::Message;
+use tests::proto::every::v1::{EveryKindHappenedEvent as Every, MaybeKeyedEvent, TakeRequest};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status};
+use worker::rpc::{Call, CallError, Client, Code, Endpoint, RpcClient, Services};
+use xtask::process::root;
+
+use crate::server;
+use crate::world::{PATIENCE, World};
+
+const MAYBE: &str = "event_maybe_keyed";
+const EVERY: &str = "event_every_kind_happened";
+const ROUTER: &str = "
+event:
+  - name: event_every_kind_happened
+    subscriber:
+      - id: EveryJsonService/Take
+      - id: every.v1.EveryProtoService/Take
+      - id: EveryGrpcService/Take
+        max_attempts: 3
+        backoff: { min: 1ms, max: 10ms }
+  - name: event_maybe_keyed
+    subscriber:
+      - id: EveryJsonService/Take
+      - id: every.v1.EveryProtoService/Take
+      - id: EveryGrpcService/Take
+        max_attempts: 3
+        backoff: { min: 1ms, max: 10ms }
+";
+
+/// Guards: the same event reaches a Connect server as JSON and as binary, and a plain gRPC server, each with the headers
+/// of the contract; RPCs are found with and without their package, the event in whatever field carries it.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_event_reaches_services_of_every_encoding() {
+    let mut world = World::new(ROUTER).await;
+    let (taken, mut takes) = mpsc::unbounded_channel();
+    let connect = connect_server(taken.clone()).await;
+    let grpc = grpc_server(taken, |_| Ok(())).await;
+    world.relay();
+    let proto = root().join("tests/proto").display().to_string();
+    let endpoints = [
+        format!("EveryJsonService=http://{connect}"),
+        format!("EveryProtoService=http://{connect}"),
+        format!("every.v1.EveryGrpcService=http://{grpc}"),
+    ];
+    let mut args = vec![
+        "--proto",
+        &proto,
+        "--encoding",
+        "EveryProtoService=proto",
+        "--encoding",
+        "EveryGrpcService=grpc",
+    ];
+    args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
+    let worker = world.worker_process_with(&args);
+
+    let event = Every {
+        int64_value: i64::MIN,
+        bytes_value: vec![0xff, 0],
+        strings: vec!["é".into()],
+        ..Every::default()
+    };
+    let id = world.publish(&event).await;
+    let expected = TakeRequest { what_happened: Some(event), ..TakeRequest::default() };
+    for _ in 0..3 {
+        let take = tokio::time::timeout(PATIENCE, takes.recv()).await.expect("in time").expect("a call");
+        assert_eq!(take.request, expected, "{}", take.encoding);
+        assert_eq!(take.event_id, id.to_string(), "{}", take.encoding);
+    }
+    let maybe = MaybeKeyedEvent { id: Some(0) };
+    world.publish(&maybe).await;
+    let mut encodings = Vec::new();
+    for _ in 0..3 {
+        let take = tokio::time::timeout(PATIENCE, takes.recv()).await.expect("in time").expect("a call");
+        assert_eq!(take.request.maybe, Some(maybe), "{}", take.encoding);
+        encodings.push(take.encoding);
+    }
+    encodings.sort();
+    assert_eq!(encodings, ["application/grpc", "application/json", "application/proto"]);
+    world.until_settled().await;
+    worker.stop().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards: what a gRPC server refuses is told from what it can't do now, with its own message; its pushback is honoured.
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_statuses_are_understood() {
+    let (taken, _takes) = mpsc::unbounded_channel();
+    let answers = Arc::new(Mutex::new(Status::unavailable("")));
+    let answer = Arc::clone(&answers);
+    let grpc = grpc_server(taken, move |_| Err(answer.lock().unwrap().clone())).await;
+    let call = |status: Status| {
+        *answers.lock().unwrap() = status;
+        call(format!("http://{grpc}"), "EveryGrpcService", r#"{"id":1}"#)
+    };
+    let mut pushback = Status::unavailable("come back later");
+    pushback.metadata_mut().insert("grpc-retry-pushback-ms", "1500".parse().unwrap());
+    let cases = [
+        (Status::invalid_argument("no such card: 7 %"), Code::InvalidArgument, "no such card: 7 %", None),
+        (Status::already_exists("done"), Code::AlreadyExists, "done", None),
+        (Status::permission_denied(""), Code::PermissionDenied, "", None),
+        (Status::data_loss("é"), Code::DataLoss, "é", None),
+        (pushback, Code::Unavailable, "come back later", Some(Duration::from_millis(1500))),
+    ];
+    for (status, code, message, retry_after) in cases {
+        let error = call(status).await.unwrap_err();
+        assert_eq!(error, CallError { code, message: message.to_owned(), retry_after });
+    }
+}
+
+/// Guards: what does not answer, or answers something else, is an error that says so, and no success.
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_calls_fail_clearly() {
+    let refused = call("http://127.0.0.1:1".into(), "EveryGrpcService", "{}").await.unwrap_err();
+    assert_eq!(refused.code, Code::Unavailable, "{refused}");
+
+    // A server that speaks no HTTP/2.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hung =
+        call(format!("http://{}", silent.local_addr().unwrap()), "EveryGrpcService", "{}").await.unwrap_err();
+    assert_eq!((hung.code, hung.message.as_str()), (Code::DeadlineExceeded, "no answer within 2s"));
+
+    // A gRPC server that has no such service, and a Connect server that does not know the path.
+    let (taken, _takes) = mpsc::unbounded_channel();
+    let grpc = grpc_server(taken.clone(), |_| Ok(())).await;
+    let other = call(format!("http://{grpc}/prefix"), "EveryGrpcService", "{}").await.unwrap_err();
+    assert_eq!(other.code, Code::Unimplemented, "{other}");
+    let connect = connect_server(taken).await;
+    let other = call(format!("http://{connect}/prefix"), "EveryProtoService", "{}").await.unwrap_err();
+    assert_eq!(other.code, Code::Unimplemented, "{other}");
+}
+
+/// Guards: a payload that is newer than the worker's proto is kept whole on JSON; on the others it waits, and the error
+/// names the field and no value.
+#[tokio::test(flavor = "multi_thread")]
+async fn unknown_fields_are_kept_on_json_and_named_on_the_others() {
+    let (taken, mut takes) = mpsc::unbounded_channel();
+    let connect = connect_server(taken).await;
+    let payload = r#"{"id":3,"fromTheFuture":"secret-7"}"#;
+    call(format!("http://{connect}"), "EveryJsonService", payload).await.unwrap();
+    let take = takes.recv().await.unwrap();
+    assert_eq!(take.body, format!(r#"{{"maybe":{payload}}}"#));
+
+    let cases = [
+        (MAYBE, payload, "the payload has a field 'fromTheFuture' that every.v1.MaybeKeyedEvent does not"),
+        (MAYBE, r#"{"id":"secret-7"}"#, "the payload's field 'id' is not what every.v1.MaybeKeyedEvent says"),
+        (MAYBE, r#"{"id":-1}"#, "the payload's field 'id' is not what every.v1.MaybeKeyedEvent says"),
+        (
+            EVERY,
+            r#"{"messages":[{"deeper":{"numbr":"secret-7"}}]}"#,
+            "a field 'numbr' in 'messages[0].deeper' that",
+        ),
+        (
+            EVERY,
+            r#"{"messages":[{"deeper":{"number":"secret-7"}}]}"#,
+            "'messages[0].deeper.number' is not what",
+        ),
+    ];
+    for service in ["EveryProtoService", "EveryGrpcService"] {
+        for (event, payload, expected) in cases {
+            let error = call_with(format!("http://{connect}"), service, event, payload).await.unwrap_err();
+            assert_eq!(error.code, Code::FailedPrecondition, "{error}");
+            assert!(error.message.contains(expected), "{error}");
+            assert!(error.message.contains("--proto") && !error.message.contains("secret"), "{error}");
+        }
+    }
+    assert!(takes.try_recv().is_err(), "nothing was called");
+}
+
+/// Guards: an encoding that can't work is refused at start, with what to write.
+#[tokio::test(flavor = "multi_thread")]
+async fn impossible_encodings_are_refused_at_start() {
+    let contract = contract();
+    let refused = |yaml: &str, encodings: &[&str], contract: Option<&Contract>| {
+        let router = Router::parse("event_router.yaml", yaml).unwrap();
+        let endpoints: Vec<Endpoint> = router
+            .rpcs()
+            .map(|(rpc, _)| Endpoint {
+                service: rpc.service().to_owned(),
+                url: "http://127.0.0.1:1".to_owned(),
+            })
+            .collect();
+        let encodings: Vec<_> = encodings.iter().map(|text| text.parse().unwrap()).collect();
+        let error =
+            Client::new(&router, &Services { endpoints: &endpoints, encodings: &encodings, contract })
+                .unwrap_err();
+        format!("{error}; {}", error.remedy())
+    };
+    let routed =
+        |event: &str, rpc: &str| format!("event:\n  - name: {event}\n    subscriber:\n      - id: {rpc}\n");
+    let grpc = routed("event_maybe_keyed", "EveryGrpcService/Take");
+    let cases = [
+        (&grpc, "EveryGrpcService=grpc", None, "needs to know the service's proto; pass --proto DIR"),
+        (&grpc, "EveryGprcService=grpc", Some(&contract), "--encoding names EveryGprcService"),
+        (
+            &routed("event_maybe_keyed", "EveryGrpcService/Tak"),
+            "EveryGrpcService=json",
+            Some(&contract),
+            "did you mean 'EveryGrpcService/Take'?",
+        ),
+        (
+            &routed("event_unknown", "EveryGrpcService/Take"),
+            "EveryGrpcService=proto",
+            Some(&contract),
+            "which proto does not have",
+        ),
+        (
+            &routed("event_number_counted", "EveryGrpcService/Take"),
+            "EveryGrpcService=grpc",
+            Some(&contract),
+            "add `every.v1.NumberCountedEvent event = 9;` to TakeRequest",
+        ),
+    ];
+    for (yaml, encoding, contract, expected) in cases {
+        let said = refused(yaml, &[encoding], contract);
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+fn contract() -> Contract {
+    Sources { protos: vec![root().join("tests/proto")], includes: Vec::new() }.read().unwrap()
+}
+
+async fn call(url: String, service: &str, payload: &str) -> Result<(), CallError> {
+    call_with(url, service, MAYBE, payload).await
+}
+
+/// Calls a service's `Take` with an event of this payload, in the encoding the service is named after.
+async fn call_with(url: String, service: &str, event: &str, payload: &str) -> Result<(), CallError> {
+    let body = format!(
+        r#"{{"rpc":"{service}/Take","event":{{"id":"0198c7e2-0000-7000-8000-000000000001","name":"{event}","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{"tenant":"t-1"}},"payload":{payload}}}}}"#
+    );
+    let message = event::Message::decode(&body).unwrap();
+    let rpc = Rpc::new(&format!("{service}/Take")).unwrap();
+    let yaml = format!("event:\n  - name: {event}\n    subscriber: [{{ id: {rpc} }}]\n");
+    let router = Router::parse("test.yaml", &yaml).unwrap();
+    let encoding = service.trim_start_matches("Every").trim_end_matches("Service").to_lowercase();
+    let client = Client::new(
+        &router,
+        &Services {
+            endpoints: &[Endpoint { service: service.to_owned(), url }],
+            encodings: &[format!("{service}={encoding}").parse().unwrap()],
+            contract: Some(&contract()),
+        },
+    )
+    .unwrap();
+    client.call(&Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(2) }).await
+}
+
+// ---- servers
+
+struct Take {
+    encoding: String,
+    event_id: String,
+    request: TakeRequest,
+    body: String,
+}
+
+/// Takes JSON and binary.
+async fn connect_server(taken: mpsc::UnboundedSender<Take>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let handle = move |incoming: server::Incoming| -> server::Answer {
+        let encoding = incoming.header("content-type").to_owned();
+        let request = match encoding.as_str() {
+            "application/json" => serde_json::from_slice(&incoming.body).map_err(|error| error.to_string()),
+            _ => TakeRequest::decode(incoming.body.clone()).map_err(|error| error.to_string()),
+        };
+        let event_id = incoming.header("idempotency-key").to_owned();
+        let body = String::from_utf8_lossy(&incoming.body).into_owned();
+        let taken = taken.clone();
+        Box::pin(async move {
+            let request = request.map_err(ConnectError::invalid_argument)?;
+            let _ = taken.send(Take { encoding, event_id, request, body });
+            Ok(())
+        })
+    };
+    let serves =
+        |path: &str| ["every.v1.EveryJsonService/Take", "every.v1.EveryProtoService/Take"].contains(&path);
+    tokio::spawn(server::serve(listener, serves, handle, std::future::pending()));
+    addr
+}
+
+/// A gRPC server as tonic's users have it, but for the generated code.
+async fn grpc_server(
+    taken: mpsc::UnboundedSender<Take>,
+    answer: impl Fn(&TakeRequest) -> Result<(), Status> + Send + Sync + 'static,
+) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    let service = EveryGrpcService { taken, answer: Arc::new(answer) };
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    addr
+}
+
+#[derive(Clone)]
+struct EveryGrpcService {
+    taken: mpsc::UnboundedSender<Take>,
+    answer: Arc<dyn Fn(&TakeRequest) -> Result<(), Status> + Send + Sync>,
+}
+
+impl tonic::server::NamedService for EveryGrpcService {
+    const NAME: &'static str = "every.v1.EveryGrpcService";
+}
+
+impl tower_service::Service<http::Request<tonic::body::Body>> for EveryGrpcService {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let take = self.clone();
+        Box::pin(async move {
+            let codec = tonic_prost::ProstCodec::<(), TakeRequest>::default();
+            Ok(tonic::server::Grpc::new(codec).unary(take, request).await)
+        })
+    }
+}
+
+impl tonic::server::UnaryService<TakeRequest> for EveryGrpcService {
+    type Response = ();
+    type Future = Ready<Result<Response<()>, Status>>;
+
+    fn call(&mut self, request: Request<TakeRequest>) -> Self::Future {
+        let header = |name: &str| {
+            request.metadata().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
+        let event_id = header("idempotency-key");
+        assert!(!header("outbox-attempt").is_empty() && !header("grpc-timeout").is_empty());
+        let request = request.into_inner();
+        let answer = (self.answer)(&request);
+        let _ = self.taken.send(Take {
+            encoding: "application/grpc".into(),
+            event_id,
+            request,
+            body: String::new(),
+        });
+        std::future::ready(answer.map(Response::new))
+    }
+}
