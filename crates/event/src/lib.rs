@@ -21,7 +21,7 @@ pub const PAYLOAD_BYTES_MAX: usize = 240 * 1024;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "not an event",
-    note = "an event is a message with a value in `enum Event`: `HogeUpdatedEvent` belongs to `EVENT_HOGE_UPDATED`"
+    note = "to publish it, give it a value in `enum Event` of its package: `EVENT_HOGE_UPDATED` makes `HogeUpdatedEvent` an event"
 )]
 pub trait Event: serde::Serialize {
     /// The name subscribers are tied to, for example `event_hoge_updated`.

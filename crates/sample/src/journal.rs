@@ -18,7 +18,7 @@ impl Interceptor for Journal {
         request: UnaryRequest,
         next: Next<'_>,
     ) -> Result<UnaryResponse, ConnectError> {
-        let rpc = request.ctx.path().unwrap_or_default().to_owned();
+        let rpc = request.ctx.path().unwrap_or_default().trim_start_matches('/').to_owned();
         let header = |name: &str| {
             request.ctx.header(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
         };

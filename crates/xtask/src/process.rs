@@ -22,6 +22,8 @@ pub fn build() -> std::io::Result<PathBuf> {
             "worker",
             "--package",
             "sample",
+            "--package",
+            "cli",
             "--bins",
         ])
         .current_dir(root())
