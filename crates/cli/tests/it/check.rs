@@ -12,6 +12,8 @@ use std::process::{Command, Output};
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::said;
+
 struct Case {
     path: PathBuf,
     args: String,
@@ -37,6 +39,12 @@ fn every_mistake_is_told_with_its_place_and_remedy() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// Guards: the sample domain is as it should be.
+#[test]
+fn the_sample_domain_is_without_a_finding() {
+    assert_eq!(said(&outbox(&super::root(), "")), "ok: 2 events, 3 subscribers\nexit 0\n");
 }
 
 /// Guards: a bus has 300 rules, and it is the subscriber one too many that is pointed at.
@@ -237,22 +245,7 @@ fn every_finding_has_a_line(dir: &TempDir, case: &Case) {
 }
 
 fn outbox(dir: &Path, args: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_outbox"))
-        .arg("check")
-        .args(args.split_whitespace())
-        .current_dir(dir)
-        .env_remove("OUTBOX_ROUTER")
-        .env_remove("OUTBOX_PROTO")
-        .output()
-        .unwrap()
-}
-
-fn said(output: &Output) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    format!(
-        "{out}{err}exit {}\n",
-        output.status.code().map_or("by a signal".to_owned(), |code| code.to_string())
-    )
+    super::outbox(dir, &format!("check {args}"))
 }
 
 fn golden() -> PathBuf {
