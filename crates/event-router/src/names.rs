@@ -40,6 +40,25 @@ fn shortened(name: &str, chars_max: usize) -> String {
 mod tests {
     use super::*;
 
+    #[derive(serde::Deserialize)]
+    struct Named {
+        event: String,
+        rpc: String,
+        rule: String,
+        queue: String,
+    }
+
+    /// Guards: Terraform and the binaries mean the same rules and queues: its tests read this file, too.
+    #[test]
+    fn names_are_those_of_terraform() {
+        let named: Vec<Named> = serde_json::from_str(include_str!("../../../infra/tests/names.json")).unwrap();
+        assert!(named.len() > 10);
+        for Named { event, rpc, rule: expected_rule, queue: expected_queue } in named {
+            let rpc = Rpc::new(&rpc).unwrap();
+            assert_eq!((rule(&event, &rpc), queue(&rpc)), (expected_rule, expected_queue));
+        }
+    }
+
     /// Guards: names are what AWS allows, short ones readable, long ones told apart by a hash.
     #[test]
     fn names_fit_and_differ() {

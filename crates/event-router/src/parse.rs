@@ -7,6 +7,9 @@ use serde_yaml::{Location, Spanned};
 use crate::yaml::{self, Node};
 use crate::{Backoff, Listed, Policy, Router, Rpc};
 
+/// EventBridge's limit for `DetailType`.
+const EVENT_NAME_BYTES_MAX: usize = 128;
+
 struct Map<'a> {
     entries: &'a [(Spanned<String>, Spanned<Node>)],
     known: &'static [&'static str],
@@ -60,13 +63,17 @@ impl Parser<'_> {
         let Some(map) = self.map(node, "an event", &["name", "subscriber"]) else { return };
         let Some(name) = self.text(&map, "an event", "name", "name: 'event_hoge_updated'") else { return };
         let at = get(&map, "name").map_or(map.at, |value| value.referenced);
+        if name.len() > EVENT_NAME_BYTES_MAX {
+            let message = format!(
+                "this event name has {} characters; at most {EVENT_NAME_BYTES_MAX} are allowed",
+                name.len()
+            );
+            self.found(at, message, "shorten it, in proto and here: the bus takes no longer name");
+            return;
+        }
         if !is_event_name(name) {
             let hint = format!("write it in lower_snake_case, for example '{}'", snake(name));
-            self.found(
-                at,
-                format!("event name '{name}' is not lower_snake_case of at most 128 characters"),
-                hint,
-            );
+            self.found(at, format!("event name '{name}' is not lower_snake_case"), hint);
             return;
         }
         if let Some(first) = self.router.events.get(name) {
@@ -297,8 +304,7 @@ fn get<'a>(map: &Map<'a>, key: &str) -> Option<&'a Spanned<Node>> {
 }
 
 fn is_event_name(name: &str) -> bool {
-    name.len() <= 128
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
+    name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
