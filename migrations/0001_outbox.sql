@@ -284,13 +284,13 @@ begin
             where json_typeof(h.value) <> 'string'
                or (h.value #>> '{}') !~ '^[\x20-\x7e]*$'
                or h.key !~ '^[a-z][a-z0-9-]{0,63}$'
-               or h.key ~ '^(outbox-|connect-|content-|accept|grpc-|proxy-)'
+               or h.key ~ '^(outbox-|connect-|content-|accept|grpc-|proxy-)|-bin$'
                or h.key in ('host', 'connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade',
                             'authorization', 'cookie', 'idempotency-key', 'user-agent')
         ) then
             raise exception 'a header of % is reserved or malformed', name
                 using errcode = 'invalid_parameter_value',
-                      hint = 'names are lower-case letters, digits and dashes, values are printable ASCII strings; outbox-, connect- and content- names are taken';
+                      hint = 'names are lower-case letters, digits and dashes, values are printable ASCII strings; outbox-, connect-, content- and -bin names are taken';
         end if;
     end if;
 end $$;

@@ -1,5 +1,5 @@
 //! Every kind of field, as `outbox-build` generates it.
 
 pub mod proto {
-    outbox::include_proto!();
+    ::outbox::include_proto!();
 }

@@ -143,6 +143,33 @@ async fn grpc_calls_fail_clearly() {
     assert_eq!(other.code, Code::Unimplemented, "{other}");
 }
 
+/// Guards: a connection whose other end is gone without a word is given up after a few calls, not when the kernel does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_connection_is_given_up() {
+    let (taken, mut takes) = mpsc::unbounded_channel();
+    let grpc = grpc_server(taken, |_| Ok(())).await;
+    let between = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", between.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (_lost, _) = between.accept().await.unwrap();
+        loop {
+            let (mut here, _) = between.accept().await.unwrap();
+            let mut there = tokio::net::TcpStream::connect(&grpc).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut here, &mut there).await });
+        }
+    });
+    let (router, rpc) = routed("EveryGrpcService", MAYBE);
+    let client = client(&router, "EveryGrpcService", url);
+    let body = body("EveryGrpcService", MAYBE, r#"{"id":1}"#);
+    let message = event::Message::decode(&body).unwrap();
+    let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_millis(300) };
+    for _ in 0..3 {
+        assert_eq!(client.call(&call).await.unwrap_err().code, Code::DeadlineExceeded);
+    }
+    client.call(&Call { timeout: PATIENCE, ..call }).await.unwrap();
+    assert_eq!(takes.recv().await.unwrap().request.maybe, Some(MaybeKeyedEvent { id: Some(1) }));
+}
+
 /// Guards: a payload that is newer than the worker's proto is kept whole on JSON; on the others it waits, and the error
 /// names the field and no value.
 #[tokio::test(flavor = "multi_thread")]
@@ -167,6 +194,16 @@ async fn unknown_fields_are_kept_on_json_and_named_on_the_others() {
             EVERY,
             r#"{"messages":[{"deeper":{"number":"secret-7"}}]}"#,
             "'messages[0].deeper.number' is not what",
+        ),
+        (
+            EVERY,
+            r#"{"int64sByString":{"secret-7":"x"}}"#,
+            "the payload's field 'int64s_by_string[…]' is not what",
+        ),
+        (
+            EVERY,
+            r#"{"enumValue":"unrecognized field name 'secret-7'"}"#,
+            "the payload's field 'enum_value' is not what",
         ),
     ];
     for service in ["EveryProtoService", "EveryGrpcService"] {
@@ -230,6 +267,34 @@ async fn impossible_encodings_are_refused_at_start() {
     }
 }
 
+/// Guards: what is said of a service by its very name goes before what may be meant for another one of that short name.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_of_one_short_name_are_told_apart() {
+    let (taken, mut takes) = mpsc::unbounded_channel();
+    let right = format!("http://{}", connect_server(taken).await);
+    let wrong = "http://127.0.0.1:1".to_owned();
+    let contract = contract();
+    let client = |id: &str, endpoints: &[(&str, &str)], contract: Option<&Contract>| {
+        let yaml = format!("event:\n  - name: {MAYBE}\n    subscriber: [{{ id: {id} }}]\n");
+        let endpoint = |&(service, url): &(&str, &str)| Endpoint { service: service.into(), url: url.into() };
+        let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
+        let services = Services { endpoints: &endpoints, encodings: &[], contract };
+        Client::new(&Router::parse("test.yaml", &yaml).unwrap(), &services)
+    };
+    let body = r#"{"rpc":"x","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_maybe_keyed","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{},"payload":{"id":1}}}"#;
+    let message = event::Message::decode(body).unwrap();
+    let said = [("every.v1.EveryJsonService", right.as_str()), ("other.v1.EveryJsonService", wrong.as_str())];
+    for id in ["EveryJsonService/Take", "every.v1.EveryJsonService/Take"] {
+        let client = client(id, &said, Some(&contract)).unwrap();
+        let rpc = Rpc::new(id).unwrap();
+        let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(5) };
+        client.call(&call).await.unwrap();
+        takes.recv().await.unwrap();
+    }
+    let error = client("EveryJsonService/Take", &said, None).unwrap_err();
+    assert!(error.to_string().contains("may be"), "{error}");
+}
+
 fn contract() -> Contract {
     Sources { protos: vec![root().join("tests/proto")], includes: Vec::new() }.read().unwrap()
 }
@@ -240,24 +305,33 @@ async fn call(url: String, service: &str, payload: &str) -> Result<(), CallError
 
 /// Calls a service's `Take` with an event of this payload, in the encoding the service is named after.
 async fn call_with(url: String, service: &str, event: &str, payload: &str) -> Result<(), CallError> {
-    let body = format!(
-        r#"{{"rpc":"{service}/Take","event":{{"id":"0198c7e2-0000-7000-8000-000000000001","name":"{event}","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{"tenant":"t-1"}},"payload":{payload}}}}}"#
-    );
+    let body = body(service, event, payload);
     let message = event::Message::decode(&body).unwrap();
+    let (router, rpc) = routed(service, event);
+    let client = client(&router, service, url);
+    client.call(&Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(2) }).await
+}
+
+fn body(service: &str, event: &str, payload: &str) -> String {
+    format!(
+        r#"{{"rpc":"{service}/Take","event":{{"id":"0198c7e2-0000-7000-8000-000000000001","name":"{event}","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{"tenant":"t-1"}},"payload":{payload}}}}}"#
+    )
+}
+
+fn routed(service: &str, event: &str) -> (Router, Rpc) {
     let rpc = Rpc::new(&format!("{service}/Take")).unwrap();
     let yaml = format!("event:\n  - name: {event}\n    subscriber: [{{ id: {rpc} }}]\n");
-    let router = Router::parse("test.yaml", &yaml).unwrap();
+    (Router::parse("test.yaml", &yaml).unwrap(), rpc)
+}
+
+fn client(router: &Router, service: &str, url: String) -> Client {
     let encoding = service.trim_start_matches("Every").trim_end_matches("Service").to_lowercase();
-    let client = Client::new(
-        &router,
-        &Services {
-            endpoints: &[Endpoint { service: service.to_owned(), url }],
-            encodings: &[format!("{service}={encoding}").parse().unwrap()],
-            contract: Some(&contract()),
-        },
-    )
-    .unwrap();
-    client.call(&Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(2) }).await
+    let services = Services {
+        endpoints: &[Endpoint { service: service.to_owned(), url }],
+        encodings: &[format!("{service}={encoding}").parse().unwrap()],
+        contract: Some(&contract()),
+    };
+    Client::new(router, &services).unwrap()
 }
 
 // ---- servers

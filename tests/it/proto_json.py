@@ -6,6 +6,7 @@ import sys
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf import any_pb2, duration_pb2, empty_pb2, field_mask_pb2, struct_pb2, timestamp_pb2, wrappers_pb2  # noqa: F401
+from google.protobuf.compiler import plugin_pb2  # noqa: F401
 
 pool = descriptor_pool.Default()
 with open(sys.argv[1], "rb") as file:

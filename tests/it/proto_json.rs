@@ -159,9 +159,17 @@ fn unknown_fields_are_passed_over_when_read() {
 
 /// Guards: what can't be written as JSON is an error and nothing half.
 #[test]
-fn a_timestamp_beyond_the_calendar_is_refused() {
-    let event = Every { timestamp: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..Every::default() };
-    assert!(serde_json::to_string(&event).is_err());
+fn what_json_has_no_words_for_is_refused() {
+    let lost = [
+        Every { timestamp: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..Every::default() },
+        Every { double_wrapper: Some(f64::NAN), ..Every::default() },
+        Every { float_wrapper: Some(f32::INFINITY), ..Every::default() },
+    ];
+    for event in lost {
+        let nested = Every { itself: Some(Box::new(event.clone())), ..Every::default() };
+        assert!(serde_json::to_string(&event).is_err(), "{event:?}");
+        assert!(serde_json::to_string(&nested).is_err(), "{nested:?}");
+    }
 }
 
 /// Guards: names and keys follow the convention, for every kind of key; an unset field is no key.

@@ -155,6 +155,8 @@ async fn rust_and_sql_agree_on_headers() {
         "transfer-encoding",
         "trailer",
         "keep-alive",
+        "trace-bin",
+        "bin",
         &"n".repeat(64),
         &"n".repeat(65),
     ];

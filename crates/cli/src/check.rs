@@ -33,7 +33,7 @@ pub(crate) struct Args {
     router: PathBuf,
 
     /// A directory of .proto files, or a descriptor set. Repeat for several directories.
-    #[arg(long, default_value = "proto", env = "OUTBOX_PROTO", value_delimiter = ' ', value_name = "PATH")]
+    #[arg(long, default_value = "proto", env = "OUTBOX_PROTO", value_name = "PATH")]
     proto: Vec<PathBuf>,
 
     /// A directory in which only imports are looked up. Repeat for several.
@@ -62,27 +62,30 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
         )
     })?;
     let sources = Sources { protos: args.proto.clone(), includes: args.include.clone() };
-    let older = args
-        .against
-        .as_deref()
-        .map(|against| Older::read(against, &sources, &args.router, args.against_router.as_deref()))
-        .transpose()?;
-
     let mut report = Report::default();
     let (router, findings) = Router::examine(&file, &text);
     let understood = findings.is_empty();
     report.add_text(&file, text);
     report.add(findings);
     report.add(limits::check(&router));
-    if let Some(contract) = read(&sources, &mut report)? {
+    let contract = read(&sources, &mut report)?;
+    let older = args
+        .against
+        .as_deref()
+        .map(|against| Older::read(against, &sources, &args.router, args.against_router.as_deref()))
+        .transpose()?;
+    if let Some(contract) = &contract {
         contract.add_texts(&mut report);
         report.add(contract.findings().iter().cloned());
-        report.add(wiring::check(&router, &contract, older.as_ref()));
+        report.add(wiring::check(&router, contract, older.as_ref()));
         if understood {
-            report.add(wiring::without_subscriber(&router, &contract));
+            report.add(wiring::without_subscriber(&router, contract));
         }
-        if let Some(older) = &older {
-            report.add(breaking::check(older, &file, &router, &contract));
+    }
+    if let (Some(contract), Some(older)) = (&contract, &older) {
+        report.add(breaking::in_proto(older, &router, contract));
+        if understood {
+            report.add(breaking::in_routes(older, &file, &router, contract));
         }
     }
 

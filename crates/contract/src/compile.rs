@@ -10,7 +10,8 @@ use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, In
 
 use crate::{Files, SourceFile, Sources};
 
-pub(crate) const OPTIONS: &str = "outbox/options.proto";
+/// The file of the options, which every proto may import.
+pub const OPTIONS: &str = "outbox/options.proto";
 
 /// Reads every file even after one failed: one run reports every mistake that can be seen.
 pub(crate) fn compile(sources: &Sources, paths: &[PathBuf]) -> Result<(DescriptorPool, Files), Report> {
@@ -94,15 +95,16 @@ impl Broken {
             Some(label) => self.place(label.offset(), label.len()),
             None => self.unlabelled(&message),
         };
-        let hint = error.help().map_or_else(|| self.hint(&message), |help| help.to_string());
-        Finding::error(place, message, hint)
+        let help = error.help().map(|help| help.to_string());
+        Finding::error(place, self.in_our_words(&message), self.hint(&message, help))
     }
 
     fn place(&self, offset: usize, len: usize) -> Place {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let (before, after) = self.text.split_at_checked(offset).unwrap_or((&self.text, ""));
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-        Place { file: self.shown.clone(), line, column, width: len }
+        let width = after.get(..len).map_or(len, |meant| meant.chars().count());
+        Place { file: self.shown.clone(), line, column, width }
     }
 
     fn unlabelled(&self, message: &str) -> Place {
@@ -112,36 +114,78 @@ impl Broken {
         }
         // An import cycle, `a -> b -> a`: some import of this file is part of it.
         let imports = message.split([' ', ':']).filter(|word| word.ends_with(".proto"));
-        let import = imports.filter_map(|name| self.text.find(&format!("\"{name}\""))).next();
-        import.map_or_else(|| Place::start_of(&self.shown), |at| self.place(at, 0))
+        if let Some(at) = imports.filter_map(|name| self.text.find(&format!("\"{name}\""))).next() {
+            return self.place(at, 0);
+        }
+        // What is called by its name in the message stands somewhere as a word.
+        let named =
+            message.split('\'').nth(1).and_then(|name| self.word(name).map(|at| self.place(at, name.len())));
+        named.unwrap_or_else(|| Place::start_of(&self.shown))
     }
 
-    fn hint(&self, message: &str) -> String {
-        let hints = [
-            ("import '", "imports are looked up below"),
+    fn word(&self, name: &str) -> Option<usize> {
+        let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '.');
+        let is_word = |&(at, _): &(usize, &str)| {
+            !is_part(self.text[..at].chars().next_back())
+                && !is_part(self.text[at + name.len()..].chars().next())
+        };
+        self.text.match_indices(name).find(is_word).map(|(at, _)| at)
+    }
+
+    fn in_our_words(&self, message: &str) -> String {
+        if self.text.starts_with('\u{feff}') {
+            return "the file begins with a byte order mark".to_owned();
+        }
+        message.to_owned()
+    }
+
+    /// Ours, where we know better than the library; else the library's; else where to look.
+    fn hint(&self, message: &str, help: Option<String>) -> String {
+        const OURS: [(&str, &str); 13] = [
             ("import cycle", "move what both need into a file of its own"),
-            ("'outbox.", "add `import \"outbox/options.proto\";` at the top: no copy of the file is needed"),
-            ("is not defined", "define it, or import the file that does"),
-            ("reached end of file", "a brace, a quote or a semicolon is missing: look back from the end"),
             (
-                "but found",
-                "look at this line and the end of the one before: statements end in `;`, blocks in `}`",
+                "'outbox.key' is not defined",
+                "add `import \"outbox/options.proto\";` at the top: no copy of the file is needed",
             ),
+            ("'outbox.", "the option is called (outbox.key)"),
+            ("found 'edition'", "editions are not understood: write `syntax = \"proto3\";`"),
+            ("expected a value of type", "write a value of that type, for example [(outbox.key) = true]"),
+            ("reached end of file", "a brace, a quote or a semicolon is missing: look back from the end"),
             ("must be 0", "begin it with a value …_UNSPECIFIED = 0;"),
+            ("enum numbers", "give it a number that fits 32 bits"),
             ("required fields", "remove `required`: in proto3 every field may be missing"),
             ("conflicts with", "give one of them another name"),
             ("defined twice", "give one of them another name"),
             ("already defined", "give one of them another name"),
+            (
+                "shadowed",
+                "two directories have a file of this name: rename one, or name only one of the directories",
+            ),
+        ];
+        const WHERE: [(&str, &str); 4] = [
+            ("is not defined", "define it, or import the file that does"),
+            (
+                "but found",
+                "look at this line and the end of the one before: statements end in `;`, blocks in `}`",
+            ),
             ("number", "give it a number of its own, from 1 to 536870911, that no field has or had"),
             ("utf-8", "save the file as UTF-8"),
-            ("shadowed", "one directory of proto files has what another one has: name only one of them"),
         ];
-        match hints.into_iter().find(|(part, _)| message.contains(part)) {
-            Some(("import '", hint)) => {
-                format!("{hint} {}: move it there, or pass its directory with --include", self.dirs)
-            }
-            Some((_, hint)) => hint.to_owned(),
-            None => "see the language guide: protobuf.dev/programming-guides/proto3".to_owned(),
+        if self.text.starts_with('\u{feff}') {
+            return "save it as UTF-8 without one".to_owned();
         }
+        if message.starts_with("import '") {
+            return format!(
+                "imports are looked up below {}: move it there, or pass its directory with --include",
+                self.dirs
+            );
+        }
+        let of = |hints: &[(&str, &str)]| {
+            hints.iter().find(|(part, _)| message.contains(part)).map(|(_, hint)| (*hint).to_owned())
+        };
+        of(&OURS)
+            .or(help)
+            .or_else(|| of(&WHERE))
+            .unwrap_or_else(|| "see the language guide: protobuf.dev/programming-guides/proto3".to_owned())
     }
 }

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use finding::{Finding, Place};
 use heck::{ToShoutySnakeCase, ToUpperCamelCase};
 use prost_reflect::{
-    DescriptorPool, EnumDescriptor, EnumValueDescriptor, ExtensionDescriptor, FieldDescriptor, Kind,
-    MessageDescriptor, Value,
+    DescriptorPool, EnumDescriptor, EnumValueDescriptor, FieldDescriptor, MessageDescriptor,
 };
 
-use crate::Files;
-use crate::place::place;
+use crate::place::Places;
+use crate::{Files, keys};
 
 const PREFIX: &str = "EVENT_";
 const SUFFIX: &str = "Event";
@@ -29,28 +28,6 @@ pub struct EventType {
     pub place: Place,
 }
 
-/// Pairs every value with its message. What has no partner is a finding, once: a misspelt pair is reported at the value.
-pub(crate) fn pair(pool: &DescriptorPool, files: &Files) -> Events {
-    let mut pairing = Pairing { pool, files, events: Events::default(), explained: Vec::new() };
-    let own = || pool.files().filter(|file| files.contains_key(file.name()));
-    for event_enum in
-        own().flat_map(|file| file.enums().filter(|it| it.name() == "Event").collect::<Vec<_>>())
-    {
-        let messages: Vec<MessageDescriptor> = own()
-            .filter(|file| file.package_name() == event_enum.package_name())
-            .flat_map(|file| file.messages().collect::<Vec<_>>())
-            .collect();
-        for value in event_enum.values() {
-            pairing.value(&value, &messages);
-        }
-        for message in messages.iter().filter(|message| message.name().ends_with(SUFFIX)) {
-            pairing.leftover(message, &event_enum);
-        }
-    }
-    pairing.stray_keys();
-    pairing.events
-}
-
 /// What is paired, and what is not.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Events {
@@ -60,63 +37,132 @@ pub(crate) struct Events {
     pub(crate) findings: Vec<Finding>,
 }
 
+/// Pairs every value with its message. What has no partner is a finding, once: a misspelt pair is reported at the value.
+pub(crate) fn pair(pool: &DescriptorPool, files: &Files, places: &Places) -> Events {
+    let own = || pool.files().filter(|file| files.contains_key(file.name()));
+    let mut pairing = Pairing { pool, places, events: Events::default() };
+    for file in own() {
+        for event_enum in file.enums().filter(|it| it.name() == "Event") {
+            let siblings = own().filter(|file| file.package_name() == event_enum.package_name());
+            let messages = siblings.flat_map(|file| file.messages().collect::<Vec<_>>()).collect();
+            pairing.package(&Package::new(event_enum, messages));
+        }
+    }
+    let events: BTreeSet<String> =
+        pairing.events.paired.values().map(|event| event.message.full_name().to_owned()).collect();
+    let own_messages = pool.all_messages().filter(|message| files.contains_key(message.parent_file().name()));
+    let strays = own_messages.filter(|message| !events.contains(message.full_name()));
+    pairing.events.findings.extend(keys::strays(pool, strays, places));
+    pairing.events
+}
+
+/// An `enum Event` and the messages beside it.
+struct Package {
+    event_enum: EnumDescriptor,
+    messages: Vec<MessageDescriptor>,
+    /// Messages that have the very name some value asks for: no other value gets them.
+    exact: BTreeSet<String>,
+}
+
+impl Package {
+    fn new(event_enum: EnumDescriptor, messages: Vec<MessageDescriptor>) -> Self {
+        let exact = event_enum
+            .values()
+            .filter_map(|value| Some(message_name(value.name().strip_prefix(PREFIX)?)))
+            .filter(|name| messages.iter().any(|message| message.name() == name))
+            .collect();
+        Self { event_enum, messages, exact }
+    }
+
+    /// The message of EVENT_OAUTH2_GRANTED is Oauth2GrantedEvent; OAuth2GrantedEvent will do if it is the only one.
+    fn message_of(&self, stem: &str) -> Option<&MessageDescriptor> {
+        let wanted = message_name(stem);
+        if self.exact.contains(&wanted) {
+            return self.messages.iter().find(|message| message.name() == wanted);
+        }
+        let folded = stem.replace('_', "").to_ascii_lowercase();
+        let mut same = self.unclaimed().filter(|message| {
+            message.name().strip_suffix(SUFFIX).is_some_and(|stem| stem.to_ascii_lowercase() == folded)
+        });
+        same.next().filter(|_| same.next().is_none())
+    }
+
+    fn unclaimed(&self) -> impl Iterator<Item = &MessageDescriptor> {
+        self.messages
+            .iter()
+            .filter(|message| message.name().ends_with(SUFFIX) && !self.exact.contains(message.name()))
+    }
+
+    fn shown(&self) -> String {
+        match self.event_enum.package_name() {
+            "" => "the files without a package".to_owned(),
+            package => format!("package {package}"),
+        }
+    }
+}
+
 struct Pairing<'a> {
     pool: &'a DescriptorPool,
-    files: &'a Files,
+    places: &'a Places,
     events: Events,
-    /// Messages that a finding about a value speaks of already.
-    explained: Vec<String>,
 }
 
 impl Pairing<'_> {
-    fn value(&mut self, value: &EnumValueDescriptor, messages: &[MessageDescriptor]) {
+    fn package(&mut self, package: &Package) {
+        // Messages that are paired, or that a finding about a value speaks of: by their value's name.
+        let mut spoken_for: BTreeMap<String, String> = BTreeMap::new();
+        for value in package.event_enum.values() {
+            self.value(&value, package, &mut spoken_for);
+        }
+        let is_left = |message: &&MessageDescriptor| {
+            message.name().ends_with(SUFFIX) && !spoken_for.contains_key(message.name())
+        };
+        for message in package.messages.iter().filter(is_left) {
+            self.leftover(message, package);
+        }
+    }
+
+    fn value(
+        &mut self,
+        value: &EnumValueDescriptor,
+        package: &Package,
+        spoken_for: &mut BTreeMap<String, String>,
+    ) {
         if value.number() == 0 && value.name().ends_with("_UNSPECIFIED") {
             return;
         }
-        let at = place(self.files, &value.parent_file(), value.path());
-        let Some(stem) = value.name().strip_prefix(PREFIX).filter(|stem| is_shouty(stem)) else {
-            let stem = value.name().to_shouty_snake_case();
-            let stem = stem.strip_prefix(PREFIX).unwrap_or(&stem);
-            self.explained.extend(find(stem, messages).map(|message| message.full_name().to_owned()));
-            self.events.unpaired.insert(format!("{PREFIX}{stem}").to_ascii_lowercase());
-            let message = format!("`{}` is not of the form EVENT_HOGE_UPDATED", value.name());
-            self.events.findings.push(Finding::error(at, message, format!("write {PREFIX}{stem}")));
-            return;
+        let at = self.places.of(&value.parent_file(), value.path());
+        let stem = match well_formed(value) {
+            Ok(stem) => stem,
+            Err((stem, message, hint)) => {
+                if let Some(message) = package.message_of(&stem) {
+                    spoken_for.insert(message.name().to_owned(), value.name().to_owned());
+                }
+                self.events.unpaired.insert(format!("{PREFIX}{stem}").to_ascii_lowercase());
+                self.events.findings.push(Finding::error(at, message, hint));
+                return;
+            }
         };
         let name = value.name().to_ascii_lowercase();
-        if name.len() > NAME_CHARS_MAX {
-            let message = format!("`{}` is longer than {NAME_CHARS_MAX} characters", value.name());
-            self.events.findings.push(Finding::error(
-                at,
-                message,
-                "the bus takes no longer name: shorten it",
-            ));
-            return;
-        }
-        let Some(message) = find(stem, messages) else {
+        let Some(message) = package.message_of(stem) else {
             self.events.unpaired.insert(name);
-            let finding = self.without_message(at, value, stem, messages);
-            self.events.findings.push(finding);
+            self.without_message(at, value, stem, package, spoken_for);
             return;
         };
-        if let Some(first) = self.events.paired.get(&name) {
-            let claim = format!(
-                "the event {name} is claimed by two packages: {} and, at {}, {}",
-                shown_package(value.parent_enum()),
-                first.place,
-                shown_package(first.value.parent_enum()),
-            );
-            let package = value.parent_enum().package_name().split('.').next().unwrap_or_default();
-            let hint = format!(
-                "event_router.yaml has one namespace: rename this one, for example EVENT_{}_{stem}",
-                package.to_shouty_snake_case()
-            );
-            self.explained.push(message.full_name().to_owned());
-            self.events.findings.push(Finding::error(at, claim, hint));
+        if let Some(first) = spoken_for.insert(message.name().to_owned(), value.name().to_owned()) {
+            let both = format!("`{}` and `{first}` both mean `{}`", value.name(), message.name());
+            self.events.findings.push(Finding::error(at, both, "an event has one value: remove one of them"));
             return;
         }
-        let key = self.key(&message);
-        let event = EventType { name: name.clone(), message, key, value: value.clone(), place: at };
+        if let Some(first) = self.events.paired.get(&name) {
+            let finding = claimed_twice(at, &name, stem, package, first);
+            self.events.findings.push(finding);
+            return;
+        }
+        let (key, findings) = keys::key(self.pool, message, self.places);
+        self.events.findings.extend(findings);
+        let event =
+            EventType { name: name.clone(), message: message.clone(), key, value: value.clone(), place: at };
         self.events.paired.insert(name, event);
     }
 
@@ -125,109 +171,104 @@ impl Pairing<'_> {
         at: Place,
         value: &EnumValueDescriptor,
         stem: &str,
-        messages: &[MessageDescriptor],
-    ) -> Finding {
-        let wanted = format!("{}{SUFFIX}", stem.to_upper_camel_case());
-        let package = shown_package(value.parent_enum());
-        let missing = format!("`{}` has no message `{wanted}` in {package}", value.name());
-        let elsewhere = self.pool.all_messages().find(|message| message.name() == wanted);
-        let unsuffixed = messages.iter().find(|message| format!("{}{SUFFIX}", message.name()) == wanted);
-        let similar = messages
-            .iter()
-            .filter(|message| message.name().ends_with(SUFFIX))
-            .map(|message| (strsim::damerau_levenshtein(message.name(), &wanted), message))
+        package: &Package,
+        spoken_for: &mut BTreeMap<String, String>,
+    ) {
+        let wanted = message_name(stem);
+        let unsuffixed =
+            package.messages.iter().find(|message| format!("{}{SUFFIX}", message.name()) == wanted);
+        let similar = package
+            .unclaimed()
+            .map(|message| (strsim::osa_distance(message.name(), &wanted), message))
             .filter(|(distance, _)| *distance <= 3)
             .min_by_key(|(distance, _)| *distance);
         let hint = if let Some(message) = unsuffixed {
             format!("rename `{}` to `{wanted}`", message.name())
         } else if let Some((_, message)) = similar {
-            self.explained.push(message.full_name().to_owned());
+            spoken_for.insert(message.name().to_owned(), value.name().to_owned());
             self.events.unpaired.insert(format!("{PREFIX}{}", stem_of(message)).to_ascii_lowercase());
             format!("`{}` is similar: make their names agree", message.name())
-        } else if let Some(message) = elsewhere {
-            self.explained.push(message.full_name().to_owned());
+        } else if let Some(message) = self.pool.all_messages().find(|message| message.name() == wanted) {
             format!(
                 "`{}` is not beside it: an event's value and message stand in one package, at top level",
                 message.full_name()
             )
+        } else if value.number() == 0 {
+            "the value 0 means that nothing was said: name it EVENT_UNSPECIFIED, and number events from 1"
+                .to_owned()
         } else {
             format!("add `message {wanted} {{ … }}`, or remove the value")
         };
-        Finding::error(at, missing, hint)
+        let missing = format!("`{}` has no message `{wanted}` in {}", value.name(), package.shown());
+        self.events.findings.push(Finding::error(at, missing, hint));
     }
 
-    fn leftover(&mut self, message: &MessageDescriptor, event_enum: &EnumDescriptor) {
-        let paired = self.events.paired.values().any(|event| event.message == *message);
-        if paired || self.explained.iter().any(|name| name == message.full_name()) {
-            return;
-        }
+    fn leftover(&mut self, message: &MessageDescriptor, package: &Package) {
         let stem = stem_of(message);
         self.events.unpaired.insert(format!("{PREFIX}{stem}").to_ascii_lowercase());
-        let next = event_enum.values().map(|value| value.number()).max().unwrap_or(0) + 1;
+        let hint = match free_value(&package.event_enum) {
+            Some(free) => {
+                format!("add {PREFIX}{stem} = {free}; to the enum, or rename the message if it is no event")
+            }
+            None => format!("add {PREFIX}{stem} to the enum, or rename the message if it is no event"),
+        };
         self.events.findings.push(Finding::error(
-            place(self.files, &message.parent_file(), message.path()),
-            format!("`{}` has no value in `enum Event` of {}", message.name(), shown_package(event_enum)),
-            format!("add {PREFIX}{stem} = {next}; to the enum, or rename the message if it is no event"),
+            self.places.of(&message.parent_file(), message.path()),
+            format!("`{}` has no value in `enum Event` of {}", message.name(), package.shown()),
+            hint,
         ));
-    }
-
-    fn key(&mut self, message: &MessageDescriptor) -> Option<FieldDescriptor> {
-        let extension = self.pool.get_extension_by_name("outbox.key")?;
-        let mut key: Option<FieldDescriptor> = None;
-        for field in message.fields().filter(|field| is_key(field, &extension)) {
-            if let Some(first) = &key {
-                let two =
-                    format!("`{}` has two keys: `{}` and `{}`", message.name(), first.name(), field.name());
-                self.found_at(&field, two, "an event has one key: remove the option from the others");
-            } else if let Some(kind) = unfit_for_key(&field) {
-                let unfit = format!("`{}` can't be the key: it is {kind}", field.name());
-                self.found_at(&field, unfit, "a key is one string or integer of the event itself");
-            } else {
-                key = Some(field);
-            }
-        }
-        key
-    }
-
-    /// A key where none is looked for.
-    fn stray_keys(&mut self) {
-        let Some(extension) = self.pool.get_extension_by_name("outbox.key") else { return };
-        for message in self.pool.all_messages() {
-            let event = self.events.paired.values().any(|event| event.message == message);
-            if event || !self.files.contains_key(message.parent_file().name()) {
-                continue;
-            }
-            for field in message.fields().filter(|field| is_key(field, &extension)) {
-                let at = place(self.files, &field.parent_file(), field.path());
-                let message = format!(
-                    "`{}` is marked as a key, and `{}` is not an event",
-                    field.name(),
-                    message.name()
-                );
-                let hint = "remove the option; only a field of an event's own message can be its key";
-                self.events.findings.push(Finding::warning(at, message, hint));
-            }
-        }
-    }
-
-    fn found_at(&mut self, field: &FieldDescriptor, message: String, hint: &str) {
-        let at = place(self.files, &field.parent_file(), field.path());
-        self.events.findings.push(Finding::error(at, message, hint));
     }
 }
 
-/// The message of EVENT_OAUTH2_GRANTED is Oauth2GrantedEvent; OAuth2GrantedEvent will do if it is the only one.
-fn find(stem: &str, messages: &[MessageDescriptor]) -> Option<MessageDescriptor> {
-    let exact = format!("{}{SUFFIX}", stem.to_upper_camel_case());
-    if let Some(message) = messages.iter().find(|message| message.name() == exact) {
-        return Some(message.clone());
+/// HOGE_UPDATED of EVENT_HOGE_UPDATED; or what it should be, what is wrong, and what to write.
+fn well_formed(value: &EnumValueDescriptor) -> Result<&str, (String, String, String)> {
+    let stem = value.name().strip_prefix(PREFIX).filter(|stem| is_shouty(stem));
+    let Some(stem) = stem else {
+        let stem = value.name().to_shouty_snake_case();
+        let stem = stem.strip_prefix(PREFIX).unwrap_or(&stem).to_owned();
+        let message = format!("`{}` is not of the form EVENT_HOGE_UPDATED", value.name());
+        let hint = if value.number() == 0 {
+            "the value 0 means that nothing was said: name it EVENT_UNSPECIFIED".to_owned()
+        } else {
+            format!("write {PREFIX}{stem}")
+        };
+        return Err((stem, message, hint));
+    };
+    if value.name().len() > NAME_CHARS_MAX {
+        let message = format!("`{}` is longer than {NAME_CHARS_MAX} characters", value.name());
+        return Err((stem.to_owned(), message, "the bus takes no longer name: shorten it".to_owned()));
     }
-    let folded = stem.replace('_', "").to_ascii_lowercase();
-    let mut same = messages.iter().filter(|message| {
-        message.name().strip_suffix(SUFFIX).is_some_and(|stem| stem.to_ascii_lowercase() == folded)
-    });
-    let message = same.next()?;
-    same.next().is_none().then(|| message.clone())
+    Ok(stem)
+}
+
+fn claimed_twice(at: Place, name: &str, stem: &str, package: &Package, first: &EventType) -> Finding {
+    let other = match first.value.parent_enum().package_name() {
+        "" => "the files without a package".to_owned(),
+        package => format!("package {package}"),
+    };
+    let claim = format!(
+        "the event {name} is claimed by two packages: {} and, at {}, {other}",
+        package.shown(),
+        first.place
+    );
+    let own = package.event_enum.package_name().split('.').next().unwrap_or_default();
+    let hint = format!(
+        "event_router.yaml has one namespace: rename this one, for example EVENT_{}_{stem}",
+        own.to_shouty_snake_case()
+    );
+    Finding::error(at, claim, hint)
+}
+
+/// The next number that no value has and none is reserved for.
+fn free_value(event_enum: &EnumDescriptor) -> Option<i32> {
+    let last = event_enum.values().map(|value| value.number()).max().unwrap_or(0).max(0);
+    let is_free = |number: &i32| !event_enum.reserved_ranges().any(|range| range.contains(number));
+    (last.checked_add(1)?..=i32::MAX).find(is_free)
+}
+
+/// HogeUpdatedEvent of HOGE_UPDATED.
+fn message_name(stem: &str) -> String {
+    format!("{}{SUFFIX}", stem.to_upper_camel_case())
 }
 
 /// HOGE_UPDATED of HogeUpdatedEvent.
@@ -238,45 +279,6 @@ fn stem_of(message: &MessageDescriptor) -> String {
 fn is_shouty(stem: &str) -> bool {
     stem.starts_with(|c: char| c.is_ascii_uppercase() || c.is_ascii_digit())
         && stem.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
-}
-
-fn is_key(field: &FieldDescriptor, extension: &ExtensionDescriptor) -> bool {
-    matches!(*field.options().get_extension(extension), Value::Bool(true))
-}
-
-fn unfit_for_key(field: &FieldDescriptor) -> Option<&'static str> {
-    if field.is_map() {
-        return Some("a map");
-    }
-    if field.is_list() {
-        return Some("repeated");
-    }
-    if field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()) {
-        return Some("part of a oneof");
-    }
-    match field.kind() {
-        Kind::String
-        | Kind::Int32
-        | Kind::Int64
-        | Kind::Uint32
-        | Kind::Uint64
-        | Kind::Sint32
-        | Kind::Sint64
-        | Kind::Fixed32
-        | Kind::Fixed64
-        | Kind::Sfixed32
-        | Kind::Sfixed64 => None,
-        Kind::Message(_) => Some("a message"),
-        Kind::Enum(_) => Some("an enum"),
-        Kind::Bytes => Some("bytes"),
-        Kind::Bool => Some("a bool"),
-        Kind::Double | Kind::Float => Some("a floating-point number"),
-    }
-}
-
-fn shown_package(event_enum: &EnumDescriptor) -> String {
-    match event_enum.package_name() {
-        "" => "the files without a package".to_owned(),
-        package => format!("package {package}"),
-    }
+        && !stem.ends_with('_')
+        && !stem.contains("__")
 }

@@ -5,10 +5,12 @@
 
 mod compile;
 mod events;
+mod keys;
 mod place;
 mod rpcs;
 mod sources;
 
+pub use compile::OPTIONS;
 pub use events::EventType;
 pub use rpcs::{CarrierError, RpcError, carrier};
 pub use sources::{ReadError, Sources};
@@ -19,12 +21,14 @@ use finding::{Finding, Place, Report};
 use prost_reflect::{DescriptorPool, FileDescriptor, MethodDescriptor};
 
 use events::Events;
+use place::Places;
 
 /// The descriptors of a company's proto files, and the events among them.
 #[derive(Debug, Clone)]
 pub struct Contract {
     pool: DescriptorPool,
     files: Files,
+    places: Places,
     events: Events,
 }
 
@@ -41,8 +45,9 @@ struct SourceFile {
 
 impl Contract {
     fn new(pool: DescriptorPool, files: Files) -> Self {
-        let events = events::pair(&pool, &files);
-        Self { pool, files, events }
+        let places = Places::new(&pool, &files);
+        let events = events::pair(&pool, &files, &places);
+        Self { pool, files, places, events }
     }
 
     /// Every descriptor, those of imported files too.
@@ -91,6 +96,6 @@ impl Contract {
 
     /// Where a descriptor stands: `path` as in `SourceCodeInfo`.
     pub fn place(&self, file: &FileDescriptor, path: &[i32]) -> Place {
-        place::place(&self.files, file, path)
+        self.places.of(file, path)
     }
 }

@@ -1,32 +1,70 @@
+use std::collections::{BTreeMap, HashMap};
+
 use finding::Place;
-use prost_reflect::FileDescriptor;
+use prost_reflect::{DescriptorPool, FileDescriptor};
 
 use crate::Files;
 
-/// The field `name` of every descriptor has the number 1, but of an enum's and a service's values it is so, too.
+/// The field `name` of every descriptor has the number 1.
 const NAME: i32 = 1;
 
-/// Where a descriptor's name stands, or else the descriptor, or else what it stands in.
-pub(crate) fn place(files: &Files, file: &FileDescriptor, path: &[i32]) -> Place {
-    let shown = files.get(file.name()).map_or(file.name(), |source| source.shown.as_str());
-    let info = file.file_descriptor_proto().source_code_info.as_ref();
-    let spans = |path: &[i32]| {
-        let location = info?.location.iter().find(|location| location.path == path)?;
-        span(&location.span)
-    };
-    let name: Vec<i32> = path.iter().copied().chain([NAME]).collect();
-    let found = spans(&name).or_else(|| {
-        // Pairs of field and index, so every second prefix is a descriptor.
-        (1..=path.len() / 2).rev().find_map(|pairs| spans(&path[..pairs * 2]))
-    });
-    let (line, column, width) = found.unwrap_or((1, 1, 0));
-    Place { file: shown.to_owned(), line, column, width }
+/// Where descriptors stand: by file and path, as in `SourceCodeInfo`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Places(BTreeMap<String, FilePlaces>);
+
+#[derive(Debug, Clone)]
+struct FilePlaces {
+    shown: String,
+    spans: HashMap<Vec<i32>, Span>,
 }
 
-/// Spans count from 0, and have three numbers if they end on the line they begin on.
-fn span(span: &[i32]) -> Option<(usize, usize, usize)> {
+/// From 1, in characters.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    line: usize,
+    column: usize,
+    width: usize,
+}
+
+impl Places {
+    pub(crate) fn new(pool: &DescriptorPool, files: &Files) -> Self {
+        let of = |file: FileDescriptor| {
+            let source = files.get(file.name())?;
+            let lines: Vec<&str> = source.text.as_deref().unwrap_or_default().lines().collect();
+            let info = file.file_descriptor_proto().source_code_info.as_ref();
+            let locations = info.map_or(&[][..], |info| &info.location);
+            let spans = locations
+                .iter()
+                .filter_map(|location| Some((location.path.clone(), span(&location.span, &lines)?)))
+                .collect();
+            Some((file.name().to_owned(), FilePlaces { shown: source.shown.clone(), spans }))
+        };
+        Self(pool.files().filter_map(of).collect())
+    }
+
+    /// A descriptor's name, or else the descriptor, or else what it stands in.
+    pub(crate) fn of(&self, file: &FileDescriptor, path: &[i32]) -> Place {
+        let Some(FilePlaces { shown, spans }) = self.0.get(file.name()) else {
+            return Place::start_of(file.name());
+        };
+        let name: Vec<i32> = path.iter().copied().chain([NAME]).collect();
+        let found = spans.get(&name).or_else(|| {
+            // Pairs of field and index, so every second prefix is a descriptor.
+            (1..=path.len() / 2).rev().find_map(|pairs| spans.get(&path[..pairs * 2]))
+        });
+        let Some(Span { line, column, width }) = found.copied() else { return Place::start_of(shown) };
+        Place { file: shown.clone(), line, column, width }
+    }
+}
+
+/// As it is written there: from 0, in bytes, and with three numbers if it ends on the line it begins on.
+fn span(span: &[i32], lines: &[&str]) -> Option<Span> {
     let number = |at: usize| span.get(at).and_then(|&n| usize::try_from(n).ok());
-    let (line, column) = (number(0)?, number(1)?);
-    let width = if span.len() == 3 { number(2)?.saturating_sub(column) } else { 0 };
-    Some((line + 1, column + 1, width))
+    let (line, begin) = (number(0)?, number(1)?);
+    let chars = |bytes: usize| match lines.get(line).and_then(|line| line.get(..bytes)) {
+        Some(before) => before.chars().count(),
+        None => bytes,
+    };
+    let width = if span.len() == 3 { chars(number(2)?).saturating_sub(chars(begin)) } else { 0 };
+    Some(Span { line: line + 1, column: chars(begin) + 1, width })
 }

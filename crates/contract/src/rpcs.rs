@@ -1,6 +1,7 @@
 //! `Service/Method` to a method, and a method's request to the field that carries an event.
 
 use finding::closest;
+use heck::ToSnakeCase;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
 
 use crate::Contract;
@@ -49,7 +50,7 @@ impl RpcError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CarrierError {
     #[error("'{request}' has no field of type '{event}'")]
-    NoField { request: String, event: String, free_number: u32 },
+    NoField { request: String, event: String, field: String },
     #[error("'{request}' has several fields of type '{event}': {}", .fields.join(", "))]
     SeveralFields { request: String, event: String, fields: Vec<String> },
     #[error("field '{field}' of '{request}' is {shape}, and an RPC gets one '{event}'")]
@@ -62,9 +63,7 @@ impl CarrierError {
             Self::NoField { request, event, .. } if request == event => format!(
                 "give the RPC a request of its own, which carries the event: message …Request {{ {event} event = 1; }}"
             ),
-            Self::NoField { request, event, free_number } => {
-                format!("add `{event} event = {free_number};` to {}", short(request))
-            }
+            Self::NoField { request, field, .. } => format!("add `{field}` to {}", short(request)),
             Self::SeveralFields { fields, .. } => {
                 format!("name the one that is meant `event`, for example instead of `{}`", fields[0])
             }
@@ -100,7 +99,7 @@ pub fn carrier(
             None => CarrierError::NoField {
                 request: names(request),
                 event: names(event),
-                free_number: request.fields().map(|field| field.number()).max().unwrap_or(0) + 1,
+                field: field_to_add(request, event),
             },
         }),
         fields => fields.iter().find(|field| field.name() == "event").cloned().ok_or_else(|| {
@@ -111,6 +110,23 @@ pub fn carrier(
             }
         }),
     }
+}
+
+/// `hoge.v1.HogeUpdatedEvent event = 2;`, with a name and a number that nothing else has or had.
+fn field_to_add(request: &MessageDescriptor, event: &MessageDescriptor) -> String {
+    const NUMBER_MAX: u32 = 536_870_911;
+    let is_taken = |name: &str| {
+        request.get_field_by_name(name).is_some() || request.reserved_names().any(|reserved| reserved == name)
+    };
+    let name = if is_taken("event") { event.name().to_snake_case() } else { "event".to_owned() };
+    let last = request.fields().map(|field| field.number()).max().unwrap_or(0);
+    let is_free = |number: &u32| {
+        request.get_field(*number).is_none()
+            && !request.reserved_ranges().any(|range| range.contains(number))
+            && !(19_000..=19_999).contains(number)
+    };
+    let number = (last + 1..=NUMBER_MAX).chain(1..=last).find(is_free);
+    format!("{} {name} = {};", event.full_name(), number.map_or("…".to_owned(), |number| number.to_string()))
 }
 
 pub(crate) fn find(contract: &Contract, id: &str) -> Result<MethodDescriptor, RpcError> {

@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use finding::Report;
 use prost_reflect::DescriptorPool;
+use prost_reflect::prost::Message;
+use prost_types::FileDescriptorSet;
 use walkdir::WalkDir;
 
 use crate::{Contract, Files, SourceFile, compile};
@@ -23,12 +25,31 @@ impl Sources {
         {
             return descriptor_set(path);
         }
+        self.overlaps()?;
         let mut files = Vec::new();
         for root in &self.protos {
             files.extend(proto_files(root)?);
         }
         let (pool, files) = compile::compile(self, &files).map_err(ReadError::Findings)?;
         Ok(Contract::new(pool, files))
+    }
+
+    /// A file that is found under two names would be two files that define the same.
+    fn overlaps(&self) -> Result<(), ReadError> {
+        let mut seen: Vec<(&PathBuf, PathBuf)> = Vec::new();
+        for root in self.protos.iter().chain(&self.includes) {
+            let real = root.canonicalize().map_err(|source| ReadError::Io { path: root.clone(), source })?;
+            if real.is_file() {
+                return Err(ReadError::FileAmongSeveral(root.clone()));
+            }
+            let inside =
+                |(_, other): &&(&PathBuf, PathBuf)| real.starts_with(other) || other.starts_with(&real);
+            if let Some((other, _)) = seen.iter().find(inside) {
+                return Err(ReadError::Overlap { one: (*other).clone(), other: root.clone() });
+            }
+            seen.push((root, real));
+        }
+        Ok(())
     }
 }
 
@@ -39,33 +60,58 @@ pub enum ReadError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("there is no .proto file below {0}")]
     Empty(PathBuf),
-    #[error("{path} is neither a directory of .proto files nor a descriptor set: {source}")]
-    NotDescriptors { path: PathBuf, source: prost_reflect::DescriptorError },
+    #[error("{one} and {other} overlap, and imports are relative to one directory")]
+    Overlap { one: PathBuf, other: PathBuf },
+    #[error("{0} is a file: a descriptor set stands alone, and .proto files are found below a directory")]
+    FileAmongSeveral(PathBuf),
+    #[error("{path} is neither a directory of .proto files nor a descriptor set: {reason}")]
+    NotDescriptors { path: PathBuf, reason: String },
+    #[error(
+        "{path} has {file}, which is written in an edition of protobuf; proto2 and proto3 are understood"
+    )]
+    Edition { path: PathBuf, file: String },
     #[error("{0}")]
     Findings(Report),
 }
 
 fn proto_files(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let mut files = Vec::new();
-    let visible = |entry: &walkdir::DirEntry| {
-        entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
+    let is_hidden = |path: &Path| {
+        path != root && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
     };
-    for entry in WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter().filter_entry(visible) {
-        let entry = entry.map_err(|error| ReadError::Io {
-            path: error.path().unwrap_or(root).to_owned(),
-            source: error.into(),
-        })?;
-        if entry.file_type().is_file() && entry.path().extension().is_some_and(|end| end == "proto") {
-            files.push(entry.into_path());
+    let walk = WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
+    for entry in walk.filter_entry(|entry| !is_hidden(entry.path())) {
+        match entry {
+            Ok(entry) => {
+                let is_proto = entry.path().extension().is_some_and(|end| end == "proto");
+                if entry.file_type().is_file() && is_proto {
+                    files.push(entry.into_path());
+                }
+            }
+            Err(error) if is_beside_the_point(&error, &is_hidden) => {}
+            Err(error) => {
+                let path = error.path().unwrap_or(root).to_owned();
+                return Err(ReadError::Io { path, source: error.into() });
+            }
         }
     }
     if files.is_empty() { Err(ReadError::Empty(root.to_owned())) } else { Ok(files) }
 }
 
+/// Links that lead nowhere or back, and whatever an editor hides.
+fn is_beside_the_point(error: &walkdir::Error, is_hidden: &dyn Fn(&Path) -> bool) -> bool {
+    let dangles = |path: &Path| path.is_symlink() && !path.exists();
+    error.loop_ancestor().is_some() || error.path().is_some_and(|path| is_hidden(path) || dangles(path))
+}
+
 fn descriptor_set(path: &Path) -> Result<Contract, ReadError> {
     let bytes = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
-    let pool = DescriptorPool::decode(bytes.as_slice())
-        .map_err(|source| ReadError::NotDescriptors { path: path.to_owned(), source })?;
+    let refused = |reason: String| ReadError::NotDescriptors { path: path.to_owned(), reason };
+    let set = FileDescriptorSet::decode(bytes.as_slice()).map_err(|error| refused(error.to_string()))?;
+    if let Some(file) = set.file.iter().find(|file| !matches!(file.syntax(), "" | "proto2" | "proto3")) {
+        return Err(ReadError::Edition { path: path.to_owned(), file: file.name().to_owned() });
+    }
+    let pool = DescriptorPool::decode(bytes.as_slice()).map_err(|error| refused(error.to_string()))?;
     let own = |name: &str| !name.starts_with("google/protobuf/") && name != compile::OPTIONS;
     let files: Files = pool
         .files()

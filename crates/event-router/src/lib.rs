@@ -80,6 +80,11 @@ impl Router {
         self.events.get(event).map_or(&[], |listed| &listed.rpcs)
     }
 
+    /// Whether the file has this event, with subscribers or without.
+    pub fn lists(&self, event: &str) -> bool {
+        self.events.contains_key(event)
+    }
+
     /// Every RPC with its delivery policy, each once, by name.
     pub fn rpcs(&self) -> impl Iterator<Item = (&Rpc, &Policy)> {
         self.rpcs.iter().map(|(rpc, (policy, _))| (rpc, policy))

@@ -51,7 +51,8 @@ mod tests {
     /// Guards: Terraform and the binaries mean the same rules and queues: its tests read this file, too.
     #[test]
     fn names_are_those_of_terraform() {
-        let named: Vec<Named> = serde_json::from_str(include_str!("../../../infra/tests/names.json")).unwrap();
+        let named: Vec<Named> =
+            serde_json::from_str(include_str!("../../../infra/tests/names.json")).unwrap();
         assert!(named.len() > 10);
         for Named { event, rpc, rule: expected_rule, queue: expected_queue } in named {
             let rpc = Rpc::new(&rpc).unwrap();

@@ -2,6 +2,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use finding::{Finding, Place, closest};
+use heck::ToSnakeCase;
 use serde_yaml::{Location, Spanned};
 
 use crate::yaml::{self, Node};
@@ -105,7 +106,8 @@ impl Parser<'_> {
         let Some(id) = self.text(&map, "a subscriber", "id", example) else { return };
         let at = get(&map, "id").map_or(map.at, |value| value.referenced);
         let Some(rpc) = Rpc::new(id) else {
-            let message = format!("'{id}' does not name an RPC");
+            let shown: String = id.chars().take(80).collect();
+            let message = format!("'{shown}' does not name an RPC");
             self.found(
                 at,
                 message,
@@ -310,16 +312,11 @@ fn is_event_name(name: &str) -> bool {
 
 /// `HogeUpdatedEvent`, `EVENT_HOGE_UPDATED` and `hoge-updated` as one would have to write them.
 fn snake(name: &str) -> String {
-    let shouting = !name.chars().any(char::is_lowercase);
-    let mut out = String::new();
-    for c in name.strip_suffix("Event").unwrap_or(name).chars().filter(char::is_ascii).take(120) {
-        if c.is_ascii_uppercase() && !shouting && !out.is_empty() && !out.ends_with('_') {
-            out.push('_');
-        }
-        out.push(if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' });
-    }
-    let stem = out.trim_matches(|c: char| c == '_' || c.is_ascii_digit());
-    if stem.starts_with("event_") { stem.to_owned() } else { format!("event_{stem}") }
+    let ascii: String = name.strip_suffix("Event").unwrap_or(name).chars().filter(char::is_ascii).collect();
+    let snake = ascii.to_snake_case();
+    let stem = snake.strip_prefix("event_").unwrap_or(&snake);
+    let stem = stem.trim_start_matches(|c: char| c == '_' || c.is_ascii_digit());
+    if stem.is_empty() { "event_hoge_updated".to_owned() } else { format!("event_{stem}") }
 }
 
 #[cfg(test)]

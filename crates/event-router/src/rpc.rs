@@ -6,10 +6,10 @@ pub struct Rpc(String);
 
 impl Rpc {
     /// `None` if `id` is not of the form `NotificationService/NotifyHogeUpdated` or
-    /// `acme.v1.NotificationService/NotifyHogeUpdated`.
+    /// `acme.v1.NotificationService/NotifyHogeUpdated`, or has more than 256 characters.
     pub fn new(id: &str) -> Option<Self> {
         let (service, method) = id.split_once('/')?;
-        let valid = service.split('.').all(is_identifier) && is_identifier(method);
+        let valid = id.len() <= 256 && service.split('.').all(is_identifier) && is_identifier(method);
         valid.then(|| Self(id.to_owned()))
     }
 

@@ -22,12 +22,12 @@ impl Report {
 
     /// What is found twice is shown once.
     pub fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
-        for finding in findings {
-            if !self.findings.contains(&finding) {
-                self.findings.push(finding);
-            }
-        }
-        self.findings.sort_by(|a, b| (&a.place, a.severity).cmp(&(&b.place, b.severity)));
+        self.findings.extend(findings);
+        let key = |finding: &Finding| {
+            (finding.place.clone(), finding.severity, finding.message.clone(), finding.hint.clone())
+        };
+        self.findings.sort_by_cached_key(key);
+        self.findings.dedup();
     }
 
     /// Everything another report has.
@@ -62,17 +62,18 @@ impl Report {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let Place { file, line, column, .. } = &finding.place;
+        let Place { file, line, column, width } = &finding.place;
         let title = level.primary_title(&finding.message);
         let hint = Level::HELP.message(&finding.hint);
-        let group = match self.texts.get(file).filter(|text| !text.trim().is_empty()) {
-            Some(text) => title
-                .element(
-                    Snippet::source(text)
-                        .path(file)
-                        .annotation(AnnotationKind::Primary.span(span(text, &finding.place))),
-                )
-                .element(hint),
+        // Only the line itself: a large file is not laid out anew for each finding in it.
+        let text = self.texts.get(file).and_then(|text| text.lines().nth(line - 1));
+        let group = match text.filter(|text| !text.trim().is_empty()) {
+            Some(text) => {
+                let annotation = AnnotationKind::Primary.span(span(text, *column, *width));
+                title
+                    .element(Snippet::source(text).path(file).line_start(*line).annotation(annotation))
+                    .element(hint)
+            }
             None => title.element(Origin::path(file).line(*line).char_column(*column)).element(hint),
         };
         renderer.render(&[group])
@@ -95,18 +96,15 @@ impl fmt::Debug for Report {
 
 impl std::error::Error for Report {}
 
-/// The bytes a place means; a place past the end means the end.
-fn span(text: &str, place: &Place) -> Range<usize> {
-    let Some(line) = text.split_inclusive('\n').nth(place.line - 1) else { return text.len()..text.len() };
-    let line_start = line.as_ptr() as usize - text.as_ptr() as usize;
-    let line = line.trim_end_matches(['\n', '\r']);
+/// The bytes of a line that are meant; past its end means its end.
+fn span(line: &str, column: usize, width: usize) -> Range<usize> {
     let byte = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(byte, _)| byte);
-    let start = byte(place.column - 1);
-    let end = match place.width {
+    let start = byte(column - 1);
+    let end = match width {
         0 => line[start..].find(char::is_whitespace).map_or(line.len(), |length| start + length),
-        width => byte(place.column - 1 + width),
+        width => byte(column - 1 + width),
     };
-    line_start + start..line_start + end.max(start)
+    start..end
 }
 
 #[cfg(test)]

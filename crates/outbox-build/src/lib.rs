@@ -40,6 +40,8 @@ use std::path::{Path, PathBuf};
 use contract::{Contract, ReadError, Sources};
 use finding::{Report, Severity};
 use prost_reflect::prost::Message;
+use prost_reflect::{DynamicMessage, ReflectMessage, Value};
+use prost_types::{FileDescriptorProto, FileDescriptorSet};
 
 /// Generates into `OUT_DIR` what `outbox::include_proto!()` includes, from every `.proto` file below a directory.
 ///
@@ -55,13 +57,14 @@ pub fn compile(proto: impl AsRef<Path>) -> Result<(), Error> {
 pub struct Config {
     sources: Sources,
     descriptor_set: Option<PathBuf>,
+    out_dir: Option<PathBuf>,
 }
 
 impl Config {
     /// The directory whose `.proto` files are compiled, and to which their imports are relative.
     pub fn new(proto: impl AsRef<Path>) -> Self {
         let sources = Sources { protos: vec![proto.as_ref().to_owned()], includes: Vec::new() };
-        Self { sources, descriptor_set: None }
+        Self { sources, descriptor_set: None, out_dir: None }
     }
 
     /// One more directory of `.proto` files to compile.
@@ -87,6 +90,13 @@ impl Config {
         self
     }
 
+    /// Where the code goes, instead of `OUT_DIR`: for a build tool other than cargo.
+    #[must_use]
+    pub fn out_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.out_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
     /// See [`compile`]. Returns the names of the compiled files, as in the descriptor set: another generator that reads
     /// it wants to know.
     ///
@@ -94,7 +104,8 @@ impl Config {
     ///
     /// As [`compile`].
     pub fn compile(self) -> Result<Vec<String>, Error> {
-        let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or(Error::NoOutDir)?);
+        let out = self.out_dir.or_else(|| std::env::var_os("OUT_DIR").map(PathBuf::from));
+        let out = out.ok_or(Error::NoOutDir)?;
         for dir in self.sources.protos.iter().chain(&self.sources.includes) {
             println!("cargo::rerun-if-changed={}", dir.display());
         }
@@ -125,16 +136,26 @@ fn check(contract: &Contract) -> Report {
     report
 }
 
-/// What is embedded in the service need not carry the sources' comments.
+/// What is embedded in the service need not carry the sources' comments; their options stay.
 fn without_comments(contract: &Contract) -> Vec<u8> {
-    let files = contract.pool().file_descriptor_protos().cloned().map(|mut file| {
-        file.source_code_info = None;
-        file
+    let descriptor = FileDescriptorProto::default().descriptor();
+    let files = contract.pool().files().map(|file| {
+        let encoded = file.encode_to_vec();
+        let mut file = DynamicMessage::decode(descriptor.clone(), encoded.as_slice())
+            .expect("a pool encodes what it decodes");
+        file.clear_field_by_name("source_code_info");
+        Value::Message(file)
     });
-    prost_types::FileDescriptorSet { file: files.collect() }.encode_to_vec()
+    let mut set = FileDescriptorSet::default().transcode_to_dynamic();
+    set.set_field_by_name("file", Value::List(files.collect()));
+    set.encode_to_vec()
 }
 
+/// Only what differs: cargo watches directories in which one of these may be.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
     std::fs::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 

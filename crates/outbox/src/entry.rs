@@ -203,6 +203,8 @@ fn header_problem(header: &str, value: &str) -> Option<&'static str> {
         Some("is malformed: names are at most 64 lower-case letters, digits and dashes")
     } else if TAKEN.contains(&header) || TAKEN_PREFIXES.iter().any(|prefix| header.starts_with(prefix)) {
         Some("is reserved: the call to the RPC sets it itself")
+    } else if header.ends_with("-bin") {
+        Some("is reserved: in gRPC the value of a name that ends in -bin is base64")
     } else if !value.bytes().all(|b| (0x20..=0x7e).contains(&b)) {
         Some("has a value that is not printable ASCII")
     } else {

@@ -2,7 +2,7 @@
 
 pub use {prost, prost_reflect, prost_types, serde};
 
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, ReflectMessage};
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, ReflectMessage, Value};
 use serde::{Deserializer, Serialize, Serializer, de, ser};
 
 /// Includes what `outbox_build::compile` made: a module for each part of a package, with its messages.
@@ -21,10 +21,36 @@ pub fn pool(descriptor_set: &[u8]) -> DescriptorPool {
 }
 
 /// Writes canonical proto3 JSON.
+///
+/// # Errors
+///
+/// What JSON has no words for: a timestamp beyond the year 9999, a `DoubleValue` that is no number.
 pub fn serialize<M: ReflectMessage, S: Serializer>(message: &M, serializer: S) -> Result<S::Ok, S::Error> {
     let mut dynamic = DynamicMessage::new(message.descriptor());
     dynamic.transcode_from(message).map_err(ser::Error::custom)?;
+    if has_lost_number(&dynamic) {
+        return Err(ser::Error::custom("a wrapped double or float is not finite"));
+    }
     dynamic.serialize(serializer)
+}
+
+/// prost-reflect writes "NaN" and "Infinity" as it should, but not in wrappers: there they would be null, and so unset.
+fn has_lost_number(message: &DynamicMessage) -> bool {
+    let is_wrapper = matches!(
+        message.descriptor().full_name(),
+        "google.protobuf.DoubleValue" | "google.protobuf.FloatValue"
+    );
+    fn lost(value: &Value, is_wrapper: bool) -> bool {
+        match value {
+            Value::F64(number) => is_wrapper && !number.is_finite(),
+            Value::F32(number) => is_wrapper && !number.is_finite(),
+            Value::Message(message) => has_lost_number(message),
+            Value::List(values) => values.iter().any(|value| lost(value, false)),
+            Value::Map(values) => values.values().any(|value| lost(value, false)),
+            _ => false,
+        }
+    }
+    message.fields().any(|(_, value)| lost(value, is_wrapper))
 }
 
 /// Reads proto3 JSON. Unknown fields are passed over: a publisher may be newer than its reader.

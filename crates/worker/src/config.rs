@@ -49,7 +49,7 @@ pub struct Cli {
     /// The services' proto: a directory of .proto files, or a descriptor set. With it event_router.yaml may leave out
     /// packages, and the field that carries an event may have any name. Without it RPCs are called by the name they
     /// have there, with the event in a field `event`.
-    #[arg(long, env = "OUTBOX_PROTO", value_delimiter = ' ', value_name = "PATH")]
+    #[arg(long, env = "OUTBOX_PROTO", value_name = "PATH")]
     pub proto: Vec<PathBuf>,
 
     /// How long a received message stays hidden from other workers; extended while its call runs. If a worker dies,

@@ -5,6 +5,7 @@ mod client; // where each RPC is
 mod connect; // json and proto
 mod endpoint; // what the environment says of it
 mod grpc;
+mod line; // connections
 
 pub use client::{Client, ClientError, Services};
 pub use endpoint::{Encoding, EncodingError, Endpoint, EndpointError, ServiceEncoding};

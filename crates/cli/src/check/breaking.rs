@@ -10,36 +10,60 @@ use event_router::{Route, Router};
 use finding::{Finding, Place};
 use prost_reflect::FieldDescriptor;
 
-use super::older::Older;
+use super::older::{OldRouter, Older};
 use messages::Comparison;
 
 mod messages;
 
-pub(crate) fn check(older: &Older, router_file: &str, router: &Router, contract: &Contract) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(old_router) = &older.router {
-        findings.extend(subscribers(older, old_router, router_file, router, contract));
-    }
-    findings.extend(removed_events(older, router_file, router, contract));
-    findings.extend(keys(older, contract));
+/// Of events that there were and are: their messages, and the requests that carry them.
+pub(crate) fn in_proto(older: &Older, router: &Router, contract: &Contract) -> Vec<Finding> {
     let mut comparison = Comparison::new(older, contract);
     for old in older.contract.events() {
         if let Some(new) = contract.event(&old.name) {
-            comparison.messages(&old.message, &new.message);
+            comparison.compare(&old.message, &new.message);
         }
     }
-    findings.extend(comparison.findings);
+    let mut findings = comparison.findings;
+    findings.extend(keys(older, contract));
     findings.extend(router.routes().filter_map(|route| carriers(older, &route, contract)));
     findings
 }
 
-/// The field of the request that carries the event: services that were built before look for it where it was.
+/// Only for an event_router.yaml that was understood: of another one nobody can say what is gone.
+pub(crate) fn in_routes(
+    older: &Older,
+    router_file: &str,
+    router: &Router,
+    contract: &Contract,
+) -> Vec<Finding> {
+    let mut findings = removed_events(older, router_file, router, contract);
+    match &older.router {
+        OldRouter::Known(old_router) => {
+            findings.extend(subscribers(older, old_router, router_file, router, contract));
+            findings.extend(stranded(older, old_router, router, contract));
+        }
+        OldRouter::Gone => findings.push(Finding::warning(
+            Place::start_of(router_file),
+            format!("{} has no {router_file}: it is not known who subscribed", older.name),
+            "pass the older one with --against-router FILE, if there was one",
+        )),
+        OldRouter::NotAsked => {}
+    }
+    findings
+}
+
+/// What the call looks like to services that were built before: its path, and the field that carries the event.
 fn carriers(older: &Older, route: &Route<'_>, contract: &Contract) -> Option<Finding> {
-    let field = |contract: &Contract| {
-        let method = contract.rpc(route.rpc.as_str()).ok()?;
-        carrier(&method.input(), &contract.event(route.event)?.message).ok()
-    };
-    let (old, new) = (field(&older.contract)?, field(contract)?);
+    let method = |contract: &Contract| contract.rpc(route.rpc.as_str()).ok();
+    let (old_method, new_method) = (method(&older.contract)?, method(contract)?);
+    if old_method.full_name() != new_method.full_name() {
+        let message =
+            format!("'{}' was {} and is {}", route.rpc, old_method.full_name(), new_method.full_name());
+        let hint = "calls go to the new name at once: deploy its server before, or name the old one in full";
+        return Some(Finding::warning(route.place.clone(), message, hint));
+    }
+    let old = carrier(&old_method.input(), &older.contract.event(route.event)?.message).ok()?;
+    let new = carrier(&new_method.input(), &contract.event(route.event)?.message).ok()?;
     let shown = |field: &FieldDescriptor| format!("`{}` = {}", field.json_name(), field.number());
     if shown(&old) == shown(&new) {
         return None;
@@ -48,6 +72,25 @@ fn carriers(older: &Older, route: &Route<'_>, contract: &Contract) -> Option<Fin
     let message = format!("'{}' gets its event in {} and got it in {}", route.rpc, shown(&new), shown(&old));
     let hint = format!("services that were built before look for it there: leave it {}", shown(&old));
     Some(Finding::error(place, message, hint))
+}
+
+/// Events that an RPC no longer subscribes to, and its request can no longer take: some may wait in its queue.
+fn stranded(older: &Older, old_router: &Router, router: &Router, contract: &Contract) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for old in old_router.routes().filter(|old| !router.subscribers(old.event).contains(old.rpc)) {
+        let Some(route) = router.routes().find(|route| route.rpc == old.rpc) else { continue };
+        let took = |contract: &Contract| {
+            let method = contract.rpc(old.rpc.as_str()).ok()?;
+            carrier(&method.input(), &contract.event(old.event)?.message).ok()
+        };
+        if took(&older.contract).is_some() && took(contract).is_none() {
+            let message =
+                format!("'{}' can no longer take '{}', of which its queue may hold some", old.rpc, old.event);
+            let hint = "leave the field in its request until they are delivered";
+            findings.push(Finding::error(route.place.clone(), message, hint));
+        }
+    }
+    findings
 }
 
 /// RPCs that are gone from event_router.yaml, while their queues may hold messages.
@@ -91,9 +134,7 @@ fn subscribers(
 
 /// Events that are gone from proto. One that is still routed is an unknown event, and that is said elsewhere.
 fn removed_events(older: &Older, router_file: &str, router: &Router, contract: &Contract) -> Vec<Finding> {
-    let gone = |event: &&EventType| {
-        contract.event(&event.name).is_none() && router.events().all(|(name, _)| name != event.name)
-    };
+    let gone = |event: &&EventType| contract.event(&event.name).is_none() && !router.lists(&event.name);
     let finding = |event: &EventType| {
         let place = beside(contract, event).unwrap_or_else(|| Place::start_of(router_file));
         let message = format!("the event '{}' was removed; it was there in {}", event.name, older.name);

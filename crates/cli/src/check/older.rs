@@ -1,7 +1,7 @@
 //! An older version of the same files: a directory, or a git revision.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use contract::{Contract, ReadError, Sources};
 use event_router::Router;
@@ -15,8 +15,17 @@ pub(crate) struct Older {
     /// As the user called it.
     pub(crate) name: String,
     pub(crate) contract: Contract,
-    /// Not known for a directory without `--against-router`.
-    pub(crate) router: Option<Router>,
+    pub(crate) router: OldRouter,
+}
+
+/// The event_router.yaml of then.
+#[derive(Debug)]
+pub(crate) enum OldRouter {
+    Known(Router),
+    /// The revision has none of that name.
+    Gone,
+    /// A directory of proto files, and nobody said which router was theirs.
+    NotAsked,
 }
 
 impl Older {
@@ -26,38 +35,43 @@ impl Older {
         router: &Path,
         against_router: Option<&Path>,
     ) -> Result<Self, Unusable> {
-        if Path::new(against).exists() {
-            let older = Sources { protos: vec![against.into()], includes: sources.includes.clone() };
-            let router = against_router.map(read_text).transpose()?;
-            return Self::of(against, &older, router.as_deref());
+        let directory = Sources { protos: vec![against.into()], includes: sources.includes.clone() };
+        let router_text = against_router.map(read_text).transpose()?;
+        match directory.read() {
+            Ok(contract) => {
+                let router = router_text.map_or(OldRouter::NotAsked, |text| known(against, &text));
+                return Ok(Self { name: against.to_owned(), contract, router });
+            }
+            // A branch may have the name of a directory that is about something else.
+            Err(ReadError::Io { .. } | ReadError::Empty(_) | ReadError::NotDescriptors { .. }) => {}
+            Err(error) => return Err(unreadable(against, error)),
         }
         let checkout = Checkout::of(against, sources)?;
-        let router = match against_router {
-            Some(file) => Some(read_text(file)?),
-            None => checkout.file(router),
-        };
-        Self::of(against, &checkout.sources, router.as_deref())
+        let contract = checkout.sources.read().map_err(|error| unreadable(against, error))?;
+        let router_text = router_text.or_else(|| checkout.router(router));
+        let router = router_text.map_or(OldRouter::Gone, |text| known(against, &text));
+        Ok(Self { name: against.to_owned(), contract, router })
     }
+}
 
-    fn of(name: &str, sources: &Sources, router: Option<&str>) -> Result<Self, Unusable> {
-        let contract = sources.read().map_err(|error| {
-            let problem = match error {
-                // Its paths are those of copies that nobody can look at.
-                ReadError::Findings(report) => {
-                    report.findings().first().map_or(String::new(), |finding| finding.message.clone())
-                }
-                ReadError::Empty(_) => "there are none".to_owned(),
-                other => other.to_string(),
-            };
-            Unusable::new(
-                format!("the proto files of {name} can't be read: {problem}"),
-                "compare with a revision whose proto files compile",
-            )
-        })?;
-        // Mistakes of the past are nobody's concern: what can be understood of it is compared.
-        let router = router.map(|text| Router::examine(name, text).0);
-        Ok(Self { name: name.to_owned(), contract, router })
-    }
+/// Mistakes of the past are nobody's concern: what can be understood of it is compared.
+fn known(name: &str, router: &str) -> OldRouter {
+    OldRouter::Known(Router::examine(name, router).0)
+}
+
+fn unreadable(name: &str, error: ReadError) -> Unusable {
+    let problem = match error {
+        // Its paths are those of copies that nobody can look at.
+        ReadError::Findings(report) => {
+            report.findings().first().map_or(String::new(), |finding| finding.message.clone())
+        }
+        ReadError::Empty(_) => "there are none".to_owned(),
+        other => other.to_string(),
+    };
+    Unusable::new(
+        format!("the proto files of {name} can't be read: {problem}"),
+        "compare with a revision whose proto files compile",
+    )
 }
 
 fn read_text(file: &Path) -> Result<String, Unusable> {
@@ -66,64 +80,124 @@ fn read_text(file: &Path) -> Result<String, Unusable> {
     })
 }
 
-/// The proto files of a revision, in a directory that goes away.
+/// The files of a revision, in a directory that goes away.
 struct Checkout {
     revision: String,
     sources: Sources,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Checkout {
     fn of(revision: &str, sources: &Sources) -> Result<Self, Unusable> {
-        let commit = format!("{revision}^{{commit}}");
-        if git(Path::new("."), &["rev-parse", "--verify", "--quiet", "--end-of-options", &commit]).is_none() {
+        let dir = tempfile::tempdir().map_err(|error| {
+            Unusable::new(format!("failed to make a directory: {error}"), "see that TMPDIR is writable")
+        })?;
+        let mut checkout = Self { revision: revision.to_owned(), sources: Sources::default(), dir };
+        for (n, root) in sources.protos.iter().enumerate() {
+            if let Some(copy) = checkout.copy(root, &format!("proto{n}"))? {
+                checkout.sources.protos.push(copy);
+            }
+        }
+        if checkout.sources.protos.is_empty() {
+            let roots: Vec<String> = sources.protos.iter().map(|root| root.display().to_string()).collect();
             return Err(Unusable::new(
-                format!("--against {revision}: there is no such directory, and no such git revision here"),
-                "pass a directory of older .proto files, or fetch the revision (a CI checkout may be shallow: fetch-depth: 0)",
+                format!("--against {revision}: it has no .proto files below {}", roots.join(", ")),
+                "pass a revision that has, or a directory of older .proto files",
             ));
         }
-        let failed = |error: std::io::Error| {
+        for (n, root) in sources.includes.iter().enumerate() {
+            // What is not in the repository is taken as it is.
+            let copy = checkout.copy(root, &format!("include{n}")).ok().flatten();
+            checkout.sources.includes.push(copy.unwrap_or_else(|| root.clone()));
+        }
+        Ok(checkout)
+    }
+
+    /// What a directory, or one descriptor set, was like; `None` if it was not there.
+    fn copy(&self, root: &Path, name: &str) -> Result<Option<PathBuf>, Unusable> {
+        let (dir, what) = if root.is_file() { split(root) } else { (root, ".".into()) };
+        let commit = self.commit(dir)?;
+        let copy = self.dir.path().join(name);
+        if !self.extract(dir, &commit, &what, &copy)? {
+            return Ok(None);
+        }
+        let copied = if root.is_file() { copy.join(what) } else { copy };
+        Ok(copied.exists().then_some(copied))
+    }
+
+    /// The event_router.yaml of then; `None` if it was not there.
+    fn router(&self, path: &Path) -> Option<String> {
+        let (dir, name) = split(path);
+        let copy = self.dir.path().join("router");
+        let commit = self.commit(dir).ok()?;
+        self.extract(dir, &commit, &name, &copy).ok()?;
+        std::fs::read_to_string(copy.join(name)).ok()
+    }
+
+    /// Of the repository that this directory belongs to: it may be another one than where we stand.
+    fn commit(&self, dir: &Path) -> Result<String, Unusable> {
+        let wanted = format!("{}^{{commit}}", self.revision);
+        let unknown = |said: &str| {
             Unusable::new(
-                format!("failed to copy the files of {revision}: {error}"),
-                "see that TMPDIR is writable",
+                format!(
+                    "--against {}: there is no such directory of .proto files, and git finds no such revision{said}",
+                    self.revision
+                ),
+                "pass a directory of older .proto files, or fetch the revision (a CI checkout may be shallow: fetch-depth: 0)",
             )
         };
-        let dir = tempfile::tempdir().map_err(failed)?;
-        let mut copied = Sources::default();
-        let roots = sources.protos.iter().map(|root| (root, true));
-        for (n, (root, is_proto)) in
-            roots.chain(sources.includes.iter().map(|root| (root, false))).enumerate()
-        {
-            let copy = dir.path().join(n.to_string());
-            copy_revision(revision, root, &copy).map_err(failed)?;
-            if is_proto { copied.protos.push(copy) } else { copied.includes.push(copy) }
+        let output = git(dir)
+            .args(["rev-parse", "--verify", "--end-of-options", &wanted])
+            .output()
+            .map_err(|error| unknown(&format!(" ({error})")))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
         }
-        Ok(Self { revision: revision.to_owned(), sources: copied, _dir: dir })
+        let said = String::from_utf8_lossy(&output.stderr);
+        let said = said.lines().next().unwrap_or_default();
+        Err(unknown(&if said.is_empty() { String::new() } else { format!(" ({said})") }))
     }
 
-    /// A file as it was; `None` if it was not there.
-    fn file(&self, path: &Path) -> Option<String> {
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let name = path.file_name()?.to_str()?;
-        String::from_utf8(git(dir, &["show", &format!("{}:./{name}", self.revision)])?).ok()
+    /// With one process for all files, and links as they were. False if there was nothing.
+    fn extract(&self, dir: &Path, commit: &str, what: &str, copy: &Path) -> Result<bool, Unusable> {
+        let failed = |error: std::io::Error| {
+            Unusable::new(
+                format!("failed to copy the files of {}: {error}", self.revision),
+                "see that git and tar are installed, and TMPDIR is writable",
+            )
+        };
+        std::fs::create_dir_all(copy).map_err(failed)?;
+        let mut archive = git(dir)
+            .args(["archive", "--format=tar", commit, "--", what])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(failed)?;
+        let tar = archive.stdout.take().expect("it is piped");
+        let extracted = Command::new("tar")
+            .arg("-x")
+            .arg("-C")
+            .arg(copy)
+            .stdin(tar)
+            .stderr(Stdio::null())
+            .status()
+            .map_err(failed)?;
+        let archived = archive.wait().map_err(failed)?;
+        Ok(archived.success() && extracted.success())
     }
 }
 
-fn copy_revision(revision: &str, root: &Path, copy: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(copy)?;
-    let listed = git(root, &["ls-tree", "-r", "-z", "--name-only", revision, "."]).unwrap_or_default();
-    let names = listed.split(|byte| *byte == 0).filter_map(|name| std::str::from_utf8(name).ok());
-    for name in names.filter(|name| name.ends_with(".proto")) {
-        let Some(bytes) = git(root, &["show", &format!("{revision}:./{name}")]) else { continue };
-        let to: PathBuf = copy.join(name);
-        std::fs::create_dir_all(to.parent().unwrap_or(copy))?;
-        std::fs::write(to, bytes)?;
+/// A hook of git's sets variables that would have it look elsewhere.
+fn git(dir: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(dir);
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+        git.env_remove(variable);
     }
-    Ok(())
+    git
 }
 
-/// What git prints; `None` if it fails, or is not installed.
-fn git(dir: &Path, args: &[&str]) -> Option<Vec<u8>> {
-    let output = Command::new("git").arg("-C").arg(dir).args(args).output().ok()?;
-    output.status.success().then_some(output.stdout)
+fn split(path: &Path) -> (&Path, String) {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    (dir, path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default())
 }

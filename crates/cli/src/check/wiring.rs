@@ -28,7 +28,7 @@ fn events(router: &Router, contract: &Contract, older: Option<&Older>) -> Vec<Fi
     let unknown =
         router.events().filter(|(name, _)| contract.event(name).is_none() && !contract.is_unpaired(name));
     let finding = |(name, place): (&str, &Place)| {
-        let hint = unknown_event_hint(name, contract, older);
+        let hint = unknown_event_hint(name, router, contract, older);
         Finding::error(place.clone(), format!("there is no event '{name}' in proto"), hint)
     };
     unknown.map(finding).collect()
@@ -41,7 +41,7 @@ pub(crate) fn without_subscriber(router: &Router, contract: &Contract) -> Vec<Fi
     let meant: Vec<&str> = listed
         .keys()
         .filter(|name| contract.event(name).is_none())
-        .filter_map(|name| similar_event(name, contract))
+        .filter_map(|name| similar_event(name, router, contract))
         .collect();
     let mut findings = Vec::new();
     for event in contract.events().filter(|event| router.subscribers(&event.name).is_empty()) {
@@ -57,18 +57,20 @@ pub(crate) fn without_subscriber(router: &Router, contract: &Contract) -> Vec<Fi
     findings
 }
 
-fn similar_event<'c>(name: &str, contract: &'c Contract) -> Option<&'c str> {
-    closest(name, contract.events().map(|event| event.name.as_str()))
+/// An event that is not listed under its own name, and so may be the one that was meant.
+fn similar_event<'c>(name: &str, router: &Router, contract: &'c Contract) -> Option<&'c str> {
+    let unlisted = contract.events().filter(|event| !router.lists(&event.name));
+    closest(name, unlisted.map(|event| event.name.as_str()))
 }
 
-fn unknown_event_hint(name: &str, contract: &Contract, older: Option<&Older>) -> String {
+fn unknown_event_hint(name: &str, router: &Router, contract: &Contract, older: Option<&Older>) -> String {
     if let Some(older) = older.filter(|older| older.contract.event(name).is_some()) {
         return format!(
             "it was there in {}, and events in flight still need it: put it back until its queues are empty, then remove its subscribers first",
             older.name
         );
     }
-    match similar_event(name, contract) {
+    match similar_event(name, router, contract) {
         Some(meant) => format!("did you mean '{meant}'?"),
         None => {
             let value = name.to_ascii_uppercase();

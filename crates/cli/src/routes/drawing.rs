@@ -6,19 +6,20 @@ use std::fmt::Write;
 use event_router::{Router, Rpc};
 
 pub(crate) fn mermaid(router: &Router) -> String {
+    let nodes = nodes(router);
     let mut out = "flowchart LR\n".to_owned();
     for (event, _) in router.events() {
         let _ = writeln!(out, "    {event}([\"{event}\"])");
     }
-    for (service, rpcs) in services(router) {
-        let _ = writeln!(out, "    subgraph service_{}[\"{service}\"]", service.replace('.', "_"));
+    for (n, (service, rpcs)) in services(router).into_iter().enumerate() {
+        let _ = writeln!(out, "    subgraph service{}[\"{service}\"]", n + 1);
         for rpc in rpcs {
-            let _ = writeln!(out, "        {}[\"{}\"]", node(rpc), method(rpc));
+            let _ = writeln!(out, "        {}[\"{}\"]", nodes[rpc], method(rpc));
         }
         out.push_str("    end\n");
     }
     for route in router.routes() {
-        let _ = writeln!(out, "    {} --> {}", route.event, node(route.rpc));
+        let _ = writeln!(out, "    {} --> {}", route.event, nodes[route.rpc]);
     }
     out.trim_end().to_owned()
 }
@@ -50,9 +51,17 @@ fn services(router: &Router) -> BTreeMap<&str, BTreeSet<&Rpc>> {
     services
 }
 
-/// `A_B_C`: identifiers have no dots or slashes, and two RPCs would have to differ in just these to be mixed up.
-fn node(rpc: &Rpc) -> String {
-    rpc.as_str().replace(['.', '/'], "_")
+/// `A__B`, and `a.b.C__D` with single underscores for dots. Two RPCs that would share one are told apart by a number.
+fn nodes(router: &Router) -> BTreeMap<&Rpc, String> {
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    let mut nodes = BTreeMap::new();
+    for (rpc, _) in router.rpcs() {
+        let node = rpc.as_str().replace('.', "_").replace('/', "__");
+        let time = times.entry(node.clone()).or_default();
+        *time += 1;
+        nodes.insert(rpc, if *time == 1 { node } else { format!("{node}_{time}") });
+    }
+    nodes
 }
 
 fn method(rpc: &Rpc) -> &str {

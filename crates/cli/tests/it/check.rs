@@ -83,14 +83,22 @@ fn unusable_arguments_are_told_from_mistakes() {
             "neither a directory of .proto files nor a descriptor set",
             "pass --proto DIR",
         ),
-        ("--against no-such-revision", "no such git revision", "fetch-depth: 0"),
-        ("--against empty", "the proto files of empty can't be read", "compare with a revision"),
+        ("--proto edition.binpb", "a.proto, which is written in an edition of protobuf", "pass --proto DIR"),
+        ("--against no-such-revision", "git finds no such revision", "fetch-depth: 0"),
+        ("--against empty", "git finds no such revision", "pass a directory of older .proto files"),
+        ("--against broken", "the proto files of broken can't be read", "compare with a revision"),
+        ("--proto proto --proto proto/hoge", "proto and proto/hoge overlap", "pass --proto DIR"),
+        ("--proto proto --include nowhere", "failed to read nowhere", "pass --proto DIR"),
+        ("--proto proto --proto event_router.yaml", "a descriptor set stands alone", "pass --proto DIR"),
         ("--format xml", "invalid value 'xml'", "[possible values: text, json, github]"),
         ("--agianst main", "unexpected argument '--agianst'", "--against"),
     ];
     for (args, problem, remedy) in cases {
         let dir = base.lay_out(&base);
         std::fs::create_dir(dir.path().join("empty")).unwrap();
+        std::fs::create_dir(dir.path().join("broken")).unwrap();
+        std::fs::write(dir.path().join("edition.binpb"), b"\x0a\x13\x0a\x07a.proto\x62\x08editions").unwrap();
+        std::fs::write(dir.path().join("broken/a.proto"), "syntax").unwrap();
         let output = outbox(dir.path(), args);
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{args}: {told}");

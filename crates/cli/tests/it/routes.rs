@@ -40,8 +40,8 @@ exit 0
     let mermaid = shown("mermaid");
     for line in [
         "event_nobody_listens([\"event_nobody_listens\"])",
-        "subgraph service_acme_v1_AuditService[\"acme.v1.AuditService\"]",
-        "event_hoge_updated --> acme_v1_AuditService_Record",
+        "subgraph service2[\"acme.v1.AuditService\"]",
+        "event_hoge_updated --> acme_v1_AuditService__Record",
     ] {
         assert!(mermaid.contains(line), "{mermaid}");
     }

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
-use contract::{CarrierError, Contract, carrier};
+use contract::{Contract, carrier};
 use event::Envelope;
 use prost_reflect::prost::Message;
 use prost_reflect::{
     DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,
 };
 use serde_json::value::RawValue;
+use serde_path_to_error::{Path, Segment, Track};
 
 use super::{CallError, Code, failed};
 
@@ -18,9 +19,10 @@ const FIELD: &str = "event";
 /// How the requests of one RPC are written.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// The JSON name of the field that carries an event, by the event's name. The payload itself stays as it was
-    /// published, unknown fields and all.
-    Json(HashMap<String, String>),
+    /// The JSON name of the field that carries an event, by the event's name; for an event that proto does not have, or
+    /// where there is no proto, the field `event`, if there can be one. The payload itself stays as it was published,
+    /// unknown fields and all.
+    Json { fields: HashMap<String, String>, has_event: bool },
     /// The field itself.
     Binary(HashMap<String, FieldDescriptor>),
 }
@@ -28,45 +30,46 @@ pub(super) enum Body {
 impl Body {
     /// For an RPC that no descriptors describe.
     pub(super) fn json() -> Self {
-        Self::Json(HashMap::new())
+        Self::Json { fields: HashMap::new(), has_event: true }
     }
 
     pub(super) fn json_of(contract: &Contract, method: &MethodDescriptor) -> Self {
         let request = method.input();
-        let fields = carriers(contract, &request);
-        Self::Json(fields.map(|(event, field)| (event, field.json_name().to_owned())).collect())
+        let names = carriers(contract, &request).map(|(event, field)| (event, field.json_name().to_owned()));
+        // A field `event` of a type that is some known event's is not for an unknown one.
+        let of_known = |field: FieldDescriptor| match field.kind() {
+            Kind::Message(message) => contract.events().any(|event| event.message == message),
+            _ => true,
+        };
+        let has_event = request.get_field_by_json_name(FIELD).is_some_and(|field| !of_known(field));
+        Self::Json { fields: names.collect(), has_event }
     }
 
-    /// # Errors
-    ///
-    /// The first of `routed` that a request can't carry, and why: `None` if there is no such event.
-    pub(super) fn binary_of<'e>(
-        contract: &Contract,
-        method: &MethodDescriptor,
-        mut routed: impl Iterator<Item = &'e str>,
-    ) -> Result<Self, (&'e str, Option<CarrierError>)> {
-        let fields: HashMap<_, _> = carriers(contract, &method.input()).collect();
-        match routed.find(|event| !fields.contains_key(*event)) {
-            None => Ok(Self::Binary(fields)),
-            Some(event) => {
-                let known = contract.event(event);
-                Err((event, known.and_then(|event| carrier(&method.input(), &event.message).err())))
-            }
+    pub(super) fn binary_of(contract: &Contract, method: &MethodDescriptor) -> Self {
+        Self::Binary(carriers(contract, &method.input()).collect())
+    }
+
+    pub(super) fn carries(&self, event: &str) -> bool {
+        match self {
+            Self::Json { fields, has_event } => *has_event || fields.contains_key(event),
+            Self::Binary(fields) => fields.contains_key(event),
         }
     }
 
     pub(super) fn encode(&self, event: &Envelope<'_>) -> Result<Vec<u8>, CallError> {
+        let no_field = || not_called(&format!("the request has no field for {}", event.name));
         match self {
-            Self::Json(fields) => {
-                let field = fields.get(event.name.as_ref()).map_or(FIELD, String::as_str);
+            Self::Json { fields, has_event } => {
+                let field = fields.get(event.name.as_ref()).map(String::as_str);
+                let field = field.or(has_event.then_some(FIELD)).ok_or_else(no_field)?;
                 // A JSON name may be anything.
                 let field = serde_json::Value::from(field);
                 Ok(format!("{{{field}:{}}}", event.payload.get()).into_bytes())
             }
-            Self::Binary(fields) => match fields.get(event.name.as_ref()) {
-                Some(field) => transcode(field, event.payload),
-                None => Err(not_called(&format!("the request has no field for {}", event.name))),
-            },
+            Self::Binary(fields) => {
+                let field = fields.get(event.name.as_ref()).ok_or_else(no_field)?;
+                transcode(field, event.payload)
+            }
         }
     }
 }
@@ -80,35 +83,72 @@ fn carriers<'c>(
 }
 
 fn transcode(field: &FieldDescriptor, payload: &RawValue) -> Result<Vec<u8>, CallError> {
-    let Kind::Message(event) = field.kind() else {
+    let Kind::Message(message) = field.kind() else {
         return Err(not_called("the request's field is no message"));
     };
-    let name = event.full_name().to_owned();
     let mut json = serde_json::Deserializer::from_str(payload.get());
-    let mut track = serde_path_to_error::Track::new();
+    let mut track = Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut json, &mut track);
-    let event = DynamicMessage::deserialize_with_options(event, tracked, &DeserializeOptions::new())
-        .map_err(|error| not_called(&unfit(&name, &track.path().to_string(), &error.to_string())))?;
+    let event =
+        DynamicMessage::deserialize_with_options(message.clone(), tracked, &DeserializeOptions::new())
+            .map_err(|error| not_called(&unfit(&message, &track.path(), &error.to_string())))?;
     let mut request = DynamicMessage::new(field.parent_message().clone());
     request.set_field(field, Value::Message(event));
     Ok(request.encode_to_vec())
 }
 
-/// The library's error quotes values, which may be secret; a field's name is not.
-fn unfit(message: &str, path: &str, error: &str) -> String {
-    let unknown = error.split_once("unrecognized field name '").and_then(|(_, rest)| rest.split_once('\''));
+/// The library's error quotes values, which may be secret; the names of fields are not.
+fn unfit(message: &MessageDescriptor, path: &Path, error: &str) -> String {
+    let path = fields_of(message, path);
+    let name = message.full_name();
+    let unknown = error.strip_prefix("unrecognized field name '").and_then(|rest| rest.split_once('\''));
     match unknown {
         Some((field, _)) => {
-            // Of the message that has it; the payload's own is a dot.
-            let nested = if path == "." { String::new() } else { format!(" in '{path}'") };
+            let nested = if path.is_empty() { String::new() } else { format!(" in '{path}'") };
             format!(
-                "the payload has a field '{field}'{nested} that {message} does not: give the worker the publisher's proto (--proto)"
+                "the payload has a field '{field}'{nested} that {name} does not: give the worker the publisher's proto (--proto)"
             )
         }
         None => format!(
-            "the payload's field '{path}' is not what {message} says: give the worker the publisher's proto (--proto)"
+            "the payload's field '{path}' is not what {name} says: give the worker the publisher's proto (--proto)"
         ),
     }
+}
+
+/// `messages[0].deeper`. A key of a map is data, and so is all that has no descriptor.
+fn fields_of(message: &MessageDescriptor, path: &Path) -> String {
+    let mut shown = String::new();
+    let mut at = Some(message.clone());
+    let mut in_map = false;
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => shown.push_str(&format!("[{index}]")),
+            Segment::Map { .. } if in_map => {
+                shown.push_str("[…]");
+                in_map = false;
+            }
+            Segment::Map { key } => {
+                let Some(message) = &at else { return shown };
+                let known = message.get_field_by_json_name(key).or_else(|| message.get_field_by_name(key));
+                let Some(field) = known else { return shown };
+                if !shown.is_empty() {
+                    shown.push('.');
+                }
+                shown.push_str(field.name());
+                in_map = field.is_map();
+                at = match field.kind() {
+                    Kind::Message(entry) if in_map => match entry.map_entry_value_field().kind() {
+                        Kind::Message(value) => Some(value),
+                        _ => None,
+                    },
+                    Kind::Message(message) => Some(message),
+                    _ => None,
+                };
+            }
+            Segment::Enum { .. } | Segment::Unknown => return shown,
+        }
+    }
+    shown
 }
 
 /// Waits for a deploy: the descriptors are older than the publisher, or the other way round.

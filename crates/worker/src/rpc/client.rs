@@ -4,17 +4,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use connectrpc::client::HttpClient;
-use contract::{CarrierError, Contract, RpcError};
+use contract::{CarrierError, Contract, RpcError, carrier};
 use event_router::{Router, Rpc};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use prost_reflect::MethodDescriptor;
 
 use super::body::Body;
+use super::line::Line;
 use super::{Call, CallError, Code, Encoding, Endpoint, RpcClient, ServiceEncoding, connect, failed, grpc};
 
-/// Calls over `http://` with HTTP/1.1, `h2c://` and gRPC with HTTP/2 in the clear, `https://` with either, as the server
-/// likes it, its certificate checked against the system's roots.
+/// Every RPC of a router, ready to be called.
 #[derive(Debug, Clone)]
 pub struct Client {
     targets: Arc<HashMap<Rpc, Target>>,
@@ -32,7 +31,7 @@ pub struct Services<'a> {
 
 #[derive(Debug)]
 struct Target {
-    http: HttpClient,
+    line: Line,
     uri: Uri,
     encoding: Encoding,
     body: Body,
@@ -41,64 +40,82 @@ struct Target {
 impl Client {
     /// # Errors
     ///
-    /// What no call could work with: a service without an endpoint, an RPC that proto does not have, an encoding that
-    /// needs descriptors where there are none.
+    /// What no call could work with: a service without an endpoint, an RPC that proto does not have, a request that can't
+    /// carry its event, an encoding that needs descriptors where there are none.
     pub fn new(router: &Router, services: &Services<'_>) -> Result<Self, ClientError> {
-        let missing: BTreeSet<String> = router
-            .rpcs()
-            .map(|(rpc, _)| rpc.service())
-            .filter(|service| services.endpoint(service).is_none())
-            .map(str::to_owned)
-            .collect();
-        if !missing.is_empty() {
-            return Err(ClientError::NoEndpoint { services: missing.into_iter().collect() });
-        }
-        let routed = |service: &str| router.rpcs().any(|(rpc, _)| same_service(rpc.service(), service));
-        if let Some(stray) = services.encodings.iter().find(|it| !routed(&it.service)) {
-            return Err(ClientError::StrayEncoding { service: stray.service.clone() });
-        }
-        let mut transports = Transports::default();
-        let mut targets = HashMap::new();
+        let mut tls = None;
+        let (mut targets, mut missing) = (HashMap::new(), BTreeSet::new());
+        let mut named = BTreeSet::new();
         for (rpc, _) in router.rpcs() {
-            let encoding = services.encoding(rpc.service());
-            let url = services.endpoint(rpc.service()).map_or("", |endpoint| endpoint.url.as_str());
             let method = services.method(rpc)?;
-            let (http, base) = transports.of(url, encoding)?;
+            let names = Names { written: rpc.service(), full: method.as_ref().map(service_name) };
+            let encoding = names.find(services.encodings, |it| &it.service)?;
+            named.extend(encoding.map(|it| it.service.as_str()));
+            let encoding = encoding.map_or(Encoding::default(), |it| it.encoding);
+            let Some(endpoint) = names.find(services.endpoints, |it| &it.service)? else {
+                missing.insert(rpc.service().to_owned());
+                continue;
+            };
+            let (line, base) = Line::to(&endpoint.url, encoding, &mut tls)?;
             let path = method.as_ref().map_or_else(|| rpc.to_string(), path);
             let uri = Uri::from_str(&format!("{base}/{path}"))
                 .map_err(|_| ClientError::Uri { service: rpc.service().to_owned() })?;
             let body = body(router, rpc, encoding, services.contract.zip(method.as_ref()))?;
-            targets.insert(rpc.clone(), Target { http, uri, encoding, body });
+            targets.insert(rpc.clone(), Target { line, uri, encoding, body });
+        }
+        if !missing.is_empty() {
+            return Err(ClientError::NoEndpoint { services: missing.into_iter().collect() });
+        }
+        if let Some(stray) = services.encodings.iter().find(|it| !named.contains(it.service.as_str())) {
+            return Err(ClientError::StrayEncoding { service: stray.service.clone() });
         }
         Ok(Self { targets: Arc::new(targets) })
     }
 }
 
 impl Services<'_> {
-    fn endpoint(&self, service: &str) -> Option<&Endpoint> {
-        self.endpoints
-            .iter()
-            .rev()
-            .find(|endpoint| endpoint.service == service)
-            .or_else(|| self.endpoints.iter().rev().find(|endpoint| same_service(&endpoint.service, service)))
-    }
-
-    fn encoding(&self, service: &str) -> Encoding {
-        let said = self.encodings.iter().rev().find(|it| same_service(&it.service, service));
-        said.map_or(Encoding::default(), |it| it.encoding)
-    }
-
     fn method(&self, rpc: &Rpc) -> Result<Option<MethodDescriptor>, ClientError> {
         let Some(contract) = self.contract else { return Ok(None) };
         contract.rpc(rpc.as_str()).map(Some).map_err(|source| ClientError::Rpc { rpc: rpc.clone(), source })
     }
 }
 
-/// With or without its package, in the environment and in event_router.yaml.
-fn same_service(one: &str, other: &str) -> bool {
-    let ends =
-        |long: &str, short: &str| long.strip_suffix(short).is_some_and(|package| package.ends_with('.'));
-    one == other || ends(one, other) || ends(other, one)
+/// What a service is called in event_router.yaml, and in full where proto is known. The environment may leave out
+/// packages, too.
+struct Names<'a> {
+    written: &'a str,
+    full: Option<String>,
+}
+
+impl Names<'_> {
+    /// What is said of the service by its very name, the last time; or else by a name that differs in its package only,
+    /// if that is not said of several.
+    fn find<'t, T>(&self, said: &'t [T], of: impl Fn(&T) -> &String) -> Result<Option<&'t T>, ClientError> {
+        let full = self.full.as_deref().unwrap_or(self.written);
+        for name in [full, self.written] {
+            if let Some(found) = said.iter().rev().find(|one| of(one) == name) {
+                return Ok(Some(found));
+            }
+        }
+        let ends =
+            |long: &str, short: &str| long.strip_suffix(short).is_some_and(|package| package.ends_with('.'));
+        // Where the full name is not known, the environment may know it.
+        let same = |name: &str| ends(full, name) || (self.full.is_none() && ends(name, full));
+        let mut found = said.iter().rev().filter(|one| same(of(one)));
+        let Some(last) = found.next() else { return Ok(None) };
+        match found.find(|one| of(one) != of(last)) {
+            None => Ok(Some(last)),
+            Some(other) => Err(ClientError::Ambiguous {
+                service: self.written.to_owned(),
+                one: of(last).clone(),
+                other: of(other).clone(),
+            }),
+        }
+    }
+}
+
+fn service_name(method: &MethodDescriptor) -> String {
+    method.parent_service().full_name().to_owned()
 }
 
 /// `notification.v1.NotificationService/NotifyHogeUpdated`
@@ -112,39 +129,47 @@ fn body(
     encoding: Encoding,
     described: Option<(&Contract, &MethodDescriptor)>,
 ) -> Result<Body, ClientError> {
-    match (encoding, described) {
-        (Encoding::Json, None) => Ok(Body::json()),
-        (Encoding::Json, Some((contract, method))) => Ok(Body::json_of(contract, method)),
-        (Encoding::Proto | Encoding::Grpc, None) => {
-            Err(ClientError::NeedsProto { service: rpc.service().to_owned(), encoding: encoding.as_str() })
-        }
-        (Encoding::Proto | Encoding::Grpc, Some((contract, method))) => {
-            let events = router.routes().filter(|route| route.rpc == rpc).map(|route| route.event);
-            Body::binary_of(contract, method, events).map_err(|(event, source)| match source {
-                Some(source) => ClientError::Carrier { rpc: rpc.clone(), source },
-                None => ClientError::UnknownEvent { rpc: rpc.clone(), event: event.to_owned() },
-            })
-        }
-    }
+    let Some((contract, method)) = described else {
+        return match encoding {
+            Encoding::Json => Ok(Body::json()),
+            Encoding::Proto | Encoding::Grpc => Err(ClientError::NeedsProto {
+                service: rpc.service().to_owned(),
+                encoding: encoding.as_str(),
+            }),
+        };
+    };
+    let body = match encoding {
+        Encoding::Json => Body::json_of(contract, method),
+        Encoding::Proto | Encoding::Grpc => Body::binary_of(contract, method),
+    };
+    let uncarried = router.routes().find(|route| route.rpc == rpc && !body.carries(route.event));
+    let Some(route) = uncarried else { return Ok(body) };
+    let event = contract.event(route.event);
+    Err(match event.and_then(|event| carrier(&method.input(), &event.message).err()) {
+        Some(source) => ClientError::Carrier { rpc: rpc.clone(), source },
+        None => ClientError::UnknownEvent { rpc: rpc.clone(), event: route.event.to_owned() },
+    })
 }
 
 impl RpcClient for Client {
     async fn call(&self, call: &Call<'_>) -> Result<(), CallError> {
-        let Some(Target { http, uri, encoding, body }) = self.targets.get(call.rpc) else {
+        let Some(Target { line, uri, encoding, body }) = self.targets.get(call.rpc) else {
             return Err(failed(Code::Unavailable, &format!("no endpoint for {}", call.rpc.service())));
         };
         let body = body.encode(call.event)?;
-        let (headers, timeout) = (headers(call), call.timeout);
+        let (http, headers, timeout) = (line.http(), headers(call), call.timeout);
         let answer = async {
             match encoding {
-                Encoding::Json => connect::call(http, uri, headers, timeout, "application/json", body).await,
+                Encoding::Json => connect::call(&http, uri, headers, timeout, "application/json", body).await,
                 Encoding::Proto => {
-                    connect::call(http, uri, headers, timeout, "application/proto", body).await
+                    connect::call(&http, uri, headers, timeout, "application/proto", body).await
                 }
-                Encoding::Grpc => grpc::call(http, uri, headers, timeout, body).await,
+                Encoding::Grpc => grpc::call(&http, uri, headers, timeout, &body).await,
             }
         };
-        tokio::time::timeout(timeout, answer).await.unwrap_or_else(|_| {
+        let answer = tokio::time::timeout(timeout, answer).await;
+        line.heard(answer.is_ok());
+        answer.unwrap_or_else(|_| {
             Err(failed(
                 Code::DeadlineExceeded,
                 &format!("no answer within {}", humantime::format_duration(timeout)),
@@ -157,7 +182,10 @@ impl RpcClient for Client {
 fn headers(call: &Call<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in &call.event.headers {
-        // Checked at enqueue; a row written past it must not stop the call.
+        // Checked at enqueue; a row written past it must not stop the call, and gRPC takes `-bin` for base64.
+        if name.ends_with("-bin") {
+            continue;
+        }
         if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value)) {
             headers.insert(name, value);
         }
@@ -176,58 +204,13 @@ fn headers(call: &Call<'_>) -> HeaderMap {
     headers
 }
 
-/// One pool of connections for each way of connecting.
-#[derive(Default)]
-struct Transports {
-    http1: Option<HttpClient>,
-    http2: Option<HttpClient>,
-    tls: Option<HttpClient>,
-}
-
-impl Transports {
-    /// The client for an address, and the address as that client takes it.
-    fn of(&mut self, url: &str, encoding: Encoding) -> Result<(HttpClient, String), ClientError> {
-        let url = url.trim_end_matches('/');
-        let clear = url
-            .strip_prefix("h2c://")
-            .or_else(|| url.strip_prefix("http://").filter(|_| encoding == Encoding::Grpc));
-        if let Some(rest) = clear {
-            let client = self.http2.get_or_insert_with(HttpClient::plaintext_http2_only);
-            return Ok((client.clone(), format!("http://{rest}")));
-        }
-        let client = if url.starts_with("https://") {
-            match &mut self.tls {
-                Some(tls) => tls,
-                none => none.insert(tls_client()?),
-            }
-        } else {
-            self.http1.get_or_insert_with(HttpClient::plaintext)
-        };
-        Ok((client.clone(), url.to_owned()))
-    }
-}
-
-fn tls_client() -> Result<HttpClient, ClientError> {
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(ClientError::NoRoots);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(ClientError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(HttpClient::with_tls(Arc::new(config)))
-}
-
 /// Why calls can't work.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("event_router.yaml names services without an endpoint: {}", .services.join(", "))]
     NoEndpoint { services: Vec<String> },
+    #[error("'{service}' may be {one} or {other}")]
+    Ambiguous { service: String, one: String, other: String },
     #[error("the endpoint of {service} is not a valid address")]
     Uri { service: String },
     #[error("--encoding names {service}, and event_router.yaml has no RPC of it")]
@@ -253,6 +236,9 @@ impl ClientError {
             Self::NoEndpoint { services } => {
                 let flags = services.iter().map(|service| format!("--endpoint {service}=http://HOST:PORT"));
                 format!("pass {}", flags.collect::<Vec<_>>().join(" "))
+            }
+            Self::Ambiguous { .. } => {
+                "name its package in --endpoint and --encoding, and in event_router.yaml or by --proto".to_owned()
             }
             Self::Uri { .. } => "see --endpoint in worker --help".to_owned(),
             Self::StrayEncoding { .. } => "correct the service's name, or remove the flag".to_owned(),

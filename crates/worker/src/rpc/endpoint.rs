@@ -45,12 +45,15 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let Some((service, url)) = text.split_once('=') else { return Err(EndpointError::NoService) };
-        let valid = ["http://", "https://", "h2c://"].iter().any(|scheme| {
-            url.strip_prefix(scheme).is_some_and(|rest| {
-                !rest.is_empty()
-                    && Uri::from_str(&format!("http://{rest}")).is_ok_and(|uri| uri.host().is_some())
-            })
-        });
+        let is_address = |rest: &str| {
+            let uri = Uri::from_str(&format!("http://{rest}"));
+            uri.is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none())
+                // A password would end up in arguments and logs; and no call would send it.
+                && !rest.contains(['@', '#'])
+        };
+        let valid = ["http://", "https://", "h2c://"]
+            .iter()
+            .any(|scheme| url.strip_prefix(scheme).is_some_and(is_address));
         if service.is_empty() || service.contains('/') {
             return Err(EndpointError::NoService);
         }
@@ -81,7 +84,9 @@ impl FromStr for ServiceEncoding {
 pub enum EndpointError {
     #[error("write SERVICE=URL, for example NotificationService=http://notification:8080")]
     NoService,
-    #[error("the address of {service} is not http://, https:// or h2c:// with a host")]
+    #[error(
+        "the address of {service} is not http://, https:// or h2c:// with a host, and perhaps a port and a path"
+    )]
     Url { service: String },
 }
 
@@ -107,9 +112,11 @@ mod tests {
             ("NotificationService=notification:8080", "is not http://"),
             ("NotificationService=ftp://notification", "is not http://"),
             ("NotificationService=http://", "is not http://"),
+            ("NotificationService=http://n:8080/?token=secret-7", "is not http://"),
+            ("NotificationService=https://me:secret-7@n", "is not http://"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
-            assert!(error.contains(expected), "{text}: {error}");
+            assert!(error.contains(expected) && !error.contains("secret"), "{text}: {error}");
         }
     }
 

@@ -1,131 +1,182 @@
-//! gRPC over HTTP/2: tonic's framing and statuses, over the transport that the other encodings use.
+//! gRPC unary over HTTP/2. Of the answer only its status matters: what a success says is not read, however large.
 
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BufMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use connectrpc::client::{ClientTransport, HttpClient, full_body};
-use futures_util::future::BoxFuture;
-use http::{Extensions, HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body::Body;
 use http_body_util::BodyExt;
-use tonic::Status;
-use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::metadata::MetadataMap;
+use percent_encoding::percent_decode_str;
 
 use super::{CallError, Code, RETRY_AFTER_MAX, failed};
+
+const CONTENT_TYPE: &str = "application/grpc";
 
 pub(super) async fn call(
     http: &HttpClient,
     uri: &Uri,
     headers: HeaderMap,
     timeout: Duration,
-    body: Vec<u8>,
+    body: &[u8],
 ) -> Result<(), CallError> {
-    let path = uri.path_and_query().cloned().unwrap_or_else(|| http::uri::PathAndQuery::from_static("/"));
-    let mut request = tonic::Request::from_parts(MetadataMap::from_headers(headers), Extensions::new(), body);
-    request.set_timeout(timeout);
-    // The path of the call, with whatever stands before it in the endpoint's own.
-    let mut client = Grpc::with_origin(Transport(http.clone()), origin(uri));
-    client.unary(request, path, Bytes).await.map(|_| ()).map_err(|status| refused(&status))
+    let mut request =
+        Request::post(uri.clone()).body(full_body(framed(body))).expect("a valid uri makes a valid request");
+    *request.headers_mut() = headers;
+    let insert = |request: &mut Request<_>, name, value| request.headers_mut().insert(name, value);
+    insert(&mut request, header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    insert(&mut request, header::TE, HeaderValue::from_static("trailers"));
+    // At most 8 digits; no timeout of ours has more.
+    let timeout = format!("{}m", timeout.as_millis().min(99_999_999));
+    let timeout = HeaderValue::from_str(&timeout).expect("digits are a valid header");
+    insert(&mut request, header::HeaderName::from_static("grpc-timeout"), timeout);
+    let response = http.send(request).await.map_err(|error| {
+        // A connection refused, reset or not made in time.
+        failed(Code::Unavailable, &runtime::Chain(&error).to_string())
+    })?;
+    read(response).await
 }
 
-fn origin(uri: &Uri) -> Uri {
-    let mut parts = uri.clone().into_parts();
-    parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
-    Uri::from_parts(parts).expect("an absolute uri without its path is one")
+/// A message is preceded by a flag, not compressed, and its length.
+fn framed(message: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(5 + message.len());
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len()).expect("a payload is bounded, and so is its request"));
+    frame.put_slice(message);
+    frame.freeze()
 }
 
-fn refused(status: &Status) -> CallError {
-    // Of the sixteen, only `Ok` is no error, and that is none here.
-    let code = Code::ALL.into_iter().find(|code| tonic_code(*code) == status.code()).unwrap_or(Code::Unknown);
-    let pushback =
-        status.metadata().get("grpc-retry-pushback-ms").and_then(|value| value.to_str().ok()?.parse().ok());
-    let retry_after = pushback.map(|ms| Duration::from_millis(ms).min(RETRY_AFTER_MAX));
-    CallError { retry_after, ..failed(code, status.message()) }
-}
-
-fn tonic_code(code: Code) -> tonic::Code {
-    match code {
-        Code::Canceled => tonic::Code::Cancelled,
-        Code::Unknown => tonic::Code::Unknown,
-        Code::InvalidArgument => tonic::Code::InvalidArgument,
-        Code::DeadlineExceeded => tonic::Code::DeadlineExceeded,
-        Code::NotFound => tonic::Code::NotFound,
-        Code::AlreadyExists => tonic::Code::AlreadyExists,
-        Code::PermissionDenied => tonic::Code::PermissionDenied,
-        Code::ResourceExhausted => tonic::Code::ResourceExhausted,
-        Code::FailedPrecondition => tonic::Code::FailedPrecondition,
-        Code::Aborted => tonic::Code::Aborted,
-        Code::OutOfRange => tonic::Code::OutOfRange,
-        Code::Unimplemented => tonic::Code::Unimplemented,
-        Code::Internal => tonic::Code::Internal,
-        Code::Unavailable => tonic::Code::Unavailable,
-        Code::DataLoss => tonic::Code::DataLoss,
-        Code::Unauthenticated => tonic::Code::Unauthenticated,
+/// The status stands in the trailers; in the headers if there is nothing else.
+async fn read<B>(response: Response<B>) -> Result<(), CallError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let (parts, body) = response.into_parts();
+    let kind =
+        parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing");
+    if parts.status != StatusCode::OK {
+        let status = parts.status.as_u16();
+        return Err(failed(Code::of_http_status(status), &format!("HTTP {status} without a gRPC status")));
     }
+    if !kind.starts_with(CONTENT_TYPE) {
+        let message = format!("HTTP 200 with {kind} instead of {CONTENT_TYPE}: is this a gRPC server?");
+        return Err(failed(Code::Unknown, &message));
+    }
+    let trailers = match parts.headers.contains_key("grpc-status") {
+        true => parts.headers,
+        false => trailers(body).await?,
+    };
+    status(&trailers)
 }
 
-/// The pooled client as tonic wants it.
-#[derive(Clone)]
-struct Transport(HttpClient);
-
-impl tower_service::Service<Request<tonic::body::Body>> for Transport {
-    type Response = Response<hyper::body::Incoming>;
-    type Error = Status;
-    type Future = BoxFuture<'static, Result<Self::Response, Status>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
+async fn trailers<B>(body: B) -> Result<HeaderMap, CallError>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send + Sync + 'static,
+{
+    let mut body = std::pin::pin!(body);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            failed(Code::Unavailable, &format!("the answer broke off: {}", runtime::Chain(&error)))
+        })?;
+        if let Ok(trailers) = frame.into_trailers() {
+            return Ok(trailers);
+        }
     }
-
-    fn call(&mut self, request: Request<tonic::body::Body>) -> Self::Future {
-        let http = self.0.clone();
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let body = body.collect().await?.to_bytes();
-            http.send(Request::from_parts(parts, full_body(body))).await.map_err(|error| {
-                // A connection refused, reset or not made in time.
-                Status::unavailable(runtime::Chain(&error).to_string())
-            })
-        })
-    }
+    Err(failed(
+        Code::Unknown,
+        "the answer ended without a gRPC status: is there a proxy that cuts off trailers?",
+    ))
 }
 
-/// Messages are encoded before they come here, and nobody reads what a success says.
-struct Bytes;
-
-impl Codec for Bytes {
-    type Encode = Vec<u8>;
-    type Decode = ();
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
+fn status(trailers: &HeaderMap) -> Result<(), CallError> {
+    let text = |name: &str| trailers.get(name).and_then(|value| value.to_str().ok());
+    let number = text("grpc-status").and_then(|status| status.parse::<usize>().ok());
+    let code = match number {
+        Some(0) => return Ok(()),
+        // gRPC counts them from 1, in this order.
+        Some(number) => Code::ALL.get(number - 1).copied().unwrap_or(Code::Unknown),
+        None => Code::Unknown,
+    };
+    let message = percent_decode_str(text("grpc-message").unwrap_or_default()).decode_utf8_lossy();
+    let pushback = text("grpc-retry-pushback-ms").and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+    let retry_after = pushback.map(|wait| wait.min(RETRY_AFTER_MAX));
+    Err(CallError { retry_after, ..failed(code, &message) })
 }
 
-impl Encoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use std::convert::Infallible;
 
-    fn encode(&mut self, message: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&message);
-        Ok(())
+    type Frames = Vec<Result<Frame<Bytes>, Infallible>>;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|&(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
-}
 
-impl Decoder for Bytes {
-    type Item = ();
-    type Error = Status;
+    async fn answer(
+        status: u16,
+        headers: &[(&'static str, &'static str)],
+        frames: Frames,
+    ) -> Result<(), CallError> {
+        let mut response = Response::new(StreamBody::new(futures_util::stream::iter(frames)));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        *response.headers_mut() = map(headers);
+        read(response).await
+    }
 
-    fn decode(&mut self, message: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
-        message.advance(message.remaining());
-        Ok(Some(()))
+    /// Guards: a success is what the server calls one, whatever it says besides; nothing a server sends is a panic.
+    #[tokio::test]
+    async fn only_the_status_decides() {
+        let grpc = ("content-type", "application/grpc+proto");
+        let data = || Ok(Frame::data(Bytes::from(vec![0_u8; 6 << 20])));
+        let trailers = |pairs: &[(&'static str, &'static str)]| Ok(Frame::trailers(map(pairs)));
+        let compressed = ("grpc-encoding", "gzip");
+        let garbage = ("grpc-status-details-bin", "-_ not base64 \\");
+        let large = vec![data(), trailers(&[("grpc-status", "0")])];
+        assert_eq!(answer(200, &[grpc, compressed], large).await, Ok(()));
+        let nothing = vec![trailers(&[("grpc-status", "0"), garbage])];
+        assert_eq!(answer(200, &[grpc], nothing).await, Ok(()));
+        assert_eq!(answer(200, &[grpc, ("grpc-status", "0"), garbage], vec![]).await, Ok(()));
+
+        let failures: [(u16, &[(&'static str, &'static str)], Frames, Code, &str); 7] = [
+            (
+                200,
+                &[grpc, ("grpc-status", "3"), ("grpc-message", "no%20card%0a7")],
+                vec![],
+                Code::InvalidArgument,
+                "no card 7",
+            ),
+            (
+                200,
+                &[grpc],
+                vec![data(), trailers(&[("grpc-status", "16"), garbage])],
+                Code::Unauthenticated,
+                "",
+            ),
+            (200, &[grpc], vec![trailers(&[("grpc-status", "99")])], Code::Unknown, ""),
+            (200, &[grpc], vec![trailers(&[("grpc-status", "x")])], Code::Unknown, ""),
+            (200, &[grpc], vec![data()], Code::Unknown, "the answer ended without a gRPC status"),
+            (
+                200,
+                &[("content-type", "text/html")],
+                vec![],
+                Code::Unknown,
+                "HTTP 200 with text/html instead of",
+            ),
+            (503, &[grpc], vec![], Code::Unavailable, "HTTP 503 without a gRPC status"),
+        ];
+        for (status, headers, frames, code, message) in failures {
+            let error = answer(status, headers, frames).await.unwrap_err();
+            assert_eq!(error.code, code, "{error}");
+            assert!(error.message.starts_with(message), "{error}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use contract::Contract;
 use finding::{Finding, Place};
-use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{EnumDescriptor, EnumValueDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::check::older::Older;
 
@@ -15,36 +15,41 @@ pub(super) struct Comparison<'a> {
     contract: &'a Contract,
     /// Messages refer to themselves and to each other.
     compared: BTreeSet<(String, String)>,
+    to_compare: Vec<(MessageDescriptor, MessageDescriptor)>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl<'a> Comparison<'a> {
     pub(super) fn new(older: &'a Older, contract: &'a Contract) -> Self {
-        Self { older, contract, compared: BTreeSet::new(), findings: Vec::new() }
+        Self { older, contract, compared: BTreeSet::new(), to_compare: Vec::new(), findings: Vec::new() }
     }
 
-    pub(super) fn messages(&mut self, old: &MessageDescriptor, new: &MessageDescriptor) {
-        if !self.compared.insert((old.full_name().to_owned(), new.full_name().to_owned())) {
-            return;
-        }
-        for field in old.fields() {
-            match new.get_field_by_name(field.name()) {
-                Some(same) => self.fields(&field, &same),
-                None => self.missing(&field, new),
+    pub(super) fn compare(&mut self, old: &MessageDescriptor, new: &MessageDescriptor) {
+        self.messages(old, new);
+        while let Some((old, new)) = self.to_compare.pop() {
+            for field in old.fields() {
+                match counterpart(&field, &new) {
+                    Some(same) => self.fields(&field, &same),
+                    None => self.missing(&field, &old, &new),
+                }
             }
-        }
-        for field in new.fields() {
-            let is_new =
-                old.get_field_by_name(field.name()).is_none() && old.get_field(field.number()).is_none();
-            if is_new && field.is_required() {
-                let message = format!("`{}` is new and required", field.name());
-                self.error(self.at(&field), message, "events in flight do not have it: make it optional");
+            for field in new.fields().filter(FieldDescriptor::is_required) {
+                if old.fields().all(|old| counterpart(&old, &new).as_ref() != Some(&field)) {
+                    let message = format!("`{}` is new and required", field.name());
+                    self.error(self.at(&field), message, "events in flight do not have it: make it optional");
+                }
             }
+            self.oneofs(&old, &new);
         }
-        self.oneofs(old, new);
     }
 
-    /// A field that has kept its name.
+    fn messages(&mut self, old: &MessageDescriptor, new: &MessageDescriptor) {
+        if self.compared.insert((old.full_name().to_owned(), new.full_name().to_owned())) {
+            self.to_compare.push((old.clone(), new.clone()));
+        }
+    }
+
+    /// Every way in which a field is not what it was.
     fn fields(&mut self, old: &FieldDescriptor, new: &FieldDescriptor) {
         let (at, name) = (self.at(new), new.name());
         if old.number() != new.number() {
@@ -53,20 +58,24 @@ impl<'a> Comparison<'a> {
                 "services that are sent proto or grpc still look for it under {}: give it that number again",
                 old.number()
             );
-            self.error(at, message, hint);
-        } else if old.json_name() != new.json_name() {
+            self.error(at.clone(), message, hint);
+        }
+        if old.json_name() != new.json_name() {
             let message = format!("`{name}` was '{}' in JSON and is '{}'", old.json_name(), new.json_name());
             let hint = format!("{IN_FLIGHT} carry it as '{0}': set json_name = \"{0}\"", old.json_name());
-            self.error(at, message, hint);
-        } else if shape(old) != shape(new) {
-            let message = format!("`{name}` was {} and is {}", shape(old), shape(new));
-            self.error(
-                at,
-                message,
-                format!("{IN_FLIGHT} carry it as before: add a field of another name instead"),
-            );
-        } else {
+            self.error(at.clone(), message, hint);
+        }
+        if new.is_required() && !old.is_required() {
+            let message = format!("`{name}` was optional and is required");
+            self.error(at.clone(), message, "events in flight may not have it: make it optional again");
+        }
+        if shape(old) == shape(new) {
             self.kinds(at, old, new);
+        } else {
+            let message = format!("`{name}` was {} and is {}", shape(old), shape(new));
+            let hint =
+                format!("{IN_FLIGHT} carry it as before: add a field of another name and number instead");
+            self.error(at, message, hint);
         }
     }
 
@@ -98,29 +107,27 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// A field whose name is gone.
-    fn missing(&mut self, old: &FieldDescriptor, new: &MessageDescriptor) {
+    /// A field that is gone, in name and in JSON.
+    fn missing(&mut self, old: &FieldDescriptor, old_message: &MessageDescriptor, new: &MessageDescriptor) {
         let (name, number) = (old.name(), old.number());
+        let is_new = |field: &FieldDescriptor| old_message.get_field_by_name(field.name()).is_none();
         if let Some(taken) = new.get_field(number) {
-            let at = self.at(&taken);
-            if taken.json_name() == old.json_name() {
-                return self.fields(old, &taken);
-            }
             let same_type = shape(old) == shape(&taken) && shown(&old.kind()) == shown(&taken.kind());
-            if same_type {
-                let message = format!("`{name}` was renamed to `{}`", taken.name());
-                let hint = format!(
-                    "{IN_FLIGHT} carry it as '{0}': keep that with `[json_name = \"{0}\"]`, or add a new field and leave this one",
-                    old.json_name()
-                );
-                self.error(at, message, hint);
+            let (message, hint) = if same_type && is_new(&taken) {
+                (
+                    format!("`{name}` was renamed to `{}`", taken.name()),
+                    format!(
+                        "{IN_FLIGHT} carry it as '{0}': keep that with `[json_name = \"{0}\"]`, or add a new field and leave this one",
+                        old.json_name()
+                    ),
+                )
             } else {
-                let message = format!("`{}` reuses the number {number}, which was `{name}`", taken.name());
-                let hint =
-                    format!("take another number, and write `reserved {number}; reserved \"{name}\";`");
-                self.error(at, message, hint);
-            }
-            return;
+                (
+                    format!("`{}` reuses the number {number}, which was `{name}`", taken.name()),
+                    format!("take another number, and write `reserved {number}; reserved \"{name}\";`"),
+                )
+            };
+            return self.error(self.at(&taken), message, hint);
         }
         let at = self.contract.place(&new.parent_file(), new.path());
         let reserved = new.reserved_ranges().any(|range| range.contains(&number))
@@ -143,15 +150,23 @@ impl<'a> Comparison<'a> {
 
     /// Of a oneof JSON may carry only one; before, it may have carried several.
     fn oneofs(&mut self, old: &MessageDescriptor, new: &MessageDescriptor) {
-        let moved =
-            |field: &FieldDescriptor| old.get_field_by_name(field.name()).is_some_and(|old| !in_oneof(&old));
-        for oneof in new.oneofs().filter(|oneof| !oneof.is_synthetic() && oneof.fields().len() > 1) {
-            if let Some(field) = oneof.fields().find(moved) {
+        for oneof in new.oneofs().filter(|oneof| !oneof.is_synthetic()) {
+            let before: Vec<(FieldDescriptor, Option<String>)> = oneof
+                .fields()
+                .filter_map(|field| {
+                    let old = old.fields().find(|old| counterpart(old, new).as_ref() == Some(&field))?;
+                    Some((field, oneof_of(&old)))
+                })
+                .collect();
+            let Some((_, first)) = before.first() else { continue };
+            let together =
+                |(_, oneof): &&(FieldDescriptor, Option<String>)| oneof.is_none() || oneof != first;
+            if let Some((field, _)) = before.iter().skip(1).find(together) {
                 let message = format!("`{}` was moved into the oneof `{}`", field.name(), oneof.name());
                 let hint = format!(
                     "{IN_FLIGHT} may carry it together with another field of that oneof: leave it outside"
                 );
-                self.error(self.at(&field), message, hint);
+                self.error(self.at(field), message, hint);
             }
         }
     }
@@ -172,7 +187,8 @@ impl<'a> Comparison<'a> {
                     self.error(at, message, hint);
                 }
                 None => {
-                    let renamed = new.values().find(|value| value.number() == number);
+                    let is_new = |value: &EnumValueDescriptor| old.get_value_by_name(value.name()).is_none();
+                    let renamed = new.values().find(|value| value.number() == number && is_new(value));
                     let (path, message) = match &renamed {
                         Some(renamed) => {
                             (renamed.path(), format!("`{name}` was renamed to `{}`", renamed.name()))
@@ -203,8 +219,14 @@ fn is_well_known(message: &MessageDescriptor) -> bool {
     message.package_name() == "google.protobuf"
 }
 
-fn in_oneof(field: &FieldDescriptor) -> bool {
-    field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic())
+/// The field that an old one has become: the one of its name, or that reads its JSON.
+fn counterpart(old: &FieldDescriptor, new: &MessageDescriptor) -> Option<FieldDescriptor> {
+    new.get_field_by_name(old.name()).or_else(|| new.get_field_by_json_name(old.json_name()))
+}
+
+fn oneof_of(field: &FieldDescriptor) -> Option<String> {
+    let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic())?;
+    Some(oneof.full_name().to_owned())
 }
 
 fn shape(field: &FieldDescriptor) -> String {
@@ -212,7 +234,13 @@ fn shape(field: &FieldDescriptor) -> String {
         let Kind::Message(entry) = field.kind() else { return "a map".to_owned() };
         return format!("a map by {}", shown(&entry.map_entry_key_field().kind()));
     }
-    if field.is_list() { "repeated" } else { "a single value" }.to_owned()
+    match (field.is_list(), field.is_group()) {
+        (true, true) => "a repeated group",
+        (true, false) => "repeated",
+        (false, true) => "a group",
+        (false, false) => "a single value",
+    }
+    .to_owned()
 }
 
 fn shown(kind: &Kind) -> String {

@@ -1,0 +1,87 @@
+//! The field that an event marks as its key.
+
+use finding::Finding;
+use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value};
+
+use crate::place::Places;
+
+const OPTION: &str = "outbox.key";
+
+/// The key of an event's message, and what is wrong with what is marked as one.
+pub(crate) fn key(
+    pool: &DescriptorPool,
+    message: &MessageDescriptor,
+    places: &Places,
+) -> (Option<FieldDescriptor>, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let mut key: Option<FieldDescriptor> = None;
+    let Some(extension) = pool.get_extension_by_name(OPTION) else { return (key, findings) };
+    for field in message.fields().filter(|field| is_key(field, &extension)) {
+        let at = places.of(&field.parent_file(), field.path());
+        if let Some(first) = &key {
+            let two = format!("`{}` has two keys: `{}` and `{}`", message.name(), first.name(), field.name());
+            let hint = "an event has one key: remove the option from the others";
+            findings.push(Finding::error(at, two, hint));
+        } else if let Some(kind) = unfit_for_key(&field) {
+            let unfit = format!("`{}` can't be the key: it is {kind}", field.name());
+            findings.push(Finding::error(at, unfit, "a key is one string or integer of the event itself"));
+        } else {
+            key = Some(field);
+        }
+    }
+    (key, findings)
+}
+
+/// Keys where none is looked for.
+pub(crate) fn strays(
+    pool: &DescriptorPool,
+    messages: impl Iterator<Item = MessageDescriptor>,
+    places: &Places,
+) -> Vec<Finding> {
+    let Some(extension) = pool.get_extension_by_name(OPTION) else { return Vec::new() };
+    let mut findings = Vec::new();
+    for message in messages {
+        for field in message.fields().filter(|field| is_key(field, &extension)) {
+            let at = places.of(&field.parent_file(), field.path());
+            let stray =
+                format!("`{}` is marked as a key, and `{}` is not an event", field.name(), message.name());
+            let hint = "remove the option; only a field of an event's own message can be its key";
+            findings.push(Finding::warning(at, stray, hint));
+        }
+    }
+    findings
+}
+
+fn is_key(field: &FieldDescriptor, extension: &ExtensionDescriptor) -> bool {
+    matches!(*field.options().get_extension(extension), Value::Bool(true))
+}
+
+fn unfit_for_key(field: &FieldDescriptor) -> Option<&'static str> {
+    if field.is_map() {
+        return Some("a map");
+    }
+    if field.is_list() {
+        return Some("repeated");
+    }
+    if field.containing_oneof().is_some_and(|oneof| !oneof.is_synthetic()) {
+        return Some("part of a oneof");
+    }
+    match field.kind() {
+        Kind::String
+        | Kind::Int32
+        | Kind::Int64
+        | Kind::Uint32
+        | Kind::Uint64
+        | Kind::Sint32
+        | Kind::Sint64
+        | Kind::Fixed32
+        | Kind::Fixed64
+        | Kind::Sfixed32
+        | Kind::Sfixed64 => None,
+        Kind::Message(_) => Some("a message"),
+        Kind::Enum(_) => Some("an enum"),
+        Kind::Bytes => Some("bytes"),
+        Kind::Bool => Some("a bool"),
+        Kind::Double | Kind::Float => Some("a floating-point number"),
+    }
+}

@@ -1,0 +1,99 @@
+//! What a build script prints when proto is not what events need, and what it leaves when it is.
+
+use std::path::Path;
+
+use outbox_build::Config;
+use prost_reflect::{DescriptorPool, Value};
+use tempfile::TempDir;
+
+/// Guards: a mistake is an error of the build with file, line and what to write; none is a panic, and none an error in
+/// generated code.
+#[test]
+fn mistakes_are_errors_with_a_place_and_a_remedy() {
+    let cases: [(&str, &[&str]); 7] = [
+        (
+            "enum Event { EVENT_UNSPECIFIED = 0; EVENT_HOGE_UPDATED = 1; }",
+            &[
+                "`EVENT_HOGE_UPDATED` has no message `HogeUpdatedEvent`",
+                "a.proto:3:37",
+                "add `message HogeUpdatedEvent",
+            ],
+        ),
+        (
+            "enum Event { EVENT_UNSPECIFIED = 0; }\nmessage HogeUpdatedEvent {}",
+            &["`HogeUpdatedEvent` has no value", "a.proto:4:9", "add EVENT_HOGE_UPDATED = 1;"],
+        ),
+        (
+            "enum Event { EVENT_UNSPECIFIED = 0; EVENT_FOO_BAR = 1; EVENT_FOOBAR = 2; }\nmessage FooBarEvent {}",
+            &["`EVENT_FOOBAR` has no message", "a.proto:3:56"],
+        ),
+        ("message Hoge {", &["reached end of file", "a.proto:3:14"]),
+        (
+            "message Foo_Bar {}\nmessage FooBar {}",
+            &[
+                "message a.FooBar and message a.Foo_Bar would both be `a::FooBar` in Rust",
+                "a.proto:4:9",
+                "rename one",
+            ],
+        ),
+        (
+            "message Refund { enum Reason { NONE = 0; } }",
+            &["message a.Refund and package a.refund would both be `mod a::refund` in Rust", "rename one"],
+        ),
+        ("enum Color { COLOR_RED = 0; RED = 1; }", &["failed to generate code"]),
+    ];
+    for (proto, expected) in cases {
+        let dir = laid_out(proto);
+        let said = match compiled(&dir) {
+            Ok(_) => panic!("this compiled: {proto}"),
+            Err(error) => format!("{error:?}"),
+        };
+        assert!(expected.iter().all(|part| said.contains(part)), "{proto}\n{said}");
+    }
+}
+
+/// Guards: the embedded descriptor set keeps its options, and no comment.
+#[test]
+fn the_descriptor_set_keeps_options_and_no_comments() {
+    let dir = laid_out(
+        "import \"outbox/options.proto\";
+         enum Event { EVENT_UNSPECIFIED = 0; EVENT_HOGE_UPDATED = 1; }
+         // Nobody's business.
+         message HogeUpdatedEvent { string hoge_id = 1 [(outbox.key) = true]; }",
+    );
+    assert_eq!(compiled(&dir).unwrap(), ["a.proto", "refund.proto"]);
+    let bytes = std::fs::read(dir.path().join("out/outbox.bin")).unwrap();
+    assert!(!String::from_utf8_lossy(&bytes).contains("business"));
+    let pool = DescriptorPool::decode(bytes.as_slice()).unwrap();
+    let field = pool.get_message_by_name("a.HogeUpdatedEvent").unwrap().get_field(1).unwrap();
+    let key = pool.get_extension_by_name("outbox.key").unwrap();
+    assert_eq!(*field.options().get_extension(&key), Value::Bool(true));
+}
+
+/// Guards: what did not change is not written, or cargo would build again for ever.
+#[test]
+fn what_did_not_change_is_not_written() {
+    let dir = laid_out("message Hoge {}");
+    compiled(&dir).unwrap();
+    let file = dir.path().join("out/outbox.rs");
+    let written = |file: &Path| std::fs::metadata(file).unwrap().modified().unwrap();
+    let before = written(&file);
+    compiled(&dir).unwrap();
+    assert_eq!(written(&file), before);
+}
+
+fn laid_out(proto: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for sub in ["proto", "out"] {
+        std::fs::create_dir(dir.path().join(sub)).unwrap();
+    }
+    let text = format!("syntax = \"proto3\";\npackage a;\n{proto}\n");
+    std::fs::write(dir.path().join("proto/a.proto"), text).unwrap();
+    let refund = "syntax = \"proto3\";\npackage a.refund;\nmessage Paid {}\n";
+    std::fs::write(dir.path().join("proto/refund.proto"), refund).unwrap();
+    dir
+}
+
+fn compiled(dir: &TempDir) -> Result<Vec<String>, outbox_build::Error> {
+    Config::new(dir.path().join("proto")).out_dir(dir.path().join("out")).compile()
+}
