@@ -31,7 +31,7 @@ async fn postgres_dedup_keeps_the_contract() {
 }
 
 /// `long` and `short` are two holders of the same record, whose leases last longer than the test, and 300 ms.
-async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
+pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     let won = |claim: Claim| match claim {
         Claim::Won(lease) => lease,
         other => panic!("{other:?}"),

@@ -91,7 +91,7 @@ impl Copy {
     fn of_the_repository() -> Self {
         let root = process::target().join("newcomer/copy");
         let _ = std::fs::remove_dir_all(&root);
-        copy_dir(&process::root(), &root, &|name| !matches!(name, "target" | ".git"));
+        process::copy_dir(&process::root(), &root, &|name| !matches!(name, "target" | ".git")).unwrap();
         Self { root, target: process::target().join("newcomer") }
     }
 
@@ -184,21 +184,4 @@ async fn listening(server: &mut Process) -> String {
     let line = server.wait_for("listening").await.unwrap();
     let value: serde_json::Value = serde_json::from_str(&line).unwrap();
     value["listening"].as_str().unwrap().to_owned()
-}
-
-fn copy_dir(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let name = entry.file_name();
-        if !wanted(&name.to_string_lossy()) {
-            continue;
-        }
-        let to = to.join(&name);
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &to, wanted);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

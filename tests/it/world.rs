@@ -8,7 +8,7 @@ use event_router::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::{Entry, Event, EventId};
 use outbox_schema::Source;
-use relay::bus::PostgresBus;
+use relay::bus::{Bus, PostgresBus};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::net::TcpListener;
@@ -95,7 +95,7 @@ pub(crate) fn metrics() -> &'static PrometheusHandle {
 /// Where the project's own programs are, built.
 pub(crate) fn programs() -> &'static PathBuf {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAMS.get_or_init(|| process::build().expect("the programs build"))
+    PROGRAMS.get_or_init(|| process::build(true).expect("the programs build"))
 }
 
 impl World {
@@ -141,9 +141,16 @@ impl World {
 
     /// Starts a relay in this process; the token stops it.
     pub(crate) fn relay_with(&mut self, settings: relay::relay::Settings) -> CancellationToken {
+        self.relay_on(PostgresBus::new(self.router.clone()), settings)
+    }
+
+    pub(crate) fn relay_on(
+        &mut self,
+        bus: impl Bus + 'static,
+        settings: relay::relay::Settings,
+    ) -> CancellationToken {
         let stop = self.stop.child_token();
-        let (source, bus, cancel) =
-            (self.source.clone(), PostgresBus::new(self.router.clone()), stop.clone());
+        let (source, cancel) = (self.source.clone(), stop.clone());
         self.tasks.push(tokio::spawn(async move {
             relay::relay::run(&source, bus, &settings, &cancel).await.expect("the schema fits");
         }));

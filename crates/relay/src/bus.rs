@@ -1,9 +1,15 @@
 //! Where events go. The relay knows no more of a bus than this.
 
+#[cfg(feature = "aws")]
+mod eventbridge;
 mod postgres;
 
+#[cfg(feature = "aws")]
+pub use eventbridge::EventBridge;
 pub use postgres::PostgresBus;
 
+use event::{Envelope, Headers};
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
 
 use crate::outbox::Entry;
@@ -40,10 +46,41 @@ pub trait Bus: Send + Sync {
 /// Why the bus did not take an entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PutError {
-    /// It may take it later.
+    /// It takes nothing now, or not so much: that says nothing of the entry, which waits however long it takes.
     #[error("{code}: {reason}")]
     Unavailable { code: String, reason: String },
+    /// It failed at this entry. It may take it later; if it goes on taking others and not this one, it never will.
+    #[error("{code}: {reason}")]
+    Failed { code: String, reason: String },
     /// It never will: the entry is parked, and everyone else goes on.
     #[error("{code}: {reason}")]
     Refused { code: String, reason: String },
+}
+
+/// The entry as it travels, or why it can't: rows written past `outbox.enqueue` may hold anything.
+fn envelope(entry: &Entry) -> Result<Envelope<'_>, PutError> {
+    let refuse = |code: &str, reason: String| PutError::Refused { code: code.to_owned(), reason };
+    let payload: &RawValue = serde_json::from_str(&entry.payload).map_err(|error| {
+        refuse(
+            "MalformedDetail",
+            format!("the payload is not JSON (line {} column {})", error.line(), error.column()),
+        )
+    })?;
+    if !payload.get().starts_with('{') {
+        return Err(refuse("MalformedDetail", "the payload is not a JSON object".to_owned()));
+    }
+    let headers: Headers = match &entry.headers {
+        None => Headers::new(),
+        Some(text) => serde_json::from_str(text).map_err(|_| {
+            refuse("MalformedDetail", "the headers are not a JSON object of texts".to_owned())
+        })?,
+    };
+    Ok(Envelope {
+        id: entry.id,
+        name: entry.name.as_str().into(),
+        key: entry.key.as_deref().map(Into::into),
+        occurred_at: entry.occurred_at,
+        headers,
+        payload,
+    })
 }

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use outbox_schema::Databases;
-use runtime::Logs;
+use runtime::{Logs, Transport};
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Puts committed events on the bus.
 ///
-/// Reads the outbox of one or several Postgres databases and delivers each event to the queues of its subscribers, as
-/// event_router.yaml says. Start as many relays as you like: one leads per database, the others stand by.
+/// Reads the outbox of one or several Postgres databases and puts each event on the bus: into the queues of its subscribers,
+/// as event_router.yaml says, or on EventBridge (--transport aws; region, credentials and endpoints come from AWS's
+/// standard environment). Start as many relays as you like: one leads per database, the others stand by.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -42,7 +43,19 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// Which event runs which RPC.
+    /// What carries the events: this database's own queues, or EventBridge.
+    #[arg(long, value_enum, default_value_t = Transport::Postgres, env = "OUTBOX_TRANSPORT")]
+    pub transport: Transport,
+
+    /// The EventBridge bus, on the transport aws.
+    #[arg(long, default_value = "outbox", env = "OUTBOX_BUS", value_name = "NAME")]
+    pub bus: String,
+
+    /// How many requests to EventBridge run at a time, for each database.
+    #[arg(long, default_value_t = 8, env = "OUTBOX_PUT_CONCURRENCY", value_parser = clap::value_parser!(u32).range(1..=256), value_name = "N")]
+    pub put_concurrency: u32,
+
+    /// Which event runs which RPC. Only read on the transport postgres: on aws Terraform has made rules of it.
     #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]
     pub router: PathBuf,
 

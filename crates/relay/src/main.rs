@@ -4,10 +4,12 @@ use std::time::Duration;
 use clap::Parser;
 use event_router::Router;
 use outbox_schema::{Migrated, Source};
-use relay::bus::PostgresBus;
+#[cfg(feature = "aws")]
+use relay::bus::EventBridge;
+use relay::bus::{Bus, PostgresBus};
 use relay::config::{Cli, Command, Run};
 use relay::relay::Settings;
-use runtime::Chain;
+use runtime::{Chain, Transport};
 use tokio::task::JoinSet;
 
 /// From the signal on; a service manager's patience is usually ten.
@@ -31,13 +33,44 @@ async fn start(cli: Cli) -> ExitCode {
 }
 
 async fn run(sources: Vec<Source>, options: &Run) -> ExitCode {
-    let router = match Router::read(&options.router) {
-        Ok(router) => router,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
+    match options.transport {
+        Transport::Postgres => {
+            let router = match Router::read(&options.router) {
+                Ok(router) => router,
+                Err(error) => {
+                    eprintln!("{error}");
+                    return ExitCode::from(2);
+                }
+            };
+            relay_all(sources, options, |_| PostgresBus::new(router.clone())).await
         }
-    };
+        Transport::Aws => aws(sources, options).await,
+    }
+}
+
+#[cfg(feature = "aws")]
+async fn aws(sources: Vec<Source>, options: &Run) -> ExitCode {
+    /// A request that takes longer is lost, or its answer.
+    const PUT_WITHIN: Duration = Duration::from_secs(10);
+    let config = outbox_aws::config(PUT_WITHIN).await;
+    outbox_aws::say_what_is_missing(&config).await;
+    let client = aws_sdk_eventbridge::Client::new(&config);
+    relay_all(sources, options, |source| {
+        EventBridge::new(client.clone(), &options.bus, source.name(), options.put_concurrency as usize)
+    })
+    .await
+}
+
+#[cfg(not(feature = "aws"))]
+async fn aws(_: Vec<Source>, _: &Run) -> ExitCode {
+    runtime::refuse("this relay was built without AWS", "build it with its default features")
+}
+
+async fn relay_all<B: Bus + 'static>(
+    sources: Vec<Source>,
+    options: &Run,
+    bus: impl Fn(&Source) -> B,
+) -> ExitCode {
     let stop = match runtime::start(options.metrics_addr).await {
         Ok(stop) => stop,
         Err(refused) => return refused,
@@ -50,7 +83,7 @@ async fn run(sources: Vec<Source>, options: &Run) -> ExitCode {
     };
     let mut relays = JoinSet::new();
     for source in sources {
-        let (bus, settings, stop) = (PostgresBus::new(router.clone()), settings.clone(), stop.clone());
+        let (bus, settings, stop) = (bus(&source), settings.clone(), stop.clone());
         relays.spawn(async move {
             let ended = relay::relay::run(&source, bus, &settings, &stop).await;
             ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))

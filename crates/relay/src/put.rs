@@ -14,13 +14,21 @@ use crate::settle::Outcome;
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// With the waits above that is some four minutes.
+const TRIES_MAX: u32 = 15;
 
 /// Puts every entry until the bus has taken or refused it, or until `stop`.
-pub(crate) async fn put_all<B: Bus>(bus: &B, entries: &[Entry], stop: &CancellationToken) -> Vec<Outcome> {
+pub(crate) async fn put_all<B: Bus>(
+    bus: &B,
+    entries: &[Entry],
+    pace: &mut Pace,
+    stop: &CancellationToken,
+) -> Vec<Outcome> {
     let mut lanes = Lanes::new(entries, bus.limits());
     let mut flying = FuturesUnordered::new();
     loop {
-        while flying.len() < lanes.limits.concurrency && !stop.is_cancelled() {
+        let allowed = pace.allowed(lanes.limits.concurrency);
+        while flying.len() < allowed && !stop.is_cancelled() {
             let Some(pack) = lanes.next_pack(Instant::now()) else { break };
             flying.push(async move {
                 let entries: Vec<&Entry> = pack.iter().map(|&at| &entries[at]).collect();
@@ -32,11 +40,36 @@ pub(crate) async fn put_all<B: Bus>(bus: &B, entries: &[Entry], stop: &Cancellat
             return lanes.outcomes;
         }
         let retry_at = lanes.retry_at();
-        let can_start = flying.len() < lanes.limits.concurrency && !stop.is_cancelled();
+        let can_start = flying.len() < allowed && !stop.is_cancelled();
         tokio::select! {
-            Some((pack, results)) = flying.next() => lanes.settle(&pack, results, Instant::now()),
+            Some((pack, results)) = flying.next() => {
+                pace.heard(&results, lanes.limits.concurrency);
+                lanes.settle(&pack, results, Instant::now());
+            }
             () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if can_start && retry_at.is_some() => {}
             () = stop.cancelled(), if flying.is_empty() => {}
+        }
+    }
+}
+
+/// How many packs may be under way: fewer when the bus says that it is too much, and more again one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// Below the bus's own limit.
+    held_back: usize,
+}
+
+impl Pace {
+    fn allowed(&self, concurrency: usize) -> usize {
+        concurrency.saturating_sub(self.held_back).max(1)
+    }
+
+    fn heard(&mut self, results: &[Result<(), PutError>], concurrency: usize) {
+        if results.iter().any(|result| matches!(result, Err(PutError::Unavailable { .. }))) {
+            let allowed = self.allowed(concurrency);
+            self.held_back = concurrency - (allowed / 2).max(1);
+        } else {
+            self.held_back = self.held_back.saturating_sub(1);
         }
     }
 }
@@ -50,8 +83,17 @@ struct Lanes<'a> {
     waiting: BTreeSet<usize>,
     /// Keys with an entry under way or due for a retry.
     busy: HashSet<&'a str>,
-    /// Entries to put again, and how often they were tried.
-    retries: HashMap<usize, (u32, Instant)>,
+    /// Entries to put again.
+    retries: HashMap<usize, Retry>,
+    /// When the bus last took one.
+    taken_at: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    tries: u32,
+    first_at: Instant,
+    due: Instant,
 }
 
 impl<'a> Lanes<'a> {
@@ -63,6 +105,7 @@ impl<'a> Lanes<'a> {
             waiting: (0..entries.len()).collect(),
             busy: HashSet::new(),
             retries: HashMap::new(),
+            taken_at: None,
         }
     }
 
@@ -73,11 +116,11 @@ impl<'a> Lanes<'a> {
         for &at in &self.waiting {
             let entry = &self.entries[at];
             let key = entry.key.as_deref();
-            let not_yet = self.retries.get(&at).is_some_and(|&(_, due)| due > now);
+            let not_yet = self.retries.get(&at).is_some_and(|retry| retry.due > now);
             let held = key.is_some_and(|key| {
                 passed.contains(key) || (self.busy.contains(key) && !self.retries.contains_key(&at))
             });
-            let size = entry.payload.len();
+            let size = entry.bytes_max();
             let full = !pack.is_empty() && bytes + size > self.limits.bytes_max;
             if not_yet || held || full {
                 passed.extend(key);
@@ -101,27 +144,49 @@ impl<'a> Lanes<'a> {
     }
 
     fn retry_at(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|at| self.retries.get(at)).map(|&(_, due)| due).min()
+        self.waiting.iter().filter_map(|at| self.retries.get(at)).map(|retry| retry.due).min()
     }
 
     fn settle(&mut self, pack: &[usize], results: Vec<Result<(), PutError>>, now: Instant) {
+        if results.iter().any(Result::is_ok) {
+            self.taken_at = Some(now);
+        }
         for (&at, result) in pack.iter().zip(results) {
-            let key = self.entries[at].key.as_deref();
-            if let Err(PutError::Unavailable { code, reason }) = &result {
-                let tries = self.retries.get(&at).map_or(0, |&(tries, _)| tries) + 1;
-                let ceiling = RETRY_MAX.min(RETRY_MIN * 2_u32.saturating_pow(tries.min(16)));
-                let wait = ceiling.mul_f64(0.5 + fastrand::f64() / 2.0);
-                tracing::warn!(event_id = %self.entries[at].id, code, reason, tries, wait_seconds = wait.as_secs_f64(), "the bus did not take it yet");
-                self.retries.insert(at, (tries, now + wait));
-                self.waiting.insert(at);
-                continue;
-            }
+            let result = match result {
+                Err(PutError::Failed { code, reason }) if self.is_hopeless(at) => {
+                    let reason = format!("{reason} ({TRIES_MAX} times, while others were taken)");
+                    Err(PutError::Refused { code, reason })
+                }
+                Err(PutError::Unavailable { code, reason } | PutError::Failed { code, reason }) => {
+                    self.again(at, &code, &reason, now);
+                    continue;
+                }
+                settled => settled,
+            };
             self.retries.remove(&at);
-            if let Some(key) = key {
+            if let Some(key) = self.entries[at].key.as_deref() {
                 self.busy.remove(key);
             }
             self.outcomes[at] = result.into();
         }
+    }
+
+    /// It fails again and again, and the bus is not to blame: it took others meanwhile. Nobody waits for it any longer.
+    fn is_hopeless(&self, at: usize) -> bool {
+        self.retries.get(&at).is_some_and(|retry| {
+            retry.tries + 1 >= TRIES_MAX && self.taken_at.is_some_and(|taken| taken >= retry.first_at)
+        })
+    }
+
+    fn again(&mut self, at: usize, code: &str, reason: &str, now: Instant) {
+        let before = self.retries.get(&at).copied();
+        let tries = before.map_or(0, |retry| retry.tries) + 1;
+        let ceiling = RETRY_MAX.min(RETRY_MIN * 2_u32.saturating_pow(tries.min(16)));
+        let wait = ceiling.mul_f64(0.5 + fastrand::f64() / 2.0);
+        tracing::warn!(event_id = %self.entries[at].id, code, reason, tries, wait_seconds = wait.as_secs_f64(), "the bus did not take it yet");
+        let first_at = before.map_or(now, |retry| retry.first_at);
+        self.retries.insert(at, Retry { tries, first_at, due: now + wait });
+        self.waiting.insert(at);
     }
 }
 
@@ -189,7 +254,7 @@ mod tests {
     fn flaky(seed: u64) -> Flaky {
         Flaky {
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
-            limits: Limits { entries_max: 3, bytes_max: 100, concurrency: 4, atomic: false },
+            limits: Limits { entries_max: 3, bytes_max: 1000, concurrency: 4, atomic: false },
             taken: Mutex::new(Vec::new()),
         }
     }
@@ -213,7 +278,7 @@ mod tests {
             ];
             let entries = entries(&keys);
             let bus = flaky(seed);
-            let outcomes = put_all(&bus, &entries, &CancellationToken::new()).await;
+            let outcomes = put_all(&bus, &entries, &mut Pace::default(), &CancellationToken::new()).await;
             let taken = bus.taken.into_inner().unwrap();
             for (at, outcome) in outcomes.iter().enumerate() {
                 let times = taken.iter().filter(|&&seq| seq == at as i64).count();
@@ -237,7 +302,7 @@ mod tests {
         struct Away;
         impl Bus for Away {
             fn limits(&self) -> Limits {
-                Limits { entries_max: 10, bytes_max: 1000, concurrency: 2, atomic: false }
+                Limits { entries_max: 10, bytes_max: 10_000, concurrency: 2, atomic: false }
             }
             async fn begin(&mut self, _: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
                 Ok(())
@@ -256,7 +321,67 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(300)).await;
             cancel.cancel();
         });
-        let outcomes = put_all(&Away, &entries(&[Some("a"), None]), &stop).await;
+        let outcomes = put_all(&Away, &entries(&[Some("a"), None]), &mut Pace::default(), &stop).await;
         assert_eq!(outcomes, [Outcome::Pending, Outcome::Pending]);
+    }
+
+    /// Guards promise 6: an entry that the bus fails at for ever is parked once others were taken meanwhile, and waited
+    /// for while nothing is taken.
+    #[tokio::test(start_paused = true)]
+    async fn a_poison_entry_is_parked_and_an_outage_is_not() {
+        struct Poisoned {
+            took: bool,
+        }
+        impl Bus for Poisoned {
+            fn limits(&self) -> Limits {
+                Limits { entries_max: 10, bytes_max: 10_000, concurrency: 2, atomic: false }
+            }
+            async fn begin(&mut self, _: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
+                Ok(())
+            }
+            async fn put(&self, entries: &[&Entry]) -> Vec<Result<(), PutError>> {
+                let failed = PutError::Failed { code: "InternalFailure".into(), reason: "oops".into() };
+                entries
+                    .iter()
+                    .map(|entry| if self.took && entry.seq > 0 { Ok(()) } else { Err(failed.clone()) })
+                    .collect()
+            }
+            async fn record(&self, _: &mut sqlx::PgConnection, _: &[&Entry]) -> Result<(), sqlx::Error> {
+                Ok(())
+            }
+        }
+        let stop = CancellationToken::new();
+        let outcomes =
+            put_all(&Poisoned { took: true }, &entries(&[None, None]), &mut Pace::default(), &stop).await;
+        assert!(
+            matches!(&outcomes[0], Outcome::Refused { code, .. } if code == "InternalFailure"),
+            "{outcomes:?}"
+        );
+        assert_eq!(outcomes[1], Outcome::Acked);
+
+        let cancel = stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+            cancel.cancel();
+        });
+        let outcomes =
+            put_all(&Poisoned { took: false }, &entries(&[None, None]), &mut Pace::default(), &stop).await;
+        assert_eq!(outcomes, [Outcome::Pending, Outcome::Pending]);
+    }
+
+    /// Guards: a bus that says it is too much gets half as much, and more again only step by step.
+    #[test]
+    fn throttling_slows_the_putter() {
+        let busy = [
+            Ok(()),
+            Err(PutError::Unavailable { code: "ThrottlingException".into(), reason: String::new() }),
+        ];
+        let mut pace = Pace::default();
+        let mut allowed = vec![pace.allowed(16)];
+        for results in [&busy[..], &busy, &busy, &busy, &busy, &busy[..1], &busy[..1]] {
+            pace.heard(results, 16);
+            allowed.push(pace.allowed(16));
+        }
+        assert_eq!(allowed, [16, 8, 4, 2, 1, 1, 2, 3]);
     }
 }

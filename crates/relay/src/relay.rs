@@ -14,7 +14,7 @@ use crate::bus::Bus;
 use crate::doorbell::Doorbell;
 use crate::leader::{self, Watch};
 use crate::outbox::{self, Cursor, Outbox, Window};
-use crate::put::put_all;
+use crate::put::{Pace, put_all};
 use crate::retention;
 use crate::rhythm::{Next, Rhythm};
 use crate::settle::settle;
@@ -137,7 +137,8 @@ async fn lead<B: Bus>(
     beside.spawn(retention::run(source.clone(), settings.retention));
 
     let rhythm = Rhythm::new(Instant::now());
-    let mut leader = Leader { source, bus, settings, outbox, cursor, bell, rhythm };
+    let pace = Pace::default();
+    let mut leader = Leader { source, bus, settings, outbox, cursor, bell, rhythm, pace };
     let led = leader.run(stop).await;
 
     beside.abort_all();
@@ -156,6 +157,7 @@ struct Leader<'a, B> {
     cursor: Cursor,
     bell: Doorbell,
     rhythm: Rhythm,
+    pace: Pace,
 }
 
 impl<B: Bus> Leader<'_, B> {
@@ -182,7 +184,7 @@ impl<B: Bus> Leader<'_, B> {
         if window.entries.is_empty() && self.cursor.page.is_none() {
             return Ok(0);
         }
-        let outcomes = put_all(self.bus, &window.entries, stop).await;
+        let outcomes = put_all(self.bus, &window.entries, &mut self.pace, stop).await;
         let settled = settle(&self.cursor, &window, &outcomes);
         self.outbox.advance(self.bus, &window, &settled).await?;
         self.count(&window, &settled);

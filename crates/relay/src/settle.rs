@@ -20,7 +20,7 @@ impl From<Result<(), PutError>> for Outcome {
         match result {
             Ok(()) => Self::Acked,
             Err(PutError::Refused { code, reason }) => Self::Refused { code, reason },
-            Err(PutError::Unavailable { .. }) => Self::Pending,
+            Err(PutError::Unavailable { .. } | PutError::Failed { .. }) => Self::Pending,
         }
     }
 }

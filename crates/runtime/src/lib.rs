@@ -1,6 +1,6 @@
 //! What both processes need: telemetry, health, shutdown, and errors told to a person.
 //!
-//! Knows no event, no database and no AWS.
+//! Knows no event, and of databases and AWS no more than the word.
 
 mod health;
 mod process;
@@ -12,3 +12,12 @@ pub use process::{block_on, duration, refuse, start, until_stopped};
 pub use report::Chain;
 pub use shutdown::process_name;
 pub use telemetry::{Logs, install_metrics};
+
+/// What carries the events from the outbox to the RPCs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Transport {
+    /// The database itself.
+    Postgres,
+    /// EventBridge, SQS and DynamoDB.
+    Aws,
+}

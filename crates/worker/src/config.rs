@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use outbox_schema::Databases;
-use runtime::Logs;
+use runtime::{Logs, Transport};
 
 use crate::rpc::{Endpoint, ServiceEncoding};
 
@@ -26,6 +26,19 @@ const HOUR: Duration = Duration::from_secs(3600);
 pub struct Cli {
     #[command(flatten)]
     pub databases: Databases,
+
+    /// What carries the events: the database's own queues, or SQS and DynamoDB; then no database is needed, and region,
+    /// credentials and endpoints come from AWS's standard environment.
+    #[arg(long, value_enum, default_value_t = Transport::Postgres, env = "OUTBOX_TRANSPORT")]
+    pub transport: Transport,
+
+    /// What the names of queues begin with, on the transport aws.
+    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX")]
+    pub queue_prefix: String,
+
+    /// The DynamoDB table of what was done, on the transport aws.
+    #[arg(long, default_value = "outbox-dedup", env = "OUTBOX_DEDUP_TABLE", value_name = "NAME")]
+    pub dedup_table: String,
 
     /// Which event runs which RPC, and with what timeout, concurrency and backoff.
     #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]

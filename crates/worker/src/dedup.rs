@@ -1,7 +1,11 @@
 //! Was it done before, and is somebody on it: one record per event and RPC.
 
+#[cfg(feature = "aws")]
+mod dynamodb;
 mod postgres;
 
+#[cfg(feature = "aws")]
+pub use dynamodb::DynamoDedup;
 pub use postgres::PostgresDedup;
 
 use std::time::Duration;

@@ -66,7 +66,7 @@ impl<R> Drop for InFlight<R> {
 
 /// Keeps what is under way hidden from others, for as long as this worker lives.
 pub(crate) async fn extend<Q: Queue>(queue: Arc<Q>, flight: Flight<Q::Receipt>, landed: CancellationToken) {
-    let every = queue.visibility() / 3;
+    let every = queue.limits().visibility / 3;
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => {}

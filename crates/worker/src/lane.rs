@@ -20,9 +20,11 @@ use crate::rpc::{Call, RpcClient};
 use crate::settler::{self, Decided, Unrecorded};
 use crate::verdict::{Verdict, exhausted, verdict};
 
-const RECEIVE_MAX: usize = 500;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long nothing is received after the dedup record could not be asked.
+const BLIND_MIN: Duration = Duration::from_millis(500);
+const BLIND_MAX: Duration = Duration::from_secs(30);
 /// When the dedup record can't be asked, nothing is called and everything comes back.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 
@@ -55,13 +57,19 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let heartbeat = tokio::spawn(flight::extend(Arc::clone(&lane.queue), flight.clone(), landed.clone()));
 
         let mut calls = JoinSet::new();
-        let mut wait = RETRY_MIN;
-        while let Some(permits) = free_slots(&slots, stop).await {
+        let (mut wait, mut blind) = (RETRY_MIN, BLIND_MIN);
+        while let Some(permits) = lane.free_slots(&slots, stop).await {
             while calls.try_join_next().is_some() {}
             match lane.queue.receive(permits.len(), stop).await {
                 Ok(deliveries) => {
                     wait = RETRY_MIN;
-                    lane.start(deliveries, permits, &flight, &decided, &mut calls).await;
+                    if lane.start(deliveries, permits, &flight, &decided, &mut calls).await {
+                        blind = BLIND_MIN;
+                    } else {
+                        // A queue may count every receive as an attempt: what can't be called is better left in it.
+                        pause(blind, stop).await;
+                        blind = (blind * 2).min(BLIND_MAX);
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(rpc = %lane.rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not receiving");
@@ -77,8 +85,39 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let _ = heartbeat.await;
     }
 
+    /// Waits until at least one call may start, and a little longer for as many as one request receives. `None` at
+    /// `stop`.
+    async fn free_slots(
+        &self,
+        slots: &Arc<Semaphore>,
+        stop: &CancellationToken,
+    ) -> Option<Vec<OwnedSemaphorePermit>> {
+        let limits = self.queue.limits();
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            permit = Arc::clone(slots).acquire_owned() => permit.ok()?,
+        };
+        let mut permits = vec![first];
+        let wanted = limits.batch_max.min(self.policy.concurrency);
+        let until = Instant::now() + limits.linger;
+        while permits.len() < wanted {
+            let more = match Arc::clone(slots).try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) if limits.linger.is_zero() => None,
+                Err(_) => match tokio::time::timeout_at(until, Arc::clone(slots).acquire_owned()).await {
+                    Ok(permit) => permit.ok(),
+                    Err(_) => None,
+                },
+            };
+            let Some(permit) = more else { break };
+            permits.push(permit);
+        }
+        Some(permits)
+    }
+
     /// Claims a batch in the dedup record and starts a call for each delivery that is ours. No more is ever received
-    /// than can start at once.
+    /// than can start at once. `false` if the record could not be asked.
     async fn start(
         self: &Arc<Self>,
         deliveries: Vec<Delivery<Q::Receipt>>,
@@ -86,8 +125,10 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         flight: &Flight<Q::Receipt>,
         decided: &mpsc::Sender<Decided<Q::Receipt>>,
         calls: &mut JoinSet<()>,
-    ) {
+    ) -> bool {
         let claims = self.claim(&deliveries).await;
+        let asked = claims.is_some();
+        let claims = claims.unwrap_or_else(|| vec![None; deliveries.len()]);
         for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
             let in_flight = flight.board(delivery.receipt.clone());
             let (lane, decided) = (Arc::clone(self), decided.clone());
@@ -106,31 +147,32 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                 drop(permit);
             });
         }
+        asked
     }
 
-    /// One answer of the dedup record per delivery; none for a body that names no event, and for all of them when the
-    /// record can't be asked, or took so long that others may have the leases by now.
-    async fn claim(&self, deliveries: &[Delivery<Q::Receipt>]) -> Vec<Option<Claim>> {
+    /// One answer of the dedup record per delivery, none for a body that names no event; `None` when the record can't be
+    /// asked, or took so long that others may have the leases by now.
+    async fn claim(&self, deliveries: &[Delivery<Q::Receipt>]) -> Option<Vec<Option<Claim>>> {
         let events: Vec<Option<EventId>> =
             deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
         let known: Vec<EventId> = events.iter().copied().flatten().collect();
         if known.is_empty() {
-            return vec![None; deliveries.len()];
+            return Some(vec![None; deliveries.len()]);
         }
         let asked = Instant::now();
         let claims = match self.dedup.claim(&known).await {
-            Ok(claims) if asked.elapsed() < self.queue.visibility() / 2 => claims,
+            Ok(claims) if asked.elapsed() < self.queue.limits().visibility / 2 => claims,
             Ok(_) => {
                 tracing::warn!(rpc = %self.rpc, seconds = asked.elapsed().as_secs_f64(), "not calling: the leases are old");
-                Vec::new()
+                return None;
             }
             Err(error) => {
                 tracing::warn!(rpc = %self.rpc, error = %Chain(&error), "not calling: can't ask what was done before");
-                Vec::new()
+                return None;
             }
         };
         let mut claims = claims.into_iter();
-        events.into_iter().map(|event| event.and_then(|_| claims.next())).collect()
+        Some(events.into_iter().map(|event| event.and_then(|_| claims.next())).collect())
     }
 
     /// One delivery, from its body to what happens to it.
@@ -251,22 +293,6 @@ impl Claim {
 
 fn event_of(body: &str) -> Option<EventId> {
     Message::decode(body).ok().map(|message| message.event.id)
-}
-
-/// Waits until at least one call may start; `None` at `stop`.
-async fn free_slots(slots: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
-    let first = tokio::select! {
-        biased;
-        () = stop.cancelled() => return None,
-        permit = Arc::clone(slots).acquire_owned() => permit.ok()?,
-    };
-    let mut permits = vec![first];
-    while permits.len() < RECEIVE_MAX
-        && let Ok(permit) = Arc::clone(slots).try_acquire_owned()
-    {
-        permits.push(permit);
-    }
-    Some(permits)
 }
 
 async fn pause(duration: Duration, stop: &CancellationToken) {

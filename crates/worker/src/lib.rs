@@ -2,11 +2,15 @@
 //!
 //! Read [`lane`] first.
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod config;
 pub mod embedded;
 pub mod lane;
 
 pub mod dedup; // was it done before, and is somebody on it
+#[cfg(feature = "aws")]
+mod each; // many requests that fail one by one
 mod flight; // what is under way stays hidden
 pub mod queue; // where deliveries come from
 pub mod rpc; // the call

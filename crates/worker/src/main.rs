@@ -5,8 +5,10 @@ use std::time::Duration;
 use clap::Parser;
 use contract::{Contract, ReadError, Sources};
 use event_router::Router;
-use runtime::Chain;
+use outbox_schema::Source;
+use runtime::{Chain, Transport};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 use worker::config::Cli;
 use worker::embedded::{self, Settings};
 use worker::rpc::{Client, Services};
@@ -21,7 +23,11 @@ fn main() -> ExitCode {
 }
 
 async fn start(cli: Cli) -> ExitCode {
-    let sources = match cli.databases.list() {
+    let sources = match cli.transport {
+        Transport::Postgres => cli.databases.list(),
+        Transport::Aws => Ok(Vec::new()),
+    };
+    let sources = match sources {
         Ok(sources) => sources,
         Err((problem, remedy)) => return runtime::refuse(&problem, remedy),
     };
@@ -32,7 +38,7 @@ async fn start(cli: Cli) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let contract = match contract(cli.proto) {
+    let contract = match contract(&cli.proto) {
         Ok(contract) => contract,
         Err(error) => return runtime::refuse(&error.to_string(), "see --proto in worker --help"),
     };
@@ -47,6 +53,19 @@ async fn start(cli: Cli) -> ExitCode {
         Err(refused) => return refused,
     };
 
+    match cli.transport {
+        Transport::Postgres => embedded(&cli, sources, &router, &client, &stop).await,
+        Transport::Aws => aws(&cli, &router, &client, &stop).await,
+    }
+}
+
+async fn embedded(
+    cli: &Cli,
+    sources: Vec<Source>,
+    router: &Router,
+    client: &Client,
+    stop: &CancellationToken,
+) -> ExitCode {
     let settings = Settings { name: runtime::process_name(), visibility: cli.visibility };
     let mut workers = JoinSet::new();
     for source in sources {
@@ -57,12 +76,33 @@ async fn start(cli: Cli) -> ExitCode {
             ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))
         });
     }
-    runtime::until_stopped(workers, &stop, STOP_WITHIN).await
+    runtime::until_stopped(workers, stop, STOP_WITHIN).await
 }
 
-fn contract(protos: Vec<PathBuf>) -> Result<Option<Contract>, ReadError> {
+#[cfg(feature = "aws")]
+async fn aws(cli: &Cli, router: &Router, client: &Client, stop: &CancellationToken) -> ExitCode {
+    let settings = worker::aws::Settings {
+        queue_prefix: cli.queue_prefix.clone(),
+        dedup_table: cli.dedup_table.clone(),
+        visibility: cli.visibility,
+    };
+    let (router, client, cancel) = (router.clone(), client.clone(), stop.clone());
+    let mut workers = JoinSet::new();
+    workers.spawn(async move {
+        worker::aws::run(&router, &client, &settings, &cancel).await;
+        Ok(())
+    });
+    runtime::until_stopped(workers, stop, STOP_WITHIN).await
+}
+
+#[cfg(not(feature = "aws"))]
+async fn aws(_: &Cli, _: &Router, _: &Client, _: &CancellationToken) -> ExitCode {
+    runtime::refuse("this worker was built without AWS", "build it with its default features")
+}
+
+fn contract(protos: &[PathBuf]) -> Result<Option<Contract>, ReadError> {
     if protos.is_empty() {
         return Ok(None);
     }
-    Sources { protos, includes: Vec::new() }.read().map(Some)
+    Sources { protos: protos.to_vec(), includes: Vec::new() }.read().map(Some)
 }

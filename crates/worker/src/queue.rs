@@ -2,9 +2,13 @@
 
 mod bell;
 mod postgres;
+#[cfg(feature = "aws")]
+mod sqs;
 
 pub use bell::Bell;
 pub use postgres::{PostgresQueue, Receipt, SESSION};
+#[cfg(feature = "aws")]
+pub use sqs::{SqsQueue, SqsReceipt};
 
 use std::time::Duration;
 
@@ -61,8 +65,18 @@ pub trait Queue: Send + Sync + 'static {
     /// Starts the visibility of these messages anew.
     fn extend(&self, receipts: &[Self::Receipt]) -> impl Future<Output = Result<(), QueueError>> + Send;
 
-    /// How long a message stays hidden.
-    fn visibility(&self) -> Duration;
+    fn limits(&self) -> Limits;
+}
+
+/// What a queue is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a received message stays hidden.
+    pub visibility: Duration,
+    /// How many messages one request receives or settles.
+    pub batch_max: usize,
+    /// How long to wait for a batch to fill, where requests are what costs.
+    pub linger: Duration,
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -8,10 +8,11 @@ use event::EventId;
 use event_router::Rpc;
 use runtime::Chain;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::dedup::{Dedup, Lease};
 use crate::flight::InFlight;
-use crate::queue::{Queue, Settlement};
+use crate::queue::{Limits, Queue, Settlement};
 
 const BATCH_MAX: usize = 500;
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -62,7 +63,7 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
     mut decided: mpsc::Receiver<Decided<Q::Receipt>>,
 ) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    while decided.recv_many(&mut batch, BATCH_MAX).await > 0 {
+    while gather(&mut decided, &mut batch, queue.limits()).await > 0 {
         let of = |succeeded: bool| -> Vec<Lease> {
             batch
                 .iter()
@@ -94,6 +95,23 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
         persist(&rpc, || queue.settle(&settled)).await;
         drop(in_flight);
     }
+}
+
+/// Waits for something that was decided, and a little longer for as much as one request settles. 0 when nothing more comes.
+async fn gather<R>(
+    decided: &mut mpsc::Receiver<Decided<R>>,
+    batch: &mut Vec<Decided<R>>,
+    limits: Limits,
+) -> usize {
+    let received = decided.recv_many(batch, BATCH_MAX).await;
+    let until = Instant::now() + limits.linger;
+    while (1..limits.batch_max).contains(&batch.len()) && !limits.linger.is_zero() {
+        match tokio::time::timeout_at(until, decided.recv()).await {
+            Ok(Some(one)) => batch.push(one),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    received
 }
 
 fn lost_lease(rpc: &Rpc) -> Settlement {

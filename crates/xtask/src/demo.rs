@@ -29,7 +29,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub fn run(options: &Options) -> ExitCode {
     let show = Show::new();
     show.step("building relay, worker and the sample services");
-    let bin = match process::build() {
+    let bin = match process::build(false) {
         Ok(bin) => bin,
         Err(error) => return failed(&error),
     };

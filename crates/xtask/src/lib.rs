@@ -1,7 +1,10 @@
-//! What `cargo xtask` and the tests share: a throwaway Postgres, and the project's own programs as processes.
+//! What `cargo xtask` and the tests share: a throwaway Postgres, a stand-in for AWS, Terraform, and the project's own
+//! programs as processes.
 
 pub mod cluster;
 pub mod demo;
+pub mod emulator;
 pub mod process;
+pub mod terraform;
 pub mod test;
 pub mod tools;

@@ -43,6 +43,7 @@ fn install() -> Result<(), ToolError> {
     tools::postgres_bin()?;
     tools::debian("pgbouncer", "pgbouncer")?;
     tools::python_protobuf()?;
+    tools::python_package(crate::emulator::PACKAGE, "ministack")?;
     Ok(())
 }
 

@@ -40,18 +40,22 @@ pub fn debian(program: &str, package: &str) -> Result<PathBuf, ToolError> {
     on_path(program).ok_or_else(|| missing(program, package))
 }
 
-/// The directory to put on PYTHONPATH for Google's protobuf, an implementation of proto3 JSON that is not ours. Installed
-/// below `target` if need be.
+/// Google's protobuf, an implementation of proto3 JSON that is not ours: the directory to put on PYTHONPATH.
 pub fn python_protobuf() -> Result<PathBuf, ToolError> {
-    const PACKAGE: &str = "protobuf==6.33.1";
-    let dir = crate::process::target().join("python").join(PACKAGE);
-    if dir.join("google/protobuf/json_format.py").is_file() {
+    python_package("protobuf==6.33.1", "google/protobuf")
+}
+
+/// A package of Python's, installed below `target` if need be; `module` is a directory of it. Returns the directory to
+/// put on PYTHONPATH.
+pub fn python_package(package: &str, module: &str) -> Result<PathBuf, ToolError> {
+    let dir = crate::process::target().join("python").join(package);
+    if dir.join(module).is_dir() {
         return Ok(dir);
     }
     debian("python3", "python3")?;
     let pip = |dir: &Path| {
         let mut pip = Command::new("python3");
-        pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(dir).arg(PACKAGE);
+        pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(dir).arg(package);
         // It goes into a directory of its own, whoever manages the system's.
         pip.env("PIP_BREAK_SYSTEM_PACKAGES", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         pip
@@ -59,8 +63,8 @@ pub fn python_protobuf() -> Result<PathBuf, ToolError> {
     if !succeeds(Command::new("python3").args(["-m", "pip", "--version"])) {
         apt_install("python3-pip")?;
     }
-    eprintln!("installing Python's {PACKAGE} below target (pip)");
-    let command = format!("python3 -m pip install {PACKAGE}");
+    eprintln!("installing Python's {package} below target (pip)");
+    let command = format!("python3 -m pip install {package}");
     // Under a name of its own until it is whole: tests may install it side by side.
     let partial = dir.with_extension(std::process::id().to_string());
     let output = pip(&partial)

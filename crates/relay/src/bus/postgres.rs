@@ -1,12 +1,10 @@
 use std::collections::{BTreeSet, HashMap};
 
-use event::{Envelope, Headers};
 use event_router::{Router, Rpc};
-use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Bus, Limits, PutError};
+use super::{Bus, Limits, PutError, envelope};
 use crate::outbox::Entry;
 
 /// The bus without AWS: the routes of `event_router.yaml`, applied by the relay itself, into the queues of the
@@ -80,32 +78,4 @@ impl Bus for PostgresBus {
             .await?;
         Ok(())
     }
-}
-
-/// The entry as it travels, or why it can't: rows written past `outbox.enqueue` may hold anything.
-fn envelope(entry: &Entry) -> Result<Envelope<'_>, PutError> {
-    let refuse = |code: &str, reason: String| PutError::Refused { code: code.to_owned(), reason };
-    let payload: &RawValue = serde_json::from_str(&entry.payload).map_err(|error| {
-        refuse(
-            "MalformedDetail",
-            format!("the payload is not JSON (line {} column {})", error.line(), error.column()),
-        )
-    })?;
-    if !payload.get().starts_with('{') {
-        return Err(refuse("MalformedDetail", "the payload is not a JSON object".to_owned()));
-    }
-    let headers: Headers = match &entry.headers {
-        None => Headers::new(),
-        Some(text) => serde_json::from_str(text).map_err(|_| {
-            refuse("MalformedDetail", "the headers are not a JSON object of texts".to_owned())
-        })?,
-    };
-    Ok(Envelope {
-        id: entry.id,
-        name: entry.name.as_str().into(),
-        key: entry.key.as_deref().map(Into::into),
-        occurred_at: entry.occurred_at,
-        headers,
-        payload,
-    })
 }

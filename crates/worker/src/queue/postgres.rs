@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Delivery, Queue, QueueError, Settlement};
+use super::{Delivery, Limits, Queue, QueueError, Settlement};
 
 /// Plans are pinned as the relay's are; only `outbox.complete` needs a durable commit, and asks for it itself.
 pub const SESSION: [(&str, &str); 4] = [
@@ -20,6 +20,8 @@ pub const SESSION: [(&str, &str); 4] = [
     ("synchronous_commit", "off"),
 ];
 
+/// One statement takes as many.
+const BATCH_MAX: usize = 500;
 const DUE_MAX: usize = 1000;
 
 /// The embedded queue. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
@@ -208,8 +210,8 @@ impl Queue for PostgresQueue {
         Ok(())
     }
 
-    fn visibility(&self) -> Duration {
-        self.visibility
+    fn limits(&self) -> Limits {
+        Limits { visibility: self.visibility, batch_max: BATCH_MAX, linger: Duration::ZERO }
     }
 }
 

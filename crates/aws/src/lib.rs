@@ -1,0 +1,101 @@
+//! AWS as its users know it: the standard environment, profiles and roles decide region, credentials and endpoints.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+const CREDENTIALS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Region, credentials and endpoints from the environment. Each attempt of a call ends after `attempt_timeout`: the SDK
+/// by itself waits for ever. It is not repeated by the SDK, which knows nothing of single entries: whoever calls has a loop
+/// with a wait of its own.
+pub async fn config(attempt_timeout: Duration) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_WITHIN)
+        .operation_attempt_timeout(attempt_timeout)
+        .build();
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+        // Small answers, and an attempt has its timeout.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .load()
+        .await
+}
+
+/// Says at start what would make every call fail, and goes on: a role that comes a little later is waited for.
+pub async fn say_what_is_missing(config: &SdkConfig) {
+    if config.region().is_none() {
+        tracing::error!("no AWS region: set AWS_REGION, or a region in the profile that AWS_PROFILE names");
+    }
+    let Some(provider) = config.credentials_provider() else {
+        tracing::error!("no AWS credentials provider");
+        return;
+    };
+    let problem = match tokio::time::timeout(CREDENTIALS_WITHIN, provider.provide_credentials()).await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => DisplayErrorContext(&error).to_string(),
+        Err(_) => format!("no answer within {} s", CREDENTIALS_WITHIN.as_secs()),
+    };
+    tracing::error!(
+        problem,
+        "no AWS credentials yet: give the process a role (EKS, ECS, EC2), a profile (AWS_PROFILE), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    );
+}
+
+/// What went wrong with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// AWS's code; or what kept a call from being one: `Unreachable`, `Timeout`, `UnreadableAnswer`.
+    pub code: String,
+    pub message: String,
+    /// AWS understood the request and will not take it: an HTTP 4xx that is no throttling and no matter of permissions.
+    pub refused: bool,
+}
+
+impl Failure {
+    pub fn of<E, R>(error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let unavailable = |code: &str| Self {
+            code: code.to_owned(),
+            message: DisplayErrorContext(error).to_string(),
+            refused: false,
+        };
+        match error {
+            SdkError::ServiceError(answer) => {
+                let error = answer.err();
+                let code = error.code().unwrap_or("UnknownError").to_owned();
+                let refused = [
+                    "ValidationException",
+                    "ValidationError",
+                    "InvalidParameterValue",
+                    "SerializationException",
+                ]
+                .contains(&code.as_str());
+                Self { message: error.message().unwrap_or_default().to_owned(), refused, code }
+            }
+            SdkError::TimeoutError(_) => unavailable("Timeout"),
+            SdkError::ResponseError(_) => unavailable("UnreadableAnswer"),
+            _ => unavailable("Unreachable"),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for Failure {}

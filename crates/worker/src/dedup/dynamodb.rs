@@ -1,0 +1,214 @@
+//! The dedup record on DynamoDB: one item per event and RPC.
+//!
+//! An item is `leased` until a time, or `done`. It is gone some time after `expires_at`, when DynamoDB gets round to it:
+//! so every condition looks at that time itself.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use chrono::Utc;
+use event::EventId;
+use event_router::Rpc;
+use futures_util::future::join_all;
+use outbox_aws::Failure;
+
+use super::{Claim, Dedup, DedupError, Lease};
+use crate::each::each;
+
+/// Longer than retries, queue and dead-letter queue together can hold a copy.
+const WINDOW: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+
+const CLAIM_TRIES_MAX: u32 = 3;
+const CLAIM_AGAIN_AFTER: Duration = Duration::from_millis(50);
+const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The record of one RPC, in a table that all RPCs share.
+#[derive(Debug, Clone)]
+pub struct DynamoDedup {
+    client: Client,
+    table: String,
+    rpc: String,
+    lease: Duration,
+}
+
+impl DynamoDedup {
+    /// `lease` is a little more than a call may take.
+    pub fn new(client: Client, table: &str, rpc: &Rpc, lease: Duration) -> Self {
+        Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease }
+    }
+
+    fn id(&self, event: EventId) -> AttributeValue {
+        AttributeValue::S(format!("{event} {}", self.rpc))
+    }
+
+    /// A request that failed may have taken effect: it is made again with the same token, by which we know ourselves.
+    async fn claim_one(&self, event: EventId) -> Result<Claim, DedupError> {
+        let token = fastrand::i64(..);
+        let mut tries = 1;
+        loop {
+            match self.try_claim(event, token).await {
+                Err(error) if tries == CLAIM_TRIES_MAX => return Err(error),
+                Err(_) => tries += 1,
+                claimed => return claimed,
+            }
+            tokio::time::sleep(CLAIM_AGAIN_AFTER.mul_f64(0.5 + fastrand::f64())).await;
+        }
+    }
+
+    /// Absent, or expired, or a lease that has ended: then it is ours. What stands there instead says why not.
+    async fn try_claim(&self, event: EventId, token: i64) -> Result<Claim, DedupError> {
+        let now = Utc::now().timestamp_millis();
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item("id", self.id(event))
+            .item("state", text("leased"))
+            .item("token", number(token))
+            .item("leased_until_ms", number(now + millis(self.lease)))
+            .item("expires_at", number((now + millis(WINDOW)) / 1000))
+            .condition_expression(
+                "attribute_not_exists(id) or expires_at < :now_seconds
+                 or (#state = :leased and leased_until_ms < :now_ms)",
+            )
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":leased", text("leased"))
+            .expression_attribute_values(":now_ms", number(now))
+            .expression_attribute_values(":now_seconds", number(now / 1000))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(_) => Ok(Claim::Won(Lease { event, token })),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(there)) => {
+                    Ok(self.claimed_by(there.item(), token, event, now))
+                }
+                _ => Err(failed(Failure::of(&error))),
+            },
+        }
+    }
+
+    fn claimed_by(&self, there: Option<&Item>, token: i64, event: EventId, now: i64) -> Claim {
+        let Some(there) = there else { return Claim::Held { remaining: self.lease } };
+        if is_done(there) {
+            return Claim::Done;
+        }
+        // Our own request, whose answer was lost.
+        if read(there, "token") == Some(token) {
+            return Claim::Won(Lease { event, token });
+        }
+        let until = read(there, "leased_until_ms").unwrap_or(now);
+        Claim::Held { remaining: Duration::from_millis(u64::try_from(until - now).unwrap_or(0)) }
+    }
+
+    /// `false` if somebody else has the lease. A record that is gone, or done already, is as good as ours.
+    async fn complete_one(&self, lease: Lease) -> Result<bool, DedupError> {
+        let now = Utc::now().timestamp_millis();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", self.id(lease.event))
+            .update_expression(
+                "set #state = :done, #token = :token, expires_at = :expires_at remove leased_until_ms",
+            )
+            .condition_expression("attribute_not_exists(id) or #token = :token")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":done", text("done"))
+            .expression_attribute_values(":token", number(lease.token))
+            .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(there)) => {
+                    Ok(there.item().is_some_and(is_done))
+                }
+                _ => Err(failed(Failure::of(&error))),
+            },
+        }
+    }
+
+    async fn release_one(&self, lease: Lease) -> Result<(), DedupError> {
+        let delete = self
+            .client
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", self.id(lease.event))
+            .condition_expression("#token = :token and #state = :leased")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":leased", text("leased"))
+            .expression_attribute_values(":token", number(lease.token));
+        match delete.send().await {
+            Ok(_) => Ok(()),
+            // It is somebody else's by now, or done.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(failed(Failure::of(&error))),
+        }
+    }
+}
+
+impl Dedup for DynamoDedup {
+    async fn claim(&self, events: &[EventId]) -> Result<Vec<Claim>, DedupError> {
+        // A second copy in the same batch finds the first one on it.
+        let mut claims = join_all(events.iter().map(|event| self.claim_one(*event))).await;
+        if claims.iter().all(Result::is_err) {
+            return claims.swap_remove(0).map(|_| Vec::new());
+        }
+        // One that can't be asked now must not cost the others theirs, which are written.
+        let unknown = |error: DedupError| {
+            tracing::warn!(rpc = self.rpc, error = %runtime::Chain(&error), "not calling: can't ask whether it was done before");
+            Claim::Held { remaining: UNKNOWN_WAIT }
+        };
+        Ok(claims.into_iter().map(|claim| claim.unwrap_or_else(unknown)).collect())
+    }
+
+    async fn complete(&self, leases: &[Lease]) -> Result<Vec<Lease>, DedupError> {
+        let answers = each(leases, |lease| self.complete_one(lease)).await?;
+        // Of two leases of one event that both succeeded, one is enough.
+        let completed = leases.iter().zip(answers).filter(|(_, ours)| *ours);
+        let done: HashSet<EventId> = completed.map(|(lease, _)| lease.event).collect();
+        Ok(leases.iter().copied().filter(|lease| !done.contains(&lease.event)).collect())
+    }
+
+    async fn release(&self, leases: &[Lease]) -> Result<(), DedupError> {
+        each(leases, |lease| self.release_one(lease)).await.map(|_| ())
+    }
+}
+
+fn is_done(item: &Item) -> bool {
+    item.get("state").and_then(|state| state.as_s().ok()).is_some_and(|state| state == "done")
+}
+
+fn read(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+fn failed(failure: Failure) -> DedupError {
+    DedupError(Box::new(failure))
+}

@@ -1,0 +1,91 @@
+//! Terraform, run on copies of `infra/`: what it leaves beside the files is of no interest to the repository.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process::{copy_dir, root};
+
+#[derive(Debug)]
+pub struct Terraform {
+    /// Of a copy: `infra/` and beside it an event_router.yaml, as in the repository.
+    dir: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TerraformError {
+    #[error("failed to run terraform: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("`terraform {args}` failed:\n{said}")]
+    Failed { args: String, said: String },
+}
+
+impl Terraform {
+    /// A copy of the module and its example, for this event_router.yaml, in a directory of the caller's.
+    pub fn copy(dir: &Path, router: &str) -> Result<Self, TerraformError> {
+        let wanted = |name: &str| !name.starts_with(".terraform") && !name.contains(".tfstate");
+        copy_dir(&root().join("infra"), &dir.join("infra"), &wanted)?;
+        std::fs::write(dir.join("event_router.yaml"), router)?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    /// Checks the module as it is: format, validity, tests. Returns the last line it said.
+    pub fn check(&self) -> Result<String, TerraformError> {
+        self.run("infra", &["fmt", "-check", "-diff", "-recursive"], &[])?;
+        for root in ["infra", "infra/example"] {
+            self.init(root)?;
+            self.run(root, &["validate", "-no-color"], &[])?;
+        }
+        let said = self.run("infra", &["test", "-no-color"], &[])?;
+        Ok(said.trim().lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// Makes everything on an emulator.
+    pub fn apply(&self, endpoint: &str) -> Result<(), TerraformError> {
+        self.init("infra/example")?;
+        let variables = [("TF_VAR_aws_endpoint", endpoint), ("TF_VAR_alarms", "false")];
+        self.run("infra/example", &["apply", "-auto-approve", "-input=false", "-no-color"], &variables)?;
+        Ok(())
+    }
+
+    /// An output of the example, as JSON.
+    pub fn output(&self, name: &str) -> Result<String, TerraformError> {
+        self.run("infra/example", &["output", "-json", name], &[])
+    }
+
+    fn init(&self, root: &str) -> Result<(), TerraformError> {
+        let mirror = mirror().map(|dir| format!("-plugin-dir={}", dir.display()));
+        let mut args = vec!["init", "-input=false", "-no-color"];
+        args.extend(mirror.as_deref());
+        self.run(root, &args, &[]).map(|_| ())
+    }
+
+    fn run(&self, root: &str, args: &[&str], env: &[(&str, &str)]) -> Result<String, TerraformError> {
+        let mut command = Command::new("terraform");
+        command.args(args).current_dir(self.dir.join(root)).envs(env.iter().copied());
+        command.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1");
+        // One that is named and not there is only warned about, at length.
+        if std::env::var_os("TF_CLI_CONFIG_FILE").is_some_and(|file| !Path::new(&file).exists()) {
+            command.env_remove("TF_CLI_CONFIG_FILE");
+        }
+        let output = command.output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            return Ok(said);
+        }
+        let said = said + &String::from_utf8_lossy(&output.stderr);
+        Err(TerraformError::Failed { args: args.join(" "), said })
+    }
+}
+
+/// Providers that somebody put on the machine, where no registry can be reached: `DIR/<registry>/hashicorp/aws`.
+fn mirror() -> Option<PathBuf> {
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let has_provider =
+        |dir: &PathBuf| below(dir).iter().any(|registry| registry.join("hashicorp/aws").is_dir());
+    ["/opt", "/usr/share", "/usr/local/share"]
+        .iter()
+        .flat_map(|parent| below(Path::new(parent)))
+        .find(has_provider)
+}

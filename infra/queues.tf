@@ -1,0 +1,85 @@
+# A queue per RPC, so that one that is slow or down holds up no other, and beside each its dead letters. What EventBridge
+# could not put into a queue has a place of its own: it is no delivery yet, and SQS could not redrive it.
+
+locals {
+  day_seconds = 24 * 60 * 60
+
+  # SQS takes policies of 8192 bytes, in which 50 rules fit whatever they are called. Beyond that: any rule of our own bus.
+  rules_named_max = 50
+  any_rule_arn    = "${replace(aws_cloudwatch_event_bus.this.arn, ":event-bus/", ":rule/")}/*"
+
+  rule_arns = {
+    for rpc, queue in local.rpcs : rpc => length(queue.routes) <= local.rules_named_max ? [
+      for key in queue.routes : aws_cloudwatch_event_rule.route[key].arn
+    ] : [local.any_rule_arn]
+  }
+  all_rule_arns = length(local.routes) <= local.rules_named_max ? [
+    for key in sort(keys(local.routes)) : aws_cloudwatch_event_rule.route[key].arn
+  ] : [local.any_rule_arn]
+}
+
+resource "aws_sqs_queue" "rpc" {
+  for_each = local.rpcs
+
+  name                       = "${var.name}-${each.value.queue}"
+  receive_wait_time_seconds  = var.receive_wait_time_seconds
+  visibility_timeout_seconds = var.visibility_timeout_seconds
+  message_retention_seconds  = var.message_retention_days * local.day_seconds
+  max_message_size           = var.max_message_size
+  sqs_managed_sse_enabled    = var.kms_key_arn == null ? true : null
+  kms_master_key_id          = var.kms_key_arn
+  tags                       = var.tags
+
+  # A safety net for what kills workers. Normally the worker dead-letters by itself, after max_attempts and with the reason;
+  # receives that were no attempt (another worker was on it, dedup did not answer) must not get there first.
+  redrive_policy = jsonencode({
+    deadLetterTargetArn = aws_sqs_queue.dlq[each.key].arn
+    maxReceiveCount     = min(1000, 2 * each.value.max_attempts + 10)
+  })
+}
+
+resource "aws_sqs_queue" "dlq" {
+  for_each = local.rpcs
+
+  name                      = "${var.name}-${each.value.queue}-dlq"
+  receive_wait_time_seconds = var.receive_wait_time_seconds
+  message_retention_seconds = var.dlq_retention_days * local.day_seconds
+  max_message_size          = var.max_message_size
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
+  kms_master_key_id         = var.kms_key_arn
+  tags                      = var.tags
+
+  lifecycle {
+    # SQS goes on counting from when the message was first sent.
+    precondition {
+      condition     = var.dlq_retention_days > var.message_retention_days
+      error_message = "dlq_retention_days must be more than message_retention_days: a message that moves to the dead-letter queue keeps its age."
+    }
+    # A day in EventBridge, then the queue, then the dead letters and back.
+    precondition {
+      condition     = 1 + var.message_retention_days + var.dlq_retention_days <= 21
+      error_message = "message_retention_days and dlq_retention_days may be 20 together: `done` is remembered for 21 days, and a copy that lives longer would run the RPC again."
+    }
+  }
+}
+
+resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
+  for_each = local.rpcs
+
+  queue_url = aws_sqs_queue.dlq[each.key].url
+  redrive_allow_policy = jsonencode({
+    redrivePermission = "byQueue"
+    sourceQueueArns   = [aws_sqs_queue.rpc[each.key].arn]
+  })
+}
+
+# The body is the event as it was on the bus, its attributes say which rule and why.
+resource "aws_sqs_queue" "undeliverable" {
+  name                      = "${var.name}-undeliverable"
+  receive_wait_time_seconds = var.receive_wait_time_seconds
+  message_retention_seconds = var.dlq_retention_days * local.day_seconds
+  max_message_size          = var.max_message_size
+  sqs_managed_sse_enabled   = var.kms_key_arn == null ? true : null
+  kms_master_key_id         = var.kms_key_arn
+  tags                      = var.tags
+}

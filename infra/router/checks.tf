@@ -1,0 +1,61 @@
+# What is wrong with the file, each with what to do about it. `outbox check` is the real linter: it knows lines, proto and
+# the limits of every value. This is what must not reach AWS even if nobody ran it.
+
+locals {
+  rules_max = 300 # of one bus
+
+  # In the order of reading: the file, its entries, then what they are to each other.
+  findings = distinct(concat(
+    local.file_findings,
+    local.event_findings,
+    local.subscriber_findings,
+    local.duplicate_findings,
+    local.name_findings,
+  ))
+
+  file_findings = concat(
+    can(keys(local.document)) ? [] : ["the file is not a map: begin with `event:` and a list of events below it"],
+    [
+      for key in try(keys(local.document), []) :
+      "unknown key `${key}` in the file: known here is `event`"
+      if key != "event"
+    ],
+    !can(keys(local.document)) || local.event_is_list ? [] : [
+      "`event` is not a list: begin each entry with a dash: - name: 'event_hoge_updated'",
+    ],
+  )
+
+  duplicate_findings = concat(
+    [
+      for name, same in { for event in local.events : event.name => event... } :
+      "event '${name}' is listed ${length(same)} times: put all its subscribers in one list"
+      if length(same) > 1 && name != ""
+    ],
+    [
+      for same in values(local.by_route) :
+      "'${same[0].rpc}' subscribes to '${same[0].event}' ${length(same)} times: leave one of them"
+      if length(same) > 1 && same[0].rpc != ""
+    ],
+    [
+      for rpc, same in local.by_rpc :
+      "'${rpc}' has different delivery policies: an RPC has one queue and one policy, write the same in every place"
+      if length(distinct(same[*].policy)) > 1 && rpc != ""
+    ],
+  )
+
+  name_findings = concat(
+    length(local.routes) <= local.rules_max ? [] : [
+      "${length(local.routes)} subscriptions need as many rules, and one bus has at most ${local.rules_max}: divide the file into several buses",
+    ],
+    [
+      for rule, keys in { for key, same in local.by_route : same[0].rule => key... } :
+      "${join(" and ", keys)} would share the rule name '${rule}': rename one of the RPCs"
+      if length(keys) > 1
+    ],
+    [
+      for queue, rpcs in { for rpc, same in local.by_rpc : same[0].queue => rpc... } :
+      "${join(" and ", rpcs)} would share the queue name '${queue}': rename one of the RPCs"
+      if length(rpcs) > 1
+    ],
+  )
+}

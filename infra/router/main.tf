@@ -1,0 +1,85 @@
+# From the text of event_router.yaml to routes. Nothing here fails on a malformed file: what is wrong with it is said, all
+# at once, in checks.tf. Hence the many try().
+
+locals {
+  document = yamldecode(var.text)
+
+  # A map can be iterated, too, and is not what was meant.
+  event_is_list = can([for event in local.document.event : event]) && !can(keys(local.document.event))
+
+  events = [
+    for at, event in try([for event in local.document.event : event if local.event_is_list], []) : {
+      is_map = can(keys(event))
+      keys   = try(keys(event), [])
+      # coalesce() refuses null, and a comparison with its text tells a bool or a number from a text.
+      name               = try(coalesce(tostring(event.name)), "")
+      name_is_text       = try(event.name == tostring(event.name), false)
+      label              = try("event '${event.name}'", "entry ${at + 1} of `event`")
+      subscriber_is_list = can([for subscriber in event.subscriber : subscriber]) && !can(keys(event.subscriber))
+      subscribers = [
+        for at, subscriber in try([for subscriber in event.subscriber : subscriber if !can(keys(event.subscriber))], []) : {
+          is_map       = can(keys(subscriber))
+          keys         = try(keys(subscriber), [])
+          id           = try(coalesce(tostring(subscriber.id)), "")
+          id_is_text   = try(subscriber.id == tostring(subscriber.id), false)
+          label        = try("'${subscriber.id}'", "entry ${at + 1} of `subscriber`")
+          max_attempts = try(subscriber.max_attempts, 20)
+          # The only number of a policy that Terraform itself needs. '5' and 1.5 are none.
+          max_attempts_is_valid = !can(subscriber.max_attempts) || try(
+            subscriber.max_attempts == floor(subscriber.max_attempts) &&
+            subscriber.max_attempts >= 1 && subscriber.max_attempts <= local.max_attempts_max,
+            false,
+          )
+          concurrency    = try(coalesce(tostring(subscriber.concurrency)), "16")
+          timeout        = try(coalesce(tostring(subscriber.timeout)), "10s")
+          backoff_is_map = !can(subscriber.backoff) || can(keys(subscriber.backoff))
+          backoff_keys   = try(keys(subscriber.backoff), [])
+          backoff_min    = try(coalesce(tostring(subscriber.backoff.min)), "1s")
+          backoff_max    = try(coalesce(tostring(subscriber.backoff.max)), "")
+        }
+      ]
+    }
+  ]
+
+  subscriptions = flatten([
+    for event in local.events : [
+      for subscriber in event.subscribers : {
+        event        = event.name
+        rpc          = subscriber.id
+        max_attempts = subscriber.max_attempts
+        rule         = local.shortened["${event.name}--${local.dashed[subscriber.id]}"]
+        queue        = local.shortened[local.dashed[subscriber.id]]
+        # In one spelling, so that 60s and 1m are the same policy. The default of backoff.max is 10 min, or min if more.
+        policy = jsonencode([
+          local.milliseconds[subscriber.timeout],
+          subscriber.concurrency,
+          subscriber.max_attempts,
+          local.milliseconds[subscriber.backoff_min],
+          subscriber.backoff_max != "" ? local.milliseconds[subscriber.backoff_max] :
+          try(tostring(max(600000, local.milliseconds[subscriber.backoff_min])), "600000"),
+        ])
+      }
+    ]
+  ])
+
+  # `...` because a file with duplicates must get as far as being told so.
+  by_route = { for subscription in local.subscriptions : "${subscription.event} -> ${subscription.rpc}" => subscription... }
+  by_rpc   = { for subscription in local.subscriptions : subscription.rpc => subscription... }
+
+  routes = {
+    for key, same in local.by_route : key => {
+      event = same[0].event
+      rpc   = same[0].rpc
+      rule  = same[0].rule
+      queue = same[0].queue
+    }
+  }
+
+  rpcs = {
+    for rpc, same in local.by_rpc : rpc => {
+      queue        = same[0].queue
+      max_attempts = same[0].max_attempts
+      routes       = sort(distinct([for subscription in same : "${subscription.event} -> ${rpc}"]))
+    }
+  }
+}

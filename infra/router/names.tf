@@ -1,0 +1,32 @@
+# What rules and queues are called. The same rule stands in crates/event-router/src/names.rs; tests/names.json holds both
+# to it.
+#
+# A name is that of the RPC with `-` for each dot and `--` for the slash, which no two RPCs share: identifiers have no
+# dashes. One that is too long is cut and ends in a dash and the first 8 hex digits of the SHA-256 of the whole.
+
+locals {
+  # EventBridge allows a rule 64. SQS allows a queue 80; the rest is for a prefix and for `-dlq`.
+  name_chars_max = 64
+  hash_chars     = 8
+
+  dashed = {
+    for rpc in distinct(flatten([for event in local.events : event.subscribers[*].id])) :
+    rpc => replace(replace(rpc, ".", "-"), "/", "--")
+  }
+
+  # HCL has no functions, so every name that is needed is a key. All is ASCII, or checks.tf refuses it.
+  shortened = {
+    for name in distinct(concat(
+      values(local.dashed),
+      flatten([
+        for event in local.events : [
+          for subscriber in event.subscribers : "${event.name}--${local.dashed[subscriber.id]}"
+        ]
+      ]),
+    )) :
+    name => length(name) <= local.name_chars_max ? name : join("-", [
+      substr(name, 0, local.name_chars_max - local.hash_chars - 1),
+      substr(sha256(name), 0, local.hash_chars),
+    ])
+  }
+}

@@ -1,0 +1,31 @@
+# A precondition on an output holds back everything that uses it, so a bad file gets one message and no half of a plan.
+
+output "routes" {
+  description = "Every event and RPC that belong together, by '<event> -> <rpc>'."
+  value       = local.routes
+
+  precondition {
+    condition     = length(local.findings) == 0
+    error_message = <<-EOT
+      ${var.file} can't be routed:
+      ${join("\n", [for finding in local.findings : "  - ${finding}"])}
+      `outbox check` shows the lines, and finds more.
+    EOT
+  }
+}
+
+output "rpcs" {
+  description = "Every RPC once: its queue, max_attempts and the keys of its routes."
+  value       = local.rpcs
+
+  # As above, for what uses only this one.
+  precondition {
+    condition     = length(local.findings) == 0
+    error_message = "${var.file} can't be routed, for the reasons given for \"routes\"."
+  }
+}
+
+output "findings" {
+  description = "What is wrong with the file; empty if nothing is."
+  value       = local.findings
+}

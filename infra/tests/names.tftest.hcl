@@ -1,0 +1,51 @@
+# Guards: Terraform names rules and queues as the binaries do; crates/event-router is held to the same file.
+
+run "names_are_those_of_the_golden_file" {
+  command = plan
+
+  module {
+    source = "./router"
+  }
+
+  variables {
+    text = file("./tests/names.yaml")
+  }
+
+  assert {
+    condition = length(output.routes) == length(jsondecode(file("./tests/names.json"))) && alltrue([
+      for row in jsondecode(file("./tests/names.json")) :
+      try(output.routes["${row.event} -> ${row.rpc}"].rule == row.rule, false)
+    ])
+    error_message = "A rule is not called what tests/names.json says: ${jsonencode(output.routes)}"
+  }
+
+  assert {
+    condition = alltrue([
+      for row in jsondecode(file("./tests/names.json")) :
+      try(output.rpcs[row.rpc].queue == row.queue && output.routes["${row.event} -> ${row.rpc}"].queue == row.queue, false)
+    ])
+    error_message = "A queue is not called what tests/names.json says: ${jsonencode(output.rpcs)}"
+  }
+}
+
+run "names_fit_aws" {
+  command = plan
+
+  module {
+    source = "./router"
+  }
+
+  variables {
+    text = file("./tests/names.yaml")
+  }
+
+  assert {
+    condition     = alltrue([for route in output.routes : can(regex("^[A-Za-z0-9._-]{1,64}$", route.rule))])
+    error_message = "EventBridge would refuse the name of a rule."
+  }
+
+  assert {
+    condition     = alltrue([for rpc in output.rpcs : can(regex("^[A-Za-z0-9_-]{1,64}$", rpc.queue))])
+    error_message = "SQS would refuse the name of a queue."
+  }
+}

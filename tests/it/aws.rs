@@ -1,0 +1,10 @@
+//! The line on AWS: EventBridge, SQS and DynamoDB, made by Terraform on a local stand-in; and a stand-in of our own for the
+//! days that it knows nothing of.
+
+mod bus; // what PutEvents answers -> what happens to an event
+mod cloud; // Terraform and the emulator, once for all tests
+mod line; // from enqueue to RPC
+mod queue; // contracts of queue and dedup
+mod stub; // a server that fails as AWS does
+mod terraform; // the module by itself
+mod worker; // what the worker costs, and what it does when AWS does not

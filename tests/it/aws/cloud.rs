@@ -1,0 +1,81 @@
+use std::sync::OnceLock;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use xtask::emulator::Emulator;
+use xtask::terraform::Terraform;
+
+use crate::world::cluster;
+
+/// One queue for each test that needs one: they share the emulator.
+pub(super) const ROUTER: &str = "
+event:
+  - name: event_one
+    subscriber:
+      - id: Test/One
+        timeout: 2s
+        concurrency: 64
+        max_attempts: 5
+        backoff: { min: 20ms, max: 200ms }
+  - name: event_two
+    subscriber:
+      - id: Test/TwoA
+      - id: Other/TwoB
+  - name: event_contract
+    subscriber:
+      - id: Test/Contract
+      - id: Test/Dedup
+";
+
+pub(super) struct Cloud {
+    emulator: Emulator,
+}
+
+/// What Terraform made, once for all tests. `None`, said loudly, where there is no Terraform or no provider for it; in CI
+/// that is a failure.
+pub(super) fn cloud() -> Option<&'static Cloud> {
+    static CLOUD: OnceLock<Option<Cloud>> = OnceLock::new();
+    let made = CLOUD.get_or_init(|| match Cloud::make() {
+        Ok(cloud) => Some(cloud),
+        Err(problem) => {
+            eprintln!("\n!!! NOT TESTED: the AWS transport, because there is no emulator with what Terraform makes:\n{problem}\n");
+            None
+        }
+    });
+    assert!(made.is_some() || std::env::var_os("CI").is_none(), "in CI the AWS transport must be tested");
+    made.as_ref()
+}
+
+impl Cloud {
+    fn make() -> Result<Self, Box<dyn std::error::Error>> {
+        let terraform = Terraform::copy(&cluster().dir().join("terraform"), ROUTER)?;
+        let emulator = Emulator::start()?;
+        terraform.apply(emulator.endpoint())?;
+        Ok(Self { emulator })
+    }
+
+    pub(super) fn sdk(&self) -> SdkConfig {
+        sdk(self.emulator.endpoint())
+    }
+
+    /// For relay and worker.
+    pub(super) fn environment(&self) -> Vec<(&str, &str)> {
+        let mut environment = self.emulator.environment().to_vec();
+        environment.push(("OUTBOX_TRANSPORT", "aws"));
+        environment
+    }
+}
+
+/// Clients of whatever answers there.
+pub(super) fn sdk(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(RetryConfig::disabled())
+        .endpoint_url(endpoint)
+        .build()
+}
