@@ -18,17 +18,22 @@ const CREDENTIALS_WITHIN: Duration = Duration::from_secs(10);
 /// by itself waits for ever. It is not repeated by the SDK, which knows nothing of single entries: whoever calls has a loop
 /// with a wait of its own.
 pub async fn config(attempt_timeout: Duration) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_WITHIN)
-        .operation_attempt_timeout(attempt_timeout)
-        .build();
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(RetryConfig::disabled())
-        .timeout_config(timeouts)
+        .timeout_config(timeouts(attempt_timeout))
         // Small answers, and an attempt has its timeout.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await
+}
+
+/// The same credentials and connections, for calls that may take another time.
+pub fn with_attempt_timeout(config: &SdkConfig, attempt_timeout: Duration) -> SdkConfig {
+    config.to_builder().timeout_config(timeouts(attempt_timeout)).build()
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).operation_attempt_timeout(attempt).build()
 }
 
 /// Says at start what would make every call fail, and goes on: a role that comes a little later is waited for.

@@ -37,7 +37,7 @@ pub async fn run<C: RpcClient + Clone>(
 ) {
     let config = outbox_aws::config(ASK_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
-    let polls = outbox_aws::config(RECEIVE_WITHIN).await;
+    let polls = outbox_aws::with_attempt_timeout(&config, RECEIVE_WITHIN);
     let (sqs, dynamodb) = (aws_sdk_sqs::Client::new(&polls), aws_sdk_dynamodb::Client::new(&config));
     tracing::info!(rpcs = router.rpcs().count(), table = settings.dedup_table, "delivering");
 

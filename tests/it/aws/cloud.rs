@@ -7,23 +7,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use xtask::emulator::Emulator;
 use xtask::terraform::Terraform;
 
-use crate::world::cluster;
-
-/// What relays and workers are told of.
-pub(super) const ROUTER: &str = "
-event:
-  - name: event_one
-    subscriber:
-      - id: Test/One
-        timeout: 2s
-        concurrency: 64
-        max_attempts: 5
-        backoff: { min: 20ms, max: 200ms }
-  - name: event_two
-    subscriber:
-      - id: Test/TwoA
-      - id: Other/TwoB
-";
+use crate::world::{ROUTER, cluster};
 
 /// Queues for tests that receive by themselves: no worker knows of them.
 const MORE: &str = "  - name: event_contract

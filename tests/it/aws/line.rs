@@ -6,8 +6,8 @@ use event::EventId;
 use outbox::Entry;
 use xtask::process::Process;
 
-use super::cloud::{Cloud, ROUTER, cloud};
-use crate::world::{One, Two, World, programs, until};
+use super::cloud::{Cloud, cloud};
+use crate::world::{One, ROUTER, Two, World, programs, until};
 
 /// Guards the line on AWS, as Terraform makes it: from the commit through EventBridge's rule and SQS to the RPC and the
 /// record in DynamoDB; each subscriber once, a refusal in the dead-letter queue with its reason, a redriven one that was

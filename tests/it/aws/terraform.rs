@@ -1,7 +1,7 @@
 use xtask::terraform::Terraform;
 
-use super::cloud::{ROUTER, cloud};
-use crate::world::{World, cluster};
+use super::cloud::cloud;
+use crate::world::{ROUTER, World, cluster};
 
 /// Guards what Terraform makes of event_router.yaml: its own tests, its format, and that the example is valid.
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use contract::{Contract, EventType, carrier};
-use event_router::{Route, Router};
+use event_router::{Route, Router, Rpc};
 use finding::{Finding, Place};
 use prost_reflect::FieldDescriptor;
 
@@ -62,8 +62,8 @@ fn carriers(older: &Older, route: &Route<'_>, contract: &Contract) -> Option<Fin
         let hint = "calls go to the new name at once: deploy its server before, or name the old one in full";
         return Some(Finding::warning(route.place.clone(), message, hint));
     }
-    let old = carrier(&old_method.input(), &older.contract.event(route.event)?.message).ok()?;
-    let new = carrier(&new_method.input(), &contract.event(route.event)?.message).ok()?;
+    let field = |contract: &Contract| carrier_in(contract, route.rpc, route.event);
+    let (old, new) = (field(&older.contract)?, field(contract)?);
     let shown = |field: &FieldDescriptor| format!("`{}` = {}", field.json_name(), field.number());
     if shown(&old) == shown(&new) {
         return None;
@@ -79,11 +79,8 @@ fn stranded(older: &Older, old_router: &Router, router: &Router, contract: &Cont
     let mut findings = Vec::new();
     for old in old_router.routes().filter(|old| !router.subscribers(old.event).contains(old.rpc)) {
         let Some(route) = router.routes().find(|route| route.rpc == old.rpc) else { continue };
-        let took = |contract: &Contract| {
-            let method = contract.rpc(old.rpc.as_str()).ok()?;
-            carrier(&method.input(), &contract.event(old.event)?.message).ok()
-        };
-        if took(&older.contract).is_some() && took(contract).is_none() {
+        let takes = |contract: &Contract| carrier_in(contract, old.rpc, old.event).is_some();
+        if takes(&older.contract) && !takes(contract) {
             let message =
                 format!("'{}' can no longer take '{}', of which its queue may hold some", old.rpc, old.event);
             let hint = "leave the field in its request until they are delivered";
@@ -91,6 +88,12 @@ fn stranded(older: &Older, old_router: &Router, router: &Router, contract: &Cont
         }
     }
     findings
+}
+
+/// The field of an RPC's request that carries an event, if there is one.
+fn carrier_in(contract: &Contract, rpc: &Rpc, event: &str) -> Option<FieldDescriptor> {
+    let method = contract.rpc(rpc.as_str()).ok()?;
+    carrier(&method.input(), &contract.event(event)?.message).ok()
 }
 
 /// RPCs that are gone from event_router.yaml, while their queues may hold messages.
