@@ -8,7 +8,7 @@ use event_router::Rpc;
 use outbox::Entry;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use worker::dedup::{Claim, Dedup, Lease, PostgresDedup};
+use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Released};
 use worker::queue::{Delivery, PostgresQueue, Queue, SESSION, Settlement};
 
 use crate::world::{One, ROUTER, World, until};
@@ -28,6 +28,11 @@ async fn postgres_dedup_keeps_the_contract() {
     assert!(matches!(of(Duration::from_secs(60)).claim(&[event]).await.unwrap()[0], Claim::Won(_)));
     assert!(matches!(other.claim(&[event]).await.unwrap()[0], Claim::Won(_)), "the key includes the RPC");
     world.finish().await;
+}
+
+/// Its call did not succeed.
+pub(crate) fn failed(lease: Lease) -> Released<'static> {
+    Released { lease, attempt: 2, dead: false, code: "internal", error: "no card" }
 }
 
 /// `long` and `short` are two holders of the same record, whose leases last longer than the test, and 300 ms.
@@ -50,11 +55,11 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     assert!(long.complete(&[lease_a]).await.unwrap().is_empty());
     assert_eq!(short.claim(&[a, b]).await.unwrap()[0], Claim::Done);
     assert!(long.complete(&[lease_a]).await.unwrap().is_empty());
-    long.release(&[lease_a]).await.unwrap();
+    long.release(&[failed(lease_a)]).await.unwrap();
     assert_eq!(short.claim(&[a]).await.unwrap()[0], Claim::Done, "what is done can't be released");
 
     // What is released is free at once.
-    long.release(&[lease_b]).await.unwrap();
+    long.release(&[failed(lease_b)]).await.unwrap();
     let taken = won(short.claim(&[b]).await.unwrap()[0]);
 
     // An expired lease is taken over, and fences whoever had it.
@@ -66,7 +71,7 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     })
     .await;
     assert_eq!(short.complete(&[taken]).await.unwrap(), [taken], "a lost lease must not complete");
-    short.release(&[taken]).await.unwrap();
+    short.release(&[failed(taken)]).await.unwrap();
     assert!(
         matches!(short.claim(&[b]).await.unwrap()[0], Claim::Held { .. }),
         "a lost lease must not release"

@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::{Entry, Event, EventId};
 use outbox_schema::Source;
 use relay::bus::{Bus, PostgresBus};
+use runtime::Readiness;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::net::TcpListener;
@@ -141,7 +142,7 @@ impl World {
 
     /// Starts a relay in this process; the token stops it.
     pub(crate) fn relay_with(&mut self, settings: relay::relay::Settings) -> CancellationToken {
-        self.relay_on(PostgresBus::new(self.router.clone()), settings)
+        self.relay_on(PostgresBus::new(self.source.name(), self.router.clone()), settings)
     }
 
     pub(crate) fn relay_on(
@@ -151,8 +152,9 @@ impl World {
     ) -> CancellationToken {
         let stop = self.stop.child_token();
         let (source, cancel) = (self.source.clone(), stop.clone());
+        let part = Readiness::default().part("relay");
         self.tasks.push(tokio::spawn(async move {
-            relay::relay::run(&source, bus, &settings, &cancel).await.expect("the schema fits");
+            relay::relay::run(&source, bus, &settings, part, &cancel).await.expect("the schema fits");
         }));
         stop
     }
@@ -169,7 +171,7 @@ impl World {
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
             let settings = worker::embedded::Settings { name, visibility };
-            worker::embedded::run(&source, &router, &client, &settings, &cancel)
+            worker::embedded::run(&source, &router, &client, &settings, &Readiness::default(), &cancel)
                 .await
                 .expect("the schema fits");
         }));

@@ -57,6 +57,14 @@ pub enum PutError {
     Refused { code: String, reason: String },
 }
 
+impl PutError {
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Unavailable { code, .. } | Self::Failed { code, .. } | Self::Refused { code, .. } => code,
+        }
+    }
+}
+
 /// The entry as it travels, or why it can't: rows written past `outbox.enqueue` may hold anything.
 fn envelope(entry: &Entry) -> Result<Envelope<'_>, PutError> {
     let refuse = |code: &str, reason: String| PutError::Refused { code: code.to_owned(), reason };

@@ -9,7 +9,7 @@ use relay::bus::EventBridge;
 use relay::bus::{Bus, PostgresBus};
 use relay::config::{Cli, Command, Run};
 use relay::relay::Settings;
-use runtime::{Chain, Transport};
+use runtime::{Chain, Started, Transport};
 use tokio::task::JoinSet;
 
 /// From the signal on; a service manager's patience is usually ten.
@@ -42,7 +42,7 @@ async fn run(sources: Vec<Source>, options: &Run) -> ExitCode {
                     return ExitCode::from(2);
                 }
             };
-            relay_all(sources, options, |_| PostgresBus::new(router.clone())).await
+            relay_all(sources, options, |source| PostgresBus::new(source.name(), router.clone())).await
         }
         Transport::Aws => aws(sources, options).await,
     }
@@ -71,8 +71,9 @@ async fn relay_all<B: Bus + 'static>(
     options: &Run,
     bus: impl Fn(&Source) -> B,
 ) -> ExitCode {
-    let stop = match runtime::start(options.metrics_addr).await {
-        Ok(stop) => stop,
+    let started = runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await;
+    let Started { stop, readiness } = match started {
+        Ok(started) => started,
         Err(refused) => return refused,
     };
     let settings = Settings {
@@ -84,8 +85,9 @@ async fn relay_all<B: Bus + 'static>(
     let mut relays = JoinSet::new();
     for source in sources {
         let (bus, settings, stop) = (bus(&source), settings.clone(), stop.clone());
+        let part = readiness.part(source.name());
         relays.spawn(async move {
-            let ended = relay::relay::run(&source, bus, &settings, &stop).await;
+            let ended = relay::relay::run(&source, bus, &settings, part, &stop).await;
             ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))
         });
     }

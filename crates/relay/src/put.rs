@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, Limits, PutError};
 use crate::outbox::Entry;
+use crate::progress::Progress;
 use crate::settle::Outcome;
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -22,6 +23,7 @@ pub(crate) async fn put_all<B: Bus>(
     bus: &B,
     entries: &[Entry],
     pace: &mut Pace,
+    progress: &Progress,
     stop: &CancellationToken,
 ) -> Vec<Outcome> {
     let mut lanes = Lanes::new(entries, bus.limits());
@@ -43,12 +45,32 @@ pub(crate) async fn put_all<B: Bus>(
         let can_start = flying.len() < allowed && !stop.is_cancelled();
         tokio::select! {
             Some((pack, results)) = flying.next() => {
+                show(&results, progress);
                 pace.heard(&results, lanes.limits.concurrency);
                 lanes.settle(&pack, results, Instant::now());
             }
             () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if can_start && retry_at.is_some() => {}
             () = stop.cancelled(), if flying.is_empty() => {}
         }
+    }
+}
+
+/// That some were taken is progress, whatever became of the others.
+fn show(results: &[Result<(), PutError>], progress: &Progress) {
+    let failures = results.iter().filter_map(|result| result.as_ref().err());
+    let (mut failed, mut last) = (0, None);
+    for failure in failures {
+        progress.answered(failure.code(), 1);
+        failed += 1;
+        last = Some(failure);
+    }
+    let taken = results.len() - failed;
+    if taken > 0 {
+        progress.answered("ok", taken);
+    }
+    match last {
+        Some(failure) if taken == 0 => progress.waits(format!("the bus says {failure}")),
+        _ => progress.moves(),
     }
 }
 
@@ -195,6 +217,10 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
+    fn progress() -> Progress {
+        Progress::new("test", runtime::Readiness::default().part("test"))
+    }
+
     fn entries(keys: &[Option<&str>]) -> Vec<Entry> {
         keys.iter()
             .enumerate()
@@ -278,7 +304,8 @@ mod tests {
             ];
             let entries = entries(&keys);
             let bus = flaky(seed);
-            let outcomes = put_all(&bus, &entries, &mut Pace::default(), &CancellationToken::new()).await;
+            let outcomes =
+                put_all(&bus, &entries, &mut Pace::default(), &progress(), &CancellationToken::new()).await;
             let taken = bus.taken.into_inner().unwrap();
             for (at, outcome) in outcomes.iter().enumerate() {
                 let times = taken.iter().filter(|&&seq| seq == at as i64).count();
@@ -321,7 +348,8 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(300)).await;
             cancel.cancel();
         });
-        let outcomes = put_all(&Away, &entries(&[Some("a"), None]), &mut Pace::default(), &stop).await;
+        let outcomes =
+            put_all(&Away, &entries(&[Some("a"), None]), &mut Pace::default(), &progress(), &stop).await;
         assert_eq!(outcomes, [Outcome::Pending, Outcome::Pending]);
     }
 
@@ -351,8 +379,14 @@ mod tests {
             }
         }
         let stop = CancellationToken::new();
-        let outcomes =
-            put_all(&Poisoned { took: true }, &entries(&[None, None]), &mut Pace::default(), &stop).await;
+        let outcomes = put_all(
+            &Poisoned { took: true },
+            &entries(&[None, None]),
+            &mut Pace::default(),
+            &progress(),
+            &stop,
+        )
+        .await;
         assert!(
             matches!(&outcomes[0], Outcome::Refused { code, .. } if code == "InternalFailure"),
             "{outcomes:?}"
@@ -364,8 +398,14 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
             cancel.cancel();
         });
-        let outcomes =
-            put_all(&Poisoned { took: false }, &entries(&[None, None]), &mut Pace::default(), &stop).await;
+        let outcomes = put_all(
+            &Poisoned { took: false },
+            &entries(&[None, None]),
+            &mut Pace::default(),
+            &progress(),
+            &stop,
+        )
+        .await;
         assert_eq!(outcomes, [Outcome::Pending, Outcome::Pending]);
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use outbox_schema::{SchemaError, Source};
-use runtime::Chain;
+use runtime::{Chain, Part};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::bus::Bus;
 use crate::doorbell::Doorbell;
 use crate::leader::{self, Watch};
 use crate::outbox::{self, Cursor, Outbox, Window};
+use crate::progress::Progress;
 use crate::put::{Pace, put_all};
 use crate::retention;
 use crate::rhythm::{Next, Rhythm};
@@ -43,8 +44,10 @@ pub async fn run<B: Bus>(
     source: &Source,
     mut bus: B,
     settings: &Settings,
+    part: Part,
     stop: &CancellationToken,
 ) -> Result<(), SchemaError> {
+    let progress = Progress::new(source.name(), part);
     let fresh_backoff = || {
         let seconds = |s| Duration::from_secs_f64(s);
         ExponentialBuilder::default()
@@ -57,7 +60,7 @@ pub async fn run<B: Bus>(
     let mut backoff = fresh_backoff();
     while !stop.is_cancelled() {
         let began = Instant::now();
-        let error = match term(source, &mut bus, settings, stop).await {
+        let error = match term(source, &mut bus, settings, &progress, stop).await {
             Ok(()) => continue,
             Err(TermError::Schema(error)) if !error.is_transient() => return Err(error),
             Err(error) => error,
@@ -66,6 +69,7 @@ pub async fn run<B: Bus>(
             backoff = fresh_backoff();
         }
         let wait = backoff.next().unwrap_or(Duration::from_secs(5));
+        progress.waits(Chain(&error).to_string());
         tracing::warn!(
             source = source.name(),
             error = %Chain(&error),
@@ -82,17 +86,18 @@ async fn term<B: Bus>(
     source: &Source,
     bus: &mut B,
     settings: &Settings,
+    progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<(), TermError> {
     let mut conn = source.connect("outbox relay (leader)", &outbox::SESSION).await?;
     outbox_schema::check(&mut conn).await?;
-    if !stand_by(source, &mut conn, stop).await? {
+    if !stand_by(source, &mut conn, progress, stop).await? {
         return Ok(());
     }
     tracing::info!(source = source.name(), relay = settings.name, "leading");
-    metrics::gauge!("outbox_relay_leader", "source" => source.name().to_owned()).set(1.0);
-    let led = lead(source, conn, bus, settings, stop).await;
-    metrics::gauge!("outbox_relay_leader", "source" => source.name().to_owned()).set(0.0);
+    progress.leads(true);
+    let led = lead(source, conn, bus, settings, progress, stop).await;
+    progress.leads(false);
     tracing::info!(source = source.name(), relay = settings.name, "stepped down");
     led
 }
@@ -101,6 +106,7 @@ async fn term<B: Bus>(
 async fn stand_by(
     source: &Source,
     conn: &mut PgConnection,
+    progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<bool, sqlx::Error> {
     let mut watch = Watch::new(Instant::now());
@@ -113,6 +119,7 @@ async fn stand_by(
             tracing::info!(source = source.name(), "standing by: another relay leads");
         }
         let ended = watch.look(conn).await?;
+        progress.moves();
         if ended > 0 {
             tracing::warn!(source = source.name(), sessions = ended, "the leader hangs: ended its sessions");
         }
@@ -126,11 +133,13 @@ async fn lead<B: Bus>(
     mut conn: PgConnection,
     bus: &mut B,
     settings: &Settings,
+    progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<(), TermError> {
     // What runs beside the leader, for as long as this term.
     let mut beside = JoinSet::new();
     beside.spawn(leader::beat(source.clone()));
+    beside.spawn(progress.clone().show());
     outbox_schema::within(bus.begin(&mut conn)).await?;
     let (outbox, cursor) = Outbox::open(conn, &settings.name).await?;
     let bell = Doorbell::listen(source).await?;
@@ -138,7 +147,7 @@ async fn lead<B: Bus>(
 
     let rhythm = Rhythm::new(Instant::now());
     let pace = Pace::default();
-    let mut leader = Leader { source, bus, settings, outbox, cursor, bell, rhythm, pace };
+    let mut leader = Leader { bus, settings, progress, outbox, cursor, bell, rhythm, pace };
     let led = leader.run(stop).await;
 
     beside.abort_all();
@@ -150,9 +159,9 @@ async fn lead<B: Bus>(
 }
 
 struct Leader<'a, B> {
-    source: &'a Source,
     bus: &'a B,
     settings: &'a Settings,
+    progress: &'a Progress,
     outbox: Outbox,
     cursor: Cursor,
     bell: Doorbell,
@@ -168,7 +177,7 @@ impl<B: Bus> Leader<'_, B> {
             match self.rhythm.after_read(moved, Instant::now()) {
                 Next::Read(pause) if pause.is_zero() => {}
                 Next::Read(pause) => {
-                    self.woken_by("linger");
+                    self.progress.woken_by("linger");
                     sleep(pause, stop).await;
                 }
                 Next::Sleep => self.doze(stop).await?,
@@ -180,14 +189,14 @@ impl<B: Bus> Leader<'_, B> {
     /// One turn: everything in the window is put, what became of it decides how far the cursor goes, and that is
     /// made durable. Returns how many events moved.
     async fn relay(&mut self, window: Window, stop: &CancellationToken) -> Result<usize, sqlx::Error> {
-        self.show_lag(&window);
+        self.progress.begins(&window);
         if window.entries.is_empty() && self.cursor.page.is_none() {
             return Ok(0);
         }
-        let outcomes = put_all(self.bus, &window.entries, &mut self.pace, stop).await;
+        let outcomes = put_all(self.bus, &window.entries, &mut self.pace, self.progress, stop).await;
         let settled = settle(&self.cursor, &window, &outcomes);
         self.outbox.advance(self.bus, &window, &settled).await?;
-        self.count(&window, &settled);
+        self.progress.ends(&window, &settled);
         self.cursor = settled.cursor;
         // An empty last page moved the cursor and nothing else: that is still a reason to read on.
         Ok(window.entries.len().max(1))
@@ -207,7 +216,7 @@ impl<B: Bus> Leader<'_, B> {
             return self.relay(window, stop).await.map(|_| ());
         }
         let cause = self.sleep(stop).await?;
-        self.woken_by(cause.name());
+        self.progress.woken_by(cause.name());
         self.bell.forget();
         let (opened, window) =
             tokio::join!(self.bell.open(), self.outbox.next_window(&self.cursor, self.settings.page_max));
@@ -217,9 +226,7 @@ impl<B: Bus> Leader<'_, B> {
             && found > 0
             && !self.bell.rings_within(Duration::from_millis(250)).await?
         {
-            metrics::counter!("outbox_relay_fallback_found_total", "source" => self.source.name().to_owned())
-                .increment(found as u64);
-            tracing::warn!(source = self.source.name(), events = found, "found events that nobody rang for");
+            self.progress.found_by_fallback(found);
         }
         self.rhythm.after_read(found, Instant::now());
         Ok(())
@@ -230,35 +237,6 @@ impl<B: Bus> Leader<'_, B> {
             rung = self.bell.rung() => rung.map(|()| Cause::Doorbell),
             () = tokio::time::sleep(self.settings.fallback) => Ok(Cause::Fallback),
             () = stop.cancelled() => Ok(Cause::Stop),
-        }
-    }
-
-    fn woken_by(&self, cause: &'static str) {
-        metrics::counter!("outbox_relay_wakeups_total", "source" => self.source.name().to_owned(), "cause" => cause)
-            .increment(1);
-    }
-
-    fn show_lag(&self, window: &Window) {
-        let oldest = window.entries.iter().map(|entry| entry.occurred_at).min();
-        let lag = oldest.map_or(0.0, seconds_since);
-        metrics::gauge!("outbox_relay_lag_seconds", "source" => self.source.name().to_owned()).set(lag);
-    }
-
-    fn count(&self, window: &Window, settled: &crate::settle::Settled) {
-        let source = || self.source.name().to_owned();
-        let events = |outcome: &'static str, n: usize| {
-            metrics::counter!("outbox_relay_events_total", "source" => source(), "outcome" => outcome)
-                .increment(n as u64);
-        };
-        events("put", settled.acked.len());
-        events("parked", settled.parked.len());
-        let put_seconds = metrics::histogram!("outbox_relay_enqueue_to_put_seconds", "source" => source());
-        for &at in &settled.acked {
-            put_seconds.record(seconds_since(window.entries[at].occurred_at));
-        }
-        for (at, code, reason) in &settled.parked {
-            let event_id = window.entries[*at].id;
-            tracing::error!(source = self.source.name(), %event_id, code, reason, "parked: the bus refused it for good");
         }
     }
 }
@@ -286,10 +264,6 @@ enum TermError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Schema(#[from] SchemaError),
-}
-
-fn seconds_since(then: chrono::DateTime<chrono::Utc>) -> f64 {
-    (chrono::Utc::now() - then).num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6
 }
 
 async fn sleep(duration: Duration, stop: &CancellationToken) {

@@ -7,6 +7,8 @@ use outbox_schema::{Source, interval};
 use runtime::Chain;
 use sqlx::PgConnection;
 
+use crate::observe::Observer;
+
 /// Slots are looked into by index. They are never analyzed, and the planner would rather read them whole.
 const SESSION: [(&str, &str); 3] =
     [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("max_parallel_workers_per_gather", "0")];
@@ -28,12 +30,13 @@ const ROUND_MIN: Duration = Duration::from_millis(200);
 const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 const ROUND_MAX: Duration = Duration::from_secs(10);
 
-/// Turns the rings of one database until it is aborted. On a connection of its own: a truncate waits for a lock, 50 ms
-/// at most, and the leader should not.
+/// Turns the rings of one database until it is aborted, and looks what stands in it. On a connection of its own: a truncate
+/// waits for a lock, 50 ms at most, and the leader should not.
 pub(crate) async fn run(source: Source, retention: Duration) {
     let pause = (retention / SLOTS_OF_RETENTION / 4).clamp(ROUND_MIN, ROUND_MAX);
     let mut conn = None;
     let mut expired_at: Option<Instant> = None;
+    let mut observer = Observer::new(source.name());
     loop {
         tokio::time::sleep(pause).await;
         let round = async {
@@ -41,6 +44,7 @@ pub(crate) async fn run(source: Source, retention: Duration) {
                 Some(open) => open,
                 None => source.connect("outbox relay (retention)", &SESSION).await?,
             };
+            observer.look(&mut open).await?;
             round(&mut open, retention).await?;
             if expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) {
                 expire(&mut open).await?;

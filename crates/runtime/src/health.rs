@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -10,17 +11,23 @@ use hyper_util::rt::TokioIo;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 
-/// Serves `/metrics` and `/healthz` on `addr` in the background; returns the address it got (port 0 picks one).
-pub(crate) async fn serve(addr: SocketAddr, metrics: PrometheusHandle) -> std::io::Result<SocketAddr> {
+use crate::Readiness;
+
+/// Serves `/metrics`, `/healthz` and `/readyz` on `addr` in the background; returns the address it got (port 0 picks one).
+pub(crate) async fn serve(
+    addr: SocketAddr,
+    metrics: PrometheusHandle,
+    readiness: Readiness,
+) -> std::io::Result<SocketAddr> {
     let listener = TcpListener::bind(addr).await?;
     let bound = listener.local_addr()?;
     tokio::spawn(async move {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
-            let metrics = metrics.clone();
+            let (metrics, readiness) = (metrics.clone(), readiness.clone());
             tokio::spawn(async move {
                 let service = service_fn(move |request| {
-                    let response = answer(&request, &metrics);
+                    let response = answer(&request, &metrics, &readiness);
                     async move { Ok::<_, Infallible>(response) }
                 });
                 // A scraper that hangs up early is its own affair.
@@ -33,14 +40,22 @@ pub(crate) async fn serve(addr: SocketAddr, metrics: PrometheusHandle) -> std::i
     Ok(bound)
 }
 
-fn answer(request: &Request<Incoming>, metrics: &PrometheusHandle) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    metrics: &PrometheusHandle,
+    readiness: &Readiness,
+) -> Response<Full<Bytes>> {
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
             metrics.run_upkeep();
             (StatusCode::OK, metrics.render())
         }
         (&Method::GET, "/healthz") => (StatusCode::OK, "alive\n".to_owned()),
-        _ => (StatusCode::NOT_FOUND, "known here: /metrics, /healthz\n".to_owned()),
+        (&Method::GET, "/readyz") => match readiness.problems(Instant::now()) {
+            none if none.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
+            problems => (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n"),
+        },
+        _ => (StatusCode::NOT_FOUND, "known here: /metrics, /healthz, /readyz\n".to_owned()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

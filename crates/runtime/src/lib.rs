@@ -4,11 +4,13 @@
 
 mod health;
 mod process;
+mod readiness;
 mod report;
 mod shutdown;
 mod telemetry;
 
-pub use process::{block_on, duration, refuse, start, until_stopped};
+pub use process::{Started, block_on, duration, refuse, start, until_stopped};
+pub use readiness::{Part, Readiness};
 pub use report::Chain;
 pub use shutdown::process_name;
 pub use telemetry::{Logs, install_metrics};

@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::Readiness;
+
 /// Runs a process's `main`. At its end nothing is waited for any more, not even a name that is being looked up.
 pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
@@ -42,26 +44,41 @@ pub fn refuse(problem: &str, remedy: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Serves metrics and health, and listens for signals: cancels the returned token at the first.
+/// A process that has started.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// Cancelled at the first signal.
+    pub stop: CancellationToken,
+    /// What `/readyz` answers from.
+    pub readiness: Readiness,
+}
+
+/// Serves metrics and health, and listens for signals.
 ///
 /// # Errors
 ///
 /// The exit code, with the reason said.
-pub async fn start(metrics_addr: SocketAddr) -> Result<CancellationToken, ExitCode> {
+pub async fn start(
+    program: &'static str,
+    version: &'static str,
+    metrics_addr: SocketAddr,
+) -> Result<Started, ExitCode> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         eprintln!("error: failed to {what}: {error}");
         ExitCode::FAILURE
     };
     let stop = crate::shutdown::on_signal().map_err(|error| failed("listen for signals", &error))?;
-    let metrics = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
-    match crate::health::serve(metrics_addr, metrics).await {
-        Ok(addr) => tracing::info!(%addr, "serving /metrics and /healthz"),
+    let exporter = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
+    metrics::gauge!("outbox_build_info", "program" => program, "version" => version).set(1.0);
+    let readiness = Readiness::default();
+    match crate::health::serve(metrics_addr, exporter, readiness.clone()).await {
+        Ok(addr) => tracing::info!(%addr, "serving /metrics, /healthz and /readyz"),
         Err(error) => {
             let remedy = "choose another address with --metrics-addr (port 0 picks a free one)";
             return Err(failed(&format!("serve metrics on {metrics_addr}"), &format!("{error}\n  {remedy}")));
         }
     }
-    Ok(stop)
+    Ok(Started { stop, readiness })
 }
 
 /// Waits until every task has ended, at most `patience` longer than `stop`. One that fails stops the others, and the

@@ -1,15 +1,18 @@
 //! The AWS transport: a lane for each RPC's queue on SQS, and one dedup table on DynamoDB.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backoff::{BackoffBuilder, ExponentialBuilder};
-use event_router::{Policy, Router, Rpc, names};
+use event_router::{Router, Rpc, names};
 use outbox_aws::Failure;
+use runtime::{Part, Readiness};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Breaker;
 use crate::dedup::DynamoDedup;
+use crate::depths;
 use crate::lane::Lane;
 use crate::queue::SqsQueue;
 use crate::rpc::RpcClient;
@@ -17,8 +20,12 @@ use crate::settler::Unrecorded;
 
 /// A long poll lasts 20 s; one that has not come back by then never will.
 const RECEIVE_WITHIN: Duration = Duration::from_secs(26);
-/// What a claim waits for; a call that takes longer is no call any more.
+/// Of every other request.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
+/// Two requests for each RPC, which are paid for.
+const DEPTH_EVERY: Duration = Duration::from_secs(60);
+/// Where the queues are, in metrics.
+const SOURCE: &str = "sqs";
 
 /// What Terraform made, and how long a received message stays hidden.
 #[derive(Debug, Clone)]
@@ -33,51 +40,62 @@ pub async fn run<C: RpcClient + Clone>(
     router: &Router,
     client: &C,
     settings: &Settings,
+    readiness: &Readiness,
     stop: &CancellationToken,
 ) {
     let config = outbox_aws::config(ASK_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
     let polls = outbox_aws::with_attempt_timeout(&config, RECEIVE_WITHIN);
-    let (sqs, dynamodb) = (aws_sdk_sqs::Client::new(&polls), aws_sdk_dynamodb::Client::new(&config));
+    let clients = Clients {
+        sqs: aws_sdk_sqs::Client::new(&config),
+        polls: aws_sdk_sqs::Client::new(&polls),
+        dynamodb: aws_sdk_dynamodb::Client::new(&config),
+    };
     tracing::info!(rpcs = router.rpcs().count(), table = settings.dedup_table, "delivering");
 
     let mut lanes = JoinSet::new();
     for (rpc, policy) in router.rpcs() {
         let (rpc, policy, client, settings) = (rpc.clone(), *policy, client.clone(), settings.clone());
-        let (sqs, dynamodb, stop) = (sqs.clone(), dynamodb.clone(), stop.clone());
+        let (clients, readiness, stop) = (clients.clone(), readiness.clone(), stop.clone());
         lanes.spawn(async move {
-            let Some(queue) = open(&sqs, &rpc, &settings, &stop).await else { return };
-            lane(queue, dynamodb, &rpc, policy, client, &settings).run(&stop).await;
+            let part = readiness.part(format!("{SOURCE} {rpc}"));
+            let Some(queue) = open(&clients, &rpc, &settings, &part, &stop).await else { return };
+            let queue = Arc::new(queue);
+            // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
+            let lease = policy.timeout + settings.visibility;
+            let lane = Lane {
+                source: SOURCE.to_owned(),
+                rpc: rpc.clone(),
+                policy,
+                queue: Arc::clone(&queue),
+                dedup: Arc::new(DynamoDedup::new(clients.dynamodb, &settings.dedup_table, &rpc, lease)),
+                client,
+                unrecorded: Unrecorded::default(),
+                breaker: Mutex::new(Breaker::new(policy.backoff)),
+                readiness,
+            };
+            tokio::select! {
+                () = lane.run(&stop) => {}
+                () = depths::watch(SOURCE, &rpc, &*queue, DEPTH_EVERY) => {}
+            }
         });
     }
     while lanes.join_next().await.is_some() {}
 }
 
-fn lane<C: RpcClient>(
-    queue: SqsQueue,
+#[derive(Clone)]
+struct Clients {
+    sqs: aws_sdk_sqs::Client,
+    polls: aws_sdk_sqs::Client,
     dynamodb: aws_sdk_dynamodb::Client,
-    rpc: &Rpc,
-    policy: Policy,
-    client: C,
-    settings: &Settings,
-) -> Lane<SqsQueue, DynamoDedup, C> {
-    // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
-    let lease = policy.timeout + settings.visibility;
-    Lane {
-        rpc: rpc.clone(),
-        policy,
-        queue: Arc::new(queue),
-        dedup: Arc::new(DynamoDedup::new(dynamodb, &settings.dedup_table, rpc, lease)),
-        client,
-        unrecorded: Unrecorded::default(),
-    }
 }
 
 /// The queue that Terraform made for an RPC. `None` at `stop`.
 async fn open(
-    sqs: &aws_sdk_sqs::Client,
+    clients: &Clients,
     rpc: &Rpc,
     settings: &Settings,
+    part: &Part,
     stop: &CancellationToken,
 ) -> Option<SqsQueue> {
     let name = format!("{}{}", settings.queue_prefix, names::queue(rpc));
@@ -88,12 +106,19 @@ async fn open(
         .with_jitter()
         .build();
     loop {
-        let Failure { code, message, .. } =
-            match SqsQueue::open(sqs.clone(), &name, settings.visibility).await {
-                Ok(queue) => return Some(queue),
-                Err(failure) => failure,
-            };
+        let Failure { code, message, .. } = match SqsQueue::open(
+            clients.sqs.clone(),
+            clients.polls.clone(),
+            &name,
+            settings.visibility,
+        )
+        .await
+        {
+            Ok(queue) => return Some(queue),
+            Err(failure) => failure,
+        };
         let wait = backoff.next().unwrap_or(Duration::from_secs(30));
+        part.waits(format!("{code}: {message}"));
         tracing::error!(
             %rpc,
             code,

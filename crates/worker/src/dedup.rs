@@ -29,6 +29,17 @@ pub enum Claim {
     Held { remaining: Duration },
 }
 
+/// A lease given back, because its call did not succeed, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released<'a> {
+    pub lease: Lease,
+    pub attempt: u32,
+    /// It goes to the dead-letter queue; otherwise it comes again.
+    pub dead: bool,
+    pub code: &'a str,
+    pub error: &'a str,
+}
+
 /// The dedup record of one RPC.
 pub trait Dedup: Send + Sync + 'static {
     /// Claims each event; one answer per event, in their order.
@@ -38,7 +49,7 @@ pub trait Dedup: Send + Sync + 'static {
     fn complete(&self, leases: &[Lease]) -> impl Future<Output = Result<Vec<Lease>, DedupError>> + Send;
 
     /// Gives leases back whose call did not succeed.
-    fn release(&self, leases: &[Lease]) -> impl Future<Output = Result<(), DedupError>> + Send;
+    fn release(&self, released: &[Released<'_>]) -> impl Future<Output = Result<(), DedupError>> + Send;
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,24 +1,27 @@
 //! The embedded transport: the lanes of one database, whose queues and dedup record are tables in it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use event_router::{Router, Rpc};
 use outbox_schema::{SchemaError, Source};
-use runtime::Chain;
+use runtime::{Chain, Part, Readiness};
 use sqlx::postgres::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::Breaker;
 use crate::dedup::PostgresDedup;
+use crate::depths;
 use crate::lane::Lane;
 use crate::queue::{self, Bell, PostgresQueue};
 use crate::rpc::RpcClient;
 use crate::settler::Unrecorded;
 
 const CONNECTIONS_MAX: u32 = 16;
+const DEPTH_EVERY: Duration = Duration::from_secs(10);
 
 /// What one worker process may be told.
 #[derive(Debug, Clone)]
@@ -39,40 +42,48 @@ pub async fn run<C: RpcClient + Clone>(
     router: &Router,
     client: &C,
     settings: &Settings,
+    readiness: &Readiness,
     stop: &CancellationToken,
 ) -> Result<(), SchemaError> {
+    let part = readiness.part(source.name());
     let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
     let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
     let pool = source.pool("outbox worker", &queue::SESSION, size);
-    let Some(queues) = open(source, router, stop).await? else { return Ok(()) };
+    let Some(queues) = open(source, router, &part, stop).await? else { return Ok(()) };
+    part.moves();
     tracing::info!(source = source.name(), rpcs = queues.len(), worker = settings.name, "delivering");
 
     let bell = Arc::new(Bell::new(queues.values().copied()));
-    let mut lanes = JoinSet::new();
+    let (mut lanes, mut watches) = (JoinSet::new(), JoinSet::new());
     for (rpc, policy) in router.rpcs() {
         let queue = queues[rpc];
         // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
         let lease = policy.timeout + settings.visibility;
+        let ready = bell.of(queue);
+        let queue =
+            Arc::new(PostgresQueue::new(pool.clone(), queue, &settings.name, settings.visibility, ready));
+        let watched = (source.name().to_owned(), rpc.clone(), Arc::clone(&queue));
+        watches.spawn(async move {
+            depths::watch(&watched.0, &watched.1, &*watched.2, DEPTH_EVERY).await;
+        });
         let lane = Lane {
+            source: source.name().to_owned(),
             rpc: rpc.clone(),
             policy: *policy,
-            queue: Arc::new(PostgresQueue::new(
-                pool.clone(),
-                queue,
-                &settings.name,
-                settings.visibility,
-                bell.of(queue),
-            )),
+            queue,
             dedup: Arc::new(PostgresDedup::new(pool.clone(), rpc, lease)),
             client: client.clone(),
             unrecorded: Unrecorded::default(),
+            breaker: Mutex::new(Breaker::new(policy.backoff)),
+            readiness: readiness.clone(),
         };
         let stop = stop.clone();
         lanes.spawn(async move { lane.run(&stop).await });
     }
-    let ringing = bell.run(source, &pool, stop);
+    let ringing = bell.run(source, &pool, &part, stop);
     let landing = async { while lanes.join_next().await.is_some() {} };
     tokio::join!(ringing, landing);
+    watches.shutdown().await;
     release(source, &pool, &settings.name).await;
     pool.close().await;
     Ok(())
@@ -82,6 +93,7 @@ pub async fn run<C: RpcClient + Clone>(
 async fn open(
     source: &Source,
     router: &Router,
+    part: &Part,
     stop: &CancellationToken,
 ) -> Result<Option<HashMap<Rpc, i32>>, SchemaError> {
     let mut backoff = ExponentialBuilder::default()
@@ -97,6 +109,7 @@ async fn open(
             Err(error) => error,
         };
         let wait = backoff.next().unwrap_or(Duration::from_secs(5));
+        part.waits(Chain(&error).to_string());
         tracing::warn!(source = source.name(), error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not delivering: connecting again");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}

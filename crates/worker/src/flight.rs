@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use event_router::Rpc;
 use runtime::Chain;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::lane::count_error;
 use crate::queue::Queue;
 
 /// The receipts of deliveries under way, so that their visibility can be extended.
@@ -65,7 +67,12 @@ impl<R> Drop for InFlight<R> {
 }
 
 /// Keeps what is under way hidden from others, for as long as this worker lives.
-pub(crate) async fn extend<Q: Queue>(queue: Arc<Q>, flight: Flight<Q::Receipt>, landed: CancellationToken) {
+pub(crate) async fn extend<Q: Queue>(
+    rpc: Rpc,
+    queue: Arc<Q>,
+    flight: Flight<Q::Receipt>,
+    landed: CancellationToken,
+) {
     let every = queue.limits().visibility / 3;
     loop {
         tokio::select! {
@@ -76,7 +83,8 @@ pub(crate) async fn extend<Q: Queue>(queue: Arc<Q>, flight: Flight<Q::Receipt>, 
         if !receipts.is_empty()
             && let Err(error) = queue.extend(&receipts).await
         {
-            tracing::warn!(error = %Chain(&error), deliveries = receipts.len(), "failed to extend their visibility");
+            count_error(&rpc, "extend");
+            tracing::warn!(%rpc, error = %Chain(&error), deliveries = receipts.len(), "failed to extend their visibility");
         }
     }
 }

@@ -1,22 +1,23 @@
 //! One RPC's lane: receive, claim, call, decide, settle. Lanes share nothing but the database's connections, so a slow
 //! or dead RPC is its own lane's trouble.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::Utc;
 use event::{Envelope, EventId, Message};
 use event_router::{Policy, Rpc};
-use runtime::Chain;
+use runtime::{Chain, Part, Readiness};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::breaker::{Breaker, Gate};
 use crate::dedup::{Claim, Dedup, Lease};
 use crate::flight::{self, Flight};
 use crate::queue::{Delivery, Queue, Settlement};
-use crate::rpc::{Call, RpcClient};
+use crate::rpc::{Call, CallError, RpcClient};
 use crate::settler::{self, Decided, Unrecorded};
 use crate::verdict::{Verdict, exhausted, verdict};
 
@@ -31,12 +32,16 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 /// Everything one RPC's deliveries need.
 #[derive(Debug)]
 pub struct Lane<Q, D, C> {
+    /// Where its queue is: a database's name, or `sqs`.
+    pub source: String,
     pub rpc: Rpc,
     pub policy: Policy,
     pub queue: Arc<Q>,
     pub dedup: Arc<D>,
     pub client: C,
     pub unrecorded: Unrecorded,
+    pub breaker: Mutex<Breaker>,
+    pub readiness: Readiness,
 }
 
 impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
@@ -46,24 +51,45 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let slots = Arc::new(Semaphore::new(lane.policy.concurrency));
         let (decided, decisions) = mpsc::channel(2 * lane.policy.concurrency);
         let flight = Flight::default();
+        let part = lane.readiness.part(format!("{} {}", lane.source, lane.rpc));
+        part.moves();
+        lane.show_breaker();
+        let concurrency = metrics::gauge!("outbox_worker_concurrency_max", "rpc" => lane.rpc.to_string());
+        concurrency.increment(lane.policy.concurrency as f64);
         let settler = tokio::spawn(settler::run(
             lane.rpc.clone(),
+            lane.readiness.part(format!("{} {} records", lane.source, lane.rpc)),
             Arc::clone(&lane.queue),
             Arc::clone(&lane.dedup),
             lane.unrecorded.clone(),
             decisions,
         ));
         let landed = CancellationToken::new();
-        let heartbeat = tokio::spawn(flight::extend(Arc::clone(&lane.queue), flight.clone(), landed.clone()));
+        let heartbeat = tokio::spawn(flight::extend(
+            lane.rpc.clone(),
+            Arc::clone(&lane.queue),
+            flight.clone(),
+            landed.clone(),
+        ));
 
         let mut calls = JoinSet::new();
         let (mut wait, mut blind) = (RETRY_MIN, BLIND_MIN);
-        while let Some(permits) = lane.free_slots(&slots, stop).await {
+        while let Some(mut permits) = lane.free_slots(&slots, stop).await {
             while calls.try_join_next().is_some() {}
+            let gate = lane.gate();
+            match gate {
+                Gate::Open(until) => {
+                    drop(permits);
+                    pause(until.saturating_duration_since(Instant::now()), stop).await;
+                    continue;
+                }
+                Gate::Probe => permits.truncate(1),
+                Gate::Closed => {}
+            }
             match lane.queue.receive(permits.len(), stop).await {
                 Ok(deliveries) => {
                     wait = RETRY_MIN;
-                    if lane.start(deliveries, permits, &flight, &decided, &mut calls).await {
+                    if lane.start(deliveries, permits, &flight, &decided, &part, &mut calls).await {
                         blind = BLIND_MIN;
                     } else {
                         // A queue may count every receive as an attempt: what can't be called is better left in it.
@@ -72,10 +98,16 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                     }
                 }
                 Err(error) => {
+                    lane.failed("receive");
+                    part.waits(format!("not receiving: {}", Chain(&error)));
                     tracing::warn!(rpc = %lane.rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not receiving");
                     pause(wait, stop).await;
                     wait = (wait * 2).min(RETRY_MAX);
                 }
+            }
+            if gate == Gate::Probe {
+                // What its call says comes first.
+                while calls.join_next().await.is_some() {}
             }
         }
         while calls.join_next().await.is_some() {}
@@ -83,6 +115,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let _ = settler.await;
         landed.cancel();
         let _ = heartbeat.await;
+        concurrency.decrement(lane.policy.concurrency as f64);
     }
 
     /// Waits until at least one call may start, and a little longer for as many as one request receives. `None` at
@@ -124,9 +157,10 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         permits: Vec<OwnedSemaphorePermit>,
         flight: &Flight<Q::Receipt>,
         decided: &mpsc::Sender<Decided<Q::Receipt>>,
+        part: &Part,
         calls: &mut JoinSet<()>,
     ) -> bool {
-        let claims = self.claim(&deliveries).await;
+        let claims = self.claim(&deliveries, part).await;
         let asked = claims.is_some();
         let claims = claims.unwrap_or_else(|| vec![None; deliveries.len()]);
         for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
@@ -134,16 +168,16 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             let (lane, decided) = (Arc::clone(self), decided.clone());
             calls.spawn(async move {
                 let (fate, lease) = lane.deliver(&delivery, claim).await;
-                lane.count(&delivery, &fate);
+                lane.count(&fate);
                 let succeeded = fate == Fate::Decided(Verdict::Done);
                 let lease = lease.map(|lease| (lease, succeeded));
                 if let Some((lease, true)) = lease {
                     lane.unrecorded.insert(lease.event);
                 }
                 let settlement = fate.settlement();
-                let receipt = delivery.receipt;
+                let Delivery { receipt, attempt, .. } = delivery;
                 // The settler outlives every call.
-                let _ = decided.send(Decided { receipt, settlement, lease, in_flight }).await;
+                let _ = decided.send(Decided { receipt, attempt, settlement, lease, in_flight }).await;
                 drop(permit);
             });
         }
@@ -152,25 +186,31 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
 
     /// One answer of the dedup record per delivery, none for a body that names no event; `None` when the record can't be
     /// asked, or took so long that others may have the leases by now.
-    async fn claim(&self, deliveries: &[Delivery<Q::Receipt>]) -> Option<Vec<Option<Claim>>> {
+    async fn claim(&self, deliveries: &[Delivery<Q::Receipt>], part: &Part) -> Option<Vec<Option<Claim>>> {
         let events: Vec<Option<EventId>> =
             deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
         let known: Vec<EventId> = events.iter().copied().flatten().collect();
         if known.is_empty() {
+            part.moves();
             return Some(vec![None; deliveries.len()]);
         }
         let asked = Instant::now();
         let claims = match self.dedup.claim(&known).await {
             Ok(claims) if asked.elapsed() < self.queue.limits().visibility / 2 => claims,
             Ok(_) => {
+                self.failed("claim");
+                part.waits("the dedup record answers too late");
                 tracing::warn!(rpc = %self.rpc, seconds = asked.elapsed().as_secs_f64(), "not calling: the leases are old");
                 return None;
             }
             Err(error) => {
+                self.failed("claim");
+                part.waits(format!("can't ask what was done before: {}", Chain(&error)));
                 tracing::warn!(rpc = %self.rpc, error = %Chain(&error), "not calling: can't ask what was done before");
                 return None;
             }
         };
+        part.moves();
         let mut claims = claims.into_iter();
         Some(events.into_iter().map(|event| event.and_then(|_| claims.next())).collect())
     }
@@ -223,6 +263,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
         metrics::histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.to_string(), "code" => code)
             .record(began.elapsed().as_secs_f64());
+        self.heard(&reply);
         let verdict = verdict(&reply, attempt, &self.policy, fastrand::f64());
         match &verdict {
             Verdict::Done => tracing::debug!(rpc = %self.rpc, event_id = %event.id, attempt, "done"),
@@ -233,25 +274,59 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                 tracing::error!(rpc = %self.rpc, event_id = %event.id, attempt, code, reason, "dead-lettered");
             }
         }
+        if !matches!(verdict, Verdict::Retry { .. }) {
+            metrics::histogram!("outbox_worker_attempts", "rpc" => self.rpc.to_string())
+                .record(f64::from(attempt));
+        }
+        if verdict == Verdict::Done {
+            let took = (Utc::now() - event.occurred_at).num_microseconds().unwrap_or(0) as f64 / 1e6;
+            metrics::histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => self.rpc.to_string())
+                .record(took);
+        }
         verdict
     }
 
-    fn count(&self, delivery: &Delivery<Q::Receipt>, fate: &Fate) {
-        let outcome = match fate {
-            Fate::Decided(Verdict::Done) => "done",
-            Fate::Decided(Verdict::Retry { .. }) => "retry",
-            Fate::Decided(Verdict::Dead { .. }) => "dead",
-            Fate::Duplicate => "duplicate",
-            Fate::Postponed(..) => "postponed",
-        };
-        metrics::counter!("outbox_worker_deliveries_total", "rpc" => self.rpc.to_string(), "outcome" => outcome)
-            .increment(1);
-        if outcome == "done" {
-            let waited = (Utc::now() - delivery.enqueued_at).num_microseconds().unwrap_or(0) as f64 / 1e6;
-            metrics::histogram!("outbox_worker_put_to_done_seconds", "rpc" => self.rpc.to_string())
-                .record(waited);
+    fn gate(&self) -> Gate {
+        let gate = self.breaker.lock().expect("no panic while held").gate(Instant::now());
+        self.show_breaker();
+        gate
+    }
+
+    fn heard(&self, reply: &Result<(), CallError>) {
+        let opened = self.breaker.lock().expect("no panic while held").heard(reply, Instant::now());
+        self.show_breaker();
+        if let (Some(wait), Err(error)) = (opened, reply) {
+            tracing::warn!(rpc = %self.rpc, error = %error, seconds = wait.as_secs_f64(), "its server is away: receiving nothing, then one to see");
         }
     }
+
+    fn show_breaker(&self) {
+        let level = self.breaker.lock().expect("no panic while held").level();
+        let (source, rpc) = (self.source.clone(), self.rpc.to_string());
+        metrics::gauge!("outbox_worker_breaker_state", "source" => source, "rpc" => rpc).set(level);
+    }
+
+    fn failed(&self, operation: &'static str) {
+        count_error(&self.rpc, operation);
+    }
+
+    fn count(&self, fate: &Fate) {
+        let (outcome, code) = match fate {
+            Fate::Decided(Verdict::Done) => ("done", "ok"),
+            Fate::Decided(Verdict::Retry { code, .. }) => ("retry", *code),
+            Fate::Decided(Verdict::Dead { code, .. }) => ("dead", *code),
+            Fate::Duplicate => ("duplicate", "done_before"),
+            Fate::Postponed(_, code) => ("postponed", *code),
+        };
+        metrics::counter!("outbox_worker_deliveries_total", "rpc" => self.rpc.to_string(), "outcome" => outcome, "code" => code)
+            .increment(1);
+    }
+}
+
+/// A request to queue or dedup record that failed.
+pub(crate) fn count_error(rpc: &Rpc, operation: &'static str) {
+    metrics::counter!("outbox_worker_errors_total", "rpc" => rpc.to_string(), "operation" => operation)
+        .increment(1);
 }
 
 /// What becomes of a delivery, called or not.

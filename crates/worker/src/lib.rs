@@ -8,7 +8,9 @@ pub mod config;
 pub mod embedded;
 pub mod lane;
 
+pub mod breaker; // a server that is away is left alone
 pub mod dedup; // was it done before, and is somebody on it
+mod depths; // how full the queues are
 #[cfg(feature = "aws")]
 mod each; // many requests that fail one by one
 mod flight; // what is under way stays hidden

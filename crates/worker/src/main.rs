@@ -6,9 +6,8 @@ use clap::Parser;
 use contract::{Contract, ReadError, Sources};
 use event_router::Router;
 use outbox_schema::Source;
-use runtime::{Chain, Transport};
+use runtime::{Chain, Started, Transport};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use worker::config::Cli;
 use worker::embedded::{self, Settings};
 use worker::rpc::{Client, Services};
@@ -48,14 +47,14 @@ async fn start(cli: Cli) -> ExitCode {
         Ok(client) => client,
         Err(error) => return runtime::refuse(&Chain(&error).to_string(), &error.remedy()),
     };
-    let stop = match runtime::start(cli.metrics_addr).await {
-        Ok(stop) => stop,
+    let started = match runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await {
+        Ok(started) => started,
         Err(refused) => return refused,
     };
 
     match cli.transport {
-        Transport::Postgres => embedded(&cli, sources, &router, &client, &stop).await,
-        Transport::Aws => aws(&cli, &router, &client, &stop).await,
+        Transport::Postgres => embedded(&cli, sources, &router, &client, &started).await,
+        Transport::Aws => aws(&cli, &router, &client, &started).await,
     }
 }
 
@@ -64,15 +63,15 @@ async fn embedded(
     sources: Vec<Source>,
     router: &Router,
     client: &Client,
-    stop: &CancellationToken,
+    Started { stop, readiness }: &Started,
 ) -> ExitCode {
     let settings = Settings { name: runtime::process_name(), visibility: cli.visibility };
     let mut workers = JoinSet::new();
     for source in sources {
-        let (router, client, settings, stop) =
-            (router.clone(), client.clone(), settings.clone(), stop.clone());
+        let (router, client, settings) = (router.clone(), client.clone(), settings.clone());
+        let (readiness, stop) = (readiness.clone(), stop.clone());
         workers.spawn(async move {
-            let ended = embedded::run(&source, &router, &client, &settings, &stop).await;
+            let ended = embedded::run(&source, &router, &client, &settings, &readiness, &stop).await;
             ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))
         });
     }
@@ -80,23 +79,24 @@ async fn embedded(
 }
 
 #[cfg(feature = "aws")]
-async fn aws(cli: &Cli, router: &Router, client: &Client, stop: &CancellationToken) -> ExitCode {
+async fn aws(cli: &Cli, router: &Router, client: &Client, Started { stop, readiness }: &Started) -> ExitCode {
     let settings = worker::aws::Settings {
         queue_prefix: cli.queue_prefix.clone(),
         dedup_table: cli.dedup_table.clone(),
         visibility: cli.visibility,
     };
-    let (router, client, cancel) = (router.clone(), client.clone(), stop.clone());
+    let (router, client) = (router.clone(), client.clone());
+    let (readiness, cancel) = (readiness.clone(), stop.clone());
     let mut workers = JoinSet::new();
     workers.spawn(async move {
-        worker::aws::run(&router, &client, &settings, &cancel).await;
+        worker::aws::run(&router, &client, &settings, &readiness, &cancel).await;
         Ok(())
     });
     runtime::until_stopped(workers, stop, STOP_WITHIN).await
 }
 
 #[cfg(not(feature = "aws"))]
-async fn aws(_: &Cli, _: &Router, _: &Client, _: &CancellationToken) -> ExitCode {
+async fn aws(_: &Cli, _: &Router, _: &Client, _: &Started) -> ExitCode {
     runtime::refuse("this worker was built without AWS", "build it with its default features")
 }
 

@@ -79,6 +79,23 @@ pub struct Limits {
     pub linger: Duration,
 }
 
+/// How full a queue is, for people: delivering does not need to know.
+pub trait Depths: Send + Sync + 'static {
+    fn depth(&self) -> impl Future<Output = Result<Depth, QueueError>> + Send;
+}
+
+/// Messages of one RPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depth {
+    /// In the queue, due or not.
+    pub waiting: i64,
+    /// Received and not settled.
+    pub hidden: i64,
+    /// In the dead-letter queue.
+    pub dead: i64,
+    pub oldest: Option<DateTime<Utc>>,
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("the queue can't be reached")]
 pub struct QueueError(#[source] pub Box<dyn std::error::Error + Send + Sync>);

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use event::EventId;
 use event_router::Rpc;
-use runtime::Chain;
+use runtime::{Chain, Part};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::dedup::{Dedup, Lease};
+use crate::dedup::{Dedup, Lease, Released};
 use crate::flight::InFlight;
+use crate::lane::count_error;
 use crate::queue::{Limits, Queue, Settlement};
 
 const BATCH_MAX: usize = 500;
@@ -25,6 +26,7 @@ const LOST_LEASE_WAIT: Duration = Duration::from_secs(1);
 /// A delivery whose fate is decided.
 pub(crate) struct Decided<R> {
     pub(crate) receipt: R,
+    pub(crate) attempt: u32,
     pub(crate) settlement: Settlement,
     /// What it holds of the dedup record, and whether the RPC succeeded.
     pub(crate) lease: Option<(Lease, bool)>,
@@ -57,31 +59,27 @@ impl Unrecorded {
 /// must be recorded before its message leaves the queue.
 pub(crate) async fn run<Q: Queue, D: Dedup>(
     rpc: Rpc,
+    part: Part,
     queue: Arc<Q>,
     dedup: Arc<D>,
     unrecorded: Unrecorded,
     mut decided: mpsc::Receiver<Decided<Q::Receipt>>,
 ) {
+    part.moves();
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while gather(&mut decided, &mut batch, queue.limits()).await > 0 {
-        let of = |succeeded: bool| -> Vec<Lease> {
-            batch
-                .iter()
-                .filter_map(|one| one.lease)
-                .filter(|lease| lease.1 == succeeded)
-                .map(|lease| lease.0)
-                .collect()
-        };
-        let (done, failed) = (of(true), of(false));
+        let done: Vec<Lease> =
+            batch.iter().filter_map(|one| one.lease).filter(|lease| lease.1).map(|lease| lease.0).collect();
         let lost: HashSet<i64> = if done.is_empty() {
             HashSet::new()
         } else {
-            let lost = persist(&rpc, || dedup.complete(&done)).await;
+            let lost = persist(&rpc, &part, || dedup.complete(&done)).await;
             unrecorded.forget(&done);
             lost.iter().map(|lease| lease.token).collect()
         };
+        let failed: Vec<Released> = batch.iter().filter_map(released).collect();
         if !failed.is_empty() {
-            persist(&rpc, || dedup.release(&failed)).await;
+            persist(&rpc, &part, || dedup.release(&failed)).await;
         }
         let (settled, in_flight): (Vec<_>, Vec<_>) = batch
             .drain(..)
@@ -92,9 +90,20 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
                 ((one.receipt, settlement), one.in_flight)
             })
             .unzip();
-        persist(&rpc, || queue.settle(&settled)).await;
+        persist(&rpc, &part, || queue.settle(&settled)).await;
         drop(in_flight);
     }
+}
+
+/// What the record is told of a call that did not succeed.
+fn released<R>(one: &Decided<R>) -> Option<Released<'_>> {
+    let (lease, false) = one.lease? else { return None };
+    let (dead, code, error) = match &one.settlement {
+        Settlement::Dead { code, reason } => (true, code, reason),
+        Settlement::Retry { code, error, .. } => (false, code, error),
+        Settlement::Ack => return None,
+    };
+    Some(Released { lease, attempt: one.attempt, dead, code, error })
 }
 
 /// Waits for something that was decided, and a little longer for as much as one request settles. 0 when nothing more comes.
@@ -126,13 +135,19 @@ fn lost_lease(rpc: &Rpc) -> Settlement {
 
 async fn persist<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
     rpc: &Rpc,
+    part: &Part,
     mut write: impl FnMut() -> F,
 ) -> T {
     let mut wait = RETRY_MIN;
     loop {
         match write().await {
-            Ok(written) => return written,
+            Ok(written) => {
+                part.moves();
+                return written;
+            }
             Err(error) => {
+                count_error(rpc, "record");
+                part.waits(format!("failed to record what was decided: {}", Chain(&error)));
                 tracing::warn!(%rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "failed to record what was decided");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_MAX);

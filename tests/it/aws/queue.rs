@@ -5,17 +5,17 @@ use aws_sdk_sqs::types::MessageSystemAttributeName;
 use event::EventId;
 use event_router::{Rpc, names};
 use tokio_util::sync::CancellationToken;
-use worker::dedup::{Claim, Dedup, DynamoDedup};
+use worker::dedup::{Claim, Dedup, DynamoDedup, Released};
 use worker::queue::{Delivery, Queue, Settlement, SqsQueue, SqsReceipt};
 
 use super::cloud::cloud;
-use crate::contracts::dedup_contract;
+use crate::contracts::{dedup_contract, failed};
 use crate::world::{PATIENCE, until};
 
 const TABLE: &str = "outbox-dedup";
 
 /// Guards promise 3 on DynamoDB: the contract of the Postgres table, and an expired record that DynamoDB has not removed
-/// yet counts as gone.
+/// yet counts as gone. And promise 8: what came of the last attempt stands in the record.
 #[tokio::test(flavor = "multi_thread")]
 async fn dynamodb_dedup_keeps_the_contract() {
     let Some(cloud) = cloud() else { return };
@@ -35,7 +35,15 @@ async fn dynamodb_dedup_keeps_the_contract() {
         .update_expression("set expires_at = :then")
         .expression_attribute_values(":then", aws_sdk_dynamodb::types::AttributeValue::N("1".into()));
     expire.send().await.unwrap();
-    assert!(matches!(long.claim(&[event]).await.unwrap()[0], Claim::Won(_)), "its window is over");
+    let Claim::Won(lease) = long.claim(&[event]).await.unwrap()[0] else { panic!("its window is over") };
+
+    long.release(&[Released { dead: true, ..failed(lease) }]).await.unwrap();
+    let id = aws_sdk_dynamodb::types::AttributeValue::S(format!("{event} Test/Dedup"));
+    let item = client.get_item().table_name(TABLE).key("id", id).send().await.unwrap().item.unwrap();
+    let text = |name: &str| item[name].as_s().unwrap().as_str();
+    assert_eq!((text("state"), text("code"), text("error")), ("dead", "internal", "no card"));
+    assert_eq!(item["attempt"].as_n().unwrap(), "2");
+    assert!(matches!(long.claim(&[event]).await.unwrap()[0], Claim::Won(_)), "it was redriven");
 }
 
 /// Guards: a message stays hidden until it is settled, comes back with its attempt counted when its visibility ends, at its
@@ -45,7 +53,7 @@ async fn sqs_keeps_the_contract() {
     let Some(cloud) = cloud() else { return };
     let client = aws_sdk_sqs::Client::new(&cloud.sdk());
     let name = format!("outbox-{}", names::queue(&Rpc::new("Test/Contract").unwrap()));
-    let open = |visibility| SqsQueue::open(client.clone(), &name, visibility);
+    let open = |visibility| SqsQueue::open(client.clone(), client.clone(), &name, visibility);
     let (long, short) =
         (open(Duration::from_secs(60)).await.unwrap(), open(Duration::from_secs(6)).await.unwrap());
     let stop = CancellationToken::new();
@@ -139,7 +147,9 @@ async fn sqs_keeps_the_contract() {
     let stopped = tokio::time::timeout(Duration::from_secs(5), long.receive(10, &stop)).await;
     assert!(stopped.expect("a long poll ends at stop").unwrap().is_empty());
 
-    let missing = SqsQueue::open(client.clone(), "outbox-nobody", Duration::from_secs(1)).await.unwrap_err();
+    let missing = SqsQueue::open(client.clone(), client.clone(), "outbox-nobody", Duration::from_secs(1))
+        .await
+        .unwrap_err();
     assert_eq!(
         (missing.code.as_str(), missing.message.as_str()),
         ("QueueDoesNotExist", "there is no queue 'outbox-nobody' here")

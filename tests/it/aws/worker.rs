@@ -78,10 +78,10 @@ impl State {
             "PutItem" => {
                 let id = input["Item"]["id"]["S"].as_str().unwrap().to_owned();
                 match self.items.get(&id) {
-                    Some(there) => {
+                    Some(there) if there["state"]["S"] != "failed" => {
                         Answer::Error("ConditionalCheckFailedException", "no", json!({"Item": there}))
                     }
-                    None => {
+                    _ => {
                         self.items.insert(id, input["Item"].clone());
                         Answer::Ok(json!({}))
                     }
@@ -90,14 +90,12 @@ impl State {
             "UpdateItem" => {
                 let id = input["Key"]["id"]["S"].as_str().unwrap();
                 let item = self.items.get_mut(id).expect("it was claimed");
-                assert_eq!(item["token"], input["ExpressionAttributeValues"][":token"]);
-                item["state"] = json!({"S": "done"});
+                let values = &input["ExpressionAttributeValues"];
+                assert_eq!(item["token"], values[":token"]);
+                item["state"] = values.get(":state").unwrap_or(&values[":done"]).clone();
                 Answer::Ok(json!({}))
             }
-            "DeleteItem" => {
-                self.items.remove(input["Key"]["id"]["S"].as_str().unwrap());
-                Answer::Ok(json!({}))
-            }
+            "GetQueueAttributes" => Answer::Ok(json!({"Attributes": {}})),
             other => panic!("{other} is not expected"),
         }
     }
@@ -119,7 +117,7 @@ async fn a_message_costs_what_it_must() {
     // The last ones find nothing.
     assert!(asked("ReceiveMessage") <= 105, "{} receives", asked("ReceiveMessage"));
     assert!(asked("DeleteMessageBatch") <= 110, "{} deletes", asked("DeleteMessageBatch"));
-    assert_eq!((asked("PutItem"), asked("UpdateItem"), asked("DeleteItem")), (1000, 1000, 0));
+    assert_eq!((asked("PutItem"), asked("UpdateItem")), (1000, 1000));
     world.finish().await;
 }
 
@@ -138,7 +136,7 @@ async fn a_bad_day_of_queue_and_table_loses_nothing() {
         let mut state = table.lock().unwrap();
         let throttled = || Answer::Error("ProvisionedThroughputExceededException", "slow down", json!({}));
         match (operation, call % 7) {
-            ("PutItem" | "UpdateItem" | "DeleteItem", 1) => throttled(),
+            ("PutItem" | "UpdateItem", 1) => throttled(),
             ("PutItem" | "UpdateItem", 2) => Answer::Truncated,
             ("UpdateItem" | "DeleteMessageBatch", 3) => {
                 // It took effect, and nobody hears of it.

@@ -12,13 +12,14 @@ use crate::outbox::Entry;
 /// outbox to its queues exactly once.
 #[derive(Debug)]
 pub struct PostgresBus {
+    source: String,
     router: Router,
     queues: HashMap<Rpc, i32>,
 }
 
 impl PostgresBus {
-    pub fn new(router: Router) -> Self {
-        Self { router, queues: HashMap::new() }
+    pub fn new(source: &str, router: Router) -> Self {
+        Self { source: source.to_owned(), router, queues: HashMap::new() }
     }
 }
 
@@ -42,7 +43,8 @@ impl Bus for PostgresBus {
         for entry in acked {
             let rpcs = self.router.subscribers(&entry.name);
             if rpcs.is_empty() {
-                metrics::counter!("outbox_relay_unrouted_events_total").increment(1);
+                metrics::counter!("outbox_relay_unrouted_events_total", "source" => self.source.clone())
+                    .increment(1);
                 tracing::debug!(event_id = %entry.id, event = entry.name, "no subscriber: kept in the history only");
                 continue;
             }

@@ -1,6 +1,7 @@
 //! The dedup record on DynamoDB: one item per event and RPC.
 //!
-//! An item is `leased` until a time, or `done`. It is gone some time after `expires_at`, when DynamoDB gets round to it:
+//! An item is `leased` until a time, or `done`; or `failed` or `dead`, which nobody has a lease on and which only says what
+//! came of the last attempt, for whoever asks why. It is gone some time after `expires_at`, when DynamoDB gets round to it:
 //! so every condition looks at that time itself.
 
 use std::collections::{HashMap, HashSet};
@@ -16,7 +17,7 @@ use event_router::Rpc;
 use futures_util::future::join_all;
 use outbox_aws::Failure;
 
-use super::{Claim, Dedup, DedupError, Lease};
+use super::{Claim, Dedup, DedupError, Lease, Released};
 use crate::each::each;
 
 /// Longer than retries, queue and dead-letter queue together can hold a copy.
@@ -72,11 +73,14 @@ impl DynamoDedup {
             .item("state", text("leased"))
             .item("token", number(token))
             .item("leased_until_ms", number(now + millis(self.lease)))
+            .item("at_ms", number(now))
             .item("expires_at", number((now + millis(WINDOW)) / 1000))
             .condition_expression(
                 "attribute_not_exists(id) or expires_at < :now_seconds
-                 or (#state = :leased and leased_until_ms < :now_ms)",
+                 or #state = :failed or #state = :dead or (#state = :leased and leased_until_ms < :now_ms)",
             )
+            .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":dead", text("dead"))
             .expression_attribute_names("#state", "state")
             .expression_attribute_values(":leased", text("leased"))
             .expression_attribute_values(":now_ms", number(now))
@@ -115,12 +119,13 @@ impl DynamoDedup {
             .table_name(&self.table)
             .key("id", self.id(lease.event))
             .update_expression(
-                "set #state = :done, #token = :token, expires_at = :expires_at remove leased_until_ms",
+                "set #state = :done, #token = :token, expires_at = :expires_at, at_ms = :now remove leased_until_ms",
             )
             .condition_expression("attribute_not_exists(id) or #token = :token")
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#token", "token")
             .expression_attribute_values(":done", text("done"))
+            .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":token", number(lease.token))
             .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -135,18 +140,32 @@ impl DynamoDedup {
         }
     }
 
-    async fn release_one(&self, lease: Lease) -> Result<(), DedupError> {
-        let delete = self
+    async fn release_one(&self, released: &Released<'_>) -> Result<(), DedupError> {
+        let now = Utc::now().timestamp_millis();
+        let update = self
             .client
-            .delete_item()
+            .update_item()
             .table_name(&self.table)
-            .key("id", self.id(lease.event))
+            .key("id", self.id(released.lease.event))
+            .update_expression(
+                "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at
+                 remove leased_until_ms",
+            )
             .condition_expression("#token = :token and #state = :leased")
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#token", "token")
+            .expression_attribute_names("#attempt", "attempt")
+            .expression_attribute_names("#code", "code")
+            .expression_attribute_names("#error", "error")
             .expression_attribute_values(":leased", text("leased"))
-            .expression_attribute_values(":token", number(lease.token));
-        match delete.send().await {
+            .expression_attribute_values(":state", text(if released.dead { "dead" } else { "failed" }))
+            .expression_attribute_values(":token", number(released.lease.token))
+            .expression_attribute_values(":attempt", number(released.attempt.into()))
+            .expression_attribute_values(":code", text(released.code))
+            .expression_attribute_values(":error", text(released.error))
+            .expression_attribute_values(":now", number(now))
+            .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000));
+        match update.send().await {
             Ok(_) => Ok(()),
             // It is somebody else's by now, or done.
             Err(error)
@@ -184,8 +203,9 @@ impl Dedup for DynamoDedup {
         Ok(leases.iter().copied().filter(|lease| !done.contains(&lease.event)).collect())
     }
 
-    async fn release(&self, leases: &[Lease]) -> Result<(), DedupError> {
-        each(leases, |lease| self.release_one(lease)).await.map(|_| ())
+    async fn release(&self, released: &[Released<'_>]) -> Result<(), DedupError> {
+        let released: Vec<&Released<'_>> = released.iter().collect();
+        each(&released, |one| self.release_one(one)).await.map(|_| ())
     }
 }
 

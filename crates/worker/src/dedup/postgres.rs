@@ -7,7 +7,7 @@ use outbox_schema::{interval, lend, within};
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
-use super::{Claim, Dedup, DedupError, Lease};
+use super::{Claim, Dedup, DedupError, Lease, Released};
 
 /// The dedup record in the same database as the queue.
 #[derive(Debug)]
@@ -89,8 +89,10 @@ impl Dedup for PostgresDedup {
         Ok(leases.iter().copied().filter(|lease| lost.contains(&lease.event.as_uuid())).collect())
     }
 
-    async fn release(&self, leases: &[Lease]) -> Result<(), DedupError> {
-        let (ids, tokens) = columns(leases);
+    /// What came of the call stands in the queue's own tables.
+    async fn release(&self, released: &[Released<'_>]) -> Result<(), DedupError> {
+        let leases: Vec<Lease> = released.iter().map(|one| one.lease).collect();
+        let (ids, tokens) = columns(&leases);
         let release = sqlx::query(
             "update outbox.dedup as d set until = clock_timestamp() - interval '1 microsecond'
              from unnest($1::uuid[], $2::bigint[]) as k (id, lease)

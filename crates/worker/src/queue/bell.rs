@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_schema::{Source, lend, within};
-use runtime::Chain;
+use runtime::{Chain, Part};
 use sqlx::postgres::{PgListener, PgPool};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -33,8 +33,8 @@ impl Bell {
     }
 
     /// Rings until `stop`.
-    pub async fn run(&self, source: &Source, pool: &PgPool, stop: &CancellationToken) {
-        tokio::join!(self.listen(source, stop), self.poll(source, pool, stop));
+    pub async fn run(&self, source: &Source, pool: &PgPool, part: &Part, stop: &CancellationToken) {
+        tokio::join!(self.listen(source, stop), self.poll(source, pool, part, stop));
     }
 
     async fn listen(&self, source: &Source, stop: &CancellationToken) {
@@ -72,7 +72,7 @@ impl Bell {
         }
     }
 
-    async fn poll(&self, source: &Source, pool: &PgPool, stop: &CancellationToken) {
+    async fn poll(&self, source: &Source, pool: &PgPool, part: &Part, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -80,8 +80,12 @@ impl Bell {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            if let Err(error) = self.look(source, pool).await {
-                tracing::debug!(source = source.name(), error = %Chain(&error), "poll failed");
+            match self.look(source, pool).await {
+                Ok(()) => part.moves(),
+                Err(error) => {
+                    part.waits(format!("the database does not answer: {}", Chain(&error)));
+                    tracing::debug!(source = source.name(), error = %Chain(&error), "poll failed");
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Delivery, Limits, Queue, QueueError, Settlement};
+use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement};
 
 /// Plans are pinned as the relay's are; only `outbox.complete` needs a durable commit, and asks for it itself.
 pub const SESSION: [(&str, &str); 4] = [
@@ -23,6 +23,8 @@ pub const SESSION: [(&str, &str); 4] = [
 /// One statement takes as many.
 const BATCH_MAX: usize = 500;
 const DUE_MAX: usize = 1000;
+/// Counting further would cost more than knowing is worth.
+const COUNTED_MAX: i64 = 10_000;
 
 /// The embedded queue. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
 /// their own in `outbox.retry`.
@@ -212,6 +214,34 @@ impl Queue for PostgresQueue {
 
     fn limits(&self) -> Limits {
         Limits { visibility: self.visibility, batch_max: BATCH_MAX, linger: Duration::ZERO }
+    }
+}
+
+impl Depths for PostgresQueue {
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        // What a claim covers is hidden, though some of it may be settled already: only workers know.
+        let look = sqlx::query_as(
+            "with head as (
+                 select coalesce((select c.last_seq from outbox.claim as c where c.queue = $1 order by c.id desc limit 1), 0) as seq
+             )
+             select (select count(*) from (select from outbox.delivery where queue = $1 and seq > head.seq limit $2) as log)
+                    + (select count(*) from (select from outbox.retry where queue = $1 and token is null limit $2) as later),
+                    (select count(*) from (
+                         select from outbox.claim as c
+                         join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
+                         where c.queue = $1 and c.until is not null limit $2) as claimed)
+                    + (select count(*) from (select from outbox.retry where queue = $1 and token is not null limit $2) as again),
+                    (select count(*) from (select from outbox.dead_letter where queue = $1 limit $2) as dead),
+                    least((select enqueued_at from outbox.delivery where queue = $1 and seq > head.seq order by seq limit 1),
+                          (select min(enqueued_at) from (select enqueued_at from outbox.retry where queue = $1 limit $2) as r))
+             from head",
+        )
+        .bind(self.queue)
+        .bind(COUNTED_MAX);
+        let mut loan = lend(&self.pool).await?;
+        let (waiting, hidden, dead, oldest) = within(look.fetch_one(loan.conn())).await?;
+        loan.give_back();
+        Ok(Depth { waiting, hidden, dead, oldest })
     }
 }
 

@@ -1,18 +1,18 @@
 //! Amazon SQS: long polls, batches of ten, the dead-letter queue beside each queue.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-    MessageAttributeValue, MessageSystemAttributeName,
+    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
 };
 use chrono::{DateTime, Utc};
 use outbox_aws::Failure;
 use tokio_util::sync::CancellationToken;
 
-use super::{Delivery, Limits, Queue, QueueError, Settlement};
+use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement};
 use crate::each::each;
 
 /// Of every batch operation, and of a receive.
@@ -25,12 +25,16 @@ const VISIBILITY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 const REASON_CHARS_MAX: usize = 1000;
 
 /// One RPC's queue on SQS, and its dead-letter queue.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SqsQueue {
+    /// For long polls.
+    polls: Client,
     client: Client,
     url: String,
     dead_url: String,
     visibility: Duration,
+    /// Of the messages last received: SQS itself tells only CloudWatch.
+    oldest: Mutex<Option<DateTime<Utc>>>,
 }
 
 /// A received copy. The handle is only good while it is hidden; the body is kept for the dead-letter queue.
@@ -47,14 +51,19 @@ impl std::fmt::Debug for SqsReceipt {
 }
 
 impl SqsQueue {
-    /// Finds a queue and its dead-letter queue by name.
+    /// Finds a queue and its dead-letter queue by name. `polls` is `client` with the time that a long poll takes.
     ///
     /// # Errors
     ///
     /// If SQS can't be asked, or has no queue of that name: the failure's code is then `QueueDoesNotExist`.
-    pub async fn open(client: Client, name: &str, visibility: Duration) -> Result<Self, Failure> {
+    pub async fn open(
+        client: Client,
+        polls: Client,
+        name: &str,
+        visibility: Duration,
+    ) -> Result<Self, Failure> {
         let (url, dead_url) = (url(&client, name).await?, url(&client, &format!("{name}-dlq")).await?);
-        Ok(Self { client, url, dead_url, visibility })
+        Ok(Self { polls, client, url, dead_url, visibility, oldest: Mutex::new(None) })
     }
 
     async fn delete(&self, receipts: &[&SqsReceipt]) -> Result<(), QueueError> {
@@ -123,7 +132,7 @@ impl Queue for SqsQueue {
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<SqsReceipt>>, QueueError> {
         let receive = self
-            .client
+            .polls
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(i32::try_from(max.min(BATCH_MAX)).unwrap_or(1))
@@ -136,7 +145,10 @@ impl Queue for SqsQueue {
             // What this poll may still receive comes back after its visibility.
             () = stop.cancelled() => return Ok(Vec::new()),
         };
-        Ok(answer.messages.unwrap_or_default().into_iter().filter_map(delivery).collect())
+        let received: Vec<_> = answer.messages.unwrap_or_default().into_iter().filter_map(delivery).collect();
+        *self.oldest.lock().expect("no panic while held") =
+            received.iter().map(|delivery| delivery.enqueued_at).min();
+        Ok(received)
     }
 
     async fn settle(&self, settled: &[(SqsReceipt, Settlement)]) -> Result<(), QueueError> {
@@ -159,6 +171,36 @@ impl Queue for SqsQueue {
 
     fn limits(&self) -> Limits {
         Limits { visibility: self.visibility, batch_max: BATCH_MAX, linger: LINGER }
+    }
+}
+
+impl Depths for SqsQueue {
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Waiting, ApproximateNumberOfMessagesDelayed as Delayed,
+            ApproximateNumberOfMessagesNotVisible as Hidden,
+        };
+        let count = async |url: &str| -> Result<_, QueueError> {
+            let ask = self
+                .client
+                .get_queue_attributes()
+                .queue_url(url)
+                .set_attribute_names(Some(vec![Waiting, Delayed, Hidden]));
+            let answer = ask.send().await.map_err(|error| failed(Failure::of(&error)))?;
+            let read = |name: &QueueAttributeName| -> i64 {
+                answer.attributes().and_then(|all| all.get(name)?.parse().ok()).unwrap_or(0)
+            };
+            Ok((read(&Waiting) + read(&Delayed), read(&Hidden)))
+        };
+        let ((waiting, hidden), (dead, dead_hidden)) =
+            tokio::try_join!(count(&self.url), count(&self.dead_url))?;
+        let oldest = *self.oldest.lock().expect("no panic while held");
+        Ok(Depth {
+            waiting,
+            hidden,
+            dead: dead + dead_hidden,
+            oldest: oldest.filter(|_| waiting + hidden > 0),
+        })
     }
 }
 

@@ -1,0 +1,93 @@
+//! What stands in a database, as metrics: nothing here reads more than a bounded part of a table.
+
+use std::time::{Duration, Instant};
+
+use sqlx::PgConnection;
+
+const EVERY: Duration = Duration::from_secs(10);
+const PARKED_COUNTED_MAX: i64 = 10_000;
+/// A snapshot this old keeps vacuum from its work in the service's own tables.
+const OLD: Duration = Duration::from_secs(60);
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Debug)]
+pub(crate) struct Observer {
+    source: String,
+    looked_at: Option<Instant>,
+    /// Whose old snapshot was logged, and when.
+    said: Option<(i32, Instant)>,
+}
+
+impl Observer {
+    pub(crate) fn new(source: &str) -> Self {
+        Self { source: source.to_owned(), looked_at: None, said: None }
+    }
+
+    /// Looks, if it is time to.
+    pub(crate) async fn look(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if self.looked_at.is_some_and(|at| at.elapsed() < EVERY) {
+            return Ok(());
+        }
+        self.looked_at = Some(Instant::now());
+        let parked: i64 =
+            sqlx::query_scalar("select count(*) from (select from outbox.parked limit $1) as parked")
+                .bind(PARKED_COUNTED_MAX)
+                .fetch_one(&mut *conn)
+                .await?;
+        metrics::gauge!("outbox_relay_parked_events", "source" => self.source.clone()).set(parked as f64);
+        self.sizes(conn).await?;
+        self.oldest_snapshot(conn).await
+    }
+
+    async fn sizes(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let sizes: Vec<(String, i64)> = sqlx::query_as(
+            "select case when p.relname in ('event', 'delivery', 'cursor', 'dedup') then p.relname::text else 'other' end as name,
+                    sum(pg_total_relation_size(c.oid))::bigint
+             from pg_class as c
+             join pg_namespace as n on n.oid = c.relnamespace
+             left join pg_inherits as i on i.inhrelid = c.oid
+             left join pg_class as p on p.oid = i.inhparent
+             where n.nspname = 'outbox' and c.relkind = 'r'
+             group by name",
+        )
+        .fetch_all(conn)
+        .await?;
+        for (table, bytes) in sizes {
+            metrics::gauge!("outbox_relay_outbox_bytes", "source" => self.source.clone(), "table" => table)
+                .set(bytes as f64);
+        }
+        Ok(())
+    }
+
+    /// Without the role pg_read_all_stats only the relay's own role is seen.
+    async fn oldest_snapshot(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let oldest: Option<(i32, String, String, f64)> = sqlx::query_as(
+            "select pid, coalesce(application_name, ''), coalesce(state, ''),
+                    extract(epoch from clock_timestamp() - xact_start)::float8
+             from pg_stat_activity
+             where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
+               and (backend_xmin is not null or backend_xid is not null) and xact_start is not null
+             order by xact_start limit 1",
+        )
+        .fetch_optional(conn)
+        .await?;
+        let age = oldest.as_ref().map_or(0.0, |oldest| oldest.3.max(0.0));
+        metrics::gauge!("outbox_relay_oldest_snapshot_seconds", "source" => self.source.clone()).set(age);
+        let Some((pid, application, state, age)) = oldest.filter(|old| old.3 >= OLD.as_secs_f64()) else {
+            self.said = None;
+            return Ok(());
+        };
+        if self.said.is_none_or(|(said, at)| said != pid || at.elapsed() >= SAID_EVERY) {
+            self.said = Some((pid, Instant::now()));
+            tracing::warn!(
+                source = self.source,
+                pid,
+                application,
+                state,
+                age_seconds = age.round(),
+                "a transaction has been open for long: vacuum waits for it, and its own events come only when it commits"
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! What a relay shows of itself: how far behind it is, and what it waits for.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use runtime::Part;
+
+use crate::outbox::Window;
+use crate::settle::Settled;
+
+const SHOWN_EVERY: Duration = Duration::from_secs(1);
+
+/// One database's relay, seen from outside.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    source: String,
+    part: Part,
+    /// Of the events that are read and not yet put.
+    oldest: Arc<Mutex<Option<DateTime<Utc>>>>,
+}
+
+impl Progress {
+    pub(crate) fn new(source: &str, part: Part) -> Self {
+        let progress = Self { source: source.to_owned(), part, oldest: Arc::default() };
+        progress.leads(false);
+        progress
+    }
+
+    /// Shows the lag again and again: while the bus is away nothing else would.
+    pub(crate) async fn show(self) {
+        loop {
+            self.show_lag();
+            tokio::time::sleep(SHOWN_EVERY).await;
+        }
+    }
+
+    pub(crate) fn leads(&self, leads: bool) {
+        metrics::gauge!("outbox_relay_leader", "source" => self.source.clone()).set(f64::from(leads));
+        if !leads {
+            self.behind(None);
+        }
+    }
+
+    /// It did something, or has nothing to do.
+    pub(crate) fn moves(&self) {
+        self.part.moves();
+    }
+
+    pub(crate) fn waits(&self, reason: impl Into<String>) {
+        self.part.waits(reason);
+    }
+
+    /// These events are to be put now.
+    pub(crate) fn begins(&self, window: &Window) {
+        if window.entries.is_empty() {
+            self.behind(None);
+            self.moves();
+            return;
+        }
+        metrics::histogram!("outbox_relay_window_events", "source" => self.source.clone())
+            .record(window.entries.len() as f64);
+        self.behind(window.entries.iter().map(|entry| entry.occurred_at).min());
+        self.waits(format!("putting {} events", window.entries.len()));
+    }
+
+    /// That is what became of them.
+    pub(crate) fn ends(&self, window: &Window, settled: &Settled) {
+        self.behind(None);
+        self.moves();
+        let events = |outcome: &'static str, n: usize| {
+            metrics::counter!("outbox_relay_events_total", "source" => self.source.clone(), "outcome" => outcome)
+                .increment(n as u64);
+        };
+        events("put", settled.acked.len());
+        events("parked", settled.parked.len());
+        let put_seconds =
+            metrics::histogram!("outbox_relay_enqueue_to_put_seconds", "source" => self.source.clone());
+        for &at in &settled.acked {
+            put_seconds.record(seconds_since(window.entries[at].occurred_at));
+        }
+        for (at, code, reason) in &settled.parked {
+            let event_id = window.entries[*at].id;
+            tracing::error!(source = self.source, %event_id, code, reason, "parked: the bus refused it for good");
+        }
+    }
+
+    /// What the bus answered to so many entries. AWS may think of new codes; a metric's label must stay within bounds.
+    pub(crate) fn answered(&self, code: &str, entries: usize) {
+        const KNOWN: [&str; 14] = [
+            "ok",
+            "AccessDeniedException",
+            "EntryTooLarge",
+            "ExpiredTokenException",
+            "InternalException",
+            "InternalFailure",
+            "InvalidArgument",
+            "MalformedDetail",
+            "ResourceNotFoundException",
+            "ThrottlingException",
+            "Timeout",
+            "Unreachable",
+            "UnreadableAnswer",
+            "ValidationException",
+        ];
+        let code = KNOWN.into_iter().find(|known| *known == code).unwrap_or("other");
+        metrics::counter!("outbox_relay_puts_total", "source" => self.source.clone(), "code" => code)
+            .increment(entries as u64);
+    }
+
+    pub(crate) fn woken_by(&self, cause: &'static str) {
+        metrics::counter!("outbox_relay_wakeups_total", "source" => self.source.clone(), "cause" => cause)
+            .increment(1);
+    }
+
+    pub(crate) fn found_by_fallback(&self, events: usize) {
+        metrics::counter!("outbox_relay_fallback_found_total", "source" => self.source.clone())
+            .increment(events as u64);
+        tracing::warn!(source = self.source, events, "found events that nobody rang for");
+    }
+
+    fn behind(&self, oldest: Option<DateTime<Utc>>) {
+        *self.oldest.lock().expect("no panic while held") = oldest;
+        if oldest.is_none() {
+            self.show_lag();
+        }
+    }
+
+    fn show_lag(&self) {
+        let oldest = *self.oldest.lock().expect("no panic while held");
+        metrics::gauge!("outbox_relay_lag_seconds", "source" => self.source.clone())
+            .set(oldest.map_or(0.0, |oldest| seconds_since(oldest).max(0.0)));
+    }
+}
+
+fn seconds_since(then: DateTime<Utc>) -> f64 {
+    (Utc::now() - then).num_microseconds().unwrap_or(i64::MAX) as f64 / 1e6
+}

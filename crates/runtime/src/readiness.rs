@@ -1,0 +1,108 @@
+//! Whether the process makes progress, and if not, what it waits for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Shorter waits are nobody's concern: a restart of the database, a throttled minute's first half.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What `/readyz` answers from: every part of the process that has to move, and since when it does not.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<Mutex<BTreeMap<String, State>>>);
+
+/// One part, for example a database's relay or an RPC's lane.
+#[derive(Debug, Clone)]
+pub struct Part {
+    readiness: Readiness,
+    name: String,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It has not done anything yet.
+    Starting,
+    Moving,
+    Waiting {
+        since: Instant,
+        reason: String,
+    },
+}
+
+impl Readiness {
+    /// Not ready until it has made progress once.
+    pub fn part(&self, name: impl Into<String>) -> Part {
+        let part = Part { readiness: self.clone(), name: name.into() };
+        part.set(|_| State::Starting);
+        part
+    }
+
+    /// Why the process is not ready; nothing if it is.
+    pub(crate) fn problems(&self, now: Instant) -> Vec<String> {
+        let parts = self.0.lock().expect("no panic while held");
+        if parts.is_empty() {
+            return vec!["starting".to_owned()];
+        }
+        parts.iter().filter_map(|(name, state)| Some(format!("{name}: {}", state.problem(now)?))).collect()
+    }
+}
+
+impl Part {
+    /// It did something, or has nothing to do.
+    pub fn moves(&self) {
+        self.set(|_| State::Moving);
+    }
+
+    /// It has something to do and can't. Again and again is still one wait, with the latest reason.
+    pub fn waits(&self, reason: impl Into<String>) {
+        self.set(|before| {
+            let since = match before {
+                Some(State::Waiting { since, .. }) => *since,
+                _ => Instant::now(),
+            };
+            State::Waiting { since, reason: reason.into() }
+        });
+    }
+
+    fn set(&self, next: impl FnOnce(Option<&State>) -> State) {
+        let mut parts = self.readiness.0.lock().expect("no panic while held");
+        let next = next(parts.get(&self.name));
+        parts.insert(self.name.clone(), next);
+    }
+}
+
+impl State {
+    fn problem(&self, now: Instant) -> Option<String> {
+        match self {
+            Self::Moving => None,
+            Self::Starting => Some("starting".to_owned()),
+            Self::Waiting { since, reason } => {
+                let waited = now.saturating_duration_since(*since);
+                (waited >= PATIENCE).then(|| format!("no progress for {} s: {reason}", waited.as_secs()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a part that waits is told after a while, with its latest reason, and only then; progress clears it.
+    #[test]
+    fn waiting_is_told_once_it_lasts() {
+        let readiness = Readiness::default();
+        let soon = Instant::now() + Duration::from_secs(1);
+        let later = Instant::now() + Duration::from_secs(31);
+        assert_eq!(readiness.problems(soon), ["starting"]);
+        let (cards, ledger) = (readiness.part("cards"), readiness.part("ledger"));
+        assert_eq!(readiness.problems(soon), ["cards: starting", "ledger: starting"]);
+        cards.moves();
+        ledger.waits("refused");
+        ledger.waits("throttled");
+        assert_eq!(readiness.problems(soon), [] as [&str; 0]);
+        assert_eq!(readiness.problems(later), ["ledger: no progress for 31 s: throttled"]);
+        ledger.moves();
+        assert_eq!(readiness.problems(later), [] as [&str; 0]);
+    }
+}
