@@ -71,13 +71,13 @@ resource "aws_iam_policy" "worker" {
         {
           Sid      = "DeadLetter"
           Effect   = "Allow"
-          Action   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+          Action   = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"]
           Resource = local.dlq_arns
         },
         {
           Sid      = "Dedup"
           Effect   = "Allow"
-          Action   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
           Resource = aws_dynamodb_table.dedup.arn
         },
       ],

@@ -142,13 +142,13 @@ run "roles" {
       {
         Sid      = "DeadLetter"
         Effect   = "Allow"
-        Action   = ["sqs:GetQueueUrl", "sqs:SendMessage"]
+        Action   = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"]
         Resource = ["arn:aws:sqs:us-east-1:123456789012:notify-dlq", "arn:aws:sqs:us-east-1:123456789012:audit-dlq"]
       },
       {
         Sid      = "Dedup"
         Effect   = "Allow"
-        Action   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
         Resource = "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"
       },
     ]

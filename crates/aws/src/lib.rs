@@ -88,12 +88,36 @@ impl Failure {
                     "SerializationException",
                 ]
                 .contains(&code.as_str());
-                Self { message: error.message().unwrap_or_default().to_owned(), refused, code }
+                let message = error.message().unwrap_or_default();
+                let message = match remedy(&code) {
+                    Some(remedy) => format!("{message} ({remedy})"),
+                    None => message.to_owned(),
+                };
+                Self { message, refused, code }
             }
             SdkError::TimeoutError(_) => unavailable("Timeout"),
             SdkError::ResponseError(_) => unavailable("UnreadableAnswer"),
             _ => unavailable("Unreachable"),
         }
+    }
+}
+
+/// What somebody must mend, where AWS's own words don't say it. Meanwhile the process waits and asks again.
+fn remedy(code: &str) -> Option<&'static str> {
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            Some("the credentials have expired: renew them, or give the process a role that does")
+        }
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch" => {
+            Some("these are no credentials of this account: see AWS_PROFILE and AWS_ACCESS_KEY_ID")
+        }
+        "AccessDenied" | "AccessDeniedException" => {
+            Some("attach the policy that Terraform made for it: the output policy_arns")
+        }
+        _ => None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::flight::{self, Flight};
 use crate::queue::{Delivery, Queue, Settlement};
 use crate::rpc::{Call, CallError, RpcClient};
 use crate::settler::{self, Decided, Unrecorded};
-use crate::verdict::{Verdict, exhausted, verdict};
+use crate::verdict::{Attempt, Verdict, exhausted, verdict};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -241,7 +241,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             Some(Claim::Won(lease)) => {
                 let verdict = match exhausted(delivery.attempt, &self.policy) {
                     Some(dead) => dead,
-                    None => self.call(&message.event, delivery.attempt).await,
+                    None => self.call(&message.event, self.attempt(delivery)).await,
                 };
                 (Fate::Decided(verdict), Some(lease))
             }
@@ -253,8 +253,13 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         Fate::Decided(Verdict::Dead { code, reason })
     }
 
-    async fn call(&self, event: &Envelope<'_>, attempt: u32) -> Verdict {
-        let call = Call { rpc: &self.rpc, event, attempt, timeout: self.policy.timeout };
+    fn attempt(&self, delivery: &Delivery<Q::Receipt>) -> Attempt {
+        let age = (Utc::now() - delivery.enqueued_at).to_std().unwrap_or_default();
+        Attempt::new(delivery.attempt, age, self.queue.limits().keeps)
+    }
+
+    async fn call(&self, event: &Envelope<'_>, attempt: Attempt) -> Verdict {
+        let call = Call { rpc: &self.rpc, event, attempt: attempt.number, timeout: self.policy.timeout };
         let in_flight = metrics::gauge!("outbox_worker_in_flight", "rpc" => self.rpc.to_string());
         in_flight.increment(1.0);
         let began = Instant::now();
@@ -263,8 +268,9 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
         metrics::histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.to_string(), "code" => code)
             .record(began.elapsed().as_secs_f64());
-        self.heard(&reply);
+        self.heard(&reply, attempt);
         let verdict = verdict(&reply, attempt, &self.policy, fastrand::f64());
+        let attempt = attempt.number;
         match &verdict {
             Verdict::Done => tracing::debug!(rpc = %self.rpc, event_id = %event.id, attempt, "done"),
             Verdict::Retry { after, code, error } => {
@@ -292,7 +298,11 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         gate
     }
 
-    fn heard(&self, reply: &Result<(), CallError>) {
+    /// What its queue would soon forget does not wait for the server: the dead-letter queue keeps it.
+    fn heard(&self, reply: &Result<(), CallError>, attempt: Attempt) {
+        if attempt.last_chance && reply.is_err() {
+            return;
+        }
         let opened = self.breaker.lock().expect("no panic while held").heard(reply, Instant::now());
         self.show_breaker();
         if let (Some(wait), Err(error)) = (opened, reply) {

@@ -73,6 +73,8 @@ pub trait Queue: Send + Sync + 'static {
 pub struct Limits {
     /// How long a received message stays hidden.
     pub visibility: Duration,
+    /// How long a message may wait before the queue forgets it.
+    pub keeps: Duration,
     /// How many messages one request receives or settles.
     pub batch_max: usize,
     /// How long to wait for a batch to fill, where requests are what costs.

@@ -48,18 +48,40 @@ fn class(code: Code) -> Class {
     }
 }
 
-/// `attempt` counts from 1; `random` is uniform in `0.0..1.0`.
-pub fn verdict(reply: &Result<(), CallError>, attempt: u32, policy: &Policy, random: f64) -> Verdict {
+/// Which attempt of a delivery this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// Its queue forgets it before long, and a dead-letter queue does not.
+    pub last_chance: bool,
+}
+
+impl Attempt {
+    /// `age` of its message, in a queue that `keeps` messages so long.
+    pub fn new(number: u32, age: Duration, keeps: Duration) -> Self {
+        Self { number, last_chance: age >= keeps.mul_f64(0.75) }
+    }
+}
+
+/// `random` is uniform in `0.0..1.0`.
+pub fn verdict(reply: &Result<(), CallError>, attempt: Attempt, policy: &Policy, random: f64) -> Verdict {
     let Err(error) = reply else { return Verdict::Done };
     let code = error.code.as_str();
     match class(error.code) {
         Class::Done => Verdict::Done,
         Class::Permanent => Verdict::Dead { code, reason: error.message.clone() },
-        Class::Transient if attempt >= policy.max_attempts => {
-            Verdict::Dead { code, reason: format!("gave up after {attempt} attempts: {}", error.message) }
+        Class::Transient if attempt.number >= policy.max_attempts => {
+            let reason = format!("gave up after {} attempts: {}", attempt.number, error.message);
+            Verdict::Dead { code, reason }
+        }
+        Class::Transient if attempt.last_chance => {
+            let reason = format!("gave up, as its queue would soon forget it: {}", error.message);
+            Verdict::Dead { code, reason }
         }
         Class::Transient => {
-            let after = backoff(&policy.backoff, attempt, random).max(error.retry_after.unwrap_or_default());
+            let after =
+                backoff(&policy.backoff, attempt.number, random).max(error.retry_after.unwrap_or_default());
             Verdict::Retry { after, code, error: error.message.clone() }
         }
     }
@@ -91,14 +113,34 @@ mod tests {
         Err(CallError { code, message: "why".into(), retry_after: None })
     }
 
+    fn attempt(number: u32) -> Attempt {
+        Attempt { number, last_chance: false }
+    }
+
+    /// Guards promise 2 where queues forget: what fails when three quarters of its time are over is dead-lettered, and
+    /// what would be called only once more is still called.
+    #[test]
+    fn a_queue_that_forgets_is_given_no_time_to() {
+        let day = Duration::from_secs(24 * 3600);
+        let policy = Policy::default();
+        let at = |days: u32| Attempt::new(1, day * days, day * 4);
+        assert!(matches!(verdict(&reply(Code::Unavailable), at(2), &policy, 0.5), Verdict::Retry { .. }));
+        assert!(matches!(
+            verdict(&reply(Code::Unavailable), at(3), &policy, 0.5),
+            Verdict::Dead { code: "unavailable", .. }
+        ));
+        assert_eq!(verdict(&Ok(()), at(3), &policy, 0.5), Verdict::Done);
+        assert!(!Attempt::new(1, day * 1000, Duration::MAX).last_chance);
+    }
+
     /// Guards: every code has its row, and the rows are these.
     #[test]
     fn each_code_has_its_verdict() {
         let policy = Policy::default();
-        assert_eq!(verdict(&Ok(()), 1, &policy, 0.5), Verdict::Done);
+        assert_eq!(verdict(&Ok(()), attempt(1), &policy, 0.5), Verdict::Done);
         for code in Code::ALL {
-            let first = verdict(&reply(code), 1, &policy, 0.5);
-            let last = verdict(&reply(code), policy.max_attempts, &policy, 0.5);
+            let first = verdict(&reply(code), attempt(1), &policy, 0.5);
+            let last = verdict(&reply(code), attempt(policy.max_attempts), &policy, 0.5);
             match code {
                 Code::AlreadyExists => assert_eq!((first, last), (Verdict::Done, Verdict::Done)),
                 Code::InvalidArgument | Code::OutOfRange | Code::DataLoss => {
@@ -133,7 +175,9 @@ mod tests {
             message: String::new(),
             retry_after: Some(Duration::from_secs(42)),
         });
-        let Verdict::Retry { after, .. } = verdict(&asked, 1, &Policy::default(), 0.9) else { panic!() };
+        let Verdict::Retry { after, .. } = verdict(&asked, attempt(1), &Policy::default(), 0.9) else {
+            panic!()
+        };
         assert_eq!(after, Duration::from_secs(42));
     }
 

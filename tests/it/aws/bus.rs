@@ -6,9 +6,35 @@ use outbox::Entry;
 use relay::bus::EventBridge;
 use serde_json::{Value, json};
 
-use super::cloud::sdk;
+use super::cloud::{cloud, sdk};
 use super::stub::{Answer, Stub};
+use crate::contracts::bus_contract;
 use crate::world::{One, ROUTER, World, relay_settings};
+
+/// Guards: what goes onto EventBridge comes out of its rule and queue as a message for its subscriber, the largest payload
+/// there may be included, and what can't travel is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn eventbridge_keeps_the_contract() {
+    let Some(cloud) = cloud() else { return };
+    let world = World::new(ROUTER).await;
+    let mut conn = world.source.connect("test", &[]).await.unwrap();
+    let bus = EventBridge::new(aws_sdk_eventbridge::Client::new(&cloud.sdk()), "outbox", "cards", 4);
+    let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
+    let arrived = async |many| {
+        let url = sqs.get_queue_url().queue_name("outbox-Test--Bus").send().await.unwrap().queue_url.unwrap();
+        let mut bodies = Vec::new();
+        crate::world::until("they arrive", async || {
+            let receive = sqs.receive_message().queue_url(&url).max_number_of_messages(10).send();
+            let messages = receive.await.unwrap().messages.unwrap_or_default();
+            bodies.extend(messages.into_iter().filter_map(|message| message.body));
+            bodies.len() >= many
+        })
+        .await;
+        bodies
+    };
+    bus_contract(bus, &mut conn, arrived).await;
+    world.finish().await;
+}
 
 /// Guards: a success with failures in it is taken apart. What failed is put again and what did not is not; what is refused
 /// is parked with AWS's words, and its nine neighbours go on; events of a key stay in order.

@@ -13,6 +13,9 @@ use crate::world::{ROUTER, cluster};
 const MORE: &str = "  - name: event_contract
     subscriber:
       - id: Test/Contract
+  - name: event_bus_contract
+    subscriber:
+      - id: Test/Bus
 ";
 
 pub(super) struct Cloud {

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event::EventId;
 use serde_json::{Value, json};
@@ -24,9 +24,10 @@ event:
 /// Queue and table, as far as the worker can tell.
 #[derive(Default)]
 struct State {
-    /// (receipt handle, body, receives)
-    waiting: VecDeque<(String, String, u32)>,
-    hidden: HashMap<String, (String, u32)>,
+    /// Bodies, and how often they were received.
+    waiting: VecDeque<(String, u32)>,
+    /// By receipt handle, until when.
+    hidden: HashMap<String, (String, u32, Instant)>,
     items: HashMap<String, Value>,
     next: u64,
 }
@@ -38,43 +39,34 @@ impl State {
                 json!({"QueueUrl": format!("http://queue/{}", input["QueueName"].as_str().unwrap())}),
             ),
             "ReceiveMessage" => {
-                let max = input["MaxNumberOfMessages"].as_u64().unwrap() as usize;
-                let many = max.min(self.waiting.len());
-                let messages: Vec<Value> = self.waiting.drain(..many).collect::<Vec<_>>().into_iter().map(|(_, body, receives)| {
+                self.bring_back();
+                let many = (input["MaxNumberOfMessages"].as_u64().unwrap() as usize).min(self.waiting.len());
+                if many == 0 {
+                    return Answer::After(Duration::from_millis(500), json!({}));
+                }
+                let until = Instant::now() + seconds(&input["VisibilityTimeout"]);
+                let received: Vec<_> = self.waiting.drain(..many).collect();
+                let messages = received.into_iter().map(|(body, receives)| {
                     self.next += 1;
                     let handle = format!("handle-{}", self.next);
+                    let sent_at = chrono::Utc::now().timestamp_millis().to_string();
                     let message = json!({
                         "MessageId": handle, "ReceiptHandle": handle, "Body": body, "MD5OfBody": "",
-                        "Attributes": {"ApproximateReceiveCount": (receives + 1).to_string(), "SentTimestamp": "1795316645000"},
+                        "Attributes": {"ApproximateReceiveCount": (receives + 1).to_string(), "SentTimestamp": sent_at},
                     });
-                    self.hidden.insert(handle, (body, receives + 1));
+                    self.hidden.insert(handle, (body, receives + 1, until));
                     message
-                }).collect();
-                if messages.is_empty() {
-                    Answer::After(Duration::from_secs(1), json!({}))
-                } else {
-                    Answer::Ok(json!({"Messages": messages}))
-                }
-            }
-            "DeleteMessageBatch" => {
-                let ids = input["Entries"].as_array().unwrap().iter().map(|entry| {
-                    self.hidden.remove(entry["ReceiptHandle"].as_str().unwrap());
-                    json!({"Id": entry["Id"]})
                 });
-                Answer::Ok(json!({"Successful": ids.collect::<Vec<_>>(), "Failed": []}))
+                Answer::Ok(json!({"Messages": messages.collect::<Vec<_>>()}))
             }
-            "ChangeMessageVisibilityBatch" => {
-                for entry in input["Entries"].as_array().unwrap() {
-                    let handle = entry["ReceiptHandle"].as_str().unwrap();
-                    // A retry comes back at once; an extension does not.
-                    if entry["VisibilityTimeout"].as_u64().unwrap() < 3
-                        && let Some((body, receives)) = self.hidden.remove(handle)
-                    {
-                        self.waiting.push_back((handle.to_owned(), body, receives));
-                    }
-                }
-                Answer::Ok(json!({"Successful": [], "Failed": []}))
-            }
+            "DeleteMessageBatch" => self.each(input, |state, entry| {
+                state.hidden.remove(entry["ReceiptHandle"].as_str().unwrap()).is_some()
+            }),
+            "ChangeMessageVisibilityBatch" => self.each(input, |state, entry| {
+                let hidden = state.hidden.get_mut(entry["ReceiptHandle"].as_str().unwrap());
+                let until = Instant::now() + seconds(&entry["VisibilityTimeout"]);
+                hidden.map(|hidden| hidden.2 = until).is_some()
+            }),
             "PutItem" => {
                 let id = input["Item"]["id"]["S"].as_str().unwrap().to_owned();
                 match self.items.get(&id) {
@@ -101,13 +93,56 @@ impl State {
     }
 }
 
+impl State {
+    /// What was hidden and is no more.
+    fn bring_back(&mut self) {
+        let now = Instant::now();
+        let back: Vec<String> = self
+            .hidden
+            .iter()
+            .filter(|(_, hidden)| hidden.2 <= now)
+            .map(|(handle, _)| handle.clone())
+            .collect();
+        for handle in back {
+            let (body, receives, _) = self.hidden.remove(&handle).unwrap();
+            self.waiting.push_back((body, receives));
+        }
+    }
+
+    /// Of a batch those fail whose receipt is no longer good.
+    fn each(&mut self, input: &Value, does: impl Fn(&mut Self, &Value) -> bool) -> Answer {
+        let (mut successful, mut failed) = (Vec::new(), Vec::new());
+        for entry in input["Entries"].as_array().unwrap() {
+            if does(self, entry) {
+                successful.push(json!({"Id": entry["Id"]}));
+            } else {
+                failed
+                    .push(json!({"Id": entry["Id"], "Code": "ReceiptHandleIsInvalid", "SenderFault": true}));
+            }
+        }
+        Answer::Ok(json!({"Successful": successful, "Failed": failed}))
+    }
+
+    fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.hidden.is_empty()
+    }
+
+    fn is_done(&self, id: &EventId) -> bool {
+        self.items.get(&format!("{id} Test/One")).is_some_and(|item| item["state"]["S"] == "done")
+    }
+}
+
+fn seconds(value: &Value) -> Duration {
+    Duration::from_secs(value.as_u64().unwrap())
+}
+
 /// Guards: under load a message costs a tenth of a receive, a tenth of a delete and two writes, and no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_costs_what_it_must() {
     let (state, ids) = filled(1000);
     let stub = Stub::start(move |operation, input| state.lock().unwrap().answer(operation, input)).await;
     let world = World::new(ROUTER).await;
-    let worker = worker(&world, &stub);
+    let worker = worker(&world, &stub, "30s");
     world.rpcs.until_done("Test/One", &ids).await;
     worker.stop().await.unwrap();
     let deleted: usize =
@@ -157,14 +192,11 @@ async fn a_bad_day_of_queue_and_table_loses_nothing() {
     })
     .await;
     let world = World::new(ROUTER).await;
-    let worker = worker(&world, &stub);
+    let worker = worker(&world, &stub, "30s");
     world.rpcs.until_done("Test/One", &ids).await;
     crate::world::until("all are recorded and deleted", async || {
         let state = state.lock().unwrap();
-        let done = |id: &EventId| {
-            state.items.get(&format!("{id} Test/One")).is_some_and(|item| item["state"]["S"] == "done")
-        };
-        state.waiting.is_empty() && state.hidden.is_empty() && ids.iter().all(done)
+        state.is_settled() && ids.iter().all(|id| state.is_done(id))
     })
     .await;
     worker.stop().await.unwrap();
@@ -187,7 +219,7 @@ async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     })
     .await;
     let world = World::new(ROUTER).await;
-    let worker = worker(&world, &stub);
+    let worker = worker(&world, &stub, "30s");
     crate::world::until("it was asked for a while", async || stub.asked("PutItem").len() > 150).await;
     // Of ten seconds without it: each time twice as long as before.
     let receives = stub.asked("ReceiveMessage").len();
@@ -200,6 +232,127 @@ async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     world.finish().await;
 }
 
+/// Guards promise 3: a message that SQS delivers twice, to two workers at one instant, runs its RPC once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_at_two_workers_at_once_runs_its_rpc_once() {
+    let (state, ids) = filled(20);
+    {
+        let mut state = state.lock().unwrap();
+        state.waiting = state.waiting.iter().flat_map(|message| [message.clone(), message.clone()]).collect();
+    }
+    let shared = Arc::clone(&state);
+    let stub = Stub::start(move |operation, input| shared.lock().unwrap().answer(operation, input)).await;
+    let world = World::new(ROUTER).await;
+    world.rpcs.on("Test/One", |_| {
+        Box::pin(async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            Ok(())
+        })
+    });
+    let workers = [worker(&world, &stub, "2s"), worker(&world, &stub, "2s")];
+    world.rpcs.until_done("Test/One", &ids).await;
+    crate::world::until("both copies of each have left the queue", async || {
+        state.lock().unwrap().is_settled()
+    })
+    .await;
+    assert_eq!(world.rpcs.calls().len(), ids.len());
+    for worker in workers {
+        worker.stop().await.unwrap();
+    }
+    world.finish().await;
+}
+
+/// Guards promise 3: a message whose visibility is lost while its RPC runs is received again, and not called again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_comes_back_during_its_call_is_not_called_again() {
+    let (state, ids) = filled(1);
+    let shared = Arc::clone(&state);
+    let stub = Stub::start(move |operation, input| {
+        let entries = input["Entries"].as_array();
+        let first =
+            entries.is_some_and(|entries| entries.iter().any(|entry| entry["ReceiptHandle"] == "handle-1"));
+        if operation == "ChangeMessageVisibilityBatch" && first {
+            let failed = json!({"Id": "0", "Code": "ReceiptHandleIsInvalid", "SenderFault": true});
+            return Answer::Ok(json!({"Successful": [], "Failed": [failed]}));
+        }
+        shared.lock().unwrap().answer(operation, input)
+    })
+    .await;
+    let world = World::new(&ROUTER.replace("timeout: 1s", "timeout: 10s")).await;
+    let received = stub.clone();
+    world.rpcs.on("Test/One", move |_| {
+        let stub = received.clone();
+        Box::pin(async move {
+            // Until somebody has asked whether it was done before, a second time.
+            while stub.asked("PutItem").len() < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Ok(())
+        })
+    });
+    let worker = worker(&world, &stub, "1s");
+    world.rpcs.until_done("Test/One", &ids).await;
+    crate::world::until("it has left the queue", async || state.lock().unwrap().is_settled()).await;
+    assert_eq!(world.rpcs.calls().len(), 1);
+    worker.stop().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards: a receive that is never answered ends by itself, and the queue is received from again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receive_that_never_answers_ends() {
+    let (state, ids) = filled(3);
+    let receives = Mutex::new(0);
+    let stub = Stub::start(move |operation, input| {
+        if operation == "ReceiveMessage" {
+            let mut receives = receives.lock().unwrap();
+            *receives += 1;
+            if *receives == 1 {
+                return Answer::Never;
+            }
+        }
+        state.lock().unwrap().answer(operation, input)
+    })
+    .await;
+    let world = World::new(ROUTER).await;
+    let worker = worker(&world, &stub, "30s");
+    world.rpcs.until_done("Test/One", &ids).await;
+    worker.stop().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards: credentials that have expired are named with what to do, asked with rarely, and renewed ones are used at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_credentials_are_named_and_waited_for() {
+    let (state, ids) = filled(3);
+    let (renewed, asked) = (Arc::new(AtomicBool::new(false)), Arc::clone(&state));
+    let valid = Arc::clone(&renewed);
+    let stub = Stub::start(move |operation, input| {
+        if valid.load(Ordering::Relaxed) {
+            asked.lock().unwrap().answer(operation, input)
+        } else {
+            Answer::Error(
+                "ExpiredTokenException",
+                "The security token included in the request is expired",
+                json!({}),
+            )
+        }
+    })
+    .await;
+    let world = World::new(ROUTER).await;
+    let began = Instant::now();
+    let mut worker = worker(&world, &stub, "30s");
+    let said = worker.wait_for("not delivering").await.unwrap();
+    assert!(said.contains("the credentials have expired: renew them"), "{said}");
+    worker.wait_for("not delivering").await.unwrap();
+    let calls = stub.asked("GetQueueUrl").len();
+    assert!(calls as u64 <= 3 + began.elapsed().as_secs() * 4, "{calls} calls in {:?}", began.elapsed());
+    renewed.store(true, Ordering::Relaxed);
+    world.rpcs.until_done("Test/One", &ids).await;
+    worker.stop().await.unwrap();
+    world.finish().await;
+}
+
 /// A queue with so many messages.
 fn filled(many: usize) -> (Arc<Mutex<State>>, Vec<EventId>) {
     let ids: Vec<EventId> = (0..many).map(|_| EventId::new()).collect();
@@ -208,14 +361,13 @@ fn filled(many: usize) -> (Arc<Mutex<State>>, Vec<EventId>) {
             r#"{{"rpc":"Test/One","event":{{"id":"{id}","name":"event_one","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{{"n":1}}}}}}"#
         )
     };
-    let state =
-        State { waiting: ids.iter().map(|id| (String::new(), body(id), 0)).collect(), ..State::default() };
+    let state = State { waiting: ids.iter().map(|id| (body(id), 0)).collect(), ..State::default() };
     (Arc::new(Mutex::new(state)), ids)
 }
 
-fn worker(world: &World, stub: &Stub) -> Process {
+fn worker(world: &World, stub: &Stub, visibility: &str) -> Process {
     let (router, endpoints) = (world.router_file.display().to_string(), world.endpoints());
-    let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "30s"];
+    let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", visibility];
     args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
     let env = [
         ("OUTBOX_TRANSPORT", "aws"),

@@ -213,7 +213,13 @@ impl Queue for PostgresQueue {
     }
 
     fn limits(&self) -> Limits {
-        Limits { visibility: self.visibility, batch_max: BATCH_MAX, linger: Duration::ZERO }
+        // What is too old is dead-lettered by the relay's retention, not forgotten.
+        Limits {
+            visibility: self.visibility,
+            keeps: Duration::MAX,
+            batch_max: BATCH_MAX,
+            linger: Duration::ZERO,
+        }
     }
 }
 

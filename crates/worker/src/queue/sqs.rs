@@ -20,6 +20,8 @@ const BATCH_MAX: usize = 10;
 /// For a batch to fill: an idle queue answers at once, and under load it takes less.
 const LINGER: Duration = Duration::from_millis(20);
 const WAIT_SECONDS: i32 = 20;
+/// SQS's default.
+const KEEPS: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 const VISIBILITY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 /// A message attribute is bounded by the message's own size; this is for people.
 const REASON_CHARS_MAX: usize = 1000;
@@ -33,6 +35,7 @@ pub struct SqsQueue {
     url: String,
     dead_url: String,
     visibility: Duration,
+    keeps: Duration,
     /// Of the messages last received: SQS itself tells only CloudWatch.
     oldest: Mutex<Option<DateTime<Utc>>>,
 }
@@ -63,7 +66,8 @@ impl SqsQueue {
         visibility: Duration,
     ) -> Result<Self, Failure> {
         let (url, dead_url) = (url(&client, name).await?, url(&client, &format!("{name}-dlq")).await?);
-        Ok(Self { polls, client, url, dead_url, visibility, oldest: Mutex::new(None) })
+        let keeps = keeps(&client, &url).await?;
+        Ok(Self { polls, client, url, dead_url, visibility, keeps, oldest: Mutex::new(None) })
     }
 
     async fn delete(&self, receipts: &[&SqsReceipt]) -> Result<(), QueueError> {
@@ -170,7 +174,7 @@ impl Queue for SqsQueue {
     }
 
     fn limits(&self) -> Limits {
-        Limits { visibility: self.visibility, batch_max: BATCH_MAX, linger: LINGER }
+        Limits { visibility: self.visibility, keeps: self.keeps, batch_max: BATCH_MAX, linger: LINGER }
     }
 }
 
@@ -217,6 +221,14 @@ async fn url(client: &Client, name: &str) -> Result<String, Failure> {
         }
     })?;
     Ok(answer.queue_url.unwrap_or_default())
+}
+
+async fn keeps(client: &Client, url: &str) -> Result<Duration, Failure> {
+    let name = QueueAttributeName::MessageRetentionPeriod;
+    let ask = client.get_queue_attributes().queue_url(url).attribute_names(name.clone());
+    let answer = ask.send().await.map_err(|error| Failure::of(&error))?;
+    let seconds = answer.attributes().and_then(|all| all.get(&name)?.parse().ok());
+    Ok(seconds.map_or(KEEPS, Duration::from_secs))
 }
 
 fn delivery(message: Message) -> Option<Delivery<SqsReceipt>> {
