@@ -11,6 +11,7 @@ mod contracts; // queue and dedup: one suite for every implementation
 mod deliver; // verdicts, retries, leases, transports of the RPC call
 mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone
+mod metrics; // what is scraped is what is documented, and readiness tells progress
 mod newcomer; // a developer's three steps, in a copy of the repository
 mod order; // keys, pages and windows under concurrent writers
 mod proto_json; // the payload, against another implementation
@@ -18,4 +19,5 @@ mod publish; // the publisher's API, in Rust and in SQL
 mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
 mod retention; // rings turn, whoever is slow
 mod schema; // migrations and versions
+mod trace; // one trace from the change to the RPC
 mod wake; // the doorbell

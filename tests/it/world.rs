@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::{Entry, Event, EventId};
 use outbox_schema::Source;
 use relay::bus::{Bus, PostgresBus};
-use runtime::Readiness;
+use runtime::{Readiness, Started, Tracer};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::net::TcpListener;
@@ -171,7 +171,9 @@ impl World {
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
             let settings = worker::embedded::Settings { name, visibility };
-            worker::embedded::run(&source, &router, &client, &settings, &Readiness::default(), &cancel)
+            let started =
+                Started { stop: cancel, readiness: Readiness::default(), tracer: Tracer::default() };
+            worker::embedded::run(&source, &router, &client, &settings, &started)
                 .await
                 .expect("the schema fits");
         }));
@@ -190,22 +192,38 @@ impl World {
     }
 
     pub(crate) fn relay_process(&self) -> Process {
+        self.relay_process_in(&[])
+    }
+
+    /// With more of an environment.
+    pub(crate) fn relay_process_in(&self, env: &[(&str, &str)]) -> Process {
         let router = self.router_file.display().to_string();
         let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0"];
-        Process::start(&programs().join("relay"), args, &[("DATABASE_URL", &self.url)]).unwrap()
+        let env = [&[("DATABASE_URL", self.url.as_str())], env].concat();
+        Process::start(&programs().join("relay"), args, &env).unwrap()
     }
 
     pub(crate) fn worker_process(&self) -> Process {
-        let endpoints = self.endpoints();
-        let args: Vec<&str> = endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]).collect();
-        self.worker_process_with(&args)
+        self.worker_process_in(&[], &[])
     }
 
-    pub(crate) fn worker_process_with(&self, more: &[&str]) -> Process {
+    pub(crate) fn worker_process_with(&self, endpoints: &[&str]) -> Process {
+        self.start_worker(&[], endpoints)
+    }
+
+    /// With more of an environment and of arguments.
+    pub(crate) fn worker_process_in(&self, env: &[(&str, &str)], more: &[&str]) -> Process {
+        let endpoints = self.endpoints();
+        let endpoints = endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]);
+        self.start_worker(env, &endpoints.chain(more.iter().copied()).collect::<Vec<_>>())
+    }
+
+    fn start_worker(&self, env: &[(&str, &str)], more: &[&str]) -> Process {
         let router = self.router_file.display().to_string();
         let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "2s"];
         args.extend(more);
-        Process::start(&programs().join("worker"), args, &[("DATABASE_URL", &self.url)]).unwrap()
+        let env = [&[("DATABASE_URL", self.url.as_str())], env].concat();
+        Process::start(&programs().join("worker"), args, &env).unwrap()
     }
 
     // ---- publishing and looking
@@ -271,9 +289,10 @@ impl World {
         for task in self.tasks.drain(..) {
             tokio::time::timeout(PATIENCE, task).await.expect("it stops").expect("no panic");
         }
-        let found = format!("outbox_relay_fallback_found_total{{source=\"{}\"}}", self.source.name());
+        let found = format!("outbox_relay_fallback_found_total{{source=\"{}\"}} ", self.source.name());
         let rendered = metrics().render();
-        assert!(!rendered.contains(&found), "the fallback poll found events that nobody rang for");
+        let found = rendered.lines().find_map(|line| line.strip_prefix(&found)).unwrap_or("0");
+        assert_eq!(found, "0", "the fallback poll found events that nobody rang for");
         let twice = self.rpcs.called_again_after_success();
         assert!(twice.is_empty(), "called again after success: {twice:?}");
     }
@@ -285,6 +304,7 @@ pub(crate) fn relay_settings() -> relay::relay::Settings {
         page_max: 1000,
         retention: Duration::from_secs(24 * 3600),
         fallback: Duration::from_secs(5),
+        tracer: Tracer::default(),
     }
 }
 

@@ -97,7 +97,10 @@ impl Entry {
         if let Some(key_bytes) = self.key.as_ref().map(String::len).filter(|&bytes| bytes > KEY_BYTES_MAX) {
             return Err(EnqueueError::KeyTooLong { name, key_bytes, key_bytes_max: KEY_BYTES_MAX });
         }
-        let headers = encode_headers(name, &self.headers)?;
+        let mut headers = self.headers;
+        #[cfg(feature = "opentelemetry")]
+        crate::trace::begin_in(&mut headers);
+        let headers = encode_headers(name, &headers)?;
         Ok(Row { id: self.id, name, key: self.key, payload, headers })
     }
 }

@@ -38,6 +38,10 @@
 //!
 //! What it does not promise: order between keys, exactly one delivery, or delivery by a deadline.
 //!
+//! The event carries the span that it was enqueued in (OpenTelemetry's current context, which tracing-opentelemetry's layer
+//! sets, as the header `traceparent`), so that the trace goes on through relay and worker into the RPC. The feature
+//! `opentelemetry`, on by default, does that; without it, or without a span, a header of your own does.
+//!
 //! It works behind a pooler in transaction mode. There, sqlx's named statements do not: keep your own unnamed
 //! (`.persistent(false)`), and these will be, too.
 
@@ -45,6 +49,8 @@ mod entry;
 mod error;
 pub mod proto;
 pub mod testing;
+#[cfg(feature = "opentelemetry")]
+mod trace;
 
 pub use entry::Entry;
 pub use error::EnqueueError;

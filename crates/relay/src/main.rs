@@ -9,7 +9,7 @@ use relay::bus::EventBridge;
 use relay::bus::{Bus, PostgresBus};
 use relay::config::{Cli, Command, Run};
 use relay::relay::Settings;
-use runtime::{Chain, Started, Transport};
+use runtime::{Chain, Transport};
 use tokio::task::JoinSet;
 
 /// From the signal on; a service manager's patience is usually ten.
@@ -72,7 +72,7 @@ async fn relay_all<B: Bus + 'static>(
     bus: impl Fn(&Source) -> B,
 ) -> ExitCode {
     let started = runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await;
-    let Started { stop, readiness } = match started {
+    let started = match started {
         Ok(started) => started,
         Err(refused) => return refused,
     };
@@ -81,17 +81,18 @@ async fn relay_all<B: Bus + 'static>(
         page_max: options.page_max as usize,
         retention: options.retention,
         fallback: options.fallback,
+        tracer: started.tracer.clone(),
     };
     let mut relays = JoinSet::new();
     for source in sources {
-        let (bus, settings, stop) = (bus(&source), settings.clone(), stop.clone());
-        let part = readiness.part(source.name());
+        let (bus, settings, stop) = (bus(&source), settings.clone(), started.stop.clone());
+        let part = started.readiness.part(source.name());
         relays.spawn(async move {
             let ended = relay::relay::run(&source, bus, &settings, part, &stop).await;
             ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))
         });
     }
-    runtime::until_stopped(relays, &stop, STOP_WITHIN).await
+    runtime::until_stopped(relays, &started, STOP_WITHIN).await
 }
 
 async fn migrate(sources: &[Source]) -> ExitCode {

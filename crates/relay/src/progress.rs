@@ -24,7 +24,16 @@ impl Progress {
     pub(crate) fn new(source: &str, part: Part) -> Self {
         let progress = Self { source: source.to_owned(), part, oldest: Arc::default() };
         progress.leads(false);
+        // From the start on, so that the first one is an increase.
+        progress.count("put", 0);
+        progress.count("parked", 0);
+        progress.answered("ok", 0);
+        progress.fallback_found(0);
         progress
+    }
+
+    pub(crate) fn source(&self) -> &str {
+        &self.source
     }
 
     /// Shows the lag again and again: while the bus is away nothing else would.
@@ -68,12 +77,8 @@ impl Progress {
     pub(crate) fn ends(&self, window: &Window, settled: &Settled) {
         self.behind(None);
         self.moves();
-        let events = |outcome: &'static str, n: usize| {
-            metrics::counter!("outbox_relay_events_total", "source" => self.source.clone(), "outcome" => outcome)
-                .increment(n as u64);
-        };
-        events("put", settled.acked.len());
-        events("parked", settled.parked.len());
+        self.count("put", settled.acked.len());
+        self.count("parked", settled.parked.len());
         let put_seconds =
             metrics::histogram!("outbox_relay_enqueue_to_put_seconds", "source" => self.source.clone());
         for &at in &settled.acked {
@@ -114,9 +119,18 @@ impl Progress {
     }
 
     pub(crate) fn found_by_fallback(&self, events: usize) {
+        self.fallback_found(events);
+        tracing::warn!(source = self.source, events, "found events that nobody rang for");
+    }
+
+    fn fallback_found(&self, events: usize) {
         metrics::counter!("outbox_relay_fallback_found_total", "source" => self.source.clone())
             .increment(events as u64);
-        tracing::warn!(source = self.source, events, "found events that nobody rang for");
+    }
+
+    fn count(&self, outcome: &'static str, events: usize) {
+        metrics::counter!("outbox_relay_events_total", "source" => self.source.clone(), "outcome" => outcome)
+            .increment(events as u64);
     }
 
     fn behind(&self, oldest: Option<DateTime<Utc>>) {

@@ -55,7 +55,7 @@ pub(crate) async fn put_all<B: Bus>(
     }
 }
 
-/// That some were taken is progress, whatever became of the others.
+/// That some were taken is no progress yet: that the cursor advances is.
 fn show(results: &[Result<(), PutError>], progress: &Progress) {
     let failures = results.iter().filter_map(|result| result.as_ref().err());
     let (mut failed, mut last) = (0, None);
@@ -68,9 +68,8 @@ fn show(results: &[Result<(), PutError>], progress: &Progress) {
     if taken > 0 {
         progress.answered("ok", taken);
     }
-    match last {
-        Some(failure) if taken == 0 => progress.waits(format!("the bus says {failure}")),
-        _ => progress.moves(),
+    if let Some(failure) = last {
+        progress.waits(format!("the bus says {failure}"));
     }
 }
 

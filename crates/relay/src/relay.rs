@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use outbox_schema::{SchemaError, Source};
-use runtime::{Chain, Part};
+use runtime::{Chain, Part, Tracer};
 use sqlx::PgConnection;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use crate::put::{Pace, put_all};
 use crate::retention;
 use crate::rhythm::{Next, Rhythm};
 use crate::settle::settle;
+use crate::trace;
 
 const STANDBY_LOOKS_EVERY: Duration = Duration::from_millis(500);
 
@@ -33,6 +34,7 @@ pub struct Settings {
     pub retention: Duration,
     /// How long a sleeping relay trusts the doorbell before it looks for itself.
     pub fallback: Duration,
+    pub tracer: Tracer,
 }
 
 /// Relays one database's outbox until `stop`. Databases that are down are waited for.
@@ -188,12 +190,14 @@ impl<B: Bus> Leader<'_, B> {
 
     /// One turn: everything in the window is put, what became of it decides how far the cursor goes, and that is
     /// made durable. Returns how many events moved.
-    async fn relay(&mut self, window: Window, stop: &CancellationToken) -> Result<usize, sqlx::Error> {
+    async fn relay(&mut self, mut window: Window, stop: &CancellationToken) -> Result<usize, sqlx::Error> {
         self.progress.begins(&window);
         if window.entries.is_empty() && self.cursor.page.is_none() {
             return Ok(0);
         }
+        let spans = trace::begin(&self.settings.tracer, self.progress.source(), &mut window.entries);
         let outcomes = put_all(self.bus, &window.entries, &mut self.pace, self.progress, stop).await;
+        trace::end(spans, &outcomes);
         let settled = settle(&self.cursor, &window, &outcomes);
         self.outbox.advance(self.bus, &window, &settled).await?;
         self.progress.ends(&window, &settled);

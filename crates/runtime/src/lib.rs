@@ -8,12 +8,14 @@ mod readiness;
 mod report;
 mod shutdown;
 mod telemetry;
+mod trace;
 
 pub use process::{Started, block_on, duration, refuse, start, until_stopped};
 pub use readiness::{Part, Readiness};
 pub use report::Chain;
 pub use shutdown::process_name;
 pub use telemetry::{Logs, install_metrics};
+pub use trace::{Role, Span, Tracer};
 
 /// What carries the events from the outbox to the RPCs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -8,7 +8,10 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::Readiness;
+use crate::{Readiness, Tracer};
+
+/// The last spans are not worth more.
+const FLUSHED_WITHIN: Duration = Duration::from_millis(800);
 
 /// Runs a process's `main`. At its end nothing is waited for any more, not even a name that is being looked up.
 pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
@@ -51,6 +54,7 @@ pub struct Started {
     pub stop: CancellationToken,
     /// What `/readyz` answers from.
     pub readiness: Readiness,
+    pub tracer: Tracer,
 }
 
 /// Serves metrics and health, and listens for signals.
@@ -67,6 +71,7 @@ pub async fn start(
         eprintln!("error: failed to {what}: {error}");
         ExitCode::FAILURE
     };
+    let tracer = Tracer::from_env(program).map_err(|error| failed("start", &error))?;
     let stop = crate::shutdown::on_signal().map_err(|error| failed("listen for signals", &error))?;
     let exporter = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
     metrics::gauge!("outbox_build_info", "program" => program, "version" => version).set(1.0);
@@ -78,14 +83,14 @@ pub async fn start(
             return Err(failed(&format!("serve metrics on {metrics_addr}"), &format!("{error}\n  {remedy}")));
         }
     }
-    Ok(Started { stop, readiness })
+    Ok(Started { stop, readiness, tracer })
 }
 
 /// Waits until every task has ended, at most `patience` longer than `stop`. One that fails stops the others, and the
 /// process with exit code 3.
 pub async fn until_stopped(
     mut tasks: JoinSet<Result<(), String>>,
-    stop: &CancellationToken,
+    Started { stop, tracer, .. }: &Started,
     patience: Duration,
 ) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
@@ -101,7 +106,7 @@ pub async fn until_stopped(
             stop.cancel();
         }
     };
-    tokio::select! {
+    let code = tokio::select! {
         () = ended => {
             tracing::info!("stopped");
             code
@@ -110,5 +115,10 @@ pub async fn until_stopped(
             tracing::warn!("not everything in flight was finished in time: it is taken up again later");
             ExitCode::FAILURE
         }
-    }
+    };
+    let tracer = tracer.clone();
+    // It waits for its own thread, which waits for this runtime.
+    let flushed = tokio::task::spawn_blocking(move || tracer.flush());
+    let _ = tokio::time::timeout(FLUSHED_WITHIN, flushed).await;
+    code
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use event_router::{Router, Rpc, names};
 use outbox_aws::Failure;
-use runtime::{Part, Readiness};
+use runtime::{Part, Started};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -40,8 +40,7 @@ pub async fn run<C: RpcClient + Clone>(
     router: &Router,
     client: &C,
     settings: &Settings,
-    readiness: &Readiness,
-    stop: &CancellationToken,
+    Started { stop, readiness, tracer }: &Started,
 ) {
     let config = outbox_aws::config(ASK_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
@@ -56,7 +55,8 @@ pub async fn run<C: RpcClient + Clone>(
     let mut lanes = JoinSet::new();
     for (rpc, policy) in router.rpcs() {
         let (rpc, policy, client, settings) = (rpc.clone(), *policy, client.clone(), settings.clone());
-        let (clients, readiness, stop) = (clients.clone(), readiness.clone(), stop.clone());
+        let (clients, readiness, tracer, stop) =
+            (clients.clone(), readiness.clone(), tracer.clone(), stop.clone());
         lanes.spawn(async move {
             let part = readiness.part(format!("{SOURCE} {rpc}"));
             let Some(queue) = open(&clients, &rpc, &settings, &part, &stop).await else { return };
@@ -73,6 +73,7 @@ pub async fn run<C: RpcClient + Clone>(
                 unrecorded: Unrecorded::default(),
                 breaker: Mutex::new(Breaker::new(policy.backoff)),
                 readiness,
+                tracer,
             };
             tokio::select! {
                 () = lane.run(&stop) => {}

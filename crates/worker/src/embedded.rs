@@ -7,7 +7,7 @@ use std::time::Duration;
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use event_router::{Router, Rpc};
 use outbox_schema::{SchemaError, Source};
-use runtime::{Chain, Part, Readiness};
+use runtime::{Chain, Part, Started};
 use sqlx::postgres::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,7 @@ pub async fn run<C: RpcClient + Clone>(
     router: &Router,
     client: &C,
     settings: &Settings,
-    readiness: &Readiness,
-    stop: &CancellationToken,
+    Started { stop, readiness, tracer }: &Started,
 ) -> Result<(), SchemaError> {
     let part = readiness.part(source.name());
     let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
@@ -76,6 +75,7 @@ pub async fn run<C: RpcClient + Clone>(
             unrecorded: Unrecorded::default(),
             breaker: Mutex::new(Breaker::new(policy.backoff)),
             readiness: readiness.clone(),
+            tracer: tracer.clone(),
         };
         let stop = stop.clone();
         lanes.spawn(async move { lane.run(&stop).await });

@@ -10,7 +10,7 @@ use runtime::Chain;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::lane::count_error;
+use crate::lane::count_errors;
 use crate::queue::Queue;
 
 /// The receipts of deliveries under way, so that their visibility can be extended.
@@ -83,7 +83,7 @@ pub(crate) async fn extend<Q: Queue>(
         if !receipts.is_empty()
             && let Err(error) = queue.extend(&receipts).await
         {
-            count_error(&rpc, "extend");
+            count_errors(&rpc, "extend", 1);
             tracing::warn!(%rpc, error = %Chain(&error), deliveries = receipts.len(), "failed to extend their visibility");
         }
     }

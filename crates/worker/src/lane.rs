@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::Utc;
 use event::{Envelope, EventId, Message};
 use event_router::{Policy, Rpc};
-use runtime::{Chain, Part, Readiness};
+use runtime::{Chain, Part, Readiness, Role, Span, Tracer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,13 +16,15 @@ use tokio_util::sync::CancellationToken;
 use crate::breaker::{Breaker, Gate};
 use crate::dedup::{Claim, Dedup, Lease};
 use crate::flight::{self, Flight};
-use crate::queue::{Delivery, Queue, Settlement};
+use crate::queue::{Delivery, Queue, QueueError, Settlement};
 use crate::rpc::{Call, CallError, RpcClient};
 use crate::settler::{self, Decided, Unrecorded};
 use crate::verdict::{Attempt, Verdict, exhausted, verdict};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A receive that takes so long waits for messages.
+const QUIET: Duration = Duration::from_secs(5);
 /// How long nothing is received after the dedup record could not be asked.
 const BLIND_MIN: Duration = Duration::from_millis(500);
 const BLIND_MAX: Duration = Duration::from_secs(30);
@@ -42,6 +44,7 @@ pub struct Lane<Q, D, C> {
     pub unrecorded: Unrecorded,
     pub breaker: Mutex<Breaker>,
     pub readiness: Readiness,
+    pub tracer: Tracer,
 }
 
 impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
@@ -54,6 +57,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let part = lane.readiness.part(format!("{} {}", lane.source, lane.rpc));
         part.moves();
         lane.show_breaker();
+        lane.register();
         let concurrency = metrics::gauge!("outbox_worker_concurrency_max", "rpc" => lane.rpc.to_string());
         concurrency.increment(lane.policy.concurrency as f64);
         let settler = tokio::spawn(settler::run(
@@ -86,7 +90,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                 Gate::Probe => permits.truncate(1),
                 Gate::Closed => {}
             }
-            match lane.queue.receive(permits.len(), stop).await {
+            match lane.receive(permits.len(), &part, stop).await {
                 Ok(deliveries) => {
                     wait = RETRY_MIN;
                     if lane.start(deliveries, permits, &flight, &decided, &part, &mut calls).await {
@@ -147,6 +151,24 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             permits.push(permit);
         }
         Some(permits)
+    }
+
+    async fn receive(
+        &self,
+        max: usize,
+        part: &Part,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
+        let receiving = self.queue.receive(max, stop);
+        tokio::pin!(receiving);
+        tokio::select! {
+            received = &mut receiving => received,
+            () = tokio::time::sleep(QUIET) => {
+                // No error and no message: there is nothing to do.
+                part.moves();
+                receiving.await
+            }
+        }
     }
 
     /// Claims a batch in the dedup record and starts a call for each delivery that is ours. No more is ever received
@@ -241,7 +263,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             Some(Claim::Won(lease)) => {
                 let verdict = match exhausted(delivery.attempt, &self.policy) {
                     Some(dead) => dead,
-                    None => self.call(&message.event, self.attempt(delivery)).await,
+                    None => self.call(message.event, self.attempt(delivery)).await,
                 };
                 (Fate::Decided(verdict), Some(lease))
             }
@@ -258,13 +280,32 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         Attempt::new(delivery.attempt, age, self.queue.limits().keeps)
     }
 
-    async fn call(&self, event: &Envelope<'_>, attempt: Attempt) -> Verdict {
-        let call = Call { rpc: &self.rpc, event, attempt: attempt.number, timeout: self.policy.timeout };
+    /// The RPC's caller is this span, not the publisher's.
+    fn span(&self, event: &mut Envelope<'_>) -> Span {
+        let attributes = [
+            ("messaging.system", "outbox".to_owned()),
+            ("messaging.message.id", event.id.to_string()),
+            ("outbox.event", event.name.to_string()),
+        ];
+        let span =
+            self.tracer.start(format!("deliver {}", self.rpc), Role::Consumer, &event.headers, attributes);
+        span.continue_in(&mut event.headers);
+        span
+    }
+
+    async fn call(&self, mut event: Envelope<'_>, attempt: Attempt) -> Verdict {
+        let mut span = self.span(&mut event);
+        let call =
+            Call { rpc: &self.rpc, event: &event, attempt: attempt.number, timeout: self.policy.timeout };
         let in_flight = metrics::gauge!("outbox_worker_in_flight", "rpc" => self.rpc.to_string());
         in_flight.increment(1.0);
         let began = Instant::now();
         let reply = self.client.call(&call).await;
         in_flight.decrement(1.0);
+        if let Err(error) = &reply {
+            span.fail(error.code.as_str(), &error.message);
+        }
+        drop(span);
         let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
         metrics::histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.to_string(), "code" => code)
             .record(began.elapsed().as_secs_f64());
@@ -316,8 +357,20 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         metrics::gauge!("outbox_worker_breaker_state", "source" => source, "rpc" => rpc).set(level);
     }
 
+    /// Counters that are there from the start on, so that the first one is an increase.
+    fn register(&self) {
+        for operation in ["receive", "claim", "record", "extend"] {
+            count_errors(&self.rpc, operation, 0);
+        }
+        for (outcome, code) in [("done", "ok"), ("duplicate", "done_before")] {
+            self.count_deliveries(outcome, code, 0);
+        }
+        metrics::counter!("outbox_worker_lost_leases_total", "rpc" => self.rpc.to_string()).increment(0);
+        metrics::gauge!("outbox_worker_in_flight", "rpc" => self.rpc.to_string()).increment(0.0);
+    }
+
     fn failed(&self, operation: &'static str) {
-        count_error(&self.rpc, operation);
+        count_errors(&self.rpc, operation, 1);
     }
 
     fn count(&self, fate: &Fate) {
@@ -328,15 +381,19 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             Fate::Duplicate => ("duplicate", "done_before"),
             Fate::Postponed(_, code) => ("postponed", *code),
         };
+        self.count_deliveries(outcome, code, 1);
+    }
+
+    fn count_deliveries(&self, outcome: &'static str, code: &'static str, deliveries: u64) {
         metrics::counter!("outbox_worker_deliveries_total", "rpc" => self.rpc.to_string(), "outcome" => outcome, "code" => code)
-            .increment(1);
+            .increment(deliveries);
     }
 }
 
-/// A request to queue or dedup record that failed.
-pub(crate) fn count_error(rpc: &Rpc, operation: &'static str) {
+/// Requests to queue or dedup record that failed.
+pub(crate) fn count_errors(rpc: &Rpc, operation: &'static str, errors: u64) {
     metrics::counter!("outbox_worker_errors_total", "rpc" => rpc.to_string(), "operation" => operation)
-        .increment(1);
+        .increment(errors);
 }
 
 /// What becomes of a delivery, called or not.

@@ -63,36 +63,36 @@ async fn embedded(
     sources: Vec<Source>,
     router: &Router,
     client: &Client,
-    Started { stop, readiness }: &Started,
+    started: &Started,
 ) -> ExitCode {
     let settings = Settings { name: runtime::process_name(), visibility: cli.visibility };
     let mut workers = JoinSet::new();
     for source in sources {
         let (router, client, settings) = (router.clone(), client.clone(), settings.clone());
-        let (readiness, stop) = (readiness.clone(), stop.clone());
+        let started = started.clone();
         workers.spawn(async move {
-            let ended = embedded::run(&source, &router, &client, &settings, &readiness, &stop).await;
+            let ended = embedded::run(&source, &router, &client, &settings, &started).await;
             ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))
         });
     }
-    runtime::until_stopped(workers, stop, STOP_WITHIN).await
+    runtime::until_stopped(workers, started, STOP_WITHIN).await
 }
 
 #[cfg(feature = "aws")]
-async fn aws(cli: &Cli, router: &Router, client: &Client, Started { stop, readiness }: &Started) -> ExitCode {
+async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> ExitCode {
     let settings = worker::aws::Settings {
         queue_prefix: cli.queue_prefix.clone(),
         dedup_table: cli.dedup_table.clone(),
         visibility: cli.visibility,
     };
     let (router, client) = (router.clone(), client.clone());
-    let (readiness, cancel) = (readiness.clone(), stop.clone());
+    let shared = started.clone();
     let mut workers = JoinSet::new();
     workers.spawn(async move {
-        worker::aws::run(&router, &client, &settings, &readiness, &cancel).await;
+        worker::aws::run(&router, &client, &settings, &shared).await;
         Ok(())
     });
-    runtime::until_stopped(workers, stop, STOP_WITHIN).await
+    runtime::until_stopped(workers, started, STOP_WITHIN).await
 }
 
 #[cfg(not(feature = "aws"))]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::dedup::{Dedup, Lease, Released};
 use crate::flight::InFlight;
-use crate::lane::count_error;
+use crate::lane::count_errors;
 use crate::queue::{Limits, Queue, Settlement};
 
 const BATCH_MAX: usize = 500;
@@ -146,7 +146,7 @@ async fn persist<T, E: std::error::Error + 'static, F: Future<Output = Result<T,
                 return written;
             }
             Err(error) => {
-                count_error(rpc, "record");
+                count_errors(rpc, "record", 1);
                 part.waits(format!("failed to record what was decided: {}", Chain(&error)));
                 tracing::warn!(%rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "failed to record what was decided");
                 tokio::time::sleep(wait).await;

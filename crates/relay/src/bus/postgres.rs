@@ -29,6 +29,7 @@ impl Bus for PostgresBus {
     }
 
     async fn begin(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        metrics::counter!("outbox_relay_unrouted_events_total", "source" => self.source.clone()).increment(0);
         self.queues = outbox_schema::queues(conn, self.router.rpcs().map(|(rpc, _)| rpc)).await?;
         Ok(())
     }

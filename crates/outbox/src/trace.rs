@@ -1,0 +1,26 @@
+//! The event carries the span that it was enqueued in, so that the RPC it causes is part of the same trace.
+
+use std::collections::BTreeMap;
+
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
+
+/// What every vendor must accept; longer ones may be cut, by the standard.
+const STATE_BYTES_MAX: usize = 512;
+
+/// As W3C's trace context writes it. What the caller has set himself stays.
+pub(crate) fn begin_in(headers: &mut BTreeMap<String, String>) {
+    let context = Context::current();
+    let span = context.span();
+    let span = span.span_context();
+    if !span.is_valid() || headers.contains_key("traceparent") {
+        return;
+    }
+    let parent = format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags());
+    headers.insert("traceparent".to_owned(), parent);
+    let state = span.trace_state().header();
+    if (1..=STATE_BYTES_MAX).contains(&state.len()) && state.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+    {
+        headers.insert("tracestate".to_owned(), state);
+    }
+}
