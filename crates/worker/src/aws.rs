@@ -14,6 +14,7 @@ use crate::breaker::Breaker;
 use crate::dedup::DynamoDedup;
 use crate::depths;
 use crate::lane::Lane;
+use crate::meter::Meter;
 use crate::queue::SqsQueue;
 use crate::rpc::RpcClient;
 use crate::settler::Unrecorded;
@@ -64,7 +65,6 @@ pub async fn run<C: RpcClient + Clone>(
             // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
             let lease = policy.timeout + settings.visibility;
             let lane = Lane {
-                source: SOURCE.to_owned(),
                 rpc: rpc.clone(),
                 policy,
                 queue: Arc::clone(&queue),
@@ -72,6 +72,7 @@ pub async fn run<C: RpcClient + Clone>(
                 client,
                 unrecorded: Unrecorded::default(),
                 breaker: Mutex::new(Breaker::new(policy.backoff)),
+                meter: Meter::new(SOURCE, &rpc),
                 readiness,
                 tracer,
             };

@@ -16,6 +16,7 @@ use crate::breaker::Breaker;
 use crate::dedup::PostgresDedup;
 use crate::depths;
 use crate::lane::Lane;
+use crate::meter::Meter;
 use crate::queue::{self, Bell, PostgresQueue};
 use crate::rpc::RpcClient;
 use crate::settler::Unrecorded;
@@ -66,7 +67,6 @@ pub async fn run<C: RpcClient + Clone>(
             depths::watch(&watched.0, &watched.1, &*watched.2, DEPTH_EVERY).await;
         });
         let lane = Lane {
-            source: source.name().to_owned(),
             rpc: rpc.clone(),
             policy: *policy,
             queue,
@@ -74,6 +74,7 @@ pub async fn run<C: RpcClient + Clone>(
             client: client.clone(),
             unrecorded: Unrecorded::default(),
             breaker: Mutex::new(Breaker::new(policy.backoff)),
+            meter: Meter::new(source.name(), rpc),
             readiness: readiness.clone(),
             tracer: tracer.clone(),
         };

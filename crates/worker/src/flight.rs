@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use event_router::Rpc;
 use runtime::Chain;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::lane::count_errors;
+use crate::meter::Meter;
 use crate::queue::Queue;
 
 /// The receipts of deliveries under way, so that their visibility can be extended.
@@ -68,7 +67,7 @@ impl<R> Drop for InFlight<R> {
 
 /// Keeps what is under way hidden from others, for as long as this worker lives.
 pub(crate) async fn extend<Q: Queue>(
-    rpc: Rpc,
+    meter: Meter,
     queue: Arc<Q>,
     flight: Flight<Q::Receipt>,
     landed: CancellationToken,
@@ -83,8 +82,8 @@ pub(crate) async fn extend<Q: Queue>(
         if !receipts.is_empty()
             && let Err(error) = queue.extend(&receipts).await
         {
-            count_errors(&rpc, "extend", 1);
-            tracing::warn!(%rpc, error = %Chain(&error), deliveries = receipts.len(), "failed to extend their visibility");
+            meter.failed("extend");
+            tracing::warn!(lane = meter.name(), error = %Chain(&error), deliveries = receipts.len(), "failed to extend their visibility");
         }
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::breaker::{Breaker, Gate};
 use crate::dedup::{Claim, Dedup, Lease};
 use crate::flight::{self, Flight};
+use crate::meter::Meter;
 use crate::queue::{Delivery, Queue, QueueError, Settlement};
 use crate::rpc::{Call, CallError, RpcClient};
 use crate::settler::{self, Decided, Unrecorded};
@@ -34,8 +35,6 @@ const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 /// Everything one RPC's deliveries need.
 #[derive(Debug)]
 pub struct Lane<Q, D, C> {
-    /// Where its queue is: a database's name, or `sqs`.
-    pub source: String,
     pub rpc: Rpc,
     pub policy: Policy,
     pub queue: Arc<Q>,
@@ -43,6 +42,7 @@ pub struct Lane<Q, D, C> {
     pub client: C,
     pub unrecorded: Unrecorded,
     pub breaker: Mutex<Breaker>,
+    pub meter: Meter,
     pub readiness: Readiness,
     pub tracer: Tracer,
 }
@@ -54,15 +54,14 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let slots = Arc::new(Semaphore::new(lane.policy.concurrency));
         let (decided, decisions) = mpsc::channel(2 * lane.policy.concurrency);
         let flight = Flight::default();
-        let part = lane.readiness.part(format!("{} {}", lane.source, lane.rpc));
+        let part = lane.readiness.part(lane.meter.name());
         part.moves();
-        lane.show_breaker();
-        lane.register();
-        let concurrency = metrics::gauge!("outbox_worker_concurrency_max", "rpc" => lane.rpc.to_string());
-        concurrency.increment(lane.policy.concurrency as f64);
+        lane.meter.opens(lane.policy.concurrency);
+        lane.meter.breaker(0.0);
         let settler = tokio::spawn(settler::run(
             lane.rpc.clone(),
-            lane.readiness.part(format!("{} {} records", lane.source, lane.rpc)),
+            lane.meter.clone(),
+            lane.readiness.part(format!("{} records", lane.meter.name())),
             Arc::clone(&lane.queue),
             Arc::clone(&lane.dedup),
             lane.unrecorded.clone(),
@@ -70,7 +69,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         ));
         let landed = CancellationToken::new();
         let heartbeat = tokio::spawn(flight::extend(
-            lane.rpc.clone(),
+            lane.meter.clone(),
             Arc::clone(&lane.queue),
             flight.clone(),
             landed.clone(),
@@ -102,7 +101,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                     }
                 }
                 Err(error) => {
-                    lane.failed("receive");
+                    lane.meter.failed("receive");
                     part.waits(format!("not receiving: {}", Chain(&error)));
                     tracing::warn!(rpc = %lane.rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not receiving");
                     pause(wait, stop).await;
@@ -119,7 +118,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let _ = settler.await;
         landed.cancel();
         let _ = heartbeat.await;
-        concurrency.decrement(lane.policy.concurrency as f64);
+        lane.meter.closes(lane.policy.concurrency);
     }
 
     /// Waits until at least one call may start, and a little longer for as many as one request receives. `None` at
@@ -220,13 +219,13 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let claims = match self.dedup.claim(&known).await {
             Ok(claims) if asked.elapsed() < self.queue.limits().visibility / 2 => claims,
             Ok(_) => {
-                self.failed("claim");
+                self.meter.failed("claim");
                 part.waits("the dedup record answers too late");
                 tracing::warn!(rpc = %self.rpc, seconds = asked.elapsed().as_secs_f64(), "not calling: the leases are old");
                 return None;
             }
             Err(error) => {
-                self.failed("claim");
+                self.meter.failed("claim");
                 part.waits(format!("can't ask what was done before: {}", Chain(&error)));
                 tracing::warn!(rpc = %self.rpc, error = %Chain(&error), "not calling: can't ask what was done before");
                 return None;
@@ -297,18 +296,15 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let mut span = self.span(&mut event);
         let call =
             Call { rpc: &self.rpc, event: &event, attempt: attempt.number, timeout: self.policy.timeout };
-        let in_flight = metrics::gauge!("outbox_worker_in_flight", "rpc" => self.rpc.to_string());
-        in_flight.increment(1.0);
+        self.meter.call_begins();
         let began = Instant::now();
         let reply = self.client.call(&call).await;
-        in_flight.decrement(1.0);
+        let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
+        self.meter.call_ends(code, began.elapsed());
         if let Err(error) = &reply {
             span.fail(error.code.as_str(), &error.message);
         }
         drop(span);
-        let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
-        metrics::histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.to_string(), "code" => code)
-            .record(began.elapsed().as_secs_f64());
         self.heard(&reply, attempt);
         let verdict = verdict(&reply, attempt, &self.policy, fastrand::f64());
         let attempt = attempt.number;
@@ -322,20 +318,18 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             }
         }
         if !matches!(verdict, Verdict::Retry { .. }) {
-            metrics::histogram!("outbox_worker_attempts", "rpc" => self.rpc.to_string())
-                .record(f64::from(attempt));
+            self.meter.ended(attempt);
         }
         if verdict == Verdict::Done {
-            let took = (Utc::now() - event.occurred_at).num_microseconds().unwrap_or(0) as f64 / 1e6;
-            metrics::histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => self.rpc.to_string())
-                .record(took);
+            self.meter.done(event.occurred_at);
         }
         verdict
     }
 
     fn gate(&self) -> Gate {
-        let gate = self.breaker.lock().expect("no panic while held").gate(Instant::now());
-        self.show_breaker();
+        let mut breaker = self.breaker.lock().expect("no panic while held");
+        let gate = breaker.gate(Instant::now());
+        self.meter.breaker(breaker.level());
         gate
     }
 
@@ -344,33 +338,12 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         if attempt.last_chance && reply.is_err() {
             return;
         }
-        let opened = self.breaker.lock().expect("no panic while held").heard(reply, Instant::now());
-        self.show_breaker();
+        let mut breaker = self.breaker.lock().expect("no panic while held");
+        let opened = breaker.heard(reply, Instant::now());
+        self.meter.breaker(breaker.level());
         if let (Some(wait), Err(error)) = (opened, reply) {
             tracing::warn!(rpc = %self.rpc, error = %error, seconds = wait.as_secs_f64(), "its server is away: receiving nothing, then one to see");
         }
-    }
-
-    fn show_breaker(&self) {
-        let level = self.breaker.lock().expect("no panic while held").level();
-        let (source, rpc) = (self.source.clone(), self.rpc.to_string());
-        metrics::gauge!("outbox_worker_breaker_state", "source" => source, "rpc" => rpc).set(level);
-    }
-
-    /// Counters that are there from the start on, so that the first one is an increase.
-    fn register(&self) {
-        for operation in ["receive", "claim", "record", "extend"] {
-            count_errors(&self.rpc, operation, 0);
-        }
-        for (outcome, code) in [("done", "ok"), ("duplicate", "done_before")] {
-            self.count_deliveries(outcome, code, 0);
-        }
-        metrics::counter!("outbox_worker_lost_leases_total", "rpc" => self.rpc.to_string()).increment(0);
-        metrics::gauge!("outbox_worker_in_flight", "rpc" => self.rpc.to_string()).increment(0.0);
-    }
-
-    fn failed(&self, operation: &'static str) {
-        count_errors(&self.rpc, operation, 1);
     }
 
     fn count(&self, fate: &Fate) {
@@ -381,19 +354,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             Fate::Duplicate => ("duplicate", "done_before"),
             Fate::Postponed(_, code) => ("postponed", *code),
         };
-        self.count_deliveries(outcome, code, 1);
+        self.meter.delivered(outcome, code);
     }
-
-    fn count_deliveries(&self, outcome: &'static str, code: &'static str, deliveries: u64) {
-        metrics::counter!("outbox_worker_deliveries_total", "rpc" => self.rpc.to_string(), "outcome" => outcome, "code" => code)
-            .increment(deliveries);
-    }
-}
-
-/// Requests to queue or dedup record that failed.
-pub(crate) fn count_errors(rpc: &Rpc, operation: &'static str, errors: u64) {
-    metrics::counter!("outbox_worker_errors_total", "rpc" => rpc.to_string(), "operation" => operation)
-        .increment(errors);
 }
 
 /// What becomes of a delivery, called or not.

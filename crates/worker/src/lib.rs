@@ -14,10 +14,12 @@ mod depths; // how full the queues are
 #[cfg(feature = "aws")]
 mod each; // many requests that fail one by one
 mod flight; // what is under way stays hidden
+mod meter; // what a lane shows of itself
 pub mod queue; // where deliveries come from
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches
 pub mod verdict; // the table: what the RPC answered -> what happens
 
 pub use lane::Lane;
+pub use meter::Meter;
 pub use settler::Unrecorded;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::dedup::{Dedup, Lease, Released};
 use crate::flight::InFlight;
-use crate::lane::count_errors;
+use crate::meter::Meter;
 use crate::queue::{Limits, Queue, Settlement};
 
 const BATCH_MAX: usize = 500;
@@ -59,6 +59,7 @@ impl Unrecorded {
 /// must be recorded before its message leaves the queue.
 pub(crate) async fn run<Q: Queue, D: Dedup>(
     rpc: Rpc,
+    meter: Meter,
     part: Part,
     queue: Arc<Q>,
     dedup: Arc<D>,
@@ -73,24 +74,24 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
         let lost: HashSet<i64> = if done.is_empty() {
             HashSet::new()
         } else {
-            let lost = persist(&rpc, &part, || dedup.complete(&done)).await;
+            let lost = persist(&rpc, &meter, &part, || dedup.complete(&done)).await;
             unrecorded.forget(&done);
             lost.iter().map(|lease| lease.token).collect()
         };
         let failed: Vec<Released> = batch.iter().filter_map(released).collect();
         if !failed.is_empty() {
-            persist(&rpc, &part, || dedup.release(&failed)).await;
+            persist(&rpc, &meter, &part, || dedup.release(&failed)).await;
         }
         let (settled, in_flight): (Vec<_>, Vec<_>) = batch
             .drain(..)
             .map(|one| {
                 let lost =
                     one.lease.is_some_and(|(lease, succeeded)| succeeded && lost.contains(&lease.token));
-                let settlement = if lost { lost_lease(&rpc) } else { one.settlement };
+                let settlement = if lost { lost_lease(&meter) } else { one.settlement };
                 ((one.receipt, settlement), one.in_flight)
             })
             .unzip();
-        persist(&rpc, &part, || queue.settle(&settled)).await;
+        persist(&rpc, &meter, &part, || queue.settle(&settled)).await;
         drop(in_flight);
     }
 }
@@ -123,8 +124,8 @@ async fn gather<R>(
     received
 }
 
-fn lost_lease(rpc: &Rpc) -> Settlement {
-    metrics::counter!("outbox_worker_lost_leases_total", "rpc" => rpc.to_string()).increment(1);
+fn lost_lease(meter: &Meter) -> Settlement {
+    meter.lost_lease();
     Settlement::Retry {
         after: LOST_LEASE_WAIT,
         counted: false,
@@ -135,6 +136,7 @@ fn lost_lease(rpc: &Rpc) -> Settlement {
 
 async fn persist<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
     rpc: &Rpc,
+    meter: &Meter,
     part: &Part,
     mut write: impl FnMut() -> F,
 ) -> T {
@@ -146,7 +148,7 @@ async fn persist<T, E: std::error::Error + 'static, F: Future<Output = Result<T,
                 return written;
             }
             Err(error) => {
-                count_errors(rpc, "record", 1);
+                meter.failed("record");
                 part.waits(format!("failed to record what was decided: {}", Chain(&error)));
                 tracing::warn!(%rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "failed to record what was decided");
                 tokio::time::sleep(wait).await;
