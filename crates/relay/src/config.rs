@@ -19,7 +19,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, or a pooler answered."
+    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, or a pooler answered."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -71,7 +71,7 @@ pub struct Run {
     #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
 
-    /// Where /metrics and /healthz are served; port 0 picks a free one.
+    /// Where /metrics, /healthz (alive) and /readyz (makes progress, or why not) are served; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9464", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]
     pub metrics_addr: SocketAddr,
 }
