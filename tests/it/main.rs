@@ -19,6 +19,7 @@ mod proto_json; // the payload, against another implementation
 mod publish; // the publisher's API, in Rust and in SQL
 mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
 mod retention; // rings turn, whoever is slow
+mod roles; // least privileges, with real roles
 mod schema; // migrations and versions
 mod trace; // one trace from the change to the RPC
 mod wake; // the doorbell
