@@ -21,5 +21,6 @@ mod quiet; // what must hold on a quiet machine: rates under an old snapshot, id
 mod retention; // rings turn, whoever is slow
 mod roles; // least privileges, with real roles
 mod schema; // migrations and versions
+mod secrets; // what is never said
 mod trace; // one trace from the change to the RPC
 mod wake; // the doorbell
