@@ -136,6 +136,7 @@ create table outbox.retry (
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 create index retry_due on outbox.retry (queue, due_at);
+create index retry_event on outbox.retry (event_id); -- `outbox why`; only failures pay for it
 
 create table outbox.dead_letter (
     seq         bigint      primary key,
@@ -150,6 +151,7 @@ create table outbox.dead_letter (
 );
 
 create index dead_letter_queue on outbox.dead_letter (queue, dead_at);
+create index dead_letter_event on outbox.dead_letter (event_id);
 
 -- ------------------------------------------------------------------ dedup
 
