@@ -12,6 +12,7 @@ mod deliver; // verdicts, retries, leases, transports of the RPC call
 mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone
 mod newcomer; // a developer's three steps, in a copy of the repository
+mod operate; // the operator's commands: what they say, and what they repair
 mod order; // keys, pages and windows under concurrent writers
 mod proto_json; // the payload, against another implementation
 mod publish; // the publisher's API, in Rust and in SQL
