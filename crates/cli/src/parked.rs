@@ -114,7 +114,7 @@ async fn list(args: &List) -> Result<ExitCode, Stopped> {
     let (limit, mut listed) = (i64::from(args.limit), Vec::new());
     for database in args.options.outboxes().await? {
         let outbox = Outbox::new(database);
-        let parked = outbox.parked(&filter, 0, limit + 1).await?;
+        let parked = outbox.parked(&filter, 0..=i64::MAX, limit + 1).await?;
         listed.extend(parked.into_iter().map(|parked| Listed { source: outbox.source().to_owned(), parked }));
     }
     let more = listed.len() > args.limit as usize;
@@ -184,17 +184,18 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
     tokio::pin!(interrupted);
     let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
     'all: for outbox in &outboxes {
-        let mut after = 0;
+        // What is retried and refused at once is parked again, and not retried for ever.
+        let (mut first, newest) = (0, outbox.newest().await?);
         loop {
             let parked = tokio::select! {
-                parked = outbox.parked(&filter, after, TOGETHER) => parked?,
+                parked = outbox.parked(&filter, first..=newest, TOGETHER) => parked?,
                 () = &mut interrupted => {
                     changed.interrupted = true;
                     break 'all;
                 }
             };
             let Some(last) = parked.last() else { break };
-            after = last.seq;
+            first = last.seq + 1;
             changed.found += parked.len() as u64;
             changed.with_key += parked.iter().filter(|parked| parked.key.is_some()).count() as u64;
             changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));

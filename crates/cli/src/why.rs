@@ -136,7 +136,7 @@ impl Work for Ask<'_> {
             }
             if life.parked.is_none() {
                 let filter = ParkedFilter { ids: vec![id], ..ParkedFilter::default() };
-                life.parked = outbox.parked(&filter, 0, 1).await?.into_iter().next();
+                life.parked = outbox.parked(&filter, 0..=i64::MAX, 1).await?.into_iter().next();
             }
             if life.enqueued.is_some() || life.parked.is_some() {
                 life.found = Some(true);

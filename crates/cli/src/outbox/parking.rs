@@ -1,5 +1,7 @@
 //! Events that the bus refused for good.
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use event::EventId;
 use outbox_schema::{lend, within};
@@ -42,12 +44,19 @@ impl Outbox {
         Ok(Count::new(row.map_or(0, |(count,)| count)))
     }
 
-    /// In the order they were published, from after `seq`. The table holds what people have not dealt with yet: reading it
+    /// The newest event. What is retried comes after it.
+    pub(crate) async fn newest(&self) -> Result<i64, Stopped> {
+        let row: Option<(i64,)> =
+            self.database.one(query_as("select last_value from outbox.event_seq")).await?;
+        Ok(row.map_or(i64::MAX, |(newest,)| newest))
+    }
+
+    /// In the order they were published, those in `seqs`. The table holds what people have not dealt with yet: reading it
     /// whole costs little.
     pub(crate) async fn parked(
         &self,
         filter: &ParkedFilter,
-        after: i64,
+        seqs: RangeInclusive<i64>,
         limit: i64,
     ) -> Result<Vec<Parked>, Stopped> {
         type Row = (i64, Uuid, String, Option<String>, String, String, DateTime<Utc>, DateTime<Utc>);
@@ -56,16 +65,17 @@ impl Outbox {
             .all(
                 query_as(
                     "select seq, id, name, key, code, reason, occurred_at, parked_at from outbox.parked
-                     where seq > $1 and ($2 or id = any ($3::uuid[])) and ($4::text is null or code = $4)
+                     where seq between $1 and $7 and ($2 or id = any ($3::uuid[])) and ($4::text is null or code = $4)
                        and ($5::text is null or name = $5)
                      order by seq limit $6",
                 )
-                .bind(after)
+                .bind(seqs.start())
                 .bind(filter.ids.is_empty())
                 .bind(filter.ids.iter().map(|id| id.as_uuid()).collect::<Vec<_>>())
                 .bind(&filter.code)
                 .bind(&filter.event_name)
-                .bind(limit),
+                .bind(limit)
+                .bind(seqs.end()),
             )
             .await?;
         let parked = rows.into_iter().map(|(seq, id, name, key, code, reason, occurred_at, parked_at)| {
