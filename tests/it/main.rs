@@ -12,6 +12,7 @@ mod deliver; // verdicts, retries, leases, transports of the RPC call
 mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone
 mod metrics; // what is scraped is what is documented, and readiness tells progress
+mod models; // the protocols, in every order of their steps
 mod newcomer; // a developer's three steps, in a copy of the repository
 mod order; // keys, pages and windows under concurrent writers
 mod proto_json; // the payload, against another implementation
