@@ -13,6 +13,7 @@ mod drill; // an outage, as operators live through it
 mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone
 mod metrics; // what is scraped is what is documented, and readiness tells progress
+mod models; // the protocols, in every order of their steps
 mod newcomer; // a developer's three steps, in a copy of the repository
 mod ops; // rules, runbooks and dashboards, by the tools that use them
 mod operate; // the operator's commands: what they say, and what they repair

@@ -82,6 +82,11 @@ fn turns() -> &'static RwLock<()> {
     TURNS.get_or_init(RwLock::default)
 }
 
+/// The turn of a test that needs no world, but should not disturb one that measures.
+pub(crate) fn shared_turn() -> RwLockReadGuard<'static, ()> {
+    turns().blocking_read()
+}
+
 /// One cluster for all tests. It ends with the process: its minder sees to that.
 pub(crate) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();

@@ -38,6 +38,9 @@ fn shortened(name: &str, chars_max: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
     use super::*;
 
     #[derive(serde::Deserialize)]
@@ -82,5 +85,57 @@ mod tests {
         let (one, two) = (queue(&long("One")), queue(&long("Two")));
         assert_eq!((one.len(), two.len()), (64, 64));
         assert_ne!(one, two);
+    }
+
+    fn an_rpc() -> impl Strategy<Value = Rpc> {
+        "([A-Za-z_][A-Za-z0-9_]{0,20}\\.){0,4}[A-Za-z_][A-Za-z0-9_]{0,40}/[A-Za-z_][A-Za-z0-9_]{0,60}"
+            .prop_filter_map("at most 256 characters", |id| Rpc::new(&id))
+    }
+
+    /// Two RPCs that are hard to tell apart: they differ in one character, which may be what divides them, or at the end.
+    fn two_rpcs() -> impl Strategy<Value = (Rpc, Rpc)> {
+        (an_rpc(), any::<Index>(), "[._/aA0]{0,2}").prop_filter_map("both are RPCs", |(one, at, instead)| {
+            let mut id = one.as_str().to_owned();
+            let at = at.index(id.len());
+            id.replace_range(at..=at, &instead);
+            // Where the slash was, another divider takes its place.
+            let id = if id.contains('/') { id } else { id.replacen('.', "/", 1) };
+            let other = Rpc::new(&id).filter(|other| *other != one)?;
+            Some((one, other))
+        })
+    }
+
+    const EVENT: &str = "[a-z][a-z0-9_]{0,127}";
+
+    fn is_name(name: &str) -> bool {
+        (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    }
+
+    proptest! {
+        /// Guards: whatever events and RPCs are called, AWS takes the names of rules and queues.
+        #[test]
+        fn every_name_is_legal(event in EVENT, rpc in an_rpc()) {
+            prop_assert!(is_name(&queue(&rpc)));
+            prop_assert!(is_name(&rule(&event, &rpc)));
+        }
+
+        /// Guards: no two RPCs share a queue, and no two routes a rule: one would take the other's messages.
+        #[test]
+        fn no_two_share_a_name(event in EVENT, other_event in EVENT, (one, other) in two_rpcs()) {
+            prop_assert_ne!(queue(&one), queue(&other));
+            prop_assert_ne!(rule(&event, &one), rule(&event, &other));
+            if event != other_event {
+                prop_assert_ne!(rule(&event, &one), rule(&other_event, &one));
+            }
+        }
+
+        /// Guards: what is short enough is readable, and says by itself which RPC it is.
+        #[test]
+        fn a_short_name_is_the_rpc(rpc in an_rpc()) {
+            let name = queue(&rpc);
+            if rpc.as_str().len() < QUEUE_CHARS_MAX {
+                prop_assert_eq!(name.replace("--", "/").replace('-', "."), rpc.as_str());
+            }
+        }
     }
 }

@@ -83,6 +83,11 @@ fn rfc3339_millis<S: Serializer>(at: &DateTime<Utc>, serializer: S) -> Result<S:
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+    use serde_json::json;
+
     use super::*;
 
     const BODY: &str = r#"{"rpc":"NotificationService/NotifyHogeUpdated","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_hoge_updated","key":"hoge-1","occurred_at":"2026-11-22T03:04:05.678Z","headers":{"traceparent":"00-aa-bb-01"},"payload":{"z":1.0,"a":"\u00e9"}}}"#;
@@ -116,5 +121,102 @@ mod tests {
         assert!(
             shown.contains("event_hoge_updated") && !shown.contains("\\u00e9") && !shown.contains("00-aa")
         );
+    }
+
+    /// JSON as publishers may write it, spaces and all.
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            any::<bool>().prop_map(|it| json!(it)),
+            any::<i64>().prop_map(|it| json!(it)),
+            any::<f64>().prop_map(|it| json!(it)),
+            any::<String>().prop_map(|it| json!(it)),
+        ];
+        let value = leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                vec(inner.clone(), 0..4).prop_map(|it| json!(it)),
+                btree_map(any::<String>(), inner, 0..4).prop_map(|it| json!(it)),
+            ]
+        });
+        (btree_map(any::<String>(), value, 0..4), any::<bool>()).prop_map(|(object, spaced)| {
+            let write = if spaced { serde_json::to_string_pretty } else { serde_json::to_string };
+            write(&object).unwrap()
+        })
+    }
+
+    /// From 1970 to 9999, in milliseconds.
+    fn time() -> impl Strategy<Value = DateTime<Utc>> {
+        (0..253_402_300_799_999_i64).prop_map(|ms| DateTime::from_timestamp_millis(ms).unwrap())
+    }
+
+    #[derive(Debug, Clone)]
+    struct Parts {
+        rpc: String,
+        id: EventId,
+        name: String,
+        key: Option<String>,
+        occurred_at: DateTime<Utc>,
+        headers: Headers,
+        payload: String,
+    }
+
+    fn parts() -> impl Strategy<Value = Parts> {
+        let texts = || btree_map(any::<String>(), any::<String>(), 0..4);
+        let of_event = (any::<u128>(), any::<String>(), any::<Option<String>>(), time(), texts(), json());
+        (any::<String>(), of_event).prop_map(|(rpc, (id, name, key, occurred_at, headers, payload))| {
+            let id = uuid::Uuid::from_u128(id).into();
+            Parts { rpc, id, name, key, occurred_at, headers, payload }
+        })
+    }
+
+    impl Parts {
+        fn body(&self) -> String {
+            let event = Envelope {
+                id: self.id,
+                name: self.name.as_str().into(),
+                key: self.key.as_deref().map(Into::into),
+                occurred_at: self.occurred_at,
+                headers: self.headers.clone(),
+                payload: serde_json::from_str(&self.payload).unwrap(),
+            };
+            Message { rpc: self.rpc.as_str().into(), event }.encode()
+        }
+    }
+
+    proptest! {
+        /// Guards: whatever an event is called and carries, the worker reads what the relay wrote.
+        #[test]
+        fn every_message_survives_the_round_trip(parts in parts()) {
+            let body = parts.body();
+            let Message { rpc, event } = Message::decode(&body).unwrap();
+            prop_assert_eq!(rpc.as_ref(), &parts.rpc);
+            prop_assert_eq!(event.id, parts.id);
+            prop_assert_eq!(event.name.as_ref(), &parts.name);
+            prop_assert_eq!(event.key.as_deref(), parts.key.as_deref());
+            prop_assert_eq!(event.occurred_at, parts.occurred_at);
+            prop_assert_eq!(&event.headers, &parts.headers);
+            prop_assert_eq!(event.payload.get(), &parts.payload);
+        }
+
+        /// Guards: nothing that comes out of a queue can panic a worker.
+        #[test]
+        fn no_text_panics(text in any::<String>()) {
+            if let Err(error) = Message::decode(&text) {
+                prop_assert!(error.to_string().contains("at line"));
+            }
+        }
+
+        /// The same of what is nearly a message.
+        #[test]
+        fn no_damaged_message_panics(parts in parts(), damage in vec((any::<Index>(), any::<u8>()), 1..5)) {
+            let mut bytes = parts.body().into_bytes();
+            for (at, byte) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Err(error) = Message::decode(&String::from_utf8_lossy(&bytes)) {
+                prop_assert!(error.to_string().contains("at line"));
+            }
+        }
     }
 }

@@ -1,5 +1,9 @@
 use std::collections::BTreeMap;
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
 use super::*;
 
 const GOOD: &str = "event:
@@ -116,21 +120,54 @@ fn all_mistakes_are_reported_at_once() {
     assert_eq!(findings.findings().iter().map(|finding| finding.place.line).collect::<Vec<_>>(), [2, 6, 7]);
 }
 
-/// Guards: whatever somebody saves under this name, the answer is an error with a line and not a panic.
-#[test]
-fn arbitrary_bytes_never_panic() {
-    let mut random = 1_u64;
-    let alphabet = b" \n\t:-'\"{}[]&*!|>%@,#ae01\xc3\xa9";
-    for _ in 0..3000 {
-        let mut bytes = GOOD.as_bytes().to_vec();
-        for _ in 0..8 {
-            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            let at = (random >> 33) as usize % bytes.len();
-            bytes[at] = alphabet[(random >> 50) as usize % alphabet.len()];
+/// A router, or mistakes that have a place in the file and are shown.
+fn is_understood_or_refused(text: &str) {
+    if let Err(report) = Router::parse("event_router.yaml", text) {
+        let lines = text.lines().count().max(1);
+        for finding in report.findings() {
+            let place = &finding.place;
+            // The place of what is missing at the end is behind the last line.
+            assert!((1..=lines + 1).contains(&place.line) && place.column > 0, "{place} of {lines} lines");
+            assert!(!finding.message.is_empty() && !finding.hint.is_empty());
         }
-        if let Err(findings) = Router::parse("event_router.yaml", &String::from_utf8_lossy(&bytes)) {
-            assert!(findings.findings().iter().all(|finding| finding.place.line > 0));
-            assert!(!findings.to_string().is_empty());
+        assert!(report.to_string().contains("event_router.yaml:"));
+    }
+}
+
+/// One slip of whoever edits the file, at any place.
+fn slip() -> impl Strategy<Value = (Index, Index, String)> {
+    let with = prop_oneof![
+        "[ \\n\\t:'\"{}\\[\\]&*!|>%@,#ae01é-]{0,3}",
+        Just("\n      - id: NotificationService/NotifyHogeUpdated".to_owned()),
+        Just("<<: *a".to_owned()),
+        Just("\u{feff}".to_owned()),
+        any::<String>(),
+    ];
+    (any::<Index>(), any::<Index>(), with)
+}
+
+proptest! {
+    /// Guards: whatever somebody saves under this name, the answer is an error with a place and not a panic.
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        is_understood_or_refused(&text);
+    }
+
+    /// The same of what looks like YAML.
+    #[test]
+    fn no_yaml_panics(text in "([ ]{0,4}(- )?(event|name|subscriber|id|timeout|backoff|a|1|1s|~|\\[|\\{|&a|\\*a|'|\")?:? ?[a-z{}\\[\\],]{0,3}\n){0,8}") {
+        is_understood_or_refused(&text);
+    }
+
+    /// The same of a good file with some slips in it: up to 12 characters are gone, others have come.
+    #[test]
+    fn no_slip_panics(slips in vec(slip(), 1..4)) {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for (from, more, with) in slips {
+            let from = from.index(text.len() + 1);
+            let to = (from + more.index(13)).min(text.len());
+            text.splice(from..to, with.chars());
         }
+        is_understood_or_refused(&text.into_iter().collect::<String>());
     }
 }

@@ -1,0 +1,91 @@
+use stateright::Checker;
+
+use super::*;
+use crate::models::{breaks, holds};
+
+/// Two deliveries of one worker and one of another.
+fn dedup(store: Store, code: Code) -> Dedup {
+    Dedup { deliveries: vec![0, 0, 1], receives_max: 3, deaths_max: 1, store, code }
+}
+
+const POSTGRES: Store = Store::Postgres { crashes_max: 1 };
+
+/// Guards promise 3 on Postgres: a worker dies, the database crashes, leases end at any time.
+#[test]
+fn what_is_recorded_is_not_called_again_on_postgres() {
+    let seen = holds(dedup(POSTGRES, Code::AsItIs));
+    for happens in [LOST, GONE, TWICE] {
+        seen.assert_any_discovery(happens);
+    }
+}
+
+/// Guards promise 3 on DynamoDB: answers are lost, and claims are made again.
+#[test]
+fn what_is_recorded_is_not_called_again_on_dynamodb() {
+    let seen = holds(dedup(Store::DynamoDb, Code::AsItIs));
+    for happens in [LOST, TWICE] {
+        seen.assert_any_discovery(happens);
+    }
+}
+
+/// Guards the token in `outbox.complete`.
+#[test]
+fn completing_whoever_has_the_lease_would_not_fence() {
+    use Step::{Claim, Complete, Expire, Receive, Succeed};
+    let story = [Receive(0, 0), Claim(0), Expire, Receive(2, 0), Claim(2), Succeed(0), Complete(0)];
+    breaks(dedup(POSTGRES, Code::CompletesAnyway), HOLDER_COMPLETES, &story);
+}
+
+/// Guards the token in `Dedup::release`: a failure that comes late must not let a third one in beside the second.
+#[test]
+fn releasing_whoever_has_the_lease_would_not_fence() {
+    use Step::{Claim, Expire, Fail, Receive, Release};
+    let story = [
+        &[Receive(0, 0), Claim(0), Expire, Receive(2, 0), Claim(2)][..],
+        &[Fail(0), Release(0), Receive(0, 1), Claim(0)],
+    ];
+    breaks(dedup(POSTGRES, Code::ReleasesAnyway), ALONE, &story.concat());
+}
+
+/// Guards the order of record and ack.
+#[test]
+fn acking_first_would_leave_a_success_unrecorded() {
+    use Step::{Ack, Claim, Receive, Succeed};
+    let story = [Receive(0, 0), Claim(0), Succeed(0), Ack(0)];
+    breaks(dedup(POSTGRES, Code::AcksFirst), ACKED_IS_RECORDED, &story);
+}
+
+/// Guards the condition of a claim: a lease ends, what is done does not.
+#[test]
+fn claiming_what_is_done_would_call_again() {
+    use Step::{Claim, Complete, Expire, Receive, Succeed};
+    let story = [Receive(0, 0), Claim(0), Succeed(0), Complete(0), Expire, Receive(2, 1), Claim(2)];
+    breaks(dedup(POSTGRES, Code::ClaimsWhatIsDone), NOT_AGAIN, &story);
+}
+
+/// Guards the one commit of a worker that waits for the flush.
+#[test]
+fn recording_without_a_flush_would_call_again() {
+    use Step::{Ack, Claim, Complete, Crash, Receive, Succeed};
+    let story = [Receive(0, 0), Claim(0), Succeed(0), Complete(0), Ack(0), Crash, Receive(2, 1), Claim(2)];
+    breaks(dedup(POSTGRES, Code::RecordsLater), NOT_AGAIN, &story);
+}
+
+/// Guards `Unrecorded`: the database may be away for longer than the lease.
+#[test]
+fn forgetting_a_success_before_its_record_would_call_again() {
+    use Step::{Claim, Expire, Receive, Succeed};
+    let story = [Receive(0, 0), Claim(0), Succeed(0), Expire, Receive(1, 0), Claim(1)];
+    breaks(dedup(POSTGRES, Code::ForgetsSuccesses), KNOWS, &story);
+}
+
+/// Guards the claim's age, which `Lane::claim` looks at; and says what it can't see: a worker that stands still right then.
+#[test]
+fn a_pause_before_the_call_would_call_again() {
+    use Step::{Call, Claim, Complete, Expire, Receive, Succeed};
+    let story = [
+        &[Receive(0, 0), Claim(0), Expire][..],
+        &[Receive(2, 0), Claim(2), Call(2), Succeed(2), Complete(2), Call(0)],
+    ];
+    breaks(dedup(POSTGRES, Code::PausesBeforeTheCall), NOT_AGAIN, &story.concat());
+}

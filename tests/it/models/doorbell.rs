@@ -1,0 +1,346 @@
+//! Can a committed event be left lying while the relay sleeps?
+//!
+//! | step | code |
+//! |---|---|
+//! | `Insert`, `Ring` | `outbox.enqueue`: the insert, then `outbox.ring()` |
+//! | `Commit`, `End`, `RollBack` | Postgres: others see the rows, then locks are released and notifications sent |
+//! | `Listen` | `Doorbell::listen`, at the start of a term |
+//! | `Read` | `Outbox::next_window` and `Leader::relay`: a page of one event. In `run`; in `doze` before it sleeps; after it woke |
+//! | `Hush`, `Open` | `Doorbell::hush`, `Doorbell::open` |
+//! | `Wake` | `Doorbell::rung`, then `Doorbell::forget` |
+//! | `Crash`, `SessionEnds` | the relay dies, or loses the lead; the server notices, and releases its lock |
+//!
+//! Left out: the fallback poll, which would find what the doorbell missed; and so a connection of which only the server
+//! knows that it is gone, which is what that poll is for.
+
+use stateright::{Checker, Model, Property};
+
+use super::{breaks, holds};
+
+const NEVER_LEFT_LYING: &str = "no committed event waits while the relay sleeps and nobody will ring";
+const ALL_READ: &str = "at rest, everything committed has been read";
+const REFUSED: &str = "the lock is refused";
+const LAST_READ_FINDS: &str = "the last read finds an event";
+const WOKEN_IN_VAIN: &str = "it is woken, and there is nothing";
+const LOCK_REMAINS: &str = "it reads while a dead relay's lock remains";
+
+#[derive(Debug, Clone)]
+struct Doorbell {
+    publishers: usize,
+    crashes_max: u8,
+    protocol: Protocol,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    AsItIs,
+    /// The relay says in a flag that it sleeps, and publishers look at it: nobody holds anything.
+    Flag,
+    /// It sleeps as soon as it has the lock.
+    NoLastRead,
+    /// It forgets old rings after the last read instead of before the first.
+    ForgetsLate,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
+    publishers: Vec<Publisher>,
+    relay: Relay,
+    /// A notification waits for the listener.
+    rung: bool,
+    /// The lock of a relay that is dead, whose session the server still keeps.
+    left_locked: bool,
+    crashes: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Publisher {
+    Begun,
+    Inserted,
+    Rang(Saw),
+    /// Others see the event; the locks are not released yet, and the notification is not sent.
+    Committed(Saw, Event),
+    Ended(Event),
+    RolledBack,
+}
+
+/// What `outbox.ring` found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Saw {
+    /// He has the lock shared, to the end of his transaction.
+    Awake,
+    /// The notification is sent when he has committed.
+    Asleep,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Event {
+    Unread,
+    Read,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Relay {
+    Starting,
+    Reading,
+    /// A read found nothing.
+    Tired,
+    /// It has the lock, and reads once more.
+    LastRead,
+    /// Only where it forgets late: the last read found nothing.
+    Forgetting,
+    Asleep,
+    /// It unlocks and reads, at the same time.
+    Waking {
+        opened: bool,
+        read: bool,
+    },
+    /// The last read found something: it unlocks before it goes on.
+    Opening,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Insert(usize),
+    Ring(usize),
+    Commit(usize),
+    End(usize),
+    RollBack(usize),
+    Listen,
+    Read,
+    Hush,
+    Forget,
+    Wake,
+    Open,
+    Crash,
+    SessionEnds,
+}
+
+impl Publisher {
+    fn unread(self) -> bool {
+        matches!(self, Self::Committed(_, Event::Unread) | Self::Ended(Event::Unread))
+    }
+
+    fn holds_lock(self) -> bool {
+        matches!(self, Self::Rang(Saw::Awake) | Self::Committed(Saw::Awake, _))
+    }
+
+    fn will_ring(self) -> bool {
+        matches!(self, Self::Committed(Saw::Asleep, _))
+    }
+
+    fn mark_read(&mut self) {
+        if let Self::Committed(_, event) | Self::Ended(event) = self {
+            *event = Event::Read;
+        }
+    }
+}
+
+impl Relay {
+    fn holds_lock(self) -> bool {
+        matches!(
+            self,
+            Self::LastRead
+                | Self::Forgetting
+                | Self::Asleep
+                | Self::Opening
+                | Self::Waking { opened: false, .. }
+        )
+    }
+}
+
+impl State {
+    fn locked(&self) -> bool {
+        self.relay.holds_lock() || self.left_locked
+    }
+
+    /// Reads what is committed, one event at most. Whether there was any.
+    fn read(&mut self) -> bool {
+        let found = self.publishers.iter_mut().find(|publisher| publisher.unread());
+        found.map(Publisher::mark_read).is_some()
+    }
+}
+
+impl Doorbell {
+    /// What the relay does next; nothing while it sleeps and nobody has rung.
+    fn relay_steps(state: &State) -> &'static [Step] {
+        match state.relay {
+            Relay::Starting => &[Step::Listen],
+            Relay::Reading | Relay::LastRead => &[Step::Read],
+            Relay::Tired => &[Step::Hush],
+            Relay::Forgetting => &[Step::Forget],
+            Relay::Asleep if state.rung => &[Step::Wake],
+            Relay::Asleep => &[],
+            Relay::Waking { opened: false, read: false } => &[Step::Open, Step::Read],
+            Relay::Waking { opened: true, .. } => &[Step::Read],
+            Relay::Waking { read: true, .. } | Relay::Opening => &[Step::Open],
+        }
+    }
+
+    fn hush(&self, state: &State) -> Relay {
+        let held = state.left_locked || state.publishers.iter().any(|publisher| publisher.holds_lock());
+        match self.protocol {
+            Protocol::AsItIs | Protocol::NoLastRead | Protocol::ForgetsLate if held => Relay::Reading,
+            Protocol::AsItIs | Protocol::Flag | Protocol::ForgetsLate => Relay::LastRead,
+            Protocol::NoLastRead => Relay::Asleep,
+        }
+    }
+
+    fn after_read(&self, relay: Relay, found: bool) -> Relay {
+        match relay {
+            Relay::Reading if !found => Relay::Tired,
+            Relay::LastRead if found => Relay::Opening,
+            Relay::LastRead if self.protocol == Protocol::ForgetsLate => Relay::Forgetting,
+            Relay::LastRead => Relay::Asleep,
+            Relay::Waking { opened: false, .. } => Relay::Waking { opened: false, read: true },
+            // Woken in vain or not, it reads until a read finds nothing.
+            _ => Relay::Reading,
+        }
+    }
+
+    fn at_rest(&self, state: &State) -> bool {
+        self.next_steps(state).iter().all(|(step, _)| *step == Step::Crash)
+    }
+}
+
+impl Model for Doorbell {
+    type State = State;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<State> {
+        let publishers = vec![Publisher::Begun; self.publishers];
+        vec![State { publishers, relay: Relay::Starting, rung: false, left_locked: false, crashes: 0 }]
+    }
+
+    fn actions(&self, state: &State, steps: &mut Vec<Step>) {
+        for (p, publisher) in state.publishers.iter().enumerate() {
+            match publisher {
+                Publisher::Begun => steps.push(Step::Insert(p)),
+                Publisher::Inserted => steps.extend([Step::Ring(p), Step::RollBack(p)]),
+                Publisher::Rang(_) => steps.extend([Step::Commit(p), Step::RollBack(p)]),
+                Publisher::Committed(..) => steps.push(Step::End(p)),
+                Publisher::Ended(_) | Publisher::RolledBack => {}
+            }
+        }
+        steps.extend_from_slice(Self::relay_steps(state));
+        if state.left_locked {
+            steps.push(Step::SessionEnds);
+        }
+        if state.crashes < self.crashes_max && state.relay != Relay::Starting {
+            steps.push(Step::Crash);
+        }
+    }
+
+    fn next_state(&self, before: &State, step: Step) -> Option<State> {
+        let mut state = before.clone();
+        match step {
+            Step::Insert(p) => state.publishers[p] = Publisher::Inserted,
+            Step::Ring(p) => {
+                let saw = if state.locked() { Saw::Asleep } else { Saw::Awake };
+                state.publishers[p] = Publisher::Rang(saw);
+            }
+            Step::Commit(p) => {
+                let Publisher::Rang(saw) = state.publishers[p] else { return None };
+                state.publishers[p] = Publisher::Committed(saw, Event::Unread);
+            }
+            Step::End(p) => {
+                let Publisher::Committed(saw, event) = state.publishers[p] else { return None };
+                // Who does not listen yet hears nothing.
+                state.rung |= saw == Saw::Asleep && state.relay != Relay::Starting;
+                state.publishers[p] = Publisher::Ended(event);
+            }
+            Step::RollBack(p) => state.publishers[p] = Publisher::RolledBack,
+            Step::Listen => state.relay = Relay::Reading,
+            Step::Read => {
+                let found = state.read();
+                state.relay = self.after_read(state.relay, found);
+            }
+            Step::Hush => state.relay = self.hush(&state),
+            Step::Forget => {
+                state.rung = false;
+                state.relay = Relay::Asleep;
+            }
+            Step::Wake => {
+                state.rung = false;
+                state.relay = Relay::Waking { opened: false, read: false };
+            }
+            Step::Open => {
+                state.relay = match state.relay {
+                    Relay::Waking { read: false, .. } => Relay::Waking { opened: true, read: false },
+                    _ => Relay::Reading,
+                };
+            }
+            Step::Crash => {
+                state.left_locked |= state.relay.holds_lock();
+                state.relay = Relay::Starting;
+                state.rung = false;
+                state.crashes += 1;
+            }
+            Step::SessionEnds => state.left_locked = false,
+        }
+        Some(state)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(NEVER_LEFT_LYING, |_, state: &State| {
+                let unread = state.publishers.iter().any(|publisher| publisher.unread());
+                let will_ring = state.rung || state.publishers.iter().any(|publisher| publisher.will_ring());
+                !(state.relay == Relay::Asleep && unread && !will_ring)
+            }),
+            Property::always(ALL_READ, |model: &Self, state: &State| {
+                let unread = state.publishers.iter().any(|publisher| publisher.unread());
+                !(unread && model.at_rest(state))
+            }),
+            Property::sometimes(REFUSED, |model: &Self, state: &State| {
+                state.relay == Relay::Tired && model.hush(state) == Relay::Reading
+            }),
+            Property::sometimes(LAST_READ_FINDS, |_, state: &State| state.relay == Relay::Opening),
+            Property::sometimes(WOKEN_IN_VAIN, |_, state: &State| {
+                matches!(state.relay, Relay::Waking { .. })
+                    && !state.publishers.iter().any(|publisher| publisher.unread())
+            }),
+            Property::sometimes(LOCK_REMAINS, |_, state: &State| {
+                state.left_locked && state.relay == Relay::Reading
+            }),
+        ]
+    }
+}
+
+fn doorbell(protocol: Protocol) -> Doorbell {
+    Doorbell { publishers: 3, crashes_max: 2, protocol }
+}
+
+/// Guards promise 2, and the latency of a rare event: whatever three publishers do and whenever two relays die, nobody's
+/// event waits for the fallback poll.
+#[test]
+fn nobody_waits_for_a_relay_that_sleeps() {
+    let seen = holds(doorbell(Protocol::AsItIs));
+    for happens in [REFUSED, LAST_READ_FINDS, WOKEN_IN_VAIN, LOCK_REMAINS] {
+        seen.assert_any_discovery(happens);
+    }
+}
+
+/// Guards the reason for the lock: a publisher who saw the flag down commits after the relay's last read.
+#[test]
+fn a_flag_would_lose_a_wake_up() {
+    use Step::{Commit, Hush, Insert, Listen, Read, Ring};
+    let story = [Insert(0), Ring(0), Listen, Read, Hush, Read, Commit(0)];
+    breaks(doorbell(Protocol::Flag), NEVER_LEFT_LYING, &story);
+}
+
+/// Guards the reason for the last read: what was committed between the read before and the lock would lie there.
+#[test]
+fn sleeping_without_a_last_read_would_lose_a_wake_up() {
+    use Step::{Commit, End, Hush, Insert, Listen, Read, Ring};
+    let story = [Listen, Insert(0), Ring(0), Read, Commit(0), End(0), Hush];
+    breaks(doorbell(Protocol::NoLastRead), NEVER_LEFT_LYING, &story);
+}
+
+/// Guards the place where rings are forgotten: one that came after the last read is news.
+#[test]
+fn forgetting_rings_before_sleeping_would_lose_a_wake_up() {
+    use Step::{Commit, End, Forget, Hush, Insert, Listen, Read, Ring};
+    let story = [Insert(0), Listen, Read, Hush, Ring(0), Read, Commit(0), End(0), Forget];
+    breaks(doorbell(Protocol::ForgetsLate), NEVER_LEFT_LYING, &story);
+}
