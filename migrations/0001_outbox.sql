@@ -81,6 +81,20 @@ create table outbox.parked (
     parked_at   timestamptz not null default clock_timestamp()
 );
 
+-- ------------------------------------------------------------------ audit
+
+-- Who repaired what with the commands of `outbox`, and when. Kept for 400 days.
+create table outbox.audit (
+    id      uuid        primary key,
+    at      timestamptz not null,
+    who     text        not null, -- the system's user and host
+    role    text        not null default current_user,
+    command text        not null,
+    result  text                  -- JSON; null while it runs, or if it did not live to tell
+);
+
+create index audit_at on outbox.audit (at);
+
 -- ------------------------------------------------------------------ queues (the postgres transport)
 
 create table outbox.queue (
@@ -606,7 +620,7 @@ begin
             'select, update (xid) on outbox.event', -- update: only in another cluster, once
             'select, insert on outbox.cursor, outbox.delivery, outbox.parked, outbox.queue',
             'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter',
-            'select, delete on outbox.dedup',
+            'select, delete on outbox.dedup, outbox.audit',
             'usage, select, update on all sequences in schema outbox'
         ] loop
             execute format('grant %s to %I', privilege, role);
@@ -632,6 +646,7 @@ begin
             'usage on sequence outbox.event_seq, outbox.delivery_seq, outbox.queue_id_seq',
             'insert on outbox.event, outbox.queue',
             'insert, update, delete on outbox.retry, outbox.dead_letter, outbox.parked',
+            'insert, update on outbox.audit', -- and never delete
             'delete on outbox.dedup'
         ] loop
             execute format('grant %s to %I', privilege, role);

@@ -15,8 +15,8 @@ mod faults; // processes killed, stopped and paused; databases gone
 mod metrics; // what is scraped is what is documented, and readiness tells progress
 mod models; // the protocols, in every order of their steps
 mod newcomer; // a developer's three steps, in a copy of the repository
-mod ops; // rules, runbooks and dashboards, by the tools that use them
 mod operate; // the operator's commands: what they say, and what they repair
+mod ops; // rules, runbooks and dashboards, by the tools that use them
 mod order; // keys, pages and windows under concurrent writers
 mod proto_json; // the payload, against another implementation
 mod publish; // the publisher's API, in Rust and in SQL

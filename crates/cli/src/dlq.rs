@@ -13,6 +13,7 @@ use runtime::Transport;
 
 use crate::line::{self, Filter};
 use crate::options::{Format, Options};
+use crate::repair::Consent;
 use crate::stopped::Stopped;
 
 /// Lists dead letters, delivers them again, or drops them.
@@ -99,6 +100,9 @@ struct Redrive {
     force: bool,
 
     #[command(flatten)]
+    consent: Consent,
+
+    #[command(flatten)]
     print: Print,
 }
 
@@ -117,6 +121,9 @@ struct Drop {
     /// Only say how many.
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    consent: Consent,
 
     #[command(flatten)]
     print: Print,

@@ -19,12 +19,13 @@ use serde::Serialize;
 
 use crate::database::Database;
 use crate::options::Options;
+use crate::repair::Repair;
 use crate::show::Count;
 use crate::stopped::Stopped;
 
 /// What a command does on a line, whichever transport that is.
 pub(crate) trait Work {
-    async fn on<L: Queues + DeadLetters + Deliveries>(self, lines: Vec<L>) -> Result<ExitCode, Stopped>;
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped>;
 }
 
 /// Opens the line and does the work on it: one for each database, or the one on AWS.
@@ -43,6 +44,11 @@ pub(crate) async fn work(
         }
     }
 }
+
+/// All of it.
+pub(crate) trait Line: Queues + DeadLetters + Deliveries + Audit {}
+
+impl<L: Queues + DeadLetters + Deliveries + Audit> Line for L {}
 
 /// The queues of every RPC.
 pub(crate) trait Queues {
@@ -92,6 +98,12 @@ pub(crate) trait Deliveries {
 
     /// Forgets that it was done. `false` if somebody is calling it at this moment: then nothing is forgotten.
     async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped>;
+}
+
+/// Who repaired what, and when.
+pub(crate) trait Audit {
+    /// Keeps a repair; one that is kept already is replaced.
+    async fn keep(&self, repair: &Repair) -> Result<(), Stopped>;
 }
 
 /// Events on the bus that reached no queue.

@@ -1,5 +1,6 @@
 //! `outbox`: what is wrong, what goes where, what is stuck and why, and the command that repairs it.
 
+mod audit;
 mod check;
 mod database;
 mod dlq;
@@ -8,6 +9,7 @@ mod options;
 mod outbox;
 mod pace;
 mod parked;
+mod repair;
 mod replay;
 mod routes;
 mod search;
@@ -43,6 +45,7 @@ enum Command {
     Dlq(dlq::Args),
     Parked(parked::Args),
     Replay(replay::Args),
+    Audit(audit::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Dlq(args) => operate(dlq::run(&args)),
         Command::Parked(args) => operate(parked::run(&args)),
         Command::Replay(args) => operate(replay::run(&args)),
+        Command::Audit(args) => operate(audit::run(&args)),
     }
 }
 

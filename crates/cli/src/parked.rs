@@ -6,10 +6,13 @@ use clap::Subcommand;
 use event::EventId;
 use serde::Serialize;
 
+use crate::database::Database;
+use crate::line::Postgres;
 use crate::options::{Format, Options};
 use crate::outbox::{Outbox, Parked, ParkedFilter};
 use crate::pace::{Progress, interrupted};
 use crate::print;
+use crate::repair::{Consent, Repair};
 use crate::show::{self, age, counted, line, or_dash, seconds_since, table, thousands};
 use crate::stopped::Stopped;
 
@@ -72,6 +75,9 @@ struct Change {
     /// Only say how many.
     #[arg(long)]
     dry_run: bool,
+
+    #[command(flatten)]
+    consent: Consent,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -178,17 +184,44 @@ struct Changed {
 
 async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
     let filter = args.some(kind)?;
-    let outboxes: Vec<Outbox> = args.options.outboxes().await?.into_iter().map(Outbox::new).collect();
+    let databases = args.options.outboxes().await?;
     let mut changed = Changed { dry_run: args.dry_run, not_parked: filter.ids.clone(), ..Changed::default() };
+    if args.dry_run {
+        each(args, kind, &filter, &databases, &mut changed).await?;
+    } else {
+        if kind == Kind::Drop {
+            args.consent.ask("drops these events: no subscriber will ever get them")?;
+        }
+        let lines: Vec<Postgres> = databases.iter().cloned().map(Postgres::new).collect();
+        let repair = Repair::begin(&lines).await?;
+        let went = each(args, kind, &filter, &databases, &mut changed).await;
+        repair.end(&lines, &changed).await;
+        went?;
+    }
+    match args.format {
+        Format::Json => show::json(&changed)?,
+        Format::Table => print(&said(&changed, kind))?,
+    }
+    let all = !changed.interrupted && changed.not_parked.is_empty();
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn each(
+    args: &Change,
+    kind: Kind,
+    filter: &ParkedFilter,
+    databases: &[Database],
+    changed: &mut Changed,
+) -> Result<(), Stopped> {
     let interrupted = interrupted();
     tokio::pin!(interrupted);
     let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
-    'all: for outbox in &outboxes {
+    'all: for outbox in databases.iter().cloned().map(Outbox::new) {
         // What is retried and refused at once is parked again, and not retried for ever.
         let (mut first, newest) = (0, outbox.newest().await?);
         loop {
             let parked = tokio::select! {
-                parked = outbox.parked(&filter, first..=newest, TOGETHER) => parked?,
+                parked = outbox.parked(filter, first..=newest, TOGETHER) => parked?,
                 () = &mut interrupted => {
                     changed.interrupted = true;
                     break 'all;
@@ -207,13 +240,7 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
             progress.add(parked.len());
         }
     }
-    drop(progress);
-    match args.format {
-        Format::Json => show::json(&changed)?,
-        Format::Table => print(&said(&changed, kind))?,
-    }
-    let all = !changed.interrupted && changed.not_parked.is_empty();
-    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
 
 fn said(changed: &Changed, kind: Kind) -> String {

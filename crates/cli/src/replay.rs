@@ -12,10 +12,11 @@ use event_router::{Router, Rpc};
 
 use crate::database::Database;
 use crate::dlq::rpc;
-use crate::line::{self, DeadLetters, Deliveries, Queues, Work};
+use crate::line::{self, Line, Work};
 use crate::options::{Format, Options};
 use crate::outbox::{Cursor, Outbox, Span};
 use crate::print;
+use crate::repair::{Consent, Repair};
 use crate::show;
 use crate::stopped::Stopped;
 use plan::Plan;
@@ -63,6 +64,9 @@ pub(crate) struct Args {
     #[arg(long)]
     force: bool,
 
+    #[command(flatten)]
+    consent: Consent,
+
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -104,7 +108,7 @@ struct Meant {
 }
 
 impl Work for Replay<'_> {
-    async fn on<L: Queues + DeadLetters + Deliveries>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
         let until = self.args.until.unwrap_or_else(Utc::now);
         if self.args.since.is_some_and(|since| since >= until) {
             return Err(Stopped::unusable(
@@ -123,11 +127,19 @@ impl Work for Replay<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         if self.args.force {
-            eprintln!(
-                "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded"
-            );
+            self.args.consent.ask(
+                "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
+            )?;
         }
-        let sent = send::all(&meant, &lines, &self, &plan).await?;
+        let repair = Repair::begin(&lines).await?;
+        let sent = match send::all(&meant, &lines, &self, &plan).await {
+            Ok(sent) => sent,
+            Err(stopped) => {
+                repair.end(&lines, &stopped.problem).await;
+                return Err(stopped);
+            }
+        };
+        repair.end(&lines, &sent).await;
         match self.args.format {
             Format::Json => show::json(&sent)?,
             Format::Table => print(&sent.text(&self, until))?,
@@ -190,6 +202,9 @@ impl Replay<'_> {
         }
         if self.args.force {
             command.push_str(" --force");
+        }
+        if self.args.consent.is_given() {
+            command.push_str(" --yes");
         }
         command.push_str(" --run");
     }

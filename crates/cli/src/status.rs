@@ -10,7 +10,7 @@ use event_router::{Router, Rpc};
 use serde::Serialize;
 
 use crate::database::Database;
-use crate::line::{self, DeadLetters, Deliveries, Depth, Queues, Undeliverable, Work};
+use crate::line::{self, Depth, Line, Undeliverable, Work};
 use crate::options::{Format, Options};
 use crate::outbox::{Backlog, Leader, Outbox, Transaction};
 use crate::print;
@@ -116,7 +116,7 @@ struct Look<'a> {
 }
 
 impl Work for Look<'_> {
-    async fn on<L: Queues + DeadLetters + Deliveries>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
             sources.push(source(&Outbox::new(database.clone())).await?);

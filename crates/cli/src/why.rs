@@ -10,7 +10,7 @@ use event_router::{Router, Rpc};
 use serde::Serialize;
 
 use crate::database::Database;
-use crate::line::{self, DeadLetters, Deliveries, Delivery, Queues, State, Work};
+use crate::line::{self, Delivery, Line, State, Work};
 use crate::options::{Format, Options};
 use crate::outbox::{Leader, Outbox, Parked, ParkedFilter, Stored, Transaction, time_of};
 use crate::print;
@@ -116,7 +116,7 @@ struct Ask<'a> {
 }
 
 impl Work for Ask<'_> {
-    async fn on<L: Queues + DeadLetters + Deliveries>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
         let id = self.args.event;
         let mut life = Life {
             id,

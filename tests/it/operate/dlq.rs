@@ -68,7 +68,7 @@ async fn dead_letters_are_seen_and_delivered_again() {
     let why = outbox(&world, &format!("why {}", ids[0])).await;
     let redriven = paste(&env, &why.command("outbox dlq redrive")).await;
     assert_eq!((redriven.code, redriven.out.as_str()), (0, "redriven 1 dead letter"), "{redriven:?}");
-    let dropped = outbox(&world, &format!("dlq drop --event {}", ids[3])).await;
+    let dropped = outbox(&world, &format!("dlq drop --yes --event {}", ids[3])).await;
     assert_eq!(dropped.out, "dropped 1 dead letter");
     let list = outbox(&world, "dlq list").await;
     assert_eq!(paste(&env, &list.command("outbox dlq redrive")).await.out, "redriven 2 dead letters");
@@ -104,7 +104,7 @@ async fn what_was_done_is_done_again_only_by_force() {
 
     world.execute(bury).await;
     world.rpcs.forget();
-    let redriven = outbox(&world, "dlq redrive --all --force").await;
+    let redriven = outbox(&world, "dlq redrive --all --force --yes").await;
     assert!(redriven.err.contains("--force: what is recorded as done is forgotten"), "{redriven:?}");
     assert!(redriven.out.contains("1 of them had been done: their RPC runs again"), "{redriven:?}");
     world.rpcs.until_done("Test/One", &[id]).await;
@@ -116,7 +116,7 @@ async fn what_was_done_is_done_again_only_by_force() {
     world
         .execute("update outbox.dedup set done_at = null, until = clock_timestamp() + interval '1 hour'")
         .await;
-    let redriven = outbox(&world, "dlq redrive --all --force --format json").await;
+    let redriven = outbox(&world, "dlq redrive --all --force --yes --format json").await;
     assert_eq!(
         (redriven.code, &redriven.json()["busy"], &redriven.json()["moved"]),
         (1, &json!(1), &json!(0))
@@ -181,5 +181,40 @@ async fn an_interrupted_redrive_goes_on() {
     assert_eq!(world.rpcs.calls_of(dies).len(), 1, "redriven once");
     let calls = |id: &EventId| world.rpcs.calls_of(*id).len();
     assert!(ids.iter().all(|id| calls(id) == 1));
+    world.finish().await;
+}
+
+/// Guards: what can't be undone is not done without a yes, and who repaired what is kept, with what came of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn repairs_want_a_yes_and_are_kept() {
+    let mut world = World::new(ROUTER).await;
+    world.rpcs.on("Test/One", |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
+    world.relay();
+    world.worker();
+    world.publish(One { n: 1 }).await;
+    world.until(&format!("select ({LETTERS}) = 1")).await;
+
+    for command in [
+        "dlq drop --all",
+        "dlq redrive --all --force",
+        "parked drop --all",
+        "replay --since 1h --force --run",
+    ] {
+        let refused = outbox(&world, command).await;
+        assert!(refused.code == 2 && refused.err.contains("pass --yes"), "{command}: {refused:?}");
+    }
+    assert_eq!(world.scalar::<i64>(LETTERS).await, 1);
+    assert_eq!(outbox(&world, "audit").await.out, "No repairs.");
+
+    assert_eq!(outbox(&world, "dlq redrive --all --dry-run").await.code, 0);
+    assert_eq!(outbox(&world, "dlq drop --all --yes").await.code, 0);
+    let kept = outbox(&world, "audit --format json").await.json();
+    let [kept] = kept.as_array().unwrap().as_slice() else { panic!("{kept}") };
+    assert!(kept["command"].as_str().unwrap().starts_with("outbox dlq drop --all --yes"), "{kept}");
+    assert_eq!((&kept["role"], &kept["result"]["moved"]), (&json!("outbox"), &json!(1)));
+    assert!(kept["who"].as_str().unwrap().contains('@'), "{kept}");
+    assert!(!kept.to_string().contains("postgres://"), "{kept}");
+    let told = outbox(&world, "audit").await.out;
+    assert!(told.contains("WHO") && told.contains("outbox dlq drop --all --yes"), "{told}");
     world.finish().await;
 }

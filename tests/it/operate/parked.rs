@@ -52,7 +52,7 @@ async fn parked_events_are_published_once_more() {
 
     let dry = outbox(&world, &format!("parked drop {given_up} --dry-run")).await;
     assert_eq!((dry.code, dry.out.as_str()), (0, "would drop 1 parked event"));
-    let dropped = outbox(&world, &format!("parked drop {given_up} {mended}")).await;
+    let dropped = outbox(&world, &format!("parked drop --yes {given_up} {mended}")).await;
     assert_eq!((dropped.code, dropped.out), (1, format!("dropped 1 parked event\nnot parked: {mended}")));
     assert_eq!(world.scalar::<i64>("select count(*) from outbox.parked").await, 0);
     let good = world.publish(One { n: 1 }).await;

@@ -50,7 +50,7 @@ async fn the_past_is_sent_again() {
 
     // By force it does, and the message tells.
     world.rpcs.forget();
-    let sent = outbox(&world, &format!("replay --event {} --force --run", ids[2])).await;
+    let sent = outbox(&world, &format!("replay --event {} --force --yes --run", ids[2])).await;
     assert!(sent.out.contains("sent 1 message\n  1 of them had been done: their RPC runs again"), "{sent:?}");
     world.rpcs.until_done("Test/One", &[ids[2]]).await;
     let calls = world.rpcs.calls_of(ids[2]);

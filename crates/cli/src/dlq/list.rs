@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{List, Show};
-use crate::line::{DeadLetters, Deliveries, Filter, Letter, Queues, Work};
+use crate::line::{DeadLetters, Filter, Letter, Line, Queues, Work};
 use crate::options::Format;
 use crate::pace::interrupted;
 use crate::print;
@@ -84,7 +84,7 @@ impl Shown {
 pub(super) struct Listing<'a>(pub(super) &'a List);
 
 impl Work for Listing<'_> {
-    async fn on<L: Queues + DeadLetters + Deliveries>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
         let limit = self.0.limit as usize;
         let (mut listed, mut more) = (Vec::new(), false);
         for mut line in lines {
@@ -165,7 +165,7 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
 pub(super) struct Showing<'a>(pub(super) &'a Show);
 
 impl Work for Showing<'_> {
-    async fn on<L: Queues + DeadLetters + Deliveries>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
         let args = self.0;
         let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
         for mut line in lines {

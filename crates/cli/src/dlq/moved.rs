@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::{Drop, Print, Redrive};
-use crate::line::{DeadLetters, Deliveries, Filter, Letter, Queues, Work};
+use crate::line::{DeadLetters, Deliveries, Filter, Letter, Line, Queues, Work};
 use crate::options::Format;
 use crate::pace::{Pace, Progress, interrupted};
 use crate::print;
+use crate::repair::{Consent, Repair};
 use crate::show::{self, counted, thousands};
 use crate::stopped::Stopped;
 
@@ -23,6 +24,7 @@ pub(super) struct Move<'a> {
     dry_run: bool,
     print: &'a Print,
     kind: Kind,
+    consent: Consent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,33 +50,29 @@ struct Moved {
 impl<'a> Move<'a> {
     pub(super) fn redrive(args: &'a Redrive, filter: Filter) -> Self {
         let kind = Kind::Redrive { rate: args.rate, force: args.force };
-        Self { filter, dry_run: args.dry_run, print: &args.print, kind }
+        Self { filter, dry_run: args.dry_run, print: &args.print, kind, consent: args.consent }
     }
 
     pub(super) fn drop(args: &'a Drop, filter: Filter) -> Self {
-        Self { filter, dry_run: args.dry_run, print: &args.print, kind: Kind::Drop }
+        let (print, consent) = (&args.print, args.consent);
+        Self { filter, dry_run: args.dry_run, print, kind: Kind::Drop, consent }
     }
 }
 
 impl Work for Move<'_> {
-    async fn on<L: Queues + DeadLetters + Deliveries>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
-        if let (Kind::Redrive { force: true, .. }, false) = (self.kind, self.dry_run) {
-            eprintln!(
-                "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded"
-            );
-        }
+    async fn on<L: Line>(self, mut lines: Vec<L>) -> Result<ExitCode, Stopped> {
         let mut moved = Moved { dry_run: self.dry_run, ..Moved::default() };
-        for mut line in lines {
-            let went = self.all(&mut line, &mut moved).await;
-            line.put_back().await;
-            if let Err(stopped) = went {
-                // Nothing yet: the reason is all there is to say.
-                if moved.moved == 0 {
-                    return Err(stopped);
-                }
-                moved.failed = Some(stopped.problem);
-                break;
+        if self.dry_run {
+            self.each(&mut lines, &mut moved).await?;
+        } else {
+            self.ask()?;
+            let repair = Repair::begin(&lines).await?;
+            let went = self.each(&mut lines, &mut moved).await;
+            if let Err(stopped) = &went {
+                moved.failed = Some(stopped.problem.clone());
             }
+            repair.end(&lines, &moved).await;
+            went?;
         }
         match self.print.format {
             Format::Json => show::json(&moved)?,
@@ -86,6 +84,32 @@ impl Work for Move<'_> {
 }
 
 impl Move<'_> {
+    fn ask(&self) -> Result<(), Stopped> {
+        match self.kind {
+            Kind::Redrive { force: false, .. } => Ok(()),
+            Kind::Redrive { force: true, .. } => self.consent.ask(
+                "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
+            ),
+            Kind::Drop => self.consent.ask("drops these dead letters"),
+        }
+    }
+
+    async fn each(&self, lines: &mut [impl Line], moved: &mut Moved) -> Result<(), Stopped> {
+        for line in lines {
+            let went = self.all(line, moved).await;
+            line.put_back().await;
+            if let Err(stopped) = went {
+                // Nothing yet: the reason is all there is to say.
+                if moved.moved == 0 {
+                    return Err(stopped);
+                }
+                moved.failed = Some(stopped.problem);
+                break;
+            }
+        }
+        Ok(())
+    }
+
     async fn all<L: Queues + DeadLetters + Deliveries>(
         &self,
         line: &mut L,

@@ -9,8 +9,9 @@ use outbox_schema::interval;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
-use super::{DeadLetters, Depth, Filter, Letter, Queues, Undeliverable};
+use super::{Audit, DeadLetters, Depth, Filter, Letter, Queues, Undeliverable};
 use crate::database::Database;
+use crate::repair::Repair;
 use crate::show::{COUNT_LIMIT, Count};
 use crate::stopped::Stopped;
 
@@ -262,5 +263,20 @@ impl DeadLetters for Postgres {
     /// Nothing was hidden.
     async fn put_back(&mut self) {
         (self.seen, self.newest) = (0, None);
+    }
+}
+
+impl Audit for Postgres {
+    async fn keep(&self, repair: &Repair) -> Result<(), Stopped> {
+        let keep = query(
+            "insert into outbox.audit (id, at, who, command, result) values ($1, $2, $3, $4, $5)
+             on conflict (id) do update set result = excluded.result",
+        )
+        .bind(repair.id)
+        .bind(repair.at)
+        .bind(&repair.who)
+        .bind(&repair.command)
+        .bind(&repair.result);
+        self.database.execute(keep).await.map(|_| ())
     }
 }

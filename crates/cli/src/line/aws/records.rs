@@ -3,18 +3,21 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use event::EventId;
 use event_router::Rpc;
 use outbox_aws::Failure;
 
 use super::{Aws, trouble};
-use crate::line::{Deliveries, Delivery, State};
+use crate::line::{Audit, Deliveries, Delivery, State};
+use crate::repair::Repair;
 use crate::stopped::Stopped;
 
 /// Of one request.
 const KEYS_MAX: usize = 100;
 const TRIES_MAX: u32 = 10;
+/// Of a repair; as long as in Postgres.
+const KEPT: TimeDelta = TimeDelta::days(400);
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -63,6 +66,24 @@ impl Deliveries for Aws {
             }
             Err(error) => Err(trouble("DynamoDB", &Failure::of(&error))),
         }
+    }
+}
+
+impl Audit for Aws {
+    async fn keep(&self, repair: &Repair) -> Result<(), Stopped> {
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let at = repair.at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let expires_at = (repair.at + KEPT).timestamp();
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.table)
+            .item("id", AttributeValue::S(format!("audit {at} {}", repair.id)))
+            .item("who", text(&repair.who))
+            .item("command", text(&repair.command))
+            .item("result", text(repair.result.as_deref().unwrap_or("-")))
+            .item("expires_at", AttributeValue::N(expires_at.to_string()));
+        put.send().await.map(|_| ()).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
     }
 }
 
