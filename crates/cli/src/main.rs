@@ -3,6 +3,7 @@
 mod check;
 mod database;
 mod dlq;
+mod doctor;
 mod line;
 mod options;
 mod outbox;
@@ -43,6 +44,7 @@ enum Command {
     Dlq(dlq::Args),
     Parked(parked::Args),
     Replay(replay::Args),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
         Command::Dlq(args) => operate(dlq::run(&args)),
         Command::Parked(args) => operate(parked::run(&args)),
         Command::Replay(args) => operate(replay::run(&args)),
+        Command::Doctor(args) => operate(doctor::run(&args)),
     }
 }
 

@@ -137,6 +137,16 @@ async fn whatever_is_stuck_is_told() {
         assert!(told.out.contains("enqueued  20"), "{told:?}");
         assert!(!told.out.contains("not json") && !told.out.contains("{\"n\""), "{told:?}");
     }
+    if std::env::var_os("SHOW").is_some() {
+        let letters = outbox(&world, "dlq list --format json").await.json();
+        let show = format!("dlq show {} --payload", letters[0]["id"].as_str().unwrap());
+        for args in ["status", "dlq list", &show, "parked list", "replay --since 1h", "doctor", "routes"] {
+            eprintln!("$ outbox {args}\n{}\n", outbox(&world, args).await.out);
+        }
+        for id in [done, dead, failed, called, next, parked, uncommitted] {
+            eprintln!("$ outbox why\n{}\n", outbox(&world, &format!("why {id}")).await.out);
+        }
+    }
     answer.cancel();
     world.until("select count(*) = 4 from outbox.dedup where done_at is not null").await;
     world.finish().await;
