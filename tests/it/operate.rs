@@ -2,6 +2,7 @@
 //! paste is pasted.
 
 mod dlq; // dead letters seen, redriven and dropped
+mod doctor; // broken configurations
 mod parked; // what the bus refused
 mod replay; // the past, sent again
 mod told; // status and why, with everything in it that can be stuck

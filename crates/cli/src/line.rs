@@ -23,6 +23,9 @@ use crate::repair::Repair;
 use crate::show::Count;
 use crate::stopped::Stopped;
 
+/// The source of what is not in a database.
+pub(crate) const SQS: &str = "sqs";
+
 /// What a command does on a line, whichever transport that is.
 pub(crate) trait Work {
     async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped>;
@@ -52,7 +55,7 @@ impl<L: Queues + DeadLetters + Deliveries + Audit> Line for L {}
 
 /// The queues of every RPC.
 pub(crate) trait Queues {
-    /// Which source they are of: a database's name, or `sqs`.
+    /// Which source they are of: a database's name, or [`SQS`].
     fn source(&self) -> &str;
 
     /// What lies in the queue of each RPC; also of those that nobody names any more, as far as they can be known.
@@ -123,6 +126,7 @@ pub(crate) struct Depth {
     /// What waits for its next attempt, where that can be told from `hidden`.
     pub(crate) retrying: Option<Count>,
     pub(crate) dead: Count,
+    /// For how long the oldest of `waiting` could have been received.
     pub(crate) oldest_seconds: Option<f64>,
     pub(crate) oldest_event: Option<EventId>,
     /// Why nothing is known of it.

@@ -4,6 +4,7 @@ mod audit;
 mod check;
 mod database;
 mod dlq;
+mod doctor;
 mod line;
 mod options;
 mod outbox;
@@ -46,6 +47,7 @@ enum Command {
     Parked(parked::Args),
     Replay(replay::Args),
     Audit(audit::Args),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Parked(args) => operate(parked::run(&args)),
         Command::Replay(args) => operate(replay::run(&args)),
         Command::Audit(args) => operate(audit::run(&args)),
+        Command::Doctor(args) => operate(doctor::run(&args)),
     }
 }
 

@@ -175,7 +175,8 @@ impl Outbox {
         })
     }
 
-    /// Who has a transaction open that has written (`writing`), or that anything waits for; the oldest first.
+    /// Who has a transaction open that has written (`writing`), or that anything waits for; the oldest first. Our own
+    /// commands look at several things at a time, and are not meant.
     pub(crate) async fn transactions(&self, writing: bool, limit: i64) -> Result<Vec<Transaction>, Stopped> {
         type Row = (
             i32,
@@ -196,6 +197,7 @@ impl Outbox {
                             backend_xid is not null
                      from pg_stat_activity
                      where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+                       and application_name <> 'outbox command'
                        and (backend_xid is not null or backend_xmin is not null and not $1)
                      order by xact_start nulls last, pid limit $2",
                 )

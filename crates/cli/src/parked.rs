@@ -136,8 +136,10 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     if listed.is_empty() {
         return "No parked events.".to_owned();
     }
-    let mut rows = table(["ID", "NAME", "KEY", "PARKED FOR", "CODE", "REASON"]);
-    for Listed { parked, .. } in listed {
+    let several = listed.iter().any(|one| one.source != listed[0].source);
+    let mut rows =
+        table(["ID", "NAME", "KEY", "PARKED FOR", "CODE", "REASON", if several { "SOURCE" } else { "" }]);
+    for Listed { parked, source } in listed {
         rows.add_row([
             parked.id.to_string(),
             parked.name.clone(),
@@ -145,6 +147,7 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
             age(seconds_since(parked.parked_at)),
             parked.code.clone(),
             line(&parked.reason, REASON_CHARS_MAX),
+            if several { source.clone() } else { String::new() },
         ]);
     }
     let mut text = rows.trim_fmt();

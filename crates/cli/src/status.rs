@@ -10,7 +10,7 @@ use event_router::{Router, Rpc};
 use serde::Serialize;
 
 use crate::database::Database;
-use crate::line::{self, Depth, Line, Undeliverable, Work};
+use crate::line::{self, Depth, Line, SQS, Undeliverable, Work};
 use crate::options::{Format, Options};
 use crate::outbox::{Backlog, Leader, Outbox, Transaction};
 use crate::print;
@@ -146,7 +146,10 @@ impl Work for Look<'_> {
 }
 
 impl Look<'_> {
-    fn rpc(&self, source: &str, depth: Depth) -> RpcStatus {
+    fn rpc(&self, source: &str, mut depth: Depth) -> RpcStatus {
+        if source == SQS {
+            depth.oldest_seconds = self.workers.oldest_seconds(source, &depth.rpc);
+        }
         let (breaker, calls) = self.workers.of(source, &depth.rpc);
         let routed = self.router.map(|router| router.rpcs().any(|(rpc, _)| rpc.as_str() == depth.rpc));
         RpcStatus { source: source.to_owned(), breaker, calls, routed, depth }
@@ -244,7 +247,17 @@ fn of_rpcs(status: &Status, workers_answered: bool) -> String {
         return "No queue yet: relay and worker make them from event_router.yaml.".to_owned();
     }
     let several = status.sources.len() > 1;
-    let mut rows = table(["RPC", "WAITING", "OLDEST", "IN WORK", "RETRYING", "DEAD", "BREAKER", "CALLS", ""]);
+    let mut rows = table([
+        "RPC",
+        "WAITING",
+        "OLDEST",
+        "IN WORK",
+        "RETRYING",
+        "DEAD",
+        "BREAKER",
+        "CALLS",
+        if several { "SOURCE" } else { "" },
+    ]);
     for rpc in &status.rpcs {
         let depth = &rpc.depth;
         let known = |text: String| if depth.missing.is_some() { "-".to_owned() } else { text };
@@ -267,7 +280,7 @@ fn of_rpcs(status: &Status, workers_answered: bool) -> String {
     } else if unknown {
         text.push_str("\n? only workers know: name them with --worker http://HOST:9465 (OUTBOX_WORKERS)");
     }
-    if status.rpcs.iter().any(|rpc| rpc.depth.retrying.is_none() && rpc.source == "sqs") {
+    if status.rpcs.iter().any(|rpc| rpc.depth.retrying.is_none() && rpc.source == SQS) {
         text.push_str("\nIN WORK on SQS includes what waits for its next attempt; the age of the oldest is in CloudWatch.");
     }
     if let Some(Undeliverable { queue, messages }) = &status.undeliverable {

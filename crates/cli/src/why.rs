@@ -10,7 +10,7 @@ use event_router::{Router, Rpc};
 use serde::Serialize;
 
 use crate::database::Database;
-use crate::line::{self, Delivery, Line, State, Work};
+use crate::line::{self, Delivery, Line, SQS, State, Work};
 use crate::options::{Format, Options};
 use crate::outbox::{Leader, Outbox, Parked, ParkedFilter, Stored, Transaction, time_of};
 use crate::print;
@@ -146,7 +146,7 @@ impl Work for Ask<'_> {
         let subscribers = self.subscribers(&life);
         for line in &lines {
             let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == line.source());
-            if ours || line.source() == "sqs" {
+            if ours || line.source() == SQS {
                 let put_at = life.put.as_ref().map(|put| put.at);
                 let of = line.of(id, &subscribers, put_at).await?;
                 let source = line.source().to_owned();
@@ -219,9 +219,13 @@ impl Life {
     /// Leaves out what says nothing, and finds the commands.
     fn settle(&mut self, options: &Options) {
         let id = self.id;
+        // The relay went past it, and put it nowhere.
+        if self.parked.is_some() {
+            self.put = None;
+        }
         // What is not put, or refused by the bus, can't be anywhere yet. And of an event that nobody knows, nothing is
         // expected of anybody.
-        let expected = self.put.is_some() && self.parked.is_none();
+        let expected = self.put.is_some();
         let unknown = self.found != Some(true);
         self.deliveries.retain(|one| match one.delivery.state {
             State::Absent => expected,

@@ -48,6 +48,21 @@ async fn dead_letters_are_seen_and_delivered_again() {
     let told = outbox(&world, "dlq list --limit 3").await;
     assert!(told.out.contains("There are more: --limit is 3."), "{told:?}");
 
+    // An address is not repeated; the rest of the line is.
+    let list = format!(
+        "outbox dlq list --limit 1 --database-url {} --router {}",
+        world.url,
+        world.router_file.display()
+    );
+    let told = paste(&[], &list).await;
+    let command = told.command("outbox dlq redrive");
+    assert!(
+        command.contains("--database-url \"$DATABASE_URL\" --router /") && !told.out.contains(&world.url),
+        "{told:?}"
+    );
+    let counted = paste(&[("DATABASE_URL", &world.url)], &format!("{command} --dry-run")).await;
+    assert_eq!(counted.out, "would redrive 4 dead letters", "{counted:?}");
+
     let id = letters[0]["id"].as_str().unwrap();
     let shown = outbox(&world, &format!("dlq show {id}")).await;
     for words in ["tenant", "key-1", "no such card", &format!("outbox why {}", ids[0])] {

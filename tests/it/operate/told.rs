@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sqlx::Row;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ROUTER, misbehave, outbox, paste, publish_malformed};
 use crate::world::{One, Two, World};
@@ -117,7 +118,7 @@ async fn whatever_is_stuck_is_told() {
 
     let said = why(parked).await;
     assert_eq!((said.code, &said.json()["parked"]["code"]), (1, &json!("MalformedDetail")));
-    assert_eq!(said.json()["deliveries"], json!([]));
+    assert_eq!((&said.json()["deliveries"], &said.json()["put"]), (&json!([]), &Value::Null));
     assert_eq!(said.json()["commands"], json!([format!("outbox parked retry {parked}")]));
 
     let said = why(uncommitted).await;
@@ -139,6 +140,47 @@ async fn whatever_is_stuck_is_told() {
     }
     answer.cancel();
     world.until("select count(*) = 4 from outbox.dedup where done_at is not null").await;
+    world.finish().await;
+}
+
+/// Guards: what only workers know is asked of them: calls under way, and breakers; one that does not answer is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_asked_for_what_they_know() {
+    let mut world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    world.relay();
+    let endpoint = format!("Test=http://{}", world.rpcs.addr);
+    let mut worker = world.worker_process_with(&["--endpoint", &endpoint]);
+    let serving = worker.wait_for("serving /metrics").await.unwrap();
+    let addr = serving.split("addr=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let called = world.publish(Two { n: 1 }).await;
+    world.rpcs.until("it is being called", |rpcs| !rpcs.calls_of(called).is_empty()).await;
+    let status = outbox(&world, &format!("status --format json --worker http://{addr}")).await.json();
+    assert_eq!(
+        (&status["rpcs"][1]["rpc"], &status["rpcs"][1]["calls"]),
+        (&json!("Test/Slow"), &json!(1)),
+        "{status}"
+    );
+
+    // One whose breaker is open, and one that is gone.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let open = format!("http://{}", listener.local_addr().unwrap());
+    let name = world.source.name().to_owned();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        let body = format!("outbox_worker_breaker_state{{source=\"{name}\",rpc=\"Test/One\"}} 2\n");
+        stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes()).await.unwrap();
+    });
+    let said =
+        outbox(&world, &format!("status --format json --worker {open} --worker http://127.0.0.1:1")).await;
+    assert_eq!((said.code, &said.json()["rpcs"][0]["breaker"]), (1, &json!("open")), "{said:?}");
+    let problems = said.json()["problems"].to_string();
+    assert!(problems.contains("the server of Test/One is down"), "{problems}");
+    assert!(problems.contains("a worker does not answer: http://127.0.0.1:1"), "{problems}");
+    answer.cancel();
+    world.rpcs.until_done("Test/Slow", &[called]).await;
+    worker.stop().await.unwrap();
     world.finish().await;
 }
 

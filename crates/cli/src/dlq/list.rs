@@ -135,7 +135,18 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     if listed.is_empty() {
         return "No dead letters.".to_owned();
     }
-    let mut rows = table(["ID", "RPC", "EVENT", "NAME", "DEAD FOR", "ATTEMPTS", "CODE", "REASON"]);
+    let several = listed.iter().any(|letter| letter.source != listed[0].source);
+    let mut rows = table([
+        "ID",
+        "RPC",
+        "EVENT",
+        "NAME",
+        "DEAD FOR",
+        "ATTEMPTS",
+        "CODE",
+        "REASON",
+        if several { "SOURCE" } else { "" },
+    ]);
     for letter in listed {
         rows.add_row([
             letter.id.clone(),
@@ -146,6 +157,7 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
             or_dash(letter.attempts),
             letter.code.clone(),
             line(&letter.reason, REASON_CHARS_MAX),
+            if several { letter.source.clone() } else { String::new() },
         ]);
     }
     let mut text = rows.trim_fmt();
@@ -213,7 +225,7 @@ fn describe(shown: &Shown, args: &Show) -> String {
     if let Some(event) = event {
         let again = options.command(&format!("dlq redrive --event {event} --rpc {rpc}"));
         text.push_str(&format!(
-            "\nits life: {}\nto deliver it again: {again}",
+            "\n\nits life: {}\nto deliver it again: {again}",
             options.command(&format!("why {event}"))
         ));
     }

@@ -13,7 +13,7 @@ use event_router::{Rpc, names};
 use futures_util::StreamExt;
 use outbox_aws::{Failure, Missing};
 
-use super::{Depth, Queues, Undeliverable};
+use super::{Depth, Queues, SQS, Undeliverable};
 use crate::options::Options;
 use crate::show::Count;
 use crate::stopped::Stopped;
@@ -128,7 +128,7 @@ impl Aws {
 
 impl Queues for Aws {
     fn source(&self) -> &'static str {
-        "sqs"
+        SQS
     }
 
     async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, Stopped> {

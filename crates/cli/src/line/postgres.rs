@@ -59,7 +59,7 @@ impl Queues for Postgres {
             .all(
                 query_as(
                     "select q.rpc, log.waiting, held.live, held.ended, due.waiting, later.held, later.waiting, dead.letters,
-                            oldest.event_id, extract(epoch from clock_timestamp() - oldest.enqueued_at)::float8
+                            oldest.event_id, extract(epoch from clock_timestamp() - oldest.since)::float8
                      from outbox.queue as q
                      cross join lateral (
                          select coalesce((select c.last_seq from outbox.claim as c where c.queue = q.id
@@ -100,14 +100,13 @@ impl Queues for Postgres {
                              select from outbox.dead_letter as l where l.queue = q.id limit $1) as l
                      ) as dead
                      left join lateral (
-                         select o.event_id, o.enqueued_at from (
-                             (select d.event_id, d.enqueued_at from outbox.delivery as d
+                         select o.event_id, o.since from (
+                             (select d.event_id, d.enqueued_at as since from outbox.delivery as d
                               where d.queue = q.id and d.seq > head.seq order by d.seq limit 1)
                              union all
-                             (select r.event_id, r.enqueued_at
-                              from (select * from outbox.retry where queue = q.id order by due_at limit $1) as r
-                              order by r.enqueued_at limit 1)
-                         ) as o order by o.enqueued_at limit 1
+                             (select r.event_id, r.due_at from outbox.retry as r
+                              where r.queue = q.id and r.due_at <= clock_timestamp() order by r.due_at limit 1)
+                         ) as o order by o.since limit 1
                      ) as oldest on true
                      order by q.rpc",
                 )

@@ -79,22 +79,37 @@ impl Workers {
         !self.samples.is_empty()
     }
 
+    /// The age of the oldest message, of those that workers have received lately: SQS itself does not say.
+    pub(crate) fn oldest_seconds(&self, source: &str, rpc: &str) -> Option<f64> {
+        self.samples(source, rpc, "outbox_worker_queue_oldest_seconds")
+            .map(|sample| sample.value)
+            .reduce(f64::max)
+    }
+
+    fn samples<'a>(
+        &'a self,
+        source: &'a str,
+        rpc: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Sample> {
+        self.samples.iter().filter(move |sample| {
+            sample.name == name
+                && sample.labels.get("rpc").is_some_and(|label| label == rpc)
+                && sample.labels.get("source").is_none_or(|label| label == source)
+        })
+    }
+
     /// The worst of the breakers, and all calls under way, of those that answered.
     pub(crate) fn of(&self, source: &str, rpc: &str) -> (Option<Breaker>, Option<i64>) {
-        let of = |name: &str| {
-            let name = name.to_owned();
-            self.samples.iter().filter(move |sample| {
-                sample.name == name
-                    && sample.labels.get("rpc").is_some_and(|label| label == rpc)
-                    && sample.labels.get("source").is_none_or(|label| label == source)
-            })
-        };
-        let breaker = of("outbox_worker_breaker_state").map(|sample| match sample.value as i64 {
-            0 => Breaker::Closed,
-            1 => Breaker::HalfOpen,
-            _ => Breaker::Open,
+        let breaker = self.samples(source, rpc, "outbox_worker_breaker_state").map(|sample| {
+            match sample.value as i64 {
+                0 => Breaker::Closed,
+                1 => Breaker::HalfOpen,
+                _ => Breaker::Open,
+            }
         });
-        let calls: Vec<f64> = of("outbox_worker_in_flight").map(|sample| sample.value).collect();
+        let calls: Vec<f64> =
+            self.samples(source, rpc, "outbox_worker_in_flight").map(|sample| sample.value).collect();
         (breaker.max(), (!calls.is_empty()).then(|| calls.iter().sum::<f64>() as i64))
     }
 }

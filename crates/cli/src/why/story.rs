@@ -22,7 +22,7 @@ pub(super) fn tell(life: &Life) -> String {
         ));
         told.push(String::new());
         told.push(format!("enqueued  {}", moment(enqueued.occurred_at)));
-        told.push(put(life));
+        told.extend(put(life));
     } else {
         told.push(String::new());
     }
@@ -45,7 +45,7 @@ pub(super) fn tell(life: &Life) -> String {
     for one in &life.deliveries {
         told.push(format!("{}\n  {}", one.delivery.rpc, delivery(one)));
     }
-    let nobody = life.deliveries.is_empty() && life.put.is_some() && life.parked.is_none();
+    let nobody = life.deliveries.is_empty() && life.put.is_some();
     if nobody {
         told.push("\nNobody subscribes to it: it stays in the history only.".to_owned());
     }
@@ -57,12 +57,12 @@ pub(super) fn tell(life: &Life) -> String {
     told.join("\n")
 }
 
-fn put(life: &Life) -> String {
+fn put(life: &Life) -> Option<String> {
     if let Some(put) = &life.put {
         let before = if put.or_before { ", or before: older cursors are gone" } else { "" };
-        return format!("put       {} by {}{before}", moment(put.at), put.relay);
+        return Some(format!("put       {} by {}{before}", moment(put.at), put.relay));
     }
-    let Some(waiting) = &life.waiting else { return String::new() };
+    let waiting = life.waiting.as_ref()?;
     let ahead = match waiting.events_ahead.is_zero() {
         true => "it is the next".to_owned(),
         false => format!(
@@ -71,17 +71,20 @@ fn put(life: &Life) -> String {
             age(waiting.lag_seconds)
         ),
     };
-    match &waiting.leader {
+    Some(match &waiting.leader {
         None => format!("not put   nobody relays: start `relay` ({ahead})"),
         Some(leader) => format!("not put   {ahead}; {} (pid {}) relays", leader.application, leader.pid),
-    }
+    })
 }
 
 fn delivery(one: &SourceDelivery) -> String {
     match &one.delivery.state {
         State::Queued { since, ahead, why } => {
-            let ahead =
-                ahead.map(|ahead| format!(", {} ahead of it", counted(ahead, "message"))).unwrap_or_default();
+            let ahead = match ahead {
+                Some(ahead) if ahead.is_zero() => ", the next".to_owned(),
+                Some(ahead) => format!(", {} ahead of it", counted(ahead, "message")),
+                None => String::new(),
+            };
             let why =
                 why.as_ref().map(|why| format!(" ({})", line(why, REASON_CHARS_MAX))).unwrap_or_default();
             format!("queued    {}{ahead}{why}", moment(*since))
@@ -140,7 +143,11 @@ fn nowhere(life: &Life) -> Vec<String> {
         told.extend(source.writing_transactions.iter().map(transaction));
     }
     if life.deliveries.is_empty() && !gone {
-        told.push("Else its transaction was rolled back, or it belongs to a database that was not named (--source).".to_owned());
+        let open = nowhere.sources.iter().any(|source| !source.writing_transactions.is_empty());
+        let if_not = if open { "If it comes with none of them, its" } else { "Either its" };
+        told.push(format!(
+            "{if_not} transaction was rolled back, or it belongs to a database that was not named (--source)."
+        ));
     }
     told
 }
