@@ -48,7 +48,7 @@ struct Oracle {
 
 impl Oracle {
     async fn check(&self, world: &World, seed: u64) {
-        let all = format!("select count(*) >= {} from outbox.delivery", self.committed.len());
+        let all = format!("select count(*) >= {} from outbox.delivery -- seed {seed}", self.committed.len());
         world.until(&all).await;
         let put: Vec<uuid::Uuid> = sqlx::query_scalar("select event_id from outbox.delivery order by seq")
             .fetch_all(&world.pool)
