@@ -12,6 +12,7 @@ mod deliver; // verdicts, retries, leases, transports of the RPC call
 mod drill; // an outage, as operators live through it
 mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone
+mod histories; // random transactions, against a list in memory
 mod metrics; // what is scraped is what is documented, and readiness tells progress
 mod models; // the protocols, in every order of their steps
 mod newcomer; // a developer's three steps, in a copy of the repository

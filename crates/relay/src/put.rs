@@ -164,8 +164,14 @@ impl<'a> Lanes<'a> {
         (!pack.is_empty()).then_some(pack)
     }
 
+    /// Of a key's entries only the first may be put again.
     fn retry_at(&self) -> Option<Instant> {
-        self.waiting.iter().filter_map(|at| self.retries.get(at)).map(|retry| retry.due).min()
+        let mut keys = HashSet::new();
+        let first = self.waiting.iter().filter(|&&at| match self.entries[at].key.as_deref() {
+            None => true,
+            Some(key) => keys.insert(key),
+        });
+        first.filter_map(|at| self.retries.get(at)).map(|retry| retry.due).min()
     }
 
     fn settle(&mut self, pack: &[usize], results: Vec<Result<(), PutError>>, now: Instant) {
@@ -210,6 +216,9 @@ impl<'a> Lanes<'a> {
         self.waiting.insert(at);
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -406,6 +415,25 @@ mod tests {
         )
         .await;
         assert_eq!(outcomes, [Outcome::Pending, Outcome::Pending]);
+    }
+
+    /// Guards: a pack that failed as a whole is not asked for again and again until its first entry's time has come.
+    #[test]
+    fn the_wait_of_a_key_is_that_of_its_first_entry() {
+        let entries = entries(&[Some("a"), Some("a")]);
+        let limits = Limits { entries_max: 10, bytes_max: 10_000, concurrency: 1, atomic: true };
+        let mut lanes = Lanes::new(&entries, limits);
+        let now = Instant::now();
+        let pack = lanes.next_pack(now).unwrap();
+        assert_eq!(pack, [0, 1]);
+        let away = || Err(PutError::Unavailable { code: "Unreachable".into(), reason: "refused".into() });
+        lanes.settle(&pack, vec![away(), away()], now);
+        // Jitter may let the second be due before the first.
+        lanes.retries.get_mut(&1).unwrap().due = now;
+        let retry_at = lanes.retry_at().unwrap();
+        assert_eq!(retry_at, lanes.retries[&0].due);
+        assert_eq!(lanes.next_pack(now), None);
+        assert_eq!(lanes.next_pack(retry_at), Some(vec![0, 1]));
     }
 
     /// Guards: a bus that says it is too much gets half as much, and more again only step by step.

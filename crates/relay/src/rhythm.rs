@@ -61,6 +61,9 @@ impl Rhythm {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Guards the two latencies: a rare event is not polled for, a frequent one is not slept through.
@@ -91,5 +94,28 @@ mod tests {
         assert_eq!(pauses, [5, 10, 20, 40, 50, 50]);
         rhythm.after_read(1, now);
         assert_eq!(rhythm.drowse(), DROWSY_MIN);
+    }
+
+    proptest! {
+        /// Guards promises 6 and 7: whatever a relay finds and whenever, it is never paused for longer than it may doze, reads
+        /// on at once after it found something, and sleeps once it has found nothing for a while.
+        #[test]
+        fn its_pauses_are_bounded(reads in vec((any::<u16>(), 0_u64..100_000, any::<bool>()), 0..100)) {
+            let mut now = Instant::now();
+            let mut rhythm = Rhythm::new(now);
+            for (events, micros, drowses) in reads {
+                now += Duration::from_micros(micros);
+                match rhythm.after_read(events.into(), now) {
+                    Next::Read(pause) if events > 0 => prop_assert_eq!(pause, Duration::ZERO),
+                    Next::Read(pause) => prop_assert_eq!(pause, LINGER_GAP),
+                    Next::Sleep => prop_assert_eq!(events, 0),
+                }
+                if drowses {
+                    prop_assert!((DROWSY_MIN..=DROWSY_MAX).contains(&rhythm.drowse()));
+                }
+                prop_assert!(rhythm.per_second.is_finite() && rhythm.per_second >= 0.0);
+            }
+            prop_assert_eq!(rhythm.after_read(0, now + LINGER_FOR), Next::Sleep);
+        }
     }
 }

@@ -61,6 +61,9 @@ pub(crate) fn settle(cursor: &Cursor, window: &Window, outcomes: &[Outcome]) -> 
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::btree_map;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::outbox::Entry;
 
@@ -110,6 +113,52 @@ mod tests {
             assert_eq!(settled.cursor, next, "{seqs:?} {outcomes:?}");
             assert_eq!(settled.acked, acked, "{seqs:?} {outcomes:?}");
             assert_eq!(settled.parked.iter().map(|(at, ..)| *at).collect::<Vec<_>>(), parked);
+        }
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        prop_oneof![4 => Just(Outcome::Acked), 2 => Just(refused()), 1 => Just(Outcome::Pending)]
+    }
+
+    fn a_cursor() -> impl Strategy<Value = Cursor> {
+        let page = prop::option::of((0_i64..20, 0_i64..20));
+        (page, 0_i64..120, 0_i64..20).prop_map(|(page, last_seq, floor_seq)| Cursor {
+            snapshot: "10:10:".into(),
+            page: page.map(|(seq, floor_seq)| Page { snapshot: "20:20:".into(), seq, floor_seq }),
+            last_seq,
+            floor_seq,
+        })
+    }
+
+    proptest! {
+        /// Guards promises 2 and 6: the cursor passes every entry before the first that is pending, and no other; each that it
+        /// passes is acked or parked.
+        #[test]
+        fn the_cursor_never_passes_what_is_pending(
+            cursor in a_cursor(),
+            entries in btree_map(20_i64..100, outcome(), 0..12),
+            complete in any::<bool>(),
+        ) {
+            let (seqs, outcomes): (Vec<i64>, Vec<Outcome>) = entries.into_iter().unzip();
+            let window = window(&seqs, complete);
+            let Settled { cursor: next, acked, parked } = settle(&cursor, &window, &outcomes);
+            let pending = outcomes.iter().position(|outcome| *outcome == Outcome::Pending);
+            let upto = pending.unwrap_or(seqs.len());
+
+            let at_end = next.page.is_none() && next.snapshot == window.end;
+            let passes = |seq: i64| at_end || next.page.as_ref().is_some_and(|page| seq <= page.seq);
+            for (at, &seq) in seqs.iter().enumerate() {
+                prop_assert_eq!(passes(seq), at < upto, "seq {} of {:?}", seq, outcomes);
+            }
+            prop_assert_eq!(at_end, pending.is_none() && complete);
+            prop_assert!(at_end || next.snapshot == cursor.snapshot && next.floor_seq == cursor.floor_seq);
+
+            let mut settled: Vec<usize> = acked.iter().copied().chain(parked.iter().map(|parked| parked.0)).collect();
+            settled.sort_unstable();
+            prop_assert_eq!(settled, (0..upto).collect::<Vec<_>>());
+            prop_assert!(acked.iter().all(|&at| outcomes[at] == Outcome::Acked));
+            let last_seq = seqs[..upto].last().copied().unwrap_or(0).max(cursor.last_seq);
+            prop_assert_eq!(next.last_seq, last_seq);
         }
     }
 }

@@ -107,6 +107,8 @@ fn backoff(backoff: &Backoff, attempt: u32, random: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn reply(code: Code) -> Result<(), CallError> {
@@ -190,5 +192,70 @@ mod tests {
             exhausted(policy.max_attempts + 4, &policy),
             Some(Verdict::Dead { code: "attempts_exhausted", .. })
         ));
+    }
+
+    fn a_policy() -> impl Strategy<Value = Policy> {
+        let backoff = (1_u64..43_200_000, 1_u64..43_200_000).prop_map(|(one, other)| Backoff {
+            min: Duration::from_millis(one.min(other)),
+            max: Duration::from_millis(one.max(other)),
+        });
+        (1..=Policy::MAX_ATTEMPTS_MAX, backoff).prop_map(|(max_attempts, backoff)| Policy {
+            max_attempts,
+            backoff,
+            ..Policy::default()
+        })
+    }
+
+    fn a_reply() -> impl Strategy<Value = Result<(), CallError>> {
+        let error = (prop::sample::select(Code::ALL.to_vec()), prop::option::of(0_u64..43_200))
+            .prop_map(|(code, seconds)| (code, seconds.map(Duration::from_secs)));
+        prop::option::of(error).prop_map(|error| match error {
+            None => Ok(()),
+            Some((code, retry_after)) => Err(CallError { code, message: "why".into(), retry_after }),
+        })
+    }
+
+    fn a_number() -> impl Strategy<Value = u32> {
+        prop_oneof![1..2 * Policy::MAX_ATTEMPTS_MAX, 1..=u32::MAX]
+    }
+
+    proptest! {
+        /// Guards promises 2 and 7: whatever is answered, and at whichever attempt, there is a verdict. A wait is no longer than
+        /// the policy's and no shorter than what the server asked for; and after the last attempt nothing waits.
+        #[test]
+        fn every_answer_has_its_verdict(
+            reply in a_reply(),
+            number in a_number(),
+            last_chance in any::<bool>(),
+            policy in a_policy(),
+            random in 0.0..=1.0,
+        ) {
+            match (verdict(&reply, Attempt { number, last_chance }, &policy, random), &reply) {
+                (Verdict::Done, Ok(())) => {}
+                (Verdict::Done, Err(error)) => prop_assert_eq!(error.code, Code::AlreadyExists),
+                (Verdict::Retry { after, .. }, Err(error)) => {
+                    prop_assert!(number < policy.max_attempts && !last_chance);
+                    let asked = error.retry_after.unwrap_or_default();
+                    prop_assert!((asked..=policy.backoff.max.max(asked)).contains(&after));
+                }
+                (Verdict::Dead { code, .. }, Err(error)) => prop_assert_eq!(code, error.code.as_str()),
+                (verdict, Ok(())) => prop_assert!(false, "a success is {:?}", verdict),
+            }
+        }
+
+        /// Guards promise 7: no attempt, however often and late, is beyond what can be counted.
+        #[test]
+        fn every_delivery_is_exhausted_in_the_end(
+            number in a_number(),
+            max_attempts in a_number(),
+            age in any::<Duration>(),
+            keeps in any::<Duration>(),
+        ) {
+            let policy = Policy { max_attempts, ..Policy::default() };
+            let begun_too_often = number > max_attempts.saturating_add(3);
+            prop_assert_eq!(exhausted(number, &policy).is_some(), begun_too_often);
+            let attempt = Attempt::new(number, age, keeps);
+            prop_assert!(attempt.last_chance || age < keeps);
+        }
     }
 }

@@ -1,0 +1,183 @@
+//! Lanes over generated entries, limits and answers, packs answered in any order.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::*;
+
+fn entries() -> impl Strategy<Value = Vec<Entry>> {
+    let key = prop::option::weighted(0.8, prop::sample::select(vec!["a", "b", "c"]));
+    vec((key, 0_usize..800), 0..24).prop_map(|entries| {
+        entries.into_iter().enumerate().map(|(at, (key, bytes))| entry(at, key, bytes)).collect()
+    })
+}
+
+fn entry(at: usize, key: Option<&str>, bytes: usize) -> Entry {
+    Entry {
+        seq: at as i64,
+        id: event::EventId::new(),
+        name: "event_a".into(),
+        key: key.map(str::to_owned),
+        payload: "x".repeat(bytes),
+        headers: None,
+        occurred_at: chrono::Utc::now(),
+    }
+}
+
+/// A bus of which all of a put or nothing takes effect is the database itself, and is asked once at a time.
+fn limits() -> impl Strategy<Value = Limits> {
+    (1_usize..6, 300_usize..3000, 1_usize..5, any::<bool>()).prop_map(
+        |(entries_max, bytes_max, concurrency, atomic)| {
+            let concurrency = if atomic { 1 } else { concurrency };
+            Limits { entries_max, bytes_max, concurrency, atomic }
+        },
+    )
+}
+
+/// What the bus says of a pack, and which of those under way it answers.
+#[derive(Debug, Clone)]
+struct Answer {
+    which: Index,
+    each: Vec<Said>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Taken,
+    Refused,
+    Unavailable,
+    Failed,
+}
+
+fn answers() -> impl Strategy<Value = Vec<Answer>> {
+    let said =
+        prop_oneof![Just(Said::Taken), Just(Said::Refused), Just(Said::Unavailable), Just(Said::Failed)];
+    let answer = (any::<Index>(), vec(said, 6)).prop_map(|(which, each)| Answer { which, each });
+    vec(answer, 0..60)
+}
+
+impl Said {
+    fn result(self) -> Result<(), PutError> {
+        let (code, reason) = ("Code".to_owned(), "reason".to_owned());
+        match self {
+            Said::Taken => Ok(()),
+            Said::Refused => Err(PutError::Refused { code, reason }),
+            Said::Unavailable => Err(PutError::Unavailable { code, reason }),
+            Said::Failed => Err(PutError::Failed { code, reason }),
+        }
+    }
+}
+
+/// A putter without a bus: it starts packs as `put_all` does, and answers them as the test says; then it takes everything.
+struct Run<'a> {
+    lanes: Lanes<'a>,
+    flying: Vec<Vec<usize>>,
+    now: Instant,
+    /// In the order in which they took effect.
+    taken: Vec<usize>,
+}
+
+impl Run<'_> {
+    fn start(&mut self) {
+        while self.flying.len() < self.lanes.limits.concurrency {
+            let Some(pack) = self.lanes.next_pack(self.now) else { return };
+            self.check(&pack);
+            self.flying.push(pack);
+        }
+    }
+
+    fn check(&self, pack: &[usize]) {
+        let Lanes { entries, limits, outcomes, .. } = &self.lanes;
+        assert!((1..=limits.entries_max).contains(&pack.len()));
+        let bytes: usize = pack.iter().map(|&at| entries[at].bytes_max()).sum();
+        assert!(pack.len() == 1 || bytes <= limits.bytes_max, "{bytes} bytes in a pack of {}", pack.len());
+        for (n, &at) in pack.iter().enumerate() {
+            assert_eq!(outcomes[at], Outcome::Pending, "{at} is put after it was settled");
+            assert!(!self.flying.iter().flatten().chain(&pack[..n]).any(|&other| other == at), "{at} twice");
+            // Whoever comes before it under its key is settled, or takes effect with it.
+            let Some(key) = &entries[at].key else { continue };
+            let before = (0..at).filter(|&other| entries[other].key.as_ref() == Some(key));
+            for other in before.filter(|&other| outcomes[other] == Outcome::Pending) {
+                assert!(limits.atomic && pack[..n].contains(&other), "{at} overtakes {other}");
+            }
+        }
+    }
+
+    fn answer(&mut self, which: usize, each: &[Said]) {
+        let pack = self.flying.remove(which);
+        let mut each: Vec<Said> = pack.iter().enumerate().map(|(n, _)| each[n % each.len()]).collect();
+        if self.lanes.limits.atomic
+            && each.iter().any(|said| matches!(said, Said::Unavailable | Said::Failed))
+        {
+            each.fill(Said::Unavailable);
+        }
+        let taken = pack.iter().zip(&each).filter(|(_, said)| **said == Said::Taken);
+        self.taken.extend(taken.map(|(&at, _)| at));
+        self.lanes.settle(&pack, each.into_iter().map(Said::result).collect(), self.now);
+    }
+
+    /// Nothing is under way and nothing can start: what is left waits for its time.
+    fn wait(&mut self) {
+        let retry_at = self.lanes.retry_at().expect("what waits has a time");
+        assert!(retry_at > self.now, "its time has come, and it does not start");
+        self.now = retry_at;
+    }
+
+    fn finish(&mut self) {
+        while !self.lanes.waiting.is_empty() || !self.flying.is_empty() {
+            self.start();
+            if self.flying.is_empty() { self.wait() } else { self.answer(0, &[Said::Taken]) }
+        }
+    }
+}
+
+proptest! {
+    /// Guards promises 2, 4 and 7: whatever comes back and however late, no pack is over a limit, no entry overtakes
+    /// another of its key, and in the end each is settled, once.
+    #[test]
+    fn packs_fit_and_keys_keep_their_order(entries in entries(), limits in limits(), answers in answers()) {
+        let mut run = Run { lanes: Lanes::new(&entries, limits), flying: Vec::new(), now: Instant::now(), taken: Vec::new() };
+        for answer in answers {
+            run.start();
+            if run.flying.is_empty() {
+                if run.lanes.waiting.is_empty() {
+                    break;
+                }
+                run.wait();
+            } else {
+                run.answer(answer.which.index(run.flying.len()), &answer.each);
+            }
+        }
+        run.finish();
+        for (at, outcome) in run.lanes.outcomes.iter().enumerate() {
+            let times = run.taken.iter().filter(|&&taken| taken == at).count();
+            match outcome {
+                Outcome::Acked => prop_assert_eq!(times, 1),
+                Outcome::Refused { .. } => prop_assert_eq!(times, 0),
+                Outcome::Pending => prop_assert!(false, "{} was never settled", at),
+            }
+        }
+        for key in ["a", "b", "c"] {
+            let order: Vec<usize> =
+                run.taken.iter().copied().filter(|&at| entries[at].key.as_deref() == Some(key)).collect();
+            prop_assert!(order.is_sorted(), "{} took effect as {:?}", key, order);
+        }
+    }
+
+    /// Guards promise 7: something may always be under way, and never more than the bus allows.
+    #[test]
+    fn the_pace_stays_within_its_bounds(concurrency in 1_usize..64, said in vec(any::<bool>(), 0..100)) {
+        let mut pace = Pace::default();
+        for busy in said {
+            let result = if busy { Said::Unavailable } else { Said::Taken }.result();
+            pace.heard(&[result], concurrency);
+            prop_assert!((1..=concurrency).contains(&pace.allowed(concurrency)));
+        }
+        // And it recovers.
+        for _ in 0..concurrency {
+            pace.heard(&[Ok(())], concurrency);
+        }
+        prop_assert_eq!(pace.allowed(concurrency), concurrency);
+    }
+}
