@@ -5,7 +5,8 @@ event:
   - name: 'event_hoge_updated'
     subscriber:
       - id: 'acme.v1.AuditService/Record'
-        timeout: 500ms, rate_per_second: 50
+        timeout: 500ms
+        rate_per_second: 50
       - id: 'NotificationService/NotifyHogeUpdated'
   - name: 'event_nobody_listens'
     subscriber: []
