@@ -16,13 +16,13 @@ use crate::options::{Format, Options};
 use crate::repair::Consent;
 use crate::stopped::Stopped;
 
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
+
 /// Lists dead letters, delivers them again, or drops them.
 ///
 /// A delivery is dead after an answer that no attempt can better, or after its last attempt; it stays 14 days.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit status: 0 done; 1 failed in part, or interrupted: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached."
-)]
+#[command(after_help = EXIT_STATUS)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +40,7 @@ enum Command {
 ///
 /// On SQS they can't be looked at without being received: each is hidden from others for a moment.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 struct List {
     #[command(flatten)]
     which: Which,
@@ -54,6 +55,7 @@ struct List {
 
 /// Shows one dead letter; its payload only if asked.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 struct Show {
     /// As `outbox dlq list` shows it.
     id: String,
@@ -110,6 +112,7 @@ struct Redrive {
 ///
 /// The events stay in the outbox until retention, for `outbox replay`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 struct Drop {
     #[command(flatten)]
     which: Which,

@@ -132,7 +132,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     }
     findings.extend(endpoints::look(&args.endpoints, router.as_ref()).await);
     if args.options.transport == Transport::Aws {
-        findings.extend(on_aws(&args.options, router.as_ref()).await);
+        findings.extend(on_aws(&args.options, router.as_ref()).await?);
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let report = Report { errors: count(Severity::Error), warnings: count(Severity::Warning), findings };
@@ -144,13 +144,13 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
 }
 
 #[cfg(feature = "aws")]
-async fn on_aws(options: &Options, router: Option<&Router>) -> Vec<Finding> {
-    aws::look(options, router).await
+async fn on_aws(options: &Options, router: Option<&Router>) -> Result<Vec<Finding>, Stopped> {
+    Ok(aws::look(options, router).await)
 }
 
 #[cfg(not(feature = "aws"))]
-async fn on_aws(_: &Options, _: Option<&Router>) -> Vec<Finding> {
-    vec![Finding::error("aws", "this outbox was built without AWS", "build it with its default features")]
+async fn on_aws(_: &Options, _: Option<&Router>) -> Result<Vec<Finding>, Stopped> {
+    Err(Stopped::without_aws())
 }
 
 fn text(report: &Report) -> String {

@@ -42,9 +42,7 @@ pub(crate) async fn work(
         #[cfg(feature = "aws")]
         Transport::Aws => work.on(vec![Aws::open(options).await?]).await,
         #[cfg(not(feature = "aws"))]
-        Transport::Aws => {
-            Err(Stopped::unusable("this outbox was built without AWS", "build it with its default features"))
-        }
+        Transport::Aws => Err(Stopped::without_aws()),
     }
 }
 

@@ -19,13 +19,13 @@ use crate::stopped::Stopped;
 const TOGETHER: i64 = 100;
 const REASON_CHARS_MAX: usize = 80;
 
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 interrupted, or an id is not parked; 2 unusable arguments; 3 a database can't be reached.";
+
 /// Lists events that the bus refused for good, publishes them once more, or drops them.
 ///
 /// A parked event was committed and never put: no subscriber has it. It stays until somebody deals with it.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Exit status: 0 done; 1 interrupted, or an id is not parked; 2 unusable arguments; 3 a database can't be reached."
-)]
+#[command(after_help = EXIT_STATUS)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +40,7 @@ enum Command {
 
 /// Lists parked events, with what the bus said of each.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 struct List {
     #[command(flatten)]
     which: Which,
@@ -60,6 +61,7 @@ struct List {
 ///
 /// Retried, an event is what it was, with its id, and comes after what was published meanwhile: of its key, too.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 struct Change {
     /// These events.
     #[arg(value_name = "ID")]

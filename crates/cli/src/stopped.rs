@@ -24,6 +24,11 @@ impl Stopped {
         Self { code: 3, problem: problem.into(), remedy: remedy.into() }
     }
 
+    #[cfg(not(feature = "aws"))]
+    pub(crate) fn without_aws() -> Self {
+        Self::unusable("this outbox was built without AWS", "build it with its default features")
+    }
+
     pub(crate) fn code(&self) -> u8 {
         self.code
     }

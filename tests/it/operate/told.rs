@@ -1,11 +1,12 @@
 use std::time::{Duration, Instant};
 
+use outbox::Entry;
 use serde_json::{Value, json};
-use sqlx::Row;
+use sqlx::{Connection, PgConnection, Row};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{ROUTER, misbehave, outbox, paste, publish_malformed};
-use crate::world::{One, Two, World};
+use crate::world::{One, Two, World, cluster, new_database};
 
 /// Guards promise 8: on a line with something in every state, `status` counts it and names every problem with a command,
 /// and `why` tells of each event where it is, why, and what repairs it.
@@ -138,6 +139,14 @@ async fn whatever_is_stuck_is_told() {
         assert!(told.out.contains("enqueued  20"), "{told:?}");
         assert!(!told.out.contains("not json") && !told.out.contains("{\"n\""), "{told:?}");
     }
+
+    // Retention took the event, and left what became of it.
+    world.execute(&format!("delete from outbox.event where id = '{done}'")).await;
+    let said = outbox(&world, &format!("why {done}")).await;
+    assert!(
+        said.code == 0 && said.out.contains("done      20") && said.out.contains("not in test_"),
+        "{said:?}"
+    );
     answer.cancel();
     world.until("select count(*) = 4 from outbox.dedup where done_at is not null").await;
     world.finish().await;
@@ -205,12 +214,64 @@ async fn without_a_relay_that_is_the_problem() {
     world.finish().await;
 }
 
+/// Guards: while a large window is put page by page, what was put and what waits are told apart within it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_window_are_told_apart() {
+    let world = World::new(ROUTER).await;
+    let page = |snapshot: &str| {
+        format!(
+            "insert into outbox.cursor (snapshot, page_snapshot, page_seq, last_seq, floor_seq, system_identifier, relay, slot)
+             select snapshot, {snapshot}, 4, 4, 0, system_identifier, 'test', 0 from outbox.cursor"
+        )
+    };
+    let ids = world.publish_all((0..10).map(|n| Entry::new(One { n }))).await;
+    world.execute(&page("pg_current_snapshot()::text")).await;
+    let after = world.publish(One { n: 11 }).await;
+    let source = outbox(&world, "status --format json").await.json()["sources"][0].clone();
+    assert_eq!((&source["waiting_events"], &source["oldest_event"]), (&json!(7), &json!(ids[4])), "{source}");
+    for (id, ahead) in
+        [(ids[0], None), (ids[3], None), (ids[4], Some(0)), (ids[9], Some(5)), (after, Some(6))]
+    {
+        let life = outbox(&world, &format!("why {id} --format json")).await.json();
+        assert_eq!(life["put"].is_null(), ahead.is_some(), "{life}");
+        assert_eq!(life["waiting"]["events_ahead"].as_i64(), ahead, "{life}");
+    }
+    let plan = outbox(&world, "replay --since 1h --format json").await.json();
+    assert_eq!((&plan["messages"], &plan["not_put"]), (&json!(4), &json!(7)), "{plan}");
+    world.finish().await;
+}
+
+/// Guards: of several databases each is told by its name, and an event is found in whichever has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_databases_are_told_apart() {
+    let world = World::new(ROUTER).await;
+    let other = new_database(cluster()).await;
+    let mut conn = PgConnection::connect(&other).await.unwrap();
+    outbox_schema::migrate(&mut conn).await.unwrap();
+    let id: uuid::Uuid =
+        sqlx::query_scalar("select outbox.enqueue('event_one', '{}')").fetch_one(&mut conn).await.unwrap();
+    sqlx::query("insert into outbox.queue (rpc) values ('Test/One')").execute(&mut conn).await.unwrap();
+    let sources = format!("cards={} ledger={other}", world.url);
+    let env = [("OUTBOX_SOURCES", sources.as_str())];
+    let status = paste(&env, "outbox status --format json").await.json();
+    let names: Vec<_> =
+        status["sources"].as_array().unwrap().iter().map(|source| source["source"].clone()).collect();
+    assert_eq!(names, ["cards", "ledger"]);
+    assert_eq!(
+        (&status["rpcs"][0]["source"], &status["sources"][1]["waiting_events"]),
+        (&json!("ledger"), &json!(1))
+    );
+    let life = paste(&env, &format!("outbox why {id} --format json")).await.json();
+    assert_eq!(life["enqueued"]["source"], "ledger", "{life}");
+    world.finish().await;
+}
+
 /// Guards: what can't be used or reached is told from what is wrong, by exit code and remedy, and no password comes out.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_reached_is_told_with_its_remedy() {
     let world = World::new(ROUTER).await;
     let url = world.url.as_str();
-    let bare = crate::world::new_database(crate::world::cluster()).await;
+    let bare = new_database(cluster()).await;
     let secret = "postgres://me:hunter2@127.0.0.1:1/cards";
     let id = "0198c7e2-0000-7000-8000-000000000001";
     let cases: [(&[(&str, &str)], &str, i32, &str); 16] = [

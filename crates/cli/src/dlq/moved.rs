@@ -39,12 +39,19 @@ struct Moved {
     dry_run: bool,
     found: i64,
     moved: i64,
-    /// Of those, the RPC had succeeded: the worker will not call it again, or will, because of --force.
-    done_before: i64,
+    /// Of those, the RPC had succeeded: the worker will not call it again, or will, because of --force. Unknown where the
+    /// record can't be asked.
+    done_before: Option<i64>,
     /// Being called at this moment: what was done can't be forgotten, so they stay.
     busy: i64,
     interrupted: bool,
     failed: Option<String>,
+}
+
+impl Moved {
+    fn count_done(&mut self, many: usize) {
+        self.done_before = self.done_before.map(|done| done + many as i64);
+    }
 }
 
 impl<'a> Move<'a> {
@@ -61,7 +68,7 @@ impl<'a> Move<'a> {
 
 impl Work for Move<'_> {
     async fn on<L: Line>(self, mut lines: Vec<L>) -> Result<ExitCode, Stopped> {
-        let mut moved = Moved { dry_run: self.dry_run, ..Moved::default() };
+        let mut moved = Moved { dry_run: self.dry_run, done_before: Some(0), ..Moved::default() };
         if self.dry_run {
             self.each(&mut lines, &mut moved).await?;
         } else {
@@ -135,11 +142,11 @@ impl Move<'_> {
             }
             moved.found += letters.len() as i64;
             let done = match self.kind {
-                Kind::Redrive { .. } => self.done(line, &letters).await?,
+                Kind::Redrive { .. } => self.done(line, &letters, moved).await,
                 Kind::Drop => vec![false; letters.len()],
             };
             if self.dry_run {
-                moved.done_before += done.iter().filter(|done| **done).count() as i64;
+                moved.count_done(done.iter().filter(|done| **done).count());
                 continue;
             }
             for (letters, done) in letters.chunks(TOGETHER).zip(done.chunks(TOGETHER)) {
@@ -156,7 +163,7 @@ impl Move<'_> {
                     match outcome {
                         Ok(Outcome::Moved) => {
                             moved.moved += 1;
-                            moved.done_before += i64::from(*done);
+                            moved.count_done(usize::from(*done));
                         }
                         Ok(Outcome::Gone) => {}
                         Ok(Outcome::Busy) => moved.busy += 1,
@@ -192,11 +199,20 @@ impl Move<'_> {
         &self,
         line: &L,
         letters: &[Letter<L::Handle>],
-    ) -> Result<Vec<bool>, Stopped> {
+        moved: &mut Moved,
+    ) -> Vec<bool> {
         let pairs: Vec<(EventId, Rpc)> =
             letters.iter().filter_map(|letter| Some((letter.event?, letter.rpc.clone()))).collect();
-        let mut done = line.done(&pairs).await?.into_iter();
-        Ok(letters.iter().map(|letter| letter.event.is_some() && done.next().unwrap_or(false)).collect())
+        // Worth knowing, and no reason to leave what is dead where it is.
+        let done = match line.done(&pairs).await {
+            Ok(done) => done,
+            Err(_) => {
+                moved.done_before = None;
+                Vec::new()
+            }
+        };
+        let mut done = done.into_iter();
+        letters.iter().map(|letter| letter.event.is_some() && done.next().unwrap_or(false)).collect()
     }
 
     fn verb(&self) -> &'static str {
@@ -214,8 +230,13 @@ impl Move<'_> {
             (true, Kind::Drop) => format!("would drop {}", letters(moved.found)),
             (false, _) => format!("{} {}", self.verb(), letters(moved.moved)),
         }];
-        if moved.done_before > 0 {
-            let done = thousands(moved.done_before);
+        if moved.done_before.is_none() {
+            lines.push(
+                "  how many of them had been done before is not known: the record can't be asked".to_owned(),
+            );
+        }
+        if let Some(done @ 1..) = moved.done_before {
+            let done = thousands(done);
             lines.push(match self.kind {
                 Kind::Redrive { force: true, .. } => format!("  {done} of them had been done: their RPC runs again"),
                 _ => format!("  {done} of them had been done before: the worker finds that in its record, and calls nobody"),

@@ -1,7 +1,8 @@
 //! What there should be on AWS for event_router.yaml, and what there is.
 
 mod bus; // rules and their targets
-mod queues; // queues, dead-letter queues, who may send into them
+mod policy; // who may send into a queue
+mod queues; // queues and dead-letter queues
 mod table; // the dedup record
 
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(super) async fn look(options: &Options, router: Option<&Router>) -> Vec<Find
     let events =
         bus::Events::new(aws_sdk_eventbridge::Client::new(&config), &options.bus, &options.queue_prefix);
     let rules = events.look(routes, &queues, &mut findings).await;
-    queues::who_may_send(&queues, &rules, &mut findings);
+    policy::look(&queues, &rules, &mut findings);
     // Without routes everything would be superfluous.
     if router.is_some() {
         sqs.superfluous(routes, &mut findings).await;

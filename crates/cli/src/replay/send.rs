@@ -23,8 +23,9 @@ const HEADER: &str = "outbox-replay";
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Sent {
     sent: i64,
-    /// Of those, the RPC had succeeded: it is not called again, or is, because of --force.
-    done_before: i64,
+    /// Of those, the RPC had succeeded: it is not called again, or is, because of --force. Unknown where the record can't
+    /// be asked.
+    done_before: Option<i64>,
     /// Being called at this moment, and left alone because of --force.
     busy: i64,
     /// Rows that no bus could carry.
@@ -46,7 +47,7 @@ pub(super) async fn all<L: Queues + Deliveries>(
         at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         pace: Pace::new(replay.args.rate),
         progress: Progress::new("sent", plan.total()),
-        sent: Sent::default(),
+        sent: Sent { done_before: Some(0), ..Sent::default() },
     };
     let mut interrupted = Box::pin(interrupted());
     for one in meant {
@@ -101,7 +102,14 @@ impl Sending<'_> {
                 messages.extend(rpcs.into_iter().map(|rpc| (event.id, rpc.clone(), body(rpc))));
             }
             let pairs: Vec<_> = messages.iter().map(|(event, rpc, _)| (*event, rpc.clone())).collect();
-            let done = line.done(&pairs).await?;
+            // Worth knowing, and no reason not to send.
+            let done = match line.done(&pairs).await {
+                Ok(done) => done,
+                Err(_) => {
+                    self.sent.done_before = None;
+                    vec![false; messages.len()]
+                }
+            };
             for (messages, done) in messages.chunks(TOGETHER).zip(done.chunks(TOGETHER)) {
                 tokio::select! {
                     () = self.pace.wait(messages.len()) => {}
@@ -133,7 +141,7 @@ impl Sending<'_> {
         for (outcome, done) in outcomes.into_iter().zip(done) {
             if outcome? {
                 self.sent.sent += 1;
-                self.sent.done_before += i64::from(*done);
+                self.sent.done_before = self.sent.done_before.map(|before| before + i64::from(*done));
             } else {
                 self.sent.busy += 1;
             }
@@ -178,8 +186,13 @@ impl Sent {
 
     pub(super) fn text(&self, replay: &Replay<'_>, until: DateTime<Utc>) -> String {
         let mut lines = vec![format!("sent {}", counted(thousands(self.sent), "message"))];
-        if self.done_before > 0 {
-            let done = thousands(self.done_before);
+        if self.done_before.is_none() {
+            lines.push(
+                "  how many of them had been done before is not known: the record can't be asked".to_owned(),
+            );
+        }
+        if let Some(done @ 1..) = self.done_before {
+            let done = thousands(done);
             lines.push(if replay.args.force {
                 format!("  {done} of them had been done: their RPC runs again")
             } else {

@@ -164,3 +164,147 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
     }
     problems
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::Depth;
+    use crate::outbox::{Leader, Transaction};
+    use crate::show::Count;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn source() -> SourceStatus {
+        SourceStatus {
+            source: "cards".into(),
+            leader: Some(Leader {
+                application: "outbox relay".into(),
+                pid: 7,
+                address: None,
+                connected_at: None,
+            }),
+            lag_seconds: 0.0,
+            waiting_events: Count::default(),
+            oldest_event: None,
+            put_at: None,
+            put_by: None,
+            parked: Count::default(),
+            oldest_transaction: None,
+            outbox_bytes: 0,
+            restored: false,
+        }
+    }
+
+    fn rpc() -> RpcStatus {
+        let depth = Depth::empty(&event_router::Rpc::new("A/B").unwrap());
+        RpcStatus { source: "cards".into(), depth, breaker: None, calls: None, routed: Some(true) }
+    }
+
+    fn transaction(age_seconds: f64, writes: bool) -> Transaction {
+        Transaction {
+            pid: 42,
+            application: "batch".into(),
+            user: None,
+            state: None,
+            began_at: None,
+            age_seconds: Some(age_seconds),
+            last_statement_at: None,
+            writes,
+        }
+    }
+
+    /// Guards: what is stuck is a problem with what to do about it, and what is only busy is none.
+    #[test]
+    fn each_problem_has_its_line() {
+        let status = |source: SourceStatus, rpc: RpcStatus| Status {
+            counted_max: 10_000,
+            sources: vec![source],
+            rpcs: vec![rpc],
+            undeliverable: None,
+            problems: Vec::new(),
+        };
+        let options = Cli::parse_from(["outbox", "--router", "event_router.yaml"]).options;
+        let told = |status: &Status| -> Vec<String> {
+            of(status, &options, &[], &Workers::default()).iter().map(Problem::to_string).collect()
+        };
+        let busy = SourceStatus {
+            waiting_events: Count::new(10_001),
+            oldest_event: Some("id-1".into()),
+            lag_seconds: 29.0,
+            oldest_transaction: Some(transaction(59.0, true)),
+            ..source()
+        };
+        let depth = Depth { waiting: Count::new(500), oldest_seconds: Some(59.0), ..rpc().depth };
+        let working = RpcStatus { breaker: Some(Breaker::HalfOpen), depth, ..rpc() };
+        assert_eq!(told(&status(busy, working)), [] as [&str; 0]);
+
+        for (source, rpc, expected) in [
+            (SourceStatus { leader: None, ..source() }, rpc(), "nobody relays cards: start `relay`"),
+            (SourceStatus { restored: true, ..source() }, rpc(), "cards was restored from another cluster"),
+            (
+                SourceStatus {
+                    lag_seconds: 31.0,
+                    waiting_events: Count::new(2),
+                    oldest_event: Some("id-1".into()),
+                    ..source()
+                },
+                rpc(),
+                "cards is behind: 2 events wait to be put, the oldest for 31s: outbox why id-1",
+            ),
+            (
+                SourceStatus { parked: Count::new(1), ..source() },
+                rpc(),
+                "1 parked event in cards: outbox parked list",
+            ),
+            (
+                SourceStatus { oldest_transaction: Some(transaction(61.0, true)), ..source() },
+                rpc(),
+                "a transaction in cards is open for 1m 1s (pid 42, batch): its own events wait, and no slot",
+            ),
+            (
+                SourceStatus { oldest_transaction: Some(transaction(61.0, false)), ..source() },
+                rpc(),
+                "a transaction in cards is open for 1m 1s (pid 42, batch): no slot it might still see is truncated",
+            ),
+            (
+                source(),
+                RpcStatus { depth: Depth { dead: Count::new(3), ..rpc().depth }, ..rpc() },
+                "3 dead letters of A/B: outbox dlq list --rpc A/B",
+            ),
+            (source(), RpcStatus { breaker: Some(Breaker::Open), ..rpc() }, "the server of A/B is down"),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth { waiting: Count::new(1), ..rpc().depth },
+                    routed: Some(false),
+                    ..rpc()
+                },
+                "1 message for A/B, which event_router.yaml does not have",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth { waiting: Count::new(9), oldest_seconds: Some(61.0), ..rpc().depth },
+                    ..rpc()
+                },
+                "9 messages for A/B wait, the oldest for 1m 1s: is a worker up for it?",
+            ),
+        ] {
+            let told = told(&status(source, rpc));
+            assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?} is not {expected}");
+        }
+        let undeliverable = Undeliverable { queue: "outbox-undeliverable".into(), messages: Count::new(2) };
+        let told = told(&Status { undeliverable: Some(undeliverable), ..status(source(), rpc()) });
+        assert!(
+            told[0].starts_with(
+                "EventBridge could not deliver 2 events, which lie in outbox-undeliverable: outbox replay"
+            ),
+            "{told:?}"
+        );
+    }
+}
