@@ -65,7 +65,9 @@ pub async fn missing(config: &SdkConfig) -> Vec<Missing> {
         Some(provider) => {
             match tokio::time::timeout(CREDENTIALS_WITHIN, provider.provide_credentials()).await {
                 Ok(Ok(_)) => return missing,
-                Ok(Err(error)) => format!("no AWS credentials yet ({})", DisplayErrorContext(&error)),
+                Ok(Err(error)) => {
+                    format!("no AWS credentials yet ({})", on_one_line(&DisplayErrorContext(&error)))
+                }
                 Err(_) => {
                     format!("no AWS credentials yet (no answer within {} s)", CREDENTIALS_WITHIN.as_secs())
                 }
@@ -74,6 +76,11 @@ pub async fn missing(config: &SdkConfig) -> Vec<Missing> {
     };
     missing.push(Missing { problem, remedy: CREDENTIALS });
     missing
+}
+
+/// With its causes, which may be lists.
+fn on_one_line(error: &impl std::fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// What went wrong with a call.
@@ -94,7 +101,7 @@ impl Failure {
     {
         let unavailable = |code: &str| Self {
             code: code.to_owned(),
-            message: DisplayErrorContext(error).to_string(),
+            message: on_one_line(&DisplayErrorContext(error)),
             refused: false,
         };
         match error {

@@ -198,7 +198,7 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
             args.consent.ask("drops these events: no subscriber will ever get them")?;
         }
         let lines: Vec<Postgres> = databases.iter().cloned().map(Postgres::new).collect();
-        let repair = Repair::begin(&lines).await?;
+        let repair = Repair::begin(&lines, kind == Kind::Retry).await?;
         let went = each(args, kind, &filter, &databases, &mut changed).await;
         repair.end(&lines, &changed).await;
         went?;

@@ -62,8 +62,9 @@ pub(crate) struct Repair {
 }
 
 impl Repair {
-    /// Kept before anything is changed: what can't be kept is not done.
-    pub(crate) async fn begin(lines: &[impl Audit]) -> Result<Self, Stopped> {
+    /// Kept before anything is changed. What can't be undone is not done if it can't be kept; but nobody shall be kept from
+    /// delivering because of it.
+    pub(crate) async fn begin(lines: &[impl Audit], undoable: bool) -> Result<Self, Stopped> {
         let repair = Self {
             id: event::EventId::new().as_uuid(),
             at: Utc::now(),
@@ -72,7 +73,10 @@ impl Repair {
             result: None,
         };
         for line in lines {
-            line.keep(&repair).await?;
+            match line.keep(&repair).await {
+                Err(stopped) if undoable => eprintln!("warning: not in the audit: {}", stopped.problem),
+                kept => kept?,
+            }
         }
         Ok(repair)
     }

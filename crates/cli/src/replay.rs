@@ -131,7 +131,7 @@ impl Work for Replay<'_> {
                 "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
             )?;
         }
-        let repair = Repair::begin(&lines).await?;
+        let repair = Repair::begin(&lines, !self.args.force).await?;
         let sent = match send::all(&meant, &lines, &self, &plan).await {
             Ok(sent) => sent,
             Err(stopped) => {

@@ -139,7 +139,10 @@ async fn the_commands_work_on_aws() {
     let redriven = desk.outbox(&args).await;
     assert!(redriven.code == 0 && redriven.out.starts_with("redriven 1 dead letter\n"), "{redriven:?}");
     assert!(redriven.out.contains("the record can't be asked"), "{redriven:?}");
-    assert_eq!(desk.outbox(&format!("dlq drop --event {}", dead[1])).await.out, "dropped 1 dead letter");
+    assert_eq!(
+        desk.outbox(&format!("dlq drop --yes --event {}", dead[1])).await.out,
+        "dropped 1 dead letter"
+    );
     let list = desk.outbox("dlq list").await;
     assert_eq!(desk.paste(&list.command("outbox dlq redrive")).await.out, "redriven 1 dead letter");
     world.rpcs.until_done("Test/Operate", &[dead[0], dead[2]]).await;
@@ -169,7 +172,7 @@ async fn the_commands_work_on_aws() {
     sqs.send_message().queue_url(&url).message_body(&body).send().await.unwrap();
     let calls = world.rpcs.calls_of(done).len();
     assert_eq!(calls, 1);
-    let forced = desk.outbox("dlq redrive --all --force").await;
+    let forced = desk.outbox("dlq redrive --all --force --yes").await;
     assert!(forced.out.contains("their RPC runs again"), "{forced:?}");
     world.rpcs.until_done("Test/Operate", &[done]).await;
 
@@ -261,7 +264,7 @@ async fn records_on_dynamodb_are_told() {
     }
     let none = desk.outbox(&format!("dlq redrive --event {}", EventId::new())).await;
     assert_eq!(none.out, "redriven 0 dead letters");
-    let forced = desk.outbox("dlq redrive --all --force --rate 1000 --format json").await;
+    let forced = desk.outbox("dlq redrive --all --force --yes --rate 1000 --format json").await;
     assert_eq!(
         (forced.code, &forced.json()["moved"], &forced.json()["busy"]),
         (1, &json!(24), &json!(1)),
@@ -269,7 +272,7 @@ async fn records_on_dynamodb_are_told() {
     );
     let depth = desk.outbox("status --format json").await.json()["rpcs"][0].clone();
     assert_eq!([&depth["waiting"], &depth["dead"]], [&json!(24), &json!(1)], "{depth}");
-    assert_eq!(desk.outbox("dlq drop --all").await.out, "dropped 1 dead letter");
+    assert_eq!(desk.outbox("dlq drop --all --yes").await.out, "dropped 1 dead letter");
     sqs.purge_queue().queue_url(url.trim_end_matches("-dlq")).send().await.unwrap();
     world.finish().await;
 }

@@ -73,7 +73,7 @@ impl Work for Move<'_> {
             self.each(&mut lines, &mut moved).await?;
         } else {
             self.ask()?;
-            let repair = Repair::begin(&lines).await?;
+            let repair = Repair::begin(&lines, self.is_undoable()).await?;
             let went = self.each(&mut lines, &mut moved).await;
             if let Err(stopped) = &went {
                 moved.failed = Some(stopped.problem.clone());
@@ -91,6 +91,10 @@ impl Work for Move<'_> {
 }
 
 impl Move<'_> {
+    fn is_undoable(&self) -> bool {
+        matches!(self.kind, Kind::Redrive { force: false, .. })
+    }
+
     fn ask(&self) -> Result<(), Stopped> {
         match self.kind {
             Kind::Redrive { force: false, .. } => Ok(()),
