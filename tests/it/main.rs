@@ -17,6 +17,7 @@ mod metrics; // what is scraped is what is documented, and readiness tells progr
 mod models; // the protocols, in every order of their steps
 mod newcomer; // a developer's three steps, in a copy of the repository
 mod order; // keys, pages and windows under concurrent writers
+mod privileges; // what roles need
 mod proto_json; // the payload, against another implementation
 mod publish; // the publisher's API, in Rust and in SQL
 mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
