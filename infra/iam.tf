@@ -12,14 +12,8 @@ locals {
   queue_arns = local.all_named && length(local.rpcs) > 0 ? [for rpc in sort(keys(local.rpcs)) : aws_sqs_queue.rpc[rpc].arn] : [local.any_queue_arn]
   dlq_arns   = local.all_named && length(local.rpcs) > 0 ? [for rpc in sort(keys(local.rpcs)) : aws_sqs_queue.dlq[rpc].arn] : ["${local.any_queue_arn}-dlq"]
 
-  kms_queues = var.kms_key_arn == null ? [] : [{
-    Sid      = "Key"
-    Effect   = "Allow"
-    Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    Resource = var.kms_key_arn
-  }]
   # DynamoDB asks for the key on behalf of whoever asks for an item.
-  kms_queues_and_table = var.kms_key_arn == null ? [] : [{
+  kms = var.kms_key_arn == null ? [] : [{
     Sid      = "Key"
     Effect   = "Allow"
     Action   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
@@ -81,22 +75,23 @@ resource "aws_iam_policy" "worker" {
           Resource = aws_dynamodb_table.dedup.arn
         },
       ],
-      local.kms_queues_and_table,
+      local.kms,
     )
   })
 }
 
 resource "aws_iam_policy" "ops" {
   name        = "${var.name}-ops"
-  description = "Reads and redrives the dead letters of ${var.name}."
+  description = "Looks at and repairs ${var.name}: the commands of `outbox`."
   tags        = var.tags
 
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(
       [
+        # By prefix: their names would not leave room for the rest.
         {
-          Sid    = "Redrive"
+          Sid    = "Queues"
           Effect = "Allow"
           Action = [
             "sqs:CancelMessageMoveTask",
@@ -107,16 +102,10 @@ resource "aws_iam_policy" "ops" {
             "sqs:ListDeadLetterSourceQueues",
             "sqs:ListMessageMoveTasks",
             "sqs:ReceiveMessage",
+            "sqs:SendMessage",
             "sqs:StartMessageMoveTask",
           ]
-          Resource = concat(local.dlq_arns, [aws_sqs_queue.undeliverable.arn])
-        },
-        # Where a redriven message goes. GetQueueAttributes tells how many wait.
-        {
-          Sid      = "SendBack"
-          Effect   = "Allow"
-          Action   = ["sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:SendMessage"]
-          Resource = local.queue_arns
+          Resource = local.any_queue_arn
         },
         # What EventBridge could not deliver is put on the bus again.
         {
@@ -125,8 +114,29 @@ resource "aws_iam_policy" "ops" {
           Action   = "events:PutEvents"
           Resource = aws_cloudwatch_event_bus.this.arn
         },
+        # What was done, forgetting it (--force), and who repaired what.
+        {
+          Sid    = "Records"
+          Effect = "Allow"
+          Action = [
+            "dynamodb:BatchGetItem",
+            "dynamodb:DeleteItem",
+            "dynamodb:DescribeTable",
+            "dynamodb:DescribeTimeToLive",
+            "dynamodb:PutItem",
+          ]
+          Resource = aws_dynamodb_table.dedup.arn
+        },
+        # `outbox doctor` compares what there is with event_router.yaml. These have no narrower resource that would show
+        # what should not be there.
+        {
+          Sid      = "Look"
+          Effect   = "Allow"
+          Action   = ["events:DescribeEventBus", "events:ListRules", "events:ListTargetsByRule", "sqs:ListQueues"]
+          Resource = "*"
+        },
       ],
-      local.kms_queues,
+      local.kms,
     )
   })
 }

@@ -81,6 +81,20 @@ create table outbox.parked (
     parked_at   timestamptz not null default clock_timestamp()
 );
 
+-- ------------------------------------------------------------------ audit
+
+-- Who repaired what with the commands of `outbox`, and when. Kept for 400 days.
+create table outbox.audit (
+    id      uuid        primary key,
+    at      timestamptz not null,
+    who     text        not null, -- the system's user and host
+    role    text        not null default current_user,
+    command text        not null,
+    result  text                  -- JSON; null while it runs, or if it did not live to tell
+);
+
+create index audit_at on outbox.audit (at);
+
 -- ------------------------------------------------------------------ queues (the postgres transport)
 
 create table outbox.queue (
@@ -136,6 +150,7 @@ create table outbox.retry (
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
 create index retry_due on outbox.retry (queue, due_at);
+create index retry_event on outbox.retry (event_id); -- `outbox why`; only failures pay for it
 
 create table outbox.dead_letter (
     seq         bigint      primary key,
@@ -150,6 +165,7 @@ create table outbox.dead_letter (
 );
 
 create index dead_letter_queue on outbox.dead_letter (queue, dead_at);
+create index dead_letter_event on outbox.dead_letter (event_id);
 
 -- ------------------------------------------------------------------ dedup
 
@@ -585,3 +601,61 @@ end $$;
 
 revoke all on schema outbox from public;
 revoke all on all functions in schema outbox from public;
+
+-- Lets a role do one thing and nothing more: be a 'publisher', the 'relay', a 'worker', or an 'operator' (the commands of
+-- `outbox`). Run by the schema's owner, again after each migration. A publisher can read nothing, not even its own events.
+create function outbox.grant_to(role text, part text) returns void
+language plpgsql as $$
+declare
+    privilege text;
+    leaf      regclass;
+begin
+    execute format('grant usage on schema outbox to %I', role);
+    case part
+    when 'publisher' then
+        execute format('grant execute on function outbox.enqueue, outbox.enqueue_all to %I', role);
+        return;
+    when 'relay' then
+        foreach privilege in array array[
+            'select, update (xid) on outbox.event', -- update: only in another cluster, once
+            'select, insert on outbox.cursor, outbox.delivery, outbox.parked, outbox.queue',
+            'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter',
+            'select, delete on outbox.dedup, outbox.audit',
+            'usage, select, update on all sequences in schema outbox'
+        ] loop
+            execute format('grant %s to %I', privilege, role);
+        end loop;
+        for leaf in select i.inhrelid::regclass from pg_inherits as i join pg_class as c on c.oid = i.inhparent
+                    where c.relnamespace = 'outbox'::regnamespace and c.relkind = 'p' loop
+            execute format('grant select, truncate on %s to %I', leaf, role);
+        end loop;
+    when 'worker' then
+        foreach privilege in array array[
+            'select on outbox.delivery',
+            'select, insert on outbox.queue, outbox.dead_letter',
+            'select, insert, update, delete on outbox.claim, outbox.retry',
+            'select, insert, update on outbox.dedup',
+            'usage on sequence outbox.claim_id, outbox.queue_id_seq'
+        ] loop
+            execute format('grant %s to %I', privilege, role);
+        end loop;
+    when 'operator' then
+        foreach privilege in array array[
+            'select on all tables in schema outbox',
+            'select on all sequences in schema outbox',
+            'usage on sequence outbox.event_seq, outbox.delivery_seq, outbox.queue_id_seq',
+            'insert on outbox.event, outbox.queue',
+            'insert, update, delete on outbox.retry, outbox.dead_letter, outbox.parked',
+            'insert, update on outbox.audit', -- and never delete
+            'delete on outbox.dedup'
+        ] loop
+            execute format('grant %s to %I', privilege, role);
+        end loop;
+    else
+        raise exception 'there is no part % to play', quote_literal(part)
+            using errcode = 'invalid_parameter_value', hint = 'publisher, relay, worker or operator';
+    end case;
+    execute format('grant select on outbox.migration to %I', role);
+    execute format('grant execute on all functions in schema outbox to %I', role);
+end $$;
+revoke all on function outbox.grant_to from public;

@@ -8,7 +8,7 @@ locals {
   rpc_id_pattern     = "^([A-Za-z_][A-Za-z0-9_]*\\.)*[A-Za-z_][A-Za-z0-9_]*/[A-Za-z_][A-Za-z0-9_]*$"
 
   event_keys      = ["name", "subscriber"]
-  subscriber_keys = ["id", "timeout", "concurrency", "max_attempts", "backoff"]
+  subscriber_keys = ["id", "timeout", "concurrency", "rate_per_second", "max_attempts", "backoff"]
   backoff_keys    = ["min", "max"]
 
   event_findings = flatten([
@@ -40,7 +40,7 @@ locals {
         ] : [],
         [
           for key in setsubtract(subscriber.keys, local.subscriber_keys) :
-          "unknown key `${key}` of ${subscriber.label} in ${event.label}: known here are `id`, `timeout`, `concurrency`, `max_attempts` and `backoff`"
+          "unknown key `${key}` of ${subscriber.label} in ${event.label}: known here are `id`, `timeout`, `concurrency`, `rate_per_second`, `max_attempts` and `backoff`"
         ],
         subscriber.backoff_is_map ? [] : [
           "`backoff` of ${subscriber.label} in ${event.label} is not a map: write backoff: { min: 1s, max: 10m }",

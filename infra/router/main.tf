@@ -30,12 +30,13 @@ locals {
             subscriber.max_attempts >= 1 && subscriber.max_attempts <= local.max_attempts_max,
             false,
           )
-          concurrency    = try(coalesce(tostring(subscriber.concurrency)), "16")
-          timeout        = try(coalesce(tostring(subscriber.timeout)), "10s")
-          backoff_is_map = !can(subscriber.backoff) || can(keys(subscriber.backoff))
-          backoff_keys   = try(keys(subscriber.backoff), [])
-          backoff_min    = try(coalesce(tostring(subscriber.backoff.min)), "1s")
-          backoff_max    = try(coalesce(tostring(subscriber.backoff.max)), "")
+          concurrency     = try(coalesce(tostring(subscriber.concurrency)), "16")
+          rate_per_second = try(coalesce(tostring(subscriber.rate_per_second)), "")
+          timeout         = try(coalesce(tostring(subscriber.timeout)), "10s")
+          backoff_is_map  = !can(subscriber.backoff) || can(keys(subscriber.backoff))
+          backoff_keys    = try(keys(subscriber.backoff), [])
+          backoff_min     = try(coalesce(tostring(subscriber.backoff.min)), "1s")
+          backoff_max     = try(coalesce(tostring(subscriber.backoff.max)), "")
         }
       ]
     }
@@ -53,6 +54,7 @@ locals {
         policy = jsonencode([
           local.milliseconds[subscriber.timeout],
           subscriber.concurrency,
+          subscriber.rate_per_second,
           subscriber.max_attempts,
           local.milliseconds[subscriber.backoff_min],
           subscriber.backoff_max != "" ? local.milliseconds[subscriber.backoff_max] :

@@ -66,7 +66,7 @@ run "with_a_key" {
   assert {
     condition = (
       [for s in jsondecode(aws_iam_policy.worker.policy).Statement : s.Resource if s.Sid == "Key"] == [var.kms_key_arn] &&
-      [for s in jsondecode(aws_iam_policy.ops.policy).Statement : s.Action if s.Sid == "Key"] == [["kms:Decrypt", "kms:GenerateDataKey"]] &&
+      [for s in jsondecode(aws_iam_policy.ops.policy).Statement : s.Action if s.Sid == "Key"] == [["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]] &&
       [for s in jsondecode(aws_iam_policy.relay.policy).Statement : s.Sid] == ["Put"]
     )
     error_message = "Worker and ops need the key, the relay does not."

@@ -157,9 +157,10 @@ run "roles" {
 
   assert {
     condition = jsondecode(aws_iam_policy.ops.policy).Statement[*].Resource == [
-      ["arn:aws:sqs:us-east-1:123456789012:notify-dlq", "arn:aws:sqs:us-east-1:123456789012:audit-dlq", "arn:aws:sqs:us-east-1:123456789012:outbox-undeliverable"],
-      ["arn:aws:sqs:us-east-1:123456789012:notify", "arn:aws:sqs:us-east-1:123456789012:audit"],
+      "arn:aws:sqs:us-east-1:123456789012:outbox-*",
       "arn:aws:events:us-east-1:123456789012:event-bus/outbox",
+      "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup",
+      "*",
     ] && contains(jsondecode(aws_iam_policy.ops.policy).Statement[0].Action, "sqs:StartMessageMoveTask")
     error_message = aws_iam_policy.ops.policy
   }

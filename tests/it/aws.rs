@@ -4,6 +4,7 @@
 mod bus; // what PutEvents answers -> what happens to an event
 mod cloud; // Terraform and the emulator, once for all tests
 mod line; // from enqueue to RPC
+mod operate; // the operator's commands
 mod queue; // contracts of queue and dedup
 mod stub; // a server that fails as AWS does
 mod terraform; // the module by itself

@@ -290,3 +290,23 @@ async fn tls_server(rpcs: crate::world::Rpcs) -> TlsServer {
     });
     TlsServer { port, root_file }
 }
+
+/// Guards: an RPC that says how many calls a second it wants gets no more, and all of them in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_keep_to_the_rate() {
+    let mut world =
+        World::new("event:\n  - name: event_one\n    subscriber: [{ id: Test/One, rate_per_second: 20 }]\n")
+            .await;
+    world.relay();
+    world.worker();
+    let ids = world.publish_all((0..60).map(|n| Entry::new(One { n }))).await;
+    world.rpcs.until_done("Test/One", &ids).await;
+    let at: Vec<std::time::Instant> = world.rpcs.calls().iter().map(|call| call.at).collect();
+    let second = std::time::Duration::from_secs(1);
+    let most = (0..at.len())
+        .map(|first| at[first..].iter().filter(|call| **call < at[first] + second).count())
+        .max();
+    // A quarter may come at once, and a call may be a little late.
+    assert!(most <= Some(28), "{most:?} calls in a second");
+    world.finish().await;
+}

@@ -356,13 +356,13 @@ async fn publishers_may_sit_behind_pgbouncer() {
     world.finish().await;
 }
 
-struct PgBouncer {
-    url: String,
+pub(crate) struct PgBouncer {
+    pub(crate) url: String,
     _process: Process,
 }
 
 impl PgBouncer {
-    async fn start(cluster: &Cluster, database: &str) -> Self {
+    pub(crate) async fn start(cluster: &Cluster, database: &str) -> Self {
         let program = tools::debian("pgbouncer", "pgbouncer").unwrap_or_else(|error| panic!("{error}"));
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(

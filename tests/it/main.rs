@@ -10,18 +10,22 @@ mod bad_input; // what must be refused, parked or dead-lettered, and by whom
 mod contracts; // queue and dedup: one suite for every implementation
 mod deliver; // verdicts, retries, leases, transports of the RPC call
 mod dependencies; // what is built in, and under which licences
+mod drill; // an outage, as operators live through it
 mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone
 mod histories; // random transactions, against a list in memory
 mod metrics; // what is scraped is what is documented, and readiness tells progress
 mod models; // the protocols, in every order of their steps
 mod newcomer; // a developer's three steps, in a copy of the repository
+mod operate; // the operator's commands: what they say, and what they repair
+mod ops; // rules, runbooks and dashboards, by the tools that use them
 mod order; // keys, pages and windows under concurrent writers
-mod privileges; // what roles need
 mod proto_json; // the payload, against another implementation
 mod publish; // the publisher's API, in Rust and in SQL
 mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
 mod retention; // rings turn, whoever is slow
+mod roles; // least privileges, with real roles
 mod schema; // migrations and versions
+mod secrets; // what is never said
 mod trace; // one trace from the change to the RPC
 mod wake; // the doorbell

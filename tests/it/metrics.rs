@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use connectrpc::ConnectError;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use xtask::process::{Process, root};
+use xtask::process::root;
+use xtask::scrape;
 
 use crate::world::{One, ROUTER, Two, World, until};
 
@@ -15,7 +14,8 @@ use crate::world::{One, ROUTER, Two, World, until};
 async fn what_is_scraped_is_what_is_documented() {
     let world = World::new(ROUTER).await;
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
-    let (relay_addr, worker_addr) = (serving(&mut relay).await, serving(&mut worker).await);
+    let (relay_addr, worker_addr) =
+        (scrape::addr(&mut relay).await.unwrap(), scrape::addr(&mut worker).await.unwrap());
     // Done, retried and then done, dead, and parked.
     world.rpcs.on("Test/One", |called| {
         let first = called.attempt == 1;
@@ -73,7 +73,8 @@ async fn readiness_tells_progress() {
     let cluster = xtask::cluster::Cluster::start().unwrap();
     let world = World::on(ROUTER, &cluster).await;
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
-    let (relay_addr, worker_addr) = (serving(&mut relay).await, serving(&mut worker).await);
+    let (relay_addr, worker_addr) =
+        (scrape::addr(&mut relay).await.unwrap(), scrape::addr(&mut worker).await.unwrap());
     for addr in [&relay_addr, &worker_addr] {
         until("it is ready", async || get(addr, "/readyz").await == (200, "ready\n".to_owned())).await;
         assert_eq!(get(addr, "/healthz").await, (200, "alive\n".to_owned()));
@@ -100,21 +101,9 @@ async fn readiness_tells_progress() {
     world.finish().await;
 }
 
-/// Where a process serves its metrics, from what it says at start.
-async fn serving(process: &mut Process) -> String {
-    let line = process.wait_for("serving /metrics").await.unwrap();
-    let addr = line.split_once("addr=").expect("it names its address").1;
-    addr.split_whitespace().next().unwrap().to_owned()
-}
-
+/// Status and body.
 async fn get(addr: &str, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    scrape::get(addr, path).await.unwrap()
 }
 
 type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;

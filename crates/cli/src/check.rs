@@ -62,18 +62,41 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
         )
     })?;
     let sources = Sources { protos: args.proto.clone(), includes: args.include.clone() };
+    let older = || {
+        args.against
+            .as_deref()
+            .map(|against| Older::read(against, &sources, &args.router, args.against_router.as_deref()))
+            .transpose()
+    };
+    let Examined { router, report } = examine(&file, text, Some(&sources), &older)?;
+    print(&args.format.render(&report, &router))?;
+    Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What can be understood of the routes, and every mistake.
+pub(crate) struct Examined {
+    pub(crate) router: Router,
+    pub(crate) report: Report,
+}
+
+/// Checks the text of an event_router.yaml: against proto, if there is any, and against an older version.
+pub(crate) fn examine(
+    file: &str,
+    text: String,
+    sources: Option<&Sources>,
+    older: &dyn Fn() -> Result<Option<Older>, Unusable>,
+) -> Result<Examined, Unusable> {
     let mut report = Report::default();
-    let (router, findings) = Router::examine(&file, &text);
+    let (router, findings) = Router::examine(file, &text);
     let understood = findings.is_empty();
-    report.add_text(&file, text);
+    report.add_text(file, text);
     report.add(findings);
     report.add(limits::check(&router));
-    let contract = read(&sources, &mut report)?;
-    let older = args
-        .against
-        .as_deref()
-        .map(|against| Older::read(against, &sources, &args.router, args.against_router.as_deref()))
-        .transpose()?;
+    let contract = match sources {
+        Some(sources) => read(sources, &mut report)?,
+        None => None,
+    };
+    let older = older()?;
     if let Some(contract) = &contract {
         contract.add_texts(&mut report);
         report.add(contract.findings().iter().cloned());
@@ -85,12 +108,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
     if let (Some(contract), Some(older)) = (&contract, &older) {
         report.add(breaking::in_proto(older, &router, contract));
         if understood {
-            report.add(breaking::in_routes(older, &file, &router, contract));
+            report.add(breaking::in_routes(older, file, &router, contract));
         }
     }
-
-    print(&args.format.render(&report, &router))?;
-    Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(Examined { router, report })
 }
 
 /// Proto that does not compile is a finding; proto that is not there is unusable.

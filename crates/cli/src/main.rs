@@ -1,19 +1,36 @@
-//! `outbox`: what is wrong, and what goes where.
+//! `outbox`: what is wrong, what goes where, what is stuck and why, and the command that repairs it.
 
+mod audit;
 mod check;
+mod database;
+mod dlq;
+mod doctor;
+mod line;
+mod options;
+mod outbox;
+mod pace;
+mod parked;
+mod repair;
+mod replay;
 mod routes;
+mod search;
+mod show;
+mod status;
+mod stopped;
+mod why;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use stopped::Stopped;
 
-/// Checks and shows what Outbox does with your events.
+/// Checks what Outbox is to do with your events, shows what it does, and repairs what is stuck.
 #[derive(Debug, Parser)]
 #[command(
     name = "outbox",
     version,
-    after_help = "Exit status: 0 all is well (there may be warnings); 1 there are errors; 2 unusable arguments."
+    after_help = "Exit status: 0 all is well (there may be warnings); 1 something is wrong, or failed in part; 2 unusable arguments; 3 something it needs can't be reached."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -24,20 +41,39 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Routes(routes::Args),
+    Status(status::Args),
+    Why(why::Args),
+    Dlq(dlq::Args),
+    Parked(parked::Args),
+    Replay(replay::Args),
+    Audit(audit::Args),
+    Doctor(doctor::Args),
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
-        Command::Check(args) => check::run(&args),
-        Command::Routes(args) => routes::run(&args),
-    };
-    match done {
-        Ok(code) => code,
-        Err(unusable) => {
-            eprintln!("error: {}\n  {}", unusable.problem, unusable.remedy);
-            ExitCode::from(2)
-        }
+    match Cli::parse().command {
+        Command::Check(args) => ended(check::run(&args).map_err(Stopped::from)),
+        Command::Routes(args) => ended(routes::run(&args).map_err(Stopped::from)),
+        Command::Status(args) => operate(status::run(&args)),
+        Command::Why(args) => operate(why::run(&args)),
+        Command::Dlq(args) => operate(dlq::run(&args)),
+        Command::Parked(args) => operate(parked::run(&args)),
+        Command::Replay(args) => operate(replay::run(&args)),
+        Command::Audit(args) => operate(audit::run(&args)),
+        Command::Doctor(args) => operate(doctor::run(&args)),
     }
+}
+
+/// Runs what asks servers. What only reads files needs no runtime, and is quicker without.
+fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode {
+    runtime::block_on(async { ended(command.await) })
+}
+
+fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {
+    done.unwrap_or_else(|stopped| {
+        eprintln!("error: {}\n  {}", stopped.problem, stopped.remedy);
+        ExitCode::from(stopped.code())
+    })
 }
 
 /// Arguments with which nothing can be done, and what to pass instead.

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
 fn table(router: &Router) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["EVENT", "RPC", "TIMEOUT", "CONCURRENCY", "ATTEMPTS", "BACKOFF"]);
+    table.set_header(["EVENT", "RPC", "TIMEOUT", "CONCURRENCY", "RATE", "ATTEMPTS", "BACKOFF"]);
     for (event, _) in router.events() {
         if router.subscribers(event).is_empty() {
             table.add_row([event, "nobody"]);
@@ -72,6 +72,7 @@ fn table(router: &Router) -> String {
                 route.rpc.to_string(),
                 humantime::format_duration(policy.timeout).to_string(),
                 policy.concurrency.to_string(),
+                policy.rate_per_second.map_or_else(String::new, |rate| format!("{rate}/s")),
                 policy.max_attempts.to_string(),
                 format!(
                     "{} to {}",
@@ -90,6 +91,7 @@ struct JsonRoute<'a> {
     rpc: &'a str,
     timeout_seconds: f64,
     concurrency: usize,
+    rate_per_second: Option<u32>,
     max_attempts: u32,
     backoff_min_seconds: f64,
     backoff_max_seconds: f64,
@@ -105,6 +107,7 @@ fn json(router: &Router) -> String {
             rpc: route.rpc.as_str(),
             timeout_seconds: route.policy.timeout.as_secs_f64(),
             concurrency: route.policy.concurrency,
+            rate_per_second: route.policy.rate_per_second,
             max_attempts: route.policy.max_attempts,
             backoff_min_seconds: route.policy.backoff.min.as_secs_f64(),
             backoff_max_seconds: route.policy.backoff.max.as_secs_f64(),

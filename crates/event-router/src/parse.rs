@@ -100,7 +100,7 @@ impl Parser<'_> {
     }
 
     fn subscriber(&mut self, event: &str, node: &Spanned<Node>) {
-        const KEYS: &[&str] = &["id", "timeout", "concurrency", "max_attempts", "backoff"];
+        const KEYS: &[&str] = &["id", "timeout", "concurrency", "rate_per_second", "max_attempts", "backoff"];
         let Some(map) = self.map(node, "a subscriber", KEYS) else { return };
         let example = "id: 'NotificationService/NotifyHogeUpdated'";
         let Some(id) = self.text(&map, "a subscriber", "id", example) else { return };
@@ -141,6 +141,9 @@ impl Parser<'_> {
             concurrency: self
                 .number(map, "concurrency", 1..=Policy::CONCURRENCY_MAX as i64)
                 .map_or(default.concurrency, |n| n as usize),
+            rate_per_second: self
+                .number(map, "rate_per_second", 1..=i64::from(Policy::RATE_PER_SECOND_MAX))
+                .map(|n| n as u32),
             max_attempts: self
                 .number(map, "max_attempts", 1..=i64::from(Policy::MAX_ATTEMPTS_MAX))
                 .map_or(default.max_attempts, |n| n as u32),

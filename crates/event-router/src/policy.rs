@@ -7,6 +7,8 @@ pub struct Policy {
     pub timeout: Duration,
     /// How many calls of this RPC one worker runs at a time. Default 16.
     pub concurrency: usize,
+    /// How many calls of this RPC one worker begins in a second. Default: as many as there is room for.
+    pub rate_per_second: Option<u32>,
     /// After this many attempts the delivery goes to the dead-letter queue. Default 20: with the default backoff
     /// that is an outage of about an hour.
     pub max_attempts: u32,
@@ -29,6 +31,7 @@ impl Policy {
     pub const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
     pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);
     pub const CONCURRENCY_MAX: usize = 1000;
+    pub const RATE_PER_SECOND_MAX: u32 = 10_000;
     pub const MAX_ATTEMPTS_MAX: u32 = 100;
     /// SQS hides a message for at most 12 h.
     pub const BACKOFF_MAX: Duration = Duration::from_secs(12 * 60 * 60);
@@ -39,6 +42,7 @@ impl Default for Policy {
         Self {
             timeout: Duration::from_secs(10),
             concurrency: 16,
+            rate_per_second: None,
             max_attempts: 20,
             backoff: Backoff::default(),
         }

@@ -113,9 +113,8 @@ async fn migrate(sources: &[Source]) -> ExitCode {
             }
             Ok(Migrated { from, to }) => {
                 println!("{name}: migrated the outbox schema from version {from} to {to}");
-                println!("  to let another role publish:");
-                println!("    grant usage on schema outbox to ROLE;");
-                println!("    grant execute on function outbox.enqueue, outbox.enqueue_all to ROLE;");
+                println!("  to let other roles publish, relay, work or operate, and nothing more:");
+                println!("    select outbox.grant_to('ROLE', 'publisher');  -- or relay, worker, operator");
             }
             Err(error) => {
                 eprintln!("error: {name}: {}", Chain(&error));

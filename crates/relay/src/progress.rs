@@ -29,6 +29,9 @@ impl Progress {
         progress.count("parked", 0);
         progress.answered("ok", 0);
         progress.fallback_found(0);
+        for cause in ["doorbell", "linger", "fallback"] {
+            progress.wakeups(cause, 0);
+        }
         progress
     }
 
@@ -114,8 +117,12 @@ impl Progress {
     }
 
     pub(crate) fn woken_by(&self, cause: &'static str) {
+        self.wakeups(cause, 1);
+    }
+
+    fn wakeups(&self, cause: &'static str, times: u64) {
         metrics::counter!("outbox_relay_wakeups_total", "source" => self.source.clone(), "cause" => cause)
-            .increment(1);
+            .increment(times);
     }
 
     pub(crate) fn found_by_fallback(&self, events: usize) {

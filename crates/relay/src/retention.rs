@@ -25,6 +25,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 const DEDUP_WINDOW: Duration = Duration::from_secs(21 * 24 * 3600);
 /// As long as SQS keeps a message at most.
 const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 const ROUND_MIN: Duration = Duration::from_millis(200);
 /// Truncating gigabytes takes seconds. A connection that is half-open would take for ever.
 const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
@@ -125,6 +126,10 @@ async fn expire(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     .bind(interval(DEAD_LETTERS_KEPT))
     .execute(&mut *conn)
     .await?;
+    sqlx::query("delete from outbox.audit where at < clock_timestamp() - $1")
+        .bind(interval(AUDIT_KEPT))
+        .execute(&mut *conn)
+        .await?;
     let gone = sqlx::query("delete from outbox.dead_letter where dead_at < clock_timestamp() - $1")
         .bind(interval(DEAD_LETTERS_KEPT))
         .execute(conn)

@@ -93,13 +93,13 @@ mod tests {
     fn waiting_is_told_once_it_lasts() {
         let readiness = Readiness::default();
         let soon = Instant::now() + Duration::from_secs(1);
-        let later = Instant::now() + Duration::from_secs(31);
         assert_eq!(readiness.problems(soon), ["starting"]);
         let (cards, ledger) = (readiness.part("cards"), readiness.part("ledger"));
         assert_eq!(readiness.problems(soon), ["cards: starting", "ledger: starting"]);
         cards.moves();
         ledger.waits("refused");
         ledger.waits("throttled");
+        let later = Instant::now() + Duration::from_secs(31);
         assert_eq!(readiness.problems(soon), [] as [&str; 0]);
         assert_eq!(readiness.problems(later), ["ledger: no progress for 31 s: throttled"]);
         ledger.moves();

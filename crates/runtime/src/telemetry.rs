@@ -25,9 +25,13 @@ pub struct Logs {
 impl Logs {
     /// From here on logs go to standard error.
     pub fn init(&self) {
-        // sqlx passes the server's notices on as its own; "already exists, skipping" is no news.
-        let filter =
-            EnvFilter::try_new(format!("sqlx=warn,{}", self.log)).unwrap_or_else(|_| EnvFilter::new("info"));
+        // sqlx passes the server's notices on as its own; "already exists, skipping" is no news. What others log below info
+        // may be requests with all that is in them.
+        let filter = EnvFilter::try_new(format!(
+            "sqlx=warn,hyper=info,h2=info,aws=info,opentelemetry=info,{}",
+            self.log
+        ))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)

@@ -26,6 +26,11 @@ pub struct Databases {
 }
 
 impl Databases {
+    /// Whether any is named at all.
+    pub fn is_given(&self) -> bool {
+        !self.sources.is_empty() || self.database_url.is_some()
+    }
+
     /// Every database to work on; `--source` wins over `--database-url`.
     ///
     /// # Errors

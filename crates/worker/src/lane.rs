@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::breaker::{Breaker, Gate};
 use crate::dedup::{Claim, Dedup, Lease};
+use crate::fate::Fate;
 use crate::flight::{self, Flight};
 use crate::meter::Meter;
-use crate::queue::{Delivery, Queue, QueueError, Settlement};
+use crate::queue::{Delivery, Queue, QueueError};
+use crate::rate::Rate;
 use crate::rpc::{Call, CallError, RpcClient};
 use crate::settler::{self, Decided, Unrecorded};
 use crate::verdict::{Attempt, Verdict, exhausted, verdict};
@@ -77,21 +79,24 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
 
         let mut calls = JoinSet::new();
         let (mut wait, mut blind) = (RETRY_MIN, BLIND_MIN);
+        let mut rate = lane.policy.rate_per_second.map(|rate| Rate::new(rate, Instant::now()));
         while let Some(mut permits) = lane.free_slots(&slots, stop).await {
             while calls.try_join_next().is_some() {}
-            let gate = lane.gate();
-            match gate {
-                Gate::Open(until) => {
+            let (most, probing) = match lane.allowed(permits.len(), &mut rate) {
+                Ok(allowed) => allowed,
+                Err(wait) => {
                     drop(permits);
-                    pause(until.saturating_duration_since(Instant::now()), stop).await;
+                    pause(wait, stop).await;
                     continue;
                 }
-                Gate::Probe => permits.truncate(1),
-                Gate::Closed => {}
-            }
+            };
+            permits.truncate(most);
             match lane.receive(permits.len(), &part, stop).await {
                 Ok(deliveries) => {
                     wait = RETRY_MIN;
+                    if let Some(rate) = &mut rate {
+                        rate.began(deliveries.len());
+                    }
                     if lane.start(deliveries, permits, &flight, &decided, &part, &mut calls).await {
                         blind = BLIND_MIN;
                     } else {
@@ -108,7 +113,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                     wait = (wait * 2).min(RETRY_MAX);
                 }
             }
-            if gate == Gate::Probe {
+            if probing {
                 // What its call says comes first.
                 while calls.join_next().await.is_some() {}
             }
@@ -189,7 +194,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             let (lane, decided) = (Arc::clone(self), decided.clone());
             calls.spawn(async move {
                 let (fate, lease) = lane.deliver(&delivery, claim).await;
-                lane.count(&fate);
+                lane.meter.delivered(&fate);
                 let succeeded = fate == Fate::Decided(Verdict::Done);
                 let lease = lease.map(|lease| (lease, succeeded));
                 if let Some((lease, true)) = lease {
@@ -326,11 +331,22 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         verdict
     }
 
-    fn gate(&self) -> Gate {
-        let mut breaker = self.breaker.lock().expect("no panic while held");
-        let gate = breaker.gate(Instant::now());
-        self.meter.breaker(breaker.level());
-        gate
+    /// How many deliveries may be received, and whether that is to see if the server is back; or how long none.
+    fn allowed(&self, free: usize, rate: &mut Option<Rate>) -> Result<(usize, bool), Duration> {
+        let now = Instant::now();
+        let gate = {
+            let mut breaker = self.breaker.lock().expect("no panic while held");
+            let gate = breaker.gate(now);
+            self.meter.breaker(breaker.level());
+            gate
+        };
+        let most = match gate {
+            Gate::Open(until) => return Err(until.saturating_duration_since(now)),
+            Gate::Probe => 1,
+            Gate::Closed => free,
+        };
+        let calls = rate.as_mut().map_or(Ok(most), |rate| rate.allowed(now))?;
+        Ok((most.min(calls), gate == Gate::Probe))
     }
 
     /// What its queue would soon forget does not wait for the server: the dead-letter queue keeps it.
@@ -343,45 +359,6 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         self.meter.breaker(breaker.level());
         if let (Some(wait), Err(error)) = (opened, reply) {
             tracing::warn!(rpc = %self.rpc, error = %error, seconds = wait.as_secs_f64(), "its server is away: receiving nothing, then one to see");
-        }
-    }
-
-    fn count(&self, fate: &Fate) {
-        let (outcome, code) = match fate {
-            Fate::Decided(Verdict::Done) => ("done", "ok"),
-            Fate::Decided(Verdict::Retry { code, .. }) => ("retry", *code),
-            Fate::Decided(Verdict::Dead { code, .. }) => ("dead", *code),
-            Fate::Duplicate => ("duplicate", "done_before"),
-            Fate::Postponed(_, code) => ("postponed", *code),
-        };
-        self.meter.delivered(outcome, code);
-    }
-}
-
-/// What becomes of a delivery, called or not.
-#[derive(Debug, PartialEq, Eq)]
-enum Fate {
-    Decided(Verdict),
-    /// Done before.
-    Duplicate,
-    /// Not called, and no attempt counted.
-    Postponed(Duration, &'static str),
-}
-
-impl Fate {
-    fn settlement(self) -> Settlement {
-        match self {
-            Fate::Decided(Verdict::Done) | Fate::Duplicate => Settlement::Ack,
-            Fate::Decided(Verdict::Retry { after, code, error }) => {
-                Settlement::Retry { after, counted: true, code: code.to_owned(), error }
-            }
-            Fate::Decided(Verdict::Dead { code, reason }) => {
-                Settlement::Dead { code: code.to_owned(), reason }
-            }
-            Fate::Postponed(after, code) => {
-                let error = "not called: it could not be known that nobody else did".to_owned();
-                Settlement::Retry { after, counted: false, code: code.to_owned(), error }
-            }
         }
     }
 }

@@ -13,9 +13,11 @@ pub mod dedup; // was it done before, and is somebody on it
 mod depths; // how full the queues are
 #[cfg(feature = "aws")]
 mod each; // many requests that fail one by one
+mod fate; // what becomes of a delivery, called or not
 mod flight; // what is under way stays hidden
 mod meter; // what a lane shows of itself
 pub mod queue; // where deliveries come from
+mod rate; // no more calls than an RPC wants
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches
 pub mod verdict; // the table: what the RPC answered -> what happens

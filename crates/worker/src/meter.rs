@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use event_router::Rpc;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use crate::fate::Fate;
+
 /// The metrics of one RPC's lane; `ops/metrics.md` says what each means.
 #[derive(Clone)]
 pub struct Meter {
@@ -80,7 +82,8 @@ impl Meter {
         self.done.record((Utc::now() - occurred_at).num_microseconds().unwrap_or(0) as f64 / 1e6);
     }
 
-    pub(crate) fn delivered(&self, outcome: &'static str, code: &'static str) {
+    pub(crate) fn delivered(&self, fate: &Fate) {
+        let (outcome, code) = fate.outcome_and_code();
         self.deliveries(outcome, code).increment(1);
     }
 

@@ -23,7 +23,6 @@ unix_socket_directories = '$dir'
 max_connections = 300
 shared_buffers = 256MB
 max_wal_size = 4GB
-jit = off
 END
 "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w start >"$dir/start.log" 2>&1 || { cat "$dir/start.log" "$dir/log"; exit 1; }
 echo ready

@@ -1,5 +1,7 @@
 //! `cargo xtask demo`: the whole line at work, told as a story.
 
+mod cloud; // AWS's part, on an emulator
+mod services; // the sample services, and what they were called with
 mod show;
 mod story;
 mod summary;
@@ -14,6 +16,10 @@ use world::World;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
+    /// Through EventBridge, SQS and DynamoDB: what Terraform makes of event_router.yaml, on a local emulator.
+    #[arg(long)]
+    pub aws: bool,
+
     /// End after the story; exit 0 only if every count is what it must be.
     #[arg(long)]
     pub once: bool,
@@ -29,7 +35,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub fn run(options: &Options) -> ExitCode {
     let show = Show::new();
     show.step("building relay, worker and the sample services");
-    let bin = match process::build(false) {
+    let bin = match process::build(options.aws) {
         Ok(bin) => bin,
         Err(error) => return failed(&error),
     };
@@ -38,7 +44,7 @@ pub fn run(options: &Options) -> ExitCode {
         runtime.block_on(async {
             // What was started ends with `world`, on every way out of here, Ctrl-C included.
             let story = async {
-                let mut world = World::start(&bin, &show).await?;
+                let mut world = World::start(&bin, options.aws, &show).await?;
                 let told = tell(&mut world, &show, options).await;
                 world.stop().await;
                 told

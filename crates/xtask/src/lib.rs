@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod demo;
 pub mod emulator;
 pub mod process;
+pub mod scrape;
 pub mod terraform;
 pub mod test;
 pub mod tools;

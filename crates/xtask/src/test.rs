@@ -42,6 +42,7 @@ pub fn run() -> ExitCode {
 fn install() -> Result<(), ToolError> {
     tools::postgres_bin()?;
     tools::debian("pgbouncer", "pgbouncer")?;
+    tools::debian_unpacked("prometheus")?;
     tools::python_protobuf()?;
     tools::python_package(crate::emulator::PACKAGE, "ministack")?;
     Ok(())

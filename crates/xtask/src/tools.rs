@@ -40,6 +40,46 @@ pub fn debian(program: &str, package: &str) -> Result<PathBuf, ToolError> {
     on_path(program).ok_or_else(|| missing(program, package))
 }
 
+/// A package of Debian's, unpacked below `target` and not installed: nothing of it is started, and no root is needed. Returns
+/// the directory that stands for `/`.
+pub fn debian_unpacked(package: &str) -> Result<PathBuf, ToolError> {
+    let dir = crate::process::target().join("debian").join(package);
+    if dir.is_dir() {
+        return Ok(dir);
+    }
+    if on_path("apt-get").is_none() {
+        return Err(missing(package, package));
+    }
+    eprintln!("unpacking Debian's {package} below target (apt-get)");
+    let partial = dir.with_extension(std::process::id().to_string());
+    let failed = |command: &str, reason: String| ToolError::Install { command: command.to_owned(), reason };
+    std::fs::create_dir_all(&partial).map_err(|error| failed("mkdir", error.to_string()))?;
+    // As root, apt would rather download as somebody who may not write here.
+    let download = |dir: &Path| {
+        let mut apt = Command::new("apt-get");
+        apt.args(["-o", "APT::Sandbox::User=root", "download", "-qq", package]).current_dir(dir);
+        succeeds(&mut apt)
+    };
+    if !download(&partial) {
+        let _ = apt(&["update", "-qq"]);
+        if !download(&partial) {
+            return Err(failed(&format!("apt-get download {package}"), "see what it says".to_owned()));
+        }
+    }
+    let archives = std::fs::read_dir(&partial).into_iter().flatten().flatten().map(|entry| entry.path());
+    for archive in archives.filter(|path| path.extension().is_some_and(|end| end == "deb")) {
+        let unpacked = succeeds(Command::new("dpkg").arg("-x").arg(&archive).arg(&partial));
+        if !unpacked {
+            return Err(failed("dpkg -x", archive.display().to_string()));
+        }
+        let _ = std::fs::remove_file(archive);
+    }
+    if std::fs::rename(&partial, &dir).is_err() {
+        let _ = std::fs::remove_dir_all(&partial);
+    }
+    Ok(dir)
+}
+
 /// Google's protobuf, an implementation of proto3 JSON that is not ours: the directory to put on PYTHONPATH.
 pub fn python_protobuf() -> Result<PathBuf, ToolError> {
     python_package("protobuf==6.33.1", "google/protobuf")

@@ -9,14 +9,25 @@ use xtask::terraform::Terraform;
 
 use crate::world::{ROUTER, cluster};
 
-/// Queues for tests that receive by themselves: no worker knows of them.
+/// Queues for tests that receive by themselves, or look at what lies there: no other test's worker knows of them.
 const MORE: &str = "  - name: event_contract
     subscriber:
       - id: Test/Contract
   - name: event_bus_contract
     subscriber:
       - id: Test/Bus
+  - name: event_operate
+    subscriber:
+      - id: Test/Operate
+  - name: event_lying
+    subscriber:
+      - id: Test/Lying
 ";
+
+/// The event_router.yaml that Terraform read.
+pub(super) fn router() -> String {
+    format!("{ROUTER}{MORE}")
+}
 
 pub(super) struct Cloud {
     emulator: Emulator,
@@ -39,7 +50,7 @@ pub(super) fn cloud() -> Option<&'static Cloud> {
 
 impl Cloud {
     fn make() -> Result<Self, Box<dyn std::error::Error>> {
-        let terraform = Terraform::copy(&cluster().dir().join("terraform"), &format!("{ROUTER}{MORE}"))?;
+        let terraform = Terraform::copy(&cluster().dir().join("terraform"), &router())?;
         let emulator = Emulator::start()?;
         terraform.apply(emulator.endpoint())?;
         Ok(Self { emulator })

@@ -1,6 +1,7 @@
 //! The `outbox` command as people and CI run it.
 
 mod check; // every mistake, with its place and remedy
+mod help; // the manual
 mod routes; // pictures and tables
 
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ event:
     subscriber:
       - id: 'acme.v1.AuditService/Record'
         timeout: 500ms
+        rate_per_second: 50
       - id: 'NotificationService/NotifyHogeUpdated'
   - name: 'event_nobody_listens'
     subscriber: []
@@ -30,9 +31,9 @@ fn routes_are_shown_in_every_format() {
     let shown = |format: &str| said(&outbox(dir.path(), &format!("routes --format {format}")));
 
     let table = " \
-EVENT                 RPC                                    TIMEOUT  CONCURRENCY  ATTEMPTS  BACKOFF
- event_hoge_updated    acme.v1.AuditService/Record            500ms    16           20        1s to 10m
-                       NotificationService/NotifyHogeUpdated  10s      16           20        1s to 10m
+EVENT                 RPC                                    TIMEOUT  CONCURRENCY  RATE  ATTEMPTS  BACKOFF
+ event_hoge_updated    acme.v1.AuditService/Record            500ms    16           50/s  20        1s to 10m
+                       NotificationService/NotifyHogeUpdated  10s      16                 20        1s to 10m
  event_nobody_listens  nobody
 exit 0
 ";

@@ -12,6 +12,7 @@ const GOOD: &str = "event:
       - id: 'NotificationService/NotifyHogeUpdated'     # this RPC runs
         timeout: 5s
         concurrency: 32
+        rate_per_second: 50
         max_attempts: 4
         backoff: { min: 100ms, max: 1m }
       - id: acme.v1.AuditService/Record
@@ -34,6 +35,7 @@ fn a_good_file_gives_routes_and_policies() {
         Policy {
             timeout: Duration::from_secs(5),
             concurrency: 32,
+            rate_per_second: Some(50),
             max_attempts: 4,
             backoff: Backoff { min: Duration::from_millis(100), max: Duration::from_secs(60) },
         }
@@ -81,6 +83,7 @@ fn every_mistake_has_a_line_and_a_hint() {
         (subscriber("backoff: { max: 13h }"), 5, "`max` is 13h; at most 12h", "a queue hides"),
         (subscriber("concurrency: 0"), 5, "`concurrency` is not a whole number from 1 to 1000", "concurrency: 8"),
         (subscriber("concurrency: many"), 5, "`concurrency` is not a whole number", "concurrency: 8"),
+        (subscriber("rate_per_second: 0"), 5, "`rate_per_second` is not a whole number", "rate_per_second: 8"),
         (subscriber("max_attempts: 1.5"), 5, "`max_attempts` is not a whole number", "max_attempts: 8"),
         (subscriber("backoff: 1s"), 5, "`backoff` is a text, not a map", "min: …"),
         (subscriber("backoff: { minimum: 1s }"), 5, "unknown key `minimum` in `backoff`", "known here: min, max"),

@@ -6,10 +6,12 @@ use chrono::{DateTime, Utc};
 use outbox::EventId;
 use sample::proto::card::v1::CardTransactionSettledEvent;
 use sample::proto::hoge::v1::HogeUpdatedEvent;
+use serde::Deserialize;
 
 use super::Failure;
+use super::services::Call;
 use super::show::Show;
-use super::world::{Call, World};
+use super::world::World;
 
 const SUBSCRIBERS_OF_SETTLED: usize = 2;
 const STEADY: usize = 200;
@@ -89,26 +91,12 @@ async fn rollback(world: &World, show: &Show, told: &mut Told) -> Result<(), Fai
 async fn duplicate(world: &World, show: &Show, told: &mut Told) -> Result<(), Failure> {
     show.scene("3  A message that arrives twice runs its RPC once");
     let event = told.published[0].id;
-    let before = world.calls.of(event).len();
-    let copy: i64 = sqlx::query_scalar(
-        "insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
-         select nextval('outbox.delivery_seq'), d.queue, d.event_id, d.body, clock_timestamp(), 0, clock_timestamp(),
-                'demo', 'a second copy of a message that was delivered'
-         from outbox.delivery as d where d.event_id = $1 order by d.seq limit 1
-         returning seq",
-    )
-    .bind(event.as_uuid())
-    .fetch_one(&world.pool)
-    .await?;
-    until("the second copy left its queue", || async {
-        sqlx::query_scalar("select not exists (select from outbox.retry where seq = $1)")
-            .bind(copy)
-            .fetch_one(&world.pool)
-            .await
-    })
-    .await?;
-    if world.calls.of(event).len() == before {
-        show.good("a second copy of card t-1 settled was received, recognised and dropped: no second call");
+    let (calls, duplicates) = (world.calls.of(event).len(), world.duplicates().await?);
+    let rpc = "AfterPayService/RecordCardTransaction";
+    world.outbox(&["replay", "--event", &event.to_string(), "--rpc", rpc, "--run"]).await?;
+    until("the second copy was received", || async { Ok(world.duplicates().await? > duplicates) }).await?;
+    if world.calls.of(event).len() == calls {
+        show.good("a second copy of card t-1 settled (outbox replay) was received, recognised and dropped: no second call");
         told.duplicates += 1;
     } else {
         show.bad("the RPC was called again");
@@ -128,17 +116,17 @@ async fn outage(world: &mut World, show: &Show, told: &mut Told) -> Result<(), F
     }
     show.good("NotificationService was called for all three meanwhile");
     until("every delivery to AfterPayService failed twice", || async {
-        sqlx::query_scalar("select count(*) = 3 and min(attempts) >= 2 from outbox.retry")
-            .fetch_one(&world.pool)
-            .await
+        Ok(waiting.iter().all(|(_, published)| world.failed(published.id).len() >= 2))
     })
     .await?;
-    let rows: Vec<(uuid::Uuid, i32, String)> =
-        sqlx::query_as("select event_id, attempts, last_code from outbox.retry order by seq")
-            .fetch_all(&world.pool)
-            .await?;
-    for (event, attempts, code) in rows {
-        show.note(&format!("{event} waits for its next attempt: {attempts} failed so far ({code})"));
+    for (_, published) in &waiting {
+        let failed = world.failed(published.id);
+        let code = failed.last().map_or("?", |failed| failed.code.as_str());
+        show.note(&format!(
+            "{} waits for its next attempt: {} failed so far ({code})",
+            published.id,
+            failed.len()
+        ));
     }
     world.restart_afterpay().await?;
     show.note("AfterPayService is back");
@@ -174,17 +162,28 @@ async fn poison(world: &World, show: &Show, told: &mut Told) -> Result<(), Failu
     }
     told.published.extend(steady);
     until("the poison event is in the dead-letter queue", || async {
-        sqlx::query_scalar("select count(*) = 1 from outbox.dead_letter").fetch_one(&world.pool).await
+        Ok(!dead_letters(world).await?.is_empty())
     })
     .await?;
-    let (rpc, code, reason, attempts): (String, String, String, i32) = sqlx::query_as(
-        "select q.rpc, l.code, l.reason, l.attempts from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue",
-    )
-    .fetch_one(&world.pool)
-    .await?;
-    show.good(&format!("dead-lettered: card t-poison settled → {rpc}, attempt {attempts}, {code}: {reason}"));
+    for DeadLetter { rpc, attempts, code, reason, .. } in dead_letters(world).await? {
+        let attempt = attempts.map_or_else(String::new, |attempts| format!(", attempt {attempts}"));
+        show.good(&format!("dead-lettered: card t-poison settled → {rpc}{attempt}, {code}: {reason}"));
+    }
     show.good(&format!("{STEADY} events before and after it were delivered meanwhile"));
     Ok(())
+}
+
+/// As `outbox dlq list` has it.
+#[derive(Deserialize)]
+pub(super) struct DeadLetter {
+    rpc: String,
+    attempts: Option<i32>,
+    code: String,
+    reason: String,
+}
+
+pub(super) async fn dead_letters(world: &World) -> Result<Vec<DeadLetter>, Failure> {
+    Ok(serde_json::from_value(world.outbox(&["dlq", "list"]).await?)?)
 }
 
 /// Publishes on and on, a line for each event, until somebody stops it.
@@ -226,11 +225,16 @@ async fn show_way(
     published: Published,
     calls: &[Call],
 ) -> Result<(), Failure> {
-    let relayed: Option<DateTime<Utc>> =
-        sqlx::query_scalar("select min(enqueued_at) from outbox.delivery where event_id = $1")
-            .bind(published.id.as_uuid())
-            .fetch_one(&world.pool)
-            .await?;
+    // When the cursor advanced past it.
+    let relayed: Option<DateTime<Utc>> = sqlx::query_scalar(
+        "select min(c.at) from outbox.event as e
+         join outbox.cursor as c on pg_visible_in_snapshot(e.xid, c.snapshot::pg_snapshot)
+             or (c.page_seq >= e.seq and pg_visible_in_snapshot(e.xid, c.page_snapshot::pg_snapshot))
+         where e.id = $1",
+    )
+    .bind(published.id.as_uuid())
+    .fetch_one(&world.pool)
+    .await?;
     let delivered: Vec<_> =
         calls.iter().filter(|call| call.refused.is_none()).map(|call| (call.rpc.clone(), call.at)).collect();
     show.way(what, published.committed, relayed, &delivered);
@@ -241,8 +245,8 @@ fn succeeded(calls: &[Call]) -> usize {
     calls.iter().filter(|call| call.refused.is_none()).count()
 }
 
-/// Waits until the database says so, at most a minute.
-async fn until<F: Future<Output = Result<bool, sqlx::Error>>>(
+/// Waits until it holds, at most a minute.
+pub(super) async fn until<F: Future<Output = Result<bool, Failure>>>(
     what: &str,
     mut holds: impl FnMut() -> F,
 ) -> Result<(), Failure> {

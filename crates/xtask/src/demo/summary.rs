@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Failure;
 use super::show::ms_between;
-use super::story::Told;
+use super::story::{Told, dead_letters, until};
 use super::world::World;
 
 #[derive(Debug, Serialize)]
@@ -44,12 +44,9 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         .iter()
         .map(|published| successes.keys().filter(|key| key.0 == published.id).count())
         .sum();
-    let (dead_lettered, unfinished): (i64, i64) = sqlx::query_as(
-        "select (select count(*) from outbox.dead_letter), (select count(*) from outbox.retry)",
-    )
-    .fetch_one(&world.pool)
-    .await?;
-    let dead_lettered = usize::try_from(dead_lettered)?;
+    // On SQS what is deleted leaves the counts a moment later.
+    let settled = until("every queue is empty", || async { Ok(unfinished(world).await? == 0) }).await;
+    let dead_lettered = dead_letters(world).await?.len();
     let mut latencies: Vec<f64> = told
         .published
         .iter()
@@ -91,11 +88,27 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         (summary.dead_lettered == told.poison, "something else than the poison event was dead-lettered"),
         (refused == told.poison, "a service refused something else than the poison event"),
         (summary.retries > 0, "nothing was retried, and a service was down"),
-        (unfinished == 0, "deliveries still wait for another attempt"),
+        (settled.is_ok(), "deliveries still wait for another attempt"),
     ];
     let problems: Vec<String> =
         must.iter().filter(|(holds, _)| !holds).map(|(_, problem)| (*problem).to_owned()).collect();
     Ok(Summary { ok: problems.is_empty(), problems, ..summary })
+}
+
+/// What lies in the queues, as `outbox status` has it.
+async fn unfinished(world: &World) -> Result<i64, Failure> {
+    #[derive(Deserialize)]
+    struct Status {
+        rpcs: Vec<Depth>,
+    }
+    #[derive(Deserialize)]
+    struct Depth {
+        waiting: i64,
+        hidden: i64,
+        retrying: Option<i64>,
+    }
+    let status: Status = serde_json::from_value(world.outbox(&["status"]).await?)?;
+    Ok(status.rpcs.iter().map(|depth| depth.waiting + depth.hidden + depth.retrying.unwrap_or(0)).sum())
 }
 
 fn percentile(sorted: &[f64], share: f64) -> f64 {

@@ -1,20 +1,24 @@
 //! Everything the demo starts, as separate processes, and what it sees of them.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use outbox::EventId;
 use serde::Deserialize;
+use serde_json::Value;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tokio::sync::{Notify, mpsc};
+use tokio::process::Command;
+use tokio::sync::mpsc;
 
 use super::Failure;
+use super::cloud::Cloud;
+use super::services::{Calls, serve};
 use super::show::Show;
 use crate::cluster::Cluster;
 use crate::process::{Process, root};
+use crate::scrape;
 
 pub(super) struct World {
     pub(super) pool: PgPool,
@@ -24,33 +28,40 @@ pub(super) struct World {
     bin: PathBuf,
     /// Ended in this order: the workers before the database they work on.
     processes: Vec<Process>,
+    worker_metrics: String,
+    failed: Arc<Mutex<Vec<Failed>>>,
     scratch: Option<(PgConnection, String)>,
+    /// What every program of ours is told.
+    environment: Vec<(String, String)>,
+    _cloud: Option<Cloud>,
     _cluster: Option<Cluster>,
 }
 
-/// What the sample services were called with, in the order they said so.
-#[derive(Clone, Default)]
-pub(super) struct Calls {
-    list: Arc<Mutex<Vec<Call>>>,
-    came: Arc<Notify>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) rpc: String,
-    pub(super) event: EventId,
-    pub(super) attempt: u32,
-    pub(super) refused: Option<String>,
-    pub(super) at: DateTime<Utc>,
+/// An attempt that failed, as the worker logs it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Failed {
+    pub(super) event_id: EventId,
+    pub(super) code: String,
 }
 
 impl World {
-    pub(super) async fn start(bin: &Path, show: &Show) -> Result<Self, Failure> {
+    pub(super) async fn start(bin: &Path, aws: bool, show: &Show) -> Result<Self, Failure> {
+        let cloud = if aws { Some(Cloud::start(show)?) } else { None };
         let (cluster, url, scratch) = database(show).await?;
         let pool = PgPoolOptions::new().max_connections(4).connect(&url).await?;
+        let path = |name: &str| root().join(name).display().to_string();
+        let mut environment = cloud.as_ref().map(Cloud::environment).unwrap_or_default();
+        let ours = [
+            ("DATABASE_URL", url),
+            ("OUTBOX_ROUTER", path("event_router.yaml")),
+            ("OUTBOX_PROTO", path("proto")),
+            ("OUTBOX_METRICS_ADDR", "127.0.0.1:0".to_owned()),
+        ];
+        environment.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+        let env: Vec<(&str, &str)> =
+            environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
 
         show.step("migrating: relay migrate");
-        let env = [("DATABASE_URL", url.as_str())];
         let mut migrate = Process::start(&bin.join("relay"), ["migrate"], &env)?;
         migrate.wait_for("migrated the outbox schema").await?;
         migrate.ended().await?;
@@ -59,29 +70,18 @@ impl World {
         let calls = Calls::default();
         let (notification, notification_listens) = serve(bin, "notification", "127.0.0.1:0", &calls).await?;
         let (afterpay, afterpay_listens) = serve(bin, "afterpay", "127.0.0.1:0", &calls).await?;
-        let router = root().join("event_router.yaml").display().to_string();
-        let mut relay =
-            Process::start(&bin.join("relay"), ["--router", &router, "--metrics-addr", "127.0.0.1:0"], &env)?;
+        let mut relay = Process::start(&bin.join("relay"), [""; 0], &env)?;
         relay.wait_for("leading").await?;
-        let endpoints = [
-            format!("NotificationService=http://{notification_listens}"),
-            format!("AfterPayService=http://{afterpay_listens}"),
-        ];
-        let proto = root().join("proto").display().to_string();
-        let args = [
-            "--router",
-            &router,
-            "--proto",
-            &proto,
-            "--metrics-addr",
-            "127.0.0.1:0",
-            "--endpoint",
-            &endpoints[0],
-            "--endpoint",
-            &endpoints[1],
-        ];
-        let mut worker = Process::start(&bin.join("worker"), args, &env)?;
+        let endpoints = format!(
+            "NotificationService=http://{notification_listens} AfterPayService=http://{afterpay_listens}"
+        );
+        let worker_env =
+            [&env[..], &[("OUTBOX_ENDPOINTS", &endpoints), ("OUTBOX_LOG_FORMAT", "json")]].concat();
+        let mut worker = Process::start(&bin.join("worker"), [""; 0], &worker_env)?;
+        let worker_metrics = scrape::addr(&mut worker).await?;
         worker.wait_for("delivering").await?;
+        let failed = Arc::default();
+        watch_failures(worker.take_lines(), Arc::clone(&failed));
         show.step(&format!(
             "started relay (pid {}), worker (pid {}), NotificationService ({notification_listens}), AfterPayService ({afterpay_listens})",
             relay.pid(),
@@ -94,9 +94,43 @@ impl World {
             afterpay_listens,
             bin: bin.to_owned(),
             processes: vec![relay, worker, notification],
+            worker_metrics,
+            failed,
             scratch,
+            environment,
+            _cloud: cloud,
             _cluster: cluster,
         })
+    }
+
+    /// What a command of `outbox` says, as an operator would ask it.
+    pub(super) async fn outbox(&self, args: &[&str]) -> Result<Value, Failure> {
+        let output = Command::new(self.bin.join("outbox"))
+            .args(args)
+            .args(["--format", "json"])
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env("OUTBOX_WORKERS", format!("http://{}", self.worker_metrics))
+            .stdin(Stdio::null())
+            .output()
+            .await?;
+        serde_json::from_slice(&output.stdout).map_err(|_| {
+            format!("outbox {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr)).into()
+        })
+    }
+
+    /// How many deliveries the worker has recognised as done before.
+    pub(super) async fn duplicates(&self) -> Result<usize, Failure> {
+        let (_, metrics) = scrape::get(&self.worker_metrics, "/metrics").await?;
+        let counts = metrics.lines().filter(|line| {
+            line.starts_with("outbox_worker_deliveries_total{") && line.contains("outcome=\"duplicate\"")
+        });
+        Ok(counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).sum())
+    }
+
+    /// The attempts of an event that failed so far.
+    pub(super) fn failed(&self, event: EventId) -> Vec<Failed> {
+        let failed = self.failed.lock().expect("no panic while held");
+        failed.iter().filter(|failed| failed.event_id == event).cloned().collect()
     }
 
     pub(super) async fn kill_afterpay(&mut self) -> std::io::Result<()> {
@@ -123,6 +157,18 @@ impl World {
             let _ = sqlx::query(drop).execute(&mut conn).await;
         }
     }
+}
+
+fn watch_failures(mut lines: mpsc::UnboundedReceiver<String>, failed: Arc<Mutex<Vec<Failed>>>) {
+    tokio::spawn(async move {
+        while let Some(line) = lines.recv().await {
+            if line.contains("failed: trying again")
+                && let Ok(one) = serde_json::from_str(&line)
+            {
+                failed.lock().expect("no panic while held").push(one);
+            }
+        }
+    });
 }
 
 type Database = (Option<Cluster>, String, Option<(PgConnection, String)>);
@@ -153,76 +199,4 @@ async fn database(show: &Show) -> Result<Database, Failure> {
     };
     let scratch = cluster.is_none().then_some((admin, name));
     Ok((cluster, url, scratch))
-}
-
-async fn serve(bin: &Path, service: &str, listen: &str, calls: &Calls) -> Result<(Process, String), Failure> {
-    #[derive(Deserialize)]
-    struct Listening {
-        listening: String,
-    }
-    let mut server =
-        Process::start(&bin.join("sample-server"), ["--service", service, "--listen", listen], &[])?;
-    let line = server.wait_for("listening").await?;
-    let Listening { listening } = serde_json::from_str(&line)?;
-    calls.watch(server.take_lines());
-    Ok((server, listening))
-}
-
-impl Calls {
-    fn watch(&self, mut lines: mpsc::UnboundedReceiver<String>) {
-        #[derive(Deserialize)]
-        struct Line {
-            rpc: String,
-            event_id: EventId,
-            attempt: String,
-            refused: Option<String>,
-        }
-        let calls = self.clone();
-        tokio::spawn(async move {
-            while let Some(line) = lines.recv().await {
-                let at = Utc::now();
-                let Ok(Line { rpc, event_id, attempt, refused }) = serde_json::from_str(&line) else {
-                    continue;
-                };
-                let attempt = attempt.parse().unwrap_or(0);
-                calls.list.lock().expect("no panic while held").push(Call {
-                    rpc,
-                    event: event_id,
-                    attempt,
-                    refused,
-                    at,
-                });
-                calls.came.notify_waiters();
-            }
-        });
-    }
-
-    pub(super) fn all(&self) -> Vec<Call> {
-        self.list.lock().expect("no panic while held").clone()
-    }
-
-    pub(super) fn of(&self, event: EventId) -> Vec<Call> {
-        self.all().into_iter().filter(|call| call.event == event).collect()
-    }
-
-    /// Waits until `enough` holds for the calls of an event.
-    pub(super) async fn wait(
-        &self,
-        event: EventId,
-        enough: impl Fn(&[Call]) -> bool,
-    ) -> Result<Vec<Call>, Failure> {
-        let waiting = async {
-            loop {
-                let came = self.came.notified();
-                let calls = self.of(event);
-                if enough(&calls) {
-                    return calls;
-                }
-                came.await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), waiting)
-            .await
-            .map_err(|_| format!("event {event} did not arrive within a minute: {:?}", self.of(event)).into())
-    }
 }

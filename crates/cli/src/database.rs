@@ -1,0 +1,149 @@
+//! One database: how it is reached, and how long a statement may take.
+
+use std::time::Duration;
+
+use outbox_schema::{SchemaError, Source, lend, within};
+use runtime::Chain;
+use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::query::{Query, QueryAs};
+use sqlx::{FromRow, Postgres};
+
+use crate::stopped::Stopped;
+
+/// As the other readers: the big tables are never analyzed, and the planner would guess. Plans are made anew for each
+/// statement, for there are filters that are mostly absent. A lost commit is an action that was not done, and is done
+/// again.
+const SESSION: [(&str, &str); 7] = [
+    ("enable_seqscan", "off"),
+    ("enable_bitmapscan", "off"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("plan_cache_mode", "force_custom_plan"),
+    ("synchronous_commit", "off"),
+    ("statement_timeout", "9500"),
+    ("lock_timeout", "2000"),
+];
+const CONNECTIONS_MAX: u32 = 8;
+/// For the one statement that may look through a whole table.
+const SCAN_WITHIN: Duration = Duration::from_secs(120);
+
+/// A database with an outbox that this build knows.
+#[derive(Debug, Clone)]
+pub(crate) struct Database {
+    name: String,
+    pool: PgPool,
+}
+
+impl Database {
+    pub(crate) async fn open(source: &Source) -> Result<Self, Stopped> {
+        let name = source.name().to_owned();
+        let unreachable = |error: &sqlx::Error| {
+            Stopped::unreachable(
+                format!("{name}: can't connect to its database: {}", Chain(error)),
+                "see DATABASE_URL, --database-url or --source, and whether Postgres is up there",
+            )
+        };
+        let mut conn =
+            source.connect("outbox command", &SESSION).await.map_err(|error| unreachable(&error))?;
+        match outbox_schema::check(&mut conn).await {
+            Ok(()) => {}
+            Err(SchemaError::Read(error)) => {
+                return Err(denied(&name, &error).unwrap_or_else(|| unreachable(&error)));
+            }
+            Err(error) => {
+                return Err(Stopped::unreachable(
+                    format!("{name}: {}", Chain(&error)),
+                    format!("is it the right database? `{name}` is what was given"),
+                ));
+            }
+        }
+        let pool = source.pool("outbox command", &SESSION, CONNECTIONS_MAX);
+        Ok(Self { name, pool })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(crate) async fn all<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, Stopped>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let answered = async {
+            let mut loan = lend(&self.pool).await?;
+            let rows = within(query.fetch_all(loan.conn())).await?;
+            loan.give_back();
+            Ok(rows)
+        };
+        answered.await.map_err(|error| self.trouble(&error))
+    }
+
+    pub(crate) async fn one<T>(
+        &self,
+        query: QueryAs<'_, Postgres, T, PgArguments>,
+    ) -> Result<Option<T>, Stopped>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        Ok(self.all(query).await?.into_iter().next())
+    }
+
+    /// How many rows a statement changed.
+    pub(crate) async fn execute(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, Stopped> {
+        let answered = async {
+            let mut loan = lend(&self.pool).await?;
+            let done = within(query.execute(loan.conn())).await?;
+            loan.give_back();
+            Ok(done.rows_affected())
+        };
+        answered.await.map_err(|error| self.trouble(&error))
+    }
+
+    /// A statement that looks through a whole table. The connection is not used again.
+    pub(crate) async fn scan<T>(
+        &self,
+        query: QueryAs<'_, Postgres, T, PgArguments>,
+    ) -> Result<Vec<T>, Stopped>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let scanned = async {
+            let mut loan = lend(&self.pool).await?;
+            let settings = sqlx::query(
+                "select set_config('enable_seqscan', 'on', false), set_config('statement_timeout', '115s', false)",
+            );
+            within(settings.execute(loan.conn())).await?;
+            query.fetch_all(loan.conn()).await
+        };
+        match tokio::time::timeout(SCAN_WITHIN, scanned).await {
+            Ok(rows) => rows.map_err(|error| self.trouble(&error)),
+            Err(_) => Err(Stopped::unreachable(
+                format!("{}: its database did not answer within two minutes", self.name),
+                "try again when it is less busy",
+            )),
+        }
+    }
+
+    pub(crate) fn trouble(&self, error: &sqlx::Error) -> Stopped {
+        denied(&self.name, error).unwrap_or_else(|| {
+            Stopped::unreachable(
+                format!("{}: its database did not do what was asked: {}", self.name, Chain(error)),
+                "try again; `outbox doctor` looks at the database",
+            )
+        })
+    }
+}
+
+fn denied(name: &str, error: &sqlx::Error) -> Option<Stopped> {
+    const INSUFFICIENT_PRIVILEGE: &str = "42501";
+    let database = error.as_database_error()?;
+    (database.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE)).then(|| {
+        Stopped::unreachable(
+            format!("{name}: this role may not: {}", database.message()),
+            "use the role that relay and worker have; `outbox doctor` says what is missing",
+        )
+    })
+}

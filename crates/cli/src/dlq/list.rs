@@ -1,0 +1,233 @@
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use event::{EventId, Message};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{List, Show};
+use crate::line::{DeadLetters, Filter, Letter, Line, Queues, Work};
+use crate::options::Format;
+use crate::pace::interrupted;
+use crate::print;
+use crate::show::{self, age, line, moment, or_dash, seconds_since, table};
+use crate::stopped::Stopped;
+
+const REASON_CHARS_MAX: usize = 80;
+
+/// A dead letter without what is nobody's business; the names are kept.
+#[derive(Debug, Serialize)]
+struct Listed {
+    source: String,
+    id: String,
+    rpc: String,
+    event: Option<EventId>,
+    /// Unknown where the body is malformed.
+    event_name: Option<String>,
+    attempts: Option<i32>,
+    code: String,
+    reason: String,
+    dead_at: DateTime<Utc>,
+    dead_seconds: f64,
+}
+
+/// And all that its body says; the payload only if asked for.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    listed: Listed,
+    key: Option<String>,
+    occurred_at: Option<DateTime<Utc>>,
+    headers: Vec<String>,
+    body_bytes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
+    /// Where there is no payload to be found in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+}
+
+impl Listed {
+    fn of<H>(source: &str, letter: &Letter<H>) -> Self {
+        let message = Message::decode(&letter.body).ok();
+        Self {
+            source: source.to_owned(),
+            id: letter.id.clone(),
+            rpc: letter.rpc.to_string(),
+            event: letter.event,
+            event_name: message.map(|message| message.event.name.into_owned()),
+            attempts: letter.attempts,
+            code: letter.code.clone(),
+            reason: letter.reason.clone(),
+            dead_at: letter.dead_at,
+            dead_seconds: seconds_since(letter.dead_at),
+        }
+    }
+}
+
+impl Shown {
+    fn of<H>(source: &str, letter: &Letter<H>, payload: bool) -> Self {
+        let message = Message::decode(&letter.body).ok();
+        let event = message.as_ref().map(|message| &message.event);
+        Self {
+            listed: Listed::of(source, letter),
+            key: event.and_then(|event| event.key.as_deref().map(str::to_owned)),
+            occurred_at: event.map(|event| event.occurred_at),
+            headers: event.map(|event| event.headers.keys().cloned().collect()).unwrap_or_default(),
+            body_bytes: letter.body.len(),
+            payload: event.filter(|_| payload).map(|event| event.payload.to_owned()),
+            body: (payload && event.is_none()).then(|| letter.body.clone()),
+        }
+    }
+}
+
+pub(super) struct Listing<'a>(pub(super) &'a List);
+
+impl Work for Listing<'_> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+        let limit = self.0.limit as usize;
+        let (mut listed, mut more) = (Vec::new(), false);
+        for mut line in lines {
+            let filter = self.0.which.filter();
+            let looked = gather(&mut line, &filter, limit - listed.len(), &mut listed).await;
+            line.put_back().await;
+            more |= looked?;
+            if more {
+                break;
+            }
+        }
+        match self.0.print.format {
+            Format::Json => show::json(&listed)?,
+            Format::Table => print(&text(&listed, more, self.0))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Whether there are, or may be, more than `limit`. Ctrl-C ends the looking, not the putting back.
+async fn gather<L: Queues + DeadLetters>(
+    line: &mut L,
+    filter: &Filter,
+    limit: usize,
+    listed: &mut Vec<Listed>,
+) -> Result<bool, Stopped> {
+    let start = listed.len();
+    let interrupted = interrupted();
+    tokio::pin!(interrupted);
+    loop {
+        let letters = tokio::select! {
+            letters = line.next(filter) => letters?,
+            () = &mut interrupted => return Ok(true),
+        };
+        if letters.is_empty() {
+            return Ok(false);
+        }
+        for letter in letters {
+            if listed.len() - start == limit {
+                return Ok(true);
+            }
+            listed.push(Listed::of(line.source(), &letter));
+        }
+    }
+}
+
+fn text(listed: &[Listed], more: bool, args: &List) -> String {
+    if listed.is_empty() {
+        return "No dead letters.".to_owned();
+    }
+    let several = listed.iter().any(|letter| letter.source != listed[0].source);
+    let mut rows = table([
+        "ID",
+        "RPC",
+        "EVENT",
+        "NAME",
+        "DEAD FOR",
+        "ATTEMPTS",
+        "CODE",
+        "REASON",
+        if several { "SOURCE" } else { "" },
+    ]);
+    for letter in listed {
+        rows.add_row([
+            letter.id.clone(),
+            letter.rpc.clone(),
+            or_dash(letter.event),
+            or_dash(letter.event_name.as_deref()),
+            age(letter.dead_seconds),
+            or_dash(letter.attempts),
+            letter.code.clone(),
+            line(&letter.reason, REASON_CHARS_MAX),
+            if several { letter.source.clone() } else { String::new() },
+        ]);
+    }
+    let mut text = rows.trim_fmt();
+    if more {
+        text.push_str(&format!("\n\nThere are more: --limit is {}.", args.limit));
+    }
+    let (first, options) = (&listed[0], &args.print.options);
+    let one_rpc = listed.iter().all(|letter| letter.rpc == first.rpc);
+    let which = if one_rpc { format!("--rpc {}", first.rpc) } else { "--all".to_owned() };
+    text.push_str(&format!(
+        "\n\nto deliver them again: {}",
+        options.command(&format!("dlq redrive {which}"))
+    ));
+    text
+}
+
+pub(super) struct Showing<'a>(pub(super) &'a Show);
+
+impl Work for Showing<'_> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+        let args = self.0;
+        let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
+        for mut line in lines {
+            let looked = tokio::select! {
+                letters = line.next(&filter) => letters,
+                () = interrupted() => Ok(Vec::new()),
+            };
+            line.put_back().await;
+            let Some(letter) = looked?.into_iter().next() else { continue };
+            let shown = Shown::of(line.source(), &letter, args.payload);
+            match args.print.format {
+                Format::Json => show::json(&shown)?,
+                Format::Table => print(&describe(&shown, args))?,
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        Err(Stopped::failed(
+            format!("there is no dead letter {}", args.id),
+            format!("see `{}`: it may have been delivered again", args.print.options.command("dlq list")),
+        ))
+    }
+}
+
+fn describe(shown: &Shown, args: &Show) -> String {
+    let Listed { id, rpc, event, event_name, attempts, code, reason, dead_at, .. } = &shown.listed;
+    let mut rows = table(["ID", id]);
+    rows.add_row(["rpc", rpc]);
+    rows.add_row(["event", &or_dash(*event)]);
+    rows.add_row(["name", &or_dash(event_name.as_deref())]);
+    rows.add_row(["key", &or_dash(shown.key.as_deref())]);
+    rows.add_row(["occurred", &or_dash(shown.occurred_at.map(moment))]);
+    rows.add_row(["dead", &moment(*dead_at)]);
+    rows.add_row(["attempts", &or_dash(*attempts)]);
+    rows.add_row(["code", code]);
+    rows.add_row(["reason", &line(reason, 1000)]);
+    rows.add_row(["headers", &or_dash(Some(shown.headers.join(", ")).filter(|names| !names.is_empty()))]);
+    rows.add_row(["body", &format!("{} bytes", shown.body_bytes)]);
+    let mut text = rows.trim_fmt();
+    match (&shown.payload, &shown.body) {
+        (Some(payload), _) => text.push_str(&format!("\n\n{}", payload.get())),
+        (None, Some(body)) => text.push_str(&format!("\n\nthe body is malformed:\n{}", body.escape_debug())),
+        (None, None) => text.push_str("\n\n--payload prints the payload, too."),
+    }
+    let options = &args.print.options;
+    if let Some(event) = event {
+        let again = options.command(&format!("dlq redrive --event {event} --rpc {rpc}"));
+        text.push_str(&format!(
+            "\n\nits life: {}\nto deliver it again: {again}",
+            options.command(&format!("why {event}"))
+        ));
+    }
+    text
+}

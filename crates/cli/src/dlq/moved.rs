@@ -1,0 +1,268 @@
+//! Dead letters moved, one by one: back into their queues, or away.
+
+use std::process::ExitCode;
+
+use event::EventId;
+use event_router::Rpc;
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use super::{Drop, Print, Redrive};
+use crate::line::{DeadLetters, Deliveries, Filter, Letter, Line, Queues, Work};
+use crate::options::Format;
+use crate::pace::{Pace, Progress, interrupted};
+use crate::print;
+use crate::repair::{Consent, Repair};
+use crate::show::{self, counted, thousands};
+use crate::stopped::Stopped;
+
+/// So many are moved at a time.
+const TOGETHER: usize = 8;
+
+pub(super) struct Move<'a> {
+    filter: Filter,
+    dry_run: bool,
+    print: &'a Print,
+    kind: Kind,
+    consent: Consent,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Redrive { rate: u32, force: bool },
+    Drop,
+}
+
+/// What was done; the names are kept.
+#[derive(Debug, Default, Serialize)]
+struct Moved {
+    dry_run: bool,
+    found: i64,
+    moved: i64,
+    /// Of those, the RPC had succeeded: the worker will not call it again, or will, because of --force. Unknown where the
+    /// record can't be asked.
+    done_before: Option<i64>,
+    /// Being called at this moment: what was done can't be forgotten, so they stay.
+    busy: i64,
+    interrupted: bool,
+    failed: Option<String>,
+}
+
+impl Moved {
+    fn count_done(&mut self, many: usize) {
+        self.done_before = self.done_before.map(|done| done + many as i64);
+    }
+}
+
+impl<'a> Move<'a> {
+    pub(super) fn redrive(args: &'a Redrive, filter: Filter) -> Self {
+        let kind = Kind::Redrive { rate: args.rate, force: args.force };
+        Self { filter, dry_run: args.dry_run, print: &args.print, kind, consent: args.consent }
+    }
+
+    pub(super) fn drop(args: &'a Drop, filter: Filter) -> Self {
+        let (print, consent) = (&args.print, args.consent);
+        Self { filter, dry_run: args.dry_run, print, kind: Kind::Drop, consent }
+    }
+}
+
+impl Work for Move<'_> {
+    async fn on<L: Line>(self, mut lines: Vec<L>) -> Result<ExitCode, Stopped> {
+        let mut moved = Moved { dry_run: self.dry_run, done_before: Some(0), ..Moved::default() };
+        if self.dry_run {
+            self.each(&mut lines, &mut moved).await?;
+        } else {
+            self.ask()?;
+            let repair = Repair::begin(&lines).await?;
+            let went = self.each(&mut lines, &mut moved).await;
+            if let Err(stopped) = &went {
+                moved.failed = Some(stopped.problem.clone());
+            }
+            repair.end(&lines, &moved).await;
+            went?;
+        }
+        match self.print.format {
+            Format::Json => show::json(&moved)?,
+            Format::Table => print(&self.text(&moved))?,
+        }
+        let all = moved.failed.is_none() && !moved.interrupted && moved.busy == 0;
+        Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Move<'_> {
+    fn ask(&self) -> Result<(), Stopped> {
+        match self.kind {
+            Kind::Redrive { force: false, .. } => Ok(()),
+            Kind::Redrive { force: true, .. } => self.consent.ask(
+                "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
+            ),
+            Kind::Drop => self.consent.ask("drops these dead letters"),
+        }
+    }
+
+    async fn each(&self, lines: &mut [impl Line], moved: &mut Moved) -> Result<(), Stopped> {
+        for line in lines {
+            let went = self.all(line, moved).await;
+            line.put_back().await;
+            if let Err(stopped) = went {
+                // Nothing yet: the reason is all there is to say.
+                if moved.moved == 0 {
+                    return Err(stopped);
+                }
+                moved.failed = Some(stopped.problem);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn all<L: Queues + DeadLetters + Deliveries>(
+        &self,
+        line: &mut L,
+        moved: &mut Moved,
+    ) -> Result<(), Stopped> {
+        let rate = match self.kind {
+            Kind::Redrive { rate, .. } => rate,
+            Kind::Drop => 10_000,
+        };
+        let (mut pace, mut progress) = (Pace::new(rate), Progress::new(self.verb(), None));
+        let interrupted = interrupted();
+        tokio::pin!(interrupted);
+        loop {
+            let letters = tokio::select! {
+                letters = line.next(&self.filter) => letters?,
+                () = &mut interrupted => {
+                    moved.interrupted = true;
+                    return Ok(());
+                }
+            };
+            if letters.is_empty() {
+                return Ok(());
+            }
+            moved.found += letters.len() as i64;
+            let done = match self.kind {
+                Kind::Redrive { .. } => self.done(line, &letters, moved).await,
+                Kind::Drop => vec![false; letters.len()],
+            };
+            if self.dry_run {
+                moved.count_done(done.iter().filter(|done| **done).count());
+                continue;
+            }
+            for (letters, done) in letters.chunks(TOGETHER).zip(done.chunks(TOGETHER)) {
+                tokio::select! {
+                    () = pace.wait(letters.len()) => {}
+                    () = &mut interrupted => {
+                        moved.interrupted = true;
+                        return Ok(());
+                    }
+                }
+                let outcomes = join_all(letters.iter().map(|letter| self.one(line, letter))).await;
+                let mut failure = None;
+                for (outcome, done) in outcomes.into_iter().zip(done) {
+                    match outcome {
+                        Ok(Outcome::Moved) => {
+                            moved.moved += 1;
+                            moved.count_done(usize::from(*done));
+                        }
+                        Ok(Outcome::Gone) => {}
+                        Ok(Outcome::Busy) => moved.busy += 1,
+                        Err(stopped) => failure = Some(stopped),
+                    }
+                }
+                progress.add(letters.len());
+                if let Some(stopped) = failure {
+                    return Err(stopped);
+                }
+            }
+        }
+    }
+
+    async fn one<L: DeadLetters + Deliveries>(
+        &self,
+        line: &L,
+        letter: &Letter<L::Handle>,
+    ) -> Result<Outcome, Stopped> {
+        if let (Kind::Redrive { force: true, .. }, Some(event)) = (self.kind, letter.event)
+            && !line.forget(event, &letter.rpc).await?
+        {
+            return Ok(Outcome::Busy);
+        }
+        let moved = match self.kind {
+            Kind::Redrive { .. } => line.redrive(letter).await?,
+            Kind::Drop => line.take_away(letter).await?,
+        };
+        Ok(if moved { Outcome::Moved } else { Outcome::Gone })
+    }
+
+    async fn done<L: DeadLetters + Deliveries>(
+        &self,
+        line: &L,
+        letters: &[Letter<L::Handle>],
+        moved: &mut Moved,
+    ) -> Vec<bool> {
+        let pairs: Vec<(EventId, Rpc)> =
+            letters.iter().filter_map(|letter| Some((letter.event?, letter.rpc.clone()))).collect();
+        // Worth knowing, and no reason to leave what is dead where it is.
+        let done = match line.done(&pairs).await {
+            Ok(done) => done,
+            Err(_) => {
+                moved.done_before = None;
+                Vec::new()
+            }
+        };
+        let mut done = done.into_iter();
+        letters.iter().map(|letter| letter.event.is_some() && done.next().unwrap_or(false)).collect()
+    }
+
+    fn verb(&self) -> &'static str {
+        match (self.kind, self.dry_run) {
+            (_, true) => "counted",
+            (Kind::Redrive { .. }, _) => "redriven",
+            (Kind::Drop, _) => "dropped",
+        }
+    }
+
+    fn text(&self, moved: &Moved) -> String {
+        let letters = |count: i64| counted(thousands(count), "dead letter");
+        let mut lines = vec![match (self.dry_run, self.kind) {
+            (true, Kind::Redrive { .. }) => format!("would redrive {}", letters(moved.found)),
+            (true, Kind::Drop) => format!("would drop {}", letters(moved.found)),
+            (false, _) => format!("{} {}", self.verb(), letters(moved.moved)),
+        }];
+        if moved.done_before.is_none() {
+            lines.push(
+                "  how many of them had been done before is not known: the record can't be asked".to_owned(),
+            );
+        }
+        if let Some(done @ 1..) = moved.done_before {
+            let done = thousands(done);
+            lines.push(match self.kind {
+                Kind::Redrive { force: true, .. } => format!("  {done} of them had been done: their RPC runs again"),
+                _ => format!("  {done} of them had been done before: the worker finds that in its record, and calls nobody"),
+            });
+        }
+        if moved.busy > 0 {
+            lines.push(format!(
+                "  {} stay: their RPC is being called at this moment; run it again",
+                thousands(moved.busy)
+            ));
+        }
+        if moved.interrupted {
+            lines.push("interrupted: the rest is where it was; the same command goes on".to_owned());
+        }
+        if let Some(failed) = &moved.failed {
+            lines.push(format!(
+                "then it failed: {failed}; the rest is where it was, and the same command goes on"
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+enum Outcome {
+    Moved,
+    /// Somebody else has moved it.
+    Gone,
+    Busy,
+}

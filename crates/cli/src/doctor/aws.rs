@@ -1,0 +1,59 @@
+//! What there should be on AWS for event_router.yaml, and what there is.
+
+mod bus; // rules and their targets
+mod policy; // who may send into a queue
+mod queues; // queues and dead-letter queues
+mod table; // the dedup record
+
+use std::time::Duration;
+
+use event_router::Router;
+use outbox_aws::{Failure, Missing};
+
+use super::Finding;
+use crate::options::Options;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Requests at a time: the control planes allow some tens a second.
+const TOGETHER: usize = 8;
+
+pub(super) async fn look(options: &Options, router: Option<&Router>) -> Vec<Finding> {
+    let config = outbox_aws::config(ANSWER_WITHIN).await;
+    let missing = outbox_aws::missing(&config).await;
+    if !missing.is_empty() {
+        let finding = |Missing { problem, remedy }: &Missing| Finding::error("aws", problem, *remedy);
+        return missing.iter().map(finding).collect();
+    }
+    let region = config.region().map(|region| format!("region {region}")).unwrap_or_default();
+    let mut findings = vec![Finding::ok("aws", format!("{region}, credentials found"))];
+    let nothing = Router::default();
+    let routes = router.unwrap_or(&nothing);
+    let sqs = queues::Sqs::new(aws_sdk_sqs::Client::new(&config), &options.queue_prefix);
+    let queues = sqs.look(routes, &mut findings).await;
+    let events =
+        bus::Events::new(aws_sdk_eventbridge::Client::new(&config), &options.bus, &options.queue_prefix);
+    let rules = events.look(routes, &queues, &mut findings).await;
+    policy::look(&queues, &rules, &mut findings);
+    // Without routes everything would be superfluous.
+    if router.is_some() {
+        sqs.superfluous(routes, &mut findings).await;
+    }
+    table::look(&aws_sdk_dynamodb::Client::new(&config), &options.dedup_table, &mut findings).await;
+    findings
+}
+
+/// What could not be looked at: whoever runs this may not, or AWS does not answer.
+fn unseen(place: &str, failure: &Failure, action: &str) -> Finding {
+    if failure.code.contains("AccessDenied") || failure.code.contains("NotAuthorized") {
+        return Finding::skipped(
+            place,
+            "this role may not look at it",
+            format!("allow it {action}, to have it checked"),
+        );
+    }
+    Finding::error(
+        place,
+        format!("AWS does not say: {failure}"),
+        "see AWS_REGION, AWS_ENDPOINT_URL, and whether this machine can reach AWS",
+    )
+}

@@ -1,0 +1,71 @@
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    KeySchemaElement, KeyType, ScalarAttributeType, TableStatus, TimeToLiveStatus,
+};
+use outbox_aws::Failure;
+
+use super::super::Finding;
+use super::unseen;
+
+const KEY: &str = "id";
+const EXPIRES: &str = "expires_at";
+
+/// The dedup table: without it nothing is called.
+pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding>) {
+    let place = format!("table {name}");
+    let table = match client.describe_table().table_name(name).send().await {
+        Ok(answer) => answer.table,
+        Err(error) => {
+            findings.push(match Failure::of(&error) {
+                failure if failure.code == "ResourceNotFoundException" => Finding::error(
+                    &place,
+                    "there is none: the worker calls nobody without it",
+                    "`terraform apply` makes it; see --dedup-table (OUTBOX_DEDUP_TABLE), AWS_REGION and the account",
+                ),
+                failure => unseen(&place, &failure, "dynamodb:DescribeTable"),
+            });
+            return;
+        }
+    };
+    let Some(table) = table else { return };
+    let before = findings.len();
+    let is_key = |key: &KeySchemaElement| key.attribute_name() == KEY && *key.key_type() == KeyType::Hash;
+    let of_text = table.attribute_definitions().iter().any(|attribute| {
+        attribute.attribute_name() == KEY && *attribute.attribute_type() == ScalarAttributeType::S
+    });
+    if table.key_schema().len() != 1 || !table.key_schema().iter().all(is_key) || !of_text {
+        let hint = "is it another table? see --dedup-table; `terraform apply` makes the right one";
+        findings.push(Finding::error(&place, format!("its key is not `{KEY}`, a text"), hint));
+    }
+    if let Some(status) = table.table_status().filter(|status| **status != TableStatus::Active) {
+        findings.push(Finding::warning(
+            &place,
+            format!("it is {}", status.as_str()),
+            "wait until it is ACTIVE",
+        ));
+    }
+    match client.describe_time_to_live().table_name(name).send().await {
+        Ok(answer) => {
+            let expires = answer.time_to_live_description();
+            let on = expires.is_some_and(|ttl| {
+                ttl.attribute_name() == Some(EXPIRES)
+                    && matches!(
+                        ttl.time_to_live_status(),
+                        Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)
+                    )
+            });
+            if !on {
+                let hint = "`terraform apply` turns it on";
+                findings.push(Finding::warning(
+                    &place,
+                    format!("time to live by `{EXPIRES}` is off: it grows for ever"),
+                    hint,
+                ));
+            }
+        }
+        Err(error) => findings.push(unseen(&place, &Failure::of(&error), "dynamodb:DescribeTimeToLive")),
+    }
+    if findings.len() == before {
+        findings.push(Finding::ok(place, "there, with its key and time to live"));
+    }
+}

@@ -1,0 +1,174 @@
+//! The line on AWS: SQS for queues and dead letters, DynamoDB for what was done.
+
+mod letters;
+mod records;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use event::EventId;
+use event_router::{Rpc, names};
+use futures_util::StreamExt;
+use outbox_aws::{Failure, Missing};
+
+use super::{Depth, Queues, SQS, Undeliverable};
+use crate::options::Options;
+use crate::show::Count;
+use crate::stopped::Stopped;
+use letters::Looking;
+
+/// Of one request.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Queues asked at a time.
+const TOGETHER: usize = 16;
+
+/// What Terraform made of one event_router.yaml.
+#[derive(Debug)]
+pub(crate) struct Aws {
+    sqs: aws_sdk_sqs::Client,
+    dynamodb: aws_sdk_dynamodb::Client,
+    prefix: String,
+    table: String,
+    rpcs: Vec<Rpc>,
+    /// By name, as far as they were asked for.
+    urls: Mutex<HashMap<String, String>>,
+    looking: Looking,
+}
+
+impl Aws {
+    pub(crate) async fn open(options: &Options) -> Result<Self, Stopped> {
+        let router = options.router_needed("on the transport aws it names the queues")?;
+        let config = outbox_aws::config(ANSWER_WITHIN).await;
+        if let Some(Missing { problem, remedy }) = outbox_aws::missing(&config).await.into_iter().next() {
+            return Err(Stopped::unreachable(problem, remedy));
+        }
+        Ok(Self {
+            sqs: aws_sdk_sqs::Client::new(&config),
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            prefix: options.queue_prefix.clone(),
+            table: options.dedup_table.clone(),
+            rpcs: router.rpcs().map(|(rpc, _)| rpc.clone()).collect(),
+            urls: Mutex::default(),
+            looking: Looking::default(),
+        })
+    }
+
+    fn queue(&self, rpc: &Rpc) -> String {
+        format!("{}{}", self.prefix, names::queue(rpc))
+    }
+
+    fn dead_letter_queue(&self, rpc: &Rpc) -> String {
+        format!("{}-dlq", self.queue(rpc))
+    }
+
+    /// Where a queue is; `None` if there is none of that name.
+    async fn url(&self, name: &str) -> Result<Option<String>, Stopped> {
+        if let Some(url) = self.urls.lock().expect("no panic while held").get(name) {
+            return Ok(Some(url.clone()));
+        }
+        match self.sqs.get_queue_url().queue_name(name).send().await {
+            Ok(answer) => {
+                let url = answer.queue_url.unwrap_or_default();
+                self.urls.lock().expect("no panic while held").insert(name.to_owned(), url.clone());
+                Ok(Some(url))
+            }
+            Err(error) => match Failure::of(&error) {
+                failure if is_no_queue(&failure) => Ok(None),
+                failure => Err(trouble("SQS", &failure)),
+            },
+        }
+    }
+
+    async fn url_needed(&self, name: &str) -> Result<String, Stopped> {
+        self.url(name).await?.ok_or_else(|| {
+            Stopped::failed(
+                format!("there is no queue '{name}' here"),
+                "`terraform apply` makes it; see --queue-prefix, AWS_REGION and the account",
+            )
+        })
+    }
+
+    /// How many messages are visible, and how many hidden; `None` if there is no such queue.
+    async fn count(&self, name: &str) -> Result<Option<(Count, Count)>, Stopped> {
+        use QueueAttributeName::{
+            ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
+            ApproximateNumberOfMessagesNotVisible as Hidden,
+        };
+        let Some(url) = self.url(name).await? else { return Ok(None) };
+        let ask = self.sqs.get_queue_attributes().queue_url(url);
+        let ask = ask.attribute_names(Visible).attribute_names(Hidden).attribute_names(Delayed);
+        let answer = match ask.send().await {
+            Ok(answer) => answer,
+            Err(error) => match Failure::of(&error) {
+                failure if is_no_queue(&failure) => return Ok(None),
+                failure => return Err(trouble("SQS", &failure)),
+            },
+        };
+        let number = |name: &QueueAttributeName| -> i64 {
+            answer.attributes().and_then(|all| all.get(name)?.parse().ok()).unwrap_or(0)
+        };
+        Ok(Some((Count::new(number(&Visible)), Count::new(number(&Hidden) + number(&Delayed)))))
+    }
+
+    async fn depth(&self, rpc: &Rpc) -> Result<Depth, Stopped> {
+        let (queue, dead) = (self.queue(rpc), self.dead_letter_queue(rpc));
+        let (counts, dead_counts) = tokio::try_join!(self.count(&queue), self.count(&dead))?;
+        let missing = match (&counts, &dead_counts) {
+            (None, _) => Some(format!("there is no queue '{queue}' here")),
+            (_, None) => Some(format!("there is no queue '{dead}' here")),
+            _ => None,
+        };
+        let (waiting, hidden) = counts.unwrap_or_default();
+        let (dead, looked_at) = dead_counts.unwrap_or_default();
+        Ok(Depth { waiting, hidden, dead: dead + looked_at, missing, ..Depth::empty(rpc) })
+    }
+}
+
+impl Queues for Aws {
+    fn source(&self) -> &'static str {
+        SQS
+    }
+
+    async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, Stopped> {
+        let depths = futures_util::stream::iter(rpcs).map(|rpc| self.depth(rpc)).buffered(TOGETHER);
+        depths.collect::<Vec<_>>().await.into_iter().collect()
+    }
+
+    async fn undeliverable(&self) -> Result<Option<Undeliverable>, Stopped> {
+        let queue = format!("{}-undeliverable", self.prefix.trim_end_matches('-'));
+        let counts = self.count(&queue).await?;
+        Ok(counts.map(|(visible, hidden)| Undeliverable { queue, messages: visible + hidden }))
+    }
+
+    async fn send(&self, rpc: &Rpc, _: EventId, body: &str) -> Result<(), Stopped> {
+        let url = self.url_needed(&self.queue(rpc)).await?;
+        let sent = self.sqs.send_message().queue_url(url).message_body(body).send().await;
+        sent.map(|_| ()).map_err(|error| trouble("SQS", &Failure::of(&error)))
+    }
+}
+
+fn is_no_queue(failure: &Failure) -> bool {
+    ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"].contains(&failure.code.as_str())
+}
+
+/// A request that failed, with what to do about it.
+pub(crate) fn trouble(service: &str, failure: &Failure) -> Stopped {
+    let remedy = match failure.code.as_str() {
+        "Unreachable" | "Timeout" => {
+            "see AWS_REGION, AWS_ENDPOINT_URL, and whether this machine can reach AWS"
+        }
+        code if code.contains("AccessDenied") || code.contains("NotAuthorized") => {
+            "attach the policy `ops` that Terraform makes to the role of whoever runs this"
+        }
+        code if code.contains("Token") || code.contains("Signature") || code.contains("Credentials") => {
+            "log in to AWS again, or see AWS_PROFILE"
+        }
+        "ResourceNotFoundException" => {
+            "see --dedup-table, --bus, AWS_REGION and the account; `terraform apply` makes them"
+        }
+        _ => "try again; `outbox doctor` looks at what there is on AWS",
+    };
+    Stopped::unreachable(format!("{service} did not do what was asked: {failure}"), remedy)
+}

@@ -1,0 +1,234 @@
+//! Dead letters on SQS. It has no way to look at messages but to receive them: what is looked at is hidden for a minute,
+//! and made visible again at the end.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Mutex;
+
+use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName};
+use chrono::{DateTime, Utc};
+use event_router::Rpc;
+use outbox_aws::Failure;
+
+use super::{Aws, is_no_queue, trouble};
+use crate::line::{DeadLetters, Filter, Letter};
+use crate::show::seconds_since;
+use crate::stopped::Stopped;
+
+const BATCH_MAX: i32 = 10;
+const HIDDEN_SECONDS: i32 = 60;
+/// Asks every server that may have a message, and not only some.
+const WAIT_SECONDS: i32 = 1;
+/// What is hidden comes back while we still look: after so many receives of nothing new we have seen it all.
+const NOTHING_NEW_MAX: u32 = 3;
+
+/// Where a command is in looking through dead-letter queues.
+#[derive(Debug, Default)]
+pub(super) struct Looking {
+    /// Not looked through yet; `None` before the first.
+    left: Option<VecDeque<Place>>,
+    seen: HashSet<String>,
+    nothing_new: u32,
+    /// What was sent back by this command: if it dies again at once, it is not sent back for ever.
+    redriven: Mutex<HashSet<u64>>,
+    /// What we keep hidden, by message id.
+    held: Mutex<HashMap<String, Held>>,
+}
+
+#[derive(Debug, Clone)]
+struct Place {
+    rpc: Rpc,
+    url: String,
+}
+
+/// A message as it was received last.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    url: String,
+    receipt: String,
+}
+
+impl DeadLetters for Aws {
+    type Handle = Held;
+
+    async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Held>>, Stopped> {
+        if self.looking.left.is_none() {
+            self.looking.left = Some(self.places(filter).await?);
+        }
+        while let Some(place) = self.looking.left.as_ref().and_then(|left| left.front().cloned()) {
+            let letters = self.receive(&place).await?;
+            let (all, mut wanted) = (letters.len(), Vec::new());
+            let mut fresh = 0;
+            for letter in letters {
+                let held = letter.handle.clone();
+                self.looking.held.lock().expect("no panic while held").insert(letter.id.clone(), held);
+                if self.looking.seen.insert(letter.id.clone()) {
+                    fresh += 1;
+                    if matches(filter, &letter) && !self.looking.has_redriven(&letter) {
+                        wanted.push(letter);
+                    }
+                }
+            }
+            self.looking.nothing_new = if fresh > 0 { 0 } else { self.looking.nothing_new + 1 };
+            if all == 0 || self.looking.nothing_new >= NOTHING_NEW_MAX {
+                self.looking.nothing_new = 0;
+                self.looking.left.as_mut().map(VecDeque::pop_front);
+            }
+            if !wanted.is_empty() {
+                return Ok(wanted);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Sent first, and only then deleted: a failure in between makes a copy and loses none.
+    async fn redrive(&self, letter: &Letter<Held>) -> Result<bool, Stopped> {
+        let url = self.url_needed(&self.queue(&letter.rpc)).await?;
+        let send = self.sqs.send_message().queue_url(url).message_body(&letter.body);
+        self.looking.remember(letter);
+        send.send().await.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
+        self.take_away(letter).await
+    }
+
+    async fn take_away(&self, letter: &Letter<Held>) -> Result<bool, Stopped> {
+        let Held { url, receipt } = self
+            .looking
+            .held
+            .lock()
+            .expect("no panic while held")
+            .get(&letter.id)
+            .cloned()
+            .unwrap_or_else(|| letter.handle.clone());
+        let delete = self.sqs.delete_message().queue_url(url).receipt_handle(receipt);
+        delete.send().await.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
+        self.looking.held.lock().expect("no panic while held").remove(&letter.id);
+        Ok(true)
+    }
+
+    async fn put_back(&mut self) {
+        let held = std::mem::take(&mut *self.looking.held.lock().expect("no panic while held"));
+        self.looking.left = None;
+        self.looking.seen.clear();
+        let mut by_queue: HashMap<String, Vec<String>> = HashMap::new();
+        for Held { url, receipt } in held.into_values() {
+            by_queue.entry(url).or_default().push(receipt);
+        }
+        for (url, receipts) in by_queue {
+            for batch in receipts.chunks(BATCH_MAX as usize) {
+                if let Err(failure) = self.make_visible(&url, batch).await {
+                    eprintln!("what was looked at stays hidden for up to {HIDDEN_SECONDS} s: {failure}");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Aws {
+    async fn places(&self, filter: &Filter) -> Result<VecDeque<Place>, Stopped> {
+        if let Some(rpc) = &filter.rpc {
+            let url = self.url_needed(&self.dead_letter_queue(rpc)).await?;
+            return Ok([Place { rpc: rpc.clone(), url }].into());
+        }
+        let mut places = VecDeque::new();
+        for rpc in &self.rpcs {
+            let name = self.dead_letter_queue(rpc);
+            match self.url(&name).await? {
+                Some(url) => places.push_back(Place { rpc: rpc.clone(), url }),
+                None => eprintln!("there is no queue '{name}' here: `outbox doctor` says what is missing"),
+            }
+        }
+        Ok(places)
+    }
+
+    async fn receive(&self, place: &Place) -> Result<Vec<Letter<Held>>, Stopped> {
+        let receive = self
+            .sqs
+            .receive_message()
+            .queue_url(&place.url)
+            .max_number_of_messages(BATCH_MAX)
+            .visibility_timeout(HIDDEN_SECONDS)
+            .wait_time_seconds(WAIT_SECONDS)
+            .message_attribute_names("All")
+            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
+        match receive.send().await {
+            Ok(answer) => {
+                let messages = answer.messages.unwrap_or_default().into_iter();
+                Ok(messages.filter_map(|message| letter(place, message)).collect())
+            }
+            Err(error) => match Failure::of(&error) {
+                failure if is_no_queue(&failure) => Ok(Vec::new()),
+                failure => Err(trouble("SQS", &failure)),
+            },
+        }
+    }
+
+    async fn make_visible(&self, url: &str, receipts: &[String]) -> Result<(), Failure> {
+        let entries = receipts.iter().enumerate().filter_map(|(n, receipt)| {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(n.to_string());
+            entry.receipt_handle(receipt).visibility_timeout(0).build().ok()
+        });
+        let change = self.sqs.change_message_visibility_batch().queue_url(url);
+        // One that fails has come back by itself.
+        change
+            .set_entries(Some(entries.collect()))
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| Failure::of(&error))
+    }
+}
+
+impl Looking {
+    fn remember(&self, letter: &Letter<Held>) {
+        self.redriven.lock().expect("no panic while held").insert(content(letter));
+    }
+
+    fn has_redriven(&self, letter: &Letter<Held>) -> bool {
+        self.redriven.lock().expect("no panic while held").contains(&content(letter))
+    }
+}
+
+/// Of what is the same message, whatever its id.
+fn content<H>(letter: &Letter<H>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (letter.rpc.as_str(), &letter.body).hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The worker says why; SQS itself moves what was received too often, and says nothing.
+fn letter(place: &Place, message: Message) -> Option<Letter<Held>> {
+    let attribute = |name: &str| {
+        let value = message.message_attributes.as_ref()?.get(name)?;
+        value.string_value().map(str::to_owned)
+    };
+    let sent_at = message
+        .attributes
+        .as_ref()
+        .and_then(|all| all.get(&MessageSystemAttributeName::SentTimestamp)?.parse().ok())
+        .and_then(DateTime::<Utc>::from_timestamp_millis);
+    let (code, reason) = match (attribute("outbox-code"), attribute("outbox-reason")) {
+        (Some(code), reason) => (code, reason.unwrap_or_default()),
+        (None, _) => ("redrive_policy".to_owned(), "received too often without being settled".to_owned()),
+    };
+    let body = message.body.unwrap_or_default();
+    let event = event::Message::decode(&body).ok().map(|message| message.event.id);
+    Some(Letter {
+        id: message.message_id?,
+        handle: Held { url: place.url.clone(), receipt: message.receipt_handle? },
+        rpc: place.rpc.clone(),
+        event,
+        attempts: None,
+        code,
+        reason,
+        dead_at: sent_at.unwrap_or_else(Utc::now),
+        body,
+    })
+}
+
+fn matches<H>(filter: &Filter, letter: &Letter<H>) -> bool {
+    filter.event.is_none_or(|event| letter.event == Some(event))
+        && filter.code.as_ref().is_none_or(|code| *code == letter.code)
+        && filter.id.as_ref().is_none_or(|id| *id == letter.id)
+        && filter.older_than.is_none_or(|age| seconds_since(letter.dead_at) > age.as_secs_f64())
+}

@@ -1,0 +1,220 @@
+//! The record of what was done, on DynamoDB: one item per event and RPC.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use event::EventId;
+use event_router::Rpc;
+use outbox_aws::Failure;
+
+use super::{Aws, trouble};
+use crate::line::{Audit, Deliveries, Delivery, State};
+use crate::repair::Repair;
+use crate::stopped::Stopped;
+
+/// Of one request.
+const KEYS_MAX: usize = 100;
+const TRIES_MAX: u32 = 10;
+/// Of a repair; as long as in Postgres.
+const KEPT: TimeDelta = TimeDelta::days(400);
+
+type Item = HashMap<String, AttributeValue>;
+
+impl Deliveries for Aws {
+    async fn of(
+        &self,
+        event: EventId,
+        rpcs: &[Rpc],
+        _: Option<DateTime<Utc>>,
+    ) -> Result<Vec<Delivery>, Stopped> {
+        let pairs: Vec<(EventId, Rpc)> = rpcs.iter().map(|rpc| (event, rpc.clone())).collect();
+        let items = self.items(&pairs).await?;
+        let now = Utc::now();
+        let deliveries = pairs.iter().map(|(event, rpc)| {
+            let item = items.get(&key(*event, rpc)).filter(|item| is_live(item, now));
+            Delivery { rpc: rpc.to_string(), state: item.map_or(State::NotReceived, |item| state(item, now)) }
+        });
+        Ok(deliveries.collect())
+    }
+
+    async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, Stopped> {
+        let (items, now) = (self.items(pairs).await?, Utc::now());
+        let is_done = |item: &&Item| is_live(item, now) && text(item, "state") == Some("done");
+        Ok(pairs.iter().map(|(event, rpc)| items.get(&key(*event, rpc)).filter(is_done).is_some()).collect())
+    }
+
+    async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped> {
+        let now = Utc::now().timestamp_millis();
+        let delete = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(key(event, rpc)))
+            .condition_expression("attribute_not_exists(id) or #state <> :leased or leased_until_ms < :now")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":leased", AttributeValue::S("leased".to_owned()))
+            .expression_attribute_values(":now", AttributeValue::N(now.to_string()));
+        match delete.send().await {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(trouble("DynamoDB", &Failure::of(&error))),
+        }
+    }
+}
+
+impl Audit for Aws {
+    async fn keep(&self, repair: &Repair) -> Result<(), Stopped> {
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let at = repair.at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        let expires_at = (repair.at + KEPT).timestamp();
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.table)
+            .item("id", AttributeValue::S(format!("audit {at} {}", repair.id)))
+            .item("who", text(&repair.who))
+            .item("command", text(&repair.command))
+            .item("result", text(repair.result.as_deref().unwrap_or("-")))
+            .item("expires_at", AttributeValue::N(expires_at.to_string()));
+        put.send().await.map(|_| ()).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
+    }
+}
+
+impl Aws {
+    /// What there is, by key. A large answer comes in parts.
+    async fn items(&self, pairs: &[(EventId, Rpc)]) -> Result<HashMap<String, Item>, Stopped> {
+        // A key may not be asked for twice.
+        let mut keys: Vec<String> = pairs.iter().map(|(event, rpc)| key(*event, rpc)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let mut found = HashMap::new();
+        for keys in keys.chunks(KEYS_MAX) {
+            let ids = keys.iter().map(|id| Item::from([("id".to_owned(), AttributeValue::S(id.clone()))]));
+            let asked =
+                KeysAndAttributes::builder().set_keys(Some(ids.collect())).consistent_read(true).build();
+            let mut left = HashMap::from([(
+                self.table.clone(),
+                asked.map_err(|error| {
+                    Stopped::failed(
+                        format!("DynamoDB can't be asked: {error}"),
+                        "this is a mistake of ours: please report it",
+                    )
+                })?,
+            )]);
+            for _ in 0..TRIES_MAX {
+                let answer = self.dynamodb.batch_get_item().set_request_items(Some(left)).send().await;
+                let answer = answer.map_err(|error| trouble("DynamoDB", &Failure::of(&error)))?;
+                for item in answer.responses.unwrap_or_default().into_values().flatten() {
+                    if let Some(id) = text(&item, "id").map(str::to_owned) {
+                        found.insert(id, item);
+                    }
+                }
+                left = answer.unprocessed_keys.unwrap_or_default();
+                if left.is_empty() {
+                    break;
+                }
+            }
+            if !left.is_empty() {
+                return Err(Stopped::unreachable(
+                    "DynamoDB throttles: it did not answer for every record",
+                    "try again a little later",
+                ));
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn key(event: EventId, rpc: &Rpc) -> String {
+    format!("{event} {rpc}")
+}
+
+/// DynamoDB may be days late in removing what has expired.
+fn is_live(item: &Item, now: DateTime<Utc>) -> bool {
+    number(item, "expires_at").is_none_or(|at| at >= now.timestamp())
+}
+
+fn state(item: &Item, now: DateTime<Utc>) -> State {
+    let at = time(item, "at_ms");
+    let attempt = number(item, "attempt").and_then(|attempt| i32::try_from(attempt).ok());
+    let words = |name: &str| text(item, name).unwrap_or_default().to_owned();
+    match text(item, "state") {
+        Some("done") => State::Done { at },
+        Some("dead") => State::Dead { at, attempts: attempt, code: words("code"), reason: words("error") },
+        Some("failed") => State::Failed {
+            attempt: attempt.unwrap_or(1),
+            at: at.unwrap_or(now),
+            code: words("code"),
+            error: words("error"),
+            due_at: None,
+        },
+        _ => match time(item, "leased_until_ms").unwrap_or(now) {
+            until if until > now => State::Calling { worker: None, until, attempt },
+            until => State::Abandoned { worker: None, until },
+        },
+    }
+}
+
+fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+fn number(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(number(item, name)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(fields: &[(&str, &str)]) -> Item {
+        let value = |text: &str| match text.parse::<i64>() {
+            Ok(_) => AttributeValue::N(text.to_owned()),
+            Err(_) => AttributeValue::S(text.to_owned()),
+        };
+        fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect()
+    }
+
+    /// Guards: every state of a record is told, also by an older worker's, and what has expired is gone.
+    #[test]
+    fn records_are_read() {
+        let now = DateTime::from_timestamp_millis(1_000_000).unwrap();
+        let at = DateTime::from_timestamp_millis(900_000);
+        let failure = [("attempt", "3"), ("code", "unavailable"), ("error", "down"), ("at_ms", "900000")];
+        let with = |state: &'static str| item(&[&failure[..], &[("state", state)]].concat());
+        assert_eq!(
+            state(&with("failed"), now),
+            State::Failed {
+                attempt: 3,
+                at: at.unwrap(),
+                code: "unavailable".into(),
+                error: "down".into(),
+                due_at: None
+            }
+        );
+        assert_eq!(
+            state(&with("dead"), now),
+            State::Dead { at, attempts: Some(3), code: "unavailable".into(), reason: "down".into() }
+        );
+        assert_eq!(state(&with("done"), now), State::Done { at });
+        assert_eq!(state(&item(&[("state", "done")]), now), State::Done { at: None });
+        let until = DateTime::from_timestamp_millis(1_000_001).unwrap();
+        let leased = |until: &'static str| item(&[("state", "leased"), ("leased_until_ms", until)]);
+        assert_eq!(state(&leased("1000001"), now), State::Calling { worker: None, until, attempt: None });
+        assert!(matches!(state(&leased("999999"), now), State::Abandoned { .. }));
+        assert!(
+            is_live(&item(&[("expires_at", "1000")]), now) && !is_live(&item(&[("expires_at", "999")]), now)
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! What became of one event, in the queues' tables and the dedup record.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use event::EventId;
+use event_router::Rpc;
+use sqlx::{query, query_as};
+use uuid::Uuid;
+
+use super::Postgres;
+use crate::line::{Deliveries, Delivery, State};
+use crate::search::{Seqs, narrow};
+use crate::show::{COUNT_LIMIT, Count};
+use crate::stopped::Stopped;
+
+/// Deliveries are written by the transaction that writes the cursor, which takes seconds at most.
+const BEFORE_THE_CURSOR: TimeDelta = TimeDelta::seconds(15);
+const AFTER_THE_CURSOR: TimeDelta = TimeDelta::seconds(2);
+
+impl Deliveries for Postgres {
+    async fn of(
+        &self,
+        event: EventId,
+        rpcs: &[Rpc],
+        put_at: Option<DateTime<Utc>>,
+    ) -> Result<Vec<Delivery>, Stopped> {
+        let mut found = self.dead(event).await?;
+        found.extend(self.retried(event).await?);
+        let (done, leased) = self.recorded(event).await?;
+        found.extend(done);
+        let known = |found: &[Delivery], rpc: &str| found.iter().any(|delivery| delivery.rpc == rpc);
+        // Only what left no trace elsewhere may still lie in the log as it came.
+        if let Some(put_at) = put_at
+            && rpcs.iter().any(|rpc| !known(&found, rpc.as_str()))
+        {
+            let traced = found.clone();
+            let logged = self.logged(event, put_at).await?;
+            found.extend(logged.into_iter().filter(|delivery| !known(&traced, &delivery.rpc)));
+        }
+        // What a row says of a lease is more than the lease.
+        for delivery in leased {
+            let shown = |other: &Delivery| {
+                other.rpc == delivery.rpc
+                    && matches!(
+                        other.state,
+                        State::Calling { .. } | State::Done { .. } | State::Failed { .. }
+                    )
+            };
+            if !found.iter().any(shown) {
+                found.push(delivery);
+            }
+        }
+        for rpc in rpcs {
+            if !known(&found, rpc.as_str()) {
+                found.push(Delivery { rpc: rpc.to_string(), state: State::Absent });
+            }
+        }
+        Ok(found)
+    }
+
+    async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, Stopped> {
+        let events: Vec<Uuid> = pairs.iter().map(|(event, _)| event.as_uuid()).collect();
+        let rpcs: Vec<&str> = pairs.iter().map(|(_, rpc)| rpc.as_str()).collect();
+        let done = query_as(
+            "select exists (select from outbox.dedup as d where d.slot = outbox.dedup_slot(k.id)
+                            and d.event_id = k.id and d.rpc = k.rpc and d.done_at is not null)
+             from unnest($1::uuid[], $2::text[]) with ordinality as k (id, rpc, n) order by k.n",
+        );
+        let done: Vec<(bool,)> = self.database.all(done.bind(events).bind(rpcs)).await?;
+        Ok(done.into_iter().map(|(done,)| done).collect())
+    }
+
+    async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped> {
+        let delete = query(
+            "delete from outbox.dedup
+             where slot = outbox.dedup_slot($1) and event_id = $1 and rpc = $2
+               and (done_at is not null or until < clock_timestamp())",
+        );
+        self.database.execute(delete.bind(event.as_uuid()).bind(rpc.as_str())).await?;
+        let held = query_as(
+            "select until from outbox.dedup
+             where slot = outbox.dedup_slot($1) and event_id = $1 and rpc = $2",
+        );
+        let held: Option<(DateTime<Utc>,)> =
+            self.database.one(held.bind(event.as_uuid()).bind(rpc.as_str())).await?;
+        Ok(held.is_none())
+    }
+}
+
+impl Postgres {
+    async fn dead(&self, event: EventId) -> Result<Vec<Delivery>, Stopped> {
+        let dead = query_as(
+            "select q.rpc, l.attempts, l.code, l.reason, l.dead_at
+             from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
+             where l.event_id = $1 order by l.seq",
+        );
+        let rows: Vec<(String, i32, String, String, DateTime<Utc>)> =
+            self.database.all(dead.bind(event.as_uuid())).await?;
+        let dead = rows.into_iter().map(|(rpc, attempts, code, reason, at)| Delivery {
+            rpc,
+            state: State::Dead { at: Some(at), attempts: Some(attempts), code, reason },
+        });
+        Ok(dead.collect())
+    }
+
+    /// What has a row of its own: begun before, or sent by hand, or moved aside.
+    async fn retried(&self, event: EventId) -> Result<Vec<Delivery>, Stopped> {
+        type Row = (String, i32, DateTime<Utc>, bool, bool, String, String, DateTime<Utc>, DateTime<Utc>);
+        let retried = query_as(
+            "select q.rpc, r.attempts, r.due_at, r.token is not null, r.due_at > clock_timestamp(),
+                    r.last_code, r.last_error, r.failed_at, r.enqueued_at
+             from outbox.retry as r join outbox.queue as q on q.id = r.queue
+             where r.event_id = $1 order by r.seq",
+        );
+        let rows: Vec<Row> = self.database.all(retried.bind(event.as_uuid())).await?;
+        let states =
+            rows.into_iter().map(|(rpc, attempts, due_at, claimed, later, code, error, at, since)| {
+                let state = match (claimed, later, attempts) {
+                    (true, true, _) => {
+                        State::Calling { worker: None, until: due_at, attempt: Some(attempts) }
+                    }
+                    (true, false, _) => State::Abandoned { worker: None, until: due_at },
+                    (false, false, 0) => State::Queued { since, ahead: None, why: Some(error) },
+                    (false, ..) => State::Failed { attempt: attempts, at, code, error, due_at: Some(due_at) },
+                };
+                Delivery { rpc, state }
+            });
+        Ok(states.collect())
+    }
+
+    /// What was done, and what somebody has leased.
+    async fn recorded(&self, event: EventId) -> Result<(Vec<Delivery>, Vec<Delivery>), Stopped> {
+        let recorded = query_as(
+            "select rpc, until, done_at, until > clock_timestamp() from outbox.dedup
+             where slot = outbox.dedup_slot($1) and event_id = $1 order by rpc",
+        );
+        let rows: Vec<(String, DateTime<Utc>, Option<DateTime<Utc>>, bool)> =
+            self.database.all(recorded.bind(event.as_uuid())).await?;
+        let (mut done, mut leased) = (Vec::new(), Vec::new());
+        for (rpc, until, done_at, live) in rows {
+            match done_at {
+                Some(at) => done.push(Delivery { rpc, state: State::Done { at: Some(at) } }),
+                None if live => {
+                    leased
+                        .push(Delivery { rpc, state: State::Calling { worker: None, until, attempt: None } });
+                }
+                None => {}
+            }
+        }
+        Ok((done, leased))
+    }
+
+    /// The log has no index on events: it is looked through around the time of the put. What was received from it and is
+    /// settled says nothing more.
+    async fn logged(&self, event: EventId, put_at: DateTime<Utc>) -> Result<Vec<Delivery>, Stopped> {
+        type Row = (String, DateTime<Utc>, bool, i64, Option<String>, Option<DateTime<Utc>>, bool);
+        let Some(all) = self.log().await? else { return Ok(Vec::new()) };
+        let (from, to) = (put_at - BEFORE_THE_CURSOR, put_at + AFTER_THE_CURSOR);
+        let seqs = narrow(all, from, to, |seqs| self.log_times(seqs)).await?;
+        let logged = query_as(
+            "select q.rpc, d.enqueued_at, d.seq > head.seq, ahead.count, c.worker, c.until,
+                    coalesce(c.until > clock_timestamp(), false)
+             from outbox.delivery as d
+             join outbox.queue as q on q.id = d.queue
+             cross join lateral (
+                 select coalesce((select c.last_seq from outbox.claim as c where c.queue = d.queue
+                                  order by c.id desc limit 1), 0) as seq
+             ) as head
+             cross join lateral (
+                 select count(*) from (
+                     select from outbox.delivery as a
+                     where a.queue = d.queue and a.seq > head.seq and a.seq < d.seq limit $4) as a
+             ) as ahead
+             left join lateral (
+                 select c.worker, c.until from outbox.claim as c
+                 where c.queue = d.queue and c.until is not null and d.seq between c.first_seq and c.last_seq
+                 order by c.id desc limit 1
+             ) as c on true
+             where d.seq between $1 and $2 and d.event_id = $3
+             order by d.seq",
+        );
+        let rows: Vec<Row> = self
+            .database
+            .all(logged.bind(seqs.first).bind(seqs.last).bind(event.as_uuid()).bind(COUNT_LIMIT))
+            .await?;
+        let states = rows.into_iter().filter_map(|(rpc, since, waits, ahead, worker, until, live)| {
+            let state = match until {
+                _ if waits => State::Queued { since, ahead: Some(Count::new(ahead)), why: None },
+                Some(until) if live => State::Calling { worker, until, attempt: Some(1) },
+                Some(until) => State::Abandoned { worker, until },
+                None => return None,
+            };
+            Some(Delivery { rpc, state })
+        });
+        Ok(states.collect())
+    }
+
+    /// Where the log begins and ends.
+    async fn log(&self) -> Result<Option<Seqs>, Stopped> {
+        let ends: Option<(Option<i64>, Option<i64>)> = self
+            .database
+            .one(query_as(
+                "select (select seq from outbox.delivery order by seq limit 1),
+                        (select seq from outbox.delivery order by seq desc limit 1)",
+            ))
+            .await?;
+        Ok(ends.and_then(|(first, last)| Some(Seqs { first: first?, last: last? })))
+    }
+
+    async fn log_times(&self, seqs: Vec<i64>) -> Result<Vec<(i64, DateTime<Utc>)>, Stopped> {
+        let times = query_as(
+            "select d.seq, d.enqueued_at from unnest($1::bigint[]) with ordinality as k (seq, n)
+             cross join lateral (
+                 select d.seq, d.enqueued_at from outbox.delivery as d where d.seq >= k.seq order by d.seq limit 1) as d
+             order by k.n",
+        );
+        self.database.all(times.bind(seqs)).await
+    }
+}

@@ -1,0 +1,155 @@
+//! Which line a command is about: the arguments that relay and worker have, too.
+
+use std::path::{Path, PathBuf};
+
+use event_router::{ReadError, Router};
+use outbox_schema::{Databases, Source};
+use runtime::Transport;
+
+use crate::database::Database;
+use crate::stopped::Stopped;
+
+const ROUTER: &str = "event_router.yaml";
+
+/// As relay and worker have them; what they have in the environment serves here, too.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which line (as relay and worker are told)")]
+pub(crate) struct Options {
+    #[command(flatten)]
+    databases: Databases,
+
+    /// What carries the events: the database's own queues, or EventBridge, SQS and DynamoDB.
+    #[arg(long, value_enum, default_value_t = Transport::Postgres, env = "OUTBOX_TRANSPORT")]
+    pub(crate) transport: Transport,
+
+    /// Which event runs which RPC [default: event_router.yaml, if there is one]
+    #[arg(long, env = "OUTBOX_ROUTER", value_name = "FILE")]
+    router: Option<PathBuf>,
+
+    /// What the names of queues begin with, on the transport aws.
+    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX")]
+    pub(crate) queue_prefix: String,
+
+    /// The DynamoDB table of what was done, on the transport aws.
+    #[arg(long, default_value = "outbox-dedup", env = "OUTBOX_DEDUP_TABLE", value_name = "NAME")]
+    pub(crate) dedup_table: String,
+
+    /// The EventBridge bus, on the transport aws.
+    #[arg(long, default_value = "outbox", env = "OUTBOX_BUS", value_name = "NAME")]
+    pub(crate) bus: String,
+}
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For scripts: one value, whose names stay.
+    Json,
+}
+
+impl Options {
+    /// Every database named; none is no mistake on the transport aws, where much needs none.
+    pub(crate) fn sources(&self) -> Result<Vec<Source>, Stopped> {
+        if self.transport == Transport::Aws && !self.databases.is_given() {
+            return Ok(Vec::new());
+        }
+        self.databases.list().map_err(|(problem, remedy)| Stopped::unusable(problem, remedy))
+    }
+
+    /// Every database named, reached.
+    pub(crate) async fn databases(&self) -> Result<Vec<Database>, Stopped> {
+        let mut databases = Vec::new();
+        for source in self.sources()? {
+            databases.push(Database::open(&source).await?);
+        }
+        Ok(databases)
+    }
+
+    /// As [`Options::databases`], for what lies in the outbox on either transport.
+    pub(crate) async fn outboxes(&self) -> Result<Vec<Database>, Stopped> {
+        let databases = self.databases().await?;
+        if databases.is_empty() {
+            return Err(Stopped::unusable(
+                "no database given, and the outbox lies in one on every transport",
+                "set DATABASE_URL, or pass --database-url postgres://…",
+            ));
+        }
+        Ok(databases)
+    }
+
+    /// The routes, if there are any: who does not name the file need not have it.
+    pub(crate) fn router(&self) -> Result<Option<Router>, Stopped> {
+        let file = self.router.as_deref().unwrap_or(Path::new(ROUTER));
+        match Router::read(file) {
+            Ok(router) => Ok(Some(router)),
+            Err(ReadError::Io { source, .. })
+                if self.router.is_none() && source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            Err(ReadError::Io { file, source }) => Err(Stopped::unusable(
+                format!("failed to read {file}: {source}"),
+                "pass --router FILE: the event_router.yaml that relay and worker have",
+            )),
+            Err(ReadError::Findings(report)) => {
+                let file = file.display();
+                eprintln!("{report}\n");
+                Err(Stopped::unusable(
+                    format!("{file} has mistakes"),
+                    format!("mend them; `outbox check --router {file}` knows more"),
+                ))
+            }
+        }
+    }
+
+    /// As [`Options::router`], where it must be there.
+    pub(crate) fn router_needed(&self, what_for: &str) -> Result<Router, Stopped> {
+        self.router()?.ok_or_else(|| {
+            Stopped::unusable(
+                format!("there is no {ROUTER} here, and {what_for}"),
+                "pass --router FILE: the event_router.yaml that relay and worker have",
+            )
+        })
+    }
+
+    pub(crate) fn router_file(&self) -> &Path {
+        self.router.as_deref().unwrap_or(Path::new(ROUTER))
+    }
+
+    /// A command of ours with the same line, as somebody can paste it. What the environment says needs no saying; an
+    /// address is not repeated, it may hold a password.
+    pub(crate) fn command(&self, command: &str) -> String {
+        let mut text = format!("outbox {command}");
+        let mut add = |flag: &str, variable: &str, value: &str, default: &str| {
+            if value != default && std::env::var(variable).as_deref() != Ok(value) {
+                text.push_str(&format!(" {flag} {}", quoted(value)));
+            }
+        };
+        if self.databases.is_given()
+            && std::env::var_os("DATABASE_URL").is_none()
+            && std::env::var_os("OUTBOX_SOURCES").is_none()
+        {
+            add("--database-url", "", "$DATABASE_URL", "");
+        }
+        let transport = if self.transport == Transport::Aws { "aws" } else { "postgres" };
+        add("--transport", "OUTBOX_TRANSPORT", transport, "postgres");
+        add("--router", "OUTBOX_ROUTER", &self.router_file().to_string_lossy(), ROUTER);
+        add("--queue-prefix", "OUTBOX_QUEUE_PREFIX", &self.queue_prefix, "outbox-");
+        add("--dedup-table", "OUTBOX_DEDUP_TABLE", &self.dedup_table, "outbox-dedup");
+        add("--bus", "OUTBOX_BUS", &self.bus, "outbox");
+        text
+    }
+}
+
+/// As a shell takes it for one word.
+pub(crate) fn quoted(word: &str) -> String {
+    if word == "$DATABASE_URL" {
+        return format!("\"{word}\"");
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

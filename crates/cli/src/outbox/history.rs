@@ -1,0 +1,254 @@
+//! Events that were published, put or not: found by id, and read again for a replay.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use event::EventId;
+use sqlx::query_as;
+use uuid::Uuid;
+
+use super::{Cursor, Outbox};
+use crate::search::{Seqs, narrow};
+use crate::stopped::Stopped;
+
+/// How far the clock that made an id may be from the database's: tried one after the other.
+const CLOCKS_DIFFER: [TimeDelta; 2] = [TimeDelta::seconds(10), TimeDelta::minutes(10)];
+/// `occurred_at` follows seq but for what ran at the same moment.
+const NEIGHBOURS: TimeDelta = TimeDelta::seconds(60);
+const PER_PAGE: i64 = 100;
+
+/// An event's row, without its payload.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) seq: i64,
+    xid: String,
+    pub(crate) name: String,
+    pub(crate) key: Option<String>,
+    pub(crate) payload_bytes: i32,
+    pub(crate) occurred_at: DateTime<Utc>,
+}
+
+/// When an event was put.
+#[derive(Debug, Clone)]
+pub(crate) struct Put {
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) relay: String,
+    /// It may have been earlier: older cursors are gone.
+    pub(crate) or_before: bool,
+}
+
+/// An event as it was published, for a replay.
+pub(crate) struct Past {
+    pub(crate) seq: i64,
+    pub(crate) id: EventId,
+    pub(crate) name: String,
+    pub(crate) key: Option<String>,
+    pub(crate) payload: String,
+    pub(crate) headers: Option<String>,
+    pub(crate) occurred_at: DateTime<Utc>,
+}
+
+/// Which events of the past.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub(crate) seqs: Seqs,
+    pub(crate) id: Option<EventId>,
+    pub(crate) since: Option<DateTime<Utc>>,
+    pub(crate) until: Option<DateTime<Utc>>,
+    pub(crate) name: Option<String>,
+}
+
+impl Span {
+    pub(crate) fn one(seq: i64, id: EventId) -> Self {
+        Self { seqs: Seqs { first: seq, last: seq }, id: Some(id), since: None, until: None, name: None }
+    }
+}
+
+/// Events of one name: how many were put, are not put yet, are parked.
+type Tally = (String, i64, i64, i64);
+
+type Row = (i64, String, String, Option<String>, i32, DateTime<Utc>);
+
+impl Outbox {
+    /// Finds an event by its id. There is no index on ids, which every publisher would pay for: an id carries its time, and
+    /// seqs follow time. What was parked and retried is there twice; the last one counts.
+    pub(crate) async fn find(&self, id: EventId) -> Result<Option<Stored>, Stopped> {
+        let Some(all) = self.ends().await? else { return Ok(None) };
+        if let Some(made_at) = time_of(id) {
+            for tolerance in CLOCKS_DIFFER {
+                let seqs =
+                    narrow(all, made_at - tolerance, made_at + tolerance, |seqs| self.times(seqs)).await?;
+                let found = self.scan(seqs, id, false).await?;
+                if found.is_some() {
+                    return Ok(found);
+                }
+            }
+            if all.last - all.first > 100_000 {
+                eprintln!(
+                    "{}: no such event within 10 minutes of the time in its id: looking through all of the outbox",
+                    self.source()
+                );
+            }
+        } else {
+            eprintln!(
+                "{}: {id} is no version 7 UUID and carries no time: looking through all of the outbox",
+                self.source()
+            );
+        }
+        self.scan(all, id, true).await
+    }
+
+    async fn scan(&self, seqs: Seqs, id: EventId, all: bool) -> Result<Option<Stored>, Stopped> {
+        let scan = query_as(
+            "select seq, xid::text, name, key, octet_length(payload), occurred_at from outbox.event
+             where seq between $1 and $2 and id = $3 order by seq desc limit 1",
+        );
+        let scan = scan.bind(seqs.first).bind(seqs.last).bind(id.as_uuid());
+        let rows: Vec<Row> =
+            if all { self.database.scan(scan).await? } else { self.database.all(scan).await? };
+        let found = rows.into_iter().next();
+        Ok(found.map(|(seq, xid, name, key, payload_bytes, occurred_at)| Stored {
+            seq,
+            xid,
+            name,
+            key,
+            payload_bytes,
+            occurred_at,
+        }))
+    }
+
+    /// The first cursor that covers an event.
+    pub(crate) async fn put(&self, event: &Stored) -> Result<Option<Put>, Stopped> {
+        let row: Option<(DateTime<Utc>, String, bool)> = self
+            .database
+            .one(
+                query_as(
+                    "select c.at, c.relay, c.id = (select id from outbox.cursor order by id limit 1)
+                     from outbox.cursor as c
+                     where pg_visible_in_snapshot($1::text::xid8, c.snapshot::pg_snapshot)
+                        or (c.page_seq >= $2 and pg_visible_in_snapshot($1::text::xid8, c.page_snapshot::pg_snapshot))
+                     order by c.id limit 1",
+                )
+                .bind(&event.xid)
+                .bind(event.seq),
+            )
+            .await?;
+        Ok(row.map(|(at, relay, or_before)| Put { at, relay, or_before }))
+    }
+
+    /// Where the outbox begins and ends.
+    async fn ends(&self) -> Result<Option<Seqs>, Stopped> {
+        let ends: Option<(Option<i64>, Option<i64>)> = self
+            .database
+            .one(query_as(
+                "select (select seq from outbox.event order by seq limit 1),
+                        (select seq from outbox.event order by seq desc limit 1)",
+            ))
+            .await?;
+        Ok(ends.and_then(|(first, last)| Some(Seqs { first: first?, last: last? })))
+    }
+
+    async fn times(&self, seqs: Vec<i64>) -> Result<Vec<(i64, DateTime<Utc>)>, Stopped> {
+        let times = query_as(
+            "select e.seq, e.occurred_at from unnest($1::bigint[]) with ordinality as k (seq, n)
+             cross join lateral (
+                 select e.seq, e.occurred_at from outbox.event as e where e.seq >= k.seq order by e.seq limit 1) as e
+             order by k.n",
+        );
+        self.database.all(times.bind(seqs)).await
+    }
+
+    /// The oldest event there still is.
+    pub(crate) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, Stopped> {
+        let row: Option<(DateTime<Utc>,)> =
+            self.database.one(query_as("select occurred_at from outbox.event order by seq limit 1")).await?;
+        Ok(row.map(|(at,)| at))
+    }
+
+    /// Where the events of a time lie; `None` if there are none at all.
+    pub(crate) async fn span(
+        &self,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        name: Option<String>,
+    ) -> Result<Option<Span>, Stopped> {
+        let Some(all) = self.ends().await? else { return Ok(None) };
+        let seqs = narrow(all, since - NEIGHBOURS, until + NEIGHBOURS, |seqs| self.times(seqs)).await?;
+        Ok(Some(Span { seqs, id: None, since: Some(since), until: Some(until), name }))
+    }
+
+    /// How many events of each name, in one piece of a span: put, not put yet, parked.
+    pub(crate) async fn tally(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Tally>, Stopped> {
+        let tally = query_as(
+            "select e.name,
+                    count(*) filter (where e.put and not e.parked), count(*) filter (where not e.put),
+                    count(*) filter (where e.put and e.parked)
+             from (
+                 select name,
+                        pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                        or coalesce(seq <= $3 and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot)), false) as put,
+                        exists (select from outbox.parked as p where p.seq = event.seq) as parked
+                 from outbox.event as event
+                 where seq between $4 and $5 and ($6::timestamptz is null or occurred_at >= $6)
+                   and ($7::timestamptz is null or occurred_at < $7) and ($8::text is null or name = $8)
+                   and ($9::uuid is null or id = $9)
+             ) as e group by e.name order by e.name",
+        );
+        let tally = tally
+            .bind(&cursor.snapshot)
+            .bind(&cursor.page_snapshot)
+            .bind(cursor.page_seq)
+            .bind(span.seqs.first)
+            .bind(span.seqs.last)
+            .bind(span.since)
+            .bind(span.until)
+            .bind(&span.name)
+            .bind(span.id.map(EventId::as_uuid));
+        self.database.all(tally).await
+    }
+
+    /// The next events of a span that were put, and were not parked.
+    pub(crate) async fn page(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Past>, Stopped> {
+        type Row = (i64, Uuid, String, Option<String>, String, Option<String>, DateTime<Utc>);
+        let page = query_as(
+            "select seq, id, name, key, payload, headers, occurred_at from outbox.event as event
+             where seq between $4 and $5 and ($6::timestamptz is null or occurred_at >= $6)
+               and ($7::timestamptz is null or occurred_at < $7) and ($8::text is null or name = $8)
+               and ($9::uuid is null or id = $9)
+               and (pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                    or coalesce(seq <= $3 and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot)), false))
+               and not exists (select from outbox.parked as p where p.seq = event.seq)
+             order by seq limit $10",
+        );
+        let page = page
+            .bind(&cursor.snapshot)
+            .bind(&cursor.page_snapshot)
+            .bind(cursor.page_seq)
+            .bind(span.seqs.first)
+            .bind(span.seqs.last)
+            .bind(span.since)
+            .bind(span.until)
+            .bind(&span.name)
+            .bind(span.id.map(EventId::as_uuid))
+            .bind(PER_PAGE);
+        let rows: Vec<Row> = self.database.all(page).await?;
+        let past = rows.into_iter().map(|(seq, id, name, key, payload, headers, occurred_at)| Past {
+            seq,
+            id: id.into(),
+            name,
+            key,
+            payload,
+            headers,
+            occurred_at,
+        });
+        Ok(past.collect())
+    }
+}
+
+/// The time in a version 7 UUID.
+pub(crate) fn time_of(id: EventId) -> Option<DateTime<Utc>> {
+    let id = id.as_uuid();
+    if id.get_version_num() != 7 {
+        return None;
+    }
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+}

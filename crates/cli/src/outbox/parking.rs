@@ -1,0 +1,123 @@
+//! Events that the bus refused for good.
+
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, Utc};
+use event::EventId;
+use outbox_schema::{lend, within};
+use serde::Serialize;
+use sqlx::{Connection, query, query_as};
+use uuid::Uuid;
+
+use super::Outbox;
+use crate::show::{COUNT_LIMIT, Count};
+use crate::stopped::Stopped;
+
+/// Which parked events; all that are given must fit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ParkedFilter {
+    pub(crate) ids: Vec<EventId>,
+    pub(crate) code: Option<String>,
+    pub(crate) event_name: Option<String>,
+}
+
+/// A parked event, without its payload.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Parked {
+    #[serde(skip)]
+    pub(crate) seq: i64,
+    pub(crate) id: EventId,
+    pub(crate) name: String,
+    pub(crate) key: Option<String>,
+    pub(crate) code: String,
+    pub(crate) reason: String,
+    pub(crate) occurred_at: DateTime<Utc>,
+    pub(crate) parked_at: DateTime<Utc>,
+}
+
+impl Outbox {
+    pub(crate) async fn parked_count(&self) -> Result<Count, Stopped> {
+        let row: Option<(i64,)> = self
+            .database
+            .one(query_as("select count(*) from (select from outbox.parked limit $1) as p").bind(COUNT_LIMIT))
+            .await?;
+        Ok(Count::new(row.map_or(0, |(count,)| count)))
+    }
+
+    /// The newest event. What is retried comes after it.
+    pub(crate) async fn newest(&self) -> Result<i64, Stopped> {
+        let row: Option<(i64,)> =
+            self.database.one(query_as("select last_value from outbox.event_seq")).await?;
+        Ok(row.map_or(i64::MAX, |(newest,)| newest))
+    }
+
+    /// In the order they were published, those in `seqs`. The table holds what people have not dealt with yet: reading it
+    /// whole costs little.
+    pub(crate) async fn parked(
+        &self,
+        filter: &ParkedFilter,
+        seqs: RangeInclusive<i64>,
+        limit: i64,
+    ) -> Result<Vec<Parked>, Stopped> {
+        type Row = (i64, Uuid, String, Option<String>, String, String, DateTime<Utc>, DateTime<Utc>);
+        let rows: Vec<Row> = self
+            .database
+            .all(
+                query_as(
+                    "select seq, id, name, key, code, reason, occurred_at, parked_at from outbox.parked
+                     where seq between $1 and $7 and ($2 or id = any ($3::uuid[])) and ($4::text is null or code = $4)
+                       and ($5::text is null or name = $5)
+                     order by seq limit $6",
+                )
+                .bind(seqs.start())
+                .bind(filter.ids.is_empty())
+                .bind(filter.ids.iter().map(|id| id.as_uuid()).collect::<Vec<_>>())
+                .bind(&filter.code)
+                .bind(&filter.event_name)
+                .bind(limit)
+                .bind(seqs.end()),
+            )
+            .await?;
+        let parked = rows.into_iter().map(|(seq, id, name, key, code, reason, occurred_at, parked_at)| {
+            Parked { seq, id: id.into(), name, key, code, reason, occurred_at, parked_at }
+        });
+        Ok(parked.collect())
+    }
+
+    /// Publishes parked events once more, as they were, and rings for the relay: in one transaction, so that each is in
+    /// one of the tables at any time. Returns how many there still were.
+    pub(crate) async fn retry_parked(&self, parked: &[Parked]) -> Result<u64, Stopped> {
+        let seqs: Vec<i64> = parked.iter().map(|parked| parked.seq).collect();
+        let retried = async {
+            let mut loan = lend(self.database.pool()).await?;
+            let retried = within(async {
+                let mut tx = loan.conn().begin().await?;
+                let retried = query(
+                    "with gone as (
+                         delete from outbox.parked where seq = any ($1)
+                         returning seq, id, name, key, payload, headers, occurred_at
+                     )
+                     insert into outbox.event (id, name, key, payload, headers, occurred_at, slot)
+                     select id, name, key, payload, headers, occurred_at, (select last_value from outbox.event_slot)
+                     from gone order by seq",
+                )
+                .bind(seqs)
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+                query("select outbox.ring()").execute(&mut *tx).await?;
+                tx.commit().await?;
+                Ok(retried)
+            })
+            .await?;
+            loan.give_back();
+            Ok(retried)
+        };
+        retried.await.map_err(|error| self.database.trouble(&error))
+    }
+
+    pub(crate) async fn drop_parked(&self, parked: &[Parked]) -> Result<u64, Stopped> {
+        let seqs: Vec<i64> = parked.iter().map(|parked| parked.seq).collect();
+        self.database.execute(query("delete from outbox.parked where seq = any ($1)").bind(seqs)).await
+    }
+}

@@ -1,0 +1,114 @@
+//! No faster than asked, and how far it is.
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::show::{age, thousands};
+
+const SAY_EVERY: Duration = Duration::from_secs(5);
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+
+/// Ends at the first SIGINT or SIGTERM. Polled once, it hears of every later one, too.
+pub(crate) async fn interrupted() {
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+/// Lets so many through per second, evenly: whoever was stuck should not be run over when it is back.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    gap: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    pub(crate) fn new(per_second: u32) -> Self {
+        Self { gap: Duration::from_secs(1) / per_second.max(1), next: Instant::now() }
+    }
+
+    /// Waits until `many` more may go. One that comes late has no claim to what it missed.
+    pub(crate) async fn wait(&mut self, many: usize) {
+        tokio::time::sleep_until(self.next).await;
+        let many = u32::try_from(many).unwrap_or(u32::MAX);
+        self.next = self.next.max(Instant::now()) + self.gap * many;
+    }
+}
+
+/// Says on standard error how far it is: in place on a terminal, every few seconds elsewhere.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    verb: &'static str,
+    done: i64,
+    total: Option<i64>,
+    began: Instant,
+    said: Option<Instant>,
+    terminal: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(verb: &'static str, total: Option<i64>) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { verb, done: 0, total, began: Instant::now(), said: None, terminal }
+    }
+
+    pub(crate) fn add(&mut self, many: usize) {
+        self.done += i64::try_from(many).unwrap_or(0);
+        let every = if self.terminal { DRAW_EVERY } else { SAY_EVERY };
+        if self.said.unwrap_or(self.began).elapsed() >= every {
+            self.said = Some(Instant::now());
+            let of = self
+                .total
+                .map(|total| format!(" of {}", thousands(total.max(self.done))))
+                .unwrap_or_default();
+            let spent = age(self.began.elapsed().as_secs_f64());
+            let text = format!("{} {}{of} in {spent}", self.verb, thousands(self.done));
+            if self.terminal {
+                let _ = write!(std::io::stderr(), "\r\u{1b}[K{text}");
+            } else {
+                eprintln!("{text}");
+            }
+        }
+    }
+}
+
+/// What was drawn in place gives way to what comes next.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.terminal && self.said.is_some() {
+            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: the rate is kept from the first message on, without a burst after a pause.
+    #[tokio::test(start_paused = true)]
+    async fn the_rate_is_kept() {
+        let (began, mut pace) = (Instant::now(), Pace::new(100));
+        for _ in 0..50 {
+            pace.wait(2).await;
+        }
+        assert!((0.97..=1.01).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let after = Instant::now();
+        for _ in 0..50 {
+            pace.wait(2).await;
+        }
+        assert!(after.elapsed().as_secs_f64() > 0.95, "{:?}", after.elapsed());
+    }
+}

@@ -1,0 +1,292 @@
+//! `outbox parked`: events that the bus refused for good.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use event::EventId;
+use serde::Serialize;
+
+use crate::database::Database;
+use crate::line::Postgres;
+use crate::options::{Format, Options};
+use crate::outbox::{Outbox, Parked, ParkedFilter};
+use crate::pace::{Progress, interrupted};
+use crate::print;
+use crate::repair::{Consent, Repair};
+use crate::show::{self, age, counted, line, or_dash, seconds_since, table, thousands};
+use crate::stopped::Stopped;
+
+const TOGETHER: i64 = 100;
+const REASON_CHARS_MAX: usize = 80;
+
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 interrupted, or an id is not parked; 2 unusable arguments; 3 a database can't be reached.";
+
+/// Lists events that the bus refused for good, publishes them once more, or drops them.
+///
+/// A parked event was committed and never put: no subscriber has it. It stays until somebody deals with it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    Retry(Change),
+    Drop(Change),
+}
+
+/// Lists parked events, with what the bus said of each.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+struct List {
+    #[command(flatten)]
+    which: Which,
+
+    /// How many at most.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Publishes parked events once more (retry), or forgets them for good (drop).
+///
+/// Retried, an event is what it was, with its id, and comes after what was published meanwhile: of its key, too.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+struct Change {
+    /// These events.
+    #[arg(value_name = "ID")]
+    ids: Vec<EventId>,
+
+    #[command(flatten)]
+    which: Which,
+
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+
+    /// Only say how many.
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    consent: Consent,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Which parked events: all that is given must fit.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which parked events")]
+struct Which {
+    /// With this code: MalformedDetail, EntryTooLarge …
+    #[arg(long, value_name = "CODE")]
+    code: Option<String>,
+
+    /// Of this name: event_hoge_updated.
+    #[arg(long, value_name = "NAME")]
+    event_name: Option<String>,
+}
+
+pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
+    match &args.command {
+        Command::List(args) => list(args).await,
+        Command::Retry(args) => change(args, Kind::Retry).await,
+        Command::Drop(args) => change(args, Kind::Drop).await,
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    source: String,
+    #[serde(flatten)]
+    parked: Parked,
+}
+
+async fn list(args: &List) -> Result<ExitCode, Stopped> {
+    let filter = args.which.filter(&[]);
+    let (limit, mut listed) = (i64::from(args.limit), Vec::new());
+    for database in args.options.outboxes().await? {
+        let outbox = Outbox::new(database);
+        let parked = outbox.parked(&filter, 0..=i64::MAX, limit + 1).await?;
+        listed.extend(parked.into_iter().map(|parked| Listed { source: outbox.source().to_owned(), parked }));
+    }
+    let more = listed.len() > args.limit as usize;
+    listed.truncate(args.limit as usize);
+    match args.format {
+        Format::Json => show::json(&listed)?,
+        Format::Table => print(&text(&listed, more, args))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(listed: &[Listed], more: bool, args: &List) -> String {
+    if listed.is_empty() {
+        return "No parked events.".to_owned();
+    }
+    let several = listed.iter().any(|one| one.source != listed[0].source);
+    let mut rows =
+        table(["ID", "NAME", "KEY", "PARKED FOR", "CODE", "REASON", if several { "SOURCE" } else { "" }]);
+    for Listed { parked, source } in listed {
+        rows.add_row([
+            parked.id.to_string(),
+            parked.name.clone(),
+            or_dash(parked.key.as_deref().map(|key| line(key, 40))),
+            age(seconds_since(parked.parked_at)),
+            parked.code.clone(),
+            line(&parked.reason, REASON_CHARS_MAX),
+            if several { source.clone() } else { String::new() },
+        ]);
+    }
+    let mut text = rows.trim_fmt();
+    if more {
+        text.push_str(&format!("\n\nThere are more: --limit is {}.", args.limit));
+    }
+    let id = listed[0].parked.id;
+    text.push_str(&format!(
+        "\n\nonce the cause is mended: {}",
+        args.options.command(&format!("parked retry {id}"))
+    ));
+    text.push_str(&format!(
+        "\nto give one up:           {}",
+        args.options.command(&format!("parked drop {id}"))
+    ));
+    text
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Retry,
+    Drop,
+}
+
+/// What was done; the names are kept.
+#[derive(Debug, Default, Serialize)]
+struct Changed {
+    dry_run: bool,
+    found: u64,
+    changed: u64,
+    /// Of the ids given.
+    not_parked: Vec<EventId>,
+    /// Events of a key, which are now behind what was published of it meanwhile.
+    with_key: u64,
+    interrupted: bool,
+}
+
+async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
+    let filter = args.some(kind)?;
+    let databases = args.options.outboxes().await?;
+    let mut changed = Changed { dry_run: args.dry_run, not_parked: filter.ids.clone(), ..Changed::default() };
+    if args.dry_run {
+        each(args, kind, &filter, &databases, &mut changed).await?;
+    } else {
+        if kind == Kind::Drop {
+            args.consent.ask("drops these events: no subscriber will ever get them")?;
+        }
+        let lines: Vec<Postgres> = databases.iter().cloned().map(Postgres::new).collect();
+        let repair = Repair::begin(&lines).await?;
+        let went = each(args, kind, &filter, &databases, &mut changed).await;
+        repair.end(&lines, &changed).await;
+        went?;
+    }
+    match args.format {
+        Format::Json => show::json(&changed)?,
+        Format::Table => print(&said(&changed, kind))?,
+    }
+    let all = !changed.interrupted && changed.not_parked.is_empty();
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn each(
+    args: &Change,
+    kind: Kind,
+    filter: &ParkedFilter,
+    databases: &[Database],
+    changed: &mut Changed,
+) -> Result<(), Stopped> {
+    let interrupted = interrupted();
+    tokio::pin!(interrupted);
+    let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
+    'all: for outbox in databases.iter().cloned().map(Outbox::new) {
+        // What is retried and refused at once is parked again, and not retried for ever.
+        let (mut first, newest) = (0, outbox.newest().await?);
+        loop {
+            let parked = tokio::select! {
+                parked = outbox.parked(filter, first..=newest, TOGETHER) => parked?,
+                () = &mut interrupted => {
+                    changed.interrupted = true;
+                    break 'all;
+                }
+            };
+            let Some(last) = parked.last() else { break };
+            first = last.seq + 1;
+            changed.found += parked.len() as u64;
+            changed.with_key += parked.iter().filter(|parked| parked.key.is_some()).count() as u64;
+            changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));
+            changed.changed += match kind {
+                _ if args.dry_run => 0,
+                Kind::Retry => outbox.retry_parked(&parked).await?,
+                Kind::Drop => outbox.drop_parked(&parked).await?,
+            };
+            progress.add(parked.len());
+        }
+    }
+    Ok(())
+}
+
+fn said(changed: &Changed, kind: Kind) -> String {
+    let events = |count: u64| counted(thousands(i64::try_from(count).unwrap_or(i64::MAX)), "parked event");
+    let mut lines = vec![match (kind, changed.dry_run) {
+        (Kind::Retry, true) => format!("would retry {}", events(changed.found)),
+        (Kind::Drop, true) => format!("would drop {}", events(changed.found)),
+        (Kind::Retry, false) => format!("retried {}", events(changed.changed)),
+        (Kind::Drop, false) => format!("dropped {}", events(changed.changed)),
+    }];
+    if kind == Kind::Retry && changed.with_key > 0 {
+        lines.push("  they come after what was published of their keys meanwhile".to_owned());
+    }
+    lines.extend(changed.not_parked.iter().map(|id| format!("not parked: {id}")));
+    if changed.interrupted {
+        lines.push("interrupted: the rest is still parked; the same command goes on".to_owned());
+    }
+    lines.join("\n")
+}
+
+impl Which {
+    fn filter(&self, ids: &[EventId]) -> ParkedFilter {
+        ParkedFilter { ids: ids.to_vec(), code: self.code.clone(), event_name: self.event_name.clone() }
+    }
+}
+
+impl Change {
+    /// What changes something wants a filter, or a word for all.
+    fn some(&self, kind: Kind) -> Result<ParkedFilter, Stopped> {
+        let filter = self.which.filter(&self.ids);
+        let none = filter.ids.is_empty() && filter.code.is_none() && filter.event_name.is_none();
+        let command = if kind == Kind::Retry { "retry" } else { "drop" };
+        match (none, self.all) {
+            (true, false) => Err(Stopped::unusable(
+                format!("`outbox parked {command}` wants to be told which"),
+                "pass ids, --code or --event-name (all that is given must fit), or --all; --dry-run counts",
+            )),
+            (false, true) => {
+                Err(Stopped::unusable("--all and a filter contradict each other", "leave one out"))
+            }
+            _ => Ok(filter),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Repairs: what can't be undone is asked about first, and who repaired what is kept.
+
+use std::io::{IsTerminal, Write};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::line::Audit;
+use crate::stopped::Stopped;
+
+/// The word for what can't be undone.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Consent {
+    /// Don't ask first. Without a terminal to ask on, what can't be undone needs it.
+    #[arg(long, short = 'y')]
+    yes: bool,
+}
+
+impl Consent {
+    pub(crate) fn is_given(self) -> bool {
+        self.yes
+    }
+
+    /// # Errors
+    ///
+    /// If nobody said yes.
+    pub(crate) fn ask(self, what: &str) -> Result<(), Stopped> {
+        if self.yes {
+            eprintln!("{what}");
+            return Ok(());
+        }
+        let mut terminal = std::io::stderr();
+        if !std::io::stdin().is_terminal() || !terminal.is_terminal() {
+            return Err(Stopped::unusable(
+                format!("{what}: that can't be undone"),
+                "pass --yes if it is meant; --dry-run counts",
+            ));
+        }
+        let _ = write!(terminal, "{what}: that can't be undone. Go on? [y/N] ");
+        let _ = terminal.flush();
+        let mut said = String::new();
+        let heard = std::io::stdin().read_line(&mut said);
+        match said.trim() {
+            "y" | "Y" | "yes" if heard.is_ok() => Ok(()),
+            _ => Err(Stopped::failed("nothing was done", "nobody said yes")),
+        }
+    }
+}
+
+/// One repair, as it is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Repair {
+    pub(crate) id: Uuid,
+    pub(crate) at: DateTime<Utc>,
+    /// The system's user and host; Postgres adds its role, AWS's own trail the identity.
+    pub(crate) who: String,
+    /// As it was typed, but for addresses of databases.
+    pub(crate) command: String,
+    /// What was done, as JSON; none yet, or nobody lived to tell.
+    pub(crate) result: Option<String>,
+}
+
+impl Repair {
+    /// Kept before anything is changed: what can't be kept is not done.
+    pub(crate) async fn begin(lines: &[impl Audit]) -> Result<Self, Stopped> {
+        let repair = Self {
+            id: event::EventId::new().as_uuid(),
+            at: Utc::now(),
+            who: who(),
+            command: command(std::env::args().skip(1)),
+            result: None,
+        };
+        for line in lines {
+            line.keep(&repair).await?;
+        }
+        Ok(repair)
+    }
+
+    /// It is done by now, whether this can be kept or not.
+    pub(crate) async fn end(mut self, lines: &[impl Audit], result: &impl Serialize) {
+        self.result = serde_json::to_string(result).ok();
+        for line in lines {
+            if let Err(stopped) = line.keep(&self).await {
+                eprintln!("warning: the outcome is not in the audit: {}", stopped.problem);
+            }
+        }
+    }
+}
+
+fn who() -> String {
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = |text: &str| match text.trim() {
+        "" => "unknown".to_owned(),
+        text => text.chars().take(100).collect(),
+    };
+    format!("{}@{}", name(&user), name(&host))
+}
+
+/// An address may hold a password.
+fn command(args: impl Iterator<Item = String>) -> String {
+    let mut words = vec!["outbox".to_owned()];
+    let mut hide = false;
+    for word in args {
+        if std::mem::take(&mut hide) {
+            words.push("…".to_owned());
+            continue;
+        }
+        match word.split_once('=').map_or(word.as_str(), |(flag, _)| flag) {
+            flag @ ("--database-url" | "--source") => {
+                hide = flag == word;
+                words.push(if hide { word } else { format!("{flag}=…") });
+            }
+            _ => words.push(crate::options::quoted(&word)),
+        }
+    }
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: what is kept of a command can be pasted, and has no address in it.
+    #[test]
+    fn no_address_is_kept() {
+        let kept = |text: &str| command(text.split(' ').map(str::to_owned));
+        assert_eq!(kept("dlq drop --all --yes"), "outbox dlq drop --all --yes");
+        let secret = "postgres://u:secret@h/d";
+        for given in [format!("--database-url {secret}"), format!("--source cards={secret}")] {
+            let kept = kept(&format!("dlq {given} drop --rpc A/B"));
+            assert!(!kept.contains("secret") && kept.ends_with("drop --rpc A/B"), "{kept}");
+        }
+        let joined = kept(&format!("dlq --database-url={secret} drop"));
+        assert_eq!(joined, "outbox dlq --database-url=… drop");
+    }
+}

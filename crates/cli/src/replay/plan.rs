@@ -1,0 +1,120 @@
+//! What a replay would send.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Counts, Meant, Replay};
+use crate::pace::Progress;
+use crate::search::Seqs;
+use crate::show::{counted, table, thousands};
+use crate::stopped::Stopped;
+
+/// A replay of more than this is known to be large.
+const COUNTED_MAX: i64 = 1_000_000;
+/// Counted by one statement.
+const PIECE: i64 = 50_000;
+
+/// The names are kept.
+#[derive(Debug, Serialize)]
+pub(super) struct Plan {
+    /// False: there are more than what was counted.
+    counted_all: bool,
+    messages: i64,
+    routes: Vec<PlannedRoute>,
+    /// They come by themselves.
+    not_put: i64,
+    /// The bus refused them.
+    parked: i64,
+    oldest_event_at: Option<DateTime<Utc>>,
+    /// Sends them.
+    pub(super) command: String,
+}
+
+#[derive(Debug, Serialize)]
+struct PlannedRoute {
+    event: String,
+    /// Nobody subscribes, or not the RPC that was asked for.
+    rpc: Option<String>,
+    events: i64,
+}
+
+impl Plan {
+    pub(super) async fn of(meant: &[Meant], replay: &Replay<'_>) -> Result<Self, Stopped> {
+        let (mut counts, mut not_put, mut parked, mut seen) = (Counts::new(), 0, 0, 0);
+        let mut progress = Progress::new("counted", None);
+        let mut oldest_event_at: Option<DateTime<Utc>> = None;
+        for Meant { outbox, cursor, span } in meant {
+            if let Some(oldest) = outbox.oldest().await? {
+                oldest_event_at = Some(oldest_event_at.map_or(oldest, |other| other.min(oldest)));
+            }
+            let mut first = span.seqs.first;
+            while first <= span.seqs.last && seen < COUNTED_MAX {
+                let last = span.seqs.last.min(first + PIECE - 1);
+                let mut piece = span.clone();
+                piece.seqs = Seqs { first, last };
+                for (name, put, later, refused) in outbox.tally(cursor, &piece).await? {
+                    (seen, not_put, parked) =
+                        (seen + put + later + refused, not_put + later, parked + refused);
+                    if put > 0 {
+                        let rpcs = replay.subscribers(&name);
+                        let none = rpcs.is_empty().then_some(None);
+                        for rpc in rpcs.iter().map(|rpc| Some(rpc.to_string())).chain(none) {
+                            *counts.entry((name.clone(), rpc)).or_default() += put;
+                        }
+                    }
+                }
+                progress.add(usize::try_from(last - first + 1).unwrap_or(0));
+                first = last + 1;
+            }
+        }
+        let routes: Vec<PlannedRoute> =
+            counts.into_iter().map(|((event, rpc), events)| PlannedRoute { event, rpc, events }).collect();
+        let messages = routes.iter().filter(|route| route.rpc.is_some()).map(|route| route.events).sum();
+        let counted_all = seen < COUNTED_MAX;
+        Ok(Self { counted_all, messages, routes, not_put, parked, oldest_event_at, command: String::new() })
+    }
+
+    /// What there is to send, if all was counted.
+    pub(super) fn total(&self) -> Option<i64> {
+        self.counted_all.then_some(self.messages)
+    }
+
+    pub(super) fn text(&self) -> String {
+        let more = if self.counted_all { "" } else { "+" };
+        let mut parts = Vec::new();
+        if !self.routes.is_empty() {
+            let mut rows = table(["EVENT", "RPC", "EVENTS"]);
+            for route in &self.routes {
+                let rpc = route.rpc.as_deref().unwrap_or("nobody");
+                rows.add_row([&route.event, rpc, &format!("{}{more}", thousands(route.events))]);
+            }
+            parts.push(rows.trim_fmt());
+        }
+        let mut lines = Vec::new();
+        if self.not_put > 0 {
+            lines.push(format!("{} not put yet: left alone, they come by themselves", events(self.not_put)));
+        }
+        if self.parked > 0 {
+            lines.push(format!("{} parked: left alone, see outbox parked list", events(self.parked)));
+        }
+        if let Some(oldest) = self.oldest_event_at {
+            lines.push(format!("the outbox goes back to {}", crate::show::moment(oldest)));
+        }
+        if !lines.is_empty() {
+            parts.push(lines.join("\n"));
+        }
+        parts.push(match self.messages {
+            0 => "Nothing to send.".to_owned(),
+            messages => format!(
+                "Nothing was sent. What was done in the last 21 days calls nobody, unless with --force. To send {}{more}:\n  {}",
+                counted(thousands(messages), "message"),
+                self.command
+            ),
+        });
+        parts.join("\n\n")
+    }
+}
+
+fn events(count: i64) -> String {
+    counted(thousands(count), "event")
+}

@@ -1,0 +1,228 @@
+//! Sending what was planned.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use event::{Envelope, EventId, Headers, Message};
+use event_router::Rpc;
+use futures_util::future::join_all;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::plan::Plan;
+use super::{Meant, Replay, exact};
+use crate::line::{Deliveries, Queues};
+use crate::outbox::Past;
+use crate::pace::{Pace, Progress, interrupted};
+use crate::show::{counted, thousands};
+use crate::stopped::Stopped;
+
+/// So many are sent at a time.
+const TOGETHER: usize = 8;
+const HEADER: &str = "outbox-replay";
+
+/// What was done; the names are kept.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Sent {
+    sent: i64,
+    /// Of those, the RPC had succeeded: it is not called again, or is, because of --force. Unknown where the record can't
+    /// be asked.
+    done_before: Option<i64>,
+    /// Being called at this moment, and left alone because of --force.
+    busy: i64,
+    /// Rows that no bus could carry.
+    malformed: i64,
+    interrupted: bool,
+    failed: Option<String>,
+    /// Of the last event sent: a replay that did not end goes on from there.
+    reached: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn all<L: Queues + Deliveries>(
+    meant: &[Meant],
+    lines: &[L],
+    replay: &Replay<'_>,
+    plan: &Plan,
+) -> Result<Sent, Stopped> {
+    let mut sending = Sending {
+        replay,
+        at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
+        pace: Pace::new(replay.args.rate),
+        progress: Progress::new("sent", plan.total()),
+        sent: Sent { done_before: Some(0), ..Sent::default() },
+    };
+    let mut interrupted = Box::pin(interrupted());
+    for one in meant {
+        // On AWS there is one line for all databases.
+        let line = lines.iter().find(|line| line.source() == one.outbox.source()).or(lines.first());
+        let Some(line) = line else { continue };
+        if let Err(stopped) = sending.outbox(one, line, &mut interrupted).await {
+            if sending.sent.sent == 0 {
+                return Err(stopped);
+            }
+            sending.sent.failed = Some(stopped.problem);
+        }
+        if !sending.sent.is_going_on() {
+            break;
+        }
+    }
+    Ok(sending.sent)
+}
+
+struct Sending<'a> {
+    replay: &'a Replay<'a>,
+    at: String,
+    pace: Pace,
+    progress: Progress,
+    sent: Sent,
+}
+
+/// One message for one RPC.
+type Addressed = (EventId, Rpc, String);
+
+impl Sending<'_> {
+    /// Ends between messages when interrupted: what was begun is finished, and counted.
+    async fn outbox<L: Queues + Deliveries>(
+        &mut self,
+        meant: &Meant,
+        line: &L,
+        interrupted: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<(), Stopped> {
+        let mut span = meant.span.clone();
+        loop {
+            let past = meant.outbox.page(&meant.cursor, &span).await?;
+            let Some(last) = past.last() else { return Ok(()) };
+            span.seqs.first = last.seq + 1;
+            let reached = last.occurred_at;
+            let mut messages: Vec<Addressed> = Vec::new();
+            for event in &past {
+                let rpcs = self.replay.subscribers(&event.name);
+                let Some(body) = message(event, &self.at) else {
+                    self.sent.malformed += rpcs.len() as i64;
+                    continue;
+                };
+                messages.extend(rpcs.into_iter().map(|rpc| (event.id, rpc.clone(), body(rpc))));
+            }
+            let pairs: Vec<_> = messages.iter().map(|(event, rpc, _)| (*event, rpc.clone())).collect();
+            // Worth knowing, and no reason not to send.
+            let done = match line.done(&pairs).await {
+                Ok(done) => done,
+                Err(_) => {
+                    self.sent.done_before = None;
+                    vec![false; messages.len()]
+                }
+            };
+            for (messages, done) in messages.chunks(TOGETHER).zip(done.chunks(TOGETHER)) {
+                tokio::select! {
+                    () = self.pace.wait(messages.len()) => {}
+                    () = &mut *interrupted => {
+                        self.sent.interrupted = true;
+                        return Ok(());
+                    }
+                }
+                self.some(line, messages, done).await?;
+            }
+            self.sent.reached = Some(reached);
+        }
+    }
+
+    async fn some<L: Queues + Deliveries>(
+        &mut self,
+        line: &L,
+        messages: &[Addressed],
+        done: &[bool],
+    ) -> Result<(), Stopped> {
+        let force = self.replay.args.force;
+        let outcomes = join_all(messages.iter().map(async |(event, rpc, body)| {
+            if force && !line.forget(*event, rpc).await? {
+                return Ok(false);
+            }
+            line.send(rpc, *event, body).await.map(|()| true)
+        }))
+        .await;
+        for (outcome, done) in outcomes.into_iter().zip(done) {
+            if outcome? {
+                self.sent.sent += 1;
+                self.sent.done_before = self.sent.done_before.map(|before| before + i64::from(*done));
+            } else {
+                self.sent.busy += 1;
+            }
+        }
+        self.progress.add(messages.len());
+        Ok(())
+    }
+}
+
+/// The event as the relay put it, with the header that tells a replay; its body for an RPC. `None` for a row that no bus
+/// could carry.
+fn message<'a>(event: &'a Past, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
+    let payload: &RawValue = serde_json::from_str(&event.payload).ok()?;
+    let mut headers: Headers = match &event.headers {
+        None => Headers::new(),
+        Some(text) => serde_json::from_str(text).ok()?,
+    };
+    headers.insert(HEADER.to_owned(), at.to_owned());
+    payload.get().starts_with('{').then_some({
+        move |rpc: &Rpc| {
+            let envelope = Envelope {
+                id: event.id,
+                name: event.name.as_str().into(),
+                key: event.key.as_deref().map(Into::into),
+                occurred_at: event.occurred_at,
+                headers: headers.clone(),
+                payload,
+            };
+            Message { rpc: rpc.as_str().into(), event: envelope }.encode()
+        }
+    })
+}
+
+impl Sent {
+    fn is_going_on(&self) -> bool {
+        !self.interrupted && self.failed.is_none()
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.is_going_on() && self.busy == 0
+    }
+
+    pub(super) fn text(&self, replay: &Replay<'_>, until: DateTime<Utc>) -> String {
+        let mut lines = vec![format!("sent {}", counted(thousands(self.sent), "message"))];
+        if self.done_before.is_none() {
+            lines.push(
+                "  how many of them had been done before is not known: the record can't be asked".to_owned(),
+            );
+        }
+        if let Some(done @ 1..) = self.done_before {
+            let done = thousands(done);
+            lines.push(if replay.args.force {
+                format!("  {done} of them had been done: their RPC runs again")
+            } else {
+                format!("  {done} of them had been done before: the worker finds that in its record, and calls nobody (--force does)")
+            });
+        }
+        if self.busy > 0 {
+            lines.push(format!(
+                "  {} were left alone: their RPC is being called at this moment",
+                thousands(self.busy)
+            ));
+        }
+        if self.malformed > 0 {
+            lines.push(format!(
+                "  {} can't be carried: their payload or headers are no JSON",
+                thousands(self.malformed)
+            ));
+        }
+        if let Some(failed) = &self.failed {
+            lines.push(format!("then it failed: {failed}"));
+        }
+        if self.interrupted {
+            lines.push("interrupted".to_owned());
+        }
+        let stopped = !self.is_going_on();
+        if let (true, Some(reached), Some(_)) = (stopped, self.reached, replay.args.since) {
+            let mut command = format!("replay --since {} --until {}", exact(reached), exact(until));
+            replay.rest(&mut command);
+            lines.push(format!("to go on: {}", replay.args.options.command(&command)));
+        }
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,101 @@
+//! Where in a log ordered by seq a time lies, without an index on time.
+
+use chrono::{DateTime, Utc};
+
+use crate::stopped::Stopped;
+
+/// Each step looks at so many rows, evenly spread.
+const SAMPLES: i64 = 8;
+/// A range this small is read as a whole.
+const SMALL: i64 = 20_000;
+
+/// Seqs, from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seqs {
+    pub(crate) first: i64,
+    pub(crate) last: i64,
+}
+
+/// Narrows `all` down to a range that holds every row of a time from `from` to `to`.
+///
+/// `sample` returns, for each seq asked for, the time of the first row from there on. Times follow seqs but for
+/// neighbours, and for events that were parked and retried: those keep their time, and look too old where they stand.
+/// So the lower end stays two samples below the first row that is young enough: some thousands of retried events in
+/// a row mislead nobody.
+pub(crate) async fn narrow<F>(
+    all: Seqs,
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+    sample: impl Fn(Vec<i64>) -> F,
+) -> Result<Seqs, Stopped>
+where
+    F: Future<Output = Result<Vec<(i64, DateTime<Utc>)>, Stopped>>,
+{
+    let first = bracket(all, from, &sample).await?.first;
+    let last = bracket(Seqs { first, ..all }, to, &sample).await?.last;
+    Ok(Seqs { first, last })
+}
+
+/// Rows before the result's first are older than `at`, rows after its last are not.
+async fn bracket<F>(
+    mut range: Seqs,
+    at: DateTime<Utc>,
+    sample: &impl Fn(Vec<i64>) -> F,
+) -> Result<Seqs, Stopped>
+where
+    F: Future<Output = Result<Vec<(i64, DateTime<Utc>)>, Stopped>>,
+{
+    while range.last - range.first > SMALL {
+        let step = (range.last - range.first) / (SAMPLES + 1);
+        let asked: Vec<i64> = (1..=SAMPLES).map(|n| range.first + n * step).collect();
+        let seen = sample(asked).await?;
+        let young = seen.iter().position(|&(_, time)| time > at);
+        let before = young.unwrap_or(seen.len()).checked_sub(2).map(|before| seen[before].0);
+        let narrower = Seqs {
+            first: before.unwrap_or(range.first),
+            last: young.map_or(range.last, |young| seen[young].0),
+        };
+        if narrower == range {
+            break;
+        }
+        range = narrower;
+    }
+    Ok(range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn time(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(seconds, 0).unwrap()
+    }
+
+    /// Guards: whatever the time, with holes in the seqs and with thousands of retried rows that look old, every row of
+    /// the range is in it, the range is small, and few rows were looked at.
+    #[tokio::test]
+    async fn every_row_of_the_time_is_in_the_range() {
+        // One row a second, with a hole; rows 600,000 to 603,000 were retried, and are from the beginning.
+        let exists = |seq: i64| !(200_000..400_000).contains(&seq);
+        let at = |seq: i64| time(if (600_000..603_000).contains(&seq) { 17 } else { seq });
+        let all = Seqs { first: 1, last: 1_000_000 };
+        for from in [0, 5, 199_990, 300_000, 399_999, 599_000, 601_500, 604_000, 999_990, 2_000_000] {
+            let asked = AtomicUsize::new(0);
+            let sample = |seqs: Vec<i64>| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                let rows = seqs.into_iter().filter_map(|seq| (seq..=1_000_000).find(|&seq| exists(seq)));
+                let rows: Vec<_> = rows.map(|seq| (seq, at(seq))).collect();
+                async { Ok(rows) }
+            };
+            let range = narrow(all, time(from), time(from + 100), sample).await.unwrap();
+            for seq in (from.max(1)..=from + 100).filter(|seq| *seq <= 1_000_000 && exists(*seq)) {
+                if at(seq) >= time(from) {
+                    assert!((range.first..=range.last).contains(&seq), "{seq} of {from} is not in {range:?}");
+                }
+            }
+            assert!(range.last - range.first <= 2 * SMALL + 250_000, "{range:?} for {from}");
+            assert!(asked.load(Ordering::Relaxed) < 20, "{asked:?}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! How counts, times and ages look.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use comfy_table::{Table, presets};
+use serde::{Serialize, Serializer};
+
+use crate::{Unusable, print};
+
+/// How far rows are counted.
+pub(crate) const COUNTED_MAX: i64 = 10_000;
+/// What a statement that counts is limited to: one more shows that there is more.
+pub(crate) const COUNT_LIMIT: i64 = COUNTED_MAX + 1;
+
+/// How many there are: counted up to [`COUNTED_MAX`], so that the answer comes soon, however many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
+pub(crate) struct Count(i64);
+
+impl Count {
+    /// Of rows counted under [`COUNT_LIMIT`], or of what a service counts for us.
+    pub(crate) fn new(counted: i64) -> Self {
+        Self(counted)
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn get(self) -> i64 {
+        self.0.min(COUNTED_MAX)
+    }
+}
+
+impl std::ops::Add for Count {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ..=COUNTED_MAX => f.write_str(&thousands(self.0)),
+            _ => write!(f, "{}+", thousands(COUNTED_MAX)),
+        }
+    }
+}
+
+impl Serialize for Count {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_i64(self.get())
+    }
+}
+
+/// 12,345
+pub(crate) fn thousands(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+/// `3 events`, `1 event`
+pub(crate) fn counted(count: impl fmt::Display, noun: &str) -> String {
+    let count = count.to_string();
+    let plural = if count == "1" { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// The two largest units: `3h 20m`, `4.2s`.
+pub(crate) fn age(seconds: f64) -> String {
+    let seconds = seconds.max(0.0);
+    if seconds < 10.0 {
+        return format!("{seconds:.1}s");
+    }
+    let whole = Duration::from_secs(seconds.round() as u64);
+    let text = humantime::format_duration(whole).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+pub(crate) fn seconds_since(at: DateTime<Utc>) -> f64 {
+    (Utc::now() - at).num_milliseconds() as f64 / 1000.0
+}
+
+/// `2026-11-22T03:04:05Z (3m 2s ago)`
+pub(crate) fn moment(at: DateTime<Utc>) -> String {
+    let seconds = seconds_since(at);
+    let distance =
+        if seconds < 0.0 { format!("in {}", age(-seconds)) } else { format!("{} ago", age(seconds)) };
+    format!("{} ({distance})", instant(at))
+}
+
+pub(crate) fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+pub(crate) fn bytes(bytes: i64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1024.0 || unit == "GB" {
+            let digits = usize::from(unit != "B" && value < 10.0);
+            return format!("{value:.digits$} {unit}");
+        }
+        value /= 1024.0;
+    }
+    String::new()
+}
+
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    table
+}
+
+pub(crate) fn or_dash(text: Option<impl fmt::Display>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Unusable> {
+    print(&serde_json::to_string_pretty(value).expect("texts and numbers serialize"))
+}
+
+/// What others wrote, on one line of bounded length and without control characters.
+pub(crate) fn line(text: &str, chars_max: usize) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if clean.chars().count() <= chars_max {
+        return clean;
+    }
+    clean.chars().take(chars_max - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a count never claims to be exact where counting stopped, and is readable.
+    #[test]
+    fn counts_say_where_they_stopped() {
+        let shown = |n| Count::new(n).to_string();
+        assert_eq!([shown(0), shown(999), shown(10_000), shown(10_001)], ["0", "999", "10,000", "10,000+"]);
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(serde_json::to_string(&Count::new(10_001)).unwrap(), "10000");
+        assert_eq!(
+            [counted(1, "event"), counted(Count::new(10_001), "event")],
+            ["1 event", "10,000+ events"]
+        );
+    }
+
+    /// Guards: ages are as exact as somebody needs who looks at them at night.
+    #[test]
+    fn ages_have_two_units() {
+        assert_eq!(
+            [age(0.04), age(9.96), age(61.0), age(4000.0), age(200_000.0)],
+            ["0.0s", "10.0s", "1m 1s", "1h 6m", "2days 7h"]
+        );
+        assert_eq!([bytes(17), bytes(2048), bytes(50 << 20)], ["17 B", "2.0 kB", "50 MB"]);
+    }
+
+    /// Guards: what a server answered can't forge lines or colours of ours.
+    #[test]
+    fn lines_are_clean() {
+        assert_eq!(line("a\nb\u{1b}[31mc", 20), "a b [31mc");
+        assert_eq!(line("abcdef", 4), "abc…");
+    }
+}

@@ -1,0 +1,290 @@
+//! `outbox status`: is anything stuck, and where.
+
+mod problems; // what of it is worth a person's time
+mod workers; // what only the workers know
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use event_router::{Router, Rpc};
+use serde::Serialize;
+
+use crate::database::Database;
+use crate::line::{self, Depth, Line, SQS, Undeliverable, Work};
+use crate::options::{Format, Options};
+use crate::outbox::{Backlog, Leader, Outbox, Transaction};
+use crate::print;
+use crate::show::{self, COUNTED_MAX, Count, age, bytes, instant, moment, or_dash, table};
+use crate::stopped::Stopped;
+use problems::Problem;
+use workers::{Breaker, Workers};
+
+/// Shows what is stuck, and the command that explains or repairs it.
+///
+/// Of each database: who relays, how far it is behind, what it refused. Of each RPC: what waits in its queue, for how
+/// long, what is dead, and whether the workers hold it back because its server is down.
+///
+/// Counts stop at 10,000, so that the answer comes within a second whatever lies there.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 nothing is stuck; 1 something is, and the last lines say what to do; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nIn a terminal beside you: watch outbox status"
+)]
+pub(crate) struct Args {
+    /// Where a worker serves /metrics: http://worker-1:9465. Breakers and calls under way are known only there. Repeat for
+    /// several; in the environment, separate them by spaces. Without any, one on this machine is asked if there is one.
+    #[arg(long = "worker", env = "OUTBOX_WORKERS", value_delimiter = ' ', value_name = "URL")]
+    workers: Vec<String>,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Everything there is to see; the names are kept.
+#[derive(Debug, Serialize)]
+struct Status {
+    /// A count that is as large means: this many or more.
+    counted_max: i64,
+    sources: Vec<SourceStatus>,
+    rpcs: Vec<RpcStatus>,
+    /// On aws: what EventBridge could not deliver.
+    undeliverable: Option<Undeliverable>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceStatus {
+    source: String,
+    leader: Option<Leader>,
+    lag_seconds: f64,
+    waiting_events: Count,
+    oldest_event: Option<String>,
+    put_at: Option<DateTime<Utc>>,
+    put_by: Option<String>,
+    parked: Count,
+    oldest_transaction: Option<Transaction>,
+    outbox_bytes: i64,
+    restored: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct RpcStatus {
+    source: String,
+    #[serde(flatten)]
+    depth: Depth,
+    breaker: Option<Breaker>,
+    calls: Option<i64>,
+    /// Whether event_router.yaml has it; unknown without one.
+    routed: Option<bool>,
+}
+
+pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
+    let workers = Workers::parse(&args.workers)?;
+    let router = args.options.router()?;
+    let (mut databases, mut unreached) = (Vec::new(), Vec::new());
+    for source in args.options.sources()? {
+        match Database::open(&source).await {
+            Ok(database) => databases.push(database),
+            Err(stopped) => unreached.push(stopped),
+        }
+    }
+    // One that is down must not hide what is wrong with the others.
+    if databases.is_empty()
+        && let Some(first) = unreached.pop()
+    {
+        return Err(first);
+    }
+    let work = Look {
+        args,
+        router: router.as_ref(),
+        databases: &databases,
+        unreached,
+        workers: workers.ask().await,
+    };
+    line::work(&args.options, &databases, work).await
+}
+
+struct Look<'a> {
+    args: &'a Args,
+    router: Option<&'a Router>,
+    databases: &'a [Database],
+    unreached: Vec<Stopped>,
+    workers: Workers,
+}
+
+impl Work for Look<'_> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+        let mut sources = Vec::new();
+        for database in self.databases {
+            sources.push(source(&Outbox::new(database.clone())).await?);
+        }
+        let listed: Vec<Rpc> =
+            self.router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();
+        let (mut rpcs, mut undeliverable) = (Vec::new(), None);
+        for line in &lines {
+            for depth in line.depths(&listed).await? {
+                rpcs.push(self.rpc(line.source(), depth));
+            }
+            undeliverable = line.undeliverable().await?.or(undeliverable);
+        }
+        let mut status =
+            Status { counted_max: COUNTED_MAX, sources, rpcs, undeliverable, problems: Vec::new() };
+        status.problems = problems::of(&status, &self.args.options, &self.unreached, &self.workers);
+        match self.args.format {
+            Format::Json => show::json(&status)?,
+            Format::Table => print(&text(&status, self.workers.answered()))?,
+        }
+        Ok(ExitCode::from(match (self.unreached.first(), status.problems.is_empty()) {
+            (Some(stopped), _) => stopped.code(),
+            (None, false) => 1,
+            (None, true) => 0,
+        }))
+    }
+}
+
+impl Look<'_> {
+    fn rpc(&self, source: &str, mut depth: Depth) -> RpcStatus {
+        if source == SQS {
+            depth.oldest_seconds = self.workers.oldest_seconds(source, &depth.rpc);
+        }
+        let (breaker, calls) = self.workers.of(source, &depth.rpc);
+        let routed = self.router.map(|router| router.rpcs().any(|(rpc, _)| rpc.as_str() == depth.rpc));
+        RpcStatus { source: source.to_owned(), breaker, calls, routed, depth }
+    }
+}
+
+async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
+    let cursor = outbox.cursor().await?;
+    let (leader, backlog, parked, transactions, outbox_bytes) = tokio::try_join!(
+        outbox.leader(),
+        outbox.backlog(&cursor, None),
+        outbox.parked_count(),
+        outbox.transactions(false, 1),
+        outbox.bytes(),
+    )?;
+    let Backlog { events, lag_seconds, oldest } = backlog;
+    // The migration writes a first cursor, and puts nothing.
+    let put = (cursor.relay != "migration").then_some((cursor.at, cursor.relay));
+    Ok(SourceStatus {
+        source: outbox.source().to_owned(),
+        leader,
+        lag_seconds,
+        waiting_events: events,
+        oldest_event: oldest.map(|id| id.to_string()),
+        put_at: put.as_ref().map(|put| put.0),
+        put_by: put.map(|put| put.1),
+        parked,
+        oldest_transaction: transactions.into_iter().next(),
+        outbox_bytes,
+        restored: cursor.restored,
+    })
+}
+
+fn text(status: &Status, workers_answered: bool) -> String {
+    let mut parts = Vec::new();
+    for source in &status.sources {
+        parts.push(of_source(source));
+    }
+    if status.sources.is_empty() {
+        parts.push("No database given: the relay's half is not shown (set DATABASE_URL).".to_owned());
+    }
+    parts.push(of_rpcs(status, workers_answered));
+    parts.push(if status.problems.is_empty() {
+        "Nothing is stuck.".to_owned()
+    } else {
+        let lines = status.problems.iter().map(Problem::to_string);
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    parts.join("\n\n")
+}
+
+fn of_source(source: &SourceStatus) -> String {
+    let leader = source.leader.as_ref().map_or_else(
+        || "nobody relays".to_owned(),
+        |leader| {
+            let address =
+                leader.address.as_deref().map(|address| format!(" from {address}")).unwrap_or_default();
+            let since = leader.connected_at.map(|at| format!(", since {}", instant(at))).unwrap_or_default();
+            format!("{}, pid {}{address}{since}", leader.application, leader.pid)
+        },
+    );
+    let put = match (source.put_at, &source.put_by) {
+        (Some(at), Some(by)) => format!("{} by {by}", moment(at)),
+        _ => "nothing yet".to_owned(),
+    };
+    let waiting = match source.waiting_events.is_zero() {
+        true => "0".to_owned(),
+        false => format!("{}, the oldest for {}", source.waiting_events, age(source.lag_seconds)),
+    };
+    let transaction = source.oldest_transaction.as_ref().map_or_else(
+        || "none".to_owned(),
+        |transaction| {
+            format!(
+                "{}, pid {}, {}, {}{}",
+                or_dash(transaction.age_seconds.map(age)),
+                transaction.pid,
+                or_dash(Some(transaction.application.as_str()).filter(|name| !name.is_empty())),
+                transaction.state.as_deref().unwrap_or("state not visible to this role"),
+                if transaction.writes { ", has written" } else { "" },
+            )
+        },
+    );
+    let mut rows = table(["SOURCE", &source.source]);
+    rows.add_row(["leader", &leader]);
+    rows.add_row(["waiting to be put", &waiting]);
+    rows.add_row(["last put", &put]);
+    rows.add_row(["parked", &source.parked.to_string()]);
+    rows.add_row(["oldest transaction", &transaction]);
+    rows.add_row(["outbox on disk", &bytes(source.outbox_bytes)]);
+    rows.trim_fmt()
+}
+
+fn of_rpcs(status: &Status, workers_answered: bool) -> String {
+    if status.rpcs.is_empty() {
+        return "No queue yet: relay and worker make them from event_router.yaml.".to_owned();
+    }
+    let several = status.sources.len() > 1;
+    let mut rows = table([
+        "RPC",
+        "WAITING",
+        "OLDEST",
+        "IN WORK",
+        "RETRYING",
+        "DEAD",
+        "BREAKER",
+        "CALLS",
+        if several { "SOURCE" } else { "" },
+    ]);
+    for rpc in &status.rpcs {
+        let depth = &rpc.depth;
+        let known = |text: String| if depth.missing.is_some() { "-".to_owned() } else { text };
+        rows.add_row([
+            depth.rpc.clone(),
+            known(depth.waiting.to_string()),
+            or_dash(depth.oldest_seconds.map(age)),
+            known(depth.hidden.to_string()),
+            known(depth.retrying.map_or_else(|| "?".to_owned(), |count| count.to_string())),
+            known(depth.dead.to_string()),
+            rpc.breaker.map_or("?", Breaker::as_str).to_owned(),
+            rpc.calls.map_or_else(|| "?".to_owned(), |calls| calls.to_string()),
+            if several { rpc.source.clone() } else { String::new() },
+        ]);
+    }
+    let mut text = rows.trim_fmt();
+    let unknown = status.rpcs.iter().any(|rpc| rpc.breaker.is_none() || rpc.calls.is_none());
+    if unknown && workers_answered {
+        text.push_str("\n? the workers asked do not say; name every worker with --worker");
+    } else if unknown {
+        text.push_str("\n? only workers know: name them with --worker http://HOST:9465 (OUTBOX_WORKERS)");
+    }
+    if status.rpcs.iter().any(|rpc| rpc.depth.retrying.is_none() && rpc.source == SQS) {
+        text.push_str("\nIN WORK on SQS includes what waits for its next attempt; the age of the oldest is in CloudWatch.");
+    }
+    if let Some(Undeliverable { queue, messages }) = &status.undeliverable {
+        text.push_str(&format!("\nundeliverable for EventBridge ({queue}): {messages}"));
+    }
+    text
+}

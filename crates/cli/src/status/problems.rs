@@ -1,0 +1,310 @@
+//! What of all that is shown is worth a person's time, and the command that explains or repairs it. Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::workers::{Breaker, Workers};
+use super::{RpcStatus, SourceStatus, Status};
+use crate::line::Undeliverable;
+use crate::options::Options;
+use crate::show::{age, counted};
+use crate::stopped::Stopped;
+
+/// Behind by more than this is stuck, not busy.
+const LAG_SECONDS_MAX: f64 = 30.0;
+/// A message that waits this long is not being worked off.
+const WAIT_SECONDS_MAX: f64 = 60.0;
+/// Events within it wait, and nothing that it might still see leaves the tables.
+const TRANSACTION_SECONDS_MAX: f64 = 60.0;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Problem {
+    problem: String,
+    /// Explains or repairs it; `None` where that is no command of ours.
+    command: Option<String>,
+    remedy: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)?;
+        for more in self.command.iter().chain(&self.remedy) {
+            write!(f, ": {more}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Problem {
+    fn command(problem: String, command: String) -> Self {
+        Self { problem, command: Some(command), remedy: None }
+    }
+
+    fn remedy(problem: String, remedy: &str) -> Self {
+        Self { problem, command: None, remedy: Some(remedy.to_owned()) }
+    }
+}
+
+pub(crate) fn of(
+    status: &Status,
+    options: &Options,
+    unreached: &[Stopped],
+    workers: &Workers,
+) -> Vec<Problem> {
+    let mut problems: Vec<Problem> =
+        unreached.iter().map(|stopped| Problem::remedy(stopped.problem.clone(), &stopped.remedy)).collect();
+    problems.extend(status.sources.iter().flat_map(|source| of_source(source, options)));
+    problems.extend(status.rpcs.iter().flat_map(|rpc| of_rpc(rpc, options)));
+    if let Some(Undeliverable { queue, messages }) = &status.undeliverable
+        && !messages.is_zero()
+    {
+        problems.push(Problem {
+            problem: format!(
+                "EventBridge could not deliver {}, which lie in {queue}",
+                counted(messages, "event")
+            ),
+            command: Some(options.command("replay --since 24h")),
+            remedy: Some("mend what `outbox doctor` finds first, and purge that queue afterwards".to_owned()),
+        });
+    }
+    problems.extend(workers.silent.iter().map(|worker| {
+        Problem::remedy(format!("a worker does not answer: {worker}"), "is it up? see --worker")
+    }));
+    problems
+}
+
+fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
+    let (name, mut problems) = (&source.source, Vec::new());
+    if source.leader.is_none() {
+        problems.push(Problem::remedy(
+            format!("nobody relays {name}"),
+            "start `relay` for it; its log says what keeps it from leading",
+        ));
+    }
+    if source.restored {
+        problems.push(Problem::remedy(
+            format!("{name} was restored from another cluster, and no relay has been up since: what waits is not known"),
+            "start `relay`: it finds its place by itself",
+        ));
+    }
+    if source.lag_seconds > LAG_SECONDS_MAX
+        && let Some(oldest) = &source.oldest_event
+    {
+        problems.push(Problem::command(
+            format!(
+                "{name} is behind: {} wait to be put, the oldest for {}",
+                counted(source.waiting_events, "event"),
+                age(source.lag_seconds)
+            ),
+            options.command(&format!("why {oldest}")),
+        ));
+    }
+    if !source.parked.is_zero() {
+        problems.push(Problem::command(
+            format!("{} in {name}", counted(source.parked, "parked event")),
+            options.command("parked list"),
+        ));
+    }
+    if let Some(transaction) = &source.oldest_transaction
+        && transaction.age_seconds.is_some_and(|age| age > TRANSACTION_SECONDS_MAX)
+    {
+        let keeps = if transaction.writes { "its own events wait, and " } else { "" };
+        problems.push(Problem::remedy(
+            format!(
+                "a transaction in {name} is open for {} (pid {}, {}): {keeps}no slot it might still see is truncated",
+                age(transaction.age_seconds.unwrap_or_default()),
+                transaction.pid,
+                if transaction.application.is_empty() { "no application name" } else { &transaction.application },
+            ),
+            &format!("end it in its application, or: select pg_terminate_backend({})", transaction.pid),
+        ));
+    }
+    problems
+}
+
+fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
+    let (depth, mut problems) = (&rpc.depth, Vec::new());
+    if let Some(missing) = &depth.missing {
+        problems.push(Problem::command(format!("{}: {missing}", depth.rpc), options.command("doctor")));
+    }
+    if !depth.dead.is_zero() {
+        problems.push(Problem::command(
+            format!("{} of {}", counted(depth.dead, "dead letter"), depth.rpc),
+            options.command(&format!("dlq list --rpc {}", depth.rpc)),
+        ));
+    }
+    if rpc.breaker == Some(Breaker::Open) {
+        problems.push(Problem::remedy(
+            format!("the server of {} is down: its breaker is open", depth.rpc),
+            "see its logs; the workers look again by themselves",
+        ));
+    }
+    let lies = !depth.waiting.is_zero();
+    if lies && rpc.routed == Some(false) {
+        problems.push(Problem::remedy(
+            format!(
+                "{} for {}, which event_router.yaml does not have: no worker receives them",
+                counted(depth.waiting, "message"),
+                depth.rpc
+            ),
+            "add the RPC again; on the transport postgres they are dead letters after 14 days",
+        ));
+    } else if lies && depth.oldest_seconds.is_some_and(|age| age > WAIT_SECONDS_MAX) {
+        let problem = format!(
+            "{} for {} wait, the oldest for {}",
+            counted(depth.waiting, "message"),
+            depth.rpc,
+            age(depth.oldest_seconds.unwrap_or_default())
+        );
+        problems.push(match depth.oldest_event {
+            Some(event) => Problem::command(problem, options.command(&format!("why {event}"))),
+            None => Problem::remedy(problem, "is a worker up for it?"),
+        });
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::Depth;
+    use crate::outbox::{Leader, Transaction};
+    use crate::show::Count;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn source() -> SourceStatus {
+        SourceStatus {
+            source: "cards".into(),
+            leader: Some(Leader {
+                application: "outbox relay".into(),
+                pid: 7,
+                address: None,
+                connected_at: None,
+            }),
+            lag_seconds: 0.0,
+            waiting_events: Count::default(),
+            oldest_event: None,
+            put_at: None,
+            put_by: None,
+            parked: Count::default(),
+            oldest_transaction: None,
+            outbox_bytes: 0,
+            restored: false,
+        }
+    }
+
+    fn rpc() -> RpcStatus {
+        let depth = Depth::empty(&event_router::Rpc::new("A/B").unwrap());
+        RpcStatus { source: "cards".into(), depth, breaker: None, calls: None, routed: Some(true) }
+    }
+
+    fn transaction(age_seconds: f64, writes: bool) -> Transaction {
+        Transaction {
+            pid: 42,
+            application: "batch".into(),
+            user: None,
+            state: None,
+            began_at: None,
+            age_seconds: Some(age_seconds),
+            last_statement_at: None,
+            writes,
+        }
+    }
+
+    /// Guards: what is stuck is a problem with what to do about it, and what is only busy is none.
+    #[test]
+    fn each_problem_has_its_line() {
+        let status = |source: SourceStatus, rpc: RpcStatus| Status {
+            counted_max: 10_000,
+            sources: vec![source],
+            rpcs: vec![rpc],
+            undeliverable: None,
+            problems: Vec::new(),
+        };
+        let options = Cli::parse_from(["outbox", "--router", "event_router.yaml"]).options;
+        let told = |status: &Status| -> Vec<String> {
+            of(status, &options, &[], &Workers::default()).iter().map(Problem::to_string).collect()
+        };
+        let busy = SourceStatus {
+            waiting_events: Count::new(10_001),
+            oldest_event: Some("id-1".into()),
+            lag_seconds: 29.0,
+            oldest_transaction: Some(transaction(59.0, true)),
+            ..source()
+        };
+        let depth = Depth { waiting: Count::new(500), oldest_seconds: Some(59.0), ..rpc().depth };
+        let working = RpcStatus { breaker: Some(Breaker::HalfOpen), depth, ..rpc() };
+        assert_eq!(told(&status(busy, working)), [] as [&str; 0]);
+
+        for (source, rpc, expected) in [
+            (SourceStatus { leader: None, ..source() }, rpc(), "nobody relays cards: start `relay`"),
+            (SourceStatus { restored: true, ..source() }, rpc(), "cards was restored from another cluster"),
+            (
+                SourceStatus {
+                    lag_seconds: 31.0,
+                    waiting_events: Count::new(2),
+                    oldest_event: Some("id-1".into()),
+                    ..source()
+                },
+                rpc(),
+                "cards is behind: 2 events wait to be put, the oldest for 31s: outbox why id-1",
+            ),
+            (
+                SourceStatus { parked: Count::new(1), ..source() },
+                rpc(),
+                "1 parked event in cards: outbox parked list",
+            ),
+            (
+                SourceStatus { oldest_transaction: Some(transaction(61.0, true)), ..source() },
+                rpc(),
+                "a transaction in cards is open for 1m 1s (pid 42, batch): its own events wait, and no slot",
+            ),
+            (
+                SourceStatus { oldest_transaction: Some(transaction(61.0, false)), ..source() },
+                rpc(),
+                "a transaction in cards is open for 1m 1s (pid 42, batch): no slot it might still see is truncated",
+            ),
+            (
+                source(),
+                RpcStatus { depth: Depth { dead: Count::new(3), ..rpc().depth }, ..rpc() },
+                "3 dead letters of A/B: outbox dlq list --rpc A/B",
+            ),
+            (source(), RpcStatus { breaker: Some(Breaker::Open), ..rpc() }, "the server of A/B is down"),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth { waiting: Count::new(1), ..rpc().depth },
+                    routed: Some(false),
+                    ..rpc()
+                },
+                "1 message for A/B, which event_router.yaml does not have",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth { waiting: Count::new(9), oldest_seconds: Some(61.0), ..rpc().depth },
+                    ..rpc()
+                },
+                "9 messages for A/B wait, the oldest for 1m 1s: is a worker up for it?",
+            ),
+        ] {
+            let told = told(&status(source, rpc));
+            assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?} is not {expected}");
+        }
+        let undeliverable = Undeliverable { queue: "outbox-undeliverable".into(), messages: Count::new(2) };
+        let told = told(&Status { undeliverable: Some(undeliverable), ..status(source(), rpc()) });
+        assert!(
+            told[0].starts_with(
+                "EventBridge could not deliver 2 events, which lie in outbox-undeliverable: outbox replay"
+            ),
+            "{told:?}"
+        );
+    }
+}

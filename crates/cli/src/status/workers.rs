@@ -1,0 +1,241 @@
+//! What only the workers know: their breakers, and the calls under way. Read from their /metrics.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::stopped::Stopped;
+
+const HERE: &str = "http://127.0.0.1:9465";
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Whether workers receive for an RPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Breaker {
+    Closed,
+    /// One call shows whether its server is back.
+    HalfOpen,
+    /// Its server is down: nothing is received.
+    Open,
+}
+
+/// The workers to ask, and what they said.
+#[derive(Debug, Default)]
+pub(crate) struct Workers {
+    asked: Vec<Url>,
+    /// Whoever named none asks for the one that may be here.
+    named: bool,
+    samples: Vec<Sample>,
+    pub(crate) silent: Vec<String>,
+}
+
+/// `http://HOST:PORT`
+#[derive(Debug, Clone)]
+struct Url {
+    text: String,
+    authority: String,
+}
+
+/// One line of /metrics.
+#[derive(Debug, Clone, PartialEq)]
+struct Sample {
+    name: String,
+    labels: BTreeMap<String, String>,
+    value: f64,
+}
+
+impl Workers {
+    pub(crate) fn parse(urls: &[String]) -> Result<Self, Stopped> {
+        let named: Vec<Url> =
+            urls.iter().filter(|url| !url.is_empty()).map(|url| url.parse()).collect::<Result<_, _>>()?;
+        if named.is_empty() {
+            return Ok(Self { asked: vec![HERE.parse()?], ..Self::default() });
+        }
+        Ok(Self { asked: named, named: true, ..Self::default() })
+    }
+
+    pub(crate) async fn ask(mut self) -> Self {
+        let answers =
+            join_all(self.asked.iter().map(|url| tokio::time::timeout(ANSWER_WITHIN, url.metrics()))).await;
+        for (url, answer) in self.asked.iter().zip(answers) {
+            match answer {
+                Ok(Ok(text)) => self.samples.extend(text.lines().filter_map(sample)),
+                Ok(Err(error)) if self.named => self.silent.push(format!("{}: {error}", url.text)),
+                Err(_) if self.named => self.silent.push(format!("{}: no answer", url.text)),
+                _ => {}
+            }
+        }
+        self
+    }
+
+    pub(crate) fn answered(&self) -> bool {
+        !self.samples.is_empty()
+    }
+
+    /// The age of the oldest message, of those that workers have received lately: SQS itself does not say.
+    pub(crate) fn oldest_seconds(&self, source: &str, rpc: &str) -> Option<f64> {
+        self.samples(source, rpc, "outbox_worker_queue_oldest_seconds")
+            .map(|sample| sample.value)
+            .reduce(f64::max)
+    }
+
+    fn samples<'a>(
+        &'a self,
+        source: &'a str,
+        rpc: &'a str,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a Sample> {
+        self.samples.iter().filter(move |sample| {
+            sample.name == name
+                && sample.labels.get("rpc").is_some_and(|label| label == rpc)
+                && sample.labels.get("source").is_none_or(|label| label == source)
+        })
+    }
+
+    /// The worst of the breakers, and all calls under way, of those that answered.
+    pub(crate) fn of(&self, source: &str, rpc: &str) -> (Option<Breaker>, Option<i64>) {
+        let breaker = self.samples(source, rpc, "outbox_worker_breaker_state").map(|sample| {
+            match sample.value as i64 {
+                0 => Breaker::Closed,
+                1 => Breaker::HalfOpen,
+                _ => Breaker::Open,
+            }
+        });
+        let calls: Vec<f64> =
+            self.samples(source, rpc, "outbox_worker_in_flight").map(|sample| sample.value).collect();
+        (breaker.max(), (!calls.is_empty()).then(|| calls.iter().sum::<f64>() as i64))
+    }
+}
+
+impl Breaker {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half-open",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl FromStr for Url {
+    type Err = Stopped;
+
+    fn from_str(text: &str) -> Result<Self, Stopped> {
+        let refused = || {
+            Stopped::unusable(
+                format!("`{text}` is no worker's address"),
+                "write http://HOST:PORT, where the worker serves /metrics (its --metrics-addr)",
+            )
+        };
+        let authority = text.strip_prefix("http://").ok_or_else(refused)?;
+        let authority = authority.trim_end_matches("/metrics").trim_end_matches('/');
+        let port =
+            authority.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+        if authority.contains(['/', '@', '?']) || port.is_none_or(|(host, _)| host.is_empty()) {
+            return Err(refused());
+        }
+        Ok(Self { text: text.to_owned(), authority: authority.to_owned() })
+    }
+}
+
+impl Url {
+    /// HTTP/1.0, which ends with the connection and comes in one piece.
+    async fn metrics(&self) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(&self.authority).await?;
+        let request = format!("GET /metrics HTTP/1.0\r\nHost: {}\r\n\r\n", self.authority);
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).await?;
+        let (head, body) =
+            answer.split_once("\r\n\r\n").ok_or_else(|| std::io::Error::other("it answers no HTTP"))?;
+        let status = head.split(' ').nth(1).unwrap_or_default();
+        if status != "200" {
+            return Err(std::io::Error::other(format!("it answers HTTP {status}")));
+        }
+        Ok(body.to_owned())
+    }
+}
+
+/// `name{label="value",…} value`, as Prometheus's text format has it.
+fn sample(line: &str) -> Option<Sample> {
+    if line.starts_with('#') {
+        return None;
+    }
+    let Some((name, rest)) = line.split_once('{') else {
+        let (name, value) = line.split_once(' ')?;
+        return Some(Sample { name: name.to_owned(), labels: BTreeMap::new(), value: number(value)? });
+    };
+    let (mut labels, mut rest) = (BTreeMap::new(), rest);
+    while let Some((label, after)) = rest.split_once("=\"") {
+        if label.contains('}') {
+            break;
+        }
+        let (value, after) = unquoted(after)?;
+        labels.insert(label.trim_start_matches(',').trim().to_owned(), value);
+        rest = after;
+    }
+    Some(Sample { name: name.to_owned(), labels, value: number(rest.split_once('}')?.1)? })
+}
+
+/// A label's value up to its closing quote, and what comes after.
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let (mut value, mut chars) = (String::new(), text.char_indices());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => match chars.next()?.1 {
+                'n' => value.push('\n'),
+                other => value.push(other),
+            },
+            _ => value.push(c),
+        }
+    }
+    None
+}
+
+fn number(text: &str) -> Option<f64> {
+    text.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: Prometheus's format is read, whatever stands in a label; several workers are summed up, the worst breaker
+    /// counts, and another source's is not ours.
+    #[test]
+    fn metrics_are_read_and_summed_up() {
+        let text = "# HELP x y\n# TYPE outbox_worker_breaker_state gauge\n\
+            outbox_worker_breaker_state{source=\"cards\",rpc=\"A/B\"} 0\n\
+            outbox_worker_breaker_state{source=\"cards\",rpc=\"A/B\"} 2\n\
+            outbox_worker_breaker_state{source=\"other\",rpc=\"A/C\"} 1\n\
+            outbox_worker_in_flight{rpc=\"A/B\"} 3\noutbox_worker_in_flight{rpc=\"A/B\"} 4 1700000000\n\
+            odd{a=\"x\\\"},b=\\\\\\n\",c=\"\"} 1e3\nplain 7\ngarbage\n{\n";
+        let workers = Workers { samples: text.lines().filter_map(sample).collect(), ..Workers::default() };
+        assert_eq!(workers.of("cards", "A/B"), (Some(Breaker::Open), Some(7)));
+        assert_eq!(workers.of("cards", "A/C"), (None, None));
+        let odd = workers.samples.iter().find(|sample| sample.name == "odd").unwrap();
+        assert_eq!((odd.labels["a"].as_str(), odd.value), ("x\"},b=\\\n", 1000.0));
+        assert!(workers.samples.iter().any(|sample| sample.name == "plain" && sample.value == 7.0));
+    }
+
+    /// Guards: an address that can't be asked is refused with what to write.
+    #[test]
+    fn addresses_are_checked() {
+        for good in ["http://worker:9465", "http://worker:9465/", "http://[::1]:9465/metrics"] {
+            assert!(good.parse::<Url>().is_ok(), "{good}");
+        }
+        for bad in
+            ["worker:9465", "https://worker:9465", "http://worker", "http://:9465", "http://a:b@c:1/x", ""]
+        {
+            assert!(bad.parse::<Url>().unwrap_err().remedy.contains("http://HOST:PORT"), "{bad}");
+        }
+    }
+}

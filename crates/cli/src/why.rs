@@ -1,0 +1,271 @@
+//! `outbox why`: one event's life.
+
+mod story; // as people read it
+
+use std::process::ExitCode;
+
+use chrono::{DateTime, Utc};
+use event::EventId;
+use event_router::{Router, Rpc};
+use serde::Serialize;
+
+use crate::database::Database;
+use crate::line::{self, Delivery, Line, SQS, State, Work};
+use crate::options::{Format, Options};
+use crate::outbox::{Leader, Outbox, Parked, ParkedFilter, Stored, Transaction, time_of};
+use crate::print;
+use crate::show::{self, Count};
+use crate::stopped::Stopped;
+
+const TRANSACTIONS_MAX: i64 = 20;
+
+/// Tells one event's life: enqueued, put, and what became of it at each subscriber.
+///
+/// Where it is stuck, it says behind what, and the command that repairs it. It never prints the payload.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 it is done or under way; 1 something of it is dead, parked, or nowhere; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nThe id is what outbox::enqueue returned, the header Idempotency-Key of the RPC, and event_id in every log."
+)]
+pub(crate) struct Args {
+    /// The event's id.
+    #[arg(value_name = "EVENT_ID")]
+    event: EventId,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Everything known of an event; the names are kept.
+#[derive(Debug, Serialize)]
+struct Life {
+    id: EventId,
+    /// Whether an outbox has it; unknown without a database.
+    found: Option<bool>,
+    enqueued: Option<Enqueued>,
+    put: Option<PutAt>,
+    waiting: Option<Waiting>,
+    parked: Option<Parked>,
+    deliveries: Vec<SourceDelivery>,
+    nowhere: Option<Nowhere>,
+    /// What repairs what is broken.
+    commands: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Enqueued {
+    source: String,
+    name: String,
+    key: Option<String>,
+    payload_bytes: i32,
+    occurred_at: DateTime<Utc>,
+    seq: i64,
+}
+
+#[derive(Debug, Serialize)]
+struct PutAt {
+    at: DateTime<Utc>,
+    relay: String,
+    /// Older cursors are gone.
+    or_before: bool,
+}
+
+/// It is committed, and the relay has not put it yet.
+#[derive(Debug, Serialize)]
+struct Waiting {
+    leader: Option<Leader>,
+    events_ahead: Count,
+    lag_seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceDelivery {
+    source: String,
+    #[serde(flatten)]
+    delivery: Delivery,
+}
+
+/// No outbox has it. Where it may still be, and why it may be nowhere.
+#[derive(Debug, Default, Serialize)]
+struct Nowhere {
+    /// When its id was made.
+    made_at: Option<DateTime<Utc>>,
+    sources: Vec<NotIn>,
+}
+
+#[derive(Debug, Serialize)]
+struct NotIn {
+    source: String,
+    oldest_event_at: Option<DateTime<Utc>>,
+    writing_transactions: Vec<Transaction>,
+}
+
+pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
+    let router = args.options.router()?;
+    let databases = args.options.databases().await?;
+    line::work(&args.options, &databases, Ask { args, router, databases: &databases }).await
+}
+
+struct Ask<'a> {
+    args: &'a Args,
+    router: Option<Router>,
+    databases: &'a [Database],
+}
+
+impl Work for Ask<'_> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+        let id = self.args.event;
+        let mut life = Life {
+            id,
+            found: (!self.databases.is_empty()).then_some(false),
+            enqueued: None,
+            put: None,
+            waiting: None,
+            parked: None,
+            deliveries: Vec::new(),
+            nowhere: None,
+            commands: Vec::new(),
+        };
+        for database in self.databases {
+            let outbox = Outbox::new(database.clone());
+            if let Some(stored) = outbox.find(id).await? {
+                life.tell(&outbox, stored).await?;
+            }
+            if life.parked.is_none() {
+                let filter = ParkedFilter { ids: vec![id], ..ParkedFilter::default() };
+                life.parked = outbox.parked(&filter, 0..=i64::MAX, 1).await?.into_iter().next();
+            }
+            if life.enqueued.is_some() || life.parked.is_some() {
+                life.found = Some(true);
+                break;
+            }
+        }
+        let subscribers = self.subscribers(&life);
+        for line in &lines {
+            let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == line.source());
+            if ours || line.source() == SQS {
+                let put_at = life.put.as_ref().map(|put| put.at);
+                let of = line.of(id, &subscribers, put_at).await?;
+                let source = line.source().to_owned();
+                life.deliveries.extend(
+                    of.into_iter().map(|delivery| SourceDelivery { source: source.clone(), delivery }),
+                );
+            }
+        }
+        life.settle(&self.args.options);
+        if life.found == Some(false) {
+            life.nowhere = Some(self.nowhere(id).await?);
+        }
+        match self.args.format {
+            Format::Json => show::json(&life)?,
+            Format::Table => print(&story::tell(&life))?,
+        }
+        Ok(if life.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Ask<'_> {
+    /// Who should get it: of an event whose name nobody knows, everybody may.
+    fn subscribers(&self, life: &Life) -> Vec<Rpc> {
+        let Some(router) = &self.router else { return Vec::new() };
+        let name = life.enqueued.as_ref().map(|enqueued| &enqueued.name);
+        match name.or(life.parked.as_ref().map(|parked| &parked.name)) {
+            Some(name) => router.subscribers(name).to_vec(),
+            None => router.rpcs().map(|(rpc, _)| rpc.clone()).collect(),
+        }
+    }
+
+    async fn nowhere(&self, id: EventId) -> Result<Nowhere, Stopped> {
+        let mut sources = Vec::new();
+        for database in self.databases {
+            let outbox = Outbox::new(database.clone());
+            sources.push(NotIn {
+                source: outbox.source().to_owned(),
+                oldest_event_at: outbox.oldest().await?,
+                writing_transactions: outbox.transactions(true, TRANSACTIONS_MAX).await?,
+            });
+        }
+        Ok(Nowhere { made_at: time_of(id), sources })
+    }
+}
+
+impl Life {
+    async fn tell(&mut self, outbox: &Outbox, stored: Stored) -> Result<(), Stopped> {
+        let put = outbox.put(&stored).await?;
+        if put.is_none() {
+            let cursor = outbox.cursor().await?;
+            let (leader, all, ahead) = tokio::try_join!(
+                outbox.leader(),
+                outbox.backlog(&cursor, None),
+                outbox.backlog(&cursor, Some(stored.seq)),
+            )?;
+            self.waiting = Some(Waiting { leader, events_ahead: ahead.events, lag_seconds: all.lag_seconds });
+        }
+        self.put = put.map(|put| PutAt { at: put.at, relay: put.relay, or_before: put.or_before });
+        self.enqueued = Some(Enqueued {
+            source: outbox.source().to_owned(),
+            name: stored.name,
+            key: stored.key,
+            payload_bytes: stored.payload_bytes,
+            occurred_at: stored.occurred_at,
+            seq: stored.seq,
+        });
+        Ok(())
+    }
+
+    /// Leaves out what says nothing, and finds the commands.
+    fn settle(&mut self, options: &Options) {
+        let id = self.id;
+        // The relay went past it, and put it nowhere.
+        if self.parked.is_some() {
+            self.put = None;
+        }
+        // What is not put, or refused by the bus, can't be anywhere yet. And of an event that nobody knows, nothing is
+        // expected of anybody.
+        let expected = self.put.is_some();
+        let unknown = self.found != Some(true);
+        self.deliveries.retain(|one| match one.delivery.state {
+            State::Absent => expected,
+            State::NotReceived => expected || (unknown && self.found.is_none()),
+            _ => true,
+        });
+        if unknown && self.deliveries.iter().any(|one| one.delivery.state != State::NotReceived) {
+            self.deliveries.retain(|one| one.delivery.state != State::NotReceived);
+        }
+        if self.parked.is_some() {
+            self.commands.push(options.command(&format!("parked retry {id}")));
+        }
+        for SourceDelivery { delivery, .. } in &self.deliveries {
+            let rpc = &delivery.rpc;
+            match &delivery.state {
+                State::Dead { .. } if self.is_done(rpc) => {
+                    self.commands.push(options.command(&format!("dlq drop --event {id} --rpc {rpc}")));
+                }
+                State::Dead { .. } => {
+                    self.commands.push(options.command(&format!("dlq redrive --event {id} --rpc {rpc}")));
+                }
+                State::Absent => {
+                    self.commands.push(options.command(&format!("replay --event {id} --rpc {rpc} --run")));
+                }
+                _ => {}
+            }
+        }
+        self.commands.dedup();
+    }
+
+    fn is_done(&self, rpc: &str) -> bool {
+        self.deliveries
+            .iter()
+            .any(|one| one.delivery.rpc == rpc && matches!(one.delivery.state, State::Done { .. }))
+    }
+
+    /// Nobody has to do anything about it.
+    fn is_well(&self) -> bool {
+        let bad = |state: &State| matches!(state, State::Dead { .. } | State::Absent);
+        let known = self.found != Some(false) || !self.deliveries.is_empty();
+        known && self.parked.is_none() && !self.deliveries.iter().any(|one| bad(&one.delivery.state))
+    }
+}

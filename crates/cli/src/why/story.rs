@@ -1,0 +1,184 @@
+//! An event's life as people read it.
+
+use chrono::{DateTime, Utc};
+
+use super::{Life, NotIn, SourceDelivery};
+use crate::line::State;
+use crate::outbox::Transaction;
+use crate::show::{age, counted, instant, line, moment, or_dash};
+
+const REASON_CHARS_MAX: usize = 500;
+
+pub(super) fn tell(life: &Life) -> String {
+    let mut told = vec![format!("event {}", life.id)];
+    if let Some(enqueued) = &life.enqueued {
+        let key = enqueued
+            .key
+            .as_ref()
+            .map_or_else(|| "no key".to_owned(), |key| format!("key {}", line(key, 100)));
+        told.push(format!(
+            "  {}, {key}, {} bytes of payload, from {}",
+            enqueued.name, enqueued.payload_bytes, enqueued.source
+        ));
+        told.push(String::new());
+        told.push(format!("enqueued  {}", moment(enqueued.occurred_at)));
+        told.extend(put(life));
+    } else {
+        told.push(String::new());
+    }
+    if let Some(parked) = &life.parked {
+        told.push(format!(
+            "parked    {}, as the bus refused it: {}: {}",
+            moment(parked.parked_at),
+            parked.code,
+            line(&parked.reason, REASON_CHARS_MAX)
+        ));
+    }
+    if life.found.is_none() {
+        told.push(
+            "No database given: when it was enqueued and put is not known (set DATABASE_URL).".to_owned(),
+        );
+    }
+    if !life.deliveries.is_empty() {
+        told.push(String::new());
+    }
+    for one in &life.deliveries {
+        told.push(format!("{}\n  {}", one.delivery.rpc, delivery(one)));
+    }
+    let nobody = life.deliveries.is_empty() && life.put.is_some();
+    if nobody {
+        told.push("\nNobody subscribes to it: it stays in the history only.".to_owned());
+    }
+    told.extend(nowhere(life));
+    if !life.commands.is_empty() {
+        told.push(String::new());
+        told.extend(life.commands.iter().map(|command| format!("to repair: {command}")));
+    }
+    told.join("\n")
+}
+
+fn put(life: &Life) -> Option<String> {
+    if let Some(put) = &life.put {
+        let before = if put.or_before { ", or before: older cursors are gone" } else { "" };
+        return Some(format!("put       {} by {}{before}", moment(put.at), put.relay));
+    }
+    let waiting = life.waiting.as_ref()?;
+    let ahead = match waiting.events_ahead.is_zero() {
+        true => "it is the next".to_owned(),
+        false => format!(
+            "{} ahead of it, the oldest for {}",
+            counted(waiting.events_ahead, "event"),
+            age(waiting.lag_seconds)
+        ),
+    };
+    Some(match &waiting.leader {
+        None => format!("not put   nobody relays: start `relay` ({ahead})"),
+        Some(leader) => format!("not put   {ahead}; {} (pid {}) relays", leader.application, leader.pid),
+    })
+}
+
+fn delivery(one: &SourceDelivery) -> String {
+    match &one.delivery.state {
+        State::Queued { since, ahead, why } => {
+            let ahead = match ahead {
+                Some(ahead) if ahead.is_zero() => ", the next".to_owned(),
+                Some(ahead) => format!(", {} ahead of it", counted(ahead, "message")),
+                None => String::new(),
+            };
+            let why =
+                why.as_ref().map(|why| format!(" ({})", line(why, REASON_CHARS_MAX))).unwrap_or_default();
+            format!("queued    {}{ahead}{why}", moment(*since))
+        }
+        State::Calling { worker, until, attempt } => {
+            let attempt = attempt.map(|attempt| format!("attempt {attempt}, ")).unwrap_or_default();
+            let worker =
+                worker.as_ref().map_or_else(|| "a worker".to_owned(), |worker| format!("worker {worker}"));
+            format!("called    {attempt}at this moment by {worker}, which has it until {}", moment(*until))
+        }
+        State::Abandoned { worker, until } => {
+            let worker =
+                worker.as_ref().map_or_else(|| "a worker".to_owned(), |worker| format!("worker {worker}"));
+            format!(
+                "abandoned {worker} had it until {} and did not say what became of it: it comes again",
+                moment(*until)
+            )
+        }
+        State::Failed { attempt, at, code, error, due_at } => {
+            let again = due_at.map_or_else(|| "comes again".to_owned(), next);
+            let error = line(error, REASON_CHARS_MAX);
+            match attempt {
+                0 => format!("waits     not called yet: {code}: {error}; {again}"),
+                _ => format!("failed    attempt {attempt} at {} with {code}: {error}; {again}", instant(*at)),
+            }
+        }
+        State::Done { at } => format!("done      {}", or_dash(at.map(moment))),
+        State::Dead { at, attempts, code, reason } => {
+            let attempts = attempts
+                .map(|attempts| format!(" after {}", counted(attempts, "attempt")))
+                .unwrap_or_default();
+            format!(
+                "dead      {}{attempts}: {code}: {}",
+                or_dash(at.map(moment)),
+                line(reason, REASON_CHARS_MAX)
+            )
+        }
+        State::NotReceived => "not received by a worker yet: on its way, or in the queue".to_owned(),
+        State::Absent => {
+            "nowhere   it was put before this RPC subscribed, or what was recorded of it is gone (21 days)"
+                .to_owned()
+        }
+    }
+}
+
+fn next(at: DateTime<Utc>) -> String {
+    if at > Utc::now() { format!("next at {}", moment(at)) } else { "due now".to_owned() }
+}
+
+fn nowhere(life: &Life) -> Vec<String> {
+    let Some(nowhere) = &life.nowhere else { return Vec::new() };
+    let mut told = Vec::new();
+    let gone = nowhere.sources.iter().all(|source| older(nowhere.made_at, source));
+    for source in &nowhere.sources {
+        told.push(format!("not in {}: {}", source.source, why_not(nowhere.made_at, source)));
+        told.extend(source.writing_transactions.iter().map(transaction));
+    }
+    if life.deliveries.is_empty() && !gone {
+        let open = nowhere.sources.iter().any(|source| !source.writing_transactions.is_empty());
+        let if_not = if open { "If it comes with none of them, its" } else { "Either its" };
+        told.push(format!(
+            "{if_not} transaction was rolled back, or it belongs to a database that was not named (--source)."
+        ));
+    }
+    told
+}
+
+fn older(made_at: Option<DateTime<Utc>>, source: &NotIn) -> bool {
+    made_at.zip(source.oldest_event_at).is_some_and(|(made, oldest)| made < oldest)
+}
+
+fn why_not(made_at: Option<DateTime<Utc>>, source: &NotIn) -> String {
+    match (made_at, source.oldest_event_at) {
+        (Some(made), Some(oldest)) if made < oldest => format!(
+            "its id is of {}, and the outbox goes back to {} (see --retention of relay)",
+            instant(made),
+            instant(oldest)
+        ),
+        _ if source.writing_transactions.is_empty() => {
+            "no transaction is open that could still commit it".to_owned()
+        }
+        _ => "it may still come with one of these transactions, which are open:".to_owned(),
+    }
+}
+
+fn transaction(transaction: &Transaction) -> String {
+    let name = Some(transaction.application.as_str()).filter(|name| !name.is_empty());
+    format!(
+        "  pid {}, {}, role {}, open since {}, {}, last statement {}",
+        transaction.pid,
+        name.unwrap_or("no application name"),
+        or_dash(transaction.user.as_deref()),
+        transaction.began_at.map_or_else(|| "a time this role may not see".to_owned(), moment),
+        transaction.state.as_deref().unwrap_or("state not visible to this role"),
+        or_dash(transaction.last_statement_at.map(moment)),
+    )
+}

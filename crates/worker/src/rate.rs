@@ -1,0 +1,72 @@
+//! No more calls in a second than an RPC wants.
+//!
+//! Pure but for the clock handed in.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A token bucket: it fills at the rate, and holds a quarter of a second's worth, or one.
+#[derive(Debug)]
+pub(crate) struct Rate {
+    per_second: f64,
+    tokens: f64,
+    filled_at: Instant,
+}
+
+impl Rate {
+    pub(crate) fn new(per_second: u32, now: Instant) -> Self {
+        Self { per_second: f64::from(per_second), tokens: 1.0, filled_at: now }
+    }
+
+    /// How many calls may begin, or how long it takes until one may.
+    pub(crate) fn allowed(&mut self, now: Instant) -> Result<usize, Duration> {
+        let filled = now.saturating_duration_since(self.filled_at).as_secs_f64() * self.per_second;
+        self.tokens = (self.tokens + filled).min((self.per_second / 4.0).max(1.0));
+        self.filled_at = now;
+        if self.tokens >= 1.0 {
+            return Ok(self.tokens as usize);
+        }
+        Err(Duration::from_secs_f64((1.0 - self.tokens) / self.per_second))
+    }
+
+    pub(crate) fn began(&mut self, calls: usize) {
+        self.tokens -= calls as f64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: in any second no more calls begin than the rate and a quarter, and over a minute exactly the rate, whatever
+    /// the rate is.
+    #[tokio::test]
+    async fn calls_keep_to_the_rate() {
+        for per_second in [1, 3, 50, 10_000] {
+            let start = Instant::now();
+            let mut rate = Rate::new(per_second, start);
+            let (mut now, mut began) = (start, Vec::new());
+            while now < start + Duration::from_secs(60) {
+                match rate.allowed(now) {
+                    Ok(calls) => {
+                        rate.began(calls);
+                        began.extend(std::iter::repeat_n(now, calls));
+                    }
+                    Err(wait) => now += wait + Duration::from_micros(1),
+                }
+            }
+            let many = began.len() as f64 / 60.0;
+            let wanted = f64::from(per_second);
+            assert!((wanted * 0.98 - 1.0..=wanted + 1.0).contains(&many), "{per_second}/s became {many}/s");
+            let most = began
+                .iter()
+                .enumerate()
+                .map(|(at, first)| {
+                    began[at..].partition_point(|call| *call < *first + Duration::from_secs(1))
+                })
+                .max();
+            assert!(most.unwrap() as f64 <= wanted * 1.25 + 1.0, "{per_second}/s: {most:?} in a second");
+        }
+    }
+}
