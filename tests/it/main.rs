@@ -9,6 +9,7 @@ mod aws; // the same line on EventBridge, SQS and DynamoDB
 mod bad_input; // what must be refused, parked or dead-lettered, and by whom
 mod contracts; // queue and dedup: one suite for every implementation
 mod deliver; // verdicts, retries, leases, transports of the RPC call
+mod dependencies; // what is built in, and under which licences
 mod drill; // an outage, as operators live through it
 mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone

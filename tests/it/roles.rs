@@ -88,14 +88,44 @@ async fn relay_and_worker_work_with_their_own_roles() {
     world.finish().await;
 }
 
+/// Guards: a role that may create a schema, and is no superuser, can migrate and let others play their parts; and what was
+/// not given to it stays closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_role_can_own_the_schema() {
+    let world = World::new(ROUTER).await;
+    world.execute("drop schema outbox cascade").await;
+    world.execute("create table account (balance bigint not null)").await;
+    let owner = format!("owner_{:08x}", fastrand::u32(..));
+    world.execute(&format!("create role {owner} login")).await;
+    world.execute(&format!("grant create on database {} to {owner}", world.source.name())).await;
+    world.execute("create role service_of_the_plain_owner").await;
+
+    let mut conn = PgConnection::connect(&address(&world, &owner)).await.unwrap();
+    outbox_schema::migrate(&mut conn).await.unwrap();
+    let granted = "select outbox.grant_to('service_of_the_plain_owner', 'publisher')";
+    sqlx::query(granted).execute(&mut conn).await.unwrap();
+    let refused = sqlx::query("select * from account").execute(&mut conn).await.unwrap_err();
+    assert!(refused.to_string().contains("permission denied"), "{refused}");
+
+    let mut tx = world.pool.begin().await.unwrap();
+    sqlx::query("set local role service_of_the_plain_owner").execute(&mut *tx).await.unwrap();
+    outbox::enqueue(&mut tx, One { n: 1 }).await.unwrap();
+    tx.commit().await.unwrap();
+    world.finish().await;
+}
+
 /// A role of that part, and nothing else; the address with which it connects.
 async fn role(world: &World, part: &str) -> String {
     let name = format!("{part}_{:08x}", fastrand::u32(..));
     world.execute(&format!("create role {name} login")).await;
     world.execute(&format!("select outbox.grant_to('{name}', '{part}')")).await;
+    address(world, &name)
+}
+
+fn address(world: &World, role: &str) -> String {
     let options = PgConnectOptions::from_str(&world.url).unwrap();
     format!(
-        "postgres://{name}@{}:{}/{}",
+        "postgres://{role}@{}:{}/{}",
         options.get_host(),
         options.get_port(),
         options.get_database().unwrap()
