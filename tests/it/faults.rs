@@ -291,7 +291,7 @@ async fn a_frozen_worker_holds_nobody_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_process_serves_many_databases() {
     let first = World::new(ROUTER).await;
-    let second = World::new(ROUTER).await;
+    let second = first.beside(ROUTER).await;
     let router = first.router_file.display().to_string();
     let sources = format!("one={} two={} away=postgres://nobody@127.0.0.1:1/nowhere", first.url, second.url);
     let endpoints = first.endpoints();

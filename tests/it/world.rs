@@ -75,6 +75,8 @@ pub(crate) struct World {
 enum Turn {
     Shared(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
     Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
+    /// Of another world of the same test: a second turn would wait for whoever waits for the first to end.
+    Theirs,
 }
 
 fn turns() -> &'static RwLock<()> {
@@ -107,6 +109,11 @@ pub(crate) fn programs() -> &'static PathBuf {
 impl World {
     pub(crate) async fn new(router: &str) -> Self {
         Self::in_turn(router, Turn::Shared(turns().read().await), cluster()).await
+    }
+
+    /// Another database for the test that has this one.
+    pub(crate) async fn beside(&self, router: &str) -> Self {
+        Self::in_turn(router, Turn::Theirs, cluster()).await
     }
 
     pub(crate) async fn alone(router: &str) -> Self {

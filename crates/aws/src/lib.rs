@@ -38,43 +38,45 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
 
 /// Says at start what would make every call fail, and goes on: a role that comes a little later is waited for.
 pub async fn say_what_is_missing(config: &SdkConfig) {
-    for Missing { problem, remedy } in missing(config).await {
-        tracing::error!("{problem}: {remedy}");
+    for Missing { what, problem, remedy } in missing(config).await {
+        tracing::error!(problem, "{what}: {remedy}");
     }
 }
 
 /// What would make every call fail, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    pub problem: String,
+    pub what: &'static str,
+    /// What the SDK says of it; it may have several lines.
+    pub problem: Option<String>,
     pub remedy: &'static str,
 }
 
 /// Whether there are a region and credentials.
 pub async fn missing(config: &SdkConfig) -> Vec<Missing> {
-    const CREDENTIALS: &str = "give the process a role (EKS, ECS, EC2), a profile (AWS_PROFILE), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
     let mut missing = Vec::new();
     if config.region().is_none() {
         missing.push(Missing {
-            problem: "no AWS region".to_owned(),
+            what: "no AWS region",
+            problem: None,
             remedy: "set AWS_REGION, or a region in the profile that AWS_PROFILE names",
         });
     }
     let problem = match config.credentials_provider() {
-        None => "no AWS credentials provider".to_owned(),
+        None => None,
         Some(provider) => {
             match tokio::time::timeout(CREDENTIALS_WITHIN, provider.provide_credentials()).await {
                 Ok(Ok(_)) => return missing,
-                Ok(Err(error)) => {
-                    format!("no AWS credentials yet ({})", on_one_line(&DisplayErrorContext(&error)))
-                }
-                Err(_) => {
-                    format!("no AWS credentials yet (no answer within {} s)", CREDENTIALS_WITHIN.as_secs())
-                }
+                Ok(Err(error)) => Some(on_one_line(&DisplayErrorContext(&error))),
+                Err(_) => Some(format!("no answer within {} s", CREDENTIALS_WITHIN.as_secs())),
             }
         }
     };
-    missing.push(Missing { problem, remedy: CREDENTIALS });
+    missing.push(Missing {
+        what: "no AWS credentials yet",
+        problem,
+        remedy: "give the process a role (EKS, ECS, EC2), a profile (AWS_PROFILE), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    });
     missing
 }
 

@@ -12,16 +12,22 @@ use outbox_aws::{Failure, Missing};
 
 use super::Finding;
 use crate::options::Options;
+use crate::show;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Requests at a time: the control planes allow some tens a second.
 const TOGETHER: usize = 8;
+const PROBLEM_CHARS_MAX: usize = 500;
 
 pub(super) async fn look(options: &Options, router: Option<&Router>) -> Vec<Finding> {
     let config = outbox_aws::config(ANSWER_WITHIN).await;
     let missing = outbox_aws::missing(&config).await;
     if !missing.is_empty() {
-        let finding = |Missing { problem, remedy }: &Missing| Finding::error("aws", problem, *remedy);
+        let finding = |Missing { what, problem, remedy }: &Missing| {
+            let problem =
+                problem.as_ref().map(|problem| format!(" ({})", show::line(problem, PROBLEM_CHARS_MAX)));
+            Finding::error("aws", format!("{what}{}", problem.unwrap_or_default()), *remedy)
+        };
         return missing.iter().map(finding).collect();
     }
     let region = config.region().map(|region| format!("region {region}")).unwrap_or_default();

@@ -41,8 +41,8 @@ impl Aws {
     pub(crate) async fn open(options: &Options) -> Result<Self, Stopped> {
         let router = options.router_needed("on the transport aws it names the queues")?;
         let config = outbox_aws::config(ANSWER_WITHIN).await;
-        if let Some(Missing { problem, remedy }) = outbox_aws::missing(&config).await.into_iter().next() {
-            return Err(Stopped::unreachable(problem, remedy));
+        if let Some(Missing { what, remedy, .. }) = outbox_aws::missing(&config).await.into_iter().next() {
+            return Err(Stopped::unreachable(what, remedy));
         }
         Ok(Self {
             sqs: aws_sdk_sqs::Client::new(&config),
