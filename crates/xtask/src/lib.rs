@@ -8,3 +8,4 @@ pub mod process;
 pub mod terraform;
 pub mod test;
 pub mod tools;
+pub mod torture;
