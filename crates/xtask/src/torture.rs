@@ -208,6 +208,7 @@ async fn calm(run: &Run, world: &World, ledger: &Ledger, spells: &Spells) -> Res
         cursor: Vec::new(),
         spells: spells.list(),
         found: world.notes.found(),
+        looks: world.notes.looks(),
         complaints,
     })
 }
@@ -239,7 +240,7 @@ impl Transport {
     /// is slow.
     fn pace(self) -> (usize, usize) {
         match self {
-            Transport::Postgres => (1500, 400),
+            Transport::Postgres => (4000, 400),
             Transport::Aws => (300, 100),
         }
     }

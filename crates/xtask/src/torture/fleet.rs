@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,13 +59,21 @@ pub(super) struct Notes {
     logs: PathBuf,
     unheard: Mutex<HashSet<(EventId, Rpc, u32)>>,
     found: Mutex<Vec<Found>>,
+    looks: AtomicUsize,
     complaints: Mutex<Vec<Complaint>>,
 }
 
 impl Notes {
     pub(super) fn new(clock: Clock, logs: &Path) -> Self {
         let logs = logs.to_owned();
-        Self { clock, logs, unheard: Mutex::default(), found: Mutex::default(), complaints: Mutex::default() }
+        Self {
+            clock,
+            logs,
+            unheard: Mutex::default(),
+            found: Mutex::default(),
+            looks: AtomicUsize::new(0),
+            complaints: Mutex::default(),
+        }
     }
 
     pub(super) fn unheard(&self) -> HashSet<(EventId, Rpc, u32)> {
@@ -74,6 +82,10 @@ impl Notes {
 
     pub(super) fn found(&self) -> Vec<Found> {
         self.found.lock().expect("no panic while held").clone()
+    }
+
+    pub(super) fn looks(&self) -> usize {
+        self.looks.load(Ordering::Relaxed)
     }
 
     pub(super) fn complaints(&self) -> Vec<Complaint> {
@@ -121,7 +133,6 @@ impl Member {
 
     /// As `kill -9` does; and starts it again.
     pub(super) async fn kill_and_restart(&self) -> std::io::Result<()> {
-        self.look().await;
         let mut running = self.running.lock().await;
         if let Some(old) = running.take() {
             old.said.ended_by_us.store(true, Ordering::SeqCst);
@@ -161,8 +172,9 @@ impl Member {
         let value = metrics.lines().find_map(|line| {
             line.strip_prefix("outbox_relay_fallback_found_total{")?.rsplit(' ').next()?.parse::<u64>().ok()
         });
-        let (before, from) = running.found;
-        let (value, to) = (value.unwrap_or(before), self.notes.clock.now());
+        let Some(value) = value else { return };
+        self.notes.looks.fetch_add(1, Ordering::Relaxed);
+        let ((before, from), to) = (running.found, self.notes.clock.now());
         running.found = (value, to);
         if value > before {
             let found = Found { relay: self.name.clone(), events: value - before, from, to };
@@ -172,7 +184,6 @@ impl Member {
 
     /// Asks it to stop: that must be quick, and a success.
     pub(super) async fn stop(&self) {
-        self.look().await;
         let Some(running) = self.running.lock().await.take() else { return };
         running.said.ended_by_us.store(true, Ordering::SeqCst);
         let (pid, began) = (running.process.pid(), self.notes.clock.now());

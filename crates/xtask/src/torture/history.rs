@@ -47,6 +47,8 @@ pub(super) struct History {
     pub(super) cursor: Vec<Sample>,
     pub(super) spells: Vec<Spell>,
     pub(super) found: Vec<Found>,
+    /// How often relays' metrics were read.
+    pub(super) looks: usize,
     /// What was not as it must be at the end, and what processes did that they never may.
     pub(super) complaints: Vec<Complaint>,
 }

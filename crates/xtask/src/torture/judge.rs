@@ -53,6 +53,7 @@ pub(super) fn judge(history: &History) -> Verdict {
     facts.records(&mut found);
     facts.cursor(&mut found);
     facts.wake_ups(&mut found);
+    facts.blind_spots(&mut found);
     let repeats_excused = facts.repeats(&mut found);
     for complaint in &history.complaints {
         found.add(complaint.kind, complaint.what.clone());
@@ -206,7 +207,10 @@ impl<'a> Facts<'a> {
                         ),
                     ),
                 }
-                last = *call;
+                // One that failed leaves it open, and is tried again.
+                if matches!(call.answer, Some((Answer::Success, _))) {
+                    last = *call;
+                }
             }
         }
         excused.sort_by_key(|repeat| repeat.event);
@@ -309,6 +313,22 @@ impl<'a> Facts<'a> {
                     ),
                 );
             }
+        }
+    }
+
+    /// What nobody looked at proves nothing.
+    fn blind_spots(&self, found: &mut Findings) {
+        let seen: HashSet<EventId> = self.history.puts.iter().map(|put| put.event).collect();
+        for &(event, rpc) in self.calls.keys() {
+            if !seen.contains(&event) {
+                found.add("blind", format!("{event}: {} was called, and nobody saw it put", rpc.name()));
+            }
+        }
+        if self.history.cursor.is_empty() {
+            found.add("blind", "nobody saw the cursor".to_owned());
+        }
+        if self.history.looks == 0 {
+            found.add("blind", "nobody read the relays' metrics".to_owned());
         }
     }
 

@@ -23,8 +23,9 @@ struct State {
     next: u64,
     cut_below: u64,
     half_open_below: u64,
-    refuses: bool,
-    stalls: bool,
+    /// How often over.
+    refuses: u32,
+    stalls: u32,
 }
 
 impl Proxy {
@@ -44,7 +45,7 @@ impl Proxy {
                     state.next += 1;
                 });
                 let state = serving.state.subscribe();
-                if !state.borrow().refuses {
+                if state.borrow().refuses == 0 {
                     tokio::spawn(carry(client, server, number, state));
                 }
             }
@@ -63,17 +64,17 @@ impl Proxy {
 
     /// Ends every connection and takes no new one, for so long.
     pub(super) async fn refuse(&self, time: Duration) {
-        self.state.send_modify(|state| state.refuses = true);
+        self.state.send_modify(|state| state.refuses += 1);
         self.cut();
         tokio::time::sleep(time).await;
-        self.state.send_modify(|state| state.refuses = false);
+        self.state.send_modify(|state| state.refuses -= 1);
     }
 
     /// Nothing goes through, and nothing is lost, for so long.
     pub(super) async fn stall(&self, time: Duration) {
-        self.state.send_modify(|state| state.stalls = true);
+        self.state.send_modify(|state| state.stalls += 1);
         tokio::time::sleep(time).await;
-        self.state.send_modify(|state| state.stalls = false);
+        self.state.send_modify(|state| state.stalls -= 1);
     }
 
     /// What is open never goes anywhere again. The server notices after a while, the client by itself or never.
@@ -117,7 +118,7 @@ async fn pump(
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);
-        if state.wait_for(|state| !state.stalls).await.is_err() {
+        if state.wait_for(|state| state.stalls == 0).await.is_err() {
             return;
         }
         if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
@@ -168,7 +169,7 @@ mod tests {
 
         let stalling = proxy.clone();
         let stall = tokio::spawn(async move { stalling.stall(Duration::from_millis(300)).await });
-        proxy.state.subscribe().wait_for(|state| state.stalls).await.unwrap();
+        proxy.state.subscribe().wait_for(|state| state.stalls > 0).await.unwrap();
         let began = std::time::Instant::now();
         assert!(tokio::time::timeout(SOON, says(&mut stream)).await.unwrap());
         assert!(began.elapsed() >= Duration::from_millis(200));
@@ -176,7 +177,7 @@ mod tests {
 
         let refusing = proxy.clone();
         let refuse = tokio::spawn(async move { refusing.refuse(Duration::from_millis(300)).await });
-        proxy.state.subscribe().wait_for(|state| state.refuses).await.unwrap();
+        proxy.state.subscribe().wait_for(|state| state.refuses > 0).await.unwrap();
         assert!(!tokio::time::timeout(SOON, says(&mut connect().await)).await.unwrap());
         refuse.await.unwrap();
 

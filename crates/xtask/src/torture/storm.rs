@@ -13,6 +13,7 @@ use super::world::World;
 
 /// A connection that goes nowhere is given up by then, on both ends.
 const HALF_OPEN_FOR: Duration = Duration::from_secs(20);
+const LEADS_WITHIN: Duration = Duration::from_secs(10);
 const COPIES: usize = 20;
 
 /// All of it, in time; returns when everything is mended. What could not be done is no fault.
@@ -66,11 +67,14 @@ async fn meet(world: &World, Planned { fault, lasts, whom, .. }: Planned) -> Res
     let worker = &world.workers[whom % world.workers.len()];
     let name = |member: &Member| Ok(member.name.clone());
     match fault {
-        Fault::RelayKilled => relay.kill_and_restart().await?,
+        Fault::RelayKilled => {
+            relay.look().await;
+            relay.kill_and_restart().await?;
+        }
         Fault::WorkerKilled => worker.kill_and_restart().await?,
         Fault::WorkerPaused => worker.pause(lasts).await?,
         Fault::LeaderPaused => {
-            let Some(leader) = leader(world).await else { return Err("nobody leads".into()) };
+            let leader = tokio::time::timeout(LEADS_WITHIN, leader(world)).await?;
             leader.pause(lasts).await?;
             return name(&leader);
         }
@@ -127,13 +131,16 @@ async fn meet(world: &World, Planned { fault, lasts, whom, .. }: Planned) -> Res
     name(if of_a_relay { relay } else { worker })
 }
 
-async fn leader(world: &World) -> Option<Arc<Member>> {
-    for relay in &world.relays {
-        if relay.leads().await {
-            return Some(Arc::clone(relay));
+/// Who leads, as soon as somebody does.
+async fn leader(world: &World) -> Arc<Member> {
+    loop {
+        for relay in &world.relays {
+            if relay.leads().await {
+                return Arc::clone(relay);
+            }
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    None
 }
 
 async fn crash(world: &World, down: Duration) -> Result<(), Failure> {

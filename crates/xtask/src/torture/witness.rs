@@ -49,7 +49,7 @@ impl Witness {
     }
 
     async fn sample(&self, world: &World) {
-        let mut slot = 0;
+        let mut slot = 0_i64;
         loop {
             tokio::time::sleep(SAMPLED_EVERY).await;
             let look =

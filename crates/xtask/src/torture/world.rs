@@ -21,7 +21,7 @@ use crate::process::Process;
 
 const DATABASE: &str = "torture";
 /// Short, so that slots are truncated and rings wrap.
-const RETENTION: &str = "20s";
+const RETENTION: &str = "6s";
 /// Short, so that what a dead worker had comes back.
 const VISIBILITY: &str = "3s";
 /// Notes every delivery that the relay makes, in the relay's own transaction: deliveries are gone soon.
@@ -88,6 +88,9 @@ impl World {
     }
 
     pub(super) async fn stop(&self) {
+        for relay in &self.relays {
+            relay.look().await;
+        }
         for member in self.workers.iter().chain(&self.relays) {
             member.stop().await;
         }

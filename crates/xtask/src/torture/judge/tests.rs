@@ -73,6 +73,7 @@ fn sound() -> History {
         cursor: [(1, 10), (2, 20), (3, 20)].map(|(at, last_seq)| Sample { at: s(at), last_seq }).into(),
         spells: Vec::new(),
         found: Vec::new(),
+        looks: 9,
         complaints: Vec::new(),
     }
 }
@@ -94,7 +95,10 @@ fn a_sound_run_has_no_violation() {
 #[test]
 fn each_violation_is_found() {
     type Break = fn(&mut History);
-    let cases: [(&str, Break); 22] = [
+    let cases: [(&str, Break); 24] = [
+        ("blind", |h| h.puts.retain(|put| put.event != id(3))),
+        ("blind", |h| h.cursor.clear()),
+        ("blind", |h| h.looks = 0),
         ("commit_lost", |h| h.told.push(Told { event: id(7), outcome: Outcome::Committed })),
         ("rollback_kept", |h| h.told.push(Told { event: id(1), outcome: Outcome::RolledBack })),
         ("lost", |h| h.calls.retain(|call| call.event != id(3))),
@@ -108,7 +112,6 @@ fn each_violation_is_found() {
             h.recorded.insert((id(4), Rpc::Strict));
             h.calls.retain(|call| !matches!(call.answer, Some((Answer::Refused, _))));
         }),
-        ("called_uncommitted", |h| h.calls.push(call(6, Rpc::Steady, 2, Answer::Failed))),
         ("called_unsubscribed", |h| h.calls.push(call(3, Rpc::Moody, 2, Answer::Failed))),
         ("put_uncommitted", |h| h.puts.push(put(6, Rpc::Steady, 7))),
         ("put_uncommitted", |h| h.parked.extend([id(6)])),
@@ -126,7 +129,7 @@ fn each_violation_is_found() {
             // On aws: the second was under way when the first had not been answered.
             h.transport = Transport::Aws;
             let one = |n, begun, done| Put { event: id(n), rpc: None, begun, done };
-            h.puts = vec![one(1, 1, 3), one(2, 2, 4)];
+            h.puts = vec![one(1, 1, 3), one(2, 2, 4), one(3, 5, 6), one(4, 5, 6)];
         }),
     ];
     for (kind, break_it) in cases {
@@ -134,6 +137,15 @@ fn each_violation_is_found() {
         break_it(&mut history);
         assert_eq!(kinds(&history), [kind]);
     }
+}
+
+/// Guards: what was rolled back and is called all the same is found, where it was put and where it was called.
+#[test]
+fn a_rolled_back_event_is_found_everywhere() {
+    let mut history = sound();
+    history.calls.push(call(6, Rpc::Steady, 2, Answer::Failed));
+    history.puts.push(put(6, Rpc::Steady, 7));
+    assert_eq!(kinds(&history), ["called_uncommitted", "put_uncommitted"]);
 }
 
 /// Guards: a repeat is excused by a fault between the success and the second call, and by nothing else.
@@ -161,6 +173,14 @@ fn only_a_fault_in_the_gap_excuses_a_repeat() {
         assert_eq!(verdict.repeats_excused.len(), usize::from(excused), "{fault:?} at {at}");
         assert_eq!(verdict.violations.is_empty(), excused, "{fault:?} at {at}");
     }
+    let mut history = sound();
+    history.spells.push(spell(WorkerKilled, 5, 5));
+    history
+        .calls
+        .extend([call(3, Rpc::Steady, 9, Answer::Failed), call(3, Rpc::Steady, 12, Answer::Success)]);
+    assert_eq!(judge(&history).violations, [], "it failed, and so was called once more");
+    history.calls.push(call(3, Rpc::Steady, 15, Answer::Success));
+    assert_eq!(kinds(&history), ["called_again"], "there was no fault after 12 s");
     let mut history = sound();
     history.calls.push(Call { attempt: 2, ..call(3, Rpc::Steady, 9, Answer::Success) });
     history.unheard.insert((id(3), Rpc::Steady, 1));
@@ -197,7 +217,7 @@ fn what_is_put_again_keeps_its_first_place() {
     let mut history = sound();
     history.transport = Transport::Aws;
     let one = |n, begun, done| Put { event: id(n), rpc: None, begun, done };
-    history.puts = vec![one(1, 1, 2), one(2, 3, 4), one(1, 5, 6)];
+    history.puts = vec![one(1, 1, 2), one(2, 3, 4), one(1, 5, 6), one(3, 7, 8), one(4, 7, 8)];
     assert_eq!(kinds(&history), Vec::<&str>::new());
 }
 
@@ -205,8 +225,8 @@ fn what_is_put_again_keeps_its_first_place() {
 #[test]
 fn many_of_a_kind_are_counted() {
     let mut history = sound();
-    history.calls.extend((100..150).map(|n| call(n, Rpc::Steady, 1, Answer::Success)));
-    history.recorded.extend((100..150).map(|n| (id(n), Rpc::Steady)));
+    history.committed.extend((100..150).map(|n| change(n, NOTED)));
     let verdict = judge(&history);
+    assert_eq!(kinds(&history), ["lost"]);
     assert_eq!((verdict.violations[0].count, verdict.violations[0].examples.len()), (50, EXAMPLES_MAX));
 }
