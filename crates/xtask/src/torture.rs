@@ -56,6 +56,10 @@ pub struct Options {
     /// Print the result as one JSON object on the last line.
     #[arg(long)]
     pub json: bool,
+
+    /// Keep logs and history below target/torture even if nothing is wrong.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -98,7 +102,7 @@ pub fn run(options: &Options) -> ExitCode {
 ///
 /// If it could not be tried: [`NoCloud`] among others. So is being interrupted.
 pub fn torture(options: &Options) -> Result<bool, Failure> {
-    let Options { transport, seconds, seed, json } = *options;
+    let Options { transport, seconds, seed, json, keep } = *options;
     let run = Run { transport, seconds, seed: seed.unwrap_or_else(|| fastrand::u64(..1_000_000)) };
     println!("· building relay and worker");
     let bin = process::build(true)?;
@@ -113,7 +117,12 @@ pub fn torture(options: &Options) -> Result<bool, Failure> {
             _ = terminate.recv() => Err("stopped".into()),
         }
     })?;
-    report.show(&logs);
+    if keep || !report.holds() {
+        println!("logs and history: {}", logs.display());
+    } else {
+        std::fs::remove_dir_all(&logs)?;
+    }
+    report.show();
     if json {
         println!("{}", serde_json::to_string(&report)?);
     }

@@ -89,7 +89,7 @@ impl Fault {
             WorkerPaused, WorkerRefused, WorkerStalled,
         };
         match self {
-            LeaderPaused => 115..140,
+            LeaderPaused => 125..150,
             WorkerPaused => 20..80,
             PostgresCrashed => 1..20,
             Lull => 65..75,

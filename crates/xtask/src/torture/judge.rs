@@ -137,10 +137,10 @@ impl<'a> Facts<'a> {
             let parked = self.history.parked.contains(&event);
             match (change.name == GARBLED, parked) {
                 (true, false) => {
-                    found.add("lost", format!("{event}: no bus can take it, and it is not parked"))
+                    found.add("lost", format!("{event}: no bus can take it, and it is not parked"));
                 }
                 (false, true) => {
-                    found.add("parked", format!("{event} ({}, {}): parked", change.name, change.how))
+                    found.add("parked", format!("{event} ({}, {}): parked", change.name, change.how));
                 }
                 _ => {}
             }

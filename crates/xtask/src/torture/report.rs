@@ -71,7 +71,7 @@ impl Report {
         self.violations.is_empty()
     }
 
-    pub(super) fn show(&self, logs: &Path) {
+    pub(super) fn show(&self) {
         let About { rolled_back, unknown, calls, dead, parked, turns } = &self.about;
         println!(
             "\n{} events committed, {rolled_back} rolled back, {unknown} of unknown outcome at first",
@@ -99,18 +99,13 @@ impl Report {
             println!("✓ every promise was kept");
         } else {
             let Self { transport, seconds, seed, .. } = self;
-            println!("logs and history: {}", logs.display());
             println!("again: cargo xtask torture --transport {transport} --seconds {seconds} --seed {seed}");
         }
     }
 }
 
-/// Keeps what may explain a failure; nobody needs the rest.
+/// Writes down what may explain a failure.
 pub(super) fn keep(logs: &Path, world: &World, history: &History, verdict: &Verdict) -> Result<(), Failure> {
-    if verdict.violations.is_empty() {
-        std::fs::remove_dir_all(logs)?;
-        return Ok(());
-    }
     std::fs::write(logs.join("history.json"), serde_json::to_vec(history)?)?;
     std::fs::write(logs.join("verdict.json"), serde_json::to_vec_pretty(verdict)?)?;
     std::fs::copy(world.cluster.dir().join("log"), logs.join("postgres.log"))?;
