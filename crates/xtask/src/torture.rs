@@ -184,10 +184,7 @@ async fn storm_and_calm(run: &Run, world: &Arc<World>, spells: &Spells) -> Resul
         () = progress(world, &ledger, spells) => {}
     }
     println!("· calm: everything that was committed must arrive");
-    tokio::select! {
-        history = calm(run, world, &ledger, spells) => history,
-        () = progress(world, &ledger, spells) => Err("the clock stopped".into()),
-    }
+    calm(run, world, &ledger, spells).await
 }
 
 async fn calm(run: &Run, world: &World, ledger: &Ledger, spells: &Spells) -> Result<History, Failure> {

@@ -159,7 +159,7 @@ impl Cloud {
     pub(super) async fn dead(&self) -> Result<HashSet<(EventId, Rpc)>, Failure> {
         for (rpc, urls) in &self.queues {
             loop {
-                let asked = json!({"QueueUrl": urls.dlq_url, "MaxNumberOfMessages": 10, "VisibilityTimeout": COUNTED_FOR_SECONDS});
+                let asked = json!({"QueueUrl": urls.dlq_url, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 0, "VisibilityTimeout": COUNTED_FOR_SECONDS});
                 let answer = self.ask("AmazonSQS.ReceiveMessage", asked).await?;
                 let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
                 if messages.is_empty() {

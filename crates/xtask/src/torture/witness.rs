@@ -20,6 +20,7 @@ use super::world::World;
 const SAMPLED_EVERY: Duration = Duration::from_millis(200);
 const HELD_EVERY: Duration = Duration::from_millis(100);
 const ASKED_EVERY: Duration = Duration::from_secs(1);
+const SAID_EVERY: Duration = Duration::from_secs(10);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is seen while it goes on.
@@ -102,6 +103,7 @@ pub(super) async fn publishers_have_ended(pool: &PgPool) -> Result<(), Failure> 
 /// Waits until nothing is open any more, so long at most; says what is, if that is in vain.
 pub(super) async fn quiet(world: &World, committed: &[Change], patience: Duration) -> Result<(), String> {
     let mut open = String::new();
+    let mut said = tokio::time::Instant::now();
     let waiting = async {
         loop {
             open = match still_open(world, committed).await {
@@ -109,6 +111,10 @@ pub(super) async fn quiet(world: &World, committed: &[Change], patience: Duratio
                 Ok(open) => open.join("; "),
                 Err(error) => error.to_string(),
             };
+            if said.elapsed() >= SAID_EVERY {
+                said = tokio::time::Instant::now();
+                println!("  {:>4} s  still open: {open}", world.clock.now().as_secs());
+            }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     };
