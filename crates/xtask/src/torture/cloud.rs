@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
@@ -176,9 +177,9 @@ impl Cloud {
         Ok(self.dead.lock().expect("no panic while held").clone())
     }
 
-    /// What the record has as done.
-    pub(super) async fn recorded(&self) -> Result<HashSet<(EventId, Rpc)>, Failure> {
-        let (mut recorded, mut from) = (HashSet::new(), Value::Null);
+    /// What the record has as done, and since when.
+    pub(super) async fn recorded(&self) -> Result<Vec<(EventId, Rpc, DateTime<Utc>)>, Failure> {
+        let (mut recorded, mut from) = (Vec::new(), Value::Null);
         loop {
             let mut asked = json!({"TableName": DEDUP_TABLE});
             if !from.is_null() {
@@ -191,7 +192,12 @@ impl Cloud {
                 else {
                     continue;
                 };
-                recorded.extend(Rpc::of(rpc).map(|rpc| event.parse().map(|event| (event, rpc))).transpose()?);
+                let at_ms = item["at_ms"]["N"].as_str().and_then(|at| at.parse().ok());
+                let at =
+                    at_ms.and_then(DateTime::from_timestamp_millis).ok_or("a record without its time")?;
+                if let Some(rpc) = Rpc::of(rpc) {
+                    recorded.push((event.parse()?, rpc, at));
+                }
             }
             from = answer["LastEvaluatedKey"].take();
             if from.is_null() {

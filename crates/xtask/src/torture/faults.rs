@@ -76,6 +76,15 @@ impl Fault {
         matches!(self, Fault::RelayStalled | Fault::RelayHalfOpen | Fault::LeaderPaused)
     }
 
+    /// One of them, and not the others.
+    pub(super) fn meets_a_worker(self) -> bool {
+        use Fault::{WorkerCut, WorkerHalfOpen, WorkerKilled, WorkerPaused, WorkerRefused, WorkerStalled};
+        matches!(
+            self,
+            WorkerKilled | WorkerPaused | WorkerCut | WorkerRefused | WorkerStalled | WorkerHalfOpen
+        )
+    }
+
     fn meets_a_relay(self) -> bool {
         use Fault::{RelayCut, RelayHalfOpen, RelayKilled, RelayRefused, RelayStalled};
         matches!(self, RelayKilled | RelayCut | RelayRefused | RelayStalled | RelayHalfOpen)

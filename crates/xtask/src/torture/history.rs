@@ -1,8 +1,9 @@
 //! What happened in a run, as plain data: the judge knows nothing else.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use outbox::EventId;
 use serde::Serialize;
 
@@ -14,19 +15,27 @@ use super::routes::Rpc;
 pub(super) type At = Duration;
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Clock(Instant);
+pub(super) struct Clock {
+    began: Instant,
+    began_at: DateTime<Utc>,
+}
 
 impl Clock {
     pub(super) fn start() -> Self {
-        Self(Instant::now())
+        Self { began: Instant::now(), began_at: Utc::now() }
     }
 
     pub(super) fn now(self) -> At {
-        self.0.elapsed()
+        self.began.elapsed()
     }
 
     pub(super) fn at(self, at: At) -> tokio::time::Instant {
-        (self.0 + at).into()
+        (self.began + at).into()
+    }
+
+    /// What the database, or AWS's stand-in, calls the time.
+    pub(super) fn of(self, time: DateTime<Utc>) -> At {
+        (time - self.began_at).to_std().unwrap_or_default()
     }
 }
 
@@ -41,8 +50,9 @@ pub(super) struct History {
     pub(super) unheard: HashSet<(EventId, Rpc, u32)>,
     pub(super) dead: HashSet<(EventId, Rpc)>,
     pub(super) parked: HashSet<EventId>,
-    /// What the dedup record has as done.
-    pub(super) recorded: HashSet<(EventId, Rpc)>,
+    /// What the dedup record has as done, and since when.
+    #[serde(serialize_with = "as_list")]
+    pub(super) recorded: HashMap<(EventId, Rpc), At>,
     pub(super) puts: Vec<Put>,
     pub(super) cursor: Vec<Sample>,
     pub(super) spells: Vec<Spell>,
@@ -87,6 +97,8 @@ pub(super) struct Change {
 pub(super) struct Call {
     pub(super) event: EventId,
     pub(super) rpc: Rpc,
+    /// The name of who called.
+    pub(super) worker: &'static str,
     pub(super) attempt: u32,
     pub(super) came: At,
     pub(super) answer: Option<(Answer, At)>,
@@ -138,4 +150,11 @@ pub(super) struct Found {
 pub(super) struct Complaint {
     pub(super) kind: &'static str,
     pub(super) what: String,
+}
+
+fn as_list<S: serde::Serializer>(
+    recorded: &HashMap<(EventId, Rpc), At>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(recorded)
 }

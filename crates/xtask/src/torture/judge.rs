@@ -15,6 +15,8 @@ mod tests;
 
 /// So many of one kind are named; the others are counted.
 const EXAMPLES_MAX: usize = 10;
+/// After a success, whatever the machine: a fault that comes later does not explain that it is not recorded.
+const RECORDED_WITHIN: Duration = Duration::from_secs(10);
 /// A relay may have been muted a little longer than the fault lasted: its fallback poll comes every 5 s.
 const MUTED_FOR: Duration = Duration::from_secs(6);
 
@@ -51,6 +53,7 @@ pub(super) fn judge(history: &History) -> Verdict {
     facts.order(&mut found);
     facts.moved_once(&mut found);
     facts.records(&mut found);
+    facts.after_the_record(&mut found);
     facts.cursor(&mut found);
     facts.wake_ups(&mut found);
     facts.blind_spots(&mut found);
@@ -198,10 +201,12 @@ impl<'a> Facts<'a> {
                     None => found.add(
                         "called_again",
                         format!(
-                            "{event} at {}: done at {:.3} s (attempt {}), called at {:.3} s (attempt {})",
+                            "{event} at {}: done by {} at {:.3} s (attempt {}), called by {} at {:.3} s (attempt {})",
                             rpc.name(),
+                            first.worker,
                             done.as_secs_f64(),
                             first.attempt,
+                            call.worker,
                             call.came.as_secs_f64(),
                             call.attempt
                         ),
@@ -217,11 +222,14 @@ impl<'a> Facts<'a> {
         excused
     }
 
+    /// The fault that met the worker between `first`, which was a success, and `again`.
     fn excuse(&self, first: &Call, again: &Call) -> Option<String> {
+        let (_, done) = first.answer?;
         let (from, to) = (first.came.min(again.came), first.came.max(again.came));
         let mut between = self.history.spells.iter().filter(|spell| {
             spell.fault.parts_success_from_record(self.history.transport)
-                && spell.at <= to
+                && (!spell.fault.meets_a_worker() || spell.whom == first.worker)
+                && spell.at <= to.min(done + RECORDED_WITHIN)
                 && spell.until >= from
         });
         if let Some(spell) = between.next() {
@@ -286,10 +294,30 @@ impl<'a> Facts<'a> {
     /// Whatever succeeded is recorded as done by the end.
     fn records(&self, found: &mut Findings) {
         for &(event, rpc) in self.calls.keys() {
-            if self.succeeded(event, rpc).is_some() && !self.history.recorded.contains(&(event, rpc)) {
+            if self.succeeded(event, rpc).is_some() && !self.history.recorded.contains_key(&(event, rpc)) {
                 found.add(
                     "unrecorded",
                     format!("{event} at {}: succeeded, and the record does not say so", rpc.name()),
+                );
+            }
+        }
+    }
+
+    /// What the record has as done is not called: no fault excuses that.
+    fn after_the_record(&self, found: &mut Findings) {
+        for (&(event, rpc), recorded) in &self.history.recorded {
+            let calls = self.calls.get(&(event, rpc)).into_iter().flatten();
+            for call in calls.filter(|call| call.came > *recorded) {
+                found.add(
+                    "called_after_record",
+                    format!(
+                        "{event} at {}: recorded as done at {:.3} s, called by {} at {:.3} s (attempt {})",
+                        rpc.name(),
+                        recorded.as_secs_f64(),
+                        call.worker,
+                        call.came.as_secs_f64(),
+                        call.attempt
+                    ),
                 );
             }
         }

@@ -28,6 +28,7 @@ pub(super) struct Rpcs {
 #[derive(Debug, Clone)]
 struct Server {
     rpc: Rpc,
+    worker: &'static str,
     port: u16,
     mode: Arc<watch::Sender<Mode>>,
     journal: Arc<Journal>,
@@ -61,24 +62,29 @@ enum Mood {
 }
 
 impl Rpcs {
-    pub(super) async fn start(seed: u64, clock: Clock) -> std::io::Result<Self> {
+    /// Each worker has servers of its own: so it is known who calls.
+    pub(super) async fn start(workers: &[&'static str], seed: u64, clock: Clock) -> std::io::Result<Self> {
         let random = Mutex::new(fastrand::Rng::with_seed(seed));
         let journal = Arc::new(Journal { clock, calls: Mutex::default(), arrived: Mutex::default(), random });
         let mut servers = Vec::new();
         for rpc in Rpc::ALL {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-            let (port, mode) = (listener.local_addr()?.port(), Arc::new(watch::Sender::new(Mode::Up)));
-            let server = Server { rpc, port, mode, journal: Arc::clone(&journal) };
-            tokio::spawn(server.clone().serve(listener));
-            servers.push(server);
+            let mode = Arc::new(watch::Sender::new(Mode::Up));
+            for worker in workers {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+                let port = listener.local_addr()?.port();
+                let (mode, journal) = (Arc::clone(&mode), Arc::clone(&journal));
+                let server = Server { rpc, worker, port, mode, journal };
+                tokio::spawn(server.clone().serve(listener));
+                servers.push(server);
+            }
         }
         Ok(Self { servers, journal })
     }
 
-    /// As the worker is told.
-    pub(super) fn endpoints(&self) -> Vec<String> {
+    /// As the worker of this name is told.
+    pub(super) fn endpoints(&self, worker: &str) -> Vec<String> {
         let endpoint = |server: &Server| format!("{}=http://127.0.0.1:{}", server.rpc.service(), server.port);
-        self.servers.iter().map(endpoint).collect()
+        self.servers.iter().filter(|server| server.worker == worker).map(endpoint).collect()
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {
@@ -148,7 +154,8 @@ impl Server {
         else {
             return Ok(respond(StatusCode::NOT_FOUND, "unimplemented", None));
         };
-        let call = Call { event, rpc, attempt, came: self.journal.clock.now(), answer: None };
+        let call =
+            Call { event, rpc, worker: self.worker, attempt, came: self.journal.clock.now(), answer: None };
         let number = self.journal.comes(call);
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
         let (mood, pause) = self.mood(&body);

@@ -1,10 +1,11 @@
 //! Looks at the database and the processes, during a run and at its end.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use outbox::EventId;
 use sqlx::postgres::PgPool;
 use tokio::sync::watch;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Failure;
-use super::history::{Change, Put, Sample};
+use super::history::{At, Change, Put, Sample};
 use super::publishers::{APPLICATION, Ledger};
 use super::routes::{GARBLED, Rpc, subscribers};
 use super::world::World;
@@ -184,13 +185,19 @@ pub(super) async fn parked(pool: &PgPool) -> Result<HashSet<EventId>, Failure> {
     Ok(rows.into_iter().map(EventId::from).collect())
 }
 
-/// What the dedup record has as done.
-pub(super) async fn recorded(world: &World) -> Result<HashSet<(EventId, Rpc)>, Failure> {
-    if let Some(cloud) = &world.cloud {
-        return cloud.recorded().await;
-    }
-    let rows = sqlx::query_as("select event_id, rpc from outbox.dedup where done_at is not null");
-    Ok(pairs(rows.fetch_all(&world.pool).await?).collect())
+/// What the dedup record has as done, and since when.
+pub(super) async fn recorded(world: &World) -> Result<HashMap<(EventId, Rpc), At>, Failure> {
+    let records = match &world.cloud {
+        Some(cloud) => cloud.recorded().await?,
+        None => {
+            let rows: Vec<(Uuid, String, DateTime<Utc>)> =
+                sqlx::query_as("select event_id, rpc, done_at from outbox.dedup where done_at is not null")
+                    .fetch_all(&world.pool)
+                    .await?;
+            rows.into_iter().filter_map(|(event, rpc, at)| Some((event.into(), Rpc::of(&rpc)?, at))).collect()
+        }
+    };
+    Ok(records.into_iter().map(|(event, rpc, at)| ((event, rpc), world.clock.of(at))).collect())
 }
 
 /// In which order events took effect on the bus.

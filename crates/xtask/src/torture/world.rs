@@ -1,7 +1,7 @@
 //! Everything a run starts: a throwaway Postgres, or an emulator of AWS beside it, two relays, two workers, the RPCs' servers,
 //! and the proxies in between.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use sqlx::postgres::{PgPool, PgPoolOptions};
@@ -19,6 +19,8 @@ use super::{Failure, Run, Transport};
 use crate::cluster::Cluster;
 use crate::process::Process;
 
+const RELAYS: [&str; 2] = ["relay-1", "relay-2"];
+const WORKERS: [&str; 2] = ["worker-1", "worker-2"];
 const DATABASE: &str = "torture";
 /// Short, so that slots are truncated and rings wrap.
 const RETENTION: &str = "6s";
@@ -60,14 +62,14 @@ impl World {
         let pool = database(&cluster, bin).await?;
         let clock = Clock::start();
         let notes = Arc::new(Notes::new(clock, logs));
-        let rpcs = Rpcs::start(run.seed, clock).await?;
+        let rpcs = Rpcs::start(&WORKERS, run.seed, clock).await?;
         let router = cluster.dir().join("event_router.yaml");
         std::fs::write(&router, yaml())?;
         let fleet = Fleet { bin, router: &router, cluster: &cluster, cloud: cloud.as_ref(), notes: &notes };
         let world = Self {
             clock,
-            relays: fleet.members("relay", &["--retention", RETENTION]).await?,
-            workers: fleet.members("worker", &worker_args(&rpcs)).await?,
+            relays: fleet.members("relay", RELAYS, |_| vec!["--retention".into(), RETENTION.into()]).await?,
+            workers: fleet.members("worker", WORKERS, |name| worker_args(&rpcs, name)).await?,
             publishers: Proxy::start(cluster.port()).await?,
             lull: watch::Sender::new(false),
             notes,
@@ -125,9 +127,9 @@ async fn database(cluster: &Cluster, bin: &Path) -> Result<PgPool, Failure> {
     Ok(pool)
 }
 
-fn worker_args(rpcs: &Rpcs) -> Vec<String> {
+fn worker_args(rpcs: &Rpcs, name: &str) -> Vec<String> {
     let mut args = vec!["--visibility".to_owned(), VISIBILITY.to_owned()];
-    for endpoint in rpcs.endpoints() {
+    for endpoint in rpcs.endpoints(name) {
         args.extend(["--endpoint".to_owned(), endpoint]);
     }
     args
@@ -143,20 +145,25 @@ struct Fleet<'a> {
 }
 
 impl Fleet<'_> {
-    async fn members(&self, program: &str, args: &[impl AsRef<str>]) -> Result<Vec<Arc<Member>>, Failure> {
+    async fn members(
+        &self,
+        program: &str,
+        names: [&str; 2],
+        args: impl Fn(&str) -> Vec<String>,
+    ) -> Result<Vec<Arc<Member>>, Failure> {
         let mut members = Vec::new();
-        for number in 1..=2 {
+        for name in names {
             let proxy = Proxy::start(self.cluster.port()).await?;
             let router = self.router.display().to_string();
             let mut all: Vec<String> =
                 ["--router", &router, "--metrics-addr", "127.0.0.1:0", "--log-format", "json"]
                     .map(Into::into)
                     .into();
-            all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+            all.extend(args(name));
             let mut env = vec![("DATABASE_URL".to_owned(), url(proxy.port()))];
             env.extend(self.cloud.map(Cloud::environment).unwrap_or_default());
-            let (name, path): (_, PathBuf) = (format!("{program}-{number}"), self.bin.join(program));
-            members.push(Arc::new(Member::new(&name, path, all, env, proxy, Arc::clone(self.notes))));
+            let path = self.bin.join(program);
+            members.push(Arc::new(Member::new(name, path, all, env, proxy, Arc::clone(self.notes))));
         }
         Ok(members)
     }

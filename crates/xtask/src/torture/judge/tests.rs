@@ -18,7 +18,7 @@ fn change(n: u128, name: &str) -> Change {
 }
 
 fn call(n: u128, rpc: Rpc, came: u64, answer: Answer) -> Call {
-    Call { event: id(n), rpc, attempt: 1, came: s(came), answer: Some((answer, s(came))) }
+    Call { event: id(n), rpc, worker: "worker-1", attempt: 1, came: s(came), answer: Some((answer, s(came))) }
 }
 
 fn put(n: u128, rpc: Rpc, seq: i64) -> Put {
@@ -57,7 +57,7 @@ fn sound() -> History {
             change(4, OFFERED),
             change(5, GARBLED),
         ],
-        recorded: recorded.map(|call| (call.event, call.rpc)).collect(),
+        recorded: recorded.map(|call| ((call.event, call.rpc), s(1000))).collect(),
         calls,
         unheard: HashSet::new(),
         dead: HashSet::from([(id(4), Rpc::Strict)]),
@@ -95,7 +95,8 @@ fn a_sound_run_has_no_violation() {
 #[test]
 fn each_violation_is_found() {
     type Break = fn(&mut History);
-    let cases: [(&str, Break); 24] = [
+    let cases: [(&str, Break); 25] = [
+        ("called_after_record", |h| h.recorded.extend([((id(3), Rpc::Steady), s(2))])),
         ("blind", |h| h.puts.retain(|put| put.event != id(3))),
         ("blind", |h| h.cursor.clear()),
         ("blind", |h| h.looks = 0),
@@ -109,7 +110,7 @@ fn each_violation_is_found() {
         ("dead_lettered", |h| h.dead.extend([(id(3), Rpc::Steady)])),
         ("succeeded_refused", |h| {
             h.calls.push(call(4, Rpc::Strict, 1, Answer::Success));
-            h.recorded.insert((id(4), Rpc::Strict));
+            h.recorded.insert((id(4), Rpc::Strict), s(1000));
             h.calls.retain(|call| !matches!(call.answer, Some((Answer::Refused, _))));
         }),
         ("called_unsubscribed", |h| h.calls.push(call(3, Rpc::Moody, 2, Answer::Failed))),
@@ -119,7 +120,7 @@ fn each_violation_is_found() {
         ("called_again", |h| h.calls.push(call(3, Rpc::Steady, 9, Answer::Failed))),
         ("order", |h| (h.puts[0].begun, h.puts[0].done) = (9, 9)),
         ("put_twice", |h| h.puts.push(put(3, Rpc::Steady, 7))),
-        ("unrecorded", |h| h.recorded.retain(|one| *one != (id(1), Rpc::Moody))),
+        ("unrecorded", |h| h.recorded.retain(|one, _| *one != (id(1), Rpc::Moody))),
         ("cursor_went_back", |h| h.cursor.push(Sample { at: s(4), last_seq: 19 })),
         ("nobody_rang", |h| {
             h.found.push(Found { relay: "relay-1".into(), events: 1, from: s(20), to: s(21) });
@@ -151,7 +152,7 @@ fn a_rolled_back_event_is_found_everywhere() {
 /// Guards: a repeat is excused by a fault between the success and the second call, and by nothing else.
 #[test]
 fn only_a_fault_in_the_gap_excuses_a_repeat() {
-    use Fault::{PostgresCrashed, RelayKilled, WorkerCut, WorkerKilled, WorkerPaused};
+    use Fault::{PostgresCrashed, RelayKilled, WorkerCut, WorkerHalfOpen, WorkerKilled, WorkerPaused};
     // (transport, fault, when) -> excused; the RPC had succeeded at 3 s and is called again at 9 s.
     let cases = [
         (Transport::Postgres, WorkerKilled, (5, 5), true),
@@ -161,6 +162,7 @@ fn only_a_fault_in_the_gap_excuses_a_repeat() {
         (Transport::Postgres, WorkerKilled, (2, 2), false),
         (Transport::Postgres, WorkerKilled, (10, 10), false),
         (Transport::Postgres, RelayKilled, (5, 5), false),
+        (Transport::Postgres, WorkerHalfOpen, (14, 15), false),
         (Transport::Aws, PostgresCrashed, (5, 6), false),
         (Transport::Aws, Fault::DynamoAway, (5, 6), true),
     ];
@@ -173,6 +175,14 @@ fn only_a_fault_in_the_gap_excuses_a_repeat() {
         assert_eq!(verdict.repeats_excused.len(), usize::from(excused), "{fault:?} at {at}");
         assert_eq!(verdict.violations.is_empty(), excused, "{fault:?} at {at}");
     }
+    let mut history = sound();
+    history.spells.push(Spell { whom: "worker-2".into(), ..spell(WorkerKilled, 5, 5) });
+    history.calls.push(call(3, Rpc::Steady, 9, Answer::Success));
+    assert_eq!(kinds(&history), ["called_again"], "another worker's fault");
+    let mut history = sound();
+    history.spells.push(spell(WorkerKilled, 15, 15));
+    history.calls.push(call(3, Rpc::Steady, 29, Answer::Success));
+    assert_eq!(kinds(&history), ["called_again"], "it had ten seconds to record it");
     let mut history = sound();
     history.spells.push(spell(WorkerKilled, 5, 5));
     history
