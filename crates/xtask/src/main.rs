@@ -17,7 +17,7 @@ enum Task {
     /// Show the whole line at work: a throwaway Postgres, relay, worker and sample services as real processes, and
     /// events that go wrong in every way they can. DATABASE_URL, if set, names a server to use instead.
     Demo(Options),
-    /// Everything CI runs: format, lints, docs, and all tests against a throwaway Postgres.
+    /// Everything CI runs: format, lints, docs, all tests against a throwaway Postgres, and five minutes of torture.
     Test,
     /// Break everything for some minutes while services publish, and hold what arrived against what was committed: real
     /// processes are killed, stopped and cut off, the database crashes, queues repeat themselves, AWS has its bad days.
