@@ -1,26 +1,20 @@
-//! The stand-in for AWS with what Terraform made of the torture's routes, and before it a proxy with AWS's bad days: it
-//! throttles, fails entries of a request, loses answers, cuts them off, takes its time. It also sees in which order events
-//! take effect on the bus.
+//! The stand-in for AWS with what Terraform made of the torture's routes, behind a proxy with AWS's bad days.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+mod front;
+
+use std::collections::{HashMap, HashSet};
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::{Request, StatusCode};
 use outbox::EventId;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::Failure;
 use super::faults::Fault;
@@ -28,10 +22,9 @@ use super::history::Put;
 use super::routes::{Rpc, yaml};
 use crate::emulator::Emulator;
 use crate::terraform::Terraform;
+use front::Front;
 
 const DEDUP_TABLE: &str = "outbox-dedup";
-/// Messages that were received, to be sent again.
-const REMEMBERED: usize = 500;
 /// Longer than any run: what was found in a dead-letter queue is counted, and not found again.
 const COUNTED_FOR_SECONDS: u32 = 43_200;
 
@@ -48,17 +41,6 @@ pub(super) struct Cloud {
 struct QueueUrls {
     url: String,
     dlq_url: String,
-}
-
-/// The proxy.
-struct Front {
-    emulator: SocketAddr,
-    /// What is wrong now, and how often over.
-    weather: Mutex<HashMap<Fault, usize>>,
-    random: Mutex<fastrand::Rng>,
-    ticks: AtomicI64,
-    puts: Mutex<Vec<Put>>,
-    received: Mutex<VecDeque<(String, String)>>,
 }
 
 impl Cloud {
@@ -80,14 +62,7 @@ impl Cloud {
         let address = emulator.endpoint().trim_start_matches("http://").parse()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let front = Arc::new(Front {
-            emulator: address,
-            weather: Mutex::default(),
-            random: Mutex::new(fastrand::Rng::with_seed(seed)),
-            ticks: AtomicI64::new(0),
-            puts: Mutex::default(),
-            received: Mutex::default(),
-        });
+        let front = Arc::new(Front::new(address, seed));
         tokio::spawn(Arc::clone(&front).serve(listener));
         Ok(Self { emulator, front, port, queues, undeliverable, dead: Mutex::default() })
     }
@@ -104,31 +79,21 @@ impl Cloud {
 
     /// It is like this for so long.
     pub(super) async fn weather(&self, fault: Fault, time: Duration) {
-        let count = |add: bool| {
-            let mut weather = self.front.weather.lock().expect("no panic while held");
-            let times = weather.entry(fault).or_default();
-            *times = if add { *times + 1 } else { times.saturating_sub(1) };
-        };
-        count(true);
+        self.front.becomes(fault, true);
         tokio::time::sleep(time).await;
-        count(false);
+        self.front.becomes(fault, false);
     }
 
     /// Sends messages again that were received before.
     pub(super) async fn duplicate(&self, many: usize) -> Result<(), Failure> {
-        let copies: Vec<(String, String)> = {
-            let received = self.front.received.lock().expect("no panic while held");
-            let mut random = self.front.random.lock().expect("no panic while held");
-            (0..many.min(received.len())).map(|_| received[random.usize(0..received.len())].clone()).collect()
-        };
-        for (url, body) in copies {
+        for (url, body) in self.front.received(many) {
             self.ask("AmazonSQS.SendMessage", json!({"QueueUrl": url, "MessageBody": body})).await?;
         }
         Ok(())
     }
 
     pub(super) fn puts(&self) -> Vec<Put> {
-        self.front.puts.lock().expect("no panic while held").clone()
+        self.front.puts()
     }
 
     /// Messages that are neither done nor dead.
@@ -225,159 +190,4 @@ impl Cloud {
         }
         Ok(serde_json::from_slice(answer.body())?)
     }
-}
-
-impl Front {
-    async fn serve(self: Arc<Self>, listener: TcpListener) {
-        loop {
-            let Ok((stream, _)) = listener.accept().await else { continue };
-            let _ = stream.set_nodelay(true);
-            let front = Arc::clone(&self);
-            tokio::spawn(async move {
-                let service = service_fn(|request| Arc::clone(&front).pass(request));
-                let _ = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await;
-            });
-        }
-    }
-
-    /// One request, in today's weather. An error ends the connection without an answer.
-    async fn pass(
-        self: Arc<Self>,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, std::io::Error> {
-        let (parts, body) = request.into_parts();
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-        let target = target.unwrap_or_default().to_owned();
-        if self.is(Fault::DynamoAway, 1.0) && target.starts_with("DynamoDB") {
-            let away = json!({"__type": "InternalServerError"});
-            return Ok(respond(StatusCode::INTERNAL_SERVER_ERROR, &away).map(Full::new));
-        }
-        if self.is(Fault::CloudThrottles, 0.5) {
-            let throttled = json!({"__type": "ThrottlingException", "message": "Rate exceeded"});
-            return Ok(respond(StatusCode::BAD_REQUEST, &throttled).map(Full::new));
-        }
-        if self.is(Fault::CloudSlow, 0.5) {
-            let wait = self.random.lock().expect("no panic while held").u64(100..7000);
-            tokio::time::sleep(Duration::from_millis(wait)).await;
-        }
-        let answer = if target.ends_with(".PutEvents") {
-            // To its end, whether or not anybody waits for it: it is known then what took effect.
-            let front = Arc::clone(&self);
-            tokio::spawn(async move { front.put(parts, &body).await })
-                .await
-                .map_err(std::io::Error::other)??
-        } else {
-            let answer = self.forward(parts, body.clone()).await?;
-            if target.ends_with(".ReceiveMessage") {
-                self.remember(&body, answer.body());
-            }
-            answer
-        };
-        if self.is(Fault::CloudLosesAnswers, 0.3) {
-            return Err(std::io::Error::other("lost"));
-        }
-        if self.is(Fault::CloudTruncates, 0.3) {
-            let (parts, mut body) = answer.into_parts();
-            body.truncate(body.len() / 2);
-            let mut answer = Response::from_parts(parts, Full::new(body));
-            answer.headers_mut().remove("content-length");
-            return Ok(answer);
-        }
-        Ok(answer.map(Full::new))
-    }
-
-    /// `PutEvents`: some entries may fail, the others go on, and are noted.
-    async fn put(&self, parts: Parts, body: &[u8]) -> Result<Response<Bytes>, std::io::Error> {
-        let mut input: Value = serde_json::from_slice(body)?;
-        let entries = input["Entries"].take().as_array().cloned().unwrap_or_default();
-        let failed: Vec<bool> = entries.iter().map(|_| self.is(Fault::CloudFailsEntries, 0.3)).collect();
-        let passed: Vec<&Value> =
-            entries.iter().zip(&failed).filter(|(_, failed)| !**failed).map(|(entry, _)| entry).collect();
-        let mut taken = Vec::new();
-        if !passed.is_empty() {
-            input["Entries"] = json!(passed);
-            let begun = self.ticks.fetch_add(1, Ordering::SeqCst);
-            let answer = self.forward(parts, Bytes::from(input.to_string())).await?;
-            let done = self.ticks.fetch_add(1, Ordering::SeqCst);
-            if answer.status() != StatusCode::OK {
-                return Ok(answer);
-            }
-            let output: Value = serde_json::from_slice(answer.body())?;
-            taken = output["Entries"].as_array().cloned().unwrap_or_default();
-            let mut puts = self.puts.lock().expect("no panic while held");
-            for (entry, result) in passed.iter().zip(&taken) {
-                let detail: Value = serde_json::from_str(entry["Detail"].as_str().unwrap_or_default())?;
-                let event = detail["id"].as_str().and_then(|id| id.parse().ok());
-                if let (Some(event), true) = (event, result["ErrorCode"].is_null()) {
-                    puts.push(Put { event, rpc: None, begun, done });
-                }
-            }
-        }
-        let mut taken = taken.into_iter();
-        let results: Vec<Value> = failed
-            .iter()
-            .map(|failed| match failed {
-                true => json!({"ErrorCode": "InternalFailure", "ErrorMessage": "as the torture wants it"}),
-                false => taken.next().unwrap_or_default(),
-            })
-            .collect();
-        let failed = failed.iter().filter(|failed| **failed).count();
-        Ok(respond(StatusCode::OK, &json!({"FailedEntryCount": failed, "Entries": results})))
-    }
-
-    fn remember(&self, input: &[u8], output: &[u8]) {
-        let (Ok(input), Ok(output)) =
-            (serde_json::from_slice::<Value>(input), serde_json::from_slice::<Value>(output))
-        else {
-            return;
-        };
-        let Some(url) = input["QueueUrl"].as_str() else { return };
-        let mut received = self.received.lock().expect("no panic while held");
-        for message in output["Messages"].as_array().into_iter().flatten() {
-            if let Some(body) = message["Body"].as_str() {
-                received.push_back((url.to_owned(), body.to_owned()));
-            }
-        }
-        while received.len() > REMEMBERED {
-            received.pop_front();
-        }
-    }
-
-    /// Is the weather like this, for this one of so many?
-    fn is(&self, fault: Fault, share: f64) -> bool {
-        let now =
-            self.weather.lock().expect("no panic while held").get(&fault).is_some_and(|times| *times > 0);
-        now && self.random.lock().expect("no panic while held").f64() < share
-    }
-
-    async fn forward(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, std::io::Error> {
-        let stream = TcpStream::connect(self.emulator).await?;
-        let _ = stream.set_nodelay(true);
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(std::io::Error::other)?;
-        let carrying = tokio::spawn(connection);
-        let mut request = Request::from_parts(parts, Full::new(body));
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        *request.uri_mut() = path.parse::<Uri>().map_err(std::io::Error::other)?;
-        let host = HeaderValue::from_str(&self.emulator.to_string()).map_err(std::io::Error::other)?;
-        request.headers_mut().insert("host", host);
-        request.headers_mut().remove("content-length");
-        let exchange = async {
-            let (parts, body) = sender.send_request(request).await?.into_parts();
-            Ok::<_, hyper::Error>(Response::from_parts(parts, body.collect().await?.to_bytes()))
-        };
-        let answer = exchange.await.map_err(std::io::Error::other);
-        carrying.abort();
-        answer
-    }
-}
-
-fn respond(status: StatusCode, output: &Value) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(output.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert("content-type", HeaderValue::from_static("application/x-amz-json-1.1"));
-    response
 }
