@@ -9,3 +9,4 @@ pub mod scrape;
 pub mod terraform;
 pub mod test;
 pub mod tools;
+pub mod torture;

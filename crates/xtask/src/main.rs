@@ -2,6 +2,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::demo::{self, Options};
+use xtask::torture;
 
 /// The project's own tasks.
 #[derive(Debug, Parser)]
@@ -16,13 +17,17 @@ enum Task {
     /// Show the whole line at work: a throwaway Postgres, relay, worker and sample services as real processes, and
     /// events that go wrong in every way they can. DATABASE_URL, if set, names a server to use instead.
     Demo(Options),
-    /// Everything CI runs: format, lints, docs, and all tests against a throwaway Postgres.
+    /// Everything CI runs: format, lints, docs, all tests against a throwaway Postgres, and five minutes of torture.
     Test,
+    /// Break everything for some minutes while services publish, and hold what arrived against what was committed: real
+    /// processes are killed, stopped and cut off, the database crashes, queues repeat themselves, AWS has its bad days.
+    Torture(torture::Options),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().task {
         Task::Demo(options) => demo::run(&options),
         Task::Test => xtask::test::run(),
+        Task::Torture(options) => torture::run(&options),
     }
 }

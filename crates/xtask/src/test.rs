@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::process::root;
 use crate::tools::{self, ToolError};
+use crate::torture::{NoCloud, Options, Transport};
 
 pub fn run() -> ExitCode {
     if let Err(error) = install() {
@@ -34,8 +35,32 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    for transport in [Transport::Postgres, Transport::Aws] {
+        if let Err(problem) = torture(transport) {
+            eprintln!("\n=== torture: FAILED: {problem}");
+            return ExitCode::FAILURE;
+        }
+    }
     println!("\nall of it passed in {:.0} s", began.elapsed().as_secs_f64());
     ExitCode::SUCCESS
+}
+
+/// Where there is no Terraform, or no provider for it, AWS is left out, and that is said; in CI that is a failure.
+fn torture(transport: Transport) -> Result<(), String> {
+    let in_ci = std::env::var_os("CI").is_some();
+    let seconds = if in_ci { 30 } else { 150 };
+    let options = Options { transport, seconds, seed: None, json: false, keep: false };
+    println!("\n=== torture: {transport:?}, {seconds} s");
+    let began = Instant::now();
+    match crate::torture::torture(&options) {
+        Ok(true) => println!("=== torture: ok in {:.0} s", began.elapsed().as_secs_f64()),
+        Ok(false) => return Err("a promise was broken: see above".to_owned()),
+        Err(error) if error.is::<NoCloud>() && !in_ci => {
+            eprintln!("\n!!! NOT TORTURED: the AWS transport, because {error}\n");
+        }
+        Err(error) => return Err(error.to_string()),
+    }
+    Ok(())
 }
 
 /// What the tests start, before they start it: an installation is not part of a test's time.

@@ -1,0 +1,231 @@
+//! What goes wrong, and when: drawn from the seed. Pure.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Transport;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fault {
+    RelayKilled,
+    WorkerKilled,
+    /// Stopped for longer than a standby waits, and resumed.
+    LeaderPaused,
+    WorkerPaused,
+    /// Stopped as by a power cut, and started again.
+    PostgresCrashed,
+    PublishersCut,
+    RelayCut,
+    RelayRefused,
+    RelayStalled,
+    /// What is open goes nowhere any more, and nobody is told; new connections work.
+    RelayHalfOpen,
+    WorkerCut,
+    WorkerRefused,
+    WorkerStalled,
+    WorkerHalfOpen,
+    RpcDown,
+    RpcStalled,
+    /// Messages that were delivered arrive again.
+    Duplicates,
+    /// No fault: publishers pause, so that the relay sleeps and must be woken.
+    Lull,
+    CloudThrottles,
+    CloudFailsEntries,
+    CloudLosesAnswers,
+    CloudTruncates,
+    CloudSlow,
+    DynamoAway,
+}
+
+/// A fault, when it begins, how long it lasts, and whom of two or three it meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Planned {
+    pub(super) at: Duration,
+    pub(super) fault: Fault,
+    pub(super) lasts: Duration,
+    pub(super) whom: usize,
+}
+
+impl Fault {
+    /// As it is counted.
+    pub(super) fn name(self) -> String {
+        serde_json::to_value(self).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
+    }
+
+    /// May it come between an RPC's success and the record of it?
+    pub(super) fn parts_success_from_record(self, transport: Transport) -> bool {
+        use Fault::{
+            DynamoAway, PostgresCrashed, WorkerCut, WorkerHalfOpen, WorkerKilled, WorkerPaused,
+            WorkerRefused, WorkerStalled,
+        };
+        match self {
+            WorkerKilled | WorkerPaused => true,
+            PostgresCrashed | WorkerCut | WorkerRefused | WorkerStalled | WorkerHalfOpen => {
+                transport == Transport::Postgres
+            }
+            DynamoAway => true,
+            _ => false,
+        }
+    }
+
+    /// May it keep a ring from the relay while the rest of its connections work?
+    pub(super) fn may_mute_the_bell(self) -> bool {
+        matches!(self, Fault::RelayStalled | Fault::RelayHalfOpen | Fault::LeaderPaused)
+    }
+
+    /// One of them, and not the others.
+    pub(super) fn meets_a_worker(self) -> bool {
+        use Fault::{WorkerCut, WorkerHalfOpen, WorkerKilled, WorkerPaused, WorkerRefused, WorkerStalled};
+        matches!(
+            self,
+            WorkerKilled | WorkerPaused | WorkerCut | WorkerRefused | WorkerStalled | WorkerHalfOpen
+        )
+    }
+
+    fn meets_a_relay(self) -> bool {
+        use Fault::{RelayCut, RelayHalfOpen, RelayKilled, RelayRefused, RelayStalled};
+        matches!(self, RelayKilled | RelayCut | RelayRefused | RelayStalled | RelayHalfOpen)
+    }
+
+    /// In tenths of a second.
+    fn lasts(self) -> std::ops::Range<u64> {
+        use Fault::{
+            CloudFailsEntries, CloudLosesAnswers, CloudSlow, CloudThrottles, CloudTruncates, DynamoAway,
+            LeaderPaused, Lull, PostgresCrashed, RelayRefused, RelayStalled, RpcDown, RpcStalled,
+            WorkerPaused, WorkerRefused, WorkerStalled,
+        };
+        match self {
+            LeaderPaused => 125..150,
+            WorkerPaused => 20..80,
+            PostgresCrashed => 1..20,
+            Lull => 65..75,
+            RelayStalled | WorkerStalled => 10..80,
+            RelayRefused | WorkerRefused | RpcDown | RpcStalled => 10..40,
+            CloudThrottles | CloudFailsEntries | CloudLosesAnswers | CloudTruncates | CloudSlow
+            | DynamoAway => 10..40,
+            _ => 0..1,
+        }
+    }
+}
+
+const EVERYWHERE: [Fault; 14] = [
+    Fault::RelayKilled,
+    Fault::RelayKilled,
+    Fault::WorkerKilled,
+    Fault::WorkerKilled,
+    Fault::WorkerPaused,
+    Fault::PublishersCut,
+    Fault::RelayCut,
+    Fault::RelayRefused,
+    Fault::RelayStalled,
+    Fault::RelayHalfOpen,
+    Fault::RpcDown,
+    Fault::RpcStalled,
+    Fault::Duplicates,
+    Fault::Duplicates,
+];
+/// Where the workers' queues and records are in Postgres.
+const ON_POSTGRES: [Fault; 4] =
+    [Fault::WorkerCut, Fault::WorkerRefused, Fault::WorkerStalled, Fault::WorkerHalfOpen];
+const ON_AWS: [Fault; 6] = [
+    Fault::CloudThrottles,
+    Fault::CloudFailsEntries,
+    Fault::CloudLosesAnswers,
+    Fault::CloudTruncates,
+    Fault::CloudSlow,
+    Fault::DynamoAway,
+];
+
+/// A run's faults in their order: the great ones one after another, the small ones about one a second, each kind as often as
+/// the others.
+pub(super) fn plan(seed: u64, length: Duration, transport: Transport) -> Vec<Planned> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut plan = great(&mut random, length);
+    let paused: Vec<_> = plan.iter().filter(|one| one.fault == Fault::LeaderPaused).copied().collect();
+    let more: &[Fault] = match transport {
+        Transport::Postgres => &ON_POSTGRES,
+        Transport::Aws => &ON_AWS,
+    };
+    let (mut bag, mut at) = (Vec::new(), Duration::from_secs(1));
+    while at < length {
+        if bag.is_empty() {
+            bag = [&EVERYWHERE, more].concat();
+            random.shuffle(&mut bag);
+        }
+        let one = draw(&mut random, bag.pop().unwrap_or(Fault::WorkerKilled), at);
+        // Who is to take over is left alone while the leader is stopped.
+        let spared = one.fault.meets_a_relay()
+            && paused.iter().any(|pause| {
+                let about = pause.at..pause.at + pause.lasts;
+                about.contains(&one.at) || one.at < pause.at && one.at + one.lasts > pause.at
+            });
+        if !spared && one.at + one.lasts <= length {
+            plan.push(one);
+        }
+        at += Duration::from_millis(random.u64(500..1500));
+    }
+    plan.sort_by_key(|one| one.at);
+    plan
+}
+
+fn great(random: &mut fastrand::Rng, length: Duration) -> Vec<Planned> {
+    let (mut plan, mut at) = (Vec::new(), Duration::from_millis(random.u64(4000..7000)));
+    for fault in [Fault::PostgresCrashed, Fault::LeaderPaused, Fault::Lull].into_iter().cycle() {
+        let one = draw(random, fault, at);
+        if one.at + one.lasts > length {
+            return plan;
+        }
+        plan.push(one);
+        at += one.lasts + Duration::from_millis(random.u64(1000..3000));
+    }
+    plan
+}
+
+fn draw(random: &mut fastrand::Rng, fault: Fault, at: Duration) -> Planned {
+    let lasts = Duration::from_millis(100 * random.u64(fault.lasts()));
+    Planned { at, fault, lasts, whom: random.usize(0..6) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// Guards: a seed says what goes wrong; nothing lasts beyond the run; what the brief promises does happen.
+    #[test]
+    fn a_plan_is_its_seeds() {
+        for transport in [Transport::Postgres, Transport::Aws] {
+            let length = Duration::from_secs(150);
+            let first = plan(7, length, transport);
+            assert_eq!(first, plan(7, length, transport));
+            assert_ne!(first, plan(8, length, transport));
+            assert!(first.iter().all(|one| one.at + one.lasts <= length));
+            let kinds: HashSet<Fault> = first.iter().map(|one| one.fault).collect();
+            let more = if transport == Transport::Aws { &ON_AWS[..] } else { &ON_POSTGRES[..] };
+            assert!(EVERYWHERE.iter().chain(more).all(|fault| kinds.contains(fault)), "{kinds:?}");
+            let crashes = first.iter().filter(|one| one.fault == Fault::PostgresCrashed).count();
+            assert!((4..=8).contains(&crashes), "{crashes} crashes");
+        }
+    }
+
+    /// Guards: nothing keeps the standby from taking over while the leader is stopped.
+    #[test]
+    fn a_standby_is_left_alone_while_the_leader_is_stopped() {
+        for seed in 0..50 {
+            let plan = plan(seed, Duration::from_secs(120), Transport::Postgres);
+            for pause in plan.iter().filter(|one| one.fault == Fault::LeaderPaused) {
+                let until = pause.at + pause.lasts;
+                let met = plan.iter().find(|one| {
+                    (one.fault.meets_a_relay() || one.fault == Fault::PostgresCrashed)
+                        && one.at + one.lasts > pause.at
+                        && one.at < until
+                });
+                assert_eq!(met, None, "seed {seed}");
+            }
+        }
+    }
+}

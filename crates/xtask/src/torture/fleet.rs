@@ -1,0 +1,252 @@
+//! The relays and workers: real processes, which are killed, stopped and started again. What they say is kept in files.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use outbox::EventId;
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use super::history::{At, Clock, Complaint, Found};
+use super::proxy::Proxy;
+use super::routes::Rpc;
+use crate::process::Process;
+
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// From SIGTERM on.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+
+/// One relay or worker, however often it is started.
+pub(super) struct Member {
+    pub(super) name: String,
+    /// Its way to Postgres.
+    pub(super) proxy: Proxy,
+    program: PathBuf,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    running: tokio::sync::Mutex<Option<Running>>,
+    notes: Arc<Notes>,
+}
+
+struct Running {
+    process: Process,
+    said: Arc<Said>,
+    /// What its metric said when it was last looked at, and when that was.
+    found: (u64, At),
+}
+
+/// What is known of a process from what it said.
+#[derive(Debug, Default)]
+struct Said {
+    metrics_addr: Mutex<Option<SocketAddr>>,
+    leads: AtomicBool,
+    /// Its end is ours.
+    ended_by_us: AtomicBool,
+}
+
+/// What is remembered of all of them.
+#[derive(Debug)]
+pub(super) struct Notes {
+    clock: Clock,
+    logs: PathBuf,
+    unheard: Mutex<HashSet<(EventId, Rpc, u32)>>,
+    found: Mutex<Vec<Found>>,
+    looks: AtomicUsize,
+    complaints: Mutex<Vec<Complaint>>,
+}
+
+impl Notes {
+    pub(super) fn new(clock: Clock, logs: &Path) -> Self {
+        let logs = logs.to_owned();
+        Self {
+            clock,
+            logs,
+            unheard: Mutex::default(),
+            found: Mutex::default(),
+            looks: AtomicUsize::new(0),
+            complaints: Mutex::default(),
+        }
+    }
+
+    pub(super) fn unheard(&self) -> HashSet<(EventId, Rpc, u32)> {
+        self.unheard.lock().expect("no panic while held").clone()
+    }
+
+    pub(super) fn found(&self) -> Vec<Found> {
+        self.found.lock().expect("no panic while held").clone()
+    }
+
+    pub(super) fn looks(&self) -> usize {
+        self.looks.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn complaints(&self) -> Vec<Complaint> {
+        self.complaints.lock().expect("no panic while held").clone()
+    }
+
+    pub(super) fn complain(&self, kind: &'static str, what: String) {
+        self.complaints.lock().expect("no panic while held").push(Complaint { kind, what });
+    }
+}
+
+impl Member {
+    pub(super) fn new(
+        name: &str,
+        program: PathBuf,
+        args: Vec<String>,
+        env: Vec<(String, String)>,
+        proxy: Proxy,
+        notes: Arc<Notes>,
+    ) -> Self {
+        let running = tokio::sync::Mutex::new(None);
+        Self { name: name.to_owned(), proxy, program, args, env, running, notes }
+    }
+
+    pub(super) async fn start(&self) -> std::io::Result<()> {
+        *self.running.lock().await = Some(self.started()?);
+        Ok(())
+    }
+
+    fn started(&self) -> std::io::Result<Running> {
+        let env: Vec<(&str, &str)> =
+            self.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut process = Process::start(&self.program, &self.args, &env)?;
+        let mut log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.notes.logs.join(format!("{}.log", self.name)))?;
+        let now = self.notes.clock.now();
+        writeln!(log, "=== started at {:.3} s as pid {}", now.as_secs_f64(), process.pid())?;
+        let said = Arc::<Said>::default();
+        let (lines, name, notes) = (process.take_lines(), self.name.clone(), Arc::clone(&self.notes));
+        tokio::spawn(listen(lines, name, Arc::clone(&said), notes, log));
+        Ok(Running { process, said, found: (0, now) })
+    }
+
+    /// As `kill -9` does; and starts it again.
+    pub(super) async fn kill_and_restart(&self) -> std::io::Result<()> {
+        let mut running = self.running.lock().await;
+        if let Some(old) = running.take() {
+            old.said.ended_by_us.store(true, Ordering::SeqCst);
+            old.process.kill().await?;
+        }
+        *running = Some(self.started()?);
+        Ok(())
+    }
+
+    /// Stops its process as a debugger does, and lets it go on.
+    pub(super) async fn pause(&self, time: Duration) -> std::io::Result<()> {
+        self.signal("STOP").await?;
+        tokio::time::sleep(time).await;
+        // Whoever was started meanwhile does not mind.
+        self.signal("CONT").await
+    }
+
+    async fn signal(&self, signal: &str) -> std::io::Result<()> {
+        match &*self.running.lock().await {
+            Some(running) => running.process.signal(signal),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn leads(&self) -> bool {
+        let running = self.running.lock().await;
+        running.as_ref().is_some_and(|running| running.said.leads.load(Ordering::SeqCst))
+    }
+
+    /// Asks a relay whether its fallback poll ever found anything. One that does not answer is asked again later.
+    pub(super) async fn look(&self) {
+        let mut running = self.running.lock().await;
+        let Some(running) = running.as_mut() else { return };
+        let addr = *running.said.metrics_addr.lock().expect("no panic while held");
+        let Some(addr) = addr else { return };
+        let Ok(Some(metrics)) = tokio::time::timeout(ANSWERS_WITHIN, metrics(addr)).await else { return };
+        let value = metrics.lines().find_map(|line| {
+            line.strip_prefix("outbox_relay_fallback_found_total{")?.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        let Some(value) = value else { return };
+        self.notes.looks.fetch_add(1, Ordering::Relaxed);
+        let ((before, from), to) = (running.found, self.notes.clock.now());
+        running.found = (value, to);
+        if value > before {
+            let found = Found { relay: self.name.clone(), events: value - before, from, to };
+            self.notes.found.lock().expect("no panic while held").push(found);
+        }
+    }
+
+    /// Asks it to stop: that must be quick, and a success.
+    pub(super) async fn stop(&self) {
+        let Some(running) = self.running.lock().await.take() else { return };
+        running.said.ended_by_us.store(true, Ordering::SeqCst);
+        let (pid, began) = (running.process.pid(), self.notes.clock.now());
+        let what = match tokio::time::timeout(STOPS_WITHIN, running.process.stop()).await {
+            Ok(Ok(status)) if status.success() => return,
+            Ok(Ok(status)) => format!("{} (pid {pid}) ended with {status}", self.name),
+            Ok(Err(error)) => format!("{} (pid {pid}): {error}", self.name),
+            Err(_) => format!("{} (pid {pid}) did not stop within 10 s of SIGTERM", self.name),
+        };
+        self.notes.complain("not_stopped", format!("{what}, asked at {:.1} s", began.as_secs_f64()));
+    }
+}
+
+async fn metrics(addr: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect(addr).await.ok()?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
+}
+
+/// A log line, as far as anybody here is interested.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Line {
+    message: String,
+    addr: String,
+    rpc: String,
+    event_id: String,
+    attempt: u32,
+    code: String,
+}
+
+async fn listen(
+    mut lines: mpsc::UnboundedReceiver<String>,
+    name: String,
+    said: Arc<Said>,
+    notes: Arc<Notes>,
+    mut log: File,
+) {
+    while let Some(line) = lines.recv().await {
+        let _ = writeln!(log, "{line}");
+        if line.contains("panicked at") {
+            notes.complain("panicked", format!("{name}: {line}"));
+        }
+        let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
+        match line.message.as_str() {
+            "leading" => said.leads.store(true, Ordering::SeqCst),
+            "stepped down" => said.leads.store(false, Ordering::SeqCst),
+            message if message.starts_with("serving /metrics") => {
+                *said.metrics_addr.lock().expect("no panic while held") = line.addr.parse().ok();
+            }
+            message if message.starts_with("failed: trying again") && line.code == "deadline_exceeded" => {
+                if let (Ok(event), Some(rpc)) = (line.event_id.parse(), Rpc::of(&line.rpc)) {
+                    notes.unheard.lock().expect("no panic while held").insert((event, rpc, line.attempt));
+                }
+            }
+            _ => {}
+        }
+    }
+    let now = notes.clock.now().as_secs_f64();
+    let _ = writeln!(log, "=== ended at {now:.3} s");
+    if !said.ended_by_us.load(Ordering::SeqCst) {
+        notes.complain("ended", format!("{name} ended by itself at {now:.1} s"));
+    }
+}

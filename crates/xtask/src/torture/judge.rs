@@ -1,0 +1,382 @@
+//! Holds what happened against what was promised. Pure.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use outbox::EventId;
+use serde::Serialize;
+
+use super::faults::Fault;
+use super::history::{Answer, At, Call, Change, History, Outcome, Spell};
+use super::routes::{GARBLED, Rpc, subscribers};
+
+#[cfg(test)]
+mod tests;
+
+/// So many of one kind are named; the others are counted.
+const EXAMPLES_MAX: usize = 10;
+/// After a success, whatever the machine: a fault that comes later does not explain that it is not recorded.
+const RECORDED_WITHIN: Duration = Duration::from_secs(10);
+/// A relay may have been muted a little longer than the fault lasted: its fallback poll comes every 5 s.
+const MUTED_FOR: Duration = Duration::from_secs(6);
+
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Verdict {
+    pub(super) events: usize,
+    pub(super) deliveries: usize,
+    pub(super) repeats_excused: Vec<Excused>,
+    pub(super) violations: Vec<Violation>,
+}
+
+/// A call after a success, in the one gap there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Excused {
+    pub(super) event: EventId,
+    pub(super) rpc: &'static str,
+    pub(super) because: String,
+}
+
+/// One broken promise, and where it was seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Violation {
+    pub(super) kind: &'static str,
+    pub(super) count: usize,
+    pub(super) examples: Vec<String>,
+}
+
+pub(super) fn judge(history: &History) -> Verdict {
+    let facts = Facts::of(history);
+    let mut found = Findings::default();
+    facts.outcomes(&mut found);
+    facts.arrivals(&mut found);
+    facts.strangers(&mut found);
+    facts.order(&mut found);
+    facts.moved_once(&mut found);
+    facts.records(&mut found);
+    facts.after_the_record(&mut found);
+    facts.cursor(&mut found);
+    facts.wake_ups(&mut found);
+    facts.blind_spots(&mut found);
+    let repeats_excused = facts.repeats(&mut found);
+    for complaint in &history.complaints {
+        found.add(complaint.kind, complaint.what.clone());
+    }
+    Verdict {
+        events: history.committed.len(),
+        deliveries: history.committed.iter().map(|change| facts.due(change).len()).sum(),
+        repeats_excused,
+        violations: found.0.into_values().collect(),
+    }
+}
+
+#[derive(Default)]
+struct Findings(BTreeMap<&'static str, Violation>);
+
+impl Findings {
+    fn add(&mut self, kind: &'static str, what: String) {
+        let violation = self.0.entry(kind).or_insert(Violation { kind, count: 0, examples: Vec::new() });
+        violation.count += 1;
+        if violation.examples.len() < EXAMPLES_MAX {
+            violation.examples.push(what);
+        }
+    }
+}
+
+struct Facts<'a> {
+    history: &'a History,
+    committed: HashMap<EventId, &'a Change>,
+    /// By when they came.
+    calls: HashMap<(EventId, Rpc), Vec<Call>>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(history: &'a History) -> Self {
+        let mut calls: HashMap<_, Vec<Call>> = HashMap::new();
+        for call in &history.calls {
+            calls.entry((call.event, call.rpc)).or_default().push(*call);
+        }
+        calls.values_mut().for_each(|calls| calls.sort_by_key(|call| call.came));
+        let committed = history.committed.iter().map(|change| (change.event, change)).collect();
+        Self { history, committed, calls }
+    }
+
+    /// Where a committed event must arrive. What no bus can take arrives nowhere.
+    fn due(&self, change: &Change) -> &'static [Rpc] {
+        if change.name == GARBLED { &[] } else { subscribers(&change.name) }
+    }
+
+    fn succeeded(&self, event: EventId, rpc: Rpc) -> Option<(Call, At)> {
+        self.calls.get(&(event, rpc))?.iter().find_map(|call| match call.answer {
+            Some((Answer::Success, at)) => Some((*call, at)),
+            _ => None,
+        })
+    }
+
+    /// What a publisher was told is what the domain table has.
+    fn outcomes(&self, found: &mut Findings) {
+        for told in &self.history.told {
+            match (told.outcome, self.committed.contains_key(&told.event)) {
+                (Outcome::Committed, false) => {
+                    found.add(
+                        "commit_lost",
+                        format!("{}: COMMIT was answered, and the row is not there", told.event),
+                    );
+                }
+                (Outcome::RolledBack, true) => {
+                    found.add(
+                        "rollback_kept",
+                        format!("{}: it was rolled back, and the row is there", told.event),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Committed = succeeded, dead-lettered or parked; and dead or parked is only what is to blame for it.
+    fn arrivals(&self, found: &mut Findings) {
+        for change in &self.history.committed {
+            let event = change.event;
+            let parked = self.history.parked.contains(&event);
+            match (change.name == GARBLED, parked) {
+                (true, false) => {
+                    found.add("lost", format!("{event}: no bus can take it, and it is not parked"));
+                }
+                (false, true) => {
+                    found.add("parked", format!("{event} ({}, {}): parked", change.name, change.how));
+                }
+                _ => {}
+            }
+            for &rpc in self.due(change) {
+                let who = || format!("{event} ({}, {}) at {}", change.name, change.how, rpc.name());
+                let dead = self.history.dead.contains(&(event, rpc));
+                let succeeded = self.succeeded(event, rpc).is_some();
+                if dead && !change.refuse {
+                    found.add("dead_lettered", format!("{}: dead-lettered, and nobody refused it", who()));
+                }
+                if succeeded && change.refuse {
+                    found.add("succeeded_refused", format!("{}: it was to be refused", who()));
+                }
+                if !dead && !succeeded && !parked {
+                    found.add("lost", format!("{}: neither done nor dead nor parked", who()));
+                }
+            }
+        }
+    }
+
+    /// What was never committed is never seen by anybody, and nobody is called who did not subscribe.
+    fn strangers(&self, found: &mut Findings) {
+        for (event, rpc) in self.calls.keys() {
+            match self.committed.get(event) {
+                None => found.add("called_uncommitted", format!("{event}: {} was called", rpc.name())),
+                Some(change) if !self.due(change).contains(rpc) => {
+                    found.add(
+                        "called_unsubscribed",
+                        format!("{event} ({}): {} was called", change.name, rpc.name()),
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+        let kept = self.history.dead.iter().map(|(event, _)| event).chain(&self.history.parked);
+        let put = self.history.puts.iter().map(|put| &put.event).chain(kept);
+        for event in put.filter(|event| !self.committed.contains_key(event)).collect::<HashSet<_>>() {
+            found.add("put_uncommitted", event.to_string());
+        }
+    }
+
+    /// No call after a success, but where a fault came between the success and the record of it.
+    fn repeats(&self, found: &mut Findings) -> Vec<Excused> {
+        let mut excused = Vec::new();
+        for (&(event, rpc), calls) in &self.calls {
+            let Some((first, done)) = self.succeeded(event, rpc) else { continue };
+            let again = calls.iter().filter(|call| {
+                let succeeded = matches!(call.answer, Some((Answer::Success, _)));
+                **call != first && (call.came > done || succeeded)
+            });
+            let mut last = first;
+            for call in again {
+                match self.excuse(&last, call) {
+                    Some(because) => excused.push(Excused { event, rpc: rpc.name(), because }),
+                    None => found.add(
+                        "called_again",
+                        format!(
+                            "{event} at {}: done by {} at {:.3} s (attempt {}), called by {} at {:.3} s (attempt {})",
+                            rpc.name(),
+                            first.worker,
+                            done.as_secs_f64(),
+                            first.attempt,
+                            call.worker,
+                            call.came.as_secs_f64(),
+                            call.attempt
+                        ),
+                    ),
+                }
+                // One that failed leaves it open, and is tried again.
+                if matches!(call.answer, Some((Answer::Success, _))) {
+                    last = *call;
+                }
+            }
+        }
+        excused.sort_by_key(|repeat| repeat.event);
+        excused
+    }
+
+    /// The fault that met the worker between `first`, which was a success, and `again`.
+    fn excuse(&self, first: &Call, again: &Call) -> Option<String> {
+        let (_, done) = first.answer?;
+        let (from, to) = (first.came.min(again.came), first.came.max(again.came));
+        let mut between = self.history.spells.iter().filter(|spell| {
+            spell.fault.parts_success_from_record(self.history.transport)
+                && (!spell.fault.meets_a_worker() || spell.whom == first.worker)
+                && spell.at <= to.min(done + RECORDED_WITHIN)
+                && spell.until >= from
+        });
+        if let Some(spell) = between.next() {
+            return Some(format!(
+                "{} ({}) at {:.1} s",
+                spell.fault.name(),
+                spell.whom,
+                spell.at.as_secs_f64()
+            ));
+        }
+        let unheard = self.history.unheard.contains(&(first.event, first.rpc, first.attempt));
+        unheard.then(|| "the worker did not wait for the answer any longer".to_owned())
+    }
+
+    /// Events of a key take effect on the bus in the order of its changes: none begins before the one ahead of it is done
+    /// for the first time.
+    fn order(&self, found: &mut Findings) {
+        /// Tick and count of the change, whoever it is.
+        type First = (i64, i64, i64, EventId);
+        let mut firsts: HashMap<(EventId, Option<Rpc>), (i64, i64)> = HashMap::new();
+        for put in &self.history.puts {
+            let first = firsts.entry((put.event, put.rpc)).or_insert((i64::MAX, i64::MAX));
+            *first = (first.0.min(put.begun), first.1.min(put.done));
+        }
+        let mut keys: HashMap<(&str, Option<Rpc>), Vec<First>> = HashMap::new();
+        for ((event, rpc), (begun, done)) in firsts {
+            let Some(change) = self.committed.get(&event) else { continue };
+            if let Some(key) = &change.key {
+                keys.entry((key, rpc)).or_default().push((change.n, begun, done, event));
+            }
+        }
+        for ((key, rpc), mut puts) in keys {
+            puts.sort_unstable();
+            for pair in puts.windows(2) {
+                let ((n, _, done, event), (later, begun, _, other)) = (pair[0], pair[1]);
+                if begun < done {
+                    let to = rpc.map_or("the bus", Rpc::name);
+                    found.add(
+                        "order",
+                        format!(
+                            "{key}: change {later} ({other}) was put to {to} before change {n} ({event})"
+                        ),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The queues of the transport postgres are filled by the transaction that advances the cursor: exactly once.
+    fn moved_once(&self, found: &mut Findings) {
+        let mut times: HashMap<(EventId, Rpc), usize> = HashMap::new();
+        for put in &self.history.puts {
+            if let Some(rpc) = put.rpc {
+                *times.entry((put.event, rpc)).or_default() += 1;
+            }
+        }
+        for ((event, rpc), times) in times.into_iter().filter(|(_, times)| *times > 1) {
+            found.add("put_twice", format!("{event}: {times} times into the queue of {}", rpc.name()));
+        }
+    }
+
+    /// Whatever succeeded is recorded as done by the end.
+    fn records(&self, found: &mut Findings) {
+        for &(event, rpc) in self.calls.keys() {
+            if self.succeeded(event, rpc).is_some() && !self.history.recorded.contains_key(&(event, rpc)) {
+                found.add(
+                    "unrecorded",
+                    format!("{event} at {}: succeeded, and the record does not say so", rpc.name()),
+                );
+            }
+        }
+    }
+
+    /// What the record has as done is not called: no fault excuses that.
+    fn after_the_record(&self, found: &mut Findings) {
+        for (&(event, rpc), recorded) in &self.history.recorded {
+            let calls = self.calls.get(&(event, rpc)).into_iter().flatten();
+            for call in calls.filter(|call| call.came > *recorded) {
+                found.add(
+                    "called_after_record",
+                    format!(
+                        "{event} at {}: recorded as done at {:.3} s, called by {} at {:.3} s (attempt {})",
+                        rpc.name(),
+                        recorded.as_secs_f64(),
+                        call.worker,
+                        call.came.as_secs_f64(),
+                        call.attempt
+                    ),
+                );
+            }
+        }
+    }
+
+    /// The cursor goes forward; only a crash may take back what was not yet durable.
+    fn cursor(&self, found: &mut Findings) {
+        for pair in self.history.cursor.windows(2) {
+            let (before, after) = (pair[0], pair[1]);
+            let crashed = |spell: &Spell| {
+                spell.fault == Fault::PostgresCrashed && spell.at <= after.at && spell.until >= before.at
+            };
+            if after.last_seq < before.last_seq && !self.history.spells.iter().any(crashed) {
+                found.add(
+                    "cursor_went_back",
+                    format!(
+                        "from {} to {} at {:.1} s",
+                        before.last_seq,
+                        after.last_seq,
+                        after.at.as_secs_f64()
+                    ),
+                );
+            }
+        }
+    }
+
+    /// What nobody looked at proves nothing.
+    fn blind_spots(&self, found: &mut Findings) {
+        let seen: HashSet<EventId> = self.history.puts.iter().map(|put| put.event).collect();
+        for &(event, rpc) in self.calls.keys() {
+            if !seen.contains(&event) {
+                found.add("blind", format!("{event}: {} was called, and nobody saw it put", rpc.name()));
+            }
+        }
+        if self.history.cursor.is_empty() {
+            found.add("blind", "nobody saw the cursor".to_owned());
+        }
+        if self.history.looks == 0 {
+            found.add("blind", "nobody read the relays' metrics".to_owned());
+        }
+    }
+
+    fn wake_ups(&self, found: &mut Findings) {
+        for poll in &self.history.found {
+            let muted = |spell: &Spell| {
+                spell.fault.may_mute_the_bell() && spell.at <= poll.to && spell.until + MUTED_FOR >= poll.from
+            };
+            if !self.history.spells.iter().any(muted) {
+                found.add(
+                    "nobody_rang",
+                    format!(
+                        "{}: the fallback poll found {} events between {:.1} and {:.1} s",
+                        poll.relay,
+                        poll.events,
+                        poll.from.as_secs_f64(),
+                        poll.to.as_secs_f64()
+                    ),
+                );
+            }
+        }
+    }
+}
