@@ -49,8 +49,17 @@ pub(super) fn cloud() -> Option<&'static Cloud> {
 }
 
 impl Cloud {
+    /// On a busy machine an answer of the emulator may come too late: Terraform then asks again for what is there by now, and
+    /// gives up. So from the start, once more.
     fn make() -> Result<Self, Box<dyn std::error::Error>> {
-        let terraform = Terraform::copy(&cluster().dir().join("terraform"), &router())?;
+        Self::make_in("terraform").or_else(|problem| {
+            eprintln!("once more, after:\n{problem}");
+            Self::make_in("terraform-again")
+        })
+    }
+
+    fn make_in(dir: &str) -> Result<Self, Box<dyn std::error::Error>> {
+        let terraform = Terraform::copy(&cluster().dir().join(dir), &router())?;
         let emulator = Emulator::start()?;
         terraform.apply(emulator.endpoint())?;
         Ok(Self { emulator })
