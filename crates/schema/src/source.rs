@@ -45,8 +45,12 @@ impl Loan {
         self.0.as_mut().expect("lent until it is given back")
     }
 
+    /// The pool first asks the server whether the connection is well, and has no time limit for that: on one that is
+    /// half-open the place would be lost, and closing the pool would wait for it.
     pub fn give_back(mut self) {
-        drop(self.0.take());
+        if let Some(mut conn) = self.0.take() {
+            tokio::spawn(tokio::time::timeout(STATEMENT_TIMEOUT, conn.return_to_pool()));
+        }
     }
 }
 

@@ -129,13 +129,11 @@ async fn queues(source: &Source, router: &Router) -> Result<HashMap<Rpc, i32>, S
 /// What is still claimed at the end, because the process does not wait for it any longer, need not wait for its
 /// visibility to end.
 async fn release(source: &Source, pool: &PgPool, worker: &str) {
-    let released = sqlx::query(
+    let release = sqlx::query(
         "update outbox.claim set until = clock_timestamp() where worker = $1 and until is not null",
     )
-    .bind(worker)
-    .execute(pool)
-    .await;
-    match released {
+    .bind(worker);
+    match outbox_schema::within(release.execute(pool)).await {
         Ok(done) if done.rows_affected() > 0 => {
             tracing::warn!(
                 source = source.name(),
