@@ -128,6 +128,11 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     let claims = long.claim(&[a, b, a]).await.unwrap();
     let (lease_a, lease_b) = (won(claims[0]), won(claims[1]));
     assert!(matches!(claims[2], Claim::Held { .. }), "{claims:?}");
+    for _ in 0..20 {
+        let event = EventId::new();
+        let claims = long.claim(&[event, event]).await.unwrap();
+        assert!(matches!(claims[..], [Claim::Won(_), Claim::Held { .. }]), "{claims:?}");
+    }
     assert!(
         matches!(short.claim(&[a]).await.unwrap()[0], Claim::Held { remaining } if remaining > Duration::from_secs(30))
     );

@@ -186,14 +186,15 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         part: &Part,
         calls: &mut JoinSet<()>,
     ) -> bool {
-        let claims = self.claim(&deliveries, part).await;
+        let fresh_until = Instant::now() + self.queue.limits().visibility / 2;
+        let claims = self.claim(&deliveries, fresh_until, part).await;
         let asked = claims.is_some();
         let claims = claims.unwrap_or_else(|| vec![None; deliveries.len()]);
         for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
             let in_flight = flight.board(delivery.receipt.clone());
             let (lane, decided) = (Arc::clone(self), decided.clone());
             calls.spawn(async move {
-                let (fate, lease) = lane.deliver(&delivery, claim).await;
+                let (fate, lease) = lane.deliver(&delivery, claim, fresh_until).await;
                 lane.meter.delivered(&fate);
                 let succeeded = fate == Fate::Decided(Verdict::Done);
                 let lease = lease.map(|lease| (lease, succeeded));
@@ -212,7 +213,12 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
 
     /// One answer of the dedup record per delivery, none for a body that names no event; `None` when the record can't be
     /// asked, or took so long that others may have the leases by now.
-    async fn claim(&self, deliveries: &[Delivery<Q::Receipt>], part: &Part) -> Option<Vec<Option<Claim>>> {
+    async fn claim(
+        &self,
+        deliveries: &[Delivery<Q::Receipt>],
+        fresh_until: Instant,
+        part: &Part,
+    ) -> Option<Vec<Option<Claim>>> {
         let events: Vec<Option<EventId>> =
             deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
         let known: Vec<EventId> = events.iter().copied().flatten().collect();
@@ -220,13 +226,12 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             part.moves();
             return Some(vec![None; deliveries.len()]);
         }
-        let asked = Instant::now();
         let claims = match self.dedup.claim(&known).await {
-            Ok(claims) if asked.elapsed() < self.queue.limits().visibility / 2 => claims,
+            Ok(claims) if Instant::now() < fresh_until => claims,
             Ok(_) => {
                 self.meter.failed("claim");
                 part.waits("the dedup record answers too late");
-                tracing::warn!(rpc = %self.rpc, seconds = asked.elapsed().as_secs_f64(), "not calling: the leases are old");
+                tracing::warn!(rpc = %self.rpc, "not calling: the dedup record answered so late that the leases are old");
                 return None;
             }
             Err(error) => {
@@ -242,7 +247,12 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
     }
 
     /// One delivery, from its body to what happens to it.
-    async fn deliver(&self, delivery: &Delivery<Q::Receipt>, claim: Option<Claim>) -> (Fate, Option<Lease>) {
+    async fn deliver(
+        &self,
+        delivery: &Delivery<Q::Receipt>,
+        claim: Option<Claim>,
+        fresh_until: Instant,
+    ) -> (Fate, Option<Lease>) {
         let message = match Message::decode(&delivery.body) {
             Ok(message) if message.rpc == self.rpc.as_str() => message,
             Ok(message) => {
@@ -258,11 +268,18 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         };
         match claim {
             None => (Fate::Postponed(UNKNOWN_WAIT, "dedup_unavailable"), None),
-            Some(Claim::Done) => (Fate::Duplicate, None),
+            Some(Claim::Done) => {
+                self.unrecorded.forget([message.event.id]);
+                (Fate::Duplicate, None)
+            }
             Some(Claim::Held { remaining }) => (Fate::Postponed(remaining, "held"), None),
             // The database was away for longer than the lease, and does not know yet what we know.
             Some(Claim::Won(lease)) if self.unrecorded.contains(lease.event) => {
                 (Fate::Decided(Verdict::Done), Some(lease))
+            }
+            // The process stood still since it asked: somebody else may have the lease by now, and have called.
+            Some(Claim::Won(_)) if Instant::now() >= fresh_until => {
+                (Fate::Postponed(UNKNOWN_WAIT, "stale_lease"), None)
             }
             Some(Claim::Won(lease)) => {
                 let verdict = match exhausted(delivery.attempt, &self.policy) {

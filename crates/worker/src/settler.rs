@@ -47,10 +47,10 @@ impl Unrecorded {
         self.0.lock().expect("no panic while held").contains(&event)
     }
 
-    fn forget(&self, recorded: &[Lease]) {
+    pub(crate) fn forget(&self, recorded: impl IntoIterator<Item = EventId>) {
         let mut events = self.0.lock().expect("no panic while held");
-        for lease in recorded {
-            events.remove(&lease.event);
+        for event in recorded {
+            events.remove(&event);
         }
     }
 }
@@ -75,8 +75,10 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
             HashSet::new()
         } else {
             let lost = persist(&rpc, &meter, &part, || dedup.complete(&done)).await;
-            unrecorded.forget(&done);
-            lost.iter().map(|lease| lease.token).collect()
+            let lost: HashSet<i64> = lost.iter().map(|lease| lease.token).collect();
+            unrecorded
+                .forget(done.iter().filter(|lease| !lost.contains(&lease.token)).map(|lease| lease.event));
+            lost
         };
         let failed: Vec<Released> = batch.iter().filter_map(released).collect();
         if !failed.is_empty() {

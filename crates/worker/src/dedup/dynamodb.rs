@@ -182,17 +182,26 @@ impl DynamoDedup {
 
 impl Dedup for DynamoDedup {
     async fn claim(&self, events: &[EventId]) -> Result<Vec<Claim>, DedupError> {
-        // A second copy in the same batch finds the first one on it.
-        let mut claims = join_all(events.iter().map(|event| self.claim_one(*event))).await;
-        if claims.iter().all(Result::is_err) {
-            return claims.swap_remove(0).map(|_| Vec::new());
+        let mut seen = HashSet::new();
+        let firsts: Vec<EventId> = events.iter().copied().filter(|event| seen.insert(*event)).collect();
+        let mut answers = join_all(firsts.iter().map(|event| self.claim_one(*event))).await;
+        if !answers.is_empty() && answers.iter().all(Result::is_err) {
+            return answers.swap_remove(0).map(|_| Vec::new());
         }
         // One that can't be asked now must not cost the others theirs, which are written.
         let unknown = |error: DedupError| {
             tracing::warn!(rpc = self.rpc, error = %runtime::Chain(&error), "not calling: can't ask whether it was done before");
             Claim::Held { remaining: UNKNOWN_WAIT }
         };
-        Ok(claims.into_iter().map(|claim| claim.unwrap_or_else(unknown)).collect())
+        let answers = answers.into_iter().map(|answer| answer.unwrap_or_else(unknown));
+        let mut claims: HashMap<EventId, Claim> = firsts.into_iter().zip(answers).collect();
+        // A second copy in the same batch finds the first one on it. Had both been asked for, either might have won.
+        let after = |claim| match claim {
+            Claim::Won(_) => Claim::Held { remaining: self.lease },
+            other => other,
+        };
+        let answer = |event| claims.get_mut(event).map(|claim| std::mem::replace(claim, after(*claim)));
+        Ok(events.iter().filter_map(answer).collect())
     }
 
     async fn complete(&self, leases: &[Lease]) -> Result<Vec<Lease>, DedupError> {

@@ -79,7 +79,8 @@ fn forgetting_a_success_before_its_record_would_call_again() {
     breaks(dedup(POSTGRES, Code::ForgetsSuccesses), KNOWS, &story);
 }
 
-/// Guards the claim's age, which `Lane::claim` looks at; and says what it can't see: a worker that stands still right then.
+/// Guards `fresh_until`, which `Lane` looks at when a claim is answered and again before its call; and says what neither sees:
+/// a worker that stands still right then.
 #[test]
 fn a_pause_before_the_call_would_call_again() {
     use Step::{Call, Claim, Complete, Expire, Receive, Succeed};

@@ -88,7 +88,10 @@ impl Dedup {
     pub(super) fn deliver(&self, state: &mut State, d: usize, copy: usize, claim: &Claim) {
         let worker = self.deliveries[d];
         match *claim {
-            Claim::Done => state.deliveries[d] = Delivery::Recorded { copy },
+            Claim::Done => {
+                state.unrecorded[worker] = false;
+                state.deliveries[d] = Delivery::Recorded { copy };
+            }
             Claim::Held => state.deliveries[d] = Delivery::None,
             Claim::Won(lease) if state.unrecorded[worker] && self.code != Code::ForgetsSuccesses => {
                 state.deliveries[d] = Delivery::Succeeded { copy, lease };
@@ -102,7 +105,7 @@ impl Dedup {
 
     /// What the settler makes of a success, once it knows what became of the lease.
     pub(super) fn settle(&self, state: &mut State, d: usize, copy: usize, recorded: bool) {
-        state.unrecorded[self.deliveries[d]] = false;
+        state.unrecorded[self.deliveries[d]] &= !recorded;
         state.seen.lost_lease |= !recorded;
         state.deliveries[d] = if recorded { Delivery::Recorded { copy } } else { Delivery::None };
     }
