@@ -8,6 +8,9 @@ use clap::{Args, Parser, Subcommand};
 use outbox_schema::Databases;
 use runtime::{Logs, Transport};
 
+/// What one read takes unless told otherwise. More is no faster.
+pub const PAGE_MAX: u32 = 1000;
+
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -64,7 +67,7 @@ pub struct Run {
     pub retention: Duration,
 
     /// How many events one read takes.
-    #[arg(long, default_value_t = 1000, env = "OUTBOX_PAGE_MAX", value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N")]
+    #[arg(long, default_value_t = PAGE_MAX, env = "OUTBOX_PAGE_MAX", value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N")]
     pub page_max: u32,
 
     /// How long a sleeping relay trusts the doorbell before it looks for itself.

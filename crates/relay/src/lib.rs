@@ -13,8 +13,8 @@ mod progress; // what a relay shows of itself
 mod put; // bounded concurrent puts that keep each key's order
 mod retention; // rings turn, slots are truncated
 mod rhythm; // when to read on, linger or sleep
-mod settle;
-mod trace; // a put is a span // results -> how far the cursor may go
+mod settle; // results -> how far the cursor may go
+mod trace; // a put is a span
 
 pub mod bus;
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use event_router::{Router, Rpc, names};
 use outbox_aws::Failure;
@@ -21,8 +22,6 @@ use crate::settler::Unrecorded;
 
 /// A long poll lasts 20 s; one that has not come back by then never will.
 const RECEIVE_WITHIN: Duration = Duration::from_secs(26);
-/// Of every other request.
-const ASK_WITHIN: Duration = Duration::from_secs(5);
 /// Two requests for each RPC, which are paid for.
 const DEPTH_EVERY: Duration = Duration::from_secs(60);
 /// Where the queues are, in metrics.
@@ -36,20 +35,19 @@ pub struct Settings {
     pub visibility: Duration,
 }
 
-/// Delivers from every RPC's queue until `stop`. A queue that is not there is said and waited for; the others go on.
+/// Delivers from every RPC's queue until `stop`; `config` has the time limit of everything but a long poll. A queue that is not there is said and waited for; the others go on.
 pub async fn run<C: RpcClient + Clone>(
+    config: &SdkConfig,
     router: &Router,
     client: &C,
     settings: &Settings,
     Started { stop, readiness, tracer }: &Started,
 ) {
-    let config = outbox_aws::config(ASK_WITHIN).await;
-    outbox_aws::say_what_is_missing(&config).await;
-    let polls = outbox_aws::with_attempt_timeout(&config, RECEIVE_WITHIN);
+    let polls = outbox_aws::with_attempt_timeout(config, RECEIVE_WITHIN);
     let clients = Clients {
-        sqs: aws_sdk_sqs::Client::new(&config),
+        sqs: aws_sdk_sqs::Client::new(config),
         polls: aws_sdk_sqs::Client::new(&polls),
-        dynamodb: aws_sdk_dynamodb::Client::new(&config),
+        dynamodb: aws_sdk_dynamodb::Client::new(config),
     };
     tracing::info!(rpcs = router.rpcs().count(), table = settings.dedup_table, "delivering");
 

@@ -80,6 +80,10 @@ async fn embedded(
 
 #[cfg(feature = "aws")]
 async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> ExitCode {
+    /// A request that takes longer is lost, or its answer.
+    const ASK_WITHIN: Duration = Duration::from_secs(5);
+    let config = outbox_aws::config(ASK_WITHIN).await;
+    outbox_aws::say_what_is_missing(&config).await;
     let settings = worker::aws::Settings {
         queue_prefix: cli.queue_prefix.clone(),
         dedup_table: cli.dedup_table.clone(),
@@ -89,7 +93,7 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
     let shared = started.clone();
     let mut workers = JoinSet::new();
     workers.spawn(async move {
-        worker::aws::run(&router, &client, &settings, &shared).await;
+        worker::aws::run(&config, &router, &client, &settings, &shared).await;
         Ok(())
     });
     runtime::until_stopped(workers, started, STOP_WITHIN).await

@@ -13,7 +13,7 @@ use crate::tools::{self, ToolError};
 /// server and removes the directory.
 const MINDER: &str = r#"
 set -eu
-bin=$1 dir=$2 port=$3
+bin=$1 dir=$2 port=$3 settings=$4
 cd /
 "$bin/initdb" --no-sync -A trust -U outbox -E UTF8 --locale=C -D "$dir/data" >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log"; exit 1; }
 cat >>"$dir/data/postgresql.conf" <<END
@@ -23,6 +23,7 @@ unix_socket_directories = '$dir'
 max_connections = 300
 shared_buffers = 256MB
 max_wal_size = 4GB
+$settings
 END
 "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w start >"$dir/start.log" 2>&1 || { cat "$dir/start.log" "$dir/log"; exit 1; }
 echo ready
@@ -53,6 +54,11 @@ pub enum ClusterError {
 impl Cluster {
     /// Makes and starts a new cluster.
     pub fn start() -> Result<Self, ClusterError> {
+        Self::tuned(&[])
+    }
+
+    /// With settings of its own in `postgresql.conf`.
+    pub fn tuned(settings: &[(&str, &str)]) -> Result<Self, ClusterError> {
         let bin = tools::postgres_bin()?;
         let dir = std::env::temp_dir().join(format!(
             "outbox-postgres-{}-{:08x}",
@@ -72,8 +78,10 @@ impl Cluster {
                 )));
             }
         }
+        let settings: String = settings.iter().map(|(name, value)| format!("{name} = '{value}'\n")).collect();
         let mut command = as_owner("sh");
-        command.arg("-c").arg(MINDER).arg("postgres-minder").arg(&bin).arg(&dir).arg(port.to_string());
+        command.arg("-c").arg(MINDER).arg("postgres-minder").arg(&bin).arg(&dir);
+        command.arg(port.to_string()).arg(settings);
         // A group of its own: Ctrl-C is ours to handle, and must not stop the server under the demo.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut minder = command.spawn()?;

@@ -1,8 +1,9 @@
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::demo::{self, Options};
-use xtask::torture;
+use xtask::{bench, torture};
 
 /// The project's own tasks.
 #[derive(Debug, Parser)]
@@ -22,6 +23,13 @@ enum Task {
     /// Break everything for some minutes while services publish, and hold what arrived against what was committed: real
     /// processes are killed, stopped and cut off, the database crashes, queues repeat themselves, AWS has its bad days.
     Torture(torture::Options),
+    /// How fast, beside what: builds for release and measures, on loopback, one thing beside another. `bench --help` lists
+    /// them.
+    #[command(disable_help_flag = true)]
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "NAME or OPTION")]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -29,5 +37,6 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Test => xtask::test::run(),
         Task::Torture(options) => torture::run(&options),
+        Task::Bench { args } => bench::run(&args),
     }
 }

@@ -40,6 +40,15 @@ pub fn debian(program: &str, package: &str) -> Result<PathBuf, ToolError> {
     on_path(program).ok_or_else(|| missing(program, package))
 }
 
+/// A file of a package of Debian's that has to lie where others look for it; the package is installed if need be and if we
+/// may.
+pub fn debian_file(file: &str, package: &str) -> Result<(), ToolError> {
+    if !Path::new(file).is_file() {
+        apt_install(package)?;
+    }
+    if Path::new(file).is_file() { Ok(()) } else { Err(missing(file, package)) }
+}
+
 /// A package of Debian's, unpacked below `target` and not installed: nothing of it is started, and no root is needed. Returns
 /// the directory that stands for `/`.
 pub fn debian_unpacked(package: &str) -> Result<PathBuf, ToolError> {

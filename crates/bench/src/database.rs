@@ -1,0 +1,151 @@
+//! A throwaway server as production would have it: every commit flushed.
+
+use std::time::Duration;
+
+use outbox_schema::Source;
+use sqlx::{Connection, PgConnection};
+use xtask::cluster::Cluster;
+
+use crate::Result;
+
+pub(crate) const EVENT: &str = "event_bench";
+/// Of an event's payload.
+pub(crate) const PAYLOAD_BYTES: usize = 500;
+pub(crate) const ACCOUNTS: i32 = 10_000;
+
+const SETTINGS: [(&str, &str); 3] =
+    [("shared_buffers", "1GB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "15min")];
+
+/// One server, and one database in it.
+pub(crate) struct Database {
+    cluster: Cluster,
+    pub(crate) source: Source,
+}
+
+impl Database {
+    /// With an outbox, and a table of the service's own.
+    pub(crate) async fn start() -> Result<Self> {
+        let cluster = Cluster::tuned(&SETTINGS)?;
+        let mut conn = PgConnection::connect(&cluster.url("postgres")).await?;
+        sqlx::raw_sql("create database bench").execute(&mut conn).await?;
+        let source: Source = cluster.url("bench").parse()?;
+        let mut conn = source.connect("bench", &[]).await?;
+        outbox_schema::migrate(&mut conn).await?;
+        sqlx::raw_sql(
+            "create table account (id integer primary key, balance bigint not null default 0) with (fillfactor = 50);
+             insert into account (id) select generate_series(1, 10000)",
+        )
+        .execute(&mut conn)
+        .await?;
+        Ok(Self { cluster, source })
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.cluster.url("bench")
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.cluster.port()
+    }
+
+    pub(crate) async fn connect(&self) -> Result<PgConnection> {
+        Ok(self.source.connect("bench", &[]).await?)
+    }
+
+    /// Events as a service would have written them, a thousand per transaction; of `names` in turn. Then a checkpoint: what it
+    /// would cost later is not what is measured.
+    pub(crate) async fn fill(&self, events: usize, names: &[String]) -> Result<()> {
+        let mut conn = self.connect().await?;
+        let fill = "select outbox.enqueue_all(
+                        array_agg(($2::text[])[1 + n % cardinality($2::text[])]), array_agg($3::text),
+                        array_agg(null::text), array_agg(null::text), array_agg(outbox.uuid_v7()))
+                    from generate_series(1, $1::integer) as n";
+        let payload = payload(0);
+        // Nothing that is lost with the machine is missed.
+        sqlx::query("set synchronous_commit = off").execute(&mut conn).await?;
+        let mut left = events;
+        while left > 0 {
+            let part = left.min(1000);
+            sqlx::query(fill)
+                .bind(i32::try_from(part)?)
+                .bind(names)
+                .bind(&payload)
+                .execute(&mut conn)
+                .await?;
+            left -= part;
+        }
+        sqlx::query("checkpoint").execute(&mut conn).await?;
+        Ok(())
+    }
+
+    /// As it was before the first event.
+    pub(crate) async fn empty(&self) -> Result<()> {
+        let mut conn = self.connect().await?;
+        sqlx::raw_sql(
+            "truncate outbox.event, outbox.delivery, outbox.claim, outbox.retry, outbox.dead_letter, outbox.dedup, outbox.parked",
+        )
+        .execute(&mut conn)
+        .await?;
+        sqlx::query("checkpoint").execute(&mut conn).await?;
+        Ok(())
+    }
+
+    /// Lets the next relay begin where the first one would.
+    pub(crate) async fn rewind(&self) -> Result<()> {
+        let mut conn = self.connect().await?;
+        sqlx::query(
+            "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot)
+             select '1:1:', 0, 0, system_identifier, 'bench', (select last_value from outbox.cursor_slot)
+             from pg_control_system()",
+        )
+        .execute(&mut conn)
+        .await?;
+        Ok(())
+    }
+}
+
+/// A number, and as many bytes as it takes.
+pub(crate) fn payload(n: u64) -> String {
+    let mut payload = format!(r#"{{"n":{n},"note":""#);
+    while payload.len() < PAYLOAD_BYTES - 2 {
+        payload.push('x');
+    }
+    payload.push_str(r#""}"#);
+    payload
+}
+
+/// What [`payload`] was made of.
+pub(crate) fn number(payload: &str) -> Option<u64> {
+    payload.strip_prefix(r#"{"n":"#)?.split(',').next()?.parse().ok()
+}
+
+/// Waits for what happens by itself, and gives up loudly.
+pub(crate) async fn until(
+    what: &str,
+    within: Duration,
+    mut happened: impl AsyncFnMut() -> Result<bool>,
+) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + within;
+    while !happened().await? {
+        if tokio::time::Instant::now() > deadline {
+            return Err(format!("{what}: not within {} s", within.as_secs()).into());
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: an event is known again by its number, and is as large as is said.
+    #[test]
+    fn payloads_carry_their_number() {
+        for n in [0, 7, 123_456_789] {
+            assert_eq!(payload(n).len(), PAYLOAD_BYTES);
+            assert_eq!(number(&payload(n)), Some(n));
+        }
+        assert_eq!(number("{}"), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! What publishing costs the publisher, while a relay is awake and drains: the service's transaction with
+//! `outbox.enqueue`, beside the same transaction with a plain INSERT of the same row.
+
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::Result;
+use crate::database::{self, Database};
+use crate::pairs::Pairs;
+use crate::plan::Plan;
+use crate::relaying::{Relaying, Sink};
+use crate::report::{Must, Row};
+
+/// A publisher's last statement before its commit.
+struct Variant {
+    name: &'static str,
+    sql: String,
+}
+
+pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
+    let database = Database::start().await?;
+    let mut conn = database.connect().await?;
+    // As a service without an outbox would keep its events: same columns, same indexes, and nobody who reads them.
+    sqlx::raw_sql(
+        "create table plain_event (like outbox.event including defaults);
+         create index on plain_event (xid, seq);
+         create index on plain_event (seq)",
+    )
+    .execute(&mut conn)
+    .await?;
+    // pgbench takes a colon before letters or digits for one of its variables.
+    let payload = database::payload(0).replace(':', ": ");
+    let row = |table: &str| {
+        format!(
+            "insert into {table} (id, name, payload, slot)
+             values (outbox.uuid_v7(), 'event_bench', '{payload}', (select last_value from outbox.event_slot));"
+        )
+    };
+    let enqueue =
+        Variant { name: "enqueue", sql: format!("select outbox.enqueue('event_bench', '{payload}');") };
+    let others = [
+        Variant { name: "plain insert", sql: row("outbox.event") },
+        Variant { name: "plain insert that nobody reads", sql: row("plain_event") },
+        Variant { name: "insert and notify", sql: row("outbox.event") + "select pg_notify('bench', '');" },
+    ];
+    let relay = Relaying::start(&database.source, Sink);
+    let mut rows = Vec::new();
+    for clients in [8, 32, 64] {
+        let mut pairs = [Pairs::default(), Pairs::default(), Pairs::default()];
+        for _ in 0..plan.pairs() {
+            for (other, pairs) in others.iter().zip(&mut pairs) {
+                let time = plan.seconds(5, 1);
+                let ours = transactions_per_second(&database, &enqueue, clients, time).await?;
+                pairs.push(ours, transactions_per_second(&database, other, clients, time).await?);
+            }
+        }
+        for (other, pairs) in others.iter().zip(&pairs) {
+            let row =
+                Row::of_pairs("publish", "tx/s", pairs).with("clients", clients).with("beside", other.name);
+            let gated = other.name == "plain insert" && clients > 8;
+            rows.push(if gated { row.must(Must::RatioAtLeast(0.95)) } else { row });
+        }
+    }
+    relay.stop().await?;
+    Ok(rows)
+}
+
+async fn transactions_per_second(
+    database: &Database,
+    variant: &Variant,
+    clients: usize,
+    time: Duration,
+) -> Result<f64> {
+    let script = std::env::temp_dir().join(format!("outbox-pgbench-{}.sql", std::process::id()));
+    let text = format!(
+        "\\set account random(1, {})\nbegin;\nupdate account set balance = balance + 1 where id = :account;\n{}\ncommit;\n",
+        database::ACCOUNTS,
+        variant.sql.replace(';', ";\n"),
+    );
+    tokio::fs::write(&script, text).await?;
+    let pgbench = xtask::tools::debian("pgbench", "postgresql-client")?;
+    let output = Command::new(pgbench)
+        .args(["-h", "127.0.0.1", "-p", &database.port().to_string(), "-U", "outbox", "-n", "-M", "prepared"])
+        .args(["-c", &clients.to_string(), "-j", "2", "-T", &time.as_secs().to_string(), "-f"])
+        .arg(&script)
+        .arg("bench")
+        .output()
+        .await?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let tps = said.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    let _ = tokio::fs::remove_file(script).await;
+    tps.ok_or_else(|| {
+        format!("pgbench says no tps: {said} {}", String::from_utf8_lossy(&output.stderr)).into()
+    })
+}

@@ -1,0 +1,160 @@
+//! AWS and an RPC server that answer at once: what is left is the client's own time. One server on loopback, so that both
+//! sides of a pair meet the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+use crate::Result;
+use crate::database::payload;
+
+const BATCH: usize = 10;
+
+/// What it was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) put_events: AtomicUsize,
+    /// Events in them.
+    pub(crate) events: AtomicUsize,
+    pub(crate) deleted: AtomicUsize,
+    pub(crate) calls: AtomicUsize,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Stub {
+    pub(crate) endpoint: String,
+    pub(crate) asked: Arc<Asked>,
+    /// How many more messages its queue has.
+    messages: Arc<AtomicUsize>,
+    /// Where its messages are addressed.
+    rpc: &'static str,
+}
+
+impl Stub {
+    pub(crate) async fn start(rpc: &'static str) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let stub = Self { endpoint, asked: Arc::default(), messages: Arc::default(), rpc };
+        let serving = stub.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let stub = serving.clone();
+                let service = hyper::service::service_fn(move |request| {
+                    let stub = stub.clone();
+                    async move { stub.answer(request).await }
+                });
+                let mut server = hyper::server::conn::http1::Builder::new();
+                server.pipeline_flush(true);
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Ok(stub)
+    }
+
+    /// As the binaries configure their clients, but for where and who.
+    pub(crate) fn config(&self) -> SdkConfig {
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::from_static("eu-central-1"))
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
+                Credentials::new("bench", "bench", None, None, "bench"),
+            ))
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(
+                aws_config::stalled_stream_protection::StalledStreamProtectionConfig::disabled(),
+            )
+            .build()
+    }
+
+    /// Lets its queue have so many more messages, each of an event of its own.
+    pub(crate) fn send(&self, messages: usize) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> std::result::Result<Response<Full<Bytes>>, hyper::Error> {
+        let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
+        let operation = target.and_then(|target| target.rsplit('.').next()).map(str::to_owned);
+        let body = request.into_body().collect().await?.to_bytes();
+        let Some(operation) = operation else {
+            self.asked.calls.fetch_add(1, Ordering::Relaxed);
+            return Ok(respond("application/json", "{}".to_owned()));
+        };
+        let body = match operation.as_str() {
+            "PutEvents" => self.put_events(&body),
+            "ReceiveMessage" => self.receive().await,
+            "DeleteMessageBatch" => self.delete(&body),
+            "GetQueueUrl" => json!({"QueueUrl": format!("{}/1/queue", self.endpoint)}).to_string(),
+            "GetQueueAttributes" => json!({"Attributes": {"MessageRetentionPeriod": "345600"}}).to_string(),
+            _ => "{}".to_owned(),
+        };
+        Ok(respond("application/x-amz-json-1.1", body))
+    }
+
+    fn put_events(&self, body: &[u8]) -> String {
+        // Not within a detail, where quotes are escaped.
+        let marker = br#""DetailType":"#;
+        let entries = body.windows(marker.len()).filter(|window| window == marker).count();
+        self.asked.put_events.fetch_add(1, Ordering::Relaxed);
+        self.asked.events.fetch_add(entries, Ordering::Relaxed);
+        let results = vec![r#"{"EventId":"2f6b7c1c-2b5f-4f0a-9d0e-0c6f7a1b2c3d"}"#; entries].join(",");
+        format!(r#"{{"FailedEntryCount":0,"Entries":[{results}]}}"#)
+    }
+
+    /// Ten, or as many as there are left; an empty queue is polled for a moment.
+    async fn receive(&self) -> String {
+        let taken = self
+            .messages
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(BATCH)));
+        let count = taken.unwrap_or_default().min(BATCH);
+        if count == 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let messages: Vec<Value> = (0..count).map(|_| self.message()).collect();
+        json!({"Messages": messages}).to_string()
+    }
+
+    fn message(&self) -> Value {
+        let id = Uuid::now_v7();
+        let body = format!(
+            r#"{{"rpc":"{}","event":{{"id":"{id}","name":"event_bench","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{}}}}}"#,
+            self.rpc,
+            payload(0),
+        );
+        let sent_at = chrono::Utc::now().timestamp_millis().to_string();
+        json!({
+            "MessageId": id, "ReceiptHandle": id, "Body": body,
+            "Attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": sent_at},
+        })
+    }
+
+    fn delete(&self, body: &[u8]) -> String {
+        let request: Value = serde_json::from_slice(body).unwrap_or_default();
+        let ids = request["Entries"].as_array().into_iter().flatten().map(|entry| json!({"Id": entry["Id"]}));
+        let ids: Vec<Value> = ids.collect();
+        self.asked.deleted.fetch_add(ids.len(), Ordering::Relaxed);
+        json!({"Successful": ids, "Failed": []}).to_string()
+    }
+}
+
+fn respond(content_type: &str, body: String) -> Response<Full<Bytes>> {
+    Response::builder()
+        .header("content-type", content_type)
+        .body(Full::new(Bytes::from(body)))
+        .expect("it is well-formed")
+}

@@ -1,0 +1,102 @@
+//! From COMMIT to the bus: how long after its COMMIT returned an event is put, beside how long after it a NOTIFY of the same
+//! transaction is received.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use relay::Entry;
+use sqlx::postgres::PgListener;
+
+use crate::Result;
+use crate::database::{Database, EVENT, number, until};
+use crate::pairs::{Pairs, quantile};
+use crate::plan::Plan;
+use crate::publisher::{Load, Sent, now, publish};
+use crate::relaying::{Relaying, Sink, counted};
+use crate::report::{Must, Row};
+
+const CONNECTIONS: usize = 16;
+/// At first plans are made, and files grow.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// When each number arrived.
+pub(crate) type Arrived = Arc<Mutex<HashMap<u64, i64>>>;
+
+pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
+    let database = Database::start().await?;
+    let mut rows = Vec::new();
+    for per_second in [100.0, 1000.0] {
+        let load = Load { per_second, connections: CONNECTIONS, lasts: plan.seconds(10, 4) };
+        let (mut p50, mut p99) = (Pairs::default(), Pairs::default());
+        for _ in 0..plan.pairs() {
+            let (ours, notify) = (put_after(&database, load).await?, notified_after(&database, load).await?);
+            p50.push(quantile(&ours, 0.5), quantile(&notify, 0.5));
+            p99.push(quantile(&ours, 0.99), quantile(&notify, 0.99));
+        }
+        let row = |pairs: &Pairs, quantile: &str, must| {
+            let row =
+                Row::of_pairs("wake", "ms", pairs).with("events/s", per_second).with("quantile", quantile);
+            row.with("beside", "notify").must(must)
+        };
+        rows.push(row(&p50, "p50", Must::RatioAtMost(4.0)));
+        rows.push(row(&p99, "p99", Must::AboveBaselineAtMost(3.0)));
+    }
+    Ok(rows)
+}
+
+/// Milliseconds from COMMIT's return to the put, of each event.
+async fn put_after(database: &Database, load: Load) -> Result<Vec<f64>> {
+    let (relay, arrived) = watched(database);
+    let sent = publish(&database.url(), &format!("select outbox.enqueue('{EVENT}', $1)"), load).await?;
+    all_arrived(&arrived, sent.len()).await?;
+    relay.stop().await?;
+    Ok(after_commit(&sent, &arrived))
+}
+
+/// A relay whose bus notes when it got which event.
+pub(crate) fn watched(database: &Database) -> (Relaying, Arrived) {
+    let arrived = Arrived::default();
+    let note = Arc::clone(&arrived);
+    let (bus, _) = counted(Sink, move |entry: &Entry| {
+        if let Some(n) = number(&entry.payload) {
+            note.lock().expect("no panic while held").entry(n).or_insert_with(now);
+        }
+    });
+    (Relaying::start(&database.source, bus), arrived)
+}
+
+pub(crate) async fn all_arrived(arrived: &Arrived, count: usize) -> Result<()> {
+    until("every event has arrived", Duration::from_secs(60), async || {
+        Ok(arrived.lock().expect("no panic while held").len() >= count)
+    })
+    .await
+}
+
+/// Not below zero: the relay may have an event before its publisher hears that it is committed.
+pub(crate) fn after_commit(sent: &[Sent], arrived: &Arrived) -> Vec<f64> {
+    let arrived = arrived.lock().expect("no panic while held");
+    let warm = sent.iter().filter(|sent| sent.due >= WARM_UP);
+    let after = warm.filter_map(|sent| Some((arrived.get(&sent.n)? - sent.after_commit).max(0)));
+    after.map(|nanos| nanos as f64 / 1e6).collect()
+}
+
+async fn notified_after(database: &Database, load: Load) -> Result<Vec<f64>> {
+    let arrived = Arrived::default();
+    let mut listener = PgListener::connect(&database.url()).await?;
+    listener.listen("bench").await?;
+    let note = Arc::clone(&arrived);
+    let listening = tokio::spawn(async move {
+        while let Ok(notification) = listener.recv().await {
+            if let Ok(n) = notification.payload().parse() {
+                note.lock().expect("no panic while held").insert(n, now());
+            }
+        }
+    });
+    let notify = "select pg_notify('bench', $1::text::json->>'n')";
+    let sent = publish(&database.url(), notify, load).await?;
+    let all = all_arrived(&arrived, sent.len()).await;
+    listening.abort();
+    all?;
+    Ok(after_commit(&sent, &arrived))
+}
