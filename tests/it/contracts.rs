@@ -1,19 +1,24 @@
 //! Bus, queue and dedup: one suite for every implementation.
 
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::Utc;
 use event::{EventId, Message};
 use event_router::Rpc;
 use outbox::Entry;
 use relay::bus::{Bus, PostgresBus, PutError};
 use sqlx::PgConnection;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Released};
-use worker::queue::{Delivery, PostgresQueue, Queue, SESSION, Settlement};
+use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Settlement};
 
-use crate::world::{One, ROUTER, World, until};
+use crate::world::{One, PATIENCE, ROUTER, World, until};
 
 /// Guards: what goes onto the embedded bus comes out as a message for its subscriber, and what can't travel is refused.
 #[tokio::test(flavor = "multi_thread")]
@@ -191,18 +196,18 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     }
 }
 
-/// Guards: each message is received by one receiver, in order; it stays hidden until settled, comes back with its attempt
-/// counted when its visibility ends, at its time when retried, and never when acked or dead.
+/// Guards: a queue's contract, and that this one keeps its order and does not count an attempt that called nobody.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_queue_keeps_the_contract() {
     let mut world = World::new(ROUTER).await;
     let relay = world.relay();
-    let fill = async |world: &World, many: i64| {
+    let fill = async |world: &World, numbers: Range<i64>| {
         let before: i64 = world.scalar("select count(*) from outbox.delivery").await;
-        world.publish_all((0..many).map(|n| Entry::new(One { n }))).await;
+        let many = numbers.end - numbers.start;
+        world.publish_all(numbers.map(|n| Entry::new(One { n }))).await;
         world.until(&format!("select count(*) = {} from outbox.delivery", before + many)).await;
     };
-    fill(&world, 10).await;
+    fill(&world, 0..7).await;
     let id: i32 = world.scalar("select id from outbox.queue where rpc = 'Test/One'").await;
     let pool = world.source.pool("test", &SESSION, 4);
     let recover = async || {
@@ -210,107 +215,129 @@ async fn postgres_queue_keeps_the_contract() {
     };
     let bell = Arc::new(Notify::new());
     let queue = |visibility| PostgresQueue::new(pool.clone(), id, "test", visibility, Arc::clone(&bell));
-    queue_contract(&queue(Duration::from_secs(60)), &queue(Duration::from_millis(300)), recover).await;
-
-    let dead: Vec<(String, i32)> =
-        sqlx::query_as("select reason, attempts from outbox.dead_letter order by seq")
-            .fetch_all(&world.pool)
-            .await
-            .unwrap();
-    assert_eq!(dead, [("poison again".to_owned(), 2), ("poison".to_owned(), 1)]);
-    assert_eq!(world.scalar::<i64>("select count(*) from outbox.retry").await, 0);
-    assert_eq!(world.scalar::<i64>("select count(*) from outbox.claim where until is not null").await, 0);
-    relay.cancel();
-    world.finish().await;
-}
-
-/// A queue with ten messages; `long` and `short` receive from it, with a visibility longer than the test and of 300 ms.
-async fn queue_contract<Q: Queue>(long: &Q, short: &Q, recover: impl AsyncFn()) {
-    let stop = CancellationToken::new();
-    let retry =
-        |after| Settlement::Retry { after, counted: true, code: "internal".into(), error: "e".into() };
-    let n = |delivery: &Delivery<Q::Receipt>| -> i64 {
+    let (long, short) = (queue(Duration::from_secs(60)), queue(Duration::from_millis(300)));
+    let number = |delivery: &Delivery<_>| -> i64 {
         serde_json::from_str::<serde_json::Value>(&delivery.body).unwrap()["event"]["payload"]["n"]
             .as_i64()
             .unwrap()
     };
+    queue_contract(&long, &short, number, recover).await;
+    let dead: Vec<(String, i32)> =
+        sqlx::query_as("select reason, attempts from outbox.dead_letter order by attempts")
+            .fetch_all(&world.pool)
+            .await
+            .unwrap();
+    assert_eq!(dead, [("poison".to_owned(), 1), ("poison again".to_owned(), 2)]);
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.retry").await, 0);
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.claim where until is not null").await, 0);
 
-    // In order, each once, no more than asked for.
-    let first = long.receive(4, &stop).await.unwrap();
+    fill(&world, 10..15).await;
+    let stop = CancellationToken::new();
+    let first = long.receive(3, &stop).await.unwrap();
     let second = short.receive(3, &stop).await.unwrap();
-    assert_eq!(first.iter().map(n).collect::<Vec<_>>(), [0, 1, 2, 3]);
-    assert_eq!(second.iter().map(n).collect::<Vec<_>>(), [4, 5, 6]);
-    assert!(first.iter().all(|delivery| delivery.attempt == 1));
-
-    // Acked and dead are gone, retried comes back at its time, and an attempt that called nobody is not counted.
-    let settlements = [
-        Settlement::Ack,
-        retry(Duration::from_millis(100)),
-        Settlement::Dead { code: "invalid_argument".into(), reason: "poison".into() },
-        Settlement::Retry {
-            after: Duration::from_millis(50),
-            counted: false,
-            code: "held".into(),
-            error: "e".into(),
-        },
-    ];
+    assert_eq!(first.iter().chain(&second).map(number).collect::<Vec<_>>(), [10, 11, 12, 13, 14]);
+    let held = Settlement::Retry {
+        after: Duration::from_millis(50),
+        counted: false,
+        code: "held".into(),
+        error: "e".into(),
+    };
+    let settlements = [Settlement::Ack, held, Settlement::Ack];
     let settled: Vec<_> = first.into_iter().map(|delivery| delivery.receipt).zip(settlements).collect();
     long.settle(&settled).await.unwrap();
-    let mut rest = Vec::new();
-    while rest.len() < 5 {
-        rest.extend(long.receive(5 - rest.len(), &stop).await.unwrap());
-    }
-    let mut received: Vec<(i64, u32)> = rest.iter().map(|delivery| (n(delivery), delivery.attempt)).collect();
-    received.sort_unstable();
-    assert_eq!(received, [(1, 2), (3, 1), (7, 1), (8, 1), (9, 1)]);
-    let last = rest.iter().position(|delivery| n(delivery) == 1).unwrap();
-    let poison = (
-        rest.remove(last).receipt,
-        Settlement::Dead { code: "internal".into(), reason: "poison again".into() },
+    let again = receive(&long, 1, number).await;
+    assert_eq!(again[&11].attempt, 1);
+    relay.cancel();
+    world.finish().await;
+}
+
+/// A queue with seven messages, whose bodies' numbers are 0 to 6. `long` and `short` receive from it, with a visibility
+/// longer than the test and one to wait for; `recover` does what otherwise the next look does.
+///
+/// Each message is received by one receiver; it stays hidden until it is settled, comes back with its attempt counted when
+/// its visibility ends, at its time when retried, and never when acked or dead. Whoever lost it can't settle it any more.
+pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
+    long: &Q,
+    short: &Q,
+    number: impl Fn(&Delivery<Q::Receipt>) -> i64,
+    recover: impl AsyncFn(),
+) {
+    let counts = async || {
+        let Depth { waiting, hidden, dead, .. } = long.depth().await.unwrap();
+        (waiting, hidden, dead)
+    };
+    let numbers = |received: &Received<Q>| received.keys().copied().collect::<Vec<_>>();
+    let receipt = |received: &Received<Q>, n: &i64| received[n].receipt.clone();
+    assert_eq!(counts().await, (7, 0, 0));
+    let first = receive(long, 4, &number).await;
+    let second = receive(short, 3, &number).await;
+    assert!(
+        first.values().chain(second.values()).all(|one| one.attempt == 1 && one.enqueued_at <= Utc::now())
     );
-    long.settle(&[poison]).await.unwrap();
+    assert!(first.keys().all(|n| !second.contains_key(n)), "{first:?} {second:?}");
 
-    // What is extended stays hidden, for far longer than its visibility.
-    let receipts: Vec<_> = second.iter().map(|delivery| delivery.receipt.clone()).collect();
-    let hidden_until = tokio::time::Instant::now() + Duration::from_millis(1200);
-    while tokio::time::Instant::now() < hidden_until {
-        short.extend(&receipts).await.unwrap();
+    // Acked and dead are gone, retried comes back at its time.
+    let [acked, retried, poison, other] = numbers(&first)[..] else { panic!("{first:?}") };
+    let retry =
+        |after| Settlement::Retry { after, counted: true, code: "internal".into(), error: "e".into() };
+    let dead = |reason: &str| Settlement::Dead { code: "internal".into(), reason: reason.into() };
+    let settled = [
+        (receipt(&first, &acked), Settlement::Ack),
+        (receipt(&first, &retried), retry(Duration::from_secs(1))),
+        (receipt(&first, &poison), dead("poison")),
+        (receipt(&first, &other), Settlement::Ack),
+    ];
+    long.settle(&settled).await.unwrap();
+    let again = receive(long, 1, &number).await;
+    assert_eq!(again.get(&retried).map(|delivery| delivery.attempt), Some(2), "{again:?}");
+    long.settle(&[(receipt(&again, &retried), dead("poison again"))]).await.unwrap();
+
+    // What is extended stays hidden, for far longer than its visibility. What is not comes back, and whoever had it can no
+    // longer settle it.
+    let [extended, lost, too] = numbers(&second)[..] else { panic!("{second:?}") };
+    let hidden_until = Instant::now() + short.limits().visibility * 3 / 2;
+    while Instant::now() < hidden_until {
+        short.extend(&[receipt(&second, &extended)]).await.unwrap();
         recover().await;
-        let peek = tokio::time::timeout(Duration::from_millis(50), long.receive(1, &stop)).await;
-        assert!(
-            peek.is_err(),
-            "received {:?} while it was hidden",
-            peek.map(|received| received.unwrap().len())
-        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-
-    // What is not comes back, its attempt counted, and whoever had it can no longer settle it.
-    let mut back = Vec::new();
-    until("their visibility ended", async || {
-        recover().await;
-        if let Ok(received) = tokio::time::timeout(Duration::from_millis(50), long.receive(3, &stop)).await {
-            back.extend(received.unwrap());
-        }
-        back.len() >= 3
-    })
-    .await;
-    let mut returned: Vec<(i64, u32)> = back.iter().map(|delivery| (n(delivery), delivery.attempt)).collect();
-    returned.sort_unstable();
-    assert_eq!(returned, [(4, 2), (5, 2), (6, 2)]);
-    let late: Vec<_> =
-        receipts.into_iter().zip([Settlement::Ack, retry(Duration::ZERO), retry(Duration::ZERO)]).collect();
-    short.settle(&late).await.unwrap();
-    let peek = tokio::time::timeout(Duration::from_millis(100), long.receive(1, &stop)).await;
-    assert!(peek.is_err(), "a receipt that was lost brought its message back");
-
-    let everything: Vec<_> =
-        rest.into_iter().chain(back).map(|delivery| (delivery.receipt, Settlement::Ack)).collect();
-    long.settle(&everything).await.unwrap();
+    long.extend(&[receipt(&second, &extended)]).await.unwrap();
+    let back = receive(long, 2, &number).await;
+    assert_eq!(numbers(&back), [lost, too]);
+    assert!(back.values().all(|delivery| delivery.attempt == 2), "{back:?}");
+    short.settle(&[(receipt(&second, &lost), retry(Duration::ZERO))]).await.unwrap();
     recover().await;
-    let peek = tokio::time::timeout(Duration::from_millis(100), long.receive(1, &stop)).await;
-    assert!(peek.is_err(), "the queue is not empty");
+    assert_eq!(counts().await, (0, 3, 2), "a receipt that was lost brought its message back");
+
+    let last = [receipt(&back, &lost), receipt(&back, &too), receipt(&second, &extended)];
+    long.settle(&last.map(|receipt| (receipt, Settlement::Ack))).await.unwrap();
+    assert_eq!(counts().await, (0, 0, 2));
 
     // A receive that waits ends at stop.
-    stop.cancel();
-    assert!(long.receive(1, &stop).await.unwrap().is_empty());
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    tokio::spawn(async move { cancel.cancel() });
+    let stopped = tokio::time::timeout(PATIENCE, long.receive(1, &stop)).await;
+    assert!(stopped.expect("a receive ends at stop").unwrap().is_empty());
+}
+
+type Received<Q> = BTreeMap<i64, Delivery<<Q as Queue>::Receipt>>;
+
+/// So many messages, by the number in their body.
+pub(crate) async fn receive<Q: Queue>(
+    queue: &Q,
+    many: usize,
+    number: impl Fn(&Delivery<Q::Receipt>) -> i64,
+) -> Received<Q> {
+    let stop = CancellationToken::new();
+    let mut received = BTreeMap::new();
+    let receiving = async {
+        while received.len() < many {
+            let some = queue.receive(many - received.len(), &stop).await.unwrap();
+            assert!(some.len() <= many - received.len());
+            received.extend(some.into_iter().map(|delivery| (number(&delivery), delivery)));
+        }
+    };
+    tokio::time::timeout(PATIENCE, receiving).await.expect("they come");
+    received
 }

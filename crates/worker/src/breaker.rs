@@ -80,6 +80,10 @@ impl Breaker {
         Some(wait)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
     /// As the metric has it.
     pub(crate) fn level(&self) -> f64 {
         match self.state {

@@ -8,29 +8,21 @@ use chrono::Utc;
 use event::{Envelope, EventId, Message};
 use event_router::{Policy, Rpc};
 use runtime::{Chain, Part, Readiness, Role, Span, Tracer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::breaker::{Breaker, Gate};
+use crate::breaker::Breaker;
 use crate::dedup::{Claim, Dedup, Lease};
 use crate::fate::Fate;
 use crate::flight::{self, Flight};
 use crate::meter::Meter;
-use crate::queue::{Delivery, Queue, QueueError};
-use crate::rate::Rate;
+use crate::queue::{Delivery, Queue};
+use crate::receiver::Receiver;
 use crate::rpc::{Call, CallError, RpcClient};
-use crate::settler::{self, Decided, Unrecorded};
+use crate::settler::{self, Unrecorded};
 use crate::verdict::{Attempt, Verdict, exhausted, verdict};
 
-const RETRY_MIN: Duration = Duration::from_millis(200);
-const RETRY_MAX: Duration = Duration::from_secs(5);
-/// A receive that takes so long waits for messages.
-const QUIET: Duration = Duration::from_secs(5);
-/// How long nothing is received after the dedup record could not be asked.
-const BLIND_MIN: Duration = Duration::from_millis(500);
-const BLIND_MAX: Duration = Duration::from_secs(30);
 /// When the dedup record can't be asked, nothing is called and everything comes back.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 
@@ -53,7 +45,6 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
     /// Delivers until `stop`, then finishes the calls under way and records what became of them.
     pub async fn run(self, stop: &CancellationToken) {
         let lane = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(lane.policy.concurrency));
         let (decided, decisions) = mpsc::channel(2 * lane.policy.concurrency);
         let flight = Flight::default();
         let part = lane.readiness.part(lane.meter.name());
@@ -77,143 +68,16 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             landed.clone(),
         ));
 
-        let mut calls = JoinSet::new();
-        let (mut wait, mut blind) = (RETRY_MIN, BLIND_MIN);
-        let mut rate = lane.policy.rate_per_second.map(|rate| Rate::new(rate, Instant::now()));
-        while let Some(mut permits) = lane.free_slots(&slots, stop).await {
-            while calls.try_join_next().is_some() {}
-            let (most, probing) = match lane.allowed(permits.len(), &mut rate) {
-                Ok(allowed) => allowed,
-                Err(wait) => {
-                    drop(permits);
-                    pause(wait, stop).await;
-                    continue;
-                }
-            };
-            permits.truncate(most);
-            match lane.receive(permits.len(), &part, stop).await {
-                Ok(deliveries) => {
-                    wait = RETRY_MIN;
-                    if let Some(rate) = &mut rate {
-                        rate.began(deliveries.len());
-                    }
-                    if lane.start(deliveries, permits, &flight, &decided, &part, &mut calls).await {
-                        blind = BLIND_MIN;
-                    } else {
-                        // A queue may count every receive as an attempt: what can't be called is better left in it.
-                        pause(blind, stop).await;
-                        blind = (blind * 2).min(BLIND_MAX);
-                    }
-                }
-                Err(error) => {
-                    lane.meter.failed("receive");
-                    part.waits(format!("not receiving: {}", Chain(&error)));
-                    tracing::warn!(rpc = %lane.rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not receiving");
-                    pause(wait, stop).await;
-                    wait = (wait * 2).min(RETRY_MAX);
-                }
-            }
-            if probing {
-                // What its call says comes first.
-                while calls.join_next().await.is_some() {}
-            }
-        }
-        while calls.join_next().await.is_some() {}
-        drop(decided);
+        Receiver::new(&lane, &flight, decided, part).run(stop).await;
         let _ = settler.await;
         landed.cancel();
         let _ = heartbeat.await;
         lane.meter.closes(lane.policy.concurrency);
     }
 
-    /// Waits until at least one call may start, and a little longer for as many as one request receives. `None` at
-    /// `stop`.
-    async fn free_slots(
-        &self,
-        slots: &Arc<Semaphore>,
-        stop: &CancellationToken,
-    ) -> Option<Vec<OwnedSemaphorePermit>> {
-        let limits = self.queue.limits();
-        let first = tokio::select! {
-            biased;
-            () = stop.cancelled() => return None,
-            permit = Arc::clone(slots).acquire_owned() => permit.ok()?,
-        };
-        let mut permits = vec![first];
-        let wanted = limits.batch_max.min(self.policy.concurrency);
-        let until = Instant::now() + limits.linger;
-        while permits.len() < wanted {
-            let more = match Arc::clone(slots).try_acquire_owned() {
-                Ok(permit) => Some(permit),
-                Err(_) if limits.linger.is_zero() => None,
-                Err(_) => match tokio::time::timeout_at(until, Arc::clone(slots).acquire_owned()).await {
-                    Ok(permit) => permit.ok(),
-                    Err(_) => None,
-                },
-            };
-            let Some(permit) = more else { break };
-            permits.push(permit);
-        }
-        Some(permits)
-    }
-
-    async fn receive(
-        &self,
-        max: usize,
-        part: &Part,
-        stop: &CancellationToken,
-    ) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
-        let receiving = self.queue.receive(max, stop);
-        tokio::pin!(receiving);
-        tokio::select! {
-            received = &mut receiving => received,
-            () = tokio::time::sleep(QUIET) => {
-                // No error and no message: there is nothing to do.
-                part.moves();
-                receiving.await
-            }
-        }
-    }
-
-    /// Claims a batch in the dedup record and starts a call for each delivery that is ours. No more is ever received
-    /// than can start at once. `false` if the record could not be asked.
-    async fn start(
-        self: &Arc<Self>,
-        deliveries: Vec<Delivery<Q::Receipt>>,
-        permits: Vec<OwnedSemaphorePermit>,
-        flight: &Flight<Q::Receipt>,
-        decided: &mpsc::Sender<Decided<Q::Receipt>>,
-        part: &Part,
-        calls: &mut JoinSet<()>,
-    ) -> bool {
-        let fresh_until = Instant::now() + self.queue.limits().visibility / 2;
-        let claims = self.claim(&deliveries, fresh_until, part).await;
-        let asked = claims.is_some();
-        let claims = claims.unwrap_or_else(|| vec![None; deliveries.len()]);
-        for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
-            let in_flight = flight.board(delivery.receipt.clone());
-            let (lane, decided) = (Arc::clone(self), decided.clone());
-            calls.spawn(async move {
-                let (fate, lease) = lane.deliver(&delivery, claim, fresh_until).await;
-                lane.meter.delivered(&fate);
-                let succeeded = fate == Fate::Decided(Verdict::Done);
-                let lease = lease.map(|lease| (lease, succeeded));
-                if let Some((lease, true)) = lease {
-                    lane.unrecorded.insert(lease.event);
-                }
-                let settlement = fate.settlement();
-                let Delivery { receipt, attempt, .. } = delivery;
-                // The settler outlives every call.
-                let _ = decided.send(Decided { receipt, attempt, settlement, lease, in_flight }).await;
-                drop(permit);
-            });
-        }
-        asked
-    }
-
     /// One answer of the dedup record per delivery, none for a body that names no event; `None` when the record can't be
     /// asked, or took so long that others may have the leases by now.
-    async fn claim(
+    pub(crate) async fn claim(
         &self,
         deliveries: &[Delivery<Q::Receipt>],
         fresh_until: Instant,
@@ -247,7 +111,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
     }
 
     /// One delivery, from its body to what happens to it.
-    async fn deliver(
+    pub(crate) async fn deliver(
         &self,
         delivery: &Delivery<Q::Receipt>,
         claim: Option<Claim>,
@@ -348,24 +212,6 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         verdict
     }
 
-    /// How many deliveries may be received, and whether that is to see if the server is back; or how long none.
-    fn allowed(&self, free: usize, rate: &mut Option<Rate>) -> Result<(usize, bool), Duration> {
-        let now = Instant::now();
-        let gate = {
-            let mut breaker = self.breaker.lock().expect("no panic while held");
-            let gate = breaker.gate(now);
-            self.meter.breaker(breaker.level());
-            gate
-        };
-        let most = match gate {
-            Gate::Open(until) => return Err(until.saturating_duration_since(now)),
-            Gate::Probe => 1,
-            Gate::Closed => free,
-        };
-        let calls = rate.as_mut().map_or(Ok(most), |rate| rate.allowed(now))?;
-        Ok((most.min(calls), gate == Gate::Probe))
-    }
-
     /// What its queue would soon forget does not wait for the server: the dead-letter queue keeps it.
     fn heard(&self, reply: &Result<(), CallError>, attempt: Attempt) {
         if attempt.last_chance && reply.is_err() {
@@ -391,11 +237,4 @@ impl Claim {
 
 fn event_of(body: &str) -> Option<EventId> {
     Message::decode(body).ok().map(|message| message.event.id)
-}
-
-async fn pause(duration: Duration, stop: &CancellationToken) {
-    tokio::select! {
-        () = tokio::time::sleep(duration) => {}
-        () = stop.cancelled() => {}
-    }
 }

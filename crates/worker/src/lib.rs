@@ -18,6 +18,7 @@ mod flight; // what is under way stays hidden
 mod meter; // what a lane shows of itself
 pub mod queue; // where deliveries come from
 mod rate; // no more calls than an RPC wants
+mod receiver; // how deliveries come in
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches
 pub mod verdict; // the table: what the RPC answered -> what happens

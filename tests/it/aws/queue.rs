@@ -1,16 +1,15 @@
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
-use aws_sdk_sqs::types::MessageSystemAttributeName;
 use event::EventId;
 use event_router::{Rpc, names};
-use tokio_util::sync::CancellationToken;
 use worker::dedup::{Claim, Dedup, DynamoDedup, Released};
-use worker::queue::{Delivery, Queue, Settlement, SqsQueue, SqsReceipt};
+use worker::queue::{Delivery, Depths, Queue, Settlement, SqsQueue};
 
 use super::cloud::cloud;
-use crate::contracts::{dedup_contract, failed};
-use crate::world::{PATIENCE, until};
+use crate::contracts::{dedup_contract, failed, queue_contract, receive};
+use crate::world::until;
 
 const TABLE: &str = "outbox-dedup";
 
@@ -46,8 +45,8 @@ async fn dynamodb_dedup_keeps_the_contract() {
     assert!(matches!(long.claim(&[event]).await.unwrap()[0], Claim::Won(_)), "it was redriven");
 }
 
-/// Guards: a message stays hidden until it is settled, comes back with its attempt counted when its visibility ends, at its
-/// time when retried, and never when acked or dead; a dead one says why in the dead-letter queue.
+/// Guards: the contract of the Postgres queue; and that a dead message says why in the dead-letter queue, and more than a
+/// request holds are settled.
 #[tokio::test(flavor = "multi_thread")]
 async fn sqs_keeps_the_contract() {
     let Some(cloud) = cloud() else { return };
@@ -56,96 +55,46 @@ async fn sqs_keeps_the_contract() {
     let open = |visibility| SqsQueue::open(client.clone(), client.clone(), &name, visibility);
     let (long, short) =
         (open(Duration::from_secs(60)).await.unwrap(), open(Duration::from_secs(6)).await.unwrap());
-    let stop = CancellationToken::new();
     let url = client.get_queue_url().queue_name(&name).send().await.unwrap().queue_url.unwrap();
-    let send = async |n: i64| {
-        client.send_message().queue_url(&url).message_body(n.to_string()).send().await.unwrap();
+    let send = async |numbers: Range<i64>| {
+        for n in numbers {
+            client.send_message().queue_url(&url).message_body(n.to_string()).send().await.unwrap();
+        }
     };
-    for n in 0..6 {
-        send(n).await;
-    }
-
-    let mut received = receive(&long, 6).await;
-    assert!(
-        received.values().all(|delivery| delivery.attempt == 1 && delivery.enqueued_at <= chrono::Utc::now())
-    );
-    let mut settle = async |n: i64, settlement| {
-        let receipt = received.remove(&n).unwrap().receipt;
-        long.settle(&[(receipt, settlement)]).await.unwrap();
-    };
-    settle(0, Settlement::Ack).await;
-    let retry =
-        |after| Settlement::Retry { after, counted: true, code: "internal".into(), error: "e".into() };
-    settle(1, retry(Duration::from_secs(1))).await;
-    settle(2, Settlement::Dead { code: "invalid_argument".into(), reason: "no card\u{e9}".into() }).await;
-    let again = receive(&long, 1).await;
-    assert_eq!(again.get(&1).map(|delivery| delivery.attempt), Some(2), "{again:?}");
-    long.settle(&again.into_values().map(|delivery| (delivery.receipt, Settlement::Ack)).collect::<Vec<_>>())
-        .await
-        .unwrap();
+    let number = |delivery: &Delivery<_>| delivery.body.parse().unwrap();
+    send(0..7).await;
+    queue_contract(&long, &short, number, async || {}).await;
 
     let dead_url = format!("{url}-dlq");
     let dead = client
         .receive_message()
         .queue_url(&dead_url)
         .message_attribute_names("All")
-        .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
+        .max_number_of_messages(10)
         .wait_time_seconds(5)
         .send()
         .await
         .unwrap();
-    let [dead] = dead.messages() else { panic!("{dead:?}") };
-    let attribute = |name: &str| dead.message_attributes().unwrap()[name].string_value().unwrap().to_owned();
-    assert_eq!((dead.body(), attribute("outbox-code").as_str()), (Some("2"), "invalid_argument"));
-    assert_eq!(attribute("outbox-reason"), "no card\u{e9}");
+    let said = dead.messages().iter().map(|dead| {
+        let attribute = |name: &str| dead.message_attributes().unwrap()[name].string_value().unwrap();
+        (attribute("outbox-code"), attribute("outbox-reason"))
+    });
+    assert_eq!(
+        said.collect::<BTreeSet<_>>(),
+        BTreeSet::from([("internal", "poison"), ("internal", "poison again")])
+    );
 
-    // What is extended stays hidden beyond its visibility; what is not comes back, and whoever had it can't settle it.
-    send(7).await;
-    send(8).await;
-    let held = receive(&short, 2).await;
-    let extended = tokio::time::Instant::now() + Duration::from_millis(9000);
-    while tokio::time::Instant::now() < extended {
-        short.extend(&[held[&7].receipt.clone()]).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
-    }
-    let back = receive(&long, 1).await;
-    assert_eq!(back.get(&8).map(|delivery| delivery.attempt), Some(2), "{back:?}");
-    long.extend(&[held[&7].receipt.clone()]).await.unwrap();
-    short.settle(&[(held[&8].receipt.clone(), retry(Duration::ZERO))]).await.unwrap();
-
-    // Twenty-three at once: batches of ten, each settled once.
-    let last = back.into_values().chain(held.into_values().filter(|delivery| delivery.body == "7"));
-    let mut everything: Vec<_> =
-        last.chain(received.into_values()).map(|delivery| delivery.receipt).collect();
-    for n in 10..28 {
-        send(n).await;
-    }
-    everything.extend(receive(&long, 18).await.into_values().map(|delivery| delivery.receipt));
-    let acked: Vec<_> = everything.into_iter().map(|receipt| (receipt, Settlement::Ack)).collect();
-    assert_eq!(acked.len(), 23);
-    long.settle(&acked).await.unwrap();
+    send(10..33).await;
+    let many = receive(&long, 23, number).await;
+    let mut settled: Vec<_> =
+        many.into_values().map(|delivery| (delivery.receipt, Settlement::Ack)).collect();
+    settled[0].1 = Settlement::Dead { code: "invalid_argument".into(), reason: "no card\u{e9}".into() };
+    long.settle(&settled).await.unwrap();
     until("the queue is empty", async || {
-        let attributes = client
-            .get_queue_attributes()
-            .queue_url(&url)
-            .attribute_names(aws_sdk_sqs::types::QueueAttributeName::All)
-            .send()
-            .await
-            .unwrap();
-        let count = |name: &str| {
-            let found = attributes.attributes().unwrap().iter().find(|(key, _)| key.as_str() == name);
-            found.map(|(_, value)| value.clone())
-        };
-        count("ApproximateNumberOfMessages").as_deref() == Some("0")
-            && count("ApproximateNumberOfMessagesNotVisible").as_deref() == Some("0")
+        let depth = long.depth().await.unwrap();
+        (depth.waiting, depth.hidden, depth.dead) == (0, 0, 3)
     })
     .await;
-
-    // A receive that waits ends at stop.
-    let cancel = stop.clone();
-    tokio::spawn(async move { cancel.cancel() });
-    let stopped = tokio::time::timeout(Duration::from_secs(5), long.receive(10, &stop)).await;
-    assert!(stopped.expect("a long poll ends at stop").unwrap().is_empty());
 
     let missing = SqsQueue::open(client.clone(), client.clone(), "outbox-nobody", Duration::from_secs(1))
         .await
@@ -154,19 +103,4 @@ async fn sqs_keeps_the_contract() {
         (missing.code.as_str(), missing.message.as_str()),
         ("QueueDoesNotExist", "there is no queue 'outbox-nobody' here")
     );
-}
-
-/// So many messages, by the number in their body.
-async fn receive(queue: &SqsQueue, many: usize) -> BTreeMap<i64, Delivery<SqsReceipt>> {
-    let stop = CancellationToken::new();
-    let mut received = BTreeMap::new();
-    let receiving = async {
-        while received.len() < many {
-            let some = queue.receive(many - received.len(), &stop).await.unwrap();
-            assert!(some.len() <= 10);
-            received.extend(some.into_iter().map(|delivery| (delivery.body.parse().unwrap(), delivery)));
-        }
-    };
-    tokio::time::timeout(PATIENCE, receiving).await.expect("they come");
-    received
 }

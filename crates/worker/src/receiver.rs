@@ -1,0 +1,278 @@
+//! Receiving: one receiver keeps watch over its queue, and others help it for as long as it finds full batches. So an idle
+//! queue costs one long poll at a time, and a busy one is not bound to one request's round trip.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::{Chain, Part};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::breaker::Gate;
+use crate::dedup::Dedup;
+use crate::fate::Fate;
+use crate::flight::Flight;
+use crate::lane::Lane;
+use crate::queue::{Delivery, Queue, QueueError};
+use crate::rate::Rate;
+use crate::rpc::RpcClient;
+use crate::settler::Decided;
+use crate::verdict::Verdict;
+
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A receive that takes so long waits for messages.
+const QUIET: Duration = Duration::from_secs(5);
+/// How long nothing is received after the dedup record could not be asked.
+const BLIND_MIN: Duration = Duration::from_millis(500);
+const BLIND_MAX: Duration = Duration::from_secs(30);
+
+pub(crate) struct Receiver<Q: Queue, D, C> {
+    lane: Arc<Lane<Q, D, C>>,
+    /// As many calls as may run, and whose turn it is to gather them: of two who gather, neither would get a batch.
+    slots: Arc<(Mutex<()>, Arc<Semaphore>)>,
+    /// How many batches in a row were full. Who helps looks at it.
+    full: Arc<watch::Sender<usize>>,
+    flight: Flight<Q::Receipt>,
+    decided: mpsc::Sender<Decided<Q::Receipt>>,
+    part: Part,
+    calls: JoinSet<()>,
+}
+
+impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
+    pub(crate) fn new(
+        lane: &Arc<Lane<Q, D, C>>,
+        flight: &Flight<Q::Receipt>,
+        decided: mpsc::Sender<Decided<Q::Receipt>>,
+        part: Part,
+    ) -> Self {
+        Self {
+            lane: Arc::clone(lane),
+            slots: Arc::new((Mutex::new(()), Arc::new(Semaphore::new(lane.policy.concurrency)))),
+            full: Arc::new(watch::Sender::new(0)),
+            flight: flight.clone(),
+            decided,
+            part,
+            calls: JoinSet::new(),
+        }
+    }
+
+    /// Receives until `stop`, and returns when every call has ended.
+    pub(crate) async fn run(self, stop: &CancellationToken) {
+        // One batch of slots stays for whoever keeps watch. A rate is kept by one alone.
+        let helpers = match self.lane.policy.rate_per_second {
+            Some(_) => 0,
+            None => (self.lane.policy.concurrency / self.lane.queue.limits().batch_max).saturating_sub(1),
+        };
+        let mut helping = JoinSet::new();
+        for nth in 1..=helpers {
+            let (helper, stop) = (self.another(), stop.clone());
+            helping.spawn(async move { helper.help(nth, &stop).await });
+        }
+        self.keep_watch(stop).await;
+        while helping.join_next().await.is_some() {}
+    }
+
+    fn another(&self) -> Self {
+        Self {
+            lane: Arc::clone(&self.lane),
+            slots: Arc::clone(&self.slots),
+            full: Arc::clone(&self.full),
+            flight: self.flight.clone(),
+            decided: self.decided.clone(),
+            part: self.part.clone(),
+            calls: JoinSet::new(),
+        }
+    }
+
+    async fn keep_watch(mut self, stop: &CancellationToken) {
+        let (mut wait, mut blind) = (RETRY_MIN, BLIND_MIN);
+        let mut rate = self.lane.policy.rate_per_second.map(|rate| Rate::new(rate, Instant::now()));
+        while let Some(mut permits) = self.free_slots(stop).await {
+            while self.calls.try_join_next().is_some() {}
+            let (most, probing) = match self.allowed(permits.len(), &mut rate) {
+                Ok(allowed) => allowed,
+                Err(wait) => {
+                    drop(permits);
+                    pause(wait, stop).await;
+                    continue;
+                }
+            };
+            permits.truncate(most);
+            match self.receive(permits.len(), stop).await {
+                Ok(deliveries) => {
+                    wait = RETRY_MIN;
+                    if let Some(rate) = &mut rate {
+                        rate.began(deliveries.len());
+                    }
+                    if self.start(deliveries, permits).await {
+                        blind = BLIND_MIN;
+                    } else {
+                        // A queue may count every receive as an attempt: what can't be called is better left in it.
+                        pause(blind, stop).await;
+                        blind = (blind * 2).min(BLIND_MAX);
+                    }
+                }
+                Err(error) => {
+                    self.failed(&error, wait);
+                    pause(wait, stop).await;
+                    wait = (wait * 2).min(RETRY_MAX);
+                }
+            }
+            if probing {
+                // What its call says comes first.
+                while self.calls.join_next().await.is_some() {}
+            }
+        }
+        while self.calls.join_next().await.is_some() {}
+    }
+
+    /// The nth helper begins after as many full batches.
+    async fn help(mut self, nth: usize, stop: &CancellationToken) {
+        let mut full = self.full.subscribe();
+        loop {
+            let wanted = tokio::select! {
+                wanted = full.wait_for(|full| *full >= nth) => wanted.is_ok(),
+                () = stop.cancelled() => false,
+            };
+            if !wanted {
+                break;
+            }
+            let Some(permits) = self.free_slots(stop).await else { break };
+            while self.calls.try_join_next().is_some() {}
+            // Whether a server is back, one alone finds out.
+            if !self.lane.breaker.lock().expect("no panic while held").is_closed() {
+                self.full.send_replace(0);
+                continue;
+            }
+            match self.receive(permits.len(), stop).await {
+                Ok(deliveries) => {
+                    if !self.start(deliveries, permits).await {
+                        self.full.send_replace(0);
+                    }
+                }
+                Err(error) => {
+                    self.failed(&error, Duration::ZERO);
+                    self.full.send_replace(0);
+                }
+            }
+        }
+        while self.calls.join_next().await.is_some() {}
+    }
+
+    fn failed(&self, error: &QueueError, retry_in: Duration) {
+        self.lane.meter.failed("receive");
+        self.part.waits(format!("not receiving: {}", Chain(error)));
+        tracing::warn!(rpc = %self.lane.rpc, error = %Chain(error), retry_in_seconds = retry_in.as_secs_f64(), "not receiving");
+    }
+
+    /// Waits until at least one call may start, and a little longer for as many as one request receives. `None` at
+    /// `stop`.
+    async fn free_slots(&self, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
+        let limits = self.lane.queue.limits();
+        let (turn, slots) = &*self.slots;
+        let _mine = turn.lock().await;
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            permit = Arc::clone(slots).acquire_owned() => permit.ok()?,
+        };
+        let mut permits = vec![first];
+        let wanted = limits.batch_max.min(self.lane.policy.concurrency);
+        let until = Instant::now() + limits.linger;
+        while permits.len() < wanted {
+            let more = match Arc::clone(slots).try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) if limits.linger.is_zero() => None,
+                Err(_) => match tokio::time::timeout_at(until, Arc::clone(slots).acquire_owned()).await {
+                    Ok(permit) => permit.ok(),
+                    Err(_) => None,
+                },
+            };
+            let Some(permit) = more else { break };
+            permits.push(permit);
+        }
+        Some(permits)
+    }
+
+    /// How many deliveries may be received, and whether that is to see if the server is back; or how long none.
+    fn allowed(&self, free: usize, rate: &mut Option<Rate>) -> Result<(usize, bool), Duration> {
+        let now = Instant::now();
+        let gate = {
+            let mut breaker = self.lane.breaker.lock().expect("no panic while held");
+            let gate = breaker.gate(now);
+            self.lane.meter.breaker(breaker.level());
+            gate
+        };
+        let most = match gate {
+            Gate::Open(until) => return Err(until.saturating_duration_since(now)),
+            Gate::Probe => 1,
+            Gate::Closed => free,
+        };
+        let calls = rate.as_mut().map_or(Ok(most), |rate| rate.allowed(now))?;
+        Ok((most.min(calls), gate == Gate::Probe))
+    }
+
+    async fn receive(
+        &self,
+        max: usize,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
+        let receiving = self.lane.queue.receive(max, stop);
+        tokio::pin!(receiving);
+        let received = tokio::select! {
+            received = &mut receiving => received,
+            () = tokio::time::sleep(QUIET) => {
+                // No error and no message: there is nothing to do.
+                self.part.moves();
+                receiving.await
+            }
+        };
+        if let Ok(deliveries) = &received {
+            let is_full = deliveries.len() == self.lane.queue.limits().batch_max;
+            self.full.send_modify(|full| *full = if is_full { full.saturating_add(1) } else { 0 });
+        }
+        received
+    }
+
+    /// Claims a batch in the dedup record and starts a call for each delivery that is ours. No more is ever received
+    /// than can start at once. `false` if the record could not be asked.
+    async fn start(
+        &mut self,
+        deliveries: Vec<Delivery<Q::Receipt>>,
+        permits: Vec<OwnedSemaphorePermit>,
+    ) -> bool {
+        let fresh_until = Instant::now() + self.lane.queue.limits().visibility / 2;
+        let claims = self.lane.claim(&deliveries, fresh_until, &self.part).await;
+        let asked = claims.is_some();
+        let claims = claims.unwrap_or_else(|| vec![None; deliveries.len()]);
+        for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
+            let in_flight = self.flight.board(delivery.receipt.clone());
+            let (lane, decided) = (Arc::clone(&self.lane), self.decided.clone());
+            self.calls.spawn(async move {
+                let (fate, lease) = lane.deliver(&delivery, claim, fresh_until).await;
+                lane.meter.delivered(&fate);
+                let succeeded = fate == Fate::Decided(Verdict::Done);
+                let lease = lease.map(|lease| (lease, succeeded));
+                if let Some((lease, true)) = lease {
+                    lane.unrecorded.insert(lease.event);
+                }
+                let settlement = fate.settlement();
+                let Delivery { receipt, attempt, .. } = delivery;
+                // The settler outlives every call.
+                let _ = decided.send(Decided { receipt, attempt, settlement, lease, in_flight }).await;
+                drop(permit);
+            });
+        }
+        asked
+    }
+}
+
+async fn pause(duration: Duration, stop: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(duration) => {}
+        () = stop.cancelled() => {}
+    }
+}
