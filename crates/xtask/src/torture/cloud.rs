@@ -158,6 +158,8 @@ impl Cloud {
                     continue;
                 };
                 let at_ms = item["at_ms"]["N"].as_str().and_then(|at| at.parse().ok());
+                // Not later than the end of that millisecond.
+                let at_ms = at_ms.map(|at: i64| at + 1);
                 let at =
                     at_ms.and_then(DateTime::from_timestamp_millis).ok_or("a record without its time")?;
                 if let Some(rpc) = Rpc::of(rpc) {

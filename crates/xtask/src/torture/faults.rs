@@ -71,6 +71,12 @@ impl Fault {
         }
     }
 
+    /// May it keep a record from being written for longer than a lease lasts?
+    pub(super) fn delays_the_record(self) -> bool {
+        use Fault::{CloudLosesAnswers, CloudSlow, CloudThrottles, CloudTruncates};
+        matches!(self, CloudLosesAnswers | CloudSlow | CloudThrottles | CloudTruncates)
+    }
+
     /// May it keep a ring from the relay while the rest of its connections work?
     pub(super) fn may_mute_the_bell(self) -> bool {
         matches!(self, Fault::RelayStalled | Fault::RelayHalfOpen | Fault::LeaderPaused)

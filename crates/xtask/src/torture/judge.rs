@@ -17,6 +17,10 @@ mod tests;
 const EXAMPLES_MAX: usize = 10;
 /// After a success, whatever the machine: a fault that comes later does not explain that it is not recorded.
 const RECORDED_WITHIN: Duration = Duration::from_secs(10);
+/// A worker's leases last so much longer than a call may.
+const LEASE_BEYOND_CALL: Duration = Duration::from_secs(3);
+/// A worker that was paused in the middle of a call makes it when it goes on.
+const RESUMED_WITHIN: Duration = Duration::from_secs(1);
 /// A relay may have been muted a little longer than the fault lasted: its fallback poll comes every 5 s.
 const MUTED_FOR: Duration = Duration::from_secs(6);
 
@@ -53,11 +57,12 @@ pub(super) fn judge(history: &History) -> Verdict {
     facts.order(&mut found);
     facts.moved_once(&mut found);
     facts.records(&mut found);
-    facts.after_the_record(&mut found);
+    let late_excused = facts.after_the_record(&mut found);
     facts.cursor(&mut found);
     facts.wake_ups(&mut found);
     facts.blind_spots(&mut found);
-    let repeats_excused = facts.repeats(&mut found);
+    let mut repeats_excused = facts.repeats(&mut found);
+    repeats_excused.extend(late_excused);
     for complaint in &history.complaints {
         found.add(complaint.kind, complaint.what.clone());
     }
@@ -196,7 +201,7 @@ impl<'a> Facts<'a> {
             });
             let mut last = first;
             for call in again {
-                match self.excuse(&last, call) {
+                match self.excuse(&last, call).or_else(|| self.stood_still(call, done)) {
                     Some(because) => excused.push(Excused { event, rpc: rpc.name(), because }),
                     None => found.add(
                         "called_again",
@@ -237,6 +242,21 @@ impl<'a> Facts<'a> {
                 "{} ({}) at {:.1} s",
                 spell.fault.name(),
                 spell.whom,
+                spell.at.as_secs_f64()
+            ));
+        }
+        // A record that is not written before the lease ends: somebody else may have it by then.
+        let mut delays = self.history.spells.iter().filter(|spell| {
+            spell.fault.delays_the_record()
+                && spell.at <= to.min(done + RECORDED_WITHIN)
+                && spell.until >= from
+        });
+        if again.came >= done + LEASE_BEYOND_CALL
+            && let Some(spell) = delays.next()
+        {
+            return Some(format!(
+                "{} at {:.1} s, and a lease ended",
+                spell.fault.name(),
                 spell.at.as_secs_f64()
             ));
         }
@@ -303,11 +323,31 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What the record has as done is not called: no fault excuses that.
-    fn after_the_record(&self, found: &mut Findings) {
+    /// The pause that met a worker in the middle of a call: begun before what was `done` then, and made afterwards.
+    fn stood_still(&self, call: &Call, done: At) -> Option<String> {
+        let spell = self.history.spells.iter().find(|spell| {
+            spell.fault == Fault::WorkerPaused
+                && spell.whom == call.worker
+                && spell.at <= done
+                && (spell.until..=spell.until + RESUMED_WITHIN).contains(&call.came)
+        })?;
+        Some(format!(
+            "worker_paused ({}) at {:.1} s, in the middle of a call",
+            spell.whom,
+            spell.at.as_secs_f64()
+        ))
+    }
+
+    /// What the record has as done is not called, but by a worker that stood still in the middle of that call.
+    fn after_the_record(&self, found: &mut Findings) -> Vec<Excused> {
+        let mut excused = Vec::new();
         for (&(event, rpc), recorded) in &self.history.recorded {
             let calls = self.calls.get(&(event, rpc)).into_iter().flatten();
             for call in calls.filter(|call| call.came > *recorded) {
+                if let Some(because) = self.stood_still(call, *recorded) {
+                    excused.push(Excused { event, rpc: rpc.name(), because });
+                    continue;
+                }
                 found.add(
                     "called_after_record",
                     format!(
@@ -321,6 +361,7 @@ impl<'a> Facts<'a> {
                 );
             }
         }
+        excused
     }
 
     /// The cursor goes forward; only a crash may take back what was not yet durable.

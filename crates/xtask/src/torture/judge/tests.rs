@@ -165,6 +165,8 @@ fn only_a_fault_in_the_gap_excuses_a_repeat() {
         (Transport::Postgres, WorkerHalfOpen, (14, 15), false),
         (Transport::Aws, PostgresCrashed, (5, 6), false),
         (Transport::Aws, Fault::DynamoAway, (5, 6), true),
+        (Transport::Aws, Fault::CloudSlow, (4, 5), true),
+        (Transport::Aws, Fault::CloudFailsEntries, (4, 5), false),
     ];
     for (transport, fault, (at, until), excused) in cases {
         let mut history = sound();
@@ -195,6 +197,34 @@ fn only_a_fault_in_the_gap_excuses_a_repeat() {
     history.calls.push(Call { attempt: 2, ..call(3, Rpc::Steady, 9, Answer::Success) });
     history.unheard.insert((id(3), Rpc::Steady, 1));
     assert_eq!(judge(&history).repeats_excused.len(), 1, "its answer was not waited for");
+}
+
+/// Guards: a slow record excuses a repeat only once its lease can have ended, and a pause only what comes right after it.
+#[test]
+fn a_lease_that_has_not_ended_excuses_nothing() {
+    let again = |worker, came| {
+        let mut history = sound();
+        history.calls.push(Call { worker, ..call(3, Rpc::Steady, came, Answer::Success) });
+        history
+    };
+    let mut history = again("worker-2", 5);
+    history.spells.push(spell(Fault::CloudSlow, 3, 4));
+    assert_eq!(kinds(&history), ["called_again"], "two seconds after its success");
+
+    let paused = |worker, came| {
+        let mut history = again(worker, came);
+        history.recorded.insert((id(3), Rpc::Steady), s(4));
+        history.spells.push(Spell { whom: "worker-2".into(), ..spell(Fault::WorkerPaused, 2, 9) });
+        history
+    };
+    assert_eq!(kinds(&paused("worker-2", 10)), [] as [&str; 0], "it was in the middle of the call");
+    for (worker, came) in [("worker-2", 11), ("worker-1", 10), ("worker-2", 8)] {
+        assert_eq!(
+            kinds(&paused(worker, came)),
+            ["called_after_record", "called_again"],
+            "{worker} at {came}"
+        );
+    }
 }
 
 /// Guards: two calls at a time that both succeed are a repeat, too.
