@@ -21,6 +21,8 @@ use crate::rpc::RpcClient;
 use crate::settler::Decided;
 use crate::verdict::Verdict;
 
+/// Each may find nothing at the end of a burst, and is paid for. Four receive thousands of messages a second.
+const HELPERS_MAX: usize = 3;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// A receive that takes so long waits for messages.
@@ -64,7 +66,10 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         // One batch of slots stays for whoever keeps watch. A rate is kept by one alone.
         let helpers = match self.lane.policy.rate_per_second {
             Some(_) => 0,
-            None => (self.lane.policy.concurrency / self.lane.queue.limits().batch_max).saturating_sub(1),
+            None => {
+                let batches = self.lane.policy.concurrency / self.lane.queue.limits().batch_max;
+                batches.saturating_sub(1).min(HELPERS_MAX)
+            }
         };
         let mut helping = JoinSet::new();
         for nth in 1..=helpers {

@@ -156,6 +156,43 @@ async fn a_message_costs_what_it_must() {
     world.finish().await;
 }
 
+/// Guards: a busy queue is not bound to one receive's round trip, and an idle one costs one receive at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn receivers_help_while_there_is_work() {
+    const ROUND_TRIP: Duration = Duration::from_millis(100);
+    let (state, ids) = filled(600);
+    let began = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&began);
+    let stub = Stub::start(move |operation, input| {
+        let answer = state.lock().unwrap().answer(operation, input);
+        if operation != "ReceiveMessage" {
+            return answer;
+        }
+        noted.lock().unwrap().push(Instant::now());
+        match answer {
+            Answer::Ok(received) => Answer::After(ROUND_TRIP, received),
+            nothing => nothing,
+        }
+    })
+    .await;
+    let world = World::new(ROUTER).await;
+    let worker = worker(&world, &stub, "30s");
+    world.rpcs.until_done("Test/One", &ids).await;
+    let busy = began.lock().unwrap().clone();
+    let at_once =
+        |first: &Instant| busy.iter().filter(|other| (*first..*first + ROUND_TRIP).contains(*other)).count();
+    assert_eq!(busy.iter().map(at_once).max(), Some(4));
+
+    // Each of the four finds nothing once; then one goes on looking, every half second.
+    crate::world::until("the queue was looked at", async || began.lock().unwrap().len() >= busy.len() + 8)
+        .await;
+    worker.stop().await.unwrap();
+    let idle = began.lock().unwrap().clone();
+    let last = &idle[idle.len() - 4..];
+    assert!(last.windows(2).all(|pair| pair[1] - pair[0] > Duration::from_millis(400)), "{last:?}");
+    world.finish().await;
+}
+
 /// Guards: while DynamoDB or SQS can't be asked, answers late, breaks off or throttles, nothing is called that may have been
 /// called, and nothing is lost: every message is called once, recorded and deleted in the end.
 #[tokio::test(flavor = "multi_thread")]
