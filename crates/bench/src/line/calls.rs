@@ -72,3 +72,16 @@ fn number(body: &[u8]) -> Option<u64> {
     let body = std::str::from_utf8(body).ok()?;
     crate::database::number(&body[body.find(r#"{"n":"#)?..])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a call is known again by its event's number.
+    #[test]
+    fn calls_carry_their_number() {
+        let body = format!(r#"{{"event":{}}}"#, crate::database::payload(42));
+        assert_eq!(number(body.as_bytes()), Some(42));
+        assert_eq!(number(b"{}"), None);
+    }
+}

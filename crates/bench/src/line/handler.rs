@@ -1,7 +1,8 @@
 //! Our worker with nothing behind the RPC seam, as a process of its own: the peers' handlers are in processes of theirs.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,20 +19,17 @@ use crate::Result;
 use crate::database::number;
 use crate::publisher::now;
 
-const TOLD_EVERY: Duration = Duration::from_millis(20);
+const TOLD_EVERY: Duration = Duration::from_millis(50);
 
 /// Notes when each event enters each RPC, and is done.
-#[derive(Debug, Clone, Default)]
-struct Handler(Arc<Mutex<HashMap<u64, Vec<(String, i64)>>>>);
+#[derive(Debug, Clone)]
+struct Handler(Arc<HashMap<String, Mutex<HashMap<u64, i64>>>>);
 
 impl RpcClient for Handler {
     async fn call(&self, call: &Call<'_>) -> std::result::Result<(), CallError> {
         let now = now();
-        let Some(n) = number(call.event.payload.get()) else { return Ok(()) };
-        let mut entered = self.0.lock().expect("no panic while held");
-        let times = entered.entry(n).or_default();
-        if times.iter().all(|(rpc, _)| rpc != call.rpc.as_str()) {
-            times.push((call.rpc.as_str().to_owned(), now));
+        if let (Some(entered), Some(n)) = (self.0.get(call.rpc.as_str()), number(call.event.payload.get())) {
+            entered.lock().expect("no panic while held").entry(n).or_insert(now);
         }
         Ok(())
     }
@@ -39,7 +37,17 @@ impl RpcClient for Handler {
 
 impl Handler {
     fn count(&self) -> usize {
-        self.0.lock().expect("no panic while held").values().map(Vec::len).sum()
+        self.0.values().map(|entered| entered.lock().expect("no panic while held").len()).sum()
+    }
+
+    fn lines(&self) -> String {
+        let mut lines = String::new();
+        for entered in self.0.values() {
+            for (n, at) in &*entered.lock().expect("no panic while held") {
+                let _ = writeln!(lines, "at {n} {at}");
+            }
+        }
+        lines
     }
 }
 
@@ -48,7 +56,8 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
     let source: Source = source.parse()?;
     let router = Router::read(router).map_err(|error| error.to_string())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let handler = Handler::default();
+    let rpcs = router.rpcs().map(|(rpc, _)| (rpc.as_str().to_owned(), Mutex::default()));
+    let handler = Handler(Arc::new(rpcs.collect()));
     let started = Started {
         stop: CancellationToken::new(),
         readiness: Readiness::default(),
@@ -61,23 +70,17 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
         worker::embedded::run(&source, &router, &client, &settings, &started).await
     });
     tell("ready")?;
-    let (mut ticks, mut told) = (tokio::time::interval(TOLD_EVERY), 0);
+    let mut ticks = tokio::time::interval(TOLD_EVERY);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = terminate.recv() => break,
         }
-        let count = handler.count();
-        if count != told {
-            tell(&format!("count {count}"))?;
-            told = count;
-        }
+        tell(&format!("count {}", handler.count()))?;
     }
     stop.cancel();
     worker.await??;
-    let entered = handler.0.lock().expect("no panic while held");
-    let lines = entered.iter().flat_map(|(n, times)| times.iter().map(move |(_, at)| format!("at {n} {at}")));
-    tell(&lines.collect::<Vec<_>>().join("\n"))
+    tell(&handler.lines())
 }
 
 /// An error if the benchmark is gone.

@@ -1,6 +1,7 @@
 //! graphile-worker and pg-boss: programs of Node's, which are installed below `target` and nowhere else.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::process::Command;
@@ -14,6 +15,8 @@ const FILES: [(&str, &str); 5] = [
     ("graphile.mjs", include_str!("../../peers/graphile.mjs")),
     ("boss.mjs", include_str!("../../peers/boss.mjs")),
 ];
+/// A registry may be far away.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Written last, with what was installed: an installation that was interrupted does not count.
 const INSTALLED: &str = "installed.json";
 
@@ -51,7 +54,9 @@ pub(crate) async fn set_up(dir: &Path, script: &str, url: &str) -> Result<Statem
 }
 
 async fn said(program: &str, args: &[&str], dir: &Path) -> Result<String> {
-    let output = Command::new(program).args(args).current_dir(dir).kill_on_drop(true).output().await;
+    let output = Command::new(program).args(args).current_dir(dir).kill_on_drop(true).output();
+    let output = tokio::time::timeout(PATIENCE, output).await;
+    let output = output.map_err(|_| format!("{program} {} does not end", args[0]))?;
     let output =
         output.map_err(|error| format!("{program}: {error}; install Node.js 20 or later, with npm"))?;
     if !output.status.success() {

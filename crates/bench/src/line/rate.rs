@@ -12,8 +12,6 @@ use crate::publisher::published_per_second;
 use crate::report::{Must, Row};
 
 const CONNECTIONS: usize = 32;
-/// How often a rate is lowered by a tenth when it does not hold for long.
-const LOWERED_MAX: usize = 4;
 
 pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     let wanted = |kind| !plan.quick || matches!(kind, Kind::Ours | Kind::Graphile | Kind::Boss);
@@ -41,7 +39,7 @@ pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
 
 /// A step of each system in turn, and of the publisher alone, until every search has ended.
 async fn search(plan: &Plan, systems: &[&System]) -> Result<(Vec<Search>, Vec<f64>)> {
-    let steps = plan.count(7, 2);
+    let steps = plan.count(6, 1);
     let mut searches: Vec<Search> = systems.iter().map(|system| from(system.kind, steps)).collect();
     let mut ceiling = Vec::new();
     while searches.iter().any(|search| search.next().is_some()) {
@@ -68,16 +66,17 @@ fn from(kind: Kind, steps: usize) -> Search {
     }
 }
 
-/// What it achieves for half a minute; NaN if nothing near the rate that was found holds.
+/// What it achieves for half a minute, lowered by a tenth while it does not hold; NaN if nothing near what was found does.
 async fn held(plan: &Plan, system: &System, found: f64) -> Result<f64> {
     let mut asked = found;
-    for _ in 0..=LOWERED_MAX {
+    for _ in 0..plan.count(5, 2) {
         let cell = Cell::of(system, asked, plan.seconds(30, 3)).await?;
         if cell.holds(asked) {
             return Ok(cell.per_second);
         }
+        eprintln!("line: {:?} does not hold {asked:.0}/s", system.kind);
         asked *= 0.9;
     }
-    eprintln!("!!! NOT MEASURED: the rate that {:?} holds: {asked:.0}/s does not", system.kind);
+    eprintln!("!!! NOT MEASURED: the rate that {:?} holds", system.kind);
     Ok(f64::NAN)
 }

@@ -65,10 +65,8 @@ impl System {
 
     /// With a database of its own.
     pub(crate) async fn peer(database: &Database, dir: &Path, kind: Kind) -> Result<Self> {
-        let (name, script) = match kind {
-            Kind::Graphile => ("graphile", "graphile.mjs"),
-            _ => ("boss", "boss.mjs"),
-        };
+        let (name, script) =
+            if kind == Kind::Graphile { ("graphile", "graphile.mjs") } else { ("boss", "boss.mjs") };
         let url = database.another(name).await?;
         let sql = peers::set_up(dir, script, &url).await?;
         Ok(Self { kind, url, sql, copies: 1, programs: PathBuf::new(), file: dir.join(script) })
