@@ -66,16 +66,16 @@ fn from(kind: Kind, steps: usize) -> Search {
     }
 }
 
-/// What it achieves for half a minute, lowered by a tenth while it does not hold; NaN if nothing near what was found does.
+/// What it achieves for half a minute, lowered while it does not hold; NaN if nothing near what was found does.
 async fn held(plan: &Plan, system: &System, found: f64) -> Result<f64> {
-    let mut asked = found;
-    for _ in 0..plan.count(5, 2) {
+    let (mut asked, lower) = (found, if plan.quick { 0.5 } else { 0.9 });
+    for _ in 0..plan.count(5, 3) {
         let cell = Cell::of(system, asked, plan.seconds(30, 3)).await?;
         if cell.holds(asked) {
             return Ok(cell.per_second);
         }
         eprintln!("line: {:?} does not hold {asked:.0}/s", system.kind);
-        asked *= 0.9;
+        asked *= lower;
     }
     eprintln!("!!! NOT MEASURED: the rate that {:?} holds", system.kind);
     Ok(f64::NAN)
