@@ -13,6 +13,9 @@ pub(crate) const EVENT: &str = "event_bench";
 pub(crate) const PAYLOAD_BYTES: usize = 500;
 pub(crate) const ACCOUNTS: i32 = 10_000;
 
+/// Takes away every event and what became of it.
+pub(crate) const EMPTY: &str = "truncate outbox.event, outbox.delivery, outbox.claim, outbox.retry, outbox.dead_letter, outbox.dedup, outbox.parked";
+
 const SETTINGS: [(&str, &str); 3] =
     [("shared_buffers", "1GB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "15min")];
 
@@ -26,18 +29,15 @@ impl Database {
     /// With an outbox, and a table of the service's own.
     pub(crate) async fn start() -> Result<Self> {
         let cluster = Cluster::tuned(&SETTINGS)?;
-        let mut conn = PgConnection::connect(&cluster.url("postgres")).await?;
-        sqlx::raw_sql("create database bench").execute(&mut conn).await?;
-        let source: Source = cluster.url("bench").parse()?;
+        let source: Source = with_accounts(&cluster, "bench").await?.parse()?;
         let mut conn = source.connect("bench", &[]).await?;
         outbox_schema::migrate(&mut conn).await?;
-        sqlx::raw_sql(
-            "create table account (id integer primary key, balance bigint not null default 0) with (fillfactor = 50);
-             insert into account (id) select generate_series(1, 10000)",
-        )
-        .execute(&mut conn)
-        .await?;
         Ok(Self { cluster, source })
+    }
+
+    /// The address of another database on the same server, without an outbox.
+    pub(crate) async fn another(&self, name: &str) -> Result<String> {
+        with_accounts(&self.cluster, name).await
     }
 
     pub(crate) fn url(&self) -> String {
@@ -81,11 +81,7 @@ impl Database {
     /// As it was before the first event.
     pub(crate) async fn empty(&self) -> Result<()> {
         let mut conn = self.connect().await?;
-        sqlx::raw_sql(
-            "truncate outbox.event, outbox.delivery, outbox.claim, outbox.retry, outbox.dead_letter, outbox.dedup, outbox.parked",
-        )
-        .execute(&mut conn)
-        .await?;
+        sqlx::raw_sql(EMPTY).execute(&mut conn).await?;
         sqlx::query("checkpoint").execute(&mut conn).await?;
         Ok(())
     }
@@ -102,6 +98,21 @@ impl Database {
         .await?;
         Ok(())
     }
+}
+
+/// A new database with a table of a service's own.
+async fn with_accounts(cluster: &Cluster, name: &str) -> Result<String> {
+    let mut conn = PgConnection::connect(&cluster.url("postgres")).await?;
+    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut conn).await?;
+    let url = cluster.url(name);
+    let mut conn = PgConnection::connect(&url).await?;
+    sqlx::raw_sql(
+        "create table account (id integer primary key, balance bigint not null default 0) with (fillfactor = 50);
+         insert into account (id) select generate_series(1, 10000)",
+    )
+    .execute(&mut conn)
+    .await?;
+    Ok(url)
 }
 
 /// A number, and as many bytes as it takes.

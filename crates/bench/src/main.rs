@@ -6,6 +6,7 @@ mod database; // a throwaway server, and what is published there
 mod dead_target; // what a dead subscriber costs the others
 mod growth; // does it get slower as it gets more
 mod held_snapshot; // what an old snapshot costs
+mod line; // from commit to the handler, beside other queues in Postgres
 mod long_writer; // what an open transaction costs
 mod memory; // how much is held
 mod pairs; // A B A B ...
@@ -46,6 +47,9 @@ struct Cli {
     /// Also write the table, the machine and the versions to this file, for example ops/benchmarks.md.
     #[arg(long, value_name = "FILE")]
     write: Option<std::path::PathBuf>,
+    /// Be the worker's process of `line`: a database and a router.
+    #[arg(long, hide = true, num_args = 2, value_names = ["SOURCE", "ROUTER"])]
+    line_handler: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,6 +63,8 @@ enum Bench {
     Put,
     /// From COMMIT to the bus, beside a NOTIFY.
     Wake,
+    /// From COMMIT to the handler on the postgres transport, beside graphile-worker and pg-boss.
+    Line,
     /// A queue on SQS worked off, beside the AWS SDK alone.
     WorkerAws,
     /// What an old snapshot costs the relay.
@@ -79,6 +85,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> ExitCode {
+    if let Some([source, router]) = cli.line_handler.as_deref() {
+        return match line::handle(source, router.as_ref()).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {}", runtime::Chain(&*error));
+                ExitCode::FAILURE
+            }
+        };
+    }
     let plan = Plan::new(cli.quick);
     let mut report = Report::new(cli.json);
     let benches = if cli.benches.is_empty() { Bench::value_variants() } else { &cli.benches };
@@ -111,6 +126,7 @@ impl Bench {
             Bench::CatchUp => catch_up::run(plan).await,
             Bench::Put => put::run(plan).await,
             Bench::Wake => wake::run(plan).await,
+            Bench::Line => line::run(plan).await,
             Bench::WorkerAws => worker_aws::run(plan).await,
             Bench::HeldSnapshot => held_snapshot::run(plan).await,
             Bench::LongWriter => long_writer::run(plan).await,

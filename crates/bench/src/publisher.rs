@@ -63,6 +63,35 @@ pub(crate) async fn publish(url: &str, enqueue: &str, load: Load) -> Result<Vec<
     Ok(all)
 }
 
+/// How much the same publishers reach if each begins its next transaction when the last one is committed.
+pub(crate) async fn published_per_second(
+    url: &str,
+    enqueue: &str,
+    connections: usize,
+    lasts: Duration,
+) -> Result<f64> {
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        clients.push(Publisher::connect(url, enqueue).await?);
+    }
+    let began = Instant::now();
+    let publishers = clients.into_iter().map(|mut publisher| {
+        tokio::spawn(async move {
+            let mut count = 0;
+            while began.elapsed() < lasts {
+                publisher.publish(count, Duration::ZERO).await?;
+                count += 1;
+            }
+            Ok::<_, tokio_postgres::Error>(count)
+        })
+    });
+    let mut total = 0;
+    for count in join_all(publishers.collect::<Vec<_>>()).await {
+        total += count??;
+    }
+    Ok(total as f64 / began.elapsed().as_secs_f64())
+}
+
 struct Publisher {
     client: Client,
     update: tokio_postgres::Statement,

@@ -1,0 +1,87 @@
+//! A server behind a real Connect call, which answers at once and notes when it was called.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::Result;
+use crate::publisher::now;
+
+#[derive(Debug)]
+pub(crate) struct Calls {
+    pub(crate) endpoint: String,
+    entered: Arc<Mutex<HashMap<u64, i64>>>,
+    /// Dropped, it serves no longer.
+    _serving: JoinSet<()>,
+}
+
+impl Calls {
+    pub(crate) async fn serve() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let entered = Arc::<Mutex<HashMap<u64, i64>>>::default();
+        let note = Arc::clone(&entered);
+        let mut serving = JoinSet::new();
+        serving.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
+                let note = Arc::clone(&note);
+                let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&note)));
+                let server = hyper::server::conn::http1::Builder::new();
+                let connection = server.serve_connection(TokioIo::new(stream), service);
+                connections.spawn(async move {
+                    // A client that goes away is what ends it.
+                    let _ = connection.await;
+                });
+            }
+        });
+        Ok(Self { endpoint, entered, _serving: serving })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.entered.lock().expect("no panic while held").len()
+    }
+
+    pub(crate) fn entered(&self) -> HashMap<u64, Vec<i64>> {
+        let entered = self.entered.lock().expect("no panic while held");
+        entered.iter().map(|(&n, &at)| (n, vec![at])).collect()
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    entered: Arc<Mutex<HashMap<u64, i64>>>,
+) -> std::result::Result<Response<Full<Bytes>>, hyper::Error> {
+    let body = request.into_body().collect().await?.to_bytes();
+    if let Some(n) = number(&body) {
+        entered.lock().expect("no panic while held").entry(n).or_insert_with(now);
+    }
+    let response = Response::builder().header("content-type", "application/json");
+    Ok(response.body(Full::new(Bytes::from_static(b"{}"))).expect("it is well-formed"))
+}
+
+/// Of the event within a request.
+fn number(body: &[u8]) -> Option<u64> {
+    let body = std::str::from_utf8(body).ok()?;
+    crate::database::number(&body[body.find(r#"{"n":"#)?..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a call is known again by its event's number.
+    #[test]
+    fn calls_carry_their_number() {
+        let body = format!(r#"{{"event":{}}}"#, crate::database::payload(42));
+        assert_eq!(number(body.as_bytes()), Some(42));
+        assert_eq!(number(b"{}"), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! Our worker with nothing behind the RPC seam, as a process of its own: the peers' handlers are in processes of theirs.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use event_router::Router;
+use outbox_schema::Source;
+use runtime::{Readiness, Started, Tracer};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use worker::embedded::Settings;
+use worker::rpc::{Call, CallError, RpcClient};
+
+use crate::Result;
+use crate::database::number;
+use crate::publisher::now;
+
+const TOLD_EVERY: Duration = Duration::from_millis(50);
+
+/// Notes when each event enters each RPC, and is done.
+#[derive(Debug, Clone)]
+struct Handler(Arc<HashMap<String, Mutex<HashMap<u64, i64>>>>);
+
+impl RpcClient for Handler {
+    async fn call(&self, call: &Call<'_>) -> std::result::Result<(), CallError> {
+        let now = now();
+        if let (Some(entered), Some(n)) = (self.0.get(call.rpc.as_str()), number(call.event.payload.get())) {
+            entered.lock().expect("no panic while held").entry(n).or_insert(now);
+        }
+        Ok(())
+    }
+}
+
+impl Handler {
+    fn count(&self) -> usize {
+        self.0.values().map(|entered| entered.lock().expect("no panic while held").len()).sum()
+    }
+
+    fn lines(&self) -> String {
+        let mut lines = String::new();
+        for entered in self.0.values() {
+            for (n, at) in &*entered.lock().expect("no panic while held") {
+                let _ = writeln!(lines, "at {n} {at}");
+            }
+        }
+        lines
+    }
+}
+
+/// Tells how many have entered until SIGTERM; then when each of them did.
+pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
+    let source: Source = source.parse()?;
+    let router = Router::read(router).map_err(|error| error.to_string())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let rpcs = router.rpcs().map(|(rpc, _)| (rpc.as_str().to_owned(), Mutex::default()));
+    let handler = Handler(Arc::new(rpcs.collect()));
+    let started = Started {
+        stop: CancellationToken::new(),
+        readiness: Readiness::default(),
+        tracer: Tracer::default(),
+    };
+    let stop = started.stop.clone();
+    let client = handler.clone();
+    let worker = tokio::spawn(async move {
+        let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
+        worker::embedded::run(&source, &router, &client, &settings, &started).await
+    });
+    tell("ready")?;
+    let mut ticks = tokio::time::interval(TOLD_EVERY);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = terminate.recv() => break,
+        }
+        tell(&format!("count {}", handler.count()))?;
+    }
+    stop.cancel();
+    worker.await??;
+    tell(&handler.lines())
+}
+
+/// An error if the benchmark is gone.
+fn tell(line: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}

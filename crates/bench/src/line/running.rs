@@ -1,0 +1,94 @@
+//! A line's processes while they run, and what they say of the events that entered the handler.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use xtask::process::Process;
+
+use super::calls::Calls;
+use crate::Result;
+
+/// Longer than any backlog needs that a rate which holds leaves behind.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who knows when a handler was entered.
+#[derive(Debug)]
+pub(crate) enum Entered {
+    /// The handler's process: how many until it ends, and then when.
+    Told(Process),
+    /// The server that our worker calls.
+    Called(Process, Calls),
+}
+
+impl Entered {
+    pub(crate) async fn told(mut process: Process) -> Result<Self> {
+        process.wait_for("ready").await?;
+        Ok(Self::Told(process))
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Running {
+    relay: Option<Process>,
+    entered: Entered,
+    count: usize,
+}
+
+impl Running {
+    pub(crate) fn new(relay: Option<Process>, entered: Entered) -> Self {
+        Self { relay, entered, count: 0 }
+    }
+
+    /// Waits until so many have entered. `false` if they don't.
+    pub(crate) async fn entered(&mut self, count: usize) -> Result<bool> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.count < count {
+            match &mut self.entered {
+                Entered::Called(_, calls) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    self.count = calls.count();
+                }
+                Entered::Told(process) => match timeout_at(deadline, process.line()).await {
+                    Ok(Some(line)) => match line.strip_prefix("count ") {
+                        Some(told) => self.count = told.parse()?,
+                        None => eprintln!("handler: {line}"),
+                    },
+                    Ok(None) => return Err("the handler's process has ended".into()),
+                    Err(_) => {}
+                },
+            }
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Stops everything; returns when each event's copies entered the handler.
+    pub(crate) async fn stop(self) -> Result<HashMap<u64, Vec<i64>>> {
+        let entered = match self.entered {
+            Entered::Called(worker, calls) => {
+                worker.stop().await?;
+                calls.entered()
+            }
+            Entered::Told(process) => times(process).await?,
+        };
+        if let Some(relay) = self.relay {
+            relay.stop().await?;
+        }
+        Ok(entered)
+    }
+}
+
+/// What the handler's process says at its end.
+async fn times(mut process: Process) -> Result<HashMap<u64, Vec<i64>>> {
+    process.signal("TERM")?;
+    let mut entered: HashMap<u64, Vec<i64>> = HashMap::new();
+    while let Some(line) = tokio::time::timeout(PATIENCE, process.line()).await? {
+        let Some((n, at)) = line.strip_prefix("at ").and_then(|line| line.split_once(' ')) else { continue };
+        entered.entry(n.parse()?).or_default().push(at.parse()?);
+    }
+    process.ended().await?;
+    Ok(entered)
+}
