@@ -1,5 +1,5 @@
-//! From COMMIT to the bus: how long after its COMMIT returned an event is put, beside how long after it a NOTIFY of the same
-//! transaction is received.
+//! From COMMIT to the bus: how long after its COMMIT returned an event is put, beside how long a bare NOTIFY takes from its
+//! sender to its receiver.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use relay::Entry;
 use sqlx::postgres::PgListener;
+use tokio::time::Instant;
+use tokio_postgres::NoTls;
 
 use crate::Result;
 use crate::database::{Database, EVENT, number, until};
@@ -81,6 +83,7 @@ pub(crate) fn after_commit(sent: &[Sent], arrived: &Arrived) -> Vec<f64> {
     after.map(|nanos| nanos as f64 / 1e6).collect()
 }
 
+/// Milliseconds from a NOTIFY alone, which has nothing to flush, to its arrival.
 async fn notified_after(database: &Database, load: Load) -> Result<Vec<f64>> {
     let arrived = Arrived::default();
     let mut listener = PgListener::connect(&database.url()).await?;
@@ -93,10 +96,25 @@ async fn notified_after(database: &Database, load: Load) -> Result<Vec<f64>> {
             }
         }
     });
-    let notify = "select pg_notify('bench', $1::text::json->>'n')";
-    let sent = publish(&database.url(), notify, load).await?;
+    let sent = notify(database, load).await?;
     let all = all_arrived(&arrived, sent.len()).await;
     listening.abort();
     all?;
     Ok(after_commit(&sent, &arrived))
+}
+
+/// As often a second; what counts is when each is sent.
+async fn notify(database: &Database, load: Load) -> Result<Vec<Sent>> {
+    let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await?;
+    tokio::spawn(connection);
+    let notify = client.prepare("select pg_notify('bench', $1)").await?;
+    let (began, mut sent) = (Instant::now(), Vec::new());
+    for n in 0..(load.per_second * load.lasts.as_secs_f64()) as u64 {
+        let due = Duration::from_secs_f64(n as f64 / load.per_second);
+        tokio::time::sleep_until(began + due).await;
+        let at = now();
+        client.execute(&notify, &[&n.to_string()]).await?;
+        sent.push(Sent { n, due, before_commit: at, after_commit: at });
+    }
+    Ok(sent)
 }
