@@ -30,6 +30,9 @@ pub(super) enum Fault {
     RpcStalled,
     /// Messages that were delivered arrive again.
     Duplicates,
+    /// Somebody reads all of the rings and keeps his locks and his snapshot: what is to be truncated is not, and what is old
+    /// stays visible.
+    SlowReader,
     /// No fault: publishers pause, so that the relay sleeps and must be woken.
     Lull,
     CloudThrottles,
@@ -100,7 +103,7 @@ impl Fault {
     fn lasts(self) -> std::ops::Range<u64> {
         use Fault::{
             CloudFailsEntries, CloudLosesAnswers, CloudSlow, CloudThrottles, CloudTruncates, DynamoAway,
-            LeaderPaused, Lull, PostgresCrashed, RelayRefused, RelayStalled, RpcDown, RpcStalled,
+            LeaderPaused, Lull, PostgresCrashed, RelayRefused, RelayStalled, RpcDown, RpcStalled, SlowReader,
             WorkerPaused, WorkerRefused, WorkerStalled,
         };
         match self {
@@ -108,7 +111,7 @@ impl Fault {
             WorkerPaused => 20..80,
             PostgresCrashed => 1..20,
             Lull => 65..75,
-            RelayStalled | WorkerStalled => 10..80,
+            RelayStalled | WorkerStalled | SlowReader => 10..80,
             RelayRefused | WorkerRefused | RpcDown | RpcStalled => 10..40,
             CloudThrottles | CloudFailsEntries | CloudLosesAnswers | CloudTruncates | CloudSlow
             | DynamoAway => 10..40,
@@ -117,7 +120,7 @@ impl Fault {
     }
 }
 
-const EVERYWHERE: [Fault; 14] = [
+const EVERYWHERE: [Fault; 15] = [
     Fault::RelayKilled,
     Fault::RelayKilled,
     Fault::WorkerKilled,
@@ -132,6 +135,7 @@ const EVERYWHERE: [Fault; 14] = [
     Fault::RpcStalled,
     Fault::Duplicates,
     Fault::Duplicates,
+    Fault::SlowReader,
 ];
 /// Where the workers' queues and records are in Postgres.
 const ON_POSTGRES: [Fault; 4] =

@@ -109,6 +109,10 @@ async fn meet(world: &World, Planned { fault, lasts, whom, .. }: Planned) -> Res
             }
             return Ok("queues".to_owned());
         }
+        Fault::SlowReader => {
+            read_slowly(world, lasts).await?;
+            return Ok("a reader".to_owned());
+        }
         Fault::CloudThrottles
         | Fault::CloudFailsEntries
         | Fault::CloudLosesAnswers
@@ -150,6 +154,18 @@ async fn crash(world: &World, down: Duration) -> Result<(), Failure> {
     let cluster = Arc::clone(&world.cluster);
     tokio::task::spawn_blocking(move || cluster.restart()).await??;
     Ok(())
+}
+
+/// As a dump does, or a report.
+async fn read_slowly(world: &World, lasts: Duration) -> Result<(), Failure> {
+    let mut reading = world.pool.begin().await?;
+    sqlx::query("set transaction isolation level repeatable read").execute(&mut *reading).await?;
+    sqlx::query("select count(*) from outbox.parked").execute(&mut *reading).await?;
+    sqlx::query("lock table outbox.event, outbox.delivery, outbox.cursor in access share mode")
+        .execute(&mut *reading)
+        .await?;
+    tokio::time::sleep(lasts).await;
+    Ok(reading.rollback().await?)
 }
 
 /// Second copies of messages, as a queue may deliver them that promises no more than at least once.
