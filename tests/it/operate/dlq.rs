@@ -68,7 +68,7 @@ async fn dead_letters_are_seen_and_delivered_again() {
     for words in ["tenant", "key-1", "no such card", &format!("outbox why {}", ids[0])] {
         assert!(shown.out.contains(words), "{words}: {shown:?}");
     }
-    assert!(!shown.out.contains("13"), "a payload: {shown:?}");
+    assert!(!shown.out.contains("\"n\""), "a payload: {shown:?}");
     let payload = outbox(&world, &format!("dlq show {id} --payload --format json")).await;
     assert_eq!(payload.json()["payload"], json!({"n": 13}));
 
