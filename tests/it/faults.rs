@@ -212,7 +212,7 @@ async fn a_database_may_be_down_at_start_and_crash_later() {
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
     relay.wait_for("not relaying: connecting again").await.unwrap();
     worker.wait_for("not delivering: connecting again").await.unwrap();
-    own.restart().unwrap();
+    own.restart(&[]).unwrap();
     relay.wait_for("leading").await.unwrap();
     worker.wait_for("delivering").await.unwrap();
 
@@ -220,7 +220,7 @@ async fn a_database_may_be_down_at_start_and_crash_later() {
     for _ in 0..2 {
         until_some_succeeded(&world, 50).await;
         own.crash().unwrap();
-        own.restart().unwrap();
+        own.restart(&[]).unwrap();
     }
     until_some_succeeded(&world, 50).await;
     let committed = publisher.finish().await;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::terraform::{Terraform, TerraformError};
 use crate::tools::{self, ToolError};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -34,6 +35,8 @@ pub enum EmulatorError {
     Io(#[from] std::io::Error),
     #[error("the AWS emulator did not start: {0}")]
     Silent(String),
+    #[error(transparent)]
+    Terraform(#[from] TerraformError),
 }
 
 impl Emulator {
@@ -63,6 +66,18 @@ impl Emulator {
         }
         let _ = std::fs::remove_file(log);
         Ok(emulator)
+    }
+
+    /// With everything that Terraform makes. Once in a few hundred times an answer of the emulator's is lost, and what the
+    /// provider then asks for again is there already: so a second emulator is tried.
+    pub fn provisioned(terraform: &Terraform) -> Result<Self, EmulatorError> {
+        let first = Self::start()?;
+        let Err(error) = terraform.apply(first.endpoint()) else { return Ok(first) };
+        eprintln!("trying once more, with another emulator: {error}");
+        let second = Self::start()?;
+        terraform.forget()?;
+        terraform.apply(second.endpoint())?;
+        Ok(second)
     }
 
     pub fn endpoint(&self) -> &str {

@@ -47,6 +47,14 @@ impl Terraform {
         Ok(())
     }
 
+    /// Whatever was made is of no interest any more.
+    pub fn forget(&self) -> Result<(), TerraformError> {
+        match std::fs::remove_file(self.dir.join("infra/example/terraform.tfstate")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// An output of the example, as JSON.
     pub fn output(&self, name: &str) -> Result<String, TerraformError> {
         self.run("infra/example", &["output", "-json", name], &[])

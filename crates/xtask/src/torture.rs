@@ -1,6 +1,7 @@
 //! `cargo xtask torture`: everything goes wrong for some minutes, on purpose, while services publish; then what arrived is
 //! held against what was committed.
 
+mod clocks;
 mod cloud;
 mod faults;
 mod fleet;

@@ -60,9 +60,7 @@ impl Cloud {
 
     fn make_in(dir: &str) -> Result<Self, Box<dyn std::error::Error>> {
         let terraform = Terraform::copy(&cluster().dir().join(dir), &router())?;
-        let emulator = Emulator::start()?;
-        terraform.apply(emulator.endpoint())?;
-        Ok(Self { emulator })
+        Ok(Self { emulator: Emulator::provisioned(&terraform)? })
     }
 
     pub(super) fn sdk(&self) -> SdkConfig {

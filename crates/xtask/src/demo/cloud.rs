@@ -26,13 +26,11 @@ struct Queue {
 
 impl Cloud {
     pub(super) fn start(show: &Show) -> Result<Self, Failure> {
-        show.step("starting an emulator of AWS on loopback (ministack)");
-        let emulator = Emulator::start()?;
-        show.step("terraform apply: the module in infra/, of event_router.yaml");
+        show.step("starting an emulator of AWS on loopback (ministack), and terraform apply: the module in infra/, of event_router.yaml");
         let dir = tempfile::tempdir()?;
         let terraform =
             Terraform::copy(dir.path(), &std::fs::read_to_string(root().join("event_router.yaml"))?)?;
-        terraform.apply(emulator.endpoint())?;
+        let emulator = Emulator::provisioned(&terraform)?;
         let rules: BTreeMap<String, String> = serde_json::from_str(&terraform.output("rules")?)?;
         for (route, rule) in rules {
             show.note(&format!("rule  {rule}  {route}"));

@@ -47,8 +47,7 @@ impl Cloud {
     /// Everything that `terraform apply` makes of the torture's routes. Blocks.
     pub(super) fn make(dir: &Path) -> Result<(Emulator, Terraform), Failure> {
         let terraform = Terraform::copy(&dir.join("terraform"), &yaml())?;
-        let emulator = Emulator::start()?;
-        terraform.apply(emulator.endpoint())?;
+        let emulator = Emulator::provisioned(&terraform)?;
         Ok((emulator, terraform))
     }
 

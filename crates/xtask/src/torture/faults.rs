@@ -33,6 +33,9 @@ pub(super) enum Fault {
     /// Somebody reads all of the rings and keeps his locks and his snapshot: what is to be truncated is not, and what is old
     /// stays visible.
     SlowReader,
+    /// One relay's or worker's clock is wrong for a while. (Postgres's is wrong after each crash, as another machine's would
+    /// be.)
+    ClockStepped,
     /// No fault: publishers pause, so that the relay sleeps and must be woken.
     Lull,
     CloudThrottles,
@@ -43,13 +46,17 @@ pub(super) enum Fault {
     DynamoAway,
 }
 
-/// A fault, when it begins, how long it lasts, and whom of two or three it meets.
+/// Either way. A lease outlives a call by half of the visibility: two clocks may differ by less than that.
+pub(super) const CLOCK_OFF_MAX: Duration = Duration::from_millis(400);
+
+/// A fault, when it begins, how long it lasts, whom of two or three it meets, and by how much a clock is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Planned {
     pub(super) at: Duration,
     pub(super) fault: Fault,
     pub(super) lasts: Duration,
     pub(super) whom: usize,
+    pub(super) clock_off_ms: i64,
 }
 
 impl Fault {
@@ -102,9 +109,9 @@ impl Fault {
     /// In tenths of a second.
     fn lasts(self) -> std::ops::Range<u64> {
         use Fault::{
-            CloudFailsEntries, CloudLosesAnswers, CloudSlow, CloudThrottles, CloudTruncates, DynamoAway,
-            LeaderPaused, Lull, PostgresCrashed, RelayRefused, RelayStalled, RpcDown, RpcStalled, SlowReader,
-            WorkerPaused, WorkerRefused, WorkerStalled,
+            ClockStepped, CloudFailsEntries, CloudLosesAnswers, CloudSlow, CloudThrottles, CloudTruncates,
+            DynamoAway, LeaderPaused, Lull, PostgresCrashed, RelayRefused, RelayStalled, RpcDown, RpcStalled,
+            SlowReader, WorkerPaused, WorkerRefused, WorkerStalled,
         };
         match self {
             LeaderPaused => 125..150,
@@ -112,6 +119,7 @@ impl Fault {
             PostgresCrashed => 1..20,
             Lull => 65..75,
             RelayStalled | WorkerStalled | SlowReader => 10..80,
+            ClockStepped => 20..80,
             RelayRefused | WorkerRefused | RpcDown | RpcStalled => 10..40,
             CloudThrottles | CloudFailsEntries | CloudLosesAnswers | CloudTruncates | CloudSlow
             | DynamoAway => 10..40,
@@ -120,7 +128,7 @@ impl Fault {
     }
 }
 
-const EVERYWHERE: [Fault; 15] = [
+const EVERYWHERE: [Fault; 16] = [
     Fault::RelayKilled,
     Fault::RelayKilled,
     Fault::WorkerKilled,
@@ -136,6 +144,7 @@ const EVERYWHERE: [Fault; 15] = [
     Fault::Duplicates,
     Fault::Duplicates,
     Fault::SlowReader,
+    Fault::ClockStepped,
 ];
 /// Where the workers' queues and records are in Postgres.
 const ON_POSTGRES: [Fault; 4] =
@@ -196,7 +205,9 @@ fn great(random: &mut fastrand::Rng, length: Duration) -> Vec<Planned> {
 
 fn draw(random: &mut fastrand::Rng, fault: Fault, at: Duration) -> Planned {
     let lasts = Duration::from_millis(100 * random.u64(fault.lasts()));
-    Planned { at, fault, lasts, whom: random.usize(0..6) }
+    let whom = random.usize(0..6);
+    let off = CLOCK_OFF_MAX.as_millis() as i64;
+    Planned { at, fault, lasts, whom, clock_off_ms: random.i64(-off..=off) }
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use super::Failure;
+use super::clocks::WallClock;
 use super::history::{At, Clock, Complaint, Found};
 use super::proxy::Proxy;
 use super::routes::Rpc;
@@ -29,6 +31,8 @@ pub(super) struct Member {
     pub(super) name: String,
     /// Its way to Postgres.
     pub(super) proxy: Proxy,
+    /// `None` where clocks can't be set.
+    wall_clock: Option<WallClock>,
     program: PathBuf,
     args: Vec<String>,
     env: Vec<(String, String)>,
@@ -104,10 +108,12 @@ impl Member {
         args: Vec<String>,
         env: Vec<(String, String)>,
         proxy: Proxy,
+        wall_clock: Option<WallClock>,
         notes: Arc<Notes>,
     ) -> Self {
+        let env = [env, wall_clock.as_ref().map(WallClock::environment).unwrap_or_default()].concat();
         let running = tokio::sync::Mutex::new(None);
-        Self { name: name.to_owned(), proxy, program, args, env, running, notes }
+        Self { name: name.to_owned(), proxy, wall_clock, program, args, env, running, notes }
     }
 
     pub(super) async fn start(&self) -> std::io::Result<()> {
@@ -136,7 +142,9 @@ impl Member {
         let mut running = self.running.lock().await;
         if let Some(old) = running.take() {
             old.said.ended_by_us.store(true, Ordering::SeqCst);
+            let pid = old.process.pid();
             old.process.kill().await?;
+            WallClock::sweep(pid);
         }
         *running = Some(self.started()?);
         Ok(())
@@ -148,6 +156,14 @@ impl Member {
         tokio::time::sleep(time).await;
         // Whoever was started meanwhile does not mind.
         self.signal("CONT").await
+    }
+
+    /// Its clock is wrong for a while, whoever kills and starts it meanwhile.
+    pub(super) async fn misdate(&self, off_ms: i64, time: Duration) -> Result<(), Failure> {
+        let clock = self.wall_clock.as_ref().ok_or("there is no libfaketime")?;
+        clock.set(off_ms)?;
+        tokio::time::sleep(time).await;
+        Ok(clock.set(0)?)
     }
 
     async fn signal(&self, signal: &str) -> std::io::Result<()> {

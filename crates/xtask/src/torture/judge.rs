@@ -6,7 +6,7 @@ use std::time::Duration;
 use outbox::EventId;
 use serde::Serialize;
 
-use super::faults::Fault;
+use super::faults::{CLOCK_OFF_MAX, Fault};
 use super::history::{Answer, At, Call, Change, History, Outcome, Spell};
 use super::routes::{GARBLED, Rpc, subscribers};
 
@@ -343,7 +343,8 @@ impl<'a> Facts<'a> {
         let mut excused = Vec::new();
         for (&(event, rpc), recorded) in &self.history.recorded {
             let calls = self.calls.get(&(event, rpc)).into_iter().flatten();
-            for call in calls.filter(|call| call.came > *recorded) {
+            // It was written down by a clock that may have been behind.
+            for call in calls.filter(|call| call.came > *recorded + CLOCK_OFF_MAX) {
                 if let Some(because) = self.stood_still(call, *recorded) {
                     excused.push(Excused { event, rpc: rpc.name(), because });
                     continue;

@@ -62,7 +62,10 @@ impl Spells {
 }
 
 /// Whom it met.
-async fn meet(world: &World, Planned { fault, lasts, whom, .. }: Planned) -> Result<String, Failure> {
+async fn meet(
+    world: &World,
+    Planned { fault, lasts, whom, clock_off_ms, .. }: Planned,
+) -> Result<String, Failure> {
     let relay = &world.relays[whom % world.relays.len()];
     let worker = &world.workers[whom % world.workers.len()];
     let name = |member: &Member| Ok(member.name.clone());
@@ -79,7 +82,7 @@ async fn meet(world: &World, Planned { fault, lasts, whom, .. }: Planned) -> Res
             return name(&leader);
         }
         Fault::PostgresCrashed => {
-            crash(world, lasts).await?;
+            crash(world, lasts, clock_off_ms).await?;
             return Ok("postgres".to_owned());
         }
         Fault::PublishersCut => {
@@ -108,6 +111,11 @@ async fn meet(world: &World, Planned { fault, lasts, whom, .. }: Planned) -> Res
                 None => duplicate(world).await?,
             }
             return Ok("queues".to_owned());
+        }
+        Fault::ClockStepped => {
+            let member = if whom < 3 { worker } else { relay };
+            member.misdate(clock_off_ms, lasts).await?;
+            return name(member);
         }
         Fault::SlowReader => {
             read_slowly(world, lasts).await?;
@@ -147,12 +155,14 @@ async fn leader(world: &World) -> Arc<Member> {
     }
 }
 
-async fn crash(world: &World, down: Duration) -> Result<(), Failure> {
+async fn crash(world: &World, down: Duration, clock_off_ms: i64) -> Result<(), Failure> {
     let cluster = Arc::clone(&world.cluster);
     tokio::task::spawn_blocking(move || cluster.crash()).await??;
     tokio::time::sleep(down).await;
     let cluster = Arc::clone(&world.cluster);
-    tokio::task::spawn_blocking(move || cluster.restart()).await??;
+    let clock =
+        world.faketime.as_ref().map(|faketime| faketime.environment(clock_off_ms)).unwrap_or_default();
+    tokio::task::spawn_blocking(move || cluster.restart(&clock)).await??;
     Ok(())
 }
 

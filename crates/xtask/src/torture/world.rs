@@ -8,6 +8,7 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::watch;
 
+use super::clocks::Faketime;
 use super::cloud::Cloud;
 use super::fleet::{Member, Notes};
 use super::history::Clock;
@@ -50,6 +51,8 @@ pub(super) struct World {
     pub(super) publishers: Proxy,
     pub(super) lull: watch::Sender<bool>,
     pub(super) cluster: Arc<Cluster>,
+    /// `None` where clocks can't be set.
+    pub(super) faketime: Option<Faketime>,
 }
 
 impl World {
@@ -65,7 +68,19 @@ impl World {
         let rpcs = Rpcs::start(&WORKERS, run.seed, clock).await?;
         let router = cluster.dir().join("event_router.yaml");
         std::fs::write(&router, yaml())?;
-        let fleet = Fleet { bin, router: &router, cluster: &cluster, cloud: cloud.as_ref(), notes: &notes };
+        let faketime = {
+            let directory = cluster.dir().to_owned();
+            tokio::task::spawn_blocking(move || Faketime::unpack(&directory)).await?
+        };
+        let faketime = faketime.inspect_err(|error| eprintln!("all clocks stay right: {error}")).ok();
+        let fleet = Fleet {
+            bin,
+            router: &router,
+            cluster: &cluster,
+            cloud: cloud.as_ref(),
+            faketime: faketime.as_ref(),
+            notes: &notes,
+        };
         let world = Self {
             clock,
             relays: fleet.members("relay", RELAYS, |_| vec!["--retention".into(), RETENTION.into()]).await?,
@@ -77,6 +92,7 @@ impl World {
             cloud,
             pool,
             cluster,
+            faketime,
         };
         for member in world.relays.iter().chain(&world.workers) {
             member.start().await?;
@@ -141,6 +157,7 @@ struct Fleet<'a> {
     router: &'a Path,
     cluster: &'a Cluster,
     cloud: Option<&'a Cloud>,
+    faketime: Option<&'a Faketime>,
     notes: &'a Arc<Notes>,
 }
 
@@ -163,7 +180,10 @@ impl Fleet<'_> {
             let mut env = vec![("DATABASE_URL".to_owned(), url(proxy.port()))];
             env.extend(self.cloud.map(Cloud::environment).unwrap_or_default());
             let path = self.bin.join(program);
-            members.push(Arc::new(Member::new(name, path, all, env, proxy, Arc::clone(self.notes))));
+            let file = self.cluster.dir().join(format!("{name}.clock"));
+            let clock = self.faketime.map(|faketime| faketime.clock(file)).transpose()?;
+            let notes = Arc::clone(self.notes);
+            members.push(Arc::new(Member::new(name, path, all, env, proxy, clock, notes)));
         }
         Ok(members)
     }
