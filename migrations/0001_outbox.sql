@@ -186,37 +186,6 @@ language sql immutable strict parallel safe as $$
     select ((('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 604800000) % 5)::smallint
 $$;
 
--- Records what was done, and returns the keys whose lease somebody else has by now. This is the one commit of a worker
--- that must be durable before it goes on: a record lost in a crash would mean a second call. A lease that is not
--- there at all was lost in a crash itself, and nobody else has it.
-create function outbox.complete(ids uuid[], rpc_name text, leases bigint[]) returns setof uuid
-language plpgsql as $$
-begin
-    perform set_config('synchronous_commit', 'on', true);
-    -- An event may be asked for twice, with an old lease and a new one: after an outage both copies of a message may
-    -- be known to have succeeded.
-    return query
-        with asked as (
-            select k.id, k.lease from unnest(ids, leases) as k (id, lease)
-        ), held as (
-            update outbox.dedup as d set done_at = coalesce(d.done_at, clock_timestamp())
-            from asked as k
-            where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = rpc_name and d.lease = k.lease
-            returning d.event_id
-        ), gone as (
-            insert into outbox.dedup (slot, event_id, rpc, lease, until, done_at)
-            select distinct on (k.id) outbox.dedup_slot(k.id), k.id, rpc_name, k.lease, clock_timestamp(), clock_timestamp()
-            from asked as k
-            where not exists (select from outbox.dedup as d
-                              where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = rpc_name)
-            order by k.id
-            on conflict do nothing
-            returning event_id
-        )
-        select k.id from asked as k
-        where k.id not in (select event_id from held) and k.id not in (select event_id from gone);
-end $$;
-
 -- ------------------------------------------------------------------ partitions
 
 -- autovacuum is off where rows are only ever truncated: there is nothing for it to find but work.
@@ -246,13 +215,14 @@ select '1:1:', 0, 0, system_identifier, 'migration', 0 from pg_control_system();
 
 -- ------------------------------------------------------------------ enqueue
 
+-- 48 bits of milliseconds over the first ones of a v4, and its version's bits set to 7. One expression, so that it becomes
+-- part of the statement that calls it: planned by itself it cost more than the INSERT.
 create function outbox.uuid_v7() returns uuid
 language sql volatile parallel safe as $$
-    -- 48 bits of milliseconds, then version 7 over the random bits of a v4
-    select (overlay(overlay(gen_random_uuid()::text placing
-        lpad(to_hex((ms >> 16)), 8, '0') || '-' || lpad(to_hex(ms & 65535), 4, '0') from 1 for 13)
-        placing '7' from 15 for 1))::uuid
-    from (select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as ms) as clock
+    select encode(set_bit(set_bit(
+        overlay(uuid_send(gen_random_uuid()) placing
+            substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
+        52, 1), 53, 1), 'hex')::uuid
 $$;
 
 create function outbox.payload_bytes_max() returns integer
@@ -329,13 +299,28 @@ create function outbox.enqueue(name text, payload text, key text default null, h
 returns uuid
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    event_id uuid := coalesce(id, outbox.uuid_v7());
+    is_object boolean;
 begin
-    perform outbox.check_entry(name, payload, key, headers);
+    -- As outbox.check_entry, which says what is wrong; that nothing is wrong is seen here, without a call or a regular
+    -- expression, which took as long as the INSERT.
+    begin
+        is_object := json_typeof(payload::json) = 'object';
+    exception when invalid_text_representation or statement_too_complex then
+        is_object := false;
+    end;
+    if is_object is not true or headers is not null or octet_length(key) > 512 or octet_length(payload) > 245760
+       or name is null or octet_length(name) > 128 or ascii(name) not between 97 and 122
+       or translate(name, 'abcdefghijklmnopqrstuvwxyz0123456789_', '') <> '' then
+        perform outbox.check_entry(name, payload, key, headers);
+    end if;
+    -- As outbox.ring.
+    if not pg_try_advisory_xact_lock_shared(1869968994, 1) then
+        perform pg_notify('outbox', '');
+    end if;
+    id := coalesce(id, outbox.uuid_v7());
     insert into outbox.event (id, name, key, payload, headers, slot)
-    values (event_id, name, key, payload, headers, (select last_value from outbox.event_slot));
-    perform outbox.ring();
-    return event_id;
+    values (id, name, key, payload, headers, (select last_value from outbox.event_slot));
+    return id;
 end $$;
 
 -- The same for many, in the order of the arrays, with one statement and one ring of the bell.
@@ -386,7 +371,6 @@ declare
     new_id    bigint;
     new_token bigint := outbox.token();
 begin
-    perform set_config('synchronous_commit', 'off', true);
     -- Turns take microseconds. But a worker that froze while its answer was being sent holds the lock.
     perform set_config('lock_timeout', '2s', true);
     perform pg_advisory_xact_lock(1869968995, q);
@@ -414,18 +398,22 @@ begin
     end if;
 end $$;
 
--- The part of outbox.receive that has a row per delivery. No claim id: the row is the claim.
+-- The part of outbox.receive that has a row per delivery. No claim id: the row is the claim. (Not in language sql, which
+-- would plan it anew each time.)
 create function outbox.receive_due(q integer, n integer, lease interval)
 returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz)
-language sql as $$
-    update outbox.retry as r
-    set due_at = clock_timestamp() + lease, token = outbox.token(), attempts = r.attempts + 1
-    where r.seq = any (array(
-        select d.seq from outbox.retry as d
-        where d.queue = q and d.due_at <= clock_timestamp()
-        order by d.due_at limit n))
-    returning r.seq, null::bigint, r.token, r.event_id, r.body, r.attempts, r.enqueued_at
-$$;
+language plpgsql as $$
+#variable_conflict use_column
+begin
+    return query
+        update outbox.retry as r
+        set due_at = clock_timestamp() + lease, token = outbox.token(), attempts = r.attempts + 1
+        where r.seq = any (array(
+            select d.seq from outbox.retry as d
+            where d.queue = q and d.due_at <= clock_timestamp()
+            order by d.due_at limit n))
+        returning r.seq, null::bigint, r.token, r.event_id, r.body, r.attempts, r.enqueued_at;
+end $$;
 
 -- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they
 -- are; rows already done come along and are recognised by their dedup record.

@@ -34,7 +34,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     let row = |table: &str| {
         format!(
             "insert into {table} (id, name, payload, slot)
-             values (outbox.uuid_v7(), 'event_bench', '{payload}', (select last_value from outbox.event_slot));"
+             values (gen_random_uuid(), 'event_bench', '{payload}', (select last_value from outbox.event_slot));"
         )
     };
     let enqueue =

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use outbox_schema::Source;
 use relay::Entry;
-use relay::bus::{Bus, Limits, PutError};
+use relay::bus::{Bus, Deliveries, Limits, PutError};
 use relay::relay::Settings;
 use runtime::{Readiness, Tracer};
 use sqlx::PgConnection;
@@ -69,10 +69,6 @@ impl Bus for Sink {
     async fn put(&self, entries: &[&Entry]) -> Vec<std::result::Result<(), PutError>> {
         vec![Ok(()); entries.len()]
     }
-
-    async fn record(&self, _: &mut PgConnection, _: &[&Entry]) -> Done {
-        Ok(())
-    }
 }
 
 /// A bus that counts what another one is given.
@@ -126,8 +122,8 @@ impl<B: Bus, F: Fn(&Entry) + Send + Sync> Bus for Counted<B, F> {
         results
     }
 
-    async fn record(&self, conn: &mut PgConnection, acked: &[&Entry]) -> Done {
-        self.bus.record(conn, acked).await
+    fn deliveries(&self, acked: &[&Entry]) -> Deliveries {
+        self.bus.deliveries(acked)
     }
 }
 

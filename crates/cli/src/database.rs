@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use outbox_schema::{SchemaError, Source, lend, within};
+use outbox_schema::{Connections, SchemaError, Source, within};
 use runtime::Chain;
-use sqlx::postgres::{PgArguments, PgPool, PgRow};
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs};
 use sqlx::{FromRow, Postgres};
 
@@ -30,7 +30,7 @@ const SCAN_WITHIN: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone)]
 pub(crate) struct Database {
     name: String,
-    pool: PgPool,
+    connections: Connections,
 }
 
 impl Database {
@@ -56,16 +56,16 @@ impl Database {
                 ));
             }
         }
-        let pool = source.pool("outbox command", &SESSION, CONNECTIONS_MAX);
-        Ok(Self { name, pool })
+        let connections = source.connections("outbox command", &SESSION, CONNECTIONS_MAX);
+        Ok(Self { name, connections })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.pool
+    pub(crate) fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     pub(crate) async fn all<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, Stopped>
@@ -73,7 +73,7 @@ impl Database {
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let answered = async {
-            let mut loan = lend(&self.pool).await?;
+            let mut loan = self.connections.lend().await?;
             let rows = within(query.fetch_all(loan.conn())).await?;
             loan.give_back();
             Ok(rows)
@@ -94,7 +94,7 @@ impl Database {
     /// How many rows a statement changed.
     pub(crate) async fn execute(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, Stopped> {
         let answered = async {
-            let mut loan = lend(&self.pool).await?;
+            let mut loan = self.connections.lend().await?;
             let done = within(query.execute(loan.conn())).await?;
             loan.give_back();
             Ok(done.rows_affected())
@@ -111,7 +111,7 @@ impl Database {
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         let scanned = async {
-            let mut loan = lend(&self.pool).await?;
+            let mut loan = self.connections.lend().await?;
             let settings = sqlx::query(
                 "select set_config('enable_seqscan', 'on', false), set_config('statement_timeout', '115s', false)",
             );

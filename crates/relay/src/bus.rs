@@ -8,9 +8,12 @@ mod postgres;
 pub use eventbridge::EventBridge;
 pub use postgres::PostgresBus;
 
+use std::collections::BTreeSet;
+
 use event::{Envelope, Headers};
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::outbox::Entry;
 
@@ -34,13 +37,27 @@ pub trait Bus: Send + Sync {
     /// Puts entries; one result per entry, in their order.
     fn put(&self, entries: &[&Entry]) -> impl Future<Output = Vec<Result<(), PutError>>> + Send;
 
-    /// Writes what belongs in the very transaction that advances the cursor past these entries. A bus that is not in
-    /// the database has nothing to write there.
-    fn record(
-        &self,
-        conn: &mut PgConnection,
-        acked: &[&Entry],
-    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+    /// What belongs into this database's queues, in the very transaction that advances the cursor past these entries.
+    /// Nothing, for a bus that is elsewhere.
+    fn deliveries(&self, acked: &[&Entry]) -> Deliveries {
+        let _ = acked;
+        Deliveries::default()
+    }
+}
+
+/// Deliveries to be, column by column.
+#[derive(Debug, Default)]
+pub struct Deliveries {
+    pub queues: Vec<i32>,
+    pub events: Vec<Uuid>,
+    pub bodies: Vec<String>,
+}
+
+impl Deliveries {
+    /// Each queue once.
+    pub(crate) fn woken(&self) -> Vec<i32> {
+        self.queues.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 /// Why the bus did not take an entry.

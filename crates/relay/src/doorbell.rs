@@ -17,7 +17,7 @@ pub(crate) struct Doorbell {
 
 impl Doorbell {
     pub(crate) async fn listen(source: &Source) -> Result<Self, sqlx::Error> {
-        let pool = source.pool("outbox relay (doorbell)", &[], 1);
+        let pool = source.listening("outbox relay (doorbell)");
         let mut listener = PgListener::connect_with(&pool).await?;
         // A connection that came back silently would be one without the lock: we want to hear of it.
         listener.eager_reconnect(false);

@@ -2,16 +2,17 @@
 
 use chrono::{DateTime, Utc};
 use event::EventId;
+use futures_util::{Stream, TryStreamExt};
 use outbox_schema::within;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::bus::Bus;
+use crate::bus::{Bus, Deliveries};
 use crate::settle::Settled;
 
 /// A thousand of the largest payloads are a quarter of a gigabyte: so a page is bounded in bytes, too. One more payload
-/// may begin below the bound.
-const PAGE_BYTES_MAX: i64 = 8 * 1024 * 1024;
+/// may begin below the bound. Counted here and not by the server, which would take more time for it than for the reading.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The planner has no statistics of tables that are truncated all the time, and once guessed its way from 650,000
 /// rows a second to 4,000: so leave it no choice. Commits need no flush: a cursor lost in a crash means that a
@@ -97,11 +98,18 @@ pub(crate) struct Outbox {
     /// that snapshot's xmax is above it, and whoever has an xid from xmax on got it, and then his seq, later still.
     /// (Without the advance in between this would not hold: xmax alone does not say who has begun.)
     seen_seq: i64,
+    /// Fewer than asked for while payloads are large: what comes after a page's last byte is sent in vain.
+    rows_max: usize,
 }
 
-/// An event's columns, then the statement's snapshot and the sequence's value. The payload is left out where the page's
-/// bytes are used up.
-type Row = (i64, Uuid, String, Option<String>, Option<String>, Option<String>, DateTime<Utc>, String, i64);
+/// An event's columns, then the statement's snapshot and the sequence's value.
+type Row = (i64, Uuid, String, Option<String>, String, Option<String>, DateTime<Utc>, String, i64);
+
+/// Rows, until there are no more or the page's bytes are used up.
+struct Rows {
+    rows: Vec<Row>,
+    cut: bool,
+}
 
 impl Outbox {
     /// Reads the cursor from its table, where a crash or failover left it: memory may be ahead of the database.
@@ -117,7 +125,13 @@ impl Outbox {
         )
         .await?;
         let page = page_snapshot.zip(page_seq).map(|(snapshot, seq)| Page { snapshot, seq, floor_seq });
-        let mut outbox = Self { conn, relay: relay.to_owned(), system_identifier: here, seen_seq: floor_seq };
+        let mut outbox = Self {
+            conn,
+            relay: relay.to_owned(),
+            system_identifier: here,
+            seen_seq: floor_seq,
+            rows_max: usize::MAX,
+        };
         let mut cursor = Cursor { snapshot, page, last_seq, floor_seq };
         if saved_on != here {
             tracing::warn!(
@@ -140,32 +154,26 @@ impl Outbox {
         if let Some(page) = &cursor.page {
             return self.next_page(cursor, page, page_max).await;
         }
+        let rows_max = page_max.min(self.rows_max);
         // Visible now and not visible then: begun since (xid >= xmax), or in flight at the time (xip).
-        let rows: Vec<Row> = within(
-            sqlx::query_as(
-                "select seq, id, name, key, case when bytes_before < $3 then payload end as payload, headers,
-                        occurred_at, pg_current_snapshot()::text as snapshot,
-                        (select last_value from outbox.event_seq) as sequence
-                 from (
-                     select *, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
-                     from (
-                         (select * from outbox.event
-                          where xid >= (select pg_snapshot_xmax($1::text::pg_snapshot))
-                          order by xid, seq limit $2)
-                         union all
-                         (select * from outbox.event
-                          where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
-                          limit $2)
-                     ) as fresh
-                 ) as sized
-                 order by seq",
-            )
-            .bind(&cursor.snapshot)
-            .bind(page_max as i64)
-            .bind(PAGE_BYTES_MAX)
-            .fetch_all(&mut self.conn),
+        let query = sqlx::query_as(
+            "select seq, id, name, key, payload, headers, occurred_at,
+                    (select pg_current_snapshot()::text) as snapshot,
+                    (select last_value from outbox.event_seq) as sequence
+             from (
+                 (select * from outbox.event
+                  where xid >= (select pg_snapshot_xmax($1::text::pg_snapshot))
+                  order by xid, seq limit $2)
+                 union all
+                 (select * from outbox.event
+                  where xid = any (array(select pg_snapshot_xip($1::text::pg_snapshot)))
+                  limit $2)
+             ) as fresh
+             order by seq",
         )
-        .await?;
+        .bind(&cursor.snapshot)
+        .bind(rows_max as i64);
+        let Rows { rows, cut } = within(read(query.fetch(&mut self.conn))).await?;
 
         let Some(first) = rows.first() else {
             let (end, end_floor_seq) = (cursor.snapshot.clone(), cursor.floor_seq);
@@ -173,17 +181,13 @@ impl Outbox {
         };
         let (end, end_floor_seq) = (first.7.clone(), self.seen_seq);
         self.seen_seq = first.8;
-        if rows.len() >= page_max || rows.iter().any(|row| row.4.is_none()) {
+        if cut || rows.len() >= rows_max {
+            self.fits(rows.len(), cut);
             // There may be more than fits: fix its end here and go through it in pages, in seq order.
             let page = Page { snapshot: end, seq: 0, floor_seq: end_floor_seq };
             return self.next_page(cursor, &page, page_max).await;
         }
-        Ok(Window {
-            entries: rows.into_iter().map_while(entry).collect(),
-            complete: true,
-            end,
-            end_floor_seq,
-        })
+        Ok(Window { entries: rows.into_iter().map(entry).collect(), complete: true, end, end_floor_seq })
     }
 
     /// The next page within a fixed end, in seq order. Above the floor by seq; below it only what was in flight at the
@@ -195,48 +199,45 @@ impl Outbox {
         page: &Page,
         page_max: usize,
     ) -> Result<Window, sqlx::Error> {
-        let rows: Vec<Row> = within(
-            sqlx::query_as(
-                "select seq, id, name, key, case when bytes_before < $5 then payload end as payload, headers,
-                        occurred_at, '' as snapshot, (select last_value from outbox.event_seq) as sequence
-                 from (
-                     select *, sum(octet_length(payload)) over (order by seq) - octet_length(payload) as bytes_before
-                     from (
-                         (select * from outbox.event
-                          where seq > greatest($3, $6)
-                            and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
-                            and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
-                          order by seq limit $4)
-                         union all
-                         (select late.* from (select pg_snapshot_xip($1::text::pg_snapshot) as xid) as flying
-                          cross join lateral (
-                              select * from outbox.event as e
-                              where e.xid = flying.xid and e.seq > $3 and e.seq <= $6
-                                and pg_visible_in_snapshot(e.xid, (select $2::text::pg_snapshot))
-                              order by e.xid, e.seq limit $4) as late)
-                         order by seq limit $4
-                     ) as page
-                 ) as sized
-                 order by seq",
-            )
-            .bind(&cursor.snapshot)
-            .bind(&page.snapshot)
-            .bind(page.seq)
-            .bind(page_max as i64)
-            .bind(PAGE_BYTES_MAX)
-            .bind(cursor.floor_seq)
-            .fetch_all(&mut self.conn),
+        let rows_max = page_max.min(self.rows_max);
+        let query = sqlx::query_as(
+            "select seq, id, name, key, payload, headers, occurred_at, '' as snapshot,
+                    (select last_value from outbox.event_seq) as sequence
+             from (
+                 (select * from outbox.event
+                  where seq > greatest($3, $5)
+                    and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+                    and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                  order by seq limit $4)
+                 union all
+                 (select late.* from (select pg_snapshot_xip($1::text::pg_snapshot) as xid) as flying
+                  cross join lateral (
+                      select * from outbox.event as e
+                      where e.xid = flying.xid and e.seq > $3 and e.seq <= $5
+                        and pg_visible_in_snapshot(e.xid, (select $2::text::pg_snapshot))
+                      order by e.xid, e.seq limit $4) as late)
+                 order by seq limit $4
+             ) as page
+             order by seq",
         )
-        .await?;
+        .bind(&cursor.snapshot)
+        .bind(&page.snapshot)
+        .bind(page.seq)
+        .bind(rows_max as i64)
+        .bind(cursor.floor_seq);
+        let Rows { rows, cut } = within(read(query.fetch(&mut self.conn))).await?;
         if let Some(first) = rows.first() {
             self.seen_seq = first.8;
         }
-        Ok(Window {
-            complete: rows.len() < page_max && rows.iter().all(|row| row.4.is_some()),
-            entries: rows.into_iter().map_while(entry).collect(),
-            end: page.snapshot.clone(),
-            end_floor_seq: page.floor_seq,
-        })
+        let complete = !cut && rows.len() < rows_max;
+        self.fits(rows.len(), cut);
+        let (end, end_floor_seq) = (page.snapshot.clone(), page.floor_seq);
+        Ok(Window { entries: rows.into_iter().map(entry).collect(), complete, end, end_floor_seq })
+    }
+
+    /// How many rows to ask for next: as many as fit this time, and soon more again.
+    fn fits(&mut self, rows: usize, cut: bool) {
+        self.rows_max = if cut { rows.max(1) } else { self.rows_max.saturating_mul(2) };
     }
 
     /// Makes what was settled durable, in order: the cursor, the parked, and what the bus keeps in this database,
@@ -247,14 +248,23 @@ impl Outbox {
         window: &Window,
         settled: &Settled,
     ) -> Result<(), sqlx::Error> {
+        let acked: Vec<&Entry> = settled.acked.iter().map(|&at| &window.entries[at]).collect();
+        let deliveries = bus.deliveries(&acked);
+        let cursor = Advance {
+            cursor: &settled.cursor,
+            system_identifier: self.system_identifier,
+            relay: &self.relay,
+        };
         within(async {
+            if settled.parked.is_empty() {
+                // One statement is a transaction, and one round trip.
+                return cursor.append(&mut self.conn, &deliveries).await;
+            }
             let mut tx = self.conn.begin().await?;
-            let acked: Vec<&Entry> = settled.acked.iter().map(|&at| &window.entries[at]).collect();
-            bus.record(&mut tx, &acked).await?;
             for (at, code, reason) in &settled.parked {
                 park(&mut tx, &window.entries[*at], code, reason).await?;
             }
-            append(&mut tx, &settled.cursor, self.system_identifier, &self.relay).await?;
+            cursor.append(&mut tx, &deliveries).await?;
             tx.commit().await
         })
         .await
@@ -289,33 +299,54 @@ impl Outbox {
         .execute(&mut *tx)
         .await?;
         let seeded = Cursor { snapshot, page: None, last_seq: cursor.last_seq, floor_seq: 0 };
-        append(&mut tx, &seeded, self.system_identifier, &self.relay).await?;
+        let advance =
+            Advance { cursor: &seeded, system_identifier: self.system_identifier, relay: &self.relay };
+        advance.append(&mut tx, &Deliveries::default()).await?;
         tx.commit().await?;
         self.seen_seq = 0;
         Ok(seeded)
     }
 }
 
-async fn append(
-    conn: &mut PgConnection,
-    cursor: &Cursor,
+/// A cursor about to be written.
+struct Advance<'a> {
+    cursor: &'a Cursor,
     system_identifier: i64,
-    relay: &str,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into outbox.cursor (snapshot, page_snapshot, page_seq, last_seq, floor_seq, system_identifier, relay, slot)
-         values ($1, $2, $3, $4, $5, $6, $7, (select last_value from outbox.cursor_slot))",
-    )
-    .bind(&cursor.snapshot)
-    .bind(cursor.page.as_ref().map(|page| &page.snapshot))
-    .bind(cursor.page.as_ref().map(|page| page.seq))
-    .bind(cursor.last_seq)
-    .bind(cursor.floor_seq)
-    .bind(system_identifier)
-    .bind(relay)
-    .execute(conn)
-    .await?;
-    Ok(())
+    relay: &'a str,
+}
+
+impl Advance<'_> {
+    /// The cursor and what lands in the queues of this database, in one statement. One notification per queue: this commit
+    /// is asynchronous, so the lock that notify takes is held for microseconds and not across a flush.
+    async fn append(&self, conn: &mut PgConnection, deliveries: &Deliveries) -> Result<(), sqlx::Error> {
+        let page = self.cursor.page.as_ref();
+        sqlx::query(
+            "with delivered as (
+                 insert into outbox.delivery (queue, event_id, body, slot)
+                 select d.queue, d.event_id, d.body, (select last_value from outbox.delivery_slot)
+                 from unnest($8::integer[], $9::uuid[], $10::text[]) with ordinality as d (queue, event_id, body, n)
+                 order by d.n
+             ), woken as (
+                 select count(pg_notify('outbox_delivery', q::text)) from unnest($11::integer[]) as q
+             )
+             insert into outbox.cursor (snapshot, page_snapshot, page_seq, last_seq, floor_seq, system_identifier, relay, slot)
+             select $1, $2, $3, $4, $5, $6, $7, (select last_value from outbox.cursor_slot) from woken",
+        )
+        .bind(&self.cursor.snapshot)
+        .bind(page.map(|page| &page.snapshot))
+        .bind(page.map(|page| page.seq))
+        .bind(self.cursor.last_seq)
+        .bind(self.cursor.floor_seq)
+        .bind(self.system_identifier)
+        .bind(self.relay)
+        .bind(&deliveries.queues)
+        .bind(&deliveries.events)
+        .bind(&deliveries.bodies)
+        .bind(deliveries.woken())
+        .execute(conn)
+        .await?;
+        Ok(())
+    }
 }
 
 async fn park(conn: &mut PgConnection, entry: &Entry, code: &str, reason: &str) -> Result<(), sqlx::Error> {
@@ -337,6 +368,18 @@ async fn park(conn: &mut PgConnection, entry: &Entry, code: &str, reason: &str) 
     Ok(())
 }
 
-fn entry((seq, id, name, key, payload, headers, occurred_at, ..): Row) -> Option<Entry> {
-    Some(Entry { seq, id: id.into(), name, key, payload: payload?, headers, occurred_at })
+async fn read(mut stream: impl Stream<Item = Result<Row, sqlx::Error>> + Unpin) -> Result<Rows, sqlx::Error> {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = stream.try_next().await? {
+        if bytes >= PAGE_BYTES_MAX {
+            return Ok(Rows { rows, cut: true });
+        }
+        bytes += row.4.len();
+        rows.push(row);
+    }
+    Ok(Rows { rows, cut: false })
+}
+
+fn entry((seq, id, name, key, payload, headers, occurred_at, ..): Row) -> Entry {
+    Entry { seq, id: id.into(), name, key, payload, headers, occurred_at }
 }

@@ -166,6 +166,9 @@ impl<'a> Lanes<'a> {
 
     /// Of a key's entries only the first may be put again.
     fn retry_at(&self) -> Option<Instant> {
+        if self.retries.is_empty() {
+            return None;
+        }
         let mut keys = HashSet::new();
         let first = self.waiting.iter().filter(|&&at| match self.entries[at].key.as_deref() {
             None => true,
@@ -279,10 +282,6 @@ mod tests {
                 })
                 .collect()
         }
-
-        async fn record(&self, _: &mut sqlx::PgConnection, _: &[&Entry]) -> Result<(), sqlx::Error> {
-            Ok(())
-        }
     }
 
     fn flaky(seed: u64) -> Flaky {
@@ -346,9 +345,6 @@ mod tests {
                 let away = PutError::Unavailable { code: "Unreachable".into(), reason: "refused".into() };
                 entries.iter().map(|_| Err(away.clone())).collect()
             }
-            async fn record(&self, _: &mut sqlx::PgConnection, _: &[&Entry]) -> Result<(), sqlx::Error> {
-                Ok(())
-            }
         }
         let stop = CancellationToken::new();
         let cancel = stop.clone();
@@ -381,9 +377,6 @@ mod tests {
                     .iter()
                     .map(|entry| if self.took && entry.seq > 0 { Ok(()) } else { Err(failed.clone()) })
                     .collect()
-            }
-            async fn record(&self, _: &mut sqlx::PgConnection, _: &[&Entry]) -> Result<(), sqlx::Error> {
-                Ok(())
             }
         }
         let stop = CancellationToken::new();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Above this rate sleeping would cost publishers more notifications than polling costs the relay.
 const LINGER_ABOVE_PER_SECOND: f64 = 500.0;
-const LINGER_GAP: Duration = Duration::from_millis(1);
+const LINGER_GAP: Duration = Duration::from_micros(100);
 const LINGER_FOR: Duration = Duration::from_millis(20);
 /// While a publisher that saw the relay awake is still in its transaction.
 const DROWSY_MIN: Duration = Duration::from_millis(5);

@@ -3,13 +3,15 @@
 //! `relay migrate` calls [`migrate`]; a relay or worker calls [`check`] before it touches anything; a service's own
 //! tests call [`migrate`] on their scratch database.
 
+mod connections;
 #[cfg(feature = "args")]
 mod databases;
 mod source;
 
+pub use connections::{Connections, Loan};
 #[cfg(feature = "args")]
 pub use databases::Databases;
-pub use source::{Loan, Source, SourceError, interval, lend, within};
+pub use source::{Source, SourceError, interval, within};
 
 use std::collections::HashMap;
 

@@ -2,10 +2,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::pool::PoolConnection;
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection, Postgres};
+use sqlx::{ConnectOptions, PgConnection};
+
+use crate::Connections;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No statement of ours takes anywhere near this long. On a connection that is half-open it would take for ever.
@@ -28,38 +29,6 @@ const EVERY_SESSION: [(&str, &str); 6] = [
 /// A duration as Postgres takes it.
 pub fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
-}
-
-/// A pool's connection. It goes back only when its statements were answered, and is closed otherwise: the pool would wait
-/// for the answer for as long as it takes, and be one short meanwhile.
-#[derive(Debug)]
-pub struct Loan(Option<PoolConnection<Postgres>>);
-
-/// Takes a connection from a pool.
-pub async fn lend(pool: &PgPool) -> Result<Loan, sqlx::Error> {
-    Ok(Loan(Some(pool.acquire().await?)))
-}
-
-impl Loan {
-    pub fn conn(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("lent until it is given back")
-    }
-
-    /// The pool first asks the server whether the connection is well, and has no time limit for that: on one that is
-    /// half-open the place would be lost, and closing the pool would wait for it.
-    pub fn give_back(mut self) {
-        if let Some(mut conn) = self.0.take() {
-            tokio::spawn(tokio::time::timeout(STATEMENT_TIMEOUT, conn.return_to_pool()));
-        }
-    }
-}
-
-impl Drop for Loan {
-    fn drop(&mut self) {
-        if let Some(mut conn) = self.0.take() {
-            conn.close_on_drop();
-        }
-    }
 }
 
 /// Gives a statement up that gets no answer. The connection it ran on is not to be used again.
@@ -100,15 +69,17 @@ impl Source {
         }
     }
 
-    /// A pool of at most `size` such connections; it connects when first used.
-    pub fn pool(&self, application: &str, settings: &[(&str, &str)], size: u32) -> PgPool {
+    /// At most `size` such connections, for tasks to share.
+    pub fn connections(&self, application: &str, settings: &[(&str, &str)], size: u32) -> Connections {
+        Connections::new(self.clone(), application, settings, size)
+    }
+
+    /// A pool of one such connection, which is what a listener of sqlx's wants.
+    pub fn listening(&self, application: &str) -> PgPool {
         PgPoolOptions::new()
-            .max_connections(size)
-            .min_connections(0)
+            .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
-            // One round trip less per statement; a broken connection shows in the statement's own error.
-            .test_before_acquire(false)
-            .connect_lazy_with(self.options(application, settings))
+            .connect_lazy_with(self.options(application, &[]))
     }
 
     fn options(&self, application: &str, settings: &[(&str, &str)]) -> PgConnectOptions {

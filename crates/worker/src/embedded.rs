@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use event_router::{Router, Rpc};
-use outbox_schema::{SchemaError, Source};
+use outbox_schema::{Connections, SchemaError, Source};
 use runtime::{Chain, Part, Started};
-use sqlx::postgres::PgPool;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +47,7 @@ pub async fn run<C: RpcClient + Clone>(
     let part = readiness.part(source.name());
     let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
     let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
-    let pool = source.pool("outbox worker", &queue::SESSION, size);
+    let connections = source.connections("outbox worker", &queue::SESSION, size);
     let Some(queues) = open(source, router, &part, stop).await? else { return Ok(()) };
     part.moves();
     tracing::info!(source = source.name(), rpcs = queues.len(), worker = settings.name, "delivering");
@@ -60,8 +59,13 @@ pub async fn run<C: RpcClient + Clone>(
         // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
         let lease = policy.timeout + settings.visibility;
         let ready = bell.of(queue);
-        let queue =
-            Arc::new(PostgresQueue::new(pool.clone(), queue, &settings.name, settings.visibility, ready));
+        let queue = Arc::new(PostgresQueue::new(
+            connections.clone(),
+            queue,
+            &settings.name,
+            settings.visibility,
+            ready,
+        ));
         let watched = (source.name().to_owned(), rpc.clone(), Arc::clone(&queue));
         watches.spawn(async move {
             depths::watch(&watched.0, &watched.1, &*watched.2, DEPTH_EVERY).await;
@@ -70,7 +74,7 @@ pub async fn run<C: RpcClient + Clone>(
             rpc: rpc.clone(),
             policy: *policy,
             queue,
-            dedup: Arc::new(PostgresDedup::new(pool.clone(), rpc, lease)),
+            dedup: Arc::new(PostgresDedup::new(connections.clone(), rpc, lease)),
             client: client.clone(),
             unrecorded: Unrecorded::default(),
             breaker: Mutex::new(Breaker::new(policy.backoff)),
@@ -81,12 +85,12 @@ pub async fn run<C: RpcClient + Clone>(
         let stop = stop.clone();
         lanes.spawn(async move { lane.run(&stop).await });
     }
-    let ringing = bell.run(source, &pool, &part, stop);
+    let ringing = bell.run(source, &connections, &part, stop);
     let landing = async { while lanes.join_next().await.is_some() {} };
     tokio::join!(ringing, landing);
     watches.shutdown().await;
-    release(source, &pool, &settings.name).await;
-    pool.close().await;
+    release(source, &connections, &settings.name).await;
+    connections.close().await;
     Ok(())
 }
 
@@ -128,12 +132,18 @@ async fn queues(source: &Source, router: &Router) -> Result<HashMap<Rpc, i32>, S
 
 /// What is still claimed at the end, because the process does not wait for it any longer, need not wait for its
 /// visibility to end.
-async fn release(source: &Source, pool: &PgPool, worker: &str) {
+async fn release(source: &Source, connections: &Connections, worker: &str) {
     let release = sqlx::query(
         "update outbox.claim set until = clock_timestamp() where worker = $1 and until is not null",
     )
     .bind(worker);
-    match outbox_schema::within(release.execute(pool)).await {
+    let released = async {
+        let mut loan = connections.lend().await?;
+        let done = outbox_schema::within(release.execute(loan.conn())).await?;
+        loan.give_back();
+        Ok::<_, sqlx::Error>(done)
+    };
+    match released.await {
         Ok(done) if done.rows_affected() > 0 => {
             tracing::warn!(
                 source = source.name(),

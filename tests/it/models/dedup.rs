@@ -6,13 +6,13 @@
 //! | `Receive` | `Queue::receive`: whatever visibility says, for it may have ended |
 //! | `Claim` | `Dedup::claim`, and what `Lane::deliver` makes of the answer. It calls, unless it knows better |
 //! | `Succeed`, `Fail` | `RpcClient::call` returns, and `verdict` decides |
-//! | `Complete` | the settler: `Dedup::complete`, that is `outbox.complete` |
+//! | `Complete` | the settler: `Dedup::complete` |
 //! | `Release` | the settler: `Dedup::release`. The message comes back later |
 //! | `Ack` | the settler: `Queue::settle` |
 //! | `Unanswered` | a claim or a completion takes effect, and the worker does not hear of it |
 //! | `Expire` | the lease's time is over |
 //! | `Die` | a worker dies, and all it knows with it |
-//! | `Flush`, `Crash` | of the database: what is not flushed never was. Only `outbox.complete` waits for the flush |
+//! | `Flush`, `Crash` | of the database: what is not flushed never was. Only `Dedup::complete` waits for the flush |
 //!
 //! A claim and the start of its call are one step: `Lane::claim` throws away answers that took long, and a lease is longer
 //! than what is left and the call together. `a_pause_before_the_call_would_call_again` shows what that is worth.

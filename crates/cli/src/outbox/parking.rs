@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use chrono::{DateTime, Utc};
 use event::EventId;
-use outbox_schema::{lend, within};
+use outbox_schema::within;
 use serde::Serialize;
 use sqlx::{Connection, query, query_as};
 use uuid::Uuid;
@@ -89,7 +89,7 @@ impl Outbox {
     pub(crate) async fn retry_parked(&self, parked: &[Parked]) -> Result<u64, Stopped> {
         let seqs: Vec<i64> = parked.iter().map(|parked| parked.seq).collect();
         let retried = async {
-            let mut loan = lend(self.database.pool()).await?;
+            let mut loan = self.database.connections().lend().await?;
             let retried = within(async {
                 let mut tx = loan.conn().begin().await?;
                 let retried = query(

@@ -32,31 +32,32 @@ impl EventBridge {
         Self { client, bus: bus.to_owned(), source: source.to_owned(), concurrency }
     }
 
-    /// One request; a request that is refused as a whole is halved until whoever is to blame stands alone.
-    async fn request(&self, entries: Vec<PutEventsRequestEntry>) -> Vec<Result<(), PutError>> {
-        let (mut results, mut parts) = (Vec::with_capacity(entries.len()), vec![entries]);
-        // From the end, so that results come in order.
-        while let Some(mut part) = parts.pop() {
-            match self.client.put_events().set_entries(Some(part.clone())).send().await {
-                Ok(answer) if answer.entries().len() == part.len() => {
-                    results.extend(answer.entries().iter().map(result));
-                }
-                Ok(answer) => {
-                    let reason = format!("{} results for {} entries", answer.entries().len(), part.len());
-                    let unreadable = PutError::Unavailable { code: "UnreadableAnswer".to_owned(), reason };
-                    results.extend(part.iter().map(|_| Err(unreadable.clone())));
-                }
-                Err(error) => match (self.failure(&error), part.len()) {
-                    (PutError::Refused { .. }, 2..) => {
-                        let second = part.split_off(part.len() / 2);
-                        parts.push(second);
-                        parts.push(part);
-                    }
-                    (failure, _) => results.extend(part.iter().map(|_| Err(failure.clone()))),
-                },
-            }
+    /// One request. `None` if it is refused as a whole: then whoever is to blame is not known.
+    async fn request(&self, entries: &[&Entry]) -> Option<Vec<Result<(), PutError>>> {
+        let mut sent = Vec::with_capacity(entries.len());
+        let mut results: Vec<_> =
+            entries.iter().map(|entry| self.entry(entry).map(|entry| sent.push(entry))).collect();
+        let count = sent.len();
+        if count == 0 {
+            return Some(results);
         }
-        results
+        let mut answers = match self.client.put_events().set_entries(Some(sent)).send().await {
+            Ok(answer) if answer.entries().len() == count => answer.entries().iter().map(result).collect(),
+            Ok(answer) => {
+                let reason = format!("{} results for {count} entries", answer.entries().len());
+                vec![Err(PutError::Unavailable { code: "UnreadableAnswer".to_owned(), reason }); count]
+            }
+            Err(error) => match self.failure(&error) {
+                PutError::Refused { .. } if count > 1 => return None,
+                failure => vec![Err(failure); count],
+            },
+        }
+        .into_iter();
+        // Those that were not sent have theirs already.
+        for result in results.iter_mut().filter(|result| result.is_ok()) {
+            *result = answers.next().unwrap_or(Ok(()));
+        }
+        Some(results)
     }
 
     fn failure(&self, error: &aws_sdk_eventbridge::error::SdkError<PutEventsError>) -> PutError {
@@ -110,30 +111,20 @@ impl Bus for EventBridge {
         Ok(())
     }
 
+    /// A request that is refused as a whole is halved until whoever is to blame stands alone.
     async fn put(&self, entries: &[&Entry]) -> Vec<Result<(), PutError>> {
-        let mut results: Vec<Result<(), PutError>> = Vec::with_capacity(entries.len());
-        let (mut sent, mut positions) = (Vec::new(), Vec::new());
-        for (at, entry) in entries.iter().enumerate() {
-            match self.entry(entry) {
-                Ok(entry) => {
-                    sent.push(entry);
-                    positions.push(at);
-                    results.push(Ok(()));
+        let (mut results, mut parts) = (Vec::with_capacity(entries.len()), vec![entries]);
+        // From the end, so that results come in order.
+        while let Some(part) = parts.pop() {
+            match self.request(part).await {
+                Some(answers) => results.extend(answers),
+                None => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
                 }
-                Err(refused) => results.push(Err(refused)),
-            }
-        }
-        if !sent.is_empty() {
-            for (at, result) in positions.into_iter().zip(self.request(sent).await) {
-                results[at] = result;
             }
         }
         results
-    }
-
-    /// An event leaves the database by being put.
-    async fn record(&self, _: &mut PgConnection, _: &[&Entry]) -> Result<(), sqlx::Error> {
-        Ok(())
     }
 }
 

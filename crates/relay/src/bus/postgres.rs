@@ -1,10 +1,9 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use event_router::{Router, Rpc};
 use sqlx::PgConnection;
-use uuid::Uuid;
 
-use super::{Bus, Limits, PutError, envelope};
+use super::{Bus, Deliveries, Limits, PutError, envelope};
 use crate::outbox::Entry;
 
 /// The bus without AWS: the routes of `event_router.yaml`, applied by the relay itself, into the queues of the
@@ -39,8 +38,8 @@ impl Bus for PostgresBus {
         entries.iter().map(|entry| envelope(entry).map(|_| ())).collect()
     }
 
-    async fn record(&self, conn: &mut PgConnection, acked: &[&Entry]) -> Result<(), sqlx::Error> {
-        let (mut queues, mut events, mut bodies) = (Vec::new(), Vec::<Uuid>::new(), Vec::new());
+    fn deliveries(&self, acked: &[&Entry]) -> Deliveries {
+        let mut deliveries = Deliveries::default();
         for entry in acked {
             let rpcs = self.router.subscribers(&entry.name);
             if rpcs.is_empty() {
@@ -52,33 +51,12 @@ impl Bus for PostgresBus {
             let Ok(envelope) = envelope(entry) else { continue };
             let envelope = serde_json::to_string(&envelope).expect("an envelope serializes");
             for rpc in rpcs {
-                queues.push(self.queues[rpc]);
-                events.push(entry.id.as_uuid());
+                deliveries.queues.push(self.queues[rpc]);
+                deliveries.events.push(entry.id.as_uuid());
                 // An RPC's name has no character that JSON would escape.
-                bodies.push(format!(r#"{{"rpc":"{rpc}","event":{envelope}}}"#));
+                deliveries.bodies.push(format!(r#"{{"rpc":"{rpc}","event":{envelope}}}"#));
             }
         }
-        if bodies.is_empty() {
-            return Ok(());
-        }
-        sqlx::query(
-            "insert into outbox.delivery (queue, event_id, body, slot)
-             select d.queue, d.event_id, d.body, (select last_value from outbox.delivery_slot)
-             from unnest($1::integer[], $2::uuid[], $3::text[]) with ordinality as d (queue, event_id, body, n)
-             order by d.n",
-        )
-        .bind(&queues)
-        .bind(&events)
-        .bind(&bodies)
-        .execute(&mut *conn)
-        .await?;
-        // One notification per queue. This commit is asynchronous, so the lock that notify takes is held for
-        // microseconds and not across a flush.
-        let woken: Vec<i32> = queues.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
-        sqlx::query("select pg_notify('outbox_delivery', q::text) from unnest($1::integer[]) as q")
-            .bind(woken)
-            .execute(conn)
-            .await?;
-        Ok(())
+        deliveries
     }
 }

@@ -2,9 +2,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_schema::{Source, lend, within};
+use outbox_schema::{Connections, Source, within};
 use runtime::{Chain, Part};
-use sqlx::postgres::{PgListener, PgPool};
+use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -33,14 +33,20 @@ impl Bell {
     }
 
     /// Rings until `stop`.
-    pub async fn run(&self, source: &Source, pool: &PgPool, part: &Part, stop: &CancellationToken) {
-        tokio::join!(self.listen(source, stop), self.poll(source, pool, part, stop));
+    pub async fn run(
+        &self,
+        source: &Source,
+        connections: &Connections,
+        part: &Part,
+        stop: &CancellationToken,
+    ) {
+        tokio::join!(self.listen(source, stop), self.poll(source, connections, part, stop));
     }
 
     async fn listen(&self, source: &Source, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             let listening = async {
-                let pool = source.pool("outbox worker (bell)", &[], 1);
+                let pool = source.listening("outbox worker (bell)");
                 let mut listener = PgListener::connect_with(&pool).await?;
                 listener.eager_reconnect(false);
                 within(listener.listen("outbox_delivery")).await?;
@@ -72,7 +78,7 @@ impl Bell {
         }
     }
 
-    async fn poll(&self, source: &Source, pool: &PgPool, part: &Part, stop: &CancellationToken) {
+    async fn poll(&self, source: &Source, connections: &Connections, part: &Part, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -80,7 +86,7 @@ impl Bell {
                 _ = ticks.tick() => {}
                 () = stop.cancelled() => return,
             }
-            match self.look(source, pool).await {
+            match self.look(source, connections).await {
                 Ok(()) => part.moves(),
                 Err(error) => {
                     part.waits(format!("the database does not answer: {}", Chain(&error)));
@@ -90,8 +96,8 @@ impl Bell {
         }
     }
 
-    async fn look(&self, source: &Source, pool: &PgPool) -> Result<(), sqlx::Error> {
-        let mut loan = lend(pool).await?;
+    async fn look(&self, source: &Source, connections: &Connections) -> Result<(), sqlx::Error> {
+        let mut loan = connections.lend().await?;
         let ids: Vec<i32> = self.queues.keys().copied().collect();
         let look = sqlx::query_as(
             "select q.id,

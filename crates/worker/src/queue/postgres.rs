@@ -3,16 +3,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use outbox_schema::{interval, lend, within};
+use outbox_schema::{Connections, interval, within};
 use sqlx::PgConnection;
-use sqlx::postgres::PgPool;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement};
 
-/// Plans are pinned as the relay's are; only `outbox.complete` needs a durable commit, and asks for it itself.
+/// Plans are pinned as the relay's are: made once, maybe of tables that are still empty. So no statement here joins a batch
+/// with a table, which may be planned as a walk over all of it: keys are looked up one by one, or stand in an array. Only
+/// the record of a success needs a durable commit, and asks for it itself.
 pub const SESSION: [(&str, &str); 4] = [
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
@@ -30,7 +31,7 @@ const COUNTED_MAX: i64 = 10_000;
 /// their own in `outbox.retry`.
 #[derive(Debug)]
 pub struct PostgresQueue {
-    pool: PgPool,
+    connections: Connections,
     queue: i32,
     worker: String,
     visibility: Duration,
@@ -46,13 +47,22 @@ pub struct Receipt {
     seq: i64,
     /// The batch of the log it was claimed with; none if it has a row of its own.
     claim: Option<i64>,
+    /// Random, so that among the tokens of a batch none is another claim's.
     token: i64,
 }
 
 impl PostgresQueue {
-    pub fn new(pool: PgPool, queue: i32, worker: &str, visibility: Duration, ready: Arc<Notify>) -> Self {
+    pub fn new(
+        connections: Connections,
+        queue: i32,
+        worker: &str,
+        visibility: Duration,
+        ready: Arc<Notify>,
+    ) -> Self {
+        // What came before anybody rang.
+        ready.notify_one();
         Self {
-            pool,
+            connections,
             queue,
             worker: worker.to_owned(),
             visibility,
@@ -71,7 +81,7 @@ impl PostgresQueue {
         .bind(i32::try_from(max).unwrap_or(i32::MAX))
         .bind(interval(self.visibility))
         .bind(&self.worker);
-        let mut loan = lend(&self.pool).await?;
+        let mut loan = self.connections.lend().await?;
         let rows: Vec<Row> = within(receive.fetch_all(loan.conn())).await?;
         loan.give_back();
         let mut open = self.open.lock().expect("no panic while held");
@@ -142,24 +152,28 @@ impl Queue for PostgresQueue {
         max: usize,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<Receipt>>, QueueError> {
-        while !stop.is_cancelled() {
-            let deliveries = self.claim(max).await?;
-            // A full batch may not be all there is: whoever asks next should not wait.
-            if deliveries.len() >= max {
+        loop {
+            self.wait(stop).await;
+            if stop.is_cancelled() {
+                return Ok(Vec::new());
+            }
+            let claimed = self.claim(max).await;
+            // Whoever asks next need not wait if this batch was full, or was not had: there may be more. Otherwise he had
+            // all that there was, and what comes after that rings.
+            if claimed.as_ref().map_or(true, |deliveries| deliveries.len() >= max) {
                 self.ready.notify_one();
             }
+            let deliveries = claimed?;
             if !deliveries.is_empty() {
                 return Ok(deliveries);
             }
-            self.wait(stop).await;
         }
-        Ok(Vec::new())
     }
 
     async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Result<(), QueueError> {
         // What is retried or dead is written before its claim is closed: a crash in between means that the claim ends
         // and what it covers is taken up again, but for what stands in these tables already.
-        let mut loan = lend(&self.pool).await?;
+        let mut loan = self.connections.lend().await?;
         self.retry(loan.conn(), settled).await?;
         self.bury(loan.conn(), settled).await?;
         let acked = settled
@@ -168,18 +182,13 @@ impl Queue for PostgresQueue {
             .map(|(receipt, _)| receipt);
         let (_, (seqs, tokens)) = columns(acked);
         if !seqs.is_empty() {
-            let delete = sqlx::query(
-                "delete from outbox.retry as r using unnest($1::bigint[], $2::bigint[]) as k (seq, token)
-                 where r.seq = k.seq and r.token = k.token",
-            );
+            let delete = sqlx::query("delete from outbox.retry where seq = any ($1) and token = any ($2)");
             within(delete.bind(seqs).bind(tokens).execute(loan.conn())).await?;
         }
         let (claims, tokens) = self.closed_by(settled);
         if !claims.is_empty() {
             let close = sqlx::query(
-                "update outbox.claim as c set until = null
-                 from unnest($1::bigint[], $2::bigint[]) as k (id, token)
-                 where c.id = k.id and c.token = k.token and c.until is not null",
+                "update outbox.claim set until = null where id = any ($1) and token = any ($2) and until is not null",
             );
             within(close.bind(claims).bind(tokens).execute(loan.conn())).await?;
         }
@@ -191,20 +200,17 @@ impl Queue for PostgresQueue {
     async fn extend(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
         let visibility = interval(self.visibility);
         let ((claims, claim_tokens), (seqs, tokens)) = columns(receipts.iter());
-        let mut loan = lend(&self.pool).await?;
+        let mut loan = self.connections.lend().await?;
         if !claims.is_empty() {
             let extend = sqlx::query(
-                "update outbox.claim as c set until = clock_timestamp() + $3
-                 from (select distinct * from unnest($1::bigint[], $2::bigint[])) as k (id, token)
-                 where c.id = k.id and c.token = k.token and c.until is not null",
+                "update outbox.claim set until = clock_timestamp() + $3
+                 where id = any ($1) and token = any ($2) and until is not null",
             );
             within(extend.bind(claims).bind(claim_tokens).bind(visibility).execute(loan.conn())).await?;
         }
         if !seqs.is_empty() {
             let extend = sqlx::query(
-                "update outbox.retry as r set due_at = clock_timestamp() + $3
-                 from unnest($1::bigint[], $2::bigint[]) as k (seq, token)
-                 where r.seq = k.seq and r.token = k.token",
+                "update outbox.retry set due_at = clock_timestamp() + $3 where seq = any ($1) and token = any ($2)",
             );
             within(extend.bind(seqs).bind(tokens).bind(visibility).execute(loan.conn())).await?;
         }
@@ -244,7 +250,7 @@ impl Depths for PostgresQueue {
         )
         .bind(self.queue)
         .bind(COUNTED_MAX);
-        let mut loan = lend(&self.pool).await?;
+        let mut loan = self.connections.lend().await?;
         let (waiting, hidden, dead, oldest) = within(look.fetch_one(loan.conn())).await?;
         loan.give_back();
         Ok(Depth { waiting, hidden, dead, oldest })

@@ -28,7 +28,7 @@ fn what_is_recorded_is_not_called_again_on_dynamodb() {
     }
 }
 
-/// Guards the token in `outbox.complete`.
+/// Guards the token in `Dedup::complete`.
 #[test]
 fn completing_whoever_has_the_lease_would_not_fence() {
     use Step::{Claim, Complete, Expire, Receive, Succeed};

@@ -1,0 +1,89 @@
+//! Connections that several tasks share, each for a statement or two at a time.
+//!
+//! A pool of sqlx's asks the server whether a connection is well whenever it is given back: one more round trip for every
+//! statement, and on a connection that is half-open it has no end.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Source;
+
+const LENT_WITHIN: Duration = Duration::from_secs(5);
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// At most so many connections to one database; each is made when it is needed first.
+#[derive(Debug, Clone)]
+pub struct Connections(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    source: Source,
+    application: String,
+    settings: Vec<(String, String)>,
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<PgConnection>>,
+}
+
+/// A connection on loan. It goes back only when its statements were answered, and is dropped otherwise: whoever had it next
+/// would wait for the answer.
+#[derive(Debug)]
+pub struct Loan {
+    conn: Option<PgConnection>,
+    shared: Arc<Shared>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    pub(crate) fn new(source: Source, application: &str, settings: &[(&str, &str)], size: u32) -> Self {
+        let settings =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let places = Arc::new(Semaphore::new(size as usize));
+        let application = application.to_owned();
+        Self(Arc::new(Shared { source, application, settings, places, idle: Mutex::default() }))
+    }
+
+    /// One that is idle, or a new one. Whether it is still well, its first statement shows.
+    pub async fn lend(&self) -> Result<Loan, sqlx::Error> {
+        let shared = Arc::clone(&self.0);
+        let place = tokio::time::timeout(LENT_WITHIN, Arc::clone(&shared.places).acquire_owned())
+            .await
+            .map_err(|_| sqlx::Error::PoolTimedOut)?
+            .map_err(|_| sqlx::Error::PoolClosed)?;
+        let idle = shared.idle.lock().expect("no panic while held").pop();
+        let conn = match idle {
+            Some(conn) => conn,
+            None => {
+                let settings: Vec<(&str, &str)> =
+                    shared.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                shared.source.connect(&shared.application, &settings).await?
+            }
+        };
+        Ok(Loan { conn: Some(conn), shared, _place: place })
+    }
+
+    /// Lends nothing any more, and says goodbye on what is idle.
+    pub async fn close(&self) {
+        self.0.places.close();
+        let idle = std::mem::take(&mut *self.0.idle.lock().expect("no panic while held"));
+        for conn in idle {
+            let _ = tokio::time::timeout(CLOSED_WITHIN, conn.close()).await;
+        }
+    }
+}
+
+impl Loan {
+    pub fn conn(&mut self) -> &mut PgConnection {
+        self.conn.as_mut().expect("lent until it is given back")
+    }
+
+    pub fn give_back(mut self) {
+        if let Some(conn) = self.conn.take()
+            && !self.shared.places.is_closed()
+        {
+            self.shared.idle.lock().expect("no panic while held").push(conn);
+        }
+    }
+}
