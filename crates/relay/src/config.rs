@@ -9,7 +9,7 @@ use outbox_schema::Databases;
 use runtime::{Logs, Transport};
 
 /// What one read takes unless told otherwise. More is no faster.
-pub const PAGE_MAX: u32 = 4000;
+pub const PAGE_MAX: u32 = 1000;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);

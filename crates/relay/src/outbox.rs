@@ -13,6 +13,9 @@ use crate::settle::Settled;
 /// A thousand of the largest payloads are a quarter of a gigabyte: so a page is bounded in bytes, too. One more payload
 /// may begin below the bound. Counted here and not by the server, which would take more time for it than for the reading.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What comes after a page's last byte was sent in vain. A relay that gives up on that over a slow line, and connects again,
+/// must not ask for as much at once.
+const ROWS_AT_FIRST: usize = 100;
 
 /// The planner has no statistics of tables that are truncated all the time, and once guessed its way from 650,000
 /// rows a second to 4,000: so leave it no choice. Commits need no flush: a cursor lost in a crash means that a
@@ -98,7 +101,7 @@ pub(crate) struct Outbox {
     /// that snapshot's xmax is above it, and whoever has an xid from xmax on got it, and then his seq, later still.
     /// (Without the advance in between this would not hold: xmax alone does not say who has begun.)
     seen_seq: i64,
-    /// Fewer than asked for while payloads are large: what comes after a page's last byte is sent in vain.
+    /// Fewer than asked for at first, and while payloads are large.
     rows_max: usize,
 }
 
@@ -130,7 +133,7 @@ impl Outbox {
             relay: relay.to_owned(),
             system_identifier: here,
             seen_seq: floor_seq,
-            rows_max: usize::MAX,
+            rows_max: ROWS_AT_FIRST,
         };
         let mut cursor = Cursor { snapshot, page, last_seq, floor_seq };
         if saved_on != here {
