@@ -39,8 +39,7 @@ pub trait Bus: Send + Sync {
 
     /// What belongs into this database's queues, in the very transaction that advances the cursor past these entries.
     /// Nothing, for a bus that is elsewhere.
-    fn deliveries(&self, acked: &[&Entry]) -> Deliveries {
-        let _ = acked;
+    fn deliveries(&self, _acked: &[&Entry]) -> Deliveries {
         Deliveries::default()
     }
 }

@@ -1,5 +1,7 @@
 //! The outbox as the leader sees it: the window reader and the cursor.
 
+mod advance;
+
 use chrono::{DateTime, Utc};
 use event::EventId;
 use futures_util::{Stream, TryStreamExt};
@@ -9,6 +11,7 @@ use uuid::Uuid;
 
 use crate::bus::{Bus, Deliveries};
 use crate::settle::Settled;
+use advance::{Advance, park};
 
 /// A thousand of the largest payloads are a quarter of a gigabyte: so a page is bounded in bytes, too. One more payload
 /// may begin below the bound. Counted here and not by the server, which would take more time for it than for the reading.
@@ -309,66 +312,6 @@ impl Outbox {
         self.seen_seq = 0;
         Ok(seeded)
     }
-}
-
-/// A cursor about to be written.
-struct Advance<'a> {
-    cursor: &'a Cursor,
-    system_identifier: i64,
-    relay: &'a str,
-}
-
-impl Advance<'_> {
-    /// The cursor and what lands in the queues of this database, in one statement. One notification per queue: this commit
-    /// is asynchronous, so the lock that notify takes is held for microseconds and not across a flush.
-    async fn append(&self, conn: &mut PgConnection, deliveries: &Deliveries) -> Result<(), sqlx::Error> {
-        let page = self.cursor.page.as_ref();
-        sqlx::query(
-            "with delivered as (
-                 insert into outbox.delivery (queue, event_id, body, slot)
-                 select d.queue, d.event_id, d.body, (select last_value from outbox.delivery_slot)
-                 from unnest($8::integer[], $9::uuid[], $10::text[]) with ordinality as d (queue, event_id, body, n)
-                 order by d.n
-             ), woken as (
-                 select count(pg_notify('outbox_delivery', q::text)) from unnest($11::integer[]) as q
-             )
-             insert into outbox.cursor (snapshot, page_snapshot, page_seq, last_seq, floor_seq, system_identifier, relay, slot)
-             select $1, $2, $3, $4, $5, $6, $7, (select last_value from outbox.cursor_slot) from woken",
-        )
-        .bind(&self.cursor.snapshot)
-        .bind(page.map(|page| &page.snapshot))
-        .bind(page.map(|page| page.seq))
-        .bind(self.cursor.last_seq)
-        .bind(self.cursor.floor_seq)
-        .bind(self.system_identifier)
-        .bind(self.relay)
-        .bind(&deliveries.queues)
-        .bind(&deliveries.events)
-        .bind(&deliveries.bodies)
-        .bind(deliveries.woken())
-        .execute(conn)
-        .await?;
-        Ok(())
-    }
-}
-
-async fn park(conn: &mut PgConnection, entry: &Entry, code: &str, reason: &str) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "insert into outbox.parked (seq, id, name, key, payload, headers, occurred_at, code, reason)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict do nothing",
-    )
-    .bind(entry.seq)
-    .bind(entry.id.as_uuid())
-    .bind(&entry.name)
-    .bind(&entry.key)
-    .bind(&entry.payload)
-    .bind(&entry.headers)
-    .bind(entry.occurred_at)
-    .bind(code)
-    .bind(reason)
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 async fn read(mut stream: impl Stream<Item = Result<Row, sqlx::Error>> + Unpin) -> Result<Rows, sqlx::Error> {
