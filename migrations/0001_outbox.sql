@@ -308,7 +308,8 @@ begin
     exception when invalid_text_representation or statement_too_complex then
         is_object := false;
     end;
-    if is_object is not true or headers is not null or octet_length(key) > 512 or octet_length(payload) > 245760
+    if is_object is not true or headers is not null or octet_length(key) > 512
+       or octet_length(payload) > outbox.payload_bytes_max()
        or name is null or octet_length(name) > 128 or ascii(name) not between 97 and 122
        or translate(name, 'abcdefghijklmnopqrstuvwxyz0123456789_', '') <> '' then
         perform outbox.check_entry(name, payload, key, headers);

@@ -14,6 +14,9 @@ use crate::Source;
 const LENT_WITHIN: Duration = Duration::from_secs(5);
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
+/// Of a session: names and values.
+type Settings = &'static [(&'static str, &'static str)];
+
 /// At most so many connections to one database; each is made when it is needed first.
 #[derive(Debug, Clone)]
 pub struct Connections(Arc<Shared>);
@@ -21,8 +24,8 @@ pub struct Connections(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     source: Source,
-    application: String,
-    settings: Vec<(String, String)>,
+    application: &'static str,
+    settings: Settings,
     places: Arc<Semaphore>,
     idle: Mutex<Vec<PgConnection>>,
 }
@@ -37,11 +40,8 @@ pub struct Loan {
 }
 
 impl Connections {
-    pub(crate) fn new(source: Source, application: &str, settings: &[(&str, &str)], size: u32) -> Self {
-        let settings =
-            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    pub(crate) fn new(source: Source, application: &'static str, settings: Settings, size: u32) -> Self {
         let places = Arc::new(Semaphore::new(size as usize));
-        let application = application.to_owned();
         Self(Arc::new(Shared { source, application, settings, places, idle: Mutex::default() }))
     }
 
@@ -55,11 +55,7 @@ impl Connections {
         let idle = shared.idle.lock().expect("no panic while held").pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => {
-                let settings: Vec<(&str, &str)> =
-                    shared.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-                shared.source.connect(&shared.application, &settings).await?
-            }
+            None => shared.source.connect(shared.application, shared.settings).await?,
         };
         Ok(Loan { conn: Some(conn), shared, _place: place })
     }

@@ -70,7 +70,12 @@ impl Source {
     }
 
     /// At most `size` such connections, for tasks to share.
-    pub fn connections(&self, application: &str, settings: &[(&str, &str)], size: u32) -> Connections {
+    pub fn connections(
+        &self,
+        application: &'static str,
+        settings: &'static [(&'static str, &'static str)],
+        size: u32,
+    ) -> Connections {
         Connections::new(self.clone(), application, settings, size)
     }
 

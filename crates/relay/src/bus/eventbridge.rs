@@ -41,7 +41,7 @@ impl EventBridge {
         if count == 0 {
             return Some(results);
         }
-        let mut answers = match self.client.put_events().set_entries(Some(sent)).send().await {
+        let answers = match self.client.put_events().set_entries(Some(sent)).send().await {
             Ok(answer) if answer.entries().len() == count => answer.entries().iter().map(result).collect(),
             Ok(answer) => {
                 let reason = format!("{} results for {count} entries", answer.entries().len());
@@ -51,11 +51,10 @@ impl EventBridge {
                 PutError::Refused { .. } if count > 1 => return None,
                 failure => vec![Err(failure); count],
             },
-        }
-        .into_iter();
+        };
         // Those that were not sent have theirs already.
-        for result in results.iter_mut().filter(|result| result.is_ok()) {
-            *result = answers.next().unwrap_or(Ok(()));
+        for (result, answer) in results.iter_mut().filter(|result| result.is_ok()).zip(answers) {
+            *result = answer;
         }
         Some(results)
     }
