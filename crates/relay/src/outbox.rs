@@ -99,9 +99,9 @@ pub(crate) struct Outbox {
     conn: PgConnection,
     relay: String,
     system_identifier: i64,
-    /// The sequence's value as the last turn's reads saw it: a floor for the next snapshot. Every turn that reads
-    /// something ends in `advance`, which draws an xid after that reading and completes before the next snapshot; so
-    /// that snapshot's xmax is above it, and whoever has an xid from xmax on got it, and then his seq, later still.
+    /// The sequence's value as the last reads saw it: a floor for the next snapshot. What was read, a page ahead too, is
+    /// followed by an `advance`, which draws an xid after that reading and completes before the next snapshot; so that
+    /// snapshot's xmax is above it, and whoever has an xid from xmax on got it, and then his seq, later still.
     /// (Without the advance in between this would not hold: xmax alone does not say who has begun.)
     seen_seq: i64,
     /// Fewer than asked for at first, and while payloads are large.

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::put::{Pace, put_all};
 use crate::retention;
 use crate::rhythm::{Next, Rhythm};
-use crate::settle::settle;
+use crate::settle::{cursor_after, settle};
 use crate::trace;
 
 const STANDBY_LOOKS_EVERY: Duration = Duration::from_millis(500);
@@ -149,7 +149,7 @@ async fn lead<B: Bus>(
 
     let rhythm = Rhythm::new(Instant::now());
     let pace = Pace::default();
-    let mut leader = Leader { bus, settings, progress, outbox, cursor, bell, rhythm, pace };
+    let mut leader = Leader { bus, settings, progress, outbox, cursor, ahead: None, bell, rhythm, pace };
     let led = leader.run(stop).await;
 
     beside.abort_all();
@@ -166,6 +166,8 @@ struct Leader<'a, B> {
     progress: &'a Progress,
     outbox: Outbox,
     cursor: Cursor,
+    /// The page that comes next if the cursor gets there: read while the one before it was put.
+    ahead: Option<(Cursor, Window)>,
     bell: Doorbell,
     rhythm: Rhythm,
     pace: Pace,
@@ -174,7 +176,10 @@ struct Leader<'a, B> {
 impl<B: Bus> Leader<'_, B> {
     async fn run(&mut self, stop: &CancellationToken) -> Result<(), sqlx::Error> {
         while !stop.is_cancelled() {
-            let window = self.outbox.next_window(&self.cursor, self.settings.page_max).await?;
+            let window = match self.ahead.take() {
+                Some((cursor, window)) if cursor == self.cursor => window,
+                _ => self.outbox.next_window(&self.cursor, self.settings.page_max).await?,
+            };
             let moved = self.relay(window, stop).await?;
             match self.rhythm.after_read(moved, Instant::now()) {
                 Next::Read(pause) if pause.is_zero() => {}
@@ -188,20 +193,25 @@ impl<B: Bus> Leader<'_, B> {
         Ok(())
     }
 
-    /// One turn: everything in the window is put, what became of it decides how far the cursor goes, and that is
-    /// made durable. Returns how many events moved.
+    /// One turn: everything in the window is put, while the page after it is read. What became of it decides how far the
+    /// cursor goes, and that is made durable. Returns how many events moved.
     async fn relay(&mut self, mut window: Window, stop: &CancellationToken) -> Result<usize, sqlx::Error> {
         self.progress.begins(&window);
         if window.entries.is_empty() && self.cursor.page.is_none() {
             return Ok(0);
         }
         let spans = trace::begin(&self.settings.tracer, self.progress.source(), &mut window.entries);
-        let outcomes = put_all(self.bus, &window.entries, &mut self.pace, self.progress, stop).await;
+        let next = (!window.complete).then(|| cursor_after(&self.cursor, &window, window.entries.len()));
+        let (outcomes, ahead) = tokio::join!(
+            put_all(self.bus, &window.entries, &mut self.pace, self.progress, stop),
+            read_ahead(&mut self.outbox, next, self.settings.page_max),
+        );
         trace::end(spans, &outcomes);
         let settled = settle(&self.cursor, &window, &outcomes);
         self.outbox.advance(self.bus, &window, &settled).await?;
         self.progress.ends(&window, &settled);
         self.cursor = settled.cursor;
+        self.ahead = ahead?;
         // An empty last page moved the cursor and nothing else: that is still a reason to read on.
         Ok(window.entries.len().max(1))
     }
@@ -243,6 +253,16 @@ impl<B: Bus> Leader<'_, B> {
             () = stop.cancelled() => Ok(Cause::Stop),
         }
     }
+}
+
+async fn read_ahead(
+    outbox: &mut Outbox,
+    next: Option<Cursor>,
+    page_max: usize,
+) -> Result<Option<(Cursor, Window)>, sqlx::Error> {
+    let Some(next) = next else { return Ok(None) };
+    let window = outbox.next_window(&next, page_max).await?;
+    Ok(Some((next, window)))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -33,13 +33,11 @@ pub(crate) struct Settled {
     pub(crate) parked: Vec<(usize, String, String)>,
 }
 
-/// The cursor never passes a pending entry: it goes to the end of the window, or as far into it as everything
-/// before has settled. What was acked beyond that is put again.
-pub(crate) fn settle(cursor: &Cursor, window: &Window, outcomes: &[Outcome]) -> Settled {
-    let upto = outcomes.iter().take_while(|outcome| **outcome != Outcome::Pending).count();
+/// The cursor once the first `upto` of the window's entries are settled.
+pub(crate) fn cursor_after(cursor: &Cursor, window: &Window, upto: usize) -> Cursor {
     let passed = &window.entries[..upto];
     let last_seq = passed.iter().map(|entry| entry.seq).max().unwrap_or(0).max(cursor.last_seq);
-    let next = match passed.last() {
+    match passed.last() {
         _ if upto == window.entries.len() && window.complete => {
             Cursor { snapshot: window.end.clone(), page: None, last_seq, floor_seq: window.end_floor_seq }
         }
@@ -48,7 +46,14 @@ pub(crate) fn settle(cursor: &Cursor, window: &Window, outcomes: &[Outcome]) -> 
             let page = Page { snapshot: window.end.clone(), seq: last.seq, floor_seq: window.end_floor_seq };
             Cursor { page: Some(page), last_seq, ..cursor.clone() }
         }
-    };
+    }
+}
+
+/// The cursor never passes a pending entry: it goes to the end of the window, or as far into it as everything
+/// before has settled. What was acked beyond that is put again.
+pub(crate) fn settle(cursor: &Cursor, window: &Window, outcomes: &[Outcome]) -> Settled {
+    let upto = outcomes.iter().take_while(|outcome| **outcome != Outcome::Pending).count();
+    let next = cursor_after(cursor, window, upto);
     let mut settled = Settled { cursor: next, acked: Vec::new(), parked: Vec::new() };
     for (at, outcome) in outcomes[..upto].iter().enumerate() {
         match outcome {

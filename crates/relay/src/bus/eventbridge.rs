@@ -6,6 +6,7 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use outbox_aws::Failure;
 use sqlx::PgConnection;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{Bus, Limits, PutError, envelope};
 use crate::outbox::Entry;
@@ -41,16 +42,23 @@ impl EventBridge {
         if count == 0 {
             return Some(results);
         }
-        let answers = match self.client.put_events().set_entries(Some(sent)).send().await {
-            Ok(answer) if answer.entries().len() == count => answer.entries().iter().map(result).collect(),
-            Ok(answer) => {
-                let reason = format!("{} results for {count} entries", answer.entries().len());
-                vec![Err(PutError::Unavailable { code: "UnreadableAnswer".to_owned(), reason }); count]
+        // A task of its own: serializing and signing take most of the time, and the leader has one core for all requests.
+        let request = self.client.put_events().set_entries(Some(sent)).send();
+        let unavailable =
+            |code: &str, reason| vec![Err(PutError::Unavailable { code: code.to_owned(), reason }); count];
+        let answers = match AbortOnDropHandle::new(tokio::spawn(request)).await {
+            Ok(Ok(answer)) if answer.entries().len() == count => {
+                answer.entries().iter().map(result).collect()
             }
-            Err(error) => match self.failure(&error) {
+            Ok(Ok(answer)) => {
+                let results = answer.entries().len();
+                unavailable("UnreadableAnswer", format!("{results} results for {count} entries"))
+            }
+            Ok(Err(error)) => match self.failure(&error) {
                 PutError::Refused { .. } if count > 1 => return None,
                 failure => vec![Err(failure); count],
             },
+            Err(broken) => unavailable("Interrupted", broken.to_string()),
         };
         // Those that were not sent have theirs already.
         for (result, answer) in results.iter_mut().filter(|result| result.is_ok()).zip(answers) {
