@@ -354,12 +354,14 @@ language sql volatile parallel safe as $$
     select ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
 $$;
 
--- Claims up to n deliveries of a queue for the length of a lease. The queue's lock makes claims of one queue
+-- Claims up to n deliveries of a queue, hidden from others for a while. The queue's lock makes claims of one queue
 -- take turns; each statement of a volatile function sees what the one before it in the queue committed.
+-- What is new gets its lease in the dedup record at once, under the claim's token, unless there is a record of it already:
+-- "leased" says so. To ask for it afterwards would be one more round trip for each batch.
 -- Asynchronous commit is safe: a claim lost in a crash is made again, and the dedup record, written durably
 -- and later in the WAL, says what was done.
-create function outbox.receive(q integer, n integer, lease interval, worker_name text)
-returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz)
+create function outbox.receive(q integer, n integer, hidden interval, worker_name text, rpc_name text, leased_for interval)
+returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz, leased boolean)
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -376,7 +378,7 @@ begin
     perform set_config('lock_timeout', '2s', true);
     perform pg_advisory_xact_lock(1869968995, q);
 
-    return query select * from outbox.receive_due(q, share, lease);
+    return query select * from outbox.receive_due(q, share, hidden);
     get diagnostics taken = row_count;
 
     select c.last_seq into head from outbox.claim as c where c.queue = q order by c.id desc limit 1;
@@ -388,32 +390,41 @@ begin
             order by d.seq limit n - taken
         ), claimed as (
             insert into outbox.claim (id, queue, token, first_seq, last_seq, until, worker)
-            select new_id, q, new_token, min(b.seq), max(b.seq), clock_timestamp() + lease, worker_name from batch as b
+            select new_id, q, new_token, min(b.seq), max(b.seq), clock_timestamp() + hidden, worker_name from batch as b
             having count(*) > 0
+        ), leased as (
+            -- In the keys' order, as every statement here: two that lock them crosswise would wait for each other.
+            insert into outbox.dedup (slot, event_id, rpc, lease, until)
+            select outbox.dedup_slot(b.event_id), b.event_id, rpc_name, new_token, clock_timestamp() + leased_for
+            from batch as b order by b.event_id
+            on conflict do nothing
+            returning event_id
         )
-        select b.seq, new_id, new_token, b.event_id, b.body, 1, b.enqueued_at from batch as b order by b.seq;
+        select b.seq, new_id, new_token, b.event_id, b.body, 1, b.enqueued_at,
+               b.event_id in (select l.event_id from leased as l)
+        from batch as b order by b.seq;
     get diagnostics more = row_count;
 
     if taken = share and taken + more < n then
-        return query select * from outbox.receive_due(q, n - taken - more, lease);
+        return query select * from outbox.receive_due(q, n - taken - more, hidden);
     end if;
 end $$;
 
 -- The part of outbox.receive that has a row per delivery. No claim id: the row is the claim. (Not in language sql, which
 -- would plan it anew each time.)
-create function outbox.receive_due(q integer, n integer, lease interval)
-returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz)
+create function outbox.receive_due(q integer, n integer, hidden interval)
+returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz, leased boolean)
 language plpgsql as $$
 #variable_conflict use_column
 begin
     return query
         update outbox.retry as r
-        set due_at = clock_timestamp() + lease, token = outbox.token(), attempts = r.attempts + 1
+        set due_at = clock_timestamp() + hidden, token = outbox.token(), attempts = r.attempts + 1
         where r.seq = any (array(
             select d.seq from outbox.retry as d
             where d.queue = q and d.due_at <= clock_timestamp()
             order by d.due_at limit n))
-        returning r.seq, null::bigint, r.token, r.event_id, r.body, r.attempts, r.enqueued_at;
+        returning r.seq, null::bigint, r.token, r.event_id, r.body, r.attempts, r.enqueued_at, false;
 end $$;
 
 -- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they

@@ -276,6 +276,7 @@ async fn postgres_queue_keeps_the_contract() {
     };
     fill(&world, 0..7).await;
     let id: i32 = world.scalar("select id from outbox.queue where rpc = 'Test/One'").await;
+    let rpc = Rpc::new("Test/One").unwrap();
     let connections = world.source.connections("test", &SESSION, 4);
     let recover = async || {
         let _: i64 =
@@ -293,7 +294,7 @@ async fn postgres_queue_keeps_the_contract() {
                 bell.notify_one();
             }
         });
-        PostgresQueue::new(connections.clone(), id, "test", visibility, ready)
+        PostgresQueue::new(connections.clone(), &rpc, id, "test", visibility, visibility, ready)
     };
     let (long, short) = (queue(Duration::from_secs(60)), queue(Duration::from_millis(300)));
     let number = |delivery: &Delivery<_>| -> i64 {
@@ -328,6 +329,48 @@ async fn postgres_queue_keeps_the_contract() {
     let again = receive(&long, 1, number).await;
     assert_eq!(again[&11].attempt, 1);
     relay.cancel();
+    world.finish().await;
+}
+
+/// Guards promise 3: a delivery that comes with its lease is nobody else's, and neither what was done, nor what somebody
+/// has the lease of, nor a second copy in the same batch comes with one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_received_has_its_lease_unless_there_is_a_record() {
+    let mut world = World::new(ROUTER).await;
+    let relay = world.relay();
+    let mut events: Vec<EventId> = world.publish_all((0..4).map(|n| Entry::new(One { n }))).await;
+    world.until("select count(*) = 4 from outbox.delivery").await;
+    relay.cancel();
+    let id: i32 = world.scalar("select id from outbox.queue where rpc = 'Test/One'").await;
+    let rpc = Rpc::new("Test/One").unwrap();
+    let lease = Duration::from_secs(60);
+    let connections = world.source.connections("test", &SESSION, 4);
+    let dedup = PostgresDedup::new(connections.clone(), &rpc, lease);
+    // The first one was done before, the second one somebody is on, the third one stands there twice.
+    let claims = dedup.claim(&events[..2]).await.unwrap();
+    let [Claim::Won(done), Claim::Won(held)] = claims[..] else { panic!("{claims:?}") };
+    assert!(dedup.complete(&[done]).await.unwrap().is_empty());
+    world
+        .execute(&format!(
+            "insert into outbox.delivery (queue, event_id, body, slot)
+             select queue, event_id, body, slot from outbox.delivery where event_id = '{}'",
+            events[2]
+        ))
+        .await;
+
+    let bell = Arc::new(Notify::new());
+    let queue = PostgresQueue::new(connections.clone(), &rpc, id, "test", lease, lease, bell);
+    let received = queue.receive(10, &CancellationToken::new()).await.unwrap();
+    let leases: Vec<Option<Lease>> =
+        received.iter().map(|delivery| delivery.lease.map(|(lease, _)| lease)).collect();
+    let [None, None, Some(third), Some(fourth), None] = leases[..] else { panic!("{leases:?}") };
+    assert_eq!([third.event, fourth.event], events[2..]);
+    let others = dedup.claim(&events).await.unwrap();
+    assert!(matches!(others[0], Claim::Done), "{others:?}");
+    assert!(others[1..].iter().all(|claim| matches!(claim, Claim::Held { .. })), "{others:?}");
+    assert!(dedup.complete(&[held, third, fourth]).await.unwrap().is_empty());
+    events.retain(|event| *event != done.event);
+    assert!(dedup.claim(&events).await.unwrap().iter().all(|claim| matches!(claim, Claim::Done)));
     world.finish().await;
 }
 

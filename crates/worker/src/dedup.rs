@@ -13,7 +13,7 @@ use std::time::Duration;
 use event::EventId;
 
 /// The right to call an RPC for an event, until it ends. The token fences: who lost the lease can't complete it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
     pub event: EventId,
     pub token: i64,

@@ -61,9 +61,11 @@ pub async fn run<C: RpcClient + Clone>(
         let ready = bell.of(queue);
         let queue = Arc::new(PostgresQueue::new(
             connections.clone(),
+            rpc,
             queue,
             &settings.name,
             settings.visibility,
+            lease,
             ready,
         ));
         let watched = (source.name().to_owned(), rpc.clone(), Arc::clone(&queue));

@@ -75,39 +75,43 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         lane.meter.closes(lane.policy.concurrency);
     }
 
-    /// One answer of the dedup record per delivery, none for a body that names no event; `None` when the record can't be
-    /// asked, or took so long that others may have the leases by now.
+    /// One answer of the dedup record per delivery: none for a body that names no event, and none where the record can't be
+    /// asked, or took so long that others may have the leases by now. Whether all that had to be asked was.
     pub(crate) async fn claim(
         &self,
         deliveries: &[Delivery<Q::Receipt>],
         fresh_until: Instant,
         part: &Part,
-    ) -> Option<Vec<Option<Claim>>> {
-        let events: Vec<Option<EventId>> =
-            deliveries.iter().map(|delivery| event_of(&delivery.body)).collect();
-        let known: Vec<EventId> = events.iter().copied().flatten().collect();
-        if known.is_empty() {
+    ) -> (Vec<Option<Claim>>, bool) {
+        let mut claims: Vec<Option<Claim>> =
+            deliveries.iter().map(|delivery| delivery.lease.map(|(lease, _)| Claim::Won(lease))).collect();
+        let unknown = claims.iter().zip(deliveries).enumerate().filter(|(_, (claim, _))| claim.is_none());
+        let (places, events): (Vec<usize>, Vec<EventId>) =
+            unknown.filter_map(|(at, (_, delivery))| Some((at, event_of(&delivery.body)?))).unzip();
+        if events.is_empty() {
             part.moves();
-            return Some(vec![None; deliveries.len()]);
+            return (claims, true);
         }
-        let claims = match self.dedup.claim(&known).await {
-            Ok(claims) if Instant::now() < fresh_until => claims,
+        let answers = match self.dedup.claim(&events).await {
+            Ok(answers) if Instant::now() < fresh_until => answers,
             Ok(_) => {
                 self.meter.failed("claim");
                 part.waits("the dedup record answers too late");
                 tracing::warn!(rpc = %self.rpc, "not calling: the dedup record answered so late that the leases are old");
-                return None;
+                return (claims, false);
             }
             Err(error) => {
                 self.meter.failed("claim");
                 part.waits(format!("can't ask what was done before: {}", Chain(&error)));
                 tracing::warn!(rpc = %self.rpc, error = %Chain(&error), "not calling: can't ask what was done before");
-                return None;
+                return (claims, false);
             }
         };
         part.moves();
-        let mut claims = claims.into_iter();
-        Some(events.into_iter().map(|event| event.and_then(|_| claims.next())).collect())
+        for (at, answer) in places.into_iter().zip(answers) {
+            claims[at] = Some(answer);
+        }
+        (claims, true)
     }
 
     /// One delivery, from its body to what happens to it.

@@ -13,7 +13,10 @@ pub use sqs::{SqsQueue, SqsReceipt};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::dedup::Lease;
 
 /// One copy of a message, received and not yet settled.
 #[derive(Clone)]
@@ -23,6 +26,8 @@ pub struct Delivery<R> {
     /// 1 for the first.
     pub attempt: u32,
     pub enqueued_at: DateTime<Utc>,
+    /// By a queue that keeps the dedup record beside it: won together with the delivery, and not before this.
+    pub lease: Option<(Lease, Instant)>,
 }
 
 /// Shows everything but the body.

@@ -249,10 +249,11 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         deliveries: Vec<Delivery<Q::Receipt>>,
         permits: Vec<OwnedSemaphorePermit>,
     ) -> bool {
-        let fresh_until = Instant::now() + self.lane.queue.limits().visibility / 2;
-        let claims = self.lane.claim(&deliveries, fresh_until, &self.part).await;
-        let asked = claims.is_some();
-        let claims = claims.unwrap_or_else(|| vec![None; deliveries.len()]);
+        let leased_since =
+            deliveries.iter().filter_map(|delivery| delivery.lease).map(|(_, since)| since).min();
+        let fresh_since = leased_since.unwrap_or_else(Instant::now);
+        let fresh_until = fresh_since + self.lane.queue.limits().visibility / 2;
+        let (claims, asked) = self.lane.claim(&deliveries, fresh_until, &self.part).await;
         for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
             let in_flight = self.flight.board(delivery.receipt.clone());
             let (lane, decided) = (Arc::clone(&self.lane), self.decided.clone());

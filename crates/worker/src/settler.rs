@@ -71,13 +71,12 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
     while gather(&mut decided, &mut batch, queue.limits()).await > 0 {
         let done: Vec<Lease> =
             batch.iter().filter_map(|one| one.lease).filter(|lease| lease.1).map(|lease| lease.0).collect();
-        let lost: HashSet<i64> = if done.is_empty() {
+        let lost: HashSet<Lease> = if done.is_empty() {
             HashSet::new()
         } else {
             let lost = persist(&rpc, &meter, &part, || dedup.complete(&done)).await;
-            let lost: HashSet<i64> = lost.iter().map(|lease| lease.token).collect();
-            unrecorded
-                .forget(done.iter().filter(|lease| !lost.contains(&lease.token)).map(|lease| lease.event));
+            let lost = HashSet::from_iter(lost);
+            unrecorded.forget(done.iter().filter(|lease| !lost.contains(lease)).map(|lease| lease.event));
             lost
         };
         let failed: Vec<Released> = batch.iter().filter_map(released).collect();
@@ -87,8 +86,7 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
         let (settled, in_flight): (Vec<_>, Vec<_>) = batch
             .drain(..)
             .map(|one| {
-                let lost =
-                    one.lease.is_some_and(|(lease, succeeded)| succeeded && lost.contains(&lease.token));
+                let lost = one.lease.is_some_and(|(lease, succeeded)| succeeded && lost.contains(&lease));
                 let settlement = if lost { lost_lease(&meter) } else { one.settlement };
                 ((one.receipt, settlement), one.in_flight)
             })

@@ -1,15 +1,18 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use event_router::Rpc;
 use outbox_schema::{Connections, interval, within};
 use sqlx::PgConnection;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement};
+use crate::dedup::Lease;
 
 /// Plans are pinned as the relay's are: made once, maybe of tables that are still empty. So no statement here joins a batch
 /// with a table, which may be planned as a walk over all of it: keys are looked up one by one, or stand in an array. Only
@@ -33,8 +36,10 @@ const COUNTED_MAX: i64 = 10_000;
 pub struct PostgresQueue {
     connections: Connections,
     queue: i32,
+    rpc: String,
     worker: String,
     visibility: Duration,
+    lease: Duration,
     ready: Arc<Notify>,
     /// When the retries that this process knows of are due. Bounded: the bell's poll stands behind it.
     due: Mutex<BTreeSet<Instant>>,
@@ -52,11 +57,14 @@ pub struct Receipt {
 }
 
 impl PostgresQueue {
+    /// `lease` is a little more than a call may take.
     pub fn new(
         connections: Connections,
+        rpc: &Rpc,
         queue: i32,
         worker: &str,
         visibility: Duration,
+        lease: Duration,
         ready: Arc<Notify>,
     ) -> Self {
         // What came before anybody rang.
@@ -64,8 +72,10 @@ impl PostgresQueue {
         Self {
             connections,
             queue,
+            rpc: rpc.as_str().to_owned(),
             worker: worker.to_owned(),
             visibility,
+            lease,
             ready,
             due: Mutex::new(BTreeSet::new()),
             open: Mutex::new(HashMap::new()),
@@ -73,25 +83,34 @@ impl PostgresQueue {
     }
 
     async fn claim(&self, max: usize) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
-        type Row = (i64, Option<i64>, i64, String, i32, DateTime<Utc>);
+        type Row = (i64, Option<i64>, i64, Uuid, String, i32, DateTime<Utc>, bool);
         let receive = sqlx::query_as(
-            "select seq, claim, token, body, attempt, enqueued_at from outbox.receive($1, $2, $3, $4)",
+            "select seq, claim, token, event_id, body, attempt, enqueued_at, leased
+             from outbox.receive($1, $2, $3, $4, $5, $6)",
         )
         .bind(self.queue)
         .bind(i32::try_from(max).unwrap_or(i32::MAX))
         .bind(interval(self.visibility))
-        .bind(&self.worker);
+        .bind(&self.worker)
+        .bind(&self.rpc)
+        .bind(interval(self.lease));
+        let asked_at = Instant::now();
         let mut loan = self.connections.lend().await?;
         let rows: Vec<Row> = within(receive.fetch_all(loan.conn())).await?;
         loan.give_back();
         let mut open = self.open.lock().expect("no panic while held");
-        let deliveries = rows.into_iter().map(|(seq, claim, token, body, attempt, enqueued_at)| {
-            if let Some(claim) = claim {
-                *open.entry(claim).or_default() += 1;
-            }
-            let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
-            Delivery { receipt: Receipt { seq, claim, token }, body, attempt, enqueued_at }
-        });
+        // Of two copies of an event in one batch only the first has the lease.
+        let mut leases = HashSet::new();
+        let deliveries =
+            rows.into_iter().map(|(seq, claim, token, event, body, attempt, enqueued_at, leased)| {
+                if let Some(claim) = claim {
+                    *open.entry(claim).or_default() += 1;
+                }
+                let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+                let lease = (leased && leases.insert(event))
+                    .then(|| (Lease { event: event.into(), token }, asked_at));
+                Delivery { receipt: Receipt { seq, claim, token }, body, attempt, enqueued_at, lease }
+            });
         Ok(deliveries.collect())
     }
 

@@ -244,6 +244,7 @@ fn delivery(message: Message) -> Option<Delivery<SqsReceipt>> {
         body,
         attempt: attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
         enqueued_at: sent_at.unwrap_or_else(Utc::now),
+        lease: None,
     })
 }
 
