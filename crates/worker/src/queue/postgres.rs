@@ -27,6 +27,8 @@ pub const SESSION: [(&str, &str); 4] = [
 /// One statement takes as many.
 const BATCH_MAX: usize = 500;
 const DUE_MAX: usize = 1000;
+/// No call waits for it: one record and one settlement for what a millisecond or two decided, instead of for each event.
+const LINGER: Duration = Duration::from_millis(2);
 /// Counting further would cost more than knowing is worth.
 const COUNTED_MAX: i64 = 10_000;
 
@@ -243,7 +245,7 @@ impl Queue for PostgresQueue {
             visibility: self.visibility,
             keeps: Duration::MAX,
             batch_max: BATCH_MAX,
-            linger: Duration::ZERO,
+            linger: LINGER,
         }
     }
 }
