@@ -10,7 +10,7 @@ use xtask::cluster::{self, Cluster};
 use xtask::process::Process;
 use xtask::tools;
 
-use crate::world::{One, ROUTER, World, until};
+use crate::world::{One, PATIENCE, ROUTER, World, until};
 
 /// Publishes, one event a transaction, until told to stop; knows exactly which ones committed. A commit whose answer
 /// was lost is looked up once the database is back.
@@ -145,12 +145,17 @@ async fn one_relay_leads_and_another_takes_over() {
     let mut world = World::new(ROUTER).await;
     world.worker();
     let (mut first, mut second) = (world.relay_process(), world.relay_process());
-    let leader_is_first = tokio::select! {
-        said = first.wait_for("leading") => { said.unwrap(); true }
-        said = second.wait_for("leading") => { said.unwrap(); false }
+    // Each says one or the other, in any order.
+    let leads = async |relay: &mut Process| loop {
+        let line = relay.line().await.expect("it runs");
+        if line.contains("leading") || line.contains("standing by") {
+            return line.contains("leading");
+        }
     };
-    let (leader, mut standby) = if leader_is_first { (first, second) } else { (second, first) };
-    standby.wait_for("standing by").await.unwrap();
+    let both = async { tokio::join!(leads(&mut first), leads(&mut second)) };
+    let (first_leads, second_leads) = tokio::time::timeout(PATIENCE, both).await.unwrap();
+    assert!(first_leads != second_leads);
+    let (leader, mut standby) = if first_leads { (first, second) } else { (second, first) };
     let leaders =
         "select count(*) = 1 from pg_locks where locktype = 'advisory' and classid = 1869968994 and objid = 2
         and granted and database = (select oid from pg_database where datname = current_database())";
