@@ -94,6 +94,10 @@ async fn run(cli: Cli) -> ExitCode {
             }
         };
     }
+    if let Some(Err(error)) = cli.write.as_deref().map(Report::fits) {
+        eprintln!("error: {error}");
+        return ExitCode::FAILURE;
+    }
     let plan = Plan::new(cli.quick);
     let mut report = Report::new(cli.json);
     let benches = if cli.benches.is_empty() { Bench::value_variants() } else { &cli.benches };

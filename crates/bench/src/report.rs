@@ -123,9 +123,11 @@ impl std::fmt::Display for Must {
 fn figure(value: f64) -> String {
     match value.abs() {
         v if v >= 1000.0 => {
-            let thousands = (value / 1000.0).trunc();
-            let rest = (value - thousands * 1000.0).abs().round();
-            format!("{thousands},{rest:03}")
+            let digits = format!("{value:.0}");
+            let mut parts: Vec<&str> =
+                digits.as_bytes().rchunks(3).filter_map(|part| str::from_utf8(part).ok()).collect();
+            parts.reverse();
+            parts.join(",")
         }
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
@@ -158,6 +160,14 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// Whether the table can be written there: a run takes long, and this would else be said at its end.
+    pub(crate) fn fits(path: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let fits = replaced(&text, "").is_some();
+        fits.then_some(())
+            .ok_or_else(|| format!("{}: no line `{BEGIN}` and then `{END}`", path.display()).into())
+    }
+
     /// Prints the table, and writes it where it is wanted.
     pub(crate) fn end(&self, plan: &Plan, write: Option<&Path>) -> Result<()> {
         eprintln!("[{:>4.0} s] done", self.began.elapsed().as_secs_f64());
@@ -167,10 +177,7 @@ impl Report {
         let Some(path) = write else { return Ok(()) };
         let text = std::fs::read_to_string(path)?;
         let measured = format!("{}\n\n{}", machine(plan), self.table());
-        let Some(text) = replaced(&text, &measured) else {
-            return Err(format!("{}: no line `{BEGIN}` and then `{END}`", path.display()).into());
-        };
-        std::fs::write(path, text)?;
+        std::fs::write(path, replaced(&text, &measured).unwrap_or(text))?;
         Ok(())
     }
 
@@ -232,7 +239,7 @@ mod tests {
     fn rows_say_whether_they_reach_what_they_must() {
         assert_eq!(
             [1_234_567.8, 12_005.0, 123.4, 12.34, 0.987].map(figure),
-            ["1234,568", "12,005", "123", "12.3", "0.99"]
+            ["1,234,568", "12,005", "123", "12.3", "0.99"]
         );
         let mut pairs = Pairs::default();
         pairs.push(9.0, 10.0);

@@ -241,12 +241,7 @@ impl Queue for PostgresQueue {
 
     fn limits(&self) -> Limits {
         // What is too old is dead-lettered by the relay's retention, not forgotten.
-        Limits {
-            visibility: self.visibility,
-            keeps: Duration::MAX,
-            batch_max: BATCH_MAX,
-            linger: LINGER,
-        }
+        Limits { visibility: self.visibility, keeps: Duration::MAX, batch_max: BATCH_MAX, linger: LINGER }
     }
 }
 
