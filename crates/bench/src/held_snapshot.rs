@@ -85,5 +85,5 @@ async fn dead_tuples(database: &Database) -> Result<f64> {
     for (table, dead) in &dead {
         eprintln!("held_snapshot: {dead} dead tuples in outbox.{table}");
     }
-    Ok(dead.iter().map(|(_, dead)| *dead as f64).sum())
+    Ok(dead.iter().map(|(_, dead)| dead).sum::<i64>() as f64)
 }
