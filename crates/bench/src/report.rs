@@ -162,10 +162,7 @@ impl Report {
 
     /// Whether the table can be written there: a run takes long, and this would else be said at its end.
     pub(crate) fn fits(path: &Path) -> Result<()> {
-        let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let fits = replaced(&text, "").is_some();
-        fits.then_some(())
-            .ok_or_else(|| format!("{}: no line `{BEGIN}` and then `{END}`", path.display()).into())
+        replaced(path, "").map(drop)
     }
 
     /// Prints the table, and writes it where it is wanted.
@@ -175,10 +172,8 @@ impl Report {
             println!("{}", self.table());
         }
         let Some(path) = write else { return Ok(()) };
-        let text = std::fs::read_to_string(path)?;
         let measured = format!("{}\n\n{}", machine(plan), self.table());
-        std::fs::write(path, replaced(&text, &measured).unwrap_or(text))?;
-        Ok(())
+        Ok(std::fs::write(path, replaced(path, &measured)?)?)
     }
 
     fn table(&self) -> String {
@@ -196,8 +191,15 @@ impl Report {
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
+/// The file with these figures.
+fn replaced(path: &Path, measured: &str) -> Result<String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = between(&text, measured);
+    text.ok_or_else(|| format!("{}: no line `{BEGIN}` and then `{END}`", path.display()).into())
+}
+
 /// What stands around the figures is written by people.
-fn replaced(text: &str, measured: &str) -> Option<String> {
+fn between(text: &str, measured: &str) -> Option<String> {
     let (before, rest) = text.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{BEGIN}\n\n{measured}\n{END}{after}"))
@@ -255,8 +257,8 @@ mod tests {
     #[test]
     fn only_what_was_measured_is_replaced() {
         let text = format!("# Title\n{BEGIN}\nold\n{END}\nmethod\n");
-        let text = replaced(&text, "new").unwrap();
+        let text = between(&text, "new").unwrap();
         assert_eq!(text, format!("# Title\n{BEGIN}\n\nnew\n{END}\nmethod\n"));
-        assert_eq!(replaced("# Title", "new"), None);
+        assert_eq!(between("# Title", "new"), None);
     }
 }
