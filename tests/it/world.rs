@@ -183,8 +183,7 @@ impl World {
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
             let settings = worker::embedded::Settings { name, visibility };
-            let started =
-                Started { stop: cancel, readiness: Readiness::default(), tracer: Tracer::default() };
+            let started = Started { stop: cancel, ..Started::default() };
             worker::embedded::run(&source, &router, &client, &settings, &started)
                 .await
                 .expect("the schema fits");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use event_router::Router;
 use relay::bus::PostgresBus;
-use runtime::{Readiness, Started, Tracer};
+use runtime::Started;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::embedded::Settings;
@@ -125,11 +125,7 @@ impl Line {
     fn start(database: &Database, servers: &Servers) -> Result<Self> {
         let router = Router::parse("bench.yaml", ROUTER).map_err(|report| report.to_string())?;
         let relay = Relaying::start(&database.source, PostgresBus::new("bench", router.clone()));
-        let started = Started {
-            stop: CancellationToken::new(),
-            readiness: Readiness::default(),
-            tracer: Tracer::default(),
-        };
+        let started = Started::default();
         let stop = started.stop.clone();
         let (source, servers) = (database.source.clone(), servers.clone());
         let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };

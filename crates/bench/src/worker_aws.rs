@@ -10,9 +10,8 @@ use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use event::Message;
 use event_router::{Router, Rpc};
 use futures_util::future::try_join_all;
-use runtime::{Readiness, Started, Tracer};
+use runtime::Started;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use worker::aws::Settings;
 use worker::rpc::{Call, CallError, Client, RpcClient, Services};
 
@@ -77,11 +76,7 @@ async fn delivered_per_second(
     handler: &Handler,
     deliveries: usize,
 ) -> Result<f64> {
-    let started = Started {
-        stop: CancellationToken::new(),
-        readiness: Readiness::default(),
-        tracer: Tracer::default(),
-    };
+    let started = Started::default();
     let settings = Settings {
         queue_prefix: "bench-".to_owned(),
         dedup_table: "bench".to_owned(),

@@ -1,4 +1,5 @@
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -9,11 +10,11 @@ use relay::bus::EventBridge;
 use relay::bus::{Bus, PostgresBus};
 use relay::config::{Cli, Command, Run};
 use relay::relay::Settings;
-use runtime::{Chain, Transport};
+use runtime::{Chain, Finished, Patience, Sources, Transport, Trouble};
 use tokio::task::JoinSet;
 
 /// From the signal on; a service manager's patience is usually ten.
-const STOP_WITHIN: Duration = Duration::from_secs(9);
+const PATIENCE: Patience = Patience { finish: Duration::from_secs(9), give_back: Duration::ZERO };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -42,7 +43,7 @@ async fn run(sources: Vec<Source>, options: &Run) -> ExitCode {
                     return ExitCode::from(2);
                 }
             };
-            relay_all(sources, options, |source| PostgresBus::new(source.name(), router.clone())).await
+            relay_all(sources, options, move |source| PostgresBus::new(source.name(), router.clone())).await
         }
         Transport::Aws => aws(sources, options).await,
     }
@@ -55,8 +56,9 @@ async fn aws(sources: Vec<Source>, options: &Run) -> ExitCode {
     let config = outbox_aws::config(PUT_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
     let client = aws_sdk_eventbridge::Client::new(&config);
-    relay_all(sources, options, |source| {
-        EventBridge::new(client.clone(), &options.bus, source.name(), options.put_concurrency as usize)
+    let (bus, concurrency) = (options.bus.clone(), options.put_concurrency as usize);
+    relay_all(sources, options, move |source| {
+        EventBridge::new(client.clone(), &bus, source.name(), concurrency)
     })
     .await
 }
@@ -69,8 +71,9 @@ async fn aws(_: Vec<Source>, _: &Run) -> ExitCode {
 async fn relay_all<B: Bus + 'static>(
     sources: Vec<Source>,
     options: &Run,
-    bus: impl Fn(&Source) -> B,
+    bus: impl Fn(&Source) -> B + Send + Sync + 'static,
 ) -> ExitCode {
+    let bus = Arc::new(bus);
     let started = runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await;
     let started = match started {
         Ok(started) => started,
@@ -83,16 +86,25 @@ async fn relay_all<B: Bus + 'static>(
         fallback: options.fallback,
         tracer: started.tracer.clone(),
     };
+    let names = sources.iter().map(|source| source.name().to_owned());
+    let (standings, each) = Sources::of(&started.readiness, "relaying", names);
     let mut relays = JoinSet::new();
-    for source in sources {
-        let (bus, settings, stop) = (bus(&source), settings.clone(), started.stop.clone());
-        let part = started.readiness.part(source.name());
+    for (source, standing) in sources.into_iter().zip(each) {
+        let (bus, settings, stop) = (Arc::clone(&bus), settings.clone(), started.stop.clone());
         relays.spawn(async move {
-            let ended = relay::relay::run(&source, bus, &settings, part, &stop).await;
-            ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))
+            let term = || {
+                let (source, settings, stop) = (source.clone(), settings.clone(), stop.clone());
+                let (bus, part) = (bus(&source), standing.part().clone());
+                async move {
+                    let ended = relay::relay::run(&source, bus, &settings, part, &stop).await;
+                    ended.map_err(|error| Trouble::of(&error, error.is_transient()))
+                }
+            };
+            standing.tend(&stop, term).await;
+            Finished::All
         });
     }
-    runtime::until_stopped(relays, &started, STOP_WITHIN).await
+    runtime::until_stopped(relays, &standings, &started, PATIENCE).await
 }
 
 async fn migrate(sources: &[Source]) -> ExitCode {

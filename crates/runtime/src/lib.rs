@@ -2,18 +2,22 @@
 //!
 //! Knows no event, and of databases and AWS no more than the word.
 
+mod caught;
 mod health;
 mod process;
 mod readiness;
 mod report;
 mod shutdown;
+mod sources;
 mod telemetry;
 mod trace;
 
-pub use process::{Started, block_on, duration, refuse, start, until_stopped};
+pub use caught::{Panicked, caught};
+pub use process::{Finished, Patience, Started, block_on, duration, refuse, start, until_stopped};
 pub use readiness::{Part, Readiness};
 pub use report::Chain;
 pub use shutdown::process_name;
+pub use sources::{Sources, Standing, Trouble};
 pub use telemetry::{Logs, install_metrics};
 pub use trace::{Role, Span, Tracer};
 

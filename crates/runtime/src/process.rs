@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Readiness, Tracer};
+use crate::{Readiness, Sources, Tracer};
 
 /// The last spans are not worth more.
 const FLUSHED_WITHIN: Duration = Duration::from_millis(800);
@@ -48,13 +48,32 @@ pub fn refuse(problem: &str, remedy: &str) -> ExitCode {
 }
 
 /// A process that has started.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Started {
-    /// Cancelled at the first signal.
+    /// Cancelled at the first signal: nothing is begun any more, and what is under way is finished.
     pub stop: CancellationToken,
+    /// Cancelled when that has taken too long, or at a second signal: what is not finished is given back.
+    pub give_up: CancellationToken,
     /// What `/readyz` answers from.
     pub readiness: Readiness,
     pub tracer: Tracer,
+}
+
+/// Whether a task that was stopped has finished what it had begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    All,
+    /// The rest is taken up again later, by somebody else.
+    NotAll,
+}
+
+/// How long a process that is to stop still lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// To finish what is under way.
+    pub finish: Duration,
+    /// To give back what was not finished.
+    pub give_back: Duration,
 }
 
 /// Serves metrics and health, and listens for signals.
@@ -72,7 +91,8 @@ pub async fn start(
         ExitCode::FAILURE
     };
     let tracer = Tracer::from_env(program).map_err(|error| failed("start", &error))?;
-    let stop = crate::shutdown::on_signal().map_err(|error| failed("listen for signals", &error))?;
+    let (stop, give_up) =
+        crate::shutdown::on_signal().map_err(|error| failed("listen for signals", &error))?;
     let exporter = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
     metrics::gauge!("outbox_build_info", "program" => program, "version" => version).set(1.0);
     let readiness = Readiness::default();
@@ -83,42 +103,122 @@ pub async fn start(
             return Err(failed(&format!("serve metrics on {metrics_addr}"), &format!("{error}\n  {remedy}")));
         }
     }
-    Ok(Started { stop, readiness, tracer })
+    Ok(Started { stop, give_up, readiness, tracer })
 }
 
-/// Waits until every task has ended, at most `patience` longer than `stop`. One that fails stops the others, and the
-/// process with exit code 3.
+/// Waits until every task has ended, which after `stop` has its limits. If no source can be worked on, the others stop as if
+/// asked to, and the exit code is 3.
 pub async fn until_stopped(
-    mut tasks: JoinSet<Result<(), String>>,
-    Started { stop, tracer, .. }: &Started,
-    patience: Duration,
+    tasks: JoinSet<Finished>,
+    sources: &Sources,
+    started: &Started,
+    patience: Patience,
 ) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    let ended = async {
-        while let Some(ended) = tasks.join_next().await {
-            let failure = match ended {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => (error, 3),
-                Err(panic) => (panic.to_string(), 1),
-            };
-            tracing::error!(error = failure.0, "can't go on");
-            code = ExitCode::from(failure.1);
-            stop.cancel();
-        }
-    };
     let code = tokio::select! {
-        () = ended => {
-            tracing::info!("stopped");
-            code
-        }
-        () = async { stop.cancelled().await; tokio::time::sleep(patience).await } => {
-            tracing::warn!("not everything in flight was finished in time: it is taken up again later");
-            ExitCode::FAILURE
-        }
+        code = ended(tasks, sources, started) => code,
+        () = limits(started, patience) => None,
     };
-    let tracer = tracer.clone();
+    let code = code.unwrap_or_else(|| {
+        tracing::warn!("not everything in flight was finished in time: it is taken up again later");
+        ExitCode::FAILURE
+    });
+    tracing::info!("stopped");
+    let tracer = started.tracer.clone();
     // It waits for its own thread, which waits for this runtime.
     let flushed = tokio::task::spawn_blocking(move || tracer.flush());
     let _ = tokio::time::timeout(FLUSHED_WITHIN, flushed).await;
     code
+}
+
+/// The exit code, once every task has ended. `None` if not everything was finished.
+async fn ended(
+    mut tasks: JoinSet<Finished>,
+    sources: &Sources,
+    Started { stop, .. }: &Started,
+) -> Option<ExitCode> {
+    let (mut code, mut all_finished) = (None, true);
+    loop {
+        let task = tokio::select! {
+            task = tasks.join_next() => task,
+            reasons = sources.none_is_usable(), if code.is_none() => {
+                for reason in reasons {
+                    tracing::error!(error = reason, "can't go on");
+                }
+                code = Some(ExitCode::from(3));
+                stop.cancel();
+                continue;
+            }
+        };
+        match task {
+            None => break,
+            Some(Ok(finished)) => all_finished &= finished == Finished::All,
+            // Each catches what panics within it. This is the last net.
+            Some(Err(panic)) => {
+                tracing::error!(error = %panic, "can't go on: this is a bug");
+                code = code.or(Some(ExitCode::FAILURE));
+                stop.cancel();
+            }
+        }
+    }
+    match code {
+        None => all_finished.then_some(ExitCode::SUCCESS),
+        code => code,
+    }
+}
+
+/// Returns when nothing is waited for any longer.
+async fn limits(Started { stop, give_up, .. }: &Started, patience: Patience) {
+    stop.cancelled().await;
+    let _ = tokio::time::timeout(patience.finish, give_up.cancelled()).await;
+    give_up.cancel();
+    tokio::time::sleep(patience.give_back).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { finish: Duration::from_secs(20), give_back: Duration::from_secs(2) };
+
+    /// What a process with one task does. It is said to stop at once, and takes this long to end, before and after it is
+    /// told to give up.
+    async fn stops(takes: u64, gives_back: u64, finished: Finished) -> (ExitCode, u64) {
+        let started = Started::default();
+        started.stop.cancel();
+        let mut tasks = JoinSet::new();
+        let give_up = started.give_up.clone();
+        tasks.spawn(async move {
+            let finishing = tokio::time::sleep(Duration::from_secs(takes));
+            tokio::select! {
+                () = finishing => return finished,
+                () = give_up.cancelled() => {}
+            }
+            tokio::time::sleep(Duration::from_secs(gives_back)).await;
+            Finished::NotAll
+        });
+        let began = tokio::time::Instant::now();
+        let sources = Sources::default();
+        let code = tokio::select! {
+            code = ended(tasks, &sources, &started) => code,
+            () = limits(&started, PATIENCE) => None,
+        };
+        (code.unwrap_or(ExitCode::FAILURE), began.elapsed().as_secs())
+    }
+
+    /// Guards: a stop lets what is under way finish, within its limit; then what is not finished is given back, within
+    /// another one; and the exit code tells which it was.
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_has_two_limits() {
+        let cases = [
+            ((5, 0, Finished::All), (ExitCode::SUCCESS, 5)),
+            ((5, 0, Finished::NotAll), (ExitCode::FAILURE, 5)),
+            ((60, 1, Finished::All), (ExitCode::FAILURE, 21)),
+            ((60, 60, Finished::All), (ExitCode::FAILURE, 22)),
+        ];
+        for ((takes, gives_back, finished), expected) in cases {
+            let stopped = stops(takes, gives_back, finished).await;
+            assert_eq!(format!("{stopped:?}"), format!("{expected:?}"), "{takes} s, then {gives_back} s");
+        }
+    }
 }

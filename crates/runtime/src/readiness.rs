@@ -27,6 +27,9 @@ enum State {
         since: Instant,
         reason: String,
     },
+    Failed {
+        reason: String,
+    },
 }
 
 impl Readiness {
@@ -64,6 +67,19 @@ impl Part {
         });
     }
 
+    /// It can't work, and waiting alone does not mend it: that is told at once.
+    pub fn fails(&self, reason: impl Into<String>) {
+        self.set(|_| State::Failed { reason: reason.into() });
+    }
+
+    /// For how long it has been waiting; `None` if it makes progress.
+    pub fn waited(&self) -> Option<Duration> {
+        match self.readiness.0.lock().expect("no panic while held").get(&self.name) {
+            Some(State::Waiting { since, .. }) => Some(since.elapsed()),
+            _ => None,
+        }
+    }
+
     fn set(&self, next: impl FnOnce(Option<&State>) -> State) {
         let mut parts = self.readiness.0.lock().expect("no panic while held");
         let next = next(parts.get(&self.name));
@@ -76,6 +92,7 @@ impl State {
         match self {
             Self::Moving => None,
             Self::Starting => Some("starting".to_owned()),
+            Self::Failed { reason } => Some(reason.clone()),
             Self::Waiting { since, reason } => {
                 let waited = now.saturating_duration_since(*since);
                 (waited >= PATIENCE).then(|| format!("no progress for {} s: {reason}", waited.as_secs()))
@@ -102,7 +119,10 @@ mod tests {
         let later = Instant::now() + Duration::from_secs(31);
         assert_eq!(readiness.problems(soon), [] as [&str; 0]);
         assert_eq!(readiness.problems(later), ["ledger: no progress for 31 s: throttled"]);
+        assert!(ledger.waited().is_some() && cards.waited().is_none());
         ledger.moves();
         assert_eq!(readiness.problems(later), [] as [&str; 0]);
+        cards.fails("no schema: make one");
+        assert_eq!(readiness.problems(soon), ["cards: no schema: make one"], "no patience mends it");
     }
 }

@@ -1,24 +1,52 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// A token that is cancelled by the first SIGTERM or SIGINT.
-pub(crate) fn on_signal() -> std::io::Result<CancellationToken> {
-    let token = CancellationToken::new();
+/// Two tokens: the first SIGTERM or SIGINT cancels the one, a second signal the other.
+pub(crate) fn on_signal() -> std::io::Result<(CancellationToken, CancellationToken)> {
+    let (stop, give_up) = (CancellationToken::new(), CancellationToken::new());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let cancel = token.clone();
+    let mut hangup = signal(SignalKind::hangup())?;
+    let tokens = (stop.clone(), give_up.clone());
     tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!("SIGTERM: finishing what is in flight"),
-            _ = interrupt.recv() => tracing::info!("SIGINT: finishing what is in flight"),
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+                _ = hangup.recv() => {
+                    // Its default is to end the process, with calls under way.
+                    tracing::info!("SIGHUP: ignored, and all settings stay: they are read at start only");
+                    continue;
+                }
+            };
+            if stop.is_cancelled() {
+                tracing::warn!(
+                    "{name}, the second signal: ending now, and what is not finished is given back"
+                );
+                give_up.cancel();
+            } else {
+                tracing::info!("{name}: finishing what is in flight; a second signal ends sooner");
+                stop.cancel();
+            }
         }
-        cancel.cancel();
     });
-    Ok(token)
+    Ok(tokens)
 }
 
-/// Who this process is, to people who look at what it wrote: host and pid.
+/// Who this process is, to people who look at what it wrote: host, pid and something random. In containers host and pid may
+/// be another process's, too, and what stands under this name is taken for one's own.
 pub fn process_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "host" } else { host.trim() };
-    format!("{host}:{}", std::process::id())
+    format!("{host}:{}:{:06x}", std::process::id(), fastrand::u32(..1 << 24))
+}
+
+#[cfg(test)]
+mod tests {
+    /// Guards promise 3: of two processes with one host name and one pid, neither takes the other's claims for its own.
+    #[test]
+    fn two_processes_differ_in_their_names() {
+        let (one, other) = (super::process_name(), super::process_name());
+        assert_ne!(one, other);
+        assert!(one.split(':').nth_back(1).is_some_and(|pid| pid == std::process::id().to_string()), "{one}");
+    }
 }

@@ -41,7 +41,7 @@ pub async fn run<C: RpcClient + Clone>(
     router: &Router,
     client: &C,
     settings: &Settings,
-    Started { stop, readiness, tracer }: &Started,
+    Started { stop, readiness, tracer, .. }: &Started,
 ) {
     let polls = outbox_aws::with_attempt_timeout(config, RECEIVE_WITHIN);
     let clients = Clients {

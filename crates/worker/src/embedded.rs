@@ -42,7 +42,7 @@ pub async fn run<C: RpcClient + Clone>(
     router: &Router,
     client: &C,
     settings: &Settings,
-    Started { stop, readiness, tracer }: &Started,
+    Started { stop, readiness, tracer, .. }: &Started,
 ) -> Result<(), SchemaError> {
     let part = readiness.part(source.name());
     let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);

@@ -6,14 +6,14 @@ use clap::Parser;
 use contract::{Contract, ReadError, Sources};
 use event_router::Router;
 use outbox_schema::Source;
-use runtime::{Chain, Started, Transport};
+use runtime::{Chain, Finished, Patience, Sources as Databases, Started, Transport, Trouble};
 use tokio::task::JoinSet;
 use worker::config::Cli;
 use worker::embedded::{self, Settings};
 use worker::rpc::{Client, Services};
 
 /// From the signal on; a service manager's patience is usually ten.
-const STOP_WITHIN: Duration = Duration::from_secs(9);
+const PATIENCE: Patience = Patience { finish: Duration::from_secs(9), give_back: Duration::ZERO };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -66,16 +66,27 @@ async fn embedded(
     started: &Started,
 ) -> ExitCode {
     let settings = Settings { name: runtime::process_name(), visibility: cli.visibility };
+    let names = sources.iter().map(|source| source.name().to_owned());
+    let (standings, each) = Databases::of(&started.readiness, "delivering", names);
     let mut workers = JoinSet::new();
-    for source in sources {
+    for (source, standing) in sources.into_iter().zip(each) {
         let (router, client, settings) = (router.clone(), client.clone(), settings.clone());
         let started = started.clone();
         workers.spawn(async move {
-            let ended = embedded::run(&source, &router, &client, &settings, &started).await;
-            ended.map_err(|error| format!("{}: {}", source.name(), Chain(&error)))
+            let stop = started.stop.clone();
+            let term = || {
+                let (source, router, client) = (source.clone(), router.clone(), client.clone());
+                let (settings, started) = (settings.clone(), started.clone());
+                async move {
+                    let ended = embedded::run(&source, &router, &client, &settings, &started).await;
+                    ended.map_err(|error| Trouble::of(&error, error.is_transient()))
+                }
+            };
+            standing.tend(&stop, term).await;
+            Finished::All
         });
     }
-    runtime::until_stopped(workers, started, STOP_WITHIN).await
+    runtime::until_stopped(workers, &standings, started, PATIENCE).await
 }
 
 #[cfg(feature = "aws")]
@@ -94,9 +105,9 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
     let mut workers = JoinSet::new();
     workers.spawn(async move {
         worker::aws::run(&config, &router, &client, &settings, &shared).await;
-        Ok(())
+        Finished::All
     });
-    runtime::until_stopped(workers, started, STOP_WITHIN).await
+    runtime::until_stopped(workers, &Databases::default(), started, PATIENCE).await
 }
 
 #[cfg(not(feature = "aws"))]

@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use event_router::Router;
 use outbox_schema::Source;
-use runtime::{Readiness, Started, Tracer};
+use runtime::Started;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 use worker::embedded::Settings;
 use worker::rpc::{Call, CallError, RpcClient};
 
@@ -58,11 +57,7 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let rpcs = router.rpcs().map(|(rpc, _)| (rpc.as_str().to_owned(), Mutex::default()));
     let handler = Handler(Arc::new(rpcs.collect()));
-    let started = Started {
-        stop: CancellationToken::new(),
-        readiness: Readiness::default(),
-        tracer: Tracer::default(),
-    };
+    let started = Started::default();
     let stop = started.stop.clone();
     let client = handler.clone();
     let worker = tokio::spawn(async move {

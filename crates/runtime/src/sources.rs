@@ -1,0 +1,289 @@
+//! The sources of a process: each is worked on by itself, and its trouble is its own.
+//!
+//! [`Sources::of`] is told of all of them before any is begun, and gives each a [`Standing`]. The task of a source calls
+//! [`Standing::tend`] with what one term does: connect, check the schema, work until `stop`. What ends a term early is a
+//! [`Trouble`]. `tend` says it in the log, in `/readyz` and in the metric `outbox_source_usable`, waits a little, and begins
+//! the next term; so it does with a panic. [`until_stopped`](crate::until_stopped) ends the process with exit code 3 once
+//! every source is known to be unusable. One that is down, or was not reached yet, may yet work, and counts as usable.
+//!
+//! ```no_run
+//! # async fn connect_check_and_work() -> Result<(), std::io::Error> { Ok(()) }
+//! # async fn run(names: Vec<String>, started: runtime::Started) -> std::process::ExitCode {
+//! let (sources, standings) = runtime::Sources::of(&started.readiness, "relaying", names.iter().cloned());
+//! let mut tasks = tokio::task::JoinSet::new();
+//! for standing in standings {
+//!     let stop = started.stop.clone();
+//!     tasks.spawn(async move {
+//!         let term = || async {
+//!             // `standing.part()` is its entry in /readyz: `moves()` once it makes progress, `waits(…)` when it can't.
+//!             let is_transient = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
+//!             connect_check_and_work().await.map_err(|error| runtime::Trouble::of(&error, is_transient(&error)))
+//!         };
+//!         standing.tend(&stop, term).await;
+//!         runtime::Finished::All
+//!     });
+//! }
+//! let (finish, give_back) = (std::time::Duration::from_secs(9), std::time::Duration::ZERO);
+//! runtime::until_stopped(tasks, &sources, &started, runtime::Patience { finish, give_back }).await
+//! # }
+//! ```
+
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use backoff::{BackoffBuilder, ExponentialBuilder};
+use metrics::gauge;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Chain, Part, Readiness, caught};
+
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// After a term as long as this the next trouble is a new one.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
+
+/// Why a term of a source ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// It may pass by itself: the database is down, or an answer was lost.
+    Passing(String),
+    /// Somebody has to mend it; the text says how.
+    Unusable(String),
+}
+
+impl Trouble {
+    pub fn of(error: &(dyn Error + 'static), is_transient: bool) -> Self {
+        let reason = Chain(error).to_string();
+        if is_transient { Self::Passing(reason) } else { Self::Unusable(reason) }
+    }
+}
+
+/// Which sources of the process can't be worked on.
+#[derive(Debug, Clone, Default)]
+pub struct Sources(Arc<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    each: Mutex<Vec<Usable>>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct Usable {
+    name: String,
+    /// Why it can't be worked on.
+    not: Option<String>,
+}
+
+/// One source: how it stands with it is reported here.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    name: String,
+    /// Its place among all: two sources may have one name.
+    at: usize,
+    sources: Sources,
+    part: Part,
+    /// `relaying` or `delivering`.
+    doing: &'static str,
+}
+
+impl Sources {
+    /// All sources of the process, and the standing of each, in their order. `doing` is what is done with one, for the log.
+    pub fn of(
+        readiness: &Readiness,
+        doing: &'static str,
+        names: impl IntoIterator<Item = String>,
+    ) -> (Self, Vec<Standing>) {
+        let names: Vec<String> = names.into_iter().collect();
+        let each = names.iter().map(|name| Usable { name: name.clone(), not: None }).collect();
+        let sources = Self(Arc::new(All { each: Mutex::new(each), changed: Notify::new() }));
+        let standing = |(at, name): (usize, String)| {
+            let part = readiness.part(&name);
+            Standing { name, at, sources: sources.clone(), part, doing }
+        };
+        let standings: Vec<Standing> = names.into_iter().enumerate().map(standing).collect();
+        standings.iter().for_each(Standing::show);
+        (sources, standings)
+    }
+
+    /// Waits until there is none that can be worked on, and says why of each.
+    pub(crate) async fn none_is_usable(&self) -> Vec<String> {
+        loop {
+            let changed = self.0.changed.notified();
+            let reasons = self.reasons();
+            if let Some(reasons) = reasons {
+                return reasons;
+            }
+            changed.await;
+        }
+    }
+
+    /// `None` as long as one may work, and for a process without sources.
+    fn reasons(&self) -> Option<Vec<String>> {
+        let each = self.0.each.lock().expect("no panic while held");
+        let reason = |source: &Usable| Some(format!("{}: {}", source.name, source.not.as_ref()?));
+        let reasons: Option<Vec<String>> = each.iter().map(reason).collect();
+        reasons.filter(|reasons| !reasons.is_empty())
+    }
+}
+
+impl Standing {
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What `/readyz` says of it.
+    pub fn part(&self) -> &Part {
+        &self.part
+    }
+
+    /// It is worked on: it fits, and makes progress.
+    pub fn works(&self) {
+        self.part.moves();
+        self.set(None);
+    }
+
+    /// Begins term after term until `stop`, or until one ends by itself without trouble. What the last one had to say.
+    pub async fn tend<T, F>(&self, stop: &CancellationToken, mut term: impl FnMut() -> F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Trouble>> + Send + 'static,
+    {
+        let mut backoff = fresh_backoff();
+        while !stop.is_cancelled() {
+            let began = Instant::now();
+            let ended = caught(term()).await;
+            if began.elapsed() > SETTLED_AFTER {
+                backoff = fresh_backoff();
+            }
+            let wait = backoff.next().unwrap_or(RETRY_MAX);
+            match ended {
+                Ok(Ok(told)) => return Some(told),
+                Ok(Err(trouble)) => self.meets(trouble, wait),
+                Err(panicked) => self.panicked(&panicked, wait),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+        None
+    }
+
+    fn meets(&self, trouble: Trouble, wait: Duration) {
+        let (source, doing, retry_in_seconds) = (&self.name, self.doing, wait.as_secs_f64());
+        match trouble {
+            Trouble::Passing(reason) => {
+                tracing::warn!(source, error = reason, retry_in_seconds, "not {doing}: connecting again");
+                self.part.waits(reason);
+                self.set(None);
+            }
+            Trouble::Unusable(reason) => {
+                tracing::warn!(
+                    source,
+                    error = reason,
+                    retry_in_seconds,
+                    "not {doing}: somebody has to mend it"
+                );
+                self.part.fails(format!("can't be worked on: {reason}"));
+                self.set(Some(reason));
+            }
+        }
+    }
+
+    /// A bug of ours says nothing of the source: it may yet work.
+    fn panicked(&self, panicked: &crate::Panicked, wait: Duration) {
+        let (source, doing, retry_in_seconds) = (&self.name, self.doing, wait.as_secs_f64());
+        tracing::error!(source, error = %panicked, retry_in_seconds, "not {doing}: this is a bug; beginning again");
+        self.part.fails(format!("{panicked}; this is a bug, and the log says where"));
+        self.set(None);
+    }
+
+    fn set(&self, not: Option<String>) {
+        self.sources.0.each.lock().expect("no panic while held")[self.at].not = not;
+        self.show();
+        self.sources.0.changed.notify_waiters();
+    }
+
+    fn show(&self) {
+        let usable = self.sources.0.each.lock().expect("no panic while held")[self.at].not.is_none();
+        gauge!("outbox_source_usable", "source" => self.name.clone()).set(f64::from(u8::from(usable)));
+    }
+}
+
+fn fresh_backoff() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(RETRY_MIN)
+        .with_max_delay(RETRY_MAX)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn sources(names: &[&str]) -> (Readiness, Sources, Vec<Standing>) {
+        let readiness = Readiness::default();
+        let (sources, standings) =
+            Sources::of(&readiness, "working", names.iter().map(|name| (*name).to_owned()));
+        (readiness, sources, standings)
+    }
+
+    const WAIT: Duration = Duration::from_secs(1);
+
+    /// Guards promise 6: the process is at its end only when every source is known to be unusable, and one that is down, or
+    /// was not reached yet, or panicked, may yet work.
+    #[test]
+    fn one_that_may_work_keeps_the_process() {
+        let (readiness, all, each) = sources(&["one", "two", "two"]);
+        assert_eq!(all.reasons(), None, "nothing is known yet");
+        each[0].meets(Trouble::Unusable("no schema".into()), WAIT);
+        each[1].meets(Trouble::Unusable("older".into()), WAIT);
+        assert_eq!(all.reasons(), None, "the third was not reached yet");
+        each[2].meets(Trouble::Passing("refused".into()), WAIT);
+        assert_eq!(all.reasons(), None);
+        each[2].panicked(&crate::Panicked::of("index"), WAIT);
+        assert_eq!(all.reasons(), None);
+        each[2].meets(Trouble::Unusable("newer".into()), WAIT);
+        assert_eq!(all.reasons().unwrap(), ["one: no schema", "two: older", "two: newer"]);
+        each[0].works();
+        assert_eq!(all.reasons(), None);
+        each[0].meets(Trouble::Unusable("no schema".into()), WAIT);
+        let told = readiness.problems(std::time::Instant::now());
+        assert!(told.contains(&"one: can't be worked on: no schema".to_owned()), "{told:?}");
+        assert_eq!(Sources::default().reasons(), None, "a process without sources is not at its end");
+    }
+
+    /// Guards promise 6: a term that fails or panics is followed by another one, and what ends by itself is told.
+    #[tokio::test(start_paused = true)]
+    async fn terms_are_begun_again_until_one_ends_well() {
+        let (readiness, all, each) = sources(&["one", "two"]);
+        let terms = Arc::new(AtomicUsize::new(0));
+        let term = || {
+            let nth = terms.fetch_add(1, Ordering::Relaxed);
+            async move {
+                match nth {
+                    0 => Err(Trouble::Passing("down".into())),
+                    1 => Err(Trouble::Unusable("no schema".into())),
+                    2 => panic!("what a bug"),
+                    _ => Ok("told"),
+                }
+            }
+        };
+        let stop = CancellationToken::new();
+        assert_eq!(each[0].tend(&stop, term).await, Some("told"));
+        assert_eq!(terms.load(Ordering::Relaxed), 4);
+        let told = readiness.problems(Instant::now()).join("\n");
+        assert!(told.contains("it panicked: what a bug"), "{told}");
+
+        stop.cancel();
+        assert_eq!(each[1].tend(&stop, || async { Ok(()) }).await, None, "nothing is begun after the stop");
+        each.iter().for_each(|one| one.meets(Trouble::Unusable("gone".into()), WAIT));
+        assert_eq!(all.none_is_usable().await, ["one: gone", "two: gone"]);
+    }
+}
