@@ -1,11 +1,10 @@
 //! The embedded transport: the lanes of one database, whose queues and dedup record are tables in it.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use backoff::{BackoffBuilder, ExponentialBuilder};
-use event_router::{Router, Rpc};
+use event_router::Router;
 use outbox_schema::{Connections, SchemaError, Source};
 use runtime::{Chain, Part, Started};
 use tokio::task::JoinSet;
@@ -48,25 +47,28 @@ pub async fn run<C: RpcClient + Clone>(
     let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
     let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
     let connections = source.connections("outbox worker", &queue::SESSION, size);
-    let Some(queues) = open(source, router, &part, stop).await? else { return Ok(()) };
+    if !open(source, router, &part, stop).await? {
+        return Ok(());
+    }
     part.moves();
-    tracing::info!(source = source.name(), rpcs = queues.len(), worker = settings.name, "delivering");
+    tracing::info!(
+        source = source.name(),
+        rpcs = router.rpcs().count(),
+        worker = settings.name,
+        "delivering"
+    );
 
-    let bell = Arc::new(Bell::new(queues.values().copied()));
+    let bell = Arc::new(Bell::new(router.rpcs().map(|(rpc, _)| rpc)));
     let (mut lanes, mut watches) = (JoinSet::new(), JoinSet::new());
     for (rpc, policy) in router.rpcs() {
-        let queue = queues[rpc];
         // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
         let lease = policy.timeout + settings.visibility;
-        let ready = bell.of(queue);
         let queue = Arc::new(PostgresQueue::new(
             connections.clone(),
-            rpc,
-            queue,
+            bell.of(rpc),
             &settings.name,
             settings.visibility,
             lease,
-            ready,
         ));
         let watched = (source.name().to_owned(), rpc.clone(), Arc::clone(&queue));
         watches.spawn(async move {
@@ -96,13 +98,13 @@ pub async fn run<C: RpcClient + Clone>(
     Ok(())
 }
 
-/// The ids of the queues, made if they are new. `None` at `stop`.
+/// Makes the queues that are new. `false` at `stop`.
 async fn open(
     source: &Source,
     router: &Router,
     part: &Part,
     stop: &CancellationToken,
-) -> Result<Option<HashMap<Rpc, i32>>, SchemaError> {
+) -> Result<bool, SchemaError> {
     let mut backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(200))
         .with_max_delay(Duration::from_secs(5))
@@ -111,7 +113,7 @@ async fn open(
         .build();
     loop {
         let error = match queues(source, router).await {
-            Ok(queues) => return Ok(Some(queues)),
+            Ok(()) => return Ok(true),
             Err(error) if !error.is_transient() => return Err(error),
             Err(error) => error,
         };
@@ -120,16 +122,17 @@ async fn open(
         tracing::warn!(source = source.name(), error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not delivering: connecting again");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => return Ok(None),
+            () = stop.cancelled() => return Ok(false),
         }
     }
 }
 
-async fn queues(source: &Source, router: &Router) -> Result<HashMap<Rpc, i32>, SchemaError> {
+async fn queues(source: &Source, router: &Router) -> Result<(), SchemaError> {
     let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
     outbox_schema::check(&mut conn).await?;
     let rpcs = router.rpcs().map(|(rpc, _)| rpc);
-    outbox_schema::queues(&mut conn, rpcs).await.map_err(SchemaError::Read)
+    outbox_schema::queues(&mut conn, rpcs).await.map_err(SchemaError::Read)?;
+    Ok(())
 }
 
 /// What is still claimed at the end, because the process does not wait for it any longer, need not wait for its
