@@ -7,8 +7,14 @@
 -- The relay's position is a pg_snapshot, not a number: "visible now and not visible then" loses nothing and
 -- waits for nobody, where "id greater than last" loses what commits late.
 --
--- Advisory locks: (1869968994, n) belongs to the whole database, (1869968995, queue id) to one queue.
--- 1869968994 is 'outb' in ASCII. n = 1 is the doorbell, n = 2 the leader, n = 3 migrations.
+-- Whose names these are. Other schemas may hold functions and operators that match better than those of pg_catalog.
+-- So this file is run with the search path pg_catalog, functions in `language sql` are bound here and not when they are
+-- called, and every other function sets its own path.
+--
+-- Who decides. Advisory locks need no privilege, so any role can take them. Leadership is a row of outbox.leader, and a
+-- queue's turn is the lock of its row in outbox.queue: both need a privilege. One advisory lock is left, the doorbell
+-- (1869968994, 1): 'outb' in ASCII. A role that abuses it costs the relay some polls and publishers some notifications.
+-- (1869968994, 3) lets two migrations take turns.
 
 -- ------------------------------------------------------------------ rings
 
@@ -18,6 +24,21 @@ create sequence outbox.event_slot minvalue 0 start 0;
 create sequence outbox.cursor_slot minvalue 0 start 0;
 create sequence outbox.delivery_slot minvalue 0 start 0;
 select setval('outbox.event_slot', 0), setval('outbox.cursor_slot', 0), setval('outbox.delivery_slot', 0);
+
+-- What is known of each slot: rows' own times come from clocks of other processes, and an event may be put long after it
+-- was written. A time ahead of the clock is set right by the relay's retention.
+create table outbox.ring (
+    ring       text        not null,
+    slot       smallint    not null,
+    entered_at timestamptz not null default clock_timestamp(), -- when the pointer came here
+    put_at     timestamptz,                                    -- since when all of its events are known to be put
+    primary key (ring, slot)
+);
+
+insert into outbox.ring (ring, slot)
+select 'event', n from generate_series(0, 7) as n union all
+select 'delivery', n from generate_series(0, 7) as n union all
+select 'cursor', n from generate_series(0, 1) as n;
 
 -- ------------------------------------------------------------------ events
 
@@ -49,12 +70,16 @@ create sequence outbox.cursor_id cache 1;
 -- Append-only: updating one row in place under an old snapshot grows a version chain that every read walks.
 create table outbox.cursor (
     id                bigint      not null default nextval('outbox.cursor_id'),
+    -- Equal to the row's own xmin wherever the row was written by this history of transaction ids. A dump or logical
+    -- replication copies the value and not the xmin. (outbox.newest_cursor)
+    xid               xid8        not null default pg_current_xact_id(),
     snapshot          text        not null, -- everything visible in it has been put
     page_snapshot     text,                 -- while a window is put page by page: the window's end ...
-    page_seq          bigint,               -- ... and how far within it
+    page_seq          bigint,               -- ... how far within it ...
+    page_end_seq      bigint,               -- ... and a seq above all of it
     last_seq          bigint      not null, -- the highest seq ever put
     floor_seq         bigint      not null, -- below every seq of every transaction with xid >= the snapshot's xmax
-    system_identifier bigint      not null, -- xids mean nothing in another cluster (a restored dump)
+    system_identifier bigint      not null, -- of the server that wrote it, for people
     relay             text        not null,
     at                timestamptz not null default clock_timestamp(),
     slot              smallint    not null
@@ -65,11 +90,23 @@ create index cursor_newest on outbox.cursor (id);
 -- Moves while a leader lives; a standby that sees it stand still takes over.
 create sequence outbox.heartbeat;
 
+-- Who leads: one row. It changes only when the lead does. The cursor fences: it goes on only from its newest row, and a
+-- relay that takes the lead appends a row first (outbox.cursor's lock orders the two).
+create table outbox.leader (
+    one   boolean     primary key default true check (one),
+    term  bigint      not null default 0,
+    relay text        not null default '',
+    pid   integer,                        -- of the leader's session; null after it stepped down
+    since timestamptz not null default clock_timestamp()
+);
+
+insert into outbox.leader default values;
+
 -- ------------------------------------------------------------------ parked
 
 -- Events that the bus refused for good. Everyone else has gone on.
 create table outbox.parked (
-    seq         bigint      primary key,
+    seq         bigint      not null,
     id          uuid        not null,
     name        text        not null,
     key         text,
@@ -78,7 +115,8 @@ create table outbox.parked (
     occurred_at timestamptz not null,
     code        text        not null,
     reason      text        not null,
-    parked_at   timestamptz not null default clock_timestamp()
+    parked_at   timestamptz not null default clock_timestamp(),
+    primary key (seq, id) -- seq alone would lose an event if a sequence ever fell behind its table
 );
 
 -- ------------------------------------------------------------------ audit
@@ -98,8 +136,9 @@ create index audit_at on outbox.audit (at);
 -- ------------------------------------------------------------------ queues (the postgres transport)
 
 create table outbox.queue (
-    id  integer generated always as identity primary key,
-    rpc text not null unique
+    id   integer  generated always as identity primary key,
+    rpc  text     not null unique,
+    turn smallint not null default 0 -- never written: the right to update it is the right to lock the row
 );
 
 create sequence outbox.delivery_seq cache 1;
@@ -133,6 +172,8 @@ create table outbox.claim (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
 create index claim_head on outbox.claim (queue, id);
+-- Under an old snapshot closed claims stay in the indexes. So nothing here reads them from the beginning: statements take
+-- the lowest id that may still matter (claims_from), as the last look found it.
 
 -- Deliveries that need another attempt, one row each. Rows change here, but only for what failed.
 create table outbox.retry (
@@ -149,6 +190,8 @@ create table outbox.retry (
     failed_at   timestamptz not null default clock_timestamp()
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
+-- Under an old snapshot what was delivered stays in this index, before what is due. So statements begin at the due time
+-- of the first live row that the last look found (due_from).
 create index retry_due on outbox.retry (queue, due_at);
 create index retry_event on outbox.retry (event_id); -- `outbox why`; only failures pay for it
 
@@ -181,10 +224,31 @@ create table outbox.dedup (
     primary key (slot, event_id, rpc)
 ) partition by list (slot);
 
+create function outbox.id_millis(id uuid) returns bigint
+language sql immutable strict parallel safe
+return ('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint;
+
 create function outbox.dedup_slot(id uuid) returns smallint
-language sql immutable strict parallel safe as $$
-    select ((('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 604800000) % 5)::smallint
-$$;
+language sql immutable strict parallel safe
+return ((('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 604800000) % 5)::smallint;
+
+-- When a slot was last written to for an event that is not of these days. All other records of a slot are as old as its
+-- week, so whether a slot may be truncated needs no look at its rows. Exact to a day, so that it is rarely written.
+create table outbox.dedup_late (
+    slot   smallint    primary key,
+    newest timestamptz not null default '-infinity'
+);
+
+insert into outbox.dedup_late (slot) select n from generate_series(0, 4) as n;
+
+-- The slots of those ids that are more than two days old, or ahead of the clock by a day.
+create function outbox.late_slots(ids uuid[]) returns smallint[]
+language sql stable parallel safe
+return array(
+    select outbox.dedup_slot(k.id) from unnest(ids) as k (id)
+    where outbox.id_millis(k.id) not between
+        (extract(epoch from statement_timestamp()) * 1000)::bigint - 172800000
+        and (extract(epoch from statement_timestamp()) * 1000)::bigint + 86400000);
 
 -- ------------------------------------------------------------------ partitions
 
@@ -195,6 +259,8 @@ begin
     for i in 0..7 loop
         execute format('create table outbox.event_%1$s partition of outbox.event for values in (%1$s)
                         with (autovacuum_enabled = off, toast.autovacuum_enabled = off)', i);
+        -- A re-seed updates rows; where a publication publishes them, Postgres refuses that without an identity.
+        execute format('alter table outbox.event_%1$s replica identity full', i);
         execute format('create table outbox.delivery_%1$s partition of outbox.delivery for values in (%1$s)
                         with (autovacuum_enabled = off, toast.autovacuum_enabled = off)', i);
     end loop;
@@ -213,32 +279,61 @@ end $$;
 insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot)
 select '1:1:', 0, 0, system_identifier, 'migration', 0 from pg_control_system();
 
+-- The newest cursor, and whether this server's transaction ids are those it speaks of. A copy of the row by a dump or by
+-- logical replication has an xmin of its own, also where the system identifier is the same (a physical copy). After
+-- pg_upgrade and failover the row is as it was. An xmax that this server has not reached is of another history, too.
+create view outbox.newest_cursor as
+select c.*,
+       c.xmin::text::bigint = c.xid::text::bigint % 4294967296
+       and greatest(pg_snapshot_xmax(c.snapshot::pg_snapshot), pg_snapshot_xmax(coalesce(c.page_snapshot, c.snapshot)::pg_snapshot))
+           <= pg_snapshot_xmax(pg_current_snapshot()) as ours,
+       -- The xmin as a full transaction id: the newest one with these 32 bits.
+       (m.current - (m.current - c.xmin::text::bigint) % 4294967296)::text::xid8 as written_by
+from outbox.cursor as c, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as current) as m
+order by c.id desc limit 1;
+
 -- ------------------------------------------------------------------ enqueue
 
 -- 48 bits of milliseconds over the first ones of a v4, and its version's bits set to 7. One expression, so that it becomes
 -- part of the statement that calls it: planned by itself it cost more than the INSERT.
 create function outbox.uuid_v7() returns uuid
-language sql volatile parallel safe as $$
-    select encode(set_bit(set_bit(
-        overlay(uuid_send(gen_random_uuid()) placing
-            substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
-        52, 1), 53, 1), 'hex')::uuid
-$$;
+language sql volatile parallel safe
+return encode(set_bit(set_bit(
+    overlay(uuid_send(gen_random_uuid()) placing
+        substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
+    52, 1), 53, 1), 'hex')::uuid;
 
 create function outbox.payload_bytes_max() returns integer
-language sql immutable parallel safe as $$ select 245760 $$;
+language sql immutable parallel safe return 245760;
 
 -- A text that is no JSON raises here and is caught here: Postgres's own message would quote the payload.
 create function outbox.is_json_object(value text) returns boolean
-language plpgsql immutable strict parallel safe as $$
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
     return json_typeof(value::json) = 'object';
 exception when invalid_text_representation or statement_too_complex then
     return false;
 end $$;
 
+-- Whether every header may be kept. Postgres quotes the value in its own message for an escape that no text can hold: so
+-- that is caught here, too.
+create function outbox.are_headers(value text) returns boolean
+language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$
+begin
+    return not exists (
+        select from json_each(value::json) as h
+        where json_typeof(h.value) <> 'string'
+           or (h.value #>> '{}') !~ '^[ -~]*$'
+           or h.key !~ '^[a-z][a-z0-9-]{0,63}$'
+           or h.key ~ '^(outbox-|connect-|content-|accept|grpc-|proxy-)|-bin$'
+           or h.key in ('host', 'connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+                        'authorization', 'cookie', 'idempotency-key', 'user-agent'));
+exception when invalid_text_representation or untranslatable_character or character_not_in_repertoire or statement_too_complex then
+    return false;
+end $$;
+
 create function outbox.check_entry(name text, payload text, key text, headers text) returns void
-language plpgsql immutable parallel safe as $$
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp as $$
 begin
     if name is null or name !~ '^[a-z][a-z0-9_]{0,127}$' then
         raise exception 'event name % is not lower_snake_case of at most 128 characters', coalesce(quote_literal(left(name, 128)), 'null')
@@ -265,15 +360,7 @@ begin
             raise exception 'headers of % are not a JSON object', name
                 using errcode = 'invalid_parameter_value', hint = 'for example {"tenant":"t-1"}';
         end if;
-        if exists (
-            select from json_each(headers::json) as h
-            where json_typeof(h.value) <> 'string'
-               or (h.value #>> '{}') !~ '^[\x20-\x7e]*$'
-               or h.key !~ '^[a-z][a-z0-9-]{0,63}$'
-               or h.key ~ '^(outbox-|connect-|content-|accept|grpc-|proxy-)|-bin$'
-               or h.key in ('host', 'connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade',
-                            'authorization', 'cookie', 'idempotency-key', 'user-agent')
-        ) then
+        if not outbox.are_headers(headers) then
             raise exception 'a header of % is reserved or malformed', name
                 using errcode = 'invalid_parameter_value',
                       hint = 'names are lower-case letters, digits and dashes, values are printable ASCII strings; outbox-, connect-, content- and -bin names are taken';
@@ -281,15 +368,33 @@ begin
     end if;
 end $$;
 
--- Rings when the relay sleeps, and only then: the relay holds this lock exclusively while it is asleep. Whoever
--- gets it shared has seen the relay awake and keeps it so until the end of his transaction, because the relay
--- can't fall asleep while the lock is held, and polls once more when it is. A notify on every commit would hold
--- a database-wide lock across the commit's flush and cost publishers most of their throughput.
+-- Rings when the relay sleeps, and only then: the relay holds this lock exclusively while it is asleep. A publisher that
+-- gets it shared has seen the relay awake and keeps it so until its transaction ends, because the relay can't fall asleep
+-- while the lock is held, and polls once more when it is. A notify on every commit would hold a database-wide lock
+-- across the commit's flush and cost publishers most of their throughput.
+--
+-- The notification itself waits for the end of the transaction: PREPARE TRANSACTION refuses a transaction that has
+-- notified, and only at its end is it known how it ends. A prepared transaction's events are found by the relay's
+-- fallback poll (`relay --fallback`) if it sleeps when they are committed.
+create unlogged table outbox.ringing () with (autovacuum_enabled = off); -- truncated by the relay
+
+create function outbox.wake() returns trigger
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if current_query() !~* ('(^|;)([[:space:]]|/[*].*?[*]/|--[^' || chr(10) || ']*' || chr(10) || ')*prepare[[:space:]]+transaction[[:space:]]+(e|u&)?[''$]') then
+        perform pg_notify('outbox', '');
+    end if;
+    return null;
+end $$;
+
+create constraint trigger wake after insert on outbox.ringing
+deferrable initially deferred for each row execute function outbox.wake();
+
 create function outbox.ring() returns void
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
     if not pg_try_advisory_xact_lock_shared(1869968994, 1) then
-        perform pg_notify('outbox', '');
+        insert into outbox.ringing default values;
     end if;
 end $$;
 
@@ -316,7 +421,7 @@ begin
     end if;
     -- As outbox.ring.
     if not pg_try_advisory_xact_lock_shared(1869968994, 1) then
-        perform pg_notify('outbox', '');
+        insert into outbox.ringing default values;
     end if;
     id := coalesce(id, outbox.uuid_v7());
     insert into outbox.event (id, name, key, payload, headers, slot)
@@ -350,21 +455,26 @@ end $$;
 
 -- A fencing token. Not from a sequence: values drawn by a transaction that a crash takes back are drawn again.
 create function outbox.token() returns bigint
-language sql volatile parallel safe as $$
-    select ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint
-$$;
+language sql volatile parallel safe
+return ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint;
 
--- Claims up to n deliveries of a queue, hidden from others for a while. The queue's lock makes claims of one queue
--- take turns; each statement of a volatile function sees what the one before it in the queue committed.
+-- Claims up to n deliveries of an RPC's queue, hidden from others for a while. The lock of the queue's row makes claims of
+-- the log take turns; each statement of a volatile function sees what the one before it in the queue committed.
 -- What is new gets its lease in the dedup record at once, under the claim's token, unless there is a record of it already:
 -- "leased" says so. To ask for it afterwards would be one more round trip for each batch.
+-- The queue is found by its RPC's name each time: after a restore the same id may be another RPC's.
+-- due_from: see outbox.receive_due. Of what is due, the rows come with the time they were due at.
 -- Asynchronous commit is safe: a claim lost in a crash is made again, and the dedup record, written durably
 -- and later in the WAL, says what was done.
-create function outbox.receive(q integer, n integer, hidden interval, worker_name text, rpc_name text, leased_for interval)
-returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz, leased boolean)
-language plpgsql as $$
+create function outbox.receive(rpc_name text, n integer, hidden interval, worker_name text, leased_for interval, due_from timestamptz)
+returns table (queue integer, seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer,
+               enqueued_at timestamptz, leased boolean, due_at timestamptz)
+language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s' -- Turns take microseconds. But a worker that froze while its answer was being sent holds the lock.
+as $$
 #variable_conflict use_column
 declare
+    q         integer := (select w.id from outbox.queue as w where w.rpc = rpc_name);
     -- What is due for another attempt gets half of the places, and an odd one every other time: neither may
     -- starve the other, not even one at a time.
     share     integer := n / 2 + (n % 2) * floor(random() * 2)::integer;
@@ -374,13 +484,13 @@ declare
     new_id    bigint;
     new_token bigint := outbox.token();
 begin
-    -- Turns take microseconds. But a worker that froze while its answer was being sent holds the lock.
-    perform set_config('lock_timeout', '2s', true);
-    perform pg_advisory_xact_lock(1869968995, q);
-
-    return query select * from outbox.receive_due(q, share, hidden);
+    if q is null then
+        return; -- the worker's next look makes the queue again
+    end if;
+    return query select q, * from outbox.receive_due(q, share, hidden, due_from);
     get diagnostics taken = row_count;
 
+    perform from outbox.queue as w where w.id = q for update;
     select c.last_seq into head from outbox.claim as c where c.queue = q order by c.id desc limit 1;
     new_id := nextval('outbox.claim_id');
     return query
@@ -399,66 +509,90 @@ begin
             from batch as b order by b.event_id
             on conflict do nothing
             returning event_id
+        ), late as (
+            update outbox.dedup_late as l set newest = clock_timestamp()
+            where l.newest < clock_timestamp() - interval '1 day'
+              and l.slot = any (outbox.late_slots(array(select b.event_id from batch as b)))
         )
-        select b.seq, new_id, new_token, b.event_id, b.body, 1, b.enqueued_at,
-               b.event_id in (select l.event_id from leased as l)
+        select q, b.seq, new_id, new_token, b.event_id, b.body, 1, outbox.sane_time(b.enqueued_at),
+               b.event_id in (select l.event_id from leased as l), null::timestamptz
         from batch as b order by b.seq;
     get diagnostics more = row_count;
 
     if taken = share and taken + more < n then
-        return query select * from outbox.receive_due(q, n - taken - more, hidden);
+        return query select q, * from outbox.receive_due(q, n - taken - more, hidden, due_from);
     end if;
 end $$;
 
--- The part of outbox.receive that has a row per delivery. No claim id: the row is the claim. (Not in language sql, which
--- would plan it anew each time.)
-create function outbox.receive_due(q integer, n integer, hidden interval)
-returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz, leased boolean)
-language plpgsql as $$
+-- A row may hold any time, infinity among them, and programs can't read them all.
+create function outbox.sane_time(at timestamptz) returns timestamptz
+language sql stable parallel safe
+return greatest(least(at, statement_timestamp()), statement_timestamp() - interval '1000 years');
+
+-- The part of outbox.receive that has a row per delivery. No claim id: the row is the claim. Rows that another worker takes
+-- at the same time are skipped, so that nobody waits for this look, however long it takes.
+-- due_from: nothing due before it is looked for. (Not in language sql, which would plan it anew each time.)
+create function outbox.receive_due(q integer, n integer, hidden interval, due_from timestamptz)
+returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz,
+               leased boolean, due_at timestamptz)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
+declare
+    by_now timestamptz := clock_timestamp(); -- a volatile function would be no index condition
 begin
+    if n <= 0 then
+        return;
+    end if;
     return query
+        with due as materialized (
+            select d.seq, d.due_at from outbox.retry as d
+            where d.queue = q and d.due_at >= due_from and d.due_at <= by_now
+            order by d.due_at limit n for update skip locked
+        )
         update outbox.retry as r
         set due_at = clock_timestamp() + hidden, token = outbox.token(), attempts = r.attempts + 1
-        where r.seq = any (array(
-            select d.seq from outbox.retry as d
-            where d.queue = q and d.due_at <= clock_timestamp()
-            order by d.due_at limit n))
-        returning r.seq, null::bigint, r.token, r.event_id, r.body, r.attempts, r.enqueued_at, false;
+        where r.seq = any (array(select due.seq from due))
+        returning r.seq, null::bigint, r.token, r.event_id, r.body, r.attempts, outbox.sane_time(r.enqueued_at), false,
+                  (select outbox.sane_time(due.due_at) from due where due.seq = r.seq);
 end $$;
 
 -- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they
 -- are; rows already done come along and are recognised by their dedup record.
 create function outbox.requeue(q integer, first bigint, last bigint, made integer, why_code text, why text) returns bigint
-language sql as $$
-    with moved as (
-        insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
-        select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, made, clock_timestamp(), why_code, why
-        from outbox.delivery as d
-        where d.queue = q and d.seq between first and last
-          and not exists (select from outbox.dead_letter as l where l.seq = d.seq)
-        on conflict (seq) do nothing
-        returning 1
-    )
-    select count(*) from moved
-$$;
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    moved bigint;
+begin
+    insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+    select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, made, clock_timestamp(), why_code, why
+    from outbox.delivery as d
+    where d.queue = q and d.seq between first and last
+      and not exists (select from outbox.dead_letter as l where l.seq = d.seq)
+    on conflict (seq) do nothing;
+    get diagnostics moved = row_count;
+    return moved;
+end $$;
 
 -- Gives back what workers claimed and never settled: they died, or hang. Returns how many deliveries that was.
-create function outbox.recover(q integer) returns bigint
-language plpgsql as $$
+create function outbox.recover(q integer, claims_from bigint) returns bigint
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     c         record;
     recovered bigint := 0;
 begin
-    if not pg_try_advisory_xact_lock(1869968995, q) then
+    perform from outbox.queue as w where w.id = q for update skip locked;
+    if not found then
         return 0; -- next time
     end if;
-    for c in select id, first_seq, last_seq, worker from outbox.claim where queue = q and until < clock_timestamp() for update loop
+    for c in
+        select id, first_seq, last_seq, worker from outbox.claim
+        where queue = q and id >= claims_from and until < clock_timestamp() for update
+    loop
         recovered := recovered + outbox.requeue(q, c.first_seq, c.last_seq, 1, 'lease_expired',
             'worker ' || c.worker || ' did not settle it in time');
         update outbox.claim set until = null where id = c.id;
     end loop;
-    delete from outbox.claim as old where old.queue = q and old.until is null
+    delete from outbox.claim as old where old.queue = q and old.id >= claims_from and old.until is null
         and old.id < (select max(newest.id) from outbox.claim as newest where newest.queue = q);
     return recovered;
 end $$;
@@ -467,20 +601,28 @@ end $$;
 
 -- The newest durable cursor. Retention may only trust what a crash can't take back, and so reads the table.
 create function outbox.cursor_now() returns outbox.cursor
-language sql stable as $$ select c from outbox.cursor as c order by c.id desc limit 1 $$;
+language sql stable
+return (select c from outbox.cursor as c order by c.id desc limit 1);
 
--- Is there anything in this slot of the ring that somebody may still need?
-create function outbox.slot_in_use(ring text, s smallint, retention interval) returns boolean
-language plpgsql as $$
+-- A slot without a file has no row, whoever may see it; one with a file may hold rows that are not committed yet.
+create function outbox.slot_is_empty(ring text, s integer) returns boolean
+language sql volatile
+return pg_relation_size(('outbox.' || ring || '_' || s)::regclass) = 0;
+
+-- Is there anything in this slot of the ring that somebody may still need? The caller holds a lock that keeps writers out.
+-- A cursor of another history says nothing of what was put.
+create function outbox.slot_in_use(ring text, s smallint, claims_from bigint) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    put pg_snapshot;
+    put  pg_snapshot;
+    ours boolean;
 begin
     case ring
     when 'event' then
-        put := (select (outbox.cursor_now()).snapshot)::pg_snapshot;
-        return exists (select from outbox.event where slot = s and xid >= pg_snapshot_xmax(put))
-            or exists (select from outbox.event where slot = s and xid = any (array(select pg_snapshot_xip(put))))
-            or (select occurred_at from outbox.event where slot = s order by seq desc limit 1) > clock_timestamp() - retention;
+        select c.snapshot::pg_snapshot, c.ours into put, ours from outbox.newest_cursor as c;
+        return ours is not true
+            or exists (select from outbox.event where slot = s and xid >= pg_snapshot_xmax(put))
+            or exists (select from outbox.event where slot = s and xid = any (array(select pg_snapshot_xip(put))));
     when 'cursor' then
         return s = (select (outbox.cursor_now()).slot);
     when 'delivery' then
@@ -492,70 +634,100 @@ begin
             where exists (select from outbox.delivery as d where d.slot = s and d.queue = q.id and d.seq > head.seq)
         ) or exists (
             select from outbox.claim as c
-            where c.until is not null
+            where c.id >= claims_from and c.until is not null
               and exists (select from outbox.delivery as d where d.slot = s and d.queue = c.queue and d.seq between c.first_seq and c.last_seq)
         );
     end case;
 end $$;
 
-create function outbox.slot_is_empty(ring text, s smallint) returns boolean
-language plpgsql as $$
+-- Truncates one slot if nobody needs it; says 'truncated', 'kept', 'writing' (a transaction that wrote to it is open) or
+-- 'reading' (somebody reads it for long, as a dump does: all slots, then, so the caller need not try the next one).
+-- An event is kept for the retention time after all of its slot was put, which is when this first finds it so.
+-- Writers are kept out first, without waiting, and readers last: the lock waits 25 ms and no longer, because whoever
+-- comes meanwhile waits behind it.
+create function outbox.truncate_slot(ring text, s smallint, retention interval, claims_from bigint) returns text
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare
-    empty boolean;
-begin
-    execute format('select not exists (select from outbox.%I)', ring || '_' || s) into empty;
-    return empty;
-end $$;
-
--- Truncates one slot if nobody needs it. The lock waits 50 ms and no longer: whoever inserts into the slot, or
--- dumps it, goes first, and the next round tries again. Having the lock means no writer is in flight there.
-create function outbox.truncate_slot(ring text, s smallint, retention interval) returns boolean
-language plpgsql as $$
+    leaf    text := format('outbox.%I', ring || '_' || s);
+    writing boolean := true;
+    since   timestamptz;
 begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'outbox.truncate_slot needs read committed: an older snapshot would not see who wrote while it waited for the lock';
     end if;
-    if outbox.slot_is_empty(ring, s) or outbox.slot_in_use(ring, s, retention) then
+    if outbox.slot_is_empty(ring, s) then
+        return 'kept';
+    end if;
+    if ring = 'event' then
+        select r.put_at into since from outbox.ring as r where r.ring = 'event' and r.slot = s;
+        if since > clock_timestamp() - retention then
+            return 'kept';
+        end if;
+    end if;
+    execute format('lock table %s in share mode nowait', leaf);
+    writing := false;
+    if outbox.slot_in_use(ring, s, claims_from) then
+        return 'kept';
+    end if;
+    if ring = 'event' and since is null then
+        update outbox.ring as r set put_at = clock_timestamp() where r.ring = 'event' and r.slot = s;
+        if retention > interval '0' then
+            return 'kept';
+        end if;
+    end if;
+    execute format('lock table %s in access exclusive mode', leaf);
+    execute format('truncate table %s', leaf);
+    return 'truncated';
+exception when lock_not_available then
+    return case when writing then 'writing' else 'reading' end;
+end $$;
+
+-- What publishers wrote to wake the relay. Without waiting: publishers are in the way of nobody here, and nobody in theirs.
+create function outbox.truncate_ringing() returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if pg_relation_size('outbox.ringing') < 1048576 then
         return false;
     end if;
-    perform set_config('lock_timeout', '50ms', true);
-    execute format('lock table outbox.%I in access exclusive mode', ring || '_' || s);
-    if outbox.slot_in_use(ring, s, retention) then
-        return false;
-    end if;
-    execute format('truncate table outbox.%I', ring || '_' || s);
+    lock table outbox.ringing in access exclusive mode nowait;
+    truncate outbox.ringing;
     return true;
 exception when lock_not_available then
     return false;
 end $$;
 
--- Moves a ring's pointer to the next slot if that is empty, and says where it points now.
+-- Moves a ring's pointer to the next empty slot, if there is one, and says where it points now. Nothing depends on the
+-- order of the slots: a slot that can't be emptied is passed over.
 create function outbox.turn(ring text, slots integer) returns smallint
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     pointer  text := format('outbox.%I', ring || '_slot');
     current  smallint;
     upcoming smallint;
 begin
     execute format('select last_value from %s', pointer) into current;
-    upcoming := (current + 1) % slots;
-    if outbox.slot_is_empty(ring, upcoming) then
-        perform setval(pointer::regclass, upcoming);
-        return upcoming;
-    end if;
+    for n in 1 .. slots - 1 loop
+        upcoming := (current + n) % slots;
+        if outbox.slot_is_empty(ring, upcoming) then
+            update outbox.ring as r set entered_at = clock_timestamp(), put_at = null where r.ring = turn.ring and r.slot = upcoming;
+            perform setval(pointer::regclass, upcoming);
+            return upcoming;
+        end if;
+    end loop;
     return current;
 end $$;
 
 -- Makes room in the delivery ring when a queue without a worker holds back its oldest slot: what was never
 -- claimed there moves to outbox.retry, some thousands at a time, and the queue's head moves past it.
 create function outbox.spill(s smallint, q integer) returns bigint
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     head    bigint;
     upto    bigint;
     spilled bigint;
 begin
-    if not pg_try_advisory_xact_lock(1869968995, q) then
+    perform from outbox.queue as w where w.id = q for update skip locked;
+    if not found then
         return 0; -- somebody receives from it after all
     end if;
     head := coalesce((select c.last_seq from outbox.claim as c where c.queue = q order by c.id desc limit 1), 0);
@@ -571,30 +743,91 @@ begin
     return spilled;
 end $$;
 
--- Dedup records leave by the week, once the whole week is older than the window.
-create function outbox.truncate_dedup(s smallint, keep interval) returns boolean
-language plpgsql as $$
+-- Dedup records leave by the week: a slot is truncated once all that was written to it is older than `keep`. Says
+-- 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event since).
+-- All that was written within two days of its event is older three days after its week was over by `keep`; a day of these
+-- is for clocks. What was written later stands in outbox.dedup_late, and is looked for again under the lock. So this reads
+-- no record.
+create function outbox.truncate_dedup(s smallint, keep interval, at timestamptz default clock_timestamp()) returns text
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare
-    leaf  text := 'dedup_' || s;
-    young boolean;
+    this_week bigint := floor(extract(epoch from at) / 604800)::bigint;
+    weeks_ago bigint := (5 + this_week % 5 - s) % 5;
 begin
-    if outbox.slot_is_empty('dedup', s) then
-        return false;
+    if weeks_ago = 0 or at < to_timestamp((this_week - weeks_ago + 1) * 604800) + keep + interval '3 days'
+       or outbox.slot_is_empty('dedup', s) then
+        return 'kept';
     end if;
-    execute format('select exists (select from outbox.%I where coalesce(done_at, until) > clock_timestamp() - $1)', leaf) into young using keep;
-    if young then
-        return false;
-    end if;
-    perform set_config('lock_timeout', '50ms', true);
-    execute format('lock table outbox.%I in access exclusive mode', leaf);
-    execute format('select exists (select from outbox.%I where coalesce(done_at, until) > clock_timestamp() - $1)', leaf) into young using keep;
-    if young then
-        return false;
-    end if;
-    execute format('truncate table outbox.%I', leaf);
-    return true;
+    for n in 1..2 loop
+        if exists (select from outbox.dedup_late as l where l.slot = s and l.newest > at - keep - interval '1 day') then
+            return 'late';
+        end if;
+        execute format('lock table outbox.%I in access exclusive mode', 'dedup_' || s);
+    end loop;
+    execute format('truncate table outbox.%I', 'dedup_' || s);
+    return 'truncated';
 exception when lock_not_available then
-    return false;
+    return 'kept';
+end $$;
+
+-- ------------------------------------------------------------------ sequences
+
+-- Sequences that lie behind their tables, and pointers that point nowhere: a dump of data alone, logical replication and a
+-- careless setval leave them so, and what is numbered below a cursor or a head is never found again. `mend` sets them
+-- right: well above the table, because others draw from them meanwhile.
+create function outbox.check_sequences(mend boolean)
+returns table (name text, stands_at bigint, used bigint)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    highest record;
+    stands  bigint;
+    begun   boolean;
+begin
+    for highest in
+        select 'event_seq' as sequence, 100000 as gap, greatest(
+            (select e.seq from outbox.event as e order by e.seq desc limit 1),
+            (select c.last_seq from outbox.cursor as c order by c.id desc limit 1),
+            (select p.seq from outbox.parked as p order by p.seq desc limit 1)) as seq
+        union all
+        select 'delivery_seq', 100000, greatest(
+            (select d.seq from outbox.delivery as d order by d.seq desc limit 1),
+            (select r.seq from outbox.retry as r order by r.seq desc limit 1),
+            (select l.seq from outbox.dead_letter as l order by l.seq desc limit 1),
+            (select max(head.last_seq) from outbox.queue as q cross join lateral (
+                 select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1) as head))
+        union all
+        select 'claim_id', 100000, (select c.id from outbox.claim as c order by c.id desc limit 1)
+        union all
+        select 'cursor_id', 100000, (select c.id from outbox.cursor as c order by c.id desc limit 1)
+        union all
+        select 'queue_id_seq', 100, (select q.id from outbox.queue as q order by q.id desc limit 1)
+    loop
+        execute format('select last_value, is_called from outbox.%I', highest.sequence) into stands, begun;
+        if highest.seq > stands or (highest.seq = stands and not begun) then
+            name := highest.sequence;
+            stands_at := stands;
+            used := highest.seq;
+            if mend then
+                perform setval(format('outbox.%I', highest.sequence)::regclass,
+                    greatest(highest.seq, nextval(format('outbox.%I', highest.sequence)::regclass)) + highest.gap);
+            end if;
+            return next;
+        end if;
+    end loop;
+    for highest in
+        select p.ring || '_slot' as sequence, p.slots from (values ('event', 8), ('delivery', 8), ('cursor', 2)) as p (ring, slots)
+    loop
+        execute format('select last_value from outbox.%I', highest.sequence) into stands;
+        if stands >= highest.slots then
+            name := highest.sequence;
+            stands_at := stands;
+            used := highest.slots - 1;
+            if mend then
+                perform setval(format('outbox.%I', highest.sequence)::regclass, 0);
+            end if;
+            return next;
+        end if;
+    end loop;
 end $$;
 
 -- ------------------------------------------------------------------ who may
@@ -605,7 +838,7 @@ revoke all on all functions in schema outbox from public;
 -- Lets a role do one thing and nothing more: be a 'publisher', the 'relay', a 'worker', or an 'operator' (the commands of
 -- `outbox`). Run by the schema's owner, again after each migration. A publisher can read nothing, not even its own events.
 create function outbox.grant_to(role text, part text) returns void
-language plpgsql as $$
+language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     privilege text;
     leaf      regclass;
@@ -618,7 +851,13 @@ begin
     when 'relay' then
         foreach privilege in array array[
             'select, update (xid) on outbox.event', -- update: only in another cluster, once
+            'update (seq) on outbox.event',       -- likewise
             'select, insert on outbox.cursor, outbox.delivery, outbox.parked, outbox.queue',
+            'truncate on outbox.cursor',          -- what a leader needs to lock it, once a term
+            'truncate on outbox.ringing',
+            'select on outbox.newest_cursor, outbox.dedup_late, outbox.ringing',
+            'select, update on outbox.leader, outbox.ring',
+            'update (turn) on outbox.queue',
             'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter',
             'select, delete on outbox.dedup, outbox.audit',
             'usage, select, update on all sequences in schema outbox'
@@ -633,8 +872,11 @@ begin
         foreach privilege in array array[
             'select on outbox.delivery',
             'select, insert on outbox.queue, outbox.dead_letter',
+            'update (turn) on outbox.queue',
             'select, insert, update, delete on outbox.claim, outbox.retry',
             'select, insert, update on outbox.dedup',
+            'select, insert, update on outbox.dedup_0, outbox.dedup_1, outbox.dedup_2, outbox.dedup_3, outbox.dedup_4',
+            'select, update on outbox.dedup_late',
             'usage on sequence outbox.claim_id, outbox.queue_id_seq'
         ] loop
             execute format('grant %s to %I', privilege, role);

@@ -12,12 +12,11 @@ use event_router::Rpc;
 use outbox::Entry;
 use relay::bus::{Bus, Deliveries, PostgresBus, PutError};
 use sqlx::PgConnection;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Released};
-use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Settlement};
+use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Settlement, Watched};
 
 use crate::world::{One, PATIENCE, ROUTER, World, until};
 
@@ -52,6 +51,7 @@ pub(crate) async fn bus_contract<B: Bus>(
         payload,
         headers: headers.map(str::to_owned),
         occurred_at: "2026-11-22T03:04:05.678Z".parse().unwrap(),
+        flaw: None,
     };
     let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> \u00e9 \u0000","z":[],"a":{}}"#;
     // As much as `enqueue` lets through, and it must get through everything that comes after.
@@ -79,14 +79,21 @@ pub(crate) async fn bus_contract<B: Bus>(
         }
     }
     // As the relay does when it advances its cursor.
-    let Deliveries { queues, events, bodies } = bus.deliveries(&[&entries[0], &entries[4]]);
+    let Deliveries { events, envelopes, first, last, queues, rpcs } =
+        bus.deliveries(&[&entries[0], &entries[4]]);
     sqlx::query(
         "insert into outbox.delivery (queue, event_id, body, slot)
-         select *, (select last_value from outbox.delivery_slot) from unnest($1::integer[], $2::uuid[], $3::text[])",
+         select ($5::integer[])[n], e.id, '{\"rpc\":\"' || ($6::text[])[n] || '\",\"event\":' || e.envelope || '}',
+                (select last_value from outbox.delivery_slot)
+         from unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[]) as e (id, envelope, first, last)
+         cross join lateral generate_series(e.first, e.last) as n",
     )
-    .bind(queues)
     .bind(events)
-    .bind(bodies)
+    .bind(envelopes)
+    .bind(first)
+    .bind(last)
+    .bind(queues)
+    .bind(rpcs)
     .execute(conn)
     .await
     .unwrap();
@@ -280,21 +287,21 @@ async fn postgres_queue_keeps_the_contract() {
     let connections = world.source.connections("test", &SESSION, 4);
     let recover = async || {
         let _: i64 =
-            sqlx::query_scalar("select outbox.recover($1)").bind(id).fetch_one(&world.pool).await.unwrap();
+            sqlx::query_scalar("select outbox.recover($1, 0)").bind(id).fetch_one(&world.pool).await.unwrap();
     };
     // Instead of the bell, which would recover, too, and not when the suite says so.
     let mut ringing = JoinSet::new();
     let mut queue = |visibility| {
-        let bell = Arc::new(Notify::new());
-        let ready = Arc::clone(&bell);
+        let watched = Arc::new(Watched::new(&rpc));
+        let rung = Arc::clone(&watched);
         ringing.spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_millis(20));
             loop {
                 ticks.tick().await;
-                bell.notify_one();
+                rung.ring();
             }
         });
-        PostgresQueue::new(connections.clone(), &rpc, id, "test", visibility, visibility, ready)
+        PostgresQueue::new(connections.clone(), watched, "test", visibility, visibility)
     };
     let (long, short) = (queue(Duration::from_secs(60)), queue(Duration::from_millis(300)));
     let number = |delivery: &Delivery<_>| -> i64 {
@@ -341,7 +348,6 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
     let mut events: Vec<EventId> = world.publish_all((0..4).map(|n| Entry::new(One { n }))).await;
     world.until("select count(*) = 4 from outbox.delivery").await;
     relay.cancel();
-    let id: i32 = world.scalar("select id from outbox.queue where rpc = 'Test/One'").await;
     let rpc = Rpc::new("Test/One").unwrap();
     let lease = Duration::from_secs(60);
     let connections = world.source.connections("test", &SESSION, 4);
@@ -358,8 +364,7 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
         ))
         .await;
 
-    let bell = Arc::new(Notify::new());
-    let queue = PostgresQueue::new(connections.clone(), &rpc, id, "test", lease, lease, bell);
+    let queue = PostgresQueue::new(connections.clone(), Arc::new(Watched::new(&rpc)), "test", lease, lease);
     let received = queue.receive(10, &CancellationToken::new()).await.unwrap();
     let leases: Vec<Option<Lease>> =
         received.iter().map(|delivery| delivery.lease.map(|(lease, _)| lease)).collect();

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use outbox::Entry;
+use sqlx::AssertSqlSafe;
 
 use crate::world::{One, ROUTER, Two, World, relay_settings};
 
@@ -49,12 +50,12 @@ async fn what_is_not_put_is_not_truncated() {
     world.until("select last_value <> 0 from outbox.event_slot").await;
     for slot in 0..8_i16 {
         // As retention does, and with no retention time at all.
-        let truncated: bool = sqlx::query_scalar("select outbox.truncate_slot('event', $1, '0')")
+        let became: String = sqlx::query_scalar("select outbox.truncate_slot('event', $1, '0', 0)")
             .bind(slot)
             .fetch_one(&world.pool)
             .await
             .unwrap();
-        assert!(!truncated || slot != 0, "truncated under an open transaction");
+        assert!(became != "truncated" || slot != 0, "truncated under an open transaction");
     }
     long.commit().await.unwrap();
     world.rpcs.until_done("Test/One", &[late]).await;
@@ -85,7 +86,8 @@ async fn a_queue_without_a_worker_holds_nobody_back() {
     world.finish().await;
 }
 
-/// Guards promise 3's window: a dedup record stays until all of its week is older than the window.
+/// Guards promise 3's window: a dedup record stays until all of its slot is older than the window, and leaves before the slot
+/// is used again. No record is read for that.
 #[tokio::test(flavor = "multi_thread")]
 async fn dedup_records_leave_by_the_week() {
     let mut world = World::new(ROUTER).await;
@@ -94,17 +96,51 @@ async fn dedup_records_leave_by_the_week() {
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;
     world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
-    let truncate = async |keep: &str| -> bool {
-        sqlx::query_scalar("select bool_or(outbox.truncate_dedup(slot::smallint, $1::interval)) from generate_series(0, 4) as slot")
-            .bind(keep)
-            .fetch_one(&world.pool)
-            .await
-            .unwrap()
+    // In a transaction that is taken back: what would become of the record's slot at that time.
+    let at = async |days: i32| -> String {
+        let mut tx = world.pool.begin().await.unwrap();
+        let slot = "(select slot from outbox.dedup)";
+        let became =
+            format!("select outbox.truncate_dedup({slot}, '21 days', now() + make_interval(days => $1))");
+        let became = sqlx::query_scalar(AssertSqlSafe(became)).bind(days).fetch_one(&mut *tx).await.unwrap();
+        tx.rollback().await.unwrap();
+        became
     };
-    assert!(!truncate("21 days").await);
-    world.execute("update outbox.dedup set done_at = now() - interval '20 days 23 hours'").await;
-    assert!(!truncate("21 days").await);
-    world.execute("update outbox.dedup set done_at = now() - interval '22 days'").await;
-    assert!(truncate("21 days").await);
+    let mut truncated = Vec::new();
+    for days in 0..35 {
+        if at(days).await == "truncated" {
+            truncated.push(days);
+        }
+    }
+    assert!(!truncated.is_empty() && truncated[0] > 21, "{truncated:?}");
+    let next_use = 35
+        - i32::try_from(world.scalar::<i64>("select extract(epoch from now())::bigint / 86400 % 7").await)
+            .unwrap();
+    assert!(truncated.iter().all(|&days| days <= next_use), "{truncated:?}");
+
+    // An event of ten days ago is done today: its slot waits for that record, too.
+    let late = truncated[0];
+    world.execute("update outbox.dedup_late set newest = now() + interval '10 days'").await;
+    assert_eq!(at(late).await, "late");
+    world.finish().await;
+}
+
+/// Guards promise 3's window: what is leased or done for an event of another week is noted for its slot, by each of the
+/// statements that write records.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_records_are_noted() {
+    let mut world = World::new(ROUTER).await;
+    let old = "0198c7e2-0000-7000-8000-000000000001"; // of August 2025
+    let noted =
+        "select newest > now() - interval '1 minute' from outbox.dedup_late where slot = outbox.dedup_slot(";
+    let sql = format!("select outbox.enqueue('event_one', '{{\"n\":1}}', null, null, '{old}')");
+    world.execute(&sql).await;
+    world.publish(One { n: 1 }).await;
+    world.relay();
+    world.worker();
+    world.until("select count(*) = 2 from outbox.dedup where done_at is not null").await;
+    world.until(&format!("{noted}'{old}')")).await;
+    let others: i64 = world.scalar("select count(*) from outbox.dedup_late where newest > '-infinity'").await;
+    assert_eq!(others, 1, "an event of today is not late");
     world.finish().await;
 }

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::{Entry, Event, EventId};
 use outbox_schema::Source;
 use relay::bus::{Bus, PostgresBus};
-use runtime::{Readiness, Standing, Started, Tracer};
+use runtime::{Readiness, Sources, Standing, Started, Tracer};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::net::TcpListener;
@@ -164,10 +164,9 @@ impl World {
     ) -> CancellationToken {
         let stop = self.stop.child_token();
         let (source, cancel) = (self.source.clone(), stop.clone());
-        let part = Readiness::default().part("relay");
-        self.tasks.push(tokio::spawn(async move {
-            relay::relay::run(&source, bus, &settings, part, &cancel).await.expect("the schema fits");
-        }));
+        let (_, standings) = Sources::of(&Readiness::default(), "relaying", [source.name().to_owned()]);
+        let standing = standings.into_iter().next().expect("one source");
+        self.tasks.push(tokio::spawn(relay::relay::run(source, bus, settings, standing, cancel)));
         stop
     }
 

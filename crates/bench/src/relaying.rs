@@ -8,7 +8,7 @@ use outbox_schema::Source;
 use relay::Entry;
 use relay::bus::{Bus, Deliveries, Limits, PutError};
 use relay::relay::Settings;
-use runtime::{Readiness, Tracer};
+use runtime::{Readiness, Sources, Tracer};
 use sqlx::PgConnection;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -37,13 +37,9 @@ impl Relaying {
             fallback: Duration::from_secs(5),
             tracer: Tracer::default(),
         };
-        let (source, stopped) = (source.clone(), stop.clone());
-        let part = Readiness::default().part("bench");
-        let relay = tokio::spawn(async move {
-            if let Err(error) = relay::relay::run(&source, bus, &settings, part, &stopped).await {
-                eprintln!("error: the relay ended: {}", runtime::Chain(&error));
-            }
-        });
+        let (_, standings) = Sources::of(&Readiness::default(), "relaying", [source.name().to_owned()]);
+        let standing = standings.into_iter().next().expect("one source");
+        let relay = tokio::spawn(relay::relay::run(source.clone(), bus, settings, standing, stop.clone()));
         Self { stop, relay }
     }
 
@@ -120,6 +116,10 @@ impl<B: Bus, F: Fn(&Entry) + Send + Sync> Bus for Counted<B, F> {
         self.count.0.0.fetch_add(entries.len(), Ordering::Relaxed);
         self.count.0.1.notify_waiters();
         results
+    }
+
+    fn copies(&self, name: &str) -> usize {
+        self.bus.copies(name)
     }
 
     fn deliveries(&self, acked: &[&Entry]) -> Deliveries {

@@ -82,9 +82,8 @@ impl Outbox {
             .database
             .one(query_as(
                 "select a.application_name, l.pid, host(a.client_addr) || ':' || a.client_port, a.backend_start
-                 from pg_locks as l left join pg_stat_activity as a using (pid)
-                 where l.locktype = 'advisory' and l.classid = 1869968994 and l.objid = 2 and l.objsubid = 2
-                   and l.database = (select oid from pg_database where datname = current_database()) and l.granted",
+                 from outbox.leader as l join pg_stat_activity as a using (pid)
+                 where a.datname = current_database() and a.application_name = 'outbox relay (leader)'",
             ))
             .await?;
         Ok(row.map(|(application, pid, address, connected_at)| Leader {
@@ -100,9 +99,8 @@ impl Outbox {
         let row: Option<Row> = self
             .database
             .one(query_as(
-                "select c.snapshot, c.page_snapshot, c.page_seq, c.floor_seq, c.relay, c.at,
-                        c.system_identifier <> s.system_identifier
-                 from outbox.cursor_now() as c, pg_control_system() as s",
+                "select snapshot, page_snapshot, page_seq, floor_seq, relay, at, not ours
+                 from outbox.newest_cursor",
             ))
             .await?;
         let (snapshot, page_snapshot, page_seq, floor_seq, relay, at, restored) = row.ok_or_else(|| {

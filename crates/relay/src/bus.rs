@@ -37,6 +37,11 @@ pub trait Bus: Send + Sync {
     /// Puts entries; one result per entry, in their order.
     fn put(&self, entries: &[&Entry]) -> impl Future<Output = Vec<Result<(), PutError>>> + Send;
 
+    /// How many copies of an event [`Bus::deliveries`] writes into this database: they bound a page as its bytes do.
+    fn copies(&self, _name: &str) -> usize {
+        0
+    }
+
     /// What belongs into this database's queues, in the very transaction that advances the cursor past these entries.
     /// Nothing, for a bus that is elsewhere.
     fn deliveries(&self, _acked: &[&Entry]) -> Deliveries {
@@ -44,12 +49,18 @@ pub trait Bus: Send + Sync {
     }
 }
 
-/// Deliveries to be, column by column.
+/// Deliveries to be, column by column. An envelope stands here once, however many subscribers its event has.
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    pub queues: Vec<i32>,
+    /// Of each event.
     pub events: Vec<Uuid>,
-    pub bodies: Vec<String>,
+    pub envelopes: Vec<String>,
+    /// Where its subscribers begin and end in the two columns below; from 1, and with both ends.
+    pub first: Vec<i32>,
+    pub last: Vec<i32>,
+    /// Of each subscriber.
+    pub queues: Vec<i32>,
+    pub rpcs: Vec<String>,
 }
 
 impl Deliveries {
@@ -84,6 +95,9 @@ impl PutError {
 /// The entry as it travels, or why it can't: rows written past `outbox.enqueue` may hold anything.
 fn envelope(entry: &Entry) -> Result<Envelope<'_>, PutError> {
     let refuse = |code: &str, reason: String| PutError::Refused { code: code.to_owned(), reason };
+    if let Some((code, reason)) = entry.flaw {
+        return Err(refuse(code, reason.to_owned()));
+    }
     let payload: &RawValue = serde_json::from_str(&entry.payload).map_err(|error| {
         refuse(
             "MalformedDetail",

@@ -5,6 +5,7 @@
 pub mod config;
 pub mod relay;
 
+mod appetite; // how much one statement asks for
 mod doorbell; // how a sleeping relay is woken
 mod leader; // one relay per database does the work
 mod observe; // what stands in the database

@@ -1,5 +1,4 @@
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -10,7 +9,7 @@ use relay::bus::EventBridge;
 use relay::bus::{Bus, PostgresBus};
 use relay::config::{Cli, Command, Run};
 use relay::relay::Settings;
-use runtime::{Chain, Finished, Patience, Sources, Transport, Trouble};
+use runtime::{Chain, Finished, Patience, Sources, Transport};
 use tokio::task::JoinSet;
 
 /// From the signal on; a service manager's patience is usually ten.
@@ -71,9 +70,8 @@ async fn aws(_: Vec<Source>, _: &Run) -> ExitCode {
 async fn relay_all<B: Bus + 'static>(
     sources: Vec<Source>,
     options: &Run,
-    bus: impl Fn(&Source) -> B + Send + Sync + 'static,
+    bus: impl Fn(&Source) -> B,
 ) -> ExitCode {
-    let bus = Arc::new(bus);
     let started = runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await;
     let started = match started {
         Ok(started) => started,
@@ -90,17 +88,9 @@ async fn relay_all<B: Bus + 'static>(
     let (standings, each) = Sources::of(&started.readiness, "relaying", names);
     let mut relays = JoinSet::new();
     for (source, standing) in sources.into_iter().zip(each) {
-        let (bus, settings, stop) = (Arc::clone(&bus), settings.clone(), started.stop.clone());
+        let (bus, settings, stop) = (bus(&source), settings.clone(), started.stop.clone());
         relays.spawn(async move {
-            let term = || {
-                let (source, settings, stop) = (source.clone(), settings.clone(), stop.clone());
-                let (bus, part) = (bus(&source), standing.part().clone());
-                async move {
-                    let ended = relay::relay::run(&source, bus, &settings, part, &stop).await;
-                    ended.map_err(|error| Trouble::of(&error, error.is_transient()))
-                }
-            };
-            standing.tend(&stop, term).await;
+            relay::relay::run(source, bus, settings, standing, stop).await;
             Finished::All
         });
     }

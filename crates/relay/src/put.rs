@@ -243,6 +243,7 @@ mod tests {
                 payload: "{}".into(),
                 headers: None,
                 occurred_at: chrono::Utc::now(),
+                flaw: None,
             })
             .collect()
     }

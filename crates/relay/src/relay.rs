@@ -1,19 +1,21 @@
 //! The relay's life: stand by, lead, and in the lead: read a window, put it, settle it, advance; sleep when there is
 //! nothing to do.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use backoff::{BackoffBuilder, ExponentialBuilder};
 use outbox_schema::{SchemaError, Source};
-use runtime::{Chain, Part, Tracer};
+use runtime::{Standing, Tracer, Trouble};
 use sqlx::PgConnection;
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::appetite::Appetite;
 use crate::bus::Bus;
 use crate::doorbell::Doorbell;
-use crate::leader::{self, Watch};
-use crate::outbox::{self, Cursor, Outbox, Window};
+use crate::leader::{self, Lead, Watch};
+use crate::outbox::{self, Cursor, OpenError, Outbox, Window};
 use crate::progress::Progress;
 use crate::put::{Pace, put_all};
 use crate::retention;
@@ -37,134 +39,137 @@ pub struct Settings {
     pub tracer: Tracer,
 }
 
-/// Relays one database's outbox until `stop`. Databases that are down are waited for.
-///
-/// # Errors
-///
-/// Only what waiting does not mend: a schema that this build can't work with.
-pub async fn run<B: Bus>(
-    source: &Source,
-    mut bus: B,
-    settings: &Settings,
-    part: Part,
-    stop: &CancellationToken,
-) -> Result<(), SchemaError> {
-    let progress = Progress::new(source.name(), part);
-    let fresh_backoff = || {
-        let seconds = |s| Duration::from_secs_f64(s);
-        ExponentialBuilder::default()
-            .with_min_delay(seconds(0.2))
-            .with_max_delay(seconds(5.0))
-            .without_max_times()
-            .with_jitter()
-            .build()
-    };
-    let mut backoff = fresh_backoff();
-    while !stop.is_cancelled() {
-        let began = Instant::now();
-        let error = match term(source, &mut bus, settings, &progress, stop).await {
-            Ok(()) => continue,
-            Err(TermError::Schema(error)) if !error.is_transient() => return Err(error),
-            Err(error) => error,
-        };
-        if began.elapsed() > Duration::from_secs(30) {
-            backoff = fresh_backoff();
+/// Relays one database's outbox until `stop`. A database that is down, or that has no schema for this build, is waited for.
+pub async fn run<B: Bus + 'static>(
+    source: Source,
+    bus: B,
+    settings: Settings,
+    standing: Standing,
+    stop: CancellationToken,
+) {
+    let progress = Progress::new(source.name(), standing.part().clone());
+    let kept = Arc::new(Mutex::new((bus, Appetite::default())));
+    let term = || {
+        let (source, settings, progress) = (source.clone(), settings.clone(), progress.clone());
+        let (standing, stop, kept) = (standing.clone(), stop.clone(), Arc::clone(&kept));
+        async move {
+            let (bus, appetite) = &mut *kept.lock().await;
+            let ended = Term {
+                source: &source,
+                settings: &settings,
+                progress: &progress,
+                standing: &standing,
+                stop: &stop,
+            };
+            ended.run(bus, appetite).await.map_err(|error| Trouble::of(&error, error.is_transient()))
         }
-        let wait = backoff.next().unwrap_or(Duration::from_secs(5));
-        progress.waits(Chain(&error).to_string());
-        tracing::warn!(
-            source = source.name(),
-            error = %Chain(&error),
-            retry_in_seconds = wait.as_secs_f64(),
-            "not relaying: connecting again"
-        );
-        sleep(wait, stop).await;
-    }
-    Ok(())
+    };
+    standing.tend(&stop, term).await;
 }
 
 /// One term: connect, stand by, lead until something breaks or the relay is to stop.
-async fn term<B: Bus>(
-    source: &Source,
-    bus: &mut B,
-    settings: &Settings,
-    progress: &Progress,
-    stop: &CancellationToken,
-) -> Result<(), TermError> {
-    let mut conn = source.connect("outbox relay (leader)", &outbox::SESSION).await?;
-    outbox_schema::check(&mut conn).await?;
-    if !stand_by(source, &mut conn, progress, stop).await? {
-        return Ok(());
-    }
-    tracing::info!(source = source.name(), relay = settings.name, "leading");
-    progress.leads(true);
-    let led = lead(source, conn, bus, settings, progress, stop).await;
-    progress.leads(false);
-    tracing::info!(source = source.name(), relay = settings.name, "stepped down");
-    led
+struct Term<'a> {
+    source: &'a Source,
+    settings: &'a Settings,
+    progress: &'a Progress,
+    standing: &'a Standing,
+    stop: &'a CancellationToken,
 }
 
-/// Waits for the lead. `false` if the relay is to stop first.
-async fn stand_by(
-    source: &Source,
-    conn: &mut PgConnection,
-    progress: &Progress,
-    stop: &CancellationToken,
-) -> Result<bool, sqlx::Error> {
-    let mut watch = Watch::new(Instant::now());
-    let mut said = false;
-    while !stop.is_cancelled() {
-        if leader::try_lead(conn).await? {
-            return Ok(true);
-        }
-        if !std::mem::replace(&mut said, true) {
-            tracing::info!(source = source.name(), "standing by: another relay leads");
-        }
-        let ended = watch.look(conn).await?;
-        progress.moves();
-        if ended > 0 {
-            tracing::warn!(source = source.name(), sessions = ended, "the leader hangs: ended its sessions");
-        }
-        sleep(STANDBY_LOOKS_EVERY, stop).await;
+impl Term<'_> {
+    async fn run<B: Bus>(&self, bus: &mut B, appetite: &mut Appetite) -> Result<(), TermError> {
+        // Of a term that panicked nothing else would say so.
+        self.progress.leads(false);
+        let mut conn = self.source.connect(leader::APPLICATION, &outbox::SESSION).await?;
+        outbox_schema::check(&mut conn).await?;
+        self.standing.works();
+        let Some(term) = self.stand_by(&mut conn).await? else { return Ok(()) };
+        tracing::info!(source = self.source.name(), relay = self.settings.name, term, "leading");
+        self.progress.leads(true);
+        let led = self.lead(conn, term, bus, appetite).await;
+        self.progress.leads(false);
+        tracing::info!(source = self.source.name(), relay = self.settings.name, term, "stepped down");
+        led
     }
-    Ok(false)
-}
 
-async fn lead<B: Bus>(
-    source: &Source,
-    mut conn: PgConnection,
-    bus: &mut B,
-    settings: &Settings,
-    progress: &Progress,
-    stop: &CancellationToken,
-) -> Result<(), TermError> {
-    // What runs beside the leader, for as long as this term.
-    let mut beside = JoinSet::new();
-    beside.spawn(leader::beat(source.clone()));
-    beside.spawn(progress.clone().show());
-    outbox_schema::within(bus.begin(&mut conn)).await?;
-    let (outbox, cursor) = Outbox::open(conn, &settings.name).await?;
-    let bell = Doorbell::listen(source).await?;
-    beside.spawn(retention::run(source.clone(), settings.retention));
+    /// Waits for the lead, and says which term begins. None if the relay is to stop first.
+    async fn stand_by(&self, conn: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {
+        let mut watch = Watch::new(Instant::now());
+        let mut said = false;
+        while !self.stop.is_cancelled() {
+            let seen = leader::look(conn).await?;
+            let lead = watch.judge(&seen, Instant::now());
+            if lead == Lead::Hanging {
+                let sessions = leader::end_sessions(conn, &seen).await?;
+                tracing::warn!(
+                    source = self.source.name(),
+                    relay = seen.relay,
+                    sessions,
+                    "the leader hangs: ended its sessions"
+                );
+            }
+            if lead != Lead::Theirs
+                && let Some(term) = leader::take(conn, &self.settings.name, &seen).await?
+            {
+                return Ok(Some(term));
+            }
+            if !std::mem::replace(&mut said, true) {
+                tracing::info!(
+                    source = self.source.name(),
+                    relay = seen.relay,
+                    "standing by: another relay leads"
+                );
+            }
+            self.progress.moves();
+            sleep(STANDBY_LOOKS_EVERY, self.stop).await;
+        }
+        Ok(None)
+    }
 
-    let rhythm = Rhythm::new(Instant::now());
-    let pace = Pace::default();
-    let mut leader = Leader { bus, settings, progress, outbox, cursor, ahead: None, bell, rhythm, pace };
-    let led = leader.run(stop).await;
-
-    beside.abort_all();
-    leader.bell.close().await;
-    let closed = leader.outbox.close().await;
-    led?;
-    closed?;
-    Ok(())
+    async fn lead<B: Bus>(
+        &self,
+        mut conn: PgConnection,
+        term: i64,
+        bus: &mut B,
+        appetite: &mut Appetite,
+    ) -> Result<(), TermError> {
+        let (source, progress) = (self.source, self.progress);
+        // What runs beside the leader, for as long as this term.
+        let mut beside = JoinSet::new();
+        beside.spawn(leader::beat(source.clone(), term));
+        beside.spawn(progress.clone().show());
+        let leading = async {
+            outbox_schema::within(bus.begin(&mut conn)).await?;
+            let (outbox, cursor) = Outbox::open(conn, &self.settings.name, appetite, progress).await?;
+            let bell = Doorbell::listen(source).await?;
+            beside.spawn(retention::run(source.clone(), self.settings.retention));
+            let rhythm = Rhythm::new(Instant::now());
+            let pace = Pace::default();
+            let settings = self.settings;
+            let mut leader =
+                Leader { bus, settings, progress, outbox, cursor, ahead: None, bell, rhythm, pace };
+            // One of those beside ends when another relay leads, or with a panic.
+            let led = tokio::select! {
+                led = leader.run(self.stop) => led,
+                Some(ended) = beside.join_next() => return Err(match ended {
+                    Ok(()) => TermError::Deposed,
+                    Err(panicked) => TermError::Beside(panicked),
+                }),
+            };
+            leader.bell.close().await;
+            let closed = leader.outbox.close(term).await;
+            led?;
+            Ok(closed?)
+        };
+        leading.await
+    }
 }
 
 struct Leader<'a, B> {
     bus: &'a B,
     settings: &'a Settings,
     progress: &'a Progress,
-    outbox: Outbox,
+    outbox: Outbox<'a>,
     cursor: Cursor,
     /// The page that comes next if the cursor gets there: read while the one before it was put.
     ahead: Option<(Cursor, Window)>,
@@ -174,11 +179,11 @@ struct Leader<'a, B> {
 }
 
 impl<B: Bus> Leader<'_, B> {
-    async fn run(&mut self, stop: &CancellationToken) -> Result<(), sqlx::Error> {
+    async fn run(&mut self, stop: &CancellationToken) -> Result<(), TermError> {
         while !stop.is_cancelled() {
             let window = match self.ahead.take() {
                 Some((cursor, window)) if cursor == self.cursor => window,
-                _ => self.outbox.next_window(&self.cursor, self.settings.page_max).await?,
+                _ => self.next_window().await?,
             };
             let moved = self.relay(window, stop).await?;
             match self.rhythm.after_read(moved, Instant::now()) {
@@ -195,7 +200,7 @@ impl<B: Bus> Leader<'_, B> {
 
     /// One turn: everything in the window is put, while the page after it is read. What became of it decides how far the
     /// cursor goes, and that is made durable. Returns how many events moved.
-    async fn relay(&mut self, mut window: Window, stop: &CancellationToken) -> Result<usize, sqlx::Error> {
+    async fn relay(&mut self, mut window: Window, stop: &CancellationToken) -> Result<usize, TermError> {
         self.progress.begins(&window);
         if window.entries.is_empty() && self.cursor.page.is_none() {
             return Ok(0);
@@ -204,11 +209,13 @@ impl<B: Bus> Leader<'_, B> {
         let next = (!window.complete).then(|| cursor_after(&self.cursor, &window, window.entries.len()));
         let (outcomes, ahead) = tokio::join!(
             put_all(self.bus, &window.entries, &mut self.pace, self.progress, stop),
-            read_ahead(&mut self.outbox, next, self.settings.page_max),
+            read_ahead(&mut self.outbox, self.bus, next, self.settings.page_max),
         );
         trace::end(spans, &outcomes);
         let settled = settle(&self.cursor, &window, &outcomes);
-        self.outbox.advance(self.bus, &window, &settled).await?;
+        if !self.outbox.advance(self.bus, &window, &settled, self.settings.page_max).await? {
+            return Err(TermError::Deposed);
+        }
         self.progress.ends(&window, &settled);
         self.cursor = settled.cursor;
         self.ahead = ahead?;
@@ -217,13 +224,13 @@ impl<B: Bus> Leader<'_, B> {
     }
 
     /// Falls asleep if no publisher still counts on the relay being awake, and comes back awake.
-    async fn doze(&mut self, stop: &CancellationToken) -> Result<(), sqlx::Error> {
+    async fn doze(&mut self, stop: &CancellationToken) -> Result<(), TermError> {
         if !self.bell.hush().await? {
             sleep(self.rhythm.drowse(), stop).await;
             return Ok(());
         }
         // Whoever got the lock shared before us has committed, and is seen by this read; whoever comes later rings.
-        let window = self.outbox.next_window(&self.cursor, self.settings.page_max).await?;
+        let window = self.next_window().await?;
         if !window.entries.is_empty() || self.cursor.page.is_some() {
             // First awake, then busy: a bus may be away for long, and publishers should not ring all that time.
             self.bell.open().await?;
@@ -232,8 +239,8 @@ impl<B: Bus> Leader<'_, B> {
         let cause = self.sleep(stop).await?;
         self.progress.woken_by(cause.name());
         self.bell.forget();
-        let (opened, window) =
-            tokio::join!(self.bell.open(), self.outbox.next_window(&self.cursor, self.settings.page_max));
+        let reading = self.outbox.next_window(self.bus, &self.cursor, self.settings.page_max);
+        let (opened, window) = tokio::join!(self.bell.open(), reading);
         opened?;
         let found = self.relay(window?, stop).await?;
         if cause == Cause::Fallback
@@ -246,6 +253,10 @@ impl<B: Bus> Leader<'_, B> {
         Ok(())
     }
 
+    async fn next_window(&mut self) -> Result<Window, sqlx::Error> {
+        self.outbox.next_window(self.bus, &self.cursor, self.settings.page_max).await
+    }
+
     async fn sleep(&mut self, stop: &CancellationToken) -> Result<Cause, sqlx::Error> {
         tokio::select! {
             rung = self.bell.rung() => rung.map(|()| Cause::Doorbell),
@@ -255,13 +266,14 @@ impl<B: Bus> Leader<'_, B> {
     }
 }
 
-async fn read_ahead(
-    outbox: &mut Outbox,
+async fn read_ahead<B: Bus>(
+    outbox: &mut Outbox<'_>,
+    bus: &B,
     next: Option<Cursor>,
     page_max: usize,
 ) -> Result<Option<(Cursor, Window)>, sqlx::Error> {
     let Some(next) = next else { return Ok(None) };
-    let window = outbox.next_window(&next, page_max).await?;
+    let window = outbox.next_window(bus, &next, page_max).await?;
     Ok(Some((next, window)))
 }
 
@@ -288,6 +300,22 @@ enum TermError {
     Database(#[from] sqlx::Error),
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("another relay leads, or the database was restored under this one")]
+    Deposed,
+    #[error("a task beside the leader ended")]
+    Beside(#[source] tokio::task::JoinError),
+}
+
+impl TermError {
+    /// Whether it may pass without anybody changing anything.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Schema(error) => error.is_transient(),
+            Self::Database(_) | Self::Open(_) | Self::Deposed | Self::Beside(_) => true,
+        }
+    }
 }
 
 async fn sleep(duration: Duration, stop: &CancellationToken) {

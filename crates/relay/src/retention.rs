@@ -1,17 +1,18 @@
 //! Rings turn: the pointer moves to an empty slot, and slots that nobody needs are truncated. Nothing is ever deleted
 //! row by row, so an old snapshot can't make the tables grow.
 
+mod expire; // what is kept for a time: dedup records, retries, dead letters, audit
+
 use std::time::{Duration, Instant};
 
-use outbox_schema::{Source, interval};
+use outbox_schema::{LowWater, Source, interval, within_time};
 use runtime::Chain;
 use sqlx::PgConnection;
 
 use crate::observe::Observer;
 
 /// Slots are looked into by index. They are never analyzed, and the planner would rather read them whole.
-const SESSION: [(&str, &str); 3] =
-    [("enable_seqscan", "off"), ("enable_bitmapscan", "off"), ("max_parallel_workers_per_gather", "0")];
+const SESSION: [(&str, &str); 2] = [("enable_seqscan", "off"), ("enable_bitmapscan", "off")];
 /// Slots of the event and delivery rings.
 const SLOTS: i16 = 8;
 /// Six slots hold the retention time, one is being filled and one is free.
@@ -19,161 +20,206 @@ const SLOTS_OF_RETENTION: u32 = 6;
 /// Deliveries are needed only until they are settled.
 const DELIVERY_SLOT_MAX: Duration = Duration::from_secs(60);
 const CURSORS_PER_SLOT: i64 = 10_000;
-const DEDUP_SLOTS: i64 = 5;
-const DEDUP_ROWS_MAX: i64 = 100_000;
-const EXPIRE_EVERY: Duration = Duration::from_secs(600);
-const DEDUP_WINDOW: Duration = Duration::from_secs(21 * 24 * 3600);
-/// As long as SQS keeps a message at most.
-const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
-const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 const ROUND_MIN: Duration = Duration::from_millis(200);
-/// Truncating gigabytes takes seconds. A connection that is half-open would take for ever.
-const ROUND_TIMEOUT: Duration = Duration::from_secs(120);
 const ROUND_MAX: Duration = Duration::from_secs(10);
+/// Truncating gigabytes takes seconds. A connection that is half-open would take for ever.
+const PART_WITHIN: Duration = Duration::from_secs(120);
+/// A transaction that claims deliveries takes milliseconds, and waits for a lock two seconds at most.
+const CLAIMS_SETTLED_AFTER: Duration = Duration::from_secs(10);
 
-/// Turns the rings of one database until it is aborted, and looks what stands in it. On a connection of its own: a truncate
-/// waits for a lock, 50 ms at most, and the leader should not.
+/// Cleans up one database until it is aborted: turns its rings, removes what is too old, and looks what stands in it.
 pub(crate) async fn run(source: Source, retention: Duration) {
+    tokio::join!(rings(&source, retention), expire::run(&source));
+}
+
+/// One after the other, and each by itself: what fails, or takes long, keeps the others from nothing.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Observe,
+    Events,
+    Cursors,
+    Deliveries,
+    Ringing,
+}
+
+/// On a connection of its own: a truncate waits for a lock, and the leader should not.
+async fn rings(source: &Source, retention: Duration) {
     let pause = (retention / SLOTS_OF_RETENTION / 4).clamp(ROUND_MIN, ROUND_MAX);
+    let mut rings = Rings {
+        source: source.name().to_owned(),
+        retention,
+        claims: LowWater::new(CLAIMS_SETTLED_AFTER),
+        observer: Observer::new(source.name()),
+    };
     let mut conn = None;
-    let mut expired_at: Option<Instant> = None;
-    let mut observer = Observer::new(source.name());
     loop {
         tokio::time::sleep(pause).await;
-        let round = async {
-            let mut open = match conn.take() {
-                Some(open) => open,
-                None => source.connect("outbox relay (retention)", &SESSION).await?,
+        for part in [Part::Observe, Part::Events, Part::Cursors, Part::Deliveries, Part::Ringing] {
+            let done = async {
+                let mut open = match conn.take() {
+                    Some(open) => open,
+                    None => source.connect("outbox relay (retention)", &SESSION).await?,
+                };
+                rings.clean(part, &mut open).await?;
+                Ok::<_, sqlx::Error>(open)
             };
-            observer.look(&mut open).await?;
-            round(&mut open, retention).await?;
-            if expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) {
-                expire(&mut open).await?;
-                expired_at = Some(Instant::now());
-            }
-            Ok::<_, sqlx::Error>(open)
-        };
-        match tokio::time::timeout(ROUND_TIMEOUT, round).await {
-            Ok(Ok(open)) => conn = Some(open),
-            Err(_) => tracing::warn!(source = source.name(), "retention got no answer: trying again"),
-            Ok(Err(error)) => {
-                tracing::warn!(source = source.name(), error = %Chain(&error), "retention failed: trying again");
+            match within_time(PART_WITHIN, done).await {
+                Ok(open) => conn = Some(open),
+                Err(error) => {
+                    tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "retention failed: trying again");
+                }
             }
         }
     }
 }
 
-async fn round(conn: &mut PgConnection, retention: Duration) -> Result<(), sqlx::Error> {
-    let slot_age = retention / SLOTS_OF_RETENTION;
-    let event_age: Option<f64> = sqlx::query_scalar(
-        "select extract(epoch from clock_timestamp() - occurred_at)::float8 from outbox.event
-         where slot = (select last_value from outbox.event_slot) order by seq limit 1",
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    if event_age.is_some_and(|age| age >= slot_age.as_secs_f64()) {
-        turn(conn, "event", SLOTS).await?;
-    }
-    truncate_others(conn, "event", SLOTS, retention).await?;
-
-    let cursors: Option<i64> = sqlx::query_scalar(
-        "select max(id) - min(id) from outbox.cursor where slot = (select last_value from outbox.cursor_slot)",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    if cursors.is_some_and(|cursors| cursors >= CURSORS_PER_SLOT) {
-        turn(conn, "cursor", 2).await?;
-    }
-    truncate_others(conn, "cursor", 2, retention).await?;
-
-    deliveries(conn, slot_age.min(DELIVERY_SLOT_MAX)).await?;
-
-    Ok(())
+struct Rings {
+    source: String,
+    retention: Duration,
+    claims: LowWater,
+    observer: Observer,
 }
 
-/// Dedup records and dead letters that nobody needs any more. Looking for them may read a week's records: so rarely.
-async fn expire(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-    // A record lies in the slot of its event's week. Of five, only the one that is used next can be over by 21 days.
-    let weeks = chrono::Utc::now().timestamp().div_euclid(7 * 24 * 3600);
-    let slot = i16::try_from((weeks + 1).rem_euclid(DEDUP_SLOTS)).unwrap_or(0);
-    let truncated: bool = sqlx::query_scalar("select outbox.truncate_dedup($1, $2)")
-        .bind(slot)
-        .bind(interval(DEDUP_WINDOW))
+impl Rings {
+    async fn clean(&mut self, part: Part, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let slot_age = self.retention / SLOTS_OF_RETENTION;
+        match part {
+            Part::Observe => self.observer.look(conn).await,
+            Part::Events => {
+                mend_times(conn).await?;
+                if age(conn, "event").await?.is_some_and(|age| age >= slot_age.as_secs_f64()) {
+                    turn(conn, "event", SLOTS).await?;
+                }
+                self.truncate(conn, "event", SLOTS).await
+            }
+            Part::Cursors => {
+                let cursors: Option<i64> = sqlx::query_scalar(
+                    "select max(id) - min(id) from outbox.cursor where slot = (select last_value from outbox.cursor_slot)",
+                )
+                .fetch_one(&mut *conn)
+                .await?;
+                if cursors.is_some_and(|cursors| cursors >= CURSORS_PER_SLOT) {
+                    turn(conn, "cursor", 2).await?;
+                }
+                self.truncate(conn, "cursor", 2).await
+            }
+            Part::Deliveries => self.deliveries(conn, slot_age.min(DELIVERY_SLOT_MAX)).await,
+            Part::Ringing => {
+                sqlx::query("select outbox.truncate_ringing()").execute(conn).await?;
+                Ok(())
+            }
+        }
+    }
+
+    async fn deliveries(&mut self, conn: &mut PgConnection, slot_age: Duration) -> Result<(), sqlx::Error> {
+        self.recover(conn).await?;
+        if age(conn, "delivery").await?.is_some_and(|age| age >= slot_age.as_secs_f64()) {
+            let before: i16 = sqlx::query_scalar("select last_value::smallint from outbox.delivery_slot")
+                .fetch_one(&mut *conn)
+                .await?;
+            if turn(conn, "delivery", SLOTS).await? == before {
+                // No slot is empty: a queue that no worker receives from holds back the oldest.
+                let spilled = spill(conn).await?;
+                if spilled > 0 {
+                    tracing::warn!(
+                        source = self.source,
+                        deliveries = spilled,
+                        "no worker receives them: moved aside so that the queue's log can turn"
+                    );
+                }
+            }
+        }
+        self.truncate(conn, "delivery", SLOTS).await
+    }
+
+    /// A worker does this for its own queues. But a queue may have none any more, and claims that nobody ends hold the
+    /// ring for ever.
+    async fn recover(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let (open, highest): (Option<i64>, Option<i64>) = sqlx::query_as(
+            "select min(id) filter (where until is not null), max(id) from outbox.claim where id >= $1",
+        )
+        .bind(self.claims.mark())
         .fetch_one(&mut *conn)
         .await?;
-    if !truncated {
-        // Old events done lately, or ids that carry no time, keep the rest of their slot: that leaves row by row.
+        match highest {
+            Some(highest) => self.claims.saw(open.unwrap_or(highest), highest, Instant::now()),
+            // Restored from an earlier time, maybe: so everything is new.
+            None => self.claims.reset(),
+        }
         sqlx::query(
-            "delete from outbox.dedup where slot = $1 and ctid = any (array(
-                 select ctid from outbox.dedup
-                 where slot = $1 and coalesce(done_at, until) < clock_timestamp() - $2 limit $3))",
+            "select outbox.recover(stale.queue, $1)
+             from (select distinct queue from outbox.claim where id >= $1 and until < clock_timestamp()) as stale",
         )
-        .bind(slot)
-        .bind(interval(DEDUP_WINDOW))
-        .bind(DEDUP_ROWS_MAX)
-        .execute(&mut *conn)
-        .await?;
-    }
-    sqlx::query(
-        "with old as (
-             delete from outbox.retry where enqueued_at < clock_timestamp() - $1 and due_at < clock_timestamp()
-             returning seq, queue, event_id, body, enqueued_at, attempts
-         )
-         insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-         select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'nobody delivered it within 14 days' from old
-         on conflict (seq) do nothing",
-    )
-    .bind(interval(DEAD_LETTERS_KEPT))
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("delete from outbox.audit where at < clock_timestamp() - $1")
-        .bind(interval(AUDIT_KEPT))
-        .execute(&mut *conn)
-        .await?;
-    let gone = sqlx::query("delete from outbox.dead_letter where dead_at < clock_timestamp() - $1")
-        .bind(interval(DEAD_LETTERS_KEPT))
+        .bind(self.claims.mark())
         .execute(conn)
-        .await?
-        .rows_affected();
-    if gone > 0 {
-        tracing::warn!(deliveries = gone, "dropped dead letters older than 14 days");
+        .await?;
+        Ok(())
     }
+
+    async fn truncate(&self, conn: &mut PgConnection, ring: &str, slots: i16) -> Result<(), sqlx::Error> {
+        for slot in 0..slots {
+            // One statement each: a truncated slot stays locked until its transaction ends.
+            let became: String = sqlx::query_scalar(
+                "select case when $2 = case $1 when 'event' then (select last_value from outbox.event_slot)
+                                               when 'cursor' then (select last_value from outbox.cursor_slot)
+                                               else (select last_value from outbox.delivery_slot) end
+                             then 'kept' else outbox.truncate_slot($1, $2, $3, $4) end",
+            )
+            .bind(ring)
+            .bind(slot)
+            .bind(interval(self.retention))
+            .bind(self.claims.mark())
+            .fetch_one(&mut *conn)
+            .await?;
+            match became.as_str() {
+                "truncated" => tracing::debug!(source = self.source, ring, slot, "truncated"),
+                // A dump reads all of them, and each try makes the relay wait behind it.
+                "reading" => break,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A clock that was ahead left times that would keep a slot until they have passed.
+async fn mend_times(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update outbox.ring set entered_at = least(entered_at, clock_timestamp()), put_at = least(put_at, clock_timestamp())
+         where entered_at > clock_timestamp() or put_at > clock_timestamp()",
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
-async fn deliveries(conn: &mut PgConnection, slot_age: Duration) -> Result<(), sqlx::Error> {
-    // A worker does this for its own queues. But a queue may have none any more, and claims that nobody ends hold the
-    // ring for ever.
-    sqlx::query(
-        "select outbox.recover(stale.queue)
-         from (select distinct queue from outbox.claim where until < clock_timestamp()) as stale",
+/// For how many seconds the pointer has stood where it is; none if there is nothing.
+async fn age(conn: &mut PgConnection, ring: &str) -> Result<Option<f64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "select extract(epoch from clock_timestamp() - r.entered_at)::float8 from outbox.ring as r
+         where r.ring = $1 and not outbox.slot_is_empty(r.ring, r.slot)
+           and r.slot = case $1 when 'event' then (select last_value from outbox.event_slot)
+                                else (select last_value from outbox.delivery_slot) end",
     )
-    .execute(&mut *conn)
-    .await?;
-    let current: Option<(i16, f64)> = sqlx::query_as(
-        "select slot, extract(epoch from clock_timestamp() - enqueued_at)::float8 from outbox.delivery
-         where slot = (select last_value from outbox.delivery_slot) order by seq limit 1",
+    .bind(ring)
+    .fetch_optional(conn)
+    .await
+}
+
+async fn turn(conn: &mut PgConnection, ring: &str, slots: i16) -> Result<i16, sqlx::Error> {
+    sqlx::query_scalar("select outbox.turn($1, $2)").bind(ring).bind(i32::from(slots)).fetch_one(conn).await
+}
+
+/// Out of the slot that was entered first. Queue by queue, a part at a time: nobody else's queue is locked meanwhile.
+async fn spill(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let oldest: Option<i16> = sqlx::query_scalar(
+        "select slot from outbox.ring
+         where ring = 'delivery' and slot <> (select last_value from outbox.delivery_slot) and not outbox.slot_is_empty(ring, slot)
+         order by entered_at limit 1",
     )
     .fetch_optional(&mut *conn)
     .await?;
-    if let Some((slot, age)) = current
-        && age >= slot_age.as_secs_f64()
-        && turn(conn, "delivery", SLOTS).await? == slot
-    {
-        // The next slot is still in use: a queue that no worker receives from holds the ring back.
-        let spilled = spill(conn, (slot + 1) % SLOTS).await?;
-        if spilled > 0 {
-            tracing::warn!(
-                deliveries = spilled,
-                "no worker receives them: moved aside so that the queue's log can turn"
-            );
-        }
-    }
-    truncate_others(conn, "delivery", SLOTS, Duration::ZERO).await
-}
-
-/// Queue by queue, a part at a time: nobody else's queue is locked meanwhile.
-async fn spill(conn: &mut PgConnection, slot: i16) -> Result<i64, sqlx::Error> {
+    let Some(slot) = oldest else { return Ok(0) };
     let queues: Vec<i32> =
         sqlx::query_scalar("select id from outbox.queue order by id").fetch_all(&mut *conn).await?;
     let mut spilled = 0;
@@ -191,34 +237,4 @@ async fn spill(conn: &mut PgConnection, slot: i16) -> Result<i64, sqlx::Error> {
         }
     }
     Ok(spilled)
-}
-
-async fn turn(conn: &mut PgConnection, ring: &str, slots: i16) -> Result<i16, sqlx::Error> {
-    sqlx::query_scalar("select outbox.turn($1, $2)").bind(ring).bind(i32::from(slots)).fetch_one(conn).await
-}
-
-async fn truncate_others(
-    conn: &mut PgConnection,
-    ring: &str,
-    slots: i16,
-    keep: Duration,
-) -> Result<(), sqlx::Error> {
-    for slot in 0..slots {
-        // One statement each: a truncated slot stays locked until its transaction ends.
-        let truncated: bool = sqlx::query_scalar(
-            "select case $1 when 'event' then (select last_value from outbox.event_slot)
-                            when 'cursor' then (select last_value from outbox.cursor_slot)
-                            else (select last_value from outbox.delivery_slot) end <> $2
-                    and outbox.truncate_slot($1, $2, $3)",
-        )
-        .bind(ring)
-        .bind(slot)
-        .bind(interval(keep))
-        .fetch_one(&mut *conn)
-        .await?;
-        if truncated {
-            tracing::debug!(ring, slot, "truncated");
-        }
-    }
-    Ok(())
 }

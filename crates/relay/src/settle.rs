@@ -41,12 +41,18 @@ pub(crate) fn cursor_after(cursor: &Cursor, window: &Window, upto: usize) -> Cur
         _ if upto == window.entries.len() && window.complete => {
             Cursor { snapshot: window.end.clone(), page: None, last_seq, floor_seq: window.end_floor_seq }
         }
+        // The whole page, which may reach further than its last entry, or have none.
+        _ if upto == window.entries.len() => at(cursor, window, window.reached, last_seq),
         None => cursor.clone(),
-        Some(last) => {
-            let page = Page { snapshot: window.end.clone(), seq: last.seq, floor_seq: window.end_floor_seq };
-            Cursor { page: Some(page), last_seq, ..cursor.clone() }
-        }
+        Some(last) => at(cursor, window, last.seq, last_seq),
     }
+}
+
+/// Within the window, everything up to `seq` settled.
+fn at(cursor: &Cursor, window: &Window, seq: i64, last_seq: i64) -> Cursor {
+    let (end_seq, floor_seq) = (window.end_seq, window.end_floor_seq);
+    let page = Page { snapshot: window.end.clone(), seq, end_seq, floor_seq };
+    Cursor { page: Some(page), last_seq, ..cursor.clone() }
 }
 
 /// The cursor never passes a pending entry: it goes to the end of the window, or as far into it as everything
@@ -83,9 +89,11 @@ mod tests {
                 payload: "{}".into(),
                 headers: None,
                 occurred_at: chrono::Utc::now(),
+                flaw: None,
             })
             .collect();
-        Window { entries, complete, end: "20:20:".into(), end_floor_seq: 5 }
+        let reached = seqs.last().copied().unwrap_or(0);
+        Window { entries, complete, reached, end: "20:20:".into(), end_seq: 99, end_floor_seq: 5 }
     }
 
     fn refused() -> Outcome {
@@ -99,7 +107,7 @@ mod tests {
         let cursor = Cursor { snapshot: "10:10:".into(), page: None, last_seq: 3, floor_seq: 2 };
         let at_end = |last_seq| Cursor { snapshot: "20:20:".into(), page: None, last_seq, floor_seq: 5 };
         let paged = |seq, last_seq| Cursor {
-            page: Some(Page { snapshot: "20:20:".into(), seq, floor_seq: 5 }),
+            page: Some(Page { snapshot: "20:20:".into(), seq, end_seq: 99, floor_seq: 5 }),
             last_seq,
             ..cursor.clone()
         };
@@ -112,6 +120,7 @@ mod tests {
             (vec![4, 6, 7], true, vec![Pending, Acked, Acked], cursor.clone(), vec![], vec![]),
             (vec![2], true, vec![Acked], at_end(3), vec![0], vec![]), // a late commit below what was put
             (vec![], true, vec![], at_end(3), vec![], vec![]),        // the empty last page
+            (vec![], false, vec![], paged(0, 3), vec![], vec![]), // a page of rows that nobody can see yet
         ];
         for (seqs, complete, outcomes, next, acked, parked) in cases {
             let settled = settle(&cursor, &window(&seqs, complete), &outcomes);
@@ -129,7 +138,12 @@ mod tests {
         let page = prop::option::of((0_i64..20, 0_i64..20));
         (page, 0_i64..120, 0_i64..20).prop_map(|(page, last_seq, floor_seq)| Cursor {
             snapshot: "10:10:".into(),
-            page: page.map(|(seq, floor_seq)| Page { snapshot: "20:20:".into(), seq, floor_seq }),
+            page: page.map(|(seq, floor_seq)| Page {
+                snapshot: "20:20:".into(),
+                seq,
+                end_seq: 99,
+                floor_seq,
+            }),
             last_seq,
             floor_seq,
         })

@@ -6,14 +6,17 @@
 mod connections;
 #[cfg(feature = "args")]
 mod databases;
+mod low_water;
 mod source;
 
 pub use connections::{Connections, Loan};
 #[cfg(feature = "args")]
 pub use databases::Databases;
-pub use source::{Source, SourceError, interval, within};
+pub use low_water::LowWater;
+pub use source::{Source, SourceError, interval, timed_out, within, within_time};
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use event_router::Rpc;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -25,6 +28,36 @@ pub const VERSION: i64 = 1;
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "outbox", include_str!("../../../migrations/0001_outbox.sql"))];
 
+/// Every index of the schema, but for those of partitions. A test compares them with a new schema's.
+const INDEXES: [&str; 23] = [
+    "audit_at",
+    "audit_pkey",
+    "claim_head",
+    "claim_pkey",
+    "cursor_newest",
+    "dead_letter_event",
+    "dead_letter_pkey",
+    "dead_letter_queue",
+    "dedup_late_pkey",
+    "dedup_pkey",
+    "delivery_age",
+    "delivery_queue",
+    "event_page",
+    "event_window",
+    "leader_pkey",
+    "migration_pkey",
+    "parked_pkey",
+    "queue_pkey",
+    "queue_rpc_key",
+    "retry_due",
+    "retry_event",
+    "retry_pkey",
+    "ring_pkey",
+];
+
+/// How long a migration waits for another one.
+const TURN_WITHIN: Duration = Duration::from_secs(60);
+
 /// What [`migrate`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
@@ -33,15 +66,55 @@ pub struct Migrated {
 }
 
 /// Brings the schema to [`VERSION`]. A second run changes nothing; two at once take turns.
+///
+/// The connection may be any: the search path of the caller's session is set aside meanwhile, because another schema's
+/// functions must not run as the role that migrates.
 pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
-    let from = version(conn).await.map_err(SchemaError::Read)?;
-    if from > VERSION {
-        return Err(SchemaError::Newer { found: from });
-    }
+    let path: String = sqlx::query_scalar("select pg_catalog.current_setting('search_path')")
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(SchemaError::Read)?;
+    set_path(conn, "pg_catalog, pg_temp").await.map_err(SchemaError::Read)?;
+    let migrated = migrate_safely(conn).await;
+    let restored = set_path(conn, &path).await.map_err(SchemaError::Read);
+    let migrated = migrated?;
+    restored.map(|()| migrated)
+}
+
+async fn set_path(conn: &mut PgConnection, path: &str) -> Result<(), sqlx::Error> {
+    let set = sqlx::query("select pg_catalog.set_config('search_path', $1, false)");
+    set.bind(path).execute(conn).await.map(|_| ())
+}
+
+async fn migrate_safely(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
     let encoding: String =
         sqlx::query_scalar("show server_encoding").fetch_one(&mut *conn).await.map_err(SchemaError::Read)?;
     if encoding != "UTF8" {
         return Err(SchemaError::Encoding { encoding });
+    }
+    take_turn(conn).await?;
+    let migrated = migrate_in_turn(conn).await;
+    // A connection that failed has lost the lock with its session.
+    let _ = sqlx::query("select pg_advisory_unlock(1869968994, 3)").execute(conn).await;
+    migrated
+}
+
+async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
+    let from = version(conn).await.map_err(SchemaError::Read)?;
+    if from > VERSION {
+        return Err(SchemaError::Newer { found: from });
+    }
+    if from == 0 {
+        let foreign: Option<String> = sqlx::query_scalar(
+            "select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace
+             where nspname = 'outbox' and pg_get_userbyid(nspowner) <> current_user",
+        )
+        .fetch_optional(&mut *conn)
+        .await
+        .map_err(SchemaError::Read)?;
+        if let Some(owner) = foreign {
+            return Err(SchemaError::Foreign { owner });
+        }
     }
     let mut migrator = Migrator::with_migrations(
         MIGRATIONS
@@ -51,11 +124,37 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
             })
             .collect(),
     );
-    // The service's own migrations live in the same database: keep out of their table.
+    // The service's own migrations live in the same database: keep out of their table, and out of their lock.
     migrator.dangerous_set_table_name("outbox.migration");
     migrator.create_schema("outbox");
+    migrator.set_locking(false);
     migrator.run(conn).await.map_err(SchemaError::Migrate)?;
     Ok(Migrated { from, to: VERSION })
+}
+
+/// Waits for another migration, and not for ever: any role can hold the lock.
+async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
+    let until = tokio::time::Instant::now() + TURN_WITHIN;
+    loop {
+        let mine: bool = sqlx::query_scalar("select pg_try_advisory_lock(1869968994, 3)")
+            .fetch_one(&mut *conn)
+            .await
+            .map_err(SchemaError::Read)?;
+        if mine {
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= until {
+            let pid: Option<i32> = sqlx::query_scalar(
+                "select pid from pg_locks where locktype = 'advisory' and classid = 1869968994 and objid = 3 and objsubid = 2
+                     and database = (select oid from pg_database where datname = current_database()) and granted limit 1",
+            )
+            .fetch_optional(conn)
+            .await
+            .map_err(SchemaError::Read)?;
+            return Err(SchemaError::Busy { pid: pid.unwrap_or_default() });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Whether this build can work on that database, over a connection that [`Source`] made.
@@ -68,11 +167,29 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
         return Err(SchemaError::Pooler);
     }
     match version(conn).await.map_err(SchemaError::Read)? {
-        VERSION => Ok(()),
+        VERSION => whole(conn).await,
         0 => Err(SchemaError::Missing),
         found if found < VERSION => Err(SchemaError::Older { found }),
         found => Err(SchemaError::Newer { found }),
     }
+}
+
+/// A restore makes tables first, then fills them, then makes their indexes. So a schema that has all of its indexes is whole.
+/// (A partitioned table's index is valid when those of all partitions are.)
+async fn whole(conn: &mut PgConnection) -> Result<(), SchemaError> {
+    let missing: Option<String> = sqlx::query_scalar(
+        "select wanted from unnest($1::text[]) as wanted
+         where not exists (
+             select from pg_index as i join pg_class as c on c.oid = i.indexrelid
+             where c.relnamespace = (select oid from pg_namespace where nspname = 'outbox')
+               and c.relname = wanted and i.indisvalid and i.indisready)
+         limit 1",
+    )
+    .bind(INDEXES.as_slice())
+    .fetch_optional(conn)
+    .await
+    .map_err(SchemaError::Read)?;
+    missing.map_or(Ok(()), |index| Err(SchemaError::Partial { index }))
 }
 
 /// The ids of these RPCs' queues, made if they are new. Relay and worker may come in either order.
@@ -124,6 +241,18 @@ pub enum SchemaError {
     Pooler,
     #[error("the database's encoding is {encoding}: payloads are JSON, and need a database in UTF8")]
     Encoding { encoding: String },
+    #[error(
+        "the outbox schema is not whole: its index {index} is missing. A restore is under way, or was broken off: restore in one transaction (psql -1, pg_restore -1)"
+    )]
+    Partial { index: String },
+    #[error(
+        "the schema outbox exists and belongs to {owner}, who could change what is made in it: migrate as {owner}, or drop the schema if it is empty"
+    )]
+    Foreign { owner: String },
+    #[error(
+        "another migration holds its lock for a minute: look at pid {pid} in pg_stat_activity, and end it if it does not migrate (select pg_terminate_backend({pid}))"
+    )]
+    Busy { pid: i32 },
     #[error("failed to read the schema's version")]
     Read(#[source] sqlx::Error),
     #[error("failed to migrate")]
@@ -133,6 +262,6 @@ pub enum SchemaError {
 impl SchemaError {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Read(_))
+        matches!(self, Self::Read(_) | Self::Partial { .. } | Self::Busy { .. })
     }
 }

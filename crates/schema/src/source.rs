@@ -12,19 +12,43 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No statement of ours takes anywhere near this long. On a connection that is half-open it would take for ever.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Locks taken within a statement are followed by a look at what others committed meanwhile: that needs read committed,
-/// whatever the database's default. And a peer that is cut off or frozen must not hold its locks until TCP gives up.
-const EVERY_SESSION: [(&str, &str); 6] = [
+/// What a role's or database's own settings must not change for us.
+const EVERY_SESSION: [(&str, &str); 17] = [
     // Nothing of Postgres's: what arrives with it shows that nobody in between dropped the others.
     ("outbox.session", "direct"),
+    // A function or operator of another schema may match better than the one that is meant, and would run as our role.
+    ("search_path", "pg_catalog"),
+    // Locks taken within a statement are followed by a look at what others committed meanwhile.
     ("default_transaction_isolation", "read committed"),
+    // Our own limits end what takes too long, and then ask for less. Limits for people's sessions would ask again.
+    ("statement_timeout", "0"),
+    ("lock_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
     // Sequential scans are forbidden by a cost that no plan has, and where one is unavoidable that cost makes Postgres
     // compile a statement of microseconds for a second.
     ("jit", "off"),
+    // The plans that our statements are written for.
+    ("enable_indexscan", "on"),
+    ("enable_nestloop", "on"),
+    ("enable_partition_pruning", "on"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("standard_conforming_strings", "on"),
+    ("array_nulls", "on"),
+    ("default_table_access_method", "heap"),
+    // A peer that is cut off or frozen must not hold its locks until TCP gives up.
     ("tcp_user_timeout", "10000"),
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
 ];
+
+/// As [`EVERY_SESSION`], for settings that not every server knows: an unknown one in a connection's options is an error.
+/// `client_connection_check_interval` ends a long statement on the server after we gave it up.
+const WHERE_KNOWN: &str = "select pg_catalog.set_config(s.name, w.value, false)
+     from pg_catalog.pg_settings as s
+     join (values ('idle_session_timeout', '0'), ('transaction_timeout', '0'), ('client_connection_check_interval', '5s'))
+         as w (name, value) on s.name operator(pg_catalog.=) w.name
+     where s.name operator(pg_catalog.<>) 'client_connection_check_interval'
+        or pg_catalog.version() operator(pg_catalog.~) 'linux'";
 
 /// A duration as Postgres takes it.
 pub fn interval(duration: Duration) -> PgInterval {
@@ -33,9 +57,27 @@ pub fn interval(duration: Duration) -> PgInterval {
 
 /// Gives a statement up that gets no answer. The connection it ran on is not to be used again.
 pub async fn within<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(STATEMENT_TIMEOUT, statement)
+    within_time(STATEMENT_TIMEOUT, statement).await
+}
+
+/// The same with another patience than a short statement's.
+pub async fn within_time<T>(
+    patience: Duration,
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(patience, statement)
         .await
         .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
+}
+
+/// Whether a statement was given up for the time that it took.
+pub fn timed_out(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
+}
+
+async fn settle(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query(WHERE_KNOWN).execute(conn).await?;
+    Ok(())
 }
 
 /// A database with an outbox in it. Its name stands in events, metrics and logs; its address may hold a password
@@ -58,7 +100,12 @@ impl Source {
         settings: &[(&str, &str)],
     ) -> Result<PgConnection, sqlx::Error> {
         let options = self.options(application, settings);
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+        let connecting = async {
+            let mut conn = options.connect().await?;
+            settle(&mut conn).await?;
+            Ok(conn)
+        };
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
         match connected.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
             Err(sqlx::Error::Database(error)) if error.message().contains("unsupported startup parameter") => {
                 Err(sqlx::Error::Configuration(
@@ -84,6 +131,7 @@ impl Source {
         PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(|conn, _| Box::pin(settle(conn)))
             .connect_lazy_with(self.options(application, &[]))
     }
 

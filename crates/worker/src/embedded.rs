@@ -15,7 +15,7 @@ use crate::dedup::PostgresDedup;
 use crate::depths;
 use crate::lane::Lane;
 use crate::meter::Meter;
-use crate::queue::{self, Bell, PostgresQueue};
+use crate::queue::{self, Bell, PostgresQueue, Watched};
 use crate::rpc::RpcClient;
 use crate::unrecorded::Unrecorded;
 
@@ -79,19 +79,20 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
         let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
         let connections = source.connections("outbox worker", &queue::SESSION, size);
-        let queues = tokio::select! {
-            queues = queues(source, router) => queues,
+        let opened = tokio::select! {
+            opened = queues(source, router) => opened,
             () = self.started.stop.cancelled() => return Ok(Finished::All),
         };
-        let queues = queues.map_err(|error| Trouble::of(&error, error.is_transient()))?;
+        opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
         standing.works();
-        tracing::info!(source = source.name(), rpcs = queues.len(), worker = settings.name, "delivering");
+        let rpcs = router.rpcs().count();
+        tracing::info!(source = source.name(), rpcs, worker = settings.name, "delivering");
 
         let stop = self.started.stop.child_token();
-        let bell = Arc::new(Bell::new(queues.values().copied()));
+        let bell = Bell::new(router.rpcs().map(|(rpc, _)| rpc));
         let mut lanes = JoinSet::new();
         for (rpc, policy) in router.rpcs() {
-            lanes.spawn(self.lane(rpc, *policy, queues[rpc], &bell, &connections, &stop));
+            lanes.spawn(self.lane(rpc, *policy, bell.of(rpc), &connections, &stop));
         }
         let part = standing.part();
         let ringing = async {
@@ -131,8 +132,7 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         &self,
         rpc: &Rpc,
         policy: Policy,
-        queue: i32,
-        bell: &Arc<Bell>,
+        watched: Arc<Watched>,
         connections: &Connections,
         stop: &CancellationToken,
     ) -> impl Future<Output = Finished> + Send + 'static + use<C> {
@@ -140,13 +140,12 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         let (source, rpc, started) = (self.source.name().to_owned(), rpc.clone(), self.started.clone());
         let (client, worker, visibility) = (self.client.clone(), settings.name.clone(), settings.visibility);
         let (unrecorded, lease) = (self.unrecorded[&rpc].clone(), lease(&policy, settings));
-        let (bell, connections, stop) = (Arc::clone(bell), connections.clone(), stop.clone());
+        let (connections, stop) = (connections.clone(), stop.clone());
         async move {
             let (Started { give_up, readiness, tracer, .. }, meter) = (&started, Meter::new(&source, &rpc));
             let queue = || {
-                let ready = bell.of(queue);
-                let connections = connections.clone();
-                Arc::new(PostgresQueue::new(connections, &rpc, queue, &worker, visibility, lease, ready))
+                let (connections, watched) = (connections.clone(), Arc::clone(&watched));
+                Arc::new(PostgresQueue::new(connections, watched, &worker, visibility, lease))
             };
             let lane = || Lane {
                 rpc: rpc.clone(),
@@ -198,12 +197,13 @@ async fn fits(source: &Source) -> Result<(), SchemaError> {
     outbox_schema::check(&mut conn).await
 }
 
-/// The ids of the queues, made if they are new.
-async fn queues(source: &Source, router: &Router) -> Result<HashMap<Rpc, i32>, SchemaError> {
+/// Makes the queues that are new.
+async fn queues(source: &Source, router: &Router) -> Result<(), SchemaError> {
     let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
     outbox_schema::check(&mut conn).await?;
     let rpcs = router.rpcs().map(|(rpc, _)| rpc);
-    outbox_schema::queues(&mut conn, rpcs).await.map_err(SchemaError::Read)
+    outbox_schema::queues(&mut conn, rpcs).await.map_err(SchemaError::Read)?;
+    Ok(())
 }
 
 /// What is still claimed at the end, because the process does not wait for it any longer, need not wait for its

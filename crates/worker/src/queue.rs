@@ -4,11 +4,13 @@ mod bell;
 mod postgres;
 #[cfg(feature = "aws")]
 mod sqs;
+mod watched;
 
 pub use bell::Bell;
 pub use postgres::{PostgresQueue, Receipt, SESSION};
 #[cfg(feature = "aws")]
 pub use sqs::{SqsQueue, SqsReceipt};
+pub use watched::Watched;
 
 use std::time::Duration;
 

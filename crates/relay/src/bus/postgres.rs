@@ -38,8 +38,13 @@ impl Bus for PostgresBus {
         entries.iter().map(|entry| envelope(entry).map(|_| ())).collect()
     }
 
+    fn copies(&self, name: &str) -> usize {
+        self.router.subscribers(name).len()
+    }
+
     fn deliveries(&self, acked: &[&Entry]) -> Deliveries {
         let mut deliveries = Deliveries::default();
+        let mut routes: HashMap<&str, (i32, i32)> = HashMap::new();
         for entry in acked {
             let rpcs = self.router.subscribers(&entry.name);
             if rpcs.is_empty() {
@@ -49,13 +54,18 @@ impl Bus for PostgresBus {
                 continue;
             }
             let Ok(envelope) = envelope(entry) else { continue };
-            let envelope = serde_json::to_string(&envelope).expect("an envelope serializes");
-            for rpc in rpcs {
-                deliveries.queues.push(self.queues[rpc]);
-                deliveries.events.push(entry.id.as_uuid());
+            let (first, last) = *routes.entry(&entry.name).or_insert_with(|| {
+                let first = deliveries.queues.len() + 1;
+                deliveries.queues.extend(rpcs.iter().map(|rpc| self.queues[rpc]));
                 // An RPC's name has no character that JSON would escape.
-                deliveries.bodies.push(format!(r#"{{"rpc":"{rpc}","event":{envelope}}}"#));
-            }
+                deliveries.rpcs.extend(rpcs.iter().map(ToString::to_string));
+                let index = |at: usize| i32::try_from(at).expect("a router has few routes");
+                (index(first), index(deliveries.queues.len()))
+            });
+            deliveries.first.push(first);
+            deliveries.last.push(last);
+            deliveries.events.push(entry.id.as_uuid());
+            deliveries.envelopes.push(serde_json::to_string(&envelope).expect("an envelope serializes"));
         }
         deliveries
     }

@@ -22,6 +22,7 @@ fn entry(at: usize, key: Option<&str>, bytes: usize) -> Entry {
         payload: "x".repeat(bytes),
         headers: None,
         occurred_at: chrono::Utc::now(),
+        flaw: None,
     }
 }
 

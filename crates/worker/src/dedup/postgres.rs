@@ -24,19 +24,17 @@ impl PostgresDedup {
 
     /// Why these were not won: `None` for done, else how long the lease of whoever is on it still lasts.
     async fn look(&self, events: &[Uuid]) -> Result<HashMap<Uuid, Option<f64>>, sqlx::Error> {
-        let look = sqlx::query_as(
-            "select k.id, case when d.done_at is null then extract(epoch from d.until - clock_timestamp())::float8 end
-             from unnest($1::uuid[]) as k (id)
-             cross join lateral (
-                 select * from outbox.dedup as d
-                 where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $2 limit 1) as d",
-        )
-        .bind(events)
-        .bind(&self.rpc);
-        let mut loan = self.connections.lend().await?;
-        let found: Vec<(Uuid, Option<f64>)> = within(look.fetch_all(loan.conn())).await?;
-        loan.give_back();
-        Ok(found.into_iter().collect())
+        let mut all = HashMap::new();
+        for (leaf, events) in by_leaf(events.iter().map(|&event| (event, ()))) {
+            let look = sqlx::query_as(leaf.look)
+                .bind(events.iter().map(|(event, ())| *event).collect::<Vec<_>>())
+                .bind(&self.rpc);
+            let mut loan = self.connections.lend().await?;
+            let found: Vec<(Uuid, Option<f64>)> = within(look.fetch_all(loan.conn())).await?;
+            loan.give_back();
+            all.extend(found);
+        }
+        Ok(all)
     }
 
     /// What was done, each event once; returns those that nobody else has the lease of by now. A lease that is not there at
@@ -45,7 +43,10 @@ impl PostgresDedup {
     async fn record(&self, leases: &[Lease]) -> Result<Vec<Uuid>, sqlx::Error> {
         let (ids, tokens) = columns(leases);
         let record = sqlx::query_scalar(
-            "with durable as materialized (select set_config('synchronous_commit', 'on', true))
+            "with durable as materialized (select set_config('synchronous_commit', 'on', true)), late as (
+                 update outbox.dedup_late as l set newest = clock_timestamp()
+                 where l.newest < clock_timestamp() - interval '1 day' and l.slot = any (outbox.late_slots($1::uuid[]))
+             )
              insert into outbox.dedup as d (slot, event_id, rpc, lease, until, done_at)
              select outbox.dedup_slot(k.id), k.id, $3, k.lease, clock_timestamp(), clock_timestamp()
              from durable, unnest($1::uuid[], $2::bigint[]) as k (id, lease)
@@ -84,7 +85,11 @@ impl Dedup for PostgresDedup {
         let tokens: BTreeMap<Uuid, i64> =
             events.iter().map(|event| (event.as_uuid(), fastrand::i64(..))).collect();
         let claim = sqlx::query_scalar(
-            "insert into outbox.dedup as d (slot, event_id, rpc, lease, until)
+            "with late as (
+                 update outbox.dedup_late as l set newest = clock_timestamp()
+                 where l.newest < clock_timestamp() - interval '1 day' and l.slot = any (outbox.late_slots($1::uuid[]))
+             )
+             insert into outbox.dedup as d (slot, event_id, rpc, lease, until)
              select outbox.dedup_slot(k.id), k.id, $3, k.lease, clock_timestamp() + $4
              from unnest($1::uuid[], $2::bigint[]) as k (id, lease)
              order by k.id
@@ -128,31 +133,97 @@ impl Dedup for PostgresDedup {
 
     /// What came of the call stands in the queue's own tables.
     async fn release(&self, released: &[Released<'_>]) -> Result<(), DedupError> {
-        let leases: Vec<Lease> = released.iter().map(|one| one.lease).collect();
-        let (ids, tokens) = columns(&leases);
-        // Only what is there: the conflict is how each is found by its key.
-        let release = sqlx::query(
-            "insert into outbox.dedup as d (slot, event_id, rpc, lease, until)
-             select there.slot, there.event_id, there.rpc, k.lease, clock_timestamp() - interval '1 microsecond'
-             from unnest($1::uuid[], $2::bigint[]) as k (id, lease)
-             cross join lateral (
-                 select * from outbox.dedup as d
-                 where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $3 and d.lease = k.lease
-                 limit 1) as there
-             order by there.event_id
-             on conflict (slot, event_id, rpc) do update set until = excluded.until
-             where d.lease = excluded.lease and d.done_at is null",
-        )
-        .bind(ids)
-        .bind(tokens)
-        .bind(&self.rpc);
-        let mut loan = self.connections.lend().await?;
-        within(release.execute(loan.conn())).await?;
-        loan.give_back();
+        let leases = released.iter().map(|one| (one.lease.event.as_uuid(), one.lease.token));
+        for (leaf, leases) in by_leaf(leases) {
+            let (ids, tokens): (Vec<Uuid>, Vec<i64>) = leases.into_iter().unzip();
+            let release = sqlx::query(leaf.release).bind(ids).bind(tokens).bind(&self.rpc);
+            let mut loan = self.connections.lend().await?;
+            within(release.execute(loan.conn())).await?;
+            loan.give_back();
+        }
         Ok(())
     }
 }
 
 fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i64>) {
     leases.iter().map(|lease| (lease.event.as_uuid(), lease.token)).unzip()
+}
+
+/// The statements that read one slot of the record. By its own name: a statement that names the whole record locks all
+/// slots, and would wait while an old one is truncated.
+#[derive(Debug)]
+struct Leaf {
+    look: &'static str,
+    release: &'static str,
+}
+
+macro_rules! leaf {
+    ($table:literal) => {
+        Leaf {
+            look: concat!(
+                "select k.id, case when d.done_at is null then extract(epoch from d.until - clock_timestamp())::float8 end
+                 from unnest($1::uuid[]) as k (id)
+                 cross join lateral (
+                     select * from ", $table, " as d
+                     where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $2 limit 1) as d"
+            ),
+            // Only what is there: the conflict is how each is found by its key.
+            release: concat!(
+                "insert into ", $table, " as d (slot, event_id, rpc, lease, until)
+                 select there.slot, there.event_id, there.rpc, k.lease, clock_timestamp() - interval '1 microsecond'
+                 from unnest($1::uuid[], $2::bigint[]) as k (id, lease)
+                 cross join lateral (
+                     select * from ", $table, " as d
+                     where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $3 and d.lease = k.lease
+                     limit 1) as there
+                 order by there.event_id
+                 on conflict (slot, event_id, rpc) do update set until = excluded.until
+                 where d.lease = excluded.lease and d.done_at is null"
+            ),
+        }
+    };
+}
+
+const LEAVES: [Leaf; 5] = [
+    leaf!("outbox.dedup_0"),
+    leaf!("outbox.dedup_1"),
+    leaf!("outbox.dedup_2"),
+    leaf!("outbox.dedup_3"),
+    leaf!("outbox.dedup_4"),
+];
+
+/// As `outbox.dedup_slot`: the week of the time in a version 7 id.
+fn slot(event: Uuid) -> usize {
+    const WEEK_MILLIS: u128 = 7 * 24 * 3_600_000;
+    let weeks = (event.as_u128() >> 80) / WEEK_MILLIS;
+    usize::try_from(weeks % LEAVES.len() as u128).unwrap_or_default()
+}
+
+/// Events of one slot together. Those of a batch are mostly of one week.
+fn by_leaf<T>(events: impl Iterator<Item = (Uuid, T)>) -> Vec<(&'static Leaf, Vec<(Uuid, T)>)> {
+    let mut slots: BTreeMap<usize, Vec<(Uuid, T)>> = BTreeMap::new();
+    for (event, rest) in events {
+        slots.entry(slot(event)).or_default().push((event, rest));
+    }
+    slots.into_iter().map(|(slot, events)| (&LEAVES[slot], events)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 3: the worker looks for a record where the database wrote it. The slots are those that
+    /// `outbox.dedup_slot` gives.
+    #[test]
+    fn a_slot_is_the_week_of_the_id() {
+        for (id, expected) in [
+            ("00000000-0000-7000-8000-000000000000", 0),
+            ("0000240c-83ff-7000-8000-000000000000", 0),
+            ("0000240c-8400-7000-8000-000000000000", 1),
+            ("01a21352-e4c3-78ff-92d9-cab82d1daf5d", 3),
+            ("ffffffff-ffff-4fff-bfff-ffffffffffff", 1),
+        ] {
+            assert_eq!(slot(id.parse().unwrap()), expected, "{id}");
+        }
+    }
 }

@@ -1,13 +1,16 @@
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use event_router::Rpc;
 use outbox_schema::{Connections, Source, within};
 use runtime::{Chain, Part};
 use sqlx::postgres::PgListener;
-use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+
+use super::watched::{Found, From, Watched};
 
 /// Polling behind the notifications: for retries that another process scheduled, for claims whose worker died, and for
 /// a notification lost with its connection.
@@ -15,21 +18,29 @@ const POLL_EVERY: Duration = Duration::from_secs(1);
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 
+/// A look at everything, where one mark or the other may have passed what was committed late. Rarely, if it takes long.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const SWEEP_SHARE: u32 = 100;
+
 /// Tells each queue of one database when there is something to receive: one connection that listens and one small
 /// statement a second, however many queues there are.
 #[derive(Debug)]
 pub struct Bell {
-    queues: HashMap<i32, Arc<Notify>>,
+    queues: BTreeMap<String, Arc<Watched>>,
+    /// When to look at everything again.
+    sweep_at: Mutex<Instant>,
 }
 
 impl Bell {
-    pub fn new(queues: impl IntoIterator<Item = i32>) -> Self {
-        Self { queues: queues.into_iter().map(|queue| (queue, Arc::new(Notify::new()))).collect() }
+    pub fn new<'a>(rpcs: impl IntoIterator<Item = &'a Rpc>) -> Self {
+        let watched = |rpc: &Rpc| (rpc.as_str().to_owned(), Arc::new(Watched::new(rpc)));
+        let queues = rpcs.into_iter().map(watched).collect();
+        Self { queues, sweep_at: Mutex::new(Instant::now()) }
     }
 
-    /// What rings for this queue. A ring that nobody waits for is kept for the next who does.
-    pub fn of(&self, queue: i32) -> Arc<Notify> {
-        self.queues.get(&queue).cloned().unwrap_or_default()
+    /// What rings for this RPC's queue.
+    pub fn of(&self, rpc: &Rpc) -> Arc<Watched> {
+        self.queues.get(rpc.as_str()).cloned().unwrap_or_else(|| Arc::new(Watched::new(rpc)))
     }
 
     /// Rings until `stop`.
@@ -79,7 +90,7 @@ impl Bell {
     }
 
     async fn poll(&self, source: &Source, connections: &Connections, part: &Part, stop: &CancellationToken) {
-        let mut ticks = tokio::time::interval_at(Instant::now() + POLL_EVERY, POLL_EVERY);
+        let mut ticks = tokio::time::interval(POLL_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -97,22 +108,25 @@ impl Bell {
     }
 
     async fn look(&self, source: &Source, connections: &Connections) -> Result<(), sqlx::Error> {
+        let began = Instant::now();
+        let swept = began >= *self.sweep_at.lock().expect("no panic while held");
         let mut loan = connections.lend().await?;
-        let ids: Vec<i32> = self.queues.keys().copied().collect();
-        let look = sqlx::query_as(
-            "select q.id,
-                    exists (select from outbox.retry as r where r.queue = q.id and r.due_at <= clock_timestamp())
-                    or exists (select from outbox.delivery as d where d.queue = q.id and d.seq > coalesce(
-                        (select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1), 0)),
-                    exists (select from outbox.claim as c where c.queue = q.id and c.until < clock_timestamp())
-                    or exists (select from outbox.claim as c where c.queue = q.id offset 100)
-             from unnest($1::integer[]) as q (id)",
-        )
-        .bind(ids);
-        let found: Vec<(i32, bool, bool)> = within(look.fetch_all(loan.conn())).await?;
-        for (queue, ready, stale) in found {
+        let looks = within(self.query(swept).fetch_all(loan.conn())).await?;
+        for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale) in looks {
+            let Some(queue) = self.queues.get(&rpc) else { continue };
+            let Some(id) = id else {
+                tracing::warn!(source = source.name(), rpc = %queue.rpc, "its queue is gone, as after a restore: making it again");
+                within(outbox_schema::queues(loan.conn(), [&queue.rpc].into_iter())).await?;
+                continue;
+            };
+            let claims = lowest_claim.zip(highest_claim);
+            let found = Found { id, due, now, claims, swept };
+            if queue.saw(found, began.into_std()) {
+                tracing::warn!(source = source.name(), rpc = %queue.rpc, queue = id, "its queue has another id, as after a restore");
+            }
             let recovered: i64 = if stale {
-                let recover = sqlx::query_scalar("select outbox.recover($1)").bind(queue);
+                let recover =
+                    sqlx::query_scalar("select outbox.recover($1, $2)").bind(id).bind(queue.from().claims);
                 within(recover.fetch_one(loan.conn())).await?
             } else {
                 0
@@ -120,26 +134,67 @@ impl Bell {
             if recovered > 0 {
                 tracing::warn!(
                     source = source.name(),
-                    queue,
+                    rpc = %queue.rpc,
                     deliveries = recovered,
                     "their worker did not settle them: delivering again"
                 );
             }
-            if ready || recovered > 0 {
-                self.of(queue).notify_one();
+            if fresh || recovered > 0 || due.is_some_and(|due| due <= now) {
+                queue.ring();
             }
         }
         loan.give_back();
+        if swept {
+            let every = SWEEP_EVERY.max(began.elapsed() * SWEEP_SHARE);
+            *self.sweep_at.lock().expect("no panic while held") = began + every;
+        }
         Ok(())
     }
 
+    /// Of every queue: its id, the first retry that is due, whether its log has something, and its claims.
+    fn query(
+        &self,
+        sweep: bool,
+    ) -> sqlx::query::QueryAs<'_, sqlx::Postgres, Look, sqlx::postgres::PgArguments> {
+        let from: Vec<From> = self.queues.values().map(|queue| queue.from()).collect();
+        sqlx::query_as(
+            "select w.rpc, q.id, clock_timestamp() as now,
+                    (select greatest(least(r.due_at, clock_timestamp() + interval '100 years'), clock_timestamp() - interval '100 years')
+                     from outbox.retry as r
+                     where r.queue = q.id and r.due_at >= coalesce(w.due_from, '-infinity') order by r.due_at limit 1) as due,
+                    exists (select from outbox.delivery as d where d.queue = q.id and d.seq > coalesce(
+                        (select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1), 0)) as fresh,
+                    (select c.id from outbox.claim as c
+                     where c.queue = q.id and c.id >= w.claims_from order by c.id limit 1) as lowest_claim,
+                    (select c.id from outbox.claim as c where c.queue = q.id order by c.id desc limit 1) as highest_claim,
+                    exists (select from outbox.claim as c
+                            where c.queue = q.id and c.id >= w.claims_from and c.until < clock_timestamp())
+                    or exists (select from outbox.claim as c
+                               where c.queue = q.id and c.id >= w.claims_from offset 100) as stale
+             from unnest($1::text[], $2::timestamptz[], $3::bigint[]) as w (rpc, due_from, claims_from)
+             left join lateral (select q.id from outbox.queue as q where q.rpc = w.rpc limit 1) as q on true",
+        )
+        .bind(self.queues.keys().cloned().collect::<Vec<_>>())
+        .bind(from.iter().map(|from| from.due.filter(|_| !sweep)).collect::<Vec<_>>())
+        .bind(from.iter().map(|from| from.claims).collect::<Vec<_>>())
+    }
+
+    /// The notification names the queue by its id.
     fn ring(&self, queue: &str) {
-        if let Some(queue) = queue.parse().ok().and_then(|id: i32| self.queues.get(&id)) {
-            queue.notify_one();
+        let id: Option<i32> = queue.parse().ok();
+        let rings = |queue: &&Arc<Watched>| id.is_some() && queue.from().id == id;
+        match self.queues.values().find(rings) {
+            Some(queue) => queue.ring(),
+            // Of another worker's RPC, or of a queue that the next look will know.
+            None => {}
         }
     }
 
     fn ring_all(&self) {
-        self.queues.values().for_each(|queue| queue.notify_one());
+        self.queues.values().for_each(|queue| queue.ring());
     }
 }
+
+/// An RPC; of its queue the id, the server's clock, when the first retry is due, whether the log has something, the lowest
+/// and the highest claim, and whether there are claims to clean up.
+type Look = (String, Option<i32>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<i64>, Option<i64>, bool);

@@ -3,15 +3,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use event_router::Rpc;
 use outbox_schema::{Connections, interval, within};
 use sqlx::PgConnection;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement};
+use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Watched};
 use crate::dedup::Lease;
 
 /// Plans are pinned as the relay's are: made once, maybe of tables that are still empty. So no statement here joins a batch
@@ -37,12 +35,10 @@ const COUNTED_MAX: i64 = 10_000;
 #[derive(Debug)]
 pub struct PostgresQueue {
     connections: Connections,
-    queue: i32,
-    rpc: String,
+    watched: Arc<Watched>,
     worker: String,
     visibility: Duration,
     lease: Duration,
-    ready: Arc<Notify>,
     /// When the retries that this process knows of are due. Bounded: the bell's poll stands behind it.
     due: Mutex<BTreeSet<Instant>>,
     /// How many of a claimed batch are not settled yet. At zero the claim is closed.
@@ -51,6 +47,7 @@ pub struct PostgresQueue {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
+    queue: i32,
     seq: i64,
     /// The batch of the log it was claimed with; none if it has a row of its own.
     claim: Option<i64>,
@@ -62,57 +59,58 @@ impl PostgresQueue {
     /// `lease` is a little more than a call may take.
     pub fn new(
         connections: Connections,
-        rpc: &Rpc,
-        queue: i32,
+        watched: Arc<Watched>,
         worker: &str,
         visibility: Duration,
         lease: Duration,
-        ready: Arc<Notify>,
     ) -> Self {
         // What came before anybody rang.
-        ready.notify_one();
+        watched.ring();
         Self {
             connections,
-            queue,
-            rpc: rpc.as_str().to_owned(),
+            watched,
             worker: worker.to_owned(),
             visibility,
             lease,
-            ready,
             due: Mutex::new(BTreeSet::new()),
             open: Mutex::new(HashMap::new()),
         }
     }
 
     async fn claim(&self, max: usize) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
-        type Row = (i64, Option<i64>, i64, Uuid, String, i32, DateTime<Utc>, bool);
+        type Row =
+            (i32, i64, Option<i64>, i64, Uuid, String, i32, DateTime<Utc>, bool, Option<DateTime<Utc>>);
         let receive = sqlx::query_as(
-            "select seq, claim, token, event_id, body, attempt, enqueued_at, leased
-             from outbox.receive($1, $2, $3, $4, $5, $6)",
+            "select queue, seq, claim, token, event_id, body, attempt, enqueued_at, leased, due_at
+             from outbox.receive($1, $2, $3, $4, $5, coalesce($6, '-infinity'))",
         )
-        .bind(self.queue)
+        .bind(self.watched.rpc.as_str())
         .bind(i32::try_from(max).unwrap_or(i32::MAX))
         .bind(interval(self.visibility))
         .bind(&self.worker)
-        .bind(&self.rpc)
-        .bind(interval(self.lease));
+        .bind(interval(self.lease))
+        .bind(self.watched.from().due);
         let asked_at = Instant::now();
         let mut loan = self.connections.lend().await?;
         let rows: Vec<Row> = within(receive.fetch_all(loan.conn())).await?;
         loan.give_back();
+        if let Some(first_due) = rows.iter().filter_map(|row| row.9).min() {
+            self.watched.received(first_due);
+        }
         let mut open = self.open.lock().expect("no panic while held");
         // Of two copies of an event in one batch only the first has the lease.
         let mut leases = HashSet::new();
-        let deliveries =
-            rows.into_iter().map(|(seq, claim, token, event, body, attempt, enqueued_at, leased)| {
+        let deliveries = rows.into_iter().map(
+            |(queue, seq, claim, token, event, body, attempt, enqueued_at, leased, _)| {
                 if let Some(claim) = claim {
                     *open.entry(claim).or_default() += 1;
                 }
                 let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
                 let lease = (leased && leases.insert(event))
                     .then(|| (Lease { event: event.into(), token }, asked_at));
-                Delivery { receipt: Receipt { seq, claim, token }, body, attempt, enqueued_at, lease }
-            });
+                Delivery { receipt: Receipt { queue, seq, claim, token }, body, attempt, enqueued_at, lease }
+            },
+        );
         Ok(deliveries.collect())
     }
 
@@ -120,7 +118,7 @@ impl PostgresQueue {
     async fn wait(&self, stop: &CancellationToken) {
         let next = self.due.lock().expect("no panic while held").first().copied();
         tokio::select! {
-            () = self.ready.notified() => {}
+            () = self.watched.ready.notified() => {}
             () = stop.cancelled() => {}
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                 let now = Instant::now();
@@ -182,7 +180,7 @@ impl Queue for PostgresQueue {
             // Whoever asks next need not wait if this batch was full, or was not had: there may be more. Otherwise he had
             // all that there was, and what comes after that rings.
             if claimed.as_ref().map_or(true, |deliveries| deliveries.len() >= max) {
-                self.ready.notify_one();
+                self.watched.ring();
             }
             let deliveries = claimed?;
             if !deliveries.is_empty() {
@@ -247,25 +245,40 @@ impl Queue for PostgresQueue {
 
 impl Depths for PostgresQueue {
     async fn depth(&self) -> Result<Depth, QueueError> {
+        let from = self.watched.from();
         // What a claim covers is hidden, though some of it may be settled already: only workers know.
         let look = sqlx::query_as(
-            "with head as (
-                 select coalesce((select c.last_seq from outbox.claim as c where c.queue = $1 order by c.id desc limit 1), 0) as seq
+            "with q as (
+                 select id from outbox.queue where rpc = $1
+             ), head as (
+                 select coalesce((select c.last_seq from outbox.claim as c
+                                  where c.queue = (select id from q) order by c.id desc limit 1), 0) as seq
              )
-             select (select count(*) from (select from outbox.delivery where queue = $1 and seq > head.seq limit $2) as log)
-                    + (select count(*) from (select from outbox.retry where queue = $1 and token is null limit $2) as later),
+             select (select count(*) from (
+                         select from outbox.delivery where queue = (select id from q) and seq > head.seq limit $2) as log)
+                    + (select count(*) from (
+                         select from outbox.retry
+                         where queue = (select id from q) and due_at >= coalesce($3, '-infinity') and token is null limit $2) as later),
                     (select count(*) from (
                          select from outbox.claim as c
                          join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
-                         where c.queue = $1 and c.until is not null limit $2) as claimed)
-                    + (select count(*) from (select from outbox.retry where queue = $1 and token is not null limit $2) as again),
-                    (select count(*) from (select from outbox.dead_letter where queue = $1 limit $2) as dead),
-                    least((select enqueued_at from outbox.delivery where queue = $1 and seq > head.seq order by seq limit 1),
-                          (select min(enqueued_at) from (select enqueued_at from outbox.retry where queue = $1 limit $2) as r))
+                         where c.queue = (select id from q) and c.id >= $4 and c.until is not null limit $2) as claimed)
+                    + (select count(*) from (
+                         select from outbox.retry
+                         where queue = (select id from q) and due_at >= coalesce($3, '-infinity') and token is not null limit $2) as again),
+                    (select count(*) from (select from outbox.dead_letter where queue = (select id from q) limit $2) as dead),
+                    outbox.sane_time(least(
+                        (select enqueued_at from outbox.delivery
+                         where queue = (select id from q) and seq > head.seq order by seq limit 1),
+                        (select min(enqueued_at) from (
+                             select enqueued_at from outbox.retry
+                             where queue = (select id from q) and due_at >= coalesce($3, '-infinity') limit $2) as r)))
              from head",
         )
-        .bind(self.queue)
-        .bind(COUNTED_MAX);
+        .bind(self.watched.rpc.as_str())
+        .bind(COUNTED_MAX)
+        .bind(from.due)
+        .bind(from.claims);
         let mut loan = self.connections.lend().await?;
         let (waiting, hidden, dead, oldest) = within(look.fetch_one(loan.conn())).await?;
         loan.give_back();
@@ -304,7 +317,7 @@ impl PostgresQueue {
                 .bind(counted)
                 .bind(code)
                 .bind(error)
-                .bind(self.queue);
+                .bind(receipt.queue);
             within(retry.execute(&mut *conn)).await?;
             self.remember_due(*after);
         }
@@ -340,7 +353,7 @@ impl PostgresQueue {
                 .bind(receipt.token)
                 .bind(code)
                 .bind(reason)
-                .bind(self.queue);
+                .bind(receipt.queue);
             within(bury.execute(&mut *conn)).await?;
         }
         Ok(())
