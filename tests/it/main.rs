@@ -8,6 +8,7 @@ mod world; // a database, an RPC server, relays and workers: what every test sta
 mod aws; // the same line on EventBridge, SQS and DynamoDB
 mod bad_input; // what must be refused, parked or dead-lettered, and by whom
 mod contracts; // queue and dedup: one suite for every implementation
+mod databases; // databases that other people set up
 mod deliver; // verdicts, retries, leases, transports of the RPC call
 mod dependencies; // what is built in, and under which licences
 mod drill; // an outage, as operators live through it
