@@ -101,7 +101,7 @@ async fn killed_processes_lose_nothing() {
 }
 
 /// SIGTERM ends it with 0 within 10 s; and it never said that the fallback poll was needed.
-async fn assert_stops_cleanly(mut process: Process) {
+pub(crate) async fn assert_stops_cleanly(mut process: Process) {
     let began = Instant::now();
     process.signal("TERM").unwrap();
     assert!(process.ended().await.unwrap().success());

@@ -29,4 +29,5 @@ mod roles; // least privileges, with real roles
 mod schema; // migrations and versions
 mod secrets; // what is never said
 mod trace; // one trace from the change to the RPC
+mod versions; // each version of Postgres that is supported, and one that is not
 mod wake; // the doorbell

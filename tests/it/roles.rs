@@ -115,14 +115,14 @@ async fn a_plain_role_can_own_the_schema() {
 }
 
 /// A role of that part, and nothing else; the address with which it connects.
-async fn role(world: &World, part: &str) -> String {
+pub(crate) async fn role(world: &World, part: &str) -> String {
     let name = format!("{part}_{:08x}", fastrand::u32(..));
     world.execute(&format!("create role {name} login")).await;
     world.execute(&format!("select outbox.grant_to('{name}', '{part}')")).await;
     address(world, &name)
 }
 
-fn address(world: &World, role: &str) -> String {
+pub(crate) fn address(world: &World, role: &str) -> String {
     let options = PgConnectOptions::from_str(&world.url).unwrap();
     format!(
         "postgres://{role}@{}:{}/{}",

@@ -125,6 +125,13 @@ impl World {
         Self::in_turn(router, Turn::Shared(turns().read().await), cluster).await
     }
 
+    /// In a cluster of the test's own that is not started before the test's turn: initdb would disturb a test that measures.
+    pub(crate) async fn with_own(router: &str, start: impl FnOnce() -> Cluster) -> (Self, Cluster) {
+        let turn = Turn::Shared(turns().read().await);
+        let cluster = start();
+        (Self::in_turn(router, turn, &cluster).await, cluster)
+    }
+
     async fn in_turn(yaml: &str, turn: Turn, cluster: &Cluster) -> Self {
         metrics();
         let url = new_database(cluster).await;

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod emulator;
 pub mod process;
 pub mod scrape;
+pub mod servers;
 pub mod terraform;
 pub mod test;
 pub mod tools;
