@@ -220,7 +220,8 @@ async fn calls_go_over_http2_and_tls() {
     let router = event_router::Router::parse("test.yaml", yaml).unwrap();
     let client = |url: String| {
         let endpoints = [Endpoint { service: "Test".into(), url }];
-        let services = Services { endpoints: &endpoints, encodings: &[], contract: None };
+        let services =
+            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &[] };
         Client::new(&router, &services).unwrap()
     };
 

@@ -231,9 +231,11 @@ async fn impossible_encodings_are_refused_at_start() {
             })
             .collect();
         let encodings: Vec<_> = encodings.iter().map(|text| text.parse().unwrap()).collect();
-        let error =
-            Client::new(&router, &Services { endpoints: &endpoints, encodings: &encodings, contract })
-                .unwrap_err();
+        let error = Client::new(
+            &router,
+            &Services { endpoints: &endpoints, encodings: &encodings, contract, header_prefixes: &[] },
+        )
+        .unwrap_err();
         format!("{error}; {}", error.remedy())
     };
     let routed =
@@ -278,7 +280,7 @@ async fn services_of_one_short_name_are_told_apart() {
         let yaml = format!("event:\n  - name: {MAYBE}\n    subscriber: [{{ id: {id} }}]\n");
         let endpoint = |&(service, url): &(&str, &str)| Endpoint { service: service.into(), url: url.into() };
         let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
-        let services = Services { endpoints: &endpoints, encodings: &[], contract };
+        let services = Services { endpoints: &endpoints, encodings: &[], contract, header_prefixes: &[] };
         Client::new(&Router::parse("test.yaml", &yaml).unwrap(), &services)
     };
     let body = r#"{"rpc":"x","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_maybe_keyed","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{},"payload":{"id":1}}}"#;
@@ -330,6 +332,7 @@ fn client(router: &Router, service: &str, url: String) -> Client {
         endpoints: &[Endpoint { service: service.to_owned(), url }],
         encodings: &[format!("{service}={encoding}").parse().unwrap()],
         contract: Some(&contract()),
+        header_prefixes: &["acme-".parse().unwrap()],
     };
     Client::new(router, &services).unwrap()
 }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use xtask::cluster::{self, Cluster};
 use xtask::process::Process;
 use xtask::tools;
+use xtask::torture::proxy::Proxy;
 
 use crate::world::{One, PATIENCE, ROUTER, World, until};
 
@@ -287,6 +288,48 @@ async fn a_frozen_worker_holds_nobody_up() {
     assert_stops_cleanly(frozen).await;
     assert_stops_cleanly(other).await;
     // Its calls under way had their effect, and it could not record them.
+    world.rpcs.forget();
+    world.finish().await;
+}
+
+/// Guards promises 3 and 8: what a worker knows of a success that it could not record answers no replay by force. Its
+/// connections are frozen until another worker has called, too, and has recorded that; then the RPC is called again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_replay_calls_though_a_success_went_unrecorded() {
+    let router = "event:\n  - name: event_one\n    subscriber: [{ id: Test/Frozen, timeout: 1s }]\n";
+    let mut world = World::new(router).await;
+    world.relay();
+    let proxy = Proxy::start(crate::world::cluster().port()).await.unwrap();
+    let ours = format!(":{}/", crate::world::cluster().port());
+    let frozen = world.url.replace(&ours, &format!(":{}/", proxy.port()));
+    world.worker_on(frozen.parse().unwrap(), Duration::from_secs(1));
+    let holding = proxy.clone();
+    world.rpcs.on("Test/Frozen", move |call| {
+        if call.attempt == 1 {
+            holding.hold_up();
+        }
+        Box::pin(async { Ok(()) })
+    });
+    let id = world.publish(One { n: 1 }).await;
+    world.rpcs.until_done("Test/Frozen", &[id]).await;
+    let other = world.worker_process();
+    world.until("select exists (select from outbox.dedup where done_at is not null)").await;
+    world.until_settled().await;
+    assert_eq!(world.rpcs.calls_of(id).len(), 2, "the lease had ended");
+    assert_stops_cleanly(other).await;
+
+    proxy.let_go();
+    until("the frozen worker knows that it lost its lease", async || {
+        crate::world::metrics().render().contains("outbox_worker_lost_leases_total{rpc=\"Test/Frozen\"} 1")
+    })
+    .await;
+    world.rpcs.on("Test/Frozen", |_| Box::pin(async { Ok(()) }));
+    let replay = format!("replay --event {id} --force --yes --run");
+    let sent = crate::operate::outbox(&world, &replay).await;
+    assert!(sent.out.contains("1 of them had been done: their RPC runs again"), "{sent:?}");
+    world.until("select exists (select from outbox.dedup where done_at is not null)").await;
+    world.until_settled().await;
+    assert_eq!(world.rpcs.calls_of(id).len(), 3, "it is recorded as done again, and nobody was called");
     world.rpcs.forget();
     world.finish().await;
 }

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::{Entry, Event, EventId};
 use outbox_schema::Source;
 use relay::bus::{Bus, PostgresBus};
-use runtime::{Readiness, Sources, Started, Tracer};
+use runtime::{Readiness, Standing, Started, Tracer};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::net::TcpListener;
@@ -171,8 +171,7 @@ impl World {
     ) -> CancellationToken {
         let stop = self.stop.child_token();
         let (source, cancel) = (self.source.clone(), stop.clone());
-        let (_, standings) = Sources::of(&Readiness::default(), "relaying", [source.name().to_owned()]);
-        let standing = standings.into_iter().next().expect("one source");
+        let standing = Standing::alone(&Readiness::default(), "relaying", source.name());
         self.tasks.push(tokio::spawn(relay::relay::run(source, bus, settings, standing, cancel)));
         stop
     }
@@ -183,16 +182,20 @@ impl World {
     }
 
     pub(crate) fn worker_with(&mut self, visibility: Duration) -> CancellationToken {
+        self.worker_on(self.source.clone(), visibility)
+    }
+
+    /// That reaches the database by another way.
+    pub(crate) fn worker_on(&mut self, source: Source, visibility: Duration) -> CancellationToken {
         let stop = self.stop.child_token();
-        let (source, router, cancel) = (self.source.clone(), self.router.clone(), stop.clone());
+        let (router, cancel) = (self.router.clone(), stop.clone());
         let client = self.client();
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
             let settings = worker::embedded::Settings { name, visibility };
             let started = Started { stop: cancel, ..Started::default() };
-            worker::embedded::run(&source, &router, &client, &settings, &started)
-                .await
-                .expect("the schema fits");
+            let standing = Standing::alone(&started.readiness, "delivering", source.name());
+            worker::embedded::run(&source, &router, &client, &settings, &standing, &started).await;
         }));
         stop
     }
@@ -200,7 +203,8 @@ impl World {
     pub(crate) fn client(&self) -> Client {
         let endpoints: Vec<Endpoint> =
             self.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
-        let services = Services { endpoints: &endpoints, encodings: &[], contract: None };
+        let services =
+            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &[] };
         Client::new(&self.router, &services).unwrap()
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use event_router::Router;
 use relay::bus::PostgresBus;
-use runtime::Started;
+use runtime::{Standing, Started};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::embedded::Settings;
@@ -130,9 +130,8 @@ impl Line {
         let (source, servers) = (database.source.clone(), servers.clone());
         let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
         let worker = tokio::spawn(async move {
-            if let Err(error) = worker::embedded::run(&source, &router, &servers, &settings, &started).await {
-                eprintln!("error: the worker ended: {}", runtime::Chain(&error));
-            }
+            let standing = Standing::alone(&started.readiness, "delivering", source.name());
+            worker::embedded::run(&source, &router, &servers, &settings, &standing, &started).await;
         });
         Ok(Self { relay, stop, worker })
     }

@@ -1,34 +1,86 @@
 //! A panic is the trouble of the task that panicked, and of nobody else.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-/// What a task said when it panicked.
+use crate::Part;
+
+/// A bug is seldom gone after a second, and each try may cost somebody a call.
+const AGAIN_AFTER_MIN: Duration = Duration::from_millis(500);
+const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
+
+/// What was said by something that panicked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panicked(String);
 
-/// Runs something as a task of its own. It ends when this future is dropped.
+/// Runs something that may panic. What it has borrowed is to be made anew after a panic, and never looked at again.
 ///
 /// # Errors
 ///
 /// If it panicked.
-pub async fn caught<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Panicked> {
-    let mut task = JoinSet::new();
-    task.spawn(work);
-    let ended = task.join_next().await.expect("one task was spawned");
-    ended.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => Panicked(said(&*panic)),
-        Err(error) => Panicked(error.to_string()),
+pub async fn caught<F: Future>(work: F) -> Result<F::Output, Panicked> {
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(panic) => Poll::Ready(Err(Panicked::of(&*panic))),
     })
+    .await
 }
 
-#[cfg(test)]
+/// The same as a task of its own, which is begun now and ends when what is returned is dropped.
+pub fn apart<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> impl Future<Output = Result<T, Panicked>> {
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    async move {
+        let ended = task.join_next().await.expect("one task was spawned");
+        ended.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => Panicked::of(&*panic),
+            Err(error) => Panicked(error.to_string()),
+        })
+    }
+}
+
+/// Runs a part of the process until it ends by itself. If it panics, that is logged, told by `/readyz`, and it is begun again
+/// after a while. `None` if it panicked and is not to be begun again, because of `stop`.
+pub async fn again<T, F>(
+    what: &str,
+    part: &Part,
+    stop: &CancellationToken,
+    mut run: impl FnMut() -> F,
+) -> Option<T>
+where
+    F: Future<Output = Result<T, Panicked>>,
+{
+    let mut wait = AGAIN_AFTER_MIN;
+    loop {
+        let panicked = match caught(run()).await {
+            Ok(Ok(done)) => return Some(done),
+            Ok(Err(panicked)) | Err(panicked) => panicked,
+        };
+        tracing::error!(part = what, error = %panicked, retry_in_seconds = wait.as_secs_f64(), "this is a bug: beginning again");
+        part.fails(format!("{panicked}; this is a bug, and the log says where"));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = stop.cancelled() => return None,
+        }
+        wait = (wait * 2).min(AGAIN_AFTER_MAX);
+    }
+}
+
 impl Panicked {
-    pub(crate) fn of(said: &str) -> Self {
-        Self(said.to_owned())
+    fn of(panic: &(dyn Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self(text.unwrap_or_else(|| "without a word".to_owned()))
     }
 }
 
@@ -40,30 +92,57 @@ impl std::fmt::Display for Panicked {
 
 impl std::error::Error for Panicked {}
 
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a word".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Guards promise 6: a panic becomes an error that says what panicked, and a task ends with whoever waits for it.
+    /// Guards promise 6: a panic becomes an error that says what panicked, in the same task and in one of its own.
     #[tokio::test]
     async fn a_panic_is_an_error() {
-        assert_eq!(caught(async { 7 }).await, Ok(7));
         let index = std::hint::black_box(3);
-        let out = caught(async move { [0; 3][index] }).await.unwrap_err().to_string();
-        assert!(out.starts_with("it panicked: index out of bounds"), "{out}");
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+        assert_eq!(apart(async { 7 }).await, Ok(7));
+        let here = caught(async { [0; 3][index] }).await.unwrap_err();
+        let there = apart(async move { [0; 3][index] }).await.unwrap_err();
+        assert!(here.to_string().starts_with("it panicked: index out of bounds"), "{here}");
+        assert_eq!(here, there);
+    }
 
+    /// Guards promise 7: a task that nobody waits for any more is gone.
+    #[tokio::test]
+    async fn a_task_ends_with_whoever_waits_for_it() {
         let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
-        let waiting = caught(async move {
+        let waiting = apart(async move {
             let _alive = alive;
             std::future::pending::<()>().await;
         });
-        let gave_up = tokio::time::timeout(std::time::Duration::from_millis(1), waiting).await;
-        assert!(gave_up.is_err());
-        assert_eq!(ended.recv().await, None, "the task is gone");
+        drop(waiting);
+        assert_eq!(ended.recv().await, None);
+    }
+
+    /// Guards promise 6: what panics is begun again, less and less often, is not ready meanwhile, and a stop ends that.
+    #[tokio::test(start_paused = true)]
+    async fn what_panics_is_begun_again() {
+        let (readiness, stop) = (crate::Readiness::default(), CancellationToken::new());
+        let part = readiness.part("lane");
+        let (mut times, began) = (0, tokio::time::Instant::now());
+        let done = again("lane", &part, &stop, || {
+            times += 1;
+            let nth = times;
+            async move {
+                match nth {
+                    1 => panic!("what a bug"),
+                    2 => Err(Panicked("in a task of its own".to_owned())),
+                    _ => Ok(nth),
+                }
+            }
+        });
+        assert_eq!(done.await, Some(3));
+        assert_eq!(began.elapsed(), AGAIN_AFTER_MIN * 3);
+        let told = readiness.problems(std::time::Instant::now()).join("\n");
+        assert!(told.contains("lane: it panicked: in a task of its own"), "{told}");
+        stop.cancel();
+        let never = || async { panic!("again") };
+        assert_eq!(again::<(), _>("lane", &part, &stop, never).await, None);
     }
 }

@@ -12,7 +12,7 @@ mod sources;
 mod telemetry;
 mod trace;
 
-pub use caught::{Panicked, caught};
+pub use caught::{Panicked, again, apart, caught};
 pub use process::{Finished, Patience, Started, block_on, duration, refuse, start, until_stopped};
 pub use readiness::{Part, Readiness};
 pub use report::Chain;

@@ -67,6 +67,13 @@ pub enum Finished {
     NotAll,
 }
 
+impl Finished {
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == Self::All { other } else { self }
+    }
+}
+
 /// How long a process that is to stop still lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
@@ -136,7 +143,7 @@ async fn ended(
     sources: &Sources,
     Started { stop, .. }: &Started,
 ) -> Option<ExitCode> {
-    let (mut code, mut all_finished) = (None, true);
+    let (mut code, mut all) = (None, Finished::All);
     loop {
         let task = tokio::select! {
             task = tasks.join_next() => task,
@@ -151,7 +158,7 @@ async fn ended(
         };
         match task {
             None => break,
-            Some(Ok(finished)) => all_finished &= finished == Finished::All,
+            Some(Ok(finished)) => all = all.and(finished),
             // Each catches what panics within it. This is the last net.
             Some(Err(panic)) => {
                 tracing::error!(error = %panic, "can't go on: this is a bug");
@@ -161,7 +168,7 @@ async fn ended(
         }
     }
     match code {
-        None => all_finished.then_some(ExitCode::SUCCESS),
+        None => (all == Finished::All).then_some(ExitCode::SUCCESS),
         code => code,
     }
 }

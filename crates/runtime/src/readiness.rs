@@ -80,6 +80,11 @@ impl Part {
         }
     }
 
+    /// There is no such part any more.
+    pub fn ends(self) {
+        self.readiness.0.lock().expect("no panic while held").remove(&self.name);
+    }
+
     fn set(&self, next: impl FnOnce(Option<&State>) -> State) {
         let mut parts = self.readiness.0.lock().expect("no panic while held");
         let next = next(parts.get(&self.name));
@@ -122,7 +127,13 @@ mod tests {
         assert!(ledger.waited().is_some() && cards.waited().is_none());
         ledger.moves();
         assert_eq!(readiness.problems(later), [] as [&str; 0]);
+        ledger.waits("throttled");
+        ledger.ends();
         cards.fails("no schema: make one");
-        assert_eq!(readiness.problems(soon), ["cards: no schema: make one"], "no patience mends it");
+        assert_eq!(
+            readiness.problems(later),
+            ["cards: no schema: make one"],
+            "no patience mends it, and what has ended is not told"
+        );
     }
 }

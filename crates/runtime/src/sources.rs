@@ -130,6 +130,12 @@ impl Sources {
 }
 
 impl Standing {
+    /// Of the only source of a process.
+    pub fn alone(readiness: &Readiness, doing: &'static str, name: &str) -> Self {
+        let (_, mut standings) = Sources::of(readiness, doing, [name.to_owned()]);
+        standings.remove(0)
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -148,8 +154,7 @@ impl Standing {
     /// Begins term after term until `stop`, or until one ends by itself without trouble. What the last one had to say.
     pub async fn tend<T, F>(&self, stop: &CancellationToken, mut term: impl FnMut() -> F) -> Option<T>
     where
-        T: Send + 'static,
-        F: Future<Output = Result<T, Trouble>> + Send + 'static,
+        F: Future<Output = Result<T, Trouble>>,
     {
         let mut backoff = fresh_backoff();
         while !stop.is_cancelled() {
@@ -238,8 +243,8 @@ mod tests {
 
     /// Guards promise 6: the process is at its end only when every source is known to be unusable, and one that is down, or
     /// was not reached yet, or panicked, may yet work.
-    #[test]
-    fn one_that_may_work_keeps_the_process() {
+    #[tokio::test]
+    async fn one_that_may_work_keeps_the_process() {
         let (readiness, all, each) = sources(&["one", "two", "two"]);
         assert_eq!(all.reasons(), None, "nothing is known yet");
         each[0].meets(Trouble::Unusable("no schema".into()), WAIT);
@@ -247,7 +252,9 @@ mod tests {
         assert_eq!(all.reasons(), None, "the third was not reached yet");
         each[2].meets(Trouble::Passing("refused".into()), WAIT);
         assert_eq!(all.reasons(), None);
-        each[2].panicked(&crate::Panicked::of("index"), WAIT);
+        let bug = std::hint::black_box(true);
+        let panicked = caught(async { assert!(!bug, "what a bug") }).await.unwrap_err();
+        each[2].panicked(&panicked, WAIT);
         assert_eq!(all.reasons(), None);
         each[2].meets(Trouble::Unusable("newer".into()), WAIT);
         assert_eq!(all.reasons().unwrap(), ["one: no schema", "two: older", "two: newer"]);

@@ -7,7 +7,7 @@ use aws_config::SdkConfig;
 use backoff::{BackoffBuilder, ExponentialBuilder};
 use event_router::{Router, Rpc, names};
 use outbox_aws::Failure;
-use runtime::{Part, Started};
+use runtime::{Finished, Part, Started};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ use crate::lane::Lane;
 use crate::meter::Meter;
 use crate::queue::SqsQueue;
 use crate::rpc::RpcClient;
-use crate::settler::Unrecorded;
+use crate::unrecorded::Unrecorded;
 
 /// A long poll lasts 20 s; one that has not come back by then never will.
 const RECEIVE_WITHIN: Duration = Duration::from_secs(26);
@@ -41,8 +41,8 @@ pub async fn run<C: RpcClient + Clone>(
     router: &Router,
     client: &C,
     settings: &Settings,
-    Started { stop, readiness, tracer, .. }: &Started,
-) {
+    started: &Started,
+) -> Finished {
     let polls = outbox_aws::with_attempt_timeout(config, RECEIVE_WITHIN);
     let clients = Clients {
         sqs: aws_sdk_sqs::Client::new(config),
@@ -54,33 +54,48 @@ pub async fn run<C: RpcClient + Clone>(
     let mut lanes = JoinSet::new();
     for (rpc, policy) in router.rpcs() {
         let (rpc, policy, client, settings) = (rpc.clone(), *policy, client.clone(), settings.clone());
-        let (clients, readiness, tracer, stop) =
-            (clients.clone(), readiness.clone(), tracer.clone(), stop.clone());
+        let (clients, started) = (clients.clone(), started.clone());
         lanes.spawn(async move {
-            let part = readiness.part(format!("{SOURCE} {rpc}"));
-            let Some(queue) = open(&clients, &rpc, &settings, &part, &stop).await else { return };
-            let queue = Arc::new(queue);
+            let Started { stop, give_up, readiness, tracer } = &started;
             // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
             let lease = policy.timeout + settings.visibility;
-            let lane = Lane {
-                rpc: rpc.clone(),
-                policy,
-                queue: Arc::clone(&queue),
-                dedup: Arc::new(DynamoDedup::new(clients.dynamodb, &settings.dedup_table, &rpc, lease)),
-                client,
-                unrecorded: Unrecorded::default(),
-                breaker: Mutex::new(Breaker::new(policy.backoff)),
-                meter: Meter::new(SOURCE, &rpc),
-                readiness,
-                tracer,
+            let (meter, unrecorded) = (Meter::new(SOURCE, &rpc), Unrecorded::new(lease, settings.visibility));
+            let (name, part) = (meter.name(), readiness.part(meter.name()));
+            let term = || async {
+                let Some(queue) = open(&clients, &rpc, &settings, &part, stop).await else {
+                    return Ok(Finished::All);
+                };
+                let queue = Arc::new(queue);
+                let dedup = DynamoDedup::new(clients.dynamodb.clone(), &settings.dedup_table, &rpc, lease);
+                let lane = Lane {
+                    rpc: rpc.clone(),
+                    policy,
+                    queue: Arc::clone(&queue),
+                    dedup: Arc::new(dedup),
+                    client: client.clone(),
+                    unrecorded: unrecorded.clone(),
+                    breaker: Mutex::new(Breaker::new(policy.backoff)),
+                    meter: meter.clone(),
+                    readiness: readiness.clone(),
+                    tracer: tracer.clone(),
+                };
+                let watching = runtime::again("depth", &part, stop, || async {
+                    depths::watch(SOURCE, &rpc, &*queue, DEPTH_EVERY).await;
+                    Ok(())
+                });
+                tokio::select! {
+                    finished = lane.run(stop, give_up) => finished,
+                    never = depths::for_ever(watching) => match never {},
+                }
             };
-            tokio::select! {
-                () = lane.run(&stop) => {}
-                () = depths::watch(SOURCE, &rpc, &*queue, DEPTH_EVERY) => {}
-            }
+            runtime::again(&name, &part, stop, term).await.unwrap_or(Finished::NotAll)
         });
     }
-    while lanes.join_next().await.is_some() {}
+    let mut finished = Finished::All;
+    while let Some(landed) = lanes.join_next().await {
+        finished = finished.and(landed.unwrap_or(Finished::NotAll));
+    }
+    finished
 }
 
 #[derive(Clone)]

@@ -8,7 +8,7 @@ use clap::Parser;
 use outbox_schema::Databases;
 use runtime::{Logs, Transport};
 
-use crate::rpc::{Endpoint, ServiceEncoding};
+use crate::rpc::{Endpoint, HeaderPrefix, ServiceEncoding};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -21,7 +21,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered."
+    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed, or stopped before all calls under way were finished; 2 unusable arguments or event_router.yaml; 3 no database can be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered. While one of several can be used, or is only down, the worker goes on: /readyz names the others."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -65,10 +65,31 @@ pub struct Cli {
     #[arg(long, env = "OUTBOX_PROTO", value_name = "PATH")]
     pub proto: Vec<PathBuf>,
 
+    /// Which headers of an event its RPCs get, besides traceparent, tracestate and baggage: those whose names begin so, as
+    /// acme- for acme-tenant. All others stay behind, are counted, and named in the log. Whoever may enqueue sets them, so
+    /// what is read as who calls or which way (x-, authorization, forwarded, cookie …) is refused. Repeat for several; in the
+    /// environment, separate them by spaces.
+    #[arg(
+        long = "header-prefix",
+        env = "OUTBOX_HEADER_PREFIX",
+        value_delimiter = ' ',
+        value_name = "PREFIX"
+    )]
+    pub header_prefixes: Vec<HeaderPrefix>,
+
     /// How long a received message stays hidden from other workers; extended while its call runs. If a worker dies,
     /// what it had received comes back after this time.
     #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = runtime::duration(SECOND..=12 * HOUR), value_name = "TIME")]
     pub visibility: Duration,
+
+    /// How long a stop (SIGTERM or SIGINT) may take: nothing is received any more, and calls under way are finished. That
+    /// takes no longer than the longest `timeout` of an RPC and 5 s to record what came of it, so a longer time than that
+    /// changes nothing. A shorter one cuts off calls that take longer: they may have had their effect, and each is called
+    /// again once its lease is over. What is not finished is given back within 3 s more; a second signal does that at once.
+    /// Whatever kills the worker (TimeoutStopSec of systemd, terminationGracePeriodSeconds of Kubernetes, which is 30 s)
+    /// must wait for 5 s more than this.
+    #[arg(long, default_value = "25s", env = "OUTBOX_STOP_WITHIN", value_parser = runtime::duration(SECOND..=HOUR), value_name = "TIME")]
+    pub stop_within: Duration,
 
     /// Where /metrics, /healthz (alive) and /readyz (makes progress, or why not) are served; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9465", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]

@@ -1,5 +1,6 @@
 //! How full the queues are, as metrics.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -17,6 +18,12 @@ pub(crate) async fn watch<Q: Depths>(source: &str, rpc: &Rpc, queue: &Q, every: 
         }
         tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
     }
+}
+
+/// Beside a lane, whose end is the end of this, too.
+pub(crate) async fn for_ever<T>(watching: impl Future<Output = T>) -> Infallible {
+    watching.await;
+    std::future::pending().await
 }
 
 fn show(source: &str, rpc: &Rpc, depth: &Depth) {

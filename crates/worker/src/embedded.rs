@@ -1,12 +1,12 @@
 //! The embedded transport: the lanes of one database, whose queues and dedup record are tables in it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use backoff::{BackoffBuilder, ExponentialBuilder};
-use event_router::Router;
+use event_router::{Policy, Router, Rpc};
 use outbox_schema::{Connections, SchemaError, Source};
-use runtime::{Chain, Part, Started};
+use runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,10 +17,14 @@ use crate::lane::Lane;
 use crate::meter::Meter;
 use crate::queue::{self, Bell, PostgresQueue};
 use crate::rpc::RpcClient;
-use crate::settler::Unrecorded;
+use crate::unrecorded::Unrecorded;
 
 const CONNECTIONS_MAX: u32 = 16;
 const DEPTH_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether a database that does not answer as it should still fits.
+const FITS_EVERY: Duration = Duration::from_secs(5);
+/// A database that is away is not waited for at the end: what is claimed comes back by itself.
+const RELEASED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What one worker process may be told.
 #[derive(Debug, Clone)]
@@ -31,103 +35,170 @@ pub struct Settings {
     pub visibility: Duration,
 }
 
-/// Delivers from one database's queues until `stop`. A database that is down is waited for.
-///
-/// # Errors
-///
-/// Only what waiting does not mend: a schema that this build can't work with.
+/// Delivers from one database's queues until `stop`. Whatever is wrong with it is said and waited for.
 pub async fn run<C: RpcClient + Clone>(
     source: &Source,
     router: &Router,
     client: &C,
     settings: &Settings,
-    Started { stop, readiness, tracer, .. }: &Started,
-) -> Result<(), SchemaError> {
-    let part = readiness.part(source.name());
-    let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
-    let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
-    let connections = source.connections("outbox worker", &queue::SESSION, size);
-    if !open(source, router, &part, stop).await? {
-        return Ok(());
-    }
-    part.moves();
-    tracing::info!(
-        source = source.name(),
-        rpcs = router.rpcs().count(),
-        worker = settings.name,
-        "delivering"
-    );
-
-    let bell = Arc::new(Bell::new(router.rpcs().map(|(rpc, _)| rpc)));
-    let (mut lanes, mut watches) = (JoinSet::new(), JoinSet::new());
-    for (rpc, policy) in router.rpcs() {
-        // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
-        let lease = policy.timeout + settings.visibility;
-        let queue = Arc::new(PostgresQueue::new(
-            connections.clone(),
-            bell.of(rpc),
-            &settings.name,
-            settings.visibility,
-            lease,
-        ));
-        let watched = (source.name().to_owned(), rpc.clone(), Arc::clone(&queue));
-        watches.spawn(async move {
-            depths::watch(&watched.0, &watched.1, &*watched.2, DEPTH_EVERY).await;
-        });
-        let lane = Lane {
-            rpc: rpc.clone(),
-            policy: *policy,
-            queue,
-            dedup: Arc::new(PostgresDedup::new(connections.clone(), rpc, lease)),
-            client: client.clone(),
-            unrecorded: Unrecorded::default(),
-            breaker: Mutex::new(Breaker::new(policy.backoff)),
-            meter: Meter::new(source.name(), rpc),
-            readiness: readiness.clone(),
-            tracer: tracer.clone(),
-        };
-        let stop = stop.clone();
-        lanes.spawn(async move { lane.run(&stop).await });
-    }
-    let ringing = bell.run(source, &connections, &part, stop);
-    let landing = async { while lanes.join_next().await.is_some() {} };
-    tokio::join!(ringing, landing);
-    watches.shutdown().await;
-    release(source, &connections, &settings.name).await;
-    connections.close().await;
-    Ok(())
+    standing: &Standing,
+    started: &Started,
+) -> Finished {
+    // A term may end before what it knew of successes is recorded: the next one still knows.
+    let unrecorded = router.rpcs().map(|(rpc, policy)| {
+        let lease = lease(policy, settings);
+        (rpc.clone(), Unrecorded::new(lease, settings.visibility))
+    });
+    let unrecorded: HashMap<Rpc, Unrecorded> = unrecorded.collect();
+    let term = || {
+        let term = Term { source, router, client, settings, standing, started, unrecorded: &unrecorded };
+        term.run()
+    };
+    standing.tend(&started.stop, term).await.unwrap_or(Finished::All)
 }
 
-/// Makes the queues that are new. `false` at `stop`.
-async fn open(
-    source: &Source,
-    router: &Router,
-    part: &Part,
-    stop: &CancellationToken,
-) -> Result<bool, SchemaError> {
-    let mut backoff = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(5))
-        .without_max_times()
-        .with_jitter()
-        .build();
-    loop {
-        let error = match queues(source, router).await {
-            Ok(()) => return Ok(true),
-            Err(error) if !error.is_transient() => return Err(error),
-            Err(error) => error,
+/// As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
+fn lease(policy: &Policy, settings: &Settings) -> Duration {
+    policy.timeout + settings.visibility
+}
+
+/// From when the database was found to fit until the stop, or until it does not fit any more.
+struct Term<'a, C> {
+    source: &'a Source,
+    router: &'a Router,
+    client: &'a C,
+    settings: &'a Settings,
+    standing: &'a Standing,
+    started: &'a Started,
+    unrecorded: &'a HashMap<Rpc, Unrecorded>,
+}
+
+impl<C: RpcClient + Clone> Term<'_, C> {
+    async fn run(self) -> Result<Finished, Trouble> {
+        let Self { source, router, settings, standing, .. } = self;
+        let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
+        let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
+        let connections = source.connections("outbox worker", &queue::SESSION, size);
+        let made = tokio::select! {
+            made = make_queues(source, router) => made,
+            () = self.started.stop.cancelled() => return Ok(Finished::All),
         };
-        let wait = backoff.next().unwrap_or(Duration::from_secs(5));
-        part.waits(Chain(&error).to_string());
-        tracing::warn!(source = source.name(), error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "not delivering: connecting again");
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => return Ok(false),
+        made.map_err(|error| Trouble::of(&error, error.is_transient()))?;
+        standing.works();
+        let rpcs = router.rpcs().count();
+        tracing::info!(source = source.name(), rpcs, worker = settings.name, "delivering");
+
+        let stop = self.started.stop.child_token();
+        let bell = Arc::new(Bell::new(router.rpcs().map(|(rpc, _)| rpc)));
+        let mut lanes = JoinSet::new();
+        for (rpc, policy) in router.rpcs() {
+            lanes.spawn(self.lane(rpc, *policy, &bell, &connections, &stop));
+        }
+        let part = standing.part();
+        let ringing = async {
+            let ringing = runtime::again("bell", part, &stop, || async {
+                bell.run(source, &connections, part, &stop).await;
+                Ok(())
+            });
+            // It may be waiting for an answer.
+            tokio::select! {
+                _ = ringing => {}
+                () = stop.cancelled() => {}
+            }
+        };
+        let landing = async {
+            let mut finished = Finished::All;
+            while let Some(landed) = lanes.join_next().await {
+                finished = finished.and(landed.unwrap_or(Finished::NotAll));
+            }
+            finished
+        };
+        let unfit = async {
+            let trouble = no_longer_fits(source, part, &stop).await;
+            stop.cancel();
+            trouble
+        };
+        let ((), finished, trouble) = tokio::join!(ringing, landing, unfit);
+        let ending = async {
+            release(source, &connections, &settings.name).await;
+            connections.close().await;
+        };
+        let _ = tokio::time::timeout(RELEASED_WITHIN, ending).await;
+        trouble.map_or(Ok(finished), Err)
+    }
+
+    /// One RPC's lane, and beside it who looks how full its queue is. If either panics, it is begun again.
+    fn lane(
+        &self,
+        rpc: &Rpc,
+        policy: Policy,
+        bell: &Arc<Bell>,
+        connections: &Connections,
+        stop: &CancellationToken,
+    ) -> impl Future<Output = Finished> + Send + 'static + use<C> {
+        let settings = self.settings;
+        let (source, rpc, started) = (self.source.name().to_owned(), rpc.clone(), self.started.clone());
+        let (client, worker, visibility) = (self.client.clone(), settings.name.clone(), settings.visibility);
+        let (unrecorded, lease) = (self.unrecorded[&rpc].clone(), lease(&policy, settings));
+        let (bell, connections, stop) = (Arc::clone(bell), connections.clone(), stop.clone());
+        async move {
+            let (Started { give_up, readiness, tracer, .. }, meter) = (&started, Meter::new(&source, &rpc));
+            let queue = || {
+                let connections = connections.clone();
+                Arc::new(PostgresQueue::new(connections, bell.of(&rpc), &worker, visibility, lease))
+            };
+            let lane = || Lane {
+                rpc: rpc.clone(),
+                policy,
+                queue: queue(),
+                dedup: Arc::new(PostgresDedup::new(connections.clone(), &rpc, lease)),
+                client: client.clone(),
+                unrecorded: unrecorded.clone(),
+                breaker: Mutex::new(Breaker::new(policy.backoff)),
+                meter: meter.clone(),
+                readiness: readiness.clone(),
+                tracer: tracer.clone(),
+            };
+            let (name, part) = (meter.name(), readiness.part(meter.name()));
+            let delivering = runtime::again(&name, &part, &stop, || lane().run(&stop, give_up));
+            let looked_at = queue();
+            let watching = runtime::again("depth", &part, &stop, || async {
+                depths::watch(&source, &rpc, &*looked_at, DEPTH_EVERY).await;
+                Ok(())
+            });
+            tokio::select! {
+                finished = delivering => finished.unwrap_or(Finished::NotAll),
+                never = depths::for_ever(watching) => match never {},
+            }
         }
     }
 }
 
-async fn queues(source: &Source, router: &Router) -> Result<(), SchemaError> {
+/// While the database does not answer as it should, looks whether that is because it does not fit any more: one that was
+/// restored from an old copy, say. `None` at `stop`.
+async fn no_longer_fits(source: &Source, part: &Part, stop: &CancellationToken) -> Option<Trouble> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(FITS_EVERY) => {}
+            () = stop.cancelled() => return None,
+        }
+        if part.waited().is_none() {
+            continue;
+        }
+        match fits(source).await {
+            Err(error) if !error.is_transient() => return Some(Trouble::of(&error, false)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+async fn fits(source: &Source) -> Result<(), SchemaError> {
+    let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
+    outbox_schema::check(&mut conn).await
+}
+
+/// Makes the queues that are new.
+async fn make_queues(source: &Source, router: &Router) -> Result<(), SchemaError> {
     let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
     outbox_schema::check(&mut conn).await?;
     let rpcs = router.rpcs().map(|(rpc, _)| rpc);

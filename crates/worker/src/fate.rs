@@ -10,8 +10,44 @@ pub(crate) enum Fate {
     /// Done before.
     Duplicate,
     /// Not called, and no attempt counted.
-    Postponed(Duration, &'static str),
+    Postponed(Duration, Why),
+    /// It was being called when the worker gave up. The call may still have its effect, so its lease stays, and until that
+    /// ends nobody may call.
+    GivenUp(Duration),
 }
+
+/// Why nothing was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Another delivery of the event is on it.
+    Held,
+    DedupUnavailable,
+    StaleLease,
+    /// The worker is to stop.
+    Stopping,
+}
+
+impl Why {
+    fn code(self) -> &'static str {
+        match self {
+            Why::Held => "held",
+            Why::DedupUnavailable => "dedup_unavailable",
+            Why::StaleLease => "stale_lease",
+            Why::Stopping => "stopping",
+        }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Why::Held | Why::DedupUnavailable | Why::StaleLease => {
+                "not called: it could not be known that nobody else did"
+            }
+            Why::Stopping => "not called: its worker was stopped",
+        }
+    }
+}
+
+const GIVEN_UP: &str = "worker_stopped";
 
 impl Fate {
     /// As a metric has it.
@@ -21,7 +57,8 @@ impl Fate {
             Fate::Decided(Verdict::Retry { code, .. }) => ("retry", *code),
             Fate::Decided(Verdict::Dead { code, .. }) => ("dead", *code),
             Fate::Duplicate => ("duplicate", "done_before"),
-            Fate::Postponed(_, code) => ("postponed", *code),
+            Fate::Postponed(_, why) => ("postponed", why.code()),
+            Fate::GivenUp(_) => ("retry", GIVEN_UP),
         }
     }
 
@@ -34,10 +71,18 @@ impl Fate {
             Fate::Decided(Verdict::Dead { code, reason }) => {
                 Settlement::Dead { code: code.to_owned(), reason }
             }
-            Fate::Postponed(after, code) => {
-                let error = "not called: it could not be known that nobody else did".to_owned();
-                Settlement::Retry { after, counted: false, code: code.to_owned(), error }
-            }
+            Fate::Postponed(after, why) => Settlement::Retry {
+                after,
+                counted: false,
+                code: why.code().to_owned(),
+                error: why.text().to_owned(),
+            },
+            Fate::GivenUp(after) => Settlement::Retry {
+                after,
+                counted: true,
+                code: GIVEN_UP.to_owned(),
+                error: "its worker was stopped while it called, and did not hear the answer".to_owned(),
+            },
         }
     }
 }

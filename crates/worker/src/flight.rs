@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use runtime::Chain;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::meter::Meter;
 use crate::queue::Queue;
@@ -65,19 +64,11 @@ impl<R> Drop for InFlight<R> {
     }
 }
 
-/// Keeps what is under way hidden from others, for as long as this worker lives.
-pub(crate) async fn extend<Q: Queue>(
-    meter: Meter,
-    queue: Arc<Q>,
-    flight: Flight<Q::Receipt>,
-    landed: CancellationToken,
-) {
+/// Keeps what is under way hidden from others, until it is aborted.
+pub(crate) async fn extend<Q: Queue>(meter: Meter, queue: Arc<Q>, flight: Flight<Q::Receipt>) {
     let every = queue.limits().visibility / 3;
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(every) => {}
-            () = landed.cancelled() => return,
-        }
+        tokio::time::sleep(every).await;
         let receipts = flight.older_than(every / 2);
         if !receipts.is_empty()
             && let Err(error) = queue.extend(&receipts).await

@@ -7,24 +7,32 @@ use std::time::Duration;
 use chrono::Utc;
 use event::{Envelope, EventId, Message};
 use event_router::{Policy, Rpc};
-use runtime::{Chain, Part, Readiness, Role, Span, Tracer};
+use runtime::{Chain, Finished, Panicked, Part, Readiness, Role, Span, Tracer, apart, caught};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::breaker::Breaker;
 use crate::dedup::{Claim, Dedup, Lease};
-use crate::fate::Fate;
+use crate::fate::{Fate, Why};
 use crate::flight::{self, Flight};
 use crate::meter::Meter;
 use crate::queue::{Delivery, Queue};
 use crate::receiver::Receiver;
-use crate::rpc::{Call, CallError, RpcClient};
-use crate::settler::{self, Unrecorded};
-use crate::verdict::{Attempt, Verdict, exhausted, verdict};
+use crate::rpc::{Call, CallError, REPLAY, RpcClient};
+use crate::settler;
+use crate::unrecorded::Unrecorded;
+use crate::verdict::{Attempt, Verdict, exhausted, panicked, verdict};
 
 /// When the dedup record can't be asked, nothing is called and everything comes back.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// After the last call of a lane that is to stop, what became of its calls is recorded within this time, or not at all.
+const RECORDED_WITHIN: Duration = Duration::from_secs(5);
+/// What was given up is given back within this time.
+const GIVEN_BACK_WITHIN: Duration = Duration::from_millis(1500);
+/// No lease lasts longer; what stands in the record may be anything.
+const HELD_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Everything one RPC's deliveries need.
 #[derive(Debug)]
@@ -42,37 +50,63 @@ pub struct Lane<Q, D, C> {
 }
 
 impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
-    /// Delivers until `stop`, then finishes the calls under way and records what became of them.
-    pub async fn run(self, stop: &CancellationToken) {
+    /// Delivers until `stop`, then finishes the calls under way and records what became of them. At `give_up` what is not
+    /// finished is given back instead.
+    ///
+    /// # Errors
+    ///
+    /// If something of it panicked. What was under way comes back when its visibility ends.
+    pub async fn run(
+        self,
+        stop: &CancellationToken,
+        give_up: &CancellationToken,
+    ) -> Result<Finished, Panicked> {
         let lane = Arc::new(self);
         let (decided, decisions) = mpsc::channel(2 * lane.policy.concurrency);
         let flight = Flight::default();
         let part = lane.readiness.part(lane.meter.name());
+        let records = lane.readiness.part(format!("{} records", lane.meter.name()));
         part.moves();
-        lane.meter.opens(lane.policy.concurrency);
+        let _room = lane.meter.opens(lane.policy.concurrency);
         lane.meter.breaker(0.0);
-        let settler = tokio::spawn(settler::run(
+        // The lane before this one may have panicked.
+        lane.unrecorded.orphaned(Instant::now());
+
+        let settling = apart(settler::run(
             lane.rpc.clone(),
             lane.meter.clone(),
-            lane.readiness.part(format!("{} records", lane.meter.name())),
+            records.clone(),
             Arc::clone(&lane.queue),
             Arc::clone(&lane.dedup),
             lane.unrecorded.clone(),
             decisions,
         ));
-        let landed = CancellationToken::new();
-        let heartbeat = tokio::spawn(flight::extend(
-            lane.meter.clone(),
-            Arc::clone(&lane.queue),
-            flight.clone(),
-            landed.clone(),
-        ));
+        let extending = apart(flight::extend(lane.meter.clone(), Arc::clone(&lane.queue), flight.clone()));
+        // The settler goes on until this is dropped, too: it never ends before the calls have.
+        let line = decided.clone();
+        let tokens = Stop { stop: stop.clone(), give_up: give_up.clone() };
+        let receiver = Receiver::new(&lane, &flight, decided, part.clone(), tokens);
+        let receiving = caught(receiver.run());
+        tokio::pin!(settling, extending, receiving);
 
-        Receiver::new(&lane, &flight, decided, part).run(stop).await;
-        let _ = settler.await;
-        landed.cancel();
-        let _ = heartbeat.await;
-        lane.meter.closes(lane.policy.concurrency);
+        let received = tokio::select! {
+            received = &mut receiving => received.flatten(),
+            Err(panicked) = &mut settling => return Err(panicked),
+            Err(panicked) = &mut extending => return Err(panicked),
+            () = given_up(give_up) => return Ok(Finished::NotAll),
+        };
+        let finished = if give_up.is_cancelled() { Finished::NotAll } else { Finished::All };
+        drop(line);
+        let settled = tokio::select! {
+            settled = &mut settling => settled.map(|()| finished),
+            Err(panicked) = &mut extending => Err(panicked),
+            () = tokio::time::sleep(RECORDED_WITHIN) => Ok(Finished::NotAll),
+            () = given_up(give_up) => Ok(Finished::NotAll),
+        };
+        received?;
+        part.ends();
+        records.ends();
+        settled
     }
 
     /// One answer of the dedup record per delivery: none for a body that names no event, and none where the record can't be
@@ -82,13 +116,15 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         deliveries: &[Delivery<Q::Receipt>],
         fresh_until: Instant,
         part: &Part,
+        stop: &CancellationToken,
     ) -> (Vec<Option<Claim>>, bool) {
         let mut claims: Vec<Option<Claim>> =
             deliveries.iter().map(|delivery| delivery.lease.map(|(lease, _)| Claim::Won(lease))).collect();
         let unknown = claims.iter().zip(deliveries).enumerate().filter(|(_, (claim, _))| claim.is_none());
         let (places, events): (Vec<usize>, Vec<EventId>) =
             unknown.filter_map(|(at, (_, delivery))| Some((at, event_of(&delivery.body)?))).unzip();
-        if events.is_empty() {
+        // What came in as the process was told to stop goes back at once.
+        if events.is_empty() || stop.is_cancelled() {
             part.moves();
             return (claims, true);
         }
@@ -114,8 +150,36 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         (claims, true)
     }
 
+    /// One delivery, whatever comes in between. `claimed_at` is when its lease was asked for, or before.
+    pub(crate) async fn take(
+        &self,
+        delivery: &Delivery<Q::Receipt>,
+        claim: Option<Claim>,
+        claimed_at: Instant,
+        Stop { stop, give_up }: &Stop,
+    ) -> (Fate, Option<Lease>) {
+        let lease = claim.and_then(Claim::lease);
+        if stop.is_cancelled() {
+            return (Fate::Postponed(Duration::ZERO, Why::Stopping), lease);
+        }
+        let fresh_until = claimed_at + self.queue.limits().visibility / 2;
+        tokio::select! {
+            biased;
+            delivered = caught(self.deliver(delivery, claim, fresh_until)) => delivered.unwrap_or_else(|panic| {
+                tracing::error!(rpc = %self.rpc, attempt = delivery.attempt, error = %panic, "failed to deliver: this is a bug");
+                let verdict = panicked(self.attempt(delivery), &self.policy, fastrand::f64());
+                (Fate::Decided(verdict), lease)
+            }),
+            // Its lease is not given back: the call may still have its effect.
+            () = give_up.cancelled() => {
+                let ends = claimed_at + self.policy.timeout + self.queue.limits().visibility;
+                (Fate::GivenUp(ends.saturating_duration_since(Instant::now())), None)
+            }
+        }
+    }
+
     /// One delivery, from its body to what happens to it.
-    pub(crate) async fn deliver(
+    async fn deliver(
         &self,
         delivery: &Delivery<Q::Receipt>,
         claim: Option<Claim>,
@@ -135,19 +199,23 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             }
         };
         match claim {
-            None => (Fate::Postponed(UNKNOWN_WAIT, "dedup_unavailable"), None),
+            None => (Fate::Postponed(UNKNOWN_WAIT, Why::DedupUnavailable), None),
             Some(Claim::Done) => {
-                self.unrecorded.forget([message.event.id]);
+                self.unrecorded.recorded([message.event.id]);
                 (Fate::Duplicate, None)
             }
-            Some(Claim::Held { remaining }) => (Fate::Postponed(remaining, "held"), None),
-            // The database was away for longer than the lease, and does not know yet what we know.
-            Some(Claim::Won(lease)) if self.unrecorded.contains(lease.event) => {
+            Some(Claim::Held { remaining }) => (Fate::Postponed(remaining.min(HELD_MAX), Why::Held), None),
+            // The database was away for longer than the lease, and does not know yet what we know. A replay that gets this
+            // far wants another call.
+            Some(Claim::Won(lease))
+                if !message.event.headers.contains_key(REPLAY)
+                    && self.unrecorded.knows(lease.event, Instant::now()) =>
+            {
                 (Fate::Decided(Verdict::Done), Some(lease))
             }
             // The process stood still since it asked: somebody else may have the lease by now, and have called.
             Some(Claim::Won(_)) if Instant::now() >= fresh_until => {
-                (Fate::Postponed(UNKNOWN_WAIT, "stale_lease"), None)
+                (Fate::Postponed(UNKNOWN_WAIT, Why::StaleLease), None)
             }
             Some(Claim::Won(lease)) => {
                 let verdict = match exhausted(delivery.attempt, &self.policy) {
@@ -186,11 +254,12 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let mut span = self.span(&mut event);
         let call =
             Call { rpc: &self.rpc, event: &event, attempt: attempt.number, timeout: self.policy.timeout };
-        self.meter.call_begins();
+        let under_way = self.meter.call_begins();
         let began = Instant::now();
         let reply = self.client.call(&call).await;
+        drop(under_way);
         let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
-        self.meter.call_ends(code, began.elapsed());
+        self.meter.call_ended(code, began.elapsed());
         if let Err(error) = &reply {
             span.fail(error.code.as_str(), &error.message);
         }
@@ -230,8 +299,23 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
     }
 }
 
+/// How a lane is told to stop.
+#[derive(Debug, Clone)]
+pub(crate) struct Stop {
+    /// Nothing is begun any more.
+    pub(crate) stop: CancellationToken,
+    /// Nothing is waited for any longer.
+    pub(crate) give_up: CancellationToken,
+}
+
+/// Returns when what was given up is given back, or never will be.
+async fn given_up(give_up: &CancellationToken) {
+    give_up.cancelled().await;
+    tokio::time::sleep(GIVEN_BACK_WITHIN).await;
+}
+
 impl Claim {
-    fn lease(self) -> Option<Lease> {
+    pub(crate) fn lease(self) -> Option<Lease> {
         match self {
             Claim::Won(lease) => Some(lease),
             Claim::Done | Claim::Held { .. } => None,

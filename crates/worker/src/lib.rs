@@ -21,8 +21,9 @@ mod rate; // no more calls than an RPC wants
 mod receiver; // how deliveries come in
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches
+mod unrecorded; // what succeeded, while the record can't be written
 pub mod verdict; // the table: what the RPC answered -> what happens
 
 pub use lane::Lane;
 pub use meter::Meter;
-pub use settler::Unrecorded;
+pub use unrecorded::Unrecorded;

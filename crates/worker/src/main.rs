@@ -6,14 +6,14 @@ use clap::Parser;
 use contract::{Contract, ReadError, Sources};
 use event_router::Router;
 use outbox_schema::Source;
-use runtime::{Chain, Finished, Patience, Sources as Databases, Started, Transport, Trouble};
+use runtime::{Chain, Patience, Started, Transport};
 use tokio::task::JoinSet;
 use worker::config::Cli;
 use worker::embedded::{self, Settings};
 use worker::rpc::{Client, Services};
 
-/// From the signal on; a service manager's patience is usually ten.
-const PATIENCE: Patience = Patience { finish: Duration::from_secs(9), give_back: Duration::ZERO };
+/// A second for the claims, and as much again for what was being called.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -41,8 +41,12 @@ async fn start(cli: Cli) -> ExitCode {
         Ok(contract) => contract,
         Err(error) => return runtime::refuse(&error.to_string(), "see --proto in worker --help"),
     };
-    let services =
-        Services { endpoints: &cli.endpoints, encodings: &cli.encodings, contract: contract.as_ref() };
+    let services = Services {
+        endpoints: &cli.endpoints,
+        encodings: &cli.encodings,
+        contract: contract.as_ref(),
+        header_prefixes: &cli.header_prefixes,
+    };
     let client = match Client::new(&router, &services) {
         Ok(client) => client,
         Err(error) => return runtime::refuse(&Chain(&error).to_string(), &error.remedy()),
@@ -67,26 +71,30 @@ async fn embedded(
 ) -> ExitCode {
     let settings = Settings { name: runtime::process_name(), visibility: cli.visibility };
     let names = sources.iter().map(|source| source.name().to_owned());
-    let (standings, each) = Databases::of(&started.readiness, "delivering", names);
+    let (databases, standings) = runtime::Sources::of(&started.readiness, "delivering", names);
     let mut workers = JoinSet::new();
-    for (source, standing) in sources.into_iter().zip(each) {
+    for (source, standing) in sources.into_iter().zip(standings) {
         let (router, client, settings) = (router.clone(), client.clone(), settings.clone());
         let started = started.clone();
         workers.spawn(async move {
-            let stop = started.stop.clone();
-            let term = || {
-                let (source, router, client) = (source.clone(), router.clone(), client.clone());
-                let (settings, started) = (settings.clone(), started.clone());
-                async move {
-                    let ended = embedded::run(&source, &router, &client, &settings, &started).await;
-                    ended.map_err(|error| Trouble::of(&error, error.is_transient()))
-                }
-            };
-            standing.tend(&stop, term).await;
-            Finished::All
+            embedded::run(&source, &router, &client, &settings, &standing, &started).await
         });
     }
-    runtime::until_stopped(workers, &standings, started, PATIENCE).await
+    runtime::until_stopped(workers, &databases, started, patience(cli, router)).await
+}
+
+/// Says which calls a stop would cut off.
+fn patience(cli: &Cli, router: &Router) -> Patience {
+    let finish = cli.stop_within;
+    for (rpc, policy) in router.rpcs().filter(|(_, policy)| policy.timeout > finish) {
+        tracing::warn!(
+            %rpc,
+            timeout_seconds = policy.timeout.as_secs_f64(),
+            stop_within_seconds = finish.as_secs_f64(),
+            "a stop would cut off its longest calls, which are then made again: see --stop-within"
+        );
+    }
+    Patience { finish, give_back: GIVE_BACK_WITHIN }
 }
 
 #[cfg(feature = "aws")]
@@ -100,14 +108,11 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
         dedup_table: cli.dedup_table.clone(),
         visibility: cli.visibility,
     };
-    let (router, client) = (router.clone(), client.clone());
-    let shared = started.clone();
+    let patience = patience(cli, router);
+    let (router, client, shared) = (router.clone(), client.clone(), started.clone());
     let mut workers = JoinSet::new();
-    workers.spawn(async move {
-        worker::aws::run(&config, &router, &client, &settings, &shared).await;
-        Finished::All
-    });
-    runtime::until_stopped(workers, &Databases::default(), started, PATIENCE).await
+    workers.spawn(async move { worker::aws::run(&config, &router, &client, &settings, &shared).await });
+    runtime::until_stopped(workers, &runtime::Sources::default(), started, patience).await
 }
 
 #[cfg(not(feature = "aws"))]

@@ -7,6 +7,7 @@ use event_router::Rpc;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::fate::Fate;
+use crate::rpc::withheld_of;
 
 /// The metrics of one RPC's lane; `ops/metrics.md` says what each means.
 #[derive(Clone)]
@@ -43,6 +44,7 @@ impl Meter {
             meter.deliveries(outcome, code).increment(0);
         }
         meter.lost_leases.increment(0);
+        withheld_of(&meter.rpc).increment(0);
         meter.in_flight.increment(0.0);
         meter
     }
@@ -52,24 +54,23 @@ impl Meter {
         format!("{} {}", self.source, self.rpc)
     }
 
-    pub(crate) fn opens(&self, concurrency: usize) {
+    /// There is room for so many calls until what this returns is dropped.
+    pub(crate) fn opens(&self, concurrency: usize) -> Room {
         self.concurrency.increment(concurrency as f64);
-    }
-
-    pub(crate) fn closes(&self, concurrency: usize) {
-        self.concurrency.decrement(concurrency as f64);
+        Room(self.concurrency.clone(), concurrency as f64)
     }
 
     pub(crate) fn breaker(&self, level: f64) {
         self.breaker.set(level);
     }
 
-    pub(crate) fn call_begins(&self) {
+    /// A call is under way until what this returns is dropped.
+    pub(crate) fn call_begins(&self) -> UnderWay {
         self.in_flight.increment(1.0);
+        UnderWay(self.in_flight.clone())
     }
 
-    pub(crate) fn call_ends(&self, code: &'static str, took: Duration) {
-        self.in_flight.decrement(1.0);
+    pub(crate) fn call_ended(&self, code: &'static str, took: Duration) {
         histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.clone(), "code" => code).record(took);
     }
 
@@ -79,7 +80,7 @@ impl Meter {
     }
 
     pub(crate) fn done(&self, occurred_at: DateTime<Utc>) {
-        self.done.record((Utc::now() - occurred_at).num_microseconds().unwrap_or(0) as f64 / 1e6);
+        self.done.record(seconds_since(occurred_at, Utc::now()));
     }
 
     pub(crate) fn delivered(&self, fate: &Fate) {
@@ -105,8 +106,51 @@ impl Meter {
     }
 }
 
+/// A call under way.
+pub(crate) struct UnderWay(Gauge);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
+
+/// Of a lane that is open.
+pub(crate) struct Room(Gauge, f64);
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.0.decrement(self.1);
+    }
+}
+
+/// Never below zero, though a publisher's clock may be ahead: a sum that falls would look like a restart.
+fn seconds_since(then: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
+    now.signed_duration_since(then).to_std().unwrap_or_default().as_secs_f64()
+}
+
 impl std::fmt::Debug for Meter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Meter").field(&self.source).field(&self.rpc).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 6: no time that an event can have is beyond what can be measured.
+    #[test]
+    fn any_time_can_be_measured() {
+        let now = Utc::now();
+        let ago = |micros| seconds_since(now - chrono::TimeDelta::microseconds(micros), now);
+        assert_eq!(ago(1_234_567), 1.234_567);
+        assert_eq!((ago(0), ago(-5_000_000)), (0.0, 0.0));
+        for (then, now) in [
+            (DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC),
+            (DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MIN_UTC),
+        ] {
+            assert!(seconds_since(then, now).is_finite());
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::{Chain, Part};
+use runtime::{Chain, Panicked, Part, caught};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -14,7 +14,7 @@ use crate::breaker::Gate;
 use crate::dedup::Dedup;
 use crate::fate::Fate;
 use crate::flight::Flight;
-use crate::lane::Lane;
+use crate::lane::{Lane, Stop};
 use crate::queue::{Delivery, Queue, QueueError};
 use crate::rate::Rate;
 use crate::rpc::RpcClient;
@@ -40,6 +40,7 @@ pub(crate) struct Receiver<Q: Queue, D, C> {
     flight: Flight<Q::Receipt>,
     decided: mpsc::Sender<Decided<Q::Receipt>>,
     part: Part,
+    stop: Stop,
     calls: JoinSet<()>,
 }
 
@@ -49,6 +50,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         flight: &Flight<Q::Receipt>,
         decided: mpsc::Sender<Decided<Q::Receipt>>,
         part: Part,
+        stop: Stop,
     ) -> Self {
         Self {
             lane: Arc::clone(lane),
@@ -57,27 +59,40 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             flight: flight.clone(),
             decided,
             part,
+            stop,
             calls: JoinSet::new(),
         }
     }
 
-    /// Receives until `stop`, and returns when every call has ended.
-    pub(crate) async fn run(self, stop: &CancellationToken) {
+    /// Receives until the stop, and returns when every call has ended.
+    ///
+    /// # Errors
+    ///
+    /// If a helper panicked.
+    pub(crate) async fn run(self) -> Result<(), Panicked> {
         // One batch of slots stays for whoever keeps watch. A rate is kept by one alone.
         let helpers = match self.lane.policy.rate_per_second {
             Some(_) => 0,
             None => {
-                let batches = self.lane.policy.concurrency / self.lane.queue.limits().batch_max;
+                let batches = self.lane.policy.concurrency / self.lane.queue.limits().batch_max.max(1);
                 batches.saturating_sub(1).min(HELPERS_MAX)
             }
         };
         let mut helping = JoinSet::new();
         for nth in 1..=helpers {
-            let (helper, stop) = (self.another(), stop.clone());
-            helping.spawn(async move { helper.help(nth, &stop).await });
+            helping.spawn(caught(self.another().help(nth)));
         }
-        self.keep_watch(stop).await;
-        while helping.join_next().await.is_some() {}
+        let mut watching = std::pin::pin!(self.keep_watch());
+        loop {
+            tokio::select! {
+                () = &mut watching => break,
+                Some(helped) = helping.join_next() => helped.unwrap_or(Ok(()))?,
+            }
+        }
+        while let Some(helped) = helping.join_next().await {
+            helped.unwrap_or(Ok(()))?;
+        }
+        Ok(())
     }
 
     fn another(&self) -> Self {
@@ -88,11 +103,13 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             flight: self.flight.clone(),
             decided: self.decided.clone(),
             part: self.part.clone(),
+            stop: self.stop.clone(),
             calls: JoinSet::new(),
         }
     }
 
-    async fn keep_watch(mut self, stop: &CancellationToken) {
+    async fn keep_watch(mut self) {
+        let stop = &self.stop.stop.clone();
         let (mut wait, mut blind) = (RETRY_MIN, BLIND_MIN);
         let mut rate = self.lane.policy.rate_per_second.map(|rate| Rate::new(rate, Instant::now()));
         while let Some(mut permits) = self.free_slots(stop).await {
@@ -135,7 +152,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
     }
 
     /// The nth helper begins after as many full batches.
-    async fn help(mut self, nth: usize, stop: &CancellationToken) {
+    async fn help(mut self, nth: usize) {
+        let stop = &self.stop.stop.clone();
         let mut full = self.full.subscribe();
         loop {
             let wanted = tokio::select! {
@@ -251,19 +269,19 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
     ) -> bool {
         let leased_since =
             deliveries.iter().filter_map(|delivery| delivery.lease).map(|(_, since)| since).min();
-        let fresh_since = leased_since.unwrap_or_else(Instant::now);
-        let fresh_until = fresh_since + self.lane.queue.limits().visibility / 2;
-        let (claims, asked) = self.lane.claim(&deliveries, fresh_until, &self.part).await;
+        let claimed_at = leased_since.unwrap_or_else(Instant::now);
+        let fresh_until = claimed_at + self.lane.queue.limits().visibility / 2;
+        let (claims, asked) = self.lane.claim(&deliveries, fresh_until, &self.part, &self.stop.stop).await;
         for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
             let in_flight = self.flight.board(delivery.receipt.clone());
-            let (lane, decided) = (Arc::clone(&self.lane), self.decided.clone());
+            let (lane, decided, stop) = (Arc::clone(&self.lane), self.decided.clone(), self.stop.clone());
             self.calls.spawn(async move {
-                let (fate, lease) = lane.deliver(&delivery, claim, fresh_until).await;
+                let (fate, lease) = lane.take(&delivery, claim, claimed_at, &stop).await;
                 lane.meter.delivered(&fate);
                 let succeeded = fate == Fate::Decided(Verdict::Done);
                 let lease = lease.map(|lease| (lease, succeeded));
                 if let Some((lease, true)) = lease {
-                    lane.unrecorded.insert(lease.event);
+                    lane.unrecorded.succeeded(lease.event);
                 }
                 let settlement = fate.settlement();
                 let Delivery { receipt, attempt, .. } = delivery;

@@ -5,10 +5,13 @@ mod client; // where each RPC is
 mod connect; // json and proto
 mod endpoint; // what the environment says of it
 mod grpc;
+mod headers; // which of an event's headers travel
 mod line; // connections
 
 pub use client::{Client, ClientError, Services};
 pub use endpoint::{Encoding, EncodingError, Endpoint, EndpointError, ServiceEncoding};
+pub use headers::{HeaderPrefix, HeaderPrefixError};
+pub(crate) use headers::{REPLAY, withheld_of};
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,10 +1,9 @@
 //! Verdicts -> records, in batches: while one batch is being written the next one gathers.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use event::EventId;
 use event_router::Rpc;
 use runtime::{Chain, Part};
 use tokio::sync::mpsc;
@@ -14,6 +13,7 @@ use crate::dedup::{Dedup, Lease, Released};
 use crate::flight::InFlight;
 use crate::meter::Meter;
 use crate::queue::{Limits, Queue, Settlement};
+use crate::unrecorded::Unrecorded;
 
 const BATCH_MAX: usize = 500;
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -32,27 +32,6 @@ pub(crate) struct Decided<R> {
     pub(crate) lease: Option<(Lease, bool)>,
     /// Dropped when the delivery is settled: until then its visibility is extended.
     pub(crate) in_flight: InFlight<R>,
-}
-
-/// Events whose RPC succeeded and whose record is not written yet.
-#[derive(Debug, Clone, Default)]
-pub struct Unrecorded(Arc<Mutex<HashSet<EventId>>>);
-
-impl Unrecorded {
-    pub(crate) fn insert(&self, event: EventId) {
-        self.0.lock().expect("no panic while held").insert(event);
-    }
-
-    pub(crate) fn contains(&self, event: EventId) -> bool {
-        self.0.lock().expect("no panic while held").contains(&event)
-    }
-
-    pub(crate) fn forget(&self, recorded: impl IntoIterator<Item = EventId>) {
-        let mut events = self.0.lock().expect("no panic while held");
-        for event in recorded {
-            events.remove(&event);
-        }
-    }
 }
 
 /// Writes what was decided until every sender is gone. A database that is away is waited for: a call that succeeded
@@ -76,7 +55,8 @@ pub(crate) async fn run<Q: Queue, D: Dedup>(
         } else {
             let lost = persist(&rpc, &meter, &part, || dedup.complete(&done)).await;
             let lost = HashSet::from_iter(lost);
-            unrecorded.forget(done.iter().filter(|lease| !lost.contains(lease)).map(|lease| lease.event));
+            unrecorded.recorded(done.iter().filter(|lease| !lost.contains(lease)).map(|lease| lease.event));
+            unrecorded.lost(lost.iter().map(|lease| lease.event), Instant::now());
             lost
         };
         let failed: Vec<Released> = batch.iter().filter_map(released).collect();

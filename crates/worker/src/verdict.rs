@@ -71,20 +71,37 @@ pub fn verdict(reply: &Result<(), CallError>, attempt: Attempt, policy: &Policy,
     match class(error.code) {
         Class::Done => Verdict::Done,
         Class::Permanent => Verdict::Dead { code, reason: error.message.clone() },
-        Class::Transient if attempt.number >= policy.max_attempts => {
-            let reason = format!("gave up after {} attempts: {}", attempt.number, error.message);
-            Verdict::Dead { code, reason }
-        }
-        Class::Transient if attempt.last_chance => {
-            let reason = format!("gave up, as its queue would soon forget it: {}", error.message);
-            Verdict::Dead { code, reason }
-        }
         Class::Transient => {
-            let after =
-                backoff(&policy.backoff, attempt.number, random).max(error.retry_after.unwrap_or_default());
-            Verdict::Retry { after, code, error: error.message.clone() }
+            let not_before = error.retry_after.unwrap_or_default();
+            again((code, &error.message), attempt, policy, not_before, random)
         }
     }
+}
+
+/// What a bug of ours makes of a delivery: an attempt, as if its server had failed.
+pub fn panicked(attempt: Attempt, policy: &Policy, random: f64) -> Verdict {
+    let error = "the worker panicked while it delivered this; its log says where";
+    again(("worker_panic", error), attempt, policy, Duration::ZERO, random)
+}
+
+/// Later, if there is a later.
+fn again(
+    (code, error): (&'static str, &str),
+    attempt: Attempt,
+    policy: &Policy,
+    not_before: Duration,
+    random: f64,
+) -> Verdict {
+    if attempt.number >= policy.max_attempts {
+        let reason = format!("gave up after {} attempts: {error}", attempt.number);
+        return Verdict::Dead { code, reason };
+    }
+    if attempt.last_chance {
+        let reason = format!("gave up, as its queue would soon forget it: {error}");
+        return Verdict::Dead { code, reason };
+    }
+    let after = backoff(&policy.backoff, attempt.number, random).max(not_before);
+    Verdict::Retry { after, code, error: error.to_owned() }
 }
 
 /// Before the call: a delivery that was received too often without an answer, because its worker died each time, must
@@ -181,6 +198,16 @@ mod tests {
             panic!()
         };
         assert_eq!(after, Duration::from_secs(42));
+    }
+
+    /// Guards promises 2 and 7: what panics its worker is retried as what fails is, and is dead after the last attempt.
+    #[test]
+    fn a_panic_is_an_attempt() {
+        let policy = Policy::default();
+        let of = |number| panicked(attempt(number), &policy, 0.5);
+        let after = Duration::from_millis(500);
+        assert!(matches!(of(1), Verdict::Retry { after: waits, code: "worker_panic", .. } if waits == after));
+        assert!(matches!(of(policy.max_attempts), Verdict::Dead { code: "worker_panic", .. }));
     }
 
     /// Guards: a message that kills its worker ends in the dead-letter queue too.

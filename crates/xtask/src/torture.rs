@@ -7,7 +7,7 @@ mod faults;
 mod fleet;
 mod history;
 mod judge;
-mod proxy;
+pub mod proxy;
 mod publishers;
 mod report;
 mod routes;

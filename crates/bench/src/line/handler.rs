@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use event_router::Router;
 use outbox_schema::Source;
-use runtime::Started;
+use runtime::{Standing, Started};
 use tokio::signal::unix::{SignalKind, signal};
 use worker::embedded::Settings;
 use worker::rpc::{Call, CallError, RpcClient};
@@ -62,7 +62,8 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
     let client = handler.clone();
     let worker = tokio::spawn(async move {
         let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
-        worker::embedded::run(&source, &router, &client, &settings, &started).await
+        let standing = Standing::alone(&started.readiness, "delivering", source.name());
+        worker::embedded::run(&source, &router, &client, &settings, &standing, &started).await
     });
     tell("ready")?;
     let mut ticks = tokio::time::interval(TOLD_EVERY);
@@ -74,7 +75,7 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
         tell(&format!("count {}", handler.count()))?;
     }
     stop.cancel();
-    worker.await??;
+    worker.await?;
     tell(&handler.lines())
 }
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use contract::{CarrierError, Contract, RpcError, carrier};
 use event_router::{Router, Rpc};
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use prost_reflect::MethodDescriptor;
 
 use super::body::Body;
+use super::headers::{HeaderPrefix, Headers};
 use super::line::Line;
 use super::{Call, CallError, Code, Encoding, Endpoint, RpcClient, ServiceEncoding, connect, failed, grpc};
 
@@ -27,6 +28,8 @@ pub struct Services<'a> {
     pub encodings: &'a [ServiceEncoding],
     /// Without it RPCs are called by the name they have in event_router.yaml.
     pub contract: Option<&'a Contract>,
+    /// Which headers of an event travel, beside those of traces.
+    pub header_prefixes: &'a [HeaderPrefix],
 }
 
 #[derive(Debug)]
@@ -35,6 +38,7 @@ struct Target {
     uri: Uri,
     encoding: Encoding,
     body: Body,
+    headers: Headers,
 }
 
 impl Client {
@@ -46,6 +50,7 @@ impl Client {
         let mut tls = None;
         let (mut targets, mut missing) = (HashMap::new(), BTreeSet::new());
         let mut named = BTreeSet::new();
+        let prefixes = services.header_prefixes.into();
         for (rpc, _) in router.rpcs() {
             let method = services.method(rpc)?;
             let names = Names { written: rpc.service(), full: method.as_ref().map(service_name) };
@@ -61,7 +66,8 @@ impl Client {
             let uri = Uri::from_str(&format!("{base}/{path}"))
                 .map_err(|_| ClientError::Uri { service: rpc.service().to_owned() })?;
             let body = body(router, rpc, encoding, services.contract.zip(method.as_ref()))?;
-            targets.insert(rpc.clone(), Target { line, uri, encoding, body });
+            let headers = Headers::new(rpc.as_str(), &prefixes);
+            targets.insert(rpc.clone(), Target { line, uri, encoding, body, headers });
         }
         if !missing.is_empty() {
             return Err(ClientError::NoEndpoint { services: missing.into_iter().collect() });
@@ -153,11 +159,12 @@ fn body(
 
 impl RpcClient for Client {
     async fn call(&self, call: &Call<'_>) -> Result<(), CallError> {
-        let Some(Target { line, uri, encoding, body }) = self.targets.get(call.rpc) else {
+        let Some(Target { line, uri, encoding, body, headers }) = self.targets.get(call.rpc) else {
             return Err(failed(Code::Unavailable, &format!("no endpoint for {}", call.rpc.service())));
         };
         let body = body.encode(call.event)?;
-        let (http, headers, timeout) = (line.http(), headers(call), call.timeout);
+        let headers = with_ours(headers.of(&call.event.headers), call);
+        let (http, timeout) = (line.http(), call.timeout);
         let answer = async {
             match encoding {
                 Encoding::Json => connect::call(&http, uri, headers, timeout, "application/json", body).await,
@@ -178,18 +185,8 @@ impl RpcClient for Client {
     }
 }
 
-/// What every encoding sends: the event's own headers, and who and what it is.
-fn headers(call: &Call<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &call.event.headers {
-        // Checked at enqueue; a row written past it must not stop the call, and gRPC takes `-bin` for base64.
-        if name.ends_with("-bin") {
-            continue;
-        }
-        if let (Ok(name), Ok(value)) = (HeaderName::from_str(name), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
-    }
+/// What every encoding sends: of the event's headers those that may travel, and who and what it is.
+fn with_ours(mut headers: HeaderMap, call: &Call<'_>) -> HeaderMap {
     let id = HeaderValue::from_str(&call.event.id.to_string()).expect("a uuid is a valid header");
     headers.insert(
         header::USER_AGENT,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone)]
-pub(super) struct Proxy {
+pub struct Proxy {
     port: u16,
     state: Arc<watch::Sender<State>>,
 }
@@ -30,7 +30,7 @@ struct State {
 
 impl Proxy {
     /// Of a server on this port of ours. It ends with the runtime.
-    pub(super) async fn start(server: u16) -> std::io::Result<Self> {
+    pub async fn start(server: u16) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let state = Arc::new(watch::Sender::new(State::default()));
@@ -53,17 +53,17 @@ impl Proxy {
         Ok(proxy)
     }
 
-    pub(super) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 
     /// Ends every connection.
-    pub(super) fn cut(&self) {
+    pub fn cut(&self) {
         self.state.send_modify(|state| state.cut_below = state.next);
     }
 
     /// Ends every connection and takes no new one, for so long.
-    pub(super) async fn refuse(&self, time: Duration) {
+    pub async fn refuse(&self, time: Duration) {
         self.state.send_modify(|state| state.refuses += 1);
         self.cut();
         tokio::time::sleep(time).await;
@@ -71,14 +71,24 @@ impl Proxy {
     }
 
     /// Nothing goes through, and nothing is lost, for so long.
-    pub(super) async fn stall(&self, time: Duration) {
-        self.state.send_modify(|state| state.stalls += 1);
+    pub async fn stall(&self, time: Duration) {
+        self.hold_up();
         tokio::time::sleep(time).await;
-        self.state.send_modify(|state| state.stalls -= 1);
+        self.let_go();
+    }
+
+    /// From here on nothing goes through, and nothing is lost.
+    pub fn hold_up(&self) {
+        self.state.send_modify(|state| state.stalls += 1);
+    }
+
+    /// As often as it was held up.
+    pub fn let_go(&self) {
+        self.state.send_modify(|state| state.stalls = state.stalls.saturating_sub(1));
     }
 
     /// What is open never goes anywhere again. The server notices after a while, the client by itself or never.
-    pub(super) fn half_open(&self) {
+    pub fn half_open(&self) {
         self.state.send_modify(|state| state.half_open_below = state.next);
     }
 }

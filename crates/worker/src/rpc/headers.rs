@@ -1,0 +1,416 @@
+//! Which of an event's headers travel to its RPC.
+//!
+//! Proxies and services believe what headers say of the caller and of the way, if they come from an address they trust, as
+//! a worker's is. So a header travels only if it is known to say neither: those of traces, and those that begin as the
+//! operator says.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use metrics::{Counter, counter};
+
+/// Of a message that `outbox replay` made; no event can be enqueued with it.
+pub(crate) const REPLAY: &str = "outbox-replay";
+/// W3C's Trace Context and Baggage.
+const ALWAYS: [&str; 4] = ["traceparent", "tracestate", "baggage", REPLAY];
+
+/// As many as can be enqueued; a row that was written past that may have more, and `HeaderMap` has an end.
+const BYTES_MAX: usize = 8192;
+/// So many names are said of each RPC, and remembered.
+const SAID_MAX: usize = 32;
+
+/// No name that is one of these, or begins with one and a dash, ever travels. Of each it says whose it is.
+const RESERVED: [(&str, &str); 83] = [
+    ("x", "proxies, meshes, clouds and gateways say in it who calls and from where"),
+    // Who calls.
+    ("api-key", CREDENTIALS),
+    ("apikey", CREDENTIALS),
+    ("auth", CREDENTIALS),
+    ("authentication", CREDENTIALS),
+    ("authorization", CREDENTIALS),
+    ("client", CALLER),
+    ("client-cert", CALLER),
+    ("cookie", CREDENTIALS),
+    ("cookie2", CREDENTIALS),
+    ("dpop", CREDENTIALS),
+    ("from", CALLER),
+    ("impersonate", CALLER),
+    ("jwt", CREDENTIALS),
+    ("oidc", CALLER),
+    ("origin", CALLER),
+    ("referer", CALLER),
+    ("remote", CALLER),
+    ("saml", CALLER),
+    ("set-cookie", CREDENTIALS),
+    ("shib", CALLER),
+    ("signature", CREDENTIALS),
+    ("signature-input", CREDENTIALS),
+    ("ssl", CALLER),
+    ("tls", CALLER),
+    ("token", CREDENTIALS),
+    ("true-client-ip", CALLER),
+    ("user", CALLER),
+    ("www", CREDENTIALS),
+    // Which way it came and where it goes.
+    ("akamai", PROXY),
+    ("alt", ROUTE),
+    ("amz", PROXY),
+    ("appengine", PROXY),
+    ("aws", PROXY),
+    ("azure", PROXY),
+    ("cdn", PROXY),
+    ("cf", PROXY),
+    ("cloudfront", PROXY),
+    ("consul", PROXY),
+    ("dapr", PROXY),
+    ("destination", ROUTE),
+    ("ec2", PROXY),
+    ("edge", PROXY),
+    ("envoy", PROXY),
+    ("fastly", PROXY),
+    ("fly", PROXY),
+    ("forwarded", ROUTE),
+    ("gcp", PROXY),
+    ("goog", PROXY),
+    ("google", PROXY),
+    ("host", ROUTE),
+    ("istio", PROXY),
+    ("k", PROXY),
+    ("knative", PROXY),
+    ("kong", PROXY),
+    ("kuma", PROXY),
+    ("l5d", PROXY),
+    ("linkerd", PROXY),
+    ("max-forwards", ROUTE),
+    ("nginx", PROXY),
+    ("proxy", PROXY),
+    ("traefik", PROXY),
+    ("via", ROUTE),
+    // How it is called.
+    ("accept", HTTP),
+    ("access", HTTP),
+    ("cache", HTTP),
+    ("connect", CALL),
+    ("connection", HTTP),
+    ("content", HTTP),
+    ("early-data", HTTP),
+    ("expect", HTTP),
+    ("grpc", CALL),
+    ("http2", HTTP),
+    ("idempotency", CALL),
+    ("if", HTTP),
+    ("keep-alive", HTTP),
+    ("outbox", CALL),
+    ("range", HTTP),
+    ("sec", HTTP),
+    ("te", HTTP),
+    ("trailer", HTTP),
+    ("transfer", HTTP),
+    ("upgrade", HTTP),
+];
+
+const CREDENTIALS: &str = "it is for credentials";
+const CALLER: &str = "servers read from it who calls";
+const PROXY: &str = "proxies, meshes or clouds trust what it says";
+const ROUTE: &str = "it says which way a call goes, or came";
+const HTTP: &str = "it is HTTP's own";
+const CALL: &str = "the call itself sets it";
+
+/// What the names of headers may begin with: `acme-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderPrefix(String);
+
+impl HeaderPrefix {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for HeaderPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for HeaderPrefix {
+    type Err = HeaderPrefixError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some(word) =
+            text.strip_suffix('-').filter(|word| is_name(word) && (2..=32).contains(&word.len()))
+        else {
+            return Err(HeaderPrefixError::Malformed);
+        };
+        if let Some((reserved, why)) = reserved(word) {
+            return Err(HeaderPrefixError::Within { prefix: text.to_owned(), reserved, why });
+        }
+        let covered = |name: &&str| name.starts_with(text);
+        if let Some((reserved, why)) = RESERVED.into_iter().find(|(name, _)| covered(name)) {
+            return Err(HeaderPrefixError::Covers { prefix: text.to_owned(), reserved, why });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Why names may not begin so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderPrefixError {
+    #[error(
+        "write lower-case letters, digits and dashes, beginning with a letter and ending in a dash, 3 to 33 of them: acme-"
+    )]
+    Malformed,
+    #[error(
+        "`{prefix}` is refused, as what begins with `{reserved}` never travels: {why}; use a name of your own, as acme-"
+    )]
+    Within { prefix: String, reserved: &'static str, why: &'static str },
+    #[error(
+        "`{prefix}` is refused, as `{reserved}` begins with it and never travels: {why}; use a name of your own, as acme-"
+    )]
+    Covers { prefix: String, reserved: &'static str, why: &'static str },
+}
+
+/// The word that a name is, or begins with.
+fn reserved(name: &str) -> Option<(&'static str, &'static str)> {
+    let begins =
+        |word: &str| name.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+    RESERVED.into_iter().find(|(word, _)| begins(word))
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// Whether a header of an event travels; if not, whether a prefix could make it.
+fn travels(name: &str, prefixes: &[HeaderPrefix]) -> Result<(), Withheld> {
+    if ALWAYS.contains(&name) {
+        return Ok(());
+    }
+    // In gRPC the value of such a name is base64.
+    if !is_name(name) || name.ends_with("-bin") || reserved(name).is_some() {
+        return Err(Withheld::Always);
+    }
+    match prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+        true => Ok(()),
+        false => Err(Withheld::UntilAllowed),
+    }
+}
+
+/// Why a header does not travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Withheld {
+    UntilAllowed,
+    Always,
+}
+
+/// The headers of one RPC's events.
+#[derive(Debug)]
+pub(super) struct Headers {
+    rpc: String,
+    prefixes: Arc<[HeaderPrefix]>,
+    /// Of which names it was said that they don't travel.
+    said: Mutex<HashSet<String>>,
+}
+
+impl Headers {
+    pub(super) fn new(rpc: &str, prefixes: &Arc<[HeaderPrefix]>) -> Self {
+        Self { rpc: rpc.to_owned(), prefixes: Arc::clone(prefixes), said: Mutex::default() }
+    }
+
+    /// What of an event's headers travels. What does not is counted, and its name is logged once.
+    pub(super) fn of(&self, event: &BTreeMap<String, String>) -> HeaderMap {
+        let (mut headers, mut bytes, mut withheld) = (HeaderMap::new(), 0, 0);
+        for (name, value) in event {
+            bytes += name.len() + value.len();
+            // Checked at enqueue; a row written past it must not stop the call.
+            let fits = bytes <= BYTES_MAX && value.bytes().all(|b| (0x20..=0x7e).contains(&b));
+            let parsed = HeaderName::from_str(name).ok().zip(HeaderValue::from_str(value).ok());
+            match (travels(name, &self.prefixes), parsed.filter(|_| fits)) {
+                (Ok(()), Some((name, value))) => {
+                    headers.insert(name, value);
+                }
+                (Ok(()), None) => withheld += 1,
+                (Err(why), _) => {
+                    withheld += 1;
+                    self.say(name, why);
+                }
+            }
+        }
+        if withheld > 0 {
+            withheld_of(&self.rpc).increment(withheld);
+        }
+        headers
+    }
+
+    fn say(&self, name: &str, why: Withheld) {
+        let name: String = name.chars().take(64).collect();
+        let rpc = &self.rpc;
+        let nth = {
+            let mut said = self.said.lock().expect("no panic while held");
+            if said.len() > SAID_MAX || !said.insert(name.clone()) {
+                return;
+            }
+            said.len()
+        };
+        match why {
+            _ if nth > SAID_MAX => {
+                tracing::warn!(rpc, "more of its events' headers do not travel, and are only counted");
+            }
+            Withheld::UntilAllowed => {
+                tracing::warn!(rpc, header = ?name, "an event's header does not travel to its RPC: --header-prefix says which ones do");
+            }
+            Withheld::Always => {
+                tracing::warn!(rpc, header = ?name, "an event's header does not travel to its RPC, and no --header-prefix allows it: it could say who calls, how, or which way");
+            }
+        }
+    }
+}
+
+/// How many headers of an RPC's events did not travel.
+pub(crate) fn withheld_of(rpc: &str) -> Counter {
+    counter!("outbox_worker_withheld_headers_total", "rpc" => rpc.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn prefixes(texts: &[&str]) -> Vec<HeaderPrefix> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// Guards SECURITY.md: what travels is what is known to say nothing of the caller or of the way, and what the operator
+    /// says; no prefix makes a reserved name travel.
+    #[test]
+    fn only_what_may_travels() {
+        let own = prefixes(&["acme-", "tenant-", "te2-"]);
+        for name in
+            ["traceparent", "tracestate", "baggage", "outbox-replay", "acme-tenant", "tenant-id", "te2-a"]
+        {
+            assert_eq!(travels(name, &own), Ok(()), "{name}");
+        }
+        for name in ["tenant", "acme", "acmetenant", "traceparent2", "b3", "tenan-id"] {
+            assert_eq!(travels(name, &own), Err(Withheld::UntilAllowed), "{name}");
+        }
+        // Names that were forged, those of every family, and what a row may hold that was written past `enqueue`.
+        for name in [
+            "x-api-key",
+            "x-forwarded-for",
+            "x-forwarded-client-cert",
+            "x-goog-authenticated-user-email",
+            "x-amzn-oidc-data",
+            "x-envoy-original-path",
+            "x-envoy-upstream-rq-timeout-ms",
+            "x-http-method-override",
+            "x-real-ip",
+            "x",
+            "forwarded",
+            "via",
+            "expect",
+            "host",
+            "te",
+            "range",
+            "if-match",
+            "cf-connecting-ip",
+            "true-client-ip",
+            "client-cert-chain",
+            "client-ip",
+            "l5d-client-id",
+            "dapr-app-id",
+            "impersonate-user",
+            "remote-user",
+            "authorization",
+            "proxy-authorization",
+            "cookie",
+            "connection",
+            "content-length",
+            "transfer-encoding",
+            "grpc-timeout",
+            "outbox-event-id",
+            "idempotency-key",
+            "user-agent",
+            "acme-key-bin",
+            "Acme-tenant",
+            "acme-é",
+            "acme- tenant",
+            "acme_tenant",
+            "TRACEPARENT",
+            "",
+        ] {
+            assert_eq!(travels(name, &own), Err(Withheld::Always), "{name}");
+        }
+    }
+
+    /// Guards: a prefix that could let a reserved name through is refused at start, with why and what to write.
+    #[test]
+    fn dangerous_prefixes_are_refused() {
+        for text in ["acme-", "tenant-", "ab-", "my-app-", "a1-", "expected-", "hosting-", "xa-", "secret-"] {
+            assert_eq!(text.parse::<HeaderPrefix>().unwrap().as_str(), text);
+        }
+        for text in ["", "-", "a-", "acme", "Acme-", "acme_-", "1a-", "acme -", "é-", "a\n-", "*-"] {
+            assert_eq!(text.parse::<HeaderPrefix>(), Err(HeaderPrefixError::Malformed), "{text:?}");
+        }
+        assert_eq!(format!("{}-", "a".repeat(33)).parse::<HeaderPrefix>(), Err(HeaderPrefixError::Malformed));
+        for (text, expected) in [
+            ("x-acme-", "what begins with `x` never travels"),
+            ("x-forwarded-", "what begins with `x`"),
+            ("authorization-", "credentials"),
+            ("cf-", "proxies"),
+            ("te-", "HTTP"),
+            ("content-acme-", "HTTP"),
+            ("outbox-", "the call itself sets it"),
+            ("api-", "`api-key` begins with it"),
+            ("true-", "`true-client-ip` begins with it"),
+            ("max-", "`max-forwards` begins with it"),
+            ("keep-", "`keep-alive` begins with it"),
+        ] {
+            let said = text.parse::<HeaderPrefix>().unwrap_err().to_string();
+            assert!(said.contains(expected) && said.contains("acme-"), "{text}: {said}");
+        }
+    }
+
+    /// Guards promise 7: whatever an event's headers are, none of them stops the call, what does not travel is remembered
+    /// within bounds, and so is what travels.
+    #[test]
+    fn many_headers_are_bounded() {
+        let own: Arc<[HeaderPrefix]> = prefixes(&["acme-"]).into();
+        let headers = Headers::new("Test/One", &own);
+        let many = |prefix: &str| (0..40_000).map(|n| (format!("{prefix}{n}"), "v".to_owned())).collect();
+        let travelling = headers.of(&many("acme-"));
+        let bytes: usize = travelling.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        assert!((BYTES_MAX - 20..=BYTES_MAX).contains(&bytes), "{bytes}");
+        assert!(headers.of(&many("n")).is_empty());
+        assert_eq!(headers.said.lock().unwrap().len(), SAID_MAX + 1);
+        let odd = [("acme-a", "é"), ("acme-b", "a\r\nx-api-key: 1"), ("acme-c", "c"), ("a b", "d")];
+        let odd = odd.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(headers.of(&odd.into()).keys().collect::<Vec<_>>(), ["acme-c"]);
+    }
+
+    proptest! {
+        /// Guards SECURITY.md: no prefix that is accepted lets a reserved name travel, whatever follows it.
+        #[test]
+        fn no_accepted_prefix_lets_a_reserved_name_through(
+            text in prop_oneof![
+                "[a-z][a-z0-9-]{1,8}-",
+                prop::sample::select(RESERVED.to_vec()).prop_flat_map(|(word, _)| (0..=word.len(), "[a-z-]{0,3}")
+                    .prop_map(move |(cut, more)| format!("{}{more}-", &word[..cut]))),
+            ],
+            rest in "[a-z0-9-]{0,12}",
+            word in prop::sample::select(RESERVED.to_vec()),
+        ) {
+            let Ok(prefix) = text.parse::<HeaderPrefix>() else { return Ok(()) };
+            let own = [prefix];
+            let name = format!("{text}{rest}");
+            prop_assert!(reserved(&name).is_none(), "{}", name);
+            prop_assert_eq!(travels(&name, &own).is_ok(), !name.ends_with("-bin"));
+            for name in [word.0.to_owned(), format!("{}-{rest}", word.0)] {
+                prop_assert!(travels(&name, &own).is_err() || ALWAYS.contains(&name.as_str()), "{}", name);
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Events whose RPC succeeded and whose record is not written yet. While the database is away, their messages may come back
+//! before the record does; then this is what keeps their RPC from being called again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use event::EventId;
+use tokio::time::Instant;
+
+/// Of those whose record could not be written. Each is a lost lease, and they leave by time.
+const KEPT_MAX: usize = 10_000;
+
+/// The unrecorded successes of one lane.
+#[derive(Debug, Clone)]
+pub struct Unrecorded(Arc<Mutex<Successes>>);
+
+#[derive(Debug)]
+struct Successes {
+    of: HashMap<EventId, Success>,
+    keeps: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Success {
+    /// So many records of it are still to be written. Each stands in the settler's line, which is bounded.
+    pending: usize,
+    /// Without any, it answers until then.
+    until: Option<Instant>,
+}
+
+impl Unrecorded {
+    /// `lease` and `visibility` are those of the lane: after both a message has come back, or it never will.
+    pub fn new(lease: Duration, visibility: Duration) -> Self {
+        let keeps = lease.saturating_add(visibility);
+        Self(Arc::new(Mutex::new(Successes { of: HashMap::new(), keeps })))
+    }
+
+    /// A call succeeded, or was known to have: its record is to be written.
+    pub(crate) fn succeeded(&self, event: EventId) {
+        self.with(|successes| successes.of.entry(event).or_default().pending += 1);
+    }
+
+    /// Whether a call that this worker made for it has succeeded, and may not be recorded.
+    pub(crate) fn knows(&self, event: EventId, now: Instant) -> bool {
+        self.with(|successes| {
+            successes
+                .of
+                .get(&event)
+                .is_some_and(|success| success.pending > 0 || success.until.is_some_and(|until| now < until))
+        })
+    }
+
+    /// Their records are written, by this worker or another one: from here on the record answers.
+    pub(crate) fn recorded(&self, events: impl IntoIterator<Item = EventId>) {
+        self.with(|successes| {
+            for event in events {
+                successes.of.remove(&event);
+            }
+        });
+    }
+
+    /// They can't be recorded: somebody else has their leases. If that worker dies before it calls, their messages come
+    /// back once more.
+    pub(crate) fn lost(&self, events: impl IntoIterator<Item = EventId>, now: Instant) {
+        self.with(|successes| {
+            let until = Some(now + successes.keeps);
+            for event in events {
+                if let Some(success) = successes.of.get_mut(&event) {
+                    success.pending = success.pending.saturating_sub(1);
+                    success.until = success.until.max(until);
+                }
+            }
+            successes.clear(now);
+        });
+    }
+
+    /// Nobody writes their records any more: what was to do it has ended.
+    pub(crate) fn orphaned(&self, now: Instant) {
+        self.with(|successes| {
+            let until = Some(now + successes.keeps);
+            for success in successes.of.values_mut().filter(|success| success.pending > 0) {
+                *success = Success { pending: 0, until };
+            }
+            successes.clear(now);
+        });
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Successes) -> T) -> T {
+        look(&mut self.0.lock().expect("no panic while held"))
+    }
+}
+
+impl Successes {
+    fn clear(&mut self, now: Instant) {
+        self.of.retain(|_, success| success.pending > 0 || success.until.is_some_and(|until| now < until));
+        let mut kept: Vec<_> = self
+            .of
+            .iter()
+            .filter(|(_, success)| success.pending == 0)
+            .map(|(id, it)| (it.until, *id))
+            .collect();
+        if kept.len() <= KEPT_MAX {
+            return;
+        }
+        kept.sort_unstable();
+        for (_, event) in &kept[..kept.len() - KEPT_MAX] {
+            self.of.remove(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(40);
+    const VISIBILITY: Duration = Duration::from_secs(30);
+
+    /// Guards promises 3 and 7: what succeeded is known until it is recorded. If its lease was lost, it is known for as long as
+    /// its message may come back, and then forgotten.
+    #[tokio::test]
+    async fn a_success_is_known_until_its_record_answers() {
+        let known = Unrecorded::new(LEASE, VISIBILITY);
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        let (recorded, lost, twice, orphan) =
+            (EventId::new(), EventId::new(), EventId::new(), EventId::new());
+        for event in [recorded, lost, twice, twice, orphan] {
+            assert!(event == twice || !known.knows(event, start));
+            known.succeeded(event);
+            assert!(known.knows(event, at(1_000_000)), "its record is still to be written");
+        }
+        known.recorded([recorded]);
+        known.lost([lost, twice, EventId::new()], start);
+        assert!(!known.knows(recorded, start));
+        assert_eq!([69, 70].map(|s| known.knows(lost, at(s))), [true, false]);
+        assert!(known.knows(twice, at(70)), "another record of it is still to be written");
+        known.orphaned(at(100));
+        assert_eq!([169, 170].map(|s| known.knows(orphan, at(s))), [true, false]);
+        assert_eq!([169, 170].map(|s| known.knows(twice, at(s))), [true, false]);
+        known.lost([EventId::new()], at(170));
+        assert_eq!(known.with(|successes| successes.of.len()), 0, "all are forgotten");
+    }
+
+    /// Guards promise 7: however many leases are lost at once, no more are kept than there may be; the oldest leave first.
+    #[tokio::test]
+    async fn lost_leases_are_bounded() {
+        let known = Unrecorded::new(LEASE, VISIBILITY);
+        let start = Instant::now();
+        let events: Vec<EventId> = (0..KEPT_MAX + 500).map(|_| EventId::new()).collect();
+        for (nth, event) in events.iter().enumerate() {
+            known.succeeded(*event);
+            if nth % 500 == 499 {
+                let of = events[nth - 499..=nth].iter().copied();
+                known.lost(of, start + Duration::from_millis(nth as u64));
+            }
+        }
+        assert_eq!(known.with(|successes| successes.of.len()), KEPT_MAX);
+        assert!(!known.knows(events[0], start) && known.knows(events[500], start));
+    }
+}
