@@ -158,8 +158,7 @@ async fn one_relay_leads_and_another_takes_over() {
     assert!(first_leads != second_leads);
     let (leader, mut standby) = if first_leads { (first, second) } else { (second, first) };
     let leaders =
-        "select count(*) = 1 from pg_locks where locktype = 'advisory' and classid = 1869968994 and objid = 2
-        and granted and database = (select oid from pg_database where datname = current_database())";
+        "select count(*) = 1 from outbox.leader as l join pg_stat_activity as a using (pid) where a.datname = current_database()";
     world.until(leaders).await;
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;

@@ -30,7 +30,7 @@ async fn a_publisher_can_publish_and_nothing_else() {
         "select nextval('outbox.event_seq')",
         "select setval('outbox.event_slot', 3)",
         "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot) values ('9:9:', 0, 0, 0, '', 0)",
-        "select outbox.truncate_slot('event', 0::smallint, '0')",
+        "select outbox.truncate_slot('event', 0::smallint, '0', 0)",
         "select outbox.grant_to(current_user::text, 'relay')",
         "create table outbox.mine (id integer)",
         "create function outbox.enqueue(name text) returns void language sql as ''",

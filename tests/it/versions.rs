@@ -309,10 +309,11 @@ async fn rings_turn(world: &World, url: &str) {
     }
     // What is only called after weeks.
     let truncated =
-        "select bool_or(outbox.truncate_dedup(slot::smallint, '0')) from generate_series(0, 4) as slot";
+        "select bool_or(outbox.truncate_dedup(slot::smallint, '0', now() + interval '12 days') = 'truncated')
+         from generate_series(0, 4) as slot";
     assert!(sqlx::query_scalar::<_, bool>(truncated).fetch_one(&world.pool).await.unwrap());
     let mut owner = PgConnection::connect(&address(world, "outbox")).await.unwrap();
-    for statement in ["select outbox.spill(0::smallint, 1)", "select outbox.recover(1)"] {
+    for statement in ["select outbox.spill(0::smallint, 1)", "select outbox.recover(1, 0)"] {
         let moved: i64 = sqlx::query_scalar(statement).fetch_one(&mut owner).await.unwrap();
         assert_eq!(moved, 0, "{statement}");
     }

@@ -82,7 +82,8 @@ impl Term<'_> {
         self.progress.leads(false);
         let mut conn = self.source.connect(leader::APPLICATION, &outbox::SESSION).await?;
         outbox_schema::check(&mut conn).await?;
-        self.standing.works();
+        // That it can be led is no progress yet.
+        self.standing.fits();
         let Some(term) = self.stand_by(&mut conn).await? else { return Ok(()) };
         tracing::info!(source = self.source.name(), relay = self.settings.name, term, "leading");
         self.progress.leads(true);
