@@ -20,7 +20,7 @@ async fn every_subscriber_is_called_with_the_contracts_headers() {
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let id = Entry::new(Two { n: 5 })
         .header("traceparent", trace)
-        .header("tenant", "t-1")
+        .header("acme-tenant", "t-1")
         .enqueue(&mut tx)
         .await
         .unwrap();
@@ -31,7 +31,7 @@ async fn every_subscriber_is_called_with_the_contracts_headers() {
         let expected = HashMap::from([
             ("content-type", "application/json".to_owned()),
             ("traceparent", trace.to_owned()),
-            ("tenant", "t-1".to_owned()),
+            ("acme-tenant", "t-1".to_owned()),
             ("idempotency-key", id.to_string()),
             ("outbox-event-id", id.to_string()),
             ("outbox-event-name", "event_two".to_owned()),

@@ -217,6 +217,57 @@ async fn unknown_fields_are_kept_on_json_and_named_on_the_others() {
     assert!(takes.try_recv().is_err(), "nothing was called");
 }
 
+/// Guards SECURITY.md: in every encoding, a row that was written past `enqueue` included, an RPC gets no header that could
+/// say who calls or which way, and in gRPC none that is base64; those that the operator allows arrive.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_encoding_lets_forged_headers_through() {
+    let (taken, mut takes) = mpsc::unbounded_channel();
+    let connect = connect_server(taken.clone()).await;
+    let grpc = grpc_server(taken, |_| Ok(())).await;
+    let headers = r#""acme-tenant":"t-1","baggage":"b=1","acme-key-bin":"AAAA","key-bin":"AAAA","x-envoy-original-path":"/a",
+        "grpc-timeout":"1n","te":"x","host":"elsewhere","authorization":"Bearer x","X-Api-Key":"k","content-type":"text/html",
+        "user-agent":"me","idempotency-key":"other","outbox-event-id":"other","acme-odd":"a\r\nb: c","acme-é":"x","":"x""#;
+    for (service, addr) in
+        [("EveryJsonService", &connect), ("EveryProtoService", &connect), ("EveryGrpcService", &grpc)]
+    {
+        let body = body(service, MAYBE, r#"{"id":1}"#).replace(r#""tenant":"t-1""#, headers);
+        let message = event::Message::decode(&body).unwrap();
+        let (router, rpc) = routed(service, MAYBE);
+        let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(5) };
+        client(&router, service, format!("http://{addr}")).call(&call).await.unwrap();
+        let take = takes.recv().await.unwrap();
+        let mut custom: Vec<&str> = take.headers.keys().map(http::HeaderName::as_str).collect();
+        custom.retain(|name| {
+            ![
+                "host",
+                "content-length",
+                "connect-protocol-version",
+                "connect-timeout-ms",
+                "te",
+                "grpc-timeout",
+            ]
+            .contains(name)
+        });
+        custom.sort_unstable();
+        let expected = [
+            "acme-tenant",
+            "baggage",
+            "content-type",
+            "idempotency-key",
+            "outbox-attempt",
+            "outbox-event-id",
+            "outbox-event-name",
+            "user-agent",
+        ];
+        assert_eq!(custom, expected, "{service}");
+        let header = |name: &str| take.headers.get(name).map_or("", |value| value.to_str().unwrap());
+        assert_eq!((header("acme-tenant"), header("idempotency-key")), ("t-1", take.event_id.as_str()));
+        assert!(header("user-agent").starts_with("outbox-worker/") && header("host") != "elsewhere");
+        assert!(!header("grpc-timeout").contains("1n") && header("outbox-event-id").starts_with("0198c7e2"));
+        assert_eq!(header("content-type"), take.encoding);
+    }
+}
+
 /// Guards: an encoding that can't work is refused at start, with what to write.
 #[tokio::test(flavor = "multi_thread")]
 async fn impossible_encodings_are_refused_at_start() {
@@ -342,6 +393,7 @@ fn client(router: &Router, service: &str, url: String) -> Client {
 struct Take {
     encoding: String,
     event_id: String,
+    headers: http::HeaderMap,
     request: TakeRequest,
     body: String,
 }
@@ -361,7 +413,8 @@ async fn connect_server(taken: mpsc::UnboundedSender<Take>) -> String {
         let taken = taken.clone();
         Box::pin(async move {
             let request = request.map_err(ConnectError::invalid_argument)?;
-            let _ = taken.send(Take { encoding, event_id, request, body });
+            let headers = incoming.headers;
+            let _ = taken.send(Take { encoding, event_id, headers, request, body });
             Ok(())
         })
     };
@@ -422,11 +475,13 @@ impl tonic::server::UnaryService<TakeRequest> for EveryGrpcService {
         };
         let event_id = header("idempotency-key");
         assert!(!header("outbox-attempt").is_empty() && !header("grpc-timeout").is_empty());
+        let headers = request.metadata().clone().into_headers();
         let request = request.into_inner();
         let answer = (self.answer)(&request);
         let _ = self.taken.send(Take {
             encoding: "application/grpc".into(),
             event_id,
+            headers,
             request,
             body: String::new(),
         });

@@ -157,8 +157,7 @@ async fn one_relay_leads_and_another_takes_over() {
     let (first_leads, second_leads) = tokio::time::timeout(PATIENCE, both).await.unwrap();
     assert!(first_leads != second_leads);
     let (leader, mut standby) = if first_leads { (first, second) } else { (second, first) };
-    let leaders =
-        "select count(*) = 1 from outbox.leader as l join pg_stat_activity as a using (pid) where a.datname = current_database()";
+    let leaders = "select count(*) = 1 from outbox.leader as l join pg_stat_activity as a using (pid) where a.datname = current_database()";
     world.until(leaders).await;
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;

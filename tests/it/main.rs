@@ -14,6 +14,7 @@ mod dependencies; // what is built in, and under which licences
 mod drill; // an outage, as operators live through it
 mod encodings; // the same event as JSON, binary and gRPC
 mod faults; // processes killed, stopped and paused; databases gone
+mod headers; // what an event may tell its RPC besides the payload
 mod histories; // random transactions, against a list in memory
 mod metrics; // what is scraped is what is documented, and readiness tells progress
 mod models; // the protocols, in every order of their steps
@@ -21,6 +22,7 @@ mod newcomer; // a developer's three steps, in a copy of the repository
 mod operate; // the operator's commands: what they say, and what they repair
 mod ops; // rules, runbooks and dashboards, by the tools that use them
 mod order; // keys, pages and windows under concurrent writers
+mod own_trouble; // what is wrong with one database, lane or call concerns no other
 mod proto_json; // the payload, against another implementation
 mod publish; // the publisher's API, in Rust and in SQL
 mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
@@ -28,6 +30,7 @@ mod retention; // rings turn, whoever is slow
 mod roles; // least privileges, with real roles
 mod schema; // migrations and versions
 mod secrets; // what is never said
+mod stopping; // a planned stop: what is finished, and what is given back
 mod trace; // one trace from the change to the RPC
 mod versions; // each version of Postgres that is supported, and one that is not
 mod wake; // the doorbell

@@ -180,7 +180,7 @@ async fn sql_publishes() {
     world.relay();
     world.worker();
     let id: uuid::Uuid = sqlx::query_scalar(
-        r#"select outbox.enqueue('event_one', '{"n": 1.0, "z":"a", "a":"é"}', 'key-1', '{"tenant":"t-1"}')"#,
+        r#"select outbox.enqueue('event_one', '{"n": 1.0, "z":"a", "a":"é"}', 'key-1', '{"acme-tenant":"t-1"}')"#,
     )
     .fetch_one(&world.pool)
     .await
@@ -194,7 +194,7 @@ async fn sql_publishes() {
         std::str::from_utf8(&call.incoming.body).unwrap(),
         r#"{"event":{"n": 1.0, "z":"a", "a":"é"}}"#
     );
-    assert_eq!(call.incoming.header("tenant"), "t-1");
+    assert_eq!(call.incoming.header("acme-tenant"), "t-1");
     world.finish().await;
 }
 

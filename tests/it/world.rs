@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::rpc::{Client, Endpoint, Services};
+use worker::rpc::{Client, Endpoint, RpcClient, Services};
 use xtask::cluster::Cluster;
 use xtask::process::{self, Process};
 
@@ -187,9 +187,18 @@ impl World {
 
     /// That reaches the database by another way.
     pub(crate) fn worker_on(&mut self, source: Source, visibility: Duration) -> CancellationToken {
+        let client = self.client();
+        self.worker_that_calls(client, source, visibility)
+    }
+
+    pub(crate) fn worker_that_calls(
+        &mut self,
+        client: impl RpcClient + Clone,
+        source: Source,
+        visibility: Duration,
+    ) -> CancellationToken {
         let stop = self.stop.child_token();
         let (router, cancel) = (self.router.clone(), stop.clone());
-        let client = self.client();
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
             let settings = worker::embedded::Settings { name, visibility };
@@ -203,8 +212,9 @@ impl World {
     pub(crate) fn client(&self) -> Client {
         let endpoints: Vec<Endpoint> =
             self.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
+        let prefixes = ["acme-".parse().unwrap()];
         let services =
-            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &[] };
+            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &prefixes };
         Client::new(&self.router, &services).unwrap()
     }
 

@@ -15,7 +15,7 @@ use crate::dedup::PostgresDedup;
 use crate::depths;
 use crate::lane::Lane;
 use crate::meter::Meter;
-use crate::queue::{self, Bell, PostgresQueue};
+use crate::queue::{self, Bell, PostgresQueue, Watched};
 use crate::rpc::RpcClient;
 use crate::unrecorded::Unrecorded;
 
@@ -79,20 +79,20 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
         let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
         let connections = source.connections("outbox worker", &queue::SESSION, size);
-        let made = tokio::select! {
-            made = make_queues(source, router) => made,
+        let opened = tokio::select! {
+            opened = queues(source, router) => opened,
             () = self.started.stop.cancelled() => return Ok(Finished::All),
         };
-        made.map_err(|error| Trouble::of(&error, error.is_transient()))?;
+        opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
         standing.works();
         let rpcs = router.rpcs().count();
         tracing::info!(source = source.name(), rpcs, worker = settings.name, "delivering");
 
         let stop = self.started.stop.child_token();
-        let bell = Arc::new(Bell::new(router.rpcs().map(|(rpc, _)| rpc)));
+        let bell = Bell::new(router.rpcs().map(|(rpc, _)| rpc));
         let mut lanes = JoinSet::new();
         for (rpc, policy) in router.rpcs() {
-            lanes.spawn(self.lane(rpc, *policy, &bell, &connections, &stop));
+            lanes.spawn(self.lane(rpc, *policy, bell.of(rpc), &connections, &stop));
         }
         let part = standing.part();
         let ringing = async {
@@ -132,7 +132,7 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         &self,
         rpc: &Rpc,
         policy: Policy,
-        bell: &Arc<Bell>,
+        watched: Arc<Watched>,
         connections: &Connections,
         stop: &CancellationToken,
     ) -> impl Future<Output = Finished> + Send + 'static + use<C> {
@@ -140,12 +140,12 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         let (source, rpc, started) = (self.source.name().to_owned(), rpc.clone(), self.started.clone());
         let (client, worker, visibility) = (self.client.clone(), settings.name.clone(), settings.visibility);
         let (unrecorded, lease) = (self.unrecorded[&rpc].clone(), lease(&policy, settings));
-        let (bell, connections, stop) = (Arc::clone(bell), connections.clone(), stop.clone());
+        let (connections, stop) = (connections.clone(), stop.clone());
         async move {
             let (Started { give_up, readiness, tracer, .. }, meter) = (&started, Meter::new(&source, &rpc));
             let queue = || {
-                let connections = connections.clone();
-                Arc::new(PostgresQueue::new(connections, bell.of(&rpc), &worker, visibility, lease))
+                let (connections, watched) = (connections.clone(), Arc::clone(&watched));
+                Arc::new(PostgresQueue::new(connections, watched, &worker, visibility, lease))
             };
             let lane = || Lane {
                 rpc: rpc.clone(),
@@ -198,7 +198,7 @@ async fn fits(source: &Source) -> Result<(), SchemaError> {
 }
 
 /// Makes the queues that are new.
-async fn make_queues(source: &Source, router: &Router) -> Result<(), SchemaError> {
+async fn queues(source: &Source, router: &Router) -> Result<(), SchemaError> {
     let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
     outbox_schema::check(&mut conn).await?;
     let rpcs = router.rpcs().map(|(rpc, _)| rpc);

@@ -21,7 +21,7 @@ async fn events_reach_rpcs_through_what_terraform_made() {
     // To every subscriber, once, the payload as it was published.
     let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> é \u0000","z":[],"a":{}}"#;
     let one: uuid::Uuid =
-        sqlx::query_scalar("select outbox.enqueue('event_one', $1, 'key-1', '{\"tenant\":\"t-1\"}')")
+        sqlx::query_scalar("select outbox.enqueue('event_one', $1, 'key-1', '{\"acme-tenant\":\"t-1\"}')")
             .bind(nasty)
             .fetch_one(&world.pool)
             .await
@@ -35,7 +35,7 @@ async fn events_reach_rpcs_through_what_terraform_made() {
     // As a value: the emulator writes it anew, with spaces.
     let value = |json: &[u8]| serde_json::from_slice::<serde_json::Value>(json).unwrap();
     assert_eq!(value(&call.incoming.body)["event"], value(nasty.as_bytes()));
-    assert_eq!((call.incoming.header("tenant"), call.attempt), ("t-1", 1));
+    assert_eq!((call.incoming.header("acme-tenant"), call.attempt), ("t-1", 1));
     until("it is recorded", async || state(cloud, one, "Test/One").await.as_deref() == Some("done")).await;
 
     // Refused: in the dead-letter queue, with its reason, and out of the queue.
@@ -143,6 +143,7 @@ fn worker(world: &World, cloud: &Cloud) -> Process {
     let (router, endpoints) = (world.router_file.display().to_string(), world.endpoints());
     let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "3s"];
     args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
+    args.extend(["--header-prefix", "acme-"]);
     Process::start(&programs().join("worker"), args, &cloud.environment()).unwrap()
 }
 

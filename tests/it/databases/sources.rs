@@ -12,7 +12,8 @@ async fn one_databases_schema_is_its_own_trouble() {
     let router = world.router_file.display().to_string();
     let sources = format!("good={} other={} bare={bare}", world.url, other.url);
     let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0"];
-    let mut relay = Process::start(&programs().join("relay"), args, &[("OUTBOX_SOURCES", sources.as_str())]).unwrap();
+    let mut relay =
+        Process::start(&programs().join("relay"), args, &[("OUTBOX_SOURCES", sources.as_str())]).unwrap();
     relay.wait_for("the database has no outbox schema").await.unwrap();
     world.worker();
     let id = world.publish(One { n: 1 }).await;
@@ -27,13 +28,15 @@ async fn one_databases_schema_is_its_own_trouble() {
     other.publish(One { n: 3 }).await;
     other.until("select count(*) = 1 from outbox.delivery").await;
 
-    let mut migrate = Process::start(&programs().join("relay"), ["migrate"], &[("DATABASE_URL", bare.as_str())]).unwrap();
+    let mut migrate =
+        Process::start(&programs().join("relay"), ["migrate"], &[("DATABASE_URL", bare.as_str())]).unwrap();
     migrate.wait_for("migrated the outbox schema").await.unwrap();
     relay.wait_for("leading").await.unwrap();
     relay.stop().await.unwrap();
 
     let unusable = new_database(cluster()).await;
-    let mut alone = Process::start(&programs().join("relay"), args, &[("DATABASE_URL", unusable.as_str())]).unwrap();
+    let mut alone =
+        Process::start(&programs().join("relay"), args, &[("DATABASE_URL", unusable.as_str())]).unwrap();
     alone.wait_for("the database has no outbox schema").await.unwrap();
     assert_eq!(alone.ended().await.unwrap().code(), Some(3));
     drop(migrate);

@@ -36,7 +36,10 @@ async fn errors_of_enqueue_quote_no_value() {
     calls.extend(headers.into_iter().map(|headers| ("{}".to_owned(), None, Some(headers))));
     calls.push(("{}".to_owned(), Some(key), None));
     for (payload, key, headers) in calls {
-        let one = sqlx::query("select outbox.enqueue('event_one', $1, $2, $3)").bind(&payload).bind(&key).bind(&headers);
+        let one = sqlx::query("select outbox.enqueue('event_one', $1, $2, $3)")
+            .bind(&payload)
+            .bind(&key)
+            .bind(&headers);
         let many = sqlx::query(
             "select outbox.enqueue_all(array['event_one'], array[$1::text], array[$2::text], array[$3::text], array[null::uuid])",
         )
@@ -51,7 +54,10 @@ async fn errors_of_enqueue_quote_no_value() {
         }
     }
     let log = std::fs::read_to_string(own.dir().join("log")).unwrap();
-    assert!(log.contains("a header of event_one is reserved or malformed"), "the log is that of these errors");
+    assert!(
+        log.contains("a header of event_one is reserved or malformed"),
+        "the log is that of these errors"
+    );
     assert!(!log.contains("hunter2"), "a value in the server's log");
     world.finish().await;
 }

@@ -13,8 +13,9 @@ async fn the_past_is_sent_again() {
     let before = Utc::now();
     let relay = world.relay();
     let worker = world.worker();
-    let ids =
-        world.publish_all((0..5).map(|n| Entry::new(One { n }).header("tenant", "t-1").key("key-1"))).await;
+    let ids = world
+        .publish_all((0..5).map(|n| Entry::new(One { n }).header("acme-tenant", "t-1").key("key-1")))
+        .await;
     let two = world.publish(Two { n: 1 }).await;
     publish_malformed(&world).await;
     world.rpcs.until_done("Test/One", &ids).await;
@@ -57,7 +58,7 @@ async fn the_past_is_sent_again() {
     let (first, again) = (&calls[0].incoming, &calls[1].incoming);
     assert_eq!(first.body, again.body, "the payload is the same");
     assert_eq!(
-        (again.header("tenant"), again.header("idempotency-key")),
+        (again.header("acme-tenant"), again.header("idempotency-key")),
         ("t-1", ids[2].to_string().as_str())
     );
     assert!(again.header("outbox-replay").starts_with("20"), "{}", again.header("outbox-replay"));
