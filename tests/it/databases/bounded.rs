@@ -188,3 +188,26 @@ async fn what_was_retried_under_an_old_snapshot_is_not_walked_over() {
     holder.execute("rollback").await.unwrap();
     world.finish().await;
 }
+
+/// Guards promise 2: a page spans a bounded number of seqs, and one without any event moves on: a gap in the sequence, or rows of
+/// others, may be wider than a page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_in_the_sequence_is_stepped_over() {
+    let mut world = World::new(ROUTER).await;
+    let stop = world.relay();
+    world.worker();
+    let first = world.publish(One { n: 0 }).await;
+    world.rpcs.until_done("Test/One", &[first]).await;
+    stop.cancel();
+    world.until("select pid is null from outbox.leader").await;
+    let mut ids = Vec::new();
+    for gap in [3_500_000, 7_000_000] {
+        world.execute(&format!("select setval('outbox.event_seq', {gap})")).await;
+        ids.extend(world.publish_all((0..150).map(|n| Entry::new(One { n }))).await);
+    }
+    world.relay();
+    world.rpcs.until_done("Test/One", &ids).await;
+    let last = world.publish(One { n: 1 }).await;
+    world.rpcs.until_done("Test/One", &[last]).await;
+    world.finish().await;
+}
