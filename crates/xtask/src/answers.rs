@@ -18,7 +18,7 @@ mod retry_after;
 mod server;
 
 pub use frames::{Frame, SETTINGS};
-pub use server::Server;
+pub use server::{Reply, Server, Turn};
 
 /// What the client sends, and how it reads the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -94,9 +94,11 @@ fn malformed() -> Vec<Answer> {
             "gRPC: data before headers",
             vec![Frame::data(MESSAGE_BYTES, false), Frame::headers(&[("grpc-status", "0")], true)],
         ),
-        bad(
-            "gRPC: a status among the trailers",
-            vec![begun(), Frame::headers(&[(":status", "200"), ("grpc-status", "0")], true)],
+        Answer::grpc(
+            "gRPC: an HTTP status among the trailers",
+            vec![begun(), Frame::headers(&[(":status", "503"), ("grpc-status", "0")], true)],
+            "",
+            "grpc-go http2_client.go: operateHeaders looks at :status only where there is no gRPC content type yet",
         ),
         bad("gRPC: no HTTP status", vec![Frame::headers(&[GRPC, ("grpc-status", "0")], true)]),
         // A header block that ends in the middle of a string.

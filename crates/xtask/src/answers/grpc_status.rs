@@ -110,7 +110,7 @@ fn messages() -> Vec<Answer> {
         row("a message with raw bytes", raw(b"a\xffb"), "a\u{fffd}b"),
         row("a message with control characters", with("a%00b%1B[31mc%0Ad"), "a b [31mc d"),
         row("a message with a tab", raw(b"a\tb"), "a b"),
-        row("an empty message", with(""), ""),
+        row("gRPC: an empty message", with(""), ""),
         row(
             "two messages",
             answered(&[("grpc-status", "6"), ("grpc-message", "a"), ("grpc-message", "b")]),
@@ -133,7 +133,12 @@ fn places() -> Vec<Answer> {
     vec![
         row("0 in headers, 13 in trailers", vec![first("0"), data(), last("13")], "internal"),
         row("13 in headers, 0 in trailers", vec![first("13"), data(), last("0")], ""),
-        row("x in headers, 0 in trailers", vec![first("x"), data(), last("0")], "unknown"),
+        Answer::grpc(
+            "x in headers, 0 in trailers",
+            vec![first("x"), data(), last("0")],
+            "",
+            "here: headers count only if they end the stream (grpc-go: UNKNOWN)",
+        ),
         row(
             "0 in headers, and trailers without one",
             vec![first("0"), data(), Frame::headers(&[("a", "b")], true)],
@@ -182,7 +187,7 @@ fn besides() -> Vec<Answer> {
         row("an error with broken details", answered(&[("grpc-status", "6"), garbage]), "already_exists"),
         row("an error with another's details", answered(&[("grpc-status", "6"), other]), "already_exists"),
         row("an unknown field", answered(&[("grpc-status", "6"), ("grpc-future", "x")]), "already_exists"),
-        row("a success that is compressed", vec![compressed, Frame::data(bytes, false), ok()], ""),
+        row("gRPC: a success that is compressed", vec![compressed, Frame::data(bytes, false), ok()], ""),
         row("a success of 1.5 MB", vec![begun(), Frame::data(large, false), ok()], ""),
         row(
             "two messages, and a success",
@@ -193,7 +198,7 @@ fn besides() -> Vec<Answer> {
         Answer::grpc("a success of proto", kind("application/grpc+proto"), "", KIND),
         Answer::grpc("a success of json", kind("application/grpc;charset=utf-8"), "", KIND),
         Answer::grpc(
-            "a success in capitals",
+            "gRPC: a success in capitals",
             kind("Application/gRPC"),
             "",
             "RFC 9110, section 8.3.1: no case in media types",
@@ -221,7 +226,7 @@ fn sizes() -> Vec<Answer> {
         row("details of 900 kB", alone(&[("grpc-status-details-bin", &d900), ("grpc-status", "6")])),
         row("300 trailers", answered(&many)),
         Answer::grpc(
-            "a message beyond what is read",
+            "gRPC: a message beyond what is read",
             alone(&failed(1_100_000)),
             "internal",
             "grpc-go: `peer header list size exceeded limit` is INTERNAL",

@@ -22,32 +22,25 @@ pub(super) fn rows() -> Vec<Answer> {
     const TLS: &str = "it speaks TLS: write https://";
     const NO_TLS: &str = "it does not speak TLS: write http://";
     vec![
-        row("HTTP/2 greets HTTP/1.1", json, "http", Wire::Greeting(SETTINGS.to_vec()), "internal", H2),
-        row("HTTP/2 answers HTTP/1.1", json, "http", Wire::Foreign(SETTINGS.to_vec()), "internal", H2),
-        row("HTTP/2 refuses HTTP/1.1", json, "http", Wire::Foreign(goaway), "internal", H2),
-        row("HTTP/1.1 answers HTTP/2", json, "h2c", Wire::Foreign(bad_request()), "internal", NO_H2),
+        row("HTTP/2 greets HTTP/1.1", json, "http", Wire::Greeting(SETTINGS.to_vec()), "unavailable", H2),
+        row("HTTP/2 answers HTTP/1.1", json, "http", Wire::Foreign(SETTINGS.to_vec()), "unavailable", H2),
+        row("HTTP/2 refuses HTTP/1.1", json, "http", Wire::Foreign(goaway), "unavailable", H2),
+        row("HTTP/1.1 answers HTTP/2", json, "h2c", Wire::Foreign(bad_request()), "unavailable", NO_H2),
         row(
             "HTTP/1.1 answers HTTP/2 of binary",
             Sent::Proto,
             "h2c",
             Wire::Foreign(bad_request()),
-            "internal",
+            "unavailable",
             NO_H2,
         ),
-        row("HTTP/1.1 answers gRPC", grpc, "http", Wire::Foreign(bad_request()), "internal", NO_H2)
+        row("HTTP/1.1 answers gRPC", grpc, "http", Wire::Foreign(bad_request()), "unavailable", NO_H2)
             .says("--encoding every.v1.EveryGrpcService=json"),
-        row("TLS answers HTTP/1.1", json, "http", Wire::Foreign(ALERT.to_vec()), "internal", TLS),
-        row("TLS answers HTTP/2", json, "h2c", Wire::Foreign(ALERT.to_vec()), "internal", TLS),
-        row("TLS answers gRPC", grpc, "http", Wire::Foreign(ALERT.to_vec()), "internal", TLS),
+        row("TLS answers HTTP/1.1", json, "http", Wire::Foreign(ALERT.to_vec()), "unavailable", TLS),
+        row("TLS answers HTTP/2", json, "h2c", Wire::Foreign(ALERT.to_vec()), "unavailable", TLS),
+        row("TLS answers gRPC", grpc, "http", Wire::Foreign(ALERT.to_vec()), "unavailable", TLS),
         row("HTTP/1.1 answers TLS", json, "https", Wire::Foreign(bad_request()), "unavailable", NO_TLS),
-        row(
-            "HTTP/2 answers TLS",
-            json,
-            "https",
-            Wire::Greeting(SETTINGS.to_vec()),
-            "unavailable",
-            "it does not speak TLS: write h2c://",
-        ),
+        row("HTTP/2 answers TLS", json, "https", Wire::Greeting(SETTINGS.to_vec()), "unavailable", NO_TLS),
         row(
             "HTTP/2 answers TLS of gRPC",
             grpc,

@@ -21,7 +21,7 @@ fn http() -> Vec<Answer> {
         row("in a day", "86400", BOUND).waits(TWELVE_HOURS),
         row("in more seconds than there are", "99999999999999999999999", BOUND).waits(TWELVE_HOURS),
         row("at a date that is past", "Fri, 31 Dec 1999 23:59:59 GMT", HTTP).waits(0),
-        row("at a date that is far off", "Fri, 31 Dec 2199 23:59:59 GMT", BOUND).waits(TWELVE_HOURS),
+        row("at a date that is far off", "Tue, 31 Dec 2199 23:59:59 GMT", BOUND).waits(TWELVE_HOURS),
         row("soon", "soon", HTTP),
         row("in less than nothing", "-7", HTTP),
         row("in plus 7", "+7", HTTP),
