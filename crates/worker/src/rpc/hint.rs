@@ -1,0 +1,60 @@
+//! What to write instead, where a server speaks something else than it was called with.
+
+use http::Uri;
+
+use super::failure::{Failure, Foreign};
+use super::{CallError, failed};
+
+/// How a call was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Called {
+    Connect,
+    Grpc,
+}
+
+/// A call that got no answer, in words that name the remedy if there is one.
+pub(super) fn told(failure: &Failure, called: Called, uri: &Uri) -> CallError {
+    let message = match failure.foreign {
+        Some(foreign) => format!("{}: {}", foreign_to(foreign, called, uri), failure.message),
+        None => failure.message.clone(),
+    };
+    failed(failure.code(), &message)
+}
+
+fn foreign_to(foreign: Foreign, called: Called, uri: &Uri) -> String {
+    let host = uri.authority().map_or("HOST", |authority| authority.as_str());
+    match (foreign, called) {
+        (Foreign::Http2Only, _) => format!("it speaks HTTP/2 only: write h2c://{host} in --endpoint"),
+        (Foreign::NoHttp2, Called::Connect) => {
+            format!("it does not speak HTTP/2: write http://{host} in --endpoint")
+        }
+        (Foreign::NoHttp2, Called::Grpc) => {
+            format!("it does not speak HTTP/2, so it is no gRPC server: {}", write_connect(uri))
+        }
+        (Foreign::Tls, _) => speaks_tls(uri),
+        (Foreign::NoTls, Called::Connect) => {
+            format!("it does not speak TLS: write http://{host} in --endpoint, or h2c://{host}")
+        }
+        (Foreign::NoTls, Called::Grpc) => format!("it does not speak TLS: write http://{host} in --endpoint"),
+    }
+}
+
+pub(super) fn speaks_tls(uri: &Uri) -> String {
+    let host = uri.authority().map_or("HOST", |authority| authority.as_str());
+    format!("it speaks TLS: write https://{host} in --endpoint")
+}
+
+/// For a gRPC server that was called with Connect.
+pub(super) fn write_grpc(uri: &Uri) -> String {
+    format!("it is a gRPC server: write --encoding {}=grpc", service(uri))
+}
+
+/// For a Connect server that was called with gRPC.
+pub(super) fn write_connect(uri: &Uri) -> String {
+    format!("write --encoding {}=json, or =proto", service(uri))
+}
+
+/// `/prefix/every.v1.EveryService/Take`: the flag may name a service in full.
+fn service(uri: &Uri) -> &str {
+    uri.path().rsplit('/').nth(1).unwrap_or("SERVICE")
+}
