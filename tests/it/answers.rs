@@ -1,21 +1,21 @@
 //! Answers of RPC servers, byte for byte, through the worker's own client: `xtask::answers` has the table.
 
+mod calling; // the worker's client, and one call of it
+mod connections; // those that end while they are used
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::{Contract, Sources};
-use event_router::{Router, Rpc};
+use contract::Contract;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use worker::rpc::{Call, CallError, Client, Endpoint, RpcClient, Services};
-use xtask::answers::{Answer, Sent, Server, all};
-use xtask::process::root;
+use xtask::answers::{Answer, Server, all};
+
+use self::calling::{Caller, contract};
 
 /// So many answers are looked at side by side.
 const AT_ONCE: usize = 8;
-/// No row may need it: an answer that is waited for so long is a failure of its own.
-const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Guards promises 2 and 7: whatever a server answers, the worker reads it as the protocol's own clients do. So what is done
 /// is done, what is refused is refused, and nothing else is either.
@@ -56,7 +56,8 @@ fn every_answer_has_a_name_of_its_own_and_a_source() {
 /// Why a row is read wrongly, if it is.
 async fn check(answer: &Answer, contract: &Contract) -> Result<(), String> {
     let server = Server::start(answer).await.map_err(|error| error.to_string())?;
-    let said = call(answer, &server, contract).await;
+    let url = format!("{}://{}", answer.scheme, server.addr());
+    let said = Caller::new(answer.sent, url, contract).call().await;
     let expected = &answer.expected;
     let (code, message, retry_after) = match &said {
         Ok(()) => (None, "", None),
@@ -76,33 +77,4 @@ async fn check(answer: &Answer, contract: &Contract) -> Result<(), String> {
         server.calls(),
         answer.source
     ))
-}
-
-async fn call(answer: &Answer, server: &Server, contract: &Contract) -> Result<(), CallError> {
-    let (service, encoding) = match answer.sent {
-        Sent::Json => ("EveryJsonService", "json"),
-        Sent::Proto => ("EveryProtoService", "proto"),
-        Sent::Grpc => ("EveryGrpcService", "grpc"),
-    };
-    let rpc = Rpc::new(&format!("{service}/Take")).expect("an id");
-    let yaml = format!("event:\n  - name: event_maybe_keyed\n    subscriber: [{{ id: {rpc} }}]\n");
-    let router = Router::parse("test.yaml", &yaml).expect("a router");
-    let services = Services {
-        endpoints: &[Endpoint {
-            service: service.to_owned(),
-            url: format!("{}://{}", answer.scheme, server.addr()),
-        }],
-        encodings: &[format!("{service}={encoding}").parse().expect("an encoding")],
-        contract: Some(contract),
-    };
-    let client = Client::new(&router, &services).expect("a client");
-    let body = format!(
-        r#"{{"rpc":"{rpc}","event":{{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_maybe_keyed","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{{"id":1}}}}}}"#
-    );
-    let message = event::Message::decode(&body).expect("a message");
-    client.call(&Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: TIMEOUT }).await
-}
-
-fn contract() -> Contract {
-    Sources { protos: vec![root().join("tests/proto")], includes: Vec::new() }.read().expect("protos")
 }
