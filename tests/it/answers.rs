@@ -2,6 +2,8 @@
 
 mod calling; // the worker's client, and one call of it
 mod connections; // those that end while they are used
+mod peers; // servers of other people's making, as processes
+mod real; // what those answer
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

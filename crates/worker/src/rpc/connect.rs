@@ -58,7 +58,7 @@ async fn read(response: Response<Incoming>, content_type: &str, uri: &Uri) -> Re
 fn unexpected(kind: &str, content_type: &str, uri: &Uri) -> CallError {
     let code = if kind.starts_with("application/") { Code::Internal } else { Code::Unknown };
     let hint = match kind.starts_with("application/grpc") {
-        true => hint::write_grpc(uri),
+        true => format!("it is a gRPC server: {}", hint::write_grpc(uri)),
         false => "is this a Connect server?".to_owned(),
     };
     failed(code, &format!("HTTP 200 with {kind} instead of {content_type}: {hint}"))
@@ -97,7 +97,12 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], uri: &Uri) -> C
         }
         400 if wants_tls(body) => format!("HTTP 400: {}", hint::speaks_tls(uri)),
         404 => format!("HTTP 404 without a Connect error: it does not know {}{says}", uri.path()),
-        415 if is_grpc => format!("HTTP 415: {}", hint::write_grpc(uri)),
+        415 if is_grpc => format!("HTTP 415: it is a gRPC server: {}", hint::write_grpc(uri)),
+        // grpc-js says no more than that.
+        415 => format!(
+            "HTTP 415 without a Connect error: if it is a gRPC server, {}{says}",
+            hint::write_grpc(uri)
+        ),
         _ => format!("HTTP {number} without a Connect error{says}"),
     };
     failed(Code::of_http_status(number), &message)

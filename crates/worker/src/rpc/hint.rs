@@ -46,7 +46,7 @@ pub(super) fn speaks_tls(uri: &Uri) -> String {
 
 /// For a gRPC server that was called with Connect.
 pub(super) fn write_grpc(uri: &Uri) -> String {
-    format!("it is a gRPC server: write --encoding {}=grpc", service(uri))
+    format!("write --encoding {}=grpc", service(uri))
 }
 
 /// For a Connect server that was called with gRPC.
