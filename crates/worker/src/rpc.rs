@@ -10,7 +10,7 @@ mod grpc;
 mod grpc_status; // headers and trailers -> outcome
 mod hint; // what to write instead
 mod line; // connections
-mod tap; // what can be seen of them
+mod watched; // what can be seen of a connection
 mod wire_error; // a Connect error, as far as it can be read
 
 pub use client::{Client, ClientError, Services};

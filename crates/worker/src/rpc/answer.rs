@@ -79,7 +79,7 @@ fn end(version: Version, is_ended: bool) -> End {
         return End::Whole;
     }
     let message = "stream error received: not a result of an error".to_owned();
-    End::BrokeOff(Failure { cause: Cause::Reset(Reason::NO_ERROR), message, foreign: None })
+    End::BrokeOff(Failure { cause: Cause::Reset(Reason::NO_ERROR), message, mismatch: None })
 }
 
 /// A header as text, if it is some.

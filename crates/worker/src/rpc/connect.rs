@@ -48,7 +48,7 @@ async fn read(response: Response<Incoming>, content_type: &str, uri: &Uri) -> Re
     }
     let retry_after = answer::retry_after(response.headers());
     let headers = response.headers().clone();
-    // Only an error that is read for its code is waited for; and a page that says what is wrong with the call.
+    // Only a body that can hold a code, or say what is wrong with the call, is waited for.
     let is_read = is_error(&headers, &kind) || status == StatusCode::BAD_REQUEST;
     let body = if is_read { answer::read(response, ERROR_BYTES_MAX).await.0 } else { Vec::new() };
     Err(CallError { retry_after, ..refused(status, &headers, &body, uri) })
@@ -68,7 +68,7 @@ fn unexpected(kind: &str, content_type: &str, uri: &Uri) -> CallError {
 fn succeeded(end: End) -> Result<(), CallError> {
     let End::BrokeOff(failure) = end else { return Ok(()) };
     let code = match failure.cause {
-        // Somebody had begun to answer.
+        // The server had begun to answer.
         Cause::Lost | Cause::NoConnection => Code::Unknown,
         Cause::GoneAway | Cause::Reset(_) | Cause::Unreadable => failure.code(),
     };

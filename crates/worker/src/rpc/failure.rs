@@ -1,8 +1,9 @@
-//! A call without an answer, or with half of one: what became of it, and what that means.
+//! A call whose answer is missing or broken: why, and which code that has.
 
 use std::error::Error;
 
 use h2::Reason;
+use rustls::{AlertDescription, InvalidMessage};
 
 use super::Code;
 
@@ -12,13 +13,13 @@ pub(super) struct Failure {
     pub(super) cause: Cause,
     /// The library's own words.
     pub(super) message: String,
-    /// If the server speaks something else than it was called with.
-    pub(super) foreign: Option<Foreign>,
+    /// If the server speaks another protocol than the call.
+    pub(super) mismatch: Option<Mismatch>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Nobody is there.
+    /// No connection could be made.
     NoConnection,
     /// The connection ended.
     Lost,
@@ -30,9 +31,9 @@ pub(super) enum Cause {
     Unreadable,
 }
 
-/// What a server speaks instead.
+/// How the protocol of a server differs from that of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Foreign {
+pub(super) enum Mismatch {
     Http2Only,
     NoHttp2,
     Tls,
@@ -50,28 +51,28 @@ pub(super) enum Again {
 
 impl Failure {
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
-        let foreign = chain(error).any(is_no_tls).then_some(Foreign::NoTls);
-        Self { cause: Cause::of(error), message: runtime::Chain(error).to_string(), foreign }
+        let mismatch = chain(error).find_map(of_handshake);
+        Self { cause: Cause::of(error), message: runtime::Chain(error).to_string(), mismatch }
     }
 
-    /// `before` anything of an answer has come, a call without one says that nobody is there.
+    /// `unavailable` says that no server answers there; what a server has sent is its own failure.
     pub(super) fn code(&self) -> Code {
         match self.cause {
-            // Whoever is at that address serves nobody.
-            _ if self.foreign.is_some() => Code::Unavailable,
+            // No call can succeed at that address.
+            _ if self.mismatch.is_some() => Code::Unavailable,
             Cause::NoConnection | Cause::Lost | Cause::GoneAway => Code::Unavailable,
             Cause::Reset(reason) => of_reason(reason),
-            // Something answered: so somebody is there.
+            // An answer came, so a server is there.
             Cause::Unreadable => Code::Internal,
         }
     }
 
-    /// Whether a call that failed before its answer began is made once more at once, which is no attempt of its own.
+    /// Whether a call that failed before its answer began is made once more at once, within the same attempt.
     ///
-    /// `used` and `silent` are the connection's. That a server refuses a call, or goes away before it, is said in HTTP/2. A
-    /// server that closes an idle connection just as a call comes says nothing: then all there is to see is that the
-    /// connection worked before and that no byte of an answer came. The server may have begun the call; as calls are made at
-    /// least once and carry their key, it is made again, as Go's net/http does with a request that has an Idempotency-Key.
+    /// In HTTP/2 a server says that it has not begun a call. A server that closes an idle connection just as a call comes
+    /// says nothing. It shows in two facts: the connection was `used` before, and no byte of an answer came (`silent`). Such a
+    /// call may have been begun. Calls are made at least once and carry an Idempotency-Key, so it is repeated; Go's net/http
+    /// does the same with such requests.
     pub(super) fn again(&self, used: bool, silent: bool) -> Option<Again> {
         match self.cause {
             Cause::Reset(Reason::REFUSED_STREAM) => Some(Again::Anyhow),
@@ -106,13 +107,18 @@ fn http(error: &(dyn Error + 'static)) -> Option<Cause> {
     error.is_parse().then_some(Cause::Unreadable)
 }
 
-fn is_no_tls(error: &(dyn Error + 'static)) -> bool {
+/// What a TLS handshake failed with, if that says how the protocols differ.
+fn of_handshake(error: &(dyn Error + 'static)) -> Option<Mismatch> {
     // An io::Error's source is its inner error's source: it has to be asked for what is in it.
     let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    let is_it = |error: &rustls::Error| {
-        matches!(error, rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
-    };
-    error.downcast_ref().is_some_and(is_it) || inner.is_some_and(|inner| is_no_tls(inner))
+    if let Some(inner) = inner {
+        return of_handshake(inner);
+    }
+    match error.downcast_ref()? {
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(Mismatch::NoTls),
+        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Some(Mismatch::NoHttp2),
+        _ => None,
+    }
 }
 
 fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
@@ -145,11 +151,11 @@ mod tests {
     use super::*;
 
     fn failure(cause: Cause) -> Failure {
-        Failure { cause, message: String::new(), foreign: None }
+        Failure { cause, message: String::new(), mismatch: None }
     }
 
-    /// Guards promise 7: a call is made once more only if the server says that it has not begun it, or if a connection that
-    /// worked before ended without a byte.
+    /// Guards promise 7: a call is repeated only if the server says that it has not begun it, or if a connection that worked
+    /// before ended without a byte.
     #[test]
     fn a_call_is_made_again_only_where_that_is_safe() {
         let cases = [
@@ -167,7 +173,7 @@ mod tests {
         }
     }
 
-    /// Guards promise 6: only what says that nobody is there is `unavailable`; an answer that can't be read came from somebody.
+    /// Guards promise 6: a missing server is `unavailable`; an answer that can't be read came from a server that is there.
     #[test]
     fn each_cause_has_its_code() {
         let cases = [
@@ -185,7 +191,7 @@ mod tests {
         for (cause, code) in cases {
             assert_eq!(failure(cause).code(), code, "{cause:?}");
         }
-        let foreign = Failure { foreign: Some(Foreign::Tls), ..failure(Cause::Unreadable) };
-        assert_eq!(foreign.code(), Code::Unavailable);
+        let mismatch = Failure { mismatch: Some(Mismatch::Tls), ..failure(Cause::Unreadable) };
+        assert_eq!(mismatch.code(), Code::Unavailable);
     }
 }

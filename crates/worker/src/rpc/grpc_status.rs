@@ -118,7 +118,7 @@ mod tests {
         let ended = |pairs: Pairs<'_>| End::Trailers(map(pairs));
         let garbage = ("grpc-status-details-bin", "-_ not base64 \\");
         assert_eq!(of(200, grpc, ended(&[("grpc-status", "0"), garbage])), Ok(()));
-        let broken = End::BrokeOff(Failure { cause: Cause::Lost, message: "gone".into(), foreign: None });
+        let broken = End::BrokeOff(Failure { cause: Cause::Lost, message: "gone".into(), mismatch: None });
         let cases: [(u16, Pairs<'_>, End, Code, &str); 9] = [
             (200, zero, ended(&[("grpc-status", "13")]), Code::Internal, ""),
             (200, zero, End::Whole, Code::Internal, "the answer ended without a gRPC status"),

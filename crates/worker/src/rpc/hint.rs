@@ -1,11 +1,11 @@
-//! What to write instead, where a server speaks something else than it was called with.
+//! What to write instead, where a server speaks another protocol than it was called with.
 
 use http::Uri;
 
-use super::failure::{Failure, Foreign};
+use super::failure::{Failure, Mismatch};
 use super::{CallError, failed};
 
-/// How a call was written.
+/// The protocol of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Called {
     Connect,
@@ -14,28 +14,30 @@ pub(super) enum Called {
 
 /// A call that got no answer, in words that name the remedy if there is one.
 pub(super) fn told(failure: &Failure, called: Called, uri: &Uri) -> CallError {
-    let message = match failure.foreign {
-        Some(foreign) => format!("{}: {}", foreign_to(foreign, called, uri), failure.message),
+    let message = match failure.mismatch {
+        Some(mismatch) => format!("{}: {}", remedy(mismatch, called, uri), failure.message),
         None => failure.message.clone(),
     };
     failed(failure.code(), &message)
 }
 
-fn foreign_to(foreign: Foreign, called: Called, uri: &Uri) -> String {
+fn remedy(mismatch: Mismatch, called: Called, uri: &Uri) -> String {
     let host = uri.authority().map_or("HOST", |authority| authority.as_str());
-    match (foreign, called) {
-        (Foreign::Http2Only, _) => format!("it speaks HTTP/2 only: write h2c://{host} in --endpoint"),
-        (Foreign::NoHttp2, Called::Connect) => {
+    match (mismatch, called) {
+        (Mismatch::Http2Only, _) => format!("it speaks HTTP/2 only: write h2c://{host} in --endpoint"),
+        (Mismatch::NoHttp2, Called::Connect) => {
             format!("it does not speak HTTP/2: write http://{host} in --endpoint")
         }
-        (Foreign::NoHttp2, Called::Grpc) => {
+        (Mismatch::NoHttp2, Called::Grpc) => {
             format!("it does not speak HTTP/2, so it is no gRPC server: {}", write_connect(uri))
         }
-        (Foreign::Tls, _) => speaks_tls(uri),
-        (Foreign::NoTls, Called::Connect) => {
+        (Mismatch::Tls, _) => speaks_tls(uri),
+        (Mismatch::NoTls, Called::Connect) => {
             format!("it does not speak TLS: write http://{host} in --endpoint, or h2c://{host}")
         }
-        (Foreign::NoTls, Called::Grpc) => format!("it does not speak TLS: write http://{host} in --endpoint"),
+        (Mismatch::NoTls, Called::Grpc) => {
+            format!("it does not speak TLS: write http://{host} in --endpoint")
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-use super::failure::{Again, Failure, Foreign};
-use super::tap::{Carried, Heard, Tapping, Tongue};
+use super::failure::{Again, Failure, Mismatch};
+use super::watched::{LastProtocol, Protocol, Usage, Watching};
 use super::{ClientError, Encoding};
 
 /// So many calls in a row without an answer, and their connection is given up.
@@ -36,7 +36,7 @@ pub(super) struct Line {
     kind: Kind,
     pool: Mutex<Pool>,
     silence: AtomicU32,
-    heard: Arc<Heard>,
+    last: Arc<LastProtocol>,
 }
 
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ enum Kind {
     Tls { config: Arc<rustls::ClientConfig>, http2_only: bool },
 }
 
-/// Connections, and how many sets of them there were before.
+/// Connections, and how often they were replaced.
 #[derive(Debug, Clone)]
 struct Pool {
     generation: u64,
@@ -55,8 +55,8 @@ struct Pool {
 
 #[derive(Debug, Clone)]
 enum Transport {
-    Plain(Client<Tapping<HttpConnector>, Full<Bytes>>),
-    Tls(Client<Tapping<HttpsConnector<HttpConnector>>, Full<Bytes>>),
+    Plain(Client<Watching<HttpConnector>, Full<Bytes>>),
+    Tls(Client<Watching<HttpsConnector<HttpConnector>>, Full<Bytes>>),
 }
 
 /// A line's connections as they are now.
@@ -86,9 +86,9 @@ impl Line {
         } else {
             (Kind::Http1, url.to_owned())
         };
-        let heard = Arc::new(Heard::default());
-        let pool = Mutex::new(Pool { generation: 0, client: kind.connect(&heard) });
-        Ok((Self { kind, pool, silence: AtomicU32::new(0), heard }, base))
+        let last = Arc::new(LastProtocol::default());
+        let pool = Mutex::new(Pool { generation: 0, client: kind.connect(&last) });
+        Ok((Self { kind, pool, silence: AtomicU32::new(0), last }, base))
     }
 
     pub(super) fn http(&self) -> Http<'_> {
@@ -106,28 +106,28 @@ impl Line {
         }
     }
 
-    /// New connections in place of a set of them; what others have made new meanwhile will do.
+    /// New connections in place of those of a generation. If another call has replaced them already, its new ones.
     fn renewed(&self, generation: u64) -> Transport {
         let mut pool = self.pool.lock().expect("no panic while held");
         if pool.generation == generation {
-            *pool = Pool { generation: generation + 1, client: self.kind.connect(&self.heard) };
+            *pool = Pool { generation: generation + 1, client: self.kind.connect(&self.last) };
         }
         pool.client.clone()
     }
 
-    /// If whoever is at the other end speaks something else.
-    fn foreign(&self) -> Option<Foreign> {
-        match (&self.kind, self.heard.tongue()) {
-            (Kind::Http1 | Kind::Http2, Tongue::Tls) => Some(Foreign::Tls),
-            (Kind::Http1, Tongue::Http2) => Some(Foreign::Http2Only),
-            (Kind::Http2 | Kind::Tls { http2_only: true, .. }, Tongue::Http1) => Some(Foreign::NoHttp2),
+    /// If the server speaks another protocol than this line.
+    fn mismatch(&self) -> Option<Mismatch> {
+        match (&self.kind, self.last.protocol()) {
+            (Kind::Http1 | Kind::Http2, Protocol::Tls) => Some(Mismatch::Tls),
+            (Kind::Http1, Protocol::Http2) => Some(Mismatch::Http2Only),
+            (Kind::Http2 | Kind::Tls { http2_only: true, .. }, Protocol::Http1) => Some(Mismatch::NoHttp2),
             _ => None,
         }
     }
 }
 
 impl Http<'_> {
-    /// The beginning of an answer. A call that the server has not begun is made once more: see `Failure::again`.
+    /// The beginning of an answer. Some calls are made once more: see `Failure::again`.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         let (failure, again) = match self.once(&self.pool.client, request.clone()).await {
             Ok(response) => return Ok(response),
@@ -151,22 +151,23 @@ impl Http<'_> {
             Transport::Plain(client) => client.request(request).await,
             Transport::Tls(client) => client.request(request).await,
         };
-        let carried = carried(&connection);
+        let usage = usage(&connection);
         match answer {
             Ok(response) => {
-                if let Some(carried) = carried {
-                    carried.answered();
+                if let Some(usage) = usage {
+                    usage.answered();
                 }
                 Ok(response)
             }
             Err(error) => {
                 let failure = Failure::of(&error);
-                let failure = Failure { foreign: failure.foreign.or_else(|| self.line.foreign()), ..failure };
-                let used = carried.as_ref().is_some_and(|carried| carried.is_used());
-                // Over HTTP/2 others' answers come, too; of this one, nothing did.
+                let failure =
+                    Failure { mismatch: failure.mismatch.or_else(|| self.line.mismatch()), ..failure };
+                let used = usage.as_ref().is_some_and(|usage| usage.is_used());
+                // Over HTTP/2 other calls' answers come, too; of this one, nothing came.
                 let is_http2 = error.connect_info().is_some_and(|info| info.is_negotiated_h2());
                 let is_http2 = is_http2 || matches!(self.line.kind, Kind::Http2);
-                let silent = is_http2 || carried.is_some_and(|carried| carried.is_silent());
+                let silent = is_http2 || usage.is_some_and(|usage| usage.is_silent());
                 let again = failure.again(used, silent);
                 Err((failure, again))
             }
@@ -174,14 +175,14 @@ impl Http<'_> {
     }
 }
 
-fn carried(connection: &CaptureConnection) -> Option<Arc<Carried>> {
+fn usage(connection: &CaptureConnection) -> Option<Arc<Usage>> {
     let mut extensions = Extensions::new();
     connection.connection_metadata().as_ref()?.get_extras(&mut extensions);
     extensions.remove()
 }
 
 impl Kind {
-    fn connect(&self, heard: &Arc<Heard>) -> Transport {
+    fn connect(&self, last: &Arc<LastProtocol>) -> Transport {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(TCP_CONNECT_MAX));
@@ -190,10 +191,10 @@ impl Kind {
         builder.http1_max_headers(HEADERS_MAX).http1_max_buf_size(HEADER_BYTES_MAX as usize);
         builder.http2_max_header_list_size(HEADER_BYTES_MAX);
         match self {
-            Kind::Http1 => Transport::Plain(builder.build(Tapping::new(connector, Arc::clone(heard)))),
+            Kind::Http1 => Transport::Plain(builder.build(Watching::new(connector, Arc::clone(last)))),
             Kind::Http2 => {
                 builder.http2_only(true);
-                Transport::Plain(builder.build(Tapping::new(connector, Arc::clone(heard))))
+                Transport::Plain(builder.build(Watching::new(connector, Arc::clone(last))))
             }
             Kind::Tls { config, http2_only } => {
                 connector.enforce_http(false);
@@ -204,7 +205,7 @@ impl Kind {
                     true => https.enable_http2().wrap_connector(connector),
                     false => https.enable_all_versions().wrap_connector(connector),
                 };
-                Transport::Tls(builder.build(Tapping::new(https, Arc::clone(heard))))
+                Transport::Tls(builder.build(Watching::new(https, Arc::clone(last))))
             }
         }
     }

@@ -6,6 +6,8 @@ use super::{Answer, Sent, Then, Wire};
 const WORDS: &str = "F15: a mismatch is told in words that name the remedy";
 /// An alert of TLS 1.2, fatal: an unexpected message.
 const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
+/// Likewise: none of the protocols that the client offers.
+const NO_PROTOCOL: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 120];
 const NGINX: &str = "<html><body>The plain HTTP request was sent to HTTPS port</body></html>";
 const GO: &str = "Client sent an HTTP request to an HTTPS server.\n";
 
@@ -48,6 +50,14 @@ pub(super) fn rows() -> Vec<Answer> {
             Wire::Greeting(SETTINGS.to_vec()),
             "unavailable",
             NO_TLS,
+        ),
+        row(
+            "TLS without HTTP/2 answers gRPC",
+            grpc,
+            "https",
+            Wire::Foreign(NO_PROTOCOL.to_vec()),
+            "unavailable",
+            NO_H2,
         ),
         Answer::http1(
             "nginx wants TLS",

@@ -15,17 +15,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// DNS, TCP and TLS together: a host that lets nothing pass must not use up a whole timeout.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
-/// A frame of HTTP/2 begins with so many bytes; the others say sooner what they are.
+/// A frame of HTTP/2 begins with so many bytes. The other protocols are known by fewer.
 const FIRST_BYTES: usize = 9;
 
-/// What one connection has carried.
+/// How a connection has been used.
 #[derive(Debug, Default)]
-pub(super) struct Carried {
+pub(super) struct Usage {
     answers: AtomicU32,
     silent: AtomicBool,
 }
 
-impl Carried {
+impl Usage {
     pub(super) fn answered(&self) {
         self.answers.fetch_add(1, Ordering::Relaxed);
     }
@@ -41,16 +41,16 @@ impl Carried {
     }
 }
 
-/// What a server speaks, by the first bytes that come from it.
+/// The protocol of a server, by the first bytes that come from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tongue {
+pub(super) enum Protocol {
     Unknown,
     Http1,
     Http2,
     Tls,
 }
 
-impl Tongue {
+impl Protocol {
     fn of(first: &[u8]) -> Self {
         const SETTINGS: u8 = 4;
         const GOAWAY: u8 = 7;
@@ -64,44 +64,44 @@ impl Tongue {
     }
 }
 
-/// The tongue of whoever was connected to last.
+/// The protocol on a line's newest connection.
 #[derive(Debug, Default)]
-pub(super) struct Heard(AtomicU8);
+pub(super) struct LastProtocol(AtomicU8);
 
-impl Heard {
-    pub(super) fn tongue(&self) -> Tongue {
-        [Tongue::Unknown, Tongue::Http1, Tongue::Http2, Tongue::Tls]
+impl LastProtocol {
+    pub(super) fn protocol(&self) -> Protocol {
+        [Protocol::Unknown, Protocol::Http1, Protocol::Http2, Protocol::Tls]
             [usize::from(self.0.load(Ordering::Relaxed))]
     }
 
-    fn set(&self, tongue: Tongue) {
-        self.0.store(tongue as u8, Ordering::Relaxed);
+    fn set(&self, protocol: Protocol) {
+        self.0.store(protocol as u8, Ordering::Relaxed);
     }
 }
 
-/// Connects as `C` does, and looks at what comes and goes.
+/// A connector whose connections are watched.
 #[derive(Debug, Clone)]
-pub(super) struct Tapping<C> {
+pub(super) struct Watching<C> {
     inner: C,
-    heard: Arc<Heard>,
+    last: Arc<LastProtocol>,
 }
 
-impl<C> Tapping<C> {
-    pub(super) fn new(inner: C, heard: Arc<Heard>) -> Self {
-        Self { inner, heard }
+impl<C> Watching<C> {
+    pub(super) fn new(inner: C, last: Arc<LastProtocol>) -> Self {
+        Self { inner, last }
     }
 }
 
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
-impl<C> tower_service::Service<Uri> for Tapping<C>
+impl<C> tower_service::Service<Uri> for Watching<C>
 where
     C: tower_service::Service<Uri>,
     C::Response: rt::Read + rt::Write,
     C::Error: Into<Boxed>,
     C::Future: Send + 'static,
 {
-    type Response = TokioIo<Tap<TokioIo<C::Response>>>;
+    type Response = TokioIo<Watched<TokioIo<C::Response>>>;
     type Error = Boxed;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Boxed>> + Send>>;
 
@@ -110,53 +110,53 @@ where
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, heard) = (self.inner.call(uri), Arc::clone(&self.heard));
-        heard.set(Tongue::Unknown);
+        let (connecting, last) = (self.inner.call(uri), Arc::clone(&self.last));
+        last.set(Protocol::Unknown);
         Box::pin(async move {
             let connected = tokio::time::timeout(CONNECT_MAX, connecting).await;
             let stream = connected.map_err(|_| "no connection within 20s")?.map_err(Into::into)?;
-            Ok(TokioIo::new(Tap::new(TokioIo::new(stream), heard)))
+            Ok(TokioIo::new(Watched::new(TokioIo::new(stream), last)))
         })
     }
 }
 
-/// A connection that is looked at.
+/// A connection, with a record of what comes and goes.
 #[derive(Debug)]
-pub(super) struct Tap<S> {
+pub(super) struct Watched<S> {
     stream: S,
-    carried: Arc<Carried>,
-    heard: Arc<Heard>,
+    usage: Arc<Usage>,
+    last: Arc<LastProtocol>,
     first: Vec<u8>,
 }
 
-impl<S> Tap<S> {
-    fn new(stream: S, heard: Arc<Heard>) -> Self {
-        Self { stream, carried: Arc::default(), heard, first: Vec::new() }
+impl<S> Watched<S> {
+    fn new(stream: S, last: Arc<LastProtocol>) -> Self {
+        Self { stream, usage: Arc::default(), last, first: Vec::new() }
     }
 
-    fn came(&mut self, bytes: &[u8]) {
-        self.carried.silent.store(false, Ordering::Relaxed);
+    fn received(&mut self, bytes: &[u8]) {
+        self.usage.silent.store(false, Ordering::Relaxed);
         let missing = FIRST_BYTES - self.first.len();
         if missing > 0 {
             self.first.extend_from_slice(&bytes[..missing.min(bytes.len())]);
-            self.heard.set(Tongue::of(&self.first));
+            self.last.set(Protocol::of(&self.first));
         }
     }
 
-    fn went(&self, written: &Poll<io::Result<usize>>) {
+    fn sent(&self, written: &Poll<io::Result<usize>>) {
         if matches!(written, Poll::Ready(Ok(bytes)) if *bytes > 0) {
-            self.carried.silent.store(true, Ordering::Relaxed);
+            self.usage.silent.store(true, Ordering::Relaxed);
         }
     }
 }
 
-impl<S: Connection> Connection for Tap<S> {
+impl<S: Connection> Connection for Watched<S> {
     fn connected(&self) -> Connected {
-        self.stream.connected().extra(Arc::clone(&self.carried))
+        self.stream.connected().extra(Arc::clone(&self.usage))
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -165,16 +165,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.came(&buf.filled()[before..]);
+            self.received(&buf.filled()[before..]);
         }
         read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.went(&written);
+        self.sent(&written);
         written
     }
 
@@ -184,7 +184,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.went(&written);
+        self.sent(&written);
         written
     }
 
@@ -208,21 +208,21 @@ mod tests {
     /// Guards: a protocol is told from another one by the first bytes, however few of them have come.
     #[test]
     fn the_first_bytes_tell_the_protocol() {
-        let cases: [(&[u8], Tongue); 8] = [
-            (b"HTTP/1.1 ", Tongue::Http1),
-            (b"HTTP/", Tongue::Http1),
-            (&[0, 0, 18, 4, 0, 0, 0, 0, 0], Tongue::Http2),
-            (&[0, 0, 8, 7, 0, 0, 0, 0, 0], Tongue::Http2),
-            (&[0, 0, 8, 1, 0, 0, 0, 0, 1], Tongue::Unknown),
-            (&[0x15, 3, 3], Tongue::Tls),
-            (b"SSH-2.0-O", Tongue::Unknown),
-            (b"", Tongue::Unknown),
+        let cases: [(&[u8], Protocol); 8] = [
+            (b"HTTP/1.1 ", Protocol::Http1),
+            (b"HTTP/", Protocol::Http1),
+            (&[0, 0, 18, 4, 0, 0, 0, 0, 0], Protocol::Http2),
+            (&[0, 0, 8, 7, 0, 0, 0, 0, 0], Protocol::Http2),
+            (&[0, 0, 8, 1, 0, 0, 0, 0, 1], Protocol::Unknown),
+            (&[0x15, 3, 3], Protocol::Tls),
+            (b"SSH-2.0-O", Protocol::Unknown),
+            (b"", Protocol::Unknown),
         ];
-        for (first, tongue) in cases {
-            assert_eq!(Tongue::of(first), tongue, "{first:?}");
-            let heard = Heard::default();
-            heard.set(tongue);
-            assert_eq!(heard.tongue(), tongue);
+        for (first, protocol) in cases {
+            assert_eq!(Protocol::of(first), protocol, "{first:?}");
+            let last = LastProtocol::default();
+            last.set(protocol);
+            assert_eq!(last.protocol(), protocol);
         }
     }
 }
