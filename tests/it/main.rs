@@ -5,6 +5,7 @@
 mod server; // a Connect server for whatever methods a test thinks of
 mod world; // a database, an RPC server, relays and workers: what every test starts with
 
+mod answers; // what RPC servers answer, byte for byte, and what each answer means
 mod aws; // the same line on EventBridge, SQS and DynamoDB
 mod bad_input; // what must be refused, parked or dead-lettered, and by whom
 mod contracts; // queue and dedup: one suite for every implementation

@@ -1,6 +1,7 @@
 //! What `cargo xtask` and the tests share: a throwaway Postgres, a stand-in for AWS, Terraform, and the project's own
 //! programs as processes.
 
+pub mod answers;
 pub mod bench;
 pub mod cluster;
 pub mod demo;

@@ -155,6 +155,68 @@ fn install_into(dir: &Path, command: &str, install: impl Fn(&Path) -> Command) -
     Ok(())
 }
 
+/// connect-node and grpc-js, the official libraries' servers for Node.js: the directory of `node_modules`.
+pub fn node_rpc() -> Result<PathBuf, ToolError> {
+    let packages = [
+        "@bufbuild/protobuf@2.17.0",
+        "@connectrpc/connect@2.2.0",
+        "@connectrpc/connect-node@2.2.0",
+        "@grpc/grpc-js@1.14.7",
+    ];
+    node_packages("rpc", &packages)
+}
+
+/// The official gRPC library for Python: the directory to put on PYTHONPATH.
+pub fn python_grpc() -> Result<PathBuf, ToolError> {
+    python_package("grpcio==1.76.0", "grpc")
+}
+
+/// nginx, which nobody starts but who asks for it: the program.
+pub fn nginx() -> Result<PathBuf, ToolError> {
+    match on_path("nginx") {
+        Some(found) => Ok(found),
+        None => Ok(debian_unpacked("nginx")?.join("usr/sbin/nginx")),
+    }
+}
+
+/// Packages of npm's, installed below `target` if need be, without their scripts. Returns the directory of `node_modules`.
+pub fn node_packages(name: &str, packages: &[&str]) -> Result<PathBuf, ToolError> {
+    // Another version is another directory.
+    let dir = crate::process::target().join("node").join(format!("{name}-{}", fingerprint(packages)));
+    if dir.join("node_modules").is_dir() {
+        return Ok(dir);
+    }
+    debian("node", "nodejs")?;
+    debian("npm", "npm")?;
+    let command = format!("npm install {}", packages.join(" "));
+    eprintln!("installing {} below target (npm)", packages.join(", "));
+    let failed = |reason: String| ToolError::Install { command: command.clone(), reason };
+    // Under a name of its own until it is whole: tests may install it side by side.
+    let partial = dir.with_extension(std::process::id().to_string());
+    std::fs::create_dir_all(&partial).map_err(|error| failed(error.to_string()))?;
+    let output = Command::new("npm")
+        .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+        .arg(&partial)
+        .args(packages)
+        .current_dir(&partial)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(said.lines().take(3).collect::<Vec<_>>().join("; ")));
+    }
+    if std::fs::rename(&partial, &dir).is_err() {
+        let _ = std::fs::remove_dir_all(&partial);
+    }
+    Ok(dir)
+}
+
+fn fingerprint(packages: &[&str]) -> String {
+    let versions = packages.iter().filter_map(|package| package.rsplit('@').next());
+    versions.collect::<Vec<_>>().join("-")
+}
+
 fn succeeds(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
 }
