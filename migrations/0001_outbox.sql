@@ -381,7 +381,8 @@ create unlogged table outbox.ringing () with (autovacuum_enabled = off); -- trun
 create function outbox.wake() returns trigger
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
-    if current_query() !~* ('(^|;)([[:space:]]|/[*].*?[*]/|--[^' || chr(10) || ']*' || chr(10) || ')*prepare[[:space:]]+transaction[[:space:]]+(e|u&)?[''$]') then
+    -- Null where a statement of the extended protocol commits by itself.
+    if coalesce(current_query(), '') !~* ('(^|;)([[:space:]]|/[*].*?[*]/|--[^' || chr(10) || ']*' || chr(10) || ')*prepare[[:space:]]+transaction[[:space:]]+(e|u&)?[''$]') then
         perform pg_notify('outbox', '');
     end if;
     return null;

@@ -102,7 +102,7 @@ async fn killed_processes_lose_nothing() {
 }
 
 /// SIGTERM ends it with 0 within 10 s; and it never said that the fallback poll was needed.
-async fn assert_stops_cleanly(mut process: Process) {
+pub(crate) async fn assert_stops_cleanly(mut process: Process) {
     let began = Instant::now();
     process.signal("TERM").unwrap();
     assert!(process.ended().await.unwrap().success());
@@ -157,9 +157,7 @@ async fn one_relay_leads_and_another_takes_over() {
     let (first_leads, second_leads) = tokio::time::timeout(PATIENCE, both).await.unwrap();
     assert!(first_leads != second_leads);
     let (leader, mut standby) = if first_leads { (first, second) } else { (second, first) };
-    let leaders =
-        "select count(*) = 1 from pg_locks where locktype = 'advisory' and classid = 1869968994 and objid = 2
-        and granted and database = (select oid from pg_database where datname = current_database())";
+    let leaders = "select count(*) = 1 from outbox.leader as l join pg_stat_activity as a using (pid) where a.datname = current_database()";
     world.until(leaders).await;
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;

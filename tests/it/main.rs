@@ -5,9 +5,11 @@
 mod server; // a Connect server for whatever methods a test thinks of
 mod world; // a database, an RPC server, relays and workers: what every test starts with
 
+mod answers; // what RPC servers answer, byte for byte, and what each answer means
 mod aws; // the same line on EventBridge, SQS and DynamoDB
 mod bad_input; // what must be refused, parked or dead-lettered, and by whom
 mod contracts; // queue and dedup: one suite for every implementation
+mod databases; // databases that other people set up
 mod deliver; // verdicts, retries, leases, transports of the RPC call
 mod dependencies; // what is built in, and under which licences
 mod drill; // an outage, as operators live through it
@@ -31,4 +33,5 @@ mod schema; // migrations and versions
 mod secrets; // what is never said
 mod stopping; // a planned stop: what is finished, and what is given back
 mod trace; // one trace from the change to the RPC
+mod versions; // each version of Postgres that is supported, and one that is not
 mod wake; // the doorbell

@@ -30,7 +30,7 @@ async fn a_publisher_can_publish_and_nothing_else() {
         "select nextval('outbox.event_seq')",
         "select setval('outbox.event_slot', 3)",
         "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot) values ('9:9:', 0, 0, 0, '', 0)",
-        "select outbox.truncate_slot('event', 0::smallint, '0')",
+        "select outbox.truncate_slot('event', 0::smallint, '0', 0)",
         "select outbox.grant_to(current_user::text, 'relay')",
         "create table outbox.mine (id integer)",
         "create function outbox.enqueue(name text) returns void language sql as ''",
@@ -115,14 +115,14 @@ async fn a_plain_role_can_own_the_schema() {
 }
 
 /// A role of that part, and nothing else; the address with which it connects.
-async fn role(world: &World, part: &str) -> String {
+pub(crate) async fn role(world: &World, part: &str) -> String {
     let name = format!("{part}_{:08x}", fastrand::u32(..));
     world.execute(&format!("create role {name} login")).await;
     world.execute(&format!("select outbox.grant_to('{name}', '{part}')")).await;
     address(world, &name)
 }
 
-fn address(world: &World, role: &str) -> String {
+pub(crate) fn address(world: &World, role: &str) -> String {
     let options = PgConnectOptions::from_str(&world.url).unwrap();
     format!(
         "postgres://{role}@{}:{}/{}",

@@ -8,7 +8,7 @@ use outbox_schema::Source;
 use relay::Entry;
 use relay::bus::{Bus, Deliveries, Limits, PutError};
 use relay::relay::Settings;
-use runtime::{Readiness, Sources, Tracer};
+use runtime::{Readiness, Standing, Tracer};
 use sqlx::PgConnection;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -37,8 +37,7 @@ impl Relaying {
             fallback: Duration::from_secs(5),
             tracer: Tracer::default(),
         };
-        let (_, standings) = Sources::of(&Readiness::default(), "relaying", [source.name().to_owned()]);
-        let standing = standings.into_iter().next().expect("one source");
+        let standing = Standing::alone(&Readiness::default(), "relaying", source.name());
         let relay = tokio::spawn(relay::relay::run(source.clone(), bus, settings, standing, stop.clone()));
         Self { stop, relay }
     }

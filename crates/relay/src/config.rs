@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, or a pooler answered."
+    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -62,7 +62,8 @@ pub struct Run {
     #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]
     pub router: PathBuf,
 
-    /// How long events stay in the outbox after they were put, for replay and for looking back.
+    /// How long events stay in the outbox after they were put, for replay and for looking back. They leave in parts of a sixth
+    /// of it. Longer costs disk; shorter leaves less to replay.
     #[arg(long, default_value = "24h", env = "OUTBOX_RETENTION", value_parser = runtime::duration(SECOND..=365 * DAY), value_name = "TIME")]
     pub retention: Duration,
 
@@ -70,7 +71,8 @@ pub struct Run {
     #[arg(long, default_value_t = PAGE_MAX, env = "OUTBOX_PAGE_MAX", value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N")]
     pub page_max: u32,
 
-    /// How long a sleeping relay trusts the doorbell before it looks for itself.
+    /// How often a sleeping relay looks by itself. Publishers wake it, so only what they can't wake it for waits so long: events
+    /// of a prepared transaction (PREPARE TRANSACTION), and those after a connection broke silently. Lower costs idle polls.
     #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
 

@@ -36,6 +36,7 @@ impl Observer {
                 .await?;
         metrics::gauge!("outbox_relay_parked_events", "source" => self.source.clone()).set(parked as f64);
         self.sizes(conn).await?;
+        self.rings(conn).await?;
         self.oldest_snapshot(conn).await
     }
 
@@ -55,6 +56,20 @@ impl Observer {
         for (table, bytes) in sizes {
             metrics::gauge!("outbox_relay_outbox_bytes", "source" => self.source.clone(), "table" => table)
                 .set(bytes as f64);
+        }
+        Ok(())
+    }
+
+    /// A ring without an empty slot can't turn, and its newest slot grows.
+    async fn rings(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let empty: Vec<(String, i64)> = sqlx::query_as(
+            "select ring, count(*) filter (where outbox.slot_is_empty(ring, slot)) from outbox.ring group by ring",
+        )
+        .fetch_all(conn)
+        .await?;
+        for (ring, slots) in empty {
+            metrics::gauge!("outbox_relay_ring_empty_slots", "source" => self.source.clone(), "ring" => ring)
+                .set(slots as f64);
         }
         Ok(())
     }

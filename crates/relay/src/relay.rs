@@ -48,23 +48,31 @@ pub async fn run<B: Bus + 'static>(
     stop: CancellationToken,
 ) {
     let progress = Progress::new(source.name(), standing.part().clone());
-    let kept = Arc::new(Mutex::new((bus, Appetite::default())));
+    let kept = Arc::new(Mutex::new(Kept { bus, appetite: Appetite::default(), led: None }));
     let term = || {
         let (source, settings, progress) = (source.clone(), settings.clone(), progress.clone());
         let (standing, stop, kept) = (standing.clone(), stop.clone(), Arc::clone(&kept));
         async move {
-            let (bus, appetite) = &mut *kept.lock().await;
-            let ended = Term {
+            let mut kept = kept.lock().await;
+            let term = Term {
                 source: &source,
                 settings: &settings,
                 progress: &progress,
                 standing: &standing,
                 stop: &stop,
             };
-            ended.run(bus, appetite).await.map_err(|error| Trouble::of(&error, error.is_transient()))
+            term.run(&mut kept).await.map_err(|error| Trouble::of(&error, error.is_transient()))
         }
     };
     standing.tend(&stop, term).await;
+}
+
+/// What outlives a term.
+struct Kept<B> {
+    bus: B,
+    appetite: Appetite,
+    /// The last term that this relay led. If nobody else has led since, its session may be there still: this relay gave it up.
+    led: Option<i64>,
 }
 
 /// One term: connect, stand by, lead until something breaks or the relay is to stop.
@@ -77,23 +85,25 @@ struct Term<'a> {
 }
 
 impl Term<'_> {
-    async fn run<B: Bus>(&self, bus: &mut B, appetite: &mut Appetite) -> Result<(), TermError> {
+    async fn run<B: Bus>(&self, kept: &mut Kept<B>) -> Result<(), TermError> {
         // Of a term that panicked nothing else would say so.
         self.progress.leads(false);
         let mut conn = self.source.connect(leader::APPLICATION, &outbox::SESSION).await?;
         outbox_schema::check(&mut conn).await?;
-        self.standing.works();
-        let Some(term) = self.stand_by(&mut conn).await? else { return Ok(()) };
+        // That it can be led is no progress yet.
+        self.standing.fits();
+        let Some(term) = self.stand_by(&mut conn, kept.led).await? else { return Ok(()) };
+        kept.led = Some(term);
         tracing::info!(source = self.source.name(), relay = self.settings.name, term, "leading");
         self.progress.leads(true);
-        let led = self.lead(conn, term, bus, appetite).await;
+        let led = self.lead(conn, term, &mut kept.bus, &mut kept.appetite).await;
         self.progress.leads(false);
         tracing::info!(source = self.source.name(), relay = self.settings.name, term, "stepped down");
         led
     }
 
     /// Waits for the lead, and says which term begins. None if the relay is to stop first.
-    async fn stand_by(&self, conn: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {
+    async fn stand_by(&self, conn: &mut PgConnection, led: Option<i64>) -> Result<Option<i64>, sqlx::Error> {
         let mut watch = Watch::new(Instant::now());
         let mut said = false;
         while !self.stop.is_cancelled() {
@@ -108,7 +118,7 @@ impl Term<'_> {
                     "the leader hangs: ended its sessions"
                 );
             }
-            if lead != Lead::Theirs
+            if (lead != Lead::Theirs || led == Some(seen.term))
                 && let Some(term) = leader::take(conn, &self.settings.name, &seen).await?
             {
                 return Ok(Some(term));
@@ -157,9 +167,9 @@ impl Term<'_> {
                 }),
             };
             leader.bell.close().await;
-            let closed = leader.outbox.close(term).await;
+            // Only a session that answers is told: after an error it may be in the middle of a statement.
             led?;
-            Ok(closed?)
+            Ok(leader.outbox.close(term).await?)
         };
         leading.await
     }
@@ -202,7 +212,8 @@ impl<B: Bus> Leader<'_, B> {
     /// cursor goes, and that is made durable. Returns how many events moved.
     async fn relay(&mut self, mut window: Window, stop: &CancellationToken) -> Result<usize, TermError> {
         self.progress.begins(&window);
-        if window.entries.is_empty() && self.cursor.page.is_none() {
+        // A page of rows that nobody can see yet has no entry, and still moves the cursor.
+        if window.entries.is_empty() && window.complete && self.cursor.page.is_none() {
             return Ok(0);
         }
         let spans = trace::begin(&self.settings.tracer, self.progress.source(), &mut window.entries);
@@ -231,7 +242,7 @@ impl<B: Bus> Leader<'_, B> {
         }
         // Whoever got the lock shared before us has committed, and is seen by this read; whoever comes later rings.
         let window = self.next_window().await?;
-        if !window.entries.is_empty() || self.cursor.page.is_some() {
+        if !window.entries.is_empty() || !window.complete || self.cursor.page.is_some() {
             // First awake, then busy: a bus may be away for long, and publishers should not ring all that time.
             self.bell.open().await?;
             return self.relay(window, stop).await.map(|_| ());

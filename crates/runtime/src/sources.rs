@@ -151,6 +151,11 @@ impl Standing {
         self.set(None);
     }
 
+    /// It can be worked on. Whether that makes progress, its part in `/readyz` tells.
+    pub fn fits(&self) {
+        self.set(None);
+    }
+
     /// Begins term after term until `stop`, or until one ends by itself without trouble. What the last one had to say.
     pub async fn tend<T, F>(&self, stop: &CancellationToken, mut term: impl FnMut() -> F) -> Option<T>
     where

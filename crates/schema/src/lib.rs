@@ -25,6 +25,9 @@ use sqlx::{PgConnection, SqlStr};
 /// The version this build reads and writes.
 pub const VERSION: i64 = 1;
 
+/// The oldest PostgreSQL that is supported: every newer one is tested.
+pub const SERVER_MIN: i32 = 14;
+
 const MIGRATIONS: [(i64, &str, &str); 1] =
     [(1, "outbox", include_str!("../../../migrations/0001_outbox.sql"))];
 
@@ -87,6 +90,7 @@ async fn set_path(conn: &mut PgConnection, path: &str) -> Result<(), sqlx::Error
 }
 
 async fn migrate_safely(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
+    server(conn).await?;
     let encoding: String =
         sqlx::query_scalar("show server_encoding").fetch_one(&mut *conn).await.map_err(SchemaError::Read)?;
     if encoding != "UTF8" {
@@ -166,6 +170,7 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
     if direct.as_deref() != Some("direct") {
         return Err(SchemaError::Pooler);
     }
+    server(conn).await?;
     match version(conn).await.map_err(SchemaError::Read)? {
         VERSION => whole(conn).await,
         0 => Err(SchemaError::Missing),
@@ -210,6 +215,15 @@ pub async fn queues(
     Ok(ids.into_iter().filter_map(|(rpc, id)| Some((Rpc::new(&rpc)?, id))).collect())
 }
 
+/// Before anything else is asked: an older server fails somewhere in the middle, or works by chance.
+async fn server(conn: &mut PgConnection) -> Result<(), SchemaError> {
+    let version = "select current_setting('server_version_num')::integer,
+                          split_part(current_setting('server_version'), ' ', 1)";
+    let (number, found): (i32, String) =
+        sqlx::query_as(version).fetch_one(conn).await.map_err(SchemaError::Read)?;
+    if number / 10_000 < SERVER_MIN { Err(SchemaError::Server { found }) } else { Ok(()) }
+}
+
 async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let present: bool = sqlx::query_scalar("select to_regclass('outbox.migration') is not null")
         .fetch_one(&mut *conn)
@@ -239,6 +253,8 @@ pub enum SchemaError {
         "a pooler answered and dropped our session's settings; locks and notifications belong to sessions: connect to Postgres directly"
     )]
     Pooler,
+    #[error("the server is PostgreSQL {found}: {SERVER_MIN} or newer is needed")]
+    Server { found: String },
     #[error("the database's encoding is {encoding}: payloads are JSON, and need a database in UTF8")]
     Encoding { encoding: String },
     #[error(

@@ -107,7 +107,11 @@ impl Source {
         };
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
         match connected.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
-            Err(sqlx::Error::Database(error)) if error.message().contains("unsupported startup parameter") => {
+            Err(sqlx::Error::Database(error))
+                if ["unsupported startup parameter", "support command-line options"]
+                    .iter()
+                    .any(|refusal| error.message().contains(refusal)) =>
+            {
                 Err(sqlx::Error::Configuration(
                     "a pooler answered, and locks and notifications belong to sessions: connect to Postgres directly".into(),
                 ))

@@ -1,12 +1,18 @@
 //! The call: an event's payload to the RPC that subscribed to it.
 
+mod answer; // what every encoding reads of an answer
 mod body; // payload -> request
 mod client; // where each RPC is
 mod connect; // json and proto
 mod endpoint; // what the environment says of it
+mod failure; // no answer, or half of one
 mod grpc;
+mod grpc_status; // headers and trailers -> outcome
 mod headers; // which of an event's headers travel
+mod hint; // what to write instead
 mod line; // connections
+mod watched; // what can be seen of a connection
+mod wire_error; // a Connect error, as far as it can be read
 
 pub use client::{Client, ClientError, Services};
 pub use endpoint::{Encoding, EncodingError, Endpoint, EndpointError, ServiceEncoding};
@@ -110,15 +116,15 @@ impl Code {
         }
     }
 
-    /// What an HTTP status means where no Connect error came with it: the answer of a proxy, or of no Connect server.
+    /// What an HTTP status means where neither a Connect error nor a gRPC status came with it: the answer of a proxy, or of
+    /// another server. gRPC's table, which is Connect's, too.
     pub fn of_http_status(status: u16) -> Self {
         match status {
-            400 => Code::Internal,
+            400 | 431 => Code::Internal,
             401 => Code::Unauthenticated,
             403 => Code::PermissionDenied,
             404 => Code::Unimplemented,
-            408 | 504 => Code::DeadlineExceeded,
-            429 | 502 | 503 => Code::Unavailable,
+            429 | 502 | 503 | 504 => Code::Unavailable,
             _ => Code::Unknown,
         }
     }

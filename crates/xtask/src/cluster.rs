@@ -60,16 +60,26 @@ impl Cluster {
     /// With settings of its own in `postgresql.conf`.
     pub fn tuned(settings: &[(&str, &str)]) -> Result<Self, ClusterError> {
         let bin = tools::postgres_bin()?;
-        let dir = std::env::temp_dir().join(format!(
-            "outbox-postgres-{}-{:08x}",
-            std::process::id(),
-            fastrand::u32(..)
-        ));
-        std::fs::create_dir(&dir)?;
+        Self::start_in(new_dir()?, bin, settings)
+    }
+
+    /// Of another server than the machine's: a directory with its `bin`, `lib` and `share`. They are copied, because the
+    /// user who runs Postgres may not be allowed to enter that directory.
+    pub fn of(server: &Path, settings: &[(&str, &str)]) -> Result<Self, ClusterError> {
+        let dir = new_dir()?;
+        let copy = dir.join("server");
+        let copied = Command::new("cp").arg("-a").arg(server).arg(&copy).status()?;
+        if !copied.success() {
+            return Err(ClusterError::Server(format!("failed to copy {}", server.display())));
+        }
+        Self::start_in(dir, copy.join("bin"), settings)
+    }
+
+    fn start_in(dir: PathBuf, bin: PathBuf, settings: &[(&str, &str)]) -> Result<Self, ClusterError> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         if tools::is_root() {
             // Postgres refuses to run as root.
-            let owned = Command::new("chown").arg(owner()).arg(&dir).status()?;
+            let owned = Command::new("chown").arg("-R").arg(owner()).arg(&dir).status()?;
             if !owned.success() {
                 return Err(ClusterError::Server(format!(
                     "failed to give {} to user {}",
@@ -113,12 +123,18 @@ impl Cluster {
         &self.dir
     }
 
+    /// Stops the server as an upgrade of the machine does: sessions are ended, and everything is written.
+    pub fn shut_down(&self) -> std::io::Result<()> {
+        self.pg_ctl(&["-m", "fast", "-w", "stop"], &[])
+    }
+
     /// Stops the server as a power cut would.
     pub fn crash(&self) -> std::io::Result<()> {
         self.pg_ctl(&["-m", "immediate", "stop"], &[])
     }
 
-    /// Starts it again after [`crash`](Cluster::crash), with something more in its environment.
+    /// Starts it again after [`crash`](Cluster::crash) or [`shut_down`](Cluster::shut_down), with something more in its
+    /// environment.
     pub fn restart(&self, env: &[(String, String)]) -> std::io::Result<()> {
         let log = self.dir.join("log").display().to_string();
         self.pg_ctl(&["-l", &log, "-w", "start"], env)
@@ -150,6 +166,13 @@ impl Drop for Cluster {
         drop(self.minder.stdin.take());
         let _ = self.minder.wait();
     }
+}
+
+fn new_dir() -> std::io::Result<PathBuf> {
+    let name = format!("outbox-postgres-{}-{:08x}", std::process::id(), fastrand::u32(..));
+    let dir = std::env::temp_dir().join(name);
+    std::fs::create_dir(&dir)?;
+    Ok(dir)
 }
 
 /// Runs a program as whoever may run Postgres: us, or, if we are root, somebody else.

@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use crate::process::root;
+use crate::servers;
 use crate::tools::{self, ToolError};
 use crate::torture::{NoCloud, Options, Transport};
 
@@ -72,6 +73,20 @@ fn install() -> Result<(), ToolError> {
     tools::debian_unpacked("prometheus")?;
     tools::python_protobuf()?;
     tools::python_package(crate::emulator::PACKAGE, "ministack")?;
+    for version in servers::SUPPORTED.into_iter().chain([servers::TOO_OLD]) {
+        if let Err(problem) = servers::unpacked(version) {
+            if std::env::var_os("CI").is_some() {
+                return Err(problem);
+            }
+            eprintln!("\n!!! NOT TESTED: PostgreSQL {version}, because {problem}\n");
+        }
+    }
+    // Where these can't be had, the tests that need them say so; in CI they fail.
+    for tool in [tools::node_rpc(), tools::python_grpc(), tools::nginx()] {
+        if let Err(error) = tool {
+            eprintln!("warning: {error}");
+        }
+    }
     Ok(())
 }
 

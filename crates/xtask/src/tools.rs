@@ -113,22 +113,108 @@ pub fn python_package(package: &str, module: &str) -> Result<PathBuf, ToolError>
         apt_install("python3-pip")?;
     }
     eprintln!("installing Python's {package} below target (pip)");
-    let command = format!("python3 -m pip install {package}");
+    install_into(&dir, &format!("python3 -m pip install {package}"), pip)?;
+    Ok(dir)
+}
+
+/// A package of npm's, installed below `target` if need be. No script of the package runs. Returns the package's directory.
+pub fn npm_package(package: &str, version: &str) -> Result<PathBuf, ToolError> {
+    let dir = crate::process::target().join("npm").join(package.replace('/', "-")).join(version);
+    let installed = dir.join("node_modules").join(package);
+    if installed.is_dir() {
+        return Ok(installed);
+    }
+    debian("npm", "npm")?;
+    eprintln!("installing npm's {package}@{version} below target (npm)");
+    let npm = |dir: &Path| {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+        npm.arg(dir).arg(format!("{package}@{version}"));
+        npm
+    };
+    install_into(&dir, &format!("npm install {package}@{version}"), npm)?;
+    Ok(installed)
+}
+
+/// Installs into a directory that has a name of its own until it is whole: tests may install the same thing side by side.
+fn install_into(dir: &Path, command: &str, install: impl Fn(&Path) -> Command) -> Result<(), ToolError> {
+    let failed = |reason: String| ToolError::Install { command: command.to_owned(), reason };
+    let mut partial = dir.as_os_str().to_owned();
+    partial.push(format!(".{}-{:08x}", std::process::id(), fastrand::u32(..)));
+    let partial = PathBuf::from(partial);
+    let mut install = install(&partial);
+    let output = install.stdin(Stdio::null()).output().map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        let _ = std::fs::remove_dir_all(&partial);
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(said.lines().rev().take(3).collect::<Vec<_>>().join("; ")));
+    }
+    if std::fs::rename(&partial, dir).is_err() {
+        let _ = std::fs::remove_dir_all(&partial);
+    }
+    Ok(())
+}
+
+/// connect-node and grpc-js, the official libraries' servers for Node.js: the directory of `node_modules`.
+pub fn node_rpc() -> Result<PathBuf, ToolError> {
+    let packages = [
+        "@bufbuild/protobuf@2.17.0",
+        "@connectrpc/connect@2.2.0",
+        "@connectrpc/connect-node@2.2.0",
+        "@grpc/grpc-js@1.14.7",
+    ];
+    node_packages("rpc", &packages)
+}
+
+/// The official gRPC library for Python: the directory to put on PYTHONPATH.
+pub fn python_grpc() -> Result<PathBuf, ToolError> {
+    python_package("grpcio==1.76.0", "grpc")
+}
+
+/// nginx, which nobody starts but who asks for it: the program.
+pub fn nginx() -> Result<PathBuf, ToolError> {
+    match on_path("nginx") {
+        Some(found) => Ok(found),
+        None => Ok(debian_unpacked("nginx")?.join("usr/sbin/nginx")),
+    }
+}
+
+/// Packages of npm's, installed below `target` if need be, without their scripts. Returns the directory of `node_modules`.
+pub fn node_packages(name: &str, packages: &[&str]) -> Result<PathBuf, ToolError> {
+    // Another version is another directory.
+    let dir = crate::process::target().join("node").join(format!("{name}-{}", fingerprint(packages)));
+    if dir.join("node_modules").is_dir() {
+        return Ok(dir);
+    }
+    debian("node", "nodejs")?;
+    debian("npm", "npm")?;
+    let command = format!("npm install {}", packages.join(" "));
+    eprintln!("installing {} below target (npm)", packages.join(", "));
+    let failed = |reason: String| ToolError::Install { command: command.clone(), reason };
     // Under a name of its own until it is whole: tests may install it side by side.
     let partial = dir.with_extension(std::process::id().to_string());
-    let output = pip(&partial)
+    std::fs::create_dir_all(&partial).map_err(|error| failed(error.to_string()))?;
+    let output = Command::new("npm")
+        .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+        .arg(&partial)
+        .args(packages)
+        .current_dir(&partial)
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| ToolError::Install { command: command.clone(), reason: error.to_string() })?;
+        .map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        let reason = said.lines().rev().take(3).collect::<Vec<_>>().join("; ");
-        return Err(ToolError::Install { command, reason });
+        return Err(failed(said.lines().take(3).collect::<Vec<_>>().join("; ")));
     }
     if std::fs::rename(&partial, &dir).is_err() {
         let _ = std::fs::remove_dir_all(&partial);
     }
     Ok(dir)
+}
+
+fn fingerprint(packages: &[&str]) -> String {
+    let versions = packages.iter().filter_map(|package| package.rsplit('@').next());
+    versions.collect::<Vec<_>>().join("-")
 }
 
 fn succeeds(command: &mut Command) -> bool {

@@ -3,7 +3,7 @@
 mod role; // what it may do
 
 use chrono::{DateTime, Utc};
-use outbox_schema::{SchemaError, Source, within};
+use outbox_schema::{SERVER_MIN, SchemaError, Source, within};
 use runtime::Chain;
 use sqlx::{PgConnection, query_as, query_scalar};
 
@@ -13,8 +13,6 @@ use crate::outbox::Outbox;
 use crate::show::{age, moment};
 use crate::stopped::Stopped;
 
-/// xid8, pg_snapshot and `gen_random_uuid` are older; the tests run from here on.
-const VERSION_MIN: i32 = 14;
 const LONG_SECONDS: f64 = 60.0;
 const LISTED_MAX: i64 = 5;
 
@@ -31,8 +29,8 @@ pub(super) async fn look(source: &Source) -> Vec<Finding> {
     let answered = async {
         findings.extend(server(&mut conn, name).await?);
         let schema = schema(&mut conn, name).await;
-        let usable = schema.severity == super::Severity::Ok;
-        findings.push(schema);
+        let usable = schema.as_ref().is_some_and(|schema| schema.severity == super::Severity::Ok);
+        findings.extend(schema);
         // A role that may do nothing can't even read the version.
         if made(&mut conn).await? {
             findings.extend(role::look(&mut conn, name).await?);
@@ -62,10 +60,10 @@ async fn server(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sql
         .fetch_one(conn),
     )
     .await?;
-    let mut findings = vec![if number / 10_000 >= VERSION_MIN {
+    let mut findings = vec![if number / 10_000 >= SERVER_MIN {
         Finding::ok(name, format!("PostgreSQL {version}"))
     } else {
-        Finding::error(name, format!("PostgreSQL {version}"), format!("{VERSION_MIN} or newer is needed"))
+        Finding::error(name, format!("PostgreSQL {version}"), format!("{SERVER_MIN} or newer is needed"))
     }];
     if standby {
         findings.push(Finding::error(
@@ -84,11 +82,13 @@ async fn server(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sql
     Ok(findings)
 }
 
-async fn schema(conn: &mut PgConnection, name: &str) -> Finding {
-    match outbox_schema::check(conn).await {
+async fn schema(conn: &mut PgConnection, name: &str) -> Option<Finding> {
+    Some(match outbox_schema::check(conn).await {
         Ok(()) => {
             Finding::ok(name, format!("schema version {}, no pooler in between", outbox_schema::VERSION))
         }
+        // `server` has said it.
+        Err(SchemaError::Server { .. }) => return None,
         Err(error) => {
             let hint = match &error {
                 SchemaError::Pooler => {
@@ -104,7 +104,7 @@ async fn schema(conn: &mut PgConnection, name: &str) -> Finding {
             };
             Finding::error(name, Chain(&error).to_string(), hint)
         }
-    }
+    })
 }
 
 async fn made(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {

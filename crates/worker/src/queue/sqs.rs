@@ -1,7 +1,7 @@
 //! Amazon SQS: long polls, batches of ten, the dead-letter queue beside each queue.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
@@ -22,7 +22,10 @@ const LINGER: Duration = Duration::from_millis(20);
 const WAIT_SECONDS: i32 = 20;
 /// SQS's default.
 const KEEPS: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+/// SQS counts from the receive, and refuses what would end later.
 const VISIBILITY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+/// For clocks, and for the request's own time.
+const VISIBILITY_MARGIN: Duration = Duration::from_secs(60);
 /// A message attribute is bounded by the message's own size; this is for people.
 const REASON_CHARS_MAX: usize = 1000;
 
@@ -45,6 +48,7 @@ pub struct SqsQueue {
 pub struct SqsReceipt {
     handle: String,
     body: Arc<str>,
+    received_at: Instant,
 }
 
 impl std::fmt::Debug for SqsReceipt {
@@ -94,7 +98,7 @@ impl SqsQueue {
     async fn hide_batch(&self, receipts: &[(&SqsReceipt, Duration)]) -> Result<(), QueueError> {
         let entries = receipts.iter().enumerate().map(|(n, (receipt, hidden))| {
             // Rounded up: a message must not come back before its time.
-            let seconds = hidden.min(&VISIBILITY_MAX).as_millis().div_ceil(1000);
+            let seconds = hideable(*hidden, receipt.received_at.elapsed()).as_millis().div_ceil(1000);
             let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(n.to_string());
             let entry = entry.receipt_handle(&receipt.handle);
             entry.visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX)).build().map_err(unbuilt)
@@ -231,6 +235,12 @@ async fn keeps(client: &Client, url: &str) -> Result<Duration, Failure> {
     Ok(seconds.map_or(KEEPS, Duration::from_secs))
 }
 
+/// How long a message can be hidden that was received so long ago. A longer wait ends sooner than was asked for: its attempt
+/// comes early, and is not lost.
+fn hideable(wanted: Duration, since_receive: Duration) -> Duration {
+    wanted.min(VISIBILITY_MAX.saturating_sub(since_receive + VISIBILITY_MARGIN))
+}
+
 fn delivery(message: Message) -> Option<Delivery<SqsReceipt>> {
     let number = |name: &MessageSystemAttributeName| -> Option<i64> {
         message.attributes.as_ref()?.get(name)?.parse().ok()
@@ -240,7 +250,11 @@ fn delivery(message: Message) -> Option<Delivery<SqsReceipt>> {
         number(&MessageSystemAttributeName::SentTimestamp).and_then(DateTime::<Utc>::from_timestamp_millis);
     let body = message.body.unwrap_or_default();
     Some(Delivery {
-        receipt: SqsReceipt { handle: message.receipt_handle?, body: body.as_str().into() },
+        receipt: SqsReceipt {
+            handle: message.receipt_handle?,
+            body: body.as_str().into(),
+            received_at: Instant::now(),
+        },
         body,
         attempt: attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
         enqueued_at: sent_at.unwrap_or_else(Utc::now),
@@ -280,4 +294,23 @@ fn failed(failure: Failure) -> QueueError {
 
 fn unbuilt(error: aws_sdk_sqs::error::BuildError) -> QueueError {
     QueueError(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 2: a wait is never longer than SQS still allows for this receive, which it would refuse.
+    #[test]
+    fn a_wait_ends_within_twelve_hours_of_the_receive() {
+        let hours = |h: u64| Duration::from_secs(h * 3600);
+        for (wanted, since, hidden) in [
+            (Duration::from_secs(5), hours(0), Duration::from_secs(5)),
+            (hours(12), hours(0), hours(12) - VISIBILITY_MARGIN),
+            (hours(12), hours(11), hours(1) - VISIBILITY_MARGIN),
+            (hours(24), hours(13), Duration::ZERO),
+        ] {
+            assert_eq!(hideable(wanted, since), hidden, "{wanted:?} {since:?}");
+        }
+    }
 }

@@ -1,89 +1,130 @@
 //! Connect unary: JSON as it was published, or protobuf's binary.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
-use connectrpc::client::{ClientTransport, HttpClient, full_body};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Limited};
-use serde::Deserialize;
+use http_body_util::Full;
+use hyper::body::Incoming;
 
-use super::{CallError, Code, RETRY_AFTER_MAX, failed};
+use super::answer::{self, End};
+use super::failure::Cause;
+use super::hint::{self, Called};
+use super::line::Http;
+use super::wire_error::WireError;
+use super::{CallError, Code, failed};
 
-/// Errors are read this far and no farther; the body of a success is not needed at all.
-const ERROR_BYTES_MAX: usize = 64 * 1024;
+/// Errors are read this far and no farther; the body of a success is not kept at all.
+const ERROR_BYTES_MAX: usize = 1 << 20;
+const JSON: &str = "application/json";
 
 /// `content_type` is that of the body, and of the answer.
 pub(super) async fn call(
-    http: &HttpClient,
+    http: &Http<'_>,
     uri: &Uri,
     headers: HeaderMap,
     timeout: Duration,
     content_type: &'static str,
     body: Vec<u8>,
 ) -> Result<(), CallError> {
-    let body = full_body(Bytes::from(body));
+    let body = Full::new(Bytes::from(body));
     let mut request = Request::post(uri.clone()).body(body).expect("a valid uri makes a valid request");
     let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     *request.headers_mut() = headers;
     request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     request.headers_mut().insert("connect-protocol-version", HeaderValue::from_static("1"));
     request.headers_mut().insert("connect-timeout-ms", HeaderValue::from(timeout_ms));
-    let response = http.send(request).await.map_err(|error| {
-        // A connection refused, reset or not made in time.
-        failed(Code::Unavailable, &runtime::Chain(&error).to_string())
-    })?;
-    read(response, content_type).await
+    let response = http.send(request).await.map_err(|failure| hint::told(&failure, Called::Connect, uri))?;
+    read(response, content_type, uri).await
 }
 
-async fn read<B>(response: Response<B>, content_type: &str) -> Result<(), CallError>
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: std::error::Error + Send + Sync + 'static,
-{
-    let (parts, body) = response.into_parts();
-    let kind =
-        parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("nothing");
-    if parts.status == StatusCode::OK {
-        // A proxy's page with status 200 is no answer of the RPC.
-        if kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(content_type)) {
-            return Ok(());
+async fn read(response: Response<Incoming>, content_type: &str, uri: &Uri) -> Result<(), CallError> {
+    let (status, kind) = (response.status(), answer::kind(response.headers()));
+    if status == StatusCode::OK {
+        if kind != content_type {
+            return Err(unexpected(&kind, content_type, uri));
         }
-        return Err(failed(
-            Code::Unknown,
-            &format!("HTTP 200 with {kind} instead of {content_type}: is this a Connect server?"),
-        ));
+        return succeeded(answer::pass(response).await);
     }
-    let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(retry_after);
-    // Half an error is as good as none: the status says enough.
-    let body =
-        Limited::new(body, ERROR_BYTES_MAX).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    Err(decode(parts.status.as_u16(), &body, retry_after))
+    let retry_after = answer::retry_after(response.headers());
+    let headers = response.headers().clone();
+    // Only a body that can hold a code, or say what is wrong with the call, is waited for.
+    let is_read = is_error(&headers, &kind) || status == StatusCode::BAD_REQUEST;
+    let body = if is_read { answer::read(response, ERROR_BYTES_MAX).await.0 } else { Vec::new() };
+    Err(CallError { retry_after, ..refused(status, &headers, &body, uri) })
 }
 
-#[derive(Deserialize)]
-struct WireError {
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-fn decode(status: u16, body: &[u8], retry_after: Option<Duration>) -> CallError {
-    let (code, message) = match serde_json::from_slice::<WireError>(body) {
-        Ok(error) => (error.code.parse().unwrap_or(Code::of_http_status(status)), error.message),
-        Err(_) => (Code::of_http_status(status), format!("HTTP {status} without a Connect error")),
+/// A proxy's page with status 200 is no answer of the RPC.
+fn unexpected(kind: &str, content_type: &str, uri: &Uri) -> CallError {
+    let code = if kind.starts_with("application/") { Code::Internal } else { Code::Unknown };
+    let hint = match kind.starts_with("application/grpc") {
+        true => format!("it is a gRPC server: {}", hint::write_grpc(uri)),
+        false => "is this a Connect server?".to_owned(),
     };
-    CallError { retry_after, ..failed(code, &message) }
+    failed(code, &format!("HTTP 200 with {kind} instead of {content_type}: {hint}"))
 }
 
-/// Seconds, or a date.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).unwrap_or_default(),
+/// What a success says is not read; that all of it came says that it is one.
+fn succeeded(end: End) -> Result<(), CallError> {
+    let End::BrokeOff(failure) = end else { return Ok(()) };
+    let code = match failure.cause {
+        // The server had begun to answer.
+        Cause::Lost | Cause::NoConnection => Code::Unknown,
+        Cause::GoneAway | Cause::Reset(_) | Cause::Unreadable => failure.code(),
     };
-    Some(wait.min(RETRY_AFTER_MAX))
+    Err(failed(code, &format!("the answer broke off: {}", failure.message)))
+}
+
+/// Whether a body is a Connect error: JSON, and as it is.
+fn is_error(headers: &HeaderMap, kind: &str) -> bool {
+    let encoding = answer::text(headers, &header::CONTENT_ENCODING).unwrap_or_default().trim();
+    kind == JSON && (encoding.is_empty() || encoding.eq_ignore_ascii_case("identity"))
+}
+
+/// The code counts, however much of the error came; without one, the status says enough.
+fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], uri: &Uri) -> CallError {
+    let kind = answer::kind(headers);
+    let error = if is_error(headers, &kind) { WireError::read(body) } else { WireError::default() };
+    if let Some(code) = error.code {
+        return failed(code, &error.message);
+    }
+    let number = status.as_u16();
+    let says = if error.message.is_empty() { String::new() } else { format!(": {}", error.message) };
+    let is_grpc = kind.starts_with("application/grpc") || headers.contains_key("grpc-status");
+    let message = match number {
+        301..=303 | 307 | 308 => {
+            format!("HTTP {number} to {}: write that address in --endpoint", location(headers))
+        }
+        400 if wants_tls(body) => format!("HTTP 400: {}", hint::speaks_tls(uri)),
+        404 => format!("HTTP 404 without a Connect error: it does not know {}{says}", uri.path()),
+        415 if is_grpc => format!("HTTP 415: it is a gRPC server: {}", hint::write_grpc(uri)),
+        // grpc-js says no more than that.
+        415 => format!(
+            "HTTP 415 without a Connect error: if it is a gRPC server, {}{says}",
+            hint::write_grpc(uri)
+        ),
+        _ => format!("HTTP {number} without a Connect error{says}"),
+    };
+    failed(Code::of_http_status(number), &message)
+}
+
+/// Where a redirect leads, without what may be secret in it.
+fn location(headers: &HeaderMap) -> String {
+    let Some(Ok(location)) = answer::text(headers, &header::LOCATION).map(str::parse::<Uri>) else {
+        return "somewhere else".to_owned();
+    };
+    let host = location.authority().map_or("", |authority| authority.host());
+    let port = location.port().map_or(String::new(), |port| format!(":{port}"));
+    match location.scheme_str() {
+        Some(scheme) => format!("{scheme}://{host}{port}{}", location.path()),
+        None => location.path().to_owned(),
+    }
+}
+
+/// As nginx and Go's net/http say it.
+fn wants_tls(body: &[u8]) -> bool {
+    let body = String::from_utf8_lossy(&body[..body.len().min(4096)]);
+    ["sent to HTTPS port", "HTTP request to an HTTPS server"].iter().any(|words| body.contains(words))
 }
 
 #[cfg(test)]
@@ -91,37 +132,74 @@ mod tests {
     use super::super::MESSAGE_CHARS_MAX;
     use super::*;
 
+    fn refusal(status: u16, headers: &[(&'static str, &str)], body: &[u8]) -> CallError {
+        let pair = |&(name, value): &(&'static str, &str)| {
+            (header::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        };
+        let uri = Uri::from_static("http://n:8080/a.v1.NService/Notify");
+        refused(StatusCode::from_u16(status).unwrap(), &headers.iter().map(pair).collect(), body, &uri)
+    }
+
     /// Guards: an RPC's own error is understood, and so is the answer of whatever stands in between.
     #[test]
     fn errors_decode_with_and_without_a_connect_body() {
-        let cases: [(u16, &[u8], Code, &str); 7] = [
-            (400, br#"{"code":"invalid_argument","message":"no card"}"#, Code::InvalidArgument, "no card"),
-            (503, br#"{"code":"unavailable"}"#, Code::Unavailable, ""),
-            (500, br#"{"code":"brand_new","message":"x"}"#, Code::Unknown, "x"),
-            (503, b"<html>upstream down</html>", Code::Unavailable, "HTTP 503 without a Connect error"),
-            (404, b"", Code::Unimplemented, "HTTP 404 without a Connect error"),
-            (302, b"", Code::Unknown, "HTTP 302 without a Connect error"),
-            (500, b"\xff\xfe", Code::Unknown, "HTTP 500 without a Connect error"),
+        let (json, html) =
+            (("content-type", "application/json; charset=utf-8"), ("content-type", "text/html"));
+        let moved = ("location", "https://me:secret@other:8443/x?token=secret");
+        let cases: [(u16, &[(&'static str, &str)], &[u8], Code, &str); 9] = [
+            (
+                400,
+                &[json],
+                br#"{"code":"invalid_argument","message":"no card"}"#,
+                Code::InvalidArgument,
+                "no card",
+            ),
+            (503, &[json], br#"{"code":"unavailable"}"#, Code::Unavailable, ""),
+            (
+                500,
+                &[json],
+                br#"{"code":"brand_new","message":"x"}"#,
+                Code::Unknown,
+                "HTTP 500 without a Connect error: x",
+            ),
+            (
+                503,
+                &[html],
+                b"<html>upstream down</html>",
+                Code::Unavailable,
+                "HTTP 503 without a Connect error",
+            ),
+            (500, &[json], b"\xff\xfe", Code::Unknown, "HTTP 500 without a Connect error"),
+            (
+                302,
+                &[moved],
+                b"",
+                Code::Unknown,
+                "HTTP 302 to https://other:8443/x: write that address in --endpoint",
+            ),
+            (302, &[], b"", Code::Unknown, "HTTP 302 to somewhere else: write that address in --endpoint"),
+            (
+                404,
+                &[],
+                b"",
+                Code::Unimplemented,
+                "HTTP 404 without a Connect error: it does not know /a.v1.NService/Notify",
+            ),
+            (
+                415,
+                &[("grpc-status", "13")],
+                b"",
+                Code::Unknown,
+                "HTTP 415: it is a gRPC server: write --encoding a.v1.NService=grpc",
+            ),
         ];
-        for (status, body, code, message) in cases {
-            let error = decode(status, body, None);
+        for (status, headers, body, code, message) in cases {
+            let error = refusal(status, headers, body);
             assert_eq!((error.code, error.message.as_str()), (code, message), "{status}");
         }
         let long = format!(r#"{{"code":"internal","message":"{}"}}"#, "é".repeat(5000));
-        assert_eq!(decode(500, long.as_bytes(), None).message.chars().count(), MESSAGE_CHARS_MAX);
+        assert_eq!(refusal(500, &[json], long.as_bytes()).message.chars().count(), MESSAGE_CHARS_MAX);
         let nasty = br#"{"code":"internal","message":"a\u0000b\u001b[31mc\nd"}"#;
-        assert_eq!(decode(500, nasty, None).message, "a b [31mc d");
-    }
-
-    /// Guards: Retry-After is honoured in both its forms, and never beyond reason.
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let parse = |text: &str| retry_after(&HeaderValue::from_str(text).unwrap());
-        assert_eq!(parse("7"), Some(Duration::from_secs(7)));
-        assert_eq!(parse("99999999"), Some(RETRY_AFTER_MAX));
-        assert_eq!(parse("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
-        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
-        assert!(parse(&soon).is_some_and(|wait| (50..=60).contains(&wait.as_secs())));
-        assert_eq!(parse("soon"), None);
+        assert_eq!(refusal(500, &[json], nasty).message, "a b [31mc d");
     }
 }

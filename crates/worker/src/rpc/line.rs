@@ -2,13 +2,28 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use connectrpc::client::HttpClient;
+use bytes::Bytes;
+use http::{Extensions, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::failure::{Again, Failure, Mismatch};
+use super::watched::{LastProtocol, Protocol, Usage, Watching};
 use super::{ClientError, Encoding};
 
 /// So many calls in a row without an answer, and their connection is given up.
 const SILENCE_MAX: u32 = 3;
+/// For each address that a name has.
+const TCP_CONNECT_MAX: Duration = Duration::from_secs(5);
+/// What stands beside a status must not hide it: servers put whole error messages and their details into headers.
+const HEADER_BYTES_MAX: u32 = 1 << 20;
+const HEADERS_MAX: usize = 512;
 
 /// `http://` with HTTP/1.1, `h2c://` and gRPC with HTTP/2 in the clear, `https://` with either, as the server likes it,
 /// its certificate checked against the system's roots.
@@ -19,15 +34,36 @@ const SILENCE_MAX: u32 = 3;
 #[derive(Debug)]
 pub(super) struct Line {
     kind: Kind,
-    http: Mutex<HttpClient>,
+    pool: Mutex<Pool>,
     silence: AtomicU32,
+    last: Arc<LastProtocol>,
 }
 
 #[derive(Debug, Clone)]
 enum Kind {
     Http1,
     Http2,
-    Tls(Arc<rustls::ClientConfig>),
+    Tls { config: Arc<rustls::ClientConfig>, http2_only: bool },
+}
+
+/// Connections, and how often they were replaced.
+#[derive(Debug, Clone)]
+struct Pool {
+    generation: u64,
+    client: Transport,
+}
+
+#[derive(Debug, Clone)]
+enum Transport {
+    Plain(Client<Watching<HttpConnector>, Full<Bytes>>),
+    Tls(Client<Watching<HttpsConnector<HttpConnector>>, Full<Bytes>>),
+}
+
+/// A line's connections as they are now.
+#[derive(Debug)]
+pub(super) struct Http<'l> {
+    line: &'l Line,
+    pool: Pool,
 }
 
 impl Line {
@@ -46,16 +82,17 @@ impl Line {
                 Some(config) => Arc::clone(config),
                 none => Arc::clone(none.insert(tls_config()?)),
             };
-            (Kind::Tls(config), url.to_owned())
+            (Kind::Tls { config, http2_only: encoding == Encoding::Grpc }, url.to_owned())
         } else {
             (Kind::Http1, url.to_owned())
         };
-        let http = Mutex::new(kind.connect());
-        Ok((Self { kind, http, silence: AtomicU32::new(0) }, base))
+        let last = Arc::new(LastProtocol::default());
+        let pool = Mutex::new(Pool { generation: 0, client: kind.connect(&last) });
+        Ok((Self { kind, pool, silence: AtomicU32::new(0), last }, base))
     }
 
-    pub(super) fn http(&self) -> HttpClient {
-        self.http.lock().expect("no panic while held").clone()
+    pub(super) fn http(&self) -> Http<'_> {
+        Http { line: self, pool: self.pool.lock().expect("no panic while held").clone() }
     }
 
     /// Whether a call was answered. Calls under way on a connection that is given up go on.
@@ -64,17 +101,112 @@ impl Line {
             self.silence.store(0, Ordering::Relaxed);
         } else if self.silence.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCE_MAX {
             self.silence.store(0, Ordering::Relaxed);
-            *self.http.lock().expect("no panic while held") = self.kind.connect();
+            let now = self.http().pool.generation;
+            self.renewed(now);
+        }
+    }
+
+    /// New connections in place of those of a generation. If another call has replaced them already, its new ones.
+    fn renewed(&self, generation: u64) -> Transport {
+        let mut pool = self.pool.lock().expect("no panic while held");
+        if pool.generation == generation {
+            *pool = Pool { generation: generation + 1, client: self.kind.connect(&self.last) };
+        }
+        pool.client.clone()
+    }
+
+    /// If the server speaks another protocol than this line.
+    fn mismatch(&self) -> Option<Mismatch> {
+        match (&self.kind, self.last.protocol()) {
+            (Kind::Http1 | Kind::Http2, Protocol::Tls) => Some(Mismatch::Tls),
+            (Kind::Http1, Protocol::Http2) => Some(Mismatch::Http2Only),
+            (Kind::Http2 | Kind::Tls { http2_only: true, .. }, Protocol::Http1) => Some(Mismatch::NoHttp2),
+            _ => None,
         }
     }
 }
 
+impl Http<'_> {
+    /// The beginning of an answer. Some calls are made once more: see `Failure::again`.
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
+        let (failure, again) = match self.once(&self.pool.client, request.clone()).await {
+            Ok(response) => return Ok(response),
+            Err(failed) => failed,
+        };
+        let answer = match again {
+            None => return Err(failure),
+            Some(Again::Anyhow) => self.once(&self.pool.client, request).await,
+            Some(Again::Afresh) => self.once(&self.line.renewed(self.pool.generation), request).await,
+        };
+        answer.map_err(|(failure, _)| failure)
+    }
+
+    async fn once(
+        &self,
+        client: &Transport,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, (Failure, Option<Again>)> {
+        let connection = capture_connection(&mut request);
+        let answer = match client {
+            Transport::Plain(client) => client.request(request).await,
+            Transport::Tls(client) => client.request(request).await,
+        };
+        let usage = usage(&connection);
+        match answer {
+            Ok(response) => {
+                if let Some(usage) = usage {
+                    usage.answered();
+                }
+                Ok(response)
+            }
+            Err(error) => {
+                let failure = Failure::of(&error);
+                let failure =
+                    Failure { mismatch: failure.mismatch.or_else(|| self.line.mismatch()), ..failure };
+                let used = usage.as_ref().is_some_and(|usage| usage.is_used());
+                // Over HTTP/2 other calls' answers come, too; of this one, nothing came.
+                let is_http2 = error.connect_info().is_some_and(|info| info.is_negotiated_h2());
+                let is_http2 = is_http2 || matches!(self.line.kind, Kind::Http2);
+                let silent = is_http2 || usage.is_some_and(|usage| usage.is_silent());
+                let again = failure.again(used, silent);
+                Err((failure, again))
+            }
+        }
+    }
+}
+
+fn usage(connection: &CaptureConnection) -> Option<Arc<Usage>> {
+    let mut extensions = Extensions::new();
+    connection.connection_metadata().as_ref()?.get_extras(&mut extensions);
+    extensions.remove()
+}
+
 impl Kind {
-    fn connect(&self) -> HttpClient {
+    fn connect(&self, last: &Arc<LastProtocol>) -> Transport {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(TCP_CONNECT_MAX));
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new());
+        builder.http1_max_headers(HEADERS_MAX).http1_max_buf_size(HEADER_BYTES_MAX as usize);
+        builder.http2_max_header_list_size(HEADER_BYTES_MAX);
         match self {
-            Kind::Http1 => HttpClient::plaintext(),
-            Kind::Http2 => HttpClient::plaintext_http2_only(),
-            Kind::Tls(config) => HttpClient::with_tls(Arc::clone(config)),
+            Kind::Http1 => Transport::Plain(builder.build(Watching::new(connector, Arc::clone(last)))),
+            Kind::Http2 => {
+                builder.http2_only(true);
+                Transport::Plain(builder.build(Watching::new(connector, Arc::clone(last))))
+            }
+            Kind::Tls { config, http2_only } => {
+                connector.enforce_http(false);
+                builder.http2_only(*http2_only);
+                let https =
+                    HttpsConnectorBuilder::new().with_tls_config(config.as_ref().clone()).https_only();
+                let https = match http2_only {
+                    true => https.enable_http2().wrap_connector(connector),
+                    false => https.enable_all_versions().wrap_connector(connector),
+                };
+                Transport::Tls(builder.build(Watching::new(https, Arc::clone(last))))
+            }
         }
     }
 }

@@ -1,0 +1,137 @@
+//! What every encoding reads of an answer: its kind, its end, and when to come back.
+
+use std::error::Error;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use h2::Reason;
+use http::{HeaderMap, HeaderName, Response, Version, header};
+use http_body::Body;
+use http_body_util::BodyExt;
+
+use super::RETRY_AFTER_MAX;
+use super::failure::{Cause, Failure};
+
+/// How an answer ended.
+#[derive(Debug)]
+pub(super) enum End {
+    Whole,
+    /// With what HTTP/2 sends after a body.
+    Trailers(HeaderMap),
+    /// There is more than was wanted.
+    More,
+    BrokeOff(Failure),
+}
+
+/// Reads on to the end, but no farther than `most` bytes, and keeps those.
+pub(super) async fn read<B>(response: Response<B>, most: usize) -> (Vec<u8>, End)
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Error + 'static,
+{
+    let version = response.version();
+    let mut body = response.into_body();
+    let mut kept = Vec::new();
+    loop {
+        match body.frame().await {
+            None => return (kept, end(version, body.is_end_stream())),
+            Some(Err(error)) => return (kept, End::BrokeOff(Failure::of(&error))),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    let wanted = data.len().min(most - kept.len());
+                    kept.extend_from_slice(&data[..wanted]);
+                    if wanted < data.len() {
+                        return (kept, End::More);
+                    }
+                }
+                Err(frame) => {
+                    return (kept, frame.into_trailers().map_or(End::Whole, End::Trailers));
+                }
+            },
+        }
+    }
+}
+
+/// Reads on to the end, and keeps nothing.
+pub(super) async fn pass<B>(response: Response<B>) -> End
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Error + 'static,
+{
+    let version = response.version();
+    let mut body = response.into_body();
+    loop {
+        match body.frame().await {
+            None => return end(version, body.is_end_stream()),
+            Some(Err(error)) => return End::BrokeOff(Failure::of(&error)),
+            Some(Ok(frame)) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    return End::Trailers(trailers);
+                }
+            }
+        }
+    }
+}
+
+/// hyper takes a reset with NO_ERROR for the end of a body. It is one only if the stream was ended before.
+fn end(version: Version, is_ended: bool) -> End {
+    if version != Version::HTTP_2 || is_ended {
+        return End::Whole;
+    }
+    let message = "stream error received: not a result of an error".to_owned();
+    End::BrokeOff(Failure { cause: Cause::Reset(Reason::NO_ERROR), message, mismatch: None })
+}
+
+/// A header as text, if it is some.
+pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The content type without its parameters, in small letters; `nothing` if there is none.
+pub(super) fn kind(headers: &HeaderMap) -> String {
+    let kind = text(headers, &header::CONTENT_TYPE).and_then(|kind| kind.split(';').next());
+    kind.map(|kind| kind.trim().to_ascii_lowercase())
+        .filter(|kind| !kind.is_empty())
+        .unwrap_or("nothing".into())
+}
+
+/// Seconds, or a date.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = text(headers, &header::RETRY_AFTER)?.trim();
+    let wait = match digits(text) {
+        Some(seconds) => Duration::from_secs(seconds),
+        None => httpdate::parse_http_date(text).ok()?.duration_since(SystemTime::now()).unwrap_or_default(),
+    };
+    Some(wait.min(RETRY_AFTER_MAX))
+}
+
+/// A number without a sign; what is larger than any is the largest.
+pub(super) fn digits(text: &str) -> Option<u64> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    /// Guards: Retry-After is honoured in both its forms, and never beyond reason.
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let parse = |text: &str| {
+            let headers = [(header::RETRY_AFTER, HeaderValue::from_str(text).unwrap())];
+            retry_after(&headers.into_iter().collect())
+        };
+        assert_eq!(parse("7"), Some(Duration::from_secs(7)));
+        assert_eq!(parse("99999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(parse(&"9".repeat(40)), Some(RETRY_AFTER_MAX));
+        assert_eq!(parse("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(60));
+        assert!(parse(&soon).is_some_and(|wait| (50..=60).contains(&wait.as_secs())));
+        for none in ["soon", "+7", "-7", "1.5", ""] {
+            assert_eq!(parse(none), None, "{none}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What to write instead, where a server speaks another protocol than it was called with.
+
+use http::Uri;
+
+use super::failure::{Failure, Mismatch};
+use super::{CallError, failed};
+
+/// The protocol of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Called {
+    Connect,
+    Grpc,
+}
+
+/// A call that got no answer, in words that name the remedy if there is one.
+pub(super) fn told(failure: &Failure, called: Called, uri: &Uri) -> CallError {
+    let message = match failure.mismatch {
+        Some(mismatch) => format!("{}: {}", remedy(mismatch, called, uri), failure.message),
+        None => failure.message.clone(),
+    };
+    failed(failure.code(), &message)
+}
+
+fn remedy(mismatch: Mismatch, called: Called, uri: &Uri) -> String {
+    let host = uri.authority().map_or("HOST", |authority| authority.as_str());
+    match (mismatch, called) {
+        (Mismatch::Http2Only, _) => format!("it speaks HTTP/2 only: write h2c://{host} in --endpoint"),
+        (Mismatch::NoHttp2, Called::Connect) => {
+            format!("it does not speak HTTP/2: write http://{host} in --endpoint")
+        }
+        (Mismatch::NoHttp2, Called::Grpc) => {
+            format!("it does not speak HTTP/2, so it is no gRPC server: {}", write_connect(uri))
+        }
+        (Mismatch::Tls, _) => speaks_tls(uri),
+        (Mismatch::NoTls, Called::Connect) => {
+            format!("it does not speak TLS: write http://{host} in --endpoint, or h2c://{host}")
+        }
+        (Mismatch::NoTls, Called::Grpc) => {
+            format!("it does not speak TLS: write http://{host} in --endpoint")
+        }
+    }
+}
+
+pub(super) fn speaks_tls(uri: &Uri) -> String {
+    let host = uri.authority().map_or("HOST", |authority| authority.as_str());
+    format!("it speaks TLS: write https://{host} in --endpoint")
+}
+
+/// For a gRPC server that was called with Connect.
+pub(super) fn write_grpc(uri: &Uri) -> String {
+    format!("write --encoding {}=grpc", service(uri))
+}
+
+/// For a Connect server that was called with gRPC.
+pub(super) fn write_connect(uri: &Uri) -> String {
+    format!("write --encoding {}=json, or =proto", service(uri))
+}
+
+/// `/prefix/every.v1.EveryService/Take`: the flag may name a service in full.
+fn service(uri: &Uri) -> &str {
+    uri.path().rsplit('/').nth(1).unwrap_or("SERVICE")
+}
