@@ -78,10 +78,17 @@ where
 
 impl Panicked {
     fn of(panic: &(dyn Any + Send)) -> Self {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Self(text.unwrap_or_else(|| "without a word".to_owned()))
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Self(without_values(text.unwrap_or("without a message")))
     }
+}
+
+/// A panic's message may quote what it stumbled over, and that may be a payload. So it is shown up to the first quote.
+pub(crate) fn without_values(message: &str) -> String {
+    let shown = message.split(['`', '"', '\'']).next().unwrap_or_default().trim_end();
+    let cut = if shown.len() == message.len() { "" } else { " …" };
+    shown.chars().take(200).collect::<String>() + cut
 }
 
 impl std::fmt::Display for Panicked {
@@ -106,6 +113,25 @@ mod tests {
         let there = apart(async move { [0; 3][index] }).await.unwrap_err();
         assert!(here.to_string().starts_with("it panicked: index out of bounds"), "{here}");
         assert_eq!(here, there);
+    }
+
+    /// Guards SECURITY.md: a panic's message shows no value that it quotes.
+    #[test]
+    fn a_panic_tells_no_payload() {
+        for (message, shown) in [
+            (
+                "index out of bounds: the len is 3 but the index is 3",
+                "index out of bounds: the len is 3 but the index is 3",
+            ),
+            (
+                "byte index 1 is not a char boundary; it is inside 'é' of `secret-7`",
+                "byte index 1 is not a char boundary; it is inside …",
+            ),
+            (r#"no card: Error("secret-7", line: 1)"#, "no card: Error( …"),
+            ("called `Option::unwrap()` on a `None` value", "called …"),
+        ] {
+            assert_eq!(without_values(message), shown);
+        }
     }
 
     /// Guards promise 7: a task ends when the future that waits for it is dropped.

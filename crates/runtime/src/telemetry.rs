@@ -1,7 +1,11 @@
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
+
+use crate::caught::without_values;
 
 /// How log lines look: for people, or for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -43,6 +47,18 @@ impl Logs {
             LogFormat::Text => builder.init(),
             LogFormat::Json => builder.json().flatten_event(true).init(),
         }
+        std::panic::set_hook(Box::new(say_panic));
+    }
+}
+
+/// As a log line like every other one, and without the values that a message may quote.
+fn say_panic(panic: &PanicHookInfo<'_>) {
+    let message = without_values(panic.payload_as_str().unwrap_or("without a message"));
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => tracing::error!(%backtrace, "panicked at {at}: {message}"),
+        _ => tracing::error!("panicked at {at}: {message}"),
     }
 }
 

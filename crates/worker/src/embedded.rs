@@ -23,6 +23,8 @@ const CONNECTIONS_MAX: u32 = 16;
 const DEPTH_EVERY: Duration = Duration::from_secs(10);
 /// How often it is looked whether a database that does not answer as it should still fits.
 const FITS_EVERY: Duration = Duration::from_secs(5);
+/// Of a connection, and the few statements that find out whether a database fits.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 /// A database that is away is not waited for at the end: what is claimed comes back by itself.
 const RELEASED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -80,7 +82,7 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
         let connections = source.connections("outbox worker", &queue::SESSION, size);
         let opened = tokio::select! {
-            opened = queues(source, router) => opened,
+            opened = answered(queues(source, router)) => opened,
             () = self.started.stop.cancelled() => return Ok(Finished::All),
         };
         opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
@@ -185,11 +187,21 @@ async fn no_longer_fits(source: &Source, part: &Part, stop: &CancellationToken) 
         if part.waited().is_none() {
             continue;
         }
-        match fits(source).await {
+        let fit = tokio::select! {
+            fit = answered(fits(source)) => fit,
+            () = stop.cancelled() => return None,
+        };
+        match fit {
             Err(error) if !error.is_transient() => return Some(Trouble::of(&error, false)),
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+/// On a connection that is half-open an answer would take for ever.
+async fn answered<T>(asked: impl Future<Output = Result<T, SchemaError>>) -> Result<T, SchemaError> {
+    let timed_out = |_| SchemaError::Read(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(ANSWERED_WITHIN, asked).await.map_err(timed_out)?
 }
 
 async fn fits(source: &Source) -> Result<(), SchemaError> {
