@@ -133,7 +133,7 @@ async fn wrong_arguments_are_refused_at_start() {
     let db = [("DATABASE_URL", world.url.as_str())];
     let secret = [("DATABASE_URL", "mysql://me:hunter2@localhost/db")];
     let typo = format!("{bad_router}:3:5");
-    let cases: [(&str, Vec<&str>, &[(&str, &str)], &str); 11] = [
+    let cases: [(&str, Vec<&str>, &[(&str, &str)], &str); 14] = [
         ("relay", vec!["--router", &bad_router], &db, &typo),
         ("relay", vec!["--router", &bad_router], &db, "did you mean `subscriber`?"),
         ("worker", vec!["--router", &bad_router], &db, &typo),
@@ -144,6 +144,14 @@ async fn wrong_arguments_are_refused_at_start() {
         ("worker", vec!["--router", &router, "--endpoint", "Test"], &db, "write SERVICE=URL"),
         ("worker", vec!["--router", &router, "--visibility", "soon"], &db, "write a number and its unit"),
         ("worker", vec!["--router", &router, "--visibility", "0s"], &db, "it must be from 1s to 12h"),
+        ("worker", vec!["--router", &router, "--stop-within", "0s"], &db, "it must be from 1s to 1h"),
+        (
+            "worker",
+            vec!["--router", &router, "--header-prefix", "x-acme-"],
+            &db,
+            "begins with `x` never travels",
+        ),
+        ("worker", vec!["--router", &router, "--header-prefix", "acme"], &db, "ending in a dash"),
         ("relay", vec!["--router", &router, "--retention", "0s"], &db, "it must be from 1s to"),
     ];
     for (program, args, env, expected) in cases {

@@ -217,6 +217,91 @@ async fn unknown_fields_are_kept_on_json_and_named_on_the_others() {
     assert!(takes.try_recv().is_err(), "nothing was called");
 }
 
+/// Guards promise 6: no payload panics a worker. Odd values of every kind stand where each kind of field is, and are sent or
+/// refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_payload_panics_a_worker() {
+    let contract = contract();
+    let every = contract.event(EVERY).unwrap().message.clone();
+    let texts = [
+        "",
+        "-",
+        "0",
+        "-0",
+        "1e400",
+        "-1e400",
+        "NaN",
+        "Infinity",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "1s",
+        "s",
+        "-s",
+        ".s",
+        "315576000001s",
+        "-315576000001s",
+        "9223372036854775807s",
+        "99999999999999999999s",
+        "1.9999999999s",
+        "0001-01-01T00:00:00Z",
+        "0000-01-01T00:00:00Z",
+        "9999-12-31T23:59:59.999999999Z",
+        "10000-01-01T00:00:00Z",
+        "-262144-01-01T00:00:00Z",
+        "292277026596-12-04T15:30:08Z",
+        "2026-02-30T00:00:00Z",
+        "2026-11-25T24:00:00Z",
+        "2026-11-25T23:59:60Z",
+        "2026-11-25T00:00:00+99:99",
+        "2026-11-25T00:00:00.Z",
+        "é026-11-25T00:00:00Z",
+        "=",
+        "A",
+        "AAAA=",
+        "-_",
+        "a.b,c..d,",
+        "A_b",
+        ",",
+        "\\u0000",
+        "\\ud800",
+        "\\udc00\\ud800",
+        "é",
+    ];
+    let texts = texts.iter().map(|text| format!("\"{text}\""));
+    let deep = |open: &str, close: &str| open.repeat(120) + "1" + &close.repeat(120);
+    let others = [
+        "null".into(), "true".into(), "0".into(), "-0.0".into(), "1e400".into(), "1e-400".into(), "0.1".into(),
+        "18446744073709551616".into(), "-9223372036854775809".into(), "1e19".into(), "4294967296".into(),
+        "340282356779733661637539395458142568448".into(), "[]".into(), "[null]".into(), "{}".into(),
+        r#"{"":null}"#.into(), r#"{"value":1}"#.into(), r#"{"@type":""}"#.into(), r#"{"@type":"x/y"}"#.into(),
+        r#"{"@type":"type.googleapis.com/google.protobuf.Any","value":{"@type":"type.googleapis.com/google.protobuf.Any"}}"#.into(),
+        r#"{"@type":"type.googleapis.com/google.protobuf.Duration","value":"315576000001s"}"#.into(),
+        r#"{"seconds":1,"nanos":-1}"#.into(), r#"{"18446744073709551616":1,"-1":"1s","":{}}"#.into(),
+        deep("[", "]"), deep(r#"{"a":"#, "}"),
+    ];
+    let values: Vec<String> = texts.chain(others).collect();
+    let (router, rpc) = routed("EveryProtoService", EVERY);
+    let client = client(&router, "EveryProtoService", "http://127.0.0.1:1".to_owned());
+    let mut sent = 0;
+    for field in every.fields() {
+        for value in &values {
+            for value in [value.clone(), format!("[{value}]"), format!(r#"{{"1":{value}}}"#)] {
+                let payload = format!(r#"{{"{}":{value}}}"#, field.json_name());
+                let body = body("EveryProtoService", EVERY, &payload);
+                let Ok(message) = event::Message::decode(&body) else { continue };
+                let timeout = Duration::from_secs(5);
+                let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout };
+                match client.call(&call).await.unwrap_err().code {
+                    Code::Unavailable => sent += 1,
+                    Code::FailedPrecondition => {}
+                    other => panic!("{other}: {payload}"),
+                }
+            }
+        }
+    }
+    assert!(sent > 500, "{sent}");
+}
+
 /// Guards SECURITY.md: in every encoding, a row that was written past `enqueue` included, an RPC gets no header that could
 /// say who calls or which way, and in gRPC none that is base64; those that the operator allows arrive.
 #[tokio::test(flavor = "multi_thread")]

@@ -29,7 +29,7 @@ async fn a_database_without_a_schema_is_its_own_trouble() {
     let sources = format!("good={} bad={} away=postgres://nobody@127.0.0.1:1/nowhere", good.url, bad.url);
     let mut worker = worker(&good, &sources);
     let addr = scrape::addr(&mut worker).await.unwrap();
-    let said = worker.wait_for("not delivering: somebody has to mend it").await.unwrap();
+    let said = worker.wait_for("not delivering: the database can't be used as it is").await.unwrap();
     assert!(
         said.contains("bad") && said.contains("relay migrate") && said.contains("retry_in_seconds"),
         "{said}"

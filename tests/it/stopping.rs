@@ -4,10 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use outbox::Entry;
+use runtime::{Finished, Readiness, Tracer};
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use worker::breaker::Breaker;
+use worker::dedup::PostgresDedup;
+use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Settlement};
+use worker::{Lane, Meter, Unrecorded};
 use xtask::process::Process;
 
-use crate::world::{One, World};
+use crate::world::{One, PATIENCE, World};
 
 const ROUTER: &str = "
 event:
@@ -119,5 +126,81 @@ async fn a_second_signal_ends_sooner() {
     assert!(said.contains("SIGTERM, the second signal: ending now"), "{said}");
     assert_eq!(worker.ended().await.unwrap().code(), Some(1), "{said}");
     world.until("select last_code = 'worker_stopped' from outbox.retry").await;
+    world.finish().await;
+}
+
+/// The database's queue. Its worker is told to stop in the moment in which it has received something.
+struct StopsAsItReceives {
+    real: PostgresQueue,
+    stop: CancellationToken,
+}
+
+impl Queue for StopsAsItReceives {
+    type Receipt = Receipt;
+
+    async fn receive(
+        &self,
+        max: usize,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery<Receipt>>, QueueError> {
+        let received = self.real.receive(max, stop).await;
+        self.stop.cancel();
+        received
+    }
+
+    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Result<(), QueueError> {
+        self.real.settle(settled).await
+    }
+
+    async fn extend(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
+        self.real.extend(receipts).await
+    }
+
+    fn limits(&self) -> Limits {
+        self.real.limits()
+    }
+}
+
+/// Guards promises 2 and 3: what is received as the stop comes is not called, and goes back at once: another worker may have
+/// it without waiting for visibility or lease, and no attempt is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_not_begun_goes_back_at_once() {
+    let mut world = World::new(ROUTER).await;
+    let relay = world.relay();
+    let ids = world.publish_all((0..3).map(|n| Entry::new(One { n }))).await;
+    world.until("select count(*) = 3 from outbox.delivery").await;
+    relay.cancel();
+    let (rpc, policy) = world.router.rpcs().map(|(rpc, policy)| (rpc.clone(), *policy)).next().unwrap();
+    let (stop, visibility) = (CancellationToken::new(), 10 * PATIENCE);
+    let (connections, bell) = (world.source.connections("test", &SESSION, 4), Bell::new([&rpc]));
+    let queue = PostgresQueue::new(connections.clone(), bell.of(&rpc), "test", visibility, visibility);
+    let lane = Lane {
+        rpc: rpc.clone(),
+        policy,
+        queue: Arc::new(StopsAsItReceives { real: queue, stop: stop.clone() }),
+        dedup: Arc::new(PostgresDedup::new(connections, &rpc, visibility)),
+        client: world.client(),
+        unrecorded: Unrecorded::new(visibility, visibility),
+        breaker: std::sync::Mutex::new(Breaker::new(policy.backoff)),
+        meter: Meter::new("test", &rpc),
+        readiness: Readiness::default(),
+        tracer: Tracer::default(),
+    };
+    let landed = tokio::time::timeout(PATIENCE, async { lane.run(&stop, &CancellationToken::new()).await });
+    assert_eq!(landed.await.expect("it stops"), Ok(Finished::All));
+    assert!(world.rpcs.calls().is_empty(), "the stop had come");
+    world
+        .until(
+            "select count(*) = 3 from outbox.retry as r join outbox.dedup as d using (event_id)
+             where r.attempts = 0 and r.last_code = 'stopping' and r.due_at <= clock_timestamp()
+               and d.until <= clock_timestamp() and d.done_at is null",
+        )
+        .await;
+    assert!(
+        world.scalar::<bool>("select not exists (select from outbox.claim where until is not null)").await
+    );
+    world.worker();
+    world.rpcs.until_done("Test/One", &ids).await;
+    assert!(world.rpcs.calls().iter().all(|call| call.attempt == 1));
     world.finish().await;
 }

@@ -18,7 +18,7 @@ const HEADERS_BYTES_MAX: usize = 8192;
 /// # impl outbox::Event for HogeUpdatedEvent { const NAME: &'static str = "event_hoge_updated"; }
 /// # async fn publish(tx: &mut sqlx::PgTransaction<'_>) -> Result<(), outbox::EnqueueError> {
 /// # let event = HogeUpdatedEvent { hoge_id: "1".into() };
-/// outbox::Entry::new(&event).key("hoge-1").header("tenant", "t-1").enqueue(tx).await?;
+/// outbox::Entry::new(&event).key("hoge-1").header("acme-tenant", "t-1").enqueue(tx).await?;
 /// # Ok(()) }
 /// ```
 #[must_use = "an entry is written only by `enqueue`"]
@@ -54,7 +54,9 @@ impl Entry {
         self
     }
 
-    /// A header that travels with the event and reaches the RPC under the same name. Names are lower-case
+    /// A header that travels with the event. It reaches the RPC under the same name if it is `traceparent`, `tracestate` or
+    /// `baggage`, or if its name begins as the worker's operator allows (`--header-prefix acme-`); any other stays behind.
+    /// So choose a prefix of your own, and not `x-`: proxies and meshes read from such names who calls. Names are lower-case
     /// letters, digits and dashes, values are printable ASCII; all of them together fit in 8 KiB of JSON.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.insert(name.into(), value.into());

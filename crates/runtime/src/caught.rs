@@ -1,4 +1,4 @@
-//! A panic is the trouble of the task that panicked, and of nobody else.
+//! A panic ends the task that panicked, and no other.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Part;
 
-/// A bug is seldom gone after a second, and each try may cost somebody a call.
+/// A bug is rarely gone after a second, and each try may repeat a call.
 const AGAIN_AFTER_MIN: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 
@@ -108,9 +108,9 @@ mod tests {
         assert_eq!(here, there);
     }
 
-    /// Guards promise 7: a task that nobody waits for any more is gone.
+    /// Guards promise 7: a task ends when the future that waits for it is dropped.
     #[tokio::test]
-    async fn a_task_ends_with_whoever_waits_for_it() {
+    async fn a_task_ends_when_it_is_not_waited_for() {
         let (alive, mut ended) = tokio::sync::mpsc::channel::<()>(1);
         let waiting = apart(async move {
             let _alive = alive;

@@ -1,4 +1,4 @@
-//! The sources of a process: each is worked on by itself, and its trouble is its own.
+//! The sources of a process. Each is worked on by itself, and the failure of one does not stop the others.
 //!
 //! [`Sources::of`] is told of all of them before any is begun, and gives each a [`Standing`]. The task of a source calls
 //! [`Standing::tend`] with what one term does: connect, check the schema, work until `stop`. What ends a term early is a
@@ -49,7 +49,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(30);
 pub enum Trouble {
     /// It may pass by itself: the database is down, or an answer was lost.
     Passing(String),
-    /// Somebody has to mend it; the text says how.
+    /// It lasts until a person mends it; the text says how.
     Unusable(String),
 }
 
@@ -195,7 +195,7 @@ impl Standing {
                     source,
                     error = reason,
                     retry_in_seconds,
-                    "not {doing}: somebody has to mend it"
+                    "not {doing}: the database can't be used as it is"
                 );
                 self.part.fails(format!("can't be worked on: {reason}"));
                 self.set(Some(reason));
@@ -203,7 +203,7 @@ impl Standing {
         }
     }
 
-    /// A bug of ours says nothing of the source: it may yet work.
+    /// A bug in this program says nothing about the source: it may yet work.
     fn panicked(&self, panicked: &crate::Panicked, wait: Duration) {
         let (source, doing, retry_in_seconds) = (&self.name, self.doing, wait.as_secs_f64());
         tracing::error!(source, error = %panicked, retry_in_seconds, "not {doing}: this is a bug; beginning again");

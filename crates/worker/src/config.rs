@@ -66,9 +66,9 @@ pub struct Cli {
     pub proto: Vec<PathBuf>,
 
     /// Which headers of an event its RPCs get, besides traceparent, tracestate and baggage: those whose names begin so, as
-    /// acme- for acme-tenant. All others stay behind, are counted, and named in the log. Whoever may enqueue sets them, so
-    /// what is read as who calls or which way (x-, authorization, forwarded, cookie …) is refused. Repeat for several; in the
-    /// environment, separate them by spaces.
+    /// acme-tenant does with acme-. All others stay behind, are counted, and named in the log. Every publisher can set
+    /// them, so a prefix is refused if servers or proxies read the caller or the route from such names (x-, authorization,
+    /// forwarded, cookie …). Repeat for several; in the environment, separate them by spaces.
     #[arg(
         long = "header-prefix",
         env = "OUTBOX_HEADER_PREFIX",
@@ -82,12 +82,12 @@ pub struct Cli {
     #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = runtime::duration(SECOND..=12 * HOUR), value_name = "TIME")]
     pub visibility: Duration,
 
-    /// How long a stop (SIGTERM or SIGINT) may take: nothing is received any more, and calls under way are finished. That
-    /// takes no longer than the longest `timeout` of an RPC and 5 s to record what came of it, so a longer time than that
-    /// changes nothing. A shorter one cuts off calls that take longer: they may have had their effect, and each is called
-    /// again once its lease is over. What is not finished is given back within 3 s more; a second signal does that at once.
-    /// Whatever kills the worker (TimeoutStopSec of systemd, terminationGracePeriodSeconds of Kubernetes, which is 30 s)
-    /// must wait for 5 s more than this.
+    /// How long a stop (SIGTERM or SIGINT) may take. The worker receives nothing any more, and finishes its calls under way.
+    /// That takes no longer than the longest `timeout` of an RPC and 8 s to record what came of it: a higher value than that
+    /// changes nothing. A lower one cuts off longer calls, which may have had their effect and are made again once their
+    /// lease has ended; but the process ends sooner. What is not finished is given back within 3 s more, or at once after a
+    /// second signal. Systemd's TimeoutStopSec and Kubernetes' terminationGracePeriodSeconds (30 s) must be 5 s longer than
+    /// this.
     #[arg(long, default_value = "25s", env = "OUTBOX_STOP_WITHIN", value_parser = runtime::duration(SECOND..=HOUR), value_name = "TIME")]
     pub stop_within: Duration,
 

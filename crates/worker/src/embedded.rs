@@ -127,7 +127,7 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         trouble.map_or(Ok(finished), Err)
     }
 
-    /// One RPC's lane, and beside it who looks how full its queue is. If either panics, it is begun again.
+    /// One RPC's lane, and beside it what measures its queue. If either panics, it is begun again.
     fn lane(
         &self,
         rpc: &Rpc,

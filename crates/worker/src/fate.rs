@@ -11,8 +11,8 @@ pub(crate) enum Fate {
     Duplicate,
     /// Not called, and no attempt counted.
     Postponed(Duration, Why),
-    /// It was being called when the worker gave up. The call may still have its effect, so its lease stays, and until that
-    /// ends nobody may call.
+    /// It was being called when the worker gave up. The call may still have its effect. So its lease is kept, and this is
+    /// how long it still lasts.
     GivenUp(Duration),
 }
 

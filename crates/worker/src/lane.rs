@@ -28,7 +28,7 @@ use crate::verdict::{Attempt, Verdict, exhausted, panicked, verdict};
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 
 /// After the last call of a lane that is to stop, what became of its calls is recorded within this time, or not at all.
-const RECORDED_WITHIN: Duration = Duration::from_secs(5);
+const RECORDED_WITHIN: Duration = Duration::from_secs(8);
 /// What was given up is given back within this time.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_millis(1500);
 /// No lease lasts longer; what stands in the record may be anything.

@@ -60,7 +60,7 @@ impl Unrecorded {
         });
     }
 
-    /// They can't be recorded: somebody else has their leases. If that worker dies before it calls, their messages come
+    /// They can't be recorded: another worker holds their leases. If that worker dies before it calls, their messages come
     /// back once more.
     pub(crate) fn lost(&self, events: impl IntoIterator<Item = EventId>, now: Instant) {
         self.with(|successes| {
@@ -75,7 +75,7 @@ impl Unrecorded {
         });
     }
 
-    /// Nobody writes their records any more: what was to do it has ended.
+    /// Their records will not be written: the settler that was to do it has ended.
     pub(crate) fn orphaned(&self, now: Instant) {
         self.with(|successes| {
             let until = Some(now + successes.keeps);

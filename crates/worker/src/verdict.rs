@@ -78,7 +78,7 @@ pub fn verdict(reply: &Result<(), CallError>, attempt: Attempt, policy: &Policy,
     }
 }
 
-/// What a bug of ours makes of a delivery: an attempt, as if its server had failed.
+/// A panic of the worker counts as an attempt, as if the server had failed.
 pub fn panicked(attempt: Attempt, policy: &Policy, random: f64) -> Verdict {
     let error = "the worker panicked while it delivered this; its log says where";
     again(("worker_panic", error), attempt, policy, Duration::ZERO, random)

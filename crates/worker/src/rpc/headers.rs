@@ -1,7 +1,7 @@
 //! Which of an event's headers travel to its RPC.
 //!
-//! Proxies and services believe what headers say of the caller and of the way, if they come from an address they trust, as
-//! a worker's is. So a header travels only if it is known to say neither: those of traces, and those that begin as the
+//! Proxies and services read the caller and the route from headers, if these come from an address that they trust, as a
+//! worker's is. So a header travels only if it is known to tell neither: those of traces, and those that begin as the
 //! operator says.
 
 use std::collections::{BTreeMap, HashSet};
@@ -22,10 +22,10 @@ const BYTES_MAX: usize = 8192;
 /// So many names are said of each RPC, and remembered.
 const SAID_MAX: usize = 32;
 
-/// No name that is one of these, or begins with one and a dash, ever travels. Of each it says whose it is.
+/// No name that is one of these, or begins with one and a dash, ever travels. Beside each stands the reason.
 const RESERVED: [(&str, &str); 83] = [
-    ("x", "proxies, meshes, clouds and gateways say in it who calls and from where"),
-    // Who calls.
+    ("x", "proxies, meshes, clouds and gateways name the caller in it"),
+    // The caller.
     ("api-key", CREDENTIALS),
     ("apikey", CREDENTIALS),
     ("auth", CREDENTIALS),
@@ -54,7 +54,7 @@ const RESERVED: [(&str, &str); 83] = [
     ("true-client-ip", CALLER),
     ("user", CALLER),
     ("www", CREDENTIALS),
-    // Which way it came and where it goes.
+    // The route.
     ("akamai", PROXY),
     ("alt", ROUTE),
     ("amz", PROXY),
@@ -89,7 +89,7 @@ const RESERVED: [(&str, &str); 83] = [
     ("proxy", PROXY),
     ("traefik", PROXY),
     ("via", ROUTE),
-    // How it is called.
+    // The call itself.
     ("accept", HTTP),
     ("access", HTTP),
     ("cache", HTTP),
@@ -113,9 +113,9 @@ const RESERVED: [(&str, &str); 83] = [
 ];
 
 const CREDENTIALS: &str = "it is for credentials";
-const CALLER: &str = "servers read from it who calls";
+const CALLER: &str = "servers read the caller from it";
 const PROXY: &str = "proxies, meshes or clouds trust what it says";
-const ROUTE: &str = "it says which way a call goes, or came";
+const ROUTE: &str = "it tells the route of a call";
 const HTTP: &str = "it is HTTP's own";
 const CALL: &str = "the call itself sets it";
 
@@ -263,7 +263,7 @@ impl Headers {
                 tracing::warn!(rpc, header = ?name, "an event's header does not travel to its RPC: --header-prefix says which ones do");
             }
             Withheld::Always => {
-                tracing::warn!(rpc, header = ?name, "an event's header does not travel to its RPC, and no --header-prefix allows it: it could say who calls, how, or which way");
+                tracing::warn!(rpc, header = ?name, "an event's header does not travel to its RPC, and no --header-prefix allows it: such names tell the caller, the route, or how to call");
             }
         }
     }
