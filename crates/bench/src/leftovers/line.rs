@@ -44,7 +44,7 @@ impl Line {
 /// The highest seq of the outbox: what comes later is above it.
 pub(super) async fn last_seq(database: &Database) -> Result<i64> {
     let mut conn = database.connect().await?;
-    Ok(sqlx::query_scalar("select last_value from outbox.event_seq").fetch_one(&mut conn).await?)
+    Ok(sqlx::query_scalar("select coalesce(max(seq), 0) from outbox.event").fetch_one(&mut conn).await?)
 }
 
 /// Milliseconds from enqueue to the record that it is done, with its number, of each event above `seq`; once all `events` of

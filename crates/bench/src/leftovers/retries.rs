@@ -41,7 +41,7 @@ pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {
 
     let mut holder = database.connect().await?;
     holder.execute("begin isolation level repeatable read").await?;
-    holder.execute("select count(*) from account").await?;
+    holder.execute("select count(*) from public.account").await?;
     drained(plan, &database, &stub, through).await?.0.stop().await?;
     let (mut rate, mut p50, mut p99) = (Pairs::default(), Pairs::default(), Pairs::default());
     for before in before {
