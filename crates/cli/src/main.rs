@@ -13,10 +13,12 @@ mod parked;
 mod repair;
 mod replay;
 mod routes;
+mod safe;
 mod search;
 mod show;
 mod status;
 mod stopped;
+mod time;
 mod why;
 
 use std::io::{ErrorKind, Write};
@@ -24,6 +26,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stopped::Stopped;
+
+/// What a server says of a failure is longer, and nobody reads it.
+const PROBLEM_CHARS_MAX: usize = 2000;
 
 /// Checks what Outbox is to do with your events, shows what it does, and repairs what is stuck.
 #[derive(Debug, Parser)]
@@ -71,7 +76,8 @@ fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode
 
 fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {
     done.unwrap_or_else(|stopped| {
-        eprintln!("error: {}\n  {}", stopped.problem, stopped.remedy);
+        let (problem, remedy) = (safe::line(&stopped.problem, PROBLEM_CHARS_MAX), &stopped.remedy);
+        say(&format!("error: {problem}\n  {}", remedy.replace('\n', "\n  ")));
         ExitCode::from(stopped.code())
     })
 }
@@ -89,8 +95,18 @@ impl Unusable {
     }
 }
 
-/// Prints; `outbox … | head` is no reason to panic.
+/// What others wrote is safe by here; this sees to it that nothing was forgotten. `outbox … | head` is no reason to panic.
 fn print(text: &str) -> Result<(), Unusable> {
+    write(&safe::text(text))
+}
+
+/// The same on standard error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", safe::text(text));
+}
+
+/// As it is: JSON that is escaped already, or colours of our own.
+fn write(text: &str) -> Result<(), Unusable> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
