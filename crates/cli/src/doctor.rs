@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::options::{Format, Options};
 use crate::print;
 use crate::safe::line;
-use crate::show::{self, NAME_CHARS_MAX, counted};
+use crate::show::{self, counted};
 use crate::stopped::Stopped;
 
 /// Looks at everything a line needs, and says what is wrong with it and what to do.
@@ -112,7 +112,7 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        let (place, message) = (line(&self.place, NAME_CHARS_MAX), line(&self.message, MESSAGE_CHARS_MAX));
+        let (place, message) = (line(&self.place, MESSAGE_CHARS_MAX), line(&self.message, MESSAGE_CHARS_MAX));
         write!(f, "{severity:<8} {place}: {message}")?;
         for one in self.hint.iter().flat_map(|hint| hint.split('\n')) {
             write!(f, "\n         {}", line(one, HINT_CHARS_MAX))?;

@@ -27,9 +27,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use stopped::Stopped;
 
-/// What a server says of a failure is longer, and nobody reads it.
-const PROBLEM_CHARS_MAX: usize = 2000;
-
 /// Checks what Outbox is to do with your events, shows what it does, and repairs what is stuck.
 #[derive(Debug, Parser)]
 #[command(
@@ -76,8 +73,7 @@ fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode
 
 fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {
     done.unwrap_or_else(|stopped| {
-        let (problem, remedy) = (safe::line(&stopped.problem, PROBLEM_CHARS_MAX), &stopped.remedy);
-        say(&format!("error: {problem}\n  {}", remedy.replace('\n', "\n  ")));
+        say(&format!("error: {}\n  {}", stopped.problem, stopped.remedy));
         ExitCode::from(stopped.code())
     })
 }

@@ -4,11 +4,13 @@
 mod backlog; // what is not put yet
 mod history; // what was published
 mod parking; // what the bus refused
+mod putting; // when an event was put
 mod rings; // what keeps the tables from being emptied
 mod sequences; // what numbers are drawn from
 
-pub(crate) use history::{Past, Putting, Span, Stored, time_of};
+pub(crate) use history::{Past, Span, Stored, time_of};
 pub(crate) use parking::{Parked, ParkedFilter};
+pub(crate) use putting::Putting;
 #[cfg(test)]
 pub(crate) use rings::Holder;
 pub(crate) use rings::{StuckRing, ends_prepared};
@@ -146,6 +148,15 @@ impl Outbox {
             },
         );
         Ok(transactions.collect())
+    }
+
+    /// Prepared transactions, which no session shows: by their names, the oldest first.
+    pub(crate) async fn prepared(&self, limit: i64) -> Result<Vec<String>, Stopped> {
+        let prepared = query_as(
+            "select gid from pg_prepared_xacts where database = current_database() order by prepared limit $1",
+        );
+        let rows: Vec<(String,)> = self.database.all(prepared.bind(limit)).await?;
+        Ok(rows.into_iter().map(|(gid,)| gid).collect())
     }
 
     /// All tables of the schema with their indexes, on disk.

@@ -108,6 +108,7 @@ struct NotIn {
     source: String,
     oldest_event_at: Option<DateTime<Utc>>,
     writing_transactions: Vec<Transaction>,
+    prepared_transactions: Vec<String>,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
@@ -194,6 +195,7 @@ impl Ask<'_> {
                 source: outbox.source().to_owned(),
                 oldest_event_at: outbox.oldest().await?,
                 writing_transactions: outbox.transactions(true, TRANSACTIONS_MAX).await?,
+                prepared_transactions: outbox.prepared(TRANSACTIONS_MAX).await?,
             });
         }
         Ok(Nowhere { made_at: time_of(id), sources })

@@ -11,7 +11,7 @@ use crate::world::{One, World, new_database};
 /// As a copy of another server's row has it: a transaction id that is not that of the transaction which wrote it here.
 const FOREIGN: &str =
     "insert into outbox.cursor (xid, snapshot, last_seq, floor_seq, system_identifier, relay, slot)
-     select '5', pg_current_snapshot()::text, 0, 0, system_identifier, 'theirs', 0 from pg_control_system()";
+     select '5', pg_current_snapshot()::text, 1, 0, system_identifier, 'theirs', 0 from pg_control_system()";
 
 /// Guards promises 2 and 8: under a cursor of another server nothing is said to be put, nor to wait, and both `status` and
 /// `doctor` say what that means.

@@ -152,6 +152,9 @@ async fn the_doctors_statements_do_only_what_they_say() {
     run(&mut conn, &format!("prepare transaction E'{gid}'")).await;
     let said = outbox(&world, "doctor").await;
     assert_clean(&said, "doctor");
+    let why = outbox(&world, &format!("why {EVENT}")).await;
+    assert_clean(&why, "why");
+    assert!(why.out.contains("prepared transaction E'x''"), "{why:?}");
     let lines = hint(&outbox(&world, "doctor --format json").await, "prepared transaction");
     let rollback = lines.iter().find(|line| line.starts_with("rollback prepared ")).expect("a way back");
     run(&mut conn, rollback).await;

@@ -11,7 +11,7 @@ use crate::options::Format;
 use crate::pace::interrupted;
 use crate::print;
 use crate::safe::{self, line};
-use crate::show::{self, NOT_KNOWN, age, moment, moment_of, or_dash, seconds_since, table};
+use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, moment, moment_of, or_dash, seconds_since, table};
 use crate::stopped::Stopped;
 use crate::time::At;
 
@@ -155,10 +155,10 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
             letter.id.clone(),
             letter.rpc.clone(),
             or_dash(letter.event),
-            or_dash(letter.event_name.as_deref()),
+            or_dash(letter.event_name.as_deref().map(|name| line(name, NAME_CHARS_MAX))),
             letter.dead_seconds.map_or_else(|| NOT_KNOWN.to_owned(), age),
             or_dash(letter.attempts),
-            letter.code.clone(),
+            line(&letter.code, NAME_CHARS_MAX),
             line(&letter.reason, REASON_CHARS_MAX),
             if several { letter.source.clone() } else { String::new() },
         ]);

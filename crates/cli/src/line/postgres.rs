@@ -60,7 +60,7 @@ impl Queues for Postgres {
             .all(
                 query_as(
                     "select q.rpc, log.waiting, held.live, held.ended, due.waiting, later.held, later.waiting, dead.letters,
-                            oldest.event_id, extract(epoch from clock_timestamp() - outbox.sane_time(oldest.since))::float8
+                            oldest.event_id, oldest.seconds
                      from outbox.queue as q
                      cross join lateral (
                          select coalesce((select c.last_seq from outbox.claim as c where c.queue = q.id
@@ -101,7 +101,9 @@ impl Queues for Postgres {
                              select from outbox.dead_letter as l where l.queue = q.id limit $1) as l
                      ) as dead
                      left join lateral (
-                         select o.event_id, o.since from (
+                         select o.event_id,
+                                extract(epoch from clock_timestamp() - outbox.sane_time(o.since))::float8 as seconds
+                         from (
                              (select d.event_id, d.enqueued_at as since from outbox.delivery as d
                               where d.queue = q.id and d.seq > head.seq order by d.seq limit 1)
                              union all

@@ -102,7 +102,8 @@ impl Outbox {
         Ok(stuck)
     }
 
-    /// Transactions that hold a lock on a slot other than the one that is written to. Our own take milliseconds.
+    /// Transactions that hold a lock on a slot other than the one that is written to. Our own take milliseconds. A prepared one has
+    /// no pid, and is known by the lock on its own id.
     async fn holders(&self, ring: &str) -> Result<Vec<Holder>, Stopped> {
         type Row = (i16, Option<i32>, Option<String>, Option<String>, Option<String>, bool);
         let holders = query_as(
@@ -113,7 +114,9 @@ impl Outbox {
              join pg_locks as l on l.locktype = 'relation' and l.relation = c.oid and l.granted
                   and l.database = (select oid from pg_database where datname = current_database())
              left join pg_stat_activity as a on a.pid = l.pid
-             left join pg_prepared_xacts as p on l.pid is null and l.virtualtransaction = '-1/' || p.transaction::text
+             left join pg_locks as own on l.pid is null and own.pid is null and own.locktype = 'transactionid'
+                  and own.virtualtransaction = l.virtualtransaction
+             left join pg_prepared_xacts as p on p.transaction = own.transactionid
              where r.ring = $1 and l.pid is distinct from pg_backend_pid()
                and r.slot <> case r.ring when 'event' then (select last_value from outbox.event_slot)
                                          else (select last_value from outbox.delivery_slot) end

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Life, NotIn, SourceDelivery};
 use crate::line::State;
 use crate::outbox::Transaction;
-use crate::safe::line;
+use crate::safe::{line, literal};
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, moment_of, or_dash};
 use crate::time::At;
 
@@ -168,15 +168,25 @@ fn nowhere(life: &Life) -> Vec<String> {
     for source in &nowhere.sources {
         told.push(format!("not in {}: {}", source.source, why_not(nowhere.made_at, source)));
         told.extend(source.writing_transactions.iter().map(transaction));
+        told.extend(
+            source.prepared_transactions.iter().map(|gid| format!("  prepared transaction {}", literal(gid))),
+        );
     }
     if life.deliveries.is_empty() && !gone {
-        let open = nowhere.sources.iter().any(|source| !source.writing_transactions.is_empty());
+        let open = nowhere.sources.iter().any(NotIn::may_come);
         let if_not = if open { "If it comes with none of them, its" } else { "Either its" };
         told.push(format!(
             "{if_not} transaction was rolled back, or it belongs to a database that was not named (--source)."
         ));
     }
     told
+}
+
+impl NotIn {
+    /// With a transaction that is open.
+    fn may_come(&self) -> bool {
+        !self.writing_transactions.is_empty() || !self.prepared_transactions.is_empty()
+    }
 }
 
 fn older(made_at: Option<DateTime<Utc>>, source: &NotIn) -> bool {
@@ -190,9 +200,7 @@ fn why_not(made_at: Option<DateTime<Utc>>, source: &NotIn) -> String {
             instant(made),
             instant(oldest)
         ),
-        _ if source.writing_transactions.is_empty() => {
-            "no transaction is open that could still commit it".to_owned()
-        }
+        _ if !source.may_come() => "no transaction is open that could still commit it".to_owned(),
         _ => "it may still come with one of these transactions, which are open:".to_owned(),
     }
 }
