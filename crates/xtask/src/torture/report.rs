@@ -34,6 +34,7 @@ struct About {
     calls: usize,
     dead: usize,
     parked: usize,
+    prepared: usize,
     turns: usize,
 }
 
@@ -62,6 +63,7 @@ impl Report {
                 calls: history.calls.len(),
                 dead: history.dead.len(),
                 parked: history.parked.len(),
+                prepared: history.silent.len(),
                 turns,
             },
         }
@@ -72,9 +74,9 @@ impl Report {
     }
 
     pub(super) fn show(&self) {
-        let About { rolled_back, unknown, calls, dead, parked, turns } = &self.about;
+        let About { rolled_back, unknown, calls, dead, parked, prepared, turns } = &self.about;
         println!(
-            "\n{} events committed, {rolled_back} rolled back, {unknown} of unknown outcome at first",
+            "\n{} events committed, {rolled_back} rolled back, {unknown} of unknown outcome at first; {prepared} commits in two phases",
             self.events
         );
         println!("{} deliveries due, {calls} calls, {dead} dead-lettered, {parked} parked", self.deliveries);
