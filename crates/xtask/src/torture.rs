@@ -217,6 +217,7 @@ async fn calm(run: &Run, world: &World, ledger: &Ledger, spells: &Spells) -> Res
         spells: spells.list(),
         found: world.notes.found(),
         silent: ledger.silent(),
+        prepared: ledger.prepared_so_far(),
         looks: world.notes.looks(),
         complaints,
     })

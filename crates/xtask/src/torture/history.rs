@@ -61,6 +61,8 @@ pub(super) struct History {
     pub(super) found: Vec<Found>,
     /// Commits that can't ring.
     pub(super) silent: Vec<Silent>,
+    /// Transactions that were prepared while the relay was awake, and while it slept.
+    pub(super) prepared: (usize, usize),
     /// How often relays' metrics were read.
     pub(super) looks: usize,
     /// What was not as it must be at the end, and what processes did that they never may.

@@ -27,6 +27,8 @@ use super::{Failure, Pace};
 
 pub(super) const APPLICATION: &str = "torture publisher";
 const KEYS: i64 = 10;
+/// Once nobody publishes.
+const FALLS_ASLEEP_WITHIN: Duration = Duration::from_secs(3);
 /// Of long transactions, which hold their row's lock for as long.
 const SLOW_KEYS: i64 = 2;
 
@@ -122,8 +124,7 @@ impl Publisher {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 _ = self.held.wait_for(|held| !held) => {}
-                // While the relay sleeps, too.
-                _ = self.lull.wait_for(|lull| *lull), if how == How::Prepared => {}
+                () = asleep(&mut self.lull), if how == How::Prepared => {}
             }
             let pause = match self.publish(how, &mut random).await {
                 Ok(()) => how.pause(&mut random),
@@ -258,6 +259,17 @@ impl How {
 
 fn key(random: &mut fastrand::Rng) -> String {
     format!("key-{}", random.i64(0..KEYS))
+}
+
+/// Waits until nobody has published for so long that the relay sleeps.
+async fn asleep(lull: &mut watch::Receiver<bool>) {
+    loop {
+        let _ = lull.wait_for(|lull| *lull).await;
+        let over = tokio::time::timeout(FALLS_ASLEEP_WITHIN, lull.wait_for(|lull| !lull)).await;
+        if over.is_err() {
+            return;
+        }
+    }
 }
 
 /// Everything that was committed.

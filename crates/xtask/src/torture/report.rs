@@ -34,7 +34,8 @@ struct About {
     calls: usize,
     dead: usize,
     parked: usize,
-    prepared: usize,
+    /// While the relay was awake, and while it slept.
+    prepared: (usize, usize),
     turns: usize,
 }
 
@@ -63,7 +64,7 @@ impl Report {
                 calls: history.calls.len(),
                 dead: history.dead.len(),
                 parked: history.parked.len(),
-                prepared: history.silent.len(),
+                prepared: history.prepared,
                 turns,
             },
         }
@@ -74,11 +75,13 @@ impl Report {
     }
 
     pub(super) fn show(&self) {
-        let About { rolled_back, unknown, calls, dead, parked, prepared, turns } = &self.about;
+        let About { rolled_back, unknown, calls, dead, parked, prepared: (awake, asleep), turns } =
+            &self.about;
         println!(
-            "\n{} events committed, {rolled_back} rolled back, {unknown} of unknown outcome at first; {prepared} commits in two phases",
+            "\n{} events committed, {rolled_back} rolled back, {unknown} of unknown outcome at first",
             self.events
         );
+        println!("{} transactions prepared, {asleep} of them while the relay slept", awake + asleep);
         println!("{} deliveries due, {calls} calls, {dead} dead-lettered, {parked} parked", self.deliveries);
         println!("the outbox's ring turned {turns} times");
         let faults: Vec<String> = self.faults.iter().map(|(kind, times)| format!("{kind} {times}")).collect();

@@ -76,6 +76,7 @@ fn sound() -> History {
         spells: Vec::new(),
         found: Vec::new(),
         silent: Vec::new(),
+        prepared: (0, 0),
         looks: 9,
         complaints: Vec::new(),
     }

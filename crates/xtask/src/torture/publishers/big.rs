@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::super::Failure;
 use super::super::history::{Change, Outcome};
 use super::super::routes::{NOTED, UNHEARD};
+use super::super::world::insist;
 use super::work::Work;
 use super::{How, Publisher};
 

@@ -14,6 +14,8 @@ pub(in super::super) struct Ledger {
     complaints: Mutex<Vec<Complaint>>,
     events: AtomicUsize,
     due: AtomicUsize,
+    /// While the relay was awake, and while it slept.
+    prepared: [AtomicUsize; 2],
 }
 
 impl Ledger {
@@ -46,6 +48,15 @@ impl Ledger {
         }
         let told = changes.iter().map(|change| Told { event: change.event, outcome });
         self.told.lock().expect("no panic while held").extend(told);
+    }
+
+    pub(super) fn prepared(&self, awake: bool) {
+        self.prepared[usize::from(!awake)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Transactions that were prepared while the relay was awake, and while it slept.
+    pub(in super::super) fn prepared_so_far(&self) -> (usize, usize) {
+        (self.prepared[0].load(Ordering::Relaxed), self.prepared[1].load(Ordering::Relaxed))
     }
 
     /// A prepared transaction was committed.

@@ -18,6 +18,9 @@ use super::{How, Publisher};
 const KEYS: i64 = 2;
 /// Nobody works on one any more that is older than this.
 const ORPHANED_AFTER: &str = "25 seconds";
+/// Whether this transaction found the relay awake, and so keeps it awake.
+const AWAKE: &str = "
+    select exists (select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and classid = 1869968994 and objid = 1)";
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
 /// A prepared transaction's name says how it ends, for whoever has to end it.
@@ -61,14 +64,18 @@ impl Publisher {
             if random.bool() {
                 work.change(&format!("prepared-{}", random.i64(0..KEYS)), random.usize(1..4)).await?;
             }
-            work.note(false).await
+            work.note(false).await?;
+            sqlx::query_scalar::<_, bool>(AWAKE).fetch_one(&mut *work.tx).await.map_err(Failure::from)
         };
         let filled = filled.await;
         let Work { mut tx, changes, .. } = work;
-        if let Err(error) = filled {
-            self.ledger.tell(&changes, Outcome::RolledBack);
-            return Err(error);
-        }
+        let awake = match filled {
+            Ok(awake) => awake,
+            Err(error) => {
+                self.ledger.tell(&changes, Outcome::RolledBack);
+                return Err(error);
+            }
+        };
         let gid = Gid { commits: random.u8(0..3) > 0, events: changes.len(), id: Uuid::now_v7() };
         let prepared = prepare(&mut tx, &gid, random).await;
         // There is no transaction any more, and only the client's count of them is to know it.
@@ -80,7 +87,9 @@ impl Publisher {
             self.ledger.tell(&changes, Outcome::RolledBack);
             return Err(error.to_string().into());
         }
-        self.rest(Duration::from_millis(random.u64(300..12_000))).await;
+        let longest = if *self.lull.borrow() { 2000 } else { 12_000 };
+        self.ledger.prepared(awake);
+        self.rest(Duration::from_millis(random.u64(300..longest))).await;
         let ended = end(&self.pool, &self.ledger, self.clock, &gid).await;
         let outcome = match (gid.commits, prepared.is_ok() && ended == Ended::ByThis) {
             (false, _) => Outcome::RolledBack,

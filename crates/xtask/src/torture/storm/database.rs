@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 
 use super::super::Failure;
 use super::super::fleet::{SECOND, SOURCE};
@@ -126,7 +126,8 @@ pub(super) async fn hold_locks(world: &World, dice: u64, lasts: Duration) -> Res
     let mut random = fastrand::Rng::with_seed(dice);
     let database = if random.u8(0..4) == 0 { SECOND } else { SOURCE };
     let options: PgConnectOptions = world.cluster.url(database).parse()?;
-    let mut conn = options.username(STRANGER).application_name("torture stranger").connect().await?;
+    let options = options.username(STRANGER).application_name("torture stranger");
+    let mut conn = insist(|| stranger(&options)).await?;
     let mut held = Vec::new();
     for _ in 0..random.u8(1..4) {
         let shared = if random.bool() { "_shared" } else { "" };
@@ -149,4 +150,8 @@ pub(super) async fn hold_locks(world: &World, dice: u64, lasts: Duration) -> Res
         Err(_) => drop(conn),
     }
     Ok(format!("{database}: {}", held.join(", ")))
+}
+
+async fn stranger(options: &PgConnectOptions) -> Result<PgConnection, Failure> {
+    Ok(options.connect().await?)
 }
