@@ -144,6 +144,8 @@ pub(super) struct Put {
 pub(super) struct Sample {
     pub(super) at: At,
     pub(super) last_seq: i64,
+    /// Somebody keeps the bell's lock to himself: the relay, mostly.
+    pub(super) asleep: bool,
 }
 
 /// A fault and how long it lasted.

@@ -37,6 +37,8 @@ struct About {
     /// While the relay was awake, and while it slept.
     prepared: (usize, usize),
     turns: usize,
+    /// In a hundred looks.
+    slept: usize,
 }
 
 impl Report {
@@ -66,6 +68,8 @@ impl Report {
                 parked: history.parked.len(),
                 prepared: history.prepared,
                 turns,
+                slept: 100 * history.cursor.iter().filter(|sample| sample.asleep).count()
+                    / history.cursor.len().max(1),
             },
         }
     }
@@ -75,7 +79,7 @@ impl Report {
     }
 
     pub(super) fn show(&self) {
-        let About { rolled_back, unknown, calls, dead, parked, prepared: (awake, asleep), turns } =
+        let About { rolled_back, unknown, calls, dead, parked, prepared: (awake, asleep), turns, slept } =
             &self.about;
         println!(
             "\n{} events committed, {rolled_back} rolled back, {unknown} of unknown outcome at first",
@@ -83,7 +87,7 @@ impl Report {
         );
         println!("{} transactions prepared, {asleep} of them while the relay slept", awake + asleep);
         println!("{} deliveries due, {calls} calls, {dead} dead-lettered, {parked} parked", self.deliveries);
-        println!("the outbox's ring turned {turns} times");
+        println!("the outbox's ring turned {turns} times; its relay slept in {slept} of 100 looks");
         let faults: Vec<String> = self.faults.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
         println!("faults: {}", faults.join(", "));
         let mut because: BTreeMap<&str, usize> = BTreeMap::new();

@@ -54,12 +54,18 @@ impl Witness {
         let mut slot = 0_i64;
         loop {
             tokio::time::sleep(SAMPLED_EVERY).await;
-            let look =
-                sqlx::query_as("select (outbox.cursor_now()).last_seq, last_value from outbox.event_slot")
-                    .fetch_one(&world.pool);
-            let Ok(Ok((last_seq, now))) = tokio::time::timeout(ANSWERS_WITHIN, look).await else { continue };
+            let look = sqlx::query_as(
+                "select (outbox.cursor_now()).last_seq, last_value,
+                        exists (select from pg_locks
+                                where locktype = 'advisory' and classid = 1869968994 and objid = 1 and mode = 'ExclusiveLock'
+                                  and granted and database = (select oid from pg_database where datname = current_database()))
+                 from outbox.event_slot",
+            )
+            .fetch_one(&world.pool);
+            let look = tokio::time::timeout(ANSWERS_WITHIN, look).await;
+            let Ok(Ok((last_seq, now, asleep))) = look else { continue };
             let at = world.clock.now();
-            self.cursor.lock().expect("no panic while held").push(Sample { at, last_seq });
+            self.cursor.lock().expect("no panic while held").push(Sample { at, last_seq, asleep });
             if std::mem::replace(&mut slot, now) != now {
                 self.turns.fetch_add(1, Ordering::Relaxed);
             }

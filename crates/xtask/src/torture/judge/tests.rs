@@ -72,7 +72,9 @@ fn sound() -> History {
             put(3, Rpc::Steady, 5),
             put(4, Rpc::Strict, 6),
         ],
-        cursor: [(1, 10), (2, 20), (3, 20)].map(|(at, last_seq)| Sample { at: s(at), last_seq }).into(),
+        cursor: [(1, 10), (2, 20), (3, 20)]
+            .map(|(at, last_seq)| Sample { at: s(at), last_seq, asleep: false })
+            .into(),
         spells: Vec::new(),
         found: Vec::new(),
         silent: Vec::new(),
@@ -125,7 +127,7 @@ fn each_violation_is_found() {
         ("order", |h| (h.puts[0].begun, h.puts[0].done) = (9, 9)),
         ("put_twice", |h| h.puts.push(put(3, Rpc::Steady, 7))),
         ("unrecorded", |h| h.recorded.retain(|one, _| *one != (id(1), Rpc::Moody))),
-        ("cursor_went_back", |h| h.cursor.push(Sample { at: s(4), last_seq: 19 })),
+        ("cursor_went_back", |h| h.cursor.push(Sample { at: s(4), last_seq: 19, asleep: false })),
         ("nobody_rang", |h| {
             h.found.push(Found {
                 relay: "relay-1".into(),
@@ -257,7 +259,7 @@ fn two_at_a_time_are_a_repeat() {
 #[test]
 fn crashes_and_stalls_excuse_what_they_cause() {
     let mut history = sound();
-    history.cursor.push(Sample { at: s(6), last_seq: 19 });
+    history.cursor.push(Sample { at: s(6), last_seq: 19, asleep: false });
     history.spells.push(spell(Fault::PostgresCrashed, 4, 5));
     history.found.push(Found { relay: "relay-1".into(), source: SOURCE, events: 1, from: s(20), to: s(21) });
     history.spells.push(spell(Fault::RelayStalled, 12, 17));
