@@ -75,7 +75,7 @@ impl Repair {
         for line in lines {
             match line.keep(&repair).await {
                 Err(stopped) if undoable => {
-                    crate::say(&format!("warning: not in the audit: {}", stopped.problem))
+                    crate::say(&format!("warning: not in the audit: {}", stopped.problem));
                 }
                 kept => kept?,
             }
