@@ -12,7 +12,7 @@ use std::time::Duration;
 use contract::Contract;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use xtask::answers::{Answer, Server, all};
+use xtask::answers::{Answer, Server, Wire, all};
 
 use self::calling::{Caller, contract};
 
@@ -55,6 +55,12 @@ fn every_answer_has_a_name_of_its_own_and_a_source() {
     assert!(answers.iter().all(|answer| answer.source.len() > 10));
 }
 
+/// A server that speaks another protocol may close before the request is written. Then the call is made once more.
+fn calls_are(answer: &Answer, calls: u32) -> bool {
+    let expected = answer.expected.calls;
+    calls == expected || matches!(answer.wire, Wire::Foreign(_)) && calls == expected + 1
+}
+
 /// Why a row is read wrongly, if it is.
 async fn check(answer: &Answer, contract: &Contract) -> Result<(), String> {
     let server = Server::start(answer).await.map_err(|error| error.to_string())?;
@@ -69,7 +75,7 @@ async fn check(answer: &Answer, contract: &Contract) -> Result<(), String> {
     let right = code == expected.code
         && message.contains(expected.message)
         && retry_after == waits
-        && server.calls() == expected.calls;
+        && calls_are(answer, server.calls());
     if right && !message.contains("secret") {
         return Ok(());
     }

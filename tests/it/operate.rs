@@ -3,8 +3,12 @@
 
 mod dlq; // dead letters seen, redriven and dropped
 mod doctor; // broken configurations
+mod foreign; // an outbox that came from another server
+mod holds; // who holds what the relay needs
+mod hostile; // names and texts of others
 mod parked; // what the bus refused
 mod replay; // the past, sent again
+mod times; // times that no calendar has
 mod told; // status and why, with everything in it that can be stuck
 
 use std::path::PathBuf;

@@ -25,7 +25,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
 
     let mut holder = database.connect().await?;
     holder.execute("begin isolation level repeatable read").await?;
-    holder.execute("select count(*) from account").await?;
+    holder.execute("select count(*) from public.account").await?;
     load(&database, held.as_secs()).await?;
     let mut pairs = Pairs::default();
     for before in before {

@@ -2,7 +2,7 @@
 //! backlog goes. Beside graphile-worker and pg-boss with the same payload, server and publisher, and with the settings that
 //! their documentation gives for performance.
 
-mod calls; // a server behind a Connect call
+pub(crate) mod calls; // a server behind a Connect call
 mod cell; // one system under one load
 mod drain; // how fast a backlog goes
 mod handler; // our worker's process, with nothing behind the seam

@@ -6,6 +6,7 @@ mod database; // a throwaway server, and what is published there
 mod dead_target; // what a dead subscriber costs the others
 mod growth; // does it get slower as it gets more
 mod held_snapshot; // what an old snapshot costs
+mod leftovers; // what others left lying costs
 mod line; // from commit to the handler, beside other queues in Postgres
 mod long_writer; // what an open transaction costs
 mod memory; // how much is held
@@ -75,6 +76,8 @@ enum Bench {
     DeadTarget,
     /// The most memory that relay and worker hold.
     Memory,
+    /// What others left lying costs: open transactions, old snapshots, old records, many subscribers.
+    Leftovers,
     /// The relay's cost per event as backlog and routes grow.
     Growth,
 }
@@ -136,6 +139,7 @@ impl Bench {
             Bench::LongWriter => long_writer::run(plan).await,
             Bench::DeadTarget => dead_target::run(plan).await,
             Bench::Memory => memory::run(plan).await,
+            Bench::Leftovers => leftovers::run(plan).await,
             Bench::Growth => growth::run(plan).await,
         }
     }

@@ -74,7 +74,7 @@ async fn worker(plan: &Plan) -> Result<Row> {
 }
 
 /// Resident, at its highest.
-fn peak_megabytes(pid: u32) -> Result<f64> {
+pub(crate) fn peak_megabytes(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kilobytes: f64 =

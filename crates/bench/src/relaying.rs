@@ -29,11 +29,16 @@ pub(crate) struct Relaying {
 
 impl Relaying {
     pub(crate) fn start<B: Bus + 'static>(source: &Source, bus: B) -> Self {
+        Self::keeping(source, bus, RETENTION)
+    }
+
+    /// Events stay in the outbox for so long.
+    pub(crate) fn keeping<B: Bus + 'static>(source: &Source, bus: B, retention: Duration) -> Self {
         let stop = CancellationToken::new();
         let settings = Settings {
             name: "bench".to_owned(),
             page_max: relay::config::PAGE_MAX as usize,
-            retention: RETENTION,
+            retention,
             fallback: Duration::from_secs(5),
             tracer: Tracer::default(),
         };

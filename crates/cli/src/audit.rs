@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::query_as;
 
 use crate::options::{Format, Options};
 use crate::print;
-use crate::show::{self, line, or_dash, table};
+use crate::safe::line;
+use crate::show::{self, NAME_CHARS_MAX, or_dash, table};
 use crate::stopped::Stopped;
+use crate::time::At;
 
 const COMMAND_CHARS_MAX: usize = 100;
 
@@ -35,7 +36,7 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Kept {
     source: String,
-    at: DateTime<Utc>,
+    at: At,
     who: String,
     role: String,
     command: String,
@@ -49,7 +50,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
         let read =
             query_as("select at, who, role, command, result from outbox.audit order by at desc limit $1")
                 .bind(i64::from(args.limit));
-        let rows: Vec<(DateTime<Utc>, String, String, String, Option<String>)> = database.all(read).await?;
+        let rows: Vec<(At, String, String, String, Option<String>)> = database.all(read).await?;
         kept.extend(rows.into_iter().map(|(at, who, role, command, result)| Kept {
             source: database.name().to_owned(),
             at,
@@ -77,9 +78,9 @@ fn text(kept: &[Kept]) -> String {
             .iter()
             .find_map(|name| one.result.as_ref()?.get(name)?.as_i64().map(|count| count.to_string()));
         rows.add_row([
-            show::moment(one.at),
-            one.who.clone(),
-            one.role.clone(),
+            show::moment_of(one.at),
+            line(&one.who, NAME_CHARS_MAX),
+            line(&one.role, NAME_CHARS_MAX),
             or_dash(changed),
             line(&one.command, COMMAND_CHARS_MAX),
         ]);

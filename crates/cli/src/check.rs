@@ -13,7 +13,7 @@ use contract::{Contract, ReadError, Sources};
 use event_router::Router;
 use finding::{Report, Severity};
 
-use crate::{Unusable, print};
+use crate::{Unusable, write};
 use older::Older;
 
 /// Checks event_router.yaml against proto and the limits of the bus.
@@ -69,7 +69,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
             .transpose()
     };
     let Examined { router, report } = examine(&file, text, Some(&sources), &older)?;
-    print(&args.format.render(&report, &router))?;
+    write(&args.format.render(&report, &router))?;
     Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

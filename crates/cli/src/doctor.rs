@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::options::{Format, Options};
 use crate::print;
+use crate::safe::line;
 use crate::show::{self, counted};
 use crate::stopped::Stopped;
 
@@ -46,7 +47,12 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// What one look found.
+const MESSAGE_CHARS_MAX: usize = 2000;
+/// A statement to paste is of no use without its end.
+const HINT_CHARS_MAX: usize = 100_000;
+
+/// What one look found. Others' texts in it are safe where they could be taken for ours; in a statement to paste they are
+/// literals and identifiers, and on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     severity: Severity,
@@ -69,6 +75,11 @@ enum Severity {
 impl Finding {
     fn ok(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self { severity: Severity::Ok, place: place.into(), message: message.into(), hint: None }
+    }
+
+    /// Nothing is wrong, and it is worth knowing.
+    fn info(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::with(Severity::Ok, place, message, hint)
     }
 
     fn with(severity: Severity, place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
@@ -101,9 +112,10 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
             Severity::Error => "error",
         };
-        write!(f, "{severity:<8} {}: {}", self.place, self.message)?;
-        if let Some(hint) = &self.hint {
-            write!(f, "\n         {}", hint.replace('\n', "\n         "))?;
+        let (place, message) = (line(&self.place, MESSAGE_CHARS_MAX), line(&self.message, MESSAGE_CHARS_MAX));
+        write!(f, "{severity:<8} {place}: {message}")?;
+        for one in self.hint.iter().flat_map(|hint| hint.split('\n')) {
+            write!(f, "\n         {}", line(one, HINT_CHARS_MAX))?;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use crate::options::Options;
 use crate::repair::Repair;
 use crate::show::Count;
 use crate::stopped::Stopped;
+use crate::time::At;
 
 /// The source of what is not in a database.
 pub(crate) const SQS: &str = "sqs";
@@ -168,7 +169,7 @@ pub(crate) struct Letter<H> {
     pub(crate) attempts: Option<i32>,
     pub(crate) code: String,
     pub(crate) reason: String,
-    pub(crate) dead_at: DateTime<Utc>,
+    pub(crate) dead_at: At,
     pub(crate) body: String,
 }
 
@@ -185,34 +186,34 @@ pub(crate) struct Delivery {
 pub(crate) enum State {
     /// In the queue; `ahead` of it are so many.
     Queued {
-        since: DateTime<Utc>,
+        since: At,
         ahead: Option<Count>,
         why: Option<String>,
     },
     /// A worker has it.
     Calling {
         worker: Option<String>,
-        until: DateTime<Utc>,
+        until: At,
         attempt: Option<i32>,
     },
     /// A worker had it, and did not say what became of it.
     Abandoned {
         worker: Option<String>,
-        until: DateTime<Utc>,
+        until: At,
     },
     /// It comes again.
     Failed {
         attempt: i32,
-        at: DateTime<Utc>,
+        at: At,
         code: String,
         error: String,
-        due_at: Option<DateTime<Utc>>,
+        due_at: Option<At>,
     },
     Done {
-        at: Option<DateTime<Utc>>,
+        at: Option<At>,
     },
     Dead {
-        at: Option<DateTime<Utc>>,
+        at: Option<At>,
         attempts: Option<i32>,
         code: String,
         reason: String,

@@ -13,10 +13,12 @@ mod parked;
 mod repair;
 mod replay;
 mod routes;
+mod safe;
 mod search;
 mod show;
 mod status;
 mod stopped;
+mod time;
 mod why;
 
 use std::io::{ErrorKind, Write};
@@ -71,7 +73,7 @@ fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode
 
 fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {
     done.unwrap_or_else(|stopped| {
-        eprintln!("error: {}\n  {}", stopped.problem, stopped.remedy);
+        say(&format!("error: {}\n  {}", stopped.problem, stopped.remedy));
         ExitCode::from(stopped.code())
     })
 }
@@ -89,8 +91,18 @@ impl Unusable {
     }
 }
 
-/// Prints; `outbox … | head` is no reason to panic.
+/// What others wrote is safe by here; this sees to it that nothing was forgotten. `outbox … | head` is no reason to panic.
 fn print(text: &str) -> Result<(), Unusable> {
+    write(&safe::text(text))
+}
+
+/// The same on standard error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", safe::text(text));
+}
+
+/// As it is: JSON that is escaped already, or colours of our own.
+fn write(text: &str) -> Result<(), Unusable> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {

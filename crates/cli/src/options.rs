@@ -7,6 +7,7 @@ use outbox_schema::{Databases, Source};
 use runtime::Transport;
 
 use crate::database::Database;
+use crate::safe::word;
 use crate::stopped::Stopped;
 
 const ROUTER: &str = "event_router.yaml";
@@ -94,7 +95,7 @@ impl Options {
             )),
             Err(ReadError::Findings(report)) => {
                 let file = file.display();
-                eprintln!("{report}\n");
+                crate::say(&format!("{report}\n"));
                 Err(Stopped::unusable(
                     format!("{file} has mistakes"),
                     format!("mend them; `outbox check --router {file}` knows more"),
@@ -117,13 +118,17 @@ impl Options {
         self.router.as_deref().unwrap_or(Path::new(ROUTER))
     }
 
-    /// A command of ours with the same line, as somebody can paste it. What the environment says needs no saying; an
-    /// address is not repeated, it may hold a password.
-    pub(crate) fn command(&self, command: &str) -> String {
-        let mut text = format!("outbox {command}");
+    /// A command of ours with the same line, as somebody can paste it: each word is one word, whatever is in it. What the
+    /// environment says needs no saying; an address is not repeated, it may hold a password.
+    pub(crate) fn command<W: AsRef<str>>(&self, words: impl IntoIterator<Item = W>) -> String {
+        let mut text = String::from("outbox");
+        for one in words {
+            text.push(' ');
+            text.push_str(&word(one.as_ref()));
+        }
         let mut add = |flag: &str, variable: &str, value: &str, default: &str| {
             if value != default && std::env::var(variable).as_deref() != Ok(value) {
-                text.push_str(&format!(" {flag} {}", quoted(value)));
+                text.push_str(&format!(" {flag} {}", as_word(value)));
             }
         };
         if self.databases.is_given()
@@ -142,14 +147,7 @@ impl Options {
     }
 }
 
-/// As a shell takes it for one word.
-pub(crate) fn quoted(word: &str) -> String {
-    if word == "$DATABASE_URL" {
-        return format!("\"{word}\"");
-    }
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+/// A variable of the shell's stays one.
+fn as_word(value: &str) -> String {
+    if value == "$DATABASE_URL" { format!("\"{value}\"") } else { word(value) }
 }

@@ -77,7 +77,7 @@ impl Progress {
             if self.terminal {
                 let _ = write!(std::io::stderr(), "\r\u{1b}[K{text}");
             } else {
-                eprintln!("{text}");
+                crate::say(&text);
             }
         }
     }

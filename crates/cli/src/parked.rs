@@ -13,7 +13,8 @@ use crate::outbox::{Outbox, Parked, ParkedFilter};
 use crate::pace::{Progress, interrupted};
 use crate::print;
 use crate::repair::{Consent, Repair};
-use crate::show::{self, age, counted, line, or_dash, seconds_since, table, thousands};
+use crate::safe::line;
+use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, counted, or_dash, seconds_since, table, thousands};
 use crate::stopped::Stopped;
 
 const TOGETHER: i64 = 100;
@@ -59,7 +60,8 @@ struct List {
 
 /// Publishes parked events once more (retry), or forgets them for good (drop).
 ///
-/// Retried, an event is what it was, with its id, and comes after what was published meanwhile: of its key, too.
+/// Retried, an event is what it was, with its id, and comes after what was published meanwhile: of its key, too. One whose
+/// time is no date between the years 1 and 9999 gets the time of the retry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct Change {
@@ -122,7 +124,7 @@ async fn list(args: &List) -> Result<ExitCode, Stopped> {
     let (limit, mut listed) = (i64::from(args.limit), Vec::new());
     for database in args.options.outboxes().await? {
         let outbox = Outbox::new(database);
-        let parked = outbox.parked(&filter, 0..=i64::MAX, limit + 1).await?;
+        let parked = outbox.parked(&filter, None, i64::MAX, limit + 1).await?;
         listed.extend(parked.into_iter().map(|parked| Listed { source: outbox.source().to_owned(), parked }));
     }
     let more = listed.len() > args.limit as usize;
@@ -144,10 +146,10 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     for Listed { parked, source } in listed {
         rows.add_row([
             parked.id.to_string(),
-            parked.name.clone(),
+            line(&parked.name, NAME_CHARS_MAX),
             or_dash(parked.key.as_deref().map(|key| line(key, 40))),
-            age(seconds_since(parked.parked_at)),
-            parked.code.clone(),
+            parked.parked_at.known().map_or_else(|| NOT_KNOWN.to_owned(), |at| age(seconds_since(at))),
+            line(&parked.code, NAME_CHARS_MAX),
             line(&parked.reason, REASON_CHARS_MAX),
             if several { source.clone() } else { String::new() },
         ]);
@@ -156,15 +158,12 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     if more {
         text.push_str(&format!("\n\nThere are more: --limit is {}.", args.limit));
     }
-    let id = listed[0].parked.id;
+    let id = listed[0].parked.id.to_string();
     text.push_str(&format!(
         "\n\nonce the cause is mended: {}",
-        args.options.command(&format!("parked retry {id}"))
+        args.options.command(["parked", "retry", &id])
     ));
-    text.push_str(&format!(
-        "\nto give one up:           {}",
-        args.options.command(&format!("parked drop {id}"))
-    ));
+    text.push_str(&format!("\nto give one up:           {}", args.options.command(["parked", "drop", &id])));
     text
 }
 
@@ -223,17 +222,17 @@ async fn each(
     let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
     'all: for outbox in databases.iter().cloned().map(Outbox::new) {
         // What is retried and refused at once is parked again, and not retried for ever.
-        let (mut first, newest) = (0, outbox.newest().await?);
+        let (mut after, newest) = (None, outbox.newest().await?);
         loop {
             let parked = tokio::select! {
-                parked = outbox.parked(filter, first..=newest, TOGETHER) => parked?,
+                parked = outbox.parked(filter, after, newest, TOGETHER) => parked?,
                 () = &mut interrupted => {
                     changed.interrupted = true;
                     break 'all;
                 }
             };
             let Some(last) = parked.last() else { break };
-            first = last.seq + 1;
+            after = Some((last.seq, last.id));
             changed.found += parked.len() as u64;
             changed.with_key += parked.iter().filter(|parked| parked.key.is_some()).count() as u64;
             changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));

@@ -27,7 +27,7 @@ impl Consent {
     /// If nobody said yes.
     pub(crate) fn ask(self, what: &str) -> Result<(), Stopped> {
         if self.yes {
-            eprintln!("{what}");
+            crate::say(what);
             return Ok(());
         }
         let mut terminal = std::io::stderr();
@@ -74,7 +74,9 @@ impl Repair {
         };
         for line in lines {
             match line.keep(&repair).await {
-                Err(stopped) if undoable => eprintln!("warning: not in the audit: {}", stopped.problem),
+                Err(stopped) if undoable => {
+                    crate::say(&format!("warning: not in the audit: {}", stopped.problem));
+                }
                 kept => kept?,
             }
         }
@@ -86,7 +88,7 @@ impl Repair {
         self.result = serde_json::to_string(result).ok();
         for line in lines {
             if let Err(stopped) = line.keep(&self).await {
-                eprintln!("warning: the outcome is not in the audit: {}", stopped.problem);
+                crate::say(&format!("warning: the outcome is not in the audit: {}", stopped.problem));
             }
         }
     }
@@ -116,7 +118,7 @@ fn command(args: impl Iterator<Item = String>) -> String {
                 hide = flag == word;
                 words.push(if hide { word } else { format!("{flag}=…") });
             }
-            _ => words.push(crate::options::quoted(&word)),
+            _ => words.push(crate::safe::word(&word)),
         }
     }
     words.join(" ")

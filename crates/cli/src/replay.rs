@@ -165,7 +165,7 @@ impl Replay<'_> {
         match self.args.event {
             Some(id) if meant.is_empty() => Err(Stopped::failed(
                 format!("{id} is in no outbox that was named"),
-                format!("see {}", self.args.options.command(&format!("why {id}"))),
+                format!("see {}", self.args.options.command(["why", &id.to_string()])),
             )),
             _ => Ok(meant),
         }
@@ -179,34 +179,36 @@ impl Replay<'_> {
 
     /// The same, with --run: times as they are now, whenever that is pasted.
     fn command(&self, until: DateTime<Utc>) -> String {
-        let mut command = String::from("replay");
+        let mut words = Vec::new();
         if let Some(id) = self.args.event {
-            command.push_str(&format!(" --event {id}"));
+            words.extend(["--event".to_owned(), id.to_string()]);
         }
         if let Some(since) = self.args.since {
-            command.push_str(&format!(" --since {} --until {}", exact(since), exact(until)));
+            words.extend(["--since".to_owned(), exact(since), "--until".to_owned(), exact(until)]);
         }
-        self.rest(&mut command);
-        self.args.options.command(&command)
+        self.command_with(words)
     }
 
-    fn rest(&self, command: &mut String) {
+    fn command_with(&self, which: Vec<String>) -> String {
+        let mut words = vec!["replay".to_owned()];
+        words.extend(which);
         if let Some(name) = &self.args.event_name {
-            command.push_str(&format!(" --event-name {}", crate::options::quoted(name)));
+            words.extend(["--event-name".to_owned(), name.clone()]);
         }
         if let Some(rpc) = &self.args.rpc {
-            command.push_str(&format!(" --rpc {rpc}"));
+            words.extend(["--rpc".to_owned(), rpc.to_string()]);
         }
         if self.args.rate != 100 {
-            command.push_str(&format!(" --rate {}", self.args.rate));
+            words.extend(["--rate".to_owned(), self.args.rate.to_string()]);
         }
         if self.args.force {
-            command.push_str(" --force");
+            words.push("--force".to_owned());
         }
         if self.args.consent.is_given() {
-            command.push_str(" --yes");
+            words.push("--yes".to_owned());
         }
-        command.push_str(" --run");
+        words.push("--run".to_owned());
+        self.args.options.command(words)
     }
 }
 

@@ -5,11 +5,10 @@ mod drawing; // mermaid and dot
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use comfy_table::{Table, presets};
 use event_router::{ReadError, Router, names};
 use serde::Serialize;
 
-use crate::{Unusable, print};
+use crate::{Unusable, print, safe, say, show, write};
 
 /// Shows which event runs which RPC.
 ///
@@ -41,26 +40,24 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
     let router = match Router::read(&args.router) {
         Ok(router) => router,
         Err(ReadError::Findings(report)) => {
-            eprintln!("{report}");
+            say(&report.to_string());
             return Ok(ExitCode::FAILURE);
         }
         Err(ReadError::Io { file, source }) => {
             return Err(Unusable::new(format!("failed to read {file}: {source}"), "pass --router FILE"));
         }
     };
-    print(&match args.format {
-        Format::Table => table(&router),
-        Format::Mermaid => drawing::mermaid(&router),
-        Format::Dot => drawing::dot(&router),
-        Format::Json => json(&router),
-    })?;
+    match args.format {
+        Format::Table => print(&table(&router))?,
+        Format::Mermaid => print(&drawing::mermaid(&router))?,
+        Format::Dot => print(&drawing::dot(&router))?,
+        Format::Json => write(&safe::json(&json(&router)))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 
 fn table(router: &Router) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["EVENT", "RPC", "TIMEOUT", "CONCURRENCY", "RATE", "ATTEMPTS", "BACKOFF"]);
+    let mut table = show::table(["EVENT", "RPC", "TIMEOUT", "CONCURRENCY", "RATE", "ATTEMPTS", "BACKOFF"]);
     for (event, _) in router.events() {
         if router.subscribers(event).is_empty() {
             table.add_row([event, "nobody"]);

@@ -1,11 +1,14 @@
 //! Where in a log ordered by seq a time lies, without an index on time.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::stopped::Stopped;
+use crate::time::At;
 
 /// Each step looks at so many rows, evenly spread.
 const SAMPLES: i64 = 8;
+/// The clock of this machine may be behind the database's.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(10);
 /// A range this small is read as a whole.
 const SMALL: i64 = 20_000;
 
@@ -34,6 +37,15 @@ where
     let first = bracket(all, from, &sample).await?.first;
     let last = bracket(Seqs { first, ..all }, to, &sample).await?.last;
     Ok(Seqs { first, last })
+}
+
+/// Samples whose times say where they stand. Others are as if they had not been looked at: what has no date, and what a clock
+/// that was ahead wrote.
+pub(crate) fn known(samples: Vec<(i64, At)>) -> Vec<(i64, DateTime<Utc>)> {
+    let latest = Utc::now() + CLOCKS_DIFFER;
+    let known =
+        samples.into_iter().filter_map(|(seq, at)| Some((seq, at.known().filter(|at| *at <= latest)?)));
+    known.collect()
 }
 
 /// Rows before the result's first are older than `at`, rows after its last are not.

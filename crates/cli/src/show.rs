@@ -4,11 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use comfy_table::{Table, presets};
+use comfy_table::{Cell, Row, Table, presets};
 use serde::{Serialize, Serializer};
 
-use crate::{Unusable, print};
+use crate::safe::{self, line};
+use crate::time::At;
+use crate::{Unusable, write};
 
+pub(crate) const NOT_KNOWN: &str = "not known";
+/// Of what others wrote: more of a name is not needed to know it again.
+pub(crate) const NAME_CHARS_MAX: usize = 200;
+const CELL_CHARS_MAX: usize = 2000;
 /// How far rows are counted.
 pub(crate) const COUNTED_MAX: i64 = 10_000;
 /// What a statement that counts is limited to: one more shows that there is more.
@@ -87,6 +93,11 @@ pub(crate) fn age(seconds: f64) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
+/// [`moment`] of what stands in a row.
+pub(crate) fn moment_of(at: At) -> String {
+    at.known().map_or_else(|| NOT_KNOWN.to_owned(), moment)
+}
+
 pub(crate) fn seconds_since(at: DateTime<Utc>) -> f64 {
     (Utc::now() - at).num_milliseconds() as f64 / 1000.0
 }
@@ -115,11 +126,29 @@ pub(crate) fn bytes(bytes: i64) -> String {
     String::new()
 }
 
-pub(crate) fn table<const N: usize>(header: [&str; N]) -> Table {
+/// Rows of words; what others wrote in them can't leave its cell.
+#[derive(Debug)]
+pub(crate) struct Rows(Table);
+
+pub(crate) fn table<const N: usize>(header: [&str; N]) -> Rows {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(header);
-    table
+    table.set_header(cells(header));
+    Rows(table)
+}
+
+impl Rows {
+    pub(crate) fn add_row<const N: usize>(&mut self, cells_of: [impl AsRef<str>; N]) {
+        self.0.add_row(cells(cells_of));
+    }
+
+    pub(crate) fn trim_fmt(&self) -> String {
+        self.0.trim_fmt()
+    }
+}
+
+fn cells<const N: usize>(texts: [impl AsRef<str>; N]) -> Row {
+    Row::from(texts.map(|text| Cell::new(line(text.as_ref(), CELL_CHARS_MAX))))
 }
 
 pub(crate) fn or_dash(text: Option<impl fmt::Display>) -> String {
@@ -127,16 +156,7 @@ pub(crate) fn or_dash(text: Option<impl fmt::Display>) -> String {
 }
 
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Unusable> {
-    print(&serde_json::to_string_pretty(value).expect("texts and numbers serialize"))
-}
-
-/// What others wrote, on one line of bounded length and without control characters.
-pub(crate) fn line(text: &str, chars_max: usize) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if clean.chars().count() <= chars_max {
-        return clean;
-    }
-    clean.chars().take(chars_max - 1).chain(['…']).collect()
+    write(&safe::json(&serde_json::to_string_pretty(value).expect("texts and numbers serialize")))
 }
 
 #[cfg(test)]
@@ -166,10 +186,12 @@ mod tests {
         assert_eq!([bytes(17), bytes(2048), bytes(50 << 20)], ["17 B", "2.0 kB", "50 MB"]);
     }
 
-    /// Guards: what a server answered can't forge lines or colours of ours.
+    /// Guards: what others wrote can't leave its cell of a table.
     #[test]
-    fn lines_are_clean() {
-        assert_eq!(line("a\nb\u{1b}[31mc", 20), "a b [31mc");
-        assert_eq!(line("abcdef", 4), "abc…");
+    fn cells_hold_one_line() {
+        let mut rows = table(["A", "B"]);
+        rows.add_row(["x\ny\u{1b}[2K", "z"]);
+        let shown: Vec<String> = rows.trim_fmt().lines().map(|line| line.trim().to_owned()).collect();
+        assert!(shown.len() == 2 && shown[1].starts_with("x y\\u{1b}[2K"), "{shown:?}");
     }
 }

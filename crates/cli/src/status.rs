@@ -5,17 +5,20 @@ mod workers; // what only the workers know
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use event_router::{Router, Rpc};
 use serde::Serialize;
 
 use crate::database::Database;
 use crate::line::{self, Depth, Line, SQS, Undeliverable, Work};
 use crate::options::{Format, Options};
-use crate::outbox::{Backlog, Leader, Outbox, Transaction};
+use crate::outbox::{Behind, Leader, Outbox, StuckRing, Transaction};
 use crate::print;
-use crate::show::{self, COUNTED_MAX, Count, age, bytes, instant, moment, or_dash, table};
+use crate::safe::line;
+use crate::show::{
+    self, COUNTED_MAX, Count, NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, or_dash, table,
+};
 use crate::stopped::Stopped;
+use crate::time::At;
 use problems::Problem;
 use workers::{Breaker, Workers};
 
@@ -59,15 +62,19 @@ struct Status {
 struct SourceStatus {
     source: String,
     leader: Option<Leader>,
-    lag_seconds: f64,
-    waiting_events: Count,
+    /// `null` under a cursor of another server, as is how many wait.
+    lag_seconds: Option<f64>,
+    waiting_events: Option<Count>,
     oldest_event: Option<String>,
-    put_at: Option<DateTime<Utc>>,
+    put_at: Option<At>,
     put_by: Option<String>,
     parked: Count,
     oldest_transaction: Option<Transaction>,
     outbox_bytes: i64,
+    /// The cursor is of another server.
     restored: bool,
+    sequences_behind: Vec<Behind>,
+    rings_stuck: Vec<StuckRing>,
 }
 
 #[derive(Debug, Serialize)]
@@ -158,28 +165,31 @@ impl Look<'_> {
 
 async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
     let cursor = outbox.cursor().await?;
-    let (leader, backlog, parked, transactions, outbox_bytes) = tokio::try_join!(
+    let (leader, backlog, parked, transactions, outbox_bytes, sequences_behind, rings_stuck) = tokio::try_join!(
         outbox.leader(),
         outbox.backlog(&cursor, None),
         outbox.parked_count(),
         outbox.transactions(false, 1),
         outbox.bytes(),
+        outbox.behind(),
+        outbox.stuck_rings(),
     )?;
-    let Backlog { events, lag_seconds, oldest } = backlog;
     // The migration writes a first cursor, and puts nothing.
     let put = (cursor.relay != "migration").then_some((cursor.at, cursor.relay));
     Ok(SourceStatus {
         source: outbox.source().to_owned(),
         leader,
-        lag_seconds,
-        waiting_events: events,
-        oldest_event: oldest.map(|id| id.to_string()),
+        lag_seconds: backlog.as_ref().map(|backlog| backlog.lag_seconds),
+        waiting_events: backlog.as_ref().map(|backlog| backlog.events),
+        oldest_event: backlog.and_then(|backlog| backlog.oldest).map(|id| id.to_string()),
         put_at: put.as_ref().map(|put| put.0),
         put_by: put.map(|put| put.1),
         parked,
         oldest_transaction: transactions.into_iter().next(),
         outbox_bytes,
-        restored: cursor.restored,
+        restored: !cursor.ours,
+        sequences_behind,
+        rings_stuck,
     })
 }
 
@@ -207,17 +217,23 @@ fn of_source(source: &SourceStatus) -> String {
         |leader| {
             let address =
                 leader.address.as_deref().map(|address| format!(" from {address}")).unwrap_or_default();
-            let since = leader.connected_at.map(|at| format!(", since {}", instant(at))).unwrap_or_default();
-            format!("{}, pid {}{address}{since}", leader.application, leader.pid)
+            let since = leader
+                .connected_at
+                .and_then(At::known)
+                .map(|at| format!(", since {}", instant(at)))
+                .unwrap_or_default();
+            format!("{}, pid {}{address}{since}", line(&leader.application, NAME_CHARS_MAX), leader.pid)
         },
     );
     let put = match (source.put_at, &source.put_by) {
-        (Some(at), Some(by)) => format!("{} by {by}", moment(at)),
+        _ if source.restored => format!("{NOT_KNOWN}: the cursor is of another server"),
+        (Some(at), Some(by)) => format!("{} by {}", moment_of(at), line(by, NAME_CHARS_MAX)),
         _ => "nothing yet".to_owned(),
     };
-    let waiting = match source.waiting_events.is_zero() {
-        true => "0".to_owned(),
-        false => format!("{}, the oldest for {}", source.waiting_events, age(source.lag_seconds)),
+    let waiting = match source.waiting_events {
+        None => NOT_KNOWN.to_owned(),
+        Some(events) if events.is_zero() => "0".to_owned(),
+        Some(events) => format!("{events}, the oldest for {}", age(source.lag_seconds.unwrap_or_default())),
     };
     let transaction = source.oldest_transaction.as_ref().map_or_else(
         || "none".to_owned(),
@@ -226,7 +242,7 @@ fn of_source(source: &SourceStatus) -> String {
                 "{}, pid {}, {}, {}{}",
                 or_dash(transaction.age_seconds.map(age)),
                 transaction.pid,
-                or_dash(Some(transaction.application.as_str()).filter(|name| !name.is_empty())),
+                or_dash(Some(line(&transaction.application, NAME_CHARS_MAX)).filter(|name| !name.is_empty())),
                 transaction.state.as_deref().unwrap_or("state not visible to this role"),
                 if transaction.writes { ", has written" } else { "" },
             )
@@ -262,7 +278,7 @@ fn of_rpcs(status: &Status, workers_answered: bool) -> String {
         let depth = &rpc.depth;
         let known = |text: String| if depth.missing.is_some() { "-".to_owned() } else { text };
         rows.add_row([
-            depth.rpc.clone(),
+            line(&depth.rpc, NAME_CHARS_MAX),
             known(depth.waiting.to_string()),
             or_dash(depth.oldest_seconds.map(age)),
             known(depth.hidden.to_string()),

@@ -1,27 +1,36 @@
 use crate::Unusable;
+use crate::safe::line;
+
+/// What a server says of a failure may be longer, and nobody reads it.
+const PROBLEM_CHARS_MAX: usize = 2000;
 
 /// Why a command can't do its work, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Stopped {
     code: u8,
+    /// On one line, whatever a server said.
     pub(crate) problem: String,
     pub(crate) remedy: String,
 }
 
 impl Stopped {
+    fn new(code: u8, problem: &str, remedy: impl Into<String>) -> Self {
+        Self { code, problem: line(problem, PROBLEM_CHARS_MAX), remedy: remedy.into() }
+    }
+
     /// Something went wrong half-way.
     pub(crate) fn failed(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code: 1, problem: problem.into(), remedy: remedy.into() }
+        Self::new(1, &problem.into(), remedy)
     }
 
     /// These arguments mean nothing.
     pub(crate) fn unusable(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code: 2, problem: problem.into(), remedy: remedy.into() }
+        Self::new(2, &problem.into(), remedy)
     }
 
     /// What it needs does not answer, or not us.
     pub(crate) fn unreachable(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code: 3, problem: problem.into(), remedy: remedy.into() }
+        Self::new(3, &problem.into(), remedy)
     }
 
     #[cfg(not(feature = "aws"))]

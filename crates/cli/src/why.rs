@@ -12,10 +12,11 @@ use serde::Serialize;
 use crate::database::Database;
 use crate::line::{self, Delivery, Line, SQS, State, Work};
 use crate::options::{Format, Options};
-use crate::outbox::{Leader, Outbox, Parked, ParkedFilter, Stored, Transaction, time_of};
+use crate::outbox::{Leader, Outbox, Parked, ParkedFilter, Putting, Stored, Transaction, time_of};
 use crate::print;
 use crate::show::{self, Count};
 use crate::stopped::Stopped;
+use crate::time::At;
 
 const TRANSACTIONS_MAX: i64 = 20;
 
@@ -24,7 +25,7 @@ const TRANSACTIONS_MAX: i64 = 20;
 /// Where it is stuck, it says behind what, and the command that repairs it. It never prints the payload.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 it is done or under way; 1 something of it is dead, parked, or nowhere; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nThe id is what outbox::enqueue returned, the header Idempotency-Key of the RPC, and event_id in every log."
+    after_help = "Exit status: 0 it is done or under way; 1 something of it is dead, parked, or nowhere, or what became of it is not known; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nThe id is what outbox::enqueue returned, the header Idempotency-Key of the RPC, and event_id in every log."
 )]
 pub(crate) struct Args {
     /// The event's id.
@@ -47,6 +48,8 @@ struct Life {
     found: Option<bool>,
     enqueued: Option<Enqueued>,
     put: Option<PutAt>,
+    /// Why nobody can say whether it was put.
+    put_not_known: Option<&'static str>,
     waiting: Option<Waiting>,
     parked: Option<Parked>,
     deliveries: Vec<SourceDelivery>,
@@ -61,13 +64,17 @@ struct Enqueued {
     name: String,
     key: Option<String>,
     payload_bytes: i32,
-    occurred_at: DateTime<Utc>,
+    occurred_at: At,
     seq: i64,
 }
 
 #[derive(Debug, Serialize)]
 struct PutAt {
-    at: DateTime<Utc>,
+    /// `null` if that can't be: a clock was set.
+    at: Option<DateTime<Utc>>,
+    /// As the cursor has it.
+    #[serde(skip)]
+    cursor_at: Option<DateTime<Utc>>,
     relay: String,
     /// Older cursors are gone.
     or_before: bool,
@@ -101,6 +108,7 @@ struct NotIn {
     source: String,
     oldest_event_at: Option<DateTime<Utc>>,
     writing_transactions: Vec<Transaction>,
+    prepared_transactions: Vec<String>,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
@@ -123,6 +131,7 @@ impl Work for Ask<'_> {
             found: (!self.databases.is_empty()).then_some(false),
             enqueued: None,
             put: None,
+            put_not_known: None,
             waiting: None,
             parked: None,
             deliveries: Vec::new(),
@@ -136,7 +145,7 @@ impl Work for Ask<'_> {
             }
             if life.parked.is_none() {
                 let filter = ParkedFilter { ids: vec![id], ..ParkedFilter::default() };
-                life.parked = outbox.parked(&filter, 0..=i64::MAX, 1).await?.into_iter().next();
+                life.parked = outbox.parked(&filter, None, i64::MAX, 1).await?.into_iter().next();
             }
             if life.enqueued.is_some() || life.parked.is_some() {
                 life.found = Some(true);
@@ -147,7 +156,7 @@ impl Work for Ask<'_> {
         for line in &lines {
             let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == line.source());
             if ours || line.source() == SQS {
-                let put_at = life.put.as_ref().map(|put| put.at);
+                let put_at = life.put.as_ref().and_then(|put| put.cursor_at);
                 let of = line.of(id, &subscribers, put_at).await?;
                 let source = line.source().to_owned();
                 life.deliveries.extend(
@@ -186,6 +195,7 @@ impl Ask<'_> {
                 source: outbox.source().to_owned(),
                 oldest_event_at: outbox.oldest().await?,
                 writing_transactions: outbox.transactions(true, TRANSACTIONS_MAX).await?,
+                prepared_transactions: outbox.prepared(TRANSACTIONS_MAX).await?,
             });
         }
         Ok(Nowhere { made_at: time_of(id), sources })
@@ -194,17 +204,30 @@ impl Ask<'_> {
 
 impl Life {
     async fn tell(&mut self, outbox: &Outbox, stored: Stored) -> Result<(), Stopped> {
-        let put = outbox.put(&stored).await?;
-        if put.is_none() {
-            let cursor = outbox.cursor().await?;
-            let (leader, all, ahead) = tokio::try_join!(
-                outbox.leader(),
-                outbox.backlog(&cursor, None),
-                outbox.backlog(&cursor, Some(stored.seq)),
-            )?;
-            self.waiting = Some(Waiting { leader, events_ahead: ahead.events, lag_seconds: all.lag_seconds });
+        match outbox.put(&stored).await? {
+            Putting::Put(put) => {
+                let cursor_at = put.at.known();
+                // Nothing is put before it is enqueued.
+                let late =
+                    |at: &DateTime<Utc>| stored.occurred_at.known().is_none_or(|enqueued| enqueued <= *at);
+                let at = cursor_at.filter(late);
+                self.put = Some(PutAt { at, cursor_at, relay: put.relay, or_before: put.or_before });
+            }
+            Putting::NotYet => {
+                let cursor = outbox.cursor().await?;
+                let (leader, all, ahead) = tokio::try_join!(
+                    outbox.leader(),
+                    outbox.backlog(&cursor, None),
+                    outbox.backlog(&cursor, Some(stored.seq)),
+                )?;
+                self.waiting = all.zip(ahead).map(|(all, ahead)| Waiting {
+                    leader,
+                    events_ahead: ahead.events,
+                    lag_seconds: all.lag_seconds,
+                });
+            }
+            Putting::NotKnown(why) => self.put_not_known = Some(why),
         }
-        self.put = put.map(|put| PutAt { at: put.at, relay: put.relay, or_before: put.or_before });
         self.enqueued = Some(Enqueued {
             source: outbox.source().to_owned(),
             name: stored.name,
@@ -218,10 +241,10 @@ impl Life {
 
     /// Leaves out what says nothing, and finds the commands.
     fn settle(&mut self, options: &Options) {
-        let id = self.id;
+        let id = self.id.to_string();
         // The relay went past it, and put it nowhere.
         if self.parked.is_some() {
-            self.put = None;
+            (self.put, self.put_not_known) = (None, None);
         }
         // What is not put, or refused by the bus, can't be anywhere yet. And of an event that nobody knows, nothing is
         // expected of anybody.
@@ -236,19 +259,19 @@ impl Life {
             self.deliveries.retain(|one| one.delivery.state != State::NotReceived);
         }
         if self.parked.is_some() {
-            self.commands.push(options.command(&format!("parked retry {id}")));
+            self.commands.push(options.command(["parked", "retry", &id]));
         }
         for SourceDelivery { delivery, .. } in &self.deliveries {
             let rpc = &delivery.rpc;
             match &delivery.state {
                 State::Dead { .. } if self.is_done(rpc) => {
-                    self.commands.push(options.command(&format!("dlq drop --event {id} --rpc {rpc}")));
+                    self.commands.push(options.command(["dlq", "drop", "--event", &id, "--rpc", rpc]));
                 }
                 State::Dead { .. } => {
-                    self.commands.push(options.command(&format!("dlq redrive --event {id} --rpc {rpc}")));
+                    self.commands.push(options.command(["dlq", "redrive", "--event", &id, "--rpc", rpc]));
                 }
                 State::Absent => {
-                    self.commands.push(options.command(&format!("replay --event {id} --rpc {rpc} --run")));
+                    self.commands.push(options.command(["replay", "--event", &id, "--rpc", rpc, "--run"]));
                 }
                 _ => {}
             }
@@ -265,7 +288,11 @@ impl Life {
     /// Nobody has to do anything about it.
     fn is_well(&self) -> bool {
         let bad = |state: &State| matches!(state, State::Dead { .. } | State::Absent);
-        let known = self.found != Some(false) || !self.deliveries.is_empty();
+        let done = |one: &SourceDelivery| matches!(one.delivery.state, State::Done { .. });
+        let known = match self.put_not_known {
+            Some(_) => self.deliveries.iter().any(done),
+            None => self.found != Some(false) || !self.deliveries.is_empty(),
+        };
         known && self.parked.is_none() && !self.deliveries.iter().any(|one| bad(&one.delivery.state))
     }
 }

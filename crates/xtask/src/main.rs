@@ -21,7 +21,8 @@ enum Task {
     /// Everything CI runs: format, lints, docs, all tests against a throwaway Postgres, and five minutes of torture.
     Test,
     /// Break everything for some minutes while services publish, and hold what arrived against what was committed: real
-    /// processes are killed, stopped and cut off, the database crashes, queues repeat themselves, AWS has its bad days.
+    /// processes are killed, stopped and cut off, the database crashes and is full of other people, queues repeat themselves,
+    /// AWS has its bad days.
     Torture(torture::Options),
     /// How fast, beside what: builds for release and measures, on loopback, one thing beside another. `bench --help` lists
     /// them.

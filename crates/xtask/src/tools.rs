@@ -126,13 +126,8 @@ pub fn npm_package(package: &str, version: &str) -> Result<PathBuf, ToolError> {
     }
     debian("npm", "npm")?;
     eprintln!("installing npm's {package}@{version} below target (npm)");
-    let npm = |dir: &Path| {
-        let mut npm = Command::new("npm");
-        npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
-        npm.arg(dir).arg(format!("{package}@{version}"));
-        npm
-    };
-    install_into(&dir, &format!("npm install {package}@{version}"), npm)?;
+    let wanted = format!("{package}@{version}");
+    install_into(&dir, &format!("npm install {wanted}"), |dir| npm(dir, &[&wanted]))?;
     Ok(installed)
 }
 
@@ -188,28 +183,16 @@ pub fn node_packages(name: &str, packages: &[&str]) -> Result<PathBuf, ToolError
     }
     debian("node", "nodejs")?;
     debian("npm", "npm")?;
-    let command = format!("npm install {}", packages.join(" "));
     eprintln!("installing {} below target (npm)", packages.join(", "));
-    let failed = |reason: String| ToolError::Install { command: command.clone(), reason };
-    // Under a name of its own until it is whole: tests may install it side by side.
-    let partial = dir.with_extension(std::process::id().to_string());
-    std::fs::create_dir_all(&partial).map_err(|error| failed(error.to_string()))?;
-    let output = Command::new("npm")
-        .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
-        .arg(&partial)
-        .args(packages)
-        .current_dir(&partial)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(failed(said.lines().take(3).collect::<Vec<_>>().join("; ")));
-    }
-    if std::fs::rename(&partial, &dir).is_err() {
-        let _ = std::fs::remove_dir_all(&partial);
-    }
+    install_into(&dir, &format!("npm install {}", packages.join(" ")), |dir| npm(dir, packages))?;
     Ok(dir)
+}
+
+fn npm(dir: &Path, packages: &[&str]) -> Command {
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+    npm.arg(dir).args(packages);
+    npm
 }
 
 fn fingerprint(packages: &[&str]) -> String {

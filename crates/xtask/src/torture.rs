@@ -12,6 +12,7 @@ mod publishers;
 mod report;
 mod routes;
 mod rpcs;
+mod second;
 mod storm;
 mod witness;
 mod world;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::process;
 use history::{Complaint, History};
 use judge::judge;
-use publishers::{Ledger, Publisher, committed};
+use publishers::{Ledger, Publisher, end_orphans};
 use report::Report;
 use storm::{Spells, rage};
 use witness::Witness;
@@ -170,27 +171,27 @@ async fn storm_and_calm(run: &Run, world: &Arc<World>, spells: &Spells) -> Resul
     );
     let stop = CancellationToken::new();
     let (held, holds) = watch::channel(false);
-    let (open_max, bulk_max) = run.transport.pace();
-    let publisher = Publisher::new(&world.publishers_url(), holds, stop.clone(), bulk_max)?;
-    let ledger = publisher.ledger();
-    let publishing = publisher.run(run.seed);
+    let pace = run.transport.pace();
+    let publisher = Publisher::new(world, holds, stop.clone(), pace)?;
+    let publishing = publisher.clone().run(run.seed);
     let raging = async {
-        rage(world, plan, spells).await;
+        rage(world, &publisher, plan, spells).await;
         tokio::time::sleep_until(world.clock.at(length)).await;
         stop.cancel();
     };
     tokio::select! {
         _ = async { tokio::join!(publishing, raging) } => {}
-        () = Witness::hold(world, &ledger, &held, open_max) => {}
-        () = progress(world, &ledger, spells) => {}
+        () = Witness::hold(world, &held, pace.open_max) => {}
+        () = progress(world, &world.ledger, spells) => {}
     }
     println!("· calm: everything that was committed must arrive");
-    calm(run, world, &ledger, spells).await
+    calm(run, world, &world.ledger, spells).await
 }
 
 async fn calm(run: &Run, world: &World, ledger: &Ledger, spells: &Spells) -> Result<History, Failure> {
     witness::publishers_have_ended(&world.pool).await?;
-    let committed = committed(&world.pool).await?;
+    end_orphans(&world.pool, ledger, world.clock, "0 seconds").await?;
+    let committed = witness::committed(world).await?;
     let quiet = witness::quiet(world, &committed, QUIET_WITHIN).await;
     world.stop().await;
     let mut left = witness::left_behind(world).await?;
@@ -199,7 +200,7 @@ async fn calm(run: &Run, world: &World, ledger: &Ledger, spells: &Spells) -> Res
         tokio::time::sleep(Duration::from_millis(250)).await;
         left = witness::left_behind(world).await?;
     }
-    let mut complaints = world.notes.complaints();
+    let mut complaints = [world.notes.complaints(), ledger.complaints()].concat();
     complaints.extend(quiet.err().map(|what| Complaint { kind: "not_quiet", what }));
     complaints.extend(left.into_iter().map(|what| Complaint { kind: "left_behind", what }));
     Ok(History {
@@ -209,12 +210,14 @@ async fn calm(run: &Run, world: &World, ledger: &Ledger, spells: &Spells) -> Res
         calls: world.rpcs.calls(),
         unheard: world.notes.unheard(),
         dead: witness::dead(world).await?,
-        parked: witness::parked(&world.pool).await?,
+        parked: witness::parked(world).await?,
         recorded: witness::recorded(world).await?,
         puts: witness::puts(world).await?,
         cursor: Vec::new(),
         spells: spells.list(),
         found: world.notes.found(),
+        silent: ledger.silent(),
+        prepared: ledger.prepared_so_far(),
         looks: world.notes.looks(),
         complaints,
     })
@@ -243,12 +246,22 @@ impl Transport {
         }
     }
 
-    /// How many deliveries may be open before publishers wait, and how many events one transaction has at most. The emulator
-    /// is slow.
-    fn pace(self) -> (usize, usize) {
+    fn pace(self) -> Pace {
         match self {
-            Transport::Postgres => (4000, 400),
-            Transport::Aws => (300, 100),
+            Transport::Postgres => Pace { open_max: 4000, bulk_max: 400, big_max: 200_000, heard_max: 200 },
+            Transport::Aws => Pace { open_max: 300, bulk_max: 100, big_max: 100, heard_max: 100 },
         }
     }
+}
+
+/// How much may be published. The emulator is slow.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// So many deliveries may be open before publishers wait.
+    open_max: usize,
+    /// So many events has one transaction at most.
+    bulk_max: usize,
+    /// So many has a big one that commits, and of these so many have a subscriber.
+    big_max: i64,
+    heard_max: usize,
 }

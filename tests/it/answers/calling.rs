@@ -9,7 +9,7 @@ use xtask::answers::Sent;
 use xtask::process::root;
 
 /// No answer may need it: one that is waited for so long is a failure of its own.
-const TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn contract() -> Contract {
     Sources { protos: vec![root().join("tests/proto")], includes: Vec::new() }.read().expect("protos")

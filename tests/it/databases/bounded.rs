@@ -42,6 +42,35 @@ async fn uncommitted_events_are_not_walked_over() {
     world.finish().await;
 }
 
+/// Guards promise 6: a relay that takes the lead does not walk over what an open transaction has written, when it looks whether
+/// the sequences lie behind their tables.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_term_begins_without_a_walk_over_uncommitted_events() {
+    let world = World::new(ROUTER).await;
+    world.publish(One { n: 0 }).await;
+    let mut open = PgConnection::connect(&world.url).await.unwrap();
+    open.execute("begin").await.unwrap();
+    open.execute(
+        "insert into outbox.event (id, name, payload, slot)
+         select gen_random_uuid(), 'event_one', '{}', 0 from generate_series(1, 10000)",
+    )
+    .await
+    .unwrap();
+    let mut relay = PgConnection::connect(&world.url).await.unwrap();
+    relay.execute("begin; set local enable_seqscan = off; set local enable_bitmapscan = off").await.unwrap();
+    relay.execute("select * from outbox.check_sequences(true)").await.unwrap();
+    let entries: i64 = sqlx::query_scalar(
+        "select sum(pg_stat_get_xact_tuples_returned(i.indexrelid))::bigint from pg_index as i
+         where i.indrelid in (select h.inhrelid from pg_inherits as h where h.inhparent = 'outbox.event'::regclass)",
+    )
+    .fetch_one(&mut relay)
+    .await
+    .unwrap();
+    assert!(entries < 100, "{entries} entries of the events' indexes");
+    open.execute("rollback").await.unwrap();
+    world.finish().await;
+}
+
 /// Guards promise 7: one transaction that stays open for ten times the retention holds one slot, and the ring turns through the
 /// others. The table stays below twice what retention keeps.
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ async fn errors_of_enqueue_quote_no_value() {
     let world = World::on(ROUTER, &own).await;
     let mut conn = PgConnection::connect(&world.url).await.unwrap();
     let payloads = [
-        format!("{SECRET}"),
+        SECRET.to_owned(),
         format!("{{\"a\":\"{SECRET}\""),
         format!("[\"{SECRET}\"]"),
         format!("{{\"a\":\"{SECRET}\\q\"}}"),

@@ -9,7 +9,7 @@ use crate::faults::PgBouncer;
 use crate::world::{One, World, cluster, new_database, programs};
 
 /// What it found, as `severity place: message`, and each with a hint where there is something to do.
-fn findings(said: &Said) -> Vec<String> {
+pub(super) fn findings(said: &Said) -> Vec<String> {
     let json = said.json();
     let of = |finding: &Value| {
         let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
@@ -21,7 +21,7 @@ fn findings(said: &Said) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_finds(said: &Said, begins: &str) {
+pub(super) fn assert_finds(said: &Said, begins: &str) {
     let findings = findings(said);
     assert!(findings.iter().any(|finding| finding.starts_with(begins)), "no `{begins}` in {findings:#?}");
 }

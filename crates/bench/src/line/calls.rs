@@ -23,6 +23,15 @@ pub(crate) struct Calls {
 
 impl Calls {
     pub(crate) async fn serve() -> Result<Self> {
+        Self::serving(None).await
+    }
+
+    /// The first call of one event in so many fails.
+    pub(crate) async fn serve_failing(one_in: u64) -> Result<Self> {
+        Self::serving(Some(one_in)).await
+    }
+
+    async fn serving(failing: Option<u64>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let entered = Arc::<Mutex<HashMap<u64, i64>>>::default();
@@ -33,7 +42,8 @@ impl Calls {
             while let Ok((stream, _)) = listener.accept().await {
                 let _ = stream.set_nodelay(true);
                 let note = Arc::clone(&note);
-                let service = hyper::service::service_fn(move |request| answer(request, Arc::clone(&note)));
+                let service =
+                    hyper::service::service_fn(move |request| answer(request, Arc::clone(&note), failing));
                 let server = hyper::server::conn::http1::Builder::new();
                 let connection = server.serve_connection(TokioIo::new(stream), service);
                 connections.spawn(async move {
@@ -58,13 +68,19 @@ impl Calls {
 async fn answer(
     request: Request<Incoming>,
     entered: Arc<Mutex<HashMap<u64, i64>>>,
+    failing: Option<u64>,
 ) -> std::result::Result<Response<Full<Bytes>>, hyper::Error> {
     let body = request.into_body().collect().await?.to_bytes();
+    let mut fails = false;
     if let Some(n) = number(&body) {
-        entered.lock().expect("no panic while held").entry(n).or_insert_with(now);
+        let mut entered = entered.lock().expect("no panic while held");
+        fails = failing.is_some_and(|one_in| n % one_in == 0) && !entered.contains_key(&n);
+        entered.entry(n).or_insert_with(now);
     }
-    let response = Response::builder().header("content-type", "application/json");
-    Ok(response.body(Full::new(Bytes::from_static(b"{}"))).expect("it is well-formed"))
+    let (status, body) =
+        if fails { (500, r#"{"code":"internal","message":"not yet"}"#) } else { (200, "{}") };
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    Ok(response.body(Full::new(Bytes::from_static(body.as_bytes()))).expect("it is well-formed"))
 }
 
 /// Of the event within a request.

@@ -4,6 +4,8 @@ use event_router::Router;
 use finding::{Finding, Report, Severity};
 use serde::Serialize;
 
+use crate::safe;
+
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -19,15 +21,16 @@ impl Format {
     pub(crate) fn render(self, report: &Report, router: &Router) -> String {
         match self {
             Format::Text => text(report, router),
-            Format::Json => json(report),
-            Format::Github => github(report),
+            Format::Json => safe::json(&json(report)).into_owned(),
+            Format::Github => safe::text(&github(report)).into_owned(),
         }
     }
 }
 
 fn text(report: &Report, router: &Router) -> String {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let findings = if colour { report.styled() } else { report.to_string() };
+    // Of colours only ours are left: what a file holds is made visible where its lines are laid out.
+    let findings = if colour { report.styled() } else { safe::text(&report.to_string()).into_owned() };
     if report.is_empty() {
         let (events, routes) = (router.events().count(), router.routes().count());
         return format!("ok: {}, {}", counted(events, "event"), counted(routes, "subscriber"));

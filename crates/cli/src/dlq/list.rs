@@ -10,8 +10,10 @@ use crate::line::{DeadLetters, Filter, Letter, Line, Queues, Work};
 use crate::options::Format;
 use crate::pace::interrupted;
 use crate::print;
-use crate::show::{self, age, line, moment, or_dash, seconds_since, table};
+use crate::safe::{self, line};
+use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, moment, moment_of, or_dash, seconds_since, table};
 use crate::stopped::Stopped;
+use crate::time::At;
 
 const REASON_CHARS_MAX: usize = 80;
 
@@ -27,8 +29,9 @@ struct Listed {
     attempts: Option<i32>,
     code: String,
     reason: String,
-    dead_at: DateTime<Utc>,
-    dead_seconds: f64,
+    /// `null` where the row has a time that no calendar has.
+    dead_at: At,
+    dead_seconds: Option<f64>,
 }
 
 /// And all that its body says; the payload only if asked for.
@@ -60,7 +63,7 @@ impl Listed {
             code: letter.code.clone(),
             reason: letter.reason.clone(),
             dead_at: letter.dead_at,
-            dead_seconds: seconds_since(letter.dead_at),
+            dead_seconds: letter.dead_at.known().map(seconds_since),
         }
     }
 }
@@ -152,10 +155,10 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
             letter.id.clone(),
             letter.rpc.clone(),
             or_dash(letter.event),
-            or_dash(letter.event_name.as_deref()),
-            age(letter.dead_seconds),
+            or_dash(letter.event_name.as_deref().map(|name| line(name, NAME_CHARS_MAX))),
+            letter.dead_seconds.map_or_else(|| NOT_KNOWN.to_owned(), age),
             or_dash(letter.attempts),
-            letter.code.clone(),
+            line(&letter.code, NAME_CHARS_MAX),
             line(&letter.reason, REASON_CHARS_MAX),
             if several { letter.source.clone() } else { String::new() },
         ]);
@@ -166,10 +169,10 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     }
     let (first, options) = (&listed[0], &args.print.options);
     let one_rpc = listed.iter().all(|letter| letter.rpc == first.rpc);
-    let which = if one_rpc { format!("--rpc {}", first.rpc) } else { "--all".to_owned() };
+    let which = if one_rpc { vec!["--rpc", &first.rpc] } else { vec!["--all"] };
     text.push_str(&format!(
         "\n\nto deliver them again: {}",
-        options.command(&format!("dlq redrive {which}"))
+        options.command(["dlq", "redrive"].into_iter().chain(which))
     ));
     text
 }
@@ -196,7 +199,10 @@ impl Work for Showing<'_> {
         }
         Err(Stopped::failed(
             format!("there is no dead letter {}", args.id),
-            format!("see `{}`: it may have been delivered again", args.print.options.command("dlq list")),
+            format!(
+                "see `{}`: it may have been delivered again",
+                args.print.options.command(["dlq", "list"])
+            ),
         ))
     }
 }
@@ -209,7 +215,7 @@ fn describe(shown: &Shown, args: &Show) -> String {
     rows.add_row(["name", &or_dash(event_name.as_deref())]);
     rows.add_row(["key", &or_dash(shown.key.as_deref())]);
     rows.add_row(["occurred", &or_dash(shown.occurred_at.map(moment))]);
-    rows.add_row(["dead", &moment(*dead_at)]);
+    rows.add_row(["dead", &moment_of(*dead_at)]);
     rows.add_row(["attempts", &or_dash(*attempts)]);
     rows.add_row(["code", code]);
     rows.add_row(["reason", &line(reason, 1000)]);
@@ -217,16 +223,16 @@ fn describe(shown: &Shown, args: &Show) -> String {
     rows.add_row(["body", &format!("{} bytes", shown.body_bytes)]);
     let mut text = rows.trim_fmt();
     match (&shown.payload, &shown.body) {
-        (Some(payload), _) => text.push_str(&format!("\n\n{}", payload.get())),
+        (Some(payload), _) => text.push_str(&format!("\n\n{}", safe::json(payload.get()))),
         (None, Some(body)) => text.push_str(&format!("\n\nthe body is malformed:\n{}", body.escape_debug())),
         (None, None) => text.push_str("\n\n--payload prints the payload, too."),
     }
     let options = &args.print.options;
-    if let Some(event) = event {
-        let again = options.command(&format!("dlq redrive --event {event} --rpc {rpc}"));
+    if let Some(event) = event.map(|event| event.to_string()) {
+        let again = options.command(["dlq", "redrive", "--event", &event, "--rpc", rpc]);
         text.push_str(&format!(
             "\n\nits life: {}\nto deliver it again: {again}",
-            options.command(&format!("why {event}"))
+            options.command(["why", &event])
         ));
     }
     text

@@ -12,7 +12,7 @@ use outbox_aws::{Failure, Missing};
 
 use super::Finding;
 use crate::options::Options;
-use crate::show;
+use crate::safe;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Requests at a time: the control planes allow some tens a second.
@@ -25,7 +25,7 @@ pub(super) async fn look(options: &Options, router: Option<&Router>) -> Vec<Find
     if !missing.is_empty() {
         let finding = |Missing { what, problem, remedy }: &Missing| {
             let problem =
-                problem.as_ref().map(|problem| format!(" ({})", show::line(problem, PROBLEM_CHARS_MAX)));
+                problem.as_ref().map(|problem| format!(" ({})", safe::line(problem, PROBLEM_CHARS_MAX)));
             Finding::error("aws", format!("{what}{}", problem.unwrap_or_default()), *remedy)
         };
         return missing.iter().map(finding).collect();

@@ -1,17 +1,20 @@
 //! A database as relay and worker will find it.
 
+mod held; // locks and slots that others hold
+mod replication; // publications, subscriptions and slots
 mod role; // what it may do
 
-use chrono::{DateTime, Utc};
 use outbox_schema::{SERVER_MIN, SchemaError, Source, within};
 use runtime::Chain;
 use sqlx::{PgConnection, query_as, query_scalar};
 
 use super::Finding;
 use crate::database::Database;
-use crate::outbox::Outbox;
-use crate::show::{age, moment};
+use crate::outbox::{MEND, Outbox, ends_prepared};
+use crate::safe::{identifier, line, literal};
+use crate::show::{NAME_CHARS_MAX, age, moment_of};
 use crate::stopped::Stopped;
+use crate::time::At;
 
 const LONG_SECONDS: f64 = 60.0;
 const LISTED_MAX: i64 = 5;
@@ -36,14 +39,19 @@ pub(super) async fn look(source: &Source) -> Vec<Finding> {
             findings.extend(role::look(&mut conn, name).await?);
         }
         findings.extend(visibility(&mut conn, name).await?);
-        findings.extend(slots(&mut conn, name).await?);
+        findings.extend(replication::look(&mut conn, name).await?);
+        findings.extend(held::locks(&mut conn, name).await?);
         findings.extend(prepared(&mut conn, name).await?);
-        Ok::<_, sqlx::Error>(usable)
+        Ok::<_, sqlx::Error>(usable && role::reads_the_outbox(&mut conn).await?)
     };
     match answered.await {
         Ok(true) => findings
             .extend(relaying(source).await.unwrap_or_else(|stopped| vec![Finding::stopped(name, &stopped)])),
-        Ok(false) => {}
+        Ok(false) => findings.push(Finding::skipped(
+            name,
+            "who relays, and what holds the relay up, is not looked at",
+            "it takes a whole schema, and a role that may read it: select outbox.grant_to('…', 'operator')",
+        )),
         Err(error) => {
             findings.push(Finding::error(name, format!("can't be asked: {}", Chain(&error)), "try again"));
         }
@@ -100,6 +108,9 @@ async fn schema(conn: &mut PgConnection, name: &str) -> Option<Finding> {
                 SchemaError::Older { .. } | SchemaError::Newer { .. } => {
                     "relay, worker and this command must be of one version"
                 }
+                SchemaError::Partial { .. } => {
+                    "relay and worker wait for the rest of it. If the restore was broken off: drop schema outbox cascade, and restore all of it in one transaction (psql -1, pg_restore -1)"
+                }
                 _ => "this role may not read outbox.migration: connect with the role of relay or worker",
             };
             Finding::error(name, Chain(&error).to_string(), hint)
@@ -122,48 +133,18 @@ async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Findin
     Ok((!sees).then(|| {
         Finding::warning(
             name,
-            format!("{role} does not see how old other roles' transactions are"),
-            format!("grant pg_read_all_stats to {role}; -- the relay's metric outbox_relay_oldest_snapshot_seconds needs it, too"),
+            format!("{} does not see how old other roles' transactions are", line(&role, NAME_CHARS_MAX)),
+            format!("grant pg_read_all_stats to {}; -- the relay's metric outbox_relay_oldest_snapshot_seconds needs it, too", identifier(&role)),
         )
     }))
 }
 
-/// What a slot holds back is not vacuumed, however long nobody reads from it.
-async fn slots(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
-    let slots: Vec<(String, bool, bool, Option<i64>)> = within(
-        query_as(
-            "select slot_name::text, active, xmin is not null,
-                    case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint end
-             from pg_replication_slots
-             where (xmin is not null or not active) and (database is null or database = current_database())
-             order by slot_name limit $1",
-        )
-        .bind(LISTED_MAX)
-        .fetch_all(conn),
-    )
-    .await?;
-    Ok(slots
-        .into_iter()
-        .map(|(slot, active, holds, wal)| {
-            let reader = if active { "in use" } else { "nobody reads from it" };
-            let wal =
-                wal.map(|wal| format!(", keeps {} of WAL", crate::show::bytes(wal))).unwrap_or_default();
-            let snapshot = if holds { ", holds an old snapshot: dead rows stay" } else { "" };
-            Finding::warning(
-                name,
-                format!("replication slot {slot}: {reader}{wal}{snapshot}"),
-                format!("if nobody needs it: select pg_drop_replication_slot('{slot}')"),
-            )
-        })
-        .collect())
-}
-
 /// As an open transaction, but that no session shows it, and no restart ends it.
 async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
-    let prepared: Vec<(String, String, DateTime<Utc>)> = within(
+    let prepared: Vec<(String, String, At, bool)> = within(
         query_as(
-            "select gid, owner::text, prepared from pg_prepared_xacts
-             where database = current_database() and prepared < clock_timestamp() - make_interval(secs => $1)
+            "select gid, owner::text, prepared, prepared < clock_timestamp() - make_interval(secs => $1)
+             from pg_prepared_xacts where database = current_database()
              order by prepared limit $2",
         )
         .bind(LONG_SECONDS)
@@ -173,41 +154,58 @@ async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, s
     .await?;
     Ok(prepared
         .into_iter()
-        .map(|(gid, owner, at)| {
-            Finding::warning(
-                name,
-                format!(
-                    "prepared transaction '{gid}' of {owner} is open since {}: its events wait",
-                    moment(at)
-                ),
-                format!("commit prepared '{gid}'; or: rollback prepared '{gid}';"),
-            )
+        .map(|(gid, owner, at, old)| {
+            let message = format!(
+                "prepared transaction {} of {} is open since {}: its events wait, and no slot it wrote to is emptied",
+                literal(&gid),
+                line(&owner, NAME_CHARS_MAX),
+                moment_of(at)
+            );
+            let finding = if old { Finding::warning } else { Finding::info };
+            finding(name, message, ends_prepared(&gid))
         })
         .collect())
 }
 
-/// Whether somebody relays, and what holds him up.
+/// Whether somebody relays, and what holds the relay up.
 async fn relaying(source: &Source) -> Result<Vec<Finding>, Stopped> {
     let outbox = Outbox::new(Database::open(source).await?);
     let (name, mut findings) = (source.name(), Vec::new());
     findings.push(match outbox.leader().await? {
-        Some(leader) => Finding::ok(name, format!("{}, pid {}, relays", leader.application, leader.pid)),
+        Some(leader) => Finding::ok(
+            name,
+            format!("{}, pid {}, relays", line(&leader.application, NAME_CHARS_MAX), leader.pid),
+        ),
         None => Finding::error(
             name,
             "nobody relays",
             "start `relay` for it; its log says what keeps it from leading",
         ),
     });
-    if outbox.cursor().await?.restored {
-        let message = "it was restored from another cluster, and no relay has been up since";
-        findings.push(Finding::warning(name, message, "start `relay`: it finds its place by itself"));
+    if !outbox.cursor().await?.ours {
+        findings.push(Finding::warning(
+            name,
+            "the cursor is of another server, where transaction ids mean something else: a restore, a copy, or logical replication brought it. What was put is not known",
+            "start `relay`: the one that takes the lead re-seeds the cursor by itself, and puts what was not put",
+        ));
     }
+    findings.extend(outbox.behind().await?.into_iter().map(|behind| {
+        Finding::warning(
+            name,
+            format!("{}: what is numbered from it is not found again", behind.words()),
+            format!(
+                "the relay that takes the lead next sets it right by itself, or the schema's owner:\n{MEND}"
+            ),
+        )
+    }));
+    findings.extend(held::rings(&outbox, name).await?);
     for transaction in outbox.transactions(false, LISTED_MAX).await? {
         let Some(seconds) = transaction.age_seconds.filter(|seconds| *seconds > LONG_SECONDS) else {
             continue;
         };
         let wrote = if transaction.writes { "its own events wait" } else { "it only reads" };
-        let application = Some(transaction.application).filter(|name| !name.is_empty());
+        let application =
+            Some(line(&transaction.application, NAME_CHARS_MAX)).filter(|name| !name.is_empty());
         findings.push(Finding::warning(
             name,
             format!(

@@ -2,7 +2,6 @@
 
 mod deliveries;
 
-use chrono::{DateTime, Utc};
 use event::EventId;
 use event_router::Rpc;
 use outbox_schema::interval;
@@ -14,6 +13,7 @@ use crate::database::Database;
 use crate::repair::Repair;
 use crate::show::{COUNT_LIMIT, Count};
 use crate::stopped::Stopped;
+use crate::time::At;
 
 const LETTERS_PER_PAGE: i64 = 100;
 
@@ -33,8 +33,9 @@ impl Postgres {
     }
 
     async fn newest(&self) -> Result<i64, Stopped> {
-        let newest: Option<(i64,)> =
-            self.database.one(query_as("select last_value from outbox.delivery_seq")).await?;
+        let newest =
+            "select greatest(last_value, (select max(seq) from outbox.dead_letter)) from outbox.delivery_seq";
+        let newest: Option<(i64,)> = self.database.one(query_as(newest)).await?;
         Ok(newest.map_or(i64::MAX, |(newest,)| newest))
     }
 
@@ -59,7 +60,7 @@ impl Queues for Postgres {
             .all(
                 query_as(
                     "select q.rpc, log.waiting, held.live, held.ended, due.waiting, later.held, later.waiting, dead.letters,
-                            oldest.event_id, extract(epoch from clock_timestamp() - oldest.since)::float8
+                            oldest.event_id, oldest.seconds
                      from outbox.queue as q
                      cross join lateral (
                          select coalesce((select c.last_seq from outbox.claim as c where c.queue = q.id
@@ -100,7 +101,9 @@ impl Queues for Postgres {
                              select from outbox.dead_letter as l where l.queue = q.id limit $1) as l
                      ) as dead
                      left join lateral (
-                         select o.event_id, o.since from (
+                         select o.event_id,
+                                extract(epoch from clock_timestamp() - outbox.sane_time(o.since))::float8 as seconds
+                         from (
                              (select d.event_id, d.enqueued_at as since from outbox.delivery as d
                               where d.queue = q.id and d.seq > head.seq order by d.seq limit 1)
                              union all
@@ -175,7 +178,7 @@ impl DeadLetters for Postgres {
     type Handle = i64;
 
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<i64>>, Stopped> {
-        type Row = (i64, String, Uuid, String, i32, String, String, DateTime<Utc>);
+        type Row = (i64, String, Uuid, String, i32, String, String, At);
         let id = match filter.id.as_deref().map(str::parse::<i64>) {
             Some(Err(_)) => return Ok(Vec::new()),
             Some(Ok(id)) => Some(id),

@@ -6,8 +6,9 @@ use sqlx::query_as;
 use uuid::Uuid;
 
 use super::{Cursor, Outbox};
-use crate::search::{Seqs, narrow};
+use crate::search::{Seqs, known, narrow};
 use crate::stopped::Stopped;
+use crate::time::At;
 
 /// How far the clock that made an id may be from the database's: tried one after the other.
 const CLOCKS_DIFFER: [TimeDelta; 2] = [TimeDelta::seconds(10), TimeDelta::minutes(10)];
@@ -19,20 +20,13 @@ const PER_PAGE: i64 = 100;
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) seq: i64,
-    xid: String,
+    pub(super) xid: String,
+    /// The transaction that wrote the row here: another than `xid` if it was copied from another server.
+    pub(super) came: String,
     pub(crate) name: String,
     pub(crate) key: Option<String>,
     pub(crate) payload_bytes: i32,
-    pub(crate) occurred_at: DateTime<Utc>,
-}
-
-/// When an event was put.
-#[derive(Debug, Clone)]
-pub(crate) struct Put {
-    pub(crate) at: DateTime<Utc>,
-    pub(crate) relay: String,
-    /// It may have been earlier: older cursors are gone.
-    pub(crate) or_before: bool,
+    pub(crate) occurred_at: At,
 }
 
 /// An event as it was published, for a replay.
@@ -43,13 +37,15 @@ pub(crate) struct Past {
     pub(crate) key: Option<String>,
     pub(crate) payload: String,
     pub(crate) headers: Option<String>,
-    pub(crate) occurred_at: DateTime<Utc>,
+    pub(crate) occurred_at: At,
 }
 
 /// Which events of the past.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
     pub(crate) seqs: Seqs,
+    /// Of the first seq, only ids above this one: a sequence that was set back deals a seq out twice.
+    pub(crate) after: Option<Uuid>,
     pub(crate) id: Option<EventId>,
     pub(crate) since: Option<DateTime<Utc>>,
     pub(crate) until: Option<DateTime<Utc>>,
@@ -58,14 +54,21 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) fn one(seq: i64, id: EventId) -> Self {
-        Self { seqs: Seqs { first: seq, last: seq }, id: Some(id), since: None, until: None, name: None }
+        Self {
+            seqs: Seqs { first: seq, last: seq },
+            after: None,
+            id: Some(id),
+            since: None,
+            until: None,
+            name: None,
+        }
     }
 }
 
 /// Events of one name: how many were put, are not put yet, are parked.
 type Tally = (String, i64, i64, i64);
 
-type Row = (i64, String, String, Option<String>, i32, DateTime<Utc>);
+type Row = (i64, String, String, String, Option<String>, i32, At);
 
 impl Outbox {
     /// Finds an event by its id. There is no index on ids, which every publisher would pay for: an id carries its time, and
@@ -82,56 +85,42 @@ impl Outbox {
                 }
             }
             if all.last - all.first > 100_000 {
-                eprintln!(
+                crate::say(&format!(
                     "{}: no such event within 10 minutes of the time in its id: looking through all of the outbox",
                     self.source()
-                );
+                ));
             }
         } else {
-            eprintln!(
+            crate::say(&format!(
                 "{}: {id} is no version 7 UUID and carries no time: looking through all of the outbox",
                 self.source()
-            );
+            ));
         }
         self.scan(all, id, true).await
     }
 
     async fn scan(&self, seqs: Seqs, id: EventId, all: bool) -> Result<Option<Stored>, Stopped> {
         let scan = query_as(
-            "select seq, xid::text, name, key, octet_length(payload), occurred_at from outbox.event
-             where seq between $1 and $2 and id = $3 order by seq desc limit 1",
+            "select e.seq, e.xid::text,
+                    case when e.xmin::text::bigint = e.xid::text::bigint % 4294967296 then e.xid::text
+                         else (m.current - (m.current - e.xmin::text::bigint) % 4294967296)::text end,
+                    e.name, e.key, octet_length(e.payload), e.occurred_at
+             from outbox.event as e, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as current) as m
+             where e.seq between $1 and $2 and e.id = $3 order by e.seq desc limit 1",
         );
         let scan = scan.bind(seqs.first).bind(seqs.last).bind(id.as_uuid());
         let rows: Vec<Row> =
             if all { self.database.scan(scan).await? } else { self.database.all(scan).await? };
         let found = rows.into_iter().next();
-        Ok(found.map(|(seq, xid, name, key, payload_bytes, occurred_at)| Stored {
+        Ok(found.map(|(seq, xid, came, name, key, payload_bytes, occurred_at)| Stored {
             seq,
             xid,
+            came,
             name,
             key,
             payload_bytes,
             occurred_at,
         }))
-    }
-
-    /// The first cursor that covers an event.
-    pub(crate) async fn put(&self, event: &Stored) -> Result<Option<Put>, Stopped> {
-        let row: Option<(DateTime<Utc>, String, bool)> = self
-            .database
-            .one(
-                query_as(
-                    "select c.at, c.relay, c.id = (select id from outbox.cursor order by id limit 1)
-                     from outbox.cursor as c
-                     where pg_visible_in_snapshot($1::text::xid8, c.snapshot::pg_snapshot)
-                        or (c.page_seq >= $2 and pg_visible_in_snapshot($1::text::xid8, c.page_snapshot::pg_snapshot))
-                     order by c.id limit 1",
-                )
-                .bind(&event.xid)
-                .bind(event.seq),
-            )
-            .await?;
-        Ok(row.map(|(at, relay, or_before)| Put { at, relay, or_before }))
     }
 
     /// Where the outbox begins and ends.
@@ -153,14 +142,14 @@ impl Outbox {
                  select e.seq, e.occurred_at from outbox.event as e where e.seq >= k.seq order by e.seq limit 1) as e
              order by k.n",
         );
-        self.database.all(times.bind(seqs)).await
+        Ok(known(self.database.all(times.bind(seqs)).await?))
     }
 
-    /// The oldest event there still is.
+    /// Of when the oldest event is; none if there is none, or its time is not known.
     pub(crate) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, Stopped> {
-        let row: Option<(DateTime<Utc>,)> =
+        let row: Option<(At,)> =
             self.database.one(query_as("select occurred_at from outbox.event order by seq limit 1")).await?;
-        Ok(row.map(|(at,)| at))
+        Ok(row.and_then(|(at,)| at.known()))
     }
 
     /// Where the events of a time lie; `None` if there are none at all.
@@ -172,7 +161,7 @@ impl Outbox {
     ) -> Result<Option<Span>, Stopped> {
         let Some(all) = self.ends().await? else { return Ok(None) };
         let seqs = narrow(all, since - NEIGHBOURS, until + NEIGHBOURS, |seqs| self.times(seqs)).await?;
-        Ok(Some(Span { seqs, id: None, since: Some(since), until: Some(until), name }))
+        Ok(Some(Span { seqs, after: None, id: None, since: Some(since), until: Some(until), name }))
     }
 
     /// How many events of each name, in one piece of a span: put, not put yet, parked.
@@ -185,7 +174,7 @@ impl Outbox {
                  select name,
                         pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
                         or coalesce(seq <= $3 and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot)), false) as put,
-                        exists (select from outbox.parked as p where p.seq = event.seq) as parked
+                        exists (select from outbox.parked as p where p.seq = event.seq and p.id = event.id) as parked
                  from outbox.event as event
                  where seq between $4 and $5 and ($6::timestamptz is null or occurred_at >= $6)
                    and ($7::timestamptz is null or occurred_at < $7) and ($8::text is null or name = $8)
@@ -207,7 +196,7 @@ impl Outbox {
 
     /// The next events of a span that were put, and were not parked.
     pub(crate) async fn page(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Past>, Stopped> {
-        type Row = (i64, Uuid, String, Option<String>, String, Option<String>, DateTime<Utc>);
+        type Row = (i64, Uuid, String, Option<String>, String, Option<String>, At);
         let page = query_as(
             "select seq, id, name, key, payload, headers, occurred_at from outbox.event as event
              where seq between $4 and $5 and ($6::timestamptz is null or occurred_at >= $6)
@@ -215,8 +204,9 @@ impl Outbox {
                and ($9::uuid is null or id = $9)
                and (pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
                     or coalesce(seq <= $3 and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot)), false))
-               and not exists (select from outbox.parked as p where p.seq = event.seq)
-             order by seq limit $10",
+               and not exists (select from outbox.parked as p where p.seq = event.seq and p.id = event.id)
+               and (seq > $4 or $11::uuid is null or id > $11)
+             order by seq, id limit $10",
         );
         let page = page
             .bind(&cursor.snapshot)
@@ -228,7 +218,8 @@ impl Outbox {
             .bind(span.until)
             .bind(&span.name)
             .bind(span.id.map(EventId::as_uuid))
-            .bind(PER_PAGE);
+            .bind(PER_PAGE)
+            .bind(span.after);
         let rows: Vec<Row> = self.database.all(page).await?;
         let past = rows.into_iter().map(|(seq, id, name, key, payload, headers, occurred_at)| Past {
             seq,

@@ -86,7 +86,7 @@ impl Plan {
             let mut rows = table(["EVENT", "RPC", "EVENTS"]);
             for route in &self.routes {
                 let rpc = route.rpc.as_deref().unwrap_or("nobody");
-                rows.add_row([&route.event, rpc, &format!("{}{more}", thousands(route.events))]);
+                rows.add_row([route.event.as_str(), rpc, &format!("{}{more}", thousands(route.events))]);
             }
             parts.push(rows.trim_fmt());
         }

@@ -90,8 +90,8 @@ impl Sending<'_> {
         loop {
             let past = meant.outbox.page(&meant.cursor, &span).await?;
             let Some(last) = past.last() else { return Ok(()) };
-            span.seqs.first = last.seq + 1;
-            let reached = last.occurred_at;
+            (span.seqs.first, span.after) = (last.seq, Some(last.id.as_uuid()));
+            let reached = past.iter().rev().find_map(|event| event.occurred_at.known());
             let mut messages: Vec<Addressed> = Vec::new();
             for event in &past {
                 let rpcs = self.replay.subscribers(&event.name);
@@ -120,7 +120,7 @@ impl Sending<'_> {
                 }
                 self.some(line, messages, done).await?;
             }
-            self.sent.reached = Some(reached);
+            self.sent.reached = reached.or(self.sent.reached);
         }
     }
 
@@ -155,6 +155,7 @@ impl Sending<'_> {
 /// could carry.
 fn message<'a>(event: &'a Past, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
     let payload: &RawValue = serde_json::from_str(&event.payload).ok()?;
+    let occurred_at = event.occurred_at.known()?;
     let mut headers: Headers = match &event.headers {
         None => Headers::new(),
         Some(text) => serde_json::from_str(text).ok()?,
@@ -166,7 +167,7 @@ fn message<'a>(event: &'a Past, at: &str) -> Option<impl Fn(&Rpc) -> String + us
                 id: event.id,
                 name: event.name.as_str().into(),
                 key: event.key.as_deref().map(Into::into),
-                occurred_at: event.occurred_at,
+                occurred_at,
                 headers: headers.clone(),
                 payload,
             };
@@ -207,7 +208,7 @@ impl Sent {
         }
         if self.malformed > 0 {
             lines.push(format!(
-                "  {} can't be carried: their payload or headers are no JSON",
+                "  {} can't be carried: their payload or headers are no JSON, or their time is no date",
                 thousands(self.malformed)
             ));
         }
@@ -219,9 +220,8 @@ impl Sent {
         }
         let stopped = !self.is_going_on();
         if let (true, Some(reached), Some(_)) = (stopped, self.reached, replay.args.since) {
-            let mut command = format!("replay --since {} --until {}", exact(reached), exact(until));
-            replay.rest(&mut command);
-            lines.push(format!("to go on: {}", replay.args.options.command(&command)));
+            let which = ["--since".to_owned(), exact(reached), "--until".to_owned(), exact(until)];
+            lines.push(format!("to go on: {}", replay.command_with(which.to_vec())));
         }
         lines.join("\n")
     }

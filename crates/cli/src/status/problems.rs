@@ -8,7 +8,9 @@ use super::workers::{Breaker, Workers};
 use super::{RpcStatus, SourceStatus, Status};
 use crate::line::Undeliverable;
 use crate::options::Options;
-use crate::show::{age, counted};
+use crate::outbox::{MEND, StuckRing};
+use crate::safe::line;
+use crate::show::{NAME_CHARS_MAX, age, counted};
 use crate::stopped::Stopped;
 
 /// Behind by more than this is stuck, not busy.
@@ -17,6 +19,8 @@ const LAG_SECONDS_MAX: f64 = 30.0;
 const WAIT_SECONDS_MAX: f64 = 60.0;
 /// Events within it wait, and nothing that it might still see leaves the tables.
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
+
+const PROBLEM_CHARS_MAX: usize = 2000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Problem {
@@ -28,9 +32,9 @@ pub(crate) struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)?;
+        f.write_str(&line(&self.problem, PROBLEM_CHARS_MAX))?;
         for more in self.command.iter().chain(&self.remedy) {
-            write!(f, ": {more}")?;
+            write!(f, ": {}", line(more, PROBLEM_CHARS_MAX))?;
         }
         Ok(())
     }
@@ -64,7 +68,7 @@ pub(crate) fn of(
                 "EventBridge could not deliver {}, which lie in {queue}",
                 counted(messages, "event")
             ),
-            command: Some(options.command("replay --since 24h")),
+            command: Some(options.command(["replay", "--since", "24h"])),
             remedy: Some("mend what `outbox doctor` finds first, and purge that queue afterwards".to_owned()),
         });
     }
@@ -84,26 +88,33 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
     }
     if source.restored {
         problems.push(Problem::remedy(
-            format!("{name} was restored from another cluster, and no relay has been up since: what waits is not known"),
-            "start `relay`: it finds its place by itself",
+            format!("{name}: the cursor is of another server (a restore, a copy, or logical replication): what was put and what waits is not known"),
+            "start `relay`: it re-seeds the cursor by itself, and puts what was not put",
         ));
     }
-    if source.lag_seconds > LAG_SECONDS_MAX
-        && let Some(oldest) = &source.oldest_event
+    problems.extend(source.sequences_behind.iter().map(|behind| {
+        Problem::remedy(
+            format!("{name}: {}: what is numbered from it is not found again", behind.words()),
+            &format!("the relay that takes the lead next sets it right, or the schema's owner: {MEND}"),
+        )
+    }));
+    problems.extend(source.rings_stuck.iter().map(|ring| stuck(name, ring)));
+    if let (Some(lag_seconds), Some(oldest)) = (source.lag_seconds, &source.oldest_event)
+        && lag_seconds > LAG_SECONDS_MAX
     {
         problems.push(Problem::command(
             format!(
                 "{name} is behind: {} wait to be put, the oldest for {}",
-                counted(source.waiting_events, "event"),
-                age(source.lag_seconds)
+                counted(source.waiting_events.unwrap_or_default(), "event"),
+                age(lag_seconds)
             ),
-            options.command(&format!("why {oldest}")),
+            options.command(["why", oldest]),
         ));
     }
     if !source.parked.is_zero() {
         problems.push(Problem::command(
             format!("{} in {name}", counted(source.parked, "parked event")),
-            options.command("parked list"),
+            options.command(["parked", "list"]),
         ));
     }
     if let Some(transaction) = &source.oldest_transaction
@@ -115,7 +126,11 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
                 "a transaction in {name} is open for {} (pid {}, {}): {keeps}no slot it might still see is truncated",
                 age(transaction.age_seconds.unwrap_or_default()),
                 transaction.pid,
-                if transaction.application.is_empty() { "no application name" } else { &transaction.application },
+                if transaction.application.is_empty() {
+                    "no application name".to_owned()
+                } else {
+                    line(&transaction.application, NAME_CHARS_MAX)
+                },
             ),
             &format!("end it in its application, or: select pg_terminate_backend({})", transaction.pid),
         ));
@@ -123,15 +138,29 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
     problems
 }
 
+fn stuck(name: &str, ring: &StuckRing) -> Problem {
+    let held: Vec<String> =
+        ring.holders.iter().map(|holder| format!("slot {} is held by {holder}", holder.slot)).collect();
+    let remedy = match ring.holders.first() {
+        Some(first) => first.remedy().replace('\n', " "),
+        None => ring.otherwise().to_owned(),
+    };
+    let held = if held.is_empty() { String::new() } else { format!(": {}", held.join(", ")) };
+    Problem::remedy(
+        format!("the {} ring of {name} can't turn, and its table grows{held}", ring.ring),
+        &remedy,
+    )
+}
+
 fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
     let (depth, mut problems) = (&rpc.depth, Vec::new());
     if let Some(missing) = &depth.missing {
-        problems.push(Problem::command(format!("{}: {missing}", depth.rpc), options.command("doctor")));
+        problems.push(Problem::command(format!("{}: {missing}", depth.rpc), options.command(["doctor"])));
     }
     if !depth.dead.is_zero() {
         problems.push(Problem::command(
             format!("{} of {}", counted(depth.dead, "dead letter"), depth.rpc),
-            options.command(&format!("dlq list --rpc {}", depth.rpc)),
+            options.command(["dlq", "list", "--rpc", &depth.rpc]),
         ));
     }
     if rpc.breaker == Some(Breaker::Open) {
@@ -158,7 +187,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             age(depth.oldest_seconds.unwrap_or_default())
         );
         problems.push(match depth.oldest_event {
-            Some(event) => Problem::command(problem, options.command(&format!("why {event}"))),
+            Some(event) => Problem::command(problem, options.command(["why", &event.to_string()])),
             None => Problem::remedy(problem, "is a worker up for it?"),
         });
     }
@@ -169,7 +198,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
 mod tests {
     use super::*;
     use crate::line::Depth;
-    use crate::outbox::{Leader, Transaction};
+    use crate::outbox::{Behind, Holder, Leader, Transaction};
     use crate::show::Count;
     use clap::Parser;
 
@@ -188,8 +217,8 @@ mod tests {
                 address: None,
                 connected_at: None,
             }),
-            lag_seconds: 0.0,
-            waiting_events: Count::default(),
+            lag_seconds: Some(0.0),
+            waiting_events: Some(Count::default()),
             oldest_event: None,
             put_at: None,
             put_by: None,
@@ -197,6 +226,8 @@ mod tests {
             oldest_transaction: None,
             outbox_bytes: 0,
             restored: false,
+            sequences_behind: Vec::new(),
+            rings_stuck: Vec::new(),
         }
     }
 
@@ -233,9 +264,9 @@ mod tests {
             of(status, &options, &[], &Workers::default()).iter().map(Problem::to_string).collect()
         };
         let busy = SourceStatus {
-            waiting_events: Count::new(10_001),
+            waiting_events: Some(Count::new(10_001)),
             oldest_event: Some("id-1".into()),
-            lag_seconds: 29.0,
+            lag_seconds: Some(29.0),
             oldest_transaction: Some(transaction(59.0, true)),
             ..source()
         };
@@ -243,13 +274,49 @@ mod tests {
         let working = RpcStatus { breaker: Some(Breaker::HalfOpen), depth, ..rpc() };
         assert_eq!(told(&status(busy, working)), [] as [&str; 0]);
 
+        let dump = Holder {
+            slot: 3,
+            pid: Some(7),
+            prepared: None,
+            role: Some("me".into()),
+            application: Some("pg_dump".into()),
+            writes: false,
+        };
         for (source, rpc, expected) in [
             (SourceStatus { leader: None, ..source() }, rpc(), "nobody relays cards: start `relay`"),
-            (SourceStatus { restored: true, ..source() }, rpc(), "cards was restored from another cluster"),
+            (
+                SourceStatus { restored: true, lag_seconds: None, waiting_events: None, ..source() },
+                rpc(),
+                "cards: the cursor is of another server",
+            ),
             (
                 SourceStatus {
-                    lag_seconds: 31.0,
-                    waiting_events: Count::new(2),
+                    sequences_behind: vec![Behind { sequence: "event_seq".into(), stands_at: 3, used: 20 }],
+                    ..source()
+                },
+                rpc(),
+                "cards: the sequence event_seq is behind its table: it stands at 3, and 20 is used",
+            ),
+            (
+                SourceStatus {
+                    rings_stuck: vec![StuckRing { ring: "event".into(), seconds: 9.0, holders: Vec::new() }],
+                    ..source()
+                },
+                rpc(),
+                "the event ring of cards can't turn, and its table grows: its slots hold events that are not put",
+            ),
+            (
+                SourceStatus {
+                    rings_stuck: vec![StuckRing { ring: "event".into(), seconds: 9.0, holders: vec![dump] }],
+                    ..source()
+                },
+                rpc(),
+                "the event ring of cards can't turn, and its table grows: slot 3 is held by pid 7 (me, pg_dump), which reads: end it",
+            ),
+            (
+                SourceStatus {
+                    lag_seconds: Some(31.0),
+                    waiting_events: Some(Count::new(2)),
                     oldest_event: Some("id-1".into()),
                     ..source()
                 },

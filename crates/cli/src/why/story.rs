@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use super::{Life, NotIn, SourceDelivery};
 use crate::line::State;
 use crate::outbox::Transaction;
-use crate::show::{age, counted, instant, line, moment, or_dash};
+use crate::safe::{line, literal};
+use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, moment_of, or_dash};
+use crate::time::At;
 
 const REASON_CHARS_MAX: usize = 500;
 
@@ -18,10 +20,12 @@ pub(super) fn tell(life: &Life) -> String {
             .map_or_else(|| "no key".to_owned(), |key| format!("key {}", line(key, 100)));
         told.push(format!(
             "  {}, {key}, {} bytes of payload, from {}",
-            enqueued.name, enqueued.payload_bytes, enqueued.source
+            line(&enqueued.name, NAME_CHARS_MAX),
+            enqueued.payload_bytes,
+            enqueued.source
         ));
         told.push(String::new());
-        told.push(format!("enqueued  {}", moment(enqueued.occurred_at)));
+        told.push(format!("enqueued  {}", moment_of(enqueued.occurred_at)));
         told.extend(put(life));
     } else {
         told.push(String::new());
@@ -29,8 +33,8 @@ pub(super) fn tell(life: &Life) -> String {
     if let Some(parked) = &life.parked {
         told.push(format!(
             "parked    {}, as the bus refused it: {}: {}",
-            moment(parked.parked_at),
-            parked.code,
+            moment_of(parked.parked_at),
+            line(&parked.code, NAME_CHARS_MAX),
             line(&parked.reason, REASON_CHARS_MAX)
         ));
     }
@@ -43,7 +47,7 @@ pub(super) fn tell(life: &Life) -> String {
         told.push(String::new());
     }
     for one in &life.deliveries {
-        told.push(format!("{}\n  {}", one.delivery.rpc, delivery(one)));
+        told.push(format!("{}\n  {}", line(&one.delivery.rpc, NAME_CHARS_MAX), delivery(one)));
     }
     let nobody = life.deliveries.is_empty() && life.put.is_some();
     if nobody {
@@ -60,7 +64,14 @@ pub(super) fn tell(life: &Life) -> String {
 fn put(life: &Life) -> Option<String> {
     if let Some(put) = &life.put {
         let before = if put.or_before { ", or before: older cursors are gone" } else { "" };
-        return Some(format!("put       {} by {}{before}", moment(put.at), put.relay));
+        let by = line(&put.relay, NAME_CHARS_MAX);
+        return Some(match put.at {
+            Some(at) => format!("put       {} by {by}{before}", moment(at)),
+            None => format!("put       by {by}, at a time that is {NOT_KNOWN}"),
+        });
+    }
+    if let Some(why) = life.put_not_known {
+        return Some(format!("put       {NOT_KNOWN}: {why}"));
     }
     let waiting = life.waiting.as_ref()?;
     let ahead = match waiting.events_ahead.is_zero() {
@@ -73,7 +84,13 @@ fn put(life: &Life) -> Option<String> {
     };
     Some(match &waiting.leader {
         None => format!("not put   nobody relays: start `relay` ({ahead})"),
-        Some(leader) => format!("not put   {ahead}; {} (pid {}) relays", leader.application, leader.pid),
+        Some(leader) => {
+            format!(
+                "not put   {ahead}; {} (pid {}) relays",
+                line(&leader.application, NAME_CHARS_MAX),
+                leader.pid
+            )
+        }
     })
 }
 
@@ -87,38 +104,40 @@ fn delivery(one: &SourceDelivery) -> String {
             };
             let why =
                 why.as_ref().map(|why| format!(" ({})", line(why, REASON_CHARS_MAX))).unwrap_or_default();
-            format!("queued    {}{ahead}{why}", moment(*since))
+            format!("queued    {}{ahead}{why}", moment_of(*since))
         }
         State::Calling { worker, until, attempt } => {
             let attempt = attempt.map(|attempt| format!("attempt {attempt}, ")).unwrap_or_default();
-            let worker =
-                worker.as_ref().map_or_else(|| "a worker".to_owned(), |worker| format!("worker {worker}"));
-            format!("called    {attempt}at this moment by {worker}, which has it until {}", moment(*until))
+            let worker = called_by(worker.as_deref());
+            format!("called    {attempt}at this moment by {worker}, which has it until {}", moment_of(*until))
         }
         State::Abandoned { worker, until } => {
-            let worker =
-                worker.as_ref().map_or_else(|| "a worker".to_owned(), |worker| format!("worker {worker}"));
             format!(
-                "abandoned {worker} had it until {} and did not say what became of it: it comes again",
-                moment(*until)
+                "abandoned {} had it until {} and did not say what became of it: it comes again",
+                called_by(worker.as_deref()),
+                moment_of(*until)
             )
         }
         State::Failed { attempt, at, code, error, due_at } => {
             let again = due_at.map_or_else(|| "comes again".to_owned(), next);
-            let error = line(error, REASON_CHARS_MAX);
+            let (code, error) = (line(code, NAME_CHARS_MAX), line(error, REASON_CHARS_MAX));
             match attempt {
                 0 => format!("waits     not called yet: {code}: {error}; {again}"),
-                _ => format!("failed    attempt {attempt} at {} with {code}: {error}; {again}", instant(*at)),
+                _ => format!(
+                    "failed    attempt {attempt} at {} with {code}: {error}; {again}",
+                    at.known().map_or_else(|| NOT_KNOWN.to_owned(), instant)
+                ),
             }
         }
-        State::Done { at } => format!("done      {}", or_dash(at.map(moment))),
+        State::Done { at } => format!("done      {}", or_dash(at.map(moment_of))),
         State::Dead { at, attempts, code, reason } => {
             let attempts = attempts
                 .map(|attempts| format!(" after {}", counted(attempts, "attempt")))
                 .unwrap_or_default();
             format!(
-                "dead      {}{attempts}: {code}: {}",
-                or_dash(at.map(moment)),
+                "dead      {}{attempts}: {}: {}",
+                or_dash(at.map(moment_of)),
+                line(code, NAME_CHARS_MAX),
                 line(reason, REASON_CHARS_MAX)
             )
         }
@@ -130,8 +149,16 @@ fn delivery(one: &SourceDelivery) -> String {
     }
 }
 
-fn next(at: DateTime<Utc>) -> String {
-    if at > Utc::now() { format!("next at {}", moment(at)) } else { "due now".to_owned() }
+fn called_by(worker: Option<&str>) -> String {
+    worker.map_or_else(|| "a worker".to_owned(), |worker| format!("worker {}", line(worker, NAME_CHARS_MAX)))
+}
+
+fn next(at: At) -> String {
+    match at.known() {
+        None => format!("next at a time that is {NOT_KNOWN}"),
+        Some(at) if at > Utc::now() => format!("next at {}", moment(at)),
+        Some(_) => "due now".to_owned(),
+    }
 }
 
 fn nowhere(life: &Life) -> Vec<String> {
@@ -141,15 +168,25 @@ fn nowhere(life: &Life) -> Vec<String> {
     for source in &nowhere.sources {
         told.push(format!("not in {}: {}", source.source, why_not(nowhere.made_at, source)));
         told.extend(source.writing_transactions.iter().map(transaction));
+        told.extend(
+            source.prepared_transactions.iter().map(|gid| format!("  prepared transaction {}", literal(gid))),
+        );
     }
     if life.deliveries.is_empty() && !gone {
-        let open = nowhere.sources.iter().any(|source| !source.writing_transactions.is_empty());
+        let open = nowhere.sources.iter().any(NotIn::may_come);
         let if_not = if open { "If it comes with none of them, its" } else { "Either its" };
         told.push(format!(
             "{if_not} transaction was rolled back, or it belongs to a database that was not named (--source)."
         ));
     }
     told
+}
+
+impl NotIn {
+    /// With a transaction that is open.
+    fn may_come(&self) -> bool {
+        !self.writing_transactions.is_empty() || !self.prepared_transactions.is_empty()
+    }
 }
 
 fn older(made_at: Option<DateTime<Utc>>, source: &NotIn) -> bool {
@@ -163,9 +200,7 @@ fn why_not(made_at: Option<DateTime<Utc>>, source: &NotIn) -> String {
             instant(made),
             instant(oldest)
         ),
-        _ if source.writing_transactions.is_empty() => {
-            "no transaction is open that could still commit it".to_owned()
-        }
+        _ if !source.may_come() => "no transaction is open that could still commit it".to_owned(),
         _ => "it may still come with one of these transactions, which are open:".to_owned(),
     }
 }
@@ -175,10 +210,10 @@ fn transaction(transaction: &Transaction) -> String {
     format!(
         "  pid {}, {}, role {}, open since {}, {}, last statement {}",
         transaction.pid,
-        name.unwrap_or("no application name"),
-        or_dash(transaction.user.as_deref()),
-        transaction.began_at.map_or_else(|| "a time this role may not see".to_owned(), moment),
+        name.map_or_else(|| "no application name".to_owned(), |name| line(name, NAME_CHARS_MAX)),
+        or_dash(transaction.user.as_deref().map(|role| line(role, NAME_CHARS_MAX))),
+        transaction.began_at.map_or_else(|| "a time this role may not see".to_owned(), moment_of),
         transaction.state.as_deref().unwrap_or("state not visible to this role"),
-        or_dash(transaction.last_statement_at.map(moment)),
+        or_dash(transaction.last_statement_at.map(moment_of)),
     )
 }

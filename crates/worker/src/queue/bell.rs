@@ -183,10 +183,9 @@ impl Bell {
     fn ring(&self, queue: &str) {
         let id: Option<i32> = queue.parse().ok();
         let rings = |queue: &&Arc<Watched>| id.is_some() && queue.from().id == id;
-        match self.queues.values().find(rings) {
-            Some(queue) => queue.ring(),
-            // Of another worker's RPC, or of a queue that the next look will know.
-            None => {}
+        // None: of another worker's RPC, or of a queue that the next look will know.
+        if let Some(queue) = self.queues.values().find(rings) {
+            queue.ring();
         }
     }
 

@@ -23,8 +23,11 @@ use super::routes::Rpc;
 use crate::process::Process;
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// From SIGTERM on.
-const STOPS_WITHIN: Duration = Duration::from_secs(10);
+/// From SIGTERM on: as long as the longest call may take, and some seconds to record what came of it.
+const STOPS_WITHIN: Duration = Duration::from_secs(25);
+/// What the databases are called, and what they are called by relays and workers.
+pub(super) const SOURCE: &str = "torture";
+pub(super) const SECOND: &str = "second";
 
 /// One relay or worker, however often it is started.
 pub(super) struct Member {
@@ -43,8 +46,21 @@ pub(super) struct Member {
 struct Running {
     process: Process,
     said: Arc<Said>,
-    /// What its metric said when it was last looked at, and when that was.
-    found: (u64, At),
+    /// What its metric said of each source when it was last looked at, and when that was.
+    found: ([u64; 2], At),
+}
+
+/// One that was killed and is not started yet: nobody else starts it meanwhile.
+pub(super) struct Down<'a> {
+    member: &'a Member,
+    running: tokio::sync::MutexGuard<'a, Option<Running>>,
+}
+
+impl Down<'_> {
+    pub(super) fn start(mut self) -> std::io::Result<()> {
+        *self.running = Some(self.member.started()?);
+        Ok(())
+    }
 }
 
 /// What is known of a process from what it said.
@@ -134,11 +150,15 @@ impl Member {
         let said = Arc::<Said>::default();
         let (lines, name, notes) = (process.take_lines(), self.name.clone(), Arc::clone(&self.notes));
         tokio::spawn(listen(lines, name, Arc::clone(&said), notes, log));
-        Ok(Running { process, said, found: (0, now) })
+        Ok(Running { process, said, found: ([0; 2], now) })
     }
 
     /// As `kill -9` does; and starts it again.
     pub(super) async fn kill_and_restart(&self) -> std::io::Result<()> {
+        self.kill().await?.start()
+    }
+
+    pub(super) async fn kill(&self) -> std::io::Result<Down<'_>> {
         let mut running = self.running.lock().await;
         if let Some(old) = running.take() {
             old.said.ended_by_us.store(true, Ordering::SeqCst);
@@ -146,8 +166,7 @@ impl Member {
             old.process.kill().await?;
             WallClock::sweep(pid);
         }
-        *running = Some(self.started()?);
-        Ok(())
+        Ok(Down { member: self, running })
     }
 
     /// Stops its process as a debugger does, and lets it go on.
@@ -173,6 +192,7 @@ impl Member {
         }
     }
 
+    /// The first database.
     pub(super) async fn leads(&self) -> bool {
         let running = self.running.lock().await;
         running.as_ref().is_some_and(|running| running.said.leads.load(Ordering::SeqCst))
@@ -185,16 +205,18 @@ impl Member {
         let addr = *running.said.metrics_addr.lock().expect("no panic while held");
         let Some(addr) = addr else { return };
         let Ok(Some(metrics)) = tokio::time::timeout(ANSWERS_WITHIN, metrics(addr)).await else { return };
-        let value = metrics.lines().find_map(|line| {
-            line.strip_prefix("outbox_relay_fallback_found_total{")?.rsplit(' ').next()?.parse::<u64>().ok()
-        });
-        let Some(value) = value else { return };
-        self.notes.looks.fetch_add(1, Ordering::Relaxed);
         let ((before, from), to) = (running.found, self.notes.clock.now());
-        running.found = (value, to);
-        if value > before {
-            let found = Found { relay: self.name.clone(), events: value - before, from, to };
-            self.notes.found.lock().expect("no panic while held").push(found);
+        for (at, source) in [SOURCE, SECOND].into_iter().enumerate() {
+            let Some(value) = found_by_fallback(&metrics, source) else { continue };
+            // Of the first one there is always something to read.
+            self.notes.looks.fetch_add(usize::from(at == 0), Ordering::Relaxed);
+            running.found.0[at] = value;
+            running.found.1 = to;
+            if value > before[at] {
+                let events = value - before[at];
+                let found = Found { relay: self.name.clone(), source, events, from, to };
+                self.notes.found.lock().expect("no panic while held").push(found);
+            }
         }
     }
 
@@ -207,10 +229,18 @@ impl Member {
             Ok(Ok(status)) if status.success() => return,
             Ok(Ok(status)) => format!("{} (pid {pid}) ended with {status}", self.name),
             Ok(Err(error)) => format!("{} (pid {pid}): {error}", self.name),
-            Err(_) => format!("{} (pid {pid}) did not stop within 10 s of SIGTERM", self.name),
+            Err(_) => {
+                let within = STOPS_WITHIN.as_secs();
+                format!("{} (pid {pid}) did not stop within {within} s of SIGTERM", self.name)
+            }
         };
         self.notes.complain("not_stopped", format!("{what}, asked at {:.1} s", began.as_secs_f64()));
     }
+}
+
+fn found_by_fallback(metrics: &str, source: &str) -> Option<u64> {
+    let name = format!("outbox_relay_fallback_found_total{{source=\"{source}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(name.as_str())?.trim().parse().ok())
 }
 
 async fn metrics(addr: SocketAddr) -> Option<String> {
@@ -226,6 +256,7 @@ async fn metrics(addr: SocketAddr) -> Option<String> {
 #[serde(default)]
 struct Line {
     message: String,
+    source: String,
     addr: String,
     rpc: String,
     event_id: String,
@@ -247,8 +278,8 @@ async fn listen(
         }
         let Ok(line) = serde_json::from_str::<Line>(&line) else { continue };
         match line.message.as_str() {
-            "leading" => said.leads.store(true, Ordering::SeqCst),
-            "stepped down" => said.leads.store(false, Ordering::SeqCst),
+            "leading" if line.source == SOURCE => said.leads.store(true, Ordering::SeqCst),
+            "stepped down" if line.source == SOURCE => said.leads.store(false, Ordering::SeqCst),
             message if message.starts_with("serving /metrics") => {
                 *said.metrics_addr.lock().expect("no panic while held") = line.addr.parse().ok();
             }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Transport;
 use super::faults::Fault;
+use super::publishers::How;
 use super::routes::Rpc;
 
 /// Since the run began.
@@ -49,7 +50,8 @@ pub(super) struct History {
     /// Calls whose answer a worker did not wait for any longer.
     pub(super) unheard: HashSet<(EventId, Rpc, u32)>,
     pub(super) dead: HashSet<(EventId, Rpc)>,
-    pub(super) parked: HashSet<EventId>,
+    /// And the codes of each, once for every time that it was parked.
+    pub(super) parked: HashMap<EventId, Vec<String>>,
     /// What the dedup record has as done, and since when.
     #[serde(serialize_with = "as_list")]
     pub(super) recorded: HashMap<(EventId, Rpc), At>,
@@ -57,6 +59,10 @@ pub(super) struct History {
     pub(super) cursor: Vec<Sample>,
     pub(super) spells: Vec<Spell>,
     pub(super) found: Vec<Found>,
+    /// Commits that can't ring.
+    pub(super) silent: Vec<Silent>,
+    /// Transactions that were prepared while the relay was awake, and while it slept.
+    pub(super) prepared: (usize, usize),
     /// How often relays' metrics were read.
     pub(super) looks: usize,
     /// What was not as it must be at the end, and what processes did that they never may.
@@ -90,6 +96,18 @@ pub(super) struct Change {
     pub(super) refuse: bool,
     /// How it was published.
     pub(super) how: String,
+    /// What the outbox's sequence had come to when its key's row was locked, and when it was written: its own seq is between
+    /// them, unless the sequence was set back meanwhile.
+    pub(super) seq_before: i64,
+    pub(super) seq: i64,
+}
+
+impl Change {
+    /// With nothing said of it yet.
+    pub(super) fn of(event: EventId, how: How) -> Self {
+        let how = format!("{how:?}");
+        Self { event, name: String::new(), key: None, n: 0, refuse: false, how, seq_before: 0, seq: 0 }
+    }
 }
 
 /// One call, as the RPC's server saw it.
@@ -126,6 +144,8 @@ pub(super) struct Put {
 pub(super) struct Sample {
     pub(super) at: At,
     pub(super) last_seq: i64,
+    /// Somebody keeps the bell's lock to himself: the relay, mostly.
+    pub(super) asleep: bool,
 }
 
 /// A fault and how long it lasted.
@@ -141,9 +161,18 @@ pub(super) struct Spell {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Found {
     pub(super) relay: String,
+    pub(super) source: &'static str,
     pub(super) events: u64,
     pub(super) from: At,
     pub(super) to: At,
+}
+
+/// A prepared transaction was committed at some time between these: PREPARE allows no notification, and so nobody rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Silent {
+    pub(super) from: At,
+    pub(super) to: At,
+    pub(super) events: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

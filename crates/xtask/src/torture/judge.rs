@@ -7,6 +7,7 @@ use outbox::EventId;
 use serde::Serialize;
 
 use super::faults::{CLOCK_OFF_MAX, Fault};
+use super::fleet::SOURCE;
 use super::history::{Answer, At, Call, Change, History, Outcome, Spell};
 use super::routes::{GARBLED, Rpc, subscribers};
 
@@ -56,6 +57,7 @@ pub(super) fn judge(history: &History) -> Verdict {
     facts.strangers(&mut found);
     facts.order(&mut found);
     facts.moved_once(&mut found);
+    facts.parked_once(&mut found);
     facts.records(&mut found);
     let late_excused = facts.after_the_record(&mut found);
     facts.cursor(&mut found);
@@ -142,7 +144,7 @@ impl<'a> Facts<'a> {
     fn arrivals(&self, found: &mut Findings) {
         for change in &self.history.committed {
             let event = change.event;
-            let parked = self.history.parked.contains(&event);
+            let parked = self.history.parked.contains_key(&event);
             match (change.name == GARBLED, parked) {
                 (true, false) => {
                     found.add("lost", format!("{event}: no bus can take it, and it is not parked"));
@@ -183,7 +185,7 @@ impl<'a> Facts<'a> {
                 Some(_) => {}
             }
         }
-        let kept = self.history.dead.iter().map(|(event, _)| event).chain(&self.history.parked);
+        let kept = self.history.dead.iter().map(|(event, _)| event).chain(self.history.parked.keys());
         let put = self.history.puts.iter().map(|put| &put.event).chain(kept);
         for event in put.filter(|event| !self.committed.contains_key(event)).collect::<HashSet<_>>() {
             found.add("put_uncommitted", event.to_string());
@@ -268,24 +270,25 @@ impl<'a> Facts<'a> {
     /// for the first time.
     fn order(&self, found: &mut Findings) {
         /// Tick and count of the change, whoever it is.
-        type First = (i64, i64, i64, EventId);
+        type First<'a> = (i64, i64, i64, &'a Change);
         let mut firsts: HashMap<(EventId, Option<Rpc>), (i64, i64)> = HashMap::new();
         for put in &self.history.puts {
             let first = firsts.entry((put.event, put.rpc)).or_insert((i64::MAX, i64::MAX));
             *first = (first.0.min(put.begun), first.1.min(put.done));
         }
-        let mut keys: HashMap<(&str, Option<Rpc>), Vec<First>> = HashMap::new();
+        let mut keys: HashMap<(&str, Option<Rpc>), Vec<First<'_>>> = HashMap::new();
         for ((event, rpc), (begun, done)) in firsts {
             let Some(change) = self.committed.get(&event) else { continue };
             if let Some(key) = &change.key {
-                keys.entry((key, rpc)).or_default().push((change.n, begun, done, event));
+                keys.entry((key, rpc)).or_default().push((change.n, begun, done, change));
             }
         }
         for ((key, rpc), mut puts) in keys {
-            puts.sort_unstable();
+            puts.sort_unstable_by_key(|(n, begun, done, _)| (*n, *begun, *done));
             for pair in puts.windows(2) {
-                let ((n, _, done, event), (later, begun, _, other)) = (pair[0], pair[1]);
-                if begun < done {
+                let ((n, _, done, one), (later, begun, _, other)) = (pair[0], pair[1]);
+                if begun < done && !self.set_back_between(one, other) {
+                    let (event, other) = (one.event, other.event);
                     let to = rpc.map_or("the bus", Rpc::name);
                     found.add(
                         "order",
@@ -295,6 +298,30 @@ impl<'a> Facts<'a> {
                     );
                 }
             }
+        }
+    }
+
+    /// The later of two changes of a key drew a lower seq than the earlier one, whose lock it waited for: the sequence was set
+    /// back between them. The relay knows no other order than that of seqs.
+    fn set_back_between(&self, earlier: &Change, later: &Change) -> bool {
+        self.history.spells.iter().any(|spell| spell.fault == Fault::SequencesSetBack)
+            && (later.seq < earlier.seq || later.seq < later.seq_before)
+    }
+
+    /// What no bus can take is parked once, with a code, and put nowhere.
+    fn parked_once(&self, found: &mut Findings) {
+        for (event, codes) in &self.history.parked {
+            if codes.len() > 1 {
+                found.add("parked_twice", format!("{event}: {codes:?}"));
+            }
+            if codes.iter().any(String::is_empty) {
+                found.add("parked_without_code", event.to_string());
+            }
+        }
+        let garbled =
+            |event: &EventId| self.committed.get(event).is_some_and(|change| change.name == GARBLED);
+        for put in self.history.puts.iter().filter(|put| garbled(&put.event)) {
+            found.add("put_garbled", format!("{}: no bus can take it, and one did", put.event));
         }
     }
 
@@ -402,18 +429,25 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// What the fallback poll finds, nobody rang for: a fault kept the ring from the relay, or the events were committed by
+    /// prepared transactions, which can't ring, and these were as many.
     fn wake_ups(&self, found: &mut Findings) {
         for poll in &self.history.found {
             let muted = |spell: &Spell| {
                 spell.fault.may_mute_the_bell() && spell.at <= poll.to && spell.until + MUTED_FOR >= poll.from
             };
-            if !self.history.spells.iter().any(muted) {
+            let silent = self.history.silent.iter().filter(|silent| {
+                poll.source == SOURCE && silent.from <= poll.to && silent.to + MUTED_FOR >= poll.from
+            });
+            let silent: usize = silent.map(|silent| silent.events).sum();
+            if !self.history.spells.iter().any(muted) && poll.events > silent as u64 {
                 found.add(
                     "nobody_rang",
                     format!(
-                        "{}: the fallback poll found {} events between {:.1} and {:.1} s",
+                        "{}: the fallback poll found {} events of {} between {:.1} and {:.1} s, {silent} of prepared transactions",
                         poll.relay,
                         poll.events,
+                        poll.source,
                         poll.from.as_secs_f64(),
                         poll.to.as_secs_f64()
                     ),

@@ -1,26 +1,34 @@
 //! Services that publish, in every way there is. Each event's transaction writes a row of the domain table, too: what is
 //! there was committed, whatever a publisher was told.
 
+mod big;
+mod garbled;
+mod ledger;
+mod prepared;
 mod work;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+pub(super) use ledger::Ledger;
+pub(super) use prepared::end_orphans;
+pub(super) use work::Work;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Acquire;
 use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{Acquire, PgTransaction};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Failure;
-use super::history::{Change, Outcome, Told};
-use super::routes::{GARBLED, subscribers};
-use work::Work;
+use super::history::{Change, Clock, Outcome};
+use super::world::World;
+use super::{Failure, Pace};
 
 pub(super) const APPLICATION: &str = "torture publisher";
 const KEYS: i64 = 10;
+/// Once nobody publishes.
+const FALLS_ASLEEP_WITHIN: Duration = Duration::from_secs(3);
 /// Of long transactions, which hold their row's lock for as long.
 const SLOW_KEYS: i64 = 2;
 
@@ -29,7 +37,7 @@ pub(super) const DOMAIN: &str = "
     create schema torture;
     create table torture.key (key text primary key, n bigint not null default 0);
     create table torture.change (id uuid primary key, name text not null, key text, n bigint not null, refuse boolean not null,
-                                 how text not null)";
+                                 how text not null, seq_before bigint not null, seq bigint not null)";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
@@ -41,12 +49,18 @@ pub(super) enum How {
     Bulk,
     Sql,
     Garbled,
+    /// By two-phase commit.
+    Prepared,
+    /// One of the faults.
+    Big,
+    /// Into the second database.
+    Second,
     /// Publishes nothing: keeps an old snapshot of the outbox open.
     Reader,
 }
 
 /// Who publishes, side by side.
-const PUBLISHERS: [How; 13] = [
+const PUBLISHERS: [How; 15] = [
     How::Keyed,
     How::Keyed,
     How::Keyed,
@@ -59,69 +73,39 @@ const PUBLISHERS: [How; 13] = [
     How::Bulk,
     How::Sql,
     How::Garbled,
+    How::Prepared,
+    How::Prepared,
     How::Reader,
 ];
-
-/// What publishers were told, and how much is due because of it.
-#[derive(Debug, Default)]
-pub(super) struct Ledger {
-    told: Mutex<Vec<Told>>,
-    events: AtomicUsize,
-    due: AtomicUsize,
-}
 
 #[derive(Clone)]
 pub(super) struct Publisher {
     pool: PgPool,
     ledger: Arc<Ledger>,
+    clock: Clock,
     /// Publishers wait while this is true.
     held: watch::Receiver<bool>,
+    /// The relay is to fall asleep: nobody keeps it awake.
+    lull: watch::Receiver<bool>,
     stop: CancellationToken,
-    bulk_max: usize,
-}
-
-impl Ledger {
-    pub(super) fn told(&self) -> Vec<Told> {
-        self.told.lock().expect("no panic while held").clone()
-    }
-
-    pub(super) fn events(&self) -> usize {
-        self.events.load(Ordering::Relaxed)
-    }
-
-    /// Deliveries, but for those of transactions of which nothing is known yet.
-    pub(super) fn due(&self) -> usize {
-        self.due.load(Ordering::Relaxed)
-    }
-
-    fn tell(&self, changes: &[Change], outcome: Outcome) {
-        if outcome == Outcome::Committed {
-            let due = changes.iter().filter(|change| change.name != GARBLED);
-            self.due.fetch_add(due.map(|change| subscribers(&change.name).len()).sum(), Ordering::Relaxed);
-            self.events.fetch_add(changes.len(), Ordering::Relaxed);
-        }
-        let told = changes.iter().map(|change| Told { event: change.event, outcome });
-        self.told.lock().expect("no panic while held").extend(told);
-    }
+    pace: Pace,
 }
 
 impl Publisher {
     pub(super) fn new(
-        url: &str,
+        world: &World,
         held: watch::Receiver<bool>,
         stop: CancellationToken,
-        bulk_max: usize,
+        pace: Pace,
     ) -> Result<Self, Failure> {
-        let options = url.parse::<sqlx::postgres::PgConnectOptions>()?.application_name(APPLICATION);
+        let options =
+            world.publishers_url().parse::<sqlx::postgres::PgConnectOptions>()?.application_name(APPLICATION);
         let pool = PgPoolOptions::new()
-            .max_connections(24)
+            .max_connections(32)
             .acquire_timeout(Duration::from_secs(5))
             .connect_lazy_with(options);
-        Ok(Self { pool, ledger: Arc::default(), held, stop, bulk_max })
-    }
-
-    pub(super) fn ledger(&self) -> Arc<Ledger> {
-        Arc::clone(&self.ledger)
+        let (clock, lull) = (world.clock, world.lull.subscribe());
+        Ok(Self { pool, ledger: Arc::clone(&world.ledger), clock, held, lull, stop, pace })
     }
 
     /// Publishes until `stop`; returns when every transaction has ended, one way or another.
@@ -140,6 +124,7 @@ impl Publisher {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 _ = self.held.wait_for(|held| !held) => {}
+                () = asleep(&mut self.lull), if how == How::Prepared => {}
             }
             let pause = match self.publish(how, &mut random).await {
                 Ok(()) => how.pause(&mut random),
@@ -154,10 +139,12 @@ impl Publisher {
     }
 
     async fn publish(&self, how: How, random: &mut fastrand::Rng) -> Result<(), Failure> {
-        if how == How::Reader {
-            return self.read_slowly(random).await;
+        match how {
+            How::Reader => return self.read_slowly(random).await,
+            How::Prepared => return self.publish_prepared(random).await,
+            _ => {}
         }
-        let mut work = Work { tx: self.pool.begin().await?, changes: Vec::new(), how };
+        let mut work = Work::begin(&self.pool, how).await?;
         let done = self.fill(&mut work, random).await;
         let Work { tx, changes, .. } = work;
         if done.is_err() || how == How::RolledBack {
@@ -168,10 +155,28 @@ impl Publisher {
             }
             return done;
         }
+        self.commit(tx, &changes).await
+    }
+
+    async fn commit(&self, tx: PgTransaction<'_>, changes: &[Change]) -> Result<(), Failure> {
         let committed = tx.commit().await;
         let outcome = if committed.is_ok() { Outcome::Committed } else { Outcome::Unknown };
-        self.ledger.tell(&changes, outcome);
+        self.ledger.tell(changes, outcome);
         Ok(committed?)
+    }
+
+    /// With a transaction open: for so long, or until the relay is to fall asleep, or the end.
+    async fn rest(&self, time: Duration) {
+        let mut lull = self.lull.clone();
+        let begins = async {
+            let _ = lull.wait_for(|lull| !lull).await;
+            let _ = lull.wait_for(|lull| *lull).await;
+        };
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = begins => {}
+            () = self.stop.cancelled() => {}
+        }
     }
 
     /// What one transaction does before it ends.
@@ -192,19 +197,16 @@ impl Publisher {
                 } else {
                     work.note(false).await?;
                 }
-                tokio::select! {
-                    () = tokio::time::sleep(Duration::from_millis(random.u64(5_000..30_000))) => {}
-                    () = self.stop.cancelled() => {}
-                }
+                self.rest(Duration::from_millis(random.u64(5_000..30_000))).await;
                 Ok(())
             }
             How::Bulk => {
                 work.change(&key(random), random.usize(2..20)).await?;
-                work.notes(random.usize(self.bulk_max / 4..self.bulk_max)).await
+                work.notes(random.usize(self.pace.bulk_max / 4..self.pace.bulk_max)).await
             }
             How::Sql => work.enqueue_by_sql().await,
-            How::Garbled => work.garble().await,
-            How::Reader => Ok(()),
+            How::Garbled => work.garble(random).await,
+            How::Prepared | How::Big | How::Second | How::Reader => Ok(()),
         }
     }
 
@@ -249,7 +251,7 @@ impl How {
             How::RolledBack | How::Savepoint | How::Sql => 20..150,
             How::Bulk => 1000..4000,
             How::Garbled => 500..4000,
-            How::Long | How::Reader => 100..2000,
+            How::Prepared | How::Long | How::Big | How::Second | How::Reader => 100..2000,
         };
         Duration::from_millis(random.u64(range))
     }
@@ -259,12 +261,33 @@ fn key(random: &mut fastrand::Rng) -> String {
     format!("key-{}", random.i64(0..KEYS))
 }
 
+/// Waits until nobody has published for so long that the relay sleeps.
+async fn asleep(lull: &mut watch::Receiver<bool>) {
+    loop {
+        let _ = lull.wait_for(|lull| *lull).await;
+        let over = tokio::time::timeout(FALLS_ASLEEP_WITHIN, lull.wait_for(|lull| !lull)).await;
+        if over.is_err() {
+            return;
+        }
+    }
+}
+
 /// Everything that was committed.
 pub(super) async fn committed(pool: &PgPool) -> Result<Vec<Change>, sqlx::Error> {
-    type Row = (Uuid, String, Option<String>, i64, bool, String);
+    type Row = (Uuid, String, Option<String>, i64, bool, String, i64, i64);
     let rows: Vec<Row> =
-        sqlx::query_as("select id, name, key, n, refuse, how from torture.change").fetch_all(pool).await?;
-    let change =
-        |(id, name, key, n, refuse, how): Row| Change { event: id.into(), name, key, n, refuse, how };
+        sqlx::query_as("select id, name, key, n, refuse, how, seq_before, seq from torture.change")
+            .fetch_all(pool)
+            .await?;
+    let change = |(id, name, key, n, refuse, how, seq_before, seq): Row| Change {
+        event: id.into(),
+        name,
+        key,
+        n,
+        refuse,
+        how,
+        seq_before,
+        seq,
+    };
     Ok(rows.into_iter().map(change).collect())
 }

@@ -34,7 +34,11 @@ struct About {
     calls: usize,
     dead: usize,
     parked: usize,
+    /// While the relay was awake, and while it slept.
+    prepared: (usize, usize),
     turns: usize,
+    /// In a hundred looks.
+    slept: usize,
 }
 
 impl Report {
@@ -62,7 +66,10 @@ impl Report {
                 calls: history.calls.len(),
                 dead: history.dead.len(),
                 parked: history.parked.len(),
+                prepared: history.prepared,
                 turns,
+                slept: 100 * history.cursor.iter().filter(|sample| sample.asleep).count()
+                    / history.cursor.len().max(1),
             },
         }
     }
@@ -72,13 +79,15 @@ impl Report {
     }
 
     pub(super) fn show(&self) {
-        let About { rolled_back, unknown, calls, dead, parked, turns } = &self.about;
+        let About { rolled_back, unknown, calls, dead, parked, prepared: (awake, asleep), turns, slept } =
+            &self.about;
         println!(
             "\n{} events committed, {rolled_back} rolled back, {unknown} of unknown outcome at first",
             self.events
         );
+        println!("{} transactions prepared, {asleep} of them while the relay slept", awake + asleep);
         println!("{} deliveries due, {calls} calls, {dead} dead-lettered, {parked} parked", self.deliveries);
-        println!("the outbox's ring turned {turns} times");
+        println!("the outbox's ring turned {turns} times; its relay slept in {slept} of 100 looks");
         let faults: Vec<String> = self.faults.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
         println!("faults: {}", faults.join(", "));
         let mut because: BTreeMap<&str, usize> = BTreeMap::new();

@@ -13,6 +13,10 @@ pub(super) const OFFERED: &str = "event_offered";
 /// Written past `outbox.enqueue`, as no bus can take it: the relay parks it.
 pub(super) const GARBLED: &str = "event_garbled";
 
+/// Without a subscriber.
+pub(super) const UNHEARD: &str = "event_unheard";
+
+/// What has a route.
 const EVENTS: [&str; 4] = [CHANGED, NOTED, OFFERED, GARBLED];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -57,6 +61,7 @@ pub(super) fn subscribers(event: &str) -> &'static [Rpc] {
     match event {
         CHANGED => &[Rpc::Steady, Rpc::Moody],
         OFFERED => &[Rpc::Strict],
+        UNHEARD => &[],
         _ => &[Rpc::Steady],
     }
 }

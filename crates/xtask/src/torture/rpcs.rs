@@ -50,6 +50,8 @@ enum Mode {
     Down,
     /// Nobody is answered.
     Stalled,
+    /// Everybody is told that it failed.
+    Failing,
 }
 
 /// What a server does about a call.
@@ -106,6 +108,18 @@ impl Rpcs {
 
     pub(super) async fn stall(&self, whom: usize, time: Duration) -> &'static str {
         self.in_mode(whom, Mode::Stalled, time).await
+    }
+
+    /// All of its servers, whoever calls.
+    pub(super) async fn fail(&self, rpc: Rpc, time: Duration) {
+        let servers = || self.servers.iter().filter(|server| server.rpc == rpc);
+        for server in servers() {
+            server.mode.send_replace(Mode::Failing);
+        }
+        tokio::time::sleep(time).await;
+        for server in servers() {
+            server.mode.send_replace(Mode::Up);
+        }
     }
 
     async fn in_mode(&self, whom: usize, mode: Mode, time: Duration) -> &'static str {
@@ -169,8 +183,13 @@ impl Server {
             self.journal.answered(number, Answer::Failed);
             return Ok(respond(StatusCode::SERVICE_UNAVAILABLE, "unavailable", None));
         }
-        if *mode.borrow() == Mode::Down {
-            return Err(std::io::Error::other("down"));
+        match *mode.borrow() {
+            Mode::Down => return Err(std::io::Error::other("down")),
+            Mode::Failing => {
+                self.journal.answered(number, Answer::Failed);
+                return Ok(respond(StatusCode::INTERNAL_SERVER_ERROR, "internal", None));
+            }
+            Mode::Up | Mode::Stalled => {}
         }
         match mood {
             Mood::Succeed => {

@@ -1,5 +1,8 @@
 //! Makes what is planned go wrong, and mends it again.
 
+mod database;
+mod switched;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,23 +12,25 @@ use super::Failure;
 use super::faults::{Fault, Planned};
 use super::fleet::Member;
 use super::history::Spell;
+use super::publishers::Publisher;
 use super::world::World;
 
 /// A connection that goes nowhere is given up by then, on both ends.
 const HALF_OPEN_FOR: Duration = Duration::from_secs(20);
 const LEADS_WITHIN: Duration = Duration::from_secs(10);
+/// Messages that arrive again.
 const COPIES: usize = 20;
 
 /// All of it, in time; returns when everything is mended. What could not be done is no fault.
-pub(super) async fn rage(world: &Arc<World>, plan: Vec<Planned>, spells: &Spells) {
+pub(super) async fn rage(world: &Arc<World>, publisher: &Publisher, plan: Vec<Planned>, spells: &Spells) {
     let mut under_way = JoinSet::new();
     for one in plan {
         tokio::time::sleep_until(world.clock.at(one.at)).await;
-        let (world, spells) = (Arc::clone(world), spells.clone());
+        let (world, publisher, spells) = (Arc::clone(world), publisher.clone(), spells.clone());
         under_way.spawn(async move {
             let at = world.clock.now();
             let number = spells.begin(Spell { fault: one.fault, whom: String::new(), at, until: at });
-            match meet(&world, one).await {
+            match meet(&world, &publisher, one).await {
                 Ok(whom) => spells.end(number, whom, world.clock.now()),
                 Err(error) => spells.fail(number, &error.to_string(), world.clock.now()),
             }
@@ -64,7 +69,8 @@ impl Spells {
 /// Whom it met.
 async fn meet(
     world: &World,
-    Planned { fault, lasts, whom, clock_off_ms, .. }: Planned,
+    publisher: &Publisher,
+    Planned { fault, lasts, whom, clock_off_ms, dice, .. }: Planned,
 ) -> Result<String, Failure> {
     let relay = &world.relays[whom % world.relays.len()];
     let worker = &world.workers[whom % world.workers.len()];
@@ -82,7 +88,7 @@ async fn meet(
             return name(&leader);
         }
         Fault::PostgresCrashed => {
-            crash(world, lasts, clock_off_ms).await?;
+            database::crash(world, lasts, clock_off_ms).await?;
             return Ok("postgres".to_owned());
         }
         Fault::PublishersCut => {
@@ -108,7 +114,7 @@ async fn meet(
         Fault::Duplicates => {
             match &world.cloud {
                 Some(cloud) => cloud.duplicate(COPIES).await?,
-                None => duplicate(world).await?,
+                None => database::duplicate(world).await?,
             }
             return Ok("queues".to_owned());
         }
@@ -118,9 +124,18 @@ async fn meet(
             return name(member);
         }
         Fault::SlowReader => {
-            read_slowly(world, lasts).await?;
+            database::read_slowly(world, lasts).await?;
             return Ok("a reader".to_owned());
         }
+        Fault::RetriesUnderSnapshot => {
+            database::retry_under_snapshot(world, lasts).await?;
+            return Ok("retries".to_owned());
+        }
+        Fault::BigTransaction => return publisher.publish_very_many(dice, lasts).await,
+        Fault::Timeouts => return database::limit_sessions(world, dice, lasts).await,
+        Fault::SchemaLost => return world.second.lose(&world.rpcs, &world.ledger, dice, lasts).await,
+        Fault::LocksHeld => return database::hold_locks(world, dice, lasts).await,
+        Fault::SequencesSetBack => return switched::set_back(world, dice, lasts).await,
         Fault::CloudThrottles
         | Fault::CloudFailsEntries
         | Fault::CloudLosesAnswers
@@ -153,41 +168,4 @@ async fn leader(world: &World) -> Arc<Member> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-async fn crash(world: &World, down: Duration, clock_off_ms: i64) -> Result<(), Failure> {
-    let cluster = Arc::clone(&world.cluster);
-    tokio::task::spawn_blocking(move || cluster.crash()).await??;
-    tokio::time::sleep(down).await;
-    let cluster = Arc::clone(&world.cluster);
-    let clock =
-        world.faketime.as_ref().map(|faketime| faketime.environment(clock_off_ms)).unwrap_or_default();
-    tokio::task::spawn_blocking(move || cluster.restart(&clock)).await??;
-    Ok(())
-}
-
-/// As a dump does, or a report.
-async fn read_slowly(world: &World, lasts: Duration) -> Result<(), Failure> {
-    let mut reading = world.pool.begin().await?;
-    sqlx::query("set transaction isolation level repeatable read").execute(&mut *reading).await?;
-    sqlx::query("select count(*) from outbox.parked").execute(&mut *reading).await?;
-    sqlx::query("lock table outbox.event, outbox.delivery, outbox.cursor in access share mode")
-        .execute(&mut *reading)
-        .await?;
-    tokio::time::sleep(lasts).await;
-    Ok(reading.rollback().await?)
-}
-
-/// Second copies of messages, as a queue may deliver them that promises no more than at least once.
-async fn duplicate(world: &World) -> Result<(), Failure> {
-    sqlx::query(
-        "insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
-         select nextval('outbox.delivery_seq'), d.queue, d.event_id, d.body, clock_timestamp(), 0, clock_timestamp(),
-                'torture', 'a second copy'
-         from (select * from outbox.delivery order by random() limit $1) as d",
-    )
-    .bind(i64::try_from(COPIES)?)
-    .execute(&world.pool)
-    .await?;
-    Ok(())
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::Failure;
 use super::history::{At, Change, Put, Sample};
-use super::publishers::{APPLICATION, Ledger};
+use super::publishers::{self, APPLICATION};
 use super::routes::{GARBLED, Rpc, subscribers};
 use super::world::World;
 
@@ -54,12 +54,18 @@ impl Witness {
         let mut slot = 0_i64;
         loop {
             tokio::time::sleep(SAMPLED_EVERY).await;
-            let look =
-                sqlx::query_as("select (outbox.cursor_now()).last_seq, last_value from outbox.event_slot")
-                    .fetch_one(&world.pool);
-            let Ok(Ok((last_seq, now))) = tokio::time::timeout(ANSWERS_WITHIN, look).await else { continue };
+            let look = sqlx::query_as(
+                "select (outbox.cursor_now()).last_seq, last_value,
+                        exists (select from pg_locks
+                                where locktype = 'advisory' and classid = 1869968994 and objid = 1 and mode = 'ExclusiveLock'
+                                  and granted and database = (select oid from pg_database where datname = current_database()))
+                 from outbox.event_slot",
+            )
+            .fetch_one(&world.pool);
+            let look = tokio::time::timeout(ANSWERS_WITHIN, look).await;
+            let Ok(Ok((last_seq, now, asleep))) = look else { continue };
             let at = world.clock.now();
-            self.cursor.lock().expect("no panic while held").push(Sample { at, last_seq });
+            self.cursor.lock().expect("no panic while held").push(Sample { at, last_seq, asleep });
             if std::mem::replace(&mut slot, now) != now {
                 self.turns.fetch_add(1, Ordering::Relaxed);
             }
@@ -67,9 +73,9 @@ impl Witness {
     }
 
     /// Holds publishers while too much is open, or in a lull: how fast the machine is must not matter.
-    pub(super) async fn hold(world: &World, ledger: &Ledger, held: &watch::Sender<bool>, open_max: usize) {
+    pub(super) async fn hold(world: &World, held: &watch::Sender<bool>, open_max: usize) {
         loop {
-            let open = ledger.due().saturating_sub(world.rpcs.arrived());
+            let open = world.ledger.due().saturating_sub(world.rpcs.arrived());
             let hold = *world.lull.borrow() || open > open_max;
             held.send_if_modified(|held| std::mem::replace(held, hold) != hold);
             tokio::time::sleep(HELD_EVERY).await;
@@ -101,6 +107,12 @@ pub(super) async fn publishers_have_ended(pool: &PgPool) -> Result<(), Failure> 
     }
 }
 
+/// Everything that was committed, in either database.
+pub(super) async fn committed(world: &World) -> Result<Vec<Change>, Failure> {
+    let first = publishers::committed(&world.pool).await?;
+    Ok([first, publishers::committed(&world.second.pool).await?].concat())
+}
+
 /// Waits until nothing is open any more, so long at most; says what is, if that is in vain.
 pub(super) async fn quiet(world: &World, committed: &[Change], patience: Duration) -> Result<(), String> {
     let mut open = String::new();
@@ -126,12 +138,12 @@ pub(super) async fn quiet(world: &World, committed: &[Change], patience: Duratio
 async fn still_open(world: &World, committed: &[Change]) -> Result<Vec<String>, Failure> {
     let mut open = Vec::new();
     let dead = dead(world).await?;
-    let parked = parked(&world.pool).await?;
+    let parked = parked(world).await?;
     let (mut waiting, mut unparked) = (0, 0);
     for change in committed {
         if change.name == GARBLED {
-            unparked += usize::from(!parked.contains(&change.event));
-        } else if !parked.contains(&change.event) {
+            unparked += usize::from(!parked.contains_key(&change.event));
+        } else if !parked.contains_key(&change.event) {
             let rpcs = subscribers(&change.name);
             let is_open = |rpc: Rpc| {
                 let refused = change.refuse && !dead.contains(&(change.event, rpc));
@@ -155,10 +167,12 @@ async fn still_open(world: &World, committed: &[Change]) -> Result<Vec<String>, 
                  (select c.last_seq from outbox.claim as c where c.queue = d.queue order by c.id desc limit 1), 0)",
         ),
     ];
-    for (what, count) in tables {
-        let count: i64 = sqlx::query_scalar(count).fetch_one(&world.pool).await?;
-        if count > 0 {
-            open.push(format!("{count} {what}"));
+    for pool in [&world.pool, &world.second.pool] {
+        for (what, count) in tables {
+            let count: i64 = sqlx::query_scalar(count).fetch_one(pool).await?;
+            if count > 0 {
+                open.push(format!("{count} {what}"));
+            }
         }
     }
     if let Some(cloud) = &world.cloud {
@@ -174,15 +188,27 @@ pub(super) async fn dead(world: &World) -> Result<HashSet<(EventId, Rpc)>, Failu
     if let Some(cloud) = &world.cloud {
         return cloud.dead().await;
     }
-    let rows = sqlx::query_as(
-        "select l.event_id, q.rpc from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue",
-    );
-    Ok(pairs(rows.fetch_all(&world.pool).await?).collect())
+    let mut dead = HashSet::new();
+    for pool in [&world.pool, &world.second.pool] {
+        let rows = sqlx::query_as(
+            "select l.event_id, q.rpc from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue",
+        );
+        dead.extend(pairs(rows.fetch_all(pool).await?));
+    }
+    Ok(dead)
 }
 
-pub(super) async fn parked(pool: &PgPool) -> Result<HashSet<EventId>, Failure> {
-    let rows: Vec<Uuid> = sqlx::query_scalar("select id from outbox.parked").fetch_all(pool).await?;
-    Ok(rows.into_iter().map(EventId::from).collect())
+/// With the codes of each, once for every time.
+pub(super) async fn parked(world: &World) -> Result<HashMap<EventId, Vec<String>>, Failure> {
+    let mut parked: HashMap<EventId, Vec<String>> = HashMap::new();
+    for pool in [&world.pool, &world.second.pool] {
+        let rows: Vec<(Uuid, String)> =
+            sqlx::query_as("select id, code from outbox.parked").fetch_all(pool).await?;
+        for (event, code) in rows {
+            parked.entry(event.into()).or_default().push(code);
+        }
+    }
+    Ok(parked)
 }
 
 /// What the dedup record has as done, and since when.
@@ -190,10 +216,13 @@ pub(super) async fn recorded(world: &World) -> Result<HashMap<(EventId, Rpc), At
     let records = match &world.cloud {
         Some(cloud) => cloud.recorded().await?,
         None => {
-            let rows: Vec<(Uuid, String, DateTime<Utc>)> =
-                sqlx::query_as("select event_id, rpc, done_at from outbox.dedup where done_at is not null")
-                    .fetch_all(&world.pool)
-                    .await?;
+            const DONE: &str = "select event_id, rpc, done_at from outbox.dedup where done_at is not null";
+            const KEPT: &str = "select event_id, rpc, done_at from torture.recorded";
+            let mut rows: Vec<(Uuid, String, DateTime<Utc>)> = Vec::new();
+            for (pool, query) in [(&world.pool, DONE), (&world.second.pool, DONE), (&world.second.pool, KEPT)]
+            {
+                rows.extend(sqlx::query_as(query).fetch_all(pool).await?);
+            }
             rows.into_iter().filter_map(|(event, rpc, at)| Some((event.into(), Rpc::of(&rpc)?, at))).collect()
         }
     };
@@ -205,11 +234,10 @@ pub(super) async fn puts(world: &World) -> Result<Vec<Put>, Failure> {
     if let Some(cloud) = &world.cloud {
         return Ok(cloud.puts());
     }
-    let rows: Vec<(i64, Uuid, String)> = sqlx::query_as(
-        "select p.seq, p.event_id, q.rpc from torture.put as p join outbox.queue as q on q.id = p.queue",
-    )
-    .fetch_all(&world.pool)
-    .await?;
+    let mut rows: Vec<(i64, Uuid, String)> = Vec::new();
+    for pool in [&world.pool, &world.second.pool] {
+        rows.extend(sqlx::query_as("select seq, event_id, rpc from torture.put").fetch_all(pool).await?);
+    }
     let put = |(seq, event, rpc): (i64, Uuid, String)| Put {
         event: event.into(),
         rpc: Rpc::of(&rpc),
@@ -228,12 +256,22 @@ pub(super) async fn left_behind(world: &World) -> Result<Vec<String>, Failure> {
          select format('advisory lock (%s, %s), held by pid %s', classid, objid, pid) from pg_locks
          where locktype = 'advisory'
          union all
-         select format('an open claim of %s on queue %s', worker, queue) from outbox.claim where until is not null
+         select format('a prepared transaction %s', gid) from pg_prepared_xacts
          union all
-         select format('a retry of %s: %s', event_id, last_error) from outbox.retry",
+         select format('a setting of the database or the role: %s', setconfig) from pg_db_role_setting",
     )
     .fetch_all(&world.pool)
     .await?;
+    for pool in [&world.pool, &world.second.pool] {
+        let rows: Vec<String> = sqlx::query_scalar(
+            "select format('an open claim of %s on queue %s', worker, queue) from outbox.claim where until is not null
+             union all
+             select format('a retry of %s: %s', event_id, last_error) from outbox.retry",
+        )
+        .fetch_all(pool)
+        .await?;
+        left.extend(rows);
+    }
     if let Some(cloud) = &world.cloud {
         let undeliverable = cloud.undeliverable().await?;
         if undeliverable > 0 {

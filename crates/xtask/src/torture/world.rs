@@ -1,8 +1,9 @@
-//! Everything a run starts: a throwaway Postgres, or an emulator of AWS beside it, two relays, two workers, the RPCs' servers,
-//! and the proxies in between.
+//! Everything a run starts: a throwaway Postgres with two databases, or an emulator of AWS beside it, two relays, two workers,
+//! the RPCs' servers, and the proxies in between.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -10,33 +11,47 @@ use tokio::sync::watch;
 
 use super::clocks::Faketime;
 use super::cloud::Cloud;
-use super::fleet::{Member, Notes};
+use super::fleet::{Member, Notes, SECOND, SOURCE};
 use super::history::Clock;
 use super::proxy::Proxy;
-use super::publishers::DOMAIN;
+use super::publishers::{DOMAIN, Ledger};
 use super::routes::yaml;
 use super::rpcs::Rpcs;
+use super::second::Second;
 use super::{Failure, Run, Transport};
 use crate::cluster::Cluster;
 use crate::process::Process;
 
 const RELAYS: [&str; 2] = ["relay-1", "relay-2"];
 const WORKERS: [&str; 2] = ["worker-1", "worker-2"];
-const DATABASE: &str = "torture";
 /// Short, so that slots are truncated and rings wrap.
 const RETENTION: &str = "6s";
 /// Short, so that what a dead worker had comes back.
 const VISIBILITY: &str = "3s";
-/// Notes every delivery that the relay makes, in the relay's own transaction: deliveries are gone soon.
-const PUTS: &str = "
-    create table torture.put (seq bigint, queue integer, event_id uuid);
-    create function torture.note_puts() returns trigger language plpgsql as $$
+/// Notes every delivery that the relay makes, in the relay's own transaction: deliveries are gone soon. Again after the schema
+/// was made anew.
+pub(super) const PUTS: &str = "
+    create table if not exists torture.put (seq bigint, rpc text, event_id uuid);
+    create or replace function torture.note_puts() returns trigger language plpgsql as $$
     begin
-        insert into torture.put (seq, queue, event_id) select seq, queue, event_id from new;
+        insert into torture.put (seq, rpc, event_id)
+        select n.seq, (select q.rpc from outbox.queue as q where q.id = n.queue), n.event_id from new as n;
         return null;
     end $$;
-    create trigger note_puts after insert on outbox.delivery referencing new table as new
+    create or replace trigger note_puts after insert on outbox.delivery referencing new table as new
         for each statement execute function torture.note_puts()";
+/// Copies that are made past the relay are numbered below everything: whatever is set back, nobody else has their seqs.
+const COPIES: &str = "create sequence torture.copy increment by -1 maxvalue -1 minvalue -1000000000";
+/// A role that may connect and nothing more.
+pub(super) const STRANGER: &str = "stranger";
+/// Of those who look: no timeouts that are meant for people.
+const UNTIMED: &str = "
+    select set_config(name, '0', false) from pg_settings
+    where name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
+                   'transaction_timeout')";
+/// What a crash, or a fault that comes in between, interrupts is done again.
+const INSISTS_FOR: Duration = Duration::from_secs(60);
+const INSISTS_EVERY: Duration = Duration::from_millis(300);
 
 pub(super) struct World {
     pub(super) clock: Clock,
@@ -48,6 +63,8 @@ pub(super) struct World {
     pub(super) cloud: Option<Cloud>,
     /// Past the proxies, for who looks.
     pub(super) pool: PgPool,
+    pub(super) second: Second,
+    pub(super) ledger: Arc<Ledger>,
     pub(super) publishers: Proxy,
     pub(super) lull: watch::Sender<bool>,
     pub(super) cluster: Arc<Cluster>,
@@ -57,12 +74,18 @@ pub(super) struct World {
 
 impl World {
     pub(super) async fn start(run: &Run, bin: &Path, logs: &Path) -> Result<Self, Failure> {
-        let cluster = Arc::new(Cluster::start()?);
+        let cluster = Arc::new(Cluster::tuned(&[("max_prepared_transactions", "20")])?);
         let cloud = match run.transport {
             Transport::Postgres => None,
             Transport::Aws => Some(cloud(&cluster, run.seed).await?),
         };
-        let pool = database(&cluster, bin).await?;
+        let pool = database(&cluster, SOURCE, bin).await?;
+        for statements in [DOMAIN, PUTS, COPIES] {
+            sqlx::raw_sql(statements).execute(&pool).await?;
+        }
+        sqlx::query(AssertSqlSafe(format!("create role {STRANGER} login"))).execute(&pool).await?;
+        let second = database(&cluster, SECOND, bin).await?;
+        let second = Second::make(second, cluster.url(SECOND), bin).await?;
         let clock = Clock::start();
         let notes = Arc::new(Notes::new(clock, logs));
         let rpcs = Rpcs::start(&WORKERS, run.seed, clock).await?;
@@ -91,6 +114,8 @@ impl World {
             rpcs,
             cloud,
             pool,
+            second,
+            ledger: Arc::default(),
             cluster,
             faketime,
         };
@@ -102,7 +127,7 @@ impl World {
 
     /// The way publishers go.
     pub(super) fn publishers_url(&self) -> String {
-        url(self.publishers.port())
+        url(self.publishers.port(), SOURCE)
     }
 
     pub(super) async fn stop(&self) {
@@ -124,23 +149,40 @@ async fn cloud(cluster: &Arc<Cluster>, seed: u64) -> Result<Cloud, Failure> {
     }
 }
 
-fn url(port: u16) -> String {
-    format!("postgres://outbox@127.0.0.1:{port}/{DATABASE}")
+fn url(port: u16, database: &str) -> String {
+    format!("postgres://outbox@127.0.0.1:{port}/{database}")
 }
 
-/// A database with the schema, as `relay migrate` makes it, and the torture's own domain.
-async fn database(cluster: &Cluster, bin: &Path) -> Result<PgPool, Failure> {
+/// A database with the schema, as `relay migrate` makes it.
+async fn database(cluster: &Cluster, name: &str, bin: &Path) -> Result<PgPool, Failure> {
     let mut admin = PgConnection::connect(&cluster.url("postgres")).await?;
-    sqlx::query(AssertSqlSafe(format!("create database {DATABASE}"))).execute(&mut admin).await?;
-    let address = cluster.url(DATABASE);
-    let mut migrate = Process::start(&bin.join("relay"), ["migrate"], &[("DATABASE_URL", &address)])?;
-    migrate.wait_for("migrated the outbox schema").await?;
-    migrate.ended().await?;
-    let pool = PgPoolOptions::new().max_connections(4).connect(&address).await?;
-    for statements in [DOMAIN, PUTS] {
-        sqlx::raw_sql(statements).execute(&pool).await?;
+    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await?;
+    migrate(&bin.join("relay"), &cluster.url(name)).await?;
+    let pool = PgPoolOptions::new().max_connections(12).after_connect(|conn, _| {
+        Box::pin(async move { sqlx::query(UNTIMED).execute(conn).await.map(|_| ()) })
+    });
+    Ok(pool.connect(&cluster.url(name)).await?)
+}
+
+pub(super) async fn migrate(relay: &Path, url: &str) -> Result<(), Failure> {
+    let mut migrate = Process::start(&relay.to_owned(), ["migrate"], &[("DATABASE_URL", url)])?;
+    match migrate.ended().await? {
+        status if status.success() => Ok(()),
+        status => Err(format!("relay migrate: {status}").into()),
     }
-    Ok(pool)
+}
+
+/// Does it again until it succeeds: the database may be down.
+pub(super) async fn insist<T, F: Future<Output = Result<T, Failure>>>(
+    mut what: impl FnMut() -> F,
+) -> Result<T, Failure> {
+    let until = tokio::time::Instant::now() + INSISTS_FOR;
+    loop {
+        match what().await {
+            Err(_) if tokio::time::Instant::now() < until => tokio::time::sleep(INSISTS_EVERY).await,
+            done => return done,
+        }
+    }
 }
 
 fn worker_args(rpcs: &Rpcs, name: &str) -> Vec<String> {
@@ -177,7 +219,9 @@ impl Fleet<'_> {
                     .map(Into::into)
                     .into();
             all.extend(args(name));
-            let mut env = vec![("DATABASE_URL".to_owned(), url(proxy.port()))];
+            let sources =
+                [SOURCE, SECOND].map(|source| format!("{source}={}", url(proxy.port(), source))).join(" ");
+            let mut env = vec![("OUTBOX_SOURCES".to_owned(), sources)];
             env.extend(self.cloud.map(Cloud::environment).unwrap_or_default());
             let path = self.bin.join(program);
             let file = self.cluster.dir().join(format!("{name}.clock"));

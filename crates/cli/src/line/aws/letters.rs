@@ -116,7 +116,9 @@ impl DeadLetters for Aws {
         for (url, receipts) in by_queue {
             for batch in receipts.chunks(BATCH_MAX as usize) {
                 if let Err(failure) = self.make_visible(&url, batch).await {
-                    eprintln!("what was looked at stays hidden for up to {HIDDEN_SECONDS} s: {failure}");
+                    crate::say(&format!(
+                        "what was looked at stays hidden for up to {HIDDEN_SECONDS} s: {failure}"
+                    ));
                     return;
                 }
             }
@@ -135,7 +137,9 @@ impl Aws {
             let name = self.dead_letter_queue(rpc);
             match self.url(&name).await? {
                 Some(url) => places.push_back(Place { rpc: rpc.clone(), url }),
-                None => eprintln!("there is no queue '{name}' here: `outbox doctor` says what is missing"),
+                None => crate::say(&format!(
+                    "there is no queue '{name}' here: `outbox doctor` says what is missing"
+                )),
             }
         }
         Ok(places)
@@ -221,7 +225,7 @@ fn letter(place: &Place, message: Message) -> Option<Letter<Held>> {
         attempts: None,
         code,
         reason,
-        dead_at: sent_at.unwrap_or_else(Utc::now),
+        dead_at: sent_at.unwrap_or_else(Utc::now).into(),
         body,
     })
 }
@@ -230,5 +234,7 @@ fn matches<H>(filter: &Filter, letter: &Letter<H>) -> bool {
     filter.event.is_none_or(|event| letter.event == Some(event))
         && filter.code.as_ref().is_none_or(|code| *code == letter.code)
         && filter.id.as_ref().is_none_or(|id| *id == letter.id)
-        && filter.older_than.is_none_or(|age| seconds_since(letter.dead_at) > age.as_secs_f64())
+        && filter
+            .older_than
+            .is_none_or(|age| letter.dead_at.known().is_some_and(|at| seconds_since(at) > age.as_secs_f64()))
 }

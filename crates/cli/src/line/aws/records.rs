@@ -12,6 +12,7 @@ use super::{Aws, trouble};
 use crate::line::{Audit, Deliveries, Delivery, State};
 use crate::repair::Repair;
 use crate::stopped::Stopped;
+use crate::time::At;
 
 /// Of one request.
 const KEYS_MAX: usize = 100;
@@ -150,14 +151,14 @@ fn state(item: &Item, now: DateTime<Utc>) -> State {
         Some("dead") => State::Dead { at, attempts: attempt, code: words("code"), reason: words("error") },
         Some("failed") => State::Failed {
             attempt: attempt.unwrap_or(1),
-            at: at.unwrap_or(now),
+            at: at.unwrap_or_else(|| now.into()),
             code: words("code"),
             error: words("error"),
             due_at: None,
         },
-        _ => match time(item, "leased_until_ms").unwrap_or(now) {
-            until if until > now => State::Calling { worker: None, until, attempt },
-            until => State::Abandoned { worker: None, until },
+        _ => match time(item, "leased_until_ms").and_then(At::known).unwrap_or(now) {
+            until if until > now => State::Calling { worker: None, until: until.into(), attempt },
+            until => State::Abandoned { worker: None, until: until.into() },
         },
     }
 }
@@ -170,8 +171,8 @@ fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-fn time(item: &Item, name: &str) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_millis(number(item, name)?)
+fn time(item: &Item, name: &str) -> Option<At> {
+    DateTime::from_timestamp_millis(number(item, name)?).map(At::from)
 }
 
 #[cfg(test)]
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn records_are_read() {
         let now = DateTime::from_timestamp_millis(1_000_000).unwrap();
-        let at = DateTime::from_timestamp_millis(900_000);
+        let at = DateTime::from_timestamp_millis(900_000).map(At::from);
         let failure = [("attempt", "3"), ("code", "unavailable"), ("error", "down"), ("at_ms", "900000")];
         let with = |state: &'static str| item(&[&failure[..], &[("state", state)]].concat());
         assert_eq!(
@@ -209,7 +210,7 @@ mod tests {
         );
         assert_eq!(state(&with("done"), now), State::Done { at });
         assert_eq!(state(&item(&[("state", "done")]), now), State::Done { at: None });
-        let until = DateTime::from_timestamp_millis(1_000_001).unwrap();
+        let until = DateTime::from_timestamp_millis(1_000_001).unwrap().into();
         let leased = |until: &'static str| item(&[("state", "leased"), ("leased_until_ms", until)]);
         assert_eq!(state(&leased("1000001"), now), State::Calling { worker: None, until, attempt: None });
         assert!(matches!(state(&leased("999999"), now), State::Abandoned { .. }));

@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::Postgres;
 use crate::line::{Deliveries, Delivery, State};
-use crate::search::{Seqs, narrow};
+use crate::search::{Seqs, known, narrow};
 use crate::show::{COUNT_LIMIT, Count};
 use crate::stopped::Stopped;
+use crate::time::At;
 
 /// Deliveries are written by the transaction that writes the cursor, which takes seconds at most.
 const BEFORE_THE_CURSOR: TimeDelta = TimeDelta::seconds(15);
@@ -80,8 +81,7 @@ impl Deliveries for Postgres {
             "select until from outbox.dedup
              where slot = outbox.dedup_slot($1) and event_id = $1 and rpc = $2",
         );
-        let held: Option<(DateTime<Utc>,)> =
-            self.database.one(held.bind(event.as_uuid()).bind(rpc.as_str())).await?;
+        let held: Option<(At,)> = self.database.one(held.bind(event.as_uuid()).bind(rpc.as_str())).await?;
         Ok(held.is_none())
     }
 }
@@ -93,7 +93,7 @@ impl Postgres {
              from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
              where l.event_id = $1 order by l.seq",
         );
-        let rows: Vec<(String, i32, String, String, DateTime<Utc>)> =
+        let rows: Vec<(String, i32, String, String, At)> =
             self.database.all(dead.bind(event.as_uuid())).await?;
         let dead = rows.into_iter().map(|(rpc, attempts, code, reason, at)| Delivery {
             rpc,
@@ -104,7 +104,7 @@ impl Postgres {
 
     /// What has a row of its own: begun before, or sent by hand, or moved aside.
     async fn retried(&self, event: EventId) -> Result<Vec<Delivery>, Stopped> {
-        type Row = (String, i32, DateTime<Utc>, bool, bool, String, String, DateTime<Utc>, DateTime<Utc>);
+        type Row = (String, i32, At, bool, bool, String, String, At, At);
         let retried = query_as(
             "select q.rpc, r.attempts, r.due_at, r.token is not null, r.due_at > clock_timestamp(),
                     r.last_code, r.last_error, r.failed_at, r.enqueued_at
@@ -133,7 +133,7 @@ impl Postgres {
             "select rpc, until, done_at, until > clock_timestamp() from outbox.dedup
              where slot = outbox.dedup_slot($1) and event_id = $1 order by rpc",
         );
-        let rows: Vec<(String, DateTime<Utc>, Option<DateTime<Utc>>, bool)> =
+        let rows: Vec<(String, At, Option<At>, bool)> =
             self.database.all(recorded.bind(event.as_uuid())).await?;
         let (mut done, mut leased) = (Vec::new(), Vec::new());
         for (rpc, until, done_at, live) in rows {
@@ -152,7 +152,7 @@ impl Postgres {
     /// The log has no index on events: it is looked through around the time of the put. What was received from it and is
     /// settled says nothing more.
     async fn logged(&self, event: EventId, put_at: DateTime<Utc>) -> Result<Vec<Delivery>, Stopped> {
-        type Row = (String, DateTime<Utc>, bool, i64, Option<String>, Option<DateTime<Utc>>, bool);
+        type Row = (String, At, bool, i64, Option<String>, Option<At>, bool);
         let Some(all) = self.log().await? else { return Ok(Vec::new()) };
         let (from, to) = (put_at - BEFORE_THE_CURSOR, put_at + AFTER_THE_CURSOR);
         let seqs = narrow(all, from, to, |seqs| self.log_times(seqs)).await?;
@@ -213,6 +213,6 @@ impl Postgres {
                  select d.seq, d.enqueued_at from outbox.delivery as d where d.seq >= k.seq order by d.seq limit 1) as d
              order by k.n",
         );
-        self.database.all(times.bind(seqs)).await
+        Ok(known(self.database.all(times.bind(seqs)).await?))
     }
 }

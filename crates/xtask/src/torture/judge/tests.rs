@@ -1,5 +1,6 @@
 use super::super::Transport;
-use super::super::history::{Complaint, Found, Put, Sample, Told};
+use super::super::history::{Complaint, Found, Put, Sample, Silent, Told};
+use super::super::publishers::How;
 use super::super::routes::{CHANGED, NOTED, OFFERED};
 use super::*;
 
@@ -14,7 +15,8 @@ fn s(seconds: u64) -> At {
 fn change(n: u128, name: &str) -> Change {
     let key = (name == CHANGED).then(|| "k".to_owned());
     let refuse = name == OFFERED;
-    Change { event: id(n), name: name.into(), key, n: n as i64, refuse, how: "test".into() }
+    let seq = n as i64;
+    Change { name: name.into(), key, n: seq, refuse, seq, ..Change::of(id(n), How::Keyed) }
 }
 
 fn call(n: u128, rpc: Rpc, came: u64, answer: Answer) -> Call {
@@ -61,7 +63,7 @@ fn sound() -> History {
         calls,
         unheard: HashSet::new(),
         dead: HashSet::from([(id(4), Rpc::Strict)]),
-        parked: HashSet::from([id(5)]),
+        parked: HashMap::from([(id(5), vec!["MalformedDetail".to_owned()])]),
         puts: vec![
             put(1, Rpc::Steady, 1),
             put(1, Rpc::Moody, 2),
@@ -70,9 +72,13 @@ fn sound() -> History {
             put(3, Rpc::Steady, 5),
             put(4, Rpc::Strict, 6),
         ],
-        cursor: [(1, 10), (2, 20), (3, 20)].map(|(at, last_seq)| Sample { at: s(at), last_seq }).into(),
+        cursor: [(1, 10), (2, 20), (3, 20)]
+            .map(|(at, last_seq)| Sample { at: s(at), last_seq, asleep: false })
+            .into(),
         spells: Vec::new(),
         found: Vec::new(),
+        silent: Vec::new(),
+        prepared: (0, 0),
         looks: 9,
         complaints: Vec::new(),
     }
@@ -95,7 +101,7 @@ fn a_sound_run_has_no_violation() {
 #[test]
 fn each_violation_is_found() {
     type Break = fn(&mut History);
-    let cases: [(&str, Break); 25] = [
+    let cases: [(&str, Break); 28] = [
         ("called_after_record", |h| h.recorded.extend([((id(3), Rpc::Steady), s(2))])),
         ("blind", |h| h.puts.retain(|put| put.event != id(3))),
         ("blind", |h| h.cursor.clear()),
@@ -106,7 +112,7 @@ fn each_violation_is_found() {
         ("lost", |h| h.calls.retain(|call| (call.event, call.rpc) != (id(1), Rpc::Moody))),
         ("lost", |h| h.dead.clear()),
         ("lost", |h| h.parked.clear()),
-        ("parked", |h| h.parked.extend([id(3)])),
+        ("parked", |h| h.parked.extend([(id(3), vec!["x".to_owned()])])),
         ("dead_lettered", |h| h.dead.extend([(id(3), Rpc::Steady)])),
         ("succeeded_refused", |h| {
             h.calls.push(call(4, Rpc::Strict, 1, Answer::Success));
@@ -115,16 +121,25 @@ fn each_violation_is_found() {
         }),
         ("called_unsubscribed", |h| h.calls.push(call(3, Rpc::Moody, 2, Answer::Failed))),
         ("put_uncommitted", |h| h.puts.push(put(6, Rpc::Steady, 7))),
-        ("put_uncommitted", |h| h.parked.extend([id(6)])),
+        ("put_uncommitted", |h| h.parked.extend([(id(6), vec!["x".to_owned()])])),
         ("called_again", |h| h.calls.push(call(3, Rpc::Steady, 9, Answer::Success))),
         ("called_again", |h| h.calls.push(call(3, Rpc::Steady, 9, Answer::Failed))),
         ("order", |h| (h.puts[0].begun, h.puts[0].done) = (9, 9)),
         ("put_twice", |h| h.puts.push(put(3, Rpc::Steady, 7))),
         ("unrecorded", |h| h.recorded.retain(|one, _| *one != (id(1), Rpc::Moody))),
-        ("cursor_went_back", |h| h.cursor.push(Sample { at: s(4), last_seq: 19 })),
+        ("cursor_went_back", |h| h.cursor.push(Sample { at: s(4), last_seq: 19, asleep: false })),
         ("nobody_rang", |h| {
-            h.found.push(Found { relay: "relay-1".into(), events: 1, from: s(20), to: s(21) });
+            h.found.push(Found {
+                relay: "relay-1".into(),
+                source: SOURCE,
+                events: 1,
+                from: s(20),
+                to: s(21),
+            });
         }),
+        ("parked_twice", |h| drop(h.parked.insert(id(5), vec!["a".into(), "b".into()]))),
+        ("parked_without_code", |h| drop(h.parked.insert(id(5), vec![String::new()]))),
+        ("put_garbled", |h| h.puts.push(put(5, Rpc::Steady, 7))),
         ("not_quiet", |h| h.complaints.push(Complaint { kind: "not_quiet", what: "3 in flight".into() })),
         ("order", |h| {
             // On aws: the second was under way when the first had not been answered.
@@ -244,11 +259,66 @@ fn two_at_a_time_are_a_repeat() {
 #[test]
 fn crashes_and_stalls_excuse_what_they_cause() {
     let mut history = sound();
-    history.cursor.push(Sample { at: s(6), last_seq: 19 });
+    history.cursor.push(Sample { at: s(6), last_seq: 19, asleep: false });
     history.spells.push(spell(Fault::PostgresCrashed, 4, 5));
-    history.found.push(Found { relay: "relay-1".into(), events: 1, from: s(20), to: s(21) });
+    history.found.push(Found { relay: "relay-1".into(), source: SOURCE, events: 1, from: s(20), to: s(21) });
     history.spells.push(spell(Fault::RelayStalled, 12, 17));
     assert_eq!(kinds(&history), Vec::<&str>::new());
+}
+
+/// Guards: a commit that can't ring excuses that the poll found its own events, and no more; and only where it was.
+#[test]
+fn a_silent_commit_excuses_its_own_events() {
+    let polled = |events, source, from| {
+        let mut history = sound();
+        history.silent.push(Silent { from: s(10), to: s(11), events: 2 });
+        let found = Found { relay: "relay-1".into(), source, events, from: s(from), to: s(from + 1) };
+        history.found.push(found);
+        kinds(&history)
+    };
+    assert_eq!(polled(2, SOURCE, 12), [] as [&str; 0]);
+    assert_eq!(polled(2, SOURCE, 17), [] as [&str; 0]);
+    assert_eq!(polled(3, SOURCE, 12), ["nobody_rang"], "one of them is somebody else's");
+    assert_eq!(polled(2, SOURCE, 18), ["nobody_rang"], "the poll comes every five seconds");
+    assert_eq!(polled(2, SOURCE, 8), ["nobody_rang"], "before it was committed");
+    assert_eq!(polled(2, "second", 12), ["nobody_rang"], "in another database");
+}
+
+/// Guards promise 4: only a sequence that was set back between two changes of a key excuses that they change places.
+#[test]
+fn only_a_lower_seq_excuses_another_order() {
+    let swapped = |seq_before, seq, fault| {
+        let mut history = sound();
+        for put in &mut history.puts {
+            put.begun = if put.event == id(2) { put.begun - 10 } else { put.begun };
+            put.done = put.begun;
+        }
+        (history.committed[1].seq_before, history.committed[1].seq) = (seq_before, seq);
+        history.spells.push(spell(fault, 1, 2));
+        kinds(&history)
+    };
+    assert_eq!(swapped(0, 2, Fault::SequencesSetBack), ["order"], "it drew a higher one");
+    assert_eq!(swapped(0, 0, Fault::SequencesSetBack), [] as [&str; 0]);
+    assert_eq!(swapped(9, 1, Fault::SequencesSetBack), [] as [&str; 0], "both in one statement");
+    assert_eq!(swapped(0, 0, Fault::RelayKilled), ["order"], "nobody set it back");
+}
+
+/// Guards: none of the faults in the database excuses a second call or a ring that nobody heard.
+#[test]
+fn what_others_do_in_the_database_excuses_nothing() {
+    use Fault::{
+        BigTransaction, LocksHeld, RetriesUnderSnapshot, SchemaLost, SequencesSetBack, SlowReader, Timeouts,
+    };
+    let faults =
+        [BigTransaction, LocksHeld, RetriesUnderSnapshot, SchemaLost, SequencesSetBack, SlowReader, Timeouts];
+    for fault in faults {
+        let mut history = sound();
+        history.calls.push(call(3, Rpc::Steady, 9, Answer::Success));
+        let found = Found { relay: "relay-1".into(), source: SOURCE, events: 1, from: s(5), to: s(6) };
+        history.found.push(found);
+        history.spells.push(spell(fault, 4, 7));
+        assert_eq!(kinds(&history), ["called_again", "nobody_rang"], "{fault:?}");
+    }
 }
 
 /// Guards: a put that a dead leader had made already may come again behind its successor.

@@ -2,12 +2,13 @@
 
 use outbox::{Entry, Event, EventId};
 use serde::Serialize;
+use sqlx::postgres::PgPool;
 use sqlx::{PgConnection, PgTransaction};
 use uuid::Uuid;
 
 use super::super::Failure;
 use super::super::history::Change;
-use super::super::routes::{CHANGED, GARBLED, NOTED, OFFERED};
+use super::super::routes::{CHANGED, NOTED, OFFERED};
 use super::How;
 
 const LARGE_BYTES: usize = 100_000;
@@ -43,18 +44,23 @@ impl Event for Offered {
 }
 
 /// One transaction and what it is about to commit.
-pub(super) struct Work<'c> {
-    pub(super) tx: PgTransaction<'c>,
-    pub(super) changes: Vec<Change>,
+pub(in super::super) struct Work<'c> {
+    pub(in super::super) tx: PgTransaction<'c>,
+    pub(in super::super) changes: Vec<Change>,
     pub(super) how: How,
 }
 
 impl Work<'_> {
+    pub(in super::super) async fn begin(pool: &PgPool, how: How) -> Result<Self, sqlx::Error> {
+        Ok(Self { tx: pool.begin().await?, changes: Vec::new(), how })
+    }
+
     /// Changes a key so many times: its row's lock comes first, and keeps its events in order.
-    pub(super) async fn change(&mut self, key: &str, times: usize) -> Result<(), Failure> {
+    pub(in super::super) async fn change(&mut self, key: &str, times: usize) -> Result<(), Failure> {
         let times = i64::try_from(times)?;
-        let last: i64 = sqlx::query_scalar(
-            "insert into torture.key as k (key, n) values ($1, $2) on conflict (key) do update set n = k.n + $2 returning n",
+        let (last, seq_before): (i64, i64) = sqlx::query_as(
+            "insert into torture.key as k (key, n) values ($1, $2) on conflict (key) do update set n = k.n + $2
+             returning n, (select last_value from outbox.event_seq)",
         )
         .bind(key)
         .bind(times)
@@ -64,7 +70,14 @@ impl Work<'_> {
         let (entries, counts): (Vec<_>, Vec<_>) = entries.unzip();
         let ids: Vec<EventId> = entries.iter().map(Entry::id).collect();
         for (event, n) in ids.into_iter().zip(counts) {
-            self.write(event, CHANGED, Some(key), n, false);
+            let key = Some(key.to_owned());
+            self.write(Change {
+                name: CHANGED.to_owned(),
+                key,
+                n,
+                seq_before,
+                ..Change::of(event, self.how)
+            });
         }
         if times == 1 {
             for entry in entries {
@@ -76,10 +89,10 @@ impl Work<'_> {
         self.save().await
     }
 
-    pub(super) async fn note(&mut self, large: bool) -> Result<(), Failure> {
+    pub(in super::super) async fn note(&mut self, large: bool) -> Result<(), Failure> {
         let text = if large { "x".repeat(LARGE_BYTES) } else { String::new() };
         let entry = Entry::new(Noted { n: 0, text });
-        self.write(entry.id(), NOTED, None, 0, false);
+        self.write(Change { name: NOTED.to_owned(), ..Change::of(entry.id(), self.how) });
         entry.enqueue(&mut self.tx).await?;
         self.save().await
     }
@@ -88,7 +101,7 @@ impl Work<'_> {
         let entries: Vec<Entry> = (0..i64::try_from(many)?)
             .map(|n| {
                 let entry = Entry::new(Noted { n, text: String::new() });
-                self.write(entry.id(), NOTED, None, n, false);
+                self.write(Change { name: NOTED.to_owned(), n, ..Change::of(entry.id(), self.how) });
                 entry
             })
             .collect();
@@ -98,7 +111,7 @@ impl Work<'_> {
 
     pub(super) async fn offer(&mut self, refuse: bool) -> Result<(), Failure> {
         let entry = Entry::new(Offered { refuse });
-        self.write(entry.id(), OFFERED, None, 0, refuse);
+        self.write(Change { name: OFFERED.to_owned(), refuse, ..Change::of(entry.id(), self.how) });
         entry.enqueue(&mut self.tx).await?;
         self.save().await
     }
@@ -108,37 +121,21 @@ impl Work<'_> {
             .bind(NOTED)
             .fetch_one(&mut *self.tx)
             .await?;
-        self.write(id.into(), NOTED, None, 1, false);
+        self.write(Change { name: NOTED.to_owned(), n: 1, ..Change::of(id.into(), self.how) });
         self.save().await
     }
 
-    /// Past `outbox.enqueue`, which would not take it.
-    pub(super) async fn garble(&mut self) -> Result<(), Failure> {
-        let event = EventId::new();
-        self.write(event, GARBLED, None, 0, false);
-        sqlx::query(
-            "insert into outbox.event (id, name, payload, headers, slot)
-             values ($1, $2, '{}', 'these are no headers', (select last_value from outbox.event_slot))",
-        )
-        .bind(event.as_uuid())
-        .bind(GARBLED)
-        .execute(&mut *self.tx)
-        .await?;
-        sqlx::query("select outbox.ring()").execute(&mut *self.tx).await?;
-        self.save().await
-    }
-
-    fn write(&mut self, event: EventId, name: &str, key: Option<&str>, n: i64, refuse: bool) {
-        let how = format!("{:?}", self.how);
-        self.changes.push(Change { event, name: name.into(), key: key.map(Into::into), n, refuse, how });
+    pub(super) fn write(&mut self, change: Change) {
+        self.changes.push(change);
     }
 
     /// The domain's rows of what was enqueued since.
-    async fn save(&mut self) -> Result<(), Failure> {
+    pub(super) async fn save(&mut self) -> Result<(), Failure> {
         save(&mut self.tx, &self.changes).await
     }
 }
 
+/// With what the sequence of events has come to: the highest seq of those that are new here.
 async fn save(conn: &mut PgConnection, changes: &[Change]) -> Result<(), Failure> {
     let ids: Vec<Uuid> = changes.iter().map(|change| change.event.as_uuid()).collect();
     let names: Vec<&str> = changes.iter().map(|change| change.name.as_str()).collect();
@@ -146,9 +143,11 @@ async fn save(conn: &mut PgConnection, changes: &[Change]) -> Result<(), Failure
     let counts: Vec<i64> = changes.iter().map(|change| change.n).collect();
     let refuse: Vec<bool> = changes.iter().map(|change| change.refuse).collect();
     let how: Vec<&str> = changes.iter().map(|change| change.how.as_str()).collect();
+    let seqs_before: Vec<i64> = changes.iter().map(|change| change.seq_before).collect();
     sqlx::query(
-        "insert into torture.change
-         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::text[])
+        "insert into torture.change (id, name, key, n, refuse, how, seq_before, seq)
+         select c.*, currval('outbox.event_seq')
+         from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::boolean[], $6::text[], $7::bigint[]) as c
          on conflict do nothing",
     )
     .bind(ids)
@@ -157,6 +156,7 @@ async fn save(conn: &mut PgConnection, changes: &[Change]) -> Result<(), Failure
     .bind(counts)
     .bind(refuse)
     .bind(how)
+    .bind(seqs_before)
     .execute(conn)
     .await?;
     Ok(())

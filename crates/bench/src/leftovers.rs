@@ -1,0 +1,47 @@
+//! What others left lying costs: open transactions, old snapshots, what was published since, many subscribers, and records
+//! that are too old.
+
+mod dedup_cleanup; // records that leave while deliveries are made
+mod fan_out; // large events with many subscribers
+mod line; // relay and worker as processes
+mod open_transaction; // millions of uncommitted events
+mod retries; // deliveries that were tried again under an old snapshot
+mod ring; // how much stays while a transaction is open
+mod window_end; // what was published since a window's end
+
+use sqlx::PgConnection;
+
+use crate::Result;
+use crate::database::EVENT;
+use crate::plan::Plan;
+use crate::report::Row;
+
+pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
+    let mut rows = open_transaction::rows(plan).await?;
+    rows.extend(retries::rows(plan).await?);
+    rows.push(window_end::row(plan).await?);
+    rows.push(fan_out::row(plan).await?);
+    rows.push(ring::row(plan).await?);
+    rows.extend(dedup_cleanup::rows(plan).await?);
+    Ok(rows)
+}
+
+/// Small events, written past `enqueue`, which would take minutes for millions. In the connection's transaction, if it is in
+/// one.
+async fn pile(conn: &mut PgConnection, events: usize) -> Result<()> {
+    let mut left = events;
+    while left > 0 {
+        let part = left.min(100_000);
+        sqlx::query(
+            "insert into outbox.event (id, name, payload, slot)
+             select gen_random_uuid(), $2, $3, (select last_value from outbox.event_slot) from generate_series(1, $1::integer)",
+        )
+        .bind(i32::try_from(part)?)
+        .bind(EVENT)
+        .bind(format!(r#"{{"note":"{}"}}"#, "x".repeat(80)))
+        .execute(&mut *conn)
+        .await?;
+        left -= part;
+    }
+    Ok(())
+}

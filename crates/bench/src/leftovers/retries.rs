@@ -1,0 +1,130 @@
+//! Deliveries out of `outbox.retry`, and fresh ones of the same queue, after many went through it under an old snapshot.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, Executor};
+
+use super::line::{Line, RPC, last_seq, took};
+use crate::Result;
+use crate::database::{Database, EVENT, payload, until};
+use crate::pairs::{Pairs, quantile};
+use crate::plan::Plan;
+use crate::publisher::{Load, publish};
+use crate::report::{Must, Row};
+use crate::stub::Stub;
+
+/// As many as `outbox.spill` moves at a time.
+const PART: usize = 5000;
+
+/// Of the events that are published when all retries are done.
+const LOAD: Load = Load { per_second: 200.0, connections: 8, lasts: Duration::ZERO };
+
+#[derive(Debug)]
+struct Measured {
+    per_second: f64,
+    p50: f64,
+    p99: f64,
+}
+
+pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {
+    let database = Database::start().await?;
+    let stub = Stub::start("").await?;
+    let through = plan.count(300_000, 20_000);
+    let mut before = Vec::new();
+    // The first run makes the queue and files grow.
+    measured(plan, &database, &stub, Duration::from_secs(2)).await?;
+    let fresh = plan.seconds(40, 5);
+    for _ in 0..plan.count(3, 1) {
+        before.push(measured(plan, &database, &stub, fresh).await?);
+    }
+
+    let mut holder = database.connect().await?;
+    holder.execute("begin isolation level repeatable read").await?;
+    holder.execute("select count(*) from public.account").await?;
+    drained(plan, &database, &stub, through).await?.0.stop().await?;
+    let (mut rate, mut p50, mut p99) = (Pairs::default(), Pairs::default(), Pairs::default());
+    for before in before {
+        let during = measured(plan, &database, &stub, fresh).await?;
+        rate.push(during.per_second, before.per_second);
+        p50.push(during.p50, before.p50);
+        p99.push(during.p99, before.p99);
+    }
+    holder.execute("rollback").await?;
+    holder.close().await?;
+
+    let row = |unit, pairs: &Pairs| {
+        let row = Row::of_pairs("leftovers", unit, pairs).with("left", "retries");
+        row.with("went_through", through).with("beside", "before the snapshot")
+    };
+    let fresh = |pairs: &Pairs, quantile: &str| {
+        row("ms", pairs).with("fresh events/s", LOAD.per_second).with("quantile", quantile)
+    };
+    Ok(vec![
+        row("calls/s", &rate).with("retries", retries(plan)).must(Must::RatioAtLeast(0.9)),
+        fresh(&p50, "p50").must(Must::RatioAtMost(1.5)),
+        fresh(&p99, "p99"),
+    ])
+}
+
+fn retries(plan: &Plan) -> usize {
+    plan.count(40_000, 5_000)
+}
+
+/// How fast some retries are delivered; then, with the same processes, how long fresh events take.
+async fn measured(plan: &Plan, database: &Database, stub: &Stub, fresh: Duration) -> Result<Measured> {
+    let (line, per_second) = drained(plan, database, stub, retries(plan)).await?;
+    let seq = last_seq(database).await?;
+    let load = Load { lasts: fresh, ..LOAD };
+    let sent = publish(&database.url(), &format!("select outbox.enqueue('{EVENT}', $1)"), load).await?;
+    let took = took(database, seq, sent.len()).await?;
+    line.stop().await?;
+    // At first plans are made.
+    let took: Vec<f64> =
+        took.iter().filter(|(n, _)| *n as f64 >= load.per_second).map(|&(_, ms)| ms).collect();
+    Ok(Measured { per_second, p50: quantile(&took, 0.5), p99: quantile(&took, 0.99) })
+}
+
+/// Calls per second from the first to the last of so many rows of `outbox.retry`, which stood there when the worker started.
+async fn drained(plan: &Plan, database: &Database, stub: &Stub, rows: usize) -> Result<(Line, f64)> {
+    fill(database, rows).await?;
+    let before = stub.asked.calls.load(Ordering::Relaxed);
+    let calls = || stub.asked.calls.load(Ordering::Relaxed) - before;
+    let line = Line::start(plan, database, &stub.endpoint)?;
+    until("the first call", Duration::from_secs(30), async || Ok(calls() > 0)).await?;
+    let (began, first) = (Instant::now(), calls());
+    until("the last call", Duration::from_secs(900), async || Ok(calls() >= rows)).await?;
+    Ok((line, (rows - first) as f64 / began.elapsed().as_secs_f64()))
+}
+
+/// As after an outage of the worker: what waited for long was moved out of the queue's log, a part at a time.
+async fn fill(database: &Database, rows: usize) -> Result<()> {
+    let mut conn = database.connect().await?;
+    let queue =
+        "with made as (insert into outbox.queue (rpc) values ($1) on conflict do nothing returning id)
+                 select id from made union all select id from outbox.queue where rpc = $1";
+    let queue: i32 = sqlx::query_scalar(queue).bind(RPC).fetch_one(&mut conn).await?;
+    let event = format!(
+        r#"","name":"{EVENT}","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{}}}}}"#,
+        payload(0)
+    );
+    let mut left = rows;
+    while left > 0 {
+        let part = left.min(PART);
+        sqlx::query(
+            "insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+             select nextval('outbox.delivery_seq'), $1, fresh.id, $2 || fresh.id || $3, clock_timestamp(), 0,
+                    clock_timestamp(), 'waiting', 'no worker has received it yet'
+             from (select outbox.uuid_v7() as id from generate_series(1, $4::integer) offset 0) as fresh",
+        )
+        .bind(queue)
+        .bind(format!(r#"{{"rpc":"{RPC}","event":{{"id":""#))
+        .bind(&event)
+        .bind(i32::try_from(part)?)
+        .execute(&mut conn)
+        .await?;
+        left -= part;
+    }
+    sqlx::query("checkpoint").execute(&mut conn).await?;
+    Ok(())
+}

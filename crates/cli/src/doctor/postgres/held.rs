@@ -1,0 +1,100 @@
+//! Locks and slots that others hold, and what that does to relay and publishers.
+
+use outbox_schema::within;
+use sqlx::{PgConnection, query_as};
+
+use super::{LISTED_MAX, LONG_SECONDS};
+use crate::doctor::Finding;
+use crate::outbox::Outbox;
+use crate::safe::line;
+use crate::show::{NAME_CHARS_MAX, age};
+use crate::stopped::Stopped;
+
+/// Any role can take an advisory lock. The relay's session is known by its name and by what its role may do: a name alone
+/// anybody can have.
+const HELD: &str = "select l.objid::bigint = 3, l.mode = 'ExclusiveLock', l.pid, a.usename::text, a.application_name
+     from pg_locks as l
+     left join pg_stat_activity as a on a.pid = l.pid
+     left join pg_namespace as n on n.nspname = 'outbox'
+     left join pg_class as c on c.relnamespace = n.oid and c.relname = 'leader'
+     where l.locktype = 'advisory' and l.classid = 1869968994 and l.objsubid = 2 and l.granted and l.pid is not null
+       and l.database = (select oid from pg_database where datname = current_database())
+       and case
+           when l.objid = 3 then
+               a.application_name is distinct from 'outbox migrate'
+               or n.oid is not null and not coalesce(pg_has_role(a.usesysid, n.nspowner, 'usage'), false)
+           when l.objid = 1 and l.mode = 'ExclusiveLock' then
+               a.application_name is distinct from 'outbox relay (doorbell)'
+               or not coalesce(has_table_privilege(a.usesysid, c.oid, 'update'), false)
+           when l.objid = 1 then
+               a.state = 'idle' or a.xact_start < clock_timestamp() - make_interval(secs => $1)
+           end
+     order by l.objid, l.pid limit $2";
+
+/// Who holds the doorbell's lock, or that of migrations, and should not: its publishers hold it, shared, until their
+/// transactions end.
+pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+    let held: Vec<(bool, bool, i32, Option<String>, Option<String>)> =
+        within(query_as(HELD).bind(LONG_SECONDS).bind(LISTED_MAX).fetch_all(conn)).await?;
+    let finding = |(migrations, exclusive, pid, role, application): (
+        _,
+        _,
+        _,
+        Option<String>,
+        Option<String>,
+    )| {
+        let (lock, does) = match (migrations, exclusive) {
+            (true, _) => (
+                "the lock of migrations is held",
+                "`relay migrate` waits for it, and gives up after a minute",
+            ),
+            (false, true) => (
+                "the doorbell's lock is held",
+                "publishers notify at each commit, and the relay never sleeps",
+            ),
+            (false, false) => ("the doorbell's lock is held, shared,", "the relay can't sleep, and polls"),
+        };
+        let shown = |name: Option<String>, none: &str| {
+            let name = name.filter(|name| !name.is_empty());
+            name.map_or_else(|| none.to_owned(), |name| line(&name, NAME_CHARS_MAX))
+        };
+        let (role, application) =
+            (shown(role, "role not visible"), shown(application, "no application name"));
+        Finding::warning(
+            name,
+            format!("{lock} by pid {pid} ({role}, {application}): {does}"),
+            format!(
+                "it is no session of relay or worker, and no short transaction. End it in its application, or:\nselect pg_terminate_backend({pid});"
+            ),
+        )
+    };
+    Ok(held.into_iter().map(finding).collect())
+}
+
+/// Rings that can't turn, and who holds which of their slots.
+pub(super) async fn rings(outbox: &Outbox, name: &str) -> Result<Vec<Finding>, Stopped> {
+    let mut findings = Vec::new();
+    for stuck in outbox.stuck_rings().await? {
+        let ring = &stuck.ring;
+        let hint = match stuck.holders.is_empty() {
+            true => stuck.otherwise(),
+            false => "end what holds its slots, as said below: the relay empties them within seconds",
+        };
+        findings.push(Finding::warning(
+            name,
+            format!(
+                "the {ring} ring can't turn: all of its slots are in use, the pointer stands where it is for {}, and the table grows",
+                age(stuck.seconds)
+            ),
+            hint,
+        ));
+        findings.extend(stuck.holders.iter().map(|holder| {
+            Finding::warning(
+                name,
+                format!("slot {} of the {ring} ring is held by {holder}", holder.slot),
+                holder.remedy(),
+            )
+        }));
+    }
+    Ok(findings)
+}

@@ -1,0 +1,101 @@
+//! The privileges that relay, worker and operator use. `outbox.grant_to` gives them, and a test compares the two.
+
+/// Names of tables and views as patterns, a column list where columns are enough, and privileges.
+type Table = (&'static str, &'static str, &'static str);
+
+pub(super) struct Needs {
+    pub(super) program: &'static str,
+    tables: &'static [Table],
+    sequences: &'static [(&'static str, &'static str)],
+    pub(super) functions: &'static [&'static str],
+}
+
+pub(super) const RELAY: Needs = Needs {
+    program: "relay",
+    tables: &[
+        ("migration|newest_cursor|dedup_late", "", "select"),
+        ("event", "", "select"),
+        ("event", " (xid, seq)", "update"),
+        ("cursor", "", "select, insert, truncate"),
+        ("(event|cursor|delivery|dedup)_[0-9]|ringing", "", "select, truncate"),
+        ("delivery|parked|queue", "", "select, insert"),
+        ("queue", " (turn)", "update"),
+        ("leader|ring", "", "select, update"),
+        ("claim|retry|dead_letter", "", "select, insert, update, delete"),
+        ("dedup|audit", "", "select, delete"),
+    ],
+    sequences: &[(".*", "usage, select, update")],
+    functions: &[
+        "check_sequences",
+        "cursor_now",
+        "slot_in_use",
+        "slot_is_empty",
+        "truncate_slot",
+        "truncate_dedup",
+        "truncate_ringing",
+        "turn",
+        "spill",
+        "requeue",
+        "recover",
+        "token",
+    ],
+};
+
+pub(super) const WORKER: Needs = Needs {
+    program: "worker",
+    tables: &[
+        ("migration|delivery", "", "select"),
+        ("queue|dead_letter", "", "select, insert"),
+        ("queue", " (turn)", "update"),
+        ("claim|retry", "", "select, insert, update, delete"),
+        ("dedup|dedup_[0-9]", "", "select, insert, update"),
+        ("dedup_late", "", "select, update"),
+    ],
+    sequences: &[("claim_id|queue_id_seq", "usage")],
+    functions: &[
+        "receive",
+        "receive_due",
+        "requeue",
+        "recover",
+        "token",
+        "dedup_slot",
+        "id_millis",
+        "late_slots",
+        "sane_time",
+    ],
+};
+
+pub(super) const OPERATOR: Needs = Needs {
+    program: "an operator",
+    tables: &[
+        (".*", "", "select"),
+        ("event|queue", "", "insert"),
+        ("retry|dead_letter|parked", "", "insert, update, delete"),
+        ("audit", "", "insert, update"),
+        ("dedup", "", "delete"),
+    ],
+    sequences: &[(".*", "select"), ("event_seq|delivery_seq|queue_id_seq", "usage")],
+    functions: &["check_sequences", "slot_is_empty", "sane_time", "dedup_slot"],
+};
+
+impl Needs {
+    /// One row for each pattern and privilege.
+    pub(super) fn tables(&self) -> (Vec<&'static str>, Vec<&'static str>, Vec<&'static str>) {
+        let (mut patterns, mut columns, mut privileges) = (Vec::new(), Vec::new(), Vec::new());
+        for (pattern, of, all) in self.tables {
+            for privilege in all.split(", ") {
+                patterns.push(*pattern);
+                columns.push(*of);
+                privileges.push(privilege);
+            }
+        }
+        (patterns, columns, privileges)
+    }
+
+    pub(super) fn sequences(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let of = |(pattern, all): &(&'static str, &'static str)| {
+            all.split(", ").map(|privilege| (*pattern, privilege)).collect::<Vec<_>>()
+        };
+        self.sequences.iter().flat_map(of).unzip()
+    }
+}
