@@ -11,13 +11,14 @@ mod grpc_status; // headers and trailers -> outcome
 mod headers; // which of an event's headers travel
 mod hint; // what to write instead
 mod line; // connections
+mod prefix; // what a header's name may begin with
 mod watched; // what can be seen of a connection
 mod wire_error; // a Connect error, as far as it can be read
 
 pub use client::{Client, ClientError, Services};
 pub use endpoint::{Encoding, EncodingError, Endpoint, EndpointError, ServiceEncoding};
-pub use headers::{HeaderPrefix, HeaderPrefixError};
 pub(crate) use headers::{REPLAY, withheld_of};
+pub use prefix::{HeaderPrefix, HeaderPrefixError};
 
 use std::fmt;
 use std::str::FromStr;

@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderValue, Uri, header};
 use prost_reflect::MethodDescriptor;
 
 use super::body::Body;
-use super::headers::{HeaderPrefix, Headers};
+use super::headers::Headers;
 use super::line::Line;
+use super::prefix::HeaderPrefix;
 use super::{Call, CallError, Code, Encoding, Endpoint, RpcClient, ServiceEncoding, connect, failed, grpc};
 
 /// Every RPC of a router, ready to be called.
