@@ -202,7 +202,7 @@ impl Dedup for Faulty<PostgresDedup> {
 /// not recorded is not called again, though its lease has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_one_lane_is_its_own() {
-    let router = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 500ms }]\n";
+    let router = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 3s }]\n";
     let mut world = World::new(router).await;
     world.relay();
     let (receive, record) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));

@@ -160,9 +160,14 @@ async fn sequences_that_were_left_behind_are_set_right() {
     world.execute("select setval('outbox.event_slot', 7), setval('outbox.delivery_slot', 5)").await;
 
     let mut fresh = Vec::new();
-    for n in 40..50 {
+    for n in 40..49 {
         fresh.push(world.publish(One { n }).await);
     }
+    // In a savepoint, whose rows have an xmin of their own.
+    let mut tx = world.pool.begin().await.unwrap();
+    sqlx::query("savepoint a").execute(&mut *tx).await.unwrap();
+    fresh.push(outbox::enqueue(&mut tx, One { n: 49 }).await.unwrap());
+    tx.commit().await.unwrap();
     let behind: Vec<String> = sqlx::query_scalar("select name from outbox.check_sequences(false) order by 1")
         .fetch_all(&world.pool)
         .await

@@ -168,13 +168,13 @@ macro_rules! put {
     () => {
         "(e.seq <= $4 and (pg_visible_in_snapshot(e.xid, $1::text::pg_snapshot)
              or coalesce(e.seq <= $3 and pg_visible_in_snapshot(e.xid, $2::text::pg_snapshot), false))
-          and not (e.xmin::text::bigint = e.xid::text::bigint % 4294967296 and e.xid > $5::text::xid8))"
+          and not ((e.xmin::text::bigint - e.xid::text::bigint) & 4294967295 < 1000000 and e.xid > $5::text::xid8))"
     };
 }
 
 /// A row of another history has an xid that says nothing here. Whether it had been put, the old cursor's snapshot says. A row
-/// above `last_seq` was never put, and nor was one that was written here since the cursor came: it has its own xid, and one
-/// after the cursor's. (Its seq may be any, if the sequence was not carried along.)
+/// above `last_seq` was never put, and nor was one that was written here since the cursor came: its xid is after the cursor's,
+/// and its xmin the same or, in a savepoint, a little higher. (Its seq may be any, if the sequence was not carried along.)
 ///
 /// What was not put gets the xid of this transaction, which the new cursor has not seen. What was put needs an xid that the new
 /// cursor has seen: it keeps its own if that happens to be one.
@@ -205,10 +205,10 @@ async fn reseed(
         "update outbox.event as e set seq = fresh.seq
          from (select late.slot, late.seq as was, late.id, nextval('outbox.event_seq') as seq
                from (select * from outbox.event as e
-                     where e.xmin::text::bigint = e.xid::text::bigint % 4294967296 and e.xid > $1::text::xid8 and e.seq <= $2
+                     where (e.xmin::text::bigint - e.xid::text::bigint) & 4294967295 < 1000000 and e.xid > $1::text::xid8 and e.seq <= $2
                      order by e.seq) as late) as fresh
          where e.slot = fresh.slot and e.seq = fresh.was and e.id = fresh.id
-           and e.xmin::text::bigint = e.xid::text::bigint % 4294967296 and e.xid > $1::text::xid8",
+           and (e.xmin::text::bigint - e.xid::text::bigint) & 4294967295 < 1000000 and e.xid > $1::text::xid8",
     )
     .bind(&saved.written_by)
     .bind(last_seq)
