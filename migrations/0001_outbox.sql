@@ -788,7 +788,7 @@ begin
     for highest in
         select 'event_seq' as sequence, 100000 as gap, greatest(
             (select e.seq from outbox.event as e where e.seq >= (select last_value from outbox.event_seq) order by e.seq desc limit 1),
-            (select c.last_seq from outbox.cursor as c order by c.id desc limit 1),
+            (select greatest(c.last_seq, c.floor_seq) from outbox.cursor as c order by c.id desc limit 1),
             (select p.seq from outbox.parked as p order by p.seq desc limit 1)) as seq
         union all
         select 'delivery_seq', 100000, greatest(

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use outbox::Entry;
+use outbox::{Entry, EventId};
+use sqlx::Connection;
+use worker::dedup::{Claim, Dedup, Lease, PostgresDedup};
 
 use crate::world::{One, ROUTER, Two, World, relay_settings};
 
@@ -123,22 +125,83 @@ async fn dedup_records_leave_by_the_week() {
     world.finish().await;
 }
 
+/// Guards promise 3's window and promise 6: whether a week's records may leave is known without a look at any of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_is_read_to_clean_up() {
+    let world = World::new(ROUTER).await;
+    world
+        .execute(
+            "insert into outbox.dedup (slot, event_id, rpc, lease, until, done_at)
+             select outbox.dedup_slot(id), id, 'Test/One', 0, now(), now()
+             from (select outbox.uuid_v7() as id from generate_series(1, 1000)) as done",
+        )
+        .await;
+    let mut cleaner = sqlx::PgConnection::connect(&world.url).await.unwrap();
+    let mut tx = cleaner.begin().await.unwrap();
+    let became: String = sqlx::query_scalar(
+        "select outbox.truncate_dedup(outbox.dedup_slot(outbox.uuid_v7()), '21 days',
+             to_timestamp((extract(epoch from now())::bigint / 604800 + 1) * 604800) + interval '24 days 1 hour')",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(became, "truncated");
+    // Of tables and indexes, as this transaction counts them.
+    let read: i64 = sqlx::query_scalar(
+        "select (sum(pg_stat_get_xact_tuples_returned(oid)) + sum(pg_stat_get_xact_tuples_fetched(oid)))::bigint
+         from pg_class where relnamespace = 'outbox'::regnamespace and relname ~ '^dedup_[0-9]'",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(read, 0);
+    tx.rollback().await.unwrap();
+    world.finish().await;
+}
+
 /// Guards promise 3's window: what is leased or done for an event of another week is noted for its slot, by each of the
 /// statements that write records.
 #[tokio::test(flavor = "multi_thread")]
 async fn late_records_are_noted() {
     let mut world = World::new(ROUTER).await;
-    let old = "0198c7e2-0000-7000-8000-000000000001"; // of August 2025
-    let noted =
-        "select newest > now() - interval '1 minute' from outbox.dedup_late where slot = outbox.dedup_slot(";
-    let sql = format!("select outbox.enqueue('event_one', '{{\"n\":1}}', null, null, '{old}')");
-    world.execute(&sql).await;
+    let old: EventId = "0198c7e2-0000-7000-8000-000000000001".parse().unwrap(); // of August 2025
+    world.execute(&format!("select outbox.enqueue('event_one', '{{\"n\":1}}', null, null, '{old}')")).await;
     world.publish(One { n: 1 }).await;
     world.relay();
-    world.worker();
-    world.until("select count(*) = 2 from outbox.dedup where done_at is not null").await;
-    world.until(&format!("{noted}'{old}')")).await;
-    let others: i64 = world.scalar("select count(*) from outbox.dedup_late where newest > '-infinity'").await;
-    assert_eq!(others, 1, "an event of today is not late");
+    world.until("select count(*) = 2 from outbox.delivery").await;
+    let noted = async |by: &str| {
+        let slots: Vec<i16> = sqlx::query_scalar(
+            "select slot from outbox.dedup_late where newest > now() - interval '1 minute'",
+        )
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        let slot: i16 = sqlx::query_scalar("select outbox.dedup_slot($1)")
+            .bind(old.as_uuid())
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+        assert_eq!(slots, [slot], "{by}: the old event's slot, and not that of today's");
+        world.execute("update outbox.dedup_late set newest = '-infinity'").await;
+    };
+    let received: i64 = world
+        .scalar("select count(*) from outbox.receive('Test/One', 10, '1 minute', 'test', '1 minute', '-infinity')")
+        .await;
+    assert_eq!(received, 2);
+    noted("receive").await;
+    let connections = world.source.connections("test", &worker::queue::SESSION, 1);
+    let rpc = event_router::Rpc::new("Test/TwoA").unwrap();
+    let dedup = PostgresDedup::new(connections, &rpc, Duration::from_secs(60));
+    let claims = dedup.claim(&[old, EventId::new()]).await.unwrap();
+    noted("claim").await;
+    let leases: Vec<Lease> = claims
+        .into_iter()
+        .map(|claim| match claim {
+            Claim::Won(lease) => lease,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(dedup.complete(&leases).await.unwrap(), []);
+    noted("record").await;
     world.finish().await;
 }

@@ -70,7 +70,8 @@ pub(crate) struct Cursor {
     pub(crate) snapshot: String,
     pub(crate) page: Option<Page>,
     pub(crate) last_seq: i64,
-    /// Below every seq of every transaction whose xid is not below `snapshot`'s xmax.
+    /// Below every seq of every transaction whose xid is not below `snapshot`'s xmax. Held against the rows where a window is
+    /// put in pages: a sequence that was set back makes it wrong.
     pub(crate) floor_seq: i64,
 }
 
@@ -92,9 +93,11 @@ pub(crate) struct Window {
     pub(crate) complete: bool,
     /// The seq up to which a page was read: at least that of its last entry.
     pub(crate) reached: i64,
-    /// The snapshot that bounds the window, a seq above all of it, and its floor.
+    /// The snapshot that bounds the window, and a seq above all of it.
     pub(crate) end: String,
     pub(crate) end_seq: i64,
+    /// The cursor's `floor_seq` while it is within this window, and once it is through.
+    pub(crate) floor_seq: i64,
     pub(crate) end_floor_seq: i64,
 }
 

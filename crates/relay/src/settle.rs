@@ -52,7 +52,7 @@ pub(crate) fn cursor_after(cursor: &Cursor, window: &Window, upto: usize) -> Cur
 fn at(cursor: &Cursor, window: &Window, seq: i64, last_seq: i64) -> Cursor {
     let (end_seq, floor_seq) = (window.end_seq, window.end_floor_seq);
     let page = Page { snapshot: window.end.clone(), seq, end_seq, floor_seq };
-    Cursor { page: Some(page), last_seq, ..cursor.clone() }
+    Cursor { page: Some(page), last_seq, floor_seq: window.floor_seq, ..cursor.clone() }
 }
 
 /// The cursor never passes a pending entry: it goes to the end of the window, or as far into it as everything
@@ -93,7 +93,15 @@ mod tests {
             })
             .collect();
         let reached = seqs.last().copied().unwrap_or(0);
-        Window { entries, complete, reached, end: "20:20:".into(), end_seq: 99, end_floor_seq: 5 }
+        Window {
+            entries,
+            complete,
+            reached,
+            end: "20:20:".into(),
+            end_seq: 99,
+            floor_seq: 1,
+            end_floor_seq: 5,
+        }
     }
 
     fn refused() -> Outcome {
@@ -109,6 +117,7 @@ mod tests {
         let paged = |seq, last_seq| Cursor {
             page: Some(Page { snapshot: "20:20:".into(), seq, end_seq: 99, floor_seq: 5 }),
             last_seq,
+            floor_seq: 1,
             ..cursor.clone()
         };
         // (seqs, complete, outcomes) -> (cursor, acked, parked)
@@ -170,7 +179,8 @@ mod tests {
                 prop_assert_eq!(passes(seq), at < upto, "seq {} of {:?}", seq, outcomes);
             }
             prop_assert_eq!(at_end, pending.is_none() && complete);
-            prop_assert!(at_end || next.snapshot == cursor.snapshot && next.floor_seq == cursor.floor_seq);
+            prop_assert!(at_end || next.snapshot == cursor.snapshot);
+            prop_assert!(at_end || next == cursor || next.floor_seq == window.floor_seq);
 
             let mut settled: Vec<usize> = acked.iter().copied().chain(parked.iter().map(|parked| parked.0)).collect();
             settled.sort_unstable();

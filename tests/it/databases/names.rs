@@ -192,3 +192,34 @@ async fn nothing_of_another_schema_runs() {
     drop((relay, worker, migrated));
     world.finish().await;
 }
+
+/// Guards SECURITY.md: nothing that was planted runs while a service's own connection migrates, whatever its search path.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_in_any_session_runs_nothing_of_another_schema() {
+    let url = new_database(cluster()).await;
+    plant(&url, &format!("planter_{:08x}", fastrand::u32(..))).await;
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    outbox_schema::migrate(&mut conn).await.unwrap();
+    let path: String = sqlx::query_scalar("show search_path").fetch_one(&mut conn).await.unwrap();
+    assert!(path.contains("public"), "the session's own path is back: {path}");
+    conn.execute("set search_path = pg_catalog").await.unwrap();
+    let ran: Vec<String> =
+        sqlx::query_scalar("select context from public.loot limit 5").fetch_all(&mut conn).await.unwrap();
+    assert_eq!(ran, [] as [String; 0]);
+}
+
+/// Guards SECURITY.md: no function finds a name by its caller's search path: each sets its own, or was bound when it was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_function_looks_where_its_caller_does() {
+    let world = World::new(ROUTER).await;
+    let open: Vec<String> = sqlx::query_scalar(
+        "select p.oid::regprocedure::text from pg_proc as p
+         where p.pronamespace = 'outbox'::regnamespace and p.prosqlbody is null
+           and not coalesce('search_path=pg_catalog, pg_temp' = any (p.proconfig), false)",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(open, [] as [String; 0]);
+    world.finish().await;
+}

@@ -126,20 +126,25 @@ impl Outbox<'_> {
                 reached: 0,
                 end: cursor.snapshot.clone(),
                 end_seq: 0,
+                floor_seq: cursor.floor_seq,
                 end_floor_seq: cursor.floor_seq,
             });
         };
         let (end, end_seq, end_floor_seq) = (first.8.clone(), first.9, self.seen_seq);
-        self.seen_seq = end_seq;
+        self.saw(end_seq)?;
         if more || rows.len() >= rows_max {
             self.appetite.read(rows.len(), heavy);
-            // There may be more than fits: fix its end here and go through it in pages, in seq order. (The sequence was read
-            // after the snapshot was taken, so no row that is visible in it lies above.)
+            // There may be more than fits: fix its end here and go through it in pages, in seq order. The sequence was read
+            // after the snapshot was taken, so no row that is visible in it lies above.
             let page = Page { snapshot: end, seq: i64::MIN, end_seq, floor_seq: end_floor_seq };
-            return self.next_page(bus, cursor, &page, page_max).await;
+            let (cursor, page) = self.bounded(cursor, page).await?;
+            return self.next_page(bus, &cursor, &page, page_max).await;
         }
+        // As for pages: what is not settled of it is read as pages.
+        let floor_seq = cursor.floor_seq.min(first.0 - 1);
+        let end_seq = rows.iter().map(|row| row.0).fold(end_seq, i64::max);
         let entries = rows.into_iter().map(entry).collect();
-        Ok(Window { entries, complete: true, reached: end_seq, end, end_seq, end_floor_seq })
+        Ok(Window { entries, complete: true, reached: end_seq, end, end_seq, floor_seq, end_floor_seq })
     }
 
     /// The next page within a fixed end, in seq order. Above the floor by seq; below it only what was in flight at the
@@ -187,18 +192,67 @@ impl Outbox<'_> {
         let read = read(query.fetch(&mut self.conn), bus, rows_max);
         let Rows { rows, more, heavy } = within_time(self.appetite.patience(), read).await?;
         if let Some(first) = rows.first() {
-            self.seen_seq = first.9;
+            self.saw(first.9)?;
         }
         self.appetite.read(rows.len(), heavy);
-        let reached = if more { rows.last().map_or(page.seq, |last| last.0) } else { upto.max(above) };
+        let reached = if more { rows.last().map_or(page.seq, |row| row.0) } else { upto.max(above) };
         Ok(Window {
             entries: rows.into_iter().map(entry).collect(),
             complete: !more && upto >= page.end_seq,
             reached,
             end: page.snapshot.clone(),
             end_seq: page.end_seq,
+            floor_seq: cursor.floor_seq,
             end_floor_seq: page.floor_seq,
         })
+    }
+
+    /// The bounds of a window that is put in pages, held against its rows: the floor below which only what was in flight can be
+    /// new, and the end. A sequence that was set back, and may have come far again since, makes both of them wrong.
+    ///
+    /// The index holds xid and seq. So where the bounds are right, no row is looked at.
+    async fn bounded(&mut self, cursor: &Cursor, page: Page) -> Result<(Cursor, Page), sqlx::Error> {
+        let query = sqlx::query_as(
+            "with w as materialized (
+                 select $1::text::pg_snapshot as before, $2::text::pg_snapshot as upto
+             ), gap as materialized (
+                 select edge.xid as after, lead(edge.xid) over (order by edge.xid) as upto
+                 from (select (pg_snapshot_xmax(before)::text::bigint - 1)::text::xid8 as xid from w
+                       union all
+                       select running.xid from w, pg_snapshot_xip(upto) as running (xid) where running.xid >= pg_snapshot_xmax(before)
+                       union all
+                       select pg_snapshot_xmax(upto) from w) as edge
+             )
+             select least((select min(e.seq) - 1 from gap cross join lateral (
+                               select e.seq from outbox.event as e
+                               where e.xid > gap.after and e.xid < gap.upto and e.seq <= $3) as e),
+                          $3),
+                    greatest((select max(e.seq) from gap cross join lateral (
+                                  select e.seq from outbox.event as e
+                                  where e.xid > gap.after and e.xid < gap.upto and e.seq > $4) as e),
+                             (select max(e.seq) from w, pg_snapshot_xip(before) as flown (xid) cross join lateral (
+                                  select e.seq from outbox.event as e where e.xid = flown.xid and e.seq > $4) as e
+                              where pg_visible_in_snapshot(flown.xid, upto)),
+                             $4)",
+        )
+        .bind(&cursor.snapshot)
+        .bind(&page.snapshot)
+        .bind(cursor.floor_seq)
+        .bind(page.end_seq);
+        let bounds = within_time(self.appetite.patience(), query.fetch_one(&mut self.conn));
+        let (floor_seq, end_seq): (i64, i64) = bounds.await?;
+        Ok((Cursor { floor_seq, ..cursor.clone() }, Page { end_seq, ..page }))
+    }
+
+    /// What the sequence stands at. If it was set back, the next term sets it right: the order of keys rests on it.
+    fn saw(&mut self, seq: i64) -> Result<(), sqlx::Error> {
+        let before = std::mem::replace(&mut self.seen_seq, seq);
+        match seq < before {
+            true => Err(sqlx::Error::Protocol(format!(
+                "the sequence outbox.event_seq was set back from {before} to {seq} while this relay led"
+            ))),
+            false => Ok(()),
+        }
     }
 }
 

@@ -1,0 +1,218 @@
+use std::cell::Cell;
+use std::time::Duration;
+
+use outbox::{Entry, EventId};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use crate::world::{One, ROUTER, World, relay_settings, until};
+
+/// What a statement cost since the last time it was asked: scans of these tables' indexes, and blocks of tables and indexes.
+struct Meter {
+    query: String,
+    seen: Cell<(i64, i64)>,
+}
+
+impl Meter {
+    fn of(tables: &str) -> Self {
+        let query = format!(
+            "select coalesce(sum(t.idx_scan), 0)::bigint,
+                    coalesce(sum(io.heap_blks_hit + io.heap_blks_read + io.idx_blks_hit + io.idx_blks_read), 0)::bigint
+             from pg_stat_user_tables as t join pg_statio_user_tables as io using (relid)
+             where t.schemaname = 'outbox' and t.relname ~ '^{tables}$'"
+        );
+        Self { query, seen: Cell::new((0, 0)) }
+    }
+
+    async fn look(&self, world: &World) -> (i64, i64) {
+        sqlx::query_as(AssertSqlSafe(self.query.clone())).fetch_one(&world.pool).await.unwrap()
+    }
+
+    /// Waits until these indexes were scanned so many times more, and says how many blocks each scan looked at.
+    async fn blocks_per_scan(&self, world: &World, scans: i64) -> i64 {
+        let before = self.look(world).await;
+        until("the tables were looked into", async || {
+            self.seen.set(self.look(world).await);
+            self.seen.get().0 >= before.0 + scans
+        })
+        .await;
+        let (scanned, blocks) = self.seen.get();
+        (blocks - before.1) / (scanned - before.0)
+    }
+}
+
+/// A transaction with many events that stays open.
+async fn open_with_events(world: &World, events: u32) -> PgConnection {
+    let mut open = PgConnection::connect(&world.url).await.unwrap();
+    let enqueue = format!(
+        "select outbox.enqueue_all(array_agg('event_one'::text), array_agg('{{\"n\":1}}'::text), array_agg(null::text),
+             array_agg(null::text), array_agg(null::uuid)) from generate_series(1, {events})"
+    );
+    open.execute("begin").await.unwrap();
+    open.execute(AssertSqlSafe(enqueue)).await.unwrap();
+    open
+}
+
+/// Guards promise 6: a relay that has put nothing since an open transaction began does not walk over what that has written,
+/// each time it looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_open_transaction_wrote_since_is_not_walked_over() {
+    let mut world = World::new(ROUTER).await;
+    // Awake or asleep, it looks again and again.
+    world.relay_with(relay::relay::Settings { fallback: Duration::from_millis(10), ..relay_settings() });
+    world.worker();
+    let first = world.publish(One { n: 0 }).await;
+    world.rpcs.until_done("Test/One", &[first]).await;
+    let mut open = open_with_events(&world, 50_000).await;
+    let meter = Meter::of("event_[0-9]");
+    // What was read while it wrote.
+    meter.blocks_per_scan(&world, 100).await;
+    let blocks = meter.blocks_per_scan(&world, 400).await;
+    // Of 8 slots one is filled, with a thousand blocks.
+    println!("{blocks} blocks for each scan of an index");
+    assert!(blocks < 20, "{blocks} blocks for each scan of an index");
+    open.execute("rollback").await.unwrap();
+    world.finish_found_by_fallback().await;
+}
+
+/// Guards promises 2 and 6: the last page of a window does not walk over what was published after the window's end, and the
+/// first one does not walk over what an older transaction has written and not committed. Both are written here by one
+/// transaction that stays open, so that no window ever takes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_bounded_on_both_sides() {
+    let mut world = World::new(ROUTER).await;
+    let mut open = open_with_events(&world, 100_000).await;
+    open.execute(
+        "insert into outbox.event (seq, id, name, payload, slot)
+         select 1000000000 + n, outbox.uuid_v7(), 'event_one', '{\"n\":1}', 0 from generate_series(1, 100000) as n",
+    )
+    .await
+    .unwrap();
+    let relay = world.relay_with(relay::relay::Settings { page_max: 5, ..relay_settings() });
+    world.worker();
+    for _ in 0..5 {
+        let ids = world.publish_all((0..8).map(|n| Entry::new(One { n }))).await;
+        world.rpcs.until_done("Test/One", &ids).await;
+    }
+    let meter = Meter::of("event_[0-9]");
+    let (_, before) = meter.look(&world).await;
+    for _ in 0..50 {
+        let ids = world.publish_all((0..8).map(|n| Entry::new(One { n }))).await;
+        world.rpcs.until_done("Test/One", &ids).await;
+    }
+    relay.cancel();
+    world.until("select pid is null from outbox.leader").await;
+    // Sessions that end tell what they have done.
+    world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox relay' and datname = current_database())").await;
+    let blocks = meter.look(&world).await.1 - before;
+    println!("{blocks} blocks for 50 windows of two pages");
+    // A walk over either half is two thousand blocks for each window.
+    assert!(blocks < 40_000, "{blocks} blocks for 50 windows of two pages");
+    assert!(
+        world.scalar::<bool>("select bool_or(page_seq is not null) from outbox.cursor").await,
+        "it did page"
+    );
+    open.execute("rollback").await.unwrap();
+    world.finish().await;
+}
+
+/// Guards promise 6: claims that were settled under an old snapshot stay in their indexes. Once they are known to be settled,
+/// neither the worker's look nor the relay's walks over them.
+#[tokio::test(flavor = "multi_thread")]
+async fn settled_claims_are_not_walked_over() {
+    let mut world = World::new(ROUTER).await;
+    let settings = relay::relay::Settings { retention: Duration::from_millis(1200), ..relay_settings() };
+    world.relay_with(settings);
+    world.until("select count(*) = 3 from outbox.queue").await;
+    world
+        .execute(
+            "insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
+             select q.id, 1, 0, 0, null, 'somebody' from outbox.queue as q, generate_series(1, 20001) where q.rpc = 'Test/One'",
+        )
+        .await;
+    let mut holder = PgConnection::connect(&world.url).await.unwrap();
+    holder.execute("begin isolation level repeatable read").await.unwrap();
+    holder.execute("select count(*) from outbox.claim").await.unwrap();
+    world.execute("delete from outbox.claim where id < (select max(id) from outbox.claim)").await;
+    world.worker();
+    let meter = Meter::of("claim");
+    let blocks = Cell::new(0);
+    // Ids that were drawn in the last ten seconds are not known to be settled.
+    until("no look walks over them", async || {
+        blocks.set(meter.blocks_per_scan(&world, 50).await);
+        blocks.get() < 10
+    })
+    .await;
+    println!("{} blocks for each scan of an index", blocks.get());
+    holder.execute("rollback").await.unwrap();
+    world.finish().await;
+}
+
+/// Guards promise 6: what was delivered from `outbox.retry` under an old snapshot stays in its indexes. Neither a worker's looks
+/// nor its receives walk over it, but for one look in ten seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_retried_under_an_old_snapshot_is_not_walked_over() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    world.until("select count(*) = 3 from outbox.queue").await;
+    world
+        .execute(
+            "insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+             select -n, q.id, outbox.uuid_v7(), repeat('x', 500), now(), 1, now() - interval '1 hour' + n * interval '1 ms', '', ''
+             from outbox.queue as q, generate_series(1, 20000) as n where q.rpc = 'Test/One'",
+        )
+        .await;
+    let mut holder = PgConnection::connect(&world.url).await.unwrap();
+    holder.execute("begin isolation level repeatable read").await.unwrap();
+    holder.execute("select count(*) from outbox.retry").await.unwrap();
+    world.execute("delete from outbox.retry").await;
+    let worker = world.worker();
+    let meter = Meter::of("retry");
+    // Its first look is at everything. One look is a scan for each of three queues.
+    meter.blocks_per_scan(&world, 6).await;
+    let blocks = meter.blocks_per_scan(&world, 36).await;
+    println!("{blocks} blocks for each scan of an index by a look");
+    assert!(blocks < 250, "{blocks} blocks for each scan of an index by a look");
+
+    let (_, before) = meter.look(&world).await;
+    for n in 0..100 {
+        let id = world.publish(One { n }).await;
+        world.rpcs.until_done("Test/One", &[id]).await;
+    }
+    worker.cancel();
+    world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox worker' and datname = current_database())").await;
+    let blocks = meter.look(&world).await.1 - before;
+    println!("{blocks} blocks for 100 receives");
+    assert!(blocks < 60_000, "{blocks} blocks for 100 receives");
+    holder.execute("rollback").await.unwrap();
+    world.finish().await;
+}
+
+/// Guards promise 2: a retry that is due before where a worker begins to look, because its transaction was open for long, is
+/// found all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_was_committed_late_is_found() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    world.worker();
+    world.rpcs.on("Test/One", |called| {
+        let first = called.attempt == 1;
+        Box::pin(
+            async move { if first { Err(connectrpc::ConnectError::internal("not yet")) } else { Ok(()) } },
+        )
+    });
+    let id = world.publish(One { n: 1 }).await;
+    world.rpcs.until_done("Test/One", &[id]).await;
+    let late = EventId::new();
+    sqlx::query(
+        "insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+         select nextval('outbox.delivery_seq'), q.id, $1, format('{\"rpc\":\"Test/One\",\"event\":{\"id\":\"%s\",\"name\":\"event_one\",\"key\":null,\"occurred_at\":\"2026-11-22T03:04:05Z\",\"headers\":{},\"payload\":{\"n\":1}}}', $1::uuid),
+                now(), 1, now() - interval '1 hour', 'internal', ''
+         from outbox.queue as q where q.rpc = 'Test/One'",
+    )
+    .bind(late.as_uuid())
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    world.rpcs.until_done("Test/One", &[late]).await;
+    world.finish().await;
+}
