@@ -528,7 +528,7 @@ end $$;
 -- A row may hold any time, infinity among them, and programs can't read them all.
 create function outbox.sane_time(at timestamptz) returns timestamptz
 language sql stable parallel safe
-return greatest(least(at, statement_timestamp()), statement_timestamp() - interval '1000 years');
+return case when at is not null then greatest(least(at, statement_timestamp()), statement_timestamp() - interval '1000 years') end;
 
 -- The part of outbox.receive that has a row per delivery. No claim id: the row is the claim. Rows that another worker takes
 -- at the same time are skipped, so that nobody waits for this look, however long it takes.

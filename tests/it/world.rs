@@ -335,7 +335,17 @@ impl World {
         assert!(fallback || found == "0", "the fallback poll found {found} events that nobody rang for");
         let twice = self.rpcs.called_again_after_success();
         assert!(twice.is_empty(), "called again after success: {twice:?}");
+        self.pool.close().await;
+        drop_database(&self.url).await;
     }
+}
+
+/// Two hundred databases of tests that are over would fill the disk.
+async fn drop_database(url: &str) {
+    let (server, name) = url.rsplit_once('/').expect("a database's address");
+    let Ok(mut admin) = PgConnection::connect(&format!("{server}/postgres")).await else { return };
+    let drop = format!("drop database if exists {name} with (force)");
+    let _ = sqlx::query(AssertSqlSafe(drop)).execute(&mut admin).await;
 }
 
 pub(crate) fn relay_settings() -> relay::relay::Settings {

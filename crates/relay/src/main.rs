@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -111,12 +112,14 @@ async fn migrate(sources: &[Source]) -> ExitCode {
         };
         match outbox_schema::migrate(&mut conn).await {
             Ok(Migrated { from, to }) if from == to => {
-                println!("{name}: the outbox schema is at version {to}: nothing to do");
+                say(&format!("{name}: the outbox schema is at version {to}: nothing to do"));
             }
             Ok(Migrated { from, to }) => {
-                println!("{name}: migrated the outbox schema from version {from} to {to}");
-                println!("  to let other roles publish, relay, work or operate, and nothing more:");
-                println!("    select outbox.grant_to('ROLE', 'publisher');  -- or relay, worker, operator");
+                say(&format!(
+                    "{name}: migrated the outbox schema from version {from} to {to}\n  \
+                     to let other roles publish, relay, work or operate, and nothing more:\n    \
+                     select outbox.grant_to('ROLE', 'publisher');  -- or relay, worker, operator"
+                ));
             }
             Err(error) => {
                 eprintln!("error: {name}: {}", Chain(&error));
@@ -125,4 +128,9 @@ async fn migrate(sources: &[Source]) -> ExitCode {
         }
     }
     code
+}
+
+/// A reader that has gone, as in `relay migrate | head -1`, is no reason to stop before the next database.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -22,7 +22,7 @@ listen_addresses = '127.0.0.1'
 unix_socket_directories = '$dir'
 max_connections = 300
 shared_buffers = 256MB
-max_wal_size = 4GB
+max_wal_size = 1GB
 $settings
 END
 "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w start >"$dir/start.log" 2>&1 || { cat "$dir/start.log" "$dir/log"; exit 1; }

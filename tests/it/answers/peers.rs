@@ -1,7 +1,7 @@
 //! Servers of other people's making, started by the test and ended with it.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,7 +30,10 @@ impl Drop for Peer {
 
 /// What there is; `None`, said loudly, if it can't be had. In CI that is a failure.
 pub(super) fn or_told<T>(made: Result<T, ToolError>, what: &str) -> Option<T> {
-    let told = |error| eprintln!("\n!!! NOT TESTED: the answers of {what}, because {error}\n");
+    // Not eprintln: what a test that passes prints so is not shown.
+    let told = |error| {
+        let _ = writeln!(std::io::stderr(), "\n!!! NOT TESTED: the answers of {what}, because {error}\n");
+    };
     let made = made.map_err(told).ok();
     assert!(made.is_some() || std::env::var_os("CI").is_none(), "in CI {what} must be tested");
     made
