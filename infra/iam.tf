@@ -2,9 +2,9 @@
 # as data sources, so that tests can read them.
 
 locals {
-  # IAM takes policies of 6144 characters, in which the queues of 20 RPCs fit whatever they are called. Beyond that: every
+  # IAM takes policies of 6144 characters, in which the queues of 16 RPCs fit whatever they are called. Beyond that: every
   # queue with this installation's prefix.
-  rpcs_named_max = 20
+  rpcs_named_max = 16
   all_named      = length(local.rpcs) <= local.rpcs_named_max
   any_queue_arn  = replace(aws_sqs_queue.undeliverable.arn, "/undeliverable$/", "*")
 
@@ -12,13 +12,42 @@ locals {
   queue_arns = local.all_named && length(local.rpcs) > 0 ? [for rpc in sort(keys(local.rpcs)) : aws_sqs_queue.rpc[rpc].arn] : [local.any_queue_arn]
   dlq_arns   = local.all_named && length(local.rpcs) > 0 ? [for rpc in sort(keys(local.rpcs)) : aws_sqs_queue.dlq[rpc].arn] : ["${local.any_queue_arn}-dlq"]
 
-  # DynamoDB asks for the key on behalf of whoever asks for an item.
-  kms = var.kms_key_arn == null ? [] : [{
-    Sid      = "Key"
-    Effect   = "Allow"
-    Action   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
-    Resource = var.kms_key_arn
-  }]
+  # The key, and only through the service that asks for it on behalf of the role. The region is that of the queues.
+  region = split(":", aws_sqs_queue.undeliverable.arn)[3]
+  kms = var.kms_key_arn == null ? [] : [
+    {
+      Sid       = "KeyOfQueues"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = var.kms_key_arn
+      Condition = { StringEquals = { "kms:ViaService" = "sqs.${local.region}.amazonaws.com" } }
+    },
+    {
+      Sid       = "KeyOfTable"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]
+      Resource  = var.kms_key_arn
+      Condition = { StringEquals = { "kms:ViaService" = "dynamodb.${local.region}.amazonaws.com" } }
+    },
+  ]
+
+  # A call carries ten events, and the source of each must be one of these. An empty set would pass the first condition.
+  as_sources = length(var.sources) == 0 ? {} : {
+    Condition = {
+      "ForAllValues:StringEquals" = { "events:source" = var.sources }
+      Null                        = { "events:source" = "false" }
+    }
+  }
+
+  # Items of the audit begin with `audit `. Nobody may delete them, and workers may not write them.
+  audit_only = {
+    "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
+    Null                      = { "dynamodb:LeadingKeys" = "false" }
+  }
+  no_audit = {
+    "ForAllValues:StringNotLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
+    Null                         = { "dynamodb:LeadingKeys" = "false" }
+  }
 }
 
 resource "aws_iam_policy" "relay" {
@@ -35,8 +64,7 @@ resource "aws_iam_policy" "relay" {
         Action   = "events:PutEvents"
         Resource = aws_cloudwatch_event_bus.this.arn
       },
-      # A call carries ten events, and the source of each must be one of these.
-      length(var.sources) == 0 ? {} : { Condition = { "ForAllValues:StringEquals" = { "events:source" = var.sources } } },
+      local.as_sources,
     )]
   })
 }
@@ -69,10 +97,11 @@ resource "aws_iam_policy" "worker" {
           Resource = local.dlq_arns
         },
         {
-          Sid      = "Dedup"
-          Effect   = "Allow"
-          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
-          Resource = aws_dynamodb_table.dedup.arn
+          Sid       = "Dedup"
+          Effect    = "Allow"
+          Action    = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Resource  = aws_dynamodb_table.dedup.arn
+          Condition = local.no_audit
         },
       ],
       local.kms,
@@ -94,38 +123,46 @@ resource "aws_iam_policy" "ops" {
           Sid    = "Queues"
           Effect = "Allow"
           Action = [
-            "sqs:CancelMessageMoveTask",
             "sqs:ChangeMessageVisibility",
             "sqs:DeleteMessage",
             "sqs:GetQueueAttributes",
             "sqs:GetQueueUrl",
-            "sqs:ListDeadLetterSourceQueues",
-            "sqs:ListMessageMoveTasks",
             "sqs:ReceiveMessage",
             "sqs:SendMessage",
-            "sqs:StartMessageMoveTask",
           ]
           Resource = local.any_queue_arn
         },
-        # What EventBridge could not deliver is put on the bus again.
+        # What EventBridge could not deliver is put on the bus again, by hand, and as no other source than the relay's.
+        merge(
+          {
+            Sid      = "PutAgain"
+            Effect   = "Allow"
+            Action   = "events:PutEvents"
+            Resource = aws_cloudwatch_event_bus.this.arn
+          },
+          local.as_sources,
+        ),
+        # What was done, and who repaired what.
         {
-          Sid      = "PutAgain"
+          Sid      = "Records"
           Effect   = "Allow"
-          Action   = "events:PutEvents"
-          Resource = aws_cloudwatch_event_bus.this.arn
-        },
-        # What was done, forgetting it (--force), and who repaired what.
-        {
-          Sid    = "Records"
-          Effect = "Allow"
-          Action = [
-            "dynamodb:BatchGetItem",
-            "dynamodb:DeleteItem",
-            "dynamodb:DescribeTable",
-            "dynamodb:DescribeTimeToLive",
-            "dynamodb:PutItem",
-          ]
+          Action   = ["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
           Resource = aws_dynamodb_table.dedup.arn
+        },
+        # So that it is done again: --force.
+        {
+          Sid       = "Forget"
+          Effect    = "Allow"
+          Action    = "dynamodb:DeleteItem"
+          Resource  = aws_dynamodb_table.dedup.arn
+          Condition = local.no_audit
+        },
+        {
+          Sid       = "Audit"
+          Effect    = "Allow"
+          Action    = "dynamodb:UpdateItem"
+          Resource  = aws_dynamodb_table.dedup.arn
+          Condition = local.audit_only
         },
         # `outbox doctor` compares what there is with event_router.yaml. These have no narrower resource that would show
         # what should not be there.

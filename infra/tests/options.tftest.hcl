@@ -65,8 +65,14 @@ run "with_a_key" {
 
   assert {
     condition = (
-      [for s in jsondecode(aws_iam_policy.worker.policy).Statement : s.Resource if s.Sid == "Key"] == [var.kms_key_arn] &&
-      [for s in jsondecode(aws_iam_policy.ops.policy).Statement : s.Action if s.Sid == "Key"] == [["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"]] &&
+      [for s in jsondecode(aws_iam_policy.worker.policy).Statement : s.Resource if startswith(s.Sid, "Key")] == [var.kms_key_arn, var.kms_key_arn] &&
+      [for s in jsondecode(aws_iam_policy.worker.policy).Statement : s.Condition if startswith(s.Sid, "Key")] == [
+        { StringEquals = { "kms:ViaService" = "sqs.us-east-1.amazonaws.com" } },
+        { StringEquals = { "kms:ViaService" = "dynamodb.us-east-1.amazonaws.com" } },
+      ] &&
+      [for s in jsondecode(aws_iam_policy.ops.policy).Statement : s.Action if startswith(s.Sid, "Key")] == [
+        ["kms:Decrypt", "kms:GenerateDataKey"], ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey"],
+      ] &&
       [for s in jsondecode(aws_iam_policy.relay.policy).Statement : s.Sid] == ["Put"]
     )
     error_message = "Worker and ops need the key, the relay does not."
@@ -86,7 +92,10 @@ run "with_everything_else" {
   }
 
   assert {
-    condition     = jsondecode(aws_iam_policy.relay.policy).Statement[0].Condition == { "ForAllValues:StringEquals" = { "events:source" = ["cards", "ledger"] } }
+    condition = [
+      for s in concat(jsondecode(aws_iam_policy.relay.policy).Statement, jsondecode(aws_iam_policy.ops.policy).Statement) :
+      s.Condition if try(s.Action == "events:PutEvents", false)
+    ] == [for _ in range(2) : { "ForAllValues:StringEquals" = { "events:source" = ["cards", "ledger"] }, Null = { "events:source" = "false" } }]
     error_message = aws_iam_policy.relay.policy
   }
 

@@ -150,18 +150,39 @@ run "roles" {
         Effect   = "Allow"
         Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
         Resource = "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"
+        Condition = {
+          "ForAllValues:StringNotLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
+          Null                         = { "dynamodb:LeadingKeys" = "false" }
+        }
       },
     ]
     error_message = aws_iam_policy.worker.policy
   }
 
   assert {
-    condition = jsondecode(aws_iam_policy.ops.policy).Statement[*].Resource == [
-      "arn:aws:sqs:us-east-1:123456789012:outbox-*",
-      "arn:aws:events:us-east-1:123456789012:event-bus/outbox",
-      "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup",
-      "*",
-    ] && contains(jsondecode(aws_iam_policy.ops.policy).Statement[0].Action, "sqs:StartMessageMoveTask")
+    condition = [for s in jsondecode(aws_iam_policy.ops.policy).Statement : [s.Sid, s.Action, s.Resource]] == [
+      ["Queues", ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:SendMessage"], "arn:aws:sqs:us-east-1:123456789012:outbox-*"],
+      ["PutAgain", "events:PutEvents", "arn:aws:events:us-east-1:123456789012:event-bus/outbox"],
+      ["Records", ["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"], "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
+      ["Forget", "dynamodb:DeleteItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
+      ["Audit", "dynamodb:UpdateItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
+      ["Look", ["events:DescribeEventBus", "events:ListRules", "events:ListTargetsByRule", "sqs:ListQueues"], "*"],
+    ]
+    error_message = aws_iam_policy.ops.policy
+  }
+
+  # Who repaired what stays: of the audit nobody may delete anything, and nothing else may be written there.
+  assert {
+    condition = { for s in jsondecode(aws_iam_policy.ops.policy).Statement : s.Sid => s.Condition if can(s.Condition) } == {
+      Forget = {
+        "ForAllValues:StringNotLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
+        Null                         = { "dynamodb:LeadingKeys" = "false" }
+      }
+      Audit = {
+        "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
+        Null                      = { "dynamodb:LeadingKeys" = "false" }
+      }
+    }
     error_message = aws_iam_policy.ops.policy
   }
 }

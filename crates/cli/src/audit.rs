@@ -2,26 +2,27 @@
 
 use std::process::ExitCode;
 
-use serde::Serialize;
-use sqlx::query_as;
+use runtime::Transport;
 
+#[cfg(feature = "aws")]
+use crate::line::Aws;
+use crate::line::{Audit, Kept, Postgres};
 use crate::options::{Format, Options};
 use crate::print;
 use crate::safe::line;
 use crate::show::{self, NAME_CHARS_MAX, or_dash, table};
 use crate::stopped::Stopped;
-use crate::time::At;
 
 const COMMAND_CHARS_MAX: usize = 100;
 
 /// Lists repairs: who redrove, dropped, retried or replayed what, and when. Newest first; kept for 400 days.
 ///
-/// They stand in outbox.audit of each database. What was repaired on AWS stands in the dedup table, in items whose id begins
-/// with `audit `; ops/operations.md has the query.
+/// They stand in outbox.audit of each database. On the transport aws, what was done with queues and dead letters stands in the
+/// dedup table, and is listed first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 listed; 2 unusable arguments; 3 a database can't be reached.")]
 pub(crate) struct Args {
-    /// How many at most, of each database.
+    /// How many at most, of each database and of AWS.
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
@@ -33,38 +34,33 @@ pub(crate) struct Args {
     options: Options,
 }
 
-#[derive(Debug, Serialize)]
-struct Kept {
-    source: String,
-    at: At,
-    who: String,
-    role: String,
-    command: String,
-    /// As the command itself printed it with --format json; none if it did not live to tell.
-    result: Option<serde_json::Value>,
-}
-
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let mut kept = Vec::new();
-    for database in args.options.outboxes().await? {
-        let read =
-            query_as("select at, who, role, command, result from outbox.audit order by at desc limit $1")
-                .bind(i64::from(args.limit));
-        let rows: Vec<(At, String, String, String, Option<String>)> = database.all(read).await?;
-        kept.extend(rows.into_iter().map(|(at, who, role, command, result)| Kept {
-            source: database.name().to_owned(),
-            at,
-            who,
-            role,
-            command,
-            result: result.and_then(|result| serde_json::from_str(&result).ok()),
-        }));
+    if args.options.transport == Transport::Aws {
+        kept.extend(on_aws(&args.options, args.limit).await?);
+    }
+    let databases = match args.options.transport {
+        Transport::Postgres => args.options.outboxes().await?,
+        Transport::Aws => args.options.databases().await?,
+    };
+    for database in databases {
+        kept.extend(Postgres::new(database).kept(args.limit).await?);
     }
     match args.format {
         Format::Json => show::json(&kept)?,
         Format::Table => print(&text(&kept))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(feature = "aws")]
+async fn on_aws(options: &Options, limit: u32) -> Result<Vec<Kept>, Stopped> {
+    Aws::without_queues(options).await?.kept(limit).await
+}
+
+#[cfg(not(feature = "aws"))]
+async fn on_aws(_: &Options, _: u32) -> Result<Vec<Kept>, Stopped> {
+    Err(Stopped::without_aws())
 }
 
 fn text(kept: &[Kept]) -> String {
@@ -80,7 +76,7 @@ fn text(kept: &[Kept]) -> String {
         rows.add_row([
             show::moment_of(one.at),
             line(&one.who, NAME_CHARS_MAX),
-            line(&one.role, NAME_CHARS_MAX),
+            or_dash(one.role.as_deref().map(|role| line(role, NAME_CHARS_MAX))),
             or_dash(changed),
             line(&one.command, COMMAND_CHARS_MAX),
         ]);

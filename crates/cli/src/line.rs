@@ -5,7 +5,7 @@ mod aws;
 mod postgres;
 
 #[cfg(feature = "aws")]
-pub(crate) use aws::Aws;
+pub(crate) use aws::{Aws, trouble as aws_trouble};
 pub(crate) use postgres::Postgres;
 
 use std::process::ExitCode;
@@ -26,6 +26,9 @@ use crate::time::At;
 
 /// The source of what is not in a database.
 pub(crate) const SQS: &str = "sqs";
+/// The same of repairs.
+#[cfg(feature = "aws")]
+pub(crate) const DYNAMODB: &str = "dynamodb";
 
 /// What a command does on a line, whichever transport that is.
 pub(crate) trait Work {
@@ -106,6 +109,23 @@ pub(crate) trait Deliveries {
 pub(crate) trait Audit {
     /// Keeps a repair; one that is kept already is replaced.
     async fn keep(&self, repair: &Repair) -> Result<(), Stopped>;
+
+    /// The newest repairs, newest first.
+    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, Stopped>;
+}
+
+/// A repair as it was kept.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Kept {
+    /// The database, or [`DYNAMODB`].
+    pub(crate) source: String,
+    pub(crate) at: At,
+    pub(crate) who: String,
+    /// The role of Postgres. AWS has the identity in a trail of its own.
+    pub(crate) role: Option<String>,
+    pub(crate) command: String,
+    /// As the command itself printed it with --format json; none if it did not live to tell.
+    pub(crate) result: Option<serde_json::Value>,
 }
 
 /// Events on the bus that reached no queue.

@@ -11,7 +11,8 @@ use crate::EventId;
 /// `traceparent` and the caller's own, by lower-case name.
 pub type Headers = BTreeMap<String, String>;
 
-/// An event as it travels on the bus. The payload is the publisher's bytes, untouched.
+/// An event as it travels on the bus. The payload has the publisher's bytes when the relay hands it over; EventBridge may spell
+/// the same JSON otherwise.
 #[derive(Serialize, Deserialize)]
 pub struct Envelope<'a> {
     pub id: EventId,

@@ -90,6 +90,14 @@ impl PutError {
             Self::Unavailable { code, .. } | Self::Failed { code, .. } | Self::Refused { code, .. } => code,
         }
     }
+
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Unavailable { reason, .. } | Self::Failed { reason, .. } | Self::Refused { reason, .. } => {
+                reason
+            }
+        }
+    }
 }
 
 /// The entry as it travels, or why it can't: rows written past `outbox.enqueue` may hold anything.

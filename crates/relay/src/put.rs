@@ -17,6 +17,8 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// With the waits above that is some four minutes.
 const TRIES_MAX: u32 = 15;
+/// From this try on, what failed is put in packs that get smaller, in case that another entry of its pack is the reason.
+const TRIES_TOGETHER: u32 = 3;
 
 /// Puts every entry until the bus has taken or refused it, or until `stop`.
 pub(crate) async fn put_all<B: Bus>(
@@ -86,7 +88,8 @@ impl Pace {
     }
 
     fn heard(&mut self, results: &[Result<(), PutError>], concurrency: usize) {
-        if results.iter().any(|result| matches!(result, Err(PutError::Unavailable { .. }))) {
+        let too_much = results.iter().any(|result| matches!(result, Err(PutError::Unavailable { .. })));
+        if too_much || results.iter().all(|result| matches!(result, Err(PutError::Failed { .. }))) {
             let allowed = self.allowed(concurrency);
             self.held_back = concurrency - (allowed / 2).max(1);
         } else {
@@ -113,6 +116,8 @@ struct Lanes<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Retry {
     tries: u32,
+    /// How many of these tries said something of the entry, or of one in its pack.
+    failures: u32,
     first_at: Instant,
     due: Instant,
 }
@@ -132,6 +137,7 @@ impl<'a> Lanes<'a> {
 
     fn next_pack(&mut self, now: Instant) -> Option<Vec<usize>> {
         let (mut pack, mut bytes) = (Vec::new(), 0);
+        let mut entries_max = self.limits.entries_max;
         // A key passed over in this round stays passed over: its later entries must not overtake.
         let mut passed: HashSet<&str> = HashSet::new();
         for &at in &self.waiting {
@@ -142,18 +148,20 @@ impl<'a> Lanes<'a> {
                 passed.contains(key) || (self.busy.contains(key) && !self.retries.contains_key(&at))
             });
             let size = entry.bytes_max();
-            let full = !pack.is_empty() && bytes + size > self.limits.bytes_max;
+            let together = self.together(at).min(entries_max);
+            let full = !pack.is_empty() && (bytes + size > self.limits.bytes_max || pack.len() >= together);
             if not_yet || held || full {
                 passed.extend(key);
                 continue;
             }
             pack.push(at);
             bytes += size;
+            entries_max = together;
             // Unless all of the pack or nothing takes effect, one entry of a key at a time.
             if !self.limits.atomic {
                 passed.extend(key);
             }
-            if pack.len() == self.limits.entries_max {
+            if pack.len() >= entries_max {
                 break;
             }
         }
@@ -162,6 +170,12 @@ impl<'a> Lanes<'a> {
             self.busy.extend(self.entries[*at].key.as_deref());
         }
         (!pack.is_empty()).then_some(pack)
+    }
+
+    /// How many entries a pack with this one may have.
+    fn together(&self, at: usize) -> usize {
+        let failures = self.retries.get(&at).map_or(0, |retry| retry.failures);
+        (self.limits.entries_max >> failures.saturating_sub(TRIES_TOGETHER - 1).min(16)).max(1)
     }
 
     /// Of a key's entries only the first may be put again.
@@ -187,8 +201,8 @@ impl<'a> Lanes<'a> {
                     let reason = format!("{reason} ({TRIES_MAX} times, while others were taken)");
                     Err(PutError::Refused { code, reason })
                 }
-                Err(PutError::Unavailable { code, reason } | PutError::Failed { code, reason }) => {
-                    self.again(at, &code, &reason, now);
+                Err(failure @ (PutError::Unavailable { .. } | PutError::Failed { .. })) => {
+                    self.again(at, &failure, now);
                     continue;
                 }
                 settled => settled,
@@ -208,14 +222,16 @@ impl<'a> Lanes<'a> {
         })
     }
 
-    fn again(&mut self, at: usize, code: &str, reason: &str, now: Instant) {
+    fn again(&mut self, at: usize, failure: &PutError, now: Instant) {
         let before = self.retries.get(&at).copied();
         let tries = before.map_or(0, |retry| retry.tries) + 1;
+        let said = u32::from(matches!(failure, PutError::Failed { .. }));
+        let failures = before.map_or(0, |retry| retry.failures) + said;
         let ceiling = RETRY_MAX.min(RETRY_MIN * 2_u32.saturating_pow(tries.min(16)));
         let wait = ceiling.mul_f64(0.5 + fastrand::f64() / 2.0);
-        tracing::warn!(event_id = %self.entries[at].id, code, reason, tries, wait_seconds = wait.as_secs_f64(), "the bus did not take it yet");
+        tracing::warn!(event_id = %self.entries[at].id, code = failure.code(), reason = failure.reason(), tries, wait_seconds = wait.as_secs_f64(), "the bus did not take it yet");
         let first_at = before.map_or(now, |retry| retry.first_at);
-        self.retries.insert(at, Retry { tries, first_at, due: now + wait });
+        self.retries.insert(at, Retry { tries, failures, first_at, due: now + wait });
         self.waiting.insert(at);
     }
 }
@@ -409,6 +425,34 @@ mod tests {
         )
         .await;
         assert_eq!(outcomes, [Outcome::Pending, Outcome::Pending]);
+    }
+
+    /// Guards promise 6: where one entry makes every request with it fail, the others are taken without it, and it is parked.
+    #[tokio::test(start_paused = true)]
+    async fn who_fails_in_bad_company_is_taken_alone() {
+        struct Choking;
+        impl Bus for Choking {
+            fn limits(&self) -> Limits {
+                Limits { entries_max: 10, bytes_max: 10_000, concurrency: 2, atomic: false }
+            }
+            async fn begin(&mut self, _: &mut sqlx::PgConnection) -> Result<(), sqlx::Error> {
+                Ok(())
+            }
+            async fn put(&self, entries: &[&Entry]) -> Vec<Result<(), PutError>> {
+                let failed = PutError::Failed { code: "InternalException".into(), reason: "oops".into() };
+                let chokes = entries.iter().any(|entry| entry.seq == 7);
+                entries.iter().map(|_| if chokes { Err(failed.clone()) } else { Ok(()) }).collect()
+            }
+        }
+        let entries = entries(&[None; 40]);
+        let (mut pace, stop) = (Pace::default(), CancellationToken::new());
+        let outcomes = put_all(&Choking, &entries, &mut pace, &progress(), &stop).await;
+        for (at, outcome) in outcomes.iter().enumerate() {
+            match at {
+                7 => assert!(matches!(outcome, Outcome::Refused { .. }), "{outcome:?}"),
+                _ => assert_eq!(*outcome, Outcome::Acked, "{at}"),
+            }
+        }
     }
 
     /// Guards: a pack that failed as a whole is not asked for again and again until its first entry's time has come.

@@ -30,9 +30,9 @@ impl Logs {
     /// From here on logs go to standard error.
     pub fn init(&self) {
         // sqlx passes the server's notices on as its own; "already exists, skipping" is no news. What others log below info
-        // may be requests with all that is in them.
+        // may be requests with all that is in them, and the SDK warns of a machine without a role by showing a whole answer.
         let filter = EnvFilter::try_new(format!(
-            "sqlx=warn,hyper=info,h2=info,aws=info,opentelemetry=info,{}",
+            "sqlx=warn,hyper=info,h2=info,aws=info,aws_config=error,opentelemetry=info,{}",
             self.log
         ))
         .unwrap_or_else(|_| EnvFilter::new("info"));

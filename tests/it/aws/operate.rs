@@ -149,6 +149,19 @@ async fn the_commands_work_on_aws() {
     assert!(desk.letters("").await.is_empty());
     assert_eq!(world.rpcs.calls_of(dead[1]).len(), 1);
 
+    // Who did that is found again, without a scan and without a router; other tests' repairs stand there, too.
+    let kept = desk.outbox("audit --format json --limit 1000 --router nowhere.yaml").await.json();
+    let kept = kept.as_array().unwrap();
+    let of_drop = format!("dlq drop --yes --event {}", dead[1]);
+    let found: Vec<_> =
+        kept.iter().filter(|one| one["command"].as_str().unwrap().contains(&of_drop)).collect();
+    assert_eq!(found.len(), 1, "{kept:?}");
+    assert_eq!([&found[0]["source"], &found[0]["role"]], [&json!("dynamodb"), &json!(null)]);
+    assert_eq!(found[0]["result"]["moved"], 1, "{found:?}");
+    assert!(kept.is_sorted_by_key(|one| std::cmp::Reverse(one["at"].as_str().unwrap().to_owned())));
+    let listed = desk.outbox("audit --limit 1").await;
+    assert!(listed.code == 0 && listed.out.contains("outbox dlq"), "{listed:?}");
+
     // SQS moves what kills workers, and says nothing: that is said. What was done calls nobody, unless by force.
     let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
     let url =

@@ -197,13 +197,14 @@ impl Work for Showing<'_> {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        Err(Stopped::failed(
-            format!("there is no dead letter {}", args.id),
-            format!(
-                "see `{}`: it may have been delivered again",
-                args.print.options.command(["dlq", "list"])
-            ),
-        ))
+        let command = |words: &[&str]| args.print.options.command(words);
+        let remedy = match args.id.parse::<EventId>() {
+            Ok(_) => {
+                format!("that is an event's id: see `{}`", command(&["dlq", "list", "--event", &args.id]))
+            }
+            Err(_) => format!("see `{}`: it may have been delivered again", command(&["dlq", "list"])),
+        };
+        Err(Stopped::failed(format!("there is no dead letter {}", args.id), remedy))
     }
 }
 

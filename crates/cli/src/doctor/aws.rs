@@ -11,8 +11,10 @@ use event_router::Router;
 use outbox_aws::{Failure, Missing};
 
 use super::Finding;
+use crate::line::aws_trouble;
 use crate::options::Options;
 use crate::safe;
+use crate::stopped::Stopped;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Requests at a time: the control planes allow some tens a second.
@@ -57,9 +59,7 @@ fn unseen(place: &str, failure: &Failure, action: &str) -> Finding {
             format!("allow it {action}, to have it checked"),
         );
     }
-    Finding::error(
-        place,
-        format!("AWS does not say: {failure}"),
-        "see AWS_REGION, AWS_ENDPOINT_URL, and whether this machine can reach AWS",
-    )
+    // With the remedy that every other command names for it.
+    let Stopped { remedy, .. } = aws_trouble("AWS", failure);
+    Finding::error(place, format!("AWS does not say: {failure}"), remedy)
 }

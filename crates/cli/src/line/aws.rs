@@ -1,5 +1,6 @@
 //! The line on AWS: SQS for queues and dead letters, DynamoDB for what was done.
 
+mod audit;
 mod letters;
 mod records;
 
@@ -40,6 +41,12 @@ pub(crate) struct Aws {
 impl Aws {
     pub(crate) async fn open(options: &Options) -> Result<Self, Stopped> {
         let router = options.router_needed("on the transport aws it names the queues")?;
+        let rpcs = router.rpcs().map(|(rpc, _)| rpc.clone()).collect();
+        Ok(Self { rpcs, ..Self::without_queues(options).await? })
+    }
+
+    /// For what lies in the dedup table.
+    pub(crate) async fn without_queues(options: &Options) -> Result<Self, Stopped> {
         let config = outbox_aws::config(ANSWER_WITHIN).await;
         if let Some(Missing { what, remedy, .. }) = outbox_aws::missing(&config).await.into_iter().next() {
             return Err(Stopped::unreachable(what, remedy));
@@ -49,7 +56,7 @@ impl Aws {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             prefix: options.queue_prefix.clone(),
             table: options.dedup_table.clone(),
-            rpcs: router.rpcs().map(|(rpc, _)| rpc.clone()).collect(),
+            rpcs: Vec::new(),
             urls: Mutex::default(),
             looking: Looking::default(),
         })

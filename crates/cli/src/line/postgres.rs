@@ -8,7 +8,7 @@ use outbox_schema::interval;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
-use super::{Audit, DeadLetters, Depth, Filter, Letter, Queues, Undeliverable};
+use super::{Audit, DeadLetters, Depth, Filter, Kept, Letter, Queues, Undeliverable};
 use crate::database::Database;
 use crate::repair::Repair;
 use crate::show::{COUNT_LIMIT, Count};
@@ -280,5 +280,21 @@ impl Audit for Postgres {
         .bind(&repair.command)
         .bind(&repair.result);
         self.database.execute(keep).await.map(|_| ())
+    }
+
+    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, Stopped> {
+        let read =
+            query_as("select at, who, role, command, result from outbox.audit order by at desc limit $1")
+                .bind(i64::from(limit));
+        let rows: Vec<(At, String, String, String, Option<String>)> = self.database.all(read).await?;
+        let kept = rows.into_iter().map(|(at, who, role, command, result)| Kept {
+            source: self.database.name().to_owned(),
+            at,
+            who,
+            role: Some(role),
+            command,
+            result: result.and_then(|result| serde_json::from_str(&result).ok()),
+        });
+        Ok(kept.collect())
     }
 }

@@ -78,6 +78,8 @@ impl EventBridge {
                 code,
             },
             _ if refused => PutError::Refused { code, reason },
+            // One of the entries may be what it fails at: packs get smaller then, until it stands alone.
+            _ if failed_within(error) => PutError::Failed { code, reason },
             _ => PutError::Unavailable { code, reason },
         }
     }
@@ -133,6 +135,11 @@ impl Bus for EventBridge {
         }
         results
     }
+}
+
+/// HTTP 500. With 502 to 504 nobody has looked at the entries.
+fn failed_within(error: &aws_sdk_eventbridge::error::SdkError<PutEventsError>) -> bool {
+    error.raw_response().is_some_and(|response| response.status().as_u16() == 500)
 }
 
 /// A failed entry comes within an answer that is a success.

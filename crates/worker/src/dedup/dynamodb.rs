@@ -76,7 +76,7 @@ impl DynamoDedup {
             .item("at_ms", number(now))
             .item("expires_at", number((now + millis(WINDOW)) / 1000))
             .condition_expression(
-                "attribute_not_exists(id) or expires_at < :now_seconds
+                "attribute_not_exists(id) or expires_at < :now_seconds \
                  or #state = :failed or #state = :dead or (#state = :leased and leased_until_ms < :now_ms)",
             )
             .expression_attribute_values(":failed", text("failed"))

@@ -3,24 +3,21 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use event::EventId;
 use event_router::Rpc;
 use outbox_aws::Failure;
 
 use super::{Aws, trouble};
-use crate::line::{Audit, Deliveries, Delivery, State};
-use crate::repair::Repair;
+use crate::line::{Deliveries, Delivery, State};
 use crate::stopped::Stopped;
 use crate::time::At;
 
 /// Of one request.
-const KEYS_MAX: usize = 100;
+pub(super) const KEYS_MAX: usize = 100;
 const TRIES_MAX: u32 = 10;
-/// Of a repair; as long as in Postgres.
-const KEPT: TimeDelta = TimeDelta::days(400);
 
-type Item = HashMap<String, AttributeValue>;
+pub(super) type Item = HashMap<String, AttributeValue>;
 
 impl Deliveries for Aws {
     async fn of(
@@ -70,31 +67,17 @@ impl Deliveries for Aws {
     }
 }
 
-impl Audit for Aws {
-    async fn keep(&self, repair: &Repair) -> Result<(), Stopped> {
-        let text = |value: &str| AttributeValue::S(value.to_owned());
-        let at = repair.at.to_rfc3339_opts(SecondsFormat::Millis, true);
-        let expires_at = (repair.at + KEPT).timestamp();
-        let put = self
-            .dynamodb
-            .put_item()
-            .table_name(&self.table)
-            .item("id", AttributeValue::S(format!("audit {at} {}", repair.id)))
-            .item("who", text(&repair.who))
-            .item("command", text(&repair.command))
-            .item("result", text(repair.result.as_deref().unwrap_or("-")))
-            .item("expires_at", AttributeValue::N(expires_at.to_string()));
-        put.send().await.map(|_| ()).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
-    }
-}
-
 impl Aws {
-    /// What there is, by key. A large answer comes in parts.
     async fn items(&self, pairs: &[(EventId, Rpc)]) -> Result<HashMap<String, Item>, Stopped> {
         // A key may not be asked for twice.
         let mut keys: Vec<String> = pairs.iter().map(|(event, rpc)| key(*event, rpc)).collect();
         keys.sort_unstable();
         keys.dedup();
+        self.items_of(&keys).await
+    }
+
+    /// What there is, by key. A large answer comes in parts.
+    pub(super) async fn items_of(&self, keys: &[String]) -> Result<HashMap<String, Item>, Stopped> {
         let mut found = HashMap::new();
         for keys in keys.chunks(KEYS_MAX) {
             let ids = keys.iter().map(|id| Item::from([("id".to_owned(), AttributeValue::S(id.clone()))]));
@@ -138,7 +121,7 @@ fn key(event: EventId, rpc: &Rpc) -> String {
 }
 
 /// DynamoDB may be days late in removing what has expired.
-fn is_live(item: &Item, now: DateTime<Utc>) -> bool {
+pub(super) fn is_live(item: &Item, now: DateTime<Utc>) -> bool {
     number(item, "expires_at").is_none_or(|at| at >= now.timestamp())
 }
 
@@ -163,7 +146,7 @@ fn state(item: &Item, now: DateTime<Utc>) -> State {
     }
 }
 
-fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 

@@ -1,0 +1,88 @@
+//! Who repaired what, in the dedup table: one item per hour, whose attributes are that hour's repairs. So they are listed by
+//! key. A scan would read every record of 21 days, and no policy of ours allows it.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use futures_util::{StreamExt, TryStreamExt};
+use outbox_aws::Failure;
+
+use super::records::{Item, KEYS_MAX, is_live, text};
+use super::{Aws, trouble};
+use crate::line::{Audit, DYNAMODB, Kept};
+use crate::repair::Repair;
+use crate::stopped::Stopped;
+use crate::time::At;
+
+/// As long as in Postgres.
+const KEPT_HOURS: i64 = 400 * 24;
+/// An item has room for 400 KB: hundreds of repairs an hour.
+const COMMAND_CHARS_MAX: usize = 2000;
+const REQUESTS_TOGETHER: usize = 8;
+
+impl Audit for Aws {
+    async fn keep(&self, repair: &Repair) -> Result<(), Stopped> {
+        let text = |value: &str| AttributeValue::S(value.to_owned());
+        let command: String = repair.command.chars().take(COMMAND_CHARS_MAX).collect();
+        let kept = HashMap::from([
+            ("at".to_owned(), text(&repair.at.to_rfc3339_opts(SecondsFormat::Millis, true))),
+            ("who".to_owned(), text(&repair.who)),
+            ("command".to_owned(), text(&command)),
+            ("result".to_owned(), text(repair.result.as_deref().unwrap_or("-"))),
+        ]);
+        let expires_at = (repair.at + TimeDelta::hours(KEPT_HOURS)).timestamp();
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(&hour(repair.at)))
+            .update_expression("set #repair = :repair, expires_at = :expires_at")
+            .expression_attribute_names("#repair", format!("{PREFIX}{}", repair.id))
+            .expression_attribute_values(":repair", AttributeValue::M(kept))
+            .expression_attribute_values(":expires_at", AttributeValue::N(expires_at.to_string()));
+        update.send().await.map(|_| ()).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
+    }
+
+    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, Stopped> {
+        let (now, limit) = (Utc::now(), limit as usize);
+        let hours: Vec<String> = (0..KEPT_HOURS).map(|ago| hour(now - TimeDelta::hours(ago))).collect();
+        let requests = hours.chunks(KEYS_MAX).map(|hours| self.items_of(hours));
+        let mut answers = futures_util::stream::iter(requests).buffered(REQUESTS_TOGETHER);
+        let mut kept: Vec<Kept> = Vec::new();
+        while kept.len() < limit
+            && let Some(items) = answers.try_next().await?
+        {
+            // A request is for hours that come one after another: what it found is older than what was found before.
+            let mut found: Vec<Kept> =
+                items.values().filter(|item| is_live(item, now)).flat_map(repairs).collect();
+            found.sort_by_key(|one| std::cmp::Reverse(one.at.known()));
+            kept.extend(found);
+        }
+        kept.truncate(limit);
+        Ok(kept)
+    }
+}
+
+/// Of an attribute that is a repair.
+const PREFIX: &str = "repair ";
+
+fn hour(at: DateTime<Utc>) -> String {
+    format!("audit {}", at.format("%Y-%m-%dT%H"))
+}
+
+fn repairs(item: &Item) -> Vec<Kept> {
+    let of = |attribute: &AttributeValue| -> Option<Kept> {
+        let repair = attribute.as_m().ok()?;
+        let words = |name: &str| text(repair, name).unwrap_or_default().to_owned();
+        Some(Kept {
+            source: DYNAMODB.to_owned(),
+            at: At::from(DateTime::parse_from_rfc3339(text(repair, "at")?).ok()?.to_utc()),
+            who: words("who"),
+            role: None,
+            command: words("command"),
+            result: text(repair, "result").and_then(|result| serde_json::from_str(result).ok()),
+        })
+    };
+    item.iter().filter(|(name, _)| name.starts_with(PREFIX)).filter_map(|(_, repair)| of(repair)).collect()
+}
