@@ -1,19 +1,22 @@
-# What is wrong with the file, each with what to do about it. `outbox check` is the real linter: it knows lines, proto and
-# the limits of every value. This is what must not reach AWS even if nobody ran it.
+# What is wrong with the file, each with what to do about it. `outbox check` knows lines and proto as well. What it and the
+# binaries say of the file alone is said here, too: tests/routers has files and the verdict of both.
 
 locals {
   rules_max = 300 # of one bus
 
   # In the order of reading: the file, its entries, then what they are to each other.
-  findings = distinct(concat(
+  entry_findings = concat(
     local.file_findings,
     local.event_findings,
     local.subscriber_findings,
     local.duplicate_findings,
     local.name_findings,
-  ))
+  )
 
-  file_findings = concat(
+  # What is wrong with an entry says more than what is wrong with its spelling.
+  findings = distinct(local.is_decodable && length(local.entry_findings) > 0 ? local.entry_findings : local.spelling_findings)
+
+  file_findings = !local.is_yaml ? ["this is not valid YAML: indent with spaces, and quote names: name: 'event_hoge_updated'"] : concat(
     can(keys(local.document)) ? [] : ["the file is not a map: begin with `event:` and a list of events below it"],
     [
       for key in try(keys(local.document), []) :

@@ -2,7 +2,17 @@
 
 locals {
   event_name_chars_max = 128 # of a detail-type
+  rpc_id_chars_max     = 256
   max_attempts_max     = 100
+  concurrency_max      = 1000
+  rate_per_second_max  = 10000
+
+  # In nanoseconds, as durations are compared: 10 ms, 15 min; 1 ms, 10 min, 12 h.
+  timeout_min         = 10000000
+  timeout_max         = 900000000000
+  backoff_least       = 1000000
+  backoff_max_default = 600000000000
+  backoff_most        = 43200000000000
 
   event_name_pattern = "^[a-z][a-z0-9_]*$"
   rpc_id_pattern     = "^([A-Za-z_][A-Za-z0-9_]*\\.)*[A-Za-z_][A-Za-z0-9_]*/[A-Za-z_][A-Za-z0-9_]*$"
@@ -35,7 +45,7 @@ locals {
       for subscriber in event.subscribers : concat(
         !subscriber.is_map ? [
           "${subscriber.label} of ${event.label} is not a map: write id: 'NotificationService/NotifyHogeUpdated'",
-          ] : !subscriber.id_is_text || !can(regex(local.rpc_id_pattern, subscriber.id)) ? [
+          ] : !subscriber.id_is_text || length(subscriber.id) > local.rpc_id_chars_max || !can(regex(local.rpc_id_pattern, subscriber.id)) ? [
           "${subscriber.label} of ${event.label} does not name an RPC: write id: 'Service/Method' or id: 'package.v1.Service/Method'",
         ] : [],
         [
@@ -51,6 +61,23 @@ locals {
         ],
         subscriber.max_attempts_is_valid ? [] : [
           "`max_attempts` of ${subscriber.label} in ${event.label} is not a whole number from 1 to ${local.max_attempts_max}: for example max_attempts: 20",
+        ],
+        subscriber.concurrency_is_valid ? [] : [
+          "`concurrency` of ${subscriber.label} in ${event.label} is not a whole number from 1 to ${local.concurrency_max}: for example concurrency: 8",
+        ],
+        subscriber.rate_is_valid ? [] : [
+          "`rate_per_second` of ${subscriber.label} in ${event.label} is not a whole number from 1 to ${local.rate_per_second_max}: for example rate_per_second: 8",
+        ],
+        local.nanoseconds[subscriber.timeout] >= local.timeout_min && local.nanoseconds[subscriber.timeout] <= local.timeout_max ? [] : [
+          "`timeout` of ${subscriber.label} in ${event.label} is not a duration from 10ms to 15m: write a number and its unit, for example timeout: 10s",
+        ],
+        [
+          for key, text in { min = subscriber.backoff_min, max = coalesce(subscriber.backoff_max == "" ? "none" : subscriber.backoff_max, "10m") } :
+          "`${key}` in `backoff` of ${subscriber.label} in ${event.label} is not a duration from 1ms to 12h: write a number and its unit, for example ${key}: 10s"
+          if try(local.nanoseconds[text], -1) < local.backoff_least && !(key == "max" && subscriber.backoff_max == null) || try(local.nanoseconds[text], 0) > local.backoff_most
+        ],
+        subscriber.backoff_max == null || try(local.nanoseconds[subscriber.backoff_min] <= local.nanoseconds[subscriber.backoff_max], true) ? [] : [
+          "`backoff` of ${subscriber.label} in ${event.label} begins longer than it may become: make min smaller than max",
         ],
       )
     ]

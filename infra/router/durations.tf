@@ -1,23 +1,28 @@
-# Durations are the worker's business; here they are only compared, to find an RPC that has two policies. What is no
-# duration stays the text it is, and `outbox check` says so.
+# A duration is whole numbers with their units, as the binaries read it. In nanoseconds, which HCL computes exactly.
 
 locals {
-  unit_milliseconds = {
-    ns = 0.000001, nsec = 0.000001, us = 0.001, usec = 0.001, ms = 1, msec = 1, millis = 1,
-    s  = 1000, sec = 1000, secs = 1000, second = 1000, seconds = 1000,
-    m  = 60000, min = 60000, mins = 60000, minute = 60000, minutes = 60000,
-    h  = 3600000, hr = 3600000, hrs = 3600000, hour = 3600000, hours = 3600000,
+  unit_nanoseconds = {
+    nanos   = 1, nsec = 1, ns = 1,
+    usec    = 1000, us = 1000,
+    millis  = 1000000, msec = 1000000, ms = 1000000,
+    seconds = 1000000000, second = 1000000000, secs = 1000000000, sec = 1000000000, s = 1000000000,
+    minutes = 60000000000, minute = 60000000000, mins = 60000000000, min = 60000000000, m = 60000000000,
+    hours   = 3600000000000, hour = 3600000000000, hrs = 3600000000000, hr = 3600000000000, h = 3600000000000,
   }
 
-  milliseconds = {
+  # What is no duration is -1.
+  nanoseconds = {
     for text in distinct(flatten([
       for event in local.events : [
-        for subscriber in event.subscribers : [subscriber.timeout, subscriber.backoff_min, subscriber.backoff_max]
+        for subscriber in event.subscribers : [
+          for value in [subscriber.timeout, subscriber.backoff_min, subscriber.backoff_max] : value if can(regex("", value))
+        ]
       ]
     ])) :
     text => try(
-      tostring(sum([for part in regexall("([0-9]+)\\s*([a-zA-Z]+)", text) : part[0] * local.unit_milliseconds[part[1]]])),
-      text,
+      regex("^[0-9]{1,9} *[a-z]+(?: *[0-9]{1,9} *[a-z]+)* *$", text) == text
+      ? sum([for part in regexall("([0-9]+) *([a-z]+)", text) : part[0] * local.unit_nanoseconds[part[1]]]) : -1,
+      -1,
     )
   }
 }

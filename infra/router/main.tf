@@ -2,7 +2,10 @@
 # at once, in checks.tf. Hence the many try().
 
 locals {
-  document = yamldecode(var.text)
+  # A list, because HCL evaluates both sides of a conditional. Null is a file that is not to be decoded, or is no YAML.
+  decoded  = [for text in [local.without_mark] : try([yamldecode(text)], []) if local.is_decodable]
+  is_yaml  = !local.is_decodable || try(length(local.decoded[0]) > 0, false)
+  document = try(local.decoded[0][0], null)
 
   # A map can be iterated, too, and is not what was meant.
   event_is_list = can([for event in local.document.event : event]) && !can(keys(local.document.event))
@@ -24,19 +27,30 @@ locals {
           id_is_text   = try(subscriber.id == tostring(subscriber.id), false)
           label        = try("'${subscriber.id}'", "entry ${at + 1} of `subscriber`")
           max_attempts = try(subscriber.max_attempts, 20)
-          # The only number of a policy that Terraform itself needs. '5' and 1.5 are none.
+          # '5' and 1.5 are no whole numbers, and null is none.
           max_attempts_is_valid = !can(subscriber.max_attempts) || try(
             subscriber.max_attempts == floor(subscriber.max_attempts) &&
             subscriber.max_attempts >= 1 && subscriber.max_attempts <= local.max_attempts_max,
             false,
           )
+          concurrency_is_valid = !can(subscriber.concurrency) || try(
+            subscriber.concurrency == floor(subscriber.concurrency) &&
+            subscriber.concurrency >= 1 && subscriber.concurrency <= local.concurrency_max,
+            false,
+          )
+          rate_is_valid = !can(subscriber.rate_per_second) || try(
+            subscriber.rate_per_second == floor(subscriber.rate_per_second) &&
+            subscriber.rate_per_second >= 1 && subscriber.rate_per_second <= local.rate_per_second_max,
+            false,
+          )
+          # As texts: what is there and is none becomes one that is no duration.
           concurrency     = try(coalesce(tostring(subscriber.concurrency)), "16")
           rate_per_second = try(coalesce(tostring(subscriber.rate_per_second)), "")
-          timeout         = try(coalesce(tostring(subscriber.timeout)), "10s")
+          timeout         = can(subscriber.timeout) ? try(coalesce(tostring(subscriber.timeout)), "") : "10s"
           backoff_is_map  = !can(subscriber.backoff) || can(keys(subscriber.backoff))
           backoff_keys    = try(keys(subscriber.backoff), [])
-          backoff_min     = try(coalesce(tostring(subscriber.backoff.min)), "1s")
-          backoff_max     = try(coalesce(tostring(subscriber.backoff.max)), "")
+          backoff_min     = can(subscriber.backoff.min) ? try(coalesce(tostring(subscriber.backoff.min)), "") : "1s"
+          backoff_max     = can(subscriber.backoff.max) ? try(coalesce(tostring(subscriber.backoff.max)), "") : null
         }
       ]
     }
@@ -51,15 +65,14 @@ locals {
         rule         = local.shortened["${event.name}--${local.dashed[subscriber.id]}"]
         queue        = local.shortened[local.dashed[subscriber.id]]
         # In one spelling, so that 60s and 1m are the same policy. The default of backoff.max is 10 min, or min if more.
-        policy = jsonencode([
-          local.milliseconds[subscriber.timeout],
+        policy = try(jsonencode([
+          local.nanoseconds[subscriber.timeout],
           subscriber.concurrency,
           subscriber.rate_per_second,
           subscriber.max_attempts,
-          local.milliseconds[subscriber.backoff_min],
-          subscriber.backoff_max != "" ? local.milliseconds[subscriber.backoff_max] :
-          try(tostring(max(600000, local.milliseconds[subscriber.backoff_min])), "600000"),
-        ])
+          local.nanoseconds[subscriber.backoff_min],
+          try(local.nanoseconds[subscriber.backoff_max], max(local.backoff_max_default, local.nanoseconds[subscriber.backoff_min])),
+        ]), "") # infinity has no JSON
       }
     ]
   ])

@@ -29,6 +29,7 @@ mod publish; // the publisher's API, in Rust and in SQL
 mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
 mod retention; // rings turn, whoever is slow
 mod roles; // least privileges, with real roles
+mod routers; // one event_router.yaml, one verdict: the binaries' and Terraform's
 mod schema; // migrations and versions
 mod secrets; // what is never said
 mod stopping; // a planned stop: what is finished, and what is given back

@@ -22,6 +22,11 @@ use older::Older;
 /// carry the event, events whose value and message do not belong together, events that nobody subscribes to, names and
 /// numbers that AWS would refuse.
 ///
+/// What it refuses of event_router.yaml, relay, worker and `terraform plan` refuse, too; and `terraform plan` refuses nothing
+/// of the file that this accepts. So what readers of YAML take for different things is refused: numbers that are not written in
+/// digits, tags, tabs, merge keys, keys that are written twice, more than 500 aliases, more than 196608 bytes. Only what is too
+/// much for AWS (300 rules, names that collide when they are shortened) is no matter to relay and worker.
+///
 /// With --against it also says what would break events that were published before and are not delivered yet.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -55,12 +60,19 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
     let file = args.router.display().to_string();
-    let text = std::fs::read_to_string(&args.router).map_err(|error| {
+    let bytes = std::fs::read(&args.router).map_err(|error| {
         Unusable::new(
             format!("failed to read {file}: {error}"),
             "pass --router FILE; the README shows what is in it",
         )
     })?;
+    let text = match event_router::decode(&file, bytes) {
+        Ok(text) => text,
+        Err(report) => {
+            write(&args.format.render(&report, &Router::default()))?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
     let sources = Sources { protos: args.proto.clone(), includes: args.include.clone() };
     let older = || {
         args.against

@@ -6,6 +6,7 @@ pub mod names;
 mod parse;
 mod policy;
 mod rpc;
+mod spelling;
 mod yaml;
 
 pub use policy::{Backoff, Policy};
@@ -70,8 +71,8 @@ impl Router {
     /// As [`Router::parse`], or that the file can't be read.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         let file = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
+        let bytes = std::fs::read(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
+        let text = decode(&file, bytes).map_err(ReadError::Findings)?;
         Self::parse(&file, &text).map_err(ReadError::Findings)
     }
 
@@ -106,6 +107,26 @@ impl Router {
             })
         })
     }
+}
+
+/// The text of a file, which must be UTF-8, as Terraform takes nothing else.
+///
+/// # Errors
+///
+/// The place of what is not.
+pub fn decode(file: &str, bytes: Vec<u8>) -> Result<String, Report> {
+    String::from_utf8(bytes).map_err(|error| {
+        let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+        let place = spelling::place(file, &before, before.len());
+        let mut report = Report::default();
+        report.add_text(file, String::from_utf8_lossy(error.as_bytes()));
+        report.add([Finding::error(
+            place,
+            "the file is not UTF-8",
+            "save it as UTF-8; editors call it the encoding",
+        )]);
+        report
+    })
 }
 
 /// Why there is no router.

@@ -3,26 +3,29 @@ use std::time::Duration;
 
 use finding::{Finding, Place, closest};
 use heck::ToSnakeCase;
-use serde_yaml::{Location, Spanned};
 
-use crate::yaml::{self, Node};
-use crate::{Backoff, Listed, Policy, Router, Rpc};
+use crate::yaml::{self, At, Key, Node, Placed};
+use crate::{Backoff, Listed, Policy, Router, Rpc, spelling};
 
 /// EventBridge's limit for `DetailType`.
 const EVENT_NAME_BYTES_MAX: usize = 128;
 
 struct Map<'a> {
-    entries: &'a [(Spanned<String>, Spanned<Node>)],
+    entries: &'a [(Key, Placed)],
     known: &'static [&'static str],
     /// Where it begins: that is the place of what is missing in it.
-    at: Location,
+    at: At,
 }
 
 pub(crate) fn examine(file: &str, text: &str) -> (Router, Vec<Finding>) {
     let mut parser = Parser { file, router: Router::default(), findings: Vec::new() };
-    match yaml::parse(text) {
+    match yaml::parse(spelling::without_mark(text)) {
         Ok(document) => parser.document(&document),
         Err(error) => parser.found(error.at, error.message, error.hint),
+    }
+    // What is wrong with an entry says more than what is wrong with its spelling.
+    if parser.findings.is_empty() {
+        parser.findings = spelling::examine(file, text);
     }
     (parser.router, parser.findings)
 }
@@ -35,13 +38,9 @@ struct Parser<'f> {
 }
 
 impl Parser<'_> {
-    fn document(&mut self, document: &Spanned<Node>) {
-        if matches!(document.value, Node::Null) {
-            self.found(
-                document.referenced,
-                "the file is empty",
-                "begin with `event:` and a list of events below it",
-            );
+    fn document(&mut self, document: &Placed) {
+        if matches!(*document.node, Node::Null) {
+            self.found(document.at, "the file is empty", "begin with `event:` and a list of events below it");
             return;
         }
         let Some(map) = self.map(document, "the file", &["event"]) else { return };
@@ -60,10 +59,10 @@ impl Parser<'_> {
         }
     }
 
-    fn event(&mut self, node: &Spanned<Node>) {
+    fn event(&mut self, node: &Placed) {
         let Some(map) = self.map(node, "an event", &["name", "subscriber"]) else { return };
         let Some(name) = self.text(&map, "an event", "name", "name: 'event_hoge_updated'") else { return };
-        let at = get(&map, "name").map_or(map.at, |value| value.referenced);
+        let at = get(&map, "name").map_or(map.at, |value| value.at);
         if name.len() > EVENT_NAME_BYTES_MAX {
             let message = format!(
                 "this event name has {} characters; at most {EVENT_NAME_BYTES_MAX} are allowed",
@@ -99,12 +98,12 @@ impl Parser<'_> {
         }
     }
 
-    fn subscriber(&mut self, event: &str, node: &Spanned<Node>) {
+    fn subscriber(&mut self, event: &str, node: &Placed) {
         const KEYS: &[&str] = &["id", "timeout", "concurrency", "rate_per_second", "max_attempts", "backoff"];
         let Some(map) = self.map(node, "a subscriber", KEYS) else { return };
         let example = "id: 'NotificationService/NotifyHogeUpdated'";
         let Some(id) = self.text(&map, "a subscriber", "id", example) else { return };
-        let at = get(&map, "id").map_or(map.at, |value| value.referenced);
+        let at = get(&map, "id").map_or(map.at, |value| value.at);
         let Some(rpc) = Rpc::new(id) else {
             let shown: String = id.chars().take(80).collect();
             let message = format!("'{shown}' does not name an RPC");
@@ -152,7 +151,7 @@ impl Parser<'_> {
         (self.findings.len() == before).then_some(policy)
     }
 
-    fn backoff(&mut self, node: &Spanned<Node>) -> Backoff {
+    fn backoff(&mut self, node: &Placed) -> Backoff {
         let default = Backoff::default();
         let Some(map) = self.map(node, "`backoff`", &["min", "max"]) else { return default };
         let range = Duration::from_millis(1)..=Policy::BACKOFF_MAX;
@@ -171,35 +170,30 @@ impl Parser<'_> {
 
     // ---- one value of a kind
 
-    fn map<'a>(
-        &mut self,
-        node: &'a Spanned<Node>,
-        what: &str,
-        known: &'static [&'static str],
-    ) -> Option<Map<'a>> {
-        let Node::Map(entries) = &node.value else {
-            let message = format!("{what} is {}, not a map", node.value.kind());
-            self.found(node.referenced, message, format!("write `{}: …`", known[0]));
+    fn map<'a>(&mut self, node: &'a Placed, what: &str, known: &'static [&'static str]) -> Option<Map<'a>> {
+        let Node::Map(entries) = &*node.node else {
+            let message = format!("{what} is {}, not a map", node.node.kind());
+            self.found(node.at, message, format!("write `{}: …`", known[0]));
             return None;
         };
         for (key, _) in entries {
-            if !known.contains(&key.value.as_str()) {
-                let hint = match closest(&key.value, known.iter().copied()) {
+            if !known.contains(&key.name.as_str()) {
+                let hint = match closest(&key.name, known.iter().copied()) {
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => format!("known here: {}", known.join(", ")),
                 };
-                self.found(key.referenced, format!("unknown key `{}` in {what}", key.value), hint);
+                self.found(key.at, format!("unknown key `{}` in {what}", key.name), hint);
             }
         }
-        Some(Map { entries, known, at: node.referenced })
+        Some(Map { entries, known, at: node.at })
     }
 
-    fn list<'a>(&mut self, node: &'a Spanned<Node>, key: &str, example: &str) -> &'a [Spanned<Node>] {
-        match &node.value {
+    fn list<'a>(&mut self, node: &'a Placed, key: &str, example: &str) -> &'a [Placed] {
+        match &*node.node {
             Node::List(items) => items,
             other => {
                 let message = format!("`{key}` is {}, not a list", other.kind());
-                self.found(node.referenced, message, format!("begin each entry with a dash: {example}"));
+                self.found(node.at, message, format!("begin each entry with a dash: {example}"));
                 &[]
             }
         }
@@ -207,15 +201,19 @@ impl Parser<'_> {
 
     fn text<'a>(&mut self, map: &Map<'a>, what: &str, key: &str, example: &str) -> Option<&'a str> {
         match get(map, key) {
-            Some(Spanned { value: Node::Text(text), .. }) if !text.is_empty() => Some(text),
             Some(node) => {
-                let message = format!("`{key}` of {what} is {}, not a text", node.value.kind());
-                let message = if matches!(node.value, Node::Text(_)) {
+                if let Node::Text(text) = &*node.node
+                    && !text.is_empty()
+                {
+                    return Some(text);
+                }
+                let message = format!("`{key}` of {what} is {}, not a text", node.node.kind());
+                let message = if matches!(*node.node, Node::Text(_)) {
                     format!("`{key}` of {what} is empty")
                 } else {
                     message
                 };
-                self.found(node.referenced, message, format!("write {example}"));
+                self.found(node.at, message, format!("write {example}"));
                 None
             }
             None => {
@@ -227,13 +225,13 @@ impl Parser<'_> {
 
     fn number(&mut self, map: &Map<'_>, key: &str, range: RangeInclusive<i64>) -> Option<i64> {
         let node = get(map, key)?;
-        match node.value {
+        match *node.node {
             Node::Int(n) if range.contains(&n) => Some(n),
             _ => {
                 let message =
                     format!("`{key}` is not a whole number from {} to {}", range.start(), range.end());
                 self.found(
-                    node.referenced,
+                    node.at,
                     message,
                     format!("for example {key}: {}", range.start().max(&8).min(range.end())),
                 );
@@ -245,8 +243,8 @@ impl Parser<'_> {
     fn duration(&mut self, map: &Map<'_>, key: &str, range: RangeInclusive<Duration>) -> Option<Duration> {
         let node = get(map, key)?;
         let shown = |duration: &Duration| humantime::format_duration(*duration).to_string();
-        let parsed = match &node.value {
-            Node::Text(text) => humantime::parse_duration(text).ok(),
+        let parsed = match &*node.node {
+            Node::Text(text) => duration(text),
             _ => None,
         };
         match parsed {
@@ -260,7 +258,7 @@ impl Parser<'_> {
                 };
                 let message =
                     format!("`{key}` is {}; at most {} is allowed", shown(&duration), shown(range.end()));
-                self.found(node.referenced, message, hint);
+                self.found(node.at, message, hint);
             }
             _ => {
                 let message = format!(
@@ -268,12 +266,12 @@ impl Parser<'_> {
                     shown(range.start()),
                     shown(range.end())
                 );
-                let unit = if matches!(node.value, Node::Int(_)) {
+                let unit = if matches!(*node.node, Node::Int(_)) {
                     "add the unit"
                 } else {
                     "write a number and its unit"
                 };
-                self.found(node.referenced, message, format!("{unit}, for example {key}: 10s"));
+                self.found(node.at, message, format!("{unit}, for example {key}: 10s"));
             }
         }
         None
@@ -281,31 +279,54 @@ impl Parser<'_> {
 
     /// A key that is not there, unless it is, misspelt: then that has been said.
     fn missing(&mut self, map: &Map<'_>, key: &str, message: impl Into<String>, hint: impl Into<String>) {
-        let misspelt = |(name, _): &(Spanned<String>, _)| {
-            !map.known.contains(&name.value.as_str())
-                && closest(&name.value, map.known.iter().copied()) == Some(key)
+        let misspelt = |(name, _): &(Key, Placed)| {
+            !map.known.contains(&name.name.as_str())
+                && closest(&name.name, map.known.iter().copied()) == Some(key)
         };
         if !map.entries.iter().any(misspelt) {
             self.found(map.at, message, hint);
         }
     }
 
-    fn found(&mut self, at: Location, message: impl Into<String>, hint: impl Into<String>) {
+    fn found(&mut self, at: At, message: impl Into<String>, hint: impl Into<String>) {
         self.findings.push(Finding::error(self.place(at), message, hint));
     }
 
-    fn place(&self, at: Location) -> Place {
-        Place {
-            file: self.file.to_owned(),
-            line: (at.line() as usize).max(1),
-            column: (at.column() as usize).max(1),
-            width: 0,
-        }
+    fn place(&self, at: At) -> Place {
+        Place { file: self.file.to_owned(), line: at.line, column: at.column, width: 0 }
     }
 }
 
-fn get<'a>(map: &Map<'a>, key: &str) -> Option<&'a Spanned<Node>> {
-    map.entries.iter().find(|(name, _)| name.value == key).map(|(_, value)| value)
+fn get<'a>(map: &Map<'a>, key: &str) -> Option<&'a Placed> {
+    map.entries.iter().find(|(name, _)| name.name == key).map(|(_, value)| value)
+}
+
+/// Whole numbers with their units, as Terraform reads them, too: `1m 30s`.
+fn duration(text: &str) -> Option<Duration> {
+    let is_digit = |c: char| c.is_ascii_digit();
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let (number, after) = rest.split_at(rest.find(|c| !is_digit(c))?);
+        let after = after.trim_start_matches(' ');
+        let (unit, after) =
+            after.split_at(after.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(after.len()));
+        if number.is_empty() || number.len() > 9 {
+            return None;
+        }
+        let nanoseconds = match unit {
+            "nanos" | "nsec" | "ns" => 1,
+            "usec" | "us" => 1_000,
+            "millis" | "msec" | "ms" => 1_000_000,
+            "seconds" | "second" | "secs" | "sec" | "s" => 1_000_000_000,
+            "minutes" | "minute" | "mins" | "min" | "m" => 60_000_000_000,
+            "hours" | "hour" | "hrs" | "hr" | "h" => 3_600_000_000_000_u64,
+            _ => return None,
+        };
+        sum = sum.checked_add(Duration::from_nanos(nanoseconds).checked_mul(number.parse().ok()?)?)?;
+        rest = after.trim_start_matches(' ');
+    }
+    (!text.is_empty()).then_some(sum)
 }
 
 fn is_event_name(name: &str) -> bool {

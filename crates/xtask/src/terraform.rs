@@ -1,5 +1,6 @@
 //! Terraform, run on copies of `infra/`: what it leaves beside the files is of no interest to the repository.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -37,6 +38,32 @@ impl Terraform {
         }
         let said = self.run("infra", &["test", "-no-color"], &[])?;
         Ok(said.trim().lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// What `terraform plan` says of each event_router.yaml below a folder that it refuses, by the file's path there.
+    pub fn refusals(&self, folder: &Path) -> Result<BTreeMap<String, String>, TerraformError> {
+        const ROOT: &str = "infra/tests/each";
+        self.run(ROOT, &["init", "-input=false", "-no-color"], &[])?;
+        let folder = folder.display().to_string();
+        let said = match self.run(ROOT, &["plan", "-json"], &[("TF_VAR_folder", &folder)]) {
+            Ok(said) | Err(TerraformError::Failed { said, .. }) => said,
+            Err(error) => return Err(error),
+        };
+        let mut refusals = BTreeMap::new();
+        for line in said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+            let Some(detail) = line["diagnostic"]["detail"].as_str() else { continue };
+            let mut of_a_file = false;
+            for (file, why) in detail.lines().filter_map(|line| line.split_once(" can't be routed")) {
+                of_a_file = true;
+                if !why.contains("for the reasons given") {
+                    refusals.insert(file.to_owned(), detail.to_owned());
+                }
+            }
+            if !of_a_file && line["diagnostic"]["severity"] == "error" {
+                return Err(TerraformError::Failed { args: "plan".to_owned(), said: line.to_string() });
+            }
+        }
+        Ok(refusals)
     }
 
     /// Makes everything on an emulator.

@@ -1,0 +1,125 @@
+//! Spellings that readers of YAML take for different things. Terraform looks at the text by the same file.
+
+use finding::{Finding, Place};
+use regex::Regex;
+use serde::Deserialize;
+
+const RULES: &str = include_str!("../../../infra/router/spelling.yaml");
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spelling {
+    bytes_max: usize,
+    aliases_max: usize,
+    rules: Vec<Rule>,
+    whole: Vec<String>,
+    keys: String,
+    units: String,
+    says: String,
+    hint: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    #[serde(rename = "in")]
+    part: Part,
+    pattern: String,
+    says: String,
+    hint: String,
+    #[serde(default)]
+    keys: Vec<String>,
+    /// Only of a file that has aliases.
+    #[serde(default)]
+    aliases: bool,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Part {
+    Text,
+    Bare,
+}
+
+/// What is wrong with the text, whatever it means. Nothing here is slower than the text is long.
+pub(crate) fn examine(file: &str, text: &str) -> Vec<Finding> {
+    let spelling: Spelling = serde_yaml::from_str(RULES).expect("our own file is as it is declared");
+    if text.len() > spelling.bytes_max {
+        let message = format!("the file has {} bytes; at most {} are read", text.len(), spelling.bytes_max);
+        let hint = "divide it into several buses, each with a file of its own";
+        return vec![Finding::error(place(file, "", 0), message, hint)];
+    }
+    let text = without_mark(text);
+    let bare = bare(text);
+    let aliases = bare.matches('*').count();
+    let mut findings = Vec::new();
+    if aliases > spelling.aliases_max {
+        let at = bare.match_indices('*').nth(spelling.aliases_max).map_or(0, |(at, _)| at);
+        let message = format!("aliases are used {aliases} times; at most {} are read", spelling.aliases_max);
+        findings.push(Finding::error(place(file, &bare, at), message, "write some of them out"));
+    }
+    for rule in spelling.rules.iter().filter(|rule| aliases > 0 || !rule.aliases) {
+        let part = if rule.part == Part::Text { text } else { &bare };
+        if rule.keys.is_empty() {
+            findings.extend(rule.finding(file, part, ""));
+        }
+        findings.extend(rule.keys.iter().filter_map(|key| rule.finding(file, part, key)));
+    }
+    if findings.is_empty() {
+        findings.extend(spelling.unread(file, &bare));
+    }
+    findings
+}
+
+impl Rule {
+    fn finding(&self, file: &str, part: &str, key: &str) -> Option<Finding> {
+        let found = regex(&self.pattern.replace("KEY", key)).find(part)?;
+        // A match ends with what is one too many.
+        let last = part[..found.end()].char_indices().next_back().map_or(0, |(at, _)| at);
+        let last = if key.is_empty() { last } else { found.end() - key.len() - 1 };
+        Some(Finding::error(place(file, part, last), self.says.replace("KEY", key), self.hint.clone()))
+    }
+}
+
+impl Spelling {
+    /// The first character that is part of nothing that is known.
+    fn unread(&self, file: &str, bare: &str) -> Option<Finding> {
+        let whole = self.whole.concat().replace("KEYS", &self.keys).replace("UNITS", &self.units);
+        if regex(&whole).is_match(bare) {
+            return None;
+        }
+        let as_far = whole.strip_suffix(r"\z").unwrap_or(&whole);
+        let end = regex(as_far).find(bare).map_or(0, |found| found.end());
+        Some(Finding::error(place(file, bare, end), self.says.clone(), self.hint.clone()))
+    }
+}
+
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).expect("a test reads every pattern")
+}
+
+/// Without the mark that some editors begin a file with.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Without comments. Lines stay where they are.
+fn bare(text: &str) -> String {
+    text.split_inclusive('\n')
+        .flat_map(|line| match line.split_once('#') {
+            Some((before, comment)) => [before, if comment.ends_with('\n') { "\n" } else { "" }],
+            None => [line, ""],
+        })
+        .collect()
+}
+
+pub(crate) fn place(file: &str, text: &str, at: usize) -> Place {
+    let before = &text[..at.min(text.len())];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    Place {
+        file: file.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        width: 0,
+    }
+}

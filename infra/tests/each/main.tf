@@ -1,0 +1,31 @@
+# Each file of a folder through the router, in one plan: what is wrong with a file is an error that begins with its name.
+# tests/it/routers.rs compares that with what the binaries say.
+
+variable "folder" {
+  description = "Where the files are."
+  type        = string
+}
+
+locals {
+  files    = fileset(var.folder, "**/*.yaml")
+  readable = [for name in local.files : name if can(file("${var.folder}/${name}"))]
+}
+
+module "router" {
+  source   = "../../router"
+  for_each = toset(local.readable)
+
+  text = file("${var.folder}/${each.value}")
+  file = each.value
+}
+
+# The module's root reads its file by file(), too, and ends there.
+output "readable" {
+  description = "Files that are text."
+  value       = local.readable
+
+  precondition {
+    condition     = length(local.readable) == length(local.files)
+    error_message = join("\n", [for name in setsubtract(local.files, local.readable) : "${name} can't be routed: it is not UTF-8"])
+  }
+}
