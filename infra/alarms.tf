@@ -2,12 +2,12 @@
 # of events that have not left the database, are in its /metrics.
 
 locals {
-  alarmed_rpcs   = var.alarms ? local.rpcs : {}
+  alarmed_rpcs   = var.alarms ? local.queues : {}
   alarmed_routes = var.alarms ? local.routes : {}
   alarmed_table  = var.alarms ? toset(["table"]) : toset([])
 
   dead_letter_queues = !var.alarms ? {} : merge(
-    { for rpc, queue in local.rpcs : rpc => aws_sqs_queue.dlq[rpc].name },
+    { for rpc, queue in local.queues : rpc => aws_sqs_queue.dlq[rpc].name },
     { undeliverable = aws_sqs_queue.undeliverable.name },
   )
 }

@@ -5,12 +5,12 @@ locals {
   # IAM takes policies of 6144 characters, in which the queues of 16 RPCs fit whatever they are called. Beyond that: every
   # queue with this installation's prefix.
   rpcs_named_max = 16
-  all_named      = length(local.rpcs) <= local.rpcs_named_max
+  all_named      = length(local.queues) <= local.rpcs_named_max
   any_queue_arn  = replace(aws_sqs_queue.undeliverable.arn, "/undeliverable$/", "*")
 
   # Of no RPC: the prefix, since a statement must name something.
-  queue_arns = local.all_named && length(local.rpcs) > 0 ? [for rpc in sort(keys(local.rpcs)) : aws_sqs_queue.rpc[rpc].arn] : [local.any_queue_arn]
-  dlq_arns   = local.all_named && length(local.rpcs) > 0 ? [for rpc in sort(keys(local.rpcs)) : aws_sqs_queue.dlq[rpc].arn] : ["${local.any_queue_arn}-dlq"]
+  queue_arns = local.all_named && length(local.queues) > 0 ? [for rpc in sort(keys(local.queues)) : aws_sqs_queue.rpc[rpc].arn] : [local.any_queue_arn]
+  dlq_arns   = local.all_named && length(local.queues) > 0 ? [for rpc in sort(keys(local.queues)) : aws_sqs_queue.dlq[rpc].arn] : ["${local.any_queue_arn}-dlq"]
 
   # The key, and only through the service that asks for it on behalf of the role. The region is that of the queues.
   region = split(":", aws_sqs_queue.undeliverable.arn)[3]

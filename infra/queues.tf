@@ -9,7 +9,7 @@ locals {
   any_rule_arn    = "${replace(aws_cloudwatch_event_bus.this.arn, ":event-bus/", ":rule/")}/*"
 
   rule_arns = {
-    for rpc, queue in local.rpcs : rpc => length(queue.routes) <= local.rules_named_max ? [
+    for rpc, queue in local.queues : rpc => length(queue.routes) <= local.rules_named_max ? [
       for key in queue.routes : aws_cloudwatch_event_rule.route[key].arn
     ] : [local.any_rule_arn]
   }
@@ -19,7 +19,7 @@ locals {
 }
 
 resource "aws_sqs_queue" "rpc" {
-  for_each = local.rpcs
+  for_each = local.queues
 
   name                       = "${var.name}-${each.value.queue}"
   receive_wait_time_seconds  = var.receive_wait_time_seconds
@@ -39,7 +39,7 @@ resource "aws_sqs_queue" "rpc" {
 }
 
 resource "aws_sqs_queue" "dlq" {
-  for_each = local.rpcs
+  for_each = local.queues
 
   name                      = "${var.name}-${each.value.queue}-dlq"
   receive_wait_time_seconds = var.receive_wait_time_seconds
@@ -64,7 +64,7 @@ resource "aws_sqs_queue" "dlq" {
 }
 
 resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
-  for_each = local.rpcs
+  for_each = local.queues
 
   queue_url = aws_sqs_queue.dlq[each.key].url
   redrive_allow_policy = jsonencode({

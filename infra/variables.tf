@@ -13,10 +13,21 @@ variable "name" {
   type        = string
   default     = "outbox"
 
-  # SQS takes 80 characters: this, a dash, 64 of a queue's own name and `-dlq`.
+  # SQS takes 80 characters: this, a dash, a queue's own name and `-dlq`.
   validation {
-    condition     = can(regex("^[a-z]([a-z0-9-]{0,9}[a-z0-9])?$", var.name))
-    error_message = "Use at most 11 lower-case letters, digits and dashes, beginning with a letter and not ending in a dash: SQS allows no longer queue names."
+    condition     = can(regex("^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$", var.name))
+    error_message = "Use at most 40 lower-case letters, digits and dashes, beginning with a letter and not ending in a dash: SQS allows queues 80 characters, and an RPC's name needs the rest."
+  }
+}
+
+variable "kept" {
+  description = "RPCs that are in event_router.yaml no more, and whose queues and dead letters stay until you take them out here."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for rpc in var.kept : can(regex("^([A-Za-z_][A-Za-z0-9_]*[.])*[A-Za-z_][A-Za-z0-9_]*/[A-Za-z_][A-Za-z0-9_]*$", rpc))])
+    error_message = "Use names of RPCs as event_router.yaml had them, for example \"NotificationService/NotifyHogeUpdated\"."
   }
 }
 

@@ -63,7 +63,7 @@ locals {
         rpc          = subscriber.id
         max_attempts = subscriber.max_attempts
         rule         = local.shortened["${event.name}--${local.dashed[subscriber.id]}"]
-        queue        = local.shortened[local.dashed[subscriber.id]]
+        queue        = local.queue_names[subscriber.id]
         # In one spelling, so that 60s and 1m are the same policy. The default of backoff.max is 10 min, or min if more.
         policy = try(jsonencode([
           local.nanoseconds[subscriber.timeout],

@@ -10,20 +10,24 @@ locals {
   hash_chars     = 8
 
   dashed = {
-    for rpc in distinct(flatten([for event in local.events : event.subscribers[*].id])) :
+    for rpc in distinct(concat(flatten([for event in local.events : event.subscribers[*].id]), var.kept)) :
     rpc => replace(replace(rpc, ".", "-"), "/", "--")
+  }
+
+  queue_names = {
+    for rpc, name in local.dashed : rpc => length(name) <= var.queue_chars_max ? name : join("-", [
+      substr(name, 0, var.queue_chars_max - local.hash_chars - 1),
+      substr(sha256(name), 0, local.hash_chars),
+    ])
   }
 
   # HCL has no functions, so every name that is needed is a key. All is ASCII, or checks.tf refuses it.
   shortened = {
-    for name in distinct(concat(
-      values(local.dashed),
-      flatten([
-        for event in local.events : [
-          for subscriber in event.subscribers : "${event.name}--${local.dashed[subscriber.id]}"
-        ]
-      ]),
-    )) :
+    for name in distinct(flatten([
+      for event in local.events : [
+        for subscriber in event.subscribers : "${event.name}--${local.dashed[subscriber.id]}"
+      ]
+    ])) :
     name => length(name) <= local.name_chars_max ? name : join("-", [
       substr(name, 0, local.name_chars_max - local.hash_chars - 1),
       substr(sha256(name), 0, local.hash_chars),

@@ -25,6 +25,16 @@ output "rpcs" {
   }
 }
 
+output "kept" {
+  description = "The queue of each RPC that is kept, as of those in the file."
+  value       = { for rpc in var.kept : rpc => { queue = local.queue_names[rpc], max_attempts = 20, routes = [] } }
+
+  precondition {
+    condition     = length(setintersection(var.kept, keys(local.rpcs))) == 0
+    error_message = "${var.file} subscribes ${join(", ", setintersection(var.kept, keys(local.rpcs)))}: take it out of `kept`, which is for RPCs that no event runs any more."
+  }
+}
+
 output "findings" {
   description = "What is wrong with the file; empty if nothing is."
   value       = local.findings

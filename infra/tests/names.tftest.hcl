@@ -49,3 +49,67 @@ run "names_fit_aws" {
     error_message = "SQS would refuse the name of a queue."
   }
 }
+
+# A long `name` leaves less room for the queue's own.
+run "names_with_a_name_of_11" {
+  command = plan
+
+  module {
+    source = "./router"
+  }
+
+  variables {
+    text            = file("./tests/names.yaml")
+    queue_chars_max = min(64, 75 - 11)
+  }
+
+  assert {
+    condition = alltrue([
+      for row in jsondecode(file("./tests/long_names.json")) :
+      try("${row.name}-${output.rpcs[row.rpc].queue}" == row.queue, false) if length(row.name) == 11
+    ])
+    error_message = "A queue is not called what tests/long_names.json says: ${jsonencode(output.rpcs)}"
+  }
+}
+
+run "names_with_a_name_of_20" {
+  command = plan
+
+  module {
+    source = "./router"
+  }
+
+  variables {
+    text            = file("./tests/names.yaml")
+    queue_chars_max = min(64, 75 - 20)
+  }
+
+  assert {
+    condition = alltrue([
+      for row in jsondecode(file("./tests/long_names.json")) :
+      try("${row.name}-${output.rpcs[row.rpc].queue}" == row.queue, false) if length(row.name) == 20
+    ])
+    error_message = "A queue is not called what tests/long_names.json says: ${jsonencode(output.rpcs)}"
+  }
+}
+
+run "names_with_a_name_of_40" {
+  command = plan
+
+  module {
+    source = "./router"
+  }
+
+  variables {
+    text            = file("./tests/names.yaml")
+    queue_chars_max = min(64, 75 - 40)
+  }
+
+  assert {
+    condition = alltrue([
+      for row in jsondecode(file("./tests/long_names.json")) :
+      try("${row.name}-${output.rpcs[row.rpc].queue}" == row.queue, false) if length(row.name) == 40
+    ])
+    error_message = "A queue is not called what tests/long_names.json says: ${jsonencode(output.rpcs)}"
+  }
+}

@@ -119,6 +119,39 @@ run "with_everything_else" {
   }
 }
 
+run "what_goes_may_leave_its_queue" {
+  variables {
+    kept = ["Gone.v1.Service/Did"]
+  }
+
+  assert {
+    condition = (
+      aws_sqs_queue.rpc["Gone.v1.Service/Did"].name == "outbox-Gone-v1-Service--Did" &&
+      aws_sqs_queue.dlq["Gone.v1.Service/Did"].name == "outbox-Gone-v1-Service--Did-dlq" &&
+      [for s in jsondecode(aws_sqs_queue_policy.rpc["Gone.v1.Service/Did"].policy).Statement : s.Sid] == ["OnlyTls"] &&
+      length(aws_sqs_queue.rpc) == 3 && length(aws_cloudwatch_event_rule.route) == 3 &&
+      contains(keys(output.queues), "Gone.v1.Service/Did") &&
+      length([for alarm in aws_cloudwatch_metric_alarm.dead_letters : alarm if alarm.dimensions.QueueName == "outbox-Gone-v1-Service--Did-dlq"]) == 1
+    )
+    error_message = "The queue and the dead letters of an RPC that is kept should stay, without a rule."
+  }
+}
+
+run "what_is_subscribed_is_not_kept" {
+  command = plan
+
+  module {
+    source = "./router"
+  }
+
+  variables {
+    text = file("./tests/router.yaml")
+    kept = ["acme.v1.AuditService/Record"]
+  }
+
+  expect_failures = [output.kept]
+}
+
 run "more_rules_and_queues_than_policies_have_room_for" {
   variables {
     router_file = "./tests/many.yaml"
@@ -167,7 +200,7 @@ run "bad_values" {
   command = plan
 
   variables {
-    name                       = "twelve-chars"
+    name                       = "a-name-of-more-than-forty-characters-in-all"
     sources                    = ["aws.mine"]
     archive_days               = -1
     max_message_size           = 1024

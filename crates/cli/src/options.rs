@@ -28,7 +28,7 @@ pub(crate) struct Options {
     router: Option<PathBuf>,
 
     /// What the names of queues begin with, on the transport aws.
-    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX")]
+    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = event_router::names::prefix)]
     pub(crate) queue_prefix: String,
 
     /// The DynamoDB table of what was done, on the transport aws.

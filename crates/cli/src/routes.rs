@@ -109,7 +109,7 @@ fn json(router: &Router) -> String {
             backoff_min_seconds: route.policy.backoff.min.as_secs_f64(),
             backoff_max_seconds: route.policy.backoff.max.as_secs_f64(),
             rule: names::rule(route.event, route.rpc),
-            queue: names::queue(route.rpc),
+            queue: names::queue("", route.rpc),
         })
         .collect();
     serde_json::to_string_pretty(&routes).expect("texts and numbers serialize")

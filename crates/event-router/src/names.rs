@@ -9,13 +9,33 @@ use crate::Rpc;
 
 /// EventBridge allows 64 characters.
 const RULE_CHARS_MAX: usize = 64;
-/// SQS allows 80; the rest is for a prefix and for the dead-letter queue's `-dlq`.
+/// Without the prefix.
 const QUEUE_CHARS_MAX: usize = 64;
+/// SQS allows 80, and the dead-letter queue's name has four more, `-dlq`.
+const QUEUE_AND_PREFIX_CHARS_MAX: usize = 76;
+/// The longest prefix: an RPC's own part has 35 characters left.
+pub const PREFIX_CHARS_MAX: usize = 41;
 const HASH_CHARS: usize = 8;
 
-/// The queue of an RPC, without the prefix that tells one installation from another.
-pub fn queue(rpc: &Rpc) -> String {
-    shortened(&dashed(rpc), QUEUE_CHARS_MAX)
+/// The queue of an RPC. The prefix tells one installation from another, and takes the room of the name if it is long.
+pub fn queue(prefix: &str, rpc: &Rpc) -> String {
+    let left = QUEUE_AND_PREFIX_CHARS_MAX - prefix.len().min(PREFIX_CHARS_MAX);
+    format!("{prefix}{}", shortened(&dashed(rpc), left.min(QUEUE_CHARS_MAX)))
+}
+
+/// A prefix that leaves room for the names of queues.
+///
+/// # Errors
+///
+/// If it is too long, or has other characters than SQS allows.
+pub fn prefix(text: &str) -> Result<String, String> {
+    if text.len() > PREFIX_CHARS_MAX {
+        return Err(format!("use at most {PREFIX_CHARS_MAX} characters: SQS allows a queue 80"));
+    }
+    if !text.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
+        return Err("use letters, digits, dashes and underscores: SQS allows nothing else".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// The rule that sends an event to an RPC's queue.
@@ -51,6 +71,13 @@ mod tests {
         queue: String,
     }
 
+    #[derive(serde::Deserialize)]
+    struct Prefixed {
+        name: String,
+        rpc: String,
+        queue: String,
+    }
+
     /// Guards: Terraform and the binaries mean the same rules and queues: its tests read this file, too.
     #[test]
     fn names_are_those_of_terraform() {
@@ -59,7 +86,13 @@ mod tests {
         assert!(named.len() > 10);
         for Named { event, rpc, rule: expected_rule, queue: expected_queue } in named {
             let rpc = Rpc::new(&rpc).unwrap();
-            assert_eq!((rule(&event, &rpc), queue(&rpc)), (expected_rule, expected_queue));
+            assert_eq!((rule(&event, &rpc), queue("", &rpc)), (expected_rule, expected_queue));
+        }
+        let named: Vec<Prefixed> =
+            serde_json::from_str(include_str!("../../../infra/tests/long_names.json")).unwrap();
+        assert!(named.len() > 10);
+        for Prefixed { name, rpc, queue: expected } in named {
+            assert_eq!(queue(&format!("{name}-"), &Rpc::new(&rpc).unwrap()), expected);
         }
     }
 
@@ -68,10 +101,10 @@ mod tests {
     fn names_fit_and_differ() {
         let rpc = |id: &str| Rpc::new(id).unwrap();
         assert_eq!(
-            queue(&rpc("NotificationService/NotifyHogeUpdated")),
+            queue("", &rpc("NotificationService/NotifyHogeUpdated")),
             "NotificationService--NotifyHogeUpdated"
         );
-        assert_eq!(queue(&rpc("acme.v1.AuditService/Record")), "acme-v1-AuditService--Record");
+        assert_eq!(queue("", &rpc("acme.v1.AuditService/Record")), "acme-v1-AuditService--Record");
         assert_eq!(
             rule("event_hoge_updated", &rpc("NotificationService/NotifyHogeUpdated")),
             "event_hoge_updated--NotificationService--NotifyHogeUpdated"
@@ -80,9 +113,9 @@ mod tests {
             rule("event_card_transaction_settled", &rpc("AfterPayService/RecordCardTransaction")),
             "event_card_transaction_settled--AfterPayService--Record-b8e66965"
         );
-        assert_ne!(queue(&rpc("a.b.C/D")), queue(&rpc("a_b.C/D")));
+        assert_ne!(queue("", &rpc("a.b.C/D")), queue("", &rpc("a_b.C/D")));
         let long = |end: &str| rpc(&format!("acme.v1.{}Service/{end}", "Very".repeat(15)));
-        let (one, two) = (queue(&long("One")), queue(&long("Two")));
+        let (one, two) = (queue("", &long("One")), queue("", &long("Two")));
         assert_eq!((one.len(), two.len()), (64, 64));
         assert_ne!(one, two);
     }
@@ -114,15 +147,19 @@ mod tests {
     proptest! {
         /// Guards: whatever events and RPCs are called, AWS takes the names of rules and queues.
         #[test]
-        fn every_name_is_legal(event in EVENT, rpc in an_rpc()) {
-            prop_assert!(is_name(&queue(&rpc)));
+        fn every_name_is_legal(event in EVENT, rpc in an_rpc(), prefix in "[a-z-]{0,41}") {
+            prop_assert!(is_name(&queue("", &rpc)));
+            let dead_letters = format!("{}-dlq", queue(&prefix, &rpc));
+            prop_assert!(dead_letters.len() <= 80, "{}", dead_letters);
             prop_assert!(is_name(&rule(&event, &rpc)));
         }
 
         /// Guards: no two RPCs share a queue, and no two routes a rule: one would take the other's messages.
         #[test]
         fn no_two_share_a_name(event in EVENT, other_event in EVENT, (one, other) in two_rpcs()) {
-            prop_assert_ne!(queue(&one), queue(&other));
+            prop_assert_ne!(queue("", &one), queue("", &other));
+            let long = "x".repeat(PREFIX_CHARS_MAX);
+            prop_assert_ne!(queue(&long, &one), queue(&long, &other));
             prop_assert_ne!(rule(&event, &one), rule(&event, &other));
             if event != other_event {
                 prop_assert_ne!(rule(&event, &one), rule(&other_event, &one));
@@ -132,7 +169,7 @@ mod tests {
         /// Guards: what is short enough is readable, and says by itself which RPC it is.
         #[test]
         fn a_short_name_is_the_rpc(rpc in an_rpc()) {
-            let name = queue(&rpc);
+            let name = queue("", &rpc);
             if rpc.as_str().len() < QUEUE_CHARS_MAX {
                 prop_assert_eq!(name.replace("--", "/").replace('-', "."), rpc.as_str());
             }

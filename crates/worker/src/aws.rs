@@ -113,7 +113,7 @@ async fn open(
     part: &Part,
     stop: &CancellationToken,
 ) -> Option<SqsQueue> {
-    let name = format!("{}{}", settings.queue_prefix, names::queue(rpc));
+    let name = names::queue(&settings.queue_prefix, rpc);
     let mut backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(500))
         .with_max_delay(Duration::from_secs(30))

@@ -33,7 +33,7 @@ pub struct Cli {
     pub transport: Transport,
 
     /// What the names of queues begin with, on the transport aws.
-    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX")]
+    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = event_router::names::prefix)]
     pub queue_prefix: String,
 
     /// The DynamoDB table of what was done, on the transport aws.

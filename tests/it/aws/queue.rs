@@ -51,7 +51,7 @@ async fn dynamodb_dedup_keeps_the_contract() {
 async fn sqs_keeps_the_contract() {
     let Some(cloud) = cloud() else { return };
     let client = aws_sdk_sqs::Client::new(&cloud.sdk());
-    let name = format!("outbox-{}", names::queue(&Rpc::new("Test/Contract").unwrap()));
+    let name = names::queue("outbox-", &Rpc::new("Test/Contract").unwrap());
     let open = |visibility| SqsQueue::open(client.clone(), client.clone(), &name, visibility);
     let (long, short) =
         (open(Duration::from_secs(60)).await.unwrap(), open(Duration::from_secs(6)).await.unwrap());

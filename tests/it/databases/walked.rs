@@ -63,6 +63,8 @@ async fn what_an_open_transaction_wrote_since_is_not_walked_over() {
     let first = world.publish(One { n: 0 }).await;
     world.rpcs.until_done("Test/One", &[first]).await;
     let mut open = open_with_events(&world, 50_000).await;
+    // Snapshots reach beyond it from here on.
+    world.execute("select pg_current_xact_id()").await;
     let meter = Meter::of("event_[0-9]");
     // What was read while it wrote.
     meter.blocks_per_scan(&world, 100).await;

@@ -22,7 +22,7 @@ pub(crate) fn check(router: &Router) -> Vec<Finding> {
         let hint = "remove some, let one RPC subscribe where several do the same, or split the domain over two buses";
         findings.push(Finding::error((*first_over).clone(), message, hint));
     }
-    let queues = routes.iter().map(|route| (route.rpc.to_string(), names::queue(route.rpc), route.place));
+    let queues = routes.iter().map(|route| (route.rpc.to_string(), names::queue("", route.rpc), route.place));
     findings.extend(collisions("queue", queues));
     let rules = routes.iter().map(|route| {
         (format!("{} → {}", route.event, route.rpc), names::rule(route.event, route.rpc), route.place)

@@ -63,7 +63,7 @@ impl Aws {
     }
 
     fn queue(&self, rpc: &Rpc) -> String {
-        format!("{}{}", self.prefix, names::queue(rpc))
+        names::queue(&self.prefix, rpc)
     }
 
     fn dead_letter_queue(&self, rpc: &Rpc) -> String {

@@ -82,7 +82,7 @@ impl<'a> Sqs<'a> {
     }
 
     async fn queue(&self, rpc: &Rpc, policy: &Policy, said: &mut Vec<Finding>) -> Option<Found> {
-        let name = format!("{}{}", self.prefix, names::queue(rpc));
+        let name = names::queue(self.prefix, rpc);
         let (place, dead_name) = (format!("queue {name}"), format!("{name}-dlq"));
         let (live, dead) = tokio::join!(self.attributes(&name), self.attributes(&dead_name));
         let mut known = |place: &str, looked: Result<Option<Attributes>, Failure>| match looked {
@@ -129,7 +129,7 @@ impl<'a> Sqs<'a> {
     pub(super) async fn superfluous(&self, router: &Router, findings: &mut Vec<Finding>) {
         let mut needed: BTreeSet<String> = [self.undeliverable()].into();
         for (rpc, _) in router.rpcs() {
-            let name = format!("{}{}", self.prefix, names::queue(rpc));
+            let name = names::queue(self.prefix, rpc);
             needed.extend([format!("{name}-dlq"), name]);
         }
         let mut pages = self
