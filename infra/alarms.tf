@@ -28,6 +28,7 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   threshold           = 0
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
   tags                = var.tags
 }
 
@@ -48,6 +49,7 @@ resource "aws_cloudwatch_metric_alarm" "queue_age" {
   threshold           = var.queue_age_alarm_seconds
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
   tags                = var.tags
 }
 
@@ -67,6 +69,7 @@ resource "aws_cloudwatch_metric_alarm" "failed_invocations" {
   threshold           = 0
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
   tags                = var.tags
 }
 
@@ -86,5 +89,6 @@ resource "aws_cloudwatch_metric_alarm" "lost" {
   threshold           = 0
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
   tags                = var.tags
 }

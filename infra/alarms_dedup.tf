@@ -11,6 +11,7 @@ resource "aws_cloudwatch_metric_alarm" "dedup_throttled" {
   threshold           = 0
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
   tags                = var.tags
 
   # A minute of it is a table that grows, which is normal on demand.
@@ -47,6 +48,7 @@ resource "aws_cloudwatch_metric_alarm" "dedup_errors" {
   threshold           = 0
   treat_missing_data  = "notBreaching"
   alarm_actions       = var.alarm_actions
+  ok_actions          = var.alarm_actions
   tags                = var.tags
 
   metric_query {

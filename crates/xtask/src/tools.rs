@@ -117,18 +117,10 @@ pub fn python_package(package: &str, module: &str) -> Result<PathBuf, ToolError>
     Ok(dir)
 }
 
-/// A package of npm's, installed below `target` if need be. No script of the package runs. Returns the package's directory.
+/// A package of npm's, installed below `target` if need be, without its scripts. Returns the package's directory.
 pub fn npm_package(package: &str, version: &str) -> Result<PathBuf, ToolError> {
-    let dir = crate::process::target().join("npm").join(package.replace('/', "-")).join(version);
-    let installed = dir.join("node_modules").join(package);
-    if installed.is_dir() {
-        return Ok(installed);
-    }
-    debian("npm", "npm")?;
-    eprintln!("installing npm's {package}@{version} below target (npm)");
-    let wanted = format!("{package}@{version}");
-    install_into(&dir, &format!("npm install {wanted}"), |dir| npm(dir, &[&wanted]))?;
-    Ok(installed)
+    let packages = node_packages(&package.replace('/', "-"), &[&format!("{package}@{version}")])?;
+    Ok(packages.join("node_modules").join(package))
 }
 
 /// Installs into a directory that has a name of its own until it is whole: tests may install the same thing side by side.
