@@ -1,0 +1,112 @@
+//! What an answer says of an event is kept apart from what it says of the server.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use connectrpc::ConnectError;
+use outbox::{Entry, EventId};
+
+use crate::operate::n;
+use crate::world::{One, World};
+
+const ROUTER: &str = "
+event:
+  - name: event_one
+    subscriber:
+      - { id: Test/One, timeout: 2s }
+";
+
+/// Longer than the two seconds that the rule allows, by what a busy machine takes.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Publishes events that the RPC takes, now and then, and says how long the slowest of them waited.
+async fn slowest(world: &World, from: i64, count: i64) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for n in from..from + count {
+        let id = world.publish(One { n }).await;
+        let committed = Instant::now();
+        world.rpcs.until_done("Test/One", &[id]).await;
+        slowest = slowest.max(committed.elapsed());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    slowest
+}
+
+/// Guards promise 6: ten events that are larger than the server's limit fail for ever, and keep no small one waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_fail_by_themselves_keep_nobody_waiting() {
+    let mut world = World::alone(ROUTER).await;
+    world.rpcs.on("Test/One", |called| {
+        let too_large = n(called) < 10;
+        Box::pin(async move {
+            if too_large {
+                Err(ConnectError::resource_exhausted("message is larger than 1000"))
+            } else {
+                Ok(())
+            }
+        })
+    });
+    world.relay();
+    world.worker();
+    let large = world.publish_all((0..10).map(|n| Entry::new(One { n }))).await;
+    world
+        .rpcs
+        .until("each was called twice", |rpcs| large.iter().all(|id| rpcs.calls_of(*id).len() >= 2))
+        .await;
+    let waited = slowest(&world, 100, 15).await;
+    assert!(waited < WAIT_MAX, "a small event waited {waited:?} for large ones");
+    world.finish().await;
+}
+
+/// Refuses everything until the token says that it is mended.
+fn broken(world: &World) -> Arc<AtomicBool> {
+    let mended = Arc::new(AtomicBool::new(false));
+    let is_mended = Arc::clone(&mended);
+    world.rpcs.on("Test/One", move |called| {
+        let refuses = !is_mended.load(Ordering::SeqCst);
+        let reason = format!("event {} of card {}: can't parse \"{}\"", called.event, n(called), n(called));
+        Box::pin(async move { if refuses { Err(ConnectError::invalid_argument(reason)) } else { Ok(()) } })
+    });
+    mended
+}
+
+async fn dead(world: &World) -> Vec<EventId> {
+    let ids: Vec<uuid::Uuid> =
+        sqlx::query_scalar("select event_id from outbox.dead_letter").fetch_all(&world.pool).await.unwrap();
+    ids.into_iter().map(EventId::from).collect()
+}
+
+/// Guards promise 2: a server that refuses everything for a while empties no queue into the dead letters, whatever else its
+/// messages contain, and a worker that is restarted meanwhile begins with a few more. Afterwards all others are delivered,
+/// and a single event that is refused among successes is dead at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_deploy_is_held() {
+    let mut world = World::new(ROUTER).await;
+    let mended = broken(&world);
+    world.relay();
+    let stop = world.worker();
+    let ids = world.publish_all((0..300).map(|n| Entry::new(One { n }))).await;
+    world.rpcs.until("it refused a lot", |rpcs| rpcs.calls().len() >= 100).await;
+    stop.cancel();
+    world.worker();
+    let more = world.publish_all((300..600).map(|n| Entry::new(One { n }))).await;
+    let last = *more.last().unwrap();
+    world.rpcs.until("it refused the last one", |rpcs| !rpcs.calls_of(last).is_empty()).await;
+    mended.store(true, Ordering::SeqCst);
+    world.until_settled().await;
+    let dead_letters = dead(&world).await;
+    assert!(dead_letters.len() <= 10, "{} died", dead_letters.len());
+    let others: Vec<EventId> = ids.into_iter().chain(more).filter(|id| !dead_letters.contains(id)).collect();
+    world.rpcs.until_done("Test/One", &others).await;
+
+    world.rpcs.on("Test/One", |called| {
+        let poison = n(called) == 1000;
+        Box::pin(async move { if poison { Err(ConnectError::invalid_argument("no")) } else { Ok(()) } })
+    });
+    let poison = world.publish(One { n: 1000 }).await;
+    world.until_settled().await;
+    assert_eq!(world.rpcs.calls_of(poison).len(), 1);
+    assert!(dead(&world).await.contains(&poison));
+    world.finish().await;
+}
