@@ -71,7 +71,7 @@ resource "aws_iam_policy" "worker" {
         {
           Sid      = "Dedup"
           Effect   = "Allow"
-          Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Action   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
           Resource = aws_dynamodb_table.dedup.arn
         },
       ],

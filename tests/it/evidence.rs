@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use connectrpc::ConnectError;
 use outbox::{Entry, EventId};
+use xtask::scrape;
 
-use crate::operate::n;
+use crate::operate::{n, outbox, paste};
 use crate::world::{One, World};
 
 const ROUTER: &str = "
@@ -59,7 +60,7 @@ async fn events_that_fail_by_themselves_keep_nobody_waiting() {
     world.finish().await;
 }
 
-/// Refuses everything until the token says that it is mended.
+/// Refuses everything until the flag says that it is mended.
 fn broken(world: &World) -> Arc<AtomicBool> {
     let mended = Arc::new(AtomicBool::new(false));
     let is_mended = Arc::clone(&mended);
@@ -108,5 +109,59 @@ async fn a_broken_deploy_is_held() {
     world.until_settled().await;
     assert_eq!(world.rpcs.calls_of(poison).len(), 1);
     assert!(dead(&world).await.contains(&poison));
+    world.finish().await;
+}
+
+/// Guards promise 8: that an RPC is held, and why, stands in a metric, in `outbox status` and, of each event, in `outbox why`;
+/// and a person's word lets the events die. Taken back, the RPC is held again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_is_told_and_ended_by_a_persons_word() {
+    let world = World::new(ROUTER).await;
+    broken(&world);
+    let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
+    relay.wait_for("leading").await.unwrap();
+    let metrics = scrape::addr(&mut worker).await.unwrap();
+    let ids = world.publish_all((0..30).map(|n| Entry::new(One { n }))).await;
+    let last = *ids.last().unwrap();
+    world.until("select count(*) = 26 from outbox.retry where last_error like 'held, %'").await;
+    assert_eq!(dead(&world).await.len(), 4);
+
+    let held = format!(
+        "outbox_worker_held{{source=\"{}\",rpc=\"Test/One\",code=\"invalid_argument\",reason=\"event # of card #: can't parse '…'\"}}",
+        world.source.name()
+    );
+    let scraped = scrape::get(&metrics, "/metrics").await.unwrap().1;
+    assert!(scraped.lines().any(|line| line == format!("{held} 1")), "{scraped}");
+    let level =
+        format!("outbox_worker_breaker_state{{source=\"{}\",rpc=\"Test/One\"}} 3", world.source.name());
+    assert!(scraped.lines().any(|line| line == level), "{scraped}");
+    let status = outbox(&world, &format!("status --worker http://{metrics}")).await;
+    assert_eq!(status.code, 1);
+    let said = "Test/One is held, as different events are refused alike (invalid_argument: event # of card #: can't parse '…')";
+    assert!(status.out.contains(said) && status.out.contains("held"), "{status:?}");
+    let why = outbox(&world, &format!("why {last}")).await;
+    assert!(why.out.contains("held, as others were refused alike"), "{why:?}");
+
+    let env = [("DATABASE_URL", world.url.as_str())];
+    let command = status.command("outbox poison --rpc Test/One");
+    let command = command.split(": ").next().unwrap();
+    let unsure = paste(&env, command).await;
+    assert!(unsure.code == 2 && unsure.err.contains("pass --yes"), "{unsure:?}");
+    let spoken = paste(&env, &format!("{command} --yes --for 10m")).await;
+    assert!(spoken.code == 0 && spoken.out.contains("is dead-lettered for 10m"), "{spoken:?}");
+    world.until("select count(*) = 30 from outbox.dead_letter").await;
+    let scraped = scrape::get(&metrics, "/metrics").await.unwrap().1;
+    assert!(scraped.lines().any(|line| line == format!("{held} 0")), "{scraped}");
+    assert!(outbox(&world, "audit").await.out.contains("outbox poison --rpc Test/One"));
+
+    let spoken = outbox(&world, "poison --rpc Test/One --for 0s").await;
+    assert!(spoken.code == 0 && spoken.out.contains("is held again"), "{spoken:?}");
+    worker.wait_for("somebody said for how long what it refuses is poison: none of it is held until then rpc=Test/One seconds=0").await.unwrap();
+    world.publish_all((30..60).map(|n| Entry::new(One { n }))).await;
+    world.until("select count(*) = 26 from outbox.retry where last_error like 'held, %'").await;
+    let nowhere = outbox(&world, "poison --rpc Test/Nothing --yes").await;
+    assert!(nowhere.code == 1 && nowhere.err.contains("there is no queue of Test/Nothing"), "{nowhere:?}");
+    worker.stop().await.unwrap();
+    relay.stop().await.unwrap();
     world.finish().await;
 }
