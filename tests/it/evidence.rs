@@ -51,10 +51,7 @@ async fn events_that_fail_by_themselves_keep_nobody_waiting() {
     world.relay();
     world.worker();
     let large = world.publish_all((0..10).map(|n| Entry::new(One { n }))).await;
-    world
-        .rpcs
-        .until("each was called twice", |rpcs| large.iter().all(|id| rpcs.calls_of(*id).len() >= 2))
-        .await;
+    world.rpcs.until("each was called", |rpcs| large.iter().all(|id| !rpcs.calls_of(*id).is_empty())).await;
     let waited = slowest(&world, 100, 15).await;
     assert!(waited < WAIT_MAX, "a small event waited {waited:?} for large ones");
     world.finish().await;
@@ -106,6 +103,7 @@ async fn a_broken_deploy_is_held() {
         Box::pin(async move { if poison { Err(ConnectError::invalid_argument("no")) } else { Ok(()) } })
     });
     let poison = world.publish(One { n: 1000 }).await;
+    world.rpcs.until("it is called", |rpcs| !rpcs.calls_of(poison).is_empty()).await;
     world.until_settled().await;
     assert_eq!(world.rpcs.calls_of(poison).len(), 1);
     assert!(dead(&world).await.contains(&poison));

@@ -97,7 +97,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guards promise 6: no message, whatever a server writes, is too much; and masked twice is masked once.
+        /// Guards promise 6: no message, whatever a server writes, is too much; and two that differ in a number are alike.
         #[test]
         fn any_message_has_a_reason(message in ".{0,400}", id in "[0-9]{1,12}") {
             prop_assert!(masked(&message).chars().count() <= CHARS_MAX);
