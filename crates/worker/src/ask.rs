@@ -1,8 +1,13 @@
 //! What is asked of the queue next. Pure.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::breaker::{Gate, Probe};
+
+/// So long a single slot waits for what has not failed, each time it was used by what has.
+const TURN: Duration = Duration::from_millis(20);
 
 /// One request to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +27,8 @@ pub(crate) struct Ask {
 pub(crate) struct FailedSlots {
     /// Free ones.
     pub(crate) free: usize,
+    /// There is but one slot for all.
+    pub(crate) single: bool,
     /// The last request found some.
     pub(crate) found: bool,
     /// Whether the queue can be asked for what has not failed yet.
@@ -29,14 +36,24 @@ pub(crate) struct FailedSlots {
 }
 
 impl FailedSlots {
-    /// Half of all; one that is alone is everybody's.
+    /// Half of all; a single one is shared.
     pub(crate) fn of(concurrency: usize) -> usize {
         (concurrency / 2).max(1)
+    }
+
+    /// Whether the next request will find some, after one that found this.
+    pub(crate) fn finds(&self, asked: &Ask, found: bool) -> bool {
+        if asked.failed { found } else { self.found && !self.single }
     }
 }
 
 /// With so many free slots, of which so many for what has failed. `Err`: nothing, before then.
-pub(crate) fn ask(gate: Gate, free: usize, failed: FailedSlots) -> Result<Ask, Option<Instant>> {
+pub(crate) fn ask(
+    gate: Gate,
+    free: usize,
+    failed: FailedSlots,
+    now: Instant,
+) -> Result<Ask, Option<Instant>> {
     let all = Ask { most: free, failed: true, failed_most: failed.free, probe: None, until: None };
     Ok(match gate {
         Gate::Shut { until } => return Err(until),
@@ -46,6 +63,9 @@ pub(crate) fn ask(gate: Gate, free: usize, failed: FailedSlots) -> Result<Ask, O
         Gate::Fresh { until } => Ask { failed: false, failed_most: 0, until, ..all },
         Gate::All if !failed.chooses => all,
         Gate::All if failed.free == 0 => Ask { failed: false, ..all },
+        Gate::All if failed.found && failed.single => {
+            Ask { failed: false, failed_most: 0, until: Some(now + TURN), ..all }
+        }
         // A queue gives what there is; what is too much of it would have to go back.
         Gate::All if failed.found => Ask { most: free.min(failed.free), ..all },
         Gate::All => all,
@@ -59,8 +79,10 @@ mod tests {
     /// Guards promise 6: what has failed gets no more than its slots, and whoever has not failed gets all that are free.
     #[test]
     fn what_has_failed_leaves_slots_to_others() {
-        let slots = |free, found, chooses| FailedSlots { free, found, chooses };
-        let asked = |gate, failed| ask(gate, 16, failed).map(|ask| (ask.most, ask.failed, ask.failed_most));
+        let now = Instant::now();
+        let slots = |free, found, chooses| FailedSlots { free, found, chooses, single: false };
+        let asked =
+            |gate, failed| ask(gate, 16, failed, now).map(|ask| (ask.most, ask.failed, ask.failed_most));
         let all = Gate::All;
         assert_eq!(asked(all, slots(8, false, true)), Ok((16, true, 8)));
         assert_eq!(asked(all, slots(8, true, true)), Ok((8, true, 8)));
@@ -71,6 +93,10 @@ mod tests {
             assert_eq!(asked(Gate::Probe { probe, until: None }, slots(0, true, true)), Ok((1, failed, 1)));
         }
         assert_eq!(asked(Gate::Shut { until: None }, slots(8, true, true)), Err(None));
+        let single = FailedSlots { free: 1, found: true, chooses: true, single: true };
+        let turn = ask(all, 1, single, now).unwrap();
+        assert_eq!((turn.most, turn.failed, turn.until), (1, false, Some(now + TURN)));
+        assert!(!single.finds(&turn, false), "then it is the others' turn again");
         assert_eq!([FailedSlots::of(1), FailedSlots::of(2), FailedSlots::of(16)], [1, 1, 8]);
     }
 }

@@ -179,7 +179,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             while self.calls.try_join_next().is_some() {}
             // Whether a server is back, and what there is of failures, one alone finds out.
             let is_closed = self.lane.breaker.lock().expect("no panic while held").is_closed();
-            let ask = match ask(Gate::All, permits.len(), self.failed_slots()) {
+            let ask = match ask(Gate::All, permits.len(), self.failed_slots(), Instant::now()) {
                 Ok(ask) if is_closed && !self.is_restricted(&ask, permits.len()) => ask,
                 _ => {
                     self.full.send_replace(0);
@@ -247,7 +247,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             self.lane.meter.breaker(&breaker);
             gate
         };
-        ask(gate, free, self.failed_slots())
+        ask(gate, free, self.failed_slots(), now)
     }
 
     fn failed_slots(&self) -> FailedSlots {
@@ -255,6 +255,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         FailedSlots {
             free: all.saturating_sub(self.failed.under_way.load(Ordering::Relaxed)),
             found: self.failed.found.load(Ordering::Relaxed),
+            single: self.lane.policy.concurrency == 1,
             chooses: self.lane.queue.limits().chooses,
         }
     }
@@ -310,10 +311,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         if let Ok(deliveries) = &received {
             let is_full = deliveries.len() == self.lane.queue.limits().batch_max;
             self.full.send_modify(|full| *full = if is_full { full.saturating_add(1) } else { 0 });
-            if ask.failed {
-                let found = deliveries.iter().any(has_failed);
-                self.failed.found.store(found, Ordering::Relaxed);
-            }
+            let found = self.failed_slots().finds(ask, deliveries.iter().any(has_failed));
+            self.failed.found.store(found, Ordering::Relaxed);
         }
         received
     }
