@@ -9,7 +9,7 @@ use outbox::{Entry, EventId};
 use xtask::scrape;
 
 use crate::operate::{n, outbox, paste};
-use crate::world::{One, World};
+use crate::world::{One, Rpcs, World};
 
 const ROUTER: &str = "
 event:
@@ -55,6 +55,41 @@ async fn events_that_fail_by_themselves_keep_nobody_waiting() {
     let waited = slowest(&world, 100, 15).await;
     assert!(waited < WAIT_MAX, "a small event waited {waited:?} for large ones");
     world.finish().await;
+}
+
+/// Guards promise 6: on a real line, too, what fails in every way there is slows nothing else, in many slots and in one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mixture_of_failures_slows_nobody() {
+    for concurrency in [1, 4] {
+        let router = format!(
+            "event:\n  - name: event_one\n    subscriber:\n      - {{ id: Test/One, timeout: 200ms, concurrency: {concurrency}, backoff: {{ min: 50ms, max: 10m }} }}\n"
+        );
+        let mut world = World::alone(&router).await;
+        world.rpcs.on("Test/One", |called| {
+            let n = n(called);
+            Box::pin(async move {
+                match n {
+                    100.. => Ok(()),
+                    0..10 => Err(ConnectError::permission_denied("not this tenant")),
+                    10..20 => Err(ConnectError::unimplemented("not this kind of event")),
+                    20..30 => Err(ConnectError::unavailable("the tenant's database is away")),
+                    30..40 => Err(ConnectError::invalid_argument("poison")),
+                    40..50 => Err(ConnectError::internal("a bug")),
+                    _ => std::future::pending().await,
+                }
+            })
+        });
+        world.relay();
+        world.worker();
+        let failing = world.publish_all((0..53).map(|n| Entry::new(One { n }))).await;
+        let called = |rpcs: &Rpcs| failing.iter().all(|id| !rpcs.calls_of(*id).is_empty());
+        world.rpcs.until("each was called", called).await;
+        let waited = slowest(&world, 100, 10).await;
+        assert!(waited < WAIT_MAX, "an event waited {waited:?}, {concurrency} at a time");
+        // What hangs is given up at its timeout, not waited for here.
+        world.rpcs.on("Test/One", |_| Box::pin(async { Ok(()) }));
+        world.finish().await;
+    }
 }
 
 /// Refuses everything until the flag says that it is mended.

@@ -240,11 +240,15 @@ fn a_queue_that_does_not_choose_goes_on_at_first() {
         desk.fail(&events(10), code, By::Server);
         desk.seconds = 3600;
         assert_eq!(desk.gate(), Gate::All, "ten are too few");
-        desk.fail(&events(20), code, By::Server);
+        desk.succeeds();
+        desk.fail(&events(30), code, By::Server);
+        desk.seconds = 3659;
+        assert_eq!(desk.gate(), Gate::All, "a minute is not over");
+        desk.seconds = 3660;
         assert!(matches!(desk.gate(), Gate::Probe { probe: Probe::Any, .. }));
         assert_eq!(desk.gate(), Gate::Shut { until: None });
         desk.probe_fails(Probe::Any, code, By::Server);
-        assert_eq!(desk.gate(), Gate::Shut { until: Some(desk.at(3602)) });
+        assert_eq!(desk.gate(), Gate::Shut { until: Some(desk.at(3662)) });
         desk.succeeds();
         assert_eq!(desk.gate(), Gate::All);
     }
