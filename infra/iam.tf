@@ -44,6 +44,11 @@ locals {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }
   }
+  # What an operator tells the workers of an RPC: `outbox poison`.
+  poison_only = {
+    "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["poison *"] }
+    Null                      = { "dynamodb:LeadingKeys" = "false" }
+  }
   no_audit = {
     "ForAllValues:StringNotLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                         = { "dynamodb:LeadingKeys" = "false" }
@@ -99,7 +104,7 @@ resource "aws_iam_policy" "worker" {
         {
           Sid       = "Dedup"
           Effect    = "Allow"
-          Action    = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Action    = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
           Resource  = aws_dynamodb_table.dedup.arn
           Condition = local.no_audit
         },
@@ -163,6 +168,13 @@ resource "aws_iam_policy" "ops" {
           Action    = "dynamodb:UpdateItem"
           Resource  = aws_dynamodb_table.dedup.arn
           Condition = local.audit_only
+        },
+        {
+          Sid       = "Poison"
+          Effect    = "Allow"
+          Action    = "dynamodb:PutItem"
+          Resource  = aws_dynamodb_table.dedup.arn
+          Condition = local.poison_only
         },
         # `outbox doctor` compares what there is with event_router.yaml. These have no narrower resource that would show
         # what should not be there.

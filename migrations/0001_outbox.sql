@@ -138,7 +138,8 @@ create index audit_at on outbox.audit (at);
 create table outbox.queue (
     id   integer  generated always as identity primary key,
     rpc  text     not null unique,
-    turn smallint not null default 0 -- never written: the right to update it is the right to lock the row
+    turn smallint not null default 0, -- never written: the right to update it is the right to lock the row
+    poison_until timestamptz          -- until then workers dead-letter what the RPC refuses, however much: `outbox poison`
 );
 
 create sequence outbox.delivery_seq cache 1;
@@ -967,6 +968,7 @@ begin
             'select on all sequences in schema outbox',
             'usage on sequence outbox.event_seq, outbox.delivery_seq, outbox.queue_id_seq',
             'insert on outbox.event, outbox.queue',
+            'update (poison_until) on outbox.queue',
             'insert, update, delete on outbox.retry, outbox.dead_letter, outbox.parked',
             'insert, update on outbox.audit', -- and never delete
             'delete on outbox.dedup'

@@ -148,7 +148,7 @@ run "roles" {
       {
         Sid      = "Dedup"
         Effect   = "Allow"
-        Action   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Action   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
         Resource = "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"
         Condition = {
           "ForAllValues:StringNotLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
@@ -166,6 +166,7 @@ run "roles" {
       ["Records", ["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"], "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
       ["Forget", "dynamodb:DeleteItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
       ["Audit", "dynamodb:UpdateItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
+      ["Poison", "dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
       ["Look", ["events:DescribeEventBus", "events:ListRules", "events:ListTargetsByRule", "sqs:ListQueues"], "*"],
     ]
     error_message = aws_iam_policy.ops.policy
@@ -180,6 +181,10 @@ run "roles" {
       }
       Audit = {
         "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
+        Null                      = { "dynamodb:LeadingKeys" = "false" }
+      }
+      Poison = {
+        "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["poison *"] }
         Null                      = { "dynamodb:LeadingKeys" = "false" }
       }
     }

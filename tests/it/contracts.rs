@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Released};
-use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Settlement, Watched};
+use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Settlement, Wanted, Watched};
 
 use crate::world::{One, PATIENCE, ROUTER, World, until};
 
@@ -321,8 +321,8 @@ async fn postgres_queue_keeps_the_contract() {
 
     fill(&world, 10..15).await;
     let stop = CancellationToken::new();
-    let first = long.receive(3, &stop).await.unwrap();
-    let second = short.receive(3, &stop).await.unwrap();
+    let first = long.receive(Wanted::any(3), &stop).await.unwrap();
+    let second = short.receive(Wanted::any(3), &stop).await.unwrap();
     assert_eq!(first.iter().chain(&second).map(number).collect::<Vec<_>>(), [10, 11, 12, 13, 14]);
     let held = Settlement::Retry {
         after: Duration::from_millis(50),
@@ -365,7 +365,7 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
         .await;
 
     let queue = PostgresQueue::new(connections.clone(), Arc::new(Watched::new(&rpc)), "test", lease, lease);
-    let received = queue.receive(10, &CancellationToken::new()).await.unwrap();
+    let received = queue.receive(Wanted::any(10), &CancellationToken::new()).await.unwrap();
     let leases: Vec<Option<Lease>> =
         received.iter().map(|delivery| delivery.lease.map(|(lease, _)| lease)).collect();
     let [None, None, Some(third), Some(fourth), None] = leases[..] else { panic!("{leases:?}") };
@@ -451,7 +451,7 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
     let stop = CancellationToken::new();
     let cancel = stop.clone();
     tokio::spawn(async move { cancel.cancel() });
-    let stopped = tokio::time::timeout(PATIENCE, long.receive(1, &stop)).await;
+    let stopped = tokio::time::timeout(PATIENCE, long.receive(Wanted::any(1), &stop)).await;
     assert!(stopped.expect("a receive ends at stop").unwrap().is_empty());
 }
 
@@ -467,7 +467,7 @@ pub(crate) async fn receive<Q: Queue>(
     let mut received = BTreeMap::new();
     let receiving = async {
         while received.len() < many {
-            let some = queue.receive(many - received.len(), &stop).await.unwrap();
+            let some = queue.receive(Wanted::any(many - received.len()), &stop).await.unwrap();
             assert!(some.len() <= many - received.len());
             received.extend(some.into_iter().map(|delivery| (number(&delivery), delivery)));
         }

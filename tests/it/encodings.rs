@@ -15,7 +15,7 @@ use tests::proto::every::v1::{EveryKindHappenedEvent as Every, MaybeKeyedEvent, 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
-use worker::rpc::{Call, CallError, Client, Code, Endpoint, RpcClient, Services};
+use worker::rpc::{By, Call, CallError, Client, Code, Endpoint, RpcClient, Services};
 use xtask::process::root;
 
 use crate::server;
@@ -117,7 +117,7 @@ async fn grpc_statuses_are_understood() {
     ];
     for (status, code, message, retry_after) in cases {
         let error = call(status).await.unwrap_err();
-        assert_eq!(error, CallError { code, message: message.to_owned(), retry_after });
+        assert_eq!(error, CallError { code, message: message.to_owned(), retry_after, by: By::Server });
     }
 }
 

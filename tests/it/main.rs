@@ -14,6 +14,7 @@ mod deliver; // verdicts, retries, leases, transports of the RPC call
 mod dependencies; // what is built in, and under which licences
 mod drill; // an outage, as operators live through it
 mod encodings; // the same event as JSON, binary and gRPC
+mod evidence; // what an answer says of an event, and what of its server
 mod faults; // processes killed, stopped and paused; databases gone
 mod headers; // what an event may tell its RPC besides the payload
 mod histories; // random transactions, against a list in memory

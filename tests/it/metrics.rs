@@ -16,13 +16,15 @@ async fn what_is_scraped_is_what_is_documented() {
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
     let (relay_addr, worker_addr) =
         (scrape::addr(&mut relay).await.unwrap(), scrape::addr(&mut worker).await.unwrap());
-    // Done, retried and then done, dead, and parked.
+    // Done, retried and then done, dead, held, and parked.
     world.rpcs.on("Test/One", |called| {
         let first = called.attempt == 1;
         Box::pin(async move { if first { Err(ConnectError::internal("not yet")) } else { Ok(()) } })
     });
     world.rpcs.on("Test/TwoA", |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
     let (one, two) = (world.publish(One { n: 1 }).await, world.publish(Two { n: 2 }).await);
+    world.until("select count(*) = 1 from outbox.dead_letter").await;
+    world.publish_all((3..7).map(|n| outbox::Entry::new(Two { n }))).await;
     world
         .execute(
             "insert into outbox.event (slot, id, name, payload)
@@ -49,7 +51,7 @@ async fn what_is_scraped_is_what_is_documented() {
     let all = get(&relay_addr, "/metrics").await.1 + &get(&worker_addr, "/metrics").await.1;
     for (line, value) in [
         (format!("outbox_relay_parked_events{{source=\"{}\"}}", world.source.name()), "1"),
-        (format!("outbox_worker_dead_letters{{source=\"{}\",rpc=\"Test/TwoA\"}}", world.source.name()), "1"),
+        (format!("outbox_worker_dead_letters{{source=\"{}\",rpc=\"Test/TwoA\"}}", world.source.name()), "4"),
         ("outbox_worker_deliveries_total{rpc=\"Test/One\",outcome=\"retry\",code=\"internal\"}".into(), "1"),
         ("outbox_worker_attempts_sum{rpc=\"Test/One\"}".into(), "2"),
     ] {

@@ -10,7 +10,7 @@ use runtime::{Readiness, Tracer};
 use tokio_util::sync::CancellationToken;
 use worker::breaker::Breaker;
 use worker::dedup::{Claim, Dedup, DedupError, Lease, PostgresDedup, Released};
-use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, SESSION, Settlement};
+use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, SESSION, Settlement, Wanted};
 use worker::rpc::{Call, CallError, Client, RpcClient};
 use worker::{Lane, Meter, Unrecorded};
 use xtask::process::Process;
@@ -162,10 +162,10 @@ impl Queue for Faulty<PostgresQueue> {
 
     async fn receive(
         &self,
-        max: usize,
+        wanted: Wanted,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<Self::Receipt>>, QueueError> {
-        let received = self.real.receive(max, stop).await;
+        let received = self.real.receive(wanted, stop).await;
         assert!(!self.receive.swap(false, Ordering::SeqCst), "a bug while receiving");
         received
     }
@@ -229,7 +229,7 @@ async fn a_panic_of_one_lane_is_its_own() {
                     dedup: Arc::new(Faulty { real: Arc::new(dedup), receive: faulty.0, record: faulty.1 }),
                     client: client.clone(),
                     unrecorded: unrecorded.clone(),
-                    breaker: std::sync::Mutex::new(Breaker::new(policy.backoff)),
+                    breaker: Arc::new(std::sync::Mutex::new(Breaker::new(policy.backoff, true))),
                     meter: Meter::new("test", &rpc),
                     readiness: readiness.clone(),
                     tracer: Tracer::default(),

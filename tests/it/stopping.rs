@@ -10,7 +10,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use worker::breaker::Breaker;
 use worker::dedup::PostgresDedup;
-use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Settlement};
+use worker::queue::{
+    Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Settlement, Wanted,
+};
 use worker::{Lane, Meter, Unrecorded};
 use xtask::process::Process;
 
@@ -140,10 +142,10 @@ impl Queue for StopsAsItReceives {
 
     async fn receive(
         &self,
-        max: usize,
+        wanted: Wanted,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<Receipt>>, QueueError> {
-        let received = self.real.receive(max, stop).await;
+        let received = self.real.receive(wanted, stop).await;
         self.stop.cancel();
         received
     }
@@ -181,7 +183,7 @@ async fn what_was_not_begun_goes_back_at_once() {
         dedup: Arc::new(PostgresDedup::new(connections, &rpc, visibility)),
         client: world.client(),
         unrecorded: Unrecorded::new(visibility, visibility),
-        breaker: std::sync::Mutex::new(Breaker::new(policy.backoff)),
+        breaker: Arc::new(std::sync::Mutex::new(Breaker::new(policy.backoff, true))),
         meter: Meter::new("test", &rpc),
         readiness: Readiness::default(),
         tracer: Tracer::default(),

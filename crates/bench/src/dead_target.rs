@@ -12,7 +12,7 @@ use runtime::{Standing, Started};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::embedded::Settings;
-use worker::rpc::{Call, CallError, Code, RpcClient};
+use worker::rpc::{By, Call, CallError, Code, RpcClient};
 
 use crate::Result;
 use crate::database::{Database, number, until};
@@ -56,7 +56,7 @@ impl RpcClient for Servers {
         }
         if self.0.ill.load(Ordering::Relaxed) {
             let message = "no healthy upstream".to_owned();
-            return Err(CallError { code: Code::Unavailable, message, retry_after: None });
+            return Err(CallError { code: Code::Unavailable, message, retry_after: None, by: By::Nobody });
         }
         Ok(())
     }

@@ -103,6 +103,9 @@ pub(crate) trait Deliveries {
 
     /// Forgets that it was done. `false` if somebody is calling it at this moment: then nothing is forgotten.
     async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped>;
+
+    /// For so long workers dead-letter what the RPC refuses, and hold none of it. `false` if it has no queue.
+    async fn poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped>;
 }
 
 /// Who repaired what, and when.

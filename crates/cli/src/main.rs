@@ -10,6 +10,7 @@ mod options;
 mod outbox;
 mod pace;
 mod parked;
+mod poison;
 mod repair;
 mod replay;
 mod routes;
@@ -47,6 +48,7 @@ enum Command {
     Why(why::Args),
     Dlq(dlq::Args),
     Parked(parked::Args),
+    Poison(poison::Args),
     Replay(replay::Args),
     Audit(audit::Args),
     Doctor(doctor::Args),
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Command::Why(args) => operate(why::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),
         Command::Parked(args) => operate(parked::run(&args)),
+        Command::Poison(args) => operate(poison::run(&args)),
         Command::Replay(args) => operate(replay::run(&args)),
         Command::Audit(args) => operate(audit::run(&args)),
         Command::Doctor(args) => operate(doctor::run(&args)),

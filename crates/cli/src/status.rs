@@ -83,6 +83,8 @@ struct RpcStatus {
     #[serde(flatten)]
     depth: Depth,
     breaker: Option<Breaker>,
+    /// Why, if it is held.
+    held: Vec<String>,
     calls: Option<i64>,
     /// Whether event_router.yaml has it; unknown without one.
     routed: Option<bool>,
@@ -158,8 +160,9 @@ impl Look<'_> {
             depth.oldest_seconds = self.workers.oldest_seconds(source, &depth.rpc);
         }
         let (breaker, calls) = self.workers.of(source, &depth.rpc);
+        let held = self.workers.held(source, &depth.rpc);
         let routed = self.router.map(|router| router.rpcs().any(|(rpc, _)| rpc.as_str() == depth.rpc));
-        RpcStatus { source: source.to_owned(), breaker, calls, routed, depth }
+        RpcStatus { source: source.to_owned(), breaker, held, calls, routed, depth }
     }
 }
 

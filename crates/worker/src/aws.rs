@@ -19,6 +19,7 @@ use crate::meter::Meter;
 use crate::queue::SqsQueue;
 use crate::rpc::RpcClient;
 use crate::unrecorded::Unrecorded;
+use crate::word;
 
 /// A long poll lasts 20 s; one that has not come back by then never will.
 const RECEIVE_WITHIN: Duration = Duration::from_secs(26);
@@ -61,12 +62,14 @@ pub async fn run<C: RpcClient + Clone>(
             let lease = policy.timeout + settings.visibility;
             let (meter, unrecorded) = (Meter::new(SOURCE, &rpc), Unrecorded::new(lease, settings.visibility));
             let (name, part) = (meter.name(), readiness.part(meter.name()));
+            let breaker = Arc::new(Mutex::new(Breaker::new(policy.backoff, false)));
             let term = || async {
                 let Some(queue) = open(&clients, &rpc, &settings, &part, stop).await else {
                     return Ok(Finished::All);
                 };
                 let queue = Arc::new(queue);
                 let dedup = DynamoDedup::new(clients.dynamodb.clone(), &settings.dedup_table, &rpc, lease);
+                let word = dedup.clone();
                 let lane = Lane {
                     rpc: rpc.clone(),
                     policy,
@@ -74,13 +77,14 @@ pub async fn run<C: RpcClient + Clone>(
                     dedup: Arc::new(dedup),
                     client: client.clone(),
                     unrecorded: unrecorded.clone(),
-                    breaker: Mutex::new(Breaker::new(policy.backoff)),
+                    breaker: Arc::clone(&breaker),
                     meter: meter.clone(),
                     readiness: readiness.clone(),
                     tracer: tracer.clone(),
                 };
                 let watching = runtime::again("depth", &part, stop, || async {
-                    depths::watch(SOURCE, &rpc, &*queue, DEPTH_EVERY).await;
+                    let depths = depths::watch(SOURCE, &rpc, &*queue, DEPTH_EVERY);
+                    tokio::join!(depths, word::watch(&rpc, &meter, &breaker, &word));
                     Ok(())
                 });
                 tokio::select! {

@@ -1,177 +1,338 @@
-//! While an RPC's server is away, nothing is received for it: every receive would use up an attempt, and an outage would
-//! end in the dead-letter queue.
+//! Evidence about an event is not evidence about its server.
+//!
+//! The rule. An event counts once, and not at all if it failed before while the server answered others. Five different
+//! events in a row without an answer: the server is *away*, and nothing is received but one delivery now and then. Five in
+//! a row with answers that may mean everybody: the server is *doubted*. What has not failed yet is called as before, so no
+//! event waits for another's failure; what has failed waits, but for one now and then. Five different events that are refused
+//! for good for the same reason, or twenty for any, and the RPC is *held*: nothing more is dead-lettered, what was refused
+//! waits and loses no attempt, but for one now and then. Any answer ends the first two, and a success all three.
+//!
+//! A queue that can't be asked for what has not failed yet (SQS) goes on as before while a server is doubted or held. Once
+//! that has lasted for a minute and met twenty events, it gives one delivery now and then.
 //!
 //! Pure but for the clock handed in.
 
+mod clock;
+mod reason;
+mod run;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
+use event::EventId;
 use event_router::Backoff;
 use tokio::time::Instant;
 
-use crate::rpc::{CallError, Code};
+use crate::codes::{Says, says};
+use crate::rpc::CallError;
+use clock::Clock;
+pub(crate) use reason::Reason;
+use run::{Known, Refused, Run};
 
-/// So many failures in a row, with no other answer in between, and the server is taken for away.
-const FAILURES_MAX: u32 = 5;
+/// So many different events in a row are evidence.
+const EVENTS_MIN: usize = 5;
+/// So many that are refused for different reasons are evidence, too.
+const REFUSED_MIN: usize = 20;
 /// A server that is back should not be waited for much longer.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// And much shorter by what has not failed yet.
+const FRESH_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Where the queue does not choose, trouble that is as old and as wide stops it.
+const LASTING_AFTER: Duration = Duration::from_secs(60);
+const LASTING_EVENTS: usize = 20;
+/// An RPC that has refused everything for so long is believed: each delivery that probes dies.
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// One RPC's circuit breaker.
 #[derive(Debug)]
 pub struct Breaker {
-    state: State,
     wait_min: Duration,
     wait_max: Duration,
+    /// Whether its queue can be asked for what has not failed yet.
+    chooses: bool,
+    server: Server,
+    away: Run,
+    doubted: Run,
+    known: Known,
+    refused: Refused,
+    hold: Option<Hold>,
+    /// While anything is wrong.
+    probes: Option<Probes>,
+    /// Somebody said that what is refused is poison.
+    poison_until: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Closed { failures: u32 },
-    Open { until: Instant, wait: Duration },
-    HalfOpen { wait: Duration },
+enum Server {
+    Fine,
+    Doubted(Instant),
+    Away(Instant),
+}
+
+#[derive(Debug)]
+struct Hold {
+    reason: Reason,
+    since: Instant,
+    refused: Run,
+}
+
+#[derive(Debug)]
+struct Probes {
+    /// Of whatever comes.
+    any: Clock,
+    /// Of what has not failed yet.
+    fresh: Clock,
 }
 
 /// What may be received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gate {
-    /// As much as there are slots.
+    /// As much as there is room for.
+    All,
+    /// What has not failed yet, until then.
+    Fresh { until: Option<Instant> },
+    /// One delivery, to see, until then.
+    Probe { probe: Probe, until: Option<Instant> },
+    /// Nothing before then, or before the breaker changes.
+    Shut { until: Option<Instant> },
+}
+
+/// Which deliveries may be the one that shows whether things are better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Probe {
+    Any,
+    Fresh,
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    pub(crate) event: EventId,
+    pub(crate) reply: &'a Result<(), CallError>,
+    pub(crate) began: Instant,
+    /// It was the one delivery that was let through.
+    pub(crate) probe: bool,
+}
+
+/// What the breaker is like, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
     Closed,
-    /// One delivery, to see whether the server is back.
-    Probe,
-    /// Nothing before then.
-    Open(Instant),
+    Doubted,
+    Away,
+    Held(Reason),
 }
 
 impl Breaker {
-    /// Waits no longer between probes than a single delivery would.
-    pub fn new(backoff: Backoff) -> Self {
+    /// Waits no longer between probes than a single delivery would. `chooses`: see [`crate::queue::Limits`].
+    pub fn new(backoff: Backoff, chooses: bool) -> Self {
         let wait_max = backoff.max.min(WAIT_MAX);
-        Self { state: State::Closed { failures: 0 }, wait_min: backoff.min.min(wait_max), wait_max }
+        Self {
+            wait_min: backoff.min.min(wait_max),
+            wait_max,
+            chooses,
+            server: Server::Fine,
+            away: Run::default(),
+            doubted: Run::default(),
+            known: Known::default(),
+            refused: Refused::default(),
+            hold: None,
+            probes: None,
+            poison_until: None,
+        }
     }
 
+    /// A probe that is given must be ended by [`Breaker::probed`].
     pub(crate) fn gate(&mut self, now: Instant) -> Gate {
-        match self.state {
-            State::Closed { .. } => Gate::Closed,
-            State::Open { until, .. } if now < until => Gate::Open(until),
-            State::Open { wait, .. } | State::HalfOpen { wait } => {
-                self.state = State::HalfOpen { wait };
-                Gate::Probe
+        let (is_away, lasts) = (matches!(self.server, Server::Away(_)), self.lasts(now));
+        let Some(probes) = &mut self.probes else { return Gate::All };
+        if !self.chooses && !is_away && !lasts {
+            return Gate::All;
+        }
+        if probes.any.begins(now) {
+            return Gate::Probe { probe: Probe::Any, until: None };
+        }
+        let until = probes.any.next();
+        match (self.chooses, is_away) {
+            (false, _) => Gate::Shut { until },
+            (true, false) => Gate::Fresh { until },
+            (true, true) if probes.fresh.begins(now) => Gate::Probe { probe: Probe::Fresh, until },
+            (true, true) => Gate::Shut { until: until.into_iter().chain(probes.fresh.next()).min() },
+        }
+    }
+
+    /// A call ended. Whether its delivery is held instead of dead-lettered.
+    pub(crate) fn heard(&mut self, answer: Answer<'_>, now: Instant) -> bool {
+        let Answer { event, reply, began, .. } = answer;
+        match reply.as_ref().map_or_else(says, |()| Says::Succeeds) {
+            Says::Nothing => {}
+            Says::Away => self.unanswered(event, now),
+            Says::Doubtful => self.doubt(event, began, now),
+            Says::Serves => self.serves(began),
+            Says::Succeeds => self.succeeds(began),
+            Says::Refuses => {
+                self.serves(began);
+                return reply.as_ref().is_err_and(|error| self.refuses(answer, error, now));
+            }
+        }
+        false
+    }
+
+    fn unanswered(&mut self, event: EventId, now: Instant) {
+        if self.known.contains(event) {
+            return;
+        }
+        self.away.add(event);
+        if self.away.len() >= EVENTS_MIN && !matches!(self.server, Server::Away(_)) {
+            self.server = Server::Away(now);
+            self.probes = Some(self.probes(now));
+        }
+    }
+
+    fn doubt(&mut self, event: EventId, began: Instant, now: Instant) {
+        self.away.clear();
+        if matches!(self.server, Server::Away(since) if began >= since) {
+            self.server = Server::Fine;
+            self.rests();
+        }
+        if self.known.contains(event) {
+            return;
+        }
+        self.doubted.add(event);
+        if self.doubted.len() >= EVENTS_MIN && self.server == Server::Fine {
+            self.server = Server::Doubted(now);
+            self.watches(now);
+        }
+    }
+
+    /// Calls that were under way when it opened say nothing new.
+    fn serves(&mut self, began: Instant) {
+        if matches!(self.server, Server::Doubted(since) | Server::Away(since) if began < since) {
+            return;
+        }
+        self.known.add(&mut self.away);
+        self.known.add(&mut self.doubted);
+        self.server = Server::Fine;
+        self.rests();
+    }
+
+    fn succeeds(&mut self, began: Instant) {
+        self.serves(began);
+        if self.hold.as_ref().is_none_or(|hold| began >= hold.since) {
+            self.refused.clear();
+            self.hold = None;
+            self.rests();
+        }
+    }
+
+    /// Whether the delivery is held.
+    fn refuses(&mut self, answer: Answer<'_>, error: &CallError, now: Instant) -> bool {
+        if self.is_poison(now) {
+            return false;
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.refused.add(answer.event);
+            let is_believed = now >= hold.since + HOLD_MAX;
+            return !(answer.probe && is_believed);
+        }
+        let reason = Reason::of(error);
+        let reason = match self.refused.add(answer.event, &reason) {
+            (alike, _) if alike >= EVENTS_MIN => reason,
+            (_, all) if all >= REFUSED_MIN => Reason::differing(error.code),
+            _ => return false,
+        };
+        self.hold = Some(Hold { reason, since: now, refused: Run::default() });
+        self.watches(now);
+        true
+    }
+
+    /// Until then what is refused is dead at once, however much of it there is.
+    pub(crate) fn poison(&mut self, until: Instant) {
+        self.poison_until = Some(until);
+        self.refused.clear();
+        self.hold = None;
+        self.rests();
+    }
+
+    pub(crate) fn is_poison(&self, now: Instant) -> bool {
+        self.poison_until.is_some_and(|until| now < until)
+    }
+
+    /// A probe ended. What came of its call was heard before, if there was one.
+    pub(crate) fn probed(&mut self, probe: Probe, called: bool, now: Instant) {
+        if let Some(probes) = &mut self.probes {
+            match probe {
+                Probe::Any => probes.any.ended(called, now),
+                Probe::Fresh => probes.fresh.ended(called, now),
             }
         }
     }
 
-    /// A call ended. Says how long nothing is received if that has opened the breaker.
-    pub(crate) fn heard(&mut self, reply: &Result<(), CallError>, now: Instant) -> Option<Duration> {
-        let away = reply.as_ref().is_err_and(|error| is_away(error.code));
-        let wait = match (away, self.state) {
-            // Calls that were under way when it opened say nothing new.
-            (_, State::Open { .. }) => return None,
-            (false, _) => {
-                self.state = State::Closed { failures: 0 };
-                return None;
-            }
-            (true, State::Closed { failures }) if failures + 1 < FAILURES_MAX => {
-                self.state = State::Closed { failures: failures + 1 };
-                return None;
-            }
-            (true, State::Closed { .. }) => self.wait_min,
-            (true, State::HalfOpen { wait }) => (wait * 2).min(self.wait_max),
+    fn watches(&mut self, now: Instant) {
+        if self.probes.is_none() {
+            self.probes = Some(self.probes(now));
+        }
+    }
+
+    fn rests(&mut self) {
+        if self.server == Server::Fine && self.hold.is_none() {
+            self.probes = None;
+        }
+    }
+
+    fn probes(&self, now: Instant) -> Probes {
+        let fresh_max = self.wait_max.min(FRESH_WAIT_MAX);
+        let any_max = match self.server {
+            Server::Away(_) => self.wait_max,
+            Server::Fine | Server::Doubted(_) if self.chooses => self.wait_max,
+            Server::Fine | Server::Doubted(_) => fresh_max,
         };
-        self.state = State::Open { until: now + wait, wait };
-        Some(wait)
+        Probes {
+            any: Clock::new(self.wait_min, any_max, now),
+            fresh: Clock::new(self.wait_min, fresh_max, now),
+        }
+    }
+
+    /// Whether what is wrong is old and wide, and no matter of some events.
+    fn lasts(&self, now: Instant) -> bool {
+        let is_old = |since: Instant| now >= since + LASTING_AFTER;
+        let doubted = match self.server {
+            Server::Doubted(since) => is_old(since) && self.doubted.len() >= LASTING_EVENTS,
+            Server::Fine | Server::Away(_) => false,
+        };
+        let held = self.hold.as_ref();
+        doubted || held.is_some_and(|hold| is_old(hold.since) && hold.refused.len() >= LASTING_EVENTS)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.state, State::Closed { .. })
+        self.probes.is_none()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match (self.server, &self.hold) {
+            (Server::Away(_), _) => Standing::Away,
+            (_, Some(hold)) => Standing::Held(hold.reason.clone()),
+            (Server::Doubted(_), None) => Standing::Doubted,
+            (Server::Fine, None) => Standing::Closed,
+        }
+    }
+
+    /// Why it is held, also while its server is away.
+    pub(crate) fn held(&self) -> Option<&Reason> {
+        self.hold.as_ref().map(|hold| &hold.reason)
     }
 
     /// As the metric has it.
     pub(crate) fn level(&self) -> f64 {
-        match self.state {
-            State::Closed { .. } => 0.0,
-            State::HalfOpen { .. } => 1.0,
-            State::Open { .. } => 2.0,
+        let probing = self.probes.as_ref().is_some_and(|probes| probes.any.is_out() || probes.fresh.is_out());
+        match self.standing() {
+            Standing::Closed => 0.0,
+            Standing::Held(_) => 3.0,
+            Standing::Doubted | Standing::Away if probing => 1.0,
+            Standing::Doubted | Standing::Away => 2.0,
         }
-    }
-}
-
-/// What says nothing of the event: nobody is there, or whoever is serves nobody.
-fn is_away(code: Code) -> bool {
-    match code {
-        Code::Unavailable
-        | Code::DeadlineExceeded
-        | Code::ResourceExhausted
-        | Code::Unimplemented
-        | Code::Unauthenticated
-        | Code::PermissionDenied => true,
-        Code::Canceled
-        | Code::Unknown
-        | Code::InvalidArgument
-        | Code::NotFound
-        | Code::AlreadyExists
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Internal
-        | Code::DataLoss => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reply(code: Code) -> Result<(), CallError> {
-        Err(CallError { code, message: String::new(), retry_after: None })
-    }
-
-    fn breaker(max: u64) -> Breaker {
-        Breaker::new(Backoff { min: Duration::from_secs(1), max: Duration::from_secs(max) })
-    }
-
-    /// Guards: only failures in a row that are the server's open the breaker; it probes with one delivery at a time, waits
-    /// twice as long after each that fails, never longer than its bound, and closes at the first answer.
-    #[tokio::test]
-    async fn it_opens_probes_and_closes() {
-        let mut breaker = breaker(600);
-        let start = Instant::now();
-        let at = |s: u64| start + Duration::from_secs(s);
-        for _ in 0..3 {
-            for _ in 0..4 {
-                assert_eq!(breaker.heard(&reply(Code::Unavailable), start), None);
-            }
-            assert_eq!(breaker.heard(&reply(Code::Internal), start), None);
-        }
-        for _ in 0..4 {
-            breaker.heard(&reply(Code::DeadlineExceeded), start);
-        }
-        assert_eq!(breaker.gate(start), Gate::Closed);
-        assert_eq!(breaker.heard(&reply(Code::Unavailable), start), Some(Duration::from_secs(1)));
-        // What was under way fails, too.
-        assert_eq!(breaker.heard(&reply(Code::Unavailable), start), None);
-        assert_eq!((breaker.gate(at(0)), breaker.level()), (Gate::Open(at(1)), 2.0));
-        assert_eq!((breaker.gate(at(1)), breaker.level()), (Gate::Probe, 1.0));
-        let mut waited = 0;
-        for wait in [2, 4, 8, 16, 30, 30] {
-            assert_eq!(breaker.heard(&reply(Code::Unavailable), at(waited)), Some(Duration::from_secs(wait)));
-            waited += wait;
-            assert_eq!(breaker.gate(at(waited)), Gate::Probe);
-        }
-        assert_eq!(breaker.heard(&Ok(()), at(waited)), None);
-        assert_eq!((breaker.gate(at(waited)), breaker.level()), (Gate::Closed, 0.0));
-    }
-
-    /// Guards: a route that wants to be retried quickly is probed quickly.
-    #[tokio::test]
-    async fn it_waits_no_longer_than_a_delivery() {
-        let mut breaker =
-            Breaker::new(Backoff { min: Duration::from_millis(20), max: Duration::from_millis(50) });
-        let now = Instant::now();
-        let waits = (0..8).filter_map(|n| {
-            let at = now + Duration::from_secs(n);
-            breaker.gate(at);
-            breaker.heard(&reply(Code::Unavailable), at)
-        });
-        let waits: Vec<u128> = waits.map(|wait| wait.as_millis()).collect();
-        assert_eq!(waits, [20, 40, 50, 50]);
     }
 }

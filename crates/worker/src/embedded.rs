@@ -18,6 +18,7 @@ use crate::meter::Meter;
 use crate::queue::{self, Bell, PostgresQueue, Watched};
 use crate::rpc::RpcClient;
 use crate::unrecorded::Unrecorded;
+use crate::word;
 
 const CONNECTIONS_MAX: u32 = 16;
 const DEPTH_EVERY: Duration = Duration::from_secs(10);
@@ -149,6 +150,7 @@ impl<C: RpcClient + Clone> Term<'_, C> {
                 let (connections, watched) = (connections.clone(), Arc::clone(&watched));
                 Arc::new(PostgresQueue::new(connections, watched, &worker, visibility, lease))
             };
+            let breaker = Arc::new(Mutex::new(Breaker::new(policy.backoff, true)));
             let lane = || Lane {
                 rpc: rpc.clone(),
                 policy,
@@ -156,7 +158,7 @@ impl<C: RpcClient + Clone> Term<'_, C> {
                 dedup: Arc::new(PostgresDedup::new(connections.clone(), &rpc, lease)),
                 client: client.clone(),
                 unrecorded: unrecorded.clone(),
-                breaker: Mutex::new(Breaker::new(policy.backoff)),
+                breaker: Arc::clone(&breaker),
                 meter: meter.clone(),
                 readiness: readiness.clone(),
                 tracer: tracer.clone(),
@@ -165,7 +167,8 @@ impl<C: RpcClient + Clone> Term<'_, C> {
             let delivering = runtime::again(&name, &part, &stop, || lane().run(&stop, give_up));
             let looked_at = queue();
             let watching = runtime::again("depth", &part, &stop, || async {
-                depths::watch(&source, &rpc, &*looked_at, DEPTH_EVERY).await;
+                let depths = depths::watch(&source, &rpc, &*looked_at, DEPTH_EVERY);
+                tokio::join!(depths, word::watch(&rpc, &meter, &breaker, &*looked_at));
                 Ok(())
             });
             tokio::select! {

@@ -23,6 +23,8 @@ pub(crate) enum Why {
     Held,
     DedupUnavailable,
     StaleLease,
+    /// It failed before, and others go first.
+    Crowded,
     /// The worker is to stop.
     Stopping,
 }
@@ -33,6 +35,7 @@ impl Why {
             Why::Held => "held",
             Why::DedupUnavailable => "dedup_unavailable",
             Why::StaleLease => "stale_lease",
+            Why::Crowded => "crowded",
             Why::Stopping => "stopping",
         }
     }
@@ -42,6 +45,7 @@ impl Why {
             Why::Held | Why::DedupUnavailable | Why::StaleLease => {
                 "not called: it could not be known that nobody else did"
             }
+            Why::Crowded => "not called: others that have failed, too, take all slots there are for them",
             Why::Stopping => "not called: its worker was stopped",
         }
     }
@@ -55,6 +59,7 @@ impl Fate {
         match self {
             Fate::Decided(Verdict::Done) => ("done", "ok"),
             Fate::Decided(Verdict::Retry { code, .. }) => ("retry", *code),
+            Fate::Decided(Verdict::Held { code, .. }) => ("held", *code),
             Fate::Decided(Verdict::Dead { code, .. }) => ("dead", *code),
             Fate::Duplicate => ("duplicate", "done_before"),
             Fate::Postponed(_, why) => ("postponed", why.code()),
@@ -67,6 +72,9 @@ impl Fate {
             Fate::Decided(Verdict::Done) | Fate::Duplicate => Settlement::Ack,
             Fate::Decided(Verdict::Retry { after, code, error }) => {
                 Settlement::Retry { after, counted: true, code: code.to_owned(), error }
+            }
+            Fate::Decided(Verdict::Held { after, code, error }) => {
+                Settlement::Retry { after, counted: false, code: code.to_owned(), error }
             }
             Fate::Decided(Verdict::Dead { code, reason }) => {
                 Settlement::Dead { code: code.to_owned(), reason }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::breaker::Breaker;
+use crate::breaker::{Answer, Breaker, Standing};
 use crate::dedup::{Claim, Dedup, Lease};
 use crate::fate::{Fate, Why};
 use crate::flight::{self, Flight};
@@ -22,7 +22,7 @@ use crate::receiver::Receiver;
 use crate::rpc::{Call, CallError, REPLAY, RpcClient};
 use crate::settler;
 use crate::unrecorded::Unrecorded;
-use crate::verdict::{Attempt, Verdict, exhausted, panicked, verdict};
+use crate::verdict::{Attempt, Verdict, exhausted, held, panicked, verdict};
 
 /// When the dedup record can't be asked, nothing is called and everything comes back.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
@@ -43,7 +43,8 @@ pub struct Lane<Q, D, C> {
     pub dedup: Arc<D>,
     pub client: C,
     pub unrecorded: Unrecorded,
-    pub breaker: Mutex<Breaker>,
+    /// Outlives the lane: what one knew of its server, the next need not learn.
+    pub breaker: Arc<Mutex<Breaker>>,
     pub meter: Meter,
     pub readiness: Readiness,
     pub tracer: Tracer,
@@ -68,7 +69,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let records = lane.readiness.part(format!("{} records", lane.meter.name()));
         part.moves();
         let _room = lane.meter.opens(lane.policy.concurrency);
-        lane.meter.breaker(0.0);
+        lane.meter.breaker(&lane.breaker.lock().expect("no panic while held"));
         // The lane before this one may have panicked.
         lane.unrecorded.orphaned(Instant::now());
 
@@ -150,12 +151,14 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         (claims, true)
     }
 
-    /// One delivery, whatever comes in between. `claimed_at` is when its lease was asked for, or before.
+    /// One delivery, whatever comes in between. `claimed_at` is when its lease was asked for, or before. `probe`: it was let
+    /// through to see.
     pub(crate) async fn take(
         &self,
         delivery: &Delivery<Q::Receipt>,
         claim: Option<Claim>,
         claimed_at: Instant,
+        probe: bool,
         Stop { stop, give_up }: &Stop,
     ) -> (Fate, Option<Lease>) {
         let lease = claim.and_then(Claim::lease);
@@ -165,7 +168,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let fresh_until = claimed_at + self.queue.limits().visibility / 2;
         tokio::select! {
             biased;
-            delivered = caught(self.deliver(delivery, claim, fresh_until)) => delivered.unwrap_or_else(|panic| {
+            delivered = caught(self.deliver(delivery, claim, fresh_until, probe)) => delivered.unwrap_or_else(|panic| {
                 tracing::error!(rpc = %self.rpc, attempt = delivery.attempt, error = %panic, "failed to deliver: this is a bug");
                 let verdict = panicked(self.attempt(delivery), &self.policy, fastrand::f64());
                 (Fate::Decided(verdict), lease)
@@ -184,6 +187,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         delivery: &Delivery<Q::Receipt>,
         claim: Option<Claim>,
         fresh_until: Instant,
+        probe: bool,
     ) -> (Fate, Option<Lease>) {
         let message = match Message::decode(&delivery.body) {
             Ok(message) if message.rpc == self.rpc.as_str() => message,
@@ -220,7 +224,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             Some(Claim::Won(lease)) => {
                 let verdict = match exhausted(delivery.attempt, &self.policy) {
                     Some(dead) => dead,
-                    None => self.call(message.event, self.attempt(delivery)).await,
+                    None => self.call(message.event, self.attempt(delivery), probe).await,
                 };
                 (Fate::Decided(verdict), Some(lease))
             }
@@ -250,7 +254,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         span
     }
 
-    async fn call(&self, mut event: Envelope<'_>, attempt: Attempt) -> Verdict {
+    async fn call(&self, mut event: Envelope<'_>, attempt: Attempt, probe: bool) -> Verdict {
         let mut span = self.span(&mut event);
         let call =
             Call { rpc: &self.rpc, event: &event, attempt: attempt.number, timeout: self.policy.timeout };
@@ -264,19 +268,26 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
             span.fail(error.code.as_str(), &error.message);
         }
         drop(span);
-        self.heard(&reply, attempt);
-        let verdict = verdict(&reply, attempt, &self.policy, fastrand::f64());
+        let is_held = self.heard(Answer { event: event.id, reply: &reply, began, probe }, attempt);
+        let random = fastrand::f64();
+        let verdict = match &reply {
+            Err(error) if is_held => held(error, attempt, &self.policy, random),
+            reply => verdict(reply, attempt, &self.policy, random),
+        };
         let attempt = attempt.number;
         match &verdict {
             Verdict::Done => tracing::debug!(rpc = %self.rpc, event_id = %event.id, attempt, "done"),
             Verdict::Retry { after, code, error } => {
                 tracing::info!(rpc = %self.rpc, event_id = %event.id, attempt, code, error, after_seconds = after.as_secs_f64(), "failed: trying again");
             }
+            Verdict::Held { after, code, error } => {
+                tracing::info!(rpc = %self.rpc, event_id = %event.id, attempt, code, error, after_seconds = after.as_secs_f64(), "held: trying again");
+            }
             Verdict::Dead { code, reason } => {
                 tracing::error!(rpc = %self.rpc, event_id = %event.id, attempt, code, reason, "dead-lettered");
             }
         }
-        if !matches!(verdict, Verdict::Retry { .. }) {
+        if !matches!(verdict, Verdict::Retry { .. } | Verdict::Held { .. }) {
             self.meter.ended(attempt);
         }
         if verdict == Verdict::Done {
@@ -285,16 +296,38 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         verdict
     }
 
-    /// What its queue would soon forget does not wait for the server: the dead-letter queue keeps it.
-    fn heard(&self, reply: &Result<(), CallError>, attempt: Attempt) {
-        if attempt.last_chance && reply.is_err() {
-            return;
+    /// Whether the delivery is held instead of dead-lettered. What its queue would soon forget waits for nobody: the
+    /// dead-letter queue keeps it.
+    fn heard(&self, answer: Answer<'_>, attempt: Attempt) -> bool {
+        if attempt.last_chance && answer.reply.is_err() {
+            return false;
         }
         let mut breaker = self.breaker.lock().expect("no panic while held");
-        let opened = breaker.heard(reply, Instant::now());
-        self.meter.breaker(breaker.level());
-        if let (Some(wait), Err(error)) = (opened, reply) {
-            tracing::warn!(rpc = %self.rpc, error = %error, seconds = wait.as_secs_f64(), "its server is away: receiving nothing, then one to see");
+        let before = breaker.standing();
+        let is_held = breaker.heard(answer, Instant::now());
+        let now = breaker.standing();
+        self.meter.breaker(&breaker);
+        drop(breaker);
+        if before != now {
+            self.tell(&now, answer.reply.as_ref().err());
+        }
+        is_held
+    }
+
+    /// For people who read the log at night.
+    fn tell(&self, standing: &Standing, error: Option<&CallError>) {
+        let (rpc, error) = (&self.rpc, error.map(tracing::field::display));
+        match standing {
+            Standing::Closed => tracing::info!(%rpc, "circuit breaker closed: the server answers again"),
+            Standing::Away => {
+                tracing::warn!(%rpc, error, "circuit breaker open, its server is away: will probe with one delivery at a time");
+            }
+            Standing::Doubted => {
+                tracing::warn!(%rpc, error, "circuit breaker open, different events fail in a row: what has failed waits, and one at a time is called to see");
+            }
+            Standing::Held(reason) => {
+                tracing::error!(%rpc, %reason, "held, different events are refused alike: dead-lettering nothing until one succeeds; if they are poison, say so with `outbox poison`");
+            }
         }
     }
 }

@@ -8,7 +8,9 @@ pub mod config;
 pub mod embedded;
 pub mod lane;
 
-pub mod breaker; // a server that is away is left alone
+mod ask; // what is asked of the queue next
+pub mod breaker; // when nothing is called, or nothing dead-lettered
+mod codes; // the table: what a code means
 pub mod dedup; // was it done before, and is somebody on it
 mod depths; // how full the queues are
 #[cfg(feature = "aws")]
@@ -22,7 +24,8 @@ mod receiver; // how deliveries come in
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches
 mod unrecorded; // what succeeded, while the record can't be written
-pub mod verdict; // the table: what the RPC answered -> what happens
+pub mod verdict; // what the RPC answered -> what happens
+mod word; // a person's word about a hold
 
 pub use lane::Lane;
 pub use meter::Meter;

@@ -1,13 +1,18 @@
 //! What one RPC's lane shows of itself.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use event_router::Rpc;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
+use crate::breaker::{Breaker, Reason};
 use crate::fate::Fate;
 use crate::rpc::withheld_of;
+
+/// Of a lane, in the life of a process.
+const REASONS_MAX: usize = 10;
 
 /// The metrics of one RPC's lane; `ops/metrics.md` says what each means.
 #[derive(Clone)]
@@ -17,6 +22,7 @@ pub struct Meter {
     in_flight: Gauge,
     concurrency: Gauge,
     breaker: Gauge,
+    held: Arc<Mutex<Holds>>,
     attempts: Histogram,
     done: Histogram,
     lost_leases: Counter,
@@ -30,6 +36,7 @@ impl Meter {
             in_flight: gauge!("outbox_worker_in_flight", "rpc" => rpc.clone()),
             concurrency: gauge!("outbox_worker_concurrency_max", "rpc" => rpc.clone()),
             breaker: gauge!("outbox_worker_breaker_state", "source" => source.clone(), "rpc" => rpc.clone()),
+            held: Arc::default(),
             attempts: histogram!("outbox_worker_attempts", "rpc" => rpc.clone()),
             done: histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => rpc.clone()),
             lost_leases: counter!("outbox_worker_lost_leases_total", "rpc" => rpc.clone()),
@@ -60,8 +67,22 @@ impl Meter {
         Room(self.concurrency.clone(), concurrency as f64)
     }
 
-    pub(crate) fn breaker(&self, level: f64) {
-        self.breaker.set(level);
+    pub(crate) fn breaker(&self, breaker: &Breaker) {
+        self.breaker.set(breaker.level());
+        let mut held = self.held.lock().expect("no panic while held");
+        if held.reason.as_ref() == breaker.held() {
+            return;
+        }
+        if let Some(gauge) = held.gauge.take() {
+            gauge.set(0.0);
+        }
+        if let Some(reason) = breaker.held() {
+            let words = held.words(&reason.words);
+            let gauge = self.holds(reason.code.as_str(), words);
+            gauge.set(1.0);
+            held.gauge = Some(gauge);
+        }
+        held.reason = breaker.held().cloned();
     }
 
     /// A call is under way until what this returns is dropped.
@@ -101,8 +122,39 @@ impl Meter {
         counter!("outbox_worker_deliveries_total", "rpc" => self.rpc.clone(), "outcome" => outcome, "code" => code)
     }
 
+    fn holds(&self, code: &'static str, words: String) -> Gauge {
+        let labels = [
+            ("source", self.source.clone()),
+            ("rpc", self.rpc.clone()),
+            ("code", code.to_owned()),
+            ("reason", words),
+        ];
+        gauge!("outbox_worker_held", &labels)
+    }
+
     fn errors(&self, operation: &'static str) -> Counter {
         counter!("outbox_worker_errors_total", "rpc" => self.rpc.clone(), "operation" => operation)
+    }
+}
+
+/// What the metric says of a hold.
+#[derive(Default)]
+struct Holds {
+    reason: Option<Reason>,
+    gauge: Option<Gauge>,
+    seen: Vec<String>,
+}
+
+impl Holds {
+    /// A server may write what it likes, and each is a series for as long as the process lives.
+    fn words(&mut self, words: &str) -> String {
+        if !self.seen.iter().any(|seen| seen == words) {
+            if self.seen.len() == REASONS_MAX {
+                return "see the log".to_owned();
+            }
+            self.seen.push(words.to_owned());
+        }
+        words.to_owned()
     }
 }
 

@@ -57,10 +57,10 @@ pub enum Settlement {
 pub trait Queue: Send + Sync + 'static {
     type Receipt: Clone + Send + Sync + 'static;
 
-    /// Waits for messages and returns at most `max`; returns none at `stop`, and may at other times.
+    /// Waits for messages and returns at most as many; returns none at `stop`, and may at other times.
     fn receive(
         &self,
-        max: usize,
+        wanted: Wanted,
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt>>, QueueError>> + Send;
 
@@ -75,6 +75,20 @@ pub trait Queue: Send + Sync + 'static {
     fn limits(&self) -> Limits;
 }
 
+/// Which messages, and how many at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    pub most: usize,
+    /// Also those that have failed before; a queue that does not choose gives them anyway.
+    pub failed: bool,
+}
+
+impl Wanted {
+    pub fn any(most: usize) -> Self {
+        Self { most, failed: true }
+    }
+}
+
 /// What a queue is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -86,6 +100,8 @@ pub struct Limits {
     pub batch_max: usize,
     /// How long to wait for a batch to fill, where requests are what costs.
     pub linger: Duration,
+    /// Whether it can be asked for what has not failed before, and puts back without counting.
+    pub chooses: bool,
 }
 
 /// How full a queue is, for people: delivering does not need to know.

@@ -2,24 +2,26 @@
 //! queue costs one long poll at a time, and a busy one is not bound to one request's round trip.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use runtime::{Chain, Panicked, Part, caught};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::breaker::Gate;
+use crate::ask::{Ask, FailedSlots, ask};
+use crate::breaker::{Gate, Probe};
 use crate::dedup::Dedup;
-use crate::fate::Fate;
+use crate::fate::{Fate, Why};
 use crate::flight::Flight;
 use crate::lane::{Lane, Stop};
-use crate::queue::{Delivery, Queue, QueueError};
+use crate::queue::{Delivery, Queue, QueueError, Wanted};
 use crate::rate::Rate;
 use crate::rpc::RpcClient;
 use crate::settler::Decided;
-use crate::verdict::Verdict;
+use crate::verdict::{Verdict, waits_in_the_crowd};
 
 /// Each may find nothing at the end of a burst, and is paid for. Four receive thousands of messages a second.
 const HELPERS_MAX: usize = 3;
@@ -37,11 +39,22 @@ pub(crate) struct Receiver<Q: Queue, D, C> {
     slots: Arc<(Mutex<()>, Arc<Semaphore>)>,
     /// How many batches in a row were full. Who helps looks at it.
     full: Arc<watch::Sender<usize>>,
+    failed: Arc<Failed>,
     flight: Flight<Q::Receipt>,
     decided: mpsc::Sender<Decided<Q::Receipt>>,
     part: Part,
     stop: Stop,
     calls: JoinSet<()>,
+}
+
+/// What is under way of what has failed before.
+#[derive(Debug, Default)]
+struct Failed {
+    under_way: AtomicUsize,
+    found: AtomicBool,
+    /// Less may be received than there is room for; rung when that may be over.
+    restricted: AtomicBool,
+    loosened: Notify,
 }
 
 impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
@@ -56,6 +69,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             lane: Arc::clone(lane),
             slots: Arc::new((Mutex::new(()), Arc::new(Semaphore::new(lane.policy.concurrency)))),
             full: Arc::new(watch::Sender::new(0)),
+            failed: Arc::default(),
             flight: flight.clone(),
             decided,
             part,
@@ -100,6 +114,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             lane: Arc::clone(&self.lane),
             slots: Arc::clone(&self.slots),
             full: Arc::clone(&self.full),
+            failed: Arc::clone(&self.failed),
             flight: self.flight.clone(),
             decided: self.decided.clone(),
             part: self.part.clone(),
@@ -114,22 +129,23 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         let mut rate = self.lane.policy.rate_per_second.map(|rate| Rate::new(rate, Instant::now()));
         while let Some(mut permits) = self.free_slots(stop).await {
             while self.calls.try_join_next().is_some() {}
-            let (most, probing) = match self.allowed(permits.len(), &mut rate) {
-                Ok(allowed) => allowed,
-                Err(wait) => {
+            let ask = match self.ask(permits.len(), &mut rate) {
+                Ok(ask) => ask,
+                Err(until) => {
                     drop(permits);
-                    pause(wait, stop).await;
+                    self.wait(until, stop).await;
                     continue;
                 }
             };
-            permits.truncate(most);
-            match self.receive(permits.len(), stop).await {
+            let probing = ask.probe.map(|probe| self.probing(probe));
+            permits.truncate(ask.most);
+            match self.receive(&ask, stop).await {
                 Ok(deliveries) => {
                     wait = RETRY_MIN;
                     if let Some(rate) = &mut rate {
                         rate.began(deliveries.len());
                     }
-                    if self.start(deliveries, permits).await {
+                    if self.start(deliveries, permits, &ask, probing).await {
                         blind = BLIND_MIN;
                     } else {
                         // A queue may count every receive as an attempt: what can't be called is better left in it.
@@ -142,10 +158,6 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
                     pause(wait, stop).await;
                     wait = (wait * 2).min(RETRY_MAX);
                 }
-            }
-            if probing {
-                // What its call says comes first.
-                while self.calls.join_next().await.is_some() {}
             }
         }
         while self.calls.join_next().await.is_some() {}
@@ -165,14 +177,18 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             }
             let Some(permits) = self.free_slots(stop).await else { break };
             while self.calls.try_join_next().is_some() {}
-            // Whether a server is back, one alone finds out.
-            if !self.lane.breaker.lock().expect("no panic while held").is_closed() {
-                self.full.send_replace(0);
-                continue;
-            }
-            match self.receive(permits.len(), stop).await {
+            // Whether a server is back, and what there is of failures, one alone finds out.
+            let is_closed = self.lane.breaker.lock().expect("no panic while held").is_closed();
+            let ask = match ask(Gate::All, permits.len(), self.failed_slots(), Instant::now()) {
+                Ok(ask) if is_closed && !self.is_restricted(&ask, permits.len()) => ask,
+                _ => {
+                    self.full.send_replace(0);
+                    continue;
+                }
+            };
+            match self.receive(&ask, stop).await {
                 Ok(deliveries) => {
-                    if !self.start(deliveries, permits).await {
+                    if !self.start(deliveries, permits, &ask, None).await {
                         self.full.send_replace(0);
                     }
                 }
@@ -220,42 +236,83 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         Some(permits)
     }
 
-    /// How many deliveries may be received, and whether that is to see if the server is back; or how long none.
-    fn allowed(&self, free: usize, rate: &mut Option<Rate>) -> Result<(usize, bool), Duration> {
+    /// What to ask the queue for; or until when for nothing.
+    fn ask(&self, free: usize, rate: &mut Option<Rate>) -> Result<Ask, Option<Instant>> {
         let now = Instant::now();
+        let calls = rate.as_mut().map_or(Ok(free), |rate| rate.allowed(now));
+        let free = free.min(calls.map_err(|wait| Some(now + wait))?);
         let gate = {
             let mut breaker = self.lane.breaker.lock().expect("no panic while held");
             let gate = breaker.gate(now);
-            self.lane.meter.breaker(breaker.level());
+            self.lane.meter.breaker(&breaker);
             gate
         };
-        let most = match gate {
-            Gate::Open(until) => return Err(until.saturating_duration_since(now)),
-            Gate::Probe => 1,
-            Gate::Closed => free,
-        };
-        let calls = rate.as_mut().map_or(Ok(most), |rate| rate.allowed(now))?;
-        Ok((most.min(calls), gate == Gate::Probe))
+        ask(gate, free, self.failed_slots(), now)
+    }
+
+    fn failed_slots(&self) -> FailedSlots {
+        let all = FailedSlots::of(self.lane.policy.concurrency);
+        FailedSlots {
+            free: all.saturating_sub(self.failed.under_way.load(Ordering::Relaxed)),
+            found: self.failed.found.load(Ordering::Relaxed),
+            single: self.lane.policy.concurrency == 1,
+            chooses: self.lane.queue.limits().chooses,
+        }
+    }
+
+    /// Whether more could be received if something that is under way ended.
+    fn is_restricted(&self, ask: &Ask, free: usize) -> bool {
+        self.lane.queue.limits().chooses && (!ask.failed || ask.most < free)
+    }
+
+    fn probing(&self, probe: Probe) -> Probing<Q, D, C> {
+        let (lane, failed) = (Arc::clone(&self.lane), Arc::clone(&self.failed));
+        Probing { lane, failed, probe, called: false }
+    }
+
+    /// Until then, until the breaker may have changed, or until the stop.
+    async fn wait(&self, until: Option<Instant>, stop: &CancellationToken) {
+        self.failed.restricted.store(true, Ordering::Relaxed);
+        tokio::select! {
+            () = at(until) => {}
+            () = self.failed.loosened.notified() => {}
+            () = stop.cancelled() => {}
+        }
+        self.failed.restricted.store(false, Ordering::Relaxed);
     }
 
     async fn receive(
         &self,
-        max: usize,
+        ask: &Ask,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
-        let receiving = self.lane.queue.receive(max, stop);
+        // A request to the queue ends by a token, and not by being dropped: it may have received something.
+        let enough = stop.child_token();
+        let is_restricted = self.lane.queue.limits().chooses && (!ask.failed || ask.probe.is_some());
+        self.failed.restricted.store(is_restricted, Ordering::Relaxed);
+        let receiving = self.lane.queue.receive(Wanted { most: ask.most, failed: ask.failed }, &enough);
         tokio::pin!(receiving);
-        let received = tokio::select! {
-            received = &mut receiving => received,
-            () = tokio::time::sleep(QUIET) => {
-                // No error and no message: there is nothing to do.
-                self.part.moves();
-                receiving.await
+        let quiet = tokio::time::sleep(QUIET);
+        tokio::pin!(quiet);
+        let mut is_quiet = false;
+        let received = loop {
+            tokio::select! {
+                received = &mut receiving => break received,
+                () = self.failed.loosened.notified(), if is_restricted && !enough.is_cancelled() => enough.cancel(),
+                () = at(ask.until), if is_restricted && !enough.is_cancelled() => enough.cancel(),
+                () = &mut quiet, if !is_quiet => {
+                    // No error and no message: there is nothing to do.
+                    self.part.moves();
+                    is_quiet = true;
+                }
             }
         };
+        self.failed.restricted.store(false, Ordering::Relaxed);
         if let Ok(deliveries) = &received {
             let is_full = deliveries.len() == self.lane.queue.limits().batch_max;
             self.full.send_modify(|full| *full = if is_full { full.saturating_add(1) } else { 0 });
+            let found = self.failed_slots().finds(ask, deliveries.iter().any(has_failed));
+            self.failed.found.store(found, Ordering::Relaxed);
         }
         received
     }
@@ -266,7 +323,16 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         &mut self,
         deliveries: Vec<Delivery<Q::Receipt>>,
         permits: Vec<OwnedSemaphorePermit>,
+        ask: &Ask,
+        mut probing: Option<Probing<Q, D, C>>,
     ) -> bool {
+        let mut room = ask.failed_most;
+        let (deliveries, crowd): (Vec<_>, Vec<_>) = deliveries.into_iter().partition(|delivery| {
+            let fits = !has_failed(delivery) || room > 0;
+            room -= usize::from(fits && has_failed(delivery));
+            fits
+        });
+        self.put_back(crowd).await;
         let leased_since =
             deliveries.iter().filter_map(|delivery| delivery.lease).map(|(_, since)| since).min();
         let claimed_at = leased_since.unwrap_or_else(Instant::now);
@@ -275,8 +341,19 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
             let in_flight = self.flight.board(delivery.receipt.clone());
             let (lane, decided, stop) = (Arc::clone(&self.lane), self.decided.clone(), self.stop.clone());
+            let mut probing = probing.take();
+            let again = has_failed(&delivery).then(|| Again::begins(&self.failed));
+            let failed = Arc::clone(&self.failed);
             self.calls.spawn(async move {
-                let (fate, lease) = lane.take(&delivery, claim, claimed_at, &stop).await;
+                let is_probe = probing.as_mut().map(|probing| probing.called = true).is_some();
+                let (fate, lease) = lane.take(&delivery, claim, claimed_at, is_probe, &stop).await;
+                // The next may go before this is recorded.
+                drop((probing, again));
+                if failed.restricted.load(Ordering::Relaxed)
+                    && lane.breaker.lock().expect("no panic while held").is_closed()
+                {
+                    failed.loosened.notify_one();
+                }
                 lane.meter.delivered(&fate);
                 let succeeded = fate == Fate::Decided(Verdict::Done);
                 let lease = lease.map(|lease| (lease, succeeded));
@@ -291,6 +368,68 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             });
         }
         asked
+    }
+
+    /// What there is no slot for among those that failed before.
+    async fn put_back(&self, crowd: Vec<Delivery<Q::Receipt>>) {
+        for Delivery { receipt, attempt, .. } in crowd {
+            let after = waits_in_the_crowd(attempt, &self.lane.policy, self.lane.queue.limits().chooses);
+            let fate = Fate::Postponed(after, Why::Crowded);
+            self.lane.meter.delivered(&fate);
+            let in_flight = self.flight.board(receipt.clone());
+            let settlement = fate.settlement();
+            let _ = self.decided.send(Decided { receipt, attempt, settlement, lease: None, in_flight }).await;
+        }
+    }
+}
+
+fn has_failed<R>(delivery: &Delivery<R>) -> bool {
+    delivery.attempt > 1
+}
+
+/// The one delivery that shows whether things are better, until it was called; or that none came.
+struct Probing<Q, D, C> {
+    lane: Arc<Lane<Q, D, C>>,
+    failed: Arc<Failed>,
+    probe: Probe,
+    called: bool,
+}
+
+impl<Q, D, C> Drop for Probing<Q, D, C> {
+    fn drop(&mut self) {
+        let mut breaker = self.lane.breaker.lock().expect("no panic while held");
+        breaker.probed(self.probe, self.called, Instant::now());
+        self.lane.meter.breaker(&breaker);
+        drop(breaker);
+        if self.called {
+            self.failed.loosened.notify_one();
+        }
+    }
+}
+
+/// One that failed before is under way, until this is dropped.
+struct Again(Arc<Failed>);
+
+impl Again {
+    fn begins(failed: &Arc<Failed>) -> Self {
+        failed.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(failed))
+    }
+}
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+        if self.0.restricted.load(Ordering::Relaxed) {
+            self.0.loosened.notify_one();
+        }
+    }
+}
+
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -52,6 +52,18 @@ pub struct CallError {
     pub code: Code,
     pub message: String,
     pub retry_after: Option<Duration>,
+    pub by: By,
+}
+
+/// Who says that a call failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// The RPC's server, or nobody within the timeout: a server that is there may take as long.
+    Server,
+    /// Nobody: there was no connection, no answer on it, or a proxy's word that there is no server.
+    Nobody,
+    /// The worker, which did not call.
+    Worker,
 }
 
 /// Connect's error codes.
@@ -150,5 +162,5 @@ impl fmt::Display for Code {
 fn failed(code: Code, message: &str) -> CallError {
     let message =
         message.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    CallError { code, message, retry_after: None }
+    CallError { code, message, retry_after: None, by: By::Server }
 }

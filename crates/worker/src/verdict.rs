@@ -1,12 +1,13 @@
-//! The table: what the RPC answered decides what happens to the delivery.
+//! What the RPC answered decides what happens to the delivery, by the table in `codes.rs`.
 //!
-//! Pure. `ops/delivery.md` says why each row is what it is.
+//! Pure.
 
 use std::time::Duration;
 
 use event_router::{Backoff, Policy};
 
-use crate::rpc::{CallError, Code};
+use crate::codes::{Becomes, row};
+use crate::rpc::CallError;
 
 /// What happens to a delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,37 +16,10 @@ pub enum Verdict {
     Done,
     /// Again later.
     Retry { after: Duration, code: &'static str, error: String },
+    /// It would be dead, but so would others: later, and this attempt does not count.
+    Held { after: Duration, code: &'static str, error: String },
     /// No attempt can help: to the dead-letter queue.
     Dead { code: &'static str, reason: String },
-}
-
-/// What a code means for a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Done,
-    Transient,
-    Permanent,
-}
-
-/// Permanent is only what the event itself is to blame for. What somebody else can mend, a server, a permission, a
-/// deploy in the wrong order, is waited for: a dead-letter queue filled by an outage helps nobody.
-fn class(code: Code) -> Class {
-    match code {
-        Code::AlreadyExists => Class::Done,
-        Code::InvalidArgument | Code::OutOfRange | Code::DataLoss => Class::Permanent,
-        Code::Canceled
-        | Code::Unknown
-        | Code::DeadlineExceeded
-        | Code::NotFound
-        | Code::PermissionDenied
-        | Code::ResourceExhausted
-        | Code::FailedPrecondition
-        | Code::Aborted
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unavailable
-        | Code::Unauthenticated => Class::Transient,
-    }
 }
 
 /// Which attempt of a delivery this is.
@@ -68,14 +42,30 @@ impl Attempt {
 pub fn verdict(reply: &Result<(), CallError>, attempt: Attempt, policy: &Policy, random: f64) -> Verdict {
     let Err(error) = reply else { return Verdict::Done };
     let code = error.code.as_str();
-    match class(error.code) {
-        Class::Done => Verdict::Done,
-        Class::Permanent => Verdict::Dead { code, reason: error.message.clone() },
-        Class::Transient => {
+    match row(error.code).becomes {
+        Becomes::Done => Verdict::Done,
+        Becomes::Dead => Verdict::Dead { code, reason: error.message.clone() },
+        Becomes::Retried => {
             let not_before = error.retry_after.unwrap_or_default();
             again((code, &error.message), attempt, policy, not_before, random)
         }
     }
+}
+
+/// Refused, while the breaker holds the RPC. The wait is longer than after a first failure, as every receive may count.
+pub(crate) fn held(error: &CallError, attempt: Attempt, policy: &Policy, random: f64) -> Verdict {
+    const MORE: u32 = 3;
+    let after = backoff(&policy.backoff, attempt.number.saturating_add(MORE), random);
+    let after = after.max(error.retry_after.unwrap_or_default());
+    let message = format!("held, as others were refused alike: {}", error.message);
+    Verdict::Held { after, code: error.code.as_str(), error: message }
+}
+
+/// For how long something that has failed goes back, because others like it take all slots. Where every receive counts, it
+/// is no sooner due than after a failure.
+pub(crate) fn waits_in_the_crowd(attempt: u32, policy: &Policy, chooses: bool) -> Duration {
+    let wait = backoff(&policy.backoff, attempt, 1.0);
+    if chooses { wait.min(Duration::from_secs(1)) } else { wait }
 }
 
 /// A panic of the worker counts as an attempt, as if the server had failed.
@@ -127,9 +117,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::rpc::{By, Code};
 
     fn reply(code: Code) -> Result<(), CallError> {
-        Err(CallError { code, message: "why".into(), retry_after: None })
+        Err(CallError { code, message: "why".into(), retry_after: None, by: By::Server })
     }
 
     fn attempt(number: u32) -> Attempt {
@@ -193,6 +184,7 @@ mod tests {
             code: Code::Unavailable,
             message: String::new(),
             retry_after: Some(Duration::from_secs(42)),
+            by: By::Server,
         });
         let Verdict::Retry { after, .. } = verdict(&asked, attempt(1), &Policy::default(), 0.9) else {
             panic!()
@@ -238,7 +230,9 @@ mod tests {
             .prop_map(|(code, seconds)| (code, seconds.map(Duration::from_secs)));
         prop::option::of(error).prop_map(|error| match error {
             None => Ok(()),
-            Some((code, retry_after)) => Err(CallError { code, message: "why".into(), retry_after }),
+            Some((code, retry_after)) => {
+                Err(CallError { code, message: "why".into(), retry_after, by: By::Server })
+            }
         })
     }
 
@@ -266,6 +260,7 @@ mod tests {
                     prop_assert!((asked..=policy.backoff.max.max(asked)).contains(&after));
                 }
                 (Verdict::Dead { code, .. }, Err(error)) => prop_assert_eq!(code, error.code.as_str()),
+                (Verdict::Held { .. }, Err(_)) => prop_assert!(false, "only the breaker holds"),
                 (verdict, Ok(())) => prop_assert!(false, "a success is {:?}", verdict),
             }
         }

@@ -9,7 +9,7 @@ use xtask::process::Process;
 
 use super::cloud::{Cloud, cloud};
 use crate::operate::{Said, paste};
-use crate::world::{World, programs, until};
+use crate::world::{Rpcs, World, programs, until};
 
 const ROUTER: &str = "
 event:
@@ -200,6 +200,21 @@ async fn the_commands_work_on_aws() {
     let replayed = world.rpcs.calls_of(dead[1]).pop().unwrap();
     assert!(replayed.incoming.header("outbox-replay").starts_with("20"));
     assert_eq!(desk.outbox("replay --since 1h").await.code, 2, "it needs the database");
+
+    // Held, until a person says that it is poison.
+    world
+        .rpcs
+        .on("Test/Operate", |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
+    let mut refused = Vec::new();
+    for n in 0..7 {
+        refused.push(publish(&world, n).await);
+    }
+    let called = |rpcs: &Rpcs| refused.iter().all(|id| !rpcs.calls_of(*id).is_empty());
+    world.rpcs.until("each was refused", called).await;
+    until("four are dead", async || desk.letters("").await.len() == 4).await;
+    let spoken = desk.outbox("poison --rpc Test/Operate --for 10m --yes").await;
+    assert!(spoken.code == 0 && spoken.out.contains("is dead-lettered for 10m"), "{spoken:?}");
+    until("all are dead", async || desk.letters("").await.len() == 7).await;
     for process in [relay, worker] {
         process.stop().await.unwrap();
     }

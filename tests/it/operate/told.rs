@@ -185,7 +185,7 @@ async fn workers_are_asked_for_what_they_know() {
         outbox(&world, &format!("status --format json --worker {open} --worker http://127.0.0.1:1")).await;
     assert_eq!((said.code, &said.json()["rpcs"][0]["breaker"]), (1, &json!("open")), "{said:?}");
     let problems = said.json()["problems"].to_string();
-    assert!(problems.contains("the server of Test/One is down"), "{problems}");
+    assert!(problems.contains("the server of Test/One is away"), "{problems}");
     assert!(problems.contains("a worker does not answer: http://127.0.0.1:1"), "{problems}");
     answer.cancel();
     world.rpcs.until_done("Test/Slow", &[called]).await;

@@ -165,10 +165,23 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
     }
     if rpc.breaker == Some(Breaker::Open) {
         problems.push(Problem::remedy(
-            format!("the server of {} is down: its breaker is open", depth.rpc),
+            format!(
+                "the server of {} is away, or fails for different events in a row: its breaker is open",
+                depth.rpc
+            ),
             "see its logs; the workers look again by themselves",
         ));
     }
+    problems.extend(rpc.held.iter().map(|reason| Problem {
+        problem: format!(
+            "{} is held, as different events are refused alike ({}): they wait, and nothing is dead-lettered; it goes on \
+             when one succeeds, and after six hours they are dead-lettered slowly",
+            depth.rpc,
+            line(reason, NAME_CHARS_MAX * 3)
+        ),
+        command: Some(options.command(["poison", "--rpc", &depth.rpc])),
+        remedy: Some("that is for events that are broken; mend a server that is".to_owned()),
+    }));
     let lies = !depth.waiting.is_zero();
     if lies && rpc.routed == Some(false) {
         problems.push(Problem::remedy(
@@ -233,7 +246,14 @@ mod tests {
 
     fn rpc() -> RpcStatus {
         let depth = Depth::empty(&event_router::Rpc::new("A/B").unwrap());
-        RpcStatus { source: "cards".into(), depth, breaker: None, calls: None, routed: Some(true) }
+        RpcStatus {
+            source: "cards".into(),
+            depth,
+            breaker: None,
+            held: Vec::new(),
+            calls: None,
+            routed: Some(true),
+        }
     }
 
     fn transaction(age_seconds: f64, writes: bool) -> Transaction {
@@ -343,7 +363,20 @@ mod tests {
                 RpcStatus { depth: Depth { dead: Count::new(3), ..rpc().depth }, ..rpc() },
                 "3 dead letters of A/B: outbox dlq list --rpc A/B",
             ),
-            (source(), RpcStatus { breaker: Some(Breaker::Open), ..rpc() }, "the server of A/B is down"),
+            (
+                source(),
+                RpcStatus { breaker: Some(Breaker::Open), ..rpc() },
+                "the server of A/B is away, or fails",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    breaker: Some(Breaker::Held),
+                    held: vec!["data_loss: card # is lost".into()],
+                    ..rpc()
+                },
+                "A/B is held, as different events are refused alike (data_loss: card # is lost): they wait",
+            ),
             (
                 source(),
                 RpcStatus {

@@ -22,8 +22,10 @@ pub(crate) enum Breaker {
     Closed,
     /// One call shows whether its server is back.
     HalfOpen,
-    /// Its server is down: nothing is received.
+    /// Its server is away, or different events fail in a row: what has failed waits.
     Open,
+    /// Different events are refused alike: nothing is dead-lettered.
+    Held,
 }
 
 /// The workers to ask, and what they said.
@@ -99,13 +101,25 @@ impl Workers {
         })
     }
 
+    /// Why it is held, in each way that a worker says.
+    pub(crate) fn held(&self, source: &str, rpc: &str) -> Vec<String> {
+        let held = self.samples(source, rpc, "outbox_worker_held").filter(|sample| sample.value > 0.0);
+        let word = |sample: &Sample, name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+        let mut reasons: Vec<String> =
+            held.map(|sample| format!("{}: {}", word(sample, "code"), word(sample, "reason"))).collect();
+        reasons.sort();
+        reasons.dedup();
+        reasons
+    }
+
     /// The worst of the breakers, and all calls under way, of those that answered.
     pub(crate) fn of(&self, source: &str, rpc: &str) -> (Option<Breaker>, Option<i64>) {
         let breaker = self.samples(source, rpc, "outbox_worker_breaker_state").map(|sample| {
             match sample.value as i64 {
                 0 => Breaker::Closed,
                 1 => Breaker::HalfOpen,
-                _ => Breaker::Open,
+                2 => Breaker::Open,
+                _ => Breaker::Held,
             }
         });
         let calls: Vec<f64> =
@@ -120,6 +134,7 @@ impl Breaker {
             Self::Closed => "closed",
             Self::HalfOpen => "half-open",
             Self::Open => "open",
+            Self::Held => "held",
         }
     }
 }
@@ -216,11 +231,16 @@ mod tests {
             outbox_worker_breaker_state{source=\"cards\",rpc=\"A/B\"} 0\n\
             outbox_worker_breaker_state{source=\"cards\",rpc=\"A/B\"} 2\n\
             outbox_worker_breaker_state{source=\"other\",rpc=\"A/C\"} 1\n\
+            outbox_worker_breaker_state{source=\"cards\",rpc=\"A/D\"} 3\n\
+            outbox_worker_held{source=\"cards\",rpc=\"A/D\",code=\"data_loss\",reason=\"card # is lost\"} 1\n\
+            outbox_worker_held{source=\"cards\",rpc=\"A/D\",code=\"data_loss\",reason=\"before\"} 0\n\
             outbox_worker_in_flight{rpc=\"A/B\"} 3\noutbox_worker_in_flight{rpc=\"A/B\"} 4 1700000000\n\
             odd{a=\"x\\\"},b=\\\\\\n\",c=\"\"} 1e3\nplain 7\ngarbage\n{\n";
         let workers = Workers { samples: text.lines().filter_map(sample).collect(), ..Workers::default() };
         assert_eq!(workers.of("cards", "A/B"), (Some(Breaker::Open), Some(7)));
         assert_eq!(workers.of("cards", "A/C"), (None, None));
+        assert_eq!(workers.of("cards", "A/D"), (Some(Breaker::Held), None));
+        assert_eq!(workers.held("cards", "A/D"), ["data_loss: card # is lost"]);
         let odd = workers.samples.iter().find(|sample| sample.name == "odd").unwrap();
         assert_eq!((odd.labels["a"].as_str(), odd.value), ("x\"},b=\\\n", 1000.0));
         assert!(workers.samples.iter().any(|sample| sample.name == "plain" && sample.value == 7.0));

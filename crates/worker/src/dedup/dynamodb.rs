@@ -19,6 +19,8 @@ use outbox_aws::Failure;
 
 use super::{Claim, Dedup, DedupError, Lease, Released};
 use crate::each::each;
+use crate::queue::QueueError;
+use crate::word::Word;
 
 /// Longer than retries, queue and dead-letter queue together can hold a copy.
 const WINDOW: Duration = Duration::from_secs(21 * 24 * 60 * 60);
@@ -215,6 +217,17 @@ impl Dedup for DynamoDedup {
     async fn release(&self, released: &[Released<'_>]) -> Result<(), DedupError> {
         let released: Vec<&Released<'_>> = released.iter().collect();
         each(&released, |one| self.release_one(one)).await.map(|_| ())
+    }
+}
+
+impl Word for DynamoDedup {
+    async fn poison_for(&self) -> Result<Option<Duration>, QueueError> {
+        let key = AttributeValue::S(format!("poison {}", self.rpc));
+        let get = self.client.get_item().table_name(&self.table).key("id", key).consistent_read(true);
+        let answer = get.send().await.map_err(|error| QueueError(Box::new(Failure::of(&error))))?;
+        let until = answer.item().and_then(|item| read(item, "until_ms")).unwrap_or_default();
+        let left = u64::try_from(until - Utc::now().timestamp_millis()).unwrap_or_default();
+        Ok((left > 0).then(|| Duration::from_millis(left)))
     }
 }
 

@@ -1,4 +1,5 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Watched};
+use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Wanted, Watched};
 use crate::dedup::Lease;
+use crate::word::Word;
 
 /// Plans are pinned as the relay's are: made once, maybe of tables that are still empty. So no statement here joins a batch
 /// with a table, which may be planned as a walk over all of it: keys are looked up one by one, or stand in an array. Only
@@ -43,6 +45,8 @@ pub struct PostgresQueue {
     due: Mutex<BTreeSet<Instant>>,
     /// How many of a claimed batch are not settled yet. At zero the claim is closed.
     open: Mutex<HashMap<i64, usize>>,
+    /// Somebody asked for what has not failed, and heard the bell for it.
+    passed_over: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,22 +78,24 @@ impl PostgresQueue {
             lease,
             due: Mutex::new(BTreeSet::new()),
             open: Mutex::new(HashMap::new()),
+            passed_over: AtomicBool::new(false),
         }
     }
 
-    async fn claim(&self, max: usize) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
+    async fn claim(&self, Wanted { most, failed }: Wanted) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
         type Row =
             (i32, i64, Option<i64>, i64, Uuid, String, i32, DateTime<Utc>, bool, Option<DateTime<Utc>>);
         let receive = sqlx::query_as(
             "select queue, seq, claim, token, event_id, body, attempt, enqueued_at, leased, due_at
-             from outbox.receive($1, $2, $3, $4, $5, coalesce($6, '-infinity'))",
+             from outbox.receive($1, $2, $3, $4, $5, case when $7 then coalesce($6, '-infinity') else 'infinity' end)",
         )
         .bind(self.watched.rpc.as_str())
-        .bind(i32::try_from(max).unwrap_or(i32::MAX))
+        .bind(i32::try_from(most).unwrap_or(i32::MAX))
         .bind(interval(self.visibility))
         .bind(&self.worker)
         .bind(interval(self.lease))
-        .bind(self.watched.from().due);
+        .bind(self.watched.from().due)
+        .bind(failed);
         let asked_at = Instant::now();
         let mut loan = self.connections.lend().await?;
         let rows: Vec<Row> = within(receive.fetch_all(loan.conn())).await?;
@@ -115,8 +121,8 @@ impl PostgresQueue {
     }
 
     /// Waits until the bell rings for this queue, a retry is due, or `stop`.
-    async fn wait(&self, stop: &CancellationToken) {
-        let next = self.due.lock().expect("no panic while held").first().copied();
+    async fn wait(&self, failed: bool, stop: &CancellationToken) {
+        let next = self.due.lock().expect("no panic while held").first().copied().filter(|_| failed);
         tokio::select! {
             () = self.watched.ready.notified() => {}
             () = stop.cancelled() => {}
@@ -168,18 +174,26 @@ impl Queue for PostgresQueue {
 
     async fn receive(
         &self,
-        max: usize,
+        wanted: Wanted,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<Receipt>>, QueueError> {
+        // What rang meanwhile may have been a retry.
+        if !wanted.failed {
+            self.passed_over.store(true, Ordering::Relaxed);
+        } else if self.passed_over.swap(false, Ordering::Relaxed) {
+            self.watched.ring();
+        }
         loop {
-            self.wait(stop).await;
+            self.wait(wanted.failed, stop).await;
             if stop.is_cancelled() {
+                // It may have rung for whoever asks next.
+                self.watched.ring();
                 return Ok(Vec::new());
             }
-            let claimed = self.claim(max).await;
+            let claimed = self.claim(wanted).await;
             // Whoever asks next need not wait if this batch was full, or was not had: there may be more. Otherwise he had
             // all that there was, and what comes after that rings.
-            if claimed.as_ref().map_or(true, |deliveries| deliveries.len() >= max) {
+            if claimed.as_ref().map_or(true, |deliveries| deliveries.len() >= wanted.most) {
                 self.watched.ring();
             }
             let deliveries = claimed?;
@@ -239,7 +253,13 @@ impl Queue for PostgresQueue {
 
     fn limits(&self) -> Limits {
         // What is too old is dead-lettered by the relay's retention, not forgotten.
-        Limits { visibility: self.visibility, keeps: Duration::MAX, batch_max: BATCH_MAX, linger: LINGER }
+        Limits {
+            visibility: self.visibility,
+            keeps: Duration::MAX,
+            batch_max: BATCH_MAX,
+            linger: LINGER,
+            chooses: true,
+        }
     }
 }
 
@@ -283,6 +303,20 @@ impl Depths for PostgresQueue {
         let (waiting, hidden, dead, oldest) = within(look.fetch_one(loan.conn())).await?;
         loan.give_back();
         Ok(Depth { waiting, hidden, dead, oldest })
+    }
+}
+
+impl Word for PostgresQueue {
+    async fn poison_for(&self) -> Result<Option<Duration>, QueueError> {
+        let ask = sqlx::query_scalar(
+            "select extract(epoch from least(poison_until - clock_timestamp(), interval '1 year'))::float8
+             from outbox.queue where rpc = $1 and poison_until > clock_timestamp()",
+        )
+        .bind(self.watched.rpc.as_str());
+        let mut loan = self.connections.lend().await?;
+        let left: Option<f64> = within(ask.fetch_optional(loan.conn())).await?;
+        loan.give_back();
+        Ok(left.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
     }
 }
 

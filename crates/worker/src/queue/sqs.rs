@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use outbox_aws::Failure;
 use tokio_util::sync::CancellationToken;
 
-use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement};
+use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Wanted};
 use crate::each::each;
 
 /// Of every batch operation, and of a receive.
@@ -136,14 +136,14 @@ impl Queue for SqsQueue {
 
     async fn receive(
         &self,
-        max: usize,
+        wanted: Wanted,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<SqsReceipt>>, QueueError> {
         let receive = self
             .polls
             .receive_message()
             .queue_url(&self.url)
-            .max_number_of_messages(i32::try_from(max.min(BATCH_MAX)).unwrap_or(1))
+            .max_number_of_messages(i32::try_from(wanted.most.min(BATCH_MAX)).unwrap_or(1))
             .wait_time_seconds(WAIT_SECONDS)
             .visibility_timeout(i32::try_from(self.visibility.as_secs()).unwrap_or(i32::MAX))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
@@ -178,7 +178,13 @@ impl Queue for SqsQueue {
     }
 
     fn limits(&self) -> Limits {
-        Limits { visibility: self.visibility, keeps: self.keeps, batch_max: BATCH_MAX, linger: LINGER }
+        Limits {
+            visibility: self.visibility,
+            keeps: self.keeps,
+            batch_max: BATCH_MAX,
+            linger: LINGER,
+            chooses: false,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use prost_reflect::{
 use serde_json::value::RawValue;
 use serde_path_to_error::{Path, Segment, Track};
 
-use super::{CallError, Code, failed};
+use super::{By, CallError, Code, failed};
 
 /// The field that carries an event where no descriptors say so.
 const FIELD: &str = "event";
@@ -153,5 +153,5 @@ fn fields_of(message: &MessageDescriptor, path: &Path) -> String {
 
 /// Waits for a deploy: the descriptors are older than the publisher, or the other way round.
 fn not_called(problem: &str) -> CallError {
-    failed(Code::FailedPrecondition, &format!("not called: {problem}"))
+    CallError { by: By::Worker, ..failed(Code::FailedPrecondition, &format!("not called: {problem}")) }
 }

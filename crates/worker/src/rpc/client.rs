@@ -13,7 +13,9 @@ use super::body::Body;
 use super::headers::Headers;
 use super::line::Line;
 use super::prefix::HeaderPrefix;
-use super::{Call, CallError, Code, Encoding, Endpoint, RpcClient, ServiceEncoding, connect, failed, grpc};
+use super::{
+    By, Call, CallError, Code, Encoding, Endpoint, RpcClient, ServiceEncoding, connect, failed, grpc,
+};
 
 /// Every RPC of a router, ready to be called.
 #[derive(Debug, Clone)]
@@ -161,7 +163,8 @@ fn body(
 impl RpcClient for Client {
     async fn call(&self, call: &Call<'_>) -> Result<(), CallError> {
         let Some(Target { line, uri, encoding, body, headers }) = self.targets.get(call.rpc) else {
-            return Err(failed(Code::Unavailable, &format!("no endpoint for {}", call.rpc.service())));
+            let error = failed(Code::Unavailable, &format!("no endpoint for {}", call.rpc.service()));
+            return Err(CallError { by: By::Nobody, ..error });
         };
         let body = body.encode(call.event)?;
         let headers = with_ours(headers.of(&call.event.headers), call);

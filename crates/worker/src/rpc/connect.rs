@@ -12,7 +12,7 @@ use super::failure::Cause;
 use super::hint::{self, Called};
 use super::line::Http;
 use super::wire_error::WireError;
-use super::{CallError, Code, failed};
+use super::{By, CallError, Code, failed};
 
 /// Errors are read this far and no farther; the body of a success is not kept at all.
 const ERROR_BYTES_MAX: usize = 1 << 20;
@@ -105,7 +105,15 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], uri: &Uri) -> C
         ),
         _ => format!("HTTP {number} without a Connect error{says}"),
     };
-    failed(Code::of_http_status(number), &message)
+    CallError { by: by(status), ..failed(Code::of_http_status(number), &message) }
+}
+
+/// Whether an answer without a code is a proxy's that found no server.
+pub(super) fn by(status: StatusCode) -> By {
+    match status {
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => By::Nobody,
+        _ => By::Server,
+    }
 }
 
 /// Where a redirect leads, without what may be secret in it.

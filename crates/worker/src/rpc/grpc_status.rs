@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode, Uri, header};
 use percent_encoding::percent_decode;
 
 use super::answer::{self, End};
+use super::connect;
 use super::hint;
 use super::{CallError, Code, RETRY_AFTER_MAX, failed};
 
@@ -45,7 +46,8 @@ pub(super) fn not_grpc(status: StatusCode, headers: &HeaderMap, uri: &Uri) -> Ca
         415 => format!("HTTP 415: it is no gRPC server: {}", hint::write_connect(uri)),
         _ => format!("HTTP {number} without a gRPC status"),
     };
-    CallError { retry_after: answer::retry_after(headers), ..failed(Code::of_http_status(number), &message) }
+    let retry_after = answer::retry_after(headers);
+    CallError { retry_after, by: connect::by(status), ..failed(Code::of_http_status(number), &message) }
 }
 
 const NO_STATUS: &str = "the answer ended without a gRPC status: is there a proxy that cuts off trailers?";

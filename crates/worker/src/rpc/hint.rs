@@ -3,7 +3,7 @@
 use http::Uri;
 
 use super::failure::{Failure, Mismatch};
-use super::{CallError, failed};
+use super::{By, CallError, failed};
 
 /// The protocol of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) fn told(failure: &Failure, called: Called, uri: &Uri) -> CallError {
         Some(mismatch) => format!("{}: {}", remedy(mismatch, called, uri), failure.message),
         None => failure.message.clone(),
     };
-    failed(failure.code(), &message)
+    CallError { by: By::Nobody, ..failed(failure.code(), &message) }
 }
 
 fn remedy(mismatch: Mismatch, called: Called, uri: &Uri) -> String {

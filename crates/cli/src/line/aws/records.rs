@@ -1,6 +1,7 @@
 //! The record of what was done, on DynamoDB: one item per event and RPC.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use chrono::{DateTime, Utc};
@@ -64,6 +65,28 @@ impl Deliveries for Aws {
             }
             Err(error) => Err(trouble("DynamoDB", &Failure::of(&error))),
         }
+    }
+
+    async fn poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
+        if !self.rpcs.contains(rpc) {
+            return Ok(false);
+        }
+        self.say_poison(rpc, time).await
+    }
+}
+
+impl Aws {
+    /// Under a key that no event has.
+    async fn say_poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
+        let until = Utc::now() + TimeDelta::from_std(time).unwrap_or(KEPT);
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.table)
+            .item("id", AttributeValue::S(format!("poison {rpc}")))
+            .item("until_ms", AttributeValue::N(until.timestamp_millis().to_string()))
+            .item("expires_at", AttributeValue::N((until + TimeDelta::days(1)).timestamp().to_string()));
+        put.send().await.map(|_| true).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
     }
 }
 

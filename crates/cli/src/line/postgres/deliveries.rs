@@ -1,8 +1,11 @@
 //! What became of one event, in the queues' tables and the dedup record.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use event::EventId;
 use event_router::Rpc;
+use outbox_schema::interval;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
@@ -83,6 +86,11 @@ impl Deliveries for Postgres {
         );
         let held: Option<(At,)> = self.database.one(held.bind(event.as_uuid()).bind(rpc.as_str())).await?;
         Ok(held.is_none())
+    }
+
+    async fn poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
+        let say = query("update outbox.queue set poison_until = clock_timestamp() + $2 where rpc = $1");
+        Ok(self.database.execute(say.bind(rpc.as_str()).bind(interval(time))).await? > 0)
     }
 }
 

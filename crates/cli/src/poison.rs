@@ -1,0 +1,104 @@
+//! `outbox poison`: a person's word about an RPC that is held.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use event_router::Rpc;
+use runtime::Transport;
+use serde::Serialize;
+
+use crate::line::{self, Line, Work};
+use crate::options::{Format, Options};
+use crate::print;
+use crate::repair::{Consent, Repair};
+use crate::show;
+use crate::stopped::Stopped;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Says that what an RPC refuses is poison: workers dead-letter it.
+///
+/// When different events are refused alike, one after another, workers hold the RPC: that is what a broken deploy looks
+/// like, and they dead-letter nothing more until one succeeds. If the events are what is broken, this lets them go to the
+/// dead-letter queue, from where `outbox dlq` redrives or drops them. Workers hear of it within 5 s.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 said; 1 there is no such queue; 2 unusable arguments; 3 a database or AWS can't be reached."
+)]
+pub(crate) struct Args {
+    /// The RPC, as event_router.yaml has it.
+    #[arg(long, value_parser = crate::dlq::rpc, value_name = "SERVICE/METHOD")]
+    rpc: Rpc,
+
+    /// For how long nothing of it is held. Zero takes the word back.
+    #[arg(long = "for", default_value = "1h", value_parser = time, value_name = "TIME")]
+    time: Duration,
+
+    #[command(flatten)]
+    consent: Consent,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What was said; the names are kept.
+#[derive(Debug, Serialize)]
+struct Spoken {
+    rpc: String,
+    seconds: u64,
+    /// In how many databases, or on SQS.
+    changed: u64,
+}
+
+pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
+    if args.options.transport == Transport::Aws {
+        return line::work(&args.options, &[], Say(args)).await;
+    }
+    line::work(&args.options, &args.options.databases().await?, Say(args)).await
+}
+
+struct Say<'a>(&'a Args);
+
+impl Work for Say<'_> {
+    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+        let Args { rpc, time, consent, format, .. } = self.0;
+        let how_long = humantime::format_duration(*time);
+        if !time.is_zero() {
+            consent.ask(&format!("dead-letters whatever {rpc} refuses in the next {how_long}"))?;
+        }
+        let repair = Repair::begin(&lines, true).await?;
+        let mut spoken = Spoken { rpc: rpc.to_string(), seconds: time.as_secs(), changed: 0 };
+        for line in &lines {
+            spoken.changed += u64::from(line.poison(rpc, *time).await?);
+        }
+        repair.end(&lines, &spoken).await;
+        if spoken.changed == 0 {
+            return Err(Stopped::failed(
+                format!("there is no queue of {rpc}"),
+                "write it as `outbox status` shows it",
+            ));
+        }
+        match format {
+            Format::Json => show::json(&spoken)?,
+            Format::Table if time.is_zero() => {
+                print(&format!("{rpc} is held again when different events are refused alike"))?
+            }
+            Format::Table => print(&format!(
+                "what {rpc} refuses is dead-lettered for {how_long}; workers hear of it within 5s"
+            ))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if time <= 30 * DAY => Ok(time),
+        Ok(_) => Err("at most 30days".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
