@@ -16,14 +16,22 @@ use crate::database::EVENT;
 use crate::plan::Plan;
 use crate::report::Row;
 
-pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
-    let mut rows = open_transaction::rows(plan).await?;
+/// Takes half an hour: each part is told when it begins, and what it measured is kept if a later one fails.
+pub(crate) async fn run(plan: &Plan, rows: &mut Vec<Row>) -> Result<()> {
+    let part = |name: &str| eprintln!("leftovers: {name}");
+    part("an open transaction with millions of events");
+    rows.extend(open_transaction::rows(plan).await?);
+    part("retries under an old snapshot");
     rows.extend(retries::rows(plan).await?);
+    part("the end of a window");
     rows.push(window_end::row(plan).await?);
+    part("large events with many subscribers");
     rows.push(fan_out::row(plan).await?);
+    part("a ring while a transaction is open");
     rows.push(ring::row(plan).await?);
+    part("dedup records that leave");
     rows.extend(dedup_cleanup::rows(plan).await?);
-    Ok(rows)
+    Ok(())
 }
 
 /// Small events, written past `enqueue`, which would take minutes for millions. In the connection's transaction, if it is in

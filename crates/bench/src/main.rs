@@ -107,13 +107,13 @@ async fn run(cli: Cli) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for bench in benches {
         report.begins(&bench.name());
-        match bench.run(&plan).await {
-            Ok(rows) => rows.into_iter().for_each(|row| report.add(row)),
-            Err(error) => {
-                eprintln!("error: {}: {}", bench.name(), runtime::Chain(&*error));
-                code = ExitCode::FAILURE;
-            }
+        let mut rows = Vec::new();
+        if let Err(error) = bench.run(&plan, &mut rows).await {
+            eprintln!("error: {}: {}", bench.name(), runtime::Chain(&*error));
+            code = ExitCode::FAILURE;
         }
+        // What was measured before something failed was measured all the same.
+        rows.into_iter().for_each(|row| report.add(row));
     }
     if let Err(error) = report.end(&plan, cli.write.as_deref()) {
         eprintln!("error: {error}");
@@ -127,8 +127,8 @@ impl Bench {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    async fn run(self, plan: &Plan) -> Result<Vec<Row>> {
-        match self {
+    async fn run(self, plan: &Plan, rows: &mut Vec<Row>) -> Result<()> {
+        let measured = match self {
             Bench::Publish => publish::run(plan).await,
             Bench::CatchUp => catch_up::run(plan).await,
             Bench::Put => put::run(plan).await,
@@ -139,8 +139,10 @@ impl Bench {
             Bench::LongWriter => long_writer::run(plan).await,
             Bench::DeadTarget => dead_target::run(plan).await,
             Bench::Memory => memory::run(plan).await,
-            Bench::Leftovers => leftovers::run(plan).await,
+            Bench::Leftovers => return leftovers::run(plan, rows).await,
             Bench::Growth => growth::run(plan).await,
-        }
+        };
+        rows.extend(measured?);
+        Ok(())
     }
 }
