@@ -336,25 +336,29 @@ create function outbox.payload_problem(payload text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$
 declare
     document jsonb;
+    written  text;
 begin
-    if not outbox.is_json_object(payload) then
+    document := payload::jsonb;
+    if jsonb_typeof(document) <> 'object' then
         return 'is not a JSON object';
     end if;
-    begin
-        document := payload::jsonb;
-    exception
-        when numeric_value_out_of_range then return 'has a number beyond what a double holds';
-        when invalid_text_representation or untranslatable_character or character_not_in_repertoire then
-            return 'has an escape that stands for no character: \u0000, or half of a surrogate pair';
-        when statement_too_complex then return 'is nested too deep';
-    end;
-    if outbox.keys_lost(payload, document::text) <> 0 then
+    written := document::text;
+    if outbox.keys_lost(payload, written) <> 0 then
         return 'has a key twice in one object';
     end if;
-    if outbox.has_huge_number(document) then
+    if octet_length(written) >= 309 and written ~ '[0-9]{40}' and outbox.has_huge_number(document) then
         return 'has a number beyond what a double holds';
     end if;
     return null;
+exception
+    when numeric_value_out_of_range then
+        return 'has a number beyond what a double holds';
+    when statement_too_complex then
+        return 'is nested too deep';
+    when invalid_text_representation or untranslatable_character or character_not_in_repertoire then
+        return case when outbox.is_json_object(payload)
+               then 'has an escape that stands for no character: \u0000, or half of a surrogate pair'
+               else 'is not a JSON object' end;
 end $$;
 
 -- Whether every header may be kept. Postgres quotes the value in its own message for an escape that no text can hold: so
@@ -460,9 +464,9 @@ begin
         if octet_length(payload) <= outbox.payload_bytes_max() then
             document := payload::jsonb;
             written := document::text;
-            is_payload := jsonb_typeof(document) = 'object' and strpos(payload, '\u') = 0
+            is_payload := jsonb_typeof(document) = 'object' and strpos(payload, '\u003') = 0
                 and octet_length(payload) - octet_length(replace(payload, ':', '')) = octet_length(written) - octet_length(replace(written, ':', ''))
-                and (octet_length(written) < 309 or written !~ '[0-9]{255}');
+                and (octet_length(written) < 309 or written !~ '[0-9]{40}');
         end if;
     exception when invalid_text_representation or untranslatable_character or character_not_in_repertoire
                 or numeric_value_out_of_range or statement_too_complex then
@@ -471,7 +475,7 @@ begin
     if is_payload is not true or headers is not null or octet_length(key) > 512
        or name is null or octet_length(name) > 128 or ascii(name) not between 97 and 122
        or translate(name, 'abcdefghijklmnopqrstuvwxyz0123456789_', '') <> '' then
-        perform outbox.check_entry(name, payload, key, headers);
+        perform outbox.check_entry(name, case when is_payload then '{}' else payload end, key, headers);
     end if;
     -- As outbox.ring.
     if not pg_try_advisory_xact_lock_shared(1869968994, 1) then

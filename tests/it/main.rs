@@ -25,6 +25,7 @@ mod operate; // the operator's commands: what they say, and what they repair
 mod ops; // rules, runbooks and dashboards, by the tools that use them
 mod order; // keys, pages and windows under concurrent writers
 mod own_trouble; // what is wrong with one database, lane or call concerns no other
+mod payloads; // what is refused at enqueue, in SQL and in Rust alike
 mod proto_json; // the payload, against another implementation
 mod publish; // the publisher's API, in Rust and in SQL
 mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost

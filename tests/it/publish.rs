@@ -256,7 +256,7 @@ async fn a_role_that_may_only_enqueue_can_publish() {
     let role = format!("publisher_{}", world.source.name());
     world.execute(&format!("create role {role}")).await;
     world.execute(&format!("grant usage on schema outbox to {role}")).await;
-    world.execute(&format!("grant execute on function outbox.enqueue, outbox.enqueue_all to {role}")).await;
+    world.execute(&format!("select outbox.grant_to('{role}', 'publisher')")).await;
     let mut tx = world.pool.begin().await.unwrap();
     sqlx::query(sqlx::AssertSqlSafe(format!("set local role {role}"))).execute(&mut *tx).await.unwrap();
     outbox::enqueue(&mut tx, &One { n: 1 }).await.unwrap();

@@ -86,8 +86,11 @@ fn the_binaries_give_each_file_its_verdict() {
 fn outbox_check_gives_each_file_its_verdict() {
     let _turn = shared_turn();
     let files = Files::lay_out("routers-checked");
+    // It reads as relay and worker do: of what they refuse, some are enough.
+    let some = files.of(&["refused"]).into_iter().step_by(8);
+    let asked: BTreeSet<String> = files.of(&["accepted", "beyond_aws"]).into_iter().chain(some).collect();
     let mut refused = BTreeSet::new();
-    for (name, verdict) in &files.verdicts {
+    for name in &asked {
         let file = files.folder.join(name);
         let proto = files.folder.join("proto");
         std::fs::create_dir_all(&proto).unwrap();
@@ -99,11 +102,12 @@ fn outbox_check_gives_each_file_its_verdict() {
         if !checked.status.success() {
             refused.insert(name.clone());
         }
-        if verdict == "accepted" {
+        if name.starts_with("accepted/") {
             assert!(checked.status.success(), "{name}: {}", String::from_utf8_lossy(&checked.stdout));
         }
     }
-    assert_eq!(refused, files.of(&["refused", "beyond_aws"]));
+    let expected = files.of(&["refused", "beyond_aws"]);
+    assert_eq!(refused, asked.intersection(&expected).cloned().collect());
 }
 
 fn check(router: &Path, proto: &Path) -> Output {

@@ -4,6 +4,7 @@
 //! `event_router.yaml` `event_hoge_updated`. No protoc is needed.
 
 mod compile;
+mod enums;
 mod events;
 mod keys;
 mod place;
@@ -46,7 +47,8 @@ struct SourceFile {
 impl Contract {
     fn new(pool: DescriptorPool, files: Files) -> Self {
         let places = Places::new(&pool, &files);
-        let events = events::pair(&pool, &files, &places);
+        let mut events = events::pair(&pool, &files, &places);
+        events.findings.extend(enums::collisions(&pool, &places));
         Self { pool, files, places, events }
     }
 
@@ -80,7 +82,7 @@ impl Contract {
     }
 
     /// What breaks the convention: a value without its message, a message without its value, two packages with one
-    /// name, a key that can't be one.
+    /// name, a key that can't be one, enum values that generated code can't tell apart.
     pub fn findings(&self) -> &[Finding] {
         &self.events.findings
     }

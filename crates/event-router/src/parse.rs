@@ -244,7 +244,9 @@ impl Parser<'_> {
         let node = get(map, key)?;
         let shown = |duration: &Duration| humantime::format_duration(*duration).to_string();
         let parsed = match &*node.node {
-            Node::Text(text) => duration(text),
+            Node::Text(text) => duration(text)
+                // Of days one can say at least that there are too many.
+                .or_else(|| humantime::parse_duration(text).ok().filter(|duration| duration > range.end())),
             _ => None,
         };
         match parsed {

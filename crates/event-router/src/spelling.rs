@@ -123,3 +123,33 @@ pub(crate) fn place(file: &str, text: &str, at: usize) -> Place {
         width: 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: the rules are patterns that can be read, each has words, and the words name no reader's inside.
+    #[test]
+    fn every_rule_can_be_read() {
+        let spelling: Spelling = serde_yaml::from_str(RULES).unwrap();
+        assert!(spelling.rules.len() > 10 && spelling.bytes_max.is_multiple_of(3));
+        for rule in &spelling.rules {
+            assert!(Regex::new(&rule.pattern).is_ok(), "{}", rule.pattern);
+            assert!(!rule.says.is_empty() && !rule.hint.is_empty());
+            assert_eq!(rule.pattern.contains("KEY"), !rule.keys.is_empty(), "{}", rule.pattern);
+        }
+        assert!(examine("event_router.yaml", "event: []\n").is_empty());
+    }
+
+    /// Guards: a finding stands where the text stops to be what is known, comments or not.
+    #[test]
+    fn the_place_is_that_of_the_first_odd_character() {
+        let text =
+            "# é\nevent: # a list\n  - name: event_a # 7\n    subscriber: [] # \n    max_attempts: 010\n";
+        let [finding] = &examine("event_router.yaml", text)[..] else { panic!("one finding") };
+        assert_eq!((finding.place.line, finding.place.column), (5, 19));
+        let twice = "event:\n  - name: event_a # name:\n    subscriber: []\n    name: event_b\n";
+        let [finding] = &examine("event_router.yaml", twice)[..] else { panic!("one finding") };
+        assert_eq!((finding.place.line, finding.place.column), (4, 5));
+    }
+}

@@ -32,6 +32,7 @@
 //! }
 //! ```
 
+mod names;
 mod rust;
 
 use std::fmt;

@@ -1,12 +1,10 @@
 //! Descriptors to one Rust file: prost's types in a module per package, then what makes them JSON and events.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
 
 use contract::{Contract, EventType};
-use finding::{Finding, Report};
 use heck::{ToSnakeCase, ToUpperCamelCase};
 use prost_build::Module;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
@@ -26,7 +24,7 @@ fn message_descriptor(full_name: &str) -> ::outbox::proto::prost_reflect::Messag
 ";
 
 pub(crate) fn generate(contract: &Contract) -> Result<String, Error> {
-    one_thing_a_path(contract)?;
+    crate::names::check(contract)?;
     let mut out = HEADER.to_owned();
     write_types(contract, &mut out)?;
     for message in
@@ -41,55 +39,11 @@ pub(crate) fn generate(contract: &Contract) -> Result<String, Error> {
 }
 
 /// All of google.protobuf is prost's own; the options are for the compiler only.
-fn is_generated(message: &MessageDescriptor) -> bool {
+pub(crate) fn is_generated(message: &MessageDescriptor) -> bool {
     let package = message.package_name();
     package != "google.protobuf"
         && !package.starts_with("google.protobuf.")
         && message.parent_file().name() != contract::OPTIONS
-}
-
-/// A package and a message's nested types both become a module, and two messages may become one type: then one of them
-/// has to go, and Rust's own error would speak of generated code.
-fn one_thing_a_path(contract: &Contract) -> Result<(), Error> {
-    let mut taken: BTreeMap<String, String> = BTreeMap::new();
-    for file in contract.pool().files() {
-        let package = Module::from_protobuf_package_name(file.package_name());
-        let parts: Vec<&str> = package.parts().collect();
-        for depth in 1..=parts.len() {
-            taken.insert(
-                format!("mod {}", parts[..depth].join("::")),
-                format!("package {}", file.package_name()),
-            );
-        }
-    }
-    let mut findings = Vec::new();
-    for message in
-        contract.pool().all_messages().filter(|message| !message.is_map_entry() && is_generated(message))
-    {
-        let path = rust_path(&message);
-        let nests = message.child_messages().any(|child| !child.is_map_entry())
-            || message.child_enums().len() > 0
-            || message.oneofs().any(|oneof| !oneof.is_synthetic());
-        let module = nests.then(|| {
-            let parent = path.rsplit_once("::").map_or(String::new(), |(parent, _)| format!("{parent}::"));
-            format!("mod {parent}{}", snake(message.name()))
-        });
-        for path in [Some(path.clone()), module].into_iter().flatten() {
-            let name = format!("message {}", message.full_name());
-            if let Some(first) = taken.insert(path.clone(), name.clone()) {
-                let place = contract.place(&message.parent_file(), message.path());
-                let both = format!("{name} and {first} would both be `{path}` in Rust");
-                findings.push(Finding::error(place, both, "rename one of them"));
-            }
-        }
-    }
-    if findings.is_empty() {
-        return Ok(());
-    }
-    let mut report = Report::default();
-    contract.add_texts(&mut report);
-    report.add(findings);
-    Err(Error::Proto(report))
 }
 
 fn write_types(contract: &Contract, out: &mut String) -> Result<(), Error> {
@@ -101,7 +55,7 @@ fn write_types(contract: &Contract, out: &mut String) -> Result<(), Error> {
         .filter(|file| file.name() != contract::OPTIONS)
         .map(|file| (Module::from_protobuf_package_name(file.package()), file.clone()))
         .collect();
-    // prost panics where two names become one in Rust.
+    // What prost panics on has been refused, as far as it is known.
     let generated = std::panic::catch_unwind(AssertUnwindSafe(|| config.generate(files)));
     let generated = generated.map_err(|panic| Error::Generate(std::io::Error::other(said(&*panic))))?;
     let mut modules: Vec<(Module, String)> = generated.map_err(Error::Generate)?.into_iter().collect();
@@ -195,7 +149,7 @@ fn key_expression(field: &FieldDescriptor) -> String {
 }
 
 /// As prost names it: a nested message stands in a module named after its parent.
-fn rust_path(message: &MessageDescriptor) -> String {
+pub(crate) fn rust_path(message: &MessageDescriptor) -> String {
     let mut parts = vec![camel(message.name())];
     let mut parent = message.parent_message();
     while let Some(outer) = parent {
@@ -213,7 +167,7 @@ fn camel(name: &str) -> String {
 }
 
 /// A module's and a field's name: what prost makes of it, which keeps its rule to itself but for packages.
-fn snake(name: &str) -> String {
+pub(crate) fn snake(name: &str) -> String {
     let module = Module::from_protobuf_package_name(&name.to_snake_case());
     module.parts().collect::<Vec<_>>().join("_")
 }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 /// generated code.
 #[test]
 fn mistakes_are_errors_with_a_place_and_a_remedy() {
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 20] = [
         (
             "enum Event { EVENT_UNSPECIFIED = 0; EVENT_HOGE_UPDATED = 1; }",
             &[
@@ -40,7 +40,57 @@ fn mistakes_are_errors_with_a_place_and_a_remedy() {
             "message Refund { enum Reason { NONE = 0; } }",
             &["message a.Refund and package a.refund would both be `mod a::refund` in Rust", "rename one"],
         ),
-        ("enum Color { COLOR_RED = 0; RED = 1; }", &["failed to generate code"]),
+        (
+            "enum Color { COLOR_RED = 0; RED = 1; }",
+            &["`COLOR_RED` and `RED` of enum `Color` are both `Red`", "a.proto:3:29", "rename one"],
+        ),
+        (
+            "message Paint { enum Color { COLOR_DARK_RED = 0; DarkRed = 1; } }",
+            &["`COLOR_DARK_RED` and `DarkRed` of enum `Color` are both `DarkRed`", "a.proto:3:50"],
+        ),
+        (
+            "enum Color { COLOR_NONE = 0; }\nenum COLOR { COLOR_RED = 0; }",
+            &["enum a.COLOR and enum a.Color would both be `a::Color` in Rust", "a.proto:4:6"],
+        ),
+        (
+            "message Hoge_Piyo {}\nenum HogePiyo { NONE = 0; }",
+            &["enum a.HogePiyo and message a.Hoge_Piyo would both be `a::HogePiyo` in Rust", "a.proto:4:6"],
+        ),
+        (
+            "syntax-2 message Hoge { optional string hoge_id = 1; optional string HogeId = 2; }",
+            &["`hoge_id` and `HogeId` of message a.Hoge would both be `hoge_id` in Rust", "a.proto:3:61"],
+        ),
+        (
+            "message Hoge { string hoge_id = 1; oneof HogeId { string a = 2; } }",
+            &["`hoge_id` and `HogeId` of message a.Hoge would both be `hoge_id` in Rust", "a.proto:3:42"],
+        ),
+        (
+            "syntax-2 message Hoge { oneof it { string some_text = 1; string SomeText = 2; } }",
+            &["`some_text` and `SomeText` of oneof `it` would both be `SomeText` in Rust", "a.proto:3:56"],
+        ),
+        (
+            "message Hoge { oneof it_is { string a = 1; } oneof ItIs { string b = 2; } }",
+            &["`it_is` and `ItIs` of message a.Hoge would both be `it_is` in Rust", "a.proto:3:52"],
+        ),
+        (
+            "enum Color { NONE = 0; }\nmessage Hoge { Color color = 1; Color set_color = 2; }",
+            &[
+                "`color` and `set_color` of message a.Hoge would both have the method `set_color` in Rust",
+                "a.proto:4:39",
+            ],
+        ),
+        (
+            "syntax-2 enum Color { option allow_alias = true; RED = 0; ROT = 0; }\nmessage Hoge { optional Color color = 1 [default = ROT]; }",
+            &[
+                "the default `ROT` of `color` is an alias, and Rust has only `RED`",
+                "a.proto:4:31",
+                "write [default = RED]",
+            ],
+        ),
+        ("message _ {}", &["message a._ has no name in Rust", "a.proto:3:9"]),
+        ("message Hoge { string __ = 1; }", &["`__` of message a.Hoge has no name in Rust", "a.proto:3:23"]),
+        ("enum Color { _ = 0; }", &["`_` of enum a.Color has no name in Rust", "a.proto:3:14"]),
+        ("enum __ { NONE = 0; }", &["enum a.__ has no name in Rust", "a.proto:3:6"]),
     ];
     for (proto, expected) in cases {
         let dir = laid_out(proto);
@@ -87,7 +137,9 @@ fn laid_out(proto: &str) -> TempDir {
     for sub in ["proto", "out"] {
         std::fs::create_dir(dir.path().join(sub)).unwrap();
     }
-    let text = format!("syntax = \"proto3\";\npackage a;\n{proto}\n");
+    let (syntax, proto) =
+        proto.strip_prefix("syntax-2 ").map_or(("proto3", proto), |proto| ("proto2", proto));
+    let text = format!("syntax = \"{syntax}\";\npackage a;\n{proto}\n");
     std::fs::write(dir.path().join("proto/a.proto"), text).unwrap();
     let refund = "syntax = \"proto3\";\npackage a.refund;\nmessage Paid {}\n";
     std::fs::write(dir.path().join("proto/refund.proto"), refund).unwrap();

@@ -5,7 +5,7 @@ use event::{Event, EventId, PAYLOAD_BYTES_MAX};
 use sqlx::{Connection, PgTransaction};
 use uuid::Uuid;
 
-use crate::EnqueueError;
+use crate::{EnqueueError, payload};
 
 const KEY_BYTES_MAX: usize = 512;
 const HEADERS_BYTES_MAX: usize = 8192;
@@ -86,15 +86,17 @@ impl Entry {
             return Err(EnqueueError::InvalidName { name });
         }
         let payload = self.payload.map_err(|source| EnqueueError::Encode { name, source })?;
-        if !payload.starts_with('{') {
-            return Err(EnqueueError::NotAnObject { name });
-        }
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(EnqueueError::TooLarge {
                 name,
                 payload_bytes: payload.len(),
                 payload_bytes_max: PAYLOAD_BYTES_MAX,
             });
+        }
+        match payload::problem(&payload) {
+            None => {}
+            Some(payload::NOT_AN_OBJECT) => return Err(EnqueueError::NotAnObject { name }),
+            Some(problem) => return Err(EnqueueError::Unreadable { name, problem }),
         }
         if let Some(key_bytes) = self.key.as_ref().map(String::len).filter(|&bytes| bytes > KEY_BYTES_MAX) {
             return Err(EnqueueError::KeyTooLong { name, key_bytes, key_bytes_max: KEY_BYTES_MAX });

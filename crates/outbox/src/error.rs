@@ -13,6 +13,10 @@ pub enum EnqueueError {
     #[error("payload of {name} is not a JSON object: an event serializes as its message's proto3 JSON")]
     NotAnObject { name: &'static str },
 
+    /// JSON, and still nothing that readers of proto3 JSON take.
+    #[error("payload of {name} {problem}: no reader of proto3 JSON takes that")]
+    Unreadable { name: &'static str, problem: &'static str },
+
     #[error("event name `{name}` is not lower_snake_case of at most 128 characters, as in event_router.yaml")]
     InvalidName { name: &'static str },
 

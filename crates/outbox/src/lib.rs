@@ -47,6 +47,7 @@
 
 mod entry;
 mod error;
+mod payload;
 pub mod proto;
 pub mod testing;
 #[cfg(feature = "opentelemetry")]

@@ -168,6 +168,13 @@ async fn nothing_of_another_schema_runs() {
         .execute("select outbox.enqueue('event_one', '{\"n\":1}', 'key', '{\"tenant\":\"t-1\"}')")
         .await
         .unwrap();
+    for built in [
+        "select outbox.enqueue('event_one', '{\"n\":1}'::pg_catalog.jsonb, 'key', '{\"tenant\":\"t-1\"}'::pg_catalog.jsonb)",
+        "select outbox.enqueue('event_one', '{\"n\":1}'::pg_catalog.json)",
+        "select outbox.enqueue_all(array['event_one'], array['{\"n\":1}'::pg_catalog.jsonb])",
+    ] {
+        publisher.execute(built).await.unwrap();
+    }
     world.rpcs.until_done("Test/One", &ids).await;
     world.until("select count(*) = 1 from outbox.dead_letter").await;
     // The rings turn, too.

@@ -1,0 +1,53 @@
+//! Enums whose values are one when their prefix is off. Rust's generated code has no prefix, nor has that of C# or Swift, and
+//! protoc refuses such an enum in proto3.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use finding::Finding;
+use heck::ToUpperCamelCase;
+use prost_reflect::{DescriptorPool, EnumDescriptor};
+
+use crate::place::Places;
+
+/// What prost would panic on.
+pub(crate) fn collisions(pool: &DescriptorPool, places: &Places) -> Vec<Finding> {
+    let is_googles = |it: &EnumDescriptor| {
+        let package = it.package_name();
+        package == "google.protobuf" || package.starts_with("google.protobuf.")
+    };
+    pool.all_enums().filter(|it| !is_googles(it)).flat_map(|it| of_one(&it, places)).collect()
+}
+
+fn of_one(of: &EnumDescriptor, places: &Places) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut numbers = BTreeSet::new();
+    let mut first_of: BTreeMap<String, String> = BTreeMap::new();
+    // In the order of the file; prost-reflect's is that of the numbers.
+    let mut values: Vec<_> = of.values().collect();
+    values.sort_by(|a, b| a.path().cmp(b.path()));
+    for value in values {
+        // An alias is the same value by another name, and generated code has the first of them.
+        if !numbers.insert(value.number()) {
+            continue;
+        }
+        let short = without_prefix(of.name(), value.name());
+        let Some(first) = first_of.insert(short.clone(), value.name().to_owned()) else { continue };
+        let at = places.of(&value.parent_file(), value.path());
+        let message = format!(
+            "`{first}` and `{}` of enum `{}` are both `{short}` in generated code, which leaves out the prefix",
+            value.name(),
+            of.name()
+        );
+        findings.push(Finding::error(at, message, "rename one of them"));
+    }
+    findings
+}
+
+/// As prost does it: `COLOR_RED` of `Color` is `Red`, and so is `RED`.
+fn without_prefix(of: &str, value: &str) -> String {
+    let (of, value) = (of.to_upper_camel_case(), value.to_upper_camel_case());
+    match value.strip_prefix(&of) {
+        Some(rest) if rest.starts_with(char::is_uppercase) => rest.to_owned(),
+        _ => value,
+    }
+}

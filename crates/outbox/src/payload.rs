@@ -1,0 +1,137 @@
+//! What no reader of proto3 JSON takes, though it is JSON. The same rule stands in SQL (`outbox.payload_problem`) for
+//! publishers in other languages; tests/payloads.json holds them together.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+/// Postgres gives up sooner or later, as its stack allows.
+const DEPTH_MAX: usize = 2000;
+/// Of a numeric, which Postgres makes of a number: digits behind the point.
+const SCALE_MAX: i64 = 16_383;
+
+pub(crate) const NOT_AN_OBJECT: &str = "is not a JSON object";
+const ESCAPE: &str = "has an escape that stands for no character: \\u0000, or half of a surrogate pair";
+const TWICE: &str = "has a key twice in one object";
+const NUMBER: &str = "has a number beyond what a double holds";
+const DEEP: &str = "is nested too deep";
+
+/// What is wrong with a text that serde_json wrote: so it is JSON, and only what that allows is looked for.
+pub(crate) fn problem(payload: &str) -> Option<&'static str> {
+    if !payload.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
+        return Some(NOT_AN_OBJECT);
+    }
+    let mut scan = Scan { text: payload, at: 0 };
+    // Of each object or list that is open: the keys of an object.
+    let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
+    while let Some(byte) = scan.peek() {
+        match byte {
+            b'"' => {
+                let text = match scan.string() {
+                    Ok(text) => text,
+                    Err(problem) => return Some(problem),
+                };
+                if scan.is_key()
+                    && let Some(Some(keys)) = open.last_mut()
+                    && !keys.insert(text)
+                {
+                    return Some(TWICE);
+                }
+            }
+            b'-' | b'0'..=b'9' => {
+                if !is_held(scan.number()) {
+                    return Some(NUMBER);
+                }
+            }
+            b'{' | b'[' => {
+                if open.len() == DEPTH_MAX {
+                    return Some(DEEP);
+                }
+                open.push((byte == b'{').then(HashSet::new));
+                scan.at += 1;
+            }
+            b'}' | b']' => {
+                open.pop();
+                scan.at += 1;
+            }
+            _ => scan.at += 1,
+        }
+    }
+    None
+}
+
+fn is_held(number: &str) -> bool {
+    let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let fraction = digits.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    let scale = exponent.parse::<i64>().ok().and_then(|exponent| (fraction as i64).checked_sub(exponent));
+    number.parse().is_ok_and(f64::is_finite) && scale.is_some_and(|scale| scale <= SCALE_MAX)
+}
+
+struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Past a text, which begins here. What it says, with its escapes resolved.
+    fn string(&mut self) -> Result<Cow<'a, str>, &'static str> {
+        let begin = self.at;
+        let mut escaped = false;
+        self.at += 1;
+        loop {
+            match self.peek() {
+                None => return Err(NOT_AN_OBJECT),
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => self.at += 1,
+            }
+        }
+        self.at += 1;
+        let quoted = &self.text[begin..self.at];
+        if escaped {
+            return serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| NOT_AN_OBJECT);
+        }
+        Ok(Cow::Borrowed(&quoted[1..quoted.len() - 1]))
+    }
+
+    fn escape(&mut self) -> Result<(), &'static str> {
+        let Some(unit) = self.unit() else {
+            self.at += 2;
+            return Ok(());
+        };
+        self.at += 6;
+        match unit {
+            0 | 0xdc00..=0xdfff => Err(ESCAPE),
+            0xd800..=0xdbff if matches!(self.unit(), Some(0xdc00..=0xdfff)) => {
+                self.at += 6;
+                Ok(())
+            }
+            0xd800..=0xdbff => Err(ESCAPE),
+            _ => Ok(()),
+        }
+    }
+
+    /// Of the escape that begins here, if it is one of four hexadecimal digits.
+    fn unit(&self) -> Option<u16> {
+        let escape = self.text.get(self.at..self.at + 6)?;
+        u16::from_str_radix(escape.strip_prefix("\\u")?, 16).ok()
+    }
+
+    fn number(&mut self) -> &'a str {
+        let rest = &self.text[self.at..];
+        let end = rest.find(|c: char| !c.is_ascii_digit() && !"+-.eE".contains(c)).unwrap_or(rest.len());
+        self.at += end;
+        &rest[..end]
+    }
+
+    /// Whether a colon comes next.
+    fn is_key(&self) -> bool {
+        self.text[self.at..].trim_start_matches([' ', '\t', '\n', '\r']).starts_with(':')
+    }
+}
