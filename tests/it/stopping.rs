@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use worker::breaker::Breaker;
 use worker::dedup::PostgresDedup;
 use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Settlement};
-use worker::{Lane, Meter, Unrecorded};
+use worker::{Aside, Lane, Meter, Unrecorded, Unsettled};
 use xtask::process::Process;
 
 use crate::world::{One, PATIENCE, World};
@@ -148,7 +148,7 @@ impl Queue for StopsAsItReceives {
         received
     }
 
-    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Result<(), QueueError> {
+    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
         self.real.settle(settled).await
     }
 
@@ -181,6 +181,7 @@ async fn what_was_not_begun_goes_back_at_once() {
         dedup: Arc::new(PostgresDedup::new(connections, &rpc, visibility)),
         client: world.client(),
         unrecorded: Unrecorded::new(visibility, visibility),
+        aside: Aside::default(),
         breaker: std::sync::Mutex::new(Breaker::new(policy.backoff)),
         meter: Meter::new("test", &rpc),
         readiness: Readiness::default(),

@@ -11,6 +11,8 @@ pub(crate) enum Fate {
     Duplicate,
     /// Not called, and no attempt counted.
     Postponed(Duration, Why),
+    /// It was decided before that it is dead, by this code and reason. The dead-letter queue did not take it.
+    SetAside(String, String),
     /// It was being called when the worker gave up. The call may still have its effect. So its lease is kept, and this is
     /// how long it still lasts.
     GivenUp(Duration),
@@ -23,6 +25,8 @@ pub(crate) enum Why {
     Held,
     DedupUnavailable,
     StaleLease,
+    /// Its server asked for a longer wait than its queue can hold.
+    Early,
     /// The worker is to stop.
     Stopping,
 }
@@ -33,6 +37,7 @@ impl Why {
             Why::Held => "held",
             Why::DedupUnavailable => "dedup_unavailable",
             Why::StaleLease => "stale_lease",
+            Why::Early => "early",
             Why::Stopping => "stopping",
         }
     }
@@ -42,6 +47,7 @@ impl Why {
             Why::Held | Why::DedupUnavailable | Why::StaleLease => {
                 "not called: it could not be known that nobody else did"
             }
+            Why::Early => "not called: its server asked for a longer wait",
             Why::Stopping => "not called: its worker was stopped",
         }
     }
@@ -58,6 +64,7 @@ impl Fate {
             Fate::Decided(Verdict::Dead { code, .. }) => ("dead", *code),
             Fate::Duplicate => ("duplicate", "done_before"),
             Fate::Postponed(_, why) => ("postponed", why.code()),
+            Fate::SetAside(..) => ("set_aside", "unsettled"),
             Fate::GivenUp(_) => ("retry", GIVEN_UP),
         }
     }
@@ -71,6 +78,7 @@ impl Fate {
             Fate::Decided(Verdict::Dead { code, reason }) => {
                 Settlement::Dead { code: code.to_owned(), reason }
             }
+            Fate::SetAside(code, reason) => Settlement::Dead { code, reason },
             Fate::Postponed(after, why) => Settlement::Retry {
                 after,
                 counted: false,
