@@ -355,6 +355,57 @@ async fn postgres_queue_keeps_the_contract() {
     world.finish().await;
 }
 
+/// Guards promise 7: a batch of whatever kinds is settled in one transaction of one statement, from the log as well as from
+/// rows of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_settled_at_once() {
+    let mut world = World::new(ROUTER).await;
+    let relay = world.relay();
+    world.publish_all((0..90).map(|n| Entry::new(One { n }))).await;
+    world.until("select count(*) = 90 from outbox.delivery").await;
+    relay.cancel();
+    let (rpc, visibility) = (Rpc::new("Test/One").unwrap(), Duration::from_secs(60));
+    let connections = world.source.connections("test", &SESSION, 1);
+    let watched = Arc::new(Watched::new(&rpc));
+    let queue = PostgresQueue::new(connections, Arc::clone(&watched), "test", visibility, visibility);
+    let settlement = |nth: usize| match nth % 3 {
+        0 => Settlement::Ack,
+        1 => Settlement::Dead { code: "internal".into(), reason: "poison".into() },
+        _ => Settlement::Retry {
+            after: Duration::ZERO,
+            counted: true,
+            code: "internal".into(),
+            error: "e".into(),
+        },
+    };
+    for (many, retried, dead) in [(90, 30, 30), (30, 10, 40)] {
+        watched.ring();
+        let received = queue.receive(many, &CancellationToken::new()).await.unwrap();
+        assert_eq!(received.len(), many);
+        let before: String = world.scalar("select pg_snapshot_xmax(pg_current_snapshot())::text").await;
+        let settled: Vec<_> = received
+            .into_iter()
+            .enumerate()
+            .map(|(nth, delivery)| (delivery.receipt, settlement(nth)))
+            .collect();
+        settle(&queue, &settled).await;
+        let transactions: Vec<String> = sqlx::query_scalar(
+            "select distinct w.x from (
+                 select xmin::text as x from outbox.retry union all select xmin::text from outbox.dead_letter
+                 union all select xmin::text from outbox.claim where until is null) as w
+             where w.x::bigint >= $1::bigint",
+        )
+        .bind(before)
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        assert_eq!(transactions.len(), 1, "{transactions:?}");
+        assert_eq!(world.scalar::<i64>("select count(*) from outbox.retry").await, retried);
+        assert_eq!(world.scalar::<i64>("select count(*) from outbox.dead_letter").await, dead);
+    }
+    world.finish().await;
+}
+
 /// Guards promise 3: a delivery that comes with its lease is nobody else's, and neither what was done, nor what somebody
 /// has the lease of, nor a second copy in the same batch comes with one.
 #[tokio::test(flavor = "multi_thread")]

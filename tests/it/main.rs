@@ -31,6 +31,7 @@ mod retention; // rings turn, whoever is slow
 mod roles; // least privileges, with real roles
 mod schema; // migrations and versions
 mod secrets; // what is never said
+mod settling; // what can't be settled costs its neighbours nothing
 mod stopping; // a planned stop: what is finished, and what is given back
 mod trace; // one trace from the change to the RPC
 mod versions; // each version of Postgres that is supported, and one that is not

@@ -37,14 +37,15 @@ struct Dead {
 }
 
 impl Aside {
-    /// It is dead by this code and reason, and refused with `refusal`, the code of the server. How long it waits.
+    /// It is dead by this code and reason, and refused with `refusal`, the code of the server. How long it waits, and whether
+    /// this is the first time: then its call was an attempt, and later nobody is called.
     pub(crate) fn set(
         &self,
         event: EventId,
         (code, reason): (&str, &str),
         refusal: &str,
         now: Instant,
-    ) -> Duration {
+    ) -> (Duration, bool) {
         self.with(|kept| {
             let tries = kept.of.get(&event).map_or(0, |dead| dead.tries);
             let wait = wait(tries);
@@ -61,7 +62,7 @@ impl Aside {
             if kept.of.len() < KEPT_MAX || kept.of.contains_key(&event) {
                 kept.of.insert(event, dead);
             }
-            wait
+            (wait, tries == 0)
         })
     }
 
@@ -126,9 +127,10 @@ mod tests {
         let (aside, now) = (Aside::default(), Instant::now());
         let (one, other) = (EventId::new(), EventId::new());
         let dead = ("invalid_argument", "no card");
-        let waits: Vec<u64> = (0..9).map(|_| aside.set(one, dead, "AccessDenied", now).as_secs()).collect();
+        let waits: Vec<u64> = (0..9).map(|_| aside.set(one, dead, "AccessDenied", now).0.as_secs()).collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
-        assert_eq!(aside.set(other, dead, "QueueDoesNotExist", now), WAIT_MIN);
+        assert_eq!(aside.set(other, dead, "QueueDoesNotExist", now), (WAIT_MIN, true));
+        assert!(!aside.set(one, dead, "AccessDenied", now).1);
         let counts = |now| aside.counts(now).into_values().collect::<Vec<_>>();
         assert_eq!(counts(now), [1, 1]);
         assert_eq!(aside.decided(one), Some(("invalid_argument".to_owned(), "no card".to_owned())));
@@ -146,7 +148,7 @@ mod tests {
             kept.set(EventId::new(), ("a", "b"), "c", now);
         }
         let late = EventId::new();
-        assert_eq!(kept.set(late, ("a", "b"), "c", now), WAIT_MIN);
+        assert_eq!(kept.set(late, ("a", "b"), "c", now), (WAIT_MIN, true));
         assert_eq!((kept.with(|kept| kept.of.len()), kept.decided(late)), (KEPT_MAX, None));
     }
 }

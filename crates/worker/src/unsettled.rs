@@ -69,43 +69,10 @@ impl From<outbox_aws::Failure> for Unsettled {
     }
 }
 
-/// Away is what passes by itself, and credentials, which concern all requests. What is unknown here is refused: that is
-/// asked again, too, and holds up nothing.
+/// What is unknown here is refused: that is asked again, too, and holds up nothing.
 #[cfg(feature = "aws")]
 pub(crate) fn kind_of_aws(code: &str) -> Kind {
-    const AWAY: [&str; 29] = [
-        "Unreachable",
-        "Timeout",
-        "UnreadableAnswer",
-        "UnknownError",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "OverLimit",
-        "SlowDown",
-        "KmsThrottled",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestExpired",
-        "UnrecognizedClientException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
-        "MissingAuthenticationToken",
-    ];
-    let code = code.rsplit('.').next().unwrap_or(code);
-    if AWAY.contains(&code) { Kind::Away } else { Kind::Refused }
+    if outbox_aws::is_away(code) { Kind::Away } else { Kind::Refused }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ const WAIT_SECONDS_MAX: f64 = 60.0;
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
 
 const PROBLEM_CHARS_MAX: usize = 2000;
+const REASON_CHARS_MAX: usize = 400;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Problem {
@@ -163,6 +164,17 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             options.command(["dlq", "list", "--rpc", &depth.rpc]),
         ));
     }
+    if let Some(aside) = &depth.set_aside {
+        problems.push(Problem::remedy(
+            format!(
+                "{} of {} can't be moved to the dead letters: {}",
+                counted(aside.messages, "message"),
+                depth.rpc,
+                line(&aside.reason, REASON_CHARS_MAX)
+            ),
+            "mend what refuses them (`outbox doctor` looks at queues and rights); the workers try each again by themselves",
+        ));
+    }
     if rpc.breaker == Some(Breaker::Open) {
         problems.push(Problem::remedy(
             format!("the server of {} is down: its breaker is open", depth.rpc),
@@ -197,7 +209,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Depth;
+    use crate::line::{Depth, SetAside};
     use crate::outbox::{Behind, Holder, Leader, Transaction};
     use crate::show::Count;
     use clap::Parser;
@@ -342,6 +354,20 @@ mod tests {
                 source(),
                 RpcStatus { depth: Depth { dead: Count::new(3), ..rpc().depth }, ..rpc() },
                 "3 dead letters of A/B: outbox dlq list --rpc A/B",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth {
+                        set_aside: Some(SetAside {
+                            messages: Count::new(2),
+                            reason: "AccessDenied\u{1b}[2J".into(),
+                        }),
+                        ..rpc().depth
+                    },
+                    ..rpc()
+                },
+                "2 messages of A/B can't be moved to the dead letters: AccessDenied",
             ),
             (source(), RpcStatus { breaker: Some(Breaker::Open), ..rpc() }, "the server of A/B is down"),
             (

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::{Open, Settler};
+use super::{Decided, Open, Settler};
 use crate::aside::WAIT_UNKNOWN;
 use crate::dedup::{Dedup, Lease, Recorded, Released};
 use crate::queue::{Queue, Settlement};
@@ -30,11 +30,11 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         for (one, written) in batch.into_iter().zip(written) {
             match written {
                 Ok(()) => {
-                    if let (Settlement::Dead { .. }, Some((lease, _))) =
-                        (&one.decided.settlement, one.decided.lease)
-                    {
+                    let Decided { settlement, lease, in_flight, .. } = one.decided;
+                    if let (Settlement::Dead { .. }, Some((lease, _))) = (settlement, lease) {
                         self.aside.settled(lease.event);
                     }
+                    drop(in_flight);
                 }
                 // Its message comes back by itself, and nobody waits for that.
                 Err(error) if one.recorded && error.is_refused() => {}
@@ -142,12 +142,12 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
             if !one.recorded || !error.is_refused() {
                 continue;
             }
-            let after = match one.decided.lease {
+            let (after, counted) = match one.decided.lease {
                 Some((lease, _)) => self.aside.set(lease.event, (code, reason), &error.code, Instant::now()),
-                None => WAIT_UNKNOWN,
+                None => (WAIT_UNKNOWN, false),
             };
             let error = format!("its dead letter is refused ({error}); it is dead by {code}: {reason}");
-            let back = Settlement::Retry { after, counted: false, code: SET_ASIDE.to_owned(), error };
+            let back = Settlement::Retry { after, counted, code: SET_ASIDE.to_owned(), error };
             settled.push((one.decided.receipt.clone(), back));
         }
         if settled.is_empty() {

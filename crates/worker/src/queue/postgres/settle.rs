@@ -1,6 +1,5 @@
 //! Settling: one statement for a batch, and one for each of its messages if it is refused as a whole.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use outbox_schema::{interval, within};
@@ -11,7 +10,7 @@ use crate::unsettled::Unsettled;
 
 impl PostgresQueue {
     pub(super) async fn settle_each(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
-        let error = match self.write(settled, whole).await {
+        let error = match self.write(settled).await {
             Ok(()) => return settled.iter().map(|_| Ok(())).collect(),
             Err(error) => error,
         };
@@ -35,11 +34,7 @@ impl PostgresQueue {
     }
 
     async fn settle_one(&self, one: &[(Receipt, Settlement)]) -> Result<(), Unsettled> {
-        let answer = match self.write(one, whole).await {
-            // A database may have an encoding that lacks a character of the error's text.
-            Err(error) if error.code.starts_with("22") => self.write(one, ascii).await,
-            answer => answer,
-        };
+        let answer = self.write(one).await;
         let dead = matches!(one, [(_, Settlement::Dead { .. })]);
         if answer.as_ref().is_err_and(Unsettled::is_refused) && !dead {
             // Its claim must not be closed over it.
@@ -50,13 +45,9 @@ impl PostgresQueue {
     }
 
     /// All of it, or nothing.
-    async fn write(
-        &self,
-        settled: &[(Receipt, Settlement)],
-        text: fn(&str) -> Cow<'_, str>,
-    ) -> Result<(), Unsettled> {
+    async fn write(&self, settled: &[(Receipt, Settlement)]) -> Result<(), Unsettled> {
         let (closed, closed_tokens) = self.closed_by(settled);
-        let rows = Rows::of(settled, text);
+        let rows = Rows::of(settled);
         if !rows.seqs.is_empty() || !closed.is_empty() {
             let settle = sqlx::query("select outbox.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
                 .bind(rows.queues)
@@ -128,7 +119,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn of(settled: &[(Receipt, Settlement)], text: fn(&str) -> Cow<'_, str>) -> Self {
+    fn of(settled: &[(Receipt, Settlement)]) -> Self {
         let mut rows = Self::default();
         for (receipt, settlement) in settled {
             let (fate, wait, counted, code, why) = match settlement {
@@ -147,31 +138,14 @@ impl Rows {
             rows.fates.push(fate);
             rows.waits.push(interval(wait.unwrap_or_default()));
             rows.counted.push(counted);
-            rows.codes.push(text(code).into_owned());
-            rows.texts.push(text(why).into_owned());
+            rows.codes.push(text(code));
+            rows.texts.push(text(why));
         }
         rows
     }
 }
 
 /// Postgres has no text with a NUL.
-fn whole(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
-}
-
-/// What every encoding has.
-fn ascii(text: &str) -> Cow<'_, str> {
-    text.chars().map(|c| if c == '\0' || !c.is_ascii() { '?' } else { c }).collect::<String>().into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Guards promise 2: no text of a server is one that Postgres can't keep.
-    #[test]
-    fn any_text_can_be_kept() {
-        assert_eq!(whole("a\0b\u{ffff}\u{e9}"), "a\u{fffd}b\u{ffff}\u{e9}");
-        assert_eq!(ascii("a\0b\u{ffff}\u{e9}"), "a?b??");
-    }
+fn text(of: &str) -> String {
+    of.replace('\0', "\u{fffd}")
 }
