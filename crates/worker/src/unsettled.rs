@@ -65,7 +65,9 @@ fn shown<'a>(state: &str, message: &'a str) -> &'a str {
 #[cfg(feature = "aws")]
 impl From<outbox_aws::Failure> for Unsettled {
     fn from(failure: outbox_aws::Failure) -> Self {
-        Self::new(kind_of_aws(&failure.code), &failure.code, &failure.message)
+        // SQS has names of its older protocol, too.
+        let code = failure.code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(&failure.code);
+        Self::new(kind_of_aws(code), code, &failure.message)
     }
 }
 

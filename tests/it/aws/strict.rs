@@ -162,7 +162,7 @@ impl Refuses {
         match self {
             Refuses::NoRight => "AccessDenied",
             Refuses::KeyDisabled => "KmsDisabled",
-            Refuses::Deleted => "QueueDoesNotExist",
+            Refuses::Deleted => "NonExistentQueue",
             Refuses::TooLarge => "InvalidParameterValue",
         }
     }
