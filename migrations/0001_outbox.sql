@@ -636,6 +636,60 @@ begin
                   (select outbox.sane_time(due.due_at) from due where due.seq = r.seq);
 end $$;
 
+-- Settles messages that a worker has received, all of them or none: what needs another attempt, what is dead, and what is
+-- done and has a row of its own. Then it closes the claims that are settled as a whole. A message whose claim was lost is
+-- somebody else's, and stays as it is. A claim's messages get rows before it is closed: a crash takes back both.
+-- It locks the claims first, as outbox.recover does: two that lock them crosswise would wait for each other.
+-- fates: 'retry', 'dead' or 'done'. A claim is null for a message with a row of its own.
+create function outbox.settle(queues integer[], seqs bigint[], claims bigint[], tokens bigint[], fates text[], waits interval[],
+                              counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[])
+returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    m record;
+begin
+    perform from outbox.claim as c where c.id = any (claims || closed) order by c.id for no key update;
+    for m in
+        select k.* from unnest(queues, seqs, claims, tokens, fates, waits, counted, codes, texts)
+            as k (queue, seq, claim, token, fate, wait, counts, code, why)
+        order by k.seq
+    loop
+        if m.fate = 'retry' and m.claim is not null then
+            insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+            select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, case when m.counts then 1 else 0 end,
+                   clock_timestamp() + m.wait, m.code, m.why
+            from outbox.delivery as d
+            where d.queue = m.queue and d.seq = m.seq
+              and exists (select from outbox.claim as c where c.id = m.claim and c.token = m.token and c.until is not null)
+            on conflict (seq) do nothing;
+        elsif m.fate = 'retry' then
+            update outbox.retry as r
+            set due_at = clock_timestamp() + m.wait, token = null, last_code = m.code, last_error = m.why,
+                failed_at = clock_timestamp(), attempts = r.attempts - case when m.counts then 0 else 1 end
+            where r.seq = m.seq and r.token = m.token and r.queue = m.queue;
+        elsif m.fate = 'dead' and m.claim is not null then
+            insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+            select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, 1, m.code, m.why
+            from outbox.delivery as d
+            where d.queue = m.queue and d.seq = m.seq
+              and exists (select from outbox.claim as c where c.id = m.claim and c.token = m.token and c.until is not null)
+            on conflict (seq) do nothing;
+        elsif m.fate = 'dead' then
+            with moved as (
+                delete from outbox.retry as r where r.seq = m.seq and r.token = m.token and r.queue = m.queue
+                returning r.seq, r.queue, r.event_id, r.body, r.enqueued_at, r.attempts
+            )
+            insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+            select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, d.attempts, m.code, m.why from moved as d
+            on conflict (seq) do nothing;
+        else
+            delete from outbox.retry as r where r.seq = m.seq and r.token = m.token and r.queue = m.queue;
+        end if;
+    end loop;
+    update outbox.claim as c set until = null
+    where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null;
+end $$;
+
 -- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they
 -- are; rows already done come along and are recognised by their dedup record.
 create function outbox.requeue(q integer, first bigint, last bigint, made integer, why_code text, why text) returns bigint

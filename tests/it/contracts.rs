@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Released};
+use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Recorded, Released};
 use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Settlement, Wanted, Watched};
 
 use crate::world::{One, PATIENCE, ROUTER, World, until};
@@ -154,9 +154,9 @@ async fn records_are_found_by_their_keys() {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert!(dedup.complete(&leases[..10]).await.unwrap().is_empty());
+        assert!(lost_of(&dedup, &leases[..10]).await.is_empty());
         let released: Vec<Released> = leases[10..].iter().map(|lease| failed(*lease)).collect();
-        dedup.release(&released).await.unwrap();
+        release(&dedup, &released).await;
         let again = dedup.claim(&events).await.unwrap();
         assert!(again[..10].iter().all(|claim| matches!(claim, Claim::Done)), "{again:?}");
     };
@@ -192,7 +192,23 @@ async fn records_are_found_by_their_keys() {
 
 /// Its call did not succeed.
 pub(crate) fn failed(lease: Lease) -> Released<'static> {
-    Released { lease, attempt: 2, dead: false, code: "internal", error: "no card" }
+    Released { lease, attempt: 2, dead: false, code: "internal", error: "no card", waits: None }
+}
+
+/// Those of the leases that somebody else has by now.
+pub(crate) async fn lost_of<D: Dedup>(dedup: &D, leases: &[Lease]) -> Vec<Lease> {
+    let answers = dedup.complete(leases).await;
+    assert_eq!(answers.len(), leases.len());
+    let lost = leases.iter().zip(answers).filter(|(_, answer)| *answer.as_ref().unwrap() == Recorded::Lost);
+    lost.map(|(lease, _)| *lease).collect()
+}
+
+pub(crate) async fn release<D: Dedup>(dedup: &D, released: &[Released<'_>]) {
+    assert_eq!(dedup.release(released).await, released.iter().map(|_| Ok(())).collect::<Vec<_>>());
+}
+
+pub(crate) async fn settle<Q: Queue>(queue: &Q, settled: &[(Q::Receipt, Settlement)]) {
+    assert_eq!(queue.settle(settled).await, settled.iter().map(|_| Ok(())).collect::<Vec<_>>());
 }
 
 /// `long` and `short` are two holders of the same record, whose leases last longer than the test, and 300 ms.
@@ -217,14 +233,14 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     );
 
     // Done is for good, and may be said again by whoever did it: the first answer may have been lost.
-    assert!(long.complete(&[lease_a]).await.unwrap().is_empty());
+    assert!(lost_of(long, &[lease_a]).await.is_empty());
     assert_eq!(short.claim(&[a, b]).await.unwrap()[0], Claim::Done);
-    assert!(long.complete(&[lease_a]).await.unwrap().is_empty());
-    long.release(&[failed(lease_a)]).await.unwrap();
+    assert!(lost_of(long, &[lease_a]).await.is_empty());
+    release(long, &[failed(lease_a)]).await;
     assert_eq!(short.claim(&[a]).await.unwrap()[0], Claim::Done, "what is done can't be released");
 
     // What is released is free at once.
-    long.release(&[failed(lease_b)]).await.unwrap();
+    release(long, &[failed(lease_b)]).await;
     let taken = won(short.claim(&[b]).await.unwrap()[0]);
 
     // An expired lease is taken over, and fences whoever had it.
@@ -235,28 +251,28 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
         matches!(claim, Claim::Won(_))
     })
     .await;
-    assert_eq!(short.complete(&[taken]).await.unwrap(), [taken], "a lost lease must not complete");
-    short.release(&[failed(taken)]).await.unwrap();
+    assert_eq!(lost_of(short, &[taken]).await, [taken], "a lost lease must not complete");
+    release(short, &[failed(taken)]).await;
     assert!(
         matches!(short.claim(&[b]).await.unwrap()[0], Claim::Held { .. }),
         "a lost lease must not release"
     );
-    assert!(long.complete(&[won(claim)]).await.unwrap().is_empty());
+    assert!(lost_of(long, &[won(claim)]).await.is_empty());
     assert_eq!(short.claim(&[b]).await.unwrap()[0], Claim::Done);
 
     // A lease that a crash of the record took back is still ours to complete: nobody else has it.
     let forgotten = Lease { event: EventId::new(), token: 7 };
-    assert!(long.complete(&[forgotten]).await.unwrap().is_empty());
+    assert!(lost_of(long, &[forgotten]).await.is_empty());
     assert_eq!(short.claim(&[forgotten.event]).await.unwrap()[0], Claim::Done);
 
     // After an outage one batch may know of both copies of a message that they succeeded, with a lease each.
     let event = EventId::new();
     let copies = [Lease { event, token: 8 }, Lease { event, token: 9 }];
-    assert!(long.complete(&copies).await.unwrap().is_empty());
+    assert!(lost_of(long, &copies).await.is_empty());
     assert_eq!(short.claim(&[event]).await.unwrap()[0], Claim::Done);
     let event = EventId::new();
     let held = won(long.claim(&[event]).await.unwrap()[0]);
-    assert!(long.complete(&[Lease { event, token: 10 }, held]).await.unwrap().is_empty());
+    assert!(lost_of(long, &[Lease { event, token: 10 }, held]).await.is_empty());
     assert_eq!(short.claim(&[event]).await.unwrap()[0], Claim::Done);
 
     // Many at once, from two sides: each key has exactly one winner.
@@ -332,10 +348,61 @@ async fn postgres_queue_keeps_the_contract() {
     };
     let settlements = [Settlement::Ack, held, Settlement::Ack];
     let settled: Vec<_> = first.into_iter().map(|delivery| delivery.receipt).zip(settlements).collect();
-    long.settle(&settled).await.unwrap();
+    settle(&long, &settled).await;
     let again = receive(&long, 1, number).await;
     assert_eq!(again[&11].attempt, 1);
     relay.cancel();
+    world.finish().await;
+}
+
+/// Guards promise 7: a batch of whatever kinds is settled in one transaction of one statement, from the log as well as from
+/// rows of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_settled_at_once() {
+    let mut world = World::new(ROUTER).await;
+    let relay = world.relay();
+    world.publish_all((0..90).map(|n| Entry::new(One { n }))).await;
+    world.until("select count(*) = 90 from outbox.delivery").await;
+    relay.cancel();
+    let (rpc, visibility) = (Rpc::new("Test/One").unwrap(), Duration::from_secs(60));
+    let connections = world.source.connections("test", &SESSION, 1);
+    let watched = Arc::new(Watched::new(&rpc));
+    let queue = PostgresQueue::new(connections, Arc::clone(&watched), "test", visibility, visibility);
+    let settlement = |nth: usize| match nth % 3 {
+        0 => Settlement::Ack,
+        1 => Settlement::Dead { code: "internal".into(), reason: "poison".into() },
+        _ => Settlement::Retry {
+            after: Duration::ZERO,
+            counted: true,
+            code: "internal".into(),
+            error: "e".into(),
+        },
+    };
+    for (many, retried, dead) in [(90, 30, 30), (30, 10, 40)] {
+        watched.ring();
+        let received = queue.receive(Wanted::any(many), &CancellationToken::new()).await.unwrap();
+        assert_eq!(received.len(), many);
+        let before: String = world.scalar("select pg_snapshot_xmax(pg_current_snapshot())::text").await;
+        let settled: Vec<_> = received
+            .into_iter()
+            .enumerate()
+            .map(|(nth, delivery)| (delivery.receipt, settlement(nth)))
+            .collect();
+        settle(&queue, &settled).await;
+        let transactions: Vec<String> = sqlx::query_scalar(
+            "select distinct w.x from (
+                 select xmin::text as x from outbox.retry union all select xmin::text from outbox.dead_letter
+                 union all select xmin::text from outbox.claim where until is null) as w
+             where w.x::bigint >= $1::bigint",
+        )
+        .bind(before)
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        assert_eq!(transactions.len(), 1, "{transactions:?}");
+        assert_eq!(world.scalar::<i64>("select count(*) from outbox.retry").await, retried);
+        assert_eq!(world.scalar::<i64>("select count(*) from outbox.dead_letter").await, dead);
+    }
     world.finish().await;
 }
 
@@ -355,7 +422,7 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
     // The first one was done before, the second one somebody is on, the third one stands there twice.
     let claims = dedup.claim(&events[..2]).await.unwrap();
     let [Claim::Won(done), Claim::Won(held)] = claims[..] else { panic!("{claims:?}") };
-    assert!(dedup.complete(&[done]).await.unwrap().is_empty());
+    assert!(lost_of(&dedup, &[done]).await.is_empty());
     world
         .execute(&format!(
             "insert into outbox.delivery (queue, event_id, body, slot)
@@ -373,7 +440,7 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
     let others = dedup.claim(&events).await.unwrap();
     assert!(matches!(others[0], Claim::Done), "{others:?}");
     assert!(others[1..].iter().all(|claim| matches!(claim, Claim::Held { .. })), "{others:?}");
-    assert!(dedup.complete(&[held, third, fourth]).await.unwrap().is_empty());
+    assert!(lost_of(&dedup, &[held, third, fourth]).await.is_empty());
     events.retain(|event| *event != done.event);
     assert!(dedup.claim(&events).await.unwrap().iter().all(|claim| matches!(claim, Claim::Done)));
     world.finish().await;
@@ -418,10 +485,10 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
         (receipt(&first, &poison), dead("poison")),
         (receipt(&first, &other), Settlement::Ack),
     ];
-    long.settle(&settled).await.unwrap();
+    settle(long, &settled).await;
     let again = receive(long, 1, &number).await;
     assert_eq!(again.get(&retried).map(|delivery| delivery.attempt), Some(2), "{again:?}");
-    long.settle(&[(receipt(&again, &retried), dead("poison again"))]).await.unwrap();
+    settle(long, &[(receipt(&again, &retried), dead("poison again"))]).await;
 
     // What is extended stays hidden, for far longer than its visibility. What is not comes back, and whoever had it can no
     // longer settle it.
@@ -438,13 +505,13 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
     let back = receive(long, 2, &number).await;
     assert_eq!(numbers(&back), [lost, too]);
     assert!(back.values().all(|delivery| delivery.attempt == 2), "{back:?}");
-    short.settle(&[(receipt(&second, &lost), retry(Duration::ZERO))]).await.unwrap();
+    settle(short, &[(receipt(&second, &lost), retry(Duration::ZERO))]).await;
     recover().await;
     assert_eq!(counts().await, (0, 3, 2), "a receipt that was lost brought its message back");
 
     let last = [receipt(&back, &lost), receipt(&back, &too)];
-    long.settle(&last.map(|receipt| (receipt, Settlement::Ack))).await.unwrap();
-    short.settle(&[(receipt(&second, &kept), Settlement::Ack)]).await.unwrap();
+    settle(long, &last.map(|receipt| (receipt, Settlement::Ack))).await;
+    settle(short, &[(receipt(&second, &kept), Settlement::Ack)]).await;
     assert_eq!(counts().await, (0, 0, 2));
 
     // A receive that waits ends at stop.

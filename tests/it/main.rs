@@ -34,6 +34,7 @@ mod roles; // least privileges, with real roles
 mod routers; // one event_router.yaml, one verdict: the binaries' and Terraform's
 mod schema; // migrations and versions
 mod secrets; // what is never said
+mod settling; // what can't be settled costs its neighbours nothing
 mod stopping; // a planned stop: what is finished, and what is given back
 mod trace; // one trace from the change to the RPC
 mod versions; // each version of Postgres that is supported, and one that is not

@@ -9,10 +9,10 @@ use outbox::Entry;
 use runtime::{Readiness, Tracer};
 use tokio_util::sync::CancellationToken;
 use worker::breaker::Breaker;
-use worker::dedup::{Claim, Dedup, DedupError, Lease, PostgresDedup, Released};
+use worker::dedup::{Claim, Dedup, DedupError, Lease, PostgresDedup, Recorded, Released};
 use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, SESSION, Settlement, Wanted};
 use worker::rpc::{Call, CallError, Client, RpcClient};
-use worker::{Lane, Meter, Unrecorded};
+use worker::{Aside, Lane, Meter, Unrecorded, Unsettled};
 use xtask::process::Process;
 use xtask::scrape;
 
@@ -170,7 +170,7 @@ impl Queue for Faulty<PostgresQueue> {
         received
     }
 
-    async fn settle(&self, settled: &[(Self::Receipt, Settlement)]) -> Result<(), QueueError> {
+    async fn settle(&self, settled: &[(Self::Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
         self.real.settle(settled).await
     }
 
@@ -188,12 +188,12 @@ impl Dedup for Faulty<PostgresDedup> {
         self.real.claim(events).await
     }
 
-    async fn complete(&self, leases: &[Lease]) -> Result<Vec<Lease>, DedupError> {
+    async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
         assert!(!self.record.swap(false, Ordering::SeqCst), "a bug while recording");
         self.real.complete(leases).await
     }
 
-    async fn release(&self, released: &[Released<'_>]) -> Result<(), DedupError> {
+    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
         self.real.release(released).await
     }
 }
@@ -229,6 +229,7 @@ async fn a_panic_of_one_lane_is_its_own() {
                     dedup: Arc::new(Faulty { real: Arc::new(dedup), receive: faulty.0, record: faulty.1 }),
                     client: client.clone(),
                     unrecorded: unrecorded.clone(),
+                    aside: Aside::default(),
                     breaker: Arc::new(std::sync::Mutex::new(Breaker::new(policy.backoff, true))),
                     meter: Meter::new("test", &rpc),
                     readiness: readiness.clone(),

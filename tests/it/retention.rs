@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use outbox::{Entry, EventId};
 use sqlx::Connection;
-use worker::dedup::{Claim, Dedup, Lease, PostgresDedup};
+use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Recorded};
 
 use crate::world::{One, ROUTER, Two, World, relay_settings};
 
@@ -201,7 +201,7 @@ async fn late_records_are_noted() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(dedup.complete(&leases).await.unwrap(), []);
+    assert!(dedup.complete(&leases).await.iter().all(|one| *one == Ok(Recorded::Written)));
     noted("record").await;
     world.finish().await;
 }

@@ -13,7 +13,7 @@ use worker::dedup::PostgresDedup;
 use worker::queue::{
     Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Settlement, Wanted,
 };
-use worker::{Lane, Meter, Unrecorded};
+use worker::{Aside, Lane, Meter, Unrecorded, Unsettled};
 use xtask::process::Process;
 
 use crate::world::{One, PATIENCE, World};
@@ -150,7 +150,7 @@ impl Queue for StopsAsItReceives {
         received
     }
 
-    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Result<(), QueueError> {
+    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
         self.real.settle(settled).await
     }
 
@@ -183,6 +183,7 @@ async fn what_was_not_begun_goes_back_at_once() {
         dedup: Arc::new(PostgresDedup::new(connections, &rpc, visibility)),
         client: world.client(),
         unrecorded: Unrecorded::new(visibility, visibility),
+        aside: Aside::default(),
         breaker: Arc::new(std::sync::Mutex::new(Breaker::new(policy.backoff, true))),
         meter: Meter::new("test", &rpc),
         readiness: Readiness::default(),

@@ -131,6 +131,43 @@ impl Failure {
     }
 }
 
+/// Whether AWS, by this code, takes nobody's requests now: what passes by itself, and credentials, which concern all. What
+/// else is refused is refused for what it is, and will be again.
+pub fn is_away(code: &str) -> bool {
+    const AWAY: [&str; 29] = [
+        "Unreachable",
+        "Timeout",
+        "UnreadableAnswer",
+        "UnknownError",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "OverLimit",
+        "SlowDown",
+        "KmsThrottled",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "MissingAuthenticationToken",
+    ];
+    AWAY.contains(&code.rsplit('.').next().unwrap_or(code))
+}
+
 /// What somebody must mend, where AWS's own words don't say it. Meanwhile the process waits and asks again.
 fn remedy(code: &str) -> Option<&'static str> {
     match code {

@@ -91,6 +91,26 @@ impl Database {
         Ok(self.all(query).await?.into_iter().next())
     }
 
+    /// The same, where one row may be refused: by a value, a constraint, or somebody's trigger. Says what refused it.
+    pub(crate) async fn all_or_refused<T>(
+        &self,
+        query: QueryAs<'_, Postgres, T, PgArguments>,
+    ) -> Result<Result<Vec<T>, String>, Stopped>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let answered = async {
+            let mut loan = self.connections.lend().await?;
+            let rows = within(query.fetch_all(loan.conn())).await?;
+            loan.give_back();
+            Ok(rows)
+        };
+        match answered.await {
+            Ok(rows) => Ok(Ok(rows)),
+            Err(error) => refused(&error).map(Err).ok_or_else(|| self.trouble(&error)),
+        }
+    }
+
     /// How many rows a statement changed.
     pub(crate) async fn execute(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, Stopped> {
         let answered = async {
@@ -135,6 +155,14 @@ impl Database {
             )
         })
     }
+}
+
+/// SQLSTATEs of values, constraints, and what a trigger raises.
+fn refused(error: &sqlx::Error) -> Option<String> {
+    let database = error.as_database_error()?;
+    let state = database.code()?;
+    let is_of_row = ["22", "23", "44", "54", "P0"].iter().any(|class| state.starts_with(class));
+    is_of_row.then(|| format!("{state}: {}", database.message()))
 }
 
 fn denied(name: &str, error: &sqlx::Error) -> Option<Stopped> {

@@ -77,8 +77,8 @@ pub(crate) trait DeadLetters {
     /// The next ones, none at the end. They may be hidden from others from here on, until [`DeadLetters::put_back`].
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Self::Handle>>, Stopped>;
 
-    /// Back into its RPC's queue. `false` if somebody else has moved it meanwhile.
-    async fn redrive(&self, letter: &Letter<Self::Handle>) -> Result<bool, Stopped>;
+    /// Back into its RPC's queue.
+    async fn redrive(&self, letter: &Letter<Self::Handle>) -> Result<Redriven, Stopped>;
 
     /// Away for good. `false` if somebody else has moved it meanwhile.
     async fn take_away(&self, letter: &Letter<Self::Handle>) -> Result<bool, Stopped>;
@@ -148,11 +148,20 @@ pub(crate) struct Depth {
     /// What waits for its next attempt, where that can be told from `hidden`.
     pub(crate) retrying: Option<Count>,
     pub(crate) dead: Count,
+    /// Dead, and refused by the dead-letter queue. On SQS only workers know.
+    pub(crate) set_aside: Option<SetAside>,
     /// For how long the oldest of `waiting` could have been received.
     pub(crate) oldest_seconds: Option<f64>,
     pub(crate) oldest_event: Option<EventId>,
     /// Why nothing is known of it.
     pub(crate) missing: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct SetAside {
+    pub(crate) messages: Count,
+    /// Of one of them, as the server said it.
+    pub(crate) reason: String,
 }
 
 impl Depth {
@@ -164,6 +173,7 @@ impl Depth {
             hidden: Count::default(),
             retrying: None,
             dead: Count::default(),
+            set_aside: None,
             oldest_seconds: None,
             oldest_event: None,
             missing: None,
@@ -194,6 +204,16 @@ pub(crate) struct Letter<H> {
     pub(crate) reason: String,
     pub(crate) dead_at: At,
     pub(crate) body: String,
+}
+
+/// What became of one dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Redriven {
+    Moved,
+    /// Somebody else has moved it meanwhile.
+    Gone,
+    /// It stays: the queue refuses it, and may take others.
+    Refused(String),
 }
 
 /// One copy of an event at one RPC, or the record of it.

@@ -9,7 +9,7 @@ use event_router::{Router, Rpc};
 use serde::Serialize;
 
 use crate::database::Database;
-use crate::line::{self, Depth, Line, SQS, Undeliverable, Work};
+use crate::line::{self, Depth, Line, SQS, SetAside, Undeliverable, Work};
 use crate::options::{Format, Options};
 use crate::outbox::{Behind, Leader, Outbox, StuckRing, Transaction};
 use crate::print;
@@ -158,6 +158,11 @@ impl Look<'_> {
     fn rpc(&self, source: &str, mut depth: Depth) -> RpcStatus {
         if source == SQS {
             depth.oldest_seconds = self.workers.oldest_seconds(source, &depth.rpc);
+            let aside = self.workers.set_aside(source, &depth.rpc);
+            depth.set_aside = (!aside.is_empty()).then(|| SetAside {
+                messages: Count::new(aside.values().sum()),
+                reason: aside.into_keys().collect::<Vec<_>>().join(", "),
+            });
         }
         let (breaker, calls) = self.workers.of(source, &depth.rpc);
         let held = self.workers.held(source, &depth.rpc);

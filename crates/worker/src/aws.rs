@@ -11,6 +11,7 @@ use runtime::{Finished, Part, Started};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::aside::Aside;
 use crate::breaker::Breaker;
 use crate::dedup::DynamoDedup;
 use crate::depths;
@@ -77,6 +78,7 @@ pub async fn run<C: RpcClient + Clone>(
                     dedup: Arc::new(dedup),
                     client: client.clone(),
                     unrecorded: unrecorded.clone(),
+                    aside: Aside::default(),
                     breaker: Arc::clone(&breaker),
                     meter: meter.clone(),
                     readiness: readiness.clone(),

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use event::EventId;
 
+use crate::unsettled::Unsettled;
+
 /// The right to call an RPC for an event, until it ends. The token fences: who lost the lease can't complete it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {
@@ -23,6 +25,10 @@ pub struct Lease {
 pub enum Claim {
     /// Ours to call.
     Won(Lease),
+    /// Ours to call, after a wait that its queue could not hold: it came back meanwhile, without an attempt. So many were made.
+    WonAfter(Lease, u32),
+    /// Nobody may call it before this is over: so its server asked.
+    Early { remaining: Duration },
     /// The RPC succeeded for this event before.
     Done,
     /// Somebody else is on it, at most this long.
@@ -38,6 +44,16 @@ pub struct Released<'a> {
     pub dead: bool,
     pub code: &'a str,
     pub error: &'a str,
+    /// How long nobody may call it, if its queue can't hide it for as long.
+    pub waits: Option<Duration>,
+}
+
+/// What became of the record of a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    Written,
+    /// Somebody else has the lease by now: nothing is written.
+    Lost,
 }
 
 /// The dedup record of one RPC.
@@ -45,11 +61,11 @@ pub trait Dedup: Send + Sync + 'static {
     /// Claims each event; one answer per event, in their order.
     fn claim(&self, events: &[EventId]) -> impl Future<Output = Result<Vec<Claim>, DedupError>> + Send;
 
-    /// Records for good that the RPC succeeded. Returns the leases that were lost meanwhile: those are not recorded.
-    fn complete(&self, leases: &[Lease]) -> impl Future<Output = Result<Vec<Lease>, DedupError>> + Send;
+    /// Records for good that the RPC succeeded. One answer per lease, in their order.
+    fn complete(&self, leases: &[Lease]) -> impl Future<Output = Vec<Result<Recorded, Unsettled>>> + Send;
 
-    /// Gives leases back whose call did not succeed.
-    fn release(&self, released: &[Released<'_>]) -> impl Future<Output = Result<(), DedupError>> + Send;
+    /// Gives leases back whose call did not succeed. One answer for each, in their order.
+    fn release(&self, released: &[Released<'_>]) -> impl Future<Output = Vec<Result<(), Unsettled>>> + Send;
 }
 
 #[derive(Debug, thiserror::Error)]

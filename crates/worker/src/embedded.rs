@@ -10,6 +10,7 @@ use runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::aside::Aside;
 use crate::breaker::Breaker;
 use crate::dedup::PostgresDedup;
 use crate::depths;
@@ -158,6 +159,7 @@ impl<C: RpcClient + Clone> Term<'_, C> {
                 dedup: Arc::new(PostgresDedup::new(connections.clone(), &rpc, lease)),
                 client: client.clone(),
                 unrecorded: unrecorded.clone(),
+                aside: Aside::default(),
                 breaker: Arc::clone(&breaker),
                 meter: meter.clone(),
                 readiness: readiness.clone(),

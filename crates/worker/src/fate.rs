@@ -11,6 +11,8 @@ pub(crate) enum Fate {
     Duplicate,
     /// Not called, and no attempt counted.
     Postponed(Duration, Why),
+    /// It was decided before that it is dead, by this code and reason. The dead-letter queue did not take it.
+    SetAside(String, String),
     /// It was being called when the worker gave up. The call may still have its effect. So its lease is kept, and this is
     /// how long it still lasts.
     GivenUp(Duration),
@@ -25,6 +27,8 @@ pub(crate) enum Why {
     StaleLease,
     /// It failed before, and others go first.
     Crowded,
+    /// Its server asked for a longer wait than its queue can hold.
+    Early,
     /// The worker is to stop.
     Stopping,
 }
@@ -36,6 +40,7 @@ impl Why {
             Why::DedupUnavailable => "dedup_unavailable",
             Why::StaleLease => "stale_lease",
             Why::Crowded => "crowded",
+            Why::Early => "early",
             Why::Stopping => "stopping",
         }
     }
@@ -46,6 +51,7 @@ impl Why {
                 "not called: it could not be known that nobody else did"
             }
             Why::Crowded => "not called: others that have failed, too, take all slots there are for them",
+            Why::Early => "not called: its server asked for a longer wait",
             Why::Stopping => "not called: its worker was stopped",
         }
     }
@@ -63,6 +69,7 @@ impl Fate {
             Fate::Decided(Verdict::Dead { code, .. }) => ("dead", *code),
             Fate::Duplicate => ("duplicate", "done_before"),
             Fate::Postponed(_, why) => ("postponed", why.code()),
+            Fate::SetAside(..) => ("set_aside", "unsettled"),
             Fate::GivenUp(_) => ("retry", GIVEN_UP),
         }
     }
@@ -79,6 +86,7 @@ impl Fate {
             Fate::Decided(Verdict::Dead { code, reason }) => {
                 Settlement::Dead { code: code.to_owned(), reason }
             }
+            Fate::SetAside(code, reason) => Settlement::Dead { code, reason },
             Fate::Postponed(after, why) => Settlement::Retry {
                 after,
                 counted: false,

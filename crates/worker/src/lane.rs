@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::aside::Aside;
 use crate::breaker::{Answer, Breaker, Standing};
 use crate::dedup::{Claim, Dedup, Lease};
 use crate::fate::{Fate, Why};
@@ -20,7 +21,7 @@ use crate::meter::Meter;
 use crate::queue::{Delivery, Queue};
 use crate::receiver::Receiver;
 use crate::rpc::{Call, CallError, REPLAY, RpcClient};
-use crate::settler;
+use crate::settler::Settler;
 use crate::unrecorded::Unrecorded;
 use crate::verdict::{Attempt, Verdict, exhausted, held, panicked, verdict};
 
@@ -43,6 +44,7 @@ pub struct Lane<Q, D, C> {
     pub dedup: Arc<D>,
     pub client: C,
     pub unrecorded: Unrecorded,
+    pub aside: Aside,
     /// Outlives the lane: what one knew of its server, the next need not learn.
     pub breaker: Arc<Mutex<Breaker>>,
     pub meter: Meter,
@@ -73,15 +75,16 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         // The lane before this one may have panicked.
         lane.unrecorded.orphaned(Instant::now());
 
-        let settling = apart(settler::run(
-            lane.rpc.clone(),
-            lane.meter.clone(),
-            records.clone(),
-            Arc::clone(&lane.queue),
-            Arc::clone(&lane.dedup),
-            lane.unrecorded.clone(),
-            decisions,
-        ));
+        let settler = Settler {
+            rpc: lane.rpc.clone(),
+            meter: lane.meter.clone(),
+            part: records.clone(),
+            queue: Arc::clone(&lane.queue),
+            dedup: Arc::clone(&lane.dedup),
+            unrecorded: lane.unrecorded.clone(),
+            aside: lane.aside.clone(),
+        };
+        let settling = apart(settler.run(decisions));
         let extending = apart(flight::extend(lane.meter.clone(), Arc::clone(&lane.queue), flight.clone()));
         // The settler goes on until this is dropped, too: it never ends before the calls have.
         let line = decided.clone();
@@ -99,7 +102,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         let finished = if give_up.is_cancelled() { Finished::NotAll } else { Finished::All };
         drop(line);
         let settled = tokio::select! {
-            settled = &mut settling => settled.map(|()| finished),
+            settled = &mut settling => settled.map(|settled| finished.and(settled)),
             Err(panicked) = &mut extending => Err(panicked),
             () = tokio::time::sleep(RECORDED_WITHIN) => Ok(Finished::NotAll),
             () = given_up(give_up) => Ok(Finished::NotAll),
@@ -208,20 +211,25 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
                 self.unrecorded.recorded([message.event.id]);
                 (Fate::Duplicate, None)
             }
+            Some(Claim::Early { remaining }) => (Fate::Postponed(remaining, Why::Early), None),
             Some(Claim::Held { remaining }) => (Fate::Postponed(remaining.min(HELD_MAX), Why::Held), None),
             // The database was away for longer than the lease, and does not know yet what we know. A replay that gets this
             // far wants another call.
-            Some(Claim::Won(lease))
+            Some(Claim::Won(lease) | Claim::WonAfter(lease, _))
                 if !message.event.headers.contains_key(REPLAY)
                     && self.unrecorded.knows(lease.event, Instant::now()) =>
             {
                 (Fate::Decided(Verdict::Done), Some(lease))
             }
             // The process stood still since it asked: somebody else may have the lease by now, and have called.
-            Some(Claim::Won(_)) if Instant::now() >= fresh_until => {
+            Some(Claim::Won(_) | Claim::WonAfter(..)) if Instant::now() >= fresh_until => {
                 (Fate::Postponed(UNKNOWN_WAIT, Why::StaleLease), None)
             }
-            Some(Claim::Won(lease)) => {
+            Some(Claim::Won(lease) | Claim::WonAfter(lease, _)) => {
+                let aside = self.aside.decided(lease.event);
+                if let Some((code, reason)) = aside.filter(|_| !message.event.headers.contains_key(REPLAY)) {
+                    return (Fate::SetAside(code, reason), Some(lease));
+                }
                 let verdict = match exhausted(delivery.attempt, &self.policy) {
                     Some(dead) => dead,
                     None => self.call(message.event, self.attempt(delivery), probe).await,
@@ -350,8 +358,8 @@ async fn given_up(give_up: &CancellationToken) {
 impl Claim {
     pub(crate) fn lease(self) -> Option<Lease> {
         match self {
-            Claim::Won(lease) => Some(lease),
-            Claim::Done | Claim::Held { .. } => None,
+            Claim::Won(lease) | Claim::WonAfter(lease, _) => Some(lease),
+            Claim::Done | Claim::Early { .. } | Claim::Held { .. } => None,
         }
     }
 }

@@ -8,13 +8,12 @@ pub mod config;
 pub mod embedded;
 pub mod lane;
 
+mod aside; // what is dead and can't be put away
 mod ask; // what is asked of the queue next
 pub mod breaker; // when nothing is called, or nothing dead-lettered
 mod codes; // the table: what a code means
 pub mod dedup; // was it done before, and is somebody on it
 mod depths; // how full the queues are
-#[cfg(feature = "aws")]
-mod each; // many requests that fail one by one
 mod fate; // what becomes of a delivery, called or not
 mod flight; // what is under way stays hidden
 mod meter; // what a lane shows of itself
@@ -24,9 +23,12 @@ mod receiver; // how deliveries come in
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches
 mod unrecorded; // what succeeded, while the record can't be written
+mod unsettled; // why one thing could not be written
 pub mod verdict; // what the RPC answered -> what happens
 mod word; // a person's word about a hold
 
+pub use aside::Aside;
 pub use lane::Lane;
 pub use meter::Meter;
 pub use unrecorded::Unrecorded;
+pub use unsettled::{Kind, Unsettled};

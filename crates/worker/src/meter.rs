@@ -1,5 +1,6 @@
 //! What one RPC's lane shows of itself.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,9 +45,10 @@ impl Meter {
             rpc,
         };
         // From the start on, so that the first one is an increase.
-        for operation in ["receive", "claim", "record", "extend"] {
+        for operation in ["receive", "claim", "record", "settle", "extend"] {
             meter.errors(operation).increment(0);
         }
+        meter.set_aside(&BTreeMap::from([("none".to_owned(), 0)]));
         for (outcome, code) in [("done", "ok"), ("duplicate", "done_before")] {
             meter.deliveries(outcome, code).increment(0);
         }
@@ -116,6 +118,15 @@ impl Meter {
 
     pub(crate) fn lost_lease(&self) {
         self.lost_leases.increment(1);
+    }
+
+    /// Dead letters that their queue refuses, by the code of the refusal.
+    pub(crate) fn set_aside(&self, counts: &BTreeMap<String, usize>) {
+        for (code, count) in counts {
+            let (source, rpc, code) = (self.source.clone(), self.rpc.clone(), code.clone());
+            gauge!("outbox_worker_set_aside", "source" => source, "rpc" => rpc, "code" => code)
+                .set(*count as f64);
+        }
     }
 
     fn deliveries(&self, outcome: &'static str, code: &'static str) -> Counter {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::dedup::Lease;
+use crate::unsettled::Unsettled;
 
 /// One copy of a message, received and not yet settled.
 #[derive(Clone)]
@@ -64,15 +65,29 @@ pub trait Queue: Send + Sync + 'static {
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt>>, QueueError>> + Send;
 
+    /// One answer for each, in their order: whatever becomes of its neighbours, what can be settled is.
     fn settle(
         &self,
         settled: &[(Self::Receipt, Settlement)],
-    ) -> impl Future<Output = Result<(), QueueError>> + Send;
+    ) -> impl Future<Output = Vec<Result<(), Unsettled>>> + Send;
 
     /// Starts the visibility of these messages anew.
     fn extend(&self, receipts: &[Self::Receipt]) -> impl Future<Output = Result<(), QueueError>> + Send;
 
     fn limits(&self) -> Limits;
+
+    /// How long this message can wait for its next attempt, and how much of that this queue can hide it by itself.
+    fn wait(&self, _: &Self::Receipt, wanted: Duration) -> Wait {
+        Wait { all: wanted, hidden: wanted }
+    }
+}
+
+/// A wait for the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    pub all: Duration,
+    /// If less than `all`, the message comes back meanwhile. The dedup record then says how long it still waits.
+    pub hidden: Duration,
 }
 
 /// Which messages, and how many at most.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ask::{Ask, FailedSlots, ask};
 use crate::breaker::{Gate, Probe};
-use crate::dedup::Dedup;
+use crate::dedup::{Claim, Dedup};
 use crate::fate::{Fate, Why};
 use crate::flight::Flight;
 use crate::lane::{Lane, Stop};
@@ -338,7 +338,10 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         let claimed_at = leased_since.unwrap_or_else(Instant::now);
         let fresh_until = claimed_at + self.lane.queue.limits().visibility / 2;
         let (claims, asked) = self.lane.claim(&deliveries, fresh_until, &self.part, &self.stop.stop).await;
-        for ((delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
+        for ((mut delivery, claim), permit) in deliveries.into_iter().zip(claims).zip(permits) {
+            if let Some(Claim::WonAfter(_, made)) = claim {
+                delivery.attempt = made.saturating_add(1);
+            }
             let in_flight = self.flight.board(delivery.receipt.clone());
             let (lane, decided, stop) = (Arc::clone(&self.lane), self.decided.clone(), self.stop.clone());
             let mut probing = probing.take();

@@ -27,8 +27,8 @@ use std::time::Duration;
 use event::Envelope;
 use event_router::Rpc;
 
-/// Longer than any backoff makes no sense, and an RPC may answer anything.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+/// An RPC may answer anything. A message lives for two weeks, in which it should be called more than once.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MESSAGE_CHARS_MAX: usize = 1000;
 
 /// What is sent.

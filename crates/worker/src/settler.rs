@@ -1,27 +1,38 @@
 //! Verdicts -> records, in batches: while one batch is being written the next one gathers.
+//!
+//! Each delivery is settled by itself. What a server can't take now is tried again soon. What it refuses is set aside, and
+//! its neighbours go on.
 
-use std::collections::HashSet;
+mod round;
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use event_router::Rpc;
-use runtime::{Chain, Part};
+use runtime::{Finished, Part};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::dedup::{Dedup, Lease, Released};
+use crate::aside::Aside;
+use crate::dedup::{Dedup, Lease};
 use crate::flight::InFlight;
 use crate::meter::Meter;
 use crate::queue::{Limits, Queue, Settlement};
 use crate::unrecorded::Unrecorded;
 
+/// So many are settled at once, and no more wait here: calls wait behind them.
 const BATCH_MAX: usize = 500;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 /// Shorter than the bell's poll: a database that is back should hear of our successes before it hands their messages out
 /// again.
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// For a message whose lease was lost: by then the record shows what whoever has it now made of it.
-const LOST_LEASE_WAIT: Duration = Duration::from_secs(1);
+/// A record that is refused waits for somebody who mends it.
+const REFUSED_MIN: Duration = Duration::from_secs(1);
+const REFUSED_MAX: Duration = Duration::from_secs(30);
+/// How often it is counted what is set aside.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// A delivery whose fate is decided.
 pub(crate) struct Decided<R> {
@@ -34,106 +45,109 @@ pub(crate) struct Decided<R> {
     pub(crate) in_flight: InFlight<R>,
 }
 
-/// Writes what was decided until every sender is gone. A database that is away is waited for: a call that succeeded
-/// must be recorded before its message leaves the queue.
-pub(crate) async fn run<Q: Queue, D: Dedup>(
-    rpc: Rpc,
-    meter: Meter,
-    part: Part,
-    queue: Arc<Q>,
-    dedup: Arc<D>,
-    unrecorded: Unrecorded,
-    mut decided: mpsc::Receiver<Decided<Q::Receipt>>,
-) {
-    part.moves();
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while gather(&mut decided, &mut batch, queue.limits()).await > 0 {
-        let done: Vec<Lease> =
-            batch.iter().filter_map(|one| one.lease).filter(|lease| lease.1).map(|lease| lease.0).collect();
-        let lost: HashSet<Lease> = if done.is_empty() {
-            HashSet::new()
-        } else {
-            let lost = persist(&rpc, &meter, &part, || dedup.complete(&done)).await;
-            let lost = HashSet::from_iter(lost);
-            unrecorded.recorded(done.iter().filter(|lease| !lost.contains(lease)).map(|lease| lease.event));
-            unrecorded.lost(lost.iter().map(|lease| lease.event), Instant::now());
-            lost
-        };
-        let failed: Vec<Released> = batch.iter().filter_map(released).collect();
-        if !failed.is_empty() {
-            persist(&rpc, &meter, &part, || dedup.release(&failed)).await;
+/// One that is not settled yet.
+struct Open<R> {
+    decided: Decided<R>,
+    /// The dedup record knows what came of it.
+    recorded: bool,
+    /// How often that failed.
+    tries: u32,
+    refused: bool,
+    due: Instant,
+}
+
+/// Writes what was decided. A call that succeeded must be recorded before its message leaves the queue.
+pub(crate) struct Settler<Q, D> {
+    pub(crate) rpc: Rpc,
+    pub(crate) meter: Meter,
+    pub(crate) part: Part,
+    pub(crate) queue: Arc<Q>,
+    pub(crate) dedup: Arc<D>,
+    pub(crate) unrecorded: Unrecorded,
+    pub(crate) aside: Aside,
+}
+
+impl<Q: Queue, D: Dedup> Settler<Q, D> {
+    /// Until every sender is gone and all is settled. What is away is waited for; what is refused holds up no end.
+    pub(crate) async fn run(self, mut decided: mpsc::Receiver<Decided<Q::Receipt>>) -> Finished {
+        self.part.moves();
+        let (mut open, mut finished) = (Vec::<Open<_>>::new(), Finished::All);
+        let mut ends = false;
+        loop {
+            if !gather(&mut decided, &mut open, self.queue.limits()).await {
+                if ends && open.iter().any(|one| one.refused) {
+                    open.retain(|one| !one.refused);
+                    finished = Finished::NotAll;
+                }
+                if open.is_empty() {
+                    self.count();
+                    return finished;
+                }
+                // What is refused is tried once more, and what is away until it is back.
+                ends = true;
+                open.iter_mut().filter(|one| one.refused).for_each(|one| one.due = Instant::now());
+            }
+            let now = Instant::now();
+            let (batch, later): (Vec<_>, Vec<_>) = open.into_iter().partition(|one| one.due <= now);
+            open = later;
+            if !batch.is_empty() {
+                open.extend(self.round(batch).await);
+            }
+            self.count();
         }
-        let (settled, in_flight): (Vec<_>, Vec<_>) = batch
-            .drain(..)
-            .map(|one| {
-                let lost = one.lease.is_some_and(|(lease, succeeded)| succeeded && lost.contains(&lease));
-                let settlement = if lost { lost_lease(&meter) } else { one.settlement };
-                ((one.receipt, settlement), one.in_flight)
-            })
-            .unzip();
-        persist(&rpc, &meter, &part, || queue.settle(&settled)).await;
-        drop(in_flight);
+    }
+
+    fn count(&self) {
+        self.meter.set_aside(&self.aside.counts(Instant::now()));
     }
 }
 
-/// What the record is told of a call that did not succeed.
-fn released<R>(one: &Decided<R>) -> Option<Released<'_>> {
-    let (lease, false) = one.lease? else { return None };
-    let (dead, code, error) = match &one.settlement {
-        Settlement::Dead { code, reason } => (true, code, reason),
-        Settlement::Retry { code, error, .. } => (false, code, error),
-        Settlement::Ack => return None,
-    };
-    Some(Released { lease, attempt: one.attempt, dead, code, error })
+impl<R> Open<R> {
+    fn new(decided: Decided<R>) -> Self {
+        Self { decided, recorded: false, tries: 0, refused: false, due: Instant::now() }
+    }
+
+    /// It is tried again.
+    fn again(mut self, refused: bool) -> Self {
+        let (min, max) = if refused { (REFUSED_MIN, REFUSED_MAX) } else { (RETRY_MIN, RETRY_MAX) };
+        self.due = Instant::now() + min.saturating_mul(1 << self.tries.min(10)).min(max);
+        self.tries = self.tries.saturating_add(1);
+        self.refused = refused;
+        self
+    }
 }
 
-/// Waits for something that was decided, and a little longer for as much as one request settles. 0 when nothing more comes.
+/// Waits until something was decided, and a little longer for as much as one request settles; or until something is to be
+/// tried again. `false` when nothing more can come.
 async fn gather<R>(
     decided: &mut mpsc::Receiver<Decided<R>>,
-    batch: &mut Vec<Decided<R>>,
+    open: &mut Vec<Open<R>>,
     limits: Limits,
-) -> usize {
-    let received = decided.recv_many(batch, BATCH_MAX).await;
+) -> bool {
+    // Who waits behind what is refused must hear of the end.
+    let room = if decided.is_closed() { BATCH_MAX } else { BATCH_MAX.saturating_sub(open.len()) };
+    let now = Instant::now();
+    let counted = now + if room == 0 { RETRY_MAX } else { COUNT_EVERY };
+    let due = open.iter().map(|one| one.due).min().map_or(counted, |due| due.min(counted));
+    let mut batch = Vec::new();
+    let received = tokio::select! {
+        received = decided.recv_many(&mut batch, room), if room > 0 => received,
+        () = tokio::time::sleep_until(due) => return true,
+    };
+    if received == 0 {
+        // Only what is away is still waited for.
+        if !open.is_empty() && open.iter().all(|one| !one.refused) {
+            tokio::time::sleep_until(due).await;
+        }
+        return false;
+    }
     let until = Instant::now() + limits.linger;
-    while (1..limits.batch_max).contains(&batch.len()) && !limits.linger.is_zero() {
+    while batch.len() < limits.batch_max.min(room) && !limits.linger.is_zero() {
         match tokio::time::timeout_at(until, decided.recv()).await {
             Ok(Some(one)) => batch.push(one),
             Ok(None) | Err(_) => break,
         }
     }
-    received
-}
-
-fn lost_lease(meter: &Meter) -> Settlement {
-    meter.lost_lease();
-    Settlement::Retry {
-        after: LOST_LEASE_WAIT,
-        counted: false,
-        code: "lost_lease".to_owned(),
-        error: "the call outlived its lease: another worker may have called too".to_owned(),
-    }
-}
-
-async fn persist<T, E: std::error::Error + 'static, F: Future<Output = Result<T, E>>>(
-    rpc: &Rpc,
-    meter: &Meter,
-    part: &Part,
-    mut write: impl FnMut() -> F,
-) -> T {
-    let mut wait = RETRY_MIN;
-    loop {
-        match write().await {
-            Ok(written) => {
-                part.moves();
-                return written;
-            }
-            Err(error) => {
-                meter.failed("record");
-                part.waits(format!("failed to record what was decided: {}", Chain(&error)));
-                tracing::warn!(%rpc, error = %Chain(&error), retry_in_seconds = wait.as_secs_f64(), "failed to record what was decided");
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(RETRY_MAX);
-            }
-        }
-    }
+    open.extend(batch.into_iter().map(Open::new));
+    true
 }

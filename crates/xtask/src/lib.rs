@@ -9,6 +9,7 @@ pub mod emulator;
 pub mod process;
 pub mod scrape;
 pub mod servers;
+pub mod strict;
 pub mod terraform;
 pub mod test;
 pub mod tools;

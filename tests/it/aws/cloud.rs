@@ -1,11 +1,13 @@
 use std::io::Write;
-use std::sync::OnceLock;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use xtask::emulator::Emulator;
+use xtask::strict::Strict;
 use xtask::terraform::Terraform;
 
 use crate::world::{ROUTER, cluster};
@@ -23,6 +25,14 @@ const MORE: &str = "  - name: event_contract
   - name: event_lying
     subscriber:
       - id: Test/Lying
+  - name: event_strict
+    subscriber:
+      - id: Test/Strict
+      - id: Test/Texts
+      - id: Test/Rights
+      - id: Test/Waits
+      - id: Test/Redrive
+      - id: Test/Limits
 ";
 
 /// The event_router.yaml that Terraform read.
@@ -67,6 +77,17 @@ impl Cloud {
 
     pub(super) fn sdk(&self) -> SdkConfig {
         sdk(self.emulator.endpoint())
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.emulator.endpoint().trim_start_matches("http://").parse().unwrap()
+    }
+
+    /// Behind SQS's rules.
+    pub(super) async fn strict(&self) -> (Arc<Strict>, String) {
+        let strict = Arc::new(Strict::new(self.address()));
+        let endpoint = Arc::clone(&strict).serve().await.unwrap();
+        (strict, endpoint)
     }
 
     /// For relay and worker.

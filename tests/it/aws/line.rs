@@ -148,31 +148,31 @@ fn worker(world: &World, cloud: &Cloud) -> Process {
 }
 
 /// Of the record of an event and an RPC.
-async fn state(cloud: &Cloud, event: EventId, rpc: &str) -> Option<String> {
+pub(super) async fn state(cloud: &Cloud, event: EventId, rpc: &str) -> Option<String> {
     let client = aws_sdk_dynamodb::Client::new(&cloud.sdk());
     let id = AttributeValue::S(format!("{event} {rpc}"));
     let item = client.get_item().table_name("outbox-dedup").key("id", id).send().await.unwrap().item?;
     item.get("state")?.as_s().ok().cloned()
 }
 
-struct Queue {
-    client: aws_sdk_sqs::Client,
-    url: String,
+pub(super) struct Queue {
+    pub(super) client: aws_sdk_sqs::Client,
+    pub(super) url: String,
 }
 
 impl Queue {
-    async fn of(cloud: &Cloud, name: &str) -> Self {
+    pub(super) async fn of(cloud: &Cloud, name: &str) -> Self {
         let client = aws_sdk_sqs::Client::new(&cloud.sdk());
         let url = client.get_queue_url().queue_name(name).send().await.unwrap().queue_url.unwrap();
         Self { client, url }
     }
 
-    async fn send(&self, body: &str) {
+    pub(super) async fn send(&self, body: &str) {
         self.client.send_message().queue_url(&self.url).message_body(body).send().await.unwrap();
     }
 
     /// Takes one message out of the dead-letter queue: its body, and why it is there.
-    async fn dead(&self) -> (String, String) {
+    pub(super) async fn dead(&self) -> (String, String) {
         let url = format!("{}-dlq", self.url);
         let mut found = None;
         until("it is dead-lettered", async || {
@@ -196,7 +196,7 @@ impl Queue {
         found.unwrap()
     }
 
-    async fn until_empty(&self) {
+    pub(super) async fn until_empty(&self) {
         until("the queue is empty", async || {
             let all = aws_sdk_sqs::types::QueueAttributeName::All;
             let answer = self

@@ -5,10 +5,10 @@ use std::time::Duration;
 use event::EventId;
 use event_router::{Rpc, names};
 use worker::dedup::{Claim, Dedup, DynamoDedup, Released};
-use worker::queue::{Delivery, Depths, Queue, Settlement, SqsQueue};
+use worker::queue::{Delivery, Depths, Settlement, SqsQueue};
 
 use super::cloud::cloud;
-use crate::contracts::{dedup_contract, failed, queue_contract, receive};
+use crate::contracts::{dedup_contract, failed, lost_of, queue_contract, receive, release, settle};
 use crate::world::until;
 
 const TABLE: &str = "outbox-dedup";
@@ -26,7 +26,7 @@ async fn dynamodb_dedup_keeps_the_contract() {
     let long = of(Duration::from_secs(60));
     let event = EventId::new();
     let Claim::Won(lease) = long.claim(&[event]).await.unwrap()[0] else { panic!("it is new") };
-    long.complete(&[lease]).await.unwrap();
+    assert!(lost_of(&long, &[lease]).await.is_empty());
     let expire = client
         .update_item()
         .table_name(TABLE)
@@ -36,7 +36,7 @@ async fn dynamodb_dedup_keeps_the_contract() {
     expire.send().await.unwrap();
     let Claim::Won(lease) = long.claim(&[event]).await.unwrap()[0] else { panic!("its window is over") };
 
-    long.release(&[Released { dead: true, ..failed(lease) }]).await.unwrap();
+    release(&long, &[Released { dead: true, ..failed(lease) }]).await;
     let id = aws_sdk_dynamodb::types::AttributeValue::S(format!("{event} Test/Dedup"));
     let item = client.get_item().table_name(TABLE).key("id", id).send().await.unwrap().item.unwrap();
     let text = |name: &str| item[name].as_s().unwrap().as_str();
@@ -89,7 +89,7 @@ async fn sqs_keeps_the_contract() {
     let mut settled: Vec<_> =
         many.into_values().map(|delivery| (delivery.receipt, Settlement::Ack)).collect();
     settled[0].1 = Settlement::Dead { code: "invalid_argument".into(), reason: "no card\u{e9}".into() };
-    long.settle(&settled).await.unwrap();
+    settle(&long, &settled).await;
     until("the queue is empty", async || {
         let depth = long.depth().await.unwrap();
         (depth.waiting, depth.hidden, depth.dead) == (0, 0, 3)

@@ -8,16 +8,20 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::{Drop, Print, Redrive};
-use crate::line::{DeadLetters, Deliveries, Filter, Letter, Line, Queues, Work};
+use crate::line::{DeadLetters, Deliveries, Filter, Letter, Line, Queues, Redriven, Work};
 use crate::options::Format;
 use crate::pace::{Pace, Progress, interrupted};
 use crate::print;
 use crate::repair::{Consent, Repair};
+use crate::safe::line;
 use crate::show::{self, counted, thousands};
 use crate::stopped::Stopped;
 
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
+/// So many refusals are shown, and so much of each.
+const REFUSALS_MAX: usize = 5;
+const REFUSAL_CHARS_MAX: usize = 400;
 
 pub(super) struct Move<'a> {
     filter: Filter,
@@ -44,11 +48,22 @@ struct Moved {
     done_before: Option<i64>,
     /// Being called at this moment: what was done can't be forgotten, so they stay.
     busy: i64,
+    /// Their queue refuses them, and takes others: they stay.
+    refused: i64,
+    /// Why, of the first few; with the letter's id.
+    refusals: Vec<String>,
     interrupted: bool,
     failed: Option<String>,
 }
 
 impl Moved {
+    fn refuse(&mut self, id: &str, why: &str) {
+        self.refused += 1;
+        if self.refusals.len() < REFUSALS_MAX {
+            self.refusals.push(format!("{id}: {why}"));
+        }
+    }
+
     fn count_done(&mut self, many: usize) {
         self.done_before = self.done_before.map(|done| done + many as i64);
     }
@@ -85,7 +100,7 @@ impl Work for Move<'_> {
             Format::Json => show::json(&moved)?,
             Format::Table => print(&self.text(&moved))?,
         }
-        let all = moved.failed.is_none() && !moved.interrupted && moved.busy == 0;
+        let all = moved.failed.is_none() && !moved.interrupted && moved.busy == 0 && moved.refused == 0;
         Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -163,7 +178,7 @@ impl Move<'_> {
                 }
                 let outcomes = join_all(letters.iter().map(|letter| self.one(line, letter))).await;
                 let mut failure = None;
-                for (outcome, done) in outcomes.into_iter().zip(done) {
+                for ((outcome, letter), done) in outcomes.into_iter().zip(letters).zip(done) {
                     match outcome {
                         Ok(Outcome::Moved) => {
                             moved.moved += 1;
@@ -171,6 +186,7 @@ impl Move<'_> {
                         }
                         Ok(Outcome::Gone) => {}
                         Ok(Outcome::Busy) => moved.busy += 1,
+                        Ok(Outcome::Refused(why)) => moved.refuse(&letter.id, &why),
                         Err(stopped) => failure = Some(stopped),
                     }
                 }
@@ -192,11 +208,15 @@ impl Move<'_> {
         {
             return Ok(Outcome::Busy);
         }
-        let moved = match self.kind {
-            Kind::Redrive { .. } => line.redrive(letter).await?,
-            Kind::Drop => line.take_away(letter).await?,
-        };
-        Ok(if moved { Outcome::Moved } else { Outcome::Gone })
+        Ok(match self.kind {
+            Kind::Redrive { .. } => match line.redrive(letter).await? {
+                Redriven::Moved => Outcome::Moved,
+                Redriven::Gone => Outcome::Gone,
+                Redriven::Refused(why) => Outcome::Refused(why),
+            },
+            Kind::Drop if line.take_away(letter).await? => Outcome::Moved,
+            Kind::Drop => Outcome::Gone,
+        })
     }
 
     async fn done<L: DeadLetters + Deliveries>(
@@ -252,6 +272,10 @@ impl Move<'_> {
                 thousands(moved.busy)
             ));
         }
+        if moved.refused > 0 {
+            lines.push(format!("  {} stay, for their queue refuses them:", thousands(moved.refused)));
+            lines.extend(moved.refusals.iter().map(|why| format!("    {}", line(why, REFUSAL_CHARS_MAX))));
+        }
         if moved.interrupted {
             lines.push("interrupted: the rest is where it was; the same command goes on".to_owned());
         }
@@ -269,4 +293,6 @@ enum Outcome {
     /// Somebody else has moved it.
     Gone,
     Busy,
+    /// By its queue, for this reason.
+    Refused(String),
 }

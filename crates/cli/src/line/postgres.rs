@@ -8,7 +8,7 @@ use outbox_schema::interval;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 
-use super::{Audit, DeadLetters, Depth, Filter, Kept, Letter, Queues, Undeliverable};
+use super::{Audit, DeadLetters, Depth, Filter, Kept, Letter, Queues, Redriven, SetAside, Undeliverable};
 use crate::database::Database;
 use crate::repair::Repair;
 use crate::show::{COUNT_LIMIT, Count};
@@ -54,13 +54,14 @@ impl Queues for Postgres {
     /// What a worker holds is what lies in a claimed batch and is neither recorded nor moved: a batch stays claimed until
     /// the last of it is settled.
     async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, Stopped> {
-        type Row = (String, i64, i64, i64, i64, i64, i64, i64, Option<Uuid>, Option<f64>);
+        type Row =
+            (String, i64, i64, i64, i64, i64, i64, i64, Option<Uuid>, Option<f64>, i64, Option<String>);
         let rows: Vec<Row> = self
             .database
             .all(
                 query_as(
                     "select q.rpc, log.waiting, held.live, held.ended, due.waiting, later.held, later.waiting, dead.letters,
-                            oldest.event_id, oldest.seconds
+                            oldest.event_id, oldest.seconds, aside.messages, aside.reason
                      from outbox.queue as q
                      cross join lateral (
                          select coalesce((select c.last_seq from outbox.claim as c where c.queue = q.id
@@ -100,6 +101,12 @@ impl Queues for Postgres {
                          select count(*) as letters from (
                              select from outbox.dead_letter as l where l.queue = q.id limit $1) as l
                      ) as dead
+                     cross join lateral (
+                         select count(*) as messages, min(r.last_error) as reason
+                         from (select r.last_code, r.last_error from outbox.retry as r
+                               where r.queue = q.id order by r.due_at limit $1) as r
+                         where r.last_code = 'set_aside'
+                     ) as aside
                      left join lateral (
                          select o.event_id,
                                 extract(epoch from clock_timestamp() - outbox.sane_time(o.since))::float8 as seconds
@@ -118,12 +125,13 @@ impl Queues for Postgres {
             .await?;
         let mut depths: Vec<Depth> = rows
             .into_iter()
-            .map(|(rpc, log, live, ended, due, held, later, dead, oldest, seconds)| Depth {
+            .map(|(rpc, log, live, ended, due, held, later, dead, oldest, seconds, aside, reason)| Depth {
                 rpc,
                 waiting: Count::new(log + ended + due),
                 hidden: Count::new(live + held),
                 retrying: Some(Count::new(later)),
                 dead: Count::new(dead),
+                set_aside: reason.map(|reason| SetAside { messages: Count::new(aside), reason }),
                 oldest_seconds: seconds,
                 oldest_event: oldest.map(EventId::from),
                 missing: None,
@@ -233,10 +241,10 @@ impl DeadLetters for Postgres {
 
     /// One statement: it is in one of the tables at any time. It is a new delivery, with a seq and a time of its own:
     /// what is older than 14 days would die again at once.
-    async fn redrive(&self, letter: &Letter<i64>) -> Result<bool, Stopped> {
-        let moved: Option<(i32,)> = self
+    async fn redrive(&self, letter: &Letter<i64>) -> Result<Redriven, Stopped> {
+        let moved: Result<Vec<(i32,)>, String> = self
             .database
-            .one(
+            .all_or_refused(
                 query_as(
                     "with taken as (
                          delete from outbox.dead_letter where seq = $1 returning queue, event_id, body
@@ -254,7 +262,11 @@ impl DeadLetters for Postgres {
                 .bind(letter.handle),
             )
             .await?;
-        Ok(moved.is_some())
+        Ok(match moved {
+            Ok(moved) if moved.is_empty() => Redriven::Gone,
+            Ok(_) => Redriven::Moved,
+            Err(refused) => Redriven::Refused(refused),
+        })
     }
 
     async fn take_away(&self, letter: &Letter<i64>) -> Result<bool, Stopped> {

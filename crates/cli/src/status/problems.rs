@@ -21,6 +21,7 @@ const WAIT_SECONDS_MAX: f64 = 60.0;
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
 
 const PROBLEM_CHARS_MAX: usize = 2000;
+const REASON_CHARS_MAX: usize = 400;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Problem {
@@ -163,6 +164,17 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             options.command(["dlq", "list", "--rpc", &depth.rpc]),
         ));
     }
+    if let Some(aside) = &depth.set_aside {
+        problems.push(Problem::remedy(
+            format!(
+                "{} of {} can't be moved to the dead letters: {}",
+                counted(aside.messages, "message"),
+                depth.rpc,
+                line(&aside.reason, REASON_CHARS_MAX)
+            ),
+            "mend what refuses them (`outbox doctor` looks at queues and rights); the workers try each again by themselves",
+        ));
+    }
     if rpc.breaker == Some(Breaker::Open) {
         problems.push(Problem::remedy(
             format!(
@@ -210,7 +222,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::Depth;
+    use crate::line::{Depth, SetAside};
     use crate::outbox::{Behind, Holder, Leader, Transaction};
     use crate::show::Count;
     use clap::Parser;
@@ -376,6 +388,20 @@ mod tests {
                     ..rpc()
                 },
                 "A/B is held, as different events are refused alike (data_loss: card # is lost): they wait",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth {
+                        set_aside: Some(SetAside {
+                            messages: Count::new(2),
+                            reason: "AccessDenied\u{1b}[2J".into(),
+                        }),
+                        ..rpc().depth
+                    },
+                    ..rpc()
+                },
+                "2 messages of A/B can't be moved to the dead letters: AccessDenied",
             ),
             (
                 source(),

@@ -88,6 +88,17 @@ impl Workers {
             .reduce(f64::max)
     }
 
+    /// How much they have set aside, by the code of the refusal.
+    pub(crate) fn set_aside(&self, source: &str, rpc: &str) -> BTreeMap<String, i64> {
+        let mut counts = BTreeMap::new();
+        for sample in self.samples(source, rpc, "outbox_worker_set_aside").filter(|sample| sample.value > 0.0)
+        {
+            let code = sample.labels.get("code").cloned().unwrap_or_default();
+            *counts.entry(code).or_default() += sample.value as i64;
+        }
+        counts
+    }
+
     fn samples<'a>(
         &'a self,
         source: &'a str,

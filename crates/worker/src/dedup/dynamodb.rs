@@ -1,7 +1,7 @@
 //! The dedup record on DynamoDB: one item per event and RPC.
 //!
 //! An item is `leased` until a time, or `done`; or `failed` or `dead`, which nobody has a lease on and which only says what
-//! came of the last attempt, for whoever asks why. It is gone some time after `expires_at`, when DynamoDB gets round to it:
+//! came of the last attempt, for whoever asks why. A `failed` one may say that nobody calls before a time. It is gone some time after `expires_at`, when DynamoDB gets round to it:
 //! so every condition looks at that time itself.
 
 use std::collections::{HashMap, HashSet};
@@ -10,16 +10,16 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use chrono::Utc;
 use event::EventId;
 use event_router::Rpc;
 use futures_util::future::join_all;
 use outbox_aws::Failure;
 
-use super::{Claim, Dedup, DedupError, Lease, Released};
-use crate::each::each;
+use super::{Claim, Dedup, DedupError, Lease, Recorded, Released};
 use crate::queue::QueueError;
+use crate::unsettled::Unsettled;
 use crate::word::Word;
 
 /// Longer than retries, queue and dead-letter queue together can hold a copy.
@@ -28,6 +28,8 @@ const WINDOW: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 const CLAIM_TRIES_MAX: u32 = 3;
 const CLAIM_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+
+const RELEASE: &str = "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at";
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -78,8 +80,9 @@ impl DynamoDedup {
             .item("at_ms", number(now))
             .item("expires_at", number((now + millis(WINDOW)) / 1000))
             .condition_expression(
-                "attribute_not_exists(id) or expires_at < :now_seconds \
-                 or #state = :failed or #state = :dead or (#state = :leased and leased_until_ms < :now_ms)",
+                "attribute_not_exists(id) or expires_at < :now_seconds or #state = :dead \
+                 or (#state = :failed and (attribute_not_exists(not_before_ms) or not_before_ms <= :now_ms)) \
+                 or (#state = :leased and leased_until_ms < :now_ms)",
             )
             .expression_attribute_values(":failed", text("failed"))
             .expression_attribute_values(":dead", text("dead"))
@@ -87,9 +90,10 @@ impl DynamoDedup {
             .expression_attribute_values(":leased", text("leased"))
             .expression_attribute_values(":now_ms", number(now))
             .expression_attribute_values(":now_seconds", number(now / 1000))
+            .return_values(ReturnValue::AllOld)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match put.send().await {
-            Ok(_) => Ok(Claim::Won(Lease { event, token })),
+            Ok(answer) => Ok(won(Lease { event, token }, answer.attributes())),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(there)) => {
                     Ok(self.claimed_by(there.item(), token, event, now))
@@ -108,12 +112,18 @@ impl DynamoDedup {
         if read(there, "token") == Some(token) {
             return Claim::Won(Lease { event, token });
         }
-        let until = read(there, "leased_until_ms").unwrap_or(now);
-        Claim::Held { remaining: Duration::from_millis(u64::try_from(until - now).unwrap_or(0)) }
+        let remaining = |name| {
+            let until = read(there, name).unwrap_or(now);
+            Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
+        };
+        match there.contains_key("not_before_ms") {
+            true => Claim::Early { remaining: remaining("not_before_ms") },
+            false => Claim::Held { remaining: remaining("leased_until_ms") },
+        }
     }
 
     /// `false` if somebody else has the lease. A record that is gone, or done already, is as good as ours.
-    async fn complete_one(&self, lease: Lease) -> Result<bool, DedupError> {
+    async fn complete_one(&self, lease: Lease) -> Result<bool, Failure> {
         let now = Utc::now().timestamp_millis();
         let update = self
             .client
@@ -137,22 +147,18 @@ impl DynamoDedup {
                 Some(UpdateItemError::ConditionalCheckFailedException(there)) => {
                     Ok(there.item().is_some_and(is_done))
                 }
-                _ => Err(failed(Failure::of(&error))),
+                _ => Err(Failure::of(&error)),
             },
         }
     }
 
-    async fn release_one(&self, released: &Released<'_>) -> Result<(), DedupError> {
+    async fn release_one(&self, released: &Released<'_>) -> Result<(), Failure> {
         let now = Utc::now().timestamp_millis();
         let update = self
             .client
             .update_item()
             .table_name(&self.table)
             .key("id", self.id(released.lease.event))
-            .update_expression(
-                "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at
-                 remove leased_until_ms",
-            )
             .condition_expression("#token = :token and #state = :leased")
             .expression_attribute_names("#state", "state")
             .expression_attribute_names("#token", "token")
@@ -167,6 +173,12 @@ impl DynamoDedup {
             .expression_attribute_values(":error", text(released.error))
             .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000));
+        let update = match released.waits {
+            Some(wait) => update
+                .update_expression(format!("{RELEASE}, not_before_ms = :not_before remove leased_until_ms"))
+                .expression_attribute_values(":not_before", number(now + millis(wait))),
+            None => update.update_expression(format!("{RELEASE} remove leased_until_ms")),
+        };
         match update.send().await {
             Ok(_) => Ok(()),
             // It is somebody else's by now, or done.
@@ -177,7 +189,7 @@ impl DynamoDedup {
             {
                 Ok(())
             }
-            Err(error) => Err(failed(Failure::of(&error))),
+            Err(error) => Err(Failure::of(&error)),
         }
     }
 }
@@ -199,24 +211,29 @@ impl Dedup for DynamoDedup {
         let mut claims: HashMap<EventId, Claim> = firsts.into_iter().zip(answers).collect();
         // A second copy in the same batch finds the first one on it. Had both been asked for, either might have won.
         let after = |claim| match claim {
-            Claim::Won(_) => Claim::Held { remaining: self.lease },
+            Claim::Won(_) | Claim::WonAfter(..) => Claim::Held { remaining: self.lease },
             other => other,
         };
         let answer = |event| claims.get_mut(event).map(|claim| std::mem::replace(claim, after(*claim)));
         Ok(events.iter().filter_map(answer).collect())
     }
 
-    async fn complete(&self, leases: &[Lease]) -> Result<Vec<Lease>, DedupError> {
-        let answers = each(leases, |lease| self.complete_one(lease)).await?;
+    async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
+        let answers = join_all(leases.iter().map(|lease| self.complete_one(*lease))).await;
         // Of two leases of one event that both succeeded, one is enough.
-        let completed = leases.iter().zip(answers).filter(|(_, ours)| *ours);
+        let completed = leases.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Ok(true)));
         let done: HashSet<EventId> = completed.map(|(lease, _)| lease.event).collect();
-        Ok(leases.iter().copied().filter(|lease| !done.contains(&lease.event)).collect())
+        let recorded = |(lease, answer): (&Lease, Result<bool, Failure>)| match answer {
+            _ if done.contains(&lease.event) => Ok(Recorded::Written),
+            Ok(_) => Ok(Recorded::Lost),
+            Err(failure) => Err(failure.into()),
+        };
+        leases.iter().zip(answers).map(recorded).collect()
     }
 
-    async fn release(&self, released: &[Released<'_>]) -> Result<(), DedupError> {
-        let released: Vec<&Released<'_>> = released.iter().collect();
-        each(&released, |one| self.release_one(one)).await.map(|_| ())
+    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+        let answers = join_all(released.iter().map(|one| self.release_one(one))).await;
+        answers.into_iter().map(|answer| answer.map_err(Unsettled::from)).collect()
     }
 }
 
@@ -229,6 +246,14 @@ impl Word for DynamoDedup {
         let left = u64::try_from(until - Utc::now().timestamp_millis()).unwrap_or_default();
         Ok((left > 0).then(|| Duration::from_millis(left)))
     }
+}
+
+/// What came back during a wait that its queue could not hold was received without an attempt. So they are counted here.
+fn won(lease: Lease, before: Option<&Item>) -> Claim {
+    let made = before
+        .filter(|item| item.contains_key("not_before_ms"))
+        .and_then(|item| u32::try_from(read(item, "attempt")?).ok());
+    made.map_or(Claim::Won(lease), |made| Claim::WonAfter(lease, made))
 }
 
 fn is_done(item: &Item) -> bool {

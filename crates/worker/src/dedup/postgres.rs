@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use event::EventId;
@@ -6,7 +6,8 @@ use event_router::Rpc;
 use outbox_schema::{Connections, interval, within};
 use uuid::Uuid;
 
-use super::{Claim, Dedup, DedupError, Lease, Released};
+use super::{Claim, Dedup, DedupError, Lease, Recorded, Released};
+use crate::unsettled::Unsettled;
 
 /// The dedup record in the same database as the queue.
 #[derive(Debug)]
@@ -122,19 +123,65 @@ impl Dedup for PostgresDedup {
         Ok(claims.collect())
     }
 
-    async fn complete(&self, leases: &[Lease]) -> Result<Vec<Lease>, DedupError> {
-        let mut done = HashSet::new();
+    async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
+        let mut done: HashMap<EventId, Result<(), Unsettled>> = HashMap::new();
         for leases in rounds(leases) {
-            done.extend(self.record(&leases).await?);
+            for (event, recorded) in self.record_each(&leases).await {
+                // Of two leases of one event that both succeeded, one is enough.
+                if !matches!(done.get(&event), Some(Ok(()))) {
+                    done.insert(event, recorded);
+                }
+            }
         }
-        // Of two leases of one event that both succeeded, one is enough.
-        Ok(leases.iter().copied().filter(|lease| !done.contains(&lease.event.as_uuid())).collect())
+        let recorded = |lease: &Lease| match done.get(&lease.event) {
+            Some(Ok(())) => Ok(Recorded::Written),
+            Some(Err(error)) => Err(error.clone()),
+            None => Ok(Recorded::Lost),
+        };
+        leases.iter().map(recorded).collect()
     }
 
     /// What came of the call stands in the queue's own tables.
-    async fn release(&self, released: &[Released<'_>]) -> Result<(), DedupError> {
-        let leases = released.iter().map(|one| (one.lease.event.as_uuid(), one.lease.token));
-        for (leaf, leases) in by_leaf(leases) {
+    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+        let all: Vec<(Uuid, i64)> =
+            released.iter().map(|one| (one.lease.event.as_uuid(), one.lease.token)).collect();
+        let error = match self.give_back(&all).await {
+            Ok(()) => return released.iter().map(|_| Ok(())).collect(),
+            Err(error) => Unsettled::from(error),
+        };
+        if !error.is_refused() {
+            return released.iter().map(|_| Err(error.clone())).collect();
+        }
+        let mut answers = Vec::new();
+        for one in all.chunks(1) {
+            answers.push(self.give_back(one).await.map_err(Unsettled::from));
+        }
+        answers
+    }
+}
+
+impl PostgresDedup {
+    /// All of them at once, or each by itself if the database refuses that. Those without an answer are somebody else's.
+    async fn record_each(&self, leases: &[Lease]) -> Vec<(EventId, Result<(), Unsettled>)> {
+        let error = match self.record(leases).await {
+            Ok(done) => return done.into_iter().map(|event| (event.into(), Ok(()))).collect(),
+            Err(error) => Unsettled::from(error),
+        };
+        if !error.is_refused() || leases.len() == 1 {
+            return leases.iter().map(|lease| (lease.event, Err(error.clone()))).collect();
+        }
+        let mut answers = Vec::new();
+        for one in leases.chunks(1) {
+            match self.record(one).await {
+                Ok(done) => answers.extend(done.into_iter().map(|event| (event.into(), Ok(())))),
+                Err(error) => answers.push((one[0].event, Err(error.into()))),
+            }
+        }
+        answers
+    }
+
+    async fn give_back(&self, leases: &[(Uuid, i64)]) -> Result<(), sqlx::Error> {
+        for (leaf, leases) in by_leaf(leases.iter().copied()) {
             let (ids, tokens): (Vec<Uuid>, Vec<i64>) = leases.into_iter().unzip();
             let release = sqlx::query(leaf.release).bind(ids).bind(tokens).bind(&self.rpc);
             let mut loan = self.connections.lend().await?;

@@ -1,3 +1,5 @@
+mod settle;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -5,13 +7,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_schema::{Connections, interval, within};
-use sqlx::PgConnection;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Wanted, Watched};
 use crate::dedup::Lease;
+use crate::unsettled::Unsettled;
 use crate::word::Word;
 
 /// Plans are pinned as the relay's are: made once, maybe of tables that are still empty. So no statement here joins a batch
@@ -142,31 +144,6 @@ impl PostgresQueue {
             due.pop_last();
         }
     }
-
-    /// The claims that these settlements leave with nothing open, and their tokens.
-    fn closed_by(&self, settled: &[(Receipt, Settlement)]) -> (Vec<i64>, Vec<i64>) {
-        let open = self.open.lock().expect("no panic while held");
-        let mut left: HashMap<(i64, i64), usize> = HashMap::new();
-        for (receipt, _) in settled {
-            if let Some((claim, &of_claim)) = receipt.claim.and_then(|claim| Some((claim, open.get(&claim)?)))
-            {
-                let left = left.entry((claim, receipt.token)).or_insert(of_claim);
-                *left = left.saturating_sub(1);
-            }
-        }
-        left.into_iter().filter(|&(_, left)| left == 0).map(|(claim, _)| claim).unzip()
-    }
-
-    /// Only once everything is written: a settlement that failed half-way is tried again as a whole.
-    fn count_down(&self, settled: &[(Receipt, Settlement)]) {
-        let mut open = self.open.lock().expect("no panic while held");
-        for claim in settled.iter().filter_map(|(receipt, _)| receipt.claim) {
-            if let Some(left) = open.get_mut(&claim) {
-                *left = left.saturating_sub(1);
-            }
-        }
-        open.retain(|_, left| *left > 0);
-    }
 }
 
 impl Queue for PostgresQueue {
@@ -203,31 +180,8 @@ impl Queue for PostgresQueue {
         }
     }
 
-    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Result<(), QueueError> {
-        // What is retried or dead is written before its claim is closed: a crash in between means that the claim ends
-        // and what it covers is taken up again, but for what stands in these tables already.
-        let mut loan = self.connections.lend().await?;
-        self.retry(loan.conn(), settled).await?;
-        self.bury(loan.conn(), settled).await?;
-        let acked = settled
-            .iter()
-            .filter(|(_, settlement)| *settlement == Settlement::Ack)
-            .map(|(receipt, _)| receipt);
-        let (_, (seqs, tokens)) = columns(acked);
-        if !seqs.is_empty() {
-            let delete = sqlx::query("delete from outbox.retry where seq = any ($1) and token = any ($2)");
-            within(delete.bind(seqs).bind(tokens).execute(loan.conn())).await?;
-        }
-        let (claims, tokens) = self.closed_by(settled);
-        if !claims.is_empty() {
-            let close = sqlx::query(
-                "update outbox.claim set until = null where id = any ($1) and token = any ($2) and until is not null",
-            );
-            within(close.bind(claims).bind(tokens).execute(loan.conn())).await?;
-        }
-        loan.give_back();
-        self.count_down(settled);
-        Ok(())
+    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+        self.settle_each(settled).await
     }
 
     async fn extend(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
@@ -317,80 +271,6 @@ impl Word for PostgresQueue {
         let left: Option<f64> = within(ask.fetch_optional(loan.conn())).await?;
         loan.give_back();
         Ok(left.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
-    }
-}
-
-impl PostgresQueue {
-    async fn retry(
-        &self,
-        conn: &mut PgConnection,
-        settled: &[(Receipt, Settlement)],
-    ) -> Result<(), sqlx::Error> {
-        for (receipt, settlement) in settled {
-            let Settlement::Retry { after, counted, code, error } = settlement else { continue };
-            // A batch's message gets a row of its own now, unless the claim was lost and somebody else gave it one.
-            let statement = if receipt.claim.is_some() {
-                "insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
-                 select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, case when $5 then 1 else 0 end,
-                        clock_timestamp() + $4, $6, $7
-                 from outbox.delivery as d
-                 where d.queue = $8 and d.seq = $1
-                   and exists (select from outbox.claim as c where c.id = $2 and c.token = $3 and c.until is not null)
-                 on conflict (seq) do nothing"
-            } else {
-                "update outbox.retry
-                 set due_at = clock_timestamp() + $4, token = null, last_code = $6, last_error = $7,
-                     failed_at = clock_timestamp(), attempts = attempts - case when $5 then 0 else 1 end
-                 where seq = $1 and $2::bigint is null and token = $3 and queue = $8"
-            };
-            let retry = sqlx::query(statement)
-                .bind(receipt.seq)
-                .bind(receipt.claim)
-                .bind(receipt.token)
-                .bind(interval(*after))
-                .bind(counted)
-                .bind(code)
-                .bind(error)
-                .bind(receipt.queue);
-            within(retry.execute(&mut *conn)).await?;
-            self.remember_due(*after);
-        }
-        Ok(())
-    }
-
-    async fn bury(
-        &self,
-        conn: &mut PgConnection,
-        settled: &[(Receipt, Settlement)],
-    ) -> Result<(), sqlx::Error> {
-        for (receipt, settlement) in settled {
-            let Settlement::Dead { code, reason } = settlement else { continue };
-            let statement = if receipt.claim.is_some() {
-                "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-                 select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, 1, $4, $5
-                 from outbox.delivery as d
-                 where d.queue = $6 and d.seq = $1
-                   and exists (select from outbox.claim as c where c.id = $2 and c.token = $3 and c.until is not null)
-                 on conflict (seq) do nothing"
-            } else {
-                "with moved as (
-                     delete from outbox.retry where seq = $1 and $2::bigint is null and token = $3 and queue = $6
-                     returning seq, queue, event_id, body, enqueued_at, attempts
-                 )
-                 insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-                 select seq, queue, event_id, body, enqueued_at, attempts, $4, $5 from moved
-                 on conflict (seq) do nothing"
-            };
-            let bury = sqlx::query(statement)
-                .bind(receipt.seq)
-                .bind(receipt.claim)
-                .bind(receipt.token)
-                .bind(code)
-                .bind(reason)
-                .bind(receipt.queue);
-            within(bury.execute(&mut *conn)).await?;
-        }
-        Ok(())
     }
 }
 

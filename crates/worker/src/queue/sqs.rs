@@ -1,19 +1,20 @@
 //! Amazon SQS: long polls, batches of ten, the dead-letter queue beside each queue.
 
+mod settle;
+mod text;
+
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::types::{
-    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
-    MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName,
-};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{DateTime, Utc};
 use outbox_aws::Failure;
 use tokio_util::sync::CancellationToken;
 
-use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Wanted};
-use crate::each::each;
+use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Wait, Wanted};
+use crate::unsettled::Unsettled;
 
 /// Of every batch operation, and of a receive.
 const BATCH_MAX: usize = 10;
@@ -26,8 +27,8 @@ const KEEPS: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 const VISIBILITY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 /// For clocks, and for the request's own time.
 const VISIBILITY_MARGIN: Duration = Duration::from_secs(60);
-/// A message attribute is bounded by the message's own size; this is for people.
-const REASON_CHARS_MAX: usize = 1000;
+/// Of its retention, after which a message that waits gets one more attempt. See `verdict::Attempt`.
+const LAST_ATTEMPT: f64 = 0.875;
 
 /// One RPC's queue on SQS, and its dead-letter queue.
 #[derive(Debug)]
@@ -49,6 +50,9 @@ pub struct SqsReceipt {
     handle: String,
     body: Arc<str>,
     received_at: Instant,
+    sent_at: DateTime<Utc>,
+    /// The dead-letter queue has it. It must not be sent there again because it could not be deleted at once.
+    buried: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for SqsReceipt {
@@ -72,62 +76,6 @@ impl SqsQueue {
         let (url, dead_url) = (url(&client, name).await?, url(&client, &format!("{name}-dlq")).await?);
         let keeps = keeps(&client, &url).await?;
         Ok(Self { polls, client, url, dead_url, visibility, keeps, oldest: Mutex::new(None) })
-    }
-
-    async fn delete(&self, receipts: &[&SqsReceipt]) -> Result<(), QueueError> {
-        let batches: Vec<_> = receipts.chunks(BATCH_MAX).collect();
-        each(&batches, |batch| self.delete_batch(batch)).await.map(|_| ())
-    }
-
-    async fn delete_batch(&self, receipts: &[&SqsReceipt]) -> Result<(), QueueError> {
-        let entries = receipts.iter().enumerate().map(|(n, receipt)| {
-            let entry = DeleteMessageBatchRequestEntry::builder().id(n.to_string());
-            entry.receipt_handle(&receipt.handle).build().map_err(unbuilt)
-        });
-        let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        let request = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries));
-        let answer = request.send().await.map_err(|error| failed(Failure::of(&error)))?;
-        all_settled(answer.failed())
-    }
-
-    async fn hide(&self, receipts: &[(&SqsReceipt, Duration)]) -> Result<(), QueueError> {
-        let batches: Vec<_> = receipts.chunks(BATCH_MAX).collect();
-        each(&batches, |batch| self.hide_batch(batch)).await.map(|_| ())
-    }
-
-    async fn hide_batch(&self, receipts: &[(&SqsReceipt, Duration)]) -> Result<(), QueueError> {
-        let entries = receipts.iter().enumerate().map(|(n, (receipt, hidden))| {
-            // Rounded up: a message must not come back before its time.
-            let seconds = hideable(*hidden, receipt.received_at.elapsed()).as_millis().div_ceil(1000);
-            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(n.to_string());
-            let entry = entry.receipt_handle(&receipt.handle);
-            entry.visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX)).build().map_err(unbuilt)
-        });
-        let entries = entries.collect::<Result<Vec<_>, _>>()?;
-        let request =
-            self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
-        let answer = request.send().await.map_err(|error| failed(Failure::of(&error)))?;
-        all_settled(answer.failed())
-    }
-
-    /// To the dead-letter queue first, and only then out of the queue: a failure in between makes a copy and loses none.
-    async fn bury(&self, dead: &[(&SqsReceipt, &str, &str)]) -> Result<(), QueueError> {
-        // One by one: ten of them may be more than a batch may hold, and there are few.
-        each(dead, |(receipt, code, reason)| self.bury_one(receipt, code, reason)).await?;
-        let receipts: Vec<&SqsReceipt> = dead.iter().map(|(receipt, ..)| *receipt).collect();
-        self.delete(&receipts).await
-    }
-
-    async fn bury_one(&self, receipt: &SqsReceipt, code: &str, reason: &str) -> Result<(), QueueError> {
-        let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
-        let send = self
-            .client
-            .send_message()
-            .queue_url(&self.dead_url)
-            .message_body(receipt.body.as_ref())
-            .message_attributes("outbox-code", text(code)?)
-            .message_attributes("outbox-reason", text(&reason)?);
-        send.send().await.map(|_| ()).map_err(|error| failed(Failure::of(&error)))
     }
 }
 
@@ -159,22 +107,14 @@ impl Queue for SqsQueue {
         Ok(received)
     }
 
-    async fn settle(&self, settled: &[(SqsReceipt, Settlement)]) -> Result<(), QueueError> {
-        let (mut done, mut again, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-        for (receipt, settlement) in settled {
-            match settlement {
-                Settlement::Ack => done.push(receipt),
-                Settlement::Retry { after, .. } => again.push((receipt, *after)),
-                Settlement::Dead { code, reason } => dead.push((receipt, code.as_str(), reason.as_str())),
-            }
-        }
-        let (deleted, hidden, buried) = tokio::join!(self.delete(&done), self.hide(&again), self.bury(&dead));
-        deleted.and(hidden).and(buried)
+    async fn settle(&self, settled: &[(SqsReceipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+        self.settle_each(settled).await
     }
 
     async fn extend(&self, receipts: &[SqsReceipt]) -> Result<(), QueueError> {
         let receipts: Vec<_> = receipts.iter().map(|receipt| (receipt, self.visibility)).collect();
-        self.hide(&receipts).await
+        let failed = self.hide(&receipts).await.into_iter().find_map(Result::err);
+        failed.map_or(Ok(()), |error| Err(QueueError(Box::new(error))))
     }
 
     fn limits(&self) -> Limits {
@@ -185,6 +125,11 @@ impl Queue for SqsQueue {
             linger: LINGER,
             chooses: false,
         }
+    }
+
+    fn wait(&self, receipt: &SqsReceipt, wanted: Duration) -> Wait {
+        let age = (Utc::now() - receipt.sent_at).to_std().unwrap_or_default();
+        wait(wanted, receipt.received_at.elapsed(), age, self.keeps)
     }
 }
 
@@ -241,10 +186,11 @@ async fn keeps(client: &Client, url: &str) -> Result<Duration, Failure> {
     Ok(seconds.map_or(KEEPS, Duration::from_secs))
 }
 
-/// How long a message can be hidden that was received so long ago. A longer wait ends sooner than was asked for: its attempt
-/// comes early, and is not lost.
-fn hideable(wanted: Duration, since_receive: Duration) -> Duration {
-    wanted.min(VISIBILITY_MAX.saturating_sub(since_receive + VISIBILITY_MARGIN))
+/// How long a message can wait, and be hidden, that was received and sent so long ago. What its queue forgets while it waits
+/// is lost: so one more attempt is made before that.
+fn wait(wanted: Duration, since_receive: Duration, age: Duration, keeps: Duration) -> Wait {
+    let all = wanted.min(keeps.mul_f64(LAST_ATTEMPT).saturating_sub(age));
+    Wait { all, hidden: all.min(VISIBILITY_MAX.saturating_sub(since_receive + VISIBILITY_MARGIN)) }
 }
 
 fn delivery(message: Message) -> Option<Delivery<SqsReceipt>> {
@@ -254,69 +200,52 @@ fn delivery(message: Message) -> Option<Delivery<SqsReceipt>> {
     let attempt = number(&MessageSystemAttributeName::ApproximateReceiveCount);
     let sent_at =
         number(&MessageSystemAttributeName::SentTimestamp).and_then(DateTime::<Utc>::from_timestamp_millis);
+    let sent_at = sent_at.unwrap_or_else(Utc::now);
     let body = message.body.unwrap_or_default();
     Some(Delivery {
         receipt: SqsReceipt {
             handle: message.receipt_handle?,
             body: body.as_str().into(),
             received_at: Instant::now(),
+            sent_at,
+            buried: Arc::default(),
         },
         body,
         attempt: attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),
-        enqueued_at: sent_at.unwrap_or_else(Utc::now),
+        enqueued_at: sent_at,
         lease: None,
     })
-}
-
-/// Of a batch some may fail. A copy whose handle is no longer good has come back to the queue, and somebody else decides
-/// about it; for the others the whole is done again, which does no harm to those that are settled.
-fn all_settled(failed_entries: &[BatchResultErrorEntry]) -> Result<(), QueueError> {
-    let is_gone = |entry: &&BatchResultErrorEntry| {
-        ["ReceiptHandleIsInvalid", "InvalidParameterValue", "MessageNotInflight"].contains(&entry.code())
-            || entry.code().ends_with("MessageNotInflight")
-    };
-    for entry in failed_entries.iter().filter(is_gone) {
-        tracing::debug!(code = entry.code(), "a message came back before it was settled");
-    }
-    match failed_entries.iter().find(|entry| !is_gone(entry)) {
-        None => Ok(()),
-        Some(entry) => Err(failed(Failure {
-            code: entry.code().to_owned(),
-            message: entry.message().unwrap_or_default().to_owned(),
-            refused: entry.sender_fault(),
-        })),
-    }
-}
-
-fn text(value: &str) -> Result<MessageAttributeValue, QueueError> {
-    // An attribute may not be empty.
-    let value = if value.is_empty() { "-" } else { value };
-    MessageAttributeValue::builder().data_type("String").string_value(value).build().map_err(unbuilt)
 }
 
 fn failed(failure: Failure) -> QueueError {
     QueueError(Box::new(failure))
 }
 
-fn unbuilt(error: aws_sdk_sqs::error::BuildError) -> QueueError {
-    QueueError(Box::new(error))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Guards promise 2: a wait is never longer than SQS still allows for this receive, which it would refuse.
+    /// Guards promise 2: a wait is never longer than SQS still allows for this receive, which it would refuse, and ends
+    /// before the queue forgets the message.
     #[test]
-    fn a_wait_ends_within_twelve_hours_of_the_receive() {
+    fn a_wait_ends_within_what_sqs_can_hold() {
         let hours = |h: u64| Duration::from_secs(h * 3600);
-        for (wanted, since, hidden) in [
-            (Duration::from_secs(5), hours(0), Duration::from_secs(5)),
-            (hours(12), hours(0), hours(12) - VISIBILITY_MARGIN),
-            (hours(12), hours(11), hours(1) - VISIBILITY_MARGIN),
-            (hours(24), hours(13), Duration::ZERO),
+        let margin = VISIBILITY_MARGIN;
+        for (wanted, since, age, all, hidden) in [
+            (hours(1), hours(0), hours(0), hours(1), hours(1)),
+            (hours(12), hours(0), hours(0), hours(12), hours(12) - margin),
+            (hours(12), hours(11), hours(11), hours(12), hours(1) - margin),
+            (hours(24), hours(0), hours(0), hours(24), hours(12) - margin),
+            (hours(24), hours(13), hours(13), hours(24), Duration::ZERO),
+            (hours(24), hours(0), hours(72), hours(12), hours(12) - margin),
+            (hours(24), hours(0), hours(80), hours(4), hours(4)),
+            (hours(24), hours(0), hours(96), Duration::ZERO, Duration::ZERO),
         ] {
-            assert_eq!(hideable(wanted, since), hidden, "{wanted:?} {since:?}");
+            assert_eq!(
+                wait(wanted, since, age, hours(96)),
+                Wait { all, hidden },
+                "{wanted:?} {since:?} {age:?}"
+            );
         }
     }
 }

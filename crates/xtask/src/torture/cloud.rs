@@ -184,7 +184,7 @@ impl Cloud {
             )
             .body(())?;
         let (parts, ()) = request.into_parts();
-        let answer = self.front.forward(parts, Bytes::from(input.to_string())).await?;
+        let answer = self.front.ask(parts, Bytes::from(input.to_string())).await?;
         if answer.status() != StatusCode::OK {
             let said = String::from_utf8_lossy(answer.body()).into_owned();
             return Err(format!("{target}: HTTP {}: {said}", answer.status()).into());

@@ -11,7 +11,7 @@ use event_router::Rpc;
 use outbox_aws::Failure;
 
 use super::{Aws, is_no_queue, trouble};
-use crate::line::{DeadLetters, Filter, Letter};
+use crate::line::{DeadLetters, Filter, Letter, Redriven};
 use crate::show::seconds_since;
 use crate::stopped::Stopped;
 
@@ -82,12 +82,17 @@ impl DeadLetters for Aws {
     }
 
     /// Sent first, and only then deleted: a failure in between makes a copy and loses none.
-    async fn redrive(&self, letter: &Letter<Held>) -> Result<bool, Stopped> {
+    async fn redrive(&self, letter: &Letter<Held>) -> Result<Redriven, Stopped> {
         let url = self.url_needed(&self.queue(&letter.rpc)).await?;
         let send = self.sqs.send_message().queue_url(url).message_body(&letter.body);
         self.looking.remember(letter);
-        send.send().await.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
-        self.take_away(letter).await
+        if let Err(error) = send.send().await {
+            return match Failure::of(&error) {
+                failure if outbox_aws::is_away(&failure.code) => Err(trouble("SQS", &failure)),
+                failure => Ok(Redriven::Refused(failure.to_string())),
+            };
+        }
+        Ok(if self.take_away(letter).await? { Redriven::Moved } else { Redriven::Gone })
     }
 
     async fn take_away(&self, letter: &Letter<Held>) -> Result<bool, Stopped> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use event::EventId;
 use event_router::Rpc;
 use outbox_aws::Failure;
@@ -17,6 +17,8 @@ use crate::time::At;
 /// Of one request.
 pub(super) const KEYS_MAX: usize = 100;
 const TRIES_MAX: u32 = 10;
+/// That refusals of an RPC are called poison; a longer time can't be added to a date.
+const LONGEST: TimeDelta = TimeDelta::days(400);
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -78,7 +80,7 @@ impl Deliveries for Aws {
 impl Aws {
     /// Under a key that no event has.
     async fn say_poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
-        let until = Utc::now() + TimeDelta::from_std(time).unwrap_or(KEPT);
+        let until = Utc::now() + TimeDelta::from_std(time).unwrap_or(LONGEST);
         let put = self
             .dynamodb
             .put_item()

@@ -9,23 +9,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::super::faults::Fault;
 use super::super::history::Put;
+use crate::strict::Strict;
 
 /// Messages that were received, to be sent again.
 const REMEMBERED: usize = 500;
 
 /// The proxy.
 pub(super) struct Front {
-    emulator: SocketAddr,
+    /// SQS's rules, and behind them the stand-in.
+    strict: Strict,
     /// What is wrong now, and how often over.
     weather: Mutex<HashMap<Fault, usize>>,
     random: Mutex<fastrand::Rng>,
@@ -37,13 +39,18 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(emulator: SocketAddr, seed: u64) -> Self {
         Self {
-            emulator,
+            strict: Strict::new(emulator),
             weather: Mutex::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             ticks: AtomicI64::new(0),
             puts: Mutex::default(),
             received: Mutex::default(),
         }
+    }
+
+    /// Past all weather and all rules.
+    pub(super) async fn ask(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, std::io::Error> {
+        self.strict.forward(parts, body).await
     }
 
     pub(super) fn puts(&self) -> Vec<Put> {
@@ -106,7 +113,7 @@ impl Front {
                 .await
                 .map_err(std::io::Error::other)??
         } else {
-            let answer = self.forward(parts, body.clone()).await?;
+            let answer = self.strict.pass(parts, body.clone()).await?;
             if target.ends_with(".ReceiveMessage") {
                 self.remember(&body, answer.body());
             }
@@ -136,7 +143,7 @@ impl Front {
         if !passed.is_empty() {
             input["Entries"] = json!(passed);
             let begun = self.ticks.fetch_add(1, Ordering::SeqCst);
-            let answer = self.forward(parts, Bytes::from(input.to_string())).await?;
+            let answer = self.strict.forward(parts, Bytes::from(input.to_string())).await?;
             let done = self.ticks.fetch_add(1, Ordering::SeqCst);
             if answer.status() != StatusCode::OK {
                 return Ok(answer);
@@ -187,27 +194,6 @@ impl Front {
         let now =
             self.weather.lock().expect("no panic while held").get(&fault).is_some_and(|times| *times > 0);
         now && self.random.lock().expect("no panic while held").f64() < share
-    }
-
-    pub(super) async fn forward(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, std::io::Error> {
-        let stream = TcpStream::connect(self.emulator).await?;
-        let _ = stream.set_nodelay(true);
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = handshake.map_err(std::io::Error::other)?;
-        let carrying = tokio::spawn(connection);
-        let mut request = Request::from_parts(parts, Full::new(body));
-        let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
-        *request.uri_mut() = path.parse::<Uri>().map_err(std::io::Error::other)?;
-        let host = HeaderValue::from_str(&self.emulator.to_string()).map_err(std::io::Error::other)?;
-        request.headers_mut().insert("host", host);
-        request.headers_mut().remove("content-length");
-        let exchange = async {
-            let (parts, body) = sender.send_request(request).await?.into_parts();
-            Ok::<_, hyper::Error>(Response::from_parts(parts, body.collect().await?.to_bytes()))
-        };
-        let answer = exchange.await.map_err(std::io::Error::other);
-        carrying.abort();
-        answer
     }
 }
 

@@ -1,0 +1,154 @@
+//! Deliveries that are dead and that the dead-letter queue refuses. Each goes back into its queue and comes again later; its
+//! RPC is not called again for that, and nobody else waits for it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use event::EventId;
+use tokio::time::Instant;
+
+/// The wait before it is tried again doubles between these two.
+const WAIT_MIN: Duration = Duration::from_secs(5);
+const WAIT_MAX: Duration = Duration::from_secs(600);
+/// After its wait a message is received as others are, which may take some time.
+const COMES_WITHIN: Duration = Duration::from_secs(300);
+/// What is forgotten is called again, and decided again.
+const KEPT_MAX: usize = 10_000;
+
+/// What one lane has set aside.
+#[derive(Debug, Clone, Default)]
+pub struct Aside(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    of: HashMap<EventId, Dead>,
+    /// How many, by the code of the refusal. A code stays when its count is zero, so that a gauge is set back.
+    counts: BTreeMap<String, usize>,
+}
+
+#[derive(Debug)]
+struct Dead {
+    code: String,
+    reason: String,
+    refusal: String,
+    tries: u32,
+    until: Instant,
+}
+
+impl Aside {
+    /// It is dead by this code and reason, and refused with `refusal`, the code of the server. How long it waits, and whether
+    /// this is the first time: then its call was an attempt, and later nobody is called.
+    pub(crate) fn set(
+        &self,
+        event: EventId,
+        (code, reason): (&str, &str),
+        refusal: &str,
+        now: Instant,
+    ) -> (Duration, bool) {
+        self.with(|kept| {
+            let tries = kept.of.get(&event).map_or(0, |dead| dead.tries);
+            let wait = wait(tries);
+            let dead = Dead {
+                code: code.to_owned(),
+                reason: reason.to_owned(),
+                refusal: refusal.to_owned(),
+                tries: tries.saturating_add(1),
+                until: now + wait + COMES_WITHIN,
+            };
+            if kept.of.len() >= KEPT_MAX {
+                kept.forget(now);
+            }
+            if kept.of.len() < KEPT_MAX || kept.of.contains_key(&event) {
+                kept.of.insert(event, dead);
+            }
+            (wait, tries == 0)
+        })
+    }
+
+    /// What was decided of an event whose message has come back.
+    pub(crate) fn decided(&self, event: EventId) -> Option<(String, String)> {
+        self.with(|kept| kept.of.get(&event).map(|dead| (dead.code.clone(), dead.reason.clone())))
+    }
+
+    /// It is settled.
+    pub(crate) fn settled(&self, event: EventId) {
+        self.with(|kept| kept.of.remove(&event));
+    }
+
+    /// How many are set aside, by the code of the refusal.
+    pub(crate) fn counts(&self, now: Instant) -> BTreeMap<String, usize> {
+        self.with(|kept| {
+            kept.forget(now);
+            kept.count();
+            kept.counts.clone()
+        })
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
+        look(&mut self.0.lock().expect("no panic while held"))
+    }
+}
+
+impl Kept {
+    /// What did not come back in time has another worker, or nobody any more.
+    fn forget(&mut self, now: Instant) {
+        self.of.retain(|_, dead| now < dead.until);
+    }
+
+    fn count(&mut self) {
+        for count in self.counts.values_mut() {
+            *count = 0;
+        }
+        for dead in self.of.values() {
+            match self.counts.get_mut(&dead.refusal) {
+                Some(count) => *count += 1,
+                None => _ = self.counts.insert(dead.refusal.clone(), 1),
+            }
+        }
+    }
+}
+
+/// For what has no event's id, as a malformed message, nothing is remembered.
+pub(crate) const WAIT_UNKNOWN: Duration = Duration::from_secs(60);
+
+fn wait(tries: u32) -> Duration {
+    WAIT_MIN.saturating_mul(1 << tries.min(20)).min(WAIT_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promises 6 and 8: what is set aside waits longer each time, is counted by its reason, and is forgotten when it
+    /// is settled or never comes back.
+    #[tokio::test]
+    async fn what_is_set_aside_is_counted_until_it_is_settled() {
+        let (aside, now) = (Aside::default(), Instant::now());
+        let (one, other) = (EventId::new(), EventId::new());
+        let dead = ("invalid_argument", "no card");
+        let waits: Vec<u64> = (0..9).map(|_| aside.set(one, dead, "AccessDenied", now).0.as_secs()).collect();
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
+        assert_eq!(aside.set(other, dead, "QueueDoesNotExist", now), (WAIT_MIN, true));
+        assert!(!aside.set(one, dead, "AccessDenied", now).1);
+        let counts = |now| aside.counts(now).into_values().collect::<Vec<_>>();
+        assert_eq!(counts(now), [1, 1]);
+        assert_eq!(aside.decided(one), Some(("invalid_argument".to_owned(), "no card".to_owned())));
+        aside.settled(one);
+        assert_eq!((counts(now), aside.decided(one)), (vec![0, 1], None));
+        assert_eq!(counts(now + WAIT_MIN + COMES_WITHIN), [0, 0]);
+        assert_eq!(aside.decided(other), None);
+    }
+
+    /// Guards promise 7: however many are refused, no more are remembered than there may be.
+    #[tokio::test]
+    async fn what_is_set_aside_is_bounded() {
+        let (kept, now) = (Aside::default(), Instant::now());
+        for _ in 0..KEPT_MAX {
+            kept.set(EventId::new(), ("a", "b"), "c", now);
+        }
+        let late = EventId::new();
+        assert_eq!(kept.set(late, ("a", "b"), "c", now), (WAIT_MIN, true));
+        assert_eq!((kept.with(|kept| kept.of.len()), kept.decided(late)), (KEPT_MAX, None));
+    }
+}

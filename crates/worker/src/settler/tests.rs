@@ -1,0 +1,277 @@
+//! The settler before a queue and a record that refuse, or are away, for single messages. These are the only things here
+//! that are not real: what a server refuses at which moment can't be told to a real one.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+
+use event::EventId;
+use proptest::prelude::*;
+use runtime::Readiness;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::dedup::{Claim, DedupError, Recorded, Released};
+use crate::flight::Flight;
+use crate::queue::{Delivery, QueueError, Wanted};
+use crate::unsettled::{Kind, Unsettled};
+
+/// How often a request for one message fails, and how.
+#[derive(Debug, Clone, Copy, Default)]
+struct Fails {
+    record: Option<(Kind, u32)>,
+    settle: Option<(Kind, u32)>,
+}
+
+/// Queue and record in one. What it did, in order.
+#[derive(Default)]
+struct Server {
+    fails: Mutex<HashMap<EventId, Fails>>,
+    did: Mutex<Vec<(EventId, &'static str)>>,
+}
+
+impl Server {
+    fn answer(
+        &self,
+        event: EventId,
+        what: &'static str,
+        of: impl Fn(&mut Fails) -> &mut Option<(Kind, u32)>,
+    ) -> Result<(), Unsettled> {
+        let mut fails = self.fails.lock().unwrap();
+        if let Some((kind, times)) = fails.get_mut(&event).and_then(|fails| of(fails).as_mut())
+            && *times > 0
+        {
+            *times -= 1;
+            return Err(Unsettled::new(*kind, "AccessDenied", "no"));
+        }
+        self.did.lock().unwrap().push((event, what));
+        Ok(())
+    }
+
+    fn did(&self, event: EventId) -> Vec<&'static str> {
+        self.did.lock().unwrap().iter().filter(|(of, _)| *of == event).map(|(_, what)| *what).collect()
+    }
+}
+
+impl Queue for Server {
+    type Receipt = EventId;
+
+    async fn receive(
+        &self,
+        _: Wanted,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery<EventId>>, QueueError> {
+        stop.cancelled().await;
+        Ok(Vec::new())
+    }
+
+    async fn settle(&self, settled: &[(EventId, Settlement)]) -> Vec<Result<(), Unsettled>> {
+        let one = |(event, settlement): &(EventId, Settlement)| match settlement {
+            Settlement::Ack => self.answer(*event, "ack", |fails| &mut fails.settle),
+            Settlement::Dead { .. } => self.answer(*event, "dead", |fails| &mut fails.settle),
+            // What is refused as a dead letter can still be hidden.
+            Settlement::Retry { code, .. } if code == "set_aside" => {
+                self.answer(*event, "aside", |fails| &mut fails.record)
+            }
+            Settlement::Retry { .. } => self.answer(*event, "retry", |fails| &mut fails.settle),
+        };
+        settled.iter().map(one).collect()
+    }
+
+    async fn extend(&self, _: &[EventId]) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    fn limits(&self) -> Limits {
+        let visibility = Duration::from_secs(30);
+        Limits {
+            visibility,
+            keeps: Duration::MAX,
+            batch_max: 10,
+            linger: Duration::from_millis(2),
+            chooses: true,
+        }
+    }
+}
+
+impl Dedup for Server {
+    async fn claim(&self, _: &[EventId]) -> Result<Vec<Claim>, DedupError> {
+        Ok(Vec::new())
+    }
+
+    async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
+        let one = |lease: &Lease| self.answer(lease.event, "recorded", |fails| &mut fails.record);
+        leases.iter().map(one).map(|answer| answer.map(|()| Recorded::Written)).collect()
+    }
+
+    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+        released
+            .iter()
+            .map(|one| self.answer(one.lease.event, "released", |fails| &mut fails.record))
+            .collect()
+    }
+}
+
+struct Lane {
+    server: Arc<Server>,
+    aside: Aside,
+    unrecorded: Unrecorded,
+    flight: Flight<EventId>,
+}
+
+impl Lane {
+    fn new() -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            server: Arc::default(),
+            aside: Aside::default(),
+            unrecorded: Unrecorded::new(second, second),
+            flight: Flight::default(),
+        }
+    }
+
+    fn settler(&self) -> Settler<Server, Server> {
+        let rpc = Rpc::new("Test/One").unwrap();
+        Settler {
+            meter: Meter::new("test", &rpc),
+            rpc,
+            part: Readiness::default().part("test"),
+            queue: Arc::clone(&self.server),
+            dedup: Arc::clone(&self.server),
+            unrecorded: self.unrecorded.clone(),
+            aside: self.aside.clone(),
+        }
+    }
+
+    fn decided(&self, settlement: Settlement, fails: Fails) -> Decided<EventId> {
+        let event = EventId::new();
+        self.server.fails.lock().unwrap().insert(event, fails);
+        let succeeded = settlement == Settlement::Ack;
+        if succeeded {
+            self.unrecorded.succeeded(event);
+        }
+        let lease = Some((Lease { event, token: 1 }, succeeded));
+        Decided { receipt: event, attempt: 1, settlement, lease, in_flight: self.flight.board(event) }
+    }
+}
+
+fn dead() -> Settlement {
+    Settlement::Dead { code: "invalid_argument".into(), reason: "no card".into() }
+}
+
+fn retry() -> Settlement {
+    Settlement::Retry { after: Duration::ZERO, counted: true, code: "internal".into(), error: "e".into() }
+}
+
+const REFUSED_FOR_EVER: Option<(Kind, u32)> = Some((Kind::Refused, u32::MAX));
+
+/// Guards promises 3 and 6: a dead letter that is refused for good costs its neighbours nothing, is set aside, and is no
+/// reason to wait at the end.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_set_aside_and_its_neighbours_go_on() {
+    let lane = Lane::new();
+    let (sender, decisions) = mpsc::channel(100);
+    let settling = tokio::spawn(lane.settler().run(decisions));
+    let refused = Fails { settle: REFUSED_FOR_EVER, ..Fails::default() };
+    let bad = lane.decided(dead(), refused);
+    let bad_id = bad.receipt;
+    sender.send(bad).await.ok().unwrap();
+    let good: Vec<EventId> = {
+        let mut good = Vec::new();
+        for _ in 0..20 {
+            let one = lane.decided(Settlement::Ack, Fails::default());
+            good.push(one.receipt);
+            sender.send(one).await.ok().unwrap();
+        }
+        good
+    };
+    drop(sender);
+    assert_eq!(settling.await.unwrap(), Finished::All);
+    for id in good {
+        assert_eq!(lane.server.did(id), ["recorded", "ack"]);
+    }
+    assert_eq!(lane.server.did(bad_id), ["released", "aside"]);
+    assert!(lane.aside.decided(bad_id).is_some());
+    assert_eq!(
+        lane.aside.counts(Instant::now()).into_iter().collect::<Vec<_>>(),
+        [("AccessDenied".into(), 1)]
+    );
+}
+
+/// Guards promise 3: a success whose record is refused does not leave the queue, is known until then, and holds up no end.
+#[tokio::test(start_paused = true)]
+async fn a_success_that_cannot_be_recorded_is_kept() {
+    let lane = Lane::new();
+    let (sender, decisions) = mpsc::channel(100);
+    let settling = tokio::spawn(lane.settler().run(decisions));
+    let one = lane.decided(Settlement::Ack, Fails { record: REFUSED_FOR_EVER, ..Fails::default() });
+    let mended =
+        lane.decided(Settlement::Ack, Fails { record: Some((Kind::Refused, 3)), ..Fails::default() });
+    let (id, mended_id) = (one.receipt, mended.receipt);
+    sender.send(one).await.ok().unwrap();
+    sender.send(mended).await.ok().unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(lane.server.did(mended_id), ["recorded", "ack"]);
+    assert!(lane.unrecorded.knows(id, Instant::now()) && !lane.unrecorded.knows(mended_id, Instant::now()));
+    let ends = Instant::now();
+    drop(sender);
+    assert_eq!(settling.await.unwrap(), Finished::NotAll);
+    assert!(ends.elapsed() < Duration::from_secs(1), "{:?}", ends.elapsed());
+    assert_eq!(lane.server.did(id), [] as [&str; 0]);
+}
+
+fn fails() -> impl Strategy<Value = Fails> {
+    let fails = || {
+        prop_oneof![
+            3 => Just(None),
+            2 => (0_u32..5).prop_map(|times| Some((Kind::Away, times))),
+            1 => (0_u32..5).prop_map(|times| Some((Kind::Refused, times))),
+        ]
+    };
+    (fails(), fails()).prop_map(|(record, settle)| Fails { record, settle })
+}
+
+fn settlement() -> impl Strategy<Value = Settlement> {
+    prop_oneof![3 => Just(Settlement::Ack), 1 => Just(dead()), 1 => Just(retry())]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Guards promises 3 and 6: whichever messages are refused or fail for a while, each one is settled as it would be alone:
+    /// no success leaves the queue before its record is written, and what never fails is settled once.
+    #[test]
+    fn each_is_settled_by_itself(all in prop::collection::vec((settlement(), fails()), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let lane = Lane::new();
+            let (sender, decisions) = mpsc::channel(100);
+            let settling = tokio::spawn(lane.settler().run(decisions));
+            let mut sent = Vec::new();
+            for (settlement, fails) in all {
+                let one = lane.decided(settlement.clone(), fails);
+                sent.push((one.receipt, settlement, fails));
+                sender.send(one).await.ok().unwrap();
+            }
+            tokio::time::sleep(Duration::from_secs(300)).await;
+            drop(sender);
+            settling.await.unwrap();
+            let unique: HashSet<_> = lane.server.did.lock().unwrap().iter().copied().collect();
+            assert_eq!(unique.len(), lane.server.did.lock().unwrap().len(), "something was done twice");
+            for (id, settlement, fails) in sent {
+                let did = lane.server.did(id);
+                let refused = |of: Option<(Kind, u32)>| matches!(of, Some((Kind::Refused, 1..)));
+                match settlement {
+                    Settlement::Ack if refused(fails.settle) => assert_eq!(did, ["recorded"]),
+                    Settlement::Ack => assert_eq!(did, ["recorded", "ack"]),
+                    Settlement::Dead { .. } if refused(fails.settle) => {
+                        assert!(!did.contains(&"dead"), "{did:?}");
+                        assert!(lane.aside.decided(id).is_some());
+                    }
+                    Settlement::Dead { .. } => assert_eq!(did.last(), Some(&"dead"), "{fails:?}"),
+                    Settlement::Retry { .. } if refused(fails.settle) => assert!(!did.contains(&"retry")),
+                    Settlement::Retry { .. } => assert_eq!(did.last(), Some(&"retry"), "{fails:?}"),
+                }
+            }
+        });
+    }
+}
