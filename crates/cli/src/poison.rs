@@ -82,14 +82,15 @@ impl Work for Say<'_> {
                 "write it as `outbox status` shows it",
             ));
         }
+        let text = match time.is_zero() {
+            true => format!("{rpc} is held again when different events are refused alike"),
+            false => {
+                format!("what {rpc} refuses is dead-lettered for {how_long}; workers hear of it within 5s")
+            }
+        };
         match format {
             Format::Json => show::json(&spoken)?,
-            Format::Table if time.is_zero() => {
-                print(&format!("{rpc} is held again when different events are refused alike"))?
-            }
-            Format::Table => print(&format!(
-                "what {rpc} refuses is dead-lettered for {how_long}; workers hear of it within 5s"
-            ))?,
+            Format::Table => print(&text)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -45,7 +45,7 @@ pub(crate) fn row(code: Code) -> Row {
     let (becomes, says, why) = match code {
         Code::AlreadyExists => (Done, Succeeds, "the effect is there: an earlier call's answer was lost"),
         Code::InvalidArgument => (Dead, Refuses, "the same event will be as invalid next time"),
-        Code::OutOfRange => (Dead, Refuses, "likewise"),
+        Code::OutOfRange => (Dead, Refuses, "the same event will be as far out of range next time"),
         Code::DataLoss => (Dead, Refuses, "the server says that nothing can mend it"),
         Code::Canceled => (Retried, Serves, "may pass"),
         Code::Unknown => (Retried, Serves, "may pass: also HTTP 500"),
@@ -57,7 +57,7 @@ pub(crate) fn row(code: Code) -> Row {
         Code::FailedPrecondition => (
             Retried,
             Serves,
-            "likewise; one that begins with `not called:` is the worker's own, and says nothing",
+            "another event may be about to change that; one that begins with `not called:` is the worker's own, and says nothing",
         ),
         Code::Unavailable => (
             Retried,

@@ -322,7 +322,12 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Lane<Q, D, C> {
         is_held
     }
 
-    /// For people who read the log at night.
+    /// Whether everything may be received.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.breaker.lock().expect("no panic while held").is_closed()
+    }
+
+    /// For people who read the log.
     fn tell(&self, standing: &Standing, error: Option<&CallError>) {
         let (rpc, error) = (&self.rpc, error.map(tracing::field::display));
         match standing {

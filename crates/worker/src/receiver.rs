@@ -1,12 +1,14 @@
 //! Receiving: one receiver keeps watch over its queue, and others help it for as long as it finds full batches. So an idle
 //! queue costs one long poll at a time, and a busy one is not bound to one request's round trip.
 
+mod under_way;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use runtime::{Chain, Panicked, Part, caught};
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +24,7 @@ use crate::rate::Rate;
 use crate::rpc::RpcClient;
 use crate::settler::Decided;
 use crate::verdict::{Verdict, waits_in_the_crowd};
+use under_way::{Again, Failed, Probing};
 
 /// Each may find nothing at the end of a burst, and is paid for. Four receive thousands of messages a second.
 const HELPERS_MAX: usize = 3;
@@ -45,16 +48,6 @@ pub(crate) struct Receiver<Q: Queue, D, C> {
     part: Part,
     stop: Stop,
     calls: JoinSet<()>,
-}
-
-/// What is under way of what has failed before.
-#[derive(Debug, Default)]
-struct Failed {
-    under_way: AtomicUsize,
-    found: AtomicBool,
-    /// Less may be received than there is room for; rung when that may be over.
-    restricted: AtomicBool,
-    loosened: Notify,
 }
 
 impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
@@ -178,7 +171,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             let Some(permits) = self.free_slots(stop).await else { break };
             while self.calls.try_join_next().is_some() {}
             // Whether a server is back, and what there is of failures, one alone finds out.
-            let is_closed = self.lane.breaker.lock().expect("no panic while held").is_closed();
+            let is_closed = self.lane.is_closed();
             let ask = match ask(Gate::All, permits.len(), self.failed_slots(), Instant::now()) {
                 Ok(ask) if is_closed && !self.is_restricted(&ask, permits.len()) => ask,
                 _ => {
@@ -266,19 +259,16 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
     }
 
     fn probing(&self, probe: Probe) -> Probing<Q, D, C> {
-        let (lane, failed) = (Arc::clone(&self.lane), Arc::clone(&self.failed));
-        Probing { lane, failed, probe, called: false }
+        Probing::begins(&self.lane, &self.failed, probe)
     }
 
     /// Until then, until the breaker may have changed, or until the stop.
     async fn wait(&self, until: Option<Instant>, stop: &CancellationToken) {
-        self.failed.restricted.store(true, Ordering::Relaxed);
         tokio::select! {
             () = at(until) => {}
             () = self.failed.loosened.notified() => {}
             () = stop.cancelled() => {}
         }
-        self.failed.restricted.store(false, Ordering::Relaxed);
     }
 
     async fn receive(
@@ -289,7 +279,6 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
         // A request to the queue ends by a token, and not by being dropped: it may have received something.
         let enough = stop.child_token();
         let is_restricted = self.lane.queue.limits().chooses && (!ask.failed || ask.probe.is_some());
-        self.failed.restricted.store(is_restricted, Ordering::Relaxed);
         let receiving = self.lane.queue.receive(Wanted { most: ask.most, failed: ask.failed }, &enough);
         tokio::pin!(receiving);
         let quiet = tokio::time::sleep(QUIET);
@@ -307,7 +296,6 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
                 }
             }
         };
-        self.failed.restricted.store(false, Ordering::Relaxed);
         if let Ok(deliveries) = &received {
             let is_full = deliveries.len() == self.lane.queue.limits().batch_max;
             self.full.send_modify(|full| *full = if is_full { full.saturating_add(1) } else { 0 });
@@ -349,12 +337,11 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
             let failed = Arc::clone(&self.failed);
             self.calls.spawn(async move {
                 let is_probe = probing.as_mut().map(|probing| probing.called = true).is_some();
+                let was_closed = lane.is_closed();
                 let (fate, lease) = lane.take(&delivery, claim, claimed_at, is_probe, &stop).await;
                 // The next may go before this is recorded.
                 drop((probing, again));
-                if failed.restricted.load(Ordering::Relaxed)
-                    && lane.breaker.lock().expect("no panic while held").is_closed()
-                {
+                if !was_closed && lane.is_closed() {
                     failed.loosened.notify_one();
                 }
                 lane.meter.delivered(&fate);
@@ -388,45 +375,6 @@ impl<Q: Queue, D: Dedup, C: RpcClient> Receiver<Q, D, C> {
 
 fn has_failed<R>(delivery: &Delivery<R>) -> bool {
     delivery.attempt > 1
-}
-
-/// The one delivery that shows whether things are better, until it was called; or that none came.
-struct Probing<Q, D, C> {
-    lane: Arc<Lane<Q, D, C>>,
-    failed: Arc<Failed>,
-    probe: Probe,
-    called: bool,
-}
-
-impl<Q, D, C> Drop for Probing<Q, D, C> {
-    fn drop(&mut self) {
-        let mut breaker = self.lane.breaker.lock().expect("no panic while held");
-        breaker.probed(self.probe, self.called, Instant::now());
-        self.lane.meter.breaker(&breaker);
-        drop(breaker);
-        if self.called {
-            self.failed.loosened.notify_one();
-        }
-    }
-}
-
-/// One that failed before is under way, until this is dropped.
-struct Again(Arc<Failed>);
-
-impl Again {
-    fn begins(failed: &Arc<Failed>) -> Self {
-        failed.under_way.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(failed))
-    }
-}
-
-impl Drop for Again {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-        if self.0.restricted.load(Ordering::Relaxed) {
-            self.0.loosened.notify_one();
-        }
-    }
 }
 
 async fn at(then: Option<Instant>) {
