@@ -16,19 +16,41 @@ locals {
     local.aliases <= local.spelling.aliases_max ? [] : [
       "aliases are used ${local.aliases} times; at most ${local.spelling.aliases_max}: write some of them out",
     ],
-    flatten([
-      for rule in local.spelling.rules : [
-        for key in try(rule.keys, [""]) : "${replace(rule.says, "KEY", key)}: ${rule.hint}"
-        if can(regex(replace(rule.pattern, "KEY", key), rule.in == "text" ? local.without_mark : local.bare))
-      ]
-      if local.aliases > 0 || !try(rule.aliases, false)
-    ]),
+    [
+      for rule in local.spelling.rules : "${rule.says}: ${rule.hint}"
+      if can(regex(rule.pattern, rule.in == "text" ? local.without_mark : local.bare)) && (local.aliases > 0 || !try(rule.aliases, false))
+    ],
   )
 
-  # In a file with another mistake this one would say the same once more.
-  spelling_findings = length(local.text_findings) > 0 || can(regex(local.whole, local.bare)) ? local.text_findings : [
-    "${local.spelling.says}: ${local.spelling.hint}",
+  # Of two equal keys yamldecode() keeps the last. So the keys of the text are counted, and those of what it becomes; with a
+  # word for each alias, which would bring the keys of its anchor once more.
+  unaliased = try([for text in [local.bare] : yamldecode(replace(text, "/[*][A-Za-z0-9_]+/", "alias")) if length(local.text_findings) == 0][0], null)
+  kept_keys = concat(
+    try(keys(local.unaliased), []),
+    flatten([
+      for event in try([for event in local.unaliased.event : event], []) : concat(
+        try(keys(event), []),
+        flatten([
+          for subscriber in try([for subscriber in event.subscriber : subscriber], []) : concat(
+            try(keys(subscriber), []),
+            try(keys(subscriber.backoff), []),
+          )
+        ]),
+      )
+    ]),
+  )
+  lost_keys = [
+    for key in split("|", local.spelling.keys) : key
+    if length(regexall("(?:^|[^a-z_])${key}['\"]?:", local.bare)) > length([for kept in local.kept_keys : kept if kept == key])
   ]
+
+  # In a file with another mistake these would say the same once more.
+  spelling_findings = length(local.text_findings) > 0 ? local.text_findings : concat(
+    can(regex(local.whole, local.bare)) ? [] : ["${local.spelling.says}: ${local.spelling.hint}"],
+    !can(regex(local.whole, local.bare)) ? [] : [
+      for key in local.lost_keys : "`${key}` is written twice in one map: keep one of them, some readers take the first, others the last"
+    ],
+  )
 
   # What is decoded is small, and no alias stands in what another one repeats.
   is_decodable = length(base64encode(var.text)) <= local.spelling.bytes_max / 3 * 4 && (local.aliases == 0 || length(local.spelling_findings) == 0)
