@@ -325,7 +325,7 @@ fn a_flood_of_failures_slows_nobody() {
                 event(
                     n * every_ms,
                     5,
-                    (n % healthy_every > 0).then(|| own(code, "not this tenant")).flatten(),
+                    (!n.is_multiple_of(healthy_every)).then(|| own(code, "not this tenant")).flatten(),
                 )
             };
             let (healthy, failing): (Vec<_>, Vec<_>) =
@@ -402,7 +402,8 @@ fn poison_alone_dies_in_the_end() {
 /// Guards promise 6: poison among events that succeed dies at its first call.
 #[test]
 fn poison_among_successes_dies() {
-    let mixed = |n: u64| event(n * 100, 5, (n % 3 == 0).then(|| own(Code::InvalidArgument, "no")).flatten());
+    let mixed =
+        |n: u64| event(n * 100, 5, n.is_multiple_of(3).then(|| own(Code::InvalidArgument, "no")).flatten());
     let mut lane = Lane::new((0..300).map(mixed).collect(), 16);
     lane.run_until(minutes(5));
     assert_eq!((lane.dead(), lane.done()), (100, 200));

@@ -24,13 +24,13 @@ impl Desk {
         self.start + Duration::from_secs(seconds)
     }
 
-    fn says(&mut self, event: EventId, reply: Result<(), CallError>, probe: bool) -> bool {
+    fn says(&mut self, event: EventId, reply: &Result<(), CallError>, probe: bool) -> bool {
         let now = self.at(self.seconds);
-        self.breaker.heard(Answer { event, reply: &reply, began: now, probe }, now)
+        self.breaker.heard(Answer { event, reply, began: now, probe }, now)
     }
 
     fn fails(&mut self, event: EventId, code: Code, by: By) -> bool {
-        self.says(event, Err(error(code, by, "no")), false)
+        self.says(event, &Err(error(code, by, "no")), false)
     }
 
     fn fail(&mut self, events: &[EventId], code: Code, by: By) {
@@ -40,7 +40,7 @@ impl Desk {
     }
 
     fn succeeds(&mut self) {
-        self.says(EventId::new(), Ok(()), false);
+        self.says(EventId::new(), &Ok(()), false);
     }
 
     fn gate(&mut self) -> Gate {
@@ -177,7 +177,7 @@ fn what_fails_beside_successes_is_its_own() {
 fn refusals_alike_hold_the_rpc() {
     let mut desk = Desk::new(true);
     let refuse = |desk: &mut Desk, message: &str| {
-        desk.says(EventId::new(), Err(error(Code::InvalidArgument, By::Server, message)), false)
+        desk.says(EventId::new(), &Err(error(Code::InvalidArgument, By::Server, message)), false)
     };
     for n in 0..4 {
         assert!(!refuse(&mut desk, &format!("card {n} is no card")));
@@ -205,7 +205,7 @@ fn refusals_of_any_kind_hold_the_rpc() {
     let mut desk = Desk::new(true);
     let dead = (0..100).filter(|n| {
         let message = format!("nobody is called {}", char::from_u32(0x4e00 + n).unwrap());
-        !desk.says(EventId::new(), Err(error(Code::OutOfRange, By::Server, &message)), false)
+        !desk.says(EventId::new(), &Err(error(Code::OutOfRange, By::Server, &message)), false)
     });
     assert_eq!(dead.count(), REFUSED_MIN - 1);
     assert_eq!(desk.breaker.held().unwrap().words, "reasons differ");
@@ -220,7 +220,7 @@ fn a_hold_ends_by_a_persons_word_or_by_and_by() {
     desk.breaker.poison(until);
     assert_eq!((desk.gate(), desk.breaker.held()), (Gate::All, None));
     let held = |desk: &mut Desk, probe| {
-        desk.says(EventId::new(), Err(error(Code::DataLoss, By::Server, "no")), probe)
+        desk.says(EventId::new(), &Err(error(Code::DataLoss, By::Server, "no")), probe)
     };
     assert!((0..100).all(|_| !held(&mut desk, false)));
     desk.seconds = 60;
