@@ -19,7 +19,7 @@ pub(crate) fn check(contract: &Contract) -> Result<(), Error> {
         names.message(&message);
         names.fields(&message);
     }
-    for it in contract.pool().all_enums().filter(|it| is_own(it)) {
+    for it in contract.pool().all_enums().filter(is_own) {
         names.an_enum(&it);
     }
     if names.findings.is_empty() {
@@ -69,10 +69,10 @@ impl Names<'_> {
         let nests = message.child_messages().any(|child| !child.is_map_entry())
             || message.child_enums().len() > 0
             || message.oneofs().any(|oneof| !oneof.is_synthetic());
-        self.take(path.clone(), name.clone(), &file, at);
+        self.take(&path, &name, &file, at);
         if nests {
             let parent = path.rsplit_once("::").map_or(String::new(), |(parent, _)| format!("{parent}::"));
-            self.take(format!("mod {parent}{}", snake(message.name())), name, &file, at);
+            self.take(&format!("mod {parent}{}", snake(message.name())), &name, &file, at);
         }
     }
 
@@ -97,11 +97,11 @@ impl Names<'_> {
                 package.parts().map(|part| format!("{part}::")).collect()
             }
         };
-        self.take(format!("{parent}{camel}"), name, &file, it.path());
+        self.take(&format!("{parent}{camel}"), &name, &file, it.path());
     }
 
-    fn take(&mut self, path: String, name: String, file: &FileDescriptor, at: &[i32]) {
-        if let Some(first) = self.taken.insert(path.clone(), name.clone()) {
+    fn take(&mut self, path: &str, name: &str, file: &FileDescriptor, at: &[i32]) {
+        if let Some(first) = self.taken.insert(path.to_owned(), name.to_owned()) {
             self.found(file, at, format!("{name} and {first} would both be `{path}` in Rust"), BOTH);
         }
     }
@@ -124,18 +124,18 @@ impl Names<'_> {
             if field.name().to_snake_case().is_empty() {
                 self.nameless(&file, &at, &format!("`{}` of {of}", field.name()));
             } else if field.containing_oneof().is_none_or(|oneof| oneof.is_synthetic()) {
-                self.once(&mut fields, snake(field.name()), field.name(), &of, "be", (&file, &at));
+                self.once(&mut fields, &snake(field.name()), field.name(), &of, "be", (&file, &at));
                 for method in methods_of(&field) {
-                    self.once(&mut methods, method, field.name(), &of, "have the method", (&file, &at));
+                    self.once(&mut methods, &method, field.name(), &of, "have the method", (&file, &at));
                 }
             }
         }
         for oneof in message.oneofs().filter(|oneof| !oneof.is_synthetic()) {
-            self.once(&mut fields, snake(oneof.name()), oneof.name(), &of, "be", (&file, oneof.path()));
+            self.once(&mut fields, &snake(oneof.name()), oneof.name(), &of, "be", (&file, oneof.path()));
             let mut variants = BTreeMap::new();
             for field in oneof.fields() {
                 let (variant, of) = (field.name().to_upper_camel_case(), format!("oneof `{}`", oneof.name()));
-                self.once(&mut variants, variant, field.name(), &of, "be", (&file, field.path()));
+                self.once(&mut variants, &variant, field.name(), &of, "be", (&file, field.path()));
             }
         }
     }
@@ -143,13 +143,13 @@ impl Names<'_> {
     fn once(
         &mut self,
         taken: &mut BTreeMap<String, String>,
-        rust: String,
+        rust: &str,
         name: &str,
         of: &str,
         verb: &str,
         (file, at): (&FileDescriptor, &[i32]),
     ) {
-        if let Some(first) = taken.insert(rust.clone(), name.to_owned()) {
+        if let Some(first) = taken.insert(rust.to_owned(), name.to_owned()) {
             self.found(
                 file,
                 at,
