@@ -48,7 +48,7 @@ pub(super) fn examine(
     if !operation.ends_with("Batch") {
         return Examined { whole: one(input), entries: Vec::new() };
     }
-    let sizes = entries(input).map(|entry| size(entry)).sum::<usize>();
+    let sizes = entries(input).map(size).sum::<usize>();
     if operation == "SendMessageBatch" && sizes > MESSAGE_BYTES_MAX {
         let said = format!(
             "Batch requests cannot be longer than {MESSAGE_BYTES_MAX} bytes. You have sent {sizes} bytes."
