@@ -18,7 +18,7 @@ mod retry_after;
 mod server;
 
 pub use frames::{Frame, SETTINGS};
-pub use server::{Reply, Server, Turn};
+pub use server::{Reply, Server, Turn, end, read_http1};
 
 /// What the client sends, and how it reads the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

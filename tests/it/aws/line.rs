@@ -19,7 +19,7 @@ async fn events_reach_rpcs_through_what_terraform_made() {
     let (relay, worker) = (relay(&world, cloud), worker(&world, cloud));
 
     // To every subscriber, once, the payload as it was published.
-    let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> é \u0000","z":[],"a":{}}"#;
+    let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> é \u0001","z":[],"a":{}}"#;
     let one: uuid::Uuid =
         sqlx::query_scalar("select outbox.enqueue('event_one', $1, 'key-1', '{\"acme-tenant\":\"t-1\"}')")
             .bind(nasty)

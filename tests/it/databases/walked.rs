@@ -141,7 +141,8 @@ async fn settled_claims_are_not_walked_over() {
     // Ids that were drawn in the last ten seconds are not known to be settled.
     until("no look walks over them", async || {
         blocks.set(meter.blocks_per_scan(&world, 50).await);
-        blocks.get() < 10
+        // A walk over them is 260. Now and then one look is at everything, on a busy machine several times within 50 scans.
+        blocks.get() < 60
     })
     .await;
     println!("{} blocks for each scan of an index", blocks.get());

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -67,7 +67,7 @@ impl Server {
             let mut connection = 0;
             while let Ok((stream, _)) = listener.accept().await {
                 let served = Connection {
-                    stream,
+                    stream: BufReader::new(stream),
                     script: Arc::clone(&script),
                     calls: Arc::clone(&counter),
                     turn: Turn { connection, request: 0 },
@@ -103,7 +103,7 @@ impl Drop for Server {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: BufReader<TcpStream>,
     script: Script,
     calls: Arc<AtomicU32>,
     turn: Turn,
@@ -111,7 +111,7 @@ struct Connection {
 
 impl Connection {
     async fn serve(mut self) -> io::Result<()> {
-        self.stream.set_nodelay(true)?;
+        self.stream.get_ref().set_nodelay(true)?;
         let first = (self.script)(self.turn);
         match first.wire {
             Wire::Http1(_) => self.http1().await,
@@ -120,13 +120,13 @@ impl Connection {
                 self.stream.read_exact(&mut [0]).await?;
                 self.next();
                 self.stream.write_all(&bytes).await?;
-                self.end(first.then).await
+                end(self.stream, first.then).await
             }
             Wire::Greeting(bytes) => {
                 self.next();
                 self.stream.write_all(&bytes).await?;
                 self.stream.read_exact(&mut [0]).await?;
-                self.end(first.then).await
+                end(self.stream, first.then).await
             }
         }
     }
@@ -139,51 +139,17 @@ impl Connection {
         reply
     }
 
-    async fn end(mut self, then: Then) -> io::Result<()> {
-        match then {
-            Then::KeepOpen => self.drain().await,
-            // What the client still sends is read: otherwise its kernel hears of a reset.
-            Then::Close => {
-                self.stream.shutdown().await?;
-                self.drain().await
-            }
-            Then::Reset => self.stream.set_zero_linger(),
-        }
-    }
-
-    async fn drain(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 4096];
-        while self.stream.read(&mut buffer).await? > 0 {}
-        Ok(())
-    }
-
     async fn http1(mut self) -> io::Result<()> {
-        while self.read_http1().await? {
+        while read_http1(&mut self.stream).await?.is_some() {
             let Reply { wire, then } = self.next();
             if let Wire::Http1(bytes) = wire {
                 self.stream.write_all(&bytes).await?;
             }
             if then != Then::KeepOpen {
-                return self.end(then).await;
+                return end(self.stream, then).await;
             }
         }
         Ok(())
-    }
-
-    /// Whether there was another request: its head, and as much body as it announces.
-    async fn read_http1(&mut self) -> io::Result<bool> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            if self.stream.read(&mut byte).await? == 0 {
-                return Ok(false);
-            }
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&head).to_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
-        self.stream.read_exact(&mut vec![0; length.unwrap_or(0)]).await?;
-        Ok(true)
     }
 
     async fn http2(mut self) -> io::Result<()> {
@@ -197,7 +163,7 @@ impl Connection {
                 self.stream.write_all(&bytes).await?;
             }
             if then != Then::KeepOpen {
-                return self.end(then).await;
+                return end(self.stream, then).await;
             }
         }
     }
@@ -224,4 +190,43 @@ impl Connection {
             }
         }
     }
+}
+
+/// The head and the body of the next request on HTTP/1.1. None if the client has gone.
+///
+/// # Errors
+///
+/// The connection ends within a request.
+pub async fn read_http1(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Option<(String, Vec<u8>)>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read_until(b'\n', &mut head).await? == 0 {
+            return Ok(None);
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    let mut body = vec![0; length.unwrap_or(0)];
+    stream.read_exact(&mut body).await?;
+    Ok(Some((head, body)))
+}
+
+/// What becomes of the connection after its last answer.
+///
+/// # Errors
+///
+/// The client has broken it off.
+pub async fn end(mut stream: BufReader<TcpStream>, then: Then) -> io::Result<()> {
+    match then {
+        Then::KeepOpen => {}
+        // What the client still sends is read: otherwise its kernel hears of a reset.
+        Then::Close => stream.shutdown().await?,
+        Then::Reset => return stream.get_ref().set_zero_linger(),
+    }
+    let mut buffer = [0; 4096];
+    while stream.read(&mut buffer).await? > 0 {}
+    Ok(())
 }

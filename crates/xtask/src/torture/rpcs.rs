@@ -1,23 +1,22 @@
-//! The RPCs' servers: Connect unary JSON by hand. They know whom they answered, and what.
+//! The RPCs' servers: Connect unary JSON by hand, and what others answer byte for byte. They know whom they answered, and what.
+
+mod wire; // what goes over the connection
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use outbox::EventId;
 use serde::Deserialize;
+use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::history::{Answer, Call, Clock};
 use super::routes::Rpc;
+use crate::answers::{Then, end, read_http1};
+use wire::{Head, Row, Written, respond, rows};
 
 #[derive(Debug, Clone)]
 pub(super) struct Rpcs {
@@ -41,6 +40,8 @@ struct Journal {
     /// What came to an end: done, or refused for good.
     arrived: Mutex<HashSet<(EventId, Rpc)>>,
     random: Mutex<fastrand::Rng>,
+    /// What other servers answer.
+    rows: Vec<Row>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,8 @@ enum Mode {
 enum Mood {
     Succeed,
     Refuse,
-    Fail { status: u16, code: &'static str, retry_after: Option<&'static str> },
+    /// As one of the rows, which may be a success.
+    Answer(usize),
     Hang,
     HangUp,
 }
@@ -67,7 +69,8 @@ impl Rpcs {
     /// Each worker has servers of its own: so it is known who calls.
     pub(super) async fn start(workers: &[&'static str], seed: u64, clock: Clock) -> std::io::Result<Self> {
         let random = Mutex::new(fastrand::Rng::with_seed(seed));
-        let journal = Arc::new(Journal { clock, calls: Mutex::default(), arrived: Mutex::default(), random });
+        let (calls, arrived) = (Mutex::default(), Mutex::default());
+        let journal = Arc::new(Journal { clock, calls, arrived, random, rows: rows() });
         let mut servers = Vec::new();
         for rpc in Rpc::ALL {
             let mode = Arc::new(watch::Sender::new(Mode::Up));
@@ -143,36 +146,38 @@ impl Server {
     }
 
     async fn converse(self, stream: TcpStream) {
-        let mut mode = self.mode.subscribe();
-        let service = service_fn(|request| self.answer(request));
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        tokio::select! {
-            _ = &mut connection => return,
-            _ = mode.wait_for(|mode| *mode == Mode::Down) => {}
+        let (mut stream, mut mode) = (BufReader::new(stream), self.mode.subscribe());
+        loop {
+            let request = tokio::select! {
+                request = read_http1(&mut stream) => request,
+                // Calls under way see the mode themselves, and end the connection.
+                _ = mode.wait_for(|mode| *mode == Mode::Down) => return,
+            };
+            let Ok(Some((head, body))) = request else { return };
+            let Some(Written { bytes, then }) = self.answer(&Head(&head), &body).await else { return };
+            if stream.write_all(&bytes).await.is_err() {
+                return;
+            }
+            if then != Then::KeepOpen {
+                let _ = end(stream, then).await;
+                return;
+            }
         }
-        // What was answered is sent; calls under way see the mode themselves, and end the connection.
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
     }
 
-    /// An error ends the connection without an answer.
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, std::io::Error> {
-        let (parts, body) = request.into_parts();
-        let header = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
-        let event = header("outbox-event-id").and_then(|id| id.parse::<EventId>().ok());
-        let attempt = header("outbox-attempt").and_then(|attempt| attempt.parse().ok());
+    /// None ends the connection without an answer.
+    async fn answer(&self, head: &Head<'_>, body: &[u8]) -> Option<Written> {
+        let event = head.header("outbox-event-id").and_then(|id| id.parse::<EventId>().ok());
+        let attempt = head.header("outbox-attempt").and_then(|attempt| attempt.parse().ok());
         let (Some(event), Some(attempt), Some(rpc)) =
-            (event, attempt, Rpc::of(parts.uri.path().trim_start_matches('/')))
+            (event, attempt, Rpc::of(head.path().trim_start_matches('/')))
         else {
-            return Ok(respond(StatusCode::NOT_FOUND, "unimplemented", None));
+            return Some(respond(404, "unimplemented"));
         };
         let call =
             Call { event, rpc, worker: self.worker, attempt, came: self.journal.clock.now(), answer: None };
         let number = self.journal.comes(call);
-        let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-        let (mood, pause) = self.mood(&body);
+        let (mood, pause) = self.mood(body);
         let mut mode = self.mode.subscribe();
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -181,36 +186,31 @@ impl Server {
         if *mode.borrow() == Mode::Stalled {
             let _ = mode.wait_for(|mode| *mode != Mode::Stalled).await;
             self.journal.answered(number, Answer::Failed);
-            return Ok(respond(StatusCode::SERVICE_UNAVAILABLE, "unavailable", None));
+            return Some(respond(503, "unavailable"));
         }
         match *mode.borrow() {
-            Mode::Down => return Err(std::io::Error::other("down")),
+            Mode::Down => return None,
             Mode::Failing => {
                 self.journal.answered(number, Answer::Failed);
-                return Ok(respond(StatusCode::INTERNAL_SERVER_ERROR, "internal", None));
+                return Some(respond(500, "internal"));
             }
             Mode::Up | Mode::Stalled => {}
         }
-        match mood {
-            Mood::Succeed => {
-                self.journal.answered(number, Answer::Success);
-                Ok(respond(StatusCode::OK, "", None))
-            }
-            Mood::Refuse => {
-                self.journal.answered(number, Answer::Refused);
-                Ok(respond(StatusCode::BAD_REQUEST, "invalid_argument", None))
-            }
-            Mood::Fail { status, code, retry_after } => {
-                self.journal.answered(number, Answer::Failed);
-                let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                Ok(respond(status, code, retry_after))
+        let (answer, written) = match mood {
+            Mood::Succeed => (Answer::Success, respond(200, "")),
+            Mood::Refuse => (Answer::Refused, respond(400, "invalid_argument")),
+            Mood::Answer(at) => {
+                let row = &self.journal.rows[at];
+                (row.answer, row.written.clone())
             }
             Mood::Hang => {
                 let _ = mode.wait_for(|mode| *mode == Mode::Down).await;
-                Err(std::io::Error::other("down"))
+                return None;
             }
-            Mood::HangUp => Err(std::io::Error::other("hung up")),
-        }
+            Mood::HangUp => return None,
+        };
+        self.journal.answered(number, answer);
+        Some(written)
     }
 
     fn mood(&self, body: &[u8]) -> (Mood, Duration) {
@@ -227,7 +227,6 @@ impl Server {
             // The torture's own payloads are all readable.
             return (Mood::Refuse, Duration::ZERO);
         };
-        let fail = |status, code, retry_after| Mood::Fail { status, code, retry_after };
         let mut random = self.journal.random.lock().expect("no panic while held");
         match self.rpc {
             Rpc::Steady => (Mood::Succeed, Duration::ZERO),
@@ -236,9 +235,7 @@ impl Server {
             Rpc::Moody => {
                 let mood = match random.u8(0..100) {
                     0..60 => Mood::Succeed,
-                    60..72 => fail(503, "unavailable", None),
-                    72..85 => fail(500, "internal", None),
-                    85..90 => fail(429, "resource_exhausted", Some("1")),
+                    60..90 => Mood::Answer(random.usize(..self.journal.rows.len())),
                     90..96 => Mood::Hang,
                     _ => Mood::HangUp,
                 };
@@ -263,19 +260,4 @@ impl Journal {
             self.arrived.lock().expect("no panic while held").insert((call.event, call.rpc));
         }
     }
-}
-
-fn respond(status: StatusCode, code: &str, retry_after: Option<&'static str>) -> Response<Full<Bytes>> {
-    let body = match status {
-        StatusCode::OK => "{}".to_owned(),
-        _ => format!(r#"{{"code":"{code}","message":"as the torture wants it"}}"#),
-    };
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert("content-type", http::HeaderValue::from_static("application/json"));
-    if let Some(wait) = retry_after {
-        headers.insert("retry-after", http::HeaderValue::from_static(wait));
-    }
-    response
 }

@@ -55,6 +55,7 @@ pub(super) const WORKER: Needs = Needs {
     functions: &[
         "receive",
         "receive_due",
+        "settle",
         "requeue",
         "recover",
         "token",
@@ -70,6 +71,7 @@ pub(super) const OPERATOR: Needs = Needs {
     tables: &[
         (".*", "", "select"),
         ("event|queue", "", "insert"),
+        ("queue", " (poison_until)", "update"),
         ("retry|dead_letter|parked", "", "insert, update, delete"),
         ("audit", "", "insert, update"),
         ("dedup", "", "delete"),
