@@ -649,6 +649,11 @@ declare
     m record;
 begin
     perform from outbox.claim as c where c.id = any (claims || closed) order by c.id for no key update;
+    -- The worker counts what is left of a claim, and closes it with the last of it. So what is written before must outlast a
+    -- crash of the server: the worker's count does.
+    if exists (select from unnest(claims) as k (claim) where k.claim <> all (closed)) then
+        perform set_config('synchronous_commit', 'on', true);
+    end if;
     for m in
         select k.* from unnest(queues, seqs, claims, tokens, fates, waits, counted, codes, texts)
             as k (queue, seq, claim, token, fate, wait, counts, code, why)

@@ -1,9 +1,15 @@
 //! What can't be settled, on Postgres: rows that are refused, one by one and at random.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use connectrpc::ConnectError;
+use event_router::Rpc;
 use outbox::{Entry, EventId};
+use tokio_util::sync::CancellationToken;
+use worker::queue::{PostgresQueue, Queue, SESSION, Settlement, Wanted, Watched};
+use xtask::cluster::Cluster;
 use xtask::process::Process;
 use xtask::scrape;
 
@@ -157,6 +163,10 @@ async fn rows_that_are_refused_at_random_lose_nothing() {
     for table in ["dead_letter", "retry"] {
         world.execute(&format!("drop trigger refuse on outbox.{table}")).await;
     }
+    // All that is left is refused alike, which looks like a broken deploy: a person says that it is poison.
+    world
+        .execute("update outbox.queue set poison_until = now() + interval '1 hour' where rpc = 'Test/One'")
+        .await;
     let third = world.worker_process();
     world.until("select count(*) = 57 from outbox.dead_letter").await;
     world.until_settled().await;
@@ -173,6 +183,45 @@ async fn rows_that_are_refused_at_random_lose_nothing() {
     let again: Vec<_> = recorded.iter().filter(|id| later.contains(id)).collect();
     assert!(again.is_empty(), "{again:?} were recorded, and are called again");
     stop(third).await;
+    world.finish().await;
+}
+
+/// Guards promise 2: a crash of the server takes back what was committed and not flushed, and the worker lives on. What it had
+/// settled of a claim must still be there when it settles the rest, and closes the claim over it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_takes_back_no_half_of_a_claim() {
+    let own = Cluster::tuned(&[("wal_writer_delay", "10s")]).unwrap();
+    let mut world = World::on(ROUTER, &own).await;
+    let relay = world.relay();
+    world.publish_all((0..3).map(|n| Entry::new(One { n }))).await;
+    world.until("select count(*) = 3 from outbox.delivery").await;
+    relay.cancel();
+    world.until("select pid is null from outbox.leader").await;
+    let (rpc, visibility) = (Rpc::new("Test/One").unwrap(), Duration::from_secs(60));
+    let watched = Arc::new(Watched::new(&rpc));
+    let connections = world.source.connections("test", &SESSION, 1);
+    let queue = PostgresQueue::new(connections, Arc::clone(&watched), "test", visibility, visibility);
+    watched.ring();
+    let received = queue.receive(Wanted::any(3), &CancellationToken::new()).await.unwrap();
+    let [dead, failed, done] = <[_; 3]>::try_from(received).unwrap().map(|delivery| delivery.receipt);
+    // Flushes what was committed so far: the claim.
+    world.execute("create table public.flushed ()").await;
+    let reason = Settlement::Dead { code: "internal".into(), reason: "poison".into() };
+    let again = Settlement::Retry {
+        after: Duration::ZERO,
+        counted: true,
+        code: "internal".into(),
+        error: "e".into(),
+    };
+    let settled = queue.settle(&[(dead, reason), (failed, again)]).await;
+    assert_eq!(settled, [Ok(()), Ok(())]);
+    own.crash().unwrap();
+    own.restart(&[]).unwrap();
+    let rest = [(done, Settlement::Ack)];
+    until("the rest is settled", async || queue.settle(&rest).await == [Ok(())]).await;
+    world.until("select until is null from outbox.claim").await;
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.dead_letter").await, 1);
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.retry").await, 1);
     world.finish().await;
 }
 
