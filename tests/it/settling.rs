@@ -195,8 +195,7 @@ async fn a_crash_takes_back_no_half_of_a_claim() {
     let relay = world.relay();
     world.publish_all((0..3).map(|n| Entry::new(One { n }))).await;
     world.until("select count(*) = 3 from outbox.delivery").await;
-    relay.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&relay).await;
     let (rpc, visibility) = (Rpc::new("Test/One").unwrap(), Duration::from_secs(60));
     let watched = Arc::new(Watched::new(&rpc));
     let connections = world.source.connections("test", &SESSION, 1);

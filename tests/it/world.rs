@@ -176,6 +176,12 @@ impl World {
         stop
     }
 
+    /// Stops a relay that leads, and waits until nobody does.
+    pub(crate) async fn stop_relay(&self, relay: &CancellationToken) {
+        relay.cancel();
+        self.until("select pid is null from outbox.leader").await;
+    }
+
     /// Starts a worker in this process; the token stops it.
     pub(crate) fn worker(&mut self) -> CancellationToken {
         self.worker_with(Duration::from_secs(3))

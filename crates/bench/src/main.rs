@@ -31,7 +31,7 @@ use crate::report::{Report, Row};
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
 
-/// Measures what DESIGN promises, beside what people would use instead. It starts what it needs, on loopback, and ends by
+/// Measures what the README promises, beside what people would use instead. It starts what it needs, on loopback, and ends by
 /// itself. Nothing else should run meanwhile.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]

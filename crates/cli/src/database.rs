@@ -72,13 +72,7 @@ impl Database {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let answered = async {
-            let mut loan = self.connections.lend().await?;
-            let rows = within(query.fetch_all(loan.conn())).await?;
-            loan.give_back();
-            Ok(rows)
-        };
-        answered.await.map_err(|error| self.trouble(&error))
+        self.rows(query).await.map_err(|error| self.trouble(&error))
     }
 
     pub(crate) async fn one<T>(
@@ -99,16 +93,20 @@ impl Database {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let answered = async {
-            let mut loan = self.connections.lend().await?;
-            let rows = within(query.fetch_all(loan.conn())).await?;
-            loan.give_back();
-            Ok(rows)
-        };
-        match answered.await {
+        match self.rows(query).await {
             Ok(rows) => Ok(Ok(rows)),
             Err(error) => refused(&error).map(Err).ok_or_else(|| self.trouble(&error)),
         }
+    }
+
+    async fn rows<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, sqlx::Error>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        let mut loan = self.connections.lend().await?;
+        let rows = within(query.fetch_all(loan.conn())).await?;
+        loan.give_back();
+        Ok(rows)
     }
 
     /// How many rows a statement changed.

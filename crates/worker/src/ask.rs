@@ -76,7 +76,7 @@ pub(crate) fn ask(
 mod tests {
     use super::*;
 
-    /// Guards promise 6: what has failed gets no more than its slots, and whoever has not failed gets all that are free.
+    /// Guards promise 6: what has failed gets no more than its slots, and what has not failed gets all that are free.
     #[test]
     fn what_has_failed_leaves_slots_to_others() {
         let now = Instant::now();

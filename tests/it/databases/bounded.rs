@@ -32,8 +32,7 @@ async fn uncommitted_events_are_not_walked_over() {
         let id = world.publish(One { n }).await;
         world.rpcs.until_done("Test/One", &[id]).await;
     }
-    relay.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&relay).await;
     // Sessions that end tell what they have done.
     world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox relay' and datname = current_database())").await;
     let looked_at = world.scalar::<i64>(LOOKED_AT).await - before;
@@ -181,8 +180,7 @@ async fn a_gap_in_the_sequence_is_stepped_over() {
     world.worker();
     let first = world.publish(One { n: 0 }).await;
     world.rpcs.until_done("Test/One", &[first]).await;
-    stop.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&stop).await;
     let mut ids = Vec::new();
     for gap in [3_500_000, 7_000_000] {
         world.execute(&format!("select setval('outbox.event_seq', {gap})")).await;

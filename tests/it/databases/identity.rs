@@ -149,9 +149,8 @@ async fn sequences_that_were_left_behind_are_set_right() {
     let before = world.publish_all((0..40).map(|n| Entry::new(One { n }))).await;
     world.rpcs.until_done("Test/One", &before).await;
     world.until_settled().await;
-    stop_relay.cancel();
     stop_worker.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&stop_relay).await;
     // Another server's cursor: its row was copied, and not its xmin.
     world.execute("update outbox.cursor set relay = relay || '?'").await;
     for sequence in ["event_seq", "delivery_seq", "claim_id", "cursor_id"] {
@@ -184,23 +183,28 @@ async fn sequences_that_were_left_behind_are_set_right() {
     world.finish().await;
 }
 
+/// A world with a worker and without a relay. 41 events were put in two windows, so that the cursor's floor lies above the first.
+/// Then the sequence was set back, and 60 events were published: their seqs begin below the floor and end above it.
+async fn set_back() -> (World, Vec<outbox::EventId>) {
+    let mut world = World::new(ROUTER).await;
+    let relay = world.relay();
+    world.worker();
+    let before = world.publish_all((0..40).map(|n| Entry::new(One { n }))).await;
+    world.rpcs.until_done("Test/One", &before).await;
+    let before = world.publish(One { n: -1 }).await;
+    world.rpcs.until_done("Test/One", &[before]).await;
+    world.stop_relay(&relay).await;
+    assert!(world.scalar::<i64>("select floor_seq from outbox.newest_cursor").await >= 40);
+    world.execute("select setval('outbox.event_seq', 3)").await;
+    let fresh = world.publish_all((40..100).map(|n| Entry::new(One { n }))).await;
+    (world, fresh)
+}
+
 /// Guards promise 2: a sequence that was set back under a cursor that is ours, with a backlog that is read page by page. What
 /// lies below the floor is found, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequence_that_was_set_back_hides_nothing() {
-    let mut world = World::new(ROUTER).await;
-    let stop = world.relay();
-    world.worker();
-    let before = world.publish_all((0..40).map(|n| Entry::new(One { n }))).await;
-    world.rpcs.until_done("Test/One", &before).await;
-    // A second window, whose floor lies above the first one.
-    let before = world.publish(One { n: -1 }).await;
-    world.rpcs.until_done("Test/One", &[before]).await;
-    stop.cancel();
-    world.until("select pid is null from outbox.leader").await;
-    assert!(world.scalar::<i64>("select floor_seq from outbox.newest_cursor").await >= 40);
-    world.execute("select setval('outbox.event_seq', 3)").await;
-    let fresh = world.publish_all((40..100).map(|n| Entry::new(One { n }))).await;
+    let (mut world, fresh) = set_back().await;
     let settings = relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() };
     world.relay_with(settings);
     world.rpcs.until_done("Test/One", &fresh).await;
@@ -210,18 +214,7 @@ async fn a_sequence_that_was_set_back_hides_nothing() {
 /// Guards promise 2: the same where a relay that took the lead set the sequence right, and ended before it could write a cursor.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequence_that_was_set_back_is_remembered_until_a_cursor_says_so() {
-    let mut world = World::new(ROUTER).await;
-    let stop = world.relay();
-    world.worker();
-    let before = world.publish_all((0..40).map(|n| Entry::new(One { n }))).await;
-    world.rpcs.until_done("Test/One", &before).await;
-    // A second window, whose floor lies above the first one.
-    let before = world.publish(One { n: -1 }).await;
-    world.rpcs.until_done("Test/One", &[before]).await;
-    stop.cancel();
-    world.until("select pid is null from outbox.leader").await;
-    world.execute("select setval('outbox.event_seq', 3)").await;
-    let fresh = world.publish_all((40..100).map(|n| Entry::new(One { n }))).await;
+    let (mut world, fresh) = set_back().await;
     let term: i64 = world.scalar("select term from outbox.leader").await;
 
     // As a leader's session that is frozen in the middle of a statement: the next one waits for a while, and tries again.
@@ -247,8 +240,7 @@ async fn a_sequence_below_the_cursors_floor_is_behind() {
         let id = world.publish(One { n }).await;
         world.rpcs.until_done("Test/One", &[id]).await;
     }
-    stop.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&stop).await;
     world.execute("delete from outbox.event").await;
     world.execute("update outbox.cursor set last_seq = 100").await;
     // Rewritten, it would be of another history: as the relay writes it.
@@ -281,8 +273,7 @@ async fn what_is_numbered_above_a_mended_sequence_is_found() {
     let mut ids = outbox::enqueue_all(&mut soon, (0..20).map(|n| Entry::new(One { n }))).await.unwrap();
     let mut late = world.pool.begin().await.unwrap();
     ids.extend(outbox::enqueue_all(&mut late, (20..40).map(|n| Entry::new(One { n }))).await.unwrap());
-    stop.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&stop).await;
     world.execute("select setval('outbox.event_seq', 1)").await;
     let fresh = world.publish_all((40..60).map(|n| Entry::new(One { n }))).await;
     let again = world.relay_with(relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
@@ -342,8 +333,7 @@ async fn what_another_history_has_put_is_kept() {
     let stop = world.relay();
     world.publish(One { n: 1 }).await;
     world.until("select count(*) = 1 from outbox.delivery").await;
-    stop.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&stop).await;
     // As retention does where nothing is kept for a time.
     const TRUNCATE: &str = "select outbox.truncate_slot('event', 0::smallint, '0', 0)";
     // A row that was copied, and not its xmin.
@@ -375,9 +365,8 @@ async fn a_reseed_works_with_a_publication_and_a_timeout() {
     let (stop_relay, stop_worker) = (world.relay(), world.worker());
     world.rpcs.until_done("Test/One", &[put]).await;
     world.until_settled().await;
-    stop_relay.cancel();
     stop_worker.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&stop_relay).await;
     // Of another server, whose ids were far ahead: every row must get another one.
     connect(&world.url)
         .await
@@ -406,8 +395,7 @@ async fn an_upgrade_in_place_rewrites_nothing() {
     world.worker();
     let ids = world.publish_all((0..20).map(|n| Entry::new(One { n }))).await;
     world.rpcs.until_done("Test/One", &ids).await;
-    stop.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&stop).await;
     // As if another system identifier had been given to this data: the newest rows say that they are of the old one, and
     // prove by their own xids that they were written here.
     for _ in 0..2 {

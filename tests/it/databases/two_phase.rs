@@ -48,8 +48,7 @@ async fn a_prepared_transaction_publishes() {
     conn.execute("rollback prepared 'taken back'").await.unwrap();
     world.until("select count(*) = 6 from outbox.dedup where done_at is not null").await;
     // A transaction that says the words and commits wakes the relay all the same.
-    relay.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&relay).await;
     world.relay();
     let id = world.publish(One { n: 8 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;

@@ -101,8 +101,7 @@ async fn a_page_is_bounded_on_both_sides() {
         let ids = world.publish_all((0..8).map(|n| Entry::new(One { n }))).await;
         world.rpcs.until_done("Test/One", &ids).await;
     }
-    relay.cancel();
-    world.until("select pid is null from outbox.leader").await;
+    world.stop_relay(&relay).await;
     // Sessions that end tell what they have done.
     world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox relay' and datname = current_database())").await;
     let blocks = meter.look(&world).await.1 - before;

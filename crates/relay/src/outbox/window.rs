@@ -142,7 +142,7 @@ impl Outbox<'_> {
         }
         // As for pages: what is not settled of it is read as pages.
         let floor_seq = cursor.floor_seq.min(first.0 - 1);
-        let end_seq = rows.iter().map(|row| row.0).fold(end_seq, i64::max);
+        let end_seq = rows.last().map_or(end_seq, |last| end_seq.max(last.0));
         let entries = rows.into_iter().map(entry).collect();
         Ok(Window { entries, complete: true, reached: end_seq, end, end_seq, floor_seq, end_floor_seq })
     }

@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards: what differs from event to event is no part of the reason, and what does not is.
+    /// Guards: a reason leaves out what differs from event to event, and keeps the rest.
     #[test]
     fn what_is_the_events_own_is_masked() {
         for (message, words) in [

@@ -1,7 +1,8 @@
 //! The dedup record on DynamoDB: one item per event and RPC.
 //!
 //! An item is `leased` until a time, or `done`; or `failed` or `dead`, which nobody has a lease on and which only says what
-//! came of the last attempt, for whoever asks why. A `failed` one may say that nobody calls before a time. It is gone some time after `expires_at`, when DynamoDB gets round to it:
+//! came of the last attempt, for people who ask why. A `failed` one may say before
+//! which time nobody calls. It is gone some time after `expires_at`, when DynamoDB gets round to it:
 //! so every condition looks at that time itself.
 
 use std::collections::{HashMap, HashSet};

@@ -163,7 +163,7 @@ impl Queue for PostgresQueue {
         loop {
             self.wait(wanted.failed, stop).await;
             if stop.is_cancelled() {
-                // It may have rung for whoever asks next.
+                // It may have rung for the next request.
                 self.watched.ring();
                 return Ok(Vec::new());
             }

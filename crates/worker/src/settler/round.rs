@@ -8,7 +8,7 @@ use crate::dedup::{Dedup, Lease, Recorded, Released};
 use crate::queue::{Queue, Settlement};
 use crate::unsettled::Unsettled;
 
-/// For a message whose lease was lost: by then the record shows what whoever has it now made of it.
+/// For a message whose lease was lost: by then the worker that has the lease now has recorded its result.
 const LOST_LEASE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// As a row and a log have it.
@@ -103,7 +103,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         }
     }
 
-    /// What the record is told of a call that did not succeed.
+    /// What is written to the record about a call that did not succeed.
     fn released<'a>(&self, one: &'a Open<Q::Receipt>) -> Option<Released<'a>> {
         let (lease, _) = one.decided.lease?;
         let (dead, code, error, waits) = match &one.decided.settlement {

@@ -113,7 +113,7 @@ impl Rpcs {
         self.in_mode(whom, Mode::Stalled, time).await
     }
 
-    /// All of its servers, whoever calls.
+    /// All of its servers, for every worker.
     pub(super) async fn fail(&self, rpc: Rpc, time: Duration) {
         let servers = || self.servers.iter().filter(|server| server.rpc == rpc);
         for server in servers() {
