@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use event::{EventId, Message};
+use event::{Envelope, EventId, Message};
 use event_router::Rpc;
 use outbox::Entry;
-use relay::bus::{Bus, Deliveries, PostgresBus, PutError};
-use sqlx::PgConnection;
+use outbox_postgres::PostgresBus;
+use outbox_postgres::outbox::{Appetite, Outbox};
+use outbox_transport::PutErrorKind;
+use runtime::Readiness;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,22 +27,29 @@ use crate::world::{One, PATIENCE, ROUTER, World, until};
 async fn postgres_bus_keeps_the_contract() {
     let router = "event:\n  - name: event_bus_contract\n    subscriber: [{ id: Test/Bus }]\n";
     let world = World::new(router).await;
-    let mut conn = world.source.connect("test", &[]).await.unwrap();
-    let bus = PostgresBus::new("test", world.router.clone());
+    let mut conn = world.source.connect("test", &outbox_postgres::SESSION).await.unwrap();
+    let mut bus = PostgresBus::new("test", world.router.clone());
+    bus.begin(&mut conn).await.unwrap();
+    let (mut appetite, part) = (Appetite::default(), Readiness::default().part("test"));
+    let (mut outbox, cursor) =
+        Outbox::open(conn, "test", &mut appetite, Some(&bus), "test", &part).await.unwrap();
+    let put = async |events: &[&Envelope<'_>]| {
+        let deliveries = bus.route(events.iter().copied());
+        assert!(outbox.advance(&cursor, &deliveries, &[], 100).await.unwrap());
+    };
     let arrived = async |_| {
         sqlx::query_scalar("select body from outbox.delivery order by seq")
             .fetch_all(&world.pool)
             .await
             .unwrap()
     };
-    bus_contract(bus, &mut conn, arrived).await;
+    bus_contract(put, arrived).await;
     world.finish().await;
 }
 
-/// A bus that carries `event_bus_contract` to `Test/Bus`; `arrived` waits for so many bodies in the RPC's queue.
-pub(crate) async fn bus_contract<B: Bus>(
-    mut bus: B,
-    conn: &mut PgConnection,
+/// `put` puts on a bus that carries `event_bus_contract` to `Test/Bus`; `arrived` waits for so many bodies in the RPC's queue.
+pub(crate) async fn bus_contract(
+    mut put: impl AsyncFnMut(&[&Envelope<'_>]),
     arrived: impl AsyncFn(usize) -> Vec<String>,
 ) {
     let entry = |seq: i64, payload: String, key: Option<&str>, headers: Option<&str>| relay::Entry {
@@ -64,39 +73,18 @@ pub(crate) async fn bus_contract<B: Bus>(
         entry(4, "{}".to_owned(), None, Some(r#"{"tenant":1}"#)),
         entry(5, largest, None, None),
     ];
-    bus.begin(conn).await.unwrap();
-    let limits = bus.limits();
-    assert!(limits.entries_max >= entries.len() && limits.concurrency >= 1);
-    let results = bus.put(&entries.iter().collect::<Vec<_>>()).await;
-    for (entry, result) in entries.iter().zip(&results) {
-        match (entry.seq, result) {
-            (1 | 5, Ok(())) => {}
-            (2..=4, Err(PutError::Refused { code, reason })) => {
-                assert_eq!(code, "MalformedDetail");
-                assert!(!reason.contains("nothing"), "a payload in an error: {reason}");
+    let mut travel = Vec::new();
+    for entry in &entries {
+        match (entry.seq, entry.envelope()) {
+            (1 | 5, Ok(envelope)) => travel.push(envelope),
+            (2..=4, Err(error)) => {
+                assert_eq!((error.kind, error.code.as_str()), (PutErrorKind::Refused, "MalformedDetail"));
+                assert!(!error.reason.contains("nothing"), "a payload in an error: {error}");
             }
             (seq, other) => panic!("{seq}: {other:?}"),
         }
     }
-    // As the relay does when it advances its cursor.
-    let Deliveries { events, envelopes, first, last, queues, rpcs } =
-        bus.deliveries(&[&entries[0], &entries[4]]);
-    sqlx::query(
-        "insert into outbox.delivery (queue, event_id, body, slot)
-         select ($5::integer[])[n], e.id, '{\"rpc\":\"' || ($6::text[])[n] || '\",\"event\":' || e.envelope || '}',
-                (select last_value from outbox.delivery_slot)
-         from unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[]) as e (id, envelope, first, last)
-         cross join lateral generate_series(e.first, e.last) as n",
-    )
-    .bind(events)
-    .bind(envelopes)
-    .bind(first)
-    .bind(last)
-    .bind(queues)
-    .bind(rpcs)
-    .execute(conn)
-    .await
-    .unwrap();
+    put(&travel.iter().collect::<Vec<_>>()).await;
 
     let mut bodies = arrived(2).await;
     bodies.sort_by_key(String::len);

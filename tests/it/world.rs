@@ -7,8 +7,10 @@ use std::time::Duration;
 use event_router::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::{Entry, Event, EventId};
-use outbox_schema::Source;
-use relay::bus::{Bus, PostgresBus};
+use outbox_postgres::PostgresBus;
+use outbox_postgres::Source;
+use outbox_transport::RemoteBus;
+use relay::bus::Bus;
 use runtime::{Readiness, Standing, Started, Tracer};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -161,12 +163,12 @@ impl World {
 
     /// Starts a relay in this process; the token stops it.
     pub(crate) fn relay_with(&mut self, settings: relay::relay::Settings) -> CancellationToken {
-        self.relay_on(PostgresBus::new(self.source.name(), self.router.clone()), settings)
+        self.relay_on(PostgresBus::new(self.source.name(), self.router.clone()).into(), settings)
     }
 
     pub(crate) fn relay_on(
         &mut self,
-        bus: impl Bus + 'static,
+        bus: Bus<impl RemoteBus + 'static>,
         settings: relay::relay::Settings,
     ) -> CancellationToken {
         let stop = self.stop.child_token();

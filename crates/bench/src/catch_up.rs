@@ -10,7 +10,7 @@ use crate::Result;
 use crate::database::{self, Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::relaying::{Sink, drained_per_second};
+use crate::relaying::drained_per_second;
 use crate::report::{Must, Row};
 
 /// PgQ's batches in the measurements that we know; larger ones were no faster.
@@ -25,11 +25,11 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     let (mut select, mut pgq) = (Pairs::default(), Pairs::default());
     for _ in 0..plan.pairs() {
         database.rewind().await?;
-        let ours = drained_per_second(&database.source, Sink, events).await?;
+        let ours = drained_per_second(&database.source, events).await?;
         select.push(ours, selected_per_second(&database, events).await?);
         if has_pgq {
             database.rewind().await?;
-            let ours = drained_per_second(&database.source, Sink, events).await?;
+            let ours = drained_per_second(&database.source, events).await?;
             pgq.push(ours, pgq_per_second(&database, events).await?);
         }
     }

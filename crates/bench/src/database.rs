@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox_schema::Source;
+use outbox_postgres::Source;
 use sqlx::{Connection, PgConnection};
 use xtask::cluster::Cluster;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use event_router::Router;
-use relay::bus::PostgresBus;
+use outbox_postgres::PostgresBus;
 use runtime::{Standing, Started};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -124,7 +124,7 @@ struct Line {
 impl Line {
     fn start(database: &Database, servers: &Servers) -> Result<Self> {
         let router = Router::parse("bench.yaml", ROUTER).map_err(|report| report.to_string())?;
-        let relay = Relaying::start(&database.source, PostgresBus::new("bench", router.clone()));
+        let relay = Relaying::start(&database.source, PostgresBus::new("bench", router.clone()).into());
         let started = Started::default();
         let stop = started.stop.clone();
         let (source, servers) = (database.source.clone(), servers.clone());

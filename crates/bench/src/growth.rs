@@ -1,14 +1,16 @@
 //! Does it get slower as it gets more? The relay's rate at a backlog a thousand times as large, and with a hundred times as
 //! many routes, beside the smallest.
 
+use std::time::{Duration, Instant};
+
 use event_router::Router;
-use relay::bus::PostgresBus;
+use outbox_postgres::PostgresBus;
 
 use crate::Result;
 use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::relaying::{Sink, drained_per_second};
+use crate::relaying::{Relaying, drained_per_second};
 use crate::report::{Must, Row};
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
@@ -48,7 +50,7 @@ async fn filled(events: usize) -> Result<Database> {
 
 async fn again(database: &Database, events: usize) -> Result<f64> {
     database.rewind().await?;
-    drained_per_second(&database.source, Sink, events).await
+    drained_per_second(&database.source, events).await
 }
 
 /// An event each, with one subscriber each; as many events in all.
@@ -90,5 +92,31 @@ async fn routed_per_second(database: &Database, routes: usize, events: usize) ->
         yaml += &format!("  - name: '{name}'\n    subscriber:\n      - id: 'BenchService/Take{n}'\n");
     }
     let router = Router::parse("bench.yaml", &yaml).map_err(|report| report.to_string())?;
-    drained_per_second(&database.source, PostgresBus::new("bench", router), events).await
+    // Each event has one subscriber, and each delivery a number of its own.
+    let mut conn = database.connect().await?;
+    let mut numbered = async || -> Result<i64> {
+        Ok(sqlx::query_scalar("select last_value from outbox.delivery_seq").fetch_one(&mut conn).await?)
+    };
+    let before = numbered().await?;
+    let all = before + i64::try_from(events)?;
+    let relay = Relaying::start(&database.source, PostgresBus::new("bench", router).into());
+    let mut began = None;
+    let until = Instant::now() + Duration::from_secs(600);
+    loop {
+        let now = numbered().await?;
+        if now > before && began.is_none() {
+            began = Some((now, Instant::now()));
+        }
+        if now >= all {
+            break;
+        }
+        if Instant::now() > until {
+            return Err(format!("{} of {events} events after 600 s", now - before).into());
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let ended = Instant::now();
+    relay.stop().await?;
+    let (first, began) = began.unwrap_or((before, ended));
+    Ok((all - first) as f64 / (ended - began).as_secs_f64())
 }

@@ -7,7 +7,7 @@ use crate::Result;
 use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::relaying::{Relaying, Sink, counted, drained_per_second};
+use crate::relaying::{Relaying, drained_per_second, sink};
 use crate::report::{Must, Row};
 
 const PER_SECOND: usize = 5000;
@@ -46,12 +46,12 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
 
 async fn drained(database: &Database, backlog: usize) -> Result<f64> {
     database.fill(backlog, &[EVENT.to_owned()]).await?;
-    drained_per_second(&database.source, Sink, backlog).await
+    drained_per_second(&database.source, backlog).await
 }
 
 /// 5,000 events a second in 100 transactions, with a relay awake, all of which it puts.
 async fn load(database: &Database, seconds: u64) -> Result<()> {
-    let (bus, count) = counted(Sink, |_| {});
+    let (bus, count) = sink();
     let relay = Relaying::start(&database.source, bus);
     let mut conn = database.connect().await?;
     let transactions = PER_SECOND / PER_TRANSACTION;

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::database::{self, Database};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::relaying::{Relaying, Sink};
+use crate::relaying::{Relaying, sink};
 use crate::report::{Must, Row};
 
 /// A publisher's last statement before its commit.
@@ -44,7 +44,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
         Variant { name: "plain insert that nobody reads", sql: row("plain_event") },
         Variant { name: "insert and notify", sql: row("outbox.event") + "select pg_notify('bench', '');" },
     ];
-    let relay = Relaying::start(&database.source, Sink);
+    let relay = Relaying::start(&database.source, sink().0);
     let mut rows = Vec::new();
     for clients in [8, 32, 64] {
         let mut pairs = [Pairs::default(), Pairs::default(), Pairs::default()];

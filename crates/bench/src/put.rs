@@ -7,7 +7,8 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures_util::StreamExt;
-use relay::bus::EventBridge;
+use outbox_aws::EventBridge;
+use relay::bus::Bus;
 
 use crate::Result;
 use crate::database::{Database, EVENT, payload, until};
@@ -59,7 +60,7 @@ async fn relayed_per_second(
     let before = stub.asked.events.load(Ordering::Relaxed);
     let taken = || stub.asked.events.load(Ordering::Relaxed) - before;
     let bus = EventBridge::new(Client::new(&stub.config()), "bench", "bench", concurrency);
-    let relay = Relaying::start(&database.source, bus);
+    let relay = Relaying::start(&database.source, Bus::Remote(bus));
     until("the first put", Duration::from_secs(30), async || Ok(taken() > 0)).await?;
     let (began, first) = (Instant::now(), taken());
     until("the last put", Duration::from_secs(300), async || Ok(taken() >= events)).await?;

@@ -4,19 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use outbox_schema::Source;
-use relay::Entry;
-use relay::bus::{Bus, Deliveries, Limits, PutError};
+use event::Envelope;
+use outbox_postgres::Source;
+use outbox_transport::{BusLimits, PutError, RemoteBus};
+use relay::bus::Bus;
 use relay::relay::Settings;
 use runtime::{Readiness, Standing, Tracer};
-use sqlx::PgConnection;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Result;
-
-type Done = std::result::Result<(), sqlx::Error>;
 
 /// Longer than any bench: what was put is put again.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -28,12 +26,12 @@ pub(crate) struct Relaying {
 }
 
 impl Relaying {
-    pub(crate) fn start<B: Bus + 'static>(source: &Source, bus: B) -> Self {
+    pub(crate) fn start<R: RemoteBus + 'static>(source: &Source, bus: Bus<R>) -> Self {
         Self::keeping(source, bus, RETENTION)
     }
 
     /// Events stay in the outbox for so long.
-    pub(crate) fn keeping<B: Bus + 'static>(source: &Source, bus: B, retention: Duration) -> Self {
+    pub(crate) fn keeping<R: RemoteBus + 'static>(source: &Source, bus: Bus<R>, retention: Duration) -> Self {
         let stop = CancellationToken::new();
         let settings = Settings {
             name: "bench".to_owned(),
@@ -53,30 +51,11 @@ impl Relaying {
     }
 }
 
-/// A bus that takes everything at once.
+/// A bus that takes everything at once, calls `each` for every event, and counts them.
 #[derive(Debug)]
-pub(crate) struct Sink;
-
-impl Bus for Sink {
-    fn limits(&self) -> Limits {
-        Limits { entries_max: usize::MAX, bytes_max: usize::MAX, concurrency: 1, atomic: true }
-    }
-
-    async fn begin(&mut self, _: &mut PgConnection) -> Done {
-        Ok(())
-    }
-
-    async fn put(&self, entries: &[&Entry]) -> Vec<std::result::Result<(), PutError>> {
-        vec![Ok(()); entries.len()]
-    }
-}
-
-/// A bus that counts what another one is given.
-#[derive(Debug)]
-pub(crate) struct Counted<B, F> {
-    bus: B,
-    count: Count,
+pub(crate) struct Sink<F = fn(&Envelope<'_>)> {
     each: F,
+    count: Count,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -99,46 +78,33 @@ impl Count {
     }
 }
 
-/// `each` is called for every event that is put.
-pub(crate) fn counted<B: Bus, F: Fn(&Entry)>(bus: B, each: F) -> (Counted<B, F>, Count) {
+pub(crate) fn sink() -> (Bus<Sink>, Count) {
+    fn nothing(_: &Envelope<'_>) {}
+    sink_with(nothing as fn(&Envelope<'_>))
+}
+
+pub(crate) fn sink_with<F: Fn(&Envelope<'_>)>(each: F) -> (Bus<Sink<F>>, Count) {
     let count = Count::default();
-    (Counted { bus, count: count.clone(), each }, count)
+    (Bus::Remote(Sink { each, count: count.clone() }), count)
 }
 
-impl<B: Bus, F: Fn(&Entry) + Send + Sync> Bus for Counted<B, F> {
-    fn limits(&self) -> Limits {
-        self.bus.limits()
+impl<F: Fn(&Envelope<'_>) + Send + Sync> RemoteBus for Sink<F> {
+    fn limits(&self) -> BusLimits {
+        BusLimits { entries_max: usize::MAX, bytes_max: usize::MAX, concurrency: 1 }
     }
 
-    async fn begin(&mut self, conn: &mut PgConnection) -> Done {
-        self.bus.begin(conn).await
-    }
-
-    async fn put(&self, entries: &[&Entry]) -> Vec<std::result::Result<(), PutError>> {
-        entries.iter().for_each(|entry| (self.each)(entry));
-        let results = self.bus.put(entries).await;
-        self.count.0.0.fetch_add(entries.len(), Ordering::Relaxed);
+    async fn put(&self, events: &[&Envelope<'_>]) -> Vec<std::result::Result<(), PutError>> {
+        events.iter().for_each(|event| (self.each)(event));
+        self.count.0.0.fetch_add(events.len(), Ordering::Relaxed);
         self.count.0.1.notify_waiters();
-        results
-    }
-
-    fn copies(&self, name: &str) -> usize {
-        self.bus.copies(name)
-    }
-
-    fn deliveries(&self, acked: &[&Entry]) -> Deliveries {
-        self.bus.deliveries(acked)
+        vec![Ok(()); events.len()]
     }
 }
 
-/// How fast a relay puts `events` that stand in the outbox on `bus`, per second: from the first put to the last, so that
-/// connecting does not count.
-pub(crate) async fn drained_per_second<B: Bus + 'static>(
-    source: &Source,
-    bus: B,
-    events: usize,
-) -> Result<f64> {
-    let (bus, count) = counted(bus, |_| {});
+/// How fast a relay puts `events` that stand in the outbox on a bus that takes everything, per second: from the first put to
+/// the last, so that connecting does not count.
+pub(crate) async fn drained_per_second(source: &Source, events: usize) -> Result<f64> {
+    let (bus, count) = sink();
     let relay = Relaying::start(source, bus);
     let began = count.reaches(1).await;
     let first = count.now();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use relay::Entry;
+use event::Envelope;
 use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 use tokio_postgres::NoTls;
@@ -15,7 +15,7 @@ use crate::database::{Database, EVENT, number, until};
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, Sent, now, publish};
-use crate::relaying::{Relaying, Sink, counted};
+use crate::relaying::{Relaying, sink_with};
 use crate::report::{Must, Row};
 
 const CONNECTIONS: usize = 16;
@@ -60,8 +60,8 @@ async fn put_after(database: &Database, load: Load) -> Result<Vec<f64>> {
 pub(crate) fn watched(database: &Database) -> (Relaying, Arrived) {
     let arrived = Arrived::default();
     let note = Arc::clone(&arrived);
-    let (bus, _) = counted(Sink, move |entry: &Entry| {
-        if let Some(n) = number(&entry.payload) {
+    let (bus, _) = sink_with(move |event: &Envelope<'_>| {
+        if let Some(n) = number(event.payload.get()) {
             note.lock().expect("no panic while held").entry(n).or_insert_with(now);
         }
     });

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use outbox_schema::{Connections, SchemaError, Source, within};
+use outbox_postgres::{Connections, Source, within};
+use outbox_schema::SchemaError;
 use runtime::Chain;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::{Query, QueryAs};

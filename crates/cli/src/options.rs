@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use event_router::{ReadError, Router};
-use outbox_schema::{Databases, Source};
+use outbox_postgres::{Databases, Source};
 use runtime::Transport;
 
 use crate::database::Database;

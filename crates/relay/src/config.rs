@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use outbox_schema::Databases;
+use outbox_postgres::Databases;
 use runtime::{Logs, Transport};
 
 /// What one read takes unless told otherwise. More is no faster.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use event_router::Router;
-use outbox_schema::{Migrated, Source};
-#[cfg(feature = "aws")]
-use relay::bus::EventBridge;
-use relay::bus::{Bus, PostgresBus};
+use outbox_postgres::{PostgresBus, Source};
+use outbox_schema::Migrated;
+use outbox_transport::RemoteBus;
+use relay::bus::Bus;
 use relay::config::{Cli, Command, Run};
 use relay::relay::Settings;
 use runtime::{Chain, Finished, Patience, Sources, Transport};
@@ -43,7 +43,10 @@ async fn run(sources: Vec<Source>, options: &Run) -> ExitCode {
                     return ExitCode::from(2);
                 }
             };
-            relay_all(sources, options, move |source| PostgresBus::new(source.name(), router.clone())).await
+            relay_all(sources, options, move |source| {
+                Bus::from(PostgresBus::new(source.name(), router.clone()))
+            })
+            .await
         }
         Transport::Aws => aws(sources, options).await,
     }
@@ -58,7 +61,7 @@ async fn aws(sources: Vec<Source>, options: &Run) -> ExitCode {
     let client = aws_sdk_eventbridge::Client::new(&config);
     let (bus, concurrency) = (options.bus.clone(), options.put_concurrency as usize);
     relay_all(sources, options, move |source| {
-        EventBridge::new(client.clone(), &bus, source.name(), concurrency)
+        Bus::Remote(outbox_aws::EventBridge::new(client.clone(), &bus, source.name(), concurrency))
     })
     .await
 }
@@ -68,10 +71,10 @@ async fn aws(_: Vec<Source>, _: &Run) -> ExitCode {
     runtime::refuse("this relay was built without AWS", "build it with its default features")
 }
 
-async fn relay_all<B: Bus + 'static>(
+async fn relay_all<R: RemoteBus + 'static>(
     sources: Vec<Source>,
     options: &Run,
-    bus: impl Fn(&Source) -> B,
+    bus: impl Fn(&Source) -> Bus<R>,
 ) -> ExitCode {
     let started = runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await;
     let started = match started {

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use outbox_postgres::outbox::Window;
+use outbox_transport::PutError;
 use runtime::Part;
 
-use crate::outbox::Window;
 use crate::settle::Settled;
 
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
@@ -93,8 +94,28 @@ impl Progress {
         }
     }
 
+    /// What the bus, or the reading of a row, made of these entries. Partial success is not progress; only an advancing cursor is.
+    pub(crate) fn answers<'a>(&self, results: impl IntoIterator<Item = &'a Result<(), PutError>>) {
+        let (mut taken, mut last) = (0, None);
+        for result in results {
+            match result {
+                Ok(()) => taken += 1,
+                Err(failure) => {
+                    self.answered(&failure.code, 1);
+                    last = Some(failure);
+                }
+            }
+        }
+        if taken > 0 {
+            self.answered("ok", taken);
+        }
+        if let Some(failure) = last {
+            self.waits(format!("the bus says {failure}"));
+        }
+    }
+
     /// What the bus answered to so many entries. AWS may think of new codes; a metric's label must stay within bounds.
-    pub(crate) fn answered(&self, code: &str, entries: usize) {
+    fn answered(&self, code: &str, entries: usize) {
         const KNOWN: [&str; 14] = [
             "ok",
             "AccessDeniedException",

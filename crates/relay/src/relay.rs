@@ -4,23 +4,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use outbox_schema::{SchemaError, Source};
+use outbox_postgres::leader::{self, Lead, Watch};
+use outbox_postgres::outbox::{Appetite, Cursor, OpenError, Outbox, Parked, Window};
+use outbox_postgres::{Doorbell, SESSION, Source, retention};
+use outbox_schema::SchemaError;
+use outbox_transport::{Entry, RemoteBus};
 use runtime::{Standing, Tracer, Trouble};
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::appetite::Appetite;
 use crate::bus::Bus;
-use crate::doorbell::Doorbell;
-use crate::leader::{self, Lead, Watch};
-use crate::outbox::{self, Cursor, OpenError, Outbox, Window};
 use crate::progress::Progress;
-use crate::put::{Pace, put_all};
-use crate::retention;
+use crate::put::PutLimiter;
 use crate::rhythm::{Next, Rhythm};
-use crate::settle::{cursor_after, settle};
+use crate::settle::{Settled, cursor_after, settle};
 use crate::trace;
 
 const STANDBY_LOOKS_EVERY: Duration = Duration::from_millis(500);
@@ -40,9 +39,9 @@ pub struct Settings {
 }
 
 /// Relays one database's outbox until `stop`. A database that is down, or that has no schema for this build, is waited for.
-pub async fn run<B: Bus + 'static>(
+pub async fn run<R: RemoteBus + 'static>(
     source: Source,
-    bus: B,
+    bus: Bus<R>,
     settings: Settings,
     standing: Standing,
     stop: CancellationToken,
@@ -68,8 +67,8 @@ pub async fn run<B: Bus + 'static>(
 }
 
 /// What outlives a term.
-struct Kept<B> {
-    bus: B,
+struct Kept<R> {
+    bus: Bus<R>,
     appetite: Appetite,
     /// The last term that this relay led. If nobody else has led since, its session may be there still: this relay gave it up.
     led: Option<i64>,
@@ -85,10 +84,10 @@ struct Term<'a> {
 }
 
 impl Term<'_> {
-    async fn run<B: Bus>(&self, kept: &mut Kept<B>) -> Result<(), TermError> {
+    async fn run<R: RemoteBus>(&self, kept: &mut Kept<R>) -> Result<(), TermError> {
         // Of a term that panicked nothing else would say so.
         self.progress.leads(false);
-        let mut conn = self.source.connect(leader::APPLICATION, &outbox::SESSION).await?;
+        let mut conn = self.source.connect(leader::APPLICATION, &SESSION).await?;
         outbox_schema::check(&mut conn).await?;
         // That it can be led is no progress yet.
         self.standing.fits();
@@ -136,11 +135,11 @@ impl Term<'_> {
         Ok(None)
     }
 
-    async fn lead<B: Bus>(
+    async fn lead<R: RemoteBus>(
         &self,
         mut conn: PgConnection,
         term: i64,
-        bus: &mut B,
+        bus: &mut Bus<R>,
         appetite: &mut Appetite,
     ) -> Result<(), TermError> {
         let (source, progress) = (self.source, self.progress);
@@ -149,15 +148,17 @@ impl Term<'_> {
         beside.spawn(leader::beat(source.clone(), term));
         beside.spawn(progress.clone().show());
         let leading = async {
-            outbox_schema::within(bus.begin(&mut conn)).await?;
-            let (outbox, cursor) = Outbox::open(conn, &self.settings.name, appetite, progress).await?;
+            outbox_postgres::within(bus.begin(&mut conn)).await?;
+            let (name, part) = (&self.settings.name, self.standing.part());
+            let (outbox, cursor) =
+                Outbox::open(conn, name, appetite, bus.routes(), source.name(), part).await?;
             let bell = Doorbell::listen(source).await?;
             beside.spawn(retention::run(source.clone(), self.settings.retention));
             let rhythm = Rhythm::new(Instant::now());
-            let pace = Pace::default();
+            let limiter = PutLimiter::default();
             let settings = self.settings;
             let mut leader =
-                Leader { bus, settings, progress, outbox, cursor, ahead: None, bell, rhythm, pace };
+                Leader { bus, settings, progress, outbox, cursor, ahead: None, bell, rhythm, limiter };
             // One of those beside ends when another relay leads, or with a panic.
             let led = tokio::select! {
                 led = leader.run(self.stop) => led,
@@ -175,8 +176,8 @@ impl Term<'_> {
     }
 }
 
-struct Leader<'a, B> {
-    bus: &'a B,
+struct Leader<'a, R> {
+    bus: &'a Bus<R>,
     settings: &'a Settings,
     progress: &'a Progress,
     outbox: Outbox<'a>,
@@ -185,10 +186,10 @@ struct Leader<'a, B> {
     ahead: Option<(Cursor, Window)>,
     bell: Doorbell,
     rhythm: Rhythm,
-    pace: Pace,
+    limiter: PutLimiter,
 }
 
-impl<B: Bus> Leader<'_, B> {
+impl<R: RemoteBus> Leader<'_, R> {
     async fn run(&mut self, stop: &CancellationToken) -> Result<(), TermError> {
         while !stop.is_cancelled() {
             let window = match self.ahead.take() {
@@ -210,21 +211,23 @@ impl<B: Bus> Leader<'_, B> {
 
     /// One turn: everything in the window is put, while the page after it is read. What became of it decides how far the
     /// cursor goes, and that is made durable. Returns how many events moved.
-    async fn relay(&mut self, mut window: Window, stop: &CancellationToken) -> Result<usize, TermError> {
+    async fn relay(&mut self, window: Window, stop: &CancellationToken) -> Result<usize, TermError> {
         self.progress.begins(&window);
         // A page of rows that nobody can see yet has no entry, and still moves the cursor.
         if window.entries.is_empty() && window.complete && self.cursor.page.is_none() {
             return Ok(0);
         }
-        let spans = trace::begin(&self.settings.tracer, self.progress.source(), &mut window.entries);
+        let mut envelopes: Vec<_> = window.entries.iter().map(Entry::envelope).collect();
+        let spans = trace::begin(&self.settings.tracer, self.progress.source(), &mut envelopes);
         let next = (!window.complete).then(|| cursor_after(&self.cursor, &window, window.entries.len()));
-        let (outcomes, ahead) = tokio::join!(
-            put_all(self.bus, &window.entries, &mut self.pace, self.progress, stop),
-            read_ahead(&mut self.outbox, self.bus, next, self.settings.page_max),
+        let ((outcomes, deliveries), ahead) = tokio::join!(
+            self.bus.take(&window.entries, &envelopes, &mut self.limiter, self.progress, stop),
+            read_ahead(&mut self.outbox, next, self.settings.page_max),
         );
         trace::end(spans, &outcomes);
         let settled = settle(&self.cursor, &window, &outcomes);
-        if !self.outbox.advance(self.bus, &window, &settled, self.settings.page_max).await? {
+        let parked = parked(&window, &settled);
+        if !self.outbox.advance(&settled.cursor, &deliveries, &parked, self.settings.page_max).await? {
             return Err(TermError::Deposed);
         }
         self.progress.ends(&window, &settled);
@@ -250,7 +253,7 @@ impl<B: Bus> Leader<'_, B> {
         let cause = self.sleep(stop).await?;
         self.progress.woken_by(cause.name());
         self.bell.forget();
-        let reading = self.outbox.next_window(self.bus, &self.cursor, self.settings.page_max);
+        let reading = self.outbox.next_window(&self.cursor, self.settings.page_max);
         let (opened, window) = tokio::join!(self.bell.open(), reading);
         opened?;
         let found = self.relay(window?, stop).await?;
@@ -265,7 +268,7 @@ impl<B: Bus> Leader<'_, B> {
     }
 
     async fn next_window(&mut self) -> Result<Window, sqlx::Error> {
-        self.outbox.next_window(self.bus, &self.cursor, self.settings.page_max).await
+        self.outbox.next_window(&self.cursor, self.settings.page_max).await
     }
 
     async fn sleep(&mut self, stop: &CancellationToken) -> Result<Cause, sqlx::Error> {
@@ -277,14 +280,22 @@ impl<B: Bus> Leader<'_, B> {
     }
 }
 
-async fn read_ahead<B: Bus>(
+fn parked<'a>(window: &'a Window, settled: &'a Settled) -> Vec<Parked<'a>> {
+    let parked = |(at, code, reason): &'a (usize, String, String)| Parked {
+        entry: &window.entries[*at],
+        code,
+        reason,
+    };
+    settled.parked.iter().map(parked).collect()
+}
+
+async fn read_ahead(
     outbox: &mut Outbox<'_>,
-    bus: &B,
     next: Option<Cursor>,
     page_max: usize,
 ) -> Result<Option<(Cursor, Window)>, sqlx::Error> {
     let Some(next) = next else { return Ok(None) };
-    let window = outbox.next_window(bus, &next, page_max).await?;
+    let window = outbox.next_window(&next, page_max).await?;
     Ok(Some((next, window)))
 }
 

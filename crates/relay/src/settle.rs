@@ -1,7 +1,7 @@
 //! Pure: what became of a window's entries -> how far the cursor may go, and whom to park.
 
-use crate::bus::PutError;
-use crate::outbox::{Cursor, Page, Window};
+use outbox_postgres::outbox::{Cursor, Page, Window};
+use outbox_transport::{PutError, PutErrorKind};
 
 /// What became of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,8 @@ impl From<Result<(), PutError>> for Outcome {
     fn from(result: Result<(), PutError>) -> Self {
         match result {
             Ok(()) => Self::Acked,
-            Err(PutError::Refused { code, reason }) => Self::Refused { code, reason },
-            Err(PutError::Unavailable { .. } | PutError::Failed { .. }) => Self::Pending,
+            Err(PutError { kind: PutErrorKind::Refused, code, reason }) => Self::Refused { code, reason },
+            Err(_) => Self::Pending,
         }
     }
 }
@@ -75,8 +75,9 @@ mod tests {
     use proptest::collection::btree_map;
     use proptest::prelude::*;
 
+    use outbox_transport::Entry;
+
     use super::*;
-    use crate::outbox::Entry;
 
     fn window(seqs: &[i64], complete: bool) -> Window {
         let entries = seqs

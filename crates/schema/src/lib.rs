@@ -1,24 +1,10 @@
-//! The `outbox` schema: its migrations, embedded, which database has them, and how to reach it.
+//! The `outbox` schema: its migrations, embedded, and whether a database has them.
 //!
 //! `relay migrate` calls [`migrate`]; a relay or worker calls [`check`] before it touches anything; a service's own
 //! tests call [`migrate`] on their scratch database.
 
-mod connections;
-#[cfg(feature = "args")]
-mod databases;
-mod low_water;
-mod source;
-
-pub use connections::{Connections, Loan};
-#[cfg(feature = "args")]
-pub use databases::Databases;
-pub use low_water::LowWater;
-pub use source::{Source, SourceError, interval, timed_out, within, within_time};
-
-use std::collections::HashMap;
 use std::time::Duration;
 
-use event_router::Rpc;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
@@ -161,7 +147,7 @@ async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
     }
 }
 
-/// Whether this build can work on that database, over a connection that [`Source`] made.
+/// Whether this build can work on that database, over a connection that `outbox_postgres::Source` made.
 pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
     let direct: Option<String> = sqlx::query_scalar("select current_setting('outbox.session', true)")
         .fetch_one(&mut *conn)
@@ -195,24 +181,6 @@ async fn whole(conn: &mut PgConnection) -> Result<(), SchemaError> {
     .await
     .map_err(SchemaError::Read)?;
     missing.map_or(Ok(()), |index| Err(SchemaError::Partial { index }))
-}
-
-/// The ids of these RPCs' queues, made if they are new. Relay and worker may come in either order.
-pub async fn queues(
-    conn: &mut PgConnection,
-    rpcs: impl Iterator<Item = &Rpc>,
-) -> Result<HashMap<Rpc, i32>, sqlx::Error> {
-    let names: Vec<&str> = rpcs.map(Rpc::as_str).collect();
-    sqlx::query("insert into outbox.queue (rpc) select unnest($1::text[]) on conflict do nothing")
-        .bind(&names)
-        .execute(&mut *conn)
-        .await?;
-    let ids: Vec<(String, i32)> =
-        sqlx::query_as("select rpc, id from outbox.queue where rpc = any ($1::text[])")
-            .bind(&names)
-            .fetch_all(conn)
-            .await?;
-    Ok(ids.into_iter().filter_map(|(rpc, id)| Some((Rpc::new(&rpc)?, id))).collect())
 }
 
 /// Before anything else is asked: an older server fails somewhere in the middle, or works by chance.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use outbox_schema::Databases;
+use outbox_postgres::Databases;
 use runtime::{Logs, Transport};
 
 use crate::rpc::{Endpoint, HeaderPrefix, ServiceEncoding};

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_router::{Policy, Router, Rpc};
-use outbox_schema::{Connections, SchemaError, Source};
+use outbox_postgres::{Connections, Source};
+use outbox_schema::SchemaError;
 use runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -219,7 +220,7 @@ async fn queues(source: &Source, router: &Router) -> Result<(), SchemaError> {
     let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
     outbox_schema::check(&mut conn).await?;
     let rpcs = router.rpcs().map(|(rpc, _)| rpc);
-    outbox_schema::queues(&mut conn, rpcs).await.map_err(SchemaError::Read)?;
+    outbox_postgres::queue::ids(&mut conn, rpcs).await.map_err(SchemaError::Read)?;
     Ok(())
 }
 
@@ -232,7 +233,7 @@ async fn release(source: &Source, connections: &Connections, worker: &str) {
     .bind(worker);
     let released = async {
         let mut loan = connections.lend().await?;
-        let done = outbox_schema::within(release.execute(loan.conn())).await?;
+        let done = outbox_postgres::within(release.execute(loan.conn())).await?;
         loan.give_back();
         Ok::<_, sqlx::Error>(done)
     };

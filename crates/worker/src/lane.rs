@@ -360,15 +360,6 @@ async fn given_up(give_up: &CancellationToken) {
     tokio::time::sleep(GIVEN_BACK_WITHIN).await;
 }
 
-impl Claim {
-    pub(crate) fn lease(self) -> Option<Lease> {
-        match self {
-            Claim::Won(lease) | Claim::WonAfter(lease, _) => Some(lease),
-            Claim::Done | Claim::Early { .. } | Claim::Held { .. } => None,
-        }
-    }
-}
-
 fn event_of(body: &str) -> Option<EventId> {
     Message::decode(body).ok().map(|message| message.event.id)
 }

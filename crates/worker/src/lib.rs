@@ -23,12 +23,11 @@ mod receiver; // how deliveries come in
 pub mod rpc; // the call
 mod settler; // verdicts -> records, in batches
 mod unrecorded; // what succeeded, while the record can't be written
-mod unsettled; // why one thing could not be written
 pub mod verdict; // what the RPC answered -> what happens
 mod word; // a person's word about a hold
 
 pub use aside::Aside;
 pub use lane::Lane;
 pub use meter::Meter;
+pub use outbox_transport::{Kind, Unsettled};
 pub use unrecorded::Unrecorded;
-pub use unsettled::{Kind, Unsettled};

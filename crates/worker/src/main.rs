@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use contract::{Contract, ReadError, Sources};
 use event_router::Router;
-use outbox_schema::Source;
+use outbox_postgres::Source;
 use runtime::{Chain, Patience, Started, Transport};
 use tokio::task::JoinSet;
 use worker::config::Cli;

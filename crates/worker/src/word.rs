@@ -4,24 +4,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_router::Rpc;
+use outbox_transport::Poison;
 use runtime::Chain;
 use tokio::time::Instant;
 
 use crate::breaker::Breaker;
 use crate::meter::Meter;
-use crate::queue::QueueError;
 
 /// While an RPC is held, and only then.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// Where `outbox poison` leaves it.
-pub(crate) trait Word: Send + Sync + 'static {
-    /// How long it still holds, if there is one.
-    fn poison_for(&self) -> impl Future<Output = Result<Option<Duration>, QueueError>> + Send;
-}
-
 /// Asks again and again while the RPC is held, until it is dropped.
-pub(crate) async fn watch<W: Word>(rpc: &Rpc, meter: &Meter, breaker: &Arc<Mutex<Breaker>>, word: &W) {
+pub(crate) async fn watch<W: Poison>(rpc: &Rpc, meter: &Meter, breaker: &Arc<Mutex<Breaker>>, word: &W) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let (is_held, is_poison) = {

@@ -3,7 +3,9 @@ use std::sync::{Arc, Mutex};
 
 use event::EventId;
 use outbox::Entry;
-use relay::bus::EventBridge;
+use outbox_aws::EventBridge;
+use outbox_transport::RemoteBus;
+use relay::bus::Bus;
 use serde_json::{Value, json};
 
 use super::cloud::{cloud, sdk};
@@ -17,7 +19,6 @@ use crate::world::{One, ROUTER, World, relay_settings};
 async fn eventbridge_keeps_the_contract() {
     let Some(cloud) = cloud() else { return };
     let world = World::new(ROUTER).await;
-    let mut conn = world.source.connect("test", &[]).await.unwrap();
     let bus = EventBridge::new(aws_sdk_eventbridge::Client::new(&cloud.sdk()), "outbox", "cards", 4);
     let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
     let arrived = async |many| {
@@ -32,7 +33,12 @@ async fn eventbridge_keeps_the_contract() {
         .await;
         bodies
     };
-    bus_contract(bus, &mut conn, arrived).await;
+    let put = async |events: &[&event::Envelope<'_>]| {
+        assert!(bus.limits().entries_max >= events.len() && bus.limits().concurrency >= 1);
+        let results = bus.put(events).await;
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+    };
+    bus_contract(put, arrived).await;
     world.finish().await;
 }
 
@@ -217,7 +223,7 @@ fn relay(world: &mut World, stub: &Stub) {
         .build();
     let sdk = sdk(&stub.endpoint).into_builder().timeout_config(timeouts).build();
     let client = aws_sdk_eventbridge::Client::new(&sdk);
-    world.relay_on(EventBridge::new(client, "outbox", "cards", 4), relay_settings());
+    world.relay_on(Bus::Remote(EventBridge::new(client, "outbox", "cards", 4)), relay_settings());
 }
 
 /// The cursor is past everything that was published.

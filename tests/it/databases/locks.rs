@@ -1,9 +1,7 @@
 use outbox::Entry;
-use relay::bus::{Bus, Deliveries, Limits, PostgresBus, PutError};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use tokio_util::sync::CancellationToken;
 
-use crate::world::{One, PATIENCE, ROUTER, World, relay_settings};
+use crate::world::{One, ROUTER, World};
 
 /// Guards promise 6 and SECURITY.md: a role that may only connect takes every advisory lock that this project ever used. The
 /// relay leads, queues are received from, and events arrive; the relay polls instead of sleeping, that is all.
@@ -72,47 +70,27 @@ async fn a_hanging_leader_of_another_role_is_replaced() {
     world.finish().await;
 }
 
-/// The embedded bus, which answers only when it is told to.
-struct Gated {
-    bus: PostgresBus,
-    came: CancellationToken,
-    go_on: CancellationToken,
-}
-
-impl Bus for Gated {
-    fn limits(&self) -> Limits {
-        self.bus.limits()
-    }
-
-    async fn begin(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.bus.begin(conn).await
-    }
-
-    async fn put(&self, entries: &[&relay::Entry]) -> Vec<Result<(), PutError>> {
-        self.came.cancel();
-        self.go_on.cancelled().await;
-        self.bus.put(entries).await
-    }
-
-    fn deliveries(&self, acked: &[&relay::Entry]) -> Deliveries {
-        self.bus.deliveries(acked)
-    }
-}
-
 /// Guards promise 2: a leader that has read a window writes nothing of it once the cursor has gone on without it, and goes on
 /// from there. Here another relay has put the same window meanwhile, and the old leader has not noticed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_went_on_fences_its_old_leader() {
     let mut world = World::new(ROUTER).await;
-    let (came, go_on) = (CancellationToken::new(), CancellationToken::new());
-    let bus = PostgresBus::new(world.source.name(), world.router.clone());
-    world.relay_on(Gated { bus, came: came.clone(), go_on: go_on.clone() }, relay_settings());
-    let id = world.publish(One { n: 1 }).await;
-    tokio::time::timeout(PATIENCE, came.cancelled()).await.unwrap();
+    world.relay();
+    let before = world.publish(One { n: 0 }).await;
+    let put = async |id: outbox::EventId| -> i64 {
+        let put = sqlx::query_scalar("select count(*) from outbox.delivery where event_id = $1");
+        put.bind(id.as_uuid()).fetch_one(&world.pool).await.unwrap()
+    };
+    crate::world::until("the relay leads", async || put(before).await == 1).await;
+    // What the leader has read it can't write while this is open.
     let mut other = world.pool.begin().await.unwrap();
+    other.execute("lock table outbox.delivery in share row exclusive mode").await.unwrap();
+    let id = world.publish(One { n: 1 }).await;
+    world.until("select exists (select from pg_locks where not granted and relation = 'outbox.delivery'::regclass)").await;
     for statement in [
         "insert into outbox.delivery (queue, event_id, body, slot)
-         select q.id, e.id, '{}', 0 from outbox.event as e, outbox.queue as q where q.rpc = 'Test/One'",
+         select q.id, e.id, '{}', 0 from outbox.event as e, outbox.queue as q
+         where q.rpc = 'Test/One' and e.seq = (select max(seq) from outbox.event)",
         "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot)
          select pg_current_snapshot()::text, (select max(seq) from outbox.event), floor_seq, system_identifier, 'another', slot
          from outbox.newest_cursor",
@@ -120,12 +98,7 @@ async fn a_cursor_that_went_on_fences_its_old_leader() {
         other.execute(statement).await.unwrap();
     }
     other.commit().await.unwrap();
-    go_on.cancel();
     let later = world.publish(One { n: 2 }).await;
-    let put = async |id: outbox::EventId| -> i64 {
-        let put = sqlx::query_scalar("select count(*) from outbox.delivery where event_id = $1");
-        put.bind(id.as_uuid()).fetch_one(&world.pool).await.unwrap()
-    };
     crate::world::until("the later one is put", async || put(later).await == 1).await;
     assert_eq!(put(id).await, 1, "the old leader put it as well");
     world.finish().await;

@@ -10,7 +10,7 @@ use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
-use crate::relaying::{Relaying, Sink};
+use crate::relaying::{Relaying, sink};
 use crate::report::{Must, Row};
 
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
@@ -20,7 +20,7 @@ pub(super) async fn row(plan: &Plan) -> Result<Row> {
     let (begins, open) = (2 * retention, 10 * retention);
     let load = Load { per_second: 500.0, connections: 8, lasts: begins + open };
     let database = Database::start().await?;
-    let relay = Relaying::keeping(&database.source, Sink, retention);
+    let relay = Relaying::keeping(&database.source, sink().0, retention);
     let url = database.url();
     let enqueue = format!("select outbox.enqueue('{EVENT}', $1)");
     let most = async {

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::relaying::{Relaying, Sink, counted};
+use crate::relaying::{Relaying, sink};
 use crate::report::{Must, Row};
 
 /// Of the window, when the relay starts.
@@ -68,7 +68,7 @@ async fn last_page(database: &Database, end: &End) -> Result<f64> {
     .bind(end.seq)
     .execute(&mut conn)
     .await?;
-    let (bus, count) = counted(Sink, |_| {});
+    let (bus, count) = sink();
     let began = Instant::now();
     let relay = Relaying::start(&database.source, bus);
     let put = tokio::time::timeout(Duration::from_secs(120), count.reaches(LEFT)).await;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use event_router::Router;
-use outbox_schema::Source;
+use outbox_postgres::Source;
 use runtime::{Standing, Started};
 use tokio::signal::unix::{SignalKind, signal};
 use worker::embedded::Settings;

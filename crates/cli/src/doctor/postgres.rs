@@ -4,7 +4,8 @@ mod held; // locks and slots that others hold
 mod replication; // publications, subscriptions and slots
 mod role; // what it may do
 
-use outbox_schema::{SERVER_MIN, SchemaError, Source, within};
+use outbox_postgres::{Source, within};
+use outbox_schema::{SERVER_MIN, SchemaError};
 use runtime::Chain;
 use sqlx::{PgConnection, query_as, query_scalar};
 

@@ -4,7 +4,7 @@ mod deliveries;
 
 use event::EventId;
 use event_router::Rpc;
-use outbox_schema::interval;
+use outbox_postgres::interval;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 

@@ -1,7 +1,7 @@
 //! Events that the bus refused for good.
 
 use event::EventId;
-use outbox_schema::within;
+use outbox_postgres::within;
 use serde::Serialize;
 use sqlx::{Connection, query, query_as};
 use uuid::Uuid;

@@ -1,10 +1,15 @@
-//! Lanes over generated entries, limits and answers, packs answered in any order.
+//! The order of keys over generated entries, limits and answers, packs answered in any order.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::*;
+use outbox_transport::{BusLimits, Entry, PutError, PutErrorKind};
+use tokio::time::Instant;
+
+use super::key_order::KeyOrder;
+use super::limiter::PutLimiter;
+use crate::settle::Outcome;
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let key = prop::option::weighted(0.8, prop::sample::select(vec!["a", "b", "c"]));
@@ -26,14 +31,12 @@ fn entry(at: usize, key: Option<&str>, bytes: usize) -> Entry {
     }
 }
 
-/// A bus of which all of a put or nothing takes effect is the database itself, and is asked once at a time.
-fn limits() -> impl Strategy<Value = Limits> {
-    (1_usize..6, 300_usize..3000, 1_usize..5, any::<bool>()).prop_map(
-        |(entries_max, bytes_max, concurrency, atomic)| {
-            let concurrency = if atomic { 1 } else { concurrency };
-            Limits { entries_max, bytes_max, concurrency, atomic }
-        },
-    )
+fn limits() -> impl Strategy<Value = BusLimits> {
+    (1_usize..6, 300_usize..3000, 1_usize..5).prop_map(|(entries_max, bytes_max, concurrency)| BusLimits {
+        entries_max,
+        bytes_max,
+        concurrency,
+    })
 }
 
 /// What the bus says of a pack, and which of those under way it answers.
@@ -60,19 +63,20 @@ fn answers() -> impl Strategy<Value = Vec<Answer>> {
 
 impl Said {
     fn result(self) -> Result<(), PutError> {
-        let (code, reason) = ("Code".to_owned(), "reason".to_owned());
-        match self {
-            Said::Taken => Ok(()),
-            Said::Refused => Err(PutError::Refused { code, reason }),
-            Said::Unavailable => Err(PutError::Unavailable { code, reason }),
-            Said::Failed => Err(PutError::Failed { code, reason }),
-        }
+        let kind = match self {
+            Said::Taken => return Ok(()),
+            Said::Refused => PutErrorKind::Refused,
+            Said::Unavailable => PutErrorKind::Unavailable,
+            Said::Failed => PutErrorKind::Failed,
+        };
+        Err(PutError::new(kind, "Code", "reason"))
     }
 }
 
 /// A putter without a bus: it starts packs as `put_all` does, and answers them as the test says; then it takes everything.
 struct Run<'a> {
-    lanes: Lanes<'a>,
+    entries: &'a [Entry],
+    order: KeyOrder<'a>,
     flying: Vec<Vec<usize>>,
     now: Instant,
     /// In the order in which they took effect.
@@ -81,52 +85,48 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn start(&mut self) {
-        while self.flying.len() < self.lanes.limits.concurrency {
-            let Some(pack) = self.lanes.next_pack(self.now) else { return };
+        while self.flying.len() < self.order.limits.concurrency {
+            let Some(pack) = self.order.next_pack(self.now) else { return };
             self.check(&pack);
             self.flying.push(pack);
         }
     }
 
     fn check(&self, pack: &[usize]) {
-        let Lanes { entries, limits, outcomes, .. } = &self.lanes;
+        let KeyOrder { limits, outcomes, .. } = &self.order;
+        let entries = self.entries;
         assert!((1..=limits.entries_max).contains(&pack.len()));
         let bytes: usize = pack.iter().map(|&at| entries[at].bytes_max()).sum();
         assert!(pack.len() == 1 || bytes <= limits.bytes_max, "{bytes} bytes in a pack of {}", pack.len());
         for (n, &at) in pack.iter().enumerate() {
             assert_eq!(outcomes[at], Outcome::Pending, "{at} is put after it was settled");
             assert!(!self.flying.iter().flatten().chain(&pack[..n]).any(|&other| other == at), "{at} twice");
-            // Whoever comes before it under its key is settled, or takes effect with it.
+            // What comes before it under its key is settled.
             let Some(key) = &entries[at].key else { continue };
             let before = (0..at).filter(|&other| entries[other].key.as_ref() == Some(key));
             for other in before.filter(|&other| outcomes[other] == Outcome::Pending) {
-                assert!(limits.atomic && pack[..n].contains(&other), "{at} overtakes {other}");
+                panic!("{at} overtakes {other}");
             }
         }
     }
 
     fn answer(&mut self, which: usize, each: &[Said]) {
         let pack = self.flying.remove(which);
-        let mut each: Vec<Said> = pack.iter().enumerate().map(|(n, _)| each[n % each.len()]).collect();
-        if self.lanes.limits.atomic
-            && each.iter().any(|said| matches!(said, Said::Unavailable | Said::Failed))
-        {
-            each.fill(Said::Unavailable);
-        }
+        let each: Vec<Said> = pack.iter().enumerate().map(|(n, _)| each[n % each.len()]).collect();
         let taken = pack.iter().zip(&each).filter(|(_, said)| **said == Said::Taken);
         self.taken.extend(taken.map(|(&at, _)| at));
-        self.lanes.settle(&pack, each.into_iter().map(Said::result).collect(), self.now);
+        self.order.settle(&pack, each.into_iter().map(Said::result).collect(), self.now);
     }
 
     /// Nothing is under way and nothing can start: what is left waits for its time.
     fn wait(&mut self) {
-        let retry_at = self.lanes.retry_at().expect("what waits has a time");
+        let retry_at = self.order.retry_at().expect("what waits has a time");
         assert!(retry_at > self.now, "its time has come, and it does not start");
         self.now = retry_at;
     }
 
     fn finish(&mut self) {
-        while !self.lanes.waiting.is_empty() || !self.flying.is_empty() {
+        while !self.order.waiting.is_empty() || !self.flying.is_empty() {
             self.start();
             if self.flying.is_empty() { self.wait() } else { self.answer(0, &[Said::Taken]) }
         }
@@ -138,11 +138,11 @@ proptest! {
     /// another of its key, and in the end each is settled, once.
     #[test]
     fn packs_fit_and_keys_keep_their_order(entries in entries(), limits in limits(), answers in answers()) {
-        let mut run = Run { lanes: Lanes::new(&entries, limits), flying: Vec::new(), now: Instant::now(), taken: Vec::new() };
+        let mut run = Run { entries: &entries, order: KeyOrder::new(&entries, limits, vec![Outcome::Pending; entries.len()]), flying: Vec::new(), now: Instant::now(), taken: Vec::new() };
         for answer in answers {
             run.start();
             if run.flying.is_empty() {
-                if run.lanes.waiting.is_empty() {
+                if run.order.waiting.is_empty() {
                     break;
                 }
                 run.wait();
@@ -151,7 +151,7 @@ proptest! {
             }
         }
         run.finish();
-        for (at, outcome) in run.lanes.outcomes.iter().enumerate() {
+        for (at, outcome) in run.order.outcomes.iter().enumerate() {
             let times = run.taken.iter().filter(|&&taken| taken == at).count();
             match outcome {
                 Outcome::Acked => prop_assert_eq!(times, 1),
@@ -160,25 +160,25 @@ proptest! {
             }
         }
         for key in ["a", "b", "c"] {
-            let order: Vec<usize> =
+            let of_key: Vec<usize> =
                 run.taken.iter().copied().filter(|&at| entries[at].key.as_deref() == Some(key)).collect();
-            prop_assert!(order.is_sorted(), "{} took effect as {:?}", key, order);
+            prop_assert!(of_key.is_sorted(), "{} took effect as {:?}", key, of_key);
         }
     }
 
     /// Guards promise 7: something may always be under way, and never more than the bus allows.
     #[test]
-    fn the_pace_stays_within_its_bounds(concurrency in 1_usize..64, said in vec(any::<bool>(), 0..100)) {
-        let mut pace = Pace::default();
+    fn the_limit_stays_within_its_bounds(concurrency in 1_usize..64, said in vec(any::<bool>(), 0..100)) {
+        let mut limiter = PutLimiter::default();
         for busy in said {
             let result = if busy { Said::Unavailable } else { Said::Taken }.result();
-            pace.heard(&[result], concurrency);
-            prop_assert!((1..=concurrency).contains(&pace.allowed(concurrency)));
+            limiter.heard(&[result], concurrency);
+            prop_assert!((1..=concurrency).contains(&limiter.allowed(concurrency)));
         }
         // And it recovers.
         for _ in 0..concurrency {
-            pace.heard(&[Ok(())], concurrency);
+            limiter.heard(&[Ok(())], concurrency);
         }
-        prop_assert_eq!(pace.allowed(concurrency), concurrency);
+        prop_assert_eq!(limiter.allowed(concurrency), concurrency);
     }
 }

@@ -6,7 +6,7 @@ use super::{Decided, Open, Settler};
 use crate::aside::WAIT_UNKNOWN;
 use crate::dedup::{Dedup, Lease, Recorded, Released};
 use crate::queue::{Queue, Settlement};
-use crate::unsettled::Unsettled;
+use outbox_transport::Unsettled;
 
 /// For a message whose lease was lost: by then the worker that has the lease now has recorded its result.
 const LOST_LEASE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);

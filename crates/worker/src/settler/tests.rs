@@ -13,7 +13,7 @@ use super::*;
 use crate::dedup::{Claim, DedupError, Recorded, Released};
 use crate::flight::Flight;
 use crate::queue::{Delivery, QueueError, Wanted};
-use crate::unsettled::{Kind, Unsettled};
+use outbox_transport::{Kind, Unsettled};
 
 /// How often a request for one message fails, and how.
 #[derive(Debug, Clone, Copy, Default)]

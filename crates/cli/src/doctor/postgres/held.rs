@@ -1,6 +1,6 @@
 //! Locks and slots that others hold, and what that does to relay and publishers.
 
-use outbox_schema::within;
+use outbox_postgres::within;
 use sqlx::{PgConnection, query_as};
 
 use super::{LISTED_MAX, LONG_SECONDS};

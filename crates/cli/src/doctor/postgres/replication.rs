@@ -1,6 +1,6 @@
 //! What carries the outbox to other servers, or from them.
 
-use outbox_schema::within;
+use outbox_postgres::within;
 use sqlx::{PgConnection, query_as, query_scalar};
 
 use super::LISTED_MAX;

@@ -2,7 +2,7 @@
 
 mod needs; // what each of them does
 
-use outbox_schema::within;
+use outbox_postgres::within;
 use sqlx::{PgConnection, query_as, query_scalar};
 
 use crate::doctor::Finding;

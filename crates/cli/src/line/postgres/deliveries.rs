@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use event::EventId;
 use event_router::Rpc;
-use outbox_schema::interval;
+use outbox_postgres::interval;
 use sqlx::{query, query_as};
 use uuid::Uuid;
 

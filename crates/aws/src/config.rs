@@ -1,0 +1,84 @@
+//! The standard environment, profiles and roles decide region, credentials and endpoints.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
+use aws_smithy_types::error::display::DisplayErrorContext;
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+const CREDENTIALS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Region, credentials and endpoints from the environment. Each attempt of a call ends after `attempt_timeout`: the SDK
+/// by itself waits for ever. It is not repeated by the SDK, which knows nothing of single entries: whoever calls has a loop
+/// with a wait of its own.
+pub async fn config(attempt_timeout: Duration) -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts(attempt_timeout))
+        // Small answers, and an attempt has its timeout.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .load()
+        .await
+}
+
+/// The same credentials and connections, for calls that may take another time.
+pub fn with_attempt_timeout(config: &SdkConfig, attempt_timeout: Duration) -> SdkConfig {
+    config.to_builder().timeout_config(timeouts(attempt_timeout)).build()
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).operation_attempt_timeout(attempt).build()
+}
+
+/// Says at start what would make every call fail, and goes on: a role that comes a little later is waited for.
+pub async fn say_what_is_missing(config: &SdkConfig) {
+    for Missing { what, problem, remedy } in missing(config).await {
+        tracing::error!(problem, "{what}: {remedy}");
+    }
+}
+
+/// What would make every call fail, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub what: &'static str,
+    /// What the SDK says of it; it may have several lines.
+    pub problem: Option<String>,
+    pub remedy: &'static str,
+}
+
+/// Whether there are a region and credentials.
+pub async fn missing(config: &SdkConfig) -> Vec<Missing> {
+    let mut missing = Vec::new();
+    if config.region().is_none() {
+        missing.push(Missing {
+            what: "no AWS region",
+            problem: None,
+            remedy: "set AWS_REGION, or a region in the profile that AWS_PROFILE names",
+        });
+    }
+    let problem = match config.credentials_provider() {
+        None => None,
+        Some(provider) => {
+            match tokio::time::timeout(CREDENTIALS_WITHIN, provider.provide_credentials()).await {
+                Ok(Ok(_)) => return missing,
+                Ok(Err(error)) => Some(on_one_line(&DisplayErrorContext(&error))),
+                Err(_) => Some(format!("no answer within {} s", CREDENTIALS_WITHIN.as_secs())),
+            }
+        }
+    };
+    missing.push(Missing {
+        what: "no AWS credentials yet",
+        problem,
+        remedy: "give the process a role (EKS, ECS, EC2), a profile (AWS_PROFILE), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    });
+    missing
+}
+
+/// With its causes, which may be lists.
+pub(crate) fn on_one_line(error: &impl std::fmt::Display) -> String {
+    error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,279 @@
+//! The dedup record on DynamoDB: one item per event and RPC.
+//!
+//! An item is `leased` until a time, or `done`; or `failed` or `dead`, which nobody has a lease on and which only says what
+//! came of the last attempt, for people who ask why. A `failed` one may say before
+//! which time nobody calls. It is gone some time after `expires_at`, when DynamoDB gets round to it:
+//! so every condition looks at that time itself.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use chrono::Utc;
+use event::EventId;
+use event_router::Rpc;
+use futures_util::future::join_all;
+use outbox_transport::{Claim, Dedup, DedupError, Lease, Poison, QueueError, Recorded, Released, Unsettled};
+
+use crate::Failure;
+
+/// Longer than retries, queue and dead-letter queue together can hold a copy.
+const WINDOW: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+
+const CLAIM_TRIES_MAX: u32 = 3;
+const CLAIM_AGAIN_AFTER: Duration = Duration::from_millis(50);
+const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+
+const RELEASE: &str = "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at";
+
+type Item = HashMap<String, AttributeValue>;
+
+/// The record of one RPC, in a table that all RPCs share.
+#[derive(Debug, Clone)]
+pub struct DynamoDedup {
+    client: Client,
+    table: String,
+    rpc: String,
+    lease: Duration,
+}
+
+impl DynamoDedup {
+    /// `lease` is a little more than a call may take.
+    pub fn new(client: Client, table: &str, rpc: &Rpc, lease: Duration) -> Self {
+        Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease }
+    }
+
+    fn id(&self, event: EventId) -> AttributeValue {
+        AttributeValue::S(format!("{event} {}", self.rpc))
+    }
+
+    /// A request that failed may have taken effect: it is made again with the same token, by which we know ourselves.
+    async fn claim_one(&self, event: EventId) -> Result<Claim, DedupError> {
+        let token = fastrand::i64(..);
+        let mut tries = 1;
+        loop {
+            match self.try_claim(event, token).await {
+                Err(error) if tries == CLAIM_TRIES_MAX => return Err(error),
+                Err(_) => tries += 1,
+                claimed => return claimed,
+            }
+            tokio::time::sleep(CLAIM_AGAIN_AFTER.mul_f64(0.5 + fastrand::f64())).await;
+        }
+    }
+
+    /// Absent, or expired, or a lease that has ended: then it is ours. What stands there instead says why not.
+    async fn try_claim(&self, event: EventId, token: i64) -> Result<Claim, DedupError> {
+        let now = Utc::now().timestamp_millis();
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .item("id", self.id(event))
+            .item("state", text("leased"))
+            .item("token", number(token))
+            .item("leased_until_ms", number(now + millis(self.lease)))
+            .item("at_ms", number(now))
+            .item("expires_at", number((now + millis(WINDOW)) / 1000))
+            .condition_expression(
+                "attribute_not_exists(id) or expires_at < :now_seconds or #state = :dead \
+                 or (#state = :failed and (attribute_not_exists(not_before_ms) or not_before_ms <= :now_ms)) \
+                 or (#state = :leased and leased_until_ms < :now_ms)",
+            )
+            .expression_attribute_values(":failed", text("failed"))
+            .expression_attribute_values(":dead", text("dead"))
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":leased", text("leased"))
+            .expression_attribute_values(":now_ms", number(now))
+            .expression_attribute_values(":now_seconds", number(now / 1000))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Ok(answer) => Ok(won(Lease { event, token }, answer.attributes())),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(there)) => {
+                    Ok(self.claimed_by(there.item(), token, event, now))
+                }
+                _ => Err(failed(Failure::of(&error))),
+            },
+        }
+    }
+
+    fn claimed_by(&self, there: Option<&Item>, token: i64, event: EventId, now: i64) -> Claim {
+        let Some(there) = there else { return Claim::Held { remaining: self.lease } };
+        if is_done(there) {
+            return Claim::Done;
+        }
+        // Our own request, whose answer was lost.
+        if read(there, "token") == Some(token) {
+            return Claim::Won(Lease { event, token });
+        }
+        let remaining = |name| {
+            let until = read(there, name).unwrap_or(now);
+            Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
+        };
+        match there.contains_key("not_before_ms") {
+            true => Claim::Early { remaining: remaining("not_before_ms") },
+            false => Claim::Held { remaining: remaining("leased_until_ms") },
+        }
+    }
+
+    /// `false` if somebody else has the lease. A record that is gone, or done already, is as good as ours.
+    async fn complete_one(&self, lease: Lease) -> Result<bool, Failure> {
+        let now = Utc::now().timestamp_millis();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", self.id(lease.event))
+            .update_expression(
+                "set #state = :done, #token = :token, expires_at = :expires_at, at_ms = :now remove leased_until_ms",
+            )
+            .condition_expression("attribute_not_exists(id) or #token = :token")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":done", text("done"))
+            .expression_attribute_values(":now", number(now))
+            .expression_attribute_values(":token", number(lease.token))
+            .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(there)) => {
+                    Ok(there.item().is_some_and(is_done))
+                }
+                _ => Err(Failure::of(&error)),
+            },
+        }
+    }
+
+    async fn release_one(&self, released: &Released<'_>) -> Result<(), Failure> {
+        let now = Utc::now().timestamp_millis();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", self.id(released.lease.event))
+            .condition_expression("#token = :token and #state = :leased")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_names("#attempt", "attempt")
+            .expression_attribute_names("#code", "code")
+            .expression_attribute_names("#error", "error")
+            .expression_attribute_values(":leased", text("leased"))
+            .expression_attribute_values(":state", text(if released.dead { "dead" } else { "failed" }))
+            .expression_attribute_values(":token", number(released.lease.token))
+            .expression_attribute_values(":attempt", number(released.attempt.into()))
+            .expression_attribute_values(":code", text(released.code))
+            .expression_attribute_values(":error", text(released.error))
+            .expression_attribute_values(":now", number(now))
+            .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000));
+        let update = match released.waits {
+            Some(wait) => update
+                .update_expression(format!("{RELEASE}, not_before_ms = :not_before remove leased_until_ms"))
+                .expression_attribute_values(":not_before", number(now + millis(wait))),
+            None => update.update_expression(format!("{RELEASE} remove leased_until_ms")),
+        };
+        match update.send().await {
+            Ok(_) => Ok(()),
+            // It is somebody else's by now, or done.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(Failure::of(&error)),
+        }
+    }
+}
+
+impl Dedup for DynamoDedup {
+    async fn claim(&self, events: &[EventId]) -> Result<Vec<Claim>, DedupError> {
+        let mut seen = HashSet::new();
+        let firsts: Vec<EventId> = events.iter().copied().filter(|event| seen.insert(*event)).collect();
+        let mut answers = join_all(firsts.iter().map(|event| self.claim_one(*event))).await;
+        if !answers.is_empty() && answers.iter().all(Result::is_err) {
+            return answers.swap_remove(0).map(|_| Vec::new());
+        }
+        // One that can't be asked now must not cost the others theirs, which are written.
+        let unknown = |error: DedupError| {
+            tracing::warn!(rpc = self.rpc, error = %runtime::Chain(&error), "not calling: can't ask whether it was done before");
+            Claim::Held { remaining: UNKNOWN_WAIT }
+        };
+        let answers = answers.into_iter().map(|answer| answer.unwrap_or_else(unknown));
+        let mut claims: HashMap<EventId, Claim> = firsts.into_iter().zip(answers).collect();
+        // A second copy in the same batch finds the first one on it. Had both been asked for, either might have won.
+        let after = |claim| match claim {
+            Claim::Won(_) | Claim::WonAfter(..) => Claim::Held { remaining: self.lease },
+            other => other,
+        };
+        let answer = |event| claims.get_mut(event).map(|claim| std::mem::replace(claim, after(*claim)));
+        Ok(events.iter().filter_map(answer).collect())
+    }
+
+    async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
+        let answers = join_all(leases.iter().map(|lease| self.complete_one(*lease))).await;
+        // Of two leases of one event that both succeeded, one is enough.
+        let completed = leases.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Ok(true)));
+        let done: HashSet<EventId> = completed.map(|(lease, _)| lease.event).collect();
+        let recorded = |(lease, answer): (&Lease, Result<bool, Failure>)| match answer {
+            _ if done.contains(&lease.event) => Ok(Recorded::Written),
+            Ok(_) => Ok(Recorded::Lost),
+            Err(failure) => Err(failure.into()),
+        };
+        leases.iter().zip(answers).map(recorded).collect()
+    }
+
+    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+        let answers = join_all(released.iter().map(|one| self.release_one(one))).await;
+        answers.into_iter().map(|answer| answer.map_err(Unsettled::from)).collect()
+    }
+}
+
+impl Poison for DynamoDedup {
+    async fn poison_for(&self) -> Result<Option<Duration>, QueueError> {
+        let key = AttributeValue::S(format!("poison {}", self.rpc));
+        let get = self.client.get_item().table_name(&self.table).key("id", key).consistent_read(true);
+        let answer = get.send().await.map_err(|error| QueueError(Box::new(Failure::of(&error))))?;
+        let until = answer.item().and_then(|item| read(item, "until_ms")).unwrap_or_default();
+        let left = u64::try_from(until - Utc::now().timestamp_millis()).unwrap_or_default();
+        Ok((left > 0).then(|| Duration::from_millis(left)))
+    }
+}
+
+/// What came back during a wait that its queue could not hold was received without an attempt. So they are counted here.
+fn won(lease: Lease, before: Option<&Item>) -> Claim {
+    let made = before
+        .filter(|item| item.contains_key("not_before_ms"))
+        .and_then(|item| u32::try_from(read(item, "attempt")?).ok());
+    made.map_or(Claim::Won(lease), |made| Claim::WonAfter(lease, made))
+}
+
+fn is_done(item: &Item) -> bool {
+    item.get("state").and_then(|state| state.as_s().ok()).is_some_and(|state| state == "done")
+}
+
+fn read(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+fn number(value: i64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+fn failed(failure: Failure) -> DedupError {
+    DedupError(Box::new(failure))
+}

@@ -1,0 +1,172 @@
+//! AWS's errors in words: what is away, and what is refused for good.
+
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::display::DisplayErrorContext;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use outbox_transport::{Kind, Unsettled};
+
+use crate::config::on_one_line;
+
+/// What went wrong with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// AWS's code; or what kept a call from being one: `Unreachable`, `Timeout`, `UnreadableAnswer`.
+    pub code: String,
+    pub message: String,
+    /// AWS understood the request and will not take it: an HTTP 4xx that is no throttling and no matter of permissions.
+    pub refused: bool,
+}
+
+impl Failure {
+    pub fn of<E, R>(error: &SdkError<E, R>) -> Self
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: std::fmt::Debug,
+    {
+        let unavailable = |code: &str| Self {
+            code: code.to_owned(),
+            message: on_one_line(&DisplayErrorContext(error)),
+            refused: false,
+        };
+        match error {
+            SdkError::ServiceError(answer) => {
+                let error = answer.err();
+                let code = error.code().unwrap_or("UnknownError").to_owned();
+                let refused = [
+                    "ValidationException",
+                    "ValidationError",
+                    "InvalidParameterValue",
+                    "SerializationException",
+                ]
+                .contains(&code.as_str());
+                let message = error.message().unwrap_or_default();
+                let message = match remedy(&code) {
+                    Some(remedy) => format!("{message} ({remedy})"),
+                    None => message.to_owned(),
+                };
+                Self { message, refused, code }
+            }
+            SdkError::TimeoutError(_) => unavailable("Timeout"),
+            SdkError::ResponseError(_) => unavailable("UnreadableAnswer"),
+            _ => unavailable("Unreachable"),
+        }
+    }
+}
+
+/// Whether AWS, by this code, takes nobody's requests now: what passes by itself, and credentials, which concern all. What
+/// else is refused is refused for what it is, and will be again.
+pub fn is_away(code: &str) -> bool {
+    const AWAY: [&str; 29] = [
+        "Unreachable",
+        "Timeout",
+        "UnreadableAnswer",
+        "UnknownError",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "OverLimit",
+        "SlowDown",
+        "KmsThrottled",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "InternalError",
+        "InternalFailure",
+        "InternalServerError",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+        "MissingAuthenticationToken",
+    ];
+    AWAY.contains(&code.rsplit('.').next().unwrap_or(code))
+}
+
+/// What somebody must mend, where AWS's own words don't say it. Meanwhile the process waits and asks again.
+fn remedy(code: &str) -> Option<&'static str> {
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            Some("the credentials have expired: renew them, or give the process a role that does")
+        }
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch" => {
+            Some("these are no credentials of this account: see AWS_PROFILE and AWS_ACCESS_KEY_ID")
+        }
+        "AccessDenied" | "AccessDeniedException" => {
+            Some("attach the policy that Terraform made for it: the output policy_arns")
+        }
+        _ => None,
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Failure> for Unsettled {
+    fn from(failure: Failure) -> Self {
+        // SQS has names of its older protocol, too.
+        let code = failure.code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(&failure.code);
+        Self::new(kind_of_aws(code), code, &failure.message)
+    }
+}
+
+/// What is unknown here is refused: that is asked again, too, and holds up nothing.
+pub(crate) fn kind_of_aws(code: &str) -> Kind {
+    if is_away(code) { Kind::Away } else { Kind::Refused }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promises 3 and 6: a message that SQS or DynamoDB refuses is told from an AWS that is away.
+    #[test]
+    fn each_code_of_aws_has_its_kind() {
+        for code in [
+            "InvalidParameterValue",
+            "InvalidMessageContents",
+            "InvalidAttributeValue",
+            "AccessDenied",
+            "AccessDeniedException",
+            "QueueDoesNotExist",
+            "AWS.SimpleQueueService.NonExistentQueue",
+            "KmsDisabled",
+            "KMS.DisabledException",
+            "KmsAccessDenied",
+            "KmsInvalidState",
+            "KmsNotFound",
+            "ResourceNotFoundException",
+            "ValidationException",
+            "SomethingNew",
+        ] {
+            assert_eq!(kind_of_aws(code), Kind::Refused, "{code}");
+        }
+        for code in [
+            "Unreachable",
+            "Timeout",
+            "ThrottlingException",
+            "RequestThrottled",
+            "AWS.SimpleQueueService.OverLimit",
+            "InternalError",
+            "ExpiredToken",
+            "ProvisionedThroughputExceededException",
+        ] {
+            assert_eq!(kind_of_aws(code), Kind::Away, "{code}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use event::EventId;
+use event_router::Rpc;
+use outbox_transport::{Claim, Dedup, DedupError, Lease, Recorded, Released, Unsettled};
+use uuid::Uuid;
+
+use crate::failed::unsettled;
+use crate::{Connections, interval, within};
+
+/// The dedup record in the same database as the queue.
+#[derive(Debug)]
+pub struct PostgresDedup {
+    connections: Connections,
+    rpc: String,
+    lease: Duration,
+}
+
+impl PostgresDedup {
+    /// `lease` is a little more than a call may take.
+    pub fn new(connections: Connections, rpc: &Rpc, lease: Duration) -> Self {
+        Self { connections, rpc: rpc.as_str().to_owned(), lease }
+    }
+
+    /// Why these were not won: `None` for done, else how long the lease of whoever is on it still lasts.
+    async fn look(&self, events: &[Uuid]) -> Result<HashMap<Uuid, Option<f64>>, sqlx::Error> {
+        let mut all = HashMap::new();
+        for (leaf, events) in by_leaf(events.iter().map(|&event| (event, ()))) {
+            let look = sqlx::query_as(leaf.look)
+                .bind(events.iter().map(|(event, ())| *event).collect::<Vec<_>>())
+                .bind(&self.rpc);
+            let mut loan = self.connections.lend().await?;
+            let found: Vec<(Uuid, Option<f64>)> = within(look.fetch_all(loan.conn())).await?;
+            loan.give_back();
+            all.extend(found);
+        }
+        Ok(all)
+    }
+
+    /// What was done, each event once; returns those that nobody else has the lease of by now. A lease that is not there at
+    /// all was lost in a crash, and nobody else has it. This is the one commit of a worker that must be durable before it
+    /// goes on: a record lost in a crash would mean a second call.
+    async fn record(&self, leases: &[Lease]) -> Result<Vec<Uuid>, sqlx::Error> {
+        let (ids, tokens) = columns(leases);
+        let record = sqlx::query_scalar(
+            "with durable as materialized (select set_config('synchronous_commit', 'on', true)), late as (
+                 update outbox.dedup_late as l set newest = clock_timestamp()
+                 where l.newest < clock_timestamp() - interval '1 day' and l.slot = any (outbox.late_slots($1::uuid[]))
+             )
+             insert into outbox.dedup as d (slot, event_id, rpc, lease, until, done_at)
+             select outbox.dedup_slot(k.id), k.id, $3, k.lease, clock_timestamp(), clock_timestamp()
+             from durable, unnest($1::uuid[], $2::bigint[]) as k (id, lease)
+             order by k.id
+             on conflict (slot, event_id, rpc) do update set done_at = coalesce(d.done_at, excluded.done_at)
+             where d.lease = excluded.lease
+             returning d.event_id",
+        )
+        .bind(ids)
+        .bind(tokens)
+        .bind(&self.rpc);
+        let mut loan = self.connections.lend().await?;
+        let done = within(record.fetch_all(loan.conn())).await?;
+        loan.give_back();
+        Ok(done)
+    }
+}
+
+/// After an outage both copies of a message may be known to have succeeded; one statement may not touch a key twice.
+fn rounds(leases: &[Lease]) -> Vec<Vec<Lease>> {
+    let (mut rounds, mut times) = (Vec::<Vec<Lease>>::new(), HashMap::<EventId, usize>::new());
+    for lease in leases {
+        let time = times.entry(lease.event).or_default();
+        if rounds.len() == *time {
+            rounds.push(Vec::new());
+        }
+        rounds[*time].push(*lease);
+        *time += 1;
+    }
+    rounds
+}
+
+impl PostgresDedup {
+    async fn claim_all(&self, events: &[EventId]) -> Result<Vec<Claim>, sqlx::Error> {
+        // One statement may not touch a key twice, and two workers' statements must lock keys in the same order.
+        let tokens: BTreeMap<Uuid, i64> =
+            events.iter().map(|event| (event.as_uuid(), fastrand::i64(..))).collect();
+        let claim = sqlx::query_scalar(
+            "with late as (
+                 update outbox.dedup_late as l set newest = clock_timestamp()
+                 where l.newest < clock_timestamp() - interval '1 day' and l.slot = any (outbox.late_slots($1::uuid[]))
+             )
+             insert into outbox.dedup as d (slot, event_id, rpc, lease, until)
+             select outbox.dedup_slot(k.id), k.id, $3, k.lease, clock_timestamp() + $4
+             from unnest($1::uuid[], $2::bigint[]) as k (id, lease)
+             order by k.id
+             on conflict (slot, event_id, rpc) do update set lease = excluded.lease, until = excluded.until
+             where d.done_at is null and d.until < clock_timestamp()
+             returning d.event_id",
+        )
+        .bind(tokens.keys().copied().collect::<Vec<_>>())
+        .bind(tokens.values().copied().collect::<Vec<_>>())
+        .bind(&self.rpc)
+        .bind(interval(self.lease));
+        let mut loan = self.connections.lend().await?;
+        let won: Vec<Uuid> = within(claim.fetch_all(loan.conn())).await?;
+        loan.give_back();
+
+        let mut won: HashMap<Uuid, i64> = won.into_iter().map(|id| (id, tokens[&id])).collect();
+        let lost: Vec<Uuid> = tokens.keys().copied().filter(|id| !won.contains_key(id)).collect();
+        let lost = if lost.is_empty() { HashMap::new() } else { self.look(&lost).await? };
+        let claims = events.iter().map(|&event| {
+            // Taken out when given: a second copy in the same batch finds the first one on it.
+            match (won.remove(&event.as_uuid()), lost.get(&event.as_uuid())) {
+                (Some(token), _) => Claim::Won(Lease { event, token }),
+                (None, Some(None)) => Claim::Done,
+                (None, Some(Some(seconds))) => {
+                    Claim::Held { remaining: Duration::from_secs_f64(seconds.max(0.0)) }
+                }
+                (None, None) => Claim::Held { remaining: self.lease },
+            }
+        });
+        Ok(claims.collect())
+    }
+}
+
+impl Dedup for PostgresDedup {
+    async fn claim(&self, events: &[EventId]) -> Result<Vec<Claim>, DedupError> {
+        self.claim_all(events).await.map_err(DedupError::new)
+    }
+
+    async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
+        let mut done: HashMap<EventId, Result<(), Unsettled>> = HashMap::new();
+        for leases in rounds(leases) {
+            for (event, recorded) in self.record_each(&leases).await {
+                // Of two leases of one event that both succeeded, one is enough.
+                if !matches!(done.get(&event), Some(Ok(()))) {
+                    done.insert(event, recorded);
+                }
+            }
+        }
+        let recorded = |lease: &Lease| match done.get(&lease.event) {
+            Some(Ok(())) => Ok(Recorded::Written),
+            Some(Err(error)) => Err(error.clone()),
+            None => Ok(Recorded::Lost),
+        };
+        leases.iter().map(recorded).collect()
+    }
+
+    /// What came of the call stands in the queue's own tables.
+    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+        let all: Vec<(Uuid, i64)> =
+            released.iter().map(|one| (one.lease.event.as_uuid(), one.lease.token)).collect();
+        let error = match self.give_back(&all).await {
+            Ok(()) => return released.iter().map(|_| Ok(())).collect(),
+            Err(error) => unsettled(&error),
+        };
+        if !error.is_refused() {
+            return released.iter().map(|_| Err(error.clone())).collect();
+        }
+        let mut answers = Vec::new();
+        for one in all.chunks(1) {
+            answers.push(self.give_back(one).await.map_err(|error| unsettled(&error)));
+        }
+        answers
+    }
+}
+
+impl PostgresDedup {
+    /// All of them at once, or each by itself if the database refuses that. Those without an answer are somebody else's.
+    async fn record_each(&self, leases: &[Lease]) -> Vec<(EventId, Result<(), Unsettled>)> {
+        let error = match self.record(leases).await {
+            Ok(done) => return done.into_iter().map(|event| (event.into(), Ok(()))).collect(),
+            Err(error) => unsettled(&error),
+        };
+        if !error.is_refused() || leases.len() == 1 {
+            return leases.iter().map(|lease| (lease.event, Err(error.clone()))).collect();
+        }
+        let mut answers = Vec::new();
+        for one in leases.chunks(1) {
+            match self.record(one).await {
+                Ok(done) => answers.extend(done.into_iter().map(|event| (event.into(), Ok(())))),
+                Err(error) => answers.push((one[0].event, Err(unsettled(&error)))),
+            }
+        }
+        answers
+    }
+
+    async fn give_back(&self, leases: &[(Uuid, i64)]) -> Result<(), sqlx::Error> {
+        for (leaf, leases) in by_leaf(leases.iter().copied()) {
+            let (ids, tokens): (Vec<Uuid>, Vec<i64>) = leases.into_iter().unzip();
+            let release = sqlx::query(leaf.release).bind(ids).bind(tokens).bind(&self.rpc);
+            let mut loan = self.connections.lend().await?;
+            within(release.execute(loan.conn())).await?;
+            loan.give_back();
+        }
+        Ok(())
+    }
+}
+
+fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i64>) {
+    leases.iter().map(|lease| (lease.event.as_uuid(), lease.token)).unzip()
+}
+
+/// The statements that read one slot of the record. By its own name: a statement that names the whole record locks all
+/// slots, and would wait while an old one is truncated.
+#[derive(Debug)]
+struct Leaf {
+    look: &'static str,
+    release: &'static str,
+}
+
+macro_rules! leaf {
+    ($table:literal) => {
+        Leaf {
+            look: concat!(
+                "select k.id, case when d.done_at is null then extract(epoch from d.until - clock_timestamp())::float8 end
+                 from unnest($1::uuid[]) as k (id)
+                 cross join lateral (
+                     select * from ", $table, " as d
+                     where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $2 limit 1) as d"
+            ),
+            // Only what is there: the conflict is how each is found by its key.
+            release: concat!(
+                "insert into ", $table, " as d (slot, event_id, rpc, lease, until)
+                 select there.slot, there.event_id, there.rpc, k.lease, clock_timestamp() - interval '1 microsecond'
+                 from unnest($1::uuid[], $2::bigint[]) as k (id, lease)
+                 cross join lateral (
+                     select * from ", $table, " as d
+                     where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $3 and d.lease = k.lease
+                     limit 1) as there
+                 order by there.event_id
+                 on conflict (slot, event_id, rpc) do update set until = excluded.until
+                 where d.lease = excluded.lease and d.done_at is null"
+            ),
+        }
+    };
+}
+
+const LEAVES: [Leaf; 5] = [
+    leaf!("outbox.dedup_0"),
+    leaf!("outbox.dedup_1"),
+    leaf!("outbox.dedup_2"),
+    leaf!("outbox.dedup_3"),
+    leaf!("outbox.dedup_4"),
+];
+
+/// As `outbox.dedup_slot`: the week of the time in a version 7 id.
+fn slot(event: Uuid) -> usize {
+    const WEEK_MILLIS: u128 = 7 * 24 * 3_600_000;
+    let weeks = (event.as_u128() >> 80) / WEEK_MILLIS;
+    usize::try_from(weeks % LEAVES.len() as u128).unwrap_or_default()
+}
+
+/// Events of one slot together. Those of a batch are mostly of one week.
+fn by_leaf<T>(events: impl Iterator<Item = (Uuid, T)>) -> Vec<(&'static Leaf, Vec<(Uuid, T)>)> {
+    let mut slots: BTreeMap<usize, Vec<(Uuid, T)>> = BTreeMap::new();
+    for (event, rest) in events {
+        slots.entry(slot(event)).or_default().push((event, rest));
+    }
+    slots.into_iter().map(|(slot, events)| (&LEAVES[slot], events)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 3: the worker looks for a record where the database wrote it. The slots are those that
+    /// `outbox.dedup_slot` gives.
+    #[test]
+    fn a_slot_is_the_week_of_the_id() {
+        for (id, expected) in [
+            ("00000000-0000-7000-8000-000000000000", 0),
+            ("0000240c-83ff-7000-8000-000000000000", 0),
+            ("0000240c-8400-7000-8000-000000000000", 1),
+            ("01a21352-e4c3-78ff-92d9-cab82d1daf5d", 3),
+            ("ffffffff-ffff-4fff-bfff-ffffffffffff", 1),
+        ] {
+            assert_eq!(slot(id.parse().unwrap()), expected, "{id}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One relay per database does the work; the others stand by.
+//!
+//! Who leads stands in one row of `outbox.leader`, which only the role of a relay may change. A standby takes the lead when
+//! the leader's session is gone, or when its heartbeat stands still. It need not be able to end the old leader's session:
+//! the cursor goes on only from its newest row, and a new leader appends one first, so nothing of the old one lands later.
+
+use std::time::{Duration, Instant};
+
+use crate::{Source, within};
+use runtime::Chain;
+use sqlx::PgConnection;
+
+/// Of the leader's session. Its row in `pg_stat_activity` shows every role that it lives.
+pub const APPLICATION: &str = "outbox relay (leader)";
+
+const BEAT_EVERY: Duration = Duration::from_secs(2);
+const HANGS_AFTER: Duration = Duration::from_secs(10);
+
+/// What a standby sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub term: i64,
+    pub relay: String,
+    pub pid: Option<i32>,
+    lives: bool,
+    beat: i64,
+}
+
+pub async fn look(conn: &mut PgConnection) -> Result<Seen, sqlx::Error> {
+    let look = sqlx::query_as(
+        "select l.term, l.relay, l.pid,
+                exists (select from pg_stat_activity as a
+                        where a.pid = l.pid and a.datname = current_database() and a.application_name = $1),
+                h.last_value
+         from outbox.leader as l, outbox.heartbeat as h",
+    );
+    let (term, relay, pid, lives, beat) = within(look.bind(APPLICATION).fetch_one(conn)).await?;
+    Ok(Seen { term, relay, pid, lives, beat })
+}
+
+/// Takes the lead over from what was seen; the new term, or nothing if another relay was faster.
+pub async fn take(conn: &mut PgConnection, relay: &str, seen: &Seen) -> Result<Option<i64>, sqlx::Error> {
+    let take = sqlx::query_scalar(
+        "update outbox.leader set term = term + 1, relay = $1, pid = pg_backend_pid(), since = clock_timestamp()
+         where term = $2 and (pid is not distinct from $3)
+         returning term",
+    );
+    within(take.bind(relay).bind(seen.term).bind(seen.pid).fetch_optional(conn)).await
+}
+
+/// Lets a standby lead at once. Nothing, if somebody else leads by now.
+pub async fn step_down(conn: &mut PgConnection, term: i64) -> Result<(), sqlx::Error> {
+    let step_down = sqlx::query("update outbox.leader set pid = null where term = $1");
+    within(step_down.bind(term).execute(conn)).await.map(|_| ())
+}
+
+/// Ends the sessions of a leader that hangs: the one that leads, and the one that keeps the doorbell while it sleeps. How
+/// many that were. A relay of another role can't be ended, which costs polls and notifications, and nothing else.
+pub async fn end_sessions(conn: &mut PgConnection, hanging: &Seen) -> Result<usize, sqlx::Error> {
+    let pids: Vec<i32> = within(
+        sqlx::query_scalar(
+            "select a.pid from pg_stat_activity as a
+             where a.datname = current_database() and a.pid <> pg_backend_pid()
+               and (a.pid = $1 and a.application_name = $2
+                    or a.application_name = 'outbox relay (doorbell)' and exists (
+                        select from pg_locks as l
+                        where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 1869968994 and l.objid = 1
+                          and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted))",
+        )
+        .bind(hanging.pid)
+        .bind(APPLICATION)
+        .fetch_all(&mut *conn),
+    )
+    .await?;
+    let mut ended = 0;
+    for pid in pids {
+        let end = sqlx::query_scalar("select pg_terminate_backend($1)").bind(pid);
+        match within(end.fetch_one(&mut *conn)).await {
+            Ok(true) => ended += 1,
+            Ok(false) => {}
+            Err(error @ sqlx::Error::Database(_)) => {
+                tracing::warn!(pid, error = %Chain(&error), "can't end a session of the relay that hangs: leading without that");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(ended)
+}
+
+/// Shows the standbys that this leader lives, until another relay leads. On a connection of its own: a statement that takes
+/// long, as a re-seed may, is no sign of hanging. A process that is stopped, or cut off, can't beat.
+pub async fn beat(source: Source, term: i64) {
+    loop {
+        let beating = async {
+            let mut conn = source.connect("outbox relay (heartbeat)", &[]).await?;
+            loop {
+                let beat = sqlx::query_scalar(
+                    "select nextval('outbox.heartbeat') from outbox.leader where term = $1",
+                );
+                let beat: Option<i64> = within(beat.bind(term).fetch_optional(&mut conn)).await?;
+                if beat.is_none() {
+                    return Ok(());
+                }
+                tokio::time::sleep(BEAT_EVERY).await;
+            }
+        };
+        let ended: Result<(), sqlx::Error> = beating.await;
+        let Err(error) = ended else { return };
+        tracing::debug!(source = source.name(), error = %Chain(&error), "heartbeat interrupted");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// What a standby makes of what it sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lead {
+    /// Another relay leads.
+    Theirs,
+    /// Nobody has it: the leader's session is gone, or it stepped down.
+    Vacant,
+    /// The leader's session is there and its heartbeat stood still for too long.
+    Hanging,
+}
+
+/// What a standby remembers of the leader's heartbeat. By its own clock: the server's may be set while it watches.
+#[derive(Debug)]
+pub struct Watch {
+    beat: (i64, i64),
+    since: Instant,
+}
+
+impl Watch {
+    pub fn new(now: Instant) -> Self {
+        Self { beat: (-1, -1), since: now }
+    }
+
+    pub fn judge(&mut self, seen: &Seen, now: Instant) -> Lead {
+        let beat = (seen.term, seen.beat);
+        if beat != self.beat {
+            *self = Self { beat, since: now };
+        }
+        if seen.pid.is_none() || !seen.lives {
+            Lead::Vacant
+        } else if now.duration_since(self.since) >= HANGS_AFTER {
+            Lead::Hanging
+        } else {
+            Lead::Theirs
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a leader whose session is gone is replaced at once; one that is there only after its heartbeat stood still for
+    /// the whole time.
+    #[test]
+    fn a_beat_resets_the_watch() {
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        let seen = |beat, pid, lives| Seen { term: 3, relay: "a".into(), pid, lives, beat };
+        let mut watch = Watch::new(start);
+        assert_eq!(watch.judge(&seen(7, Some(1), true), at(0)), Lead::Theirs);
+        assert_eq!(watch.judge(&seen(7, Some(1), true), at(9)), Lead::Theirs);
+        assert_eq!(watch.judge(&seen(8, Some(1), true), at(10)), Lead::Theirs);
+        assert_eq!(watch.judge(&seen(8, Some(1), true), at(19)), Lead::Theirs);
+        assert_eq!(watch.judge(&seen(8, Some(1), true), at(20)), Lead::Hanging);
+        assert_eq!(watch.judge(&seen(8, Some(1), false), at(20)), Lead::Vacant);
+        assert_eq!(watch.judge(&seen(8, None, false), at(20)), Lead::Vacant);
+        assert_eq!(
+            watch.judge(&Seen { term: 4, ..seen(8, Some(2), true) }, at(21)),
+            Lead::Theirs,
+            "a new leader"
+        );
+    }
+}

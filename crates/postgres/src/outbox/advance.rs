@@ -1,0 +1,93 @@
+//! What is written when the cursor advances.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{Cursor, Outbox, Parked};
+use crate::bus::Deliveries;
+
+impl Outbox<'_> {
+    /// The cursor, the parked events and what lands in the queues of this database, in one statement: a transaction that a
+    /// client holds open would keep the next leader waiting. Nothing, if the newest cursor is not the one that we wrote.
+    ///
+    /// A body is put together here and not by the relay: an event with many subscribers would be sent and held as many times.
+    /// One notification per queue: this commit is asynchronous, so the lock that notify takes is held for microseconds and
+    /// not across a flush.
+    pub(super) async fn append(
+        &mut self,
+        cursor: &Cursor,
+        deliveries: &Deliveries,
+        parked: &[Parked<'_>],
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let page = cursor.page.as_ref();
+        sqlx::query_scalar(
+            "with ours as materialized (
+                 select from (select c.id from outbox.cursor as c order by c.id desc limit 1) as newest where newest.id = $1
+             ), parked as (
+                 insert into outbox.parked (seq, id, name, key, payload, headers, occurred_at, code, reason)
+                 select e.seq, e.id, e.name, e.key, e.payload, e.headers, e.occurred_at, p.code, p.reason
+                 from ours, unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[]) as p (seq, id, code, reason)
+                 cross join lateral (select * from outbox.event as e where e.seq = p.seq and e.id = p.id limit 1) as e
+                 on conflict (seq, id) do nothing
+             ), delivered as (
+                 insert into outbox.delivery (queue, event_id, body, slot)
+                 select ($10::integer[])[n], e.id, '{\"rpc\":\"' || ($11::text[])[n] || '\",\"event\":' || e.envelope || '}',
+                        (select last_value from outbox.delivery_slot)
+                 from ours, unnest($6::uuid[], $7::text[], $8::integer[], $9::integer[]) as e (id, envelope, first, last)
+                 cross join lateral generate_series(e.first, e.last) as n
+             ), woken as (
+                 select count(pg_notify('outbox_delivery', q::text)) from ours, unnest($12::integer[]) as q
+             )
+             insert into outbox.cursor (snapshot, page_snapshot, page_seq, page_end_seq, last_seq, floor_seq, system_identifier, relay, slot)
+             select $13, $14, $15, $16, $17, $18, $19, $20, (select last_value from outbox.cursor_slot) from ours, woken
+             returning id",
+        )
+        .bind(self.cursor_id)
+        .bind(parked.iter().map(|parked| parked.entry.seq).collect::<Vec<_>>())
+        .bind(parked.iter().map(|parked| parked.entry.id.as_uuid()).collect::<Vec<Uuid>>())
+        .bind(parked.iter().map(|parked| parked.code).collect::<Vec<_>>())
+        .bind(parked.iter().map(|parked| parked.reason).collect::<Vec<_>>())
+        .bind(&deliveries.events)
+        .bind(&deliveries.envelopes)
+        .bind(&deliveries.first)
+        .bind(&deliveries.last)
+        .bind(&deliveries.queues)
+        .bind(&deliveries.rpcs)
+        .bind(deliveries.woken())
+        .bind(&cursor.snapshot)
+        .bind(page.map(|page| &page.snapshot))
+        .bind(page.map(|page| page.seq))
+        .bind(page.map(|page| page.end_seq))
+        .bind(cursor.last_seq)
+        .bind(cursor.floor_seq)
+        .bind(self.system_identifier)
+        .bind(&self.relay)
+        .fetch_optional(&mut self.conn)
+        .await
+    }
+}
+
+/// The first row of a term: it says where the relay goes on, and ends what the leader before might still write.
+pub(super) async fn take_over(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    system_identifier: i64,
+    relay: &str,
+) -> Result<i64, sqlx::Error> {
+    let page = cursor.page.as_ref();
+    sqlx::query_scalar(
+        "insert into outbox.cursor (snapshot, page_snapshot, page_seq, page_end_seq, last_seq, floor_seq, system_identifier, relay, slot)
+         select $1, $2, $3, $4, $5, $6, $7, $8, last_value from outbox.cursor_slot
+         returning id",
+    )
+    .bind(&cursor.snapshot)
+    .bind(page.map(|page| &page.snapshot))
+    .bind(page.map(|page| page.seq))
+    .bind(page.map(|page| page.end_seq))
+    .bind(cursor.last_seq)
+    .bind(cursor.floor_seq)
+    .bind(system_identifier)
+    .bind(relay)
+    .fetch_one(conn)
+    .await
+}

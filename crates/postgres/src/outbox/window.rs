@@ -1,0 +1,321 @@
+//! What was not visible at the cursor and is visible now. No read walks over what an open transaction has written, or over
+//! what was published after the window's end: neither is ours to bound.
+
+use crate::within_time;
+use chrono::{DateTime, Utc};
+use futures_util::{Stream, TryStreamExt};
+use uuid::Uuid;
+
+use super::{Cursor, Entry, Outbox, Page, Window};
+use crate::bus::PostgresBus;
+
+/// A thousand of the largest payloads are a quarter of a gigabyte: so a page is bounded in bytes, too. One more payload
+/// may begin below the bound. Counted here and not by the server, which would take more time for it than for the reading.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The same for what the bus writes into this database, where each subscriber's copy counts.
+const COPIES_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A row may have been written past `outbox.enqueue`, and hold what no program can read: an infinite time, or a payload of
+/// any size. Such a row comes with the name of its flaw and without its contents.
+macro_rules! readable {
+    () => {
+        "seq, id, case when oversize then left(name, 128) else name end, case when not oversize then key end,
+         case when oversize then '' else payload end, case when not oversize then headers end,
+         case when timely then occurred_at end,
+         case when not timely then 'time' when oversize then 'size' end"
+    };
+}
+
+macro_rules! flaws {
+    () => {
+        "cross join lateral (
+             select e.occurred_at between '0001-01-01 00:00:00+00' and '9999-12-31 00:00:00+00' as timely,
+                    greatest(octet_length(e.payload), octet_length(e.headers), octet_length(e.key), octet_length(e.name)) > 1048576
+                        as oversize) as flaw"
+    };
+}
+
+/// An event's columns and its flaw, then the statement's snapshot and the sequence's value.
+type Row = (
+    i64,
+    Uuid,
+    String,
+    Option<String>,
+    String,
+    Option<String>,
+    Option<DateTime<Utc>>,
+    Option<String>,
+    String,
+    i64,
+);
+
+/// Rows, until there are no more, as many as asked for, or the page's bytes are used up.
+struct Rows {
+    rows: Vec<Row>,
+    more: bool,
+    /// The bytes were used up.
+    heavy: bool,
+}
+
+impl Outbox<'_> {
+    /// What is new after the cursor.
+    ///
+    /// # Errors
+    ///
+    /// The database's.
+    pub async fn next_window(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
+        let window = match &cursor.page {
+            Some(page) => self.next_page(cursor, page, page_max).await,
+            None => self.next_snapshot(cursor, page_max).await,
+        };
+        self.timed(window, page_max)
+    }
+
+    /// Visible now and not visible then: begun since (xid >= xmax), or in flight at the time (xip). Of the transactions that
+    /// began since, those that are still running are left out, the oldest hundred by their xid: each may have written
+    /// millions of rows, and every read would have to find out that it can't see them. The ranges between are read.
+    async fn next_snapshot(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
+        let rows_max = self.appetite.rows(page_max);
+        let query = sqlx::query_as(concat!(
+            "with now as materialized (
+                 select pg_current_snapshot() as snapshot, $1::text::pg_snapshot as before
+             )
+             select ",
+            readable!(),
+            ", (select snapshot::text from now), (select last_value from outbox.event_seq)
+             from (
+                 (select e.*
+                  from (select edge.xid as after, lead(edge.xid) over (order by edge.xid) as upto
+                        from (select (pg_snapshot_xmax(before)::text::bigint - 1)::text::xid8 as xid from now
+                              union all
+                              select * from (
+                                  select running.xid from now, pg_snapshot_xip(now.snapshot) as running (xid)
+                                  where running.xid >= pg_snapshot_xmax(now.before) order by running.xid limit 100) as oldest
+                              union all
+                              select pg_snapshot_xmax(snapshot) from now) as edge) as gap
+                  cross join lateral (
+                      select * from outbox.event as e where e.xid > gap.after and e.xid < gap.upto
+                      order by e.xid, e.seq limit $2) as e
+                  where gap.upto::text::bigint - gap.after::text::bigint > 1
+                  limit $2)
+                 union all
+                 (select e.*
+                  from now, pg_snapshot_xip(now.before) as flown (xid)
+                  cross join lateral (
+                      select * from outbox.event as e where e.xid = flown.xid order by e.xid, e.seq limit $2) as e
+                  where pg_visible_in_snapshot(flown.xid, now.snapshot)
+                  limit $2)
+             ) as e ",
+            flaws!(),
+            " order by seq"
+        ))
+        .bind(&cursor.snapshot)
+        .bind(rows_max as i64);
+        let read = read(query.fetch(&mut self.conn), self.routes, rows_max);
+        let Rows { rows, more, heavy } = within_time(self.appetite.patience(), read).await?;
+
+        let Some(first) = rows.first() else {
+            return Ok(Window {
+                entries: Vec::new(),
+                complete: true,
+                reached: 0,
+                end: cursor.snapshot.clone(),
+                end_seq: 0,
+                floor_seq: cursor.floor_seq,
+                end_floor_seq: cursor.floor_seq,
+            });
+        };
+        let (end, end_seq, end_floor_seq) = (first.8.clone(), first.9, self.seen_seq);
+        self.saw(end_seq)?;
+        if more || rows.len() >= rows_max {
+            self.appetite.read(rows.len(), heavy);
+            // There may be more than fits: fix its end here and go through it in pages, in seq order. The sequence was read
+            // after the snapshot was taken, so no row that is visible in it lies above.
+            let page = Page { snapshot: end, seq: i64::MIN, end_seq, floor_seq: end_floor_seq };
+            let (cursor, page) = self.bounded(cursor, page).await?;
+            return self.next_page(&cursor, &page, page_max).await;
+        }
+        // As for pages: what is not settled of it is read as pages.
+        let floor_seq = cursor.floor_seq.min(first.0 - 1);
+        let end_seq = rows.last().map_or(end_seq, |last| end_seq.max(last.0));
+        let entries = rows.into_iter().map(entry).collect();
+        Ok(Window { entries, complete: true, reached: end_seq, end, end_seq, floor_seq, end_floor_seq })
+    }
+
+    /// The next page within a fixed end, in seq order. Above the floor by seq; below it only what was in flight at the
+    /// cursor can be new, and is looked up by xid: a transaction that was open for long must not make every page walk
+    /// over all that others wrote since it began.
+    async fn next_page(
+        &mut self,
+        cursor: &Cursor,
+        page: &Page,
+        page_max: usize,
+    ) -> Result<Window, sqlx::Error> {
+        let rows_max = self.appetite.rows(page_max);
+        let above = page.seq.max(cursor.floor_seq);
+        let upto = above.saturating_add(self.appetite.seqs()).min(page.end_seq);
+        let query = sqlx::query_as(concat!(
+            "select ",
+            readable!(),
+            ", '' as snapshot, (select last_value from outbox.event_seq)
+             from (
+                 (select * from outbox.event
+                  where seq > $3 and seq <= $6
+                    and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot))
+                    and not pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                  order by seq limit $4)
+                 union all
+                 (select late.*
+                  from pg_snapshot_xip((select $1::text::pg_snapshot)) as flown (xid)
+                  cross join lateral (
+                      select * from outbox.event as e
+                      where e.xid = flown.xid and e.seq > $5 and e.seq <= $3
+                      order by e.xid, e.seq limit $4) as late
+                  where pg_visible_in_snapshot(flown.xid, (select $2::text::pg_snapshot)))
+                 order by seq limit $4
+             ) as e ",
+            flaws!(),
+            " order by seq"
+        ))
+        .bind(&cursor.snapshot)
+        .bind(&page.snapshot)
+        .bind(above)
+        .bind(rows_max as i64 + 1)
+        .bind(page.seq)
+        .bind(upto);
+        let read = read(query.fetch(&mut self.conn), self.routes, rows_max);
+        let Rows { rows, more, heavy } = within_time(self.appetite.patience(), read).await?;
+        if let Some(first) = rows.first() {
+            self.saw(first.9)?;
+        }
+        self.appetite.read(rows.len(), heavy);
+        let reached = if more { rows.last().map_or(page.seq, |row| row.0) } else { upto.max(above) };
+        Ok(Window {
+            entries: rows.into_iter().map(entry).collect(),
+            complete: !more && upto >= page.end_seq,
+            reached,
+            end: page.snapshot.clone(),
+            end_seq: page.end_seq,
+            floor_seq: cursor.floor_seq,
+            end_floor_seq: page.floor_seq,
+        })
+    }
+
+    /// The bounds of a window that is put in pages, held against its rows: the floor below which only what was in flight can be
+    /// new, and the end. A sequence that was set back, and may have come far again since, makes both of them wrong.
+    ///
+    /// The index holds xid and seq. So where the bounds are right, no row is looked at.
+    async fn bounded(&mut self, cursor: &Cursor, page: Page) -> Result<(Cursor, Page), sqlx::Error> {
+        let query = sqlx::query_as(
+            "with w as materialized (
+                 select $1::text::pg_snapshot as before, $2::text::pg_snapshot as upto
+             ), gap as materialized (
+                 select edge.xid as after, lead(edge.xid) over (order by edge.xid) as upto
+                 from (select (pg_snapshot_xmax(before)::text::bigint - 1)::text::xid8 as xid from w
+                       union all
+                       select running.xid from w, pg_snapshot_xip(upto) as running (xid) where running.xid >= pg_snapshot_xmax(before)
+                       union all
+                       select pg_snapshot_xmax(upto) from w) as edge
+             )
+             select least((select min(e.seq) - 1 from gap cross join lateral (
+                               select e.seq from outbox.event as e
+                               where e.xid > gap.after and e.xid < gap.upto and e.seq <= $3) as e),
+                          $3),
+                    greatest((select max(e.seq) from gap cross join lateral (
+                                  select e.seq from outbox.event as e
+                                  where e.xid > gap.after and e.xid < gap.upto and e.seq > $4) as e),
+                             (select max(e.seq) from w, pg_snapshot_xip(before) as flown (xid) cross join lateral (
+                                  select e.seq from outbox.event as e where e.xid = flown.xid and e.seq > $4) as e
+                              where pg_visible_in_snapshot(flown.xid, upto)),
+                             $4)",
+        )
+        .bind(&cursor.snapshot)
+        .bind(&page.snapshot)
+        .bind(cursor.floor_seq)
+        .bind(page.end_seq);
+        let bounds = within_time(self.appetite.patience(), query.fetch_one(&mut self.conn));
+        let (floor_seq, end_seq): (i64, i64) = bounds.await?;
+        Ok((Cursor { floor_seq, ..cursor.clone() }, Page { end_seq, ..page }))
+    }
+
+    /// What the sequence stands at. If it was set back, the next term sets it right: the order of keys rests on it.
+    fn saw(&mut self, seq: i64) -> Result<(), sqlx::Error> {
+        let before = std::mem::replace(&mut self.seen_seq, seq);
+        match seq < before {
+            true => Err(sqlx::Error::Protocol(format!(
+                "the sequence outbox.event_seq was set back from {before} to {seq} while this relay led"
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Never ends between two rows of one seq, which a sequence that was set back could deal out twice: the page after this
+/// one begins above it.
+async fn read(
+    mut stream: impl Stream<Item = Result<Row, sqlx::Error>> + Unpin,
+    routes: Option<&PostgresBus>,
+    rows_max: usize,
+) -> Result<Rows, sqlx::Error> {
+    let mut rows: Vec<Row> = Vec::new();
+    let (mut bytes, mut copied) = (0, 0);
+    while let Some(row) = stream.try_next().await? {
+        let heavy = bytes >= PAGE_BYTES_MAX || copied >= COPIES_BYTES_MAX;
+        if (heavy || rows.len() >= rows_max) && rows.last().is_some_and(|last| last.0 != row.0) {
+            return Ok(Rows { rows, more: true, heavy });
+        }
+        bytes += row.4.len();
+        copied = copied
+            .saturating_add(row.4.len().saturating_mul(routes.map_or(0, |routes| routes.copies(&row.2))));
+        rows.push(row);
+    }
+    Ok(Rows { rows, more: false, heavy: false })
+}
+
+fn entry((seq, id, name, key, payload, headers, occurred_at, flaw, ..): Row) -> Entry {
+    let flaw = flaw.map(|flaw| match flaw.as_str() {
+        "time" => ("MalformedEvent", "its occurred_at is no date between the years 1 and 9999"),
+        _ => ("EntryTooLarge", "the row is larger than any event: written past outbox.enqueue"),
+    });
+    // What is flawed goes nowhere, and so its time means nothing.
+    let occurred_at = occurred_at.unwrap_or_else(Utc::now);
+    Entry { seq, id: id.into(), name, key, payload, headers, occurred_at, flaw }
+}
+
+#[cfg(test)]
+mod tests {
+    use event_router::Router;
+    use futures_util::stream;
+
+    use super::*;
+
+    /// Guards promises 6 and 7: a page is bounded by what is written of it, too: each subscriber has a copy of an event.
+    #[tokio::test]
+    async fn a_page_is_bounded_by_its_copies() {
+        let mut yaml = "event:\n  - name: event_many\n    subscriber:\n".to_owned();
+        for n in 0..20 {
+            yaml += &format!("      - {{ id: Test/Take{n} }}\n");
+        }
+        let bus = PostgresBus::new("test", Router::parse("test.yaml", &yaml).unwrap());
+        let payload = "x".repeat(4_000_000);
+        for (name, together) in [("event_many", 1), ("event_unrouted", 3)] {
+            let rows = (0..10).map(|seq| {
+                let row = (
+                    seq,
+                    Uuid::nil(),
+                    name.to_owned(),
+                    None,
+                    payload.clone(),
+                    None,
+                    None,
+                    None,
+                    String::new(),
+                    0,
+                );
+                Ok::<Row, sqlx::Error>(row)
+            });
+            let read = read(stream::iter(rows), Some(&bus), 1000).await.unwrap();
+            assert_eq!((read.rows.len(), read.more, read.heavy), (together, true, true), "{name}");
+        }
+    }
+}

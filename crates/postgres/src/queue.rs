@@ -1,0 +1,316 @@
+mod bell; // when there is something to receive
+mod settle;
+mod watched; // where a look begins
+
+pub use bell::Bell;
+pub use watched::Watched;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use event_router::Rpc;
+use outbox_transport::{
+    Delivery, Depth, Depths, Lease, Limits, Poison, Queue, QueueError, Settlement, Unsettled, Wanted,
+};
+use sqlx::PgConnection;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{Connections, interval, within};
+
+/// One statement takes as many.
+const BATCH_MAX: usize = 500;
+const DUE_MAX: usize = 1000;
+/// No call waits for it: one record and one settlement for what a millisecond or two decided, instead of for each event.
+const LINGER: Duration = Duration::from_millis(2);
+/// Counting further would cost more than knowing is worth.
+const COUNTED_MAX: i64 = 10_000;
+
+/// The embedded queue. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
+/// their own in `outbox.retry`.
+#[derive(Debug)]
+pub struct PostgresQueue {
+    connections: Connections,
+    watched: Arc<Watched>,
+    worker: String,
+    visibility: Duration,
+    lease: Duration,
+    /// When the retries that this process knows of are due. Bounded: the bell's poll stands behind it.
+    due: Mutex<BTreeSet<Instant>>,
+    /// How many of a claimed batch are not settled yet. At zero the claim is closed.
+    open: Mutex<HashMap<i64, usize>>,
+    /// Somebody asked for what has not failed, and heard the bell for it.
+    passed_over: AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    queue: i32,
+    seq: i64,
+    /// The batch of the log it was claimed with; none if it has a row of its own.
+    claim: Option<i64>,
+    /// Random, so that among the tokens of a batch none is another claim's.
+    token: i64,
+}
+
+impl PostgresQueue {
+    /// `lease` is a little more than a call may take.
+    pub fn new(
+        connections: Connections,
+        watched: Arc<Watched>,
+        worker: &str,
+        visibility: Duration,
+        lease: Duration,
+    ) -> Self {
+        // What came before anybody rang.
+        watched.ring();
+        Self {
+            connections,
+            watched,
+            worker: worker.to_owned(),
+            visibility,
+            lease,
+            due: Mutex::new(BTreeSet::new()),
+            open: Mutex::new(HashMap::new()),
+            passed_over: AtomicBool::new(false),
+        }
+    }
+
+    async fn claim(&self, Wanted { most, failed }: Wanted) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
+        type Row =
+            (i32, i64, Option<i64>, i64, Uuid, String, i32, DateTime<Utc>, bool, Option<DateTime<Utc>>);
+        let receive = sqlx::query_as(
+            "select queue, seq, claim, token, event_id, body, attempt, enqueued_at, leased, due_at
+             from outbox.receive($1, $2, $3, $4, $5, case when $7 then coalesce($6, '-infinity') else 'infinity' end)",
+        )
+        .bind(self.watched.rpc.as_str())
+        .bind(i32::try_from(most).unwrap_or(i32::MAX))
+        .bind(interval(self.visibility))
+        .bind(&self.worker)
+        .bind(interval(self.lease))
+        .bind(self.watched.from().due)
+        .bind(failed);
+        let asked_at = Instant::now();
+        let mut loan = self.connections.lend().await?;
+        let rows: Vec<Row> = within(receive.fetch_all(loan.conn())).await?;
+        loan.give_back();
+        if let Some(first_due) = rows.iter().filter_map(|row| row.9).min() {
+            self.watched.received(first_due);
+        }
+        let mut open = self.open.lock().expect("no panic while held");
+        // Of two copies of an event in one batch only the first has the lease.
+        let mut leases = HashSet::new();
+        let deliveries = rows.into_iter().map(
+            |(queue, seq, claim, token, event, body, attempt, enqueued_at, leased, _)| {
+                if let Some(claim) = claim {
+                    *open.entry(claim).or_default() += 1;
+                }
+                let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
+                let lease = (leased && leases.insert(event))
+                    .then(|| (Lease { event: event.into(), token }, asked_at));
+                Delivery { receipt: Receipt { queue, seq, claim, token }, body, attempt, enqueued_at, lease }
+            },
+        );
+        Ok(deliveries.collect())
+    }
+
+    /// Waits until the bell rings for this queue, a retry is due, or `stop`.
+    async fn wait(&self, failed: bool, stop: &CancellationToken) {
+        let next = self.due.lock().expect("no panic while held").first().copied().filter(|_| failed);
+        tokio::select! {
+            () = self.watched.ready.notified() => {}
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                let now = Instant::now();
+                self.due.lock().expect("no panic while held").retain(|due| *due > now);
+            }
+        }
+    }
+
+    fn remember_due(&self, after: Duration) {
+        // The database's clock reads a little later than ours did.
+        let when = Instant::now() + after + Duration::from_millis(1);
+        let mut due = self.due.lock().expect("no panic while held");
+        due.insert(when);
+        if due.len() > DUE_MAX {
+            due.pop_last();
+        }
+    }
+}
+
+impl PostgresQueue {
+    async fn extend_all(&self, receipts: &[Receipt]) -> Result<(), sqlx::Error> {
+        let visibility = interval(self.visibility);
+        let ((claims, claim_tokens), (seqs, tokens)) = columns(receipts.iter());
+        let mut loan = self.connections.lend().await?;
+        if !claims.is_empty() {
+            let extend = sqlx::query(
+                "update outbox.claim set until = clock_timestamp() + $3
+                 where id = any ($1) and token = any ($2) and until is not null",
+            );
+            within(extend.bind(claims).bind(claim_tokens).bind(visibility).execute(loan.conn())).await?;
+        }
+        if !seqs.is_empty() {
+            let extend = sqlx::query(
+                "update outbox.retry set due_at = clock_timestamp() + $3 where seq = any ($1) and token = any ($2)",
+            );
+            within(extend.bind(seqs).bind(tokens).bind(visibility).execute(loan.conn())).await?;
+        }
+        loan.give_back();
+        Ok(())
+    }
+}
+
+impl Queue for PostgresQueue {
+    type Receipt = Receipt;
+
+    async fn receive(
+        &self,
+        wanted: Wanted,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Delivery<Receipt>>, QueueError> {
+        // What rang meanwhile may have been a retry.
+        if !wanted.failed {
+            self.passed_over.store(true, Ordering::Relaxed);
+        } else if self.passed_over.swap(false, Ordering::Relaxed) {
+            self.watched.ring();
+        }
+        loop {
+            self.wait(wanted.failed, stop).await;
+            if stop.is_cancelled() {
+                // It may have rung for the next request.
+                self.watched.ring();
+                return Ok(Vec::new());
+            }
+            let claimed = self.claim(wanted).await;
+            // Whoever asks next need not wait if this batch was full, or was not had: there may be more. Otherwise he had
+            // all that there was, and what comes after that rings.
+            if claimed.as_ref().map_or(true, |deliveries| deliveries.len() >= wanted.most) {
+                self.watched.ring();
+            }
+            let deliveries = claimed.map_err(QueueError::new)?;
+            if !deliveries.is_empty() {
+                return Ok(deliveries);
+            }
+        }
+    }
+
+    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+        self.settle_each(settled).await
+    }
+
+    async fn extend(&self, receipts: &[Receipt]) -> Result<(), QueueError> {
+        self.extend_all(receipts).await.map_err(QueueError::new)
+    }
+
+    fn limits(&self) -> Limits {
+        // What is too old is dead-lettered by the relay's retention, not forgotten.
+        Limits {
+            visibility: self.visibility,
+            keeps: Duration::MAX,
+            batch_max: BATCH_MAX,
+            linger: LINGER,
+            chooses: true,
+        }
+    }
+}
+
+impl Depths for PostgresQueue {
+    async fn depth(&self) -> Result<Depth, QueueError> {
+        let from = self.watched.from();
+        // What a claim covers is hidden, though some of it may be settled already: only workers know.
+        let look = sqlx::query_as(
+            "with q as (
+                 select id from outbox.queue where rpc = $1
+             ), head as (
+                 select coalesce((select c.last_seq from outbox.claim as c
+                                  where c.queue = (select id from q) order by c.id desc limit 1), 0) as seq
+             )
+             select (select count(*) from (
+                         select from outbox.delivery where queue = (select id from q) and seq > head.seq limit $2) as log)
+                    + (select count(*) from (
+                         select from outbox.retry
+                         where queue = (select id from q) and due_at >= coalesce($3, '-infinity') and token is null limit $2) as later),
+                    (select count(*) from (
+                         select from outbox.claim as c
+                         join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
+                         where c.queue = (select id from q) and c.id >= $4 and c.until is not null limit $2) as claimed)
+                    + (select count(*) from (
+                         select from outbox.retry
+                         where queue = (select id from q) and due_at >= coalesce($3, '-infinity') and token is not null limit $2) as again),
+                    (select count(*) from (select from outbox.dead_letter where queue = (select id from q) limit $2) as dead),
+                    outbox.sane_time(least(
+                        (select enqueued_at from outbox.delivery
+                         where queue = (select id from q) and seq > head.seq order by seq limit 1),
+                        (select min(enqueued_at) from (
+                             select enqueued_at from outbox.retry
+                             where queue = (select id from q) and due_at >= coalesce($3, '-infinity') limit $2) as r)))
+             from head",
+        )
+        .bind(self.watched.rpc.as_str())
+        .bind(COUNTED_MAX)
+        .bind(from.due)
+        .bind(from.claims);
+        let found = self.connections.run(async |conn| look.fetch_one(conn).await).await;
+        let (waiting, hidden, dead, oldest) = found.map_err(QueueError::new)?;
+        Ok(Depth { waiting, hidden, dead, oldest })
+    }
+}
+
+impl Poison for PostgresQueue {
+    async fn poison_for(&self) -> Result<Option<Duration>, QueueError> {
+        let ask = sqlx::query_scalar(
+            "select extract(epoch from least(poison_until - clock_timestamp(), interval '1 year'))::float8
+             from outbox.queue where rpc = $1 and poison_until > clock_timestamp()",
+        )
+        .bind(self.watched.rpc.as_str());
+        let left: Option<f64> = self
+            .connections
+            .run(async |conn| ask.fetch_optional(conn).await)
+            .await
+            .map_err(QueueError::new)?;
+        Ok(left.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
+    }
+}
+
+/// The ids of these RPCs' queues, made if they are new. Relay and worker may come in either order.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn ids(
+    conn: &mut PgConnection,
+    rpcs: impl Iterator<Item = &Rpc>,
+) -> Result<HashMap<Rpc, i32>, sqlx::Error> {
+    let names: Vec<&str> = rpcs.map(Rpc::as_str).collect();
+    sqlx::query("insert into outbox.queue (rpc) select unnest($1::text[]) on conflict do nothing")
+        .bind(&names)
+        .execute(&mut *conn)
+        .await?;
+    let ids: Vec<(String, i32)> =
+        sqlx::query_as("select rpc, id from outbox.queue where rpc = any ($1::text[])")
+            .bind(&names)
+            .fetch_all(conn)
+            .await?;
+    Ok(ids.into_iter().filter_map(|(rpc, id)| Some((Rpc::new(&rpc)?, id))).collect())
+}
+
+type Columns = (Vec<i64>, Vec<i64>);
+
+/// The claims of batches with their tokens, and the rows of their own with theirs.
+fn columns<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> (Columns, Columns) {
+    let (mut batches, mut rows) = (Columns::default(), Columns::default());
+    for receipt in receipts {
+        let (column, id) = match receipt.claim {
+            Some(claim) => (&mut batches, claim),
+            None => (&mut rows, receipt.seq),
+        };
+        column.0.push(id);
+        column.1.push(receipt.token);
+    }
+    (batches, rows)
+}

@@ -1,0 +1,199 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use event_router::Rpc;
+use runtime::{Chain, Part};
+use sqlx::postgres::PgListener;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::watched::{Found, From, Watched};
+use crate::{Connections, Source, within};
+
+/// Polling behind the notifications: for retries that another process scheduled, for claims whose worker died, and for
+/// a notification lost with its connection.
+const POLL_EVERY: Duration = Duration::from_secs(1);
+const RECONNECT_EVERY: Duration = Duration::from_secs(1);
+const PROBE_EVERY: Duration = Duration::from_secs(15);
+
+/// A look at everything, where one mark or the other may have passed what was committed late. Rarely, if it takes long.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+const SWEEP_SHARE: u32 = 100;
+
+/// Tells each queue of one database when there is something to receive: one connection that listens and one small
+/// statement a second, however many queues there are.
+#[derive(Debug)]
+pub struct Bell {
+    queues: BTreeMap<String, Arc<Watched>>,
+    /// When to look at everything again.
+    sweep_at: Mutex<Instant>,
+}
+
+impl Bell {
+    pub fn new<'a>(rpcs: impl IntoIterator<Item = &'a Rpc>) -> Self {
+        let watched = |rpc: &Rpc| (rpc.as_str().to_owned(), Arc::new(Watched::new(rpc)));
+        let queues = rpcs.into_iter().map(watched).collect();
+        Self { queues, sweep_at: Mutex::new(Instant::now()) }
+    }
+
+    /// What rings for this RPC's queue.
+    pub fn of(&self, rpc: &Rpc) -> Arc<Watched> {
+        self.queues.get(rpc.as_str()).cloned().unwrap_or_else(|| Arc::new(Watched::new(rpc)))
+    }
+
+    /// Rings until `stop`.
+    pub async fn run(
+        &self,
+        source: &Source,
+        connections: &Connections,
+        part: &Part,
+        stop: &CancellationToken,
+    ) {
+        tokio::join!(self.listen(source, stop), self.poll(source, connections, part, stop));
+    }
+
+    async fn listen(&self, source: &Source, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            let listening = async {
+                let pool = source.listening("outbox worker (bell)");
+                let mut listener = PgListener::connect_with(&pool).await?;
+                listener.eager_reconnect(false);
+                within(listener.listen("outbox_delivery")).await?;
+                // Whatever was notified before we listened.
+                self.ring_all();
+                loop {
+                    match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
+                        Ok(Ok(Some(notification))) => self.ring(notification.payload()),
+                        Ok(Ok(None)) => break,
+                        Ok(Err(error)) => return Err(error),
+                        // Nothing for a while: silence, or a connection that is half-open?
+                        Err(_) => {
+                            within(sqlx::query("select 1").execute(&mut listener)).await?;
+                        }
+                    }
+                }
+                Err::<(), _>(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()))
+            };
+            tokio::select! {
+                ended = listening => if let Err(error) = ended {
+                    tracing::warn!(source = source.name(), error = %Chain(&error), "not listening: polling until the database is back");
+                },
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RECONNECT_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn poll(&self, source: &Source, connections: &Connections, part: &Part, stop: &CancellationToken) {
+        let mut ticks = tokio::time::interval(POLL_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => return,
+            }
+            match self.look(source, connections).await {
+                Ok(()) => part.moves(),
+                Err(error) => {
+                    part.waits(format!("the database does not answer: {}", Chain(&error)));
+                    tracing::debug!(source = source.name(), error = %Chain(&error), "poll failed");
+                }
+            }
+        }
+    }
+
+    async fn look(&self, source: &Source, connections: &Connections) -> Result<(), sqlx::Error> {
+        let began = Instant::now();
+        let swept = began >= *self.sweep_at.lock().expect("no panic while held");
+        let mut loan = connections.lend().await?;
+        let looks = within(self.query(swept).fetch_all(loan.conn())).await?;
+        for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale) in looks {
+            let Some(queue) = self.queues.get(&rpc) else { continue };
+            let Some(id) = id else {
+                tracing::warn!(source = source.name(), rpc = %queue.rpc, "its queue is gone, as after a restore: making it again");
+                within(super::ids(loan.conn(), [&queue.rpc].into_iter())).await?;
+                continue;
+            };
+            let claims = lowest_claim.zip(highest_claim);
+            let found = Found { id, due, now, claims, swept };
+            if queue.saw(found, began.into_std()) {
+                tracing::warn!(source = source.name(), rpc = %queue.rpc, queue = id, "its queue has another id, as after a restore");
+            }
+            let recovered: i64 = if stale {
+                let recover =
+                    sqlx::query_scalar("select outbox.recover($1, $2)").bind(id).bind(queue.from().claims);
+                within(recover.fetch_one(loan.conn())).await?
+            } else {
+                0
+            };
+            if recovered > 0 {
+                tracing::warn!(
+                    source = source.name(),
+                    rpc = %queue.rpc,
+                    deliveries = recovered,
+                    "their worker did not settle them: delivering again"
+                );
+            }
+            if fresh || recovered > 0 || due.is_some_and(|due| due <= now) {
+                queue.ring();
+            }
+        }
+        loan.give_back();
+        if swept {
+            let every = SWEEP_EVERY.max(began.elapsed() * SWEEP_SHARE);
+            *self.sweep_at.lock().expect("no panic while held") = began + every;
+        }
+        Ok(())
+    }
+
+    /// Of every queue: its id, the first retry that is due, whether its log has something, and its claims.
+    fn query(
+        &self,
+        sweep: bool,
+    ) -> sqlx::query::QueryAs<'_, sqlx::Postgres, Look, sqlx::postgres::PgArguments> {
+        let from: Vec<From> = self.queues.values().map(|queue| queue.from()).collect();
+        sqlx::query_as(
+            "select w.rpc, q.id, clock_timestamp() as now,
+                    (select greatest(least(r.due_at, clock_timestamp() + interval '100 years'), clock_timestamp() - interval '100 years')
+                     from outbox.retry as r
+                     where r.queue = q.id and r.due_at >= coalesce(w.due_from, '-infinity') order by r.due_at limit 1) as due,
+                    exists (select from outbox.delivery as d where d.queue = q.id and d.seq > coalesce(
+                        (select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1), 0)) as fresh,
+                    (select c.id from outbox.claim as c
+                     where c.queue = q.id and c.id >= w.claims_from order by c.id limit 1) as lowest_claim,
+                    (select c.id from outbox.claim as c where c.queue = q.id order by c.id desc limit 1) as highest_claim,
+                    exists (select from outbox.claim as c
+                            where c.queue = q.id and c.id >= w.claims_from and c.until < clock_timestamp())
+                    or exists (select from outbox.claim as c
+                               where c.queue = q.id and c.id >= w.claims_from offset 100) as stale
+             from unnest($1::text[], $2::timestamptz[], $3::bigint[]) as w (rpc, due_from, claims_from)
+             left join lateral (select q.id from outbox.queue as q where q.rpc = w.rpc limit 1) as q on true",
+        )
+        .bind(self.queues.keys().cloned().collect::<Vec<_>>())
+        .bind(from.iter().map(|from| from.due.filter(|_| !sweep)).collect::<Vec<_>>())
+        .bind(from.iter().map(|from| from.claims).collect::<Vec<_>>())
+    }
+
+    /// The notification names the queue by its id.
+    fn ring(&self, queue: &str) {
+        let id: Option<i32> = queue.parse().ok();
+        let rings = |queue: &&Arc<Watched>| id.is_some() && queue.from().id == id;
+        // None: of another worker's RPC, or of a queue that the next look will know.
+        if let Some(queue) = self.queues.values().find(rings) {
+            queue.ring();
+        }
+    }
+
+    fn ring_all(&self) {
+        self.queues.values().for_each(|queue| queue.ring());
+    }
+}
+
+/// An RPC; of its queue the id, the server's clock, when the first retry is due, whether the log has something, the lowest
+/// and the highest claim, and whether there are claims to clean up.
+type Look = (String, Option<i32>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<i64>, Option<i64>, bool);

@@ -1,0 +1,152 @@
+//! Settling: one statement for a batch, and one for each of its messages if it is refused as a whole.
+
+use std::collections::HashMap;
+
+use outbox_transport::{Settlement, Unsettled};
+use sqlx::postgres::types::PgInterval;
+
+use super::{PostgresQueue, Receipt};
+use crate::failed::unsettled;
+use crate::{interval, within};
+
+impl PostgresQueue {
+    pub(super) async fn settle_each(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+        let error = match self.write(settled).await {
+            Ok(()) => return settled.iter().map(|_| Ok(())).collect(),
+            Err(error) => error,
+        };
+        if !error.is_refused() || settled.is_empty() {
+            return settled.iter().map(|_| Err(error.clone())).collect();
+        }
+        let (mut answers, mut away) = (Vec::with_capacity(settled.len()), None);
+        for one in settled.chunks(1) {
+            let answer = match &away {
+                Some(error) => Err(Unsettled::clone(error)),
+                None => self.settle_one(one).await,
+            };
+            if let Err(error) = &answer
+                && !error.is_refused()
+            {
+                away = Some(error.clone());
+            }
+            answers.push(answer);
+        }
+        answers
+    }
+
+    async fn settle_one(&self, one: &[(Receipt, Settlement)]) -> Result<(), Unsettled> {
+        let answer = self.write(one).await;
+        let dead = matches!(one, [(_, Settlement::Dead { .. })]);
+        if answer.as_ref().is_err_and(Unsettled::is_refused) && !dead {
+            // Its claim must not be closed over it.
+            let mut open = self.open.lock().expect("no panic while held");
+            one.iter().filter_map(|(receipt, _)| receipt.claim).for_each(|claim| _ = open.remove(&claim));
+        }
+        answer
+    }
+
+    /// All of it, or nothing.
+    async fn write(&self, settled: &[(Receipt, Settlement)]) -> Result<(), Unsettled> {
+        let (closed, closed_tokens) = self.closed_by(settled);
+        let rows = Rows::of(settled);
+        if !rows.seqs.is_empty() || !closed.is_empty() {
+            let settle = sqlx::query("select outbox.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
+                .bind(rows.queues)
+                .bind(rows.seqs)
+                .bind(rows.claims)
+                .bind(rows.tokens)
+                .bind(rows.fates)
+                .bind(rows.waits)
+                .bind(rows.counted)
+                .bind(rows.codes)
+                .bind(rows.texts)
+                .bind(closed)
+                .bind(closed_tokens);
+            let mut loan = self.connections.lend().await.map_err(|error| unsettled(&error))?;
+            let written = within(settle.execute(loan.conn())).await.map_err(|error| unsettled(&error));
+            // After a refusal the connection is as good as before.
+            if written.as_ref().err().is_none_or(Unsettled::is_refused) {
+                loan.give_back();
+            }
+            written?;
+        }
+        for (_, settlement) in settled {
+            if let Settlement::Retry { after, .. } = settlement {
+                self.remember_due(*after);
+            }
+        }
+        self.count_down(settled);
+        Ok(())
+    }
+
+    /// The claims that these settlements leave with nothing open, and their tokens.
+    fn closed_by(&self, settled: &[(Receipt, Settlement)]) -> (Vec<i64>, Vec<i64>) {
+        let open = self.open.lock().expect("no panic while held");
+        let mut left: HashMap<(i64, i64), usize> = HashMap::new();
+        for (receipt, _) in settled {
+            if let Some((claim, &of_claim)) = receipt.claim.and_then(|claim| Some((claim, open.get(&claim)?)))
+            {
+                let left = left.entry((claim, receipt.token)).or_insert(of_claim);
+                *left = left.saturating_sub(1);
+            }
+        }
+        left.into_iter().filter(|&(_, left)| left == 0).map(|(claim, _)| claim).unzip()
+    }
+
+    /// Only once everything is written: a settlement that failed is tried again.
+    fn count_down(&self, settled: &[(Receipt, Settlement)]) {
+        let mut open = self.open.lock().expect("no panic while held");
+        for claim in settled.iter().filter_map(|(receipt, _)| receipt.claim) {
+            if let Some(left) = open.get_mut(&claim) {
+                *left = left.saturating_sub(1);
+            }
+        }
+        open.retain(|_, left| *left > 0);
+    }
+}
+
+/// The arguments of `outbox.settle`: what has a row of its own, or needs one.
+#[derive(Default)]
+struct Rows {
+    queues: Vec<i32>,
+    seqs: Vec<i64>,
+    claims: Vec<Option<i64>>,
+    tokens: Vec<i64>,
+    fates: Vec<&'static str>,
+    waits: Vec<PgInterval>,
+    counted: Vec<bool>,
+    codes: Vec<String>,
+    texts: Vec<String>,
+}
+
+impl Rows {
+    fn of(settled: &[(Receipt, Settlement)]) -> Self {
+        let mut rows = Self::default();
+        for (receipt, settlement) in settled {
+            let (fate, wait, counted, code, why) = match settlement {
+                // A batch's message leaves no trace but in the dedup record.
+                Settlement::Ack if receipt.claim.is_some() => continue,
+                Settlement::Ack => ("done", None, true, "", ""),
+                Settlement::Retry { after, counted, code, error } => {
+                    ("retry", Some(*after), *counted, code.as_str(), error.as_str())
+                }
+                Settlement::Dead { code, reason } => ("dead", None, true, code.as_str(), reason.as_str()),
+            };
+            rows.queues.push(receipt.queue);
+            rows.seqs.push(receipt.seq);
+            rows.claims.push(receipt.claim);
+            rows.tokens.push(receipt.token);
+            rows.fates.push(fate);
+            rows.waits.push(interval(wait.unwrap_or_default()));
+            rows.counted.push(counted);
+            rows.codes.push(text(code));
+            rows.texts.push(text(why));
+        }
+        rows
+    }
+}
+
+/// Postgres has no text with a NUL.
+fn text(of: &str) -> String {
+    of.replace('\0', "\u{fffd}")
+}

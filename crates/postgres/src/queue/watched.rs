@@ -1,0 +1,127 @@
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use event_router::Rpc;
+use tokio::sync::Notify;
+
+use crate::LowWater;
+
+/// A transaction that claims deliveries takes milliseconds, and waits for a lock two seconds at most.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// A retry is due when its transaction began or later, and committed soon after. What commits later than that is found by
+/// the next look at everything.
+const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
+const KNOWN_AFTER: Duration = Duration::from_secs(5);
+
+/// One queue as this process knows it: its id, and where to begin looking in it. Under an old snapshot the indexes keep
+/// all that was settled, and a look from the beginning would walk over it.
+#[derive(Debug)]
+pub struct Watched {
+    pub(super) rpc: Rpc,
+    /// Rung when there is something to receive. A ring that nobody waits for is kept for the next who does.
+    pub(super) ready: Notify,
+    marks: Mutex<Marks>,
+}
+
+#[derive(Debug)]
+struct Marks {
+    id: Option<i32>,
+    /// By the server's clock; no retry is due before.
+    due_from: Option<DateTime<Utc>>,
+    claims: LowWater,
+}
+
+/// Where a statement begins to look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct From {
+    pub(super) id: Option<i32>,
+    pub(super) due: Option<DateTime<Utc>>,
+    pub(super) claims: i64,
+}
+
+/// What a look found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found {
+    pub(super) id: i32,
+    /// When the first retry from the mark on is due.
+    pub(super) due: Option<DateTime<Utc>>,
+    /// The server's clock.
+    pub(super) now: DateTime<Utc>,
+    /// The lowest and the highest id of a claim that is still there.
+    pub(super) claims: Option<(i64, i64)>,
+    /// It looked at everything.
+    pub(super) swept: bool,
+}
+
+impl Watched {
+    pub fn new(rpc: &Rpc) -> Self {
+        let marks = Marks { id: None, due_from: None, claims: LowWater::new(SETTLED_AFTER) };
+        Self { rpc: rpc.clone(), ready: Notify::new(), marks: Mutex::new(marks) }
+    }
+
+    /// There may be something to receive.
+    pub fn ring(&self) {
+        self.ready.notify_one();
+    }
+
+    pub(super) fn from(&self) -> From {
+        let marks = self.marks.lock().expect("no panic while held");
+        From { id: marks.id, due: marks.due_from, claims: marks.claims.mark() }
+    }
+
+    /// Whether the queue has another id than before: the database was restored under this worker.
+    pub(super) fn saw(&self, found: Found, at: Instant) -> bool {
+        let mut marks = self.marks.lock().expect("no panic while held");
+        let other = marks.id.is_some_and(|id| id != found.id);
+        if other {
+            marks.claims.reset();
+        }
+        marks.id = Some(found.id);
+        let from = found.due.unwrap_or(found.now).min(found.now - KNOWN_AFTER);
+        let before = marks.due_from.filter(|_| !found.swept && !other);
+        marks.due_from = Some(before.map_or(from, |before| before.max(from)));
+        match found.claims {
+            Some((lowest, highest)) => marks.claims.saw(lowest, highest, at),
+            None => marks.claims.reset(),
+        }
+        other
+    }
+
+    /// These were received as due, the first of them at this time.
+    pub(super) fn received(&self, first_due: DateTime<Utc>) {
+        let mut marks = self.marks.lock().expect("no panic while held");
+        let from = first_due - WRITTEN_WITHIN;
+        marks.due_from = Some(marks.due_from.map_or(from, |before| before.max(from)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promises 2 and 6: the mark follows what is due, stays behind what may still be written, and a look at everything
+    /// brings it back.
+    #[test]
+    fn the_mark_follows_the_first_retry_that_is_due() {
+        let watched = Watched::new(&Rpc::new("A/B").unwrap());
+        let at = |s: i64| DateTime::from_timestamp(1_000_000 + s, 0).unwrap();
+        let found = |id, due, now, swept| Found { id, due, now: at(now), claims: None, swept };
+        assert_eq!(watched.from().due, None);
+        assert!(!watched.saw(found(1, Some(at(10)), 100, true), Instant::now()));
+        assert_eq!((watched.from().id, watched.from().due), (Some(1), Some(at(10))));
+        watched.received(at(20));
+        assert_eq!(watched.from().due, Some(at(20) - WRITTEN_WITHIN));
+        watched.saw(found(1, None, 100, false), Instant::now());
+        assert_eq!(watched.from().due, Some(at(95)), "what was written in the last seconds may be due then");
+        watched.saw(found(1, Some(at(300)), 101, false), Instant::now());
+        assert_eq!(
+            watched.from().due,
+            Some(at(96)),
+            "a later retry says nothing of those that come before it"
+        );
+        watched.saw(found(1, Some(at(50)), 102, true), Instant::now());
+        assert_eq!(watched.from().due, Some(at(50)), "committed late");
+        assert!(watched.saw(found(2, None, 103, false), Instant::now()), "another queue by this id");
+    }
+}

@@ -1,0 +1,154 @@
+//! What is kept for a time, and then removed: dedup records, retries, dead letters, the audit. Each by itself, a bounded
+//! part at a time.
+
+use std::time::Duration;
+
+use crate::{Source, interval, within_time};
+use runtime::Chain;
+use sqlx::PgConnection;
+
+const EVERY: Duration = Duration::from_secs(600);
+/// After a part that left more to do.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+const PART_WITHIN: Duration = Duration::from_secs(120);
+const ROWS_MAX: i64 = 10_000;
+/// 32 MiB of a table.
+const BLOCKS_MAX: i64 = 4096;
+
+const DEDUP_WINDOW: Duration = Duration::from_secs(21 * 24 * 3600);
+/// As long as SQS keeps a message at most.
+const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+const DEDUP_SLOTS: i16 = 5;
+
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Dedup,
+    Retries,
+    DeadLetters,
+    Audit,
+}
+
+pub(super) async fn run(source: &Source) {
+    let mut conn = None;
+    let mut sweep = Sweep::default();
+    loop {
+        for part in [Part::Dedup, Part::Retries, Part::DeadLetters, Part::Audit] {
+            let mut more = true;
+            while more {
+                let done = async {
+                    let mut open = match conn.take() {
+                        Some(open) => open,
+                        None => source.connect("outbox relay (clean-up)", &[]).await?,
+                    };
+                    let more = part.clean(&mut open, &mut sweep).await?;
+                    Ok::<_, sqlx::Error>((open, more))
+                };
+                more = match within_time(PART_WITHIN, done).await {
+                    Ok((open, more)) => {
+                        conn = Some(open);
+                        more
+                    }
+                    Err(error) => {
+                        tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "clean-up failed: trying again later");
+                        false
+                    }
+                };
+                tokio::time::sleep(if more { AGAIN_AFTER } else { Duration::ZERO }).await;
+            }
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+impl Part {
+    /// Whether there is more to do.
+    async fn clean(self, conn: &mut PgConnection, sweep: &mut Sweep) -> Result<bool, sqlx::Error> {
+        let gone = match self {
+            Part::Dedup => return dedup(conn, sweep).await,
+            Part::Retries => sqlx::query(
+                "with old as (
+                     delete from outbox.retry where seq = any (array(
+                         select seq from outbox.retry
+                         where enqueued_at < clock_timestamp() - $1 and due_at < clock_timestamp() limit $2))
+                     returning seq, queue, event_id, body, enqueued_at, attempts
+                 )
+                 insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+                 select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'nobody delivered it within 14 days' from old
+                 on conflict (seq) do nothing",
+            )
+            .bind(interval(DEAD_LETTERS_KEPT)),
+            Part::DeadLetters => sqlx::query(
+                "delete from outbox.dead_letter where seq = any (array(
+                     select seq from outbox.dead_letter where dead_at < clock_timestamp() - $1 limit $2))",
+            )
+            .bind(interval(DEAD_LETTERS_KEPT)),
+            Part::Audit => sqlx::query(
+                "delete from outbox.audit where id = any (array(
+                     select id from outbox.audit where at < clock_timestamp() - $1 limit $2))",
+            )
+            .bind(interval(AUDIT_KEPT)),
+        };
+        let gone = gone.bind(ROWS_MAX).execute(conn).await?.rows_affected();
+        if gone > 0 && matches!(self, Part::DeadLetters) {
+            tracing::warn!(deliveries = gone, "dropped dead letters older than 14 days");
+        }
+        Ok(gone >= ROWS_MAX as u64)
+    }
+}
+
+/// How far the rows of a slot have been looked at, where they leave one by one.
+#[derive(Debug, Default)]
+struct Sweep {
+    slot: i16,
+    block: i64,
+}
+
+/// A week's records are truncated as a whole. Where some were written long after their event, they keep the rest of their
+/// slot: then what is too old leaves row by row, a part of the table at a time.
+async fn dedup(conn: &mut PgConnection, sweep: &mut Sweep) -> Result<bool, sqlx::Error> {
+    for slot in 0..DEDUP_SLOTS {
+        // One statement each: a truncated slot stays locked until its transaction ends.
+        let became: String = sqlx::query_scalar("select outbox.truncate_dedup($1, $2)")
+            .bind(slot)
+            .bind(interval(DEDUP_WINDOW))
+            .fetch_one(&mut *conn)
+            .await?;
+        if became == "late" {
+            if sweep.slot != slot {
+                *sweep = Sweep { slot, block: 0 };
+            }
+            return sweep.on(conn).await;
+        }
+    }
+    Ok(false)
+}
+
+impl Sweep {
+    /// Whether there is more to look at.
+    async fn on(&mut self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let blocks: i64 = sqlx::query_scalar(
+            "select pg_relation_size(('outbox.dedup_' || $1::text)::regclass) / current_setting('block_size')::bigint",
+        )
+        .bind(self.slot)
+        .fetch_one(&mut *conn)
+        .await?;
+        if self.block >= blocks {
+            self.block = 0;
+            return Ok(false);
+        }
+        sqlx::query(
+            "delete from outbox.dedup
+             where slot = $1 and ctid >= ('(' || $2 || ',0)')::tid and ctid < ('(' || $3 || ',0)')::tid
+               and coalesce(done_at, until) < clock_timestamp() - $4",
+        )
+        .bind(self.slot)
+        .bind(self.block.to_string())
+        .bind((self.block + BLOCKS_MAX).to_string())
+        .bind(interval(DEDUP_WINDOW))
+        .execute(conn)
+        .await?;
+        self.block += BLOCKS_MAX;
+        Ok(true)
+    }
+}
