@@ -1,5 +1,5 @@
-# Each alarm is something stuck or lost that somebody must look at; a metric that is not there is no alarm. The relay's own,
-# of events that have not left the database, are in its /metrics.
+# Each alarm means that something is stuck or lost and needs an operator. A missing metric raises no alarm. Events that have not
+# left the database are in the relay's /metrics.
 
 locals {
   alarmed_rpcs   = var.alarms ? local.queues : {}
@@ -12,7 +12,7 @@ locals {
   )
 }
 
-# Not NumberOfMessagesSent, which counts no message that SQS itself has moved.
+# Not NumberOfMessagesSent: it does not count messages that SQS itself has moved.
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   for_each = local.dead_letter_queues
 
@@ -32,8 +32,8 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   tags                = var.tags
 }
 
-# SQS leaves out what has been received three times or more: this is about a worker that does not keep up, or an RPC whose
-# server is down, not about one message that fails again and again.
+# SQS leaves out messages that were received three times or more. So this alarm is about a worker that is too slow, or an RPC whose
+# server is down. It is not about one message that fails again and again.
 resource "aws_cloudwatch_metric_alarm" "queue_age" {
   for_each = local.alarmed_rpcs
 
@@ -53,7 +53,7 @@ resource "aws_cloudwatch_metric_alarm" "queue_age" {
   tags                = var.tags
 }
 
-# EventBridge counts by rule and has no sum of a bus.
+# EventBridge counts by rule and has no sum for a bus.
 resource "aws_cloudwatch_metric_alarm" "failed_invocations" {
   for_each = local.alarmed_routes
 
@@ -73,7 +73,7 @@ resource "aws_cloudwatch_metric_alarm" "failed_invocations" {
   tags                = var.tags
 }
 
-# The one place where an event can be lost on AWS: neither its queue nor the queue for the undeliverable took it.
+# Only here an event can be lost on AWS: neither its queue nor the undeliverable queue took it.
 resource "aws_cloudwatch_metric_alarm" "lost" {
   for_each = local.alarmed_routes
 

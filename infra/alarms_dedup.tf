@@ -1,4 +1,4 @@
-# A dedup table that does not answer stops every delivery: nothing is called that might have been called before.
+# A dedup table that does not answer stops every delivery: workers do not call an RPC that may have been called before.
 
 resource "aws_cloudwatch_metric_alarm" "dedup_throttled" {
   for_each = local.alarmed_table
@@ -14,7 +14,7 @@ resource "aws_cloudwatch_metric_alarm" "dedup_throttled" {
   ok_actions          = var.alarm_actions
   tags                = var.tags
 
-  # A minute of it is a table that grows, which is normal on demand.
+  # A minute of throttling is normal while an on-demand table grows.
   metric_query {
     id          = "throttled"
     expression  = "FILL(reads, 0) + FILL(writes, 0)"
@@ -58,7 +58,7 @@ resource "aws_cloudwatch_metric_alarm" "dedup_errors" {
     return_data = true
   }
 
-  # DynamoDB counts by operation and has no sum of a table.
+  # DynamoDB counts by operation and has no sum for a table.
   dynamic "metric_query" {
     for_each = { deletes = "DeleteItem", gets = "GetItem", puts = "PutItem", updates = "UpdateItem" }
     content {

@@ -1,4 +1,4 @@
-# Publishers know the bus, never who listens: one rule per event and RPC, made from event_router.yaml.
+# Publishers know the bus, and not the subscribers. There is one rule per event and RPC, made from event_router.yaml.
 
 resource "aws_cloudwatch_event_bus" "this" {
   name = var.name
@@ -14,7 +14,7 @@ resource "aws_cloudwatch_event_archive" "this" {
   retention_days   = var.archive_days
 }
 
-# One rule has one target: a rule may have five and no more, and a sixth subscriber must not reshuffle the others.
+# One rule has one target. A rule may have at most five, and a sixth subscriber must not move the others to other rules.
 resource "aws_cloudwatch_event_rule" "route" {
   for_each = local.routes
 
@@ -33,14 +33,14 @@ resource "aws_cloudwatch_event_target" "route" {
   target_id      = each.value.queue
   arn            = aws_sqs_queue.rpc[each.value.rpc].arn
 
-  # A text, not jsonencode(), which would write <detail> as \u003cdetail\u003e and lose the placeholder. Nothing in an RPC's
-  # name needs escaping, and only the whole object is inserted: EventBridge escapes nothing within a string.
+  # A text, because jsonencode() would write <detail> as \u003cdetail\u003e and lose the placeholder. An RPC's name needs no
+  # escaping. Only the whole object is inserted, because EventBridge escapes nothing within a string.
   input_transformer {
     input_paths    = { detail = "$.detail" }
     input_template = "{\"rpc\":\"${each.value.rpc}\",\"event\":<detail>}"
   }
 
-  # EventBridge's maximum, which is also its default; written down because the dedup window counts on it.
+  # EventBridge's maximum, which is also its default. It is written down because the dedup window depends on it.
   retry_policy {
     maximum_event_age_in_seconds = 86400
     maximum_retry_attempts       = 185
@@ -50,6 +50,6 @@ resource "aws_cloudwatch_event_target" "route" {
     arn = aws_sqs_queue.undeliverable.arn
   }
 
-  # A queue that does not let EventBridge in yet is no reason for it to retry: the event would be gone.
+  # EventBridge does not retry where a queue's policy does not admit it yet: the event would be lost.
   depends_on = [aws_sqs_queue_policy.rpc, aws_sqs_queue_policy.undeliverable]
 }

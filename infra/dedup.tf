@@ -1,4 +1,5 @@
-# "Was this event done by this RPC?" One small item per delivery, found by one key, gone by itself after the dedup window.
+# Whether an RPC has succeeded for an event: one small item per delivery, read by one key, deleted by itself after the dedup
+# window.
 resource "aws_dynamodb_table" "dedup" {
   name         = "${var.name}-dedup"
   billing_mode = "PAY_PER_REQUEST"
@@ -10,11 +11,11 @@ resource "aws_dynamodb_table" "dedup" {
   }
 
   ttl {
-    attribute_name = "expires_at" # epoch seconds; DynamoDB may be days late, so the worker looks at it, too
+    attribute_name = "expires_at" # epoch seconds; DynamoDB may delete days later, so the worker checks it, too
     enabled        = true
   }
 
-  # A table is always encrypted. Without this block with a key that DynamoDB owns; with it and no key, with one that costs.
+  # A table is always encrypted. Without this block the key is DynamoDB's own. With this block and no key, the key costs money.
   dynamic "server_side_encryption" {
     for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
     content {

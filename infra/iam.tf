@@ -1,18 +1,18 @@
-# What a role needs to be the relay, the worker, or somebody who redrives. Attach them to roles of yours. As jsonencode, not
-# as data sources, so that tests can read them.
+# The permissions of the relay, of the worker, and of an operator. Attach the policies to roles of yours. They are jsonencode() and
+# not data sources, so that tests can read them.
 
 locals {
-  # IAM takes policies of 6144 characters, in which the queues of 16 RPCs fit whatever they are called. Beyond that: every
+  # IAM takes policies of 6144 characters. The queues of 16 RPCs fit, whatever their names. With more RPCs a policy names every
   # queue with this installation's prefix.
   rpcs_named_max = 16
   all_named      = length(local.queues) <= local.rpcs_named_max
   any_queue_arn  = replace(aws_sqs_queue.undeliverable.arn, "/undeliverable$/", "*")
 
-  # Of no RPC: the prefix, since a statement must name something.
+  # Without any RPC it is the prefix, because a statement must name a resource.
   queue_arns = local.all_named && length(local.queues) > 0 ? [for rpc in sort(keys(local.queues)) : aws_sqs_queue.rpc[rpc].arn] : [local.any_queue_arn]
   dlq_arns   = local.all_named && length(local.queues) > 0 ? [for rpc in sort(keys(local.queues)) : aws_sqs_queue.dlq[rpc].arn] : ["${local.any_queue_arn}-dlq"]
 
-  # The key, and only through the service that asks for it on behalf of the role. The region is that of the queues.
+  # The key may be used only through the service that acts for the role. The region is that of the queues.
   region = split(":", aws_sqs_queue.undeliverable.arn)[3]
   kms = var.kms_key_arn == null ? [] : [
     {
@@ -31,7 +31,7 @@ locals {
     },
   ]
 
-  # A call carries ten events, and the source of each must be one of these. An empty set would pass the first condition.
+  # A call carries up to ten events, and the source of each must be one of these. An empty set would pass the first condition.
   as_sources = length(var.sources) == 0 ? {} : {
     Condition = {
       "ForAllValues:StringEquals" = { "events:source" = var.sources }
@@ -39,12 +39,12 @@ locals {
     }
   }
 
-  # Items of the audit begin with `audit `. Nobody may delete them, and workers may not write them.
+  # Items of the audit begin with `audit `. No policy allows to delete them, and workers may not write them.
   audit_only = {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }
   }
-  # What an operator tells the workers of an RPC: `outbox poison`.
+  # `outbox poison` writes these items, and the workers of an RPC read them.
   poison_only = {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["poison *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }
@@ -123,7 +123,7 @@ resource "aws_iam_policy" "ops" {
     Version = "2012-10-17"
     Statement = concat(
       [
-        # By prefix: their names would not leave room for the rest.
+        # By prefix, because the names of all queues would leave no room for the rest.
         {
           Sid    = "Queues"
           Effect = "Allow"
@@ -137,7 +137,7 @@ resource "aws_iam_policy" "ops" {
           ]
           Resource = local.any_queue_arn
         },
-        # What EventBridge could not deliver is put on the bus again, by hand, and as no other source than the relay's.
+        # An operator puts undeliverable events on the bus again, only as a source of the relay.
         merge(
           {
             Sid      = "PutAgain"
@@ -147,14 +147,14 @@ resource "aws_iam_policy" "ops" {
           },
           local.as_sources,
         ),
-        # What was done, and who repaired what.
+        # The dedup records and the audit.
         {
           Sid      = "Records"
           Effect   = "Allow"
           Action   = ["dynamodb:BatchGetItem", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
           Resource = aws_dynamodb_table.dedup.arn
         },
-        # So that it is done again: --force.
+        # For --force, which runs an RPC again.
         {
           Sid       = "Forget"
           Effect    = "Allow"
@@ -176,8 +176,8 @@ resource "aws_iam_policy" "ops" {
           Resource  = aws_dynamodb_table.dedup.arn
           Condition = local.poison_only
         },
-        # `outbox doctor` compares what there is with event_router.yaml. These have no narrower resource that would show
-        # what should not be there.
+        # `outbox doctor` compares rules and queues with event_router.yaml. A narrower resource would hide those that should not
+        # exist.
         {
           Sid      = "Look"
           Effect   = "Allow"

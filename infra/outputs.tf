@@ -12,7 +12,7 @@ output "environment" {
     }
   }
 
-  # A relay that starts from this finds every route in place: EventBridge drops what no rule matches.
+  # A relay that starts with this output finds every route in place. EventBridge drops events that no rule matches.
   depends_on = [aws_cloudwatch_event_target.route]
 }
 

@@ -1,5 +1,5 @@
-# Who may do what with a queue, seen from the queue: EventBridge sends into it, on behalf of its own rules only, and nobody
-# speaks to it in the clear. What worker and people may do is in iam.tf.
+# The permissions on a queue. EventBridge may send, only on behalf of the queue's own rules. Requests without TLS are refused. The
+# permissions of worker and operators are in iam.tf.
 
 resource "aws_sqs_queue_policy" "rpc" {
   for_each = local.queues
@@ -8,7 +8,7 @@ resource "aws_sqs_queue_policy" "rpc" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(
-      # A queue that is kept has no rule any more.
+      # A queue in `kept` has no rule any more.
       length(local.rule_arns[each.key]) == 0 ? [] : [
         {
           Sid       = "RulesSend"
@@ -57,7 +57,7 @@ resource "aws_sqs_queue_policy" "undeliverable" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(
-      # A router without routes has no rule to name, and an empty list is no policy.
+      # A router without routes has no rule to name, and a policy needs at least one statement.
       length(local.routes) == 0 ? [] : [
         {
           Sid       = "RulesSend"

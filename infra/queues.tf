@@ -1,10 +1,10 @@
-# A queue per RPC, so that one that is slow or down holds up no other, and beside each its dead letters. What EventBridge
-# could not put into a queue has a place of its own: it is no delivery yet, and SQS could not redrive it.
+# A queue per RPC, so that a slow RPC holds up no other, and a dead-letter queue for each. Events that EventBridge could not put into
+# a queue have a queue of their own: they are not deliveries yet, and SQS can't redrive them.
 
 locals {
   day_seconds = 24 * 60 * 60
 
-  # SQS takes policies of 8192 bytes, in which 50 rules fit whatever they are called. Beyond that: any rule of our own bus.
+  # SQS takes policies of 8192 bytes. 50 rules fit, whatever their names. With more rules the policy admits any rule of this bus.
   rules_named_max = 50
   any_rule_arn    = "${replace(aws_cloudwatch_event_bus.this.arn, ":event-bus/", ":rule/")}/*"
 
@@ -30,8 +30,8 @@ resource "aws_sqs_queue" "rpc" {
   kms_master_key_id          = var.kms_key_arn
   tags                       = var.tags
 
-  # A safety net for what kills workers. Normally the worker dead-letters by itself, after max_attempts and with the reason;
-  # receives that were no attempt (another worker was on it, dedup did not answer) must not get there first.
+  # A safety net for messages that kill workers. Normally the worker dead-letters by itself, after max_attempts and with the reason.
+  # Receives that were not attempts (another worker called, dedup did not answer) must not reach this limit first.
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dlq[each.key].arn
     maxReceiveCount     = min(1000, 2 * each.value.max_attempts + 10)
@@ -50,12 +50,12 @@ resource "aws_sqs_queue" "dlq" {
   tags                      = var.tags
 
   lifecycle {
-    # SQS goes on counting from when the message was first sent.
+    # SQS counts from when the message was first sent.
     precondition {
       condition     = var.dlq_retention_days > var.message_retention_days
       error_message = "dlq_retention_days must be more than message_retention_days: a message that moves to the dead-letter queue keeps its age."
     }
-    # A day in EventBridge, then the queue, then the dead letters and back.
+    # A copy may live for a day in EventBridge, then in the queue, then in the dead-letter queue.
     precondition {
       condition     = 1 + var.message_retention_days + var.dlq_retention_days <= 21
       error_message = "message_retention_days and dlq_retention_days may be 20 together: `done` is remembered for 21 days, and a copy that lives longer would run the RPC again."
@@ -73,7 +73,7 @@ resource "aws_sqs_queue_redrive_allow_policy" "dlq" {
   })
 }
 
-# The body is the event as it was on the bus, its attributes say which rule and why.
+# The body is the event as it was on the bus. The attributes say which rule failed and why.
 resource "aws_sqs_queue" "undeliverable" {
   name                      = "${var.name}-undeliverable"
   receive_wait_time_seconds = var.receive_wait_time_seconds

@@ -1,4 +1,4 @@
-# The same file that relay, worker and `outbox check` read, so there is no generated one to forget.
+# Relay, worker and `outbox check` read the same file. So no generated file can be out of date.
 module "router" {
   source = "./router"
 
@@ -13,6 +13,6 @@ module "router" {
 locals {
   routes = module.router.routes
   rpcs   = module.router.rpcs
-  # Those that have a queue.
+  # The RPCs that have a queue.
   queues = merge(module.router.rpcs, module.router.kept)
 }

@@ -1,4 +1,4 @@
-# Plain resources of one provider: nothing else to download, nothing else to keep up with.
+# Plain resources of one provider: nothing else must be downloaded or kept up to date.
 terraform {
   required_version = ">= 1.6"
 

@@ -46,7 +46,7 @@ module "outbox" {
   name        = var.name
   router_file = "${path.module}/../../event_router.yaml"
 
-  # What was made on an emulator is thrown away with it.
+  # The resources on an emulator end with it.
   deletion_protection = !local.emulated
   alarms              = var.alarms
   archive_days        = var.archive_days

@@ -1,10 +1,10 @@
-# What is wrong with the file, each with what to do about it. `outbox check` knows lines and proto as well. What it and the
-# binaries say of the file alone is said here, too: tests/routers has files and the verdict of both.
+# The mistakes in the file, each with its remedy. `outbox check` also knows lines and proto. Everything that it and the binaries report
+# about the file alone is reported here, too: tests/routers has files and the verdict of both.
 
 locals {
   rules_max = 300 # of one bus
 
-  # In the order of reading: the file, its entries, then what they are to each other.
+  # In the order of reading: the file, its entries, then the relations between entries.
   entry_findings = concat(
     local.file_findings,
     local.event_findings,
@@ -13,7 +13,7 @@ locals {
     local.name_findings,
   )
 
-  # What is wrong with an entry says more than what is wrong with its spelling.
+  # A mistake in an entry says more than a mistake in its spelling.
   findings = distinct(local.is_decodable && length(local.entry_findings) > 0 ? local.entry_findings : local.spelling_findings)
 
   file_findings = !local.is_yaml ? ["this is not valid YAML: indent with spaces, and quote names: name: 'event_hoge_updated'"] : concat(

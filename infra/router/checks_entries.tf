@@ -1,4 +1,4 @@
-# What is wrong with an event or a subscriber by itself.
+# The mistakes in a single event or subscriber.
 
 locals {
   event_name_chars_max = 128 # of a detail-type

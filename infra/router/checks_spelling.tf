@@ -1,5 +1,5 @@
-# What is wrong with the text itself. Terraform's reader of YAML drops the first of two equal keys and the way a number was
-# written, and an alias of aliases of aliases would never end: so spelling.yaml is asked first, as it is by the binaries.
+# The mistakes in the text itself. Terraform's reader of YAML drops the first of two equal keys and the spelling of a number, and an
+# alias of aliases of aliases would never end. So spelling.yaml is applied first, as the binaries do.
 
 locals {
   spelling = yamldecode(file("${path.module}/spelling.yaml"))
@@ -22,8 +22,8 @@ locals {
     ],
   )
 
-  # Of two equal keys yamldecode() keeps the last. So the keys of the text are counted, and those of what it becomes; with a
-  # word for each alias, which would bring the keys of its anchor once more.
+  # Of two equal keys yamldecode() keeps the last. So the keys of the text and the keys of the decoded value are counted. Each alias is
+  # replaced by a word, because it would repeat the keys of its anchor.
   unaliased = try([for text in [local.bare] : yamldecode(replace(text, "/[*][A-Za-z0-9_]+/", "alias")) if length(local.text_findings) == 0][0], null)
   kept_keys = concat(
     try(keys(local.unaliased), []),
@@ -44,7 +44,7 @@ locals {
     if length(regexall("(?:^|[^a-z_])${key}['\"]?:", local.bare)) > length([for kept in local.kept_keys : kept if kept == key])
   ]
 
-  # In a file with another mistake these would say the same once more.
+  # In a file with another mistake these would report the same mistake again.
   spelling_findings = length(local.text_findings) > 0 ? local.text_findings : concat(
     can(regex(local.whole, local.bare)) ? [] : ["${local.spelling.says}: ${local.spelling.hint}"],
     !can(regex(local.whole, local.bare)) ? [] : [
@@ -52,6 +52,6 @@ locals {
     ],
   )
 
-  # What is decoded is small, and no alias stands in what another one repeats.
+  # The decoded text is small, and no anchor holds an alias.
   is_decodable = length(base64encode(var.text)) <= local.spelling.bytes_max / 3 * 4 && (local.aliases == 0 || length(local.spelling_findings) == 0)
 }

@@ -1,4 +1,4 @@
-# A duration is whole numbers with their units, as the binaries read it. In nanoseconds, which HCL computes exactly.
+# A duration is whole numbers with their units, as the binaries read it. It becomes nanoseconds, which HCL computes exactly.
 
 locals {
   unit_nanoseconds = {
@@ -10,7 +10,7 @@ locals {
     hours   = 3600000000000, hour = 3600000000000, hrs = 3600000000000, hr = 3600000000000, h = 3600000000000,
   }
 
-  # What is no duration is -1.
+  # A text that is not a duration becomes -1.
   nanoseconds = {
     for text in distinct(flatten([
       for event in local.events : [

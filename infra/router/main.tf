@@ -1,20 +1,20 @@
-# From the text of event_router.yaml to routes. Nothing here fails on a malformed file: what is wrong with it is said, all
-# at once, in checks.tf. Hence the many try().
+# From the text of event_router.yaml to routes. Nothing here fails on a malformed file, because checks.tf reports all mistakes at
+# once. Hence the many try().
 
 locals {
-  # A list, because HCL evaluates both sides of a conditional. Null is a file that is not to be decoded, or is no YAML.
+  # A list, because HCL evaluates both sides of a conditional. Null is a file that must not be decoded, or that is not YAML.
   decoded  = [for text in [local.without_mark] : try([yamldecode(text)], []) if local.is_decodable]
   is_yaml  = !local.is_decodable || try(length(local.decoded[0]) > 0, false)
   document = try(local.decoded[0][0], null)
 
-  # A map can be iterated, too, and is not what was meant.
+  # A map can be iterated, too, and is a mistake here.
   event_is_list = can([for event in local.document.event : event]) && !can(keys(local.document.event))
 
   events = [
     for at, event in try([for event in local.document.event : event if local.event_is_list], []) : {
       is_map = can(keys(event))
       keys   = try(keys(event), [])
-      # coalesce() refuses null, and a comparison with its text tells a bool or a number from a text.
+      # coalesce() refuses null. A comparison with its text tells a bool or a number from a text.
       name               = try(coalesce(tostring(event.name)), "")
       name_is_text       = try(event.name == tostring(event.name), false)
       label              = try("event '${event.name}'", "entry ${at + 1} of `event`")
@@ -27,7 +27,7 @@ locals {
           id_is_text   = try(subscriber.id == tostring(subscriber.id), false)
           label        = try("'${subscriber.id}'", "entry ${at + 1} of `subscriber`")
           max_attempts = try(subscriber.max_attempts, 20)
-          # '5' and 1.5 are no whole numbers, and null is none.
+          # '5', 1.5 and null are not whole numbers.
           max_attempts_is_valid = !can(subscriber.max_attempts) || try(
             subscriber.max_attempts == floor(subscriber.max_attempts) &&
             subscriber.max_attempts >= 1 && subscriber.max_attempts <= local.max_attempts_max,
@@ -43,7 +43,7 @@ locals {
             subscriber.rate_per_second >= 1 && subscriber.rate_per_second <= local.rate_per_second_max,
             false,
           )
-          # As texts: what is there and is none becomes one that is no duration.
+          # As texts: a value that is not a text becomes a text that is not a duration.
           concurrency     = try(coalesce(tostring(subscriber.concurrency)), "16")
           rate_per_second = try(coalesce(tostring(subscriber.rate_per_second)), "")
           timeout         = can(subscriber.timeout) ? try(coalesce(tostring(subscriber.timeout)), "") : "10s"
@@ -64,7 +64,7 @@ locals {
         max_attempts = subscriber.max_attempts
         rule         = local.shortened["${event.name}--${local.dashed[subscriber.id]}"]
         queue        = local.queue_names[subscriber.id]
-        # In one spelling, so that 60s and 1m are the same policy. The default of backoff.max is 10 min, or min if more.
+        # In one spelling, so that 60s and 1m are the same policy. The default of backoff.max is 10 min, or backoff.min if that is more.
         policy = try(jsonencode([
           local.nanoseconds[subscriber.timeout],
           subscriber.concurrency,
@@ -77,7 +77,7 @@ locals {
     ]
   ])
 
-  # `...` because a file with duplicates must get as far as being told so.
+  # `...` because a file with duplicates must reach the check that reports them.
   by_route = { for subscription in local.subscriptions : "${subscription.event} -> ${subscription.rpc}" => subscription... }
   by_rpc   = { for subscription in local.subscriptions : subscription.rpc => subscription... }
 

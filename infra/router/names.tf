@@ -1,11 +1,10 @@
-# What rules and queues are called. The same rule stands in crates/event-router/src/names.rs; tests/names.json holds both
-# to it.
+# The names of rules and queues. crates/event-router/src/names.rs has the same rule, and tests/names.json checks both.
 #
-# A name is that of the RPC with `-` for each dot and `--` for the slash, which no two RPCs share: identifiers have no
-# dashes. One that is too long is cut and ends in a dash and the first 8 hex digits of the SHA-256 of the whole.
+# A name is the RPC's name with `-` for each dot and `--` for the slash. No two RPCs share a name, because identifiers have no
+# dashes. A name that is too long is cut and ends in a dash and the first 8 hex digits of the SHA-256 of the whole name.
 
 locals {
-  # EventBridge allows a rule 64. SQS allows a queue 80; the rest is for a prefix and for `-dlq`.
+  # EventBridge allows a rule 64 characters. SQS allows a queue 80; the rest is for a prefix and for `-dlq`.
   name_chars_max = 64
   hash_chars     = 8
 
@@ -21,7 +20,7 @@ locals {
     ])
   }
 
-  # HCL has no functions, so every name that is needed is a key. All is ASCII, or checks.tf refuses it.
+  # HCL has no functions of one's own, so every needed name is a key. Every name is ASCII, or checks.tf refuses it.
   shortened = {
     for name in distinct(flatten([
       for event in local.events : [

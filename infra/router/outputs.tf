@@ -1,4 +1,4 @@
-# A precondition on an output holds back everything that uses it, so a bad file gets one message and no half of a plan.
+# A precondition on an output stops everything that uses the output. So a bad file gets one message and not half of a plan.
 
 output "routes" {
   description = "Every event and RPC that belong together, by '<event> -> <rpc>'."
@@ -18,7 +18,7 @@ output "rpcs" {
   description = "Every RPC once: its queue, max_attempts and the keys of its routes."
   value       = local.rpcs
 
-  # As above, for what uses only this one.
+  # As above, for resources that use only this output.
   precondition {
     condition     = length(local.findings) == 0
     error_message = "${var.file} can't be routed, for the reasons given for \"routes\"."

@@ -1,4 +1,4 @@
-# No provider: what is routed where can be planned and tested without AWS.
+# No provider, so routes can be planned and tested without AWS.
 terraform {
   required_version = ">= 1.6"
 }

@@ -1,4 +1,4 @@
-# Guards: a bus has 300 rules, and the file that needs one more is refused; what is at the edge of right is not refused.
+# Guards: a bus has 300 rules, and the file that needs one more is refused. A file that just fits is not refused.
 
 run "accepts_300_rules" {
   command = plan
@@ -92,7 +92,7 @@ run "compares_durations_not_spellings" {
     EOT
   }
 
-  # S/M is the same in both, and not complained of; S/N is not: 20 min is not 1 h.
+  # S/M is the same in both, and is not reported. S/N differs: 20 min is not 1 h.
   expect_failures = [output.routes, output.rpcs]
 
   assert {

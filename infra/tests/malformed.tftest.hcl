@@ -1,4 +1,4 @@
-# Guards: a file that is not of the form that the binaries read is refused, and every mistake in it is told at once.
+# Guards: a file of another form than the binaries read is refused, and every mistake in it is reported at once.
 
 run "refuses_malformed_ids" {
   command = plan

@@ -1,4 +1,4 @@
-# Guards: Terraform names rules and queues as the binaries do; crates/event-router is held to the same file.
+# Guards: Terraform names rules and queues as the binaries do. crates/event-router is checked with the same file.
 
 run "names_are_those_of_the_golden_file" {
   command = plan

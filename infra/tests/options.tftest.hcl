@@ -1,4 +1,4 @@
-# Guards: every variable does what it says, and refuses what AWS would refuse later.
+# Guards: every variable has its documented effect, and refuses values that AWS would refuse later.
 
 mock_provider "aws" {
   source = "./tests/mocks"

@@ -1,5 +1,5 @@
-# Guards: a router that AWS or the binaries would refuse is refused before anything is made, and is told what to do. The
-# names that collide were searched for; with 8 hex digits it takes some ten thousand RPCs.
+# Guards: a router that AWS or the binaries would refuse is refused before anything is made, with a remedy. The colliding names were
+# found by a search: with 8 hex digits it takes some ten thousand RPCs.
 
 run "refuses_event_twice" {
   command = plan

@@ -1,4 +1,4 @@
-# Guards: what is made of a router. One queue per RPC, one rule per event and RPC, and policies that let in exactly those.
+# Guards: the resources for a router. One queue per RPC, one rule per event and RPC, and policies that admit exactly those.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -172,7 +172,7 @@ run "roles" {
     error_message = aws_iam_policy.ops.policy
   }
 
-  # Who repaired what stays: of the audit nobody may delete anything, and nothing else may be written there.
+  # The audit stays: no policy allows to delete an entry, and only entries may be written there.
   assert {
     condition = { for s in jsondecode(aws_iam_policy.ops.policy).Statement : s.Sid => s.Condition if can(s.Condition) } == {
       Forget = {

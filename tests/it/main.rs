@@ -15,6 +15,7 @@ mod dependencies; // what is built in, and under which licences
 mod drill; // an outage, as operators live through it
 mod encodings; // the same event as JSON, binary and gRPC
 mod evidence; // what an answer says of an event, and what of its server
+mod examples; // the publisher's library by example, each started as a program
 mod faults; // processes killed, stopped and paused; databases gone
 mod headers; // what an event may tell its RPC besides the payload
 mod histories; // random transactions, against a list in memory

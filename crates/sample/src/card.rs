@@ -5,6 +5,16 @@ use sqlx::{PgConnection, PgTransaction};
 
 use crate::proto::card::v1::CardTransactionSettledEvent;
 
+/// Why a card transaction was not settled. The service's own write and the outbox's write fail for different reasons, so each
+/// has a variant.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    #[error("failed to write the card transaction")]
+    Write(#[source] sqlx::Error),
+    #[error("failed to publish that the card transaction is settled")]
+    Publish(#[from] EnqueueError),
+}
+
 /// The service's own table.
 pub async fn create_table(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
@@ -22,11 +32,11 @@ pub async fn create_table(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// Settles a transaction and tells the world, both or neither.
+/// Settles a transaction and publishes the event: both are committed, or neither.
 pub async fn settle(
     tx: &mut PgTransaction<'_>,
     settled: &CardTransactionSettledEvent,
-) -> Result<EventId, EnqueueError> {
+) -> Result<EventId, SettleError> {
     sqlx::query(
         "insert into card_transaction (id, card_id, merchant, amount_minor, currency, settled_at)
          values ($1, $2, $3, $4, $5, now())
@@ -39,6 +49,6 @@ pub async fn settle(
     .bind(&settled.currency)
     .execute(&mut **tx)
     .await
-    .map_err(EnqueueError::Insert)?;
-    outbox::enqueue(tx, settled).await
+    .map_err(SettleError::Write)?;
+    Ok(outbox::enqueue(tx, settled).await?)
 }

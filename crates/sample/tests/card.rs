@@ -35,6 +35,24 @@ async fn settling_publishes_with_the_change() {
     assert_eq!(rows, 0);
 }
 
+/// Guards: an error says which of the two writes failed, the service's own or the outbox's.
+#[tokio::test]
+async fn an_error_says_which_write_failed() {
+    let cluster = Cluster::start().unwrap_or_else(|error| panic!("{error}"));
+    let mut conn = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+    let settled = CardTransactionSettledEvent { transaction_id: "t-1".into(), ..Default::default() };
+
+    let mut tx = conn.begin().await.unwrap();
+    let error = card::settle(&mut tx, &settled).await.unwrap_err();
+    assert_eq!(error.to_string(), "failed to write the card transaction");
+    tx.rollback().await.unwrap();
+
+    card::create_table(&mut conn).await.unwrap();
+    let mut tx = conn.begin().await.unwrap();
+    let error = card::settle(&mut tx, &settled).await.unwrap_err();
+    assert_eq!(error.to_string(), "failed to publish that the card transaction is settled");
+}
+
 /// Guards: the proto's key is the event's key, and its JSON is proto3's.
 #[tokio::test]
 async fn the_outbox_has_the_events_key_and_payload() {

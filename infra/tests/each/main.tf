@@ -1,5 +1,5 @@
-# Each file of a folder through the router, in one plan: what is wrong with a file is an error that begins with its name.
-# tests/it/routers.rs compares that with what the binaries say.
+# Every file of a folder goes through the router, in one plan. A mistake in a file is an error that begins with the file's name.
+# tests/it/routers.rs compares that with the verdicts of the binaries.
 
 variable "folder" {
   description = "Where the files are."
@@ -19,7 +19,7 @@ module "router" {
   file = each.value
 }
 
-# The module's root reads its file by file(), too, and ends there.
+# The root of the module reads its file by file(), too, and fails there.
 output "readable" {
   description = "Files that are text."
   value       = local.readable
