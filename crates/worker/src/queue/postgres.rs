@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Wanted, Watched};
-use crate::dedup::Lease;
+use super::{Delivery, Depth, Depths, Limits, Queue, QueueError, Wanted, Watched};
+use crate::dedup::{DedupError, Lease, Poison};
+use crate::outcome::Outcome;
 use crate::unsettled::Unsettled;
-use crate::word::Word;
 
 /// Plans are pinned as the relay's are: made once, maybe of tables that are still empty. So no statement here joins a batch
 /// with a table, which may be planned as a walk over all of it: keys are looked up one by one, or stand in an array. Only
@@ -34,7 +34,7 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Counting further would cost more than knowing is worth.
 const COUNTED_MAX: i64 = 10_000;
 
-/// The embedded queue. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
+/// The queue on Postgres. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
 /// their own in `outbox.retry`.
 #[derive(Debug)]
 pub struct PostgresQueue {
@@ -62,7 +62,7 @@ pub struct Receipt {
 }
 
 impl PostgresQueue {
-    /// `lease` is a little more than a call may take.
+    /// `lease` is how long the right to call lasts.
     pub fn new(
         connections: Connections,
         watched: Arc<Watched>,
@@ -180,7 +180,7 @@ impl Queue for PostgresQueue {
         }
     }
 
-    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+    async fn settle(&self, settled: &[(Receipt, Outcome)]) -> Vec<Result<(), Unsettled>> {
         self.settle_each(settled).await
     }
 
@@ -260,8 +260,8 @@ impl Depths for PostgresQueue {
     }
 }
 
-impl Word for PostgresQueue {
-    async fn poison_for(&self) -> Result<Option<Duration>, QueueError> {
+impl Poison for PostgresQueue {
+    async fn poison_for(&self) -> Result<Option<Duration>, DedupError> {
         let ask = sqlx::query_scalar(
             "select extract(epoch from least(poison_until - clock_timestamp(), interval '1 year'))::float8
              from outbox.queue where rpc = $1 and poison_until > clock_timestamp()",

@@ -1,25 +1,19 @@
-//! The embedded transport: the lanes of one database, whose queues and dedup record are tables in it.
+//! The Postgres transport: the consumers of one database, whose queues and dedup record are tables in it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use event_router::{Policy, Router, Rpc};
+use event_router::{Router, Rpc};
 use outbox_schema::{Connections, SchemaError, Source};
 use runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::aside::Aside;
-use crate::breaker::Breaker;
 use crate::dedup::PostgresDedup;
-use crate::depths;
-use crate::lane::Lane;
-use crate::meter::Meter;
 use crate::queue::{self, Bell, PostgresQueue, Watched};
 use crate::rpc::RpcClient;
-use crate::unrecorded::Unrecorded;
-use crate::word;
+use crate::subscriber::Subscriber;
+use crate::supervise::{all_finished, consume};
 
 const CONNECTIONS_MAX: u32 = 16;
 const DEPTH_EVERY: Duration = Duration::from_secs(10);
@@ -49,80 +43,59 @@ pub async fn run<C: RpcClient + Clone>(
     started: &Started,
 ) -> Finished {
     // A term may end before what it knew of successes is recorded: the next one still knows.
-    let unrecorded = router.rpcs().map(|(rpc, policy)| {
-        let lease = lease(policy, settings);
-        (rpc.clone(), Unrecorded::new(lease, settings.visibility))
-    });
-    let unrecorded: HashMap<Rpc, Unrecorded> = unrecorded.collect();
-    let term = || {
-        let term = Term { source, router, client, settings, standing, started, unrecorded: &unrecorded };
-        term.run()
-    };
+    let subscriber =
+        |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
+    let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
+    let term = || Term { source, settings, standing, started, subscribers: &subscribers }.run();
     standing.tend(&started.stop, term).await.unwrap_or(Finished::All)
-}
-
-/// As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
-fn lease(policy: &Policy, settings: &Settings) -> Duration {
-    policy.timeout + settings.visibility
 }
 
 /// From when the database was found to fit until the stop, or until it does not fit any more.
 struct Term<'a, C> {
     source: &'a Source,
-    router: &'a Router,
-    client: &'a C,
     settings: &'a Settings,
     standing: &'a Standing,
     started: &'a Started,
-    unrecorded: &'a HashMap<Rpc, Unrecorded>,
+    subscribers: &'a [Subscriber<C>],
 }
 
 impl<C: RpcClient + Clone> Term<'_, C> {
     async fn run(self) -> Result<Finished, Trouble> {
-        let Self { source, router, settings, standing, .. } = self;
-        let lanes = u32::try_from(router.rpcs().count()).unwrap_or(u32::MAX);
-        let size = lanes.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
+        let Self { source, settings, standing, started, subscribers } = self;
+        let rpcs = || subscribers.iter().map(|subscriber| &subscriber.rpc);
+        let consumers = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
+        let size = consumers.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
         let connections = source.connections("outbox worker", &queue::SESSION, size);
-        let opened = tokio::select! {
-            opened = answered(queues(source, router)) => opened,
-            () = self.started.stop.cancelled() => return Ok(Finished::All),
+        let Some(opened) = started.stop.run_until_cancelled(answered(queues(source, rpcs()))).await else {
+            return Ok(Finished::All);
         };
         opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
         standing.works();
-        let rpcs = router.rpcs().count();
-        tracing::info!(source = source.name(), rpcs, worker = settings.name, "delivering");
+        tracing::info!(
+            source = source.name(),
+            rpcs = subscribers.len(),
+            worker = settings.name,
+            "delivering"
+        );
 
-        let stop = self.started.stop.child_token();
-        let bell = Bell::new(router.rpcs().map(|(rpc, _)| rpc));
-        let mut lanes = JoinSet::new();
-        for (rpc, policy) in router.rpcs() {
-            lanes.spawn(self.lane(rpc, *policy, bell.of(rpc), &connections, &stop));
+        let stop = started.stop.child_token();
+        let bell = Bell::new(rpcs());
+        let mut consumers = JoinSet::new();
+        for subscriber in subscribers {
+            consumers.spawn(self.consumer(subscriber, bell.of(&subscriber.rpc), &connections, &stop));
         }
         let part = standing.part();
-        let ringing = async {
-            let ringing = runtime::again("bell", part, &stop, || async {
-                bell.run(source, &connections, part, &stop).await;
-                Ok(())
-            });
-            // It may be waiting for an answer.
-            tokio::select! {
-                _ = ringing => {}
-                () = stop.cancelled() => {}
-            }
-        };
-        let landing = async {
-            let mut finished = Finished::All;
-            while let Some(landed) = lanes.join_next().await {
-                finished = finished.and(landed.unwrap_or(Finished::NotAll));
-            }
-            finished
-        };
+        // It may be waiting for an answer.
+        let ringing = stop.run_until_cancelled(runtime::again("bell", part, &stop, || async {
+            bell.run(source, &connections, part, &stop).await;
+            Ok(())
+        }));
         let unfit = async {
             let trouble = no_longer_fits(source, part, &stop).await;
             stop.cancel();
             trouble
         };
-        let ((), finished, trouble) = tokio::join!(ringing, landing, unfit);
+        let (_, finished, trouble) = tokio::join!(ringing, all_finished(consumers), unfit);
         let ending = async {
             release(source, &connections, &settings.name).await;
             connections.close().await;
@@ -131,52 +104,27 @@ impl<C: RpcClient + Clone> Term<'_, C> {
         trouble.map_or(Ok(finished), Err)
     }
 
-    /// One RPC's lane, and beside it what measures its queue. If either panics, it is begun again.
-    fn lane(
+    fn consumer(
         &self,
-        rpc: &Rpc,
-        policy: Policy,
+        subscriber: &Subscriber<C>,
         watched: Arc<Watched>,
         connections: &Connections,
         stop: &CancellationToken,
     ) -> impl Future<Output = Finished> + Send + 'static + use<C> {
-        let settings = self.settings;
-        let (source, rpc, started) = (self.source.name().to_owned(), rpc.clone(), self.started.clone());
-        let (client, worker, visibility) = (self.client.clone(), settings.name.clone(), settings.visibility);
-        let (unrecorded, lease) = (self.unrecorded[&rpc].clone(), lease(&policy, settings));
-        let (connections, stop) = (connections.clone(), stop.clone());
+        let (subscriber, connections) = (subscriber.clone(), connections.clone());
+        let (worker, stop, give_up) =
+            (self.settings.name.clone(), stop.clone(), self.started.give_up.clone());
         async move {
-            let (Started { give_up, readiness, tracer, .. }, meter) = (&started, Meter::new(&source, &rpc));
-            let queue = || {
+            let Subscriber { rpc, metrics, visibility, readiness, .. } = &subscriber;
+            let lease = subscriber.lease();
+            let open = || {
                 let (connections, watched) = (connections.clone(), Arc::clone(&watched));
-                Arc::new(PostgresQueue::new(connections, watched, &worker, visibility, lease))
+                let dedup = PostgresDedup::new(connections.clone(), rpc, lease);
+                let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, lease));
+                std::future::ready(Some((Arc::clone(&queue), dedup, queue)))
             };
-            let breaker = Arc::new(Mutex::new(Breaker::new(policy.backoff, true)));
-            let lane = || Lane {
-                rpc: rpc.clone(),
-                policy,
-                queue: queue(),
-                dedup: Arc::new(PostgresDedup::new(connections.clone(), &rpc, lease)),
-                client: client.clone(),
-                unrecorded: unrecorded.clone(),
-                aside: Aside::default(),
-                breaker: Arc::clone(&breaker),
-                meter: meter.clone(),
-                readiness: readiness.clone(),
-                tracer: tracer.clone(),
-            };
-            let (name, part) = (meter.name(), readiness.part(meter.name()));
-            let delivering = runtime::again(&name, &part, &stop, || lane().run(&stop, give_up));
-            let looked_at = queue();
-            let watching = runtime::again("depth", &part, &stop, || async {
-                let depths = depths::watch(&source, &rpc, &*looked_at, DEPTH_EVERY);
-                tokio::join!(depths, word::watch(&rpc, &meter, &breaker, &*looked_at));
-                Ok(())
-            });
-            tokio::select! {
-                finished = delivering => finished.unwrap_or(Finished::NotAll),
-                never = depths::for_ever(watching) => match never {},
-            }
+            let part = readiness.part(metrics.name());
+            consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
         }
     }
 }
@@ -185,18 +133,11 @@ impl<C: RpcClient + Clone> Term<'_, C> {
 /// restored from an old copy, say. `None` at `stop`.
 async fn no_longer_fits(source: &Source, part: &Part, stop: &CancellationToken) -> Option<Trouble> {
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(FITS_EVERY) => {}
-            () = stop.cancelled() => return None,
-        }
+        stop.run_until_cancelled(tokio::time::sleep(FITS_EVERY)).await?;
         if part.waited().is_none() {
             continue;
         }
-        let fit = tokio::select! {
-            fit = answered(fits(source)) => fit,
-            () = stop.cancelled() => return None,
-        };
-        match fit {
+        match stop.run_until_cancelled(answered(fits(source))).await? {
             Err(error) if !error.is_transient() => return Some(Trouble::of(&error, false)),
             Ok(()) | Err(_) => {}
         }
@@ -215,10 +156,9 @@ async fn fits(source: &Source) -> Result<(), SchemaError> {
 }
 
 /// Makes the queues that are new.
-async fn queues(source: &Source, router: &Router) -> Result<(), SchemaError> {
+async fn queues<'a>(source: &Source, rpcs: impl Iterator<Item = &'a Rpc>) -> Result<(), SchemaError> {
     let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
     outbox_schema::check(&mut conn).await?;
-    let rpcs = router.rpcs().map(|(rpc, _)| rpc);
     outbox_schema::queues(&mut conn, rpcs).await.map_err(SchemaError::Read)?;
     Ok(())
 }
