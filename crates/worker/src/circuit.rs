@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use event_router::{Backoff, Rpc};
+use event_router::Backoff;
 use runtime::Guarded;
 use tokio::time::Instant;
 
@@ -12,16 +12,15 @@ use crate::rpc::CallError;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Circuit {
-    rpc: Rpc,
     breaker: Arc<Guarded<Breaker>>,
     metrics: Metrics,
 }
 
 impl Circuit {
     /// `chooses`: see [`crate::queue::Limits`].
-    pub(crate) fn new(rpc: &Rpc, backoff: Backoff, chooses: bool, metrics: &Metrics) -> Self {
+    pub(crate) fn new(backoff: Backoff, chooses: bool, metrics: &Metrics) -> Self {
         let breaker = Arc::new(Guarded::new(Breaker::new(backoff, chooses)));
-        Self { rpc: rpc.clone(), breaker, metrics: metrics.clone() }
+        Self { breaker, metrics: metrics.clone() }
     }
 
     /// Whatever is done with the breaker, its metrics then show it.
@@ -52,7 +51,7 @@ impl Circuit {
 
     /// For people who read the log.
     fn tell(&self, standing: &Standing, error: Option<&CallError>) {
-        let (rpc, error) = (&self.rpc, error.map(tracing::field::display));
+        let (rpc, error) = (&self.metrics.rpc, error.map(tracing::field::display));
         match standing {
             Standing::Closed => tracing::info!(%rpc, "circuit breaker closed: the server answers again"),
             Standing::Away => {

@@ -33,7 +33,7 @@ use crate::dedup::{Dedup, Lease};
 use crate::deliver::Deliverer;
 use crate::in_flight::{InFlight, Tracked};
 use crate::lease::Leasing;
-use crate::outcome::{Outcome, Why};
+use crate::outcome::{Again, Outcome};
 use crate::queue::{Delivery, Queue};
 use crate::receive::Receiver;
 use crate::rpc::RpcClient;
@@ -58,7 +58,7 @@ pub struct Consumer<Q, D, C> {
 struct Stages<R, D, C> {
     leasing: Leasing<D>,
     deliverer: Deliverer<C>,
-    in_flight: InFlight<R>,
+    in_flight: Arc<InFlight<R>>,
     settle: mpsc::Sender<Decided<R>>,
 }
 
@@ -93,7 +93,9 @@ impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient> Stages<R, D, C> {
         let Deliverer { subscriber, limits, .. } = &self.deliverer;
         let after = crowded_wait(delivery.attempt, &subscriber.policy, limits.chooses);
         let tracked = self.in_flight.track(delivery.receipt.clone());
-        self.settle(delivery, Outcome::postponed(after, Why::Crowded), None, tracked).await;
+        let text = "not called: others that have failed, too, take all slots there are for them";
+        let outcome = Outcome::retry(Again::Postponed, after, "crowded", text);
+        self.settle(delivery, outcome, None, tracked).await;
     }
 
     async fn settle(
@@ -131,19 +133,18 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         give_up: &CancellationToken,
     ) -> Result<Finished, Panicked> {
         let Self { subscriber, queue, dedup } = self;
-        let Subscriber { rpc, policy, unrecorded, circuit, metrics, readiness, .. } = subscriber.clone();
-        let (limits, aside, in_flight) = (queue.limits(), Aside::default(), InFlight::default());
+        let Subscriber { policy, unrecorded, circuit, metrics, readiness, .. } = subscriber.clone();
+        let (limits, aside, in_flight) = (queue.limits(), Aside::default(), Arc::<InFlight<_>>::default());
         let (decided, decisions) = mpsc::channel(2 * policy.concurrency);
         let part = readiness.part(metrics.name());
         let records = readiness.part(format!("{} records", metrics.name()));
         part.moves();
         let _room = metrics.opens(policy.concurrency);
+        // The consumer before this one may have panicked: what it knew is shown and kept.
         circuit.with(|_| ());
-        // The consumer before this one may have panicked.
         unrecorded.orphaned(Instant::now());
 
         let settler = Settler {
-            rpc: rpc.clone(),
             metrics: metrics.clone(),
             part: records.clone(),
             queue: Arc::clone(&queue),
@@ -152,16 +153,10 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
             aside: aside.clone(),
         };
         let slots = Slots::new(policy.concurrency, limits, circuit);
-        let receiver = Receiver::new((&rpc, &policy), &queue, slots, &metrics, &part, stop);
+        let receiver = Receiver::new(&policy, &queue, slots, &metrics, &part, stop);
         let visibility = limits.visibility;
-        let leasing = Leasing {
-            rpc,
-            dedup,
-            visibility,
-            metrics: metrics.clone(),
-            part: part.clone(),
-            stop: stop.clone(),
-        };
+        let leasing =
+            Leasing { dedup, visibility, metrics: metrics.clone(), part: part.clone(), stop: stop.clone() };
         let deliverer = Deliverer { subscriber, limits, aside, stop: stop.clone(), give_up: give_up.clone() };
         // The settler goes on until this is dropped, too: it never ends before the calls have.
         let open = decided.clone();

@@ -13,13 +13,14 @@ use crate::breaker::Answer;
 use crate::decide::{Attempt, decide, exhausted, held, panicked};
 use crate::dedup::{Lease, LeaseAnswer};
 use crate::lease::Leased;
-use crate::outcome::{Again, Outcome, Why};
+use crate::outcome::{Again, Outcome};
 use crate::queue::{Delivery, Limits};
 use crate::rpc::{Call, REPLAY, RpcClient};
 use crate::subscriber::Subscriber;
 
 /// When the dedup record can't be asked, nothing is called and everything comes back.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+const UNKNOWN: &str = "not called: it could not be known that nobody else did";
 /// No lease lasts longer; what stands in the record may be anything.
 const HELD_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -41,7 +42,8 @@ impl<C: RpcClient> Deliverer<C> {
     /// One delivery, whatever comes in between. `probe`: it was let through to see.
     pub(crate) async fn deliver<R>(&self, leased: &Leased<R>, probe: bool) -> Decision {
         if self.stop.is_cancelled() {
-            return (Outcome::postponed(Duration::ZERO, Why::Stopping), leased.lease());
+            let text = "not called: its worker was stopped";
+            return (postponed(Duration::ZERO, "stopping", text), leased.lease());
         }
         tokio::select! {
             biased;
@@ -53,10 +55,11 @@ impl<C: RpcClient> Deliverer<C> {
                 },
                 |(Ok(decision) | Err(decision))| decision,
             ),
-            // Its lease is not given back: the call may still have its effect.
+            // Its lease is not given back: the call may have its effect for as long as that lasts.
             () = self.give_up.cancelled() => {
-                let ends = leased.asked_at + self.subscriber.lease();
-                (Outcome::given_up(ends.saturating_duration_since(Instant::now())), None)
+                let lasts = (leased.asked_at + self.subscriber.lease()).saturating_duration_since(Instant::now());
+                let text = "its worker was stopped while it called, and did not hear the answer";
+                (Outcome::retry(Again::Failed, lasts, "worker_stopped", text), None)
             }
         }
     }
@@ -91,15 +94,19 @@ impl<C: RpcClient> Deliverer<C> {
     /// call, whatever became of the last one.
     fn lease<R>(&self, leased: &Leased<R>, event: &Envelope<'_>) -> Result<Lease, Decision> {
         let unrecorded = &self.subscriber.unrecorded;
-        let postponed = |after, why| Err((Outcome::postponed(after, why), None));
         let lease = match leased.answer {
-            None => return postponed(UNKNOWN_WAIT, Why::DedupUnavailable),
+            None => return Err((postponed(UNKNOWN_WAIT, "dedup_unavailable", UNKNOWN), None)),
             Some(LeaseAnswer::Done) => {
                 unrecorded.recorded([event.id]);
                 return Err((Outcome::Duplicate, None));
             }
-            Some(LeaseAnswer::Early { remaining }) => return postponed(remaining, Why::Early),
-            Some(LeaseAnswer::Held { remaining }) => return postponed(remaining.min(HELD_MAX), Why::Held),
+            Some(LeaseAnswer::Early { remaining }) => {
+                let text = "not called: its server asked for a longer wait";
+                return Err((postponed(remaining, "early", text), None));
+            }
+            Some(LeaseAnswer::Held { remaining }) => {
+                return Err((postponed(remaining.min(HELD_MAX), "held", UNKNOWN), None));
+            }
             Some(LeaseAnswer::Won(lease) | LeaseAnswer::WonAfter(lease, _)) => lease,
         };
         let is_replay = event.headers.contains_key(REPLAY);
@@ -109,7 +116,7 @@ impl<C: RpcClient> Deliverer<C> {
         }
         // The process stood still since it asked: somebody else may have the lease by now, and have called.
         if Instant::now() >= leased.fresh_until {
-            return postponed(UNKNOWN_WAIT, Why::StaleLease);
+            return Err((postponed(UNKNOWN_WAIT, "stale_lease", UNKNOWN), None));
         }
         match self.aside.decided(lease.event).filter(|_| !is_replay) {
             Some(set_aside) => Err((set_aside, Some(lease))),
@@ -178,4 +185,8 @@ impl<C: RpcClient> Deliverer<C> {
         }
         metrics.ended(attempt);
     }
+}
+
+fn postponed(after: Duration, code: &'static str, text: &str) -> Outcome {
+    Outcome::retry(Again::Postponed, after, code, text)
 }

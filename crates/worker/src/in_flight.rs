@@ -12,7 +12,7 @@ use crate::queue::Queue;
 
 /// The receipts of deliveries under way, so that their visibility can be extended.
 #[derive(Debug)]
-pub(crate) struct InFlight<R>(Arc<Guarded<Receipts<R>>>);
+pub(crate) struct InFlight<R>(Guarded<Receipts<R>>);
 
 #[derive(Debug)]
 struct Receipts<R> {
@@ -23,33 +23,27 @@ struct Receipts<R> {
 /// A delivery under way, until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Tracked<R> {
-    in_flight: InFlight<R>,
+    in_flight: Arc<InFlight<R>>,
     id: u64,
 }
 
 impl<R> Default for InFlight<R> {
     fn default() -> Self {
-        Self(Arc::new(Guarded::new(Receipts { next: 0, of: HashMap::new() })))
-    }
-}
-
-impl<R> Clone for InFlight<R> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(Guarded::new(Receipts { next: 0, of: HashMap::new() }))
     }
 }
 
 impl<R: Clone> InFlight<R> {
-    pub(crate) fn track(&self, receipt: R) -> Tracked<R> {
+    pub(crate) fn track(self: &Arc<Self>, receipt: R) -> Tracked<R> {
         let mut receipts = self.0.lock();
         let id = receipts.next;
         receipts.next += 1;
         receipts.of.insert(id, (Instant::now(), receipt));
-        Tracked { in_flight: self.clone(), id }
+        Tracked { in_flight: Arc::clone(self), id }
     }
 
     /// Keeps what is under way hidden from others, until it is aborted.
-    pub(crate) async fn extend<Q: Queue<Receipt = R>>(self, metrics: Metrics, queue: Arc<Q>) {
+    pub(crate) async fn extend<Q: Queue<Receipt = R>>(self: Arc<Self>, metrics: Metrics, queue: Arc<Q>) {
         let every = queue.limits().visibility / 3;
         loop {
             tokio::time::sleep(every).await;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::{EventId, Message};
-use event_router::Rpc;
 use runtime::{Chain, Part};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +25,6 @@ pub(crate) struct Leased<R> {
 
 /// Asks for one consumer.
 pub(crate) struct Leasing<D> {
-    pub(crate) rpc: Rpc,
     pub(crate) dedup: Arc<D>,
     pub(crate) visibility: Duration,
     pub(crate) metrics: Metrics,
@@ -71,11 +69,11 @@ impl<D: Dedup> Leasing<D> {
             Ok(answers) if Instant::now() < fresh_until => return Some(answers),
             Ok(_) => {
                 self.part.waits("the dedup record answers too late");
-                tracing::warn!(rpc = %self.rpc, "not calling: the dedup record answered so late that the leases are old");
+                tracing::warn!(rpc = %self.metrics.rpc, "not calling: the dedup record answered so late that the leases are old");
             }
             Err(error) => {
                 self.part.waits(format!("can't ask what was done before: {}", Chain(&error)));
-                tracing::warn!(rpc = %self.rpc, error = %Chain(&error), "not calling: can't ask what was done before");
+                tracing::warn!(rpc = %self.metrics.rpc, error = %Chain(&error), "not calling: can't ask what was done before");
             }
         }
         self.metrics.failed("claim");

@@ -21,7 +21,7 @@ const REASONS_MAX: usize = 10;
 #[derive(Clone)]
 pub(crate) struct Metrics {
     source: String,
-    rpc: String,
+    pub(crate) rpc: String,
     in_flight: Gauge,
     concurrency: Gauge,
     breaker: Gauge,

@@ -30,43 +30,7 @@ pub enum Again {
     Postponed,
 }
 
-/// Why nothing was called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// Another delivery of the event is on it.
-    Held,
-    DedupUnavailable,
-    StaleLease,
-    /// It failed before, and others go first.
-    Crowded,
-    /// Its server asked for a longer wait than its queue can hold.
-    Early,
-    /// The worker is to stop.
-    Stopping,
-}
-
 impl Outcome {
-    pub(crate) fn postponed(after: Duration, why: Why) -> Self {
-        const UNKNOWN: &str = "not called: it could not be known that nobody else did";
-        let (code, error) = match why {
-            Why::Held => ("held", UNKNOWN),
-            Why::DedupUnavailable => ("dedup_unavailable", UNKNOWN),
-            Why::StaleLease => ("stale_lease", UNKNOWN),
-            Why::Crowded => {
-                ("crowded", "not called: others that have failed, too, take all slots there are for them")
-            }
-            Why::Early => ("early", "not called: its server asked for a longer wait"),
-            Why::Stopping => ("stopping", "not called: its worker was stopped"),
-        };
-        Self::retry(Again::Postponed, after, code, error)
-    }
-
-    /// It was being called when the worker gave up. The call may have its effect for as long as the lease lasts.
-    pub(crate) fn given_up(lease_lasts: Duration) -> Self {
-        let error = "its worker was stopped while it called, and did not hear the answer";
-        Self::retry(Again::Failed, lease_lasts, "worker_stopped", error)
-    }
-
     pub(crate) fn retry(again: Again, after: Duration, code: &'static str, error: &str) -> Self {
         Self::Retry { again, after, code, error: error.to_owned() }
     }

@@ -46,87 +46,76 @@ pub async fn run<C: RpcClient + Clone>(
     let subscriber =
         |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
     let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
-    let term = || Term { source, settings, standing, started, subscribers: &subscribers }.run();
+    let term = || term(source, &subscribers, &settings.name, standing, started);
     standing.tend(&started.stop, term).await.unwrap_or(Finished::All)
 }
 
 /// From when the database was found to fit until the stop, or until it does not fit any more.
-struct Term<'a, C> {
-    source: &'a Source,
-    settings: &'a Settings,
-    standing: &'a Standing,
-    started: &'a Started,
-    subscribers: &'a [Subscriber<C>],
+async fn term<C: RpcClient + Clone>(
+    source: &Source,
+    subscribers: &[Subscriber<C>],
+    worker: &str,
+    standing: &Standing,
+    started: &Started,
+) -> Result<Finished, Trouble> {
+    let rpcs = || subscribers.iter().map(|subscriber| &subscriber.rpc);
+    let consumers = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
+    let size = consumers.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
+    let connections = source.connections("outbox worker", &queue::SESSION, size);
+    let Some(opened) = started.stop.run_until_cancelled(answered(queues(source, rpcs()))).await else {
+        return Ok(Finished::All);
+    };
+    opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
+    standing.works();
+    tracing::info!(source = source.name(), rpcs = subscribers.len(), worker, "delivering");
+
+    let stop = started.stop.child_token();
+    let bell = Bell::new(rpcs());
+    let mut consumers = JoinSet::new();
+    for subscriber in subscribers {
+        let (watched, worker) = (bell.of(&subscriber.rpc), worker.to_owned());
+        let (connections, stop, give_up) = (connections.clone(), stop.clone(), started.give_up.clone());
+        consumers.spawn(consumer(subscriber.clone(), watched, connections, worker, stop, give_up));
+    }
+    let part = standing.part();
+    // It may be waiting for an answer.
+    let ringing = stop.run_until_cancelled(runtime::again("bell", part, &stop, || async {
+        Box::pin(bell.run(source, &connections, part, &stop)).await;
+        Ok(())
+    }));
+    let unfit = async {
+        let trouble = no_longer_fits(source, part, &stop).await;
+        stop.cancel();
+        trouble
+    };
+    let (_, finished, trouble) = tokio::join!(ringing, all_finished(consumers), unfit);
+    let ending = async {
+        release(source, &connections, worker).await;
+        connections.close().await;
+    };
+    let _ = tokio::time::timeout(RELEASED_WITHIN, ending).await;
+    trouble.map_or(Ok(finished), Err)
 }
 
-impl<C: RpcClient + Clone> Term<'_, C> {
-    async fn run(self) -> Result<Finished, Trouble> {
-        let Self { source, settings, standing, started, subscribers } = self;
-        let rpcs = || subscribers.iter().map(|subscriber| &subscriber.rpc);
-        let consumers = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
-        let size = consumers.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
-        let connections = source.connections("outbox worker", &queue::SESSION, size);
-        let Some(opened) = started.stop.run_until_cancelled(answered(queues(source, rpcs()))).await else {
-            return Ok(Finished::All);
-        };
-        opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
-        standing.works();
-        tracing::info!(
-            source = source.name(),
-            rpcs = subscribers.len(),
-            worker = settings.name,
-            "delivering"
-        );
-
-        let stop = started.stop.child_token();
-        let bell = Bell::new(rpcs());
-        let mut consumers = JoinSet::new();
-        for subscriber in subscribers {
-            consumers.spawn(self.consumer(subscriber, bell.of(&subscriber.rpc), &connections, &stop));
-        }
-        let part = standing.part();
-        // It may be waiting for an answer.
-        let ringing = stop.run_until_cancelled(runtime::again("bell", part, &stop, || async {
-            bell.run(source, &connections, part, &stop).await;
-            Ok(())
-        }));
-        let unfit = async {
-            let trouble = no_longer_fits(source, part, &stop).await;
-            stop.cancel();
-            trouble
-        };
-        let (_, finished, trouble) = tokio::join!(ringing, all_finished(consumers), unfit);
-        let ending = async {
-            release(source, &connections, &settings.name).await;
-            connections.close().await;
-        };
-        let _ = tokio::time::timeout(RELEASED_WITHIN, ending).await;
-        trouble.map_or(Ok(finished), Err)
-    }
-
-    fn consumer(
-        &self,
-        subscriber: &Subscriber<C>,
-        watched: Arc<Watched>,
-        connections: &Connections,
-        stop: &CancellationToken,
-    ) -> impl Future<Output = Finished> + Send + 'static + use<C> {
-        let (subscriber, connections) = (subscriber.clone(), connections.clone());
-        let (worker, stop, give_up) =
-            (self.settings.name.clone(), stop.clone(), self.started.give_up.clone());
-        async move {
-            let Subscriber { rpc, metrics, visibility, readiness, .. } = &subscriber;
-            let lease = subscriber.lease();
-            let open = || {
-                let (connections, watched) = (connections.clone(), Arc::clone(&watched));
-                let dedup = PostgresDedup::new(connections.clone(), rpc, lease);
-                let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, lease));
-                std::future::ready(Some((Arc::clone(&queue), dedup, queue)))
-            };
-            let part = readiness.part(metrics.name());
-            consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
-        }
-    }
+/// One consumer of this database after another.
+async fn consumer<C: RpcClient + Clone>(
+    subscriber: Subscriber<C>,
+    watched: Arc<Watched>,
+    connections: Connections,
+    worker: String,
+    stop: CancellationToken,
+    give_up: CancellationToken,
+) -> Finished {
+    let Subscriber { rpc, metrics, visibility, readiness, .. } = &subscriber;
+    let lease = subscriber.lease();
+    let open = || {
+        let (connections, watched) = (connections.clone(), Arc::clone(&watched));
+        let dedup = PostgresDedup::new(connections.clone(), rpc, lease);
+        let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, lease));
+        std::future::ready(Some((Arc::clone(&queue), dedup, queue)))
+    };
+    let part = readiness.part(metrics.name());
+    consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
 }
 
 /// While the database does not answer as it should, looks whether that is because it does not fit any more: one that was

@@ -6,7 +6,7 @@ mod helper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_router::{Policy, Rpc};
+use event_router::Policy;
 use runtime::{Chain, Part};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -27,7 +27,6 @@ const BLIND_MIN: Duration = Duration::from_millis(500);
 const BLIND_MAX: Duration = Duration::from_secs(30);
 
 pub(crate) struct Receiver<Q: Queue> {
-    rpc: Rpc,
     queue: Arc<Q>,
     slots: Arc<Slots>,
     metrics: Metrics,
@@ -46,7 +45,7 @@ pub(crate) struct Receiver<Q: Queue> {
 
 impl<Q: Queue> Receiver<Q> {
     pub(crate) fn new(
-        (rpc, policy): (&Rpc, &Policy),
+        policy: &Policy,
         queue: &Arc<Q>,
         slots: Slots,
         metrics: &Metrics,
@@ -54,7 +53,6 @@ impl<Q: Queue> Receiver<Q> {
         stop: &CancellationToken,
     ) -> Self {
         Self {
-            rpc: rpc.clone(),
             queue: Arc::clone(queue),
             slots: Arc::new(slots),
             metrics: metrics.clone(),
@@ -150,7 +148,7 @@ impl<Q: Queue> Receiver<Q> {
     fn failed(&self, error: &QueueError, retry_in: Duration) {
         self.metrics.failed("receive");
         self.part.waits(format!("not receiving: {}", Chain(error)));
-        tracing::warn!(rpc = %self.rpc, error = %Chain(error), retry_in_seconds = retry_in.as_secs_f64(), "not receiving");
+        tracing::warn!(rpc = %self.metrics.rpc, error = %Chain(error), retry_in_seconds = retry_in.as_secs_f64(), "not receiving");
     }
 
     /// Until then, until more may be received, or until the stop.

@@ -10,7 +10,6 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_router::Rpc;
 use runtime::{Finished, Part};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -59,7 +58,6 @@ struct Open<R> {
 
 /// Writes what was decided. A call that succeeded must be recorded before its message leaves the queue.
 pub(crate) struct Settler<Q, D> {
-    pub(crate) rpc: Rpc,
     pub(crate) metrics: Metrics,
     pub(crate) part: Part,
     pub(crate) queue: Arc<Q>,

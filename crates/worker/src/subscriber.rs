@@ -41,7 +41,7 @@ impl<C> Subscriber<C> {
             client,
             visibility,
             unrecorded: Unrecorded::new(lease(policy, visibility), visibility),
-            circuit: Circuit::new(rpc, policy.backoff, chooses, &metrics),
+            circuit: Circuit::new(policy.backoff, chooses, &metrics),
             metrics,
             readiness: started.readiness.clone(),
             tracer: started.tracer.clone(),

@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_router::Rpc;
 use runtime::{Chain, Finished, Part};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -32,12 +31,12 @@ pub(crate) async fn consume<Q: Queue + Depths, D: Dedup, P: Poison, C: RpcClient
 where
     F: Future<Output = Option<(Arc<Q>, D, Arc<P>)>>,
 {
-    let Subscriber { rpc, circuit, metrics, .. } = subscriber;
+    let Subscriber { circuit, metrics, .. } = subscriber;
     let term = || async {
         let Some((queue, dedup, poison)) = open().await else { return Ok(Finished::All) };
         let consumer = Consumer::new(subscriber, Arc::clone(&queue), dedup);
         let watching = runtime::again("depth", part, stop, || async {
-            tokio::join!(metrics.watch(&*queue, every), watch_poison(rpc, circuit, &*poison));
+            tokio::join!(metrics.watch(&*queue, every), watch_poison(&metrics.rpc, circuit, &*poison));
             Ok(())
         });
         // Its end is the consumer's.
@@ -63,7 +62,7 @@ pub(crate) async fn all_finished(mut consumers: JoinSet<Finished>) -> Finished {
 }
 
 /// Asks again and again while the RPC is held, until it is dropped.
-async fn watch_poison<P: Poison>(rpc: &Rpc, circuit: &Circuit, poison: &P) {
+async fn watch_poison<P: Poison>(rpc: &str, circuit: &Circuit, poison: &P) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let (is_held, is_poison) =

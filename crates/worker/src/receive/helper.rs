@@ -20,7 +20,6 @@ impl<Q: Queue> Receiver<Q> {
 
     fn helper(&self, nth: usize) -> Self {
         Self {
-            rpc: self.rpc.clone(),
             queue: Arc::clone(&self.queue),
             slots: Arc::clone(&self.slots),
             metrics: self.metrics.clone(),

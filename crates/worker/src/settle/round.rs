@@ -84,7 +84,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
             match answer {
                 Err(error) if error.is_refused() => {
                     self.metrics.failed("record");
-                    tracing::warn!(rpc = %self.rpc, %error, "failed to give a lease back: it ends by itself");
+                    tracing::warn!(rpc = %self.metrics.rpc, %error, "failed to give a lease back: it ends by itself");
                 }
                 Err(error) => {
                     batch[at].recorded = false;
@@ -156,7 +156,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
             let Some(error) = of_cause.next() else { continue };
             let deliveries = 1 + of_cause.count();
             self.metrics.failed(cause.operation());
-            tracing::warn!(rpc = %self.rpc, %error, deliveries, "{}", cause.words());
+            tracing::warn!(rpc = %self.metrics.rpc, %error, deliveries, "{}", cause.words());
         }
         match errors().next() {
             Some((one, error)) if written.iter().all(Result::is_err) => {

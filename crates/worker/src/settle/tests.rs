@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use event::EventId;
+use event_router::Rpc;
 use proptest::prelude::*;
 use runtime::Readiness;
 use tokio_util::sync::CancellationToken;
@@ -118,7 +119,7 @@ struct Bench {
     server: Arc<Server>,
     aside: Aside,
     unrecorded: Unrecorded,
-    in_flight: InFlight<EventId>,
+    in_flight: Arc<InFlight<EventId>>,
 }
 
 impl Bench {
@@ -128,15 +129,13 @@ impl Bench {
             server: Arc::default(),
             aside: Aside::default(),
             unrecorded: Unrecorded::new(second, second),
-            in_flight: InFlight::default(),
+            in_flight: Arc::default(),
         }
     }
 
     fn settler(&self) -> Settler<Server, Server> {
-        let rpc = Rpc::new("Test/One").unwrap();
         Settler {
-            metrics: Metrics::new("test", &rpc),
-            rpc,
+            metrics: Metrics::new("test", &Rpc::new("Test/One").unwrap()),
             part: Readiness::default().part("test"),
             queue: Arc::clone(&self.server),
             dedup: Arc::clone(&self.server),
