@@ -17,8 +17,9 @@ use runtime::Readiness;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Recorded, Released};
-use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Settlement, Wanted, Watched};
+use worker::dedup::{Dedup, Lease, LeaseAnswer, PostgresDedup, Recorded, Released};
+use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Wanted, Watched};
+use worker::{Again, Outcome};
 
 use crate::world::{One, PATIENCE, ROUTER, World, until};
 
@@ -119,8 +120,11 @@ async fn postgres_dedup_keeps_the_contract() {
     let other =
         PostgresDedup::new(connections.clone(), &Rpc::new("Test/Other").unwrap(), Duration::from_secs(60));
     let event = EventId::new();
-    assert!(matches!(of(Duration::from_secs(60)).claim(&[event]).await.unwrap()[0], Claim::Won(_)));
-    assert!(matches!(other.claim(&[event]).await.unwrap()[0], Claim::Won(_)), "the key includes the RPC");
+    assert!(matches!(of(Duration::from_secs(60)).lease(&[event]).await.unwrap()[0], LeaseAnswer::Won(_)));
+    assert!(
+        matches!(other.lease(&[event]).await.unwrap()[0], LeaseAnswer::Won(_)),
+        "the key includes the RPC"
+    );
     world.finish().await;
 }
 
@@ -134,19 +138,19 @@ async fn records_are_found_by_their_keys() {
         PostgresDedup::new(connections.clone(), &Rpc::new("Test/One").unwrap(), Duration::from_secs(60));
     let batch = async || {
         let events: Vec<EventId> = (0..20).map(|_| EventId::new()).collect();
-        let claims = dedup.claim(&events).await.unwrap();
+        let claims = dedup.lease(&events).await.unwrap();
         let leases: Vec<Lease> = claims
             .into_iter()
             .map(|claim| match claim {
-                Claim::Won(lease) => lease,
+                LeaseAnswer::Won(lease) => lease,
                 other => panic!("{other:?}"),
             })
             .collect();
         assert!(lost_of(&dedup, &leases[..10]).await.is_empty());
         let released: Vec<Released> = leases[10..].iter().map(|lease| failed(*lease)).collect();
         release(&dedup, &released).await;
-        let again = dedup.claim(&events).await.unwrap();
-        assert!(again[..10].iter().all(|claim| matches!(claim, Claim::Done)), "{again:?}");
+        let again = dedup.lease(&events).await.unwrap();
+        assert!(again[..10].iter().all(|claim| matches!(claim, LeaseAnswer::Done)), "{again:?}");
     };
     // The cumulative statistics of this one session.
     let rows_read = async || -> i64 {
@@ -179,8 +183,14 @@ async fn records_are_found_by_their_keys() {
 }
 
 /// Its call did not succeed.
-pub(crate) fn failed(lease: Lease) -> Released<'static> {
-    Released { lease, attempt: 2, dead: false, code: "internal", error: "no card", waits: None }
+pub(crate) fn failed(lease: Lease) -> Released {
+    let (again, after, error) = (Again::Failed, Duration::ZERO, "no card".into());
+    Released {
+        lease,
+        attempt: 2,
+        outcome: Outcome::Retry { again, after, code: "internal", error },
+        waits: None,
+    }
 }
 
 /// Those of the leases that somebody else has by now.
@@ -191,85 +201,85 @@ pub(crate) async fn lost_of<D: Dedup>(dedup: &D, leases: &[Lease]) -> Vec<Lease>
     lost.map(|(lease, _)| *lease).collect()
 }
 
-pub(crate) async fn release<D: Dedup>(dedup: &D, released: &[Released<'_>]) {
+pub(crate) async fn release<D: Dedup>(dedup: &D, released: &[Released]) {
     assert_eq!(dedup.release(released).await, released.iter().map(|_| Ok(())).collect::<Vec<_>>());
 }
 
-pub(crate) async fn settle<Q: Queue>(queue: &Q, settled: &[(Q::Receipt, Settlement)]) {
+pub(crate) async fn settle<Q: Queue>(queue: &Q, settled: &[(Q::Receipt, Outcome)]) {
     assert_eq!(queue.settle(settled).await, settled.iter().map(|_| Ok(())).collect::<Vec<_>>());
 }
 
 /// `long` and `short` are two holders of the same record, whose leases last longer than the test, and 300 ms.
 pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
-    let won = |claim: Claim| match claim {
-        Claim::Won(lease) => lease,
+    let won = |claim: LeaseAnswer| match claim {
+        LeaseAnswer::Won(lease) => lease,
         other => panic!("{other:?}"),
     };
     let (a, b) = (EventId::new(), EventId::new());
 
     // One winner, answers in order, and a copy in the same batch finds the first one on it.
-    let claims = long.claim(&[a, b, a]).await.unwrap();
+    let claims = long.lease(&[a, b, a]).await.unwrap();
     let (lease_a, lease_b) = (won(claims[0]), won(claims[1]));
-    assert!(matches!(claims[2], Claim::Held { .. }), "{claims:?}");
+    assert!(matches!(claims[2], LeaseAnswer::Held { .. }), "{claims:?}");
     for _ in 0..20 {
         let event = EventId::new();
-        let claims = long.claim(&[event, event]).await.unwrap();
-        assert!(matches!(claims[..], [Claim::Won(_), Claim::Held { .. }]), "{claims:?}");
+        let claims = long.lease(&[event, event]).await.unwrap();
+        assert!(matches!(claims[..], [LeaseAnswer::Won(_), LeaseAnswer::Held { .. }]), "{claims:?}");
     }
     assert!(
-        matches!(short.claim(&[a]).await.unwrap()[0], Claim::Held { remaining } if remaining > Duration::from_secs(30))
+        matches!(short.lease(&[a]).await.unwrap()[0], LeaseAnswer::Held { remaining } if remaining > Duration::from_secs(30))
     );
 
     // Done is for good, and may be said again by whoever did it: the first answer may have been lost.
     assert!(lost_of(long, &[lease_a]).await.is_empty());
-    assert_eq!(short.claim(&[a, b]).await.unwrap()[0], Claim::Done);
+    assert_eq!(short.lease(&[a, b]).await.unwrap()[0], LeaseAnswer::Done);
     assert!(lost_of(long, &[lease_a]).await.is_empty());
     release(long, &[failed(lease_a)]).await;
-    assert_eq!(short.claim(&[a]).await.unwrap()[0], Claim::Done, "what is done can't be released");
+    assert_eq!(short.lease(&[a]).await.unwrap()[0], LeaseAnswer::Done, "what is done can't be released");
 
     // What is released is free at once.
     release(long, &[failed(lease_b)]).await;
-    let taken = won(short.claim(&[b]).await.unwrap()[0]);
+    let taken = won(short.lease(&[b]).await.unwrap()[0]);
 
     // An expired lease is taken over, and fences whoever had it.
-    let mut claim = long.claim(&[b]).await.unwrap()[0];
-    assert!(matches!(claim, Claim::Held { .. }));
+    let mut claim = long.lease(&[b]).await.unwrap()[0];
+    assert!(matches!(claim, LeaseAnswer::Held { .. }));
     until("the lease expired", async || {
-        claim = long.claim(&[b]).await.unwrap()[0];
-        matches!(claim, Claim::Won(_))
+        claim = long.lease(&[b]).await.unwrap()[0];
+        matches!(claim, LeaseAnswer::Won(_))
     })
     .await;
     assert_eq!(lost_of(short, &[taken]).await, [taken], "a lost lease must not complete");
     release(short, &[failed(taken)]).await;
     assert!(
-        matches!(short.claim(&[b]).await.unwrap()[0], Claim::Held { .. }),
+        matches!(short.lease(&[b]).await.unwrap()[0], LeaseAnswer::Held { .. }),
         "a lost lease must not release"
     );
     assert!(lost_of(long, &[won(claim)]).await.is_empty());
-    assert_eq!(short.claim(&[b]).await.unwrap()[0], Claim::Done);
+    assert_eq!(short.lease(&[b]).await.unwrap()[0], LeaseAnswer::Done);
 
     // A lease that a crash of the record took back is still ours to complete: nobody else has it.
     let forgotten = Lease { event: EventId::new(), token: 7 };
     assert!(lost_of(long, &[forgotten]).await.is_empty());
-    assert_eq!(short.claim(&[forgotten.event]).await.unwrap()[0], Claim::Done);
+    assert_eq!(short.lease(&[forgotten.event]).await.unwrap()[0], LeaseAnswer::Done);
 
     // After an outage one batch may know of both copies of a message that they succeeded, with a lease each.
     let event = EventId::new();
     let copies = [Lease { event, token: 8 }, Lease { event, token: 9 }];
     assert!(lost_of(long, &copies).await.is_empty());
-    assert_eq!(short.claim(&[event]).await.unwrap()[0], Claim::Done);
+    assert_eq!(short.lease(&[event]).await.unwrap()[0], LeaseAnswer::Done);
     let event = EventId::new();
-    let held = won(long.claim(&[event]).await.unwrap()[0]);
+    let held = won(long.lease(&[event]).await.unwrap()[0]);
     assert!(lost_of(long, &[Lease { event, token: 10 }, held]).await.is_empty());
-    assert_eq!(short.claim(&[event]).await.unwrap()[0], Claim::Done);
+    assert_eq!(short.lease(&[event]).await.unwrap()[0], LeaseAnswer::Done);
 
     // Many at once, from two sides: each key has exactly one winner.
     let many: Vec<EventId> = (0..200).map(|_| EventId::new()).collect();
     let reversed: Vec<EventId> = many.iter().rev().copied().collect();
-    let (ours, theirs) = tokio::join!(long.claim(&many), long.claim(&reversed));
-    let theirs: Vec<Claim> = theirs.unwrap().into_iter().rev().collect();
+    let (ours, theirs) = tokio::join!(long.lease(&many), long.lease(&reversed));
+    let theirs: Vec<LeaseAnswer> = theirs.unwrap().into_iter().rev().collect();
     for (ours, theirs) in ours.unwrap().into_iter().zip(theirs) {
-        let winners = [ours, theirs].iter().filter(|claim| matches!(claim, Claim::Won(_))).count();
+        let winners = [ours, theirs].iter().filter(|claim| matches!(claim, LeaseAnswer::Won(_))).count();
         assert_eq!(winners, 1, "{ours:?} {theirs:?}");
     }
 }
@@ -328,13 +338,13 @@ async fn postgres_queue_keeps_the_contract() {
     let first = long.receive(Wanted::any(3), &stop).await.unwrap();
     let second = short.receive(Wanted::any(3), &stop).await.unwrap();
     assert_eq!(first.iter().chain(&second).map(number).collect::<Vec<_>>(), [10, 11, 12, 13, 14]);
-    let held = Settlement::Retry {
+    let held = Outcome::Retry {
         after: Duration::from_millis(50),
-        counted: false,
-        code: "held".into(),
+        again: Again::Postponed,
+        code: "held",
         error: "e".into(),
     };
-    let settlements = [Settlement::Ack, held, Settlement::Ack];
+    let settlements = [Outcome::Done, held, Outcome::Done];
     let settled: Vec<_> = first.into_iter().map(|delivery| delivery.receipt).zip(settlements).collect();
     settle(&long, &settled).await;
     let again = receive(&long, 1, number).await;
@@ -357,12 +367,12 @@ async fn a_batch_is_settled_at_once() {
     let watched = Arc::new(Watched::new(&rpc));
     let queue = PostgresQueue::new(connections, Arc::clone(&watched), "test", visibility, visibility);
     let settlement = |nth: usize| match nth % 3 {
-        0 => Settlement::Ack,
-        1 => Settlement::Dead { code: "internal".into(), reason: "poison".into() },
-        _ => Settlement::Retry {
+        0 => Outcome::Done,
+        1 => Outcome::Dead { code: "internal", reason: "poison".into() },
+        _ => Outcome::Retry {
             after: Duration::ZERO,
-            counted: true,
-            code: "internal".into(),
+            again: Again::Failed,
+            code: "internal",
             error: "e".into(),
         },
     };
@@ -408,8 +418,8 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
     let connections = world.source.connections("test", &SESSION, 4);
     let dedup = PostgresDedup::new(connections.clone(), &rpc, lease);
     // The first one was done before, the second one somebody is on, the third one stands there twice.
-    let claims = dedup.claim(&events[..2]).await.unwrap();
-    let [Claim::Won(done), Claim::Won(held)] = claims[..] else { panic!("{claims:?}") };
+    let claims = dedup.lease(&events[..2]).await.unwrap();
+    let [LeaseAnswer::Won(done), LeaseAnswer::Won(held)] = claims[..] else { panic!("{claims:?}") };
     assert!(lost_of(&dedup, &[done]).await.is_empty());
     world
         .execute(&format!(
@@ -425,12 +435,12 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
         received.iter().map(|delivery| delivery.lease.map(|(lease, _)| lease)).collect();
     let [None, None, Some(third), Some(fourth), None] = leases[..] else { panic!("{leases:?}") };
     assert_eq!([third.event, fourth.event], events[2..]);
-    let others = dedup.claim(&events).await.unwrap();
-    assert!(matches!(others[0], Claim::Done), "{others:?}");
-    assert!(others[1..].iter().all(|claim| matches!(claim, Claim::Held { .. })), "{others:?}");
+    let others = dedup.lease(&events).await.unwrap();
+    assert!(matches!(others[0], LeaseAnswer::Done), "{others:?}");
+    assert!(others[1..].iter().all(|claim| matches!(claim, LeaseAnswer::Held { .. })), "{others:?}");
     assert!(lost_of(&dedup, &[held, third, fourth]).await.is_empty());
     events.retain(|event| *event != done.event);
-    assert!(dedup.claim(&events).await.unwrap().iter().all(|claim| matches!(claim, Claim::Done)));
+    assert!(dedup.lease(&events).await.unwrap().iter().all(|claim| matches!(claim, LeaseAnswer::Done)));
     world.finish().await;
 }
 
@@ -464,14 +474,13 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
 
     // Acked and dead are gone, retried comes back at its time.
     let [acked, retried, poison, other] = numbers(&first)[..] else { panic!("{first:?}") };
-    let retry =
-        |after| Settlement::Retry { after, counted: true, code: "internal".into(), error: "e".into() };
-    let dead = |reason: &str| Settlement::Dead { code: "internal".into(), reason: reason.into() };
+    let retry = |after| Outcome::Retry { after, again: Again::Failed, code: "internal", error: "e".into() };
+    let dead = |reason: &str| Outcome::Dead { code: "internal", reason: reason.into() };
     let settled = [
-        (receipt(&first, &acked), Settlement::Ack),
+        (receipt(&first, &acked), Outcome::Done),
         (receipt(&first, &retried), retry(Duration::from_secs(1))),
         (receipt(&first, &poison), dead("poison")),
-        (receipt(&first, &other), Settlement::Ack),
+        (receipt(&first, &other), Outcome::Done),
     ];
     settle(long, &settled).await;
     let again = receive(long, 1, &number).await;
@@ -498,8 +507,8 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
     assert_eq!(counts().await, (0, 3, 2), "a receipt that was lost brought its message back");
 
     let last = [receipt(&back, &lost), receipt(&back, &too)];
-    settle(long, &last.map(|receipt| (receipt, Settlement::Ack))).await;
-    settle(short, &[(receipt(&second, &kept), Settlement::Ack)]).await;
+    settle(long, &last.map(|receipt| (receipt, Outcome::Done))).await;
+    settle(short, &[(receipt(&second, &kept), Outcome::Done)]).await;
     assert_eq!(counts().await, (0, 0, 2));
 
     // A receive that waits ends at stop.

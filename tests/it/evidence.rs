@@ -189,7 +189,10 @@ async fn a_hold_is_told_and_ended_by_a_persons_word() {
 
     let spoken = outbox(&world, "poison --rpc Test/One --for 0s").await;
     assert!(spoken.code == 0 && spoken.out.contains("is held again"), "{spoken:?}");
-    worker.wait_for("somebody said for how long what it refuses is poison: none of it is held until then rpc=Test/One seconds=0").await.unwrap();
+    worker
+        .wait_for("events that the RPC refuses are dead-lettered and not held rpc=Test/One seconds=0")
+        .await
+        .unwrap();
     world.publish_all((30..60).map(|n| Entry::new(One { n }))).await;
     world.until("select count(*) = 26 from outbox.retry where last_error like 'held, %'").await;
     let nowhere = outbox(&world, "poison --rpc Test/Nothing --yes").await;

@@ -1,4 +1,4 @@
-//! What is wrong with one database, one lane or one delivery is its own trouble, and the process goes on.
+//! What is wrong with one database, one consumer or one delivery is its own trouble, and the process goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use event::EventId;
 use outbox::Entry;
-use runtime::{Readiness, Tracer};
+use runtime::Started;
 use tokio_util::sync::CancellationToken;
-use worker::breaker::Breaker;
-use worker::dedup::{Claim, Dedup, DedupError, Lease, PostgresDedup, Recorded, Released};
-use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, SESSION, Settlement, Wanted};
+use worker::dedup::{Dedup, DedupError, Lease, LeaseAnswer, PostgresDedup, Recorded, Released};
+use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, SESSION, Wanted};
 use worker::rpc::{Call, CallError, Client, RpcClient};
-use worker::{Aside, Lane, Meter, Unrecorded, Unsettled};
+use worker::{Consumer, Outcome, Subscriber, Unsettled};
 use xtask::process::Process;
 use xtask::scrape;
 
@@ -170,7 +169,7 @@ impl Queue for Faulty<PostgresQueue> {
         received
     }
 
-    async fn settle(&self, settled: &[(Self::Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+    async fn settle(&self, settled: &[(Self::Receipt, Outcome)]) -> Vec<Result<(), Unsettled>> {
         self.real.settle(settled).await
     }
 
@@ -184,8 +183,8 @@ impl Queue for Faulty<PostgresQueue> {
 }
 
 impl Dedup for Faulty<PostgresDedup> {
-    async fn claim(&self, events: &[EventId]) -> Result<Vec<Claim>, DedupError> {
-        self.real.claim(events).await
+    async fn lease(&self, events: &[EventId]) -> Result<Vec<LeaseAnswer>, DedupError> {
+        self.real.lease(events).await
     }
 
     async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
@@ -193,15 +192,15 @@ impl Dedup for Faulty<PostgresDedup> {
         self.real.complete(leases).await
     }
 
-    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+    async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
         self.real.release(released).await
     }
 }
 
-/// Guards promises 2, 3 and 6: a lane whose receiver or settler panics is begun again and goes on. What had succeeded and was
+/// Guards promises 2, 3 and 6: a consumer whose receiver or settler panics is begun again and goes on. What had succeeded and was
 /// not recorded is not called again, though its lease has ended.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_panic_of_one_lane_is_its_own() {
+async fn a_panic_of_one_consumer_is_its_own() {
     let router = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 3s }]\n";
     let mut world = World::new(router).await;
     world.relay();
@@ -211,34 +210,25 @@ async fn a_panic_of_one_lane_is_its_own() {
     let (rpc, policy) = world.router.rpcs().map(|(rpc, policy)| (rpc.clone(), *policy)).next().unwrap();
     let connections = world.source.connections("test", &SESSION, 8);
     let lease = policy.timeout + visibility;
-    let (readiness, unrecorded) = (Readiness::default(), Unrecorded::new(lease, visibility));
-    let part = readiness.part("lane");
+    let started = Started::default();
+    let part = started.readiness.part("consumer");
     let running = {
         let (source, client, stop) = (world.source.clone(), world.client(), stop.clone());
         let (receive, record) = (Arc::clone(&receive), Arc::clone(&record));
         async move {
             let bell = Bell::new([&rpc]);
-            let lane = || {
-                let (receive, record) = (Arc::clone(&receive), Arc::clone(&record));
+            let subscriber = Subscriber::new("test", (&rpc, &policy), client, visibility, true, &started);
+            let consumer = || {
                 let queue = PostgresQueue::new(connections.clone(), bell.of(&rpc), "test", visibility, lease);
                 let dedup = PostgresDedup::new(connections.clone(), &rpc, lease);
+                let (receive, record) = (Arc::clone(&receive), Arc::clone(&record));
                 let faulty = (Arc::clone(&receive), Arc::clone(&record));
-                Lane {
-                    rpc: rpc.clone(),
-                    policy,
-                    queue: Arc::new(Faulty { real: Arc::new(queue), receive, record }),
-                    dedup: Arc::new(Faulty { real: Arc::new(dedup), receive: faulty.0, record: faulty.1 }),
-                    client: client.clone(),
-                    unrecorded: unrecorded.clone(),
-                    aside: Aside::default(),
-                    breaker: Arc::new(std::sync::Mutex::new(Breaker::new(policy.backoff, true))),
-                    meter: Meter::new("test", &rpc),
-                    readiness: readiness.clone(),
-                    tracer: Tracer::default(),
-                }
+                let queue = Faulty { real: Arc::new(queue), receive, record };
+                let dedup = Faulty { real: Arc::new(dedup), receive: faulty.0, record: faulty.1 };
+                Consumer::new(&subscriber, Arc::new(queue), dedup)
             };
             let give_up = CancellationToken::new();
-            let delivering = runtime::again("lane", &part, &stop, || lane().run(&stop, &give_up));
+            let delivering = runtime::again("consumer", &part, &stop, || consumer().run(&stop, &give_up));
             let (finished, ()) = tokio::join!(delivering, bell.run(&source, &connections, &part, &stop));
             finished
         }

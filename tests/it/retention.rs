@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use outbox::{Entry, EventId};
 use sqlx::Connection;
-use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Recorded};
+use worker::dedup::{Dedup, Lease, LeaseAnswer, PostgresDedup, Recorded};
 
 use crate::world::{One, ROUTER, Two, World, relay_settings};
 
@@ -192,12 +192,12 @@ async fn late_records_are_noted() {
     let connections = world.source.connections("test", &worker::queue::SESSION, 1);
     let rpc = event_router::Rpc::new("Test/TwoA").unwrap();
     let dedup = PostgresDedup::new(connections, &rpc, Duration::from_secs(60));
-    let claims = dedup.claim(&[old, EventId::new()]).await.unwrap();
+    let claims = dedup.lease(&[old, EventId::new()]).await.unwrap();
     noted("claim").await;
     let leases: Vec<Lease> = claims
         .into_iter()
         .map(|claim| match claim {
-            Claim::Won(lease) => lease,
+            LeaseAnswer::Won(lease) => lease,
             other => panic!("{other:?}"),
         })
         .collect();

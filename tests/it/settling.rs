@@ -8,7 +8,8 @@ use connectrpc::ConnectError;
 use event_router::Rpc;
 use outbox::{Entry, EventId};
 use tokio_util::sync::CancellationToken;
-use worker::queue::{PostgresQueue, Queue, SESSION, Settlement, Wanted, Watched};
+use worker::queue::{PostgresQueue, Queue, SESSION, Wanted, Watched};
+use worker::{Again, Outcome};
 use xtask::cluster::Cluster;
 use xtask::process::Process;
 use xtask::scrape;
@@ -205,18 +206,14 @@ async fn a_crash_takes_back_no_half_of_a_claim() {
     let [dead, failed, done] = <[_; 3]>::try_from(received).unwrap().map(|delivery| delivery.receipt);
     // Flushes what was committed so far: the claim.
     world.execute("create table public.flushed ()").await;
-    let reason = Settlement::Dead { code: "internal".into(), reason: "poison".into() };
-    let again = Settlement::Retry {
-        after: Duration::ZERO,
-        counted: true,
-        code: "internal".into(),
-        error: "e".into(),
-    };
+    let reason = Outcome::Dead { code: "internal", reason: "poison".into() };
+    let again =
+        Outcome::Retry { after: Duration::ZERO, again: Again::Failed, code: "internal", error: "e".into() };
     let settled = queue.settle(&[(dead, reason), (failed, again)]).await;
     assert_eq!(settled, [Ok(()), Ok(())]);
     own.crash().unwrap();
     own.restart(&[]).unwrap();
-    let rest = [(done, Settlement::Ack)];
+    let rest = [(done, Outcome::Done)];
     until("the rest is settled", async || queue.settle(&rest).await == [Ok(())]).await;
     world.until("select until is null from outbox.claim").await;
     assert_eq!(world.scalar::<i64>("select count(*) from outbox.dead_letter").await, 1);

@@ -5,15 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use outbox::Entry;
-use runtime::{Finished, Readiness, Tracer};
+use runtime::{Finished, Started};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use worker::breaker::Breaker;
 use worker::dedup::PostgresDedup;
-use worker::queue::{
-    Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Settlement, Wanted,
-};
-use worker::{Aside, Lane, Meter, Unrecorded, Unsettled};
+use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Wanted};
+use worker::{Consumer, Outcome, Subscriber, Unsettled};
 use xtask::process::Process;
 
 use crate::world::{One, PATIENCE, World};
@@ -150,7 +147,7 @@ impl Queue for StopsAsItReceives {
         received
     }
 
-    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+    async fn settle(&self, settled: &[(Receipt, Outcome)]) -> Vec<Result<(), Unsettled>> {
         self.real.settle(settled).await
     }
 
@@ -176,21 +173,13 @@ async fn what_was_not_begun_goes_back_at_once() {
     let (stop, visibility) = (CancellationToken::new(), 10 * PATIENCE);
     let (connections, bell) = (world.source.connections("test", &SESSION, 4), Bell::new([&rpc]));
     let queue = PostgresQueue::new(connections.clone(), bell.of(&rpc), "test", visibility, visibility);
-    let lane = Lane {
-        rpc: rpc.clone(),
-        policy,
-        queue: Arc::new(StopsAsItReceives { real: queue, stop: stop.clone() }),
-        dedup: Arc::new(PostgresDedup::new(connections, &rpc, visibility)),
-        client: world.client(),
-        unrecorded: Unrecorded::new(visibility, visibility),
-        aside: Aside::default(),
-        breaker: Arc::new(std::sync::Mutex::new(Breaker::new(policy.backoff, true))),
-        meter: Meter::new("test", &rpc),
-        readiness: Readiness::default(),
-        tracer: Tracer::default(),
-    };
-    let landed = tokio::time::timeout(PATIENCE, async { lane.run(&stop, &CancellationToken::new()).await });
-    assert_eq!(landed.await.expect("it stops"), Ok(Finished::All));
+    let subscriber =
+        Subscriber::new("test", (&rpc, &policy), world.client(), visibility, true, &Started::default());
+    let queue = Arc::new(StopsAsItReceives { real: queue, stop: stop.clone() });
+    let consumer = Consumer::new(&subscriber, queue, PostgresDedup::new(connections, &rpc, visibility));
+    let finished =
+        tokio::time::timeout(PATIENCE, async { consumer.run(&stop, &CancellationToken::new()).await });
+    assert_eq!(finished.await.expect("it stops"), Ok(Finished::All));
     assert!(world.rpcs.calls().is_empty(), "the stop had come");
     world
         .until(

@@ -209,10 +209,10 @@ impl World {
         let (router, cancel) = (self.router.clone(), stop.clone());
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
-            let settings = worker::embedded::Settings { name, visibility };
+            let settings = worker::postgres::Settings { name, visibility };
             let started = Started { stop: cancel, ..Started::default() };
             let standing = Standing::alone(&started.readiness, "delivering", source.name());
-            worker::embedded::run(&source, &router, &client, &settings, &standing, &started).await;
+            worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await;
         }));
         stop
     }

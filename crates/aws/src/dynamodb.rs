@@ -16,15 +16,15 @@ use chrono::Utc;
 use event::EventId;
 use event_router::Rpc;
 use futures_util::future::join_all;
-use outbox_transport::{Claim, Dedup, DedupError, Lease, Poison, QueueError, Recorded, Released, Unsettled};
+use outbox_transport::{Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released, Unsettled};
 
 use crate::Failure;
 
 /// Longer than retries, queue and dead-letter queue together can hold a copy.
 const WINDOW: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 
-const CLAIM_TRIES_MAX: u32 = 3;
-const CLAIM_AGAIN_AFTER: Duration = Duration::from_millis(50);
+const LEASE_TRIES_MAX: u32 = 3;
+const LEASE_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 
 const RELEASE: &str = "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at";
@@ -41,7 +41,7 @@ pub struct DynamoDedup {
 }
 
 impl DynamoDedup {
-    /// `lease` is a little more than a call may take.
+    /// `lease` is how long the right to call lasts.
     pub fn new(client: Client, table: &str, rpc: &Rpc, lease: Duration) -> Self {
         Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease }
     }
@@ -51,21 +51,21 @@ impl DynamoDedup {
     }
 
     /// A request that failed may have taken effect: it is made again with the same token, by which we know ourselves.
-    async fn claim_one(&self, event: EventId) -> Result<Claim, DedupError> {
+    async fn lease_one(&self, event: EventId) -> Result<LeaseAnswer, DedupError> {
         let token = fastrand::i64(..);
         let mut tries = 1;
         loop {
-            match self.try_claim(event, token).await {
-                Err(error) if tries == CLAIM_TRIES_MAX => return Err(error),
+            match self.try_lease(event, token).await {
+                Err(error) if tries == LEASE_TRIES_MAX => return Err(error),
                 Err(_) => tries += 1,
-                claimed => return claimed,
+                answered => return answered,
             }
-            tokio::time::sleep(CLAIM_AGAIN_AFTER.mul_f64(0.5 + fastrand::f64())).await;
+            tokio::time::sleep(LEASE_AGAIN_AFTER.mul_f64(0.5 + fastrand::f64())).await;
         }
     }
 
     /// Absent, or expired, or a lease that has ended: then it is ours. What stands there instead says why not.
-    async fn try_claim(&self, event: EventId, token: i64) -> Result<Claim, DedupError> {
+    async fn try_lease(&self, event: EventId, token: i64) -> Result<LeaseAnswer, DedupError> {
         let now = Utc::now().timestamp_millis();
         let put = self
             .client
@@ -94,29 +94,29 @@ impl DynamoDedup {
             Ok(answer) => Ok(won(Lease { event, token }, answer.attributes())),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(there)) => {
-                    Ok(self.claimed_by(there.item(), token, event, now))
+                    Ok(self.answer_of(there.item(), token, event, now))
                 }
                 _ => Err(failed(Failure::of(&error))),
             },
         }
     }
 
-    fn claimed_by(&self, there: Option<&Item>, token: i64, event: EventId, now: i64) -> Claim {
-        let Some(there) = there else { return Claim::Held { remaining: self.lease } };
+    fn answer_of(&self, there: Option<&Item>, token: i64, event: EventId, now: i64) -> LeaseAnswer {
+        let Some(there) = there else { return LeaseAnswer::Held { remaining: self.lease } };
         if is_done(there) {
-            return Claim::Done;
+            return LeaseAnswer::Done;
         }
         // Our own request, whose answer was lost.
         if read(there, "token") == Some(token) {
-            return Claim::Won(Lease { event, token });
+            return LeaseAnswer::Won(Lease { event, token });
         }
         let remaining = |name| {
             let until = read(there, name).unwrap_or(now);
             Duration::from_millis(u64::try_from(until.saturating_sub(now)).unwrap_or(0))
         };
         match there.contains_key("not_before_ms") {
-            true => Claim::Early { remaining: remaining("not_before_ms") },
-            false => Claim::Held { remaining: remaining("leased_until_ms") },
+            true => LeaseAnswer::Early { remaining: remaining("not_before_ms") },
+            false => LeaseAnswer::Held { remaining: remaining("leased_until_ms") },
         }
     }
 
@@ -150,7 +150,9 @@ impl DynamoDedup {
         }
     }
 
-    async fn release_one(&self, released: &Released<'_>) -> Result<(), Failure> {
+    async fn release_one(&self, released: &Released) -> Result<(), Failure> {
+        let (code, error) = released.outcome.failure().unwrap_or_default();
+        let state = if released.outcome.dead().is_some() { "dead" } else { "failed" };
         let now = Utc::now().timestamp_millis();
         let update = self
             .client
@@ -164,11 +166,11 @@ impl DynamoDedup {
             .expression_attribute_names("#code", "code")
             .expression_attribute_names("#error", "error")
             .expression_attribute_values(":leased", text("leased"))
-            .expression_attribute_values(":state", text(if released.dead { "dead" } else { "failed" }))
+            .expression_attribute_values(":state", text(state))
             .expression_attribute_values(":token", number(released.lease.token))
             .expression_attribute_values(":attempt", number(released.attempt.into()))
-            .expression_attribute_values(":code", text(released.code))
-            .expression_attribute_values(":error", text(released.error))
+            .expression_attribute_values(":code", text(code))
+            .expression_attribute_values(":error", text(error))
             .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000));
         let update = match released.waits {
@@ -193,26 +195,26 @@ impl DynamoDedup {
 }
 
 impl Dedup for DynamoDedup {
-    async fn claim(&self, events: &[EventId]) -> Result<Vec<Claim>, DedupError> {
+    async fn lease(&self, events: &[EventId]) -> Result<Vec<LeaseAnswer>, DedupError> {
         let mut seen = HashSet::new();
         let firsts: Vec<EventId> = events.iter().copied().filter(|event| seen.insert(*event)).collect();
-        let mut answers = join_all(firsts.iter().map(|event| self.claim_one(*event))).await;
+        let mut answers = join_all(firsts.iter().map(|event| self.lease_one(*event))).await;
         if !answers.is_empty() && answers.iter().all(Result::is_err) {
             return answers.swap_remove(0).map(|_| Vec::new());
         }
         // One that can't be asked now must not cost the others theirs, which are written.
         let unknown = |error: DedupError| {
             tracing::warn!(rpc = self.rpc, error = %runtime::Chain(&error), "not calling: can't ask whether it was done before");
-            Claim::Held { remaining: UNKNOWN_WAIT }
+            LeaseAnswer::Held { remaining: UNKNOWN_WAIT }
         };
         let answers = answers.into_iter().map(|answer| answer.unwrap_or_else(unknown));
-        let mut claims: HashMap<EventId, Claim> = firsts.into_iter().zip(answers).collect();
+        let mut given: HashMap<EventId, LeaseAnswer> = firsts.into_iter().zip(answers).collect();
         // A second copy in the same batch finds the first one on it. Had both been asked for, either might have won.
-        let after = |claim| match claim {
-            Claim::Won(_) | Claim::WonAfter(..) => Claim::Held { remaining: self.lease },
+        let after = |answer| match answer {
+            LeaseAnswer::Won(_) | LeaseAnswer::WonAfter(..) => LeaseAnswer::Held { remaining: self.lease },
             other => other,
         };
-        let answer = |event| claims.get_mut(event).map(|claim| std::mem::replace(claim, after(*claim)));
+        let answer = |event| given.get_mut(event).map(|answer| std::mem::replace(answer, after(*answer)));
         Ok(events.iter().filter_map(answer).collect())
     }
 
@@ -229,17 +231,17 @@ impl Dedup for DynamoDedup {
         leases.iter().zip(answers).map(recorded).collect()
     }
 
-    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+    async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
         let answers = join_all(released.iter().map(|one| self.release_one(one))).await;
         answers.into_iter().map(|answer| answer.map_err(Unsettled::from)).collect()
     }
 }
 
 impl Poison for DynamoDedup {
-    async fn poison_for(&self) -> Result<Option<Duration>, QueueError> {
+    async fn poison_for(&self) -> Result<Option<Duration>, DedupError> {
         let key = AttributeValue::S(format!("poison {}", self.rpc));
         let get = self.client.get_item().table_name(&self.table).key("id", key).consistent_read(true);
-        let answer = get.send().await.map_err(|error| QueueError(Box::new(Failure::of(&error))))?;
+        let answer = get.send().await.map_err(|error| failed(Failure::of(&error)))?;
         let until = answer.item().and_then(|item| read(item, "until_ms")).unwrap_or_default();
         let left = u64::try_from(until - Utc::now().timestamp_millis()).unwrap_or_default();
         Ok((left > 0).then(|| Duration::from_millis(left)))
@@ -247,11 +249,11 @@ impl Poison for DynamoDedup {
 }
 
 /// What came back during a wait that its queue could not hold was received without an attempt. So they are counted here.
-fn won(lease: Lease, before: Option<&Item>) -> Claim {
+fn won(lease: Lease, before: Option<&Item>) -> LeaseAnswer {
     let made = before
         .filter(|item| item.contains_key("not_before_ms"))
         .and_then(|item| u32::try_from(read(item, "attempt")?).ok());
-    made.map_or(Claim::Won(lease), |made| Claim::WonAfter(lease, made))
+    made.map_or(LeaseAnswer::Won(lease), |made| LeaseAnswer::WonAfter(lease, made))
 }
 
 fn is_done(item: &Item) -> bool {

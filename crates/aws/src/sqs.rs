@@ -11,7 +11,7 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{DateTime, Utc};
 use outbox_transport::{
-    Delivery, Depth, Depths, Limits, Queue, QueueError, Settlement, Unsettled, Wait, Wanted,
+    Delivery, Depth, Depths, Limits, Outcome, Queue, QueueError, Unsettled, Wait, Wanted,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +28,7 @@ const KEEPS: Duration = Duration::from_secs(4 * 24 * 60 * 60);
 const VISIBILITY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
 /// For clocks, and for the request's own time.
 const VISIBILITY_MARGIN: Duration = Duration::from_secs(60);
-/// Of its retention, after which a message that waits gets one more attempt. See `verdict::Attempt`.
+/// Of its retention, after which a message that waits gets one more attempt. See `decide::Attempt`.
 const LAST_ATTEMPT: f64 = 0.875;
 
 /// One RPC's queue on SQS, and its dead-letter queue.
@@ -53,7 +53,7 @@ pub struct SqsReceipt {
     received_at: Instant,
     sent_at: DateTime<Utc>,
     /// The dead-letter queue has it. It must not be sent there again because it could not be deleted at once.
-    buried: Arc<AtomicBool>,
+    dead_lettered: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for SqsReceipt {
@@ -108,7 +108,7 @@ impl Queue for SqsQueue {
         Ok(received)
     }
 
-    async fn settle(&self, settled: &[(SqsReceipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+    async fn settle(&self, settled: &[(SqsReceipt, Outcome)]) -> Vec<Result<(), Unsettled>> {
         self.settle_each(settled).await
     }
 
@@ -209,7 +209,7 @@ fn delivery(message: Message) -> Option<Delivery<SqsReceipt>> {
             body: body.as_str().into(),
             received_at: Instant::now(),
             sent_at,
-            buried: Arc::default(),
+            dead_lettered: Arc::default(),
         },
         body,
         attempt: attempt.and_then(|attempt| u32::try_from(attempt).ok()).unwrap_or(1),

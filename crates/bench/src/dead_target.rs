@@ -11,7 +11,7 @@ use outbox_postgres::PostgresBus;
 use runtime::{Standing, Started};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::embedded::Settings;
+use worker::postgres::Settings;
 use worker::rpc::{By, Call, CallError, Code, RpcClient};
 
 use crate::Result;
@@ -131,7 +131,7 @@ impl Line {
         let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
         let worker = tokio::spawn(async move {
             let standing = Standing::alone(&started.readiness, "delivering", source.name());
-            worker::embedded::run(&source, &router, &servers, &settings, &standing, &started).await;
+            worker::postgres::run(&source, &router, &servers, &settings, &standing, &started).await;
         });
         Ok(Self { relay, stop, worker })
     }

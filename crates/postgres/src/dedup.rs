@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use event::EventId;
 use event_router::Rpc;
-use outbox_transport::{Claim, Dedup, DedupError, Lease, Recorded, Released, Unsettled};
+use outbox_transport::{Dedup, DedupError, Lease, LeaseAnswer, Recorded, Released, Unsettled};
 use uuid::Uuid;
 
 use crate::failed::unsettled;
@@ -18,7 +18,7 @@ pub struct PostgresDedup {
 }
 
 impl PostgresDedup {
-    /// `lease` is a little more than a call may take.
+    /// `lease` is how long the right to call lasts.
     pub fn new(connections: Connections, rpc: &Rpc, lease: Duration) -> Self {
         Self { connections, rpc: rpc.as_str().to_owned(), lease }
     }
@@ -81,11 +81,11 @@ fn rounds(leases: &[Lease]) -> Vec<Vec<Lease>> {
 }
 
 impl PostgresDedup {
-    async fn claim_all(&self, events: &[EventId]) -> Result<Vec<Claim>, sqlx::Error> {
+    async fn lease_all(&self, events: &[EventId]) -> Result<Vec<LeaseAnswer>, sqlx::Error> {
         // One statement may not touch a key twice, and two workers' statements must lock keys in the same order.
         let tokens: BTreeMap<Uuid, i64> =
             events.iter().map(|event| (event.as_uuid(), fastrand::i64(..))).collect();
-        let claim = sqlx::query_scalar(
+        let lease = sqlx::query_scalar(
             "with late as (
                  update outbox.dedup_late as l set newest = clock_timestamp()
                  where l.newest < clock_timestamp() - interval '1 day' and l.slot = any (outbox.late_slots($1::uuid[]))
@@ -103,30 +103,30 @@ impl PostgresDedup {
         .bind(&self.rpc)
         .bind(interval(self.lease));
         let mut loan = self.connections.lend().await?;
-        let won: Vec<Uuid> = within(claim.fetch_all(loan.conn())).await?;
+        let won: Vec<Uuid> = within(lease.fetch_all(loan.conn())).await?;
         loan.give_back();
 
         let mut won: HashMap<Uuid, i64> = won.into_iter().map(|id| (id, tokens[&id])).collect();
         let lost: Vec<Uuid> = tokens.keys().copied().filter(|id| !won.contains_key(id)).collect();
         let lost = if lost.is_empty() { HashMap::new() } else { self.look(&lost).await? };
-        let claims = events.iter().map(|&event| {
+        let answers = events.iter().map(|&event| {
             // Taken out when given: a second copy in the same batch finds the first one on it.
             match (won.remove(&event.as_uuid()), lost.get(&event.as_uuid())) {
-                (Some(token), _) => Claim::Won(Lease { event, token }),
-                (None, Some(None)) => Claim::Done,
+                (Some(token), _) => LeaseAnswer::Won(Lease { event, token }),
+                (None, Some(None)) => LeaseAnswer::Done,
                 (None, Some(Some(seconds))) => {
-                    Claim::Held { remaining: Duration::from_secs_f64(seconds.max(0.0)) }
+                    LeaseAnswer::Held { remaining: Duration::from_secs_f64(seconds.max(0.0)) }
                 }
-                (None, None) => Claim::Held { remaining: self.lease },
+                (None, None) => LeaseAnswer::Held { remaining: self.lease },
             }
         });
-        Ok(claims.collect())
+        Ok(answers.collect())
     }
 }
 
 impl Dedup for PostgresDedup {
-    async fn claim(&self, events: &[EventId]) -> Result<Vec<Claim>, DedupError> {
-        self.claim_all(events).await.map_err(DedupError::new)
+    async fn lease(&self, events: &[EventId]) -> Result<Vec<LeaseAnswer>, DedupError> {
+        self.lease_all(events).await.map_err(DedupError::new)
     }
 
     async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
@@ -148,7 +148,7 @@ impl Dedup for PostgresDedup {
     }
 
     /// What came of the call stands in the queue's own tables.
-    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+    async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
         let all: Vec<(Uuid, i64)> =
             released.iter().map(|one| (one.lease.event.as_uuid(), one.lease.token)).collect();
         let error = match self.give_back(&all).await {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use event_router::Rpc;
 use outbox_transport::{
-    Delivery, Depth, Depths, Lease, Limits, Poison, Queue, QueueError, Settlement, Unsettled, Wanted,
+    DedupError, Delivery, Depth, Depths, Lease, Limits, Outcome, Poison, Queue, QueueError, Unsettled, Wanted,
 };
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Counting further would cost more than knowing is worth.
 const COUNTED_MAX: i64 = 10_000;
 
-/// The embedded queue. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
+/// The queue on Postgres. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
 /// their own in `outbox.retry`.
 #[derive(Debug)]
 pub struct PostgresQueue {
@@ -58,7 +58,7 @@ pub struct Receipt {
 }
 
 impl PostgresQueue {
-    /// `lease` is a little more than a call may take.
+    /// `lease` is how long the right to call lasts.
     pub fn new(
         connections: Connections,
         watched: Arc<Watched>,
@@ -199,7 +199,7 @@ impl Queue for PostgresQueue {
         }
     }
 
-    async fn settle(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+    async fn settle(&self, settled: &[(Receipt, Outcome)]) -> Vec<Result<(), Unsettled>> {
         self.settle_each(settled).await
     }
 
@@ -262,7 +262,7 @@ impl Depths for PostgresQueue {
 }
 
 impl Poison for PostgresQueue {
-    async fn poison_for(&self) -> Result<Option<Duration>, QueueError> {
+    async fn poison_for(&self) -> Result<Option<Duration>, DedupError> {
         let ask = sqlx::query_scalar(
             "select extract(epoch from least(poison_until - clock_timestamp(), interval '1 year'))::float8
              from outbox.queue where rpc = $1 and poison_until > clock_timestamp()",
@@ -272,9 +272,23 @@ impl Poison for PostgresQueue {
             .connections
             .run(async |conn| ask.fetch_optional(conn).await)
             .await
-            .map_err(QueueError::new)?;
+            .map_err(DedupError::new)?;
         Ok(left.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
     }
+}
+
+/// Ends the visibility of everything that this worker has claimed and not settled. Returns how many batches.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn give_back(connections: &Connections, worker: &str) -> Result<u64, sqlx::Error> {
+    let release = sqlx::query(
+        "update outbox.claim set until = clock_timestamp() where worker = $1 and until is not null",
+    )
+    .bind(worker);
+    let done = connections.run(async |conn| release.execute(conn).await).await?;
+    Ok(done.rows_affected())
 }
 
 /// The ids of these RPCs' queues, made if they are new. Relay and worker may come in either order.

@@ -68,10 +68,7 @@ where
         };
         tracing::error!(part = what, error = %panicked, retry_in_seconds = wait.as_secs_f64(), "this is a bug: beginning again");
         part.fails(format!("{panicked}; this is a bug, and the log says where"));
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => return None,
-        }
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
         wait = (wait * 2).min(AGAIN_AFTER_MAX);
     }
 }

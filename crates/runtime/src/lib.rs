@@ -3,6 +3,7 @@
 //! Knows no event, and of databases and AWS no more than the word.
 
 mod caught;
+mod guarded;
 mod health;
 mod process;
 mod readiness;
@@ -13,11 +14,12 @@ mod telemetry;
 mod trace;
 
 pub use caught::{Panicked, again, apart, caught};
+pub use guarded::Guarded;
 pub use process::{Finished, Patience, Started, block_on, duration, refuse, start, until_stopped};
 pub use readiness::{Part, Readiness};
 pub use report::Chain;
 pub use shutdown::process_name;
-pub use sources::{Sources, Standing, Trouble};
+pub use sources::{Sources, Standing, Trouble, backoff};
 pub use telemetry::{Logs, install_metrics};
 pub use trace::{Role, Span, Tracer};
 

@@ -1,17 +1,19 @@
 //! Whether the process makes progress, and if not, what it waits for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::Guarded;
 
 /// Shorter waits are nobody's concern: a restart of the database, a throttled minute's first half.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What `/readyz` answers from: every part of the process that has to move, and since when it does not.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Mutex<BTreeMap<String, State>>>);
+pub struct Readiness(Arc<Guarded<BTreeMap<String, State>>>);
 
-/// One part, for example a database's relay or an RPC's lane.
+/// One part, for example a database's relay or an RPC's consumer.
 #[derive(Debug, Clone)]
 pub struct Part {
     readiness: Readiness,
@@ -42,7 +44,7 @@ impl Readiness {
 
     /// Why the process is not ready; nothing if it is.
     pub(crate) fn problems(&self, now: Instant) -> Vec<String> {
-        let parts = self.0.lock().expect("no panic while held");
+        let parts = self.0.lock();
         if parts.is_empty() {
             return vec!["starting".to_owned()];
         }
@@ -74,7 +76,7 @@ impl Part {
 
     /// For how long it has been waiting; `None` if it makes progress.
     pub fn waited(&self) -> Option<Duration> {
-        match self.readiness.0.lock().expect("no panic while held").get(&self.name) {
+        match self.readiness.0.lock().get(&self.name) {
             Some(State::Waiting { since, .. }) => Some(since.elapsed()),
             _ => None,
         }
@@ -82,11 +84,11 @@ impl Part {
 
     /// There is no such part any more.
     pub fn ends(self) {
-        self.readiness.0.lock().expect("no panic while held").remove(&self.name);
+        self.readiness.0.lock().remove(&self.name);
     }
 
     fn set(&self, next: impl FnOnce(Option<&State>) -> State) {
-        let mut parts = self.readiness.0.lock().expect("no panic while held");
+        let mut parts = self.readiness.0.lock();
         let next = next(parts.get(&self.name));
         parts.insert(self.name.clone(), next);
     }

@@ -29,7 +29,7 @@
 //! ```
 
 use std::error::Error;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backoff::{BackoffBuilder, ExponentialBuilder};
@@ -37,7 +37,7 @@ use metrics::gauge;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Chain, Part, Readiness, caught};
+use crate::{Chain, Guarded, Part, Readiness, caught};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ pub struct Sources(Arc<All>);
 
 #[derive(Debug, Default)]
 struct All {
-    each: Mutex<Vec<Usable>>,
+    each: Guarded<Vec<Usable>>,
     changed: Notify,
 }
 
@@ -98,7 +98,7 @@ impl Sources {
     ) -> (Self, Vec<Standing>) {
         let names: Vec<String> = names.into_iter().collect();
         let each = names.iter().map(|name| Usable { name: name.clone(), not: None }).collect();
-        let sources = Self(Arc::new(All { each: Mutex::new(each), changed: Notify::new() }));
+        let sources = Self(Arc::new(All { each: Guarded::new(each), changed: Notify::new() }));
         let standing = |(at, name): (usize, String)| {
             let part = readiness.part(&name);
             Standing { name, at, sources: sources.clone(), part, doing }
@@ -122,7 +122,7 @@ impl Sources {
 
     /// `None` as long as one may work, and for a process without sources.
     fn reasons(&self) -> Option<Vec<String>> {
-        let each = self.0.each.lock().expect("no panic while held");
+        let each = self.0.each.lock();
         let reason = |source: &Usable| Some(format!("{}: {}", source.name, source.not.as_ref()?));
         let reasons: Option<Vec<String>> = each.iter().map(reason).collect();
         reasons.filter(|reasons| !reasons.is_empty())
@@ -161,23 +161,20 @@ impl Standing {
     where
         F: Future<Output = Result<T, Trouble>>,
     {
-        let mut backoff = fresh_backoff();
+        let mut waits = backoff(RETRY_MIN, RETRY_MAX);
         while !stop.is_cancelled() {
             let began = Instant::now();
             let ended = caught(term()).await;
             if began.elapsed() > SETTLED_AFTER {
-                backoff = fresh_backoff();
+                waits = backoff(RETRY_MIN, RETRY_MAX);
             }
-            let wait = backoff.next().unwrap_or(RETRY_MAX);
+            let wait = waits.next().unwrap_or(RETRY_MAX);
             match ended {
                 Ok(Ok(told)) => return Some(told),
                 Ok(Err(trouble)) => self.meets(trouble, wait),
                 Err(panicked) => self.panicked(&panicked, wait),
             }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = stop.cancelled() => {}
-            }
+            stop.run_until_cancelled(tokio::time::sleep(wait)).await;
         }
         None
     }
@@ -212,21 +209,22 @@ impl Standing {
     }
 
     fn set(&self, not: Option<String>) {
-        self.sources.0.each.lock().expect("no panic while held")[self.at].not = not;
+        self.sources.0.each.lock()[self.at].not = not;
         self.show();
         self.sources.0.changed.notify_waiters();
     }
 
     fn show(&self) {
-        let usable = self.sources.0.each.lock().expect("no panic while held")[self.at].not.is_none();
+        let usable = self.sources.0.each.lock()[self.at].not.is_none();
         gauge!("outbox_source_usable", "source" => self.name.clone()).set(f64::from(u8::from(usable)));
     }
 }
 
-fn fresh_backoff() -> impl Iterator<Item = Duration> {
+/// Waits between two tries, of which there may be any number: longer and longer, and never twice the same.
+pub fn backoff(min: Duration, max: Duration) -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
-        .with_min_delay(RETRY_MIN)
-        .with_max_delay(RETRY_MAX)
+        .with_min_delay(min)
+        .with_max_delay(max)
         .without_max_times()
         .with_jitter()
         .build()

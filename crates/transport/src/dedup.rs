@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use event::EventId;
 
-use crate::Unsettled;
+use crate::{Outcome, Unsettled};
 
 /// The right to call an RPC for an event, until it ends. The token fences: who lost the lease can't complete it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,8 +13,9 @@ pub struct Lease {
     pub token: i64,
 }
 
+/// What the record says to a worker that asks for a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
+pub enum LeaseAnswer {
     /// Ours to call.
     Won(Lease),
     /// Ours to call, after a wait that its queue could not hold: it came back meanwhile, without an attempt. So many were made.
@@ -27,24 +28,12 @@ pub enum Claim {
     Held { remaining: Duration },
 }
 
-impl Claim {
-    pub fn lease(self) -> Option<Lease> {
-        match self {
-            Claim::Won(lease) | Claim::WonAfter(lease, _) => Some(lease),
-            Claim::Done | Claim::Early { .. } | Claim::Held { .. } => None,
-        }
-    }
-}
-
-/// A lease given back, because its call did not succeed, and what came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Released<'a> {
+/// A lease given back, because there was no call or it did not succeed, and what comes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
     pub lease: Lease,
     pub attempt: u32,
-    /// It goes to the dead-letter queue; otherwise it comes again.
-    pub dead: bool,
-    pub code: &'a str,
-    pub error: &'a str,
+    pub outcome: Outcome,
     /// How long nobody may call it, if its queue can't hide it for as long.
     pub waits: Option<Duration>,
 }
@@ -59,14 +48,20 @@ pub enum Recorded {
 
 /// The dedup record of one RPC.
 pub trait Dedup: Send + Sync + 'static {
-    /// Claims each event; one answer per event, in their order.
-    fn claim(&self, events: &[EventId]) -> impl Future<Output = Result<Vec<Claim>, DedupError>> + Send;
+    /// Leases each event; one answer per event, in their order.
+    fn lease(&self, events: &[EventId]) -> impl Future<Output = Result<Vec<LeaseAnswer>, DedupError>> + Send;
 
     /// Records for good that the RPC succeeded. One answer per lease, in their order.
     fn complete(&self, leases: &[Lease]) -> impl Future<Output = Vec<Result<Recorded, Unsettled>>> + Send;
 
     /// Gives leases back whose call did not succeed. One answer for each, in their order.
-    fn release(&self, released: &[Released<'_>]) -> impl Future<Output = Vec<Result<(), Unsettled>>> + Send;
+    fn release(&self, released: &[Released]) -> impl Future<Output = Vec<Result<(), Unsettled>>> + Send;
+}
+
+/// Where `outbox poison` writes that what an RPC refuses is poison: then nothing of it is held.
+pub trait Poison: Send + Sync + 'static {
+    /// How long that still holds, if it was written.
+    fn poison_for(&self) -> impl Future<Output = Result<Option<Duration>, DedupError>> + Send;
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -4,11 +4,13 @@
 mod bus;
 mod dedup;
 mod entry;
+mod outcome;
 mod queue;
 mod unsettled;
 
 pub use bus::{BusLimits, PutError, PutErrorKind, RemoteBus};
-pub use dedup::{Claim, Dedup, DedupError, Lease, Recorded, Released};
+pub use dedup::{Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released};
 pub use entry::Entry;
-pub use queue::{Delivery, Depth, Depths, Limits, Poison, Queue, QueueError, Settlement, Wait, Wanted};
+pub use outcome::{Again, Outcome};
+pub use queue::{Delivery, Depth, Depths, Limits, Queue, QueueError, Wait, Wanted};
 pub use unsettled::{Kind, Unsettled};

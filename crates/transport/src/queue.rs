@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Lease, Unsettled};
+use crate::{Lease, Outcome, Unsettled};
 
 /// One copy of a message, received and not yet settled.
 #[derive(Clone)]
@@ -30,17 +30,6 @@ impl<R: std::fmt::Debug> std::fmt::Debug for Delivery<R> {
     }
 }
 
-/// What becomes of a received message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Settlement {
-    /// It leaves the queue.
-    Ack,
-    /// It comes back later. An attempt that never reached the RPC is not `counted`.
-    Retry { after: Duration, counted: bool, code: String, error: String },
-    /// It goes to the dead-letter queue.
-    Dead { code: String, reason: String },
-}
-
 /// One RPC's queue. A received message stays hidden from others until it is settled or its visibility ends.
 pub trait Queue: Send + Sync + 'static {
     type Receipt: Clone + Send + Sync + 'static;
@@ -55,7 +44,7 @@ pub trait Queue: Send + Sync + 'static {
     /// One answer for each, in their order: whatever becomes of its neighbours, what can be settled is.
     fn settle(
         &self,
-        settled: &[(Self::Receipt, Settlement)],
+        settled: &[(Self::Receipt, Outcome)],
     ) -> impl Future<Output = Vec<Result<(), Unsettled>>> + Send;
 
     /// Starts the visibility of these messages anew.
@@ -131,10 +120,4 @@ impl QueueError {
     pub fn new(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self(Box::new(cause))
     }
-}
-
-/// A person's word that what an RPC refuses is poison, as `outbox poison` leaves it.
-pub trait Poison: Send + Sync + 'static {
-    /// How long it still holds, if there is one.
-    fn poison_for(&self) -> impl Future<Output = Result<Option<Duration>, QueueError>> + Send;
 }

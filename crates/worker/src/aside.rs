@@ -2,11 +2,14 @@
 //! RPC is not called again for that, and nobody else waits for it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use event::EventId;
+use runtime::Guarded;
 use tokio::time::Instant;
+
+use outbox_transport::{Again, Outcome};
 
 /// The wait before it is tried again doubles between these two.
 const WAIT_MIN: Duration = Duration::from_secs(5);
@@ -16,9 +19,9 @@ const COMES_WITHIN: Duration = Duration::from_secs(300);
 /// What is forgotten is called again, and decided again.
 const KEPT_MAX: usize = 10_000;
 
-/// What one lane has set aside.
+/// What one consumer has set aside.
 #[derive(Debug, Clone, Default)]
-pub struct Aside(Arc<Mutex<Kept>>);
+pub(crate) struct Aside(Arc<Guarded<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -29,7 +32,7 @@ struct Kept {
 
 #[derive(Debug)]
 struct Dead {
-    code: String,
+    code: &'static str,
     reason: String,
     refusal: String,
     tries: u32,
@@ -37,20 +40,20 @@ struct Dead {
 }
 
 impl Aside {
-    /// It is dead by this code and reason, and refused with `refusal`, the code of the server. How long it waits, and whether
-    /// this is the first time: then its call was an attempt, and later nobody is called.
+    /// It is dead by this code and reason, and refused with `refusal`, the code of the server. How long it waits, and why: at
+    /// the first time its call was an attempt, and later nobody is called.
     pub(crate) fn set(
         &self,
         event: EventId,
-        (code, reason): (&str, &str),
+        (code, reason): (&'static str, &str),
         refusal: &str,
         now: Instant,
-    ) -> (Duration, bool) {
+    ) -> (Duration, Again) {
         self.with(|kept| {
             let tries = kept.of.get(&event).map_or(0, |dead| dead.tries);
             let wait = wait(tries);
             let dead = Dead {
-                code: code.to_owned(),
+                code,
                 reason: reason.to_owned(),
                 refusal: refusal.to_owned(),
                 tries: tries.saturating_add(1),
@@ -62,13 +65,14 @@ impl Aside {
             if kept.of.len() < KEPT_MAX || kept.of.contains_key(&event) {
                 kept.of.insert(event, dead);
             }
-            (wait, tries == 0)
+            (wait, if tries == 0 { Again::Failed } else { Again::Postponed })
         })
     }
 
     /// What was decided of an event whose message has come back.
-    pub(crate) fn decided(&self, event: EventId) -> Option<(String, String)> {
-        self.with(|kept| kept.of.get(&event).map(|dead| (dead.code.clone(), dead.reason.clone())))
+    pub(crate) fn decided(&self, event: EventId) -> Option<Outcome> {
+        let known = |dead: &Dead| Outcome::SetAside { code: dead.code, reason: dead.reason.clone() };
+        self.with(|kept| kept.of.get(&event).map(known))
     }
 
     /// It is settled.
@@ -86,7 +90,7 @@ impl Aside {
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
-        look(&mut self.0.lock().expect("no panic while held"))
+        look(&mut self.0.lock())
     }
 }
 
@@ -129,11 +133,12 @@ mod tests {
         let dead = ("invalid_argument", "no card");
         let waits: Vec<u64> = (0..9).map(|_| aside.set(one, dead, "AccessDenied", now).0.as_secs()).collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
-        assert_eq!(aside.set(other, dead, "QueueDoesNotExist", now), (WAIT_MIN, true));
-        assert!(!aside.set(one, dead, "AccessDenied", now).1);
+        assert_eq!(aside.set(other, dead, "QueueDoesNotExist", now), (WAIT_MIN, Again::Failed));
+        assert_eq!(aside.set(one, dead, "AccessDenied", now).1, Again::Postponed);
         let counts = |now| aside.counts(now).into_values().collect::<Vec<_>>();
         assert_eq!(counts(now), [1, 1]);
-        assert_eq!(aside.decided(one), Some(("invalid_argument".to_owned(), "no card".to_owned())));
+        let known = Outcome::SetAside { code: "invalid_argument", reason: "no card".to_owned() };
+        assert_eq!(aside.decided(one), Some(known));
         aside.settled(one);
         assert_eq!((counts(now), aside.decided(one)), (vec![0, 1], None));
         assert_eq!(counts(now + WAIT_MIN + COMES_WITHIN), [0, 0]);
@@ -148,7 +153,7 @@ mod tests {
             kept.set(EventId::new(), ("a", "b"), "c", now);
         }
         let late = EventId::new();
-        assert_eq!(kept.set(late, ("a", "b"), "c", now), (WAIT_MIN, true));
+        assert_eq!(kept.set(late, ("a", "b"), "c", now), (WAIT_MIN, Again::Failed));
         assert_eq!((kept.with(|kept| kept.of.len()), kept.decided(late)), (KEPT_MAX, None));
     }
 }

@@ -1,31 +1,26 @@
-//! The AWS transport: a lane for each RPC's queue on SQS, and one dedup table on DynamoDB.
+//! The AWS transport: a consumer for each RPC's queue on SQS, and one dedup table on DynamoDB.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use backoff::{BackoffBuilder, ExponentialBuilder};
 use event_router::{Router, Rpc, names};
-use outbox_aws::Failure;
+use outbox_aws::{DynamoDedup, Failure, SqsQueue};
 use runtime::{Finished, Part, Started};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::aside::Aside;
-use crate::breaker::Breaker;
-use crate::dedup::DynamoDedup;
-use crate::depths;
-use crate::lane::Lane;
-use crate::meter::Meter;
-use crate::queue::SqsQueue;
 use crate::rpc::RpcClient;
-use crate::unrecorded::Unrecorded;
-use crate::word;
+use crate::subscriber::Subscriber;
+use crate::supervise::{all_finished, consume};
 
 /// A long poll lasts 20 s; one that has not come back by then never will.
 const RECEIVE_WITHIN: Duration = Duration::from_secs(26);
 /// Two requests for each RPC, which are paid for.
 const DEPTH_EVERY: Duration = Duration::from_secs(60);
+/// A queue that could not be opened is tried again.
+const OPEN_AGAIN_MIN: Duration = Duration::from_millis(500);
+const OPEN_AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Where the queues are, in metrics.
 const SOURCE: &str = "sqs";
 
@@ -37,7 +32,8 @@ pub struct Settings {
     pub visibility: Duration,
 }
 
-/// Delivers from every RPC's queue until `stop`; `config` has the time limit of everything but a long poll. A queue that is not there is said and waited for; the others go on.
+/// Delivers from every RPC's queue until `stop`; `config` has the time limit of everything but a long poll. A queue that is
+/// missing is reported and waited for; the others go on.
 pub async fn run<C: RpcClient + Clone>(
     config: &SdkConfig,
     router: &Router,
@@ -53,55 +49,24 @@ pub async fn run<C: RpcClient + Clone>(
     };
     tracing::info!(rpcs = router.rpcs().count(), table = settings.dedup_table, "delivering");
 
-    let mut lanes = JoinSet::new();
-    for (rpc, policy) in router.rpcs() {
-        let (rpc, policy, client, settings) = (rpc.clone(), *policy, client.clone(), settings.clone());
-        let (clients, started) = (clients.clone(), started.clone());
-        lanes.spawn(async move {
-            let Started { stop, give_up, readiness, tracer } = &started;
-            // As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
-            let lease = policy.timeout + settings.visibility;
-            let (meter, unrecorded) = (Meter::new(SOURCE, &rpc), Unrecorded::new(lease, settings.visibility));
-            let (name, part) = (meter.name(), readiness.part(meter.name()));
-            let breaker = Arc::new(Mutex::new(Breaker::new(policy.backoff, false)));
-            let term = || async {
-                let Some(queue) = open(&clients, &rpc, &settings, &part, stop).await else {
-                    return Ok(Finished::All);
-                };
-                let queue = Arc::new(queue);
-                let dedup = DynamoDedup::new(clients.dynamodb.clone(), &settings.dedup_table, &rpc, lease);
-                let word = dedup.clone();
-                let lane = Lane {
-                    rpc: rpc.clone(),
-                    policy,
-                    queue: Arc::clone(&queue),
-                    dedup: Arc::new(dedup),
-                    client: client.clone(),
-                    unrecorded: unrecorded.clone(),
-                    aside: Aside::default(),
-                    breaker: Arc::clone(&breaker),
-                    meter: meter.clone(),
-                    readiness: readiness.clone(),
-                    tracer: tracer.clone(),
-                };
-                let watching = runtime::again("depth", &part, stop, || async {
-                    let depths = depths::watch(SOURCE, &rpc, &*queue, DEPTH_EVERY);
-                    tokio::join!(depths, word::watch(&rpc, &meter, &breaker, &word));
-                    Ok(())
-                });
-                tokio::select! {
-                    finished = lane.run(stop, give_up) => finished,
-                    never = depths::for_ever(watching) => match never {},
-                }
+    let mut consumers = JoinSet::new();
+    for rpc in router.rpcs() {
+        let subscriber = Subscriber::new(SOURCE, rpc, client.clone(), settings.visibility, false, started);
+        let (clients, settings) = (clients.clone(), settings.clone());
+        let (stop, give_up) = (started.stop.clone(), started.give_up.clone());
+        consumers.spawn(async move {
+            let Subscriber { rpc, metrics, readiness, .. } = &subscriber;
+            let part = readiness.part(metrics.name());
+            let open = || async {
+                let queue = open(&clients, rpc, &settings, &part, &stop).await?;
+                let dynamodb = clients.dynamodb.clone();
+                let dedup = DynamoDedup::new(dynamodb, &settings.dedup_table, rpc, subscriber.lease());
+                Some((Arc::new(queue), dedup.clone(), Arc::new(dedup)))
             };
-            runtime::again(&name, &part, stop, term).await.unwrap_or(Finished::NotAll)
+            consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
         });
     }
-    let mut finished = Finished::All;
-    while let Some(landed) = lanes.join_next().await {
-        finished = finished.and(landed.unwrap_or(Finished::NotAll));
-    }
-    finished
+    all_finished(consumers).await
 }
 
 #[derive(Clone)]
@@ -120,25 +85,15 @@ async fn open(
     stop: &CancellationToken,
 ) -> Option<SqsQueue> {
     let name = names::queue(&settings.queue_prefix, rpc);
-    let mut backoff = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(500))
-        .with_max_delay(Duration::from_secs(30))
-        .without_max_times()
-        .with_jitter()
-        .build();
+    let mut waits = runtime::backoff(OPEN_AGAIN_MIN, OPEN_AGAIN_MAX);
     loop {
-        let Failure { code, message, .. } = match SqsQueue::open(
-            clients.sqs.clone(),
-            clients.polls.clone(),
-            &name,
-            settings.visibility,
-        )
-        .await
-        {
-            Ok(queue) => return Some(queue),
-            Err(failure) => failure,
-        };
-        let wait = backoff.next().unwrap_or(Duration::from_secs(30));
+        let (client, polls) = (clients.sqs.clone(), clients.polls.clone());
+        let Failure { code, message, .. } =
+            match SqsQueue::open(client, polls, &name, settings.visibility).await {
+                Ok(queue) => return Some(queue),
+                Err(failure) => failure,
+            };
+        let wait = waits.next().unwrap_or(OPEN_AGAIN_MAX);
         part.waits(format!("{code}: {message}"));
         tracing::error!(
             %rpc,
@@ -147,9 +102,6 @@ async fn open(
             retry_in_seconds = wait.as_secs_f64(),
             "not delivering: `terraform apply` makes its queue; see --queue-prefix, AWS_REGION and the account"
         );
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = stop.cancelled() => return None,
-        }
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await?;
     }
 }

@@ -48,7 +48,7 @@ pub(crate) const HOLD_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// One RPC's circuit breaker.
 #[derive(Debug)]
-pub struct Breaker {
+pub(crate) struct Breaker {
     wait_min: Duration,
     wait_max: Duration,
     /// Whether its queue can be asked for what has not failed yet.
@@ -128,7 +128,7 @@ pub(crate) enum Standing {
 
 impl Breaker {
     /// Waits no longer between probes than a single delivery would. `chooses`: see [`crate::queue::Limits`].
-    pub fn new(backoff: Backoff, chooses: bool) -> Self {
+    pub(crate) fn new(backoff: Backoff, chooses: bool) -> Self {
         let wait_max = backoff.max.min(WAIT_MAX);
         Self {
             wait_min: backoff.min.min(wait_max),

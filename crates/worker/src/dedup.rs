@@ -2,4 +2,4 @@
 #[cfg(feature = "aws")]
 pub use outbox_aws::DynamoDedup;
 pub use outbox_postgres::PostgresDedup;
-pub use outbox_transport::{Claim, Dedup, DedupError, Lease, Recorded, Released};
+pub use outbox_transport::{Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released};

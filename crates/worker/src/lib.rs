@@ -1,33 +1,34 @@
 //! Queue to RPC: every delivery is called, once as far as can be, and what the RPC answers decides what happens next.
 //!
-//! Read [`lane`] first.
+//! Read [`consumer`] first.
 
 #[cfg(feature = "aws")]
 pub mod aws;
 pub mod config;
-pub mod embedded;
-pub mod lane;
+pub mod consumer;
+pub mod postgres;
 
 mod aside; // what is dead and can't be put away
 mod ask; // what is asked of the queue next
-pub mod breaker; // when nothing is called, or nothing dead-lettered
+mod breaker; // when nothing is called, or nothing dead-lettered
+mod circuit; // the breaker, as the stages share it
 mod codes; // the table: what a code means
+mod decide; // what the RPC answered -> what becomes of the delivery
 pub mod dedup; // was it done before, and is somebody on it
-mod depths; // how full the queues are
-mod fate; // what becomes of a delivery, called or not
-mod flight; // what is under way stays hidden
-mod meter; // what a lane shows of itself
+mod deliver; // one delivery, from its body to its outcome
+mod in_flight; // what is under way stays hidden
+mod lease; // the right to call
+mod metrics; // what a consumer shows of itself
 pub mod queue; // where deliveries come from
 mod rate; // no more calls than an RPC wants
-mod receiver; // how deliveries come in
+mod receive; // how deliveries come in
 pub mod rpc; // the call
-mod settler; // verdicts -> records, in batches
+mod settle; // outcomes -> records, in batches
+mod slots; // how many at once
+mod subscriber; // one RPC, and what outlives its consumers
+mod supervise; // a consumer that panicked is followed by another
 mod unrecorded; // what succeeded, while the record can't be written
-pub mod verdict; // what the RPC answered -> what happens
-mod word; // a person's word about a hold
 
-pub use aside::Aside;
-pub use lane::Lane;
-pub use meter::Meter;
-pub use outbox_transport::{Kind, Unsettled};
-pub use unrecorded::Unrecorded;
+pub use consumer::Consumer;
+pub use outbox_transport::{Again, Kind, Outcome, Unsettled};
+pub use subscriber::Subscriber;

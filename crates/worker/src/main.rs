@@ -9,7 +9,7 @@ use outbox_postgres::Source;
 use runtime::{Chain, Patience, Started, Transport};
 use tokio::task::JoinSet;
 use worker::config::Cli;
-use worker::embedded::{self, Settings};
+use worker::postgres::{self, Settings};
 use worker::rpc::{Client, Services};
 
 /// A second for the claims, and as much again for what was being called.
@@ -57,12 +57,12 @@ async fn start(cli: Cli) -> ExitCode {
     };
 
     match cli.transport {
-        Transport::Postgres => embedded(&cli, sources, &router, &client, &started).await,
+        Transport::Postgres => postgres(&cli, sources, &router, &client, &started).await,
         Transport::Aws => aws(&cli, &router, &client, &started).await,
     }
 }
 
-async fn embedded(
+async fn postgres(
     cli: &Cli,
     sources: Vec<Source>,
     router: &Router,
@@ -77,7 +77,7 @@ async fn embedded(
         let (router, client, settings) = (router.clone(), client.clone(), settings.clone());
         let started = started.clone();
         workers.spawn(async move {
-            embedded::run(&source, &router, &client, &settings, &standing, &started).await
+            postgres::run(&source, &router, &client, &settings, &standing, &started).await
         });
     }
     runtime::until_stopped(workers, &databases, started, patience(cli, router)).await

@@ -2,18 +2,19 @@
 //! before the record does; then this is what keeps their RPC from being called again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use event::EventId;
+use runtime::Guarded;
 use tokio::time::Instant;
 
 /// Of those whose record could not be written. Each is a lost lease, and they leave by time.
 const KEPT_MAX: usize = 10_000;
 
-/// The unrecorded successes of one lane.
+/// The unrecorded successes of one consumer.
 #[derive(Debug, Clone)]
-pub struct Unrecorded(Arc<Mutex<Successes>>);
+pub(crate) struct Unrecorded(Arc<Guarded<Successes>>);
 
 #[derive(Debug)]
 struct Successes {
@@ -23,17 +24,17 @@ struct Successes {
 
 #[derive(Debug, Default)]
 struct Success {
-    /// So many records of it are still to be written. Each stands in the settler's line, which is bounded.
+    /// So many records of it are still to be written. Each stands in the settler's channel, which is bounded.
     pending: usize,
     /// Without any, it answers until then.
     until: Option<Instant>,
 }
 
 impl Unrecorded {
-    /// `lease` and `visibility` are those of the lane: after both a message has come back, or it never will.
-    pub fn new(lease: Duration, visibility: Duration) -> Self {
+    /// `lease` and `visibility` are those of the consumer: after both a message has come back, or it never will.
+    pub(crate) fn new(lease: Duration, visibility: Duration) -> Self {
         let keeps = lease.saturating_add(visibility);
-        Self(Arc::new(Mutex::new(Successes { of: HashMap::new(), keeps })))
+        Self(Arc::new(Guarded::new(Successes { of: HashMap::new(), keeps })))
     }
 
     /// A call succeeded, or was known to have: its record is to be written.
@@ -87,7 +88,7 @@ impl Unrecorded {
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Successes) -> T) -> T {
-        look(&mut self.0.lock().expect("no panic while held"))
+        look(&mut self.0.lock())
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use event::EventId;
 use event_router::{Rpc, names};
-use worker::dedup::{Claim, Dedup, DynamoDedup, Released};
-use worker::queue::{Delivery, Depths, Settlement, SqsQueue};
+use worker::Outcome;
+use worker::dedup::{Dedup, DynamoDedup, LeaseAnswer, Released};
+use worker::queue::{Delivery, Depths, SqsQueue};
 
 use super::cloud::cloud;
 use crate::contracts::{dedup_contract, failed, lost_of, queue_contract, receive, release, settle};
@@ -25,7 +26,7 @@ async fn dynamodb_dedup_keeps_the_contract() {
 
     let long = of(Duration::from_secs(60));
     let event = EventId::new();
-    let Claim::Won(lease) = long.claim(&[event]).await.unwrap()[0] else { panic!("it is new") };
+    let LeaseAnswer::Won(lease) = long.lease(&[event]).await.unwrap()[0] else { panic!("it is new") };
     assert!(lost_of(&long, &[lease]).await.is_empty());
     let expire = client
         .update_item()
@@ -34,15 +35,18 @@ async fn dynamodb_dedup_keeps_the_contract() {
         .update_expression("set expires_at = :then")
         .expression_attribute_values(":then", aws_sdk_dynamodb::types::AttributeValue::N("1".into()));
     expire.send().await.unwrap();
-    let Claim::Won(lease) = long.claim(&[event]).await.unwrap()[0] else { panic!("its window is over") };
+    let LeaseAnswer::Won(lease) = long.lease(&[event]).await.unwrap()[0] else {
+        panic!("its window is over")
+    };
 
-    release(&long, &[Released { dead: true, ..failed(lease) }]).await;
+    let outcome = Outcome::Dead { code: "internal", reason: "no card".into() };
+    release(&long, &[Released { outcome, ..failed(lease) }]).await;
     let id = aws_sdk_dynamodb::types::AttributeValue::S(format!("{event} Test/Dedup"));
     let item = client.get_item().table_name(TABLE).key("id", id).send().await.unwrap().item.unwrap();
     let text = |name: &str| item[name].as_s().unwrap().as_str();
     assert_eq!((text("state"), text("code"), text("error")), ("dead", "internal", "no card"));
     assert_eq!(item["attempt"].as_n().unwrap(), "2");
-    assert!(matches!(long.claim(&[event]).await.unwrap()[0], Claim::Won(_)), "it was redriven");
+    assert!(matches!(long.lease(&[event]).await.unwrap()[0], LeaseAnswer::Won(_)), "it was redriven");
 }
 
 /// Guards: the contract of the Postgres queue; and that a dead message says why in the dead-letter queue, and more than a
@@ -86,9 +90,8 @@ async fn sqs_keeps_the_contract() {
 
     send(10..33).await;
     let many = receive(&long, 23, number).await;
-    let mut settled: Vec<_> =
-        many.into_values().map(|delivery| (delivery.receipt, Settlement::Ack)).collect();
-    settled[0].1 = Settlement::Dead { code: "invalid_argument".into(), reason: "no card\u{e9}".into() };
+    let mut settled: Vec<_> = many.into_values().map(|delivery| (delivery.receipt, Outcome::Done)).collect();
+    settled[0].1 = Outcome::Dead { code: "invalid_argument", reason: "no card\u{e9}".into() };
     settle(&long, &settled).await;
     until("the queue is empty", async || {
         let depth = long.depth().await.unwrap();

@@ -4,17 +4,17 @@
 //! | step | code |
 //! |---|---|
 //! | `Receive` | `Queue::receive`: whatever visibility says, for it may have ended |
-//! | `Claim` | `Dedup::claim`, and what `Lane::deliver` makes of the answer. It calls, unless it knows better |
-//! | `Succeed`, `Fail` | `RpcClient::call` returns, and `verdict` decides |
+//! | `Lease` | `Dedup::lease`, and what `Deliverer::lease` makes of the answer. It calls, unless it knows better |
+//! | `Succeed`, `Fail` | `RpcClient::call` returns, and `decide` decides |
 //! | `Complete` | the settler: `Dedup::complete` |
 //! | `Release` | the settler: `Dedup::release`. The message comes back later |
 //! | `Ack` | the settler: `Queue::settle` |
-//! | `Unanswered` | a claim or a completion takes effect, and the worker does not hear of it |
+//! | `Unanswered` | a lease or a completion takes effect, and the worker does not hear of it |
 //! | `Expire` | the lease's time is over |
 //! | `Die` | a worker dies, and all it knows with it |
 //! | `Flush`, `Crash` | of the database: what is not flushed never was. Only `Dedup::complete` waits for the flush |
 //!
-//! A claim and the start of its call are one step: `Lane::claim` throws away answers that took long, and a lease is longer
+//! A lease and the start of its call are one step: `Leasing::ask` throws away answers that took long, and a lease is longer
 //! than what is left and the call together. `a_pause_before_the_call_would_call_again` shows what that is worth.
 //!
 //! Dead letters are left out: their leases are released as those of failures are.
@@ -23,7 +23,7 @@ mod tests;
 mod worker; // and the record
 
 use stateright::{Model, Property};
-use worker::Claim;
+use worker::LeaseAnswer;
 
 const NOT_AGAIN: &str = "once its success is recorded, an RPC is not called again";
 const ACKED_IS_RECORDED: &str = "no message is acked whose success is not recorded";
@@ -46,9 +46,9 @@ struct Dedup {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Store {
-    /// A crash may take back claims.
+    /// A crash may take back leases.
     Postgres { crashes_max: u8 },
-    /// Nothing is lost, but answers are: a claim is made again with the same token.
+    /// Nothing is lost, but answers are: a lease is asked for again with the same token.
     DynamoDb,
 }
 
@@ -61,13 +61,13 @@ enum Code {
     ReleasesAnyway,
     /// The message leaves the queue before its success is recorded.
     AcksFirst,
-    /// A lease that is over can be claimed, done or not.
-    ClaimsWhatIsDone,
+    /// A lease that is over can be had again, done or not.
+    LeasesWhatIsDone,
     /// A record does not wait for the flush.
     RecordsLater,
     /// Nobody looks for successes that are yet to be recorded.
     ForgetsSuccesses,
-    /// Between its claim and its call a worker may stand still for longer than the lease.
+    /// Between its lease and its call a worker may stand still for longer than the lease.
     PausesBeforeTheCall,
 }
 
@@ -103,7 +103,7 @@ struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Delivery {
     None,
-    /// DynamoDB: with the token of a claim that was not answered.
+    /// DynamoDB: with the token of a lease that was not answered.
     Received {
         copy: usize,
         asked_with: Option<Token>,
@@ -138,15 +138,15 @@ struct Seen {
     called_again_after_a_death: bool,
     acked_unrecorded: bool,
     completed_by_a_loser: bool,
-    completed_a_lost_claim: bool,
+    completed_a_lost_lease: bool,
     lost_lease: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Receive(usize, usize),
-    Claim(usize),
-    ClaimUnanswered(usize),
+    Lease(usize),
+    LeaseUnanswered(usize),
     Call(usize),
     Succeed(usize),
     Fail(usize),
@@ -189,7 +189,7 @@ impl Model for Dedup {
                     steps
                         .extend((0..2).filter(|&copy| !state.acked[copy]).map(|copy| Step::Receive(d, copy)));
                 }
-                Delivery::Received { .. } => steps.extend([Step::Claim(d), Step::ClaimUnanswered(d)]),
+                Delivery::Received { .. } => steps.extend([Step::Lease(d), Step::LeaseUnanswered(d)]),
                 Delivery::Won { .. } => steps.push(Step::Call(d)),
                 Delivery::Calls { .. } => steps.extend([Step::Succeed(d), Step::Fail(d)]),
                 Delivery::Succeeded { .. } if self.code == Code::AcksFirst => steps.push(Step::Ack(d)),
@@ -223,14 +223,14 @@ impl Model for Dedup {
                 state.receives += 1;
                 state.deliveries[d] = Delivery::Received { copy, asked_with: None };
             }
-            (Step::Claim(_), Some((d, Delivery::Received { copy, asked_with }))) => {
-                let claim = self.claim(&mut state, asked_with);
-                self.deliver(&mut state, d, copy, &claim);
+            (Step::Lease(_), Some((d, Delivery::Received { copy, asked_with }))) => {
+                let answer = self.lease(&mut state, asked_with);
+                self.deliver(&mut state, d, copy, &answer);
             }
-            (Step::ClaimUnanswered(_), Some((d, Delivery::Received { copy, asked_with }))) => {
-                let claim = self.claim(&mut state, asked_with);
-                state.deliveries[d] = match (self.store, claim) {
-                    (Store::DynamoDb, Claim::Won(token)) => {
+            (Step::LeaseUnanswered(_), Some((d, Delivery::Received { copy, asked_with }))) => {
+                let answer = self.lease(&mut state, asked_with);
+                state.deliveries[d] = match (self.store, answer) {
+                    (Store::DynamoDb, LeaseAnswer::Won(token)) => {
                         Delivery::Received { copy, asked_with: Some(token) }
                     }
                     _ => Delivery::None,
@@ -288,7 +288,7 @@ impl Model for Dedup {
             Property::always(KNOWS, |_, state: &State| !state.seen.called_though_it_knew),
             Property::sometimes(TWICE, |_, state: &State| state.seen.called_again_after_a_death),
             Property::sometimes(LOST, |_, state: &State| state.seen.lost_lease),
-            Property::sometimes(GONE, |_, state: &State| state.seen.completed_a_lost_claim),
+            Property::sometimes(GONE, |_, state: &State| state.seen.completed_a_lost_lease),
         ]
     }
 }
@@ -297,8 +297,8 @@ impl Step {
     fn delivery(self) -> Option<usize> {
         match self {
             Self::Receive(d, _)
-            | Self::Claim(d)
-            | Self::ClaimUnanswered(d)
+            | Self::Lease(d)
+            | Self::LeaseUnanswered(d)
             | Self::Call(d)
             | Self::Succeed(d)
             | Self::Fail(d)

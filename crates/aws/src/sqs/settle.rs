@@ -8,7 +8,7 @@ use aws_sdk_sqs::types::{
     MessageAttributeValue,
 };
 use futures_util::future::join_all;
-use outbox_transport::{Kind, Queue, Settlement, Unsettled};
+use outbox_transport::{Kind, Outcome, Queue, Unsettled};
 
 use super::{BATCH_MAX, SqsQueue, SqsReceipt, text};
 use crate::Failure;
@@ -16,22 +16,24 @@ use crate::Failure;
 type Answers = Vec<Result<(), Unsettled>>;
 
 impl SqsQueue {
-    pub(super) async fn settle_each(&self, settled: &[(SqsReceipt, Settlement)]) -> Answers {
+    pub(super) async fn settle_each(&self, settled: &[(SqsReceipt, Outcome)]) -> Answers {
         let (mut done, mut again, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-        for (receipt, settlement) in settled {
-            match settlement {
-                Settlement::Ack => done.push(receipt),
-                Settlement::Retry { after, .. } => again.push((receipt, self.wait(receipt, *after).hidden)),
-                Settlement::Dead { code, reason } => dead.push((receipt, code.as_str(), reason.as_str())),
+        for (receipt, outcome) in settled {
+            match outcome {
+                Outcome::Done | Outcome::Duplicate => done.push(receipt),
+                Outcome::Retry { after, .. } => again.push((receipt, self.wait(receipt, *after).hidden)),
+                Outcome::Dead { code, reason } | Outcome::SetAside { code, reason } => {
+                    dead.push((receipt, *code, reason.as_str()));
+                }
             }
         }
-        let (deleted, hidden, buried) = tokio::join!(self.delete(&done), self.hide(&again), self.bury(&dead));
-        let (mut deleted, mut hidden, mut buried) =
-            (deleted.into_iter(), hidden.into_iter(), buried.into_iter());
-        let answer = |(_, settlement): &(_, Settlement)| match settlement {
-            Settlement::Ack => deleted.next(),
-            Settlement::Retry { .. } => hidden.next(),
-            Settlement::Dead { .. } => buried.next(),
+        let (deleted, hidden, sent) =
+            tokio::join!(self.delete(&done), self.hide(&again), self.dead_letter(&dead));
+        let (mut deleted, mut hidden, mut sent) = (deleted.into_iter(), hidden.into_iter(), sent.into_iter());
+        let answer = |(_, outcome): &(_, Outcome)| match outcome {
+            Outcome::Done | Outcome::Duplicate => deleted.next(),
+            Outcome::Retry { .. } => hidden.next(),
+            Outcome::Dead { .. } | Outcome::SetAside { .. } => sent.next(),
         };
         settled.iter().map(answer).map(|answer| answer.unwrap_or_else(|| Err(unanswered()))).collect()
     }
@@ -77,7 +79,7 @@ impl SqsQueue {
     }
 
     /// To the dead-letter queue first, and only then out of the queue: a failure in between makes a copy and loses none.
-    async fn bury(&self, dead: &[(&SqsReceipt, &str, &str)]) -> Answers {
+    async fn dead_letter(&self, dead: &[(&SqsReceipt, &str, &str)]) -> Answers {
         // One by one: ten of them may be more than a batch may hold, and there are few.
         let mut answers =
             join_all(dead.iter().map(|(receipt, code, reason)| self.send_dead(receipt, code, reason))).await;
@@ -90,7 +92,7 @@ impl SqsQueue {
     }
 
     async fn send_dead(&self, receipt: &SqsReceipt, code: &str, reason: &str) -> Result<(), Unsettled> {
-        if receipt.buried.load(Ordering::Relaxed) {
+        if receipt.dead_lettered.load(Ordering::Relaxed) {
             return Ok(());
         }
         let sent = match self.send_with(receipt, code, &text::attribute(reason)).await {
@@ -101,7 +103,7 @@ impl SqsQueue {
             sent => sent,
         };
         if sent.is_ok() {
-            receipt.buried.store(true, Ordering::Relaxed);
+            receipt.dead_lettered.store(true, Ordering::Relaxed);
         }
         sent
     }

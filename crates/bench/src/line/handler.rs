@@ -11,7 +11,7 @@ use event_router::Router;
 use outbox_postgres::Source;
 use runtime::{Standing, Started};
 use tokio::signal::unix::{SignalKind, signal};
-use worker::embedded::Settings;
+use worker::postgres::Settings;
 use worker::rpc::{Call, CallError, RpcClient};
 
 use crate::Result;
@@ -63,7 +63,7 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
     let worker = tokio::spawn(async move {
         let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
         let standing = Standing::alone(&started.readiness, "delivering", source.name());
-        worker::embedded::run(&source, &router, &client, &settings, &standing, &started).await
+        worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await
     });
     tell("ready")?;
     let mut ticks = tokio::time::interval(TOLD_EVERY);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use outbox_transport::{Settlement, Unsettled};
+use outbox_transport::{Again, Outcome, Unsettled};
 use sqlx::postgres::types::PgInterval;
 
 use super::{PostgresQueue, Receipt};
@@ -10,7 +10,7 @@ use crate::failed::unsettled;
 use crate::{interval, within};
 
 impl PostgresQueue {
-    pub(super) async fn settle_each(&self, settled: &[(Receipt, Settlement)]) -> Vec<Result<(), Unsettled>> {
+    pub(super) async fn settle_each(&self, settled: &[(Receipt, Outcome)]) -> Vec<Result<(), Unsettled>> {
         let error = match self.write(settled).await {
             Ok(()) => return settled.iter().map(|_| Ok(())).collect(),
             Err(error) => error,
@@ -34,9 +34,9 @@ impl PostgresQueue {
         answers
     }
 
-    async fn settle_one(&self, one: &[(Receipt, Settlement)]) -> Result<(), Unsettled> {
+    async fn settle_one(&self, one: &[(Receipt, Outcome)]) -> Result<(), Unsettled> {
         let answer = self.write(one).await;
-        let dead = matches!(one, [(_, Settlement::Dead { .. })]);
+        let dead = matches!(one, [(_, outcome)] if outcome.dead().is_some());
         if answer.as_ref().is_err_and(Unsettled::is_refused) && !dead {
             // Its claim must not be closed over it.
             let mut open = self.open.lock().expect("no panic while held");
@@ -46,7 +46,7 @@ impl PostgresQueue {
     }
 
     /// All of it, or nothing.
-    async fn write(&self, settled: &[(Receipt, Settlement)]) -> Result<(), Unsettled> {
+    async fn write(&self, settled: &[(Receipt, Outcome)]) -> Result<(), Unsettled> {
         let (closed, closed_tokens) = self.closed_by(settled);
         let rows = Rows::of(settled);
         if !rows.seqs.is_empty() || !closed.is_empty() {
@@ -55,7 +55,7 @@ impl PostgresQueue {
                 .bind(rows.seqs)
                 .bind(rows.claims)
                 .bind(rows.tokens)
-                .bind(rows.fates)
+                .bind(rows.outcomes)
                 .bind(rows.waits)
                 .bind(rows.counted)
                 .bind(rows.codes)
@@ -70,8 +70,8 @@ impl PostgresQueue {
             }
             written?;
         }
-        for (_, settlement) in settled {
-            if let Settlement::Retry { after, .. } = settlement {
+        for (_, outcome) in settled {
+            if let Outcome::Retry { after, .. } = outcome {
                 self.remember_due(*after);
             }
         }
@@ -80,7 +80,7 @@ impl PostgresQueue {
     }
 
     /// The claims that these settlements leave with nothing open, and their tokens.
-    fn closed_by(&self, settled: &[(Receipt, Settlement)]) -> (Vec<i64>, Vec<i64>) {
+    fn closed_by(&self, settled: &[(Receipt, Outcome)]) -> (Vec<i64>, Vec<i64>) {
         let open = self.open.lock().expect("no panic while held");
         let mut left: HashMap<(i64, i64), usize> = HashMap::new();
         for (receipt, _) in settled {
@@ -94,7 +94,7 @@ impl PostgresQueue {
     }
 
     /// Only once everything is written: a settlement that failed is tried again.
-    fn count_down(&self, settled: &[(Receipt, Settlement)]) {
+    fn count_down(&self, settled: &[(Receipt, Outcome)]) {
         let mut open = self.open.lock().expect("no panic while held");
         for claim in settled.iter().filter_map(|(receipt, _)| receipt.claim) {
             if let Some(left) = open.get_mut(&claim) {
@@ -112,34 +112,36 @@ struct Rows {
     seqs: Vec<i64>,
     claims: Vec<Option<i64>>,
     tokens: Vec<i64>,
-    fates: Vec<&'static str>,
+    outcomes: Vec<&'static str>,
     waits: Vec<PgInterval>,
     counted: Vec<bool>,
-    codes: Vec<String>,
+    codes: Vec<&'static str>,
     texts: Vec<String>,
 }
 
 impl Rows {
-    fn of(settled: &[(Receipt, Settlement)]) -> Self {
+    fn of(settled: &[(Receipt, Outcome)]) -> Self {
         let mut rows = Self::default();
-        for (receipt, settlement) in settled {
-            let (fate, wait, counted, code, why) = match settlement {
+        for (receipt, outcome) in settled {
+            let (name, wait, counted, code, why) = match outcome {
                 // A batch's message leaves no trace but in the dedup record.
-                Settlement::Ack if receipt.claim.is_some() => continue,
-                Settlement::Ack => ("done", None, true, "", ""),
-                Settlement::Retry { after, counted, code, error } => {
-                    ("retry", Some(*after), *counted, code.as_str(), error.as_str())
+                Outcome::Done | Outcome::Duplicate if receipt.claim.is_some() => continue,
+                Outcome::Done | Outcome::Duplicate => ("done", None, true, "", ""),
+                Outcome::Retry { again, after, code, error } => {
+                    ("retry", Some(*after), *again == Again::Failed, *code, error.as_str())
                 }
-                Settlement::Dead { code, reason } => ("dead", None, true, code.as_str(), reason.as_str()),
+                Outcome::Dead { code, reason } | Outcome::SetAside { code, reason } => {
+                    ("dead", None, true, *code, reason.as_str())
+                }
             };
             rows.queues.push(receipt.queue);
             rows.seqs.push(receipt.seq);
             rows.claims.push(receipt.claim);
             rows.tokens.push(receipt.token);
-            rows.fates.push(fate);
+            rows.outcomes.push(name);
             rows.waits.push(interval(wait.unwrap_or_default()));
             rows.counted.push(counted);
-            rows.codes.push(text(code));
+            rows.codes.push(code);
             rows.texts.push(text(why));
         }
         rows

@@ -1,4 +1,4 @@
-//! A lane on simulated time: its queue, its slots and its server.
+//! A consumer on simulated time: its queue, its slots and its server.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,8 +10,9 @@ use tokio::time::Instant;
 
 use super::{Answer, Breaker, HOLD_MAX};
 use crate::ask::{Ask, FailedSlots, ask};
+use crate::decide::{Attempt, decide, held};
 use crate::rpc::{By, CallError, Code};
-use crate::verdict::{Attempt, Verdict, held, verdict};
+use outbox_transport::{Again, Outcome};
 
 const PUT_BACK: Duration = Duration::from_secs(1);
 
@@ -25,7 +26,7 @@ struct Event {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+enum State {
     Waits,
     Done(Duration),
     Dead(Duration),
@@ -39,13 +40,13 @@ struct Call {
     probe: Option<super::Probe>,
 }
 
-struct Lane {
+struct Consumer {
     start: Instant,
     now: Duration,
     breaker: Breaker,
     policy: Policy,
     events: Vec<Event>,
-    fates: Vec<Fate>,
+    states: Vec<State>,
     attempts: Vec<u32>,
     fresh: VecDeque<usize>,
     due: BTreeSet<(Duration, usize)>,
@@ -56,7 +57,7 @@ struct Lane {
     broken_until: Duration,
 }
 
-impl Lane {
+impl Consumer {
     fn new(mut events: Vec<Event>, concurrency: usize) -> Self {
         let policy = Policy { concurrency, ..Policy::default() };
         events.sort_by_key(|event| event.arrives);
@@ -65,7 +66,7 @@ impl Lane {
             now: Duration::ZERO,
             breaker: Breaker::new(policy.backoff, true),
             policy,
-            fates: vec![Fate::Waits; events.len()],
+            states: vec![State::Waits; events.len()],
             attempts: vec![0; events.len()],
             fresh: VecDeque::new(),
             due: BTreeSet::new(),
@@ -204,36 +205,36 @@ impl Lane {
             }
             let attempt = Attempt { number: self.attempts[call.event], last_chance: false };
             let random = self.random.f64();
-            let verdict = match &reply {
+            let outcome = match &reply {
                 Err(error) if is_held => held(error, attempt, &self.policy, random),
-                reply => verdict(reply, attempt, &self.policy, random),
+                reply => decide(reply, attempt, &self.policy, random),
             };
-            match verdict {
-                Verdict::Done => self.fates[call.event] = Fate::Done(now),
-                Verdict::Dead { .. } => self.fates[call.event] = Fate::Dead(now),
-                Verdict::Retry { after, .. } => drop(self.due.insert((now + after, call.event))),
-                Verdict::Held { after, .. } => {
-                    self.attempts[call.event] -= 1;
+            match outcome {
+                Outcome::Done => self.states[call.event] = State::Done(now),
+                Outcome::Dead { .. } => self.states[call.event] = State::Dead(now),
+                Outcome::Retry { again, after, .. } => {
+                    self.attempts[call.event] -= u32::from(again == Again::Held);
                     self.due.insert((now + after, call.event));
                 }
+                Outcome::Duplicate | Outcome::SetAside { .. } => unreachable!("it was called"),
             }
         }
     }
 
     fn dead(&self) -> usize {
-        self.fates.iter().filter(|fate| matches!(fate, Fate::Dead(_))).count()
+        self.states.iter().filter(|state| matches!(state, State::Dead(_))).count()
     }
 
     fn done(&self) -> usize {
-        self.fates.iter().filter(|fate| matches!(fate, Fate::Done(_))).count()
+        self.states.iter().filter(|state| matches!(state, State::Done(_))).count()
     }
 
     /// How long each event that succeeds has waited.
     fn waits(&self) -> Vec<(EventId, Option<Duration>)> {
-        let events = self.events.iter().zip(&self.fates).filter(|(event, _)| event.fails.is_none());
-        let waits = events.map(|(event, fate)| match fate {
-            Fate::Done(at) => (event.id, Some(*at - event.arrives)),
-            Fate::Waits | Fate::Dead(_) => (event.id, None),
+        let events = self.events.iter().zip(&self.states).filter(|(event, _)| event.fails.is_none());
+        let waits = events.map(|(event, state)| match state {
+            State::Done(at) => (event.id, Some(*at - event.arrives)),
+            State::Waits | State::Dead(_) => (event.id, None),
         });
         waits.collect()
     }
@@ -251,8 +252,8 @@ fn own(code: Code, message: &str) -> Option<(Code, By, String)> {
 /// The longest that one of the events which succeed waits longer beside the others than without them. `None`: for ever.
 fn delay(healthy: &[Event], failing: &[Event], concurrency: usize) -> Option<Duration> {
     let end = Duration::from_secs(120);
-    let mut alone = Lane::new(healthy.to_vec(), concurrency);
-    let mut mixed = Lane::new([healthy, failing].concat(), concurrency);
+    let mut alone = Consumer::new(healthy.to_vec(), concurrency);
+    let mut mixed = Consumer::new([healthy, failing].concat(), concurrency);
     alone.run_until(end);
     mixed.run_until(end);
     let beside: std::collections::HashMap<EventId, Option<Duration>> = mixed.waits().into_iter().collect();
@@ -358,10 +359,10 @@ fn a_backlog_that_times_out_leaves_slots() {
     for code in [Code::DeadlineExceeded, Code::Internal] {
         let slow = (0..500).map(|_| event(0, 10_000, own(code, "it took too long")));
         let healthy = (0..100).map(|n| event(30 * 60_000 + n * 1000, 5, None));
-        let mut lane = Lane::new(slow.chain(healthy).collect(), 16);
-        lane.run_until(minutes(35));
+        let mut consumer = Consumer::new(slow.chain(healthy).collect(), 16);
+        consumer.run_until(minutes(35));
         let waits: Vec<Duration> =
-            lane.waits().into_iter().map(|(_, wait)| wait.expect("it is done")).collect();
+            consumer.waits().into_iter().map(|(_, wait)| wait.expect("it is done")).collect();
         assert!(
             waits.iter().all(|wait| *wait < Duration::from_millis(100)),
             "{code:?}: {:?}",
@@ -376,15 +377,19 @@ fn a_backlog_that_times_out_leaves_slots() {
 fn a_broken_deploy_empties_no_queue() {
     for (restarts, concurrency) in [(0, 1), (0, 16), (1, 200), (3, 16)] {
         let events = (0..5000).map(|n| event(n * 10, 5, None)).collect();
-        let mut lane = Lane::new(events, concurrency);
-        lane.broken_until = Duration::from_secs(60);
+        let mut consumer = Consumer::new(events, concurrency);
+        consumer.broken_until = Duration::from_secs(60);
         for restart in 1..=restarts {
-            lane.run_until(Duration::from_secs(15 * restart));
-            lane.restart();
+            consumer.run_until(Duration::from_secs(15 * restart));
+            consumer.restart();
         }
-        lane.run_until(minutes(5));
-        assert!(lane.dead() <= 4 * (1 + restarts as usize), "{} dead", lane.dead());
-        assert_eq!(lane.done() + lane.dead(), 5000, "after {restarts} restarts, {concurrency} at a time");
+        consumer.run_until(minutes(5));
+        assert!(consumer.dead() <= 4 * (1 + restarts as usize), "{} dead", consumer.dead());
+        assert_eq!(
+            consumer.done() + consumer.dead(),
+            5000,
+            "after {restarts} restarts, {concurrency} at a time"
+        );
     }
 }
 
@@ -392,11 +397,11 @@ fn a_broken_deploy_empties_no_queue() {
 #[test]
 fn poison_alone_dies_in_the_end() {
     let poison = |n| event(n, 5, own(Code::InvalidArgument, "unknown currency"));
-    let mut lane = Lane::new((0..100).map(poison).collect(), 16);
-    lane.run_until(HOLD_MAX);
-    assert_eq!(lane.dead(), 4);
-    lane.run_until(HOLD_MAX + minutes(60));
-    assert_eq!(lane.dead(), 100);
+    let mut consumer = Consumer::new((0..100).map(poison).collect(), 16);
+    consumer.run_until(HOLD_MAX);
+    assert_eq!(consumer.dead(), 4);
+    consumer.run_until(HOLD_MAX + minutes(60));
+    assert_eq!(consumer.dead(), 100);
 }
 
 /// Guards promise 6: poison among events that succeed dies at its first call.
@@ -404,20 +409,20 @@ fn poison_alone_dies_in_the_end() {
 fn poison_among_successes_dies() {
     let mixed =
         |n: u64| event(n * 100, 5, n.is_multiple_of(3).then(|| own(Code::InvalidArgument, "no")).flatten());
-    let mut lane = Lane::new((0..300).map(mixed).collect(), 16);
-    lane.run_until(minutes(5));
-    assert_eq!((lane.dead(), lane.done()), (100, 200));
-    assert!(lane.attempts.iter().all(|attempts| *attempts == 1));
+    let mut consumer = Consumer::new((0..300).map(mixed).collect(), 16);
+    consumer.run_until(minutes(5));
+    assert_eq!((consumer.dead(), consumer.done()), (100, 200));
+    assert!(consumer.attempts.iter().all(|attempts| *attempts == 1));
 }
 
 /// Guards promise 3: what is refused while the RPC is held loses no attempt.
 #[test]
 fn a_hold_costs_no_attempt() {
-    let mut lane = Lane::new((0..100).map(|n| event(n, 5, None)).collect(), 16);
-    lane.policy.max_attempts = 2;
-    lane.policy.backoff = Backoff { min: Duration::from_millis(10), max: Duration::from_millis(50) };
-    lane.restart();
-    lane.broken_until = Duration::from_secs(60);
-    lane.run_until(minutes(5));
-    assert_eq!((lane.dead(), lane.done()), (4, 96));
+    let mut consumer = Consumer::new((0..100).map(|n| event(n, 5, None)).collect(), 16);
+    consumer.policy.max_attempts = 2;
+    consumer.policy.backoff = Backoff { min: Duration::from_millis(10), max: Duration::from_millis(50) };
+    consumer.restart();
+    consumer.broken_until = Duration::from_secs(60);
+    consumer.run_until(minutes(5));
+    assert_eq!((consumer.dead(), consumer.done()), (4, 96));
 }

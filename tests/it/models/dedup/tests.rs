@@ -19,7 +19,7 @@ fn what_is_recorded_is_not_called_again_on_postgres() {
     }
 }
 
-/// Guards promise 3 on DynamoDB: answers are lost, and claims are made again.
+/// Guards promise 3 on DynamoDB: answers are lost, and leases are asked for again.
 #[test]
 fn what_is_recorded_is_not_called_again_on_dynamodb() {
     let seen = holds(dedup(Store::DynamoDb, Code::AsItIs));
@@ -31,18 +31,18 @@ fn what_is_recorded_is_not_called_again_on_dynamodb() {
 /// Guards the token in `Dedup::complete`.
 #[test]
 fn completing_whoever_has_the_lease_would_not_fence() {
-    use Step::{Claim, Complete, Expire, Receive, Succeed};
-    let story = [Receive(0, 0), Claim(0), Expire, Receive(2, 0), Claim(2), Succeed(0), Complete(0)];
+    use Step::{Complete, Expire, Lease, Receive, Succeed};
+    let story = [Receive(0, 0), Lease(0), Expire, Receive(2, 0), Lease(2), Succeed(0), Complete(0)];
     breaks(dedup(POSTGRES, Code::CompletesAnyway), HOLDER_COMPLETES, &story);
 }
 
 /// Guards the token in `Dedup::release`: a failure that comes late must not let a third one in beside the second.
 #[test]
 fn releasing_whoever_has_the_lease_would_not_fence() {
-    use Step::{Claim, Expire, Fail, Receive, Release};
+    use Step::{Expire, Fail, Lease, Receive, Release};
     let story = [
-        &[Receive(0, 0), Claim(0), Expire, Receive(2, 0), Claim(2)][..],
-        &[Fail(0), Release(0), Receive(0, 1), Claim(0)],
+        &[Receive(0, 0), Lease(0), Expire, Receive(2, 0), Lease(2)][..],
+        &[Fail(0), Release(0), Receive(0, 1), Lease(0)],
     ];
     breaks(dedup(POSTGRES, Code::ReleasesAnyway), ALONE, &story.concat());
 }
@@ -50,43 +50,43 @@ fn releasing_whoever_has_the_lease_would_not_fence() {
 /// Guards the order of record and ack.
 #[test]
 fn acking_first_would_leave_a_success_unrecorded() {
-    use Step::{Ack, Claim, Receive, Succeed};
-    let story = [Receive(0, 0), Claim(0), Succeed(0), Ack(0)];
+    use Step::{Ack, Lease, Receive, Succeed};
+    let story = [Receive(0, 0), Lease(0), Succeed(0), Ack(0)];
     breaks(dedup(POSTGRES, Code::AcksFirst), ACKED_IS_RECORDED, &story);
 }
 
-/// Guards the condition of a claim: a lease ends, what is done does not.
+/// Guards the condition of a lease: a lease ends, what is done does not.
 #[test]
-fn claiming_what_is_done_would_call_again() {
-    use Step::{Claim, Complete, Expire, Receive, Succeed};
-    let story = [Receive(0, 0), Claim(0), Succeed(0), Complete(0), Expire, Receive(2, 1), Claim(2)];
-    breaks(dedup(POSTGRES, Code::ClaimsWhatIsDone), NOT_AGAIN, &story);
+fn leasing_what_is_done_would_call_again() {
+    use Step::{Complete, Expire, Lease, Receive, Succeed};
+    let story = [Receive(0, 0), Lease(0), Succeed(0), Complete(0), Expire, Receive(2, 1), Lease(2)];
+    breaks(dedup(POSTGRES, Code::LeasesWhatIsDone), NOT_AGAIN, &story);
 }
 
 /// Guards the one commit of a worker that waits for the flush.
 #[test]
 fn recording_without_a_flush_would_call_again() {
-    use Step::{Ack, Claim, Complete, Crash, Receive, Succeed};
-    let story = [Receive(0, 0), Claim(0), Succeed(0), Complete(0), Ack(0), Crash, Receive(2, 1), Claim(2)];
+    use Step::{Ack, Complete, Crash, Lease, Receive, Succeed};
+    let story = [Receive(0, 0), Lease(0), Succeed(0), Complete(0), Ack(0), Crash, Receive(2, 1), Lease(2)];
     breaks(dedup(POSTGRES, Code::RecordsLater), NOT_AGAIN, &story);
 }
 
 /// Guards `Unrecorded`: the database may be away for longer than the lease.
 #[test]
 fn forgetting_a_success_before_its_record_would_call_again() {
-    use Step::{Claim, Expire, Receive, Succeed};
-    let story = [Receive(0, 0), Claim(0), Succeed(0), Expire, Receive(1, 0), Claim(1)];
+    use Step::{Expire, Lease, Receive, Succeed};
+    let story = [Receive(0, 0), Lease(0), Succeed(0), Expire, Receive(1, 0), Lease(1)];
     breaks(dedup(POSTGRES, Code::ForgetsSuccesses), KNOWS, &story);
 }
 
-/// Guards `fresh_until`, which `Lane` looks at when a claim is answered and again before its call; and says what neither sees:
+/// Guards `fresh_until`, which is looked at when a lease is answered and again before its call; and says what neither sees:
 /// a worker that stands still right then.
 #[test]
 fn a_pause_before_the_call_would_call_again() {
-    use Step::{Call, Claim, Complete, Expire, Receive, Succeed};
+    use Step::{Call, Complete, Expire, Lease, Receive, Succeed};
     let story = [
-        &[Receive(0, 0), Claim(0), Expire][..],
-        &[Receive(2, 0), Claim(2), Call(2), Succeed(2), Complete(2), Call(0)],
+        &[Receive(0, 0), Lease(0), Expire][..],
+        &[Receive(2, 0), Lease(2), Call(2), Succeed(2), Complete(2), Call(0)],
     ];
     breaks(dedup(POSTGRES, Code::PausesBeforeTheCall), NOT_AGAIN, &story.concat());
 }

@@ -2,7 +2,7 @@
 
 use super::{Code, Dedup, Delivery, Record, State, Store, Token};
 
-pub(super) enum Claim {
+pub(super) enum LeaseAnswer {
     Done,
     Held,
     Won(Token),
@@ -32,16 +32,16 @@ impl State {
 }
 
 impl Dedup {
-    /// `Dedup::claim`
-    pub(super) fn claim(&self, state: &mut State, asked_with: Option<Token>) -> Claim {
-        let takes_done = self.code == Code::ClaimsWhatIsDone;
+    /// `Dedup::lease`
+    pub(super) fn lease(&self, state: &mut State, asked_with: Option<Token>) -> LeaseAnswer {
+        let takes_done = self.code == Code::LeasesWhatIsDone;
         match state.record {
-            Some(record) if record.done && !takes_done => return Claim::Done,
-            // Its own claim, whose answer was lost.
+            Some(record) if record.done && !takes_done => return LeaseAnswer::Done,
+            // Its own lease, whose answer was lost.
             Some(record) if record.live && Some(record.lease) == asked_with => {
-                return Claim::Won(record.lease);
+                return LeaseAnswer::Won(record.lease);
             }
-            Some(record) if record.live => return Claim::Held,
+            Some(record) if record.live => return LeaseAnswer::Held,
             _ => {}
         }
         let lease = asked_with.unwrap_or_else(|| {
@@ -49,7 +49,7 @@ impl Dedup {
             state.tokens
         });
         state.record = Some(Record { lease, live: true, done: false });
-        Claim::Won(lease)
+        LeaseAnswer::Won(lease)
     }
 
     /// `Dedup::complete`: whether the success is recorded now.
@@ -64,7 +64,7 @@ impl Dedup {
             Some(_) => return false,
             None => {
                 state.record = Some(Record { lease, live: false, done: true });
-                state.seen.completed_a_lost_claim = true;
+                state.seen.completed_a_lost_lease = true;
             }
         }
         state.recorded = true;
@@ -84,22 +84,22 @@ impl Dedup {
         }
     }
 
-    /// `Lane::deliver`
-    pub(super) fn deliver(&self, state: &mut State, d: usize, copy: usize, claim: &Claim) {
+    /// `Deliverer::lease`
+    pub(super) fn deliver(&self, state: &mut State, d: usize, copy: usize, answer: &LeaseAnswer) {
         let worker = self.deliveries[d];
-        match *claim {
-            Claim::Done => {
+        match *answer {
+            LeaseAnswer::Done => {
                 state.unrecorded[worker] = false;
                 state.deliveries[d] = Delivery::Recorded { copy };
             }
-            Claim::Held => state.deliveries[d] = Delivery::None,
-            Claim::Won(lease) if state.unrecorded[worker] && self.code != Code::ForgetsSuccesses => {
+            LeaseAnswer::Held => state.deliveries[d] = Delivery::None,
+            LeaseAnswer::Won(lease) if state.unrecorded[worker] && self.code != Code::ForgetsSuccesses => {
                 state.deliveries[d] = Delivery::Succeeded { copy, lease };
             }
-            Claim::Won(lease) if self.code == Code::PausesBeforeTheCall => {
+            LeaseAnswer::Won(lease) if self.code == Code::PausesBeforeTheCall => {
                 state.deliveries[d] = Delivery::Won { copy, lease };
             }
-            Claim::Won(lease) => state.call(d, worker, copy, lease),
+            LeaseAnswer::Won(lease) => state.call(d, worker, copy, lease),
         }
     }
 

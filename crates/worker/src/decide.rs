@@ -1,4 +1,4 @@
-//! What the RPC answered decides what happens to the delivery, by the table in `codes.rs`.
+//! What the RPC answered decides what becomes of the delivery, by the table in `codes.rs`.
 //!
 //! Pure.
 
@@ -8,43 +8,36 @@ use event_router::{Backoff, Policy};
 
 use crate::codes::{Becomes, row};
 use crate::rpc::CallError;
-
-/// What happens to a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// The RPC succeeded: record it, and the message leaves the queue.
-    Done,
-    /// Again later.
-    Retry { after: Duration, code: &'static str, error: String },
-    /// It would be dead, but so would others: later, and this attempt does not count.
-    Held { after: Duration, code: &'static str, error: String },
-    /// No attempt can help: to the dead-letter queue.
-    Dead { code: &'static str, reason: String },
-}
+use outbox_transport::{Again, Outcome};
 
 /// Which attempt of a delivery this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// From 1.
-    pub number: u32,
+    pub(crate) number: u32,
     /// Its queue forgets it before long, and a dead-letter queue does not.
-    pub last_chance: bool,
+    pub(crate) last_chance: bool,
 }
 
 impl Attempt {
     /// `age` of its message, in a queue that `keeps` messages so long.
-    pub fn new(number: u32, age: Duration, keeps: Duration) -> Self {
+    pub(crate) fn new(number: u32, age: Duration, keeps: Duration) -> Self {
         Self { number, last_chance: age >= keeps.mul_f64(0.75) }
     }
 }
 
 /// `random` is uniform in `0.0..1.0`.
-pub fn verdict(reply: &Result<(), CallError>, attempt: Attempt, policy: &Policy, random: f64) -> Verdict {
-    let Err(error) = reply else { return Verdict::Done };
+pub(crate) fn decide(
+    reply: &Result<(), CallError>,
+    attempt: Attempt,
+    policy: &Policy,
+    random: f64,
+) -> Outcome {
+    let Err(error) = reply else { return Outcome::Done };
     let code = error.code.as_str();
     match row(error.code).becomes {
-        Becomes::Done => Verdict::Done,
-        Becomes::Dead => Verdict::Dead { code, reason: error.message.clone() },
+        Becomes::Done => Outcome::Done,
+        Becomes::Dead => Outcome::Dead { code, reason: error.message.clone() },
         Becomes::Retried => {
             let not_before = error.retry_after.unwrap_or_default();
             again((code, &error.message), attempt, policy, not_before, random)
@@ -53,23 +46,23 @@ pub fn verdict(reply: &Result<(), CallError>, attempt: Attempt, policy: &Policy,
 }
 
 /// Refused, while the breaker holds the RPC. The wait is longer than after a first failure, as every receive may count.
-pub(crate) fn held(error: &CallError, attempt: Attempt, policy: &Policy, random: f64) -> Verdict {
+pub(crate) fn held(error: &CallError, attempt: Attempt, policy: &Policy, random: f64) -> Outcome {
     const MORE: u32 = 3;
     let after = backoff(&policy.backoff, attempt.number.saturating_add(MORE), random);
     let after = after.max(error.retry_after.unwrap_or_default());
     let message = format!("held, as others were refused alike: {}", error.message);
-    Verdict::Held { after, code: error.code.as_str(), error: message }
+    Outcome::retry(Again::Held, after, error.code.as_str(), &message)
 }
 
 /// For how long something that has failed goes back, because others like it take all slots. Where every receive counts, it
 /// is no sooner due than after a failure.
-pub(crate) fn waits_in_the_crowd(attempt: u32, policy: &Policy, chooses: bool) -> Duration {
+pub(crate) fn crowded_wait(attempt: u32, policy: &Policy, chooses: bool) -> Duration {
     let wait = backoff(&policy.backoff, attempt, 1.0);
     if chooses { wait.min(Duration::from_secs(1)) } else { wait }
 }
 
 /// A panic of the worker counts as an attempt, as if the server had failed.
-pub fn panicked(attempt: Attempt, policy: &Policy, random: f64) -> Verdict {
+pub(crate) fn panicked(attempt: Attempt, policy: &Policy, random: f64) -> Outcome {
     let error = "the worker panicked while it delivered this; its log says where";
     again(("worker_panic", error), attempt, policy, Duration::ZERO, random)
 }
@@ -81,24 +74,24 @@ fn again(
     policy: &Policy,
     not_before: Duration,
     random: f64,
-) -> Verdict {
+) -> Outcome {
     if attempt.number >= policy.max_attempts {
         let reason = format!("gave up after {} attempts: {error}", attempt.number);
-        return Verdict::Dead { code, reason };
+        return Outcome::Dead { code, reason };
     }
     if attempt.last_chance {
         let reason = format!("gave up, as its queue would soon forget it: {error}");
-        return Verdict::Dead { code, reason };
+        return Outcome::Dead { code, reason };
     }
     let after = backoff(&policy.backoff, attempt.number, random).max(not_before);
-    Verdict::Retry { after, code, error: error.to_owned() }
+    Outcome::retry(Again::Failed, after, code, error)
 }
 
 /// Before the call: a delivery that was received too often without an answer, because its worker died each time, must
 /// not kill workers for ever. A few deaths are the workers' own affair, and cost no delivery its call.
-pub fn exhausted(attempt: u32, policy: &Policy) -> Option<Verdict> {
+pub(crate) fn exhausted(attempt: u32, policy: &Policy) -> Option<Outcome> {
     const DEATHS_FORGIVEN: u32 = 3;
-    (attempt > policy.max_attempts.saturating_add(DEATHS_FORGIVEN)).then(|| Verdict::Dead {
+    (attempt > policy.max_attempts.saturating_add(DEATHS_FORGIVEN)).then(|| Outcome::Dead {
         code: "attempts_exhausted",
         reason: format!("begun {} times, the last without an answer: its workers died or hung", attempt - 1),
     })
@@ -134,34 +127,34 @@ mod tests {
         let day = Duration::from_secs(24 * 3600);
         let policy = Policy::default();
         let at = |days: u32| Attempt::new(1, day * days, day * 4);
-        assert!(matches!(verdict(&reply(Code::Unavailable), at(2), &policy, 0.5), Verdict::Retry { .. }));
+        assert!(matches!(decide(&reply(Code::Unavailable), at(2), &policy, 0.5), Outcome::Retry { .. }));
         assert!(matches!(
-            verdict(&reply(Code::Unavailable), at(3), &policy, 0.5),
-            Verdict::Dead { code: "unavailable", .. }
+            decide(&reply(Code::Unavailable), at(3), &policy, 0.5),
+            Outcome::Dead { code: "unavailable", .. }
         ));
-        assert_eq!(verdict(&Ok(()), at(3), &policy, 0.5), Verdict::Done);
+        assert_eq!(decide(&Ok(()), at(3), &policy, 0.5), Outcome::Done);
         assert!(!Attempt::new(1, day * 1000, Duration::MAX).last_chance);
     }
 
     /// Guards: every code has its row, and the rows are these.
     #[test]
-    fn each_code_has_its_verdict() {
+    fn each_code_has_its_outcome() {
         let policy = Policy::default();
-        assert_eq!(verdict(&Ok(()), attempt(1), &policy, 0.5), Verdict::Done);
+        assert_eq!(decide(&Ok(()), attempt(1), &policy, 0.5), Outcome::Done);
         for code in Code::ALL {
-            let first = verdict(&reply(code), attempt(1), &policy, 0.5);
-            let last = verdict(&reply(code), attempt(policy.max_attempts), &policy, 0.5);
+            let first = decide(&reply(code), attempt(1), &policy, 0.5);
+            let last = decide(&reply(code), attempt(policy.max_attempts), &policy, 0.5);
             match code {
-                Code::AlreadyExists => assert_eq!((first, last), (Verdict::Done, Verdict::Done)),
+                Code::AlreadyExists => assert_eq!((first, last), (Outcome::Done, Outcome::Done)),
                 Code::InvalidArgument | Code::OutOfRange | Code::DataLoss => {
-                    let dead = Verdict::Dead { code: code.as_str(), reason: "why".into() };
+                    let dead = Outcome::Dead { code: code.as_str(), reason: "why".into() };
                     assert_eq!((first, last), (dead.clone(), dead));
                 }
                 _ => {
                     let after = Duration::from_millis(500);
-                    assert_eq!(first, Verdict::Retry { after, code: code.as_str(), error: "why".into() });
+                    assert_eq!(first, Outcome::retry(Again::Failed, after, code.as_str(), "why"));
                     let reason = "gave up after 20 attempts: why".into();
-                    assert_eq!(last, Verdict::Dead { code: code.as_str(), reason });
+                    assert_eq!(last, Outcome::Dead { code: code.as_str(), reason });
                 }
             }
         }
@@ -186,7 +179,7 @@ mod tests {
             retry_after: Some(Duration::from_secs(42)),
             by: By::Server,
         });
-        let Verdict::Retry { after, .. } = verdict(&asked, attempt(1), &Policy::default(), 0.9) else {
+        let Outcome::Retry { after, .. } = decide(&asked, attempt(1), &Policy::default(), 0.9) else {
             panic!()
         };
         assert_eq!(after, Duration::from_secs(42));
@@ -198,8 +191,10 @@ mod tests {
         let policy = Policy::default();
         let of = |number| panicked(attempt(number), &policy, 0.5);
         let after = Duration::from_millis(500);
-        assert!(matches!(of(1), Verdict::Retry { after: waits, code: "worker_panic", .. } if waits == after));
-        assert!(matches!(of(policy.max_attempts), Verdict::Dead { code: "worker_panic", .. }));
+        assert!(
+            matches!(of(1), Outcome::Retry { again: Again::Failed, after: waits, code: "worker_panic", .. } if waits == after)
+        );
+        assert!(matches!(of(policy.max_attempts), Outcome::Dead { code: "worker_panic", .. }));
     }
 
     /// Guards: a message that kills its worker ends in the dead-letter queue too.
@@ -209,7 +204,7 @@ mod tests {
         assert_eq!(exhausted(policy.max_attempts + 3, &policy), None);
         assert!(matches!(
             exhausted(policy.max_attempts + 4, &policy),
-            Some(Verdict::Dead { code: "attempts_exhausted", .. })
+            Some(Outcome::Dead { code: "attempts_exhausted", .. })
         ));
     }
 
@@ -241,27 +236,27 @@ mod tests {
     }
 
     proptest! {
-        /// Guards promises 2 and 7: whatever is answered, and at whichever attempt, there is a verdict. A wait is no longer than
+        /// Guards promises 2 and 7: whatever is answered, and at whichever attempt, there is an outcome. A wait is no longer than
         /// the policy's and no shorter than what the server asked for; and after the last attempt nothing waits.
         #[test]
-        fn every_answer_has_its_verdict(
+        fn every_answer_has_its_outcome(
             reply in a_reply(),
             number in a_number(),
             last_chance in any::<bool>(),
             policy in a_policy(),
             random in 0.0..=1.0,
         ) {
-            match (verdict(&reply, Attempt { number, last_chance }, &policy, random), &reply) {
-                (Verdict::Done, Ok(())) => {}
-                (Verdict::Done, Err(error)) => prop_assert_eq!(error.code, Code::AlreadyExists),
-                (Verdict::Retry { after, .. }, Err(error)) => {
+            match (decide(&reply, Attempt { number, last_chance }, &policy, random), &reply) {
+                (Outcome::Done, Ok(())) => {}
+                (Outcome::Done, Err(error)) => prop_assert_eq!(error.code, Code::AlreadyExists),
+                (Outcome::Retry { again: Again::Failed, after, .. }, Err(error)) => {
                     prop_assert!(number < policy.max_attempts && !last_chance);
                     let asked = error.retry_after.unwrap_or_default();
                     prop_assert!((asked..=policy.backoff.max.max(asked)).contains(&after));
                 }
-                (Verdict::Dead { code, .. }, Err(error)) => prop_assert_eq!(code, error.code.as_str()),
-                (Verdict::Held { .. }, Err(_)) => prop_assert!(false, "only the breaker holds"),
-                (verdict, Ok(())) => prop_assert!(false, "a success is {:?}", verdict),
+                (Outcome::Dead { code, .. }, Err(error)) => prop_assert_eq!(code, error.code.as_str()),
+                (outcome, Err(_)) => prop_assert!(false, "only the breaker holds: {:?}", outcome),
+                (outcome, Ok(())) => prop_assert!(false, "a success is {:?}", outcome),
             }
         }
 

@@ -1,4 +1,4 @@
-//! Verdicts -> records, in batches: while one batch is being written the next one gathers.
+//! Settling: outcomes are recorded and then settled, in batches. While one batch is being written the next one gathers.
 //!
 //! Each delivery is settled by itself. What a server can't take now is tried again soon. What it refuses is set aside, and
 //! its neighbours go on.
@@ -10,17 +10,17 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_router::Rpc;
 use runtime::{Finished, Part};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::aside::Aside;
 use crate::dedup::{Dedup, Lease};
-use crate::flight::InFlight;
-use crate::meter::Meter;
-use crate::queue::{Limits, Queue, Settlement};
+use crate::in_flight::Tracked;
+use crate::metrics::Metrics;
+use crate::queue::{Limits, Queue};
 use crate::unrecorded::Unrecorded;
+use outbox_transport::Outcome;
 
 /// So many are settled at once, and no more wait here: calls wait behind them.
 const BATCH_MAX: usize = 500;
@@ -34,15 +34,15 @@ const REFUSED_MAX: Duration = Duration::from_secs(30);
 /// How often it is counted what is set aside.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 
-/// A delivery whose fate is decided.
+/// A delivery of which is decided what becomes of it.
 pub(crate) struct Decided<R> {
     pub(crate) receipt: R,
     pub(crate) attempt: u32,
-    pub(crate) settlement: Settlement,
-    /// What it holds of the dedup record, and whether the RPC succeeded.
-    pub(crate) lease: Option<(Lease, bool)>,
+    pub(crate) outcome: Outcome,
+    /// What it holds of the dedup record: completed by a success, and given back by everything else.
+    pub(crate) lease: Option<Lease>,
     /// Dropped when the delivery is settled: until then its visibility is extended.
-    pub(crate) in_flight: InFlight<R>,
+    pub(crate) tracked: Tracked<R>,
 }
 
 /// One that is not settled yet.
@@ -58,8 +58,7 @@ struct Open<R> {
 
 /// Writes what was decided. A call that succeeded must be recorded before its message leaves the queue.
 pub(crate) struct Settler<Q, D> {
-    pub(crate) rpc: Rpc,
-    pub(crate) meter: Meter,
+    pub(crate) metrics: Metrics,
     pub(crate) part: Part,
     pub(crate) queue: Arc<Q>,
     pub(crate) dedup: Arc<D>,
@@ -98,13 +97,17 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
     }
 
     fn count(&self) {
-        self.meter.set_aside(&self.aside.counts(Instant::now()));
+        self.metrics.set_aside(&self.aside.counts(Instant::now()));
     }
 }
 
 impl<R> Open<R> {
     fn new(decided: Decided<R>) -> Self {
         Self { decided, recorded: false, tries: 0, refused: false, due: Instant::now() }
+    }
+
+    fn has_succeeded(&self) -> bool {
+        self.decided.outcome == Outcome::Done
     }
 
     /// It is tried again.
@@ -124,7 +127,7 @@ async fn gather<R>(
     open: &mut Vec<Open<R>>,
     limits: Limits,
 ) -> bool {
-    // Who waits behind what is refused must hear of the end.
+    // Deliveries that wait behind what is refused must be taken at the end.
     let room = if decided.is_closed() { BATCH_MAX } else { BATCH_MAX.saturating_sub(open.len()) };
     let now = Instant::now();
     let counted = now + if room == 0 { RETRY_MAX } else { COUNT_EVERY };

@@ -5,8 +5,9 @@ use tokio::time::Instant;
 use super::{Decided, Open, Settler};
 use crate::aside::WAIT_UNKNOWN;
 use crate::dedup::{Dedup, Lease, Recorded, Released};
-use crate::queue::{Queue, Settlement};
+use crate::queue::Queue;
 use outbox_transport::Unsettled;
+use outbox_transport::{Again, Outcome};
 
 /// For a message whose lease was lost: by then the worker that has the lease now has recorded its result.
 const LOST_LEASE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -30,11 +31,11 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         for (one, written) in batch.into_iter().zip(written) {
             match written {
                 Ok(()) => {
-                    let Decided { settlement, lease, in_flight, .. } = one.decided;
-                    if let (Settlement::Dead { .. }, Some((lease, _))) = (settlement, lease) {
+                    let Decided { outcome, lease, tracked, .. } = one.decided;
+                    if let (Some(_), Some(lease)) = (outcome.dead(), lease) {
                         self.aside.settled(lease.event);
                     }
-                    drop(in_flight);
+                    drop(tracked);
                 }
                 // Its message comes back by itself, and nobody waits for that.
                 Err(error) if one.recorded && error.is_refused() => {}
@@ -46,10 +47,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
 
     /// Successes come first: whatever else fails, they must not be called again.
     async fn record(&self, batch: &mut [Open<Q::Receipt>], written: &mut [Written]) {
-        let succeeded = |one: &Open<_>| match one.decided.lease {
-            Some((lease, true)) if !one.recorded => Some(lease),
-            _ => None,
-        };
+        let succeeded = |one: &Open<_>| one.decided.lease.filter(|_| !one.recorded && one.has_succeeded());
         let (places, leases): (Vec<usize>, Vec<Lease>) =
             batch.iter().enumerate().filter_map(|(at, one)| Some((at, succeeded(one)?))).unzip();
         if leases.is_empty() {
@@ -60,8 +58,8 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
                 Ok(Recorded::Written) => self.unrecorded.recorded([lease.event]),
                 Ok(Recorded::Lost) => {
                     self.unrecorded.lost([lease.event], Instant::now());
-                    self.meter.lost_lease();
-                    batch[at].decided.settlement = lost_lease();
+                    self.metrics.lost_lease();
+                    batch[at].decided.outcome = lost_lease();
                 }
                 Err(error) => {
                     written[at] = Err(error);
@@ -74,25 +72,19 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
 
     /// A lease that can't be given back ends by itself.
     async fn release(&self, batch: &mut [Open<Q::Receipt>], written: &mut [Written]) {
-        let failed = |one: &Open<_>| !one.recorded && !matches!(one.decided.lease, Some((_, true)));
-        let mut places = Vec::new();
-        let mut released = Vec::new();
-        for (at, one) in batch.iter().enumerate().filter(|(_, one)| failed(one)) {
-            if let Some(one) = self.released(one) {
-                places.push(at);
-                released.push(one);
-            }
-        }
+        let failed = |one: &Open<_>| !one.recorded && !one.has_succeeded();
+        let leased = batch.iter().enumerate().filter(|(_, one)| failed(one));
+        let (places, released): (Vec<usize>, Vec<Released>) =
+            leased.filter_map(|(at, one)| Some((at, self.released(one)?))).unzip();
         let answers = if released.is_empty() { Vec::new() } else { self.dedup.release(&released).await };
-        drop(released);
         for one in batch.iter_mut().filter(|one| failed(one)) {
             one.recorded = true;
         }
         for (at, answer) in places.into_iter().zip(answers) {
             match answer {
                 Err(error) if error.is_refused() => {
-                    self.meter.failed("record");
-                    tracing::warn!(rpc = %self.rpc, %error, "failed to give a lease back: it ends by itself");
+                    self.metrics.failed("record");
+                    tracing::warn!(rpc = %self.metrics.rpc, %error, "failed to give a lease back: it ends by itself");
                 }
                 Err(error) => {
                     batch[at].recorded = false;
@@ -104,17 +96,16 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
     }
 
     /// What is written to the record about a call that did not succeed.
-    fn released<'a>(&self, one: &'a Open<Q::Receipt>) -> Option<Released<'a>> {
-        let (lease, _) = one.decided.lease?;
-        let (dead, code, error, waits) = match &one.decided.settlement {
-            Settlement::Dead { code, reason } => (true, code, reason, None),
-            Settlement::Retry { code, error, after, .. } => {
-                let wait = self.queue.wait(&one.decided.receipt, *after);
-                (false, code, error, (wait.hidden < wait.all).then_some(wait.all))
+    fn released(&self, one: &Open<Q::Receipt>) -> Option<Released> {
+        let Decided { receipt, attempt, outcome, lease, .. } = &one.decided;
+        let waits = match outcome {
+            Outcome::Retry { after, .. } => {
+                let wait = self.queue.wait(receipt, *after);
+                (wait.hidden < wait.all).then_some(wait.all)
             }
-            Settlement::Ack => return None,
+            _ => None,
         };
-        Some(Released { lease, attempt: one.decided.attempt, dead, code, error, waits })
+        Some(Released { lease: (*lease)?, attempt: *attempt, outcome: outcome.clone(), waits })
     }
 
     /// Only what is recorded.
@@ -122,7 +113,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         let ready: Vec<usize> = (0..batch.len()).filter(|&at| written[at].is_ok()).collect();
         let settled: Vec<_> = ready
             .iter()
-            .map(|&at| (batch[at].decided.receipt.clone(), batch[at].decided.settlement.clone()))
+            .map(|&at| (batch[at].decided.receipt.clone(), batch[at].decided.outcome.clone()))
             .collect();
         if settled.is_empty() {
             return;
@@ -136,18 +127,16 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
     async fn set_aside(&self, batch: &[Open<Q::Receipt>], written: &[Written]) {
         let mut settled = Vec::new();
         for (one, written) in batch.iter().zip(written) {
-            let (Err(error), Settlement::Dead { code, reason }) = (written, &one.decided.settlement) else {
-                continue;
-            };
+            let (Err(error), Some((code, reason))) = (written, one.decided.outcome.dead()) else { continue };
             if !one.recorded || !error.is_refused() {
                 continue;
             }
-            let (after, counted) = match one.decided.lease {
-                Some((lease, _)) => self.aside.set(lease.event, (code, reason), &error.code, Instant::now()),
-                None => (WAIT_UNKNOWN, false),
+            let (after, again) = match one.decided.lease {
+                Some(lease) => self.aside.set(lease.event, (code, reason), &error.code, Instant::now()),
+                None => (WAIT_UNKNOWN, Again::Postponed),
             };
             let error = format!("its dead letter is refused ({error}); it is dead by {code}: {reason}");
-            let back = Settlement::Retry { after, counted, code: SET_ASIDE.to_owned(), error };
+            let back = Outcome::Retry { again, after, code: SET_ASIDE, error };
             settled.push((one.decided.receipt.clone(), back));
         }
         if settled.is_empty() {
@@ -157,7 +146,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         self.queue.settle(&settled).await;
     }
 
-    /// Says once for each cause what could not be written, and whether the lane moves.
+    /// Says once for each cause what could not be written, and whether the consumer moves.
     fn tell(&self, batch: &[Open<Q::Receipt>], written: &[Written]) {
         let errors =
             || batch.iter().zip(written).filter_map(|(one, written)| Some((one, written.as_ref().err()?)));
@@ -166,8 +155,8 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
                 errors().filter(|(one, error)| Cause::of(one, error) == cause).map(|(_, error)| error);
             let Some(error) = of_cause.next() else { continue };
             let deliveries = 1 + of_cause.count();
-            self.meter.failed(cause.operation());
-            tracing::warn!(rpc = %self.rpc, %error, deliveries, "{}", cause.words());
+            self.metrics.failed(cause.operation());
+            tracing::warn!(rpc = %self.metrics.rpc, %error, deliveries, "{}", cause.words());
         }
         match errors().next() {
             Some((one, error)) if written.iter().all(Result::is_err) => {
@@ -193,11 +182,11 @@ impl Cause {
     const ALL: [Cause; 4] = [Cause::Unrecorded, Cause::Unsettled, Cause::SetAside, Cause::LetGo];
 
     fn of<R>(one: &Open<R>, error: &Unsettled) -> Self {
-        match &one.decided.settlement {
+        match one.decided.outcome.dead() {
             _ if !one.recorded => Cause::Unrecorded,
             _ if !error.is_refused() => Cause::Unsettled,
-            Settlement::Dead { .. } => Cause::SetAside,
-            Settlement::Ack | Settlement::Retry { .. } => Cause::LetGo,
+            Some(_) => Cause::SetAside,
+            None => Cause::LetGo,
         }
     }
 
@@ -215,11 +204,7 @@ impl Cause {
     }
 }
 
-fn lost_lease() -> Settlement {
-    Settlement::Retry {
-        after: LOST_LEASE_WAIT,
-        counted: false,
-        code: "lost_lease".to_owned(),
-        error: "the call outlived its lease: another worker may have called too".to_owned(),
-    }
+fn lost_lease() -> Outcome {
+    let error = "the call outlived its lease: another worker may have called too";
+    Outcome::retry(Again::Postponed, LOST_LEASE_WAIT, "lost_lease", error)
 }

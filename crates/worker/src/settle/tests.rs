@@ -5,14 +5,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use event::EventId;
+use event_router::Rpc;
 use proptest::prelude::*;
 use runtime::Readiness;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::dedup::{Claim, DedupError, Recorded, Released};
-use crate::flight::Flight;
+use crate::dedup::{DedupError, LeaseAnswer, Recorded, Released};
+use crate::in_flight::InFlight;
 use crate::queue::{Delivery, QueueError, Wanted};
+use outbox_transport::Again;
 use outbox_transport::{Kind, Unsettled};
 
 /// How often a request for one message fails, and how.
@@ -64,15 +66,17 @@ impl Queue for Server {
         Ok(Vec::new())
     }
 
-    async fn settle(&self, settled: &[(EventId, Settlement)]) -> Vec<Result<(), Unsettled>> {
-        let one = |(event, settlement): &(EventId, Settlement)| match settlement {
-            Settlement::Ack => self.answer(*event, "ack", |fails| &mut fails.settle),
-            Settlement::Dead { .. } => self.answer(*event, "dead", |fails| &mut fails.settle),
+    async fn settle(&self, settled: &[(EventId, Outcome)]) -> Vec<Result<(), Unsettled>> {
+        let one = |(event, outcome): &(EventId, Outcome)| match outcome {
+            Outcome::Done | Outcome::Duplicate => self.answer(*event, "ack", |fails| &mut fails.settle),
+            Outcome::Dead { .. } | Outcome::SetAside { .. } => {
+                self.answer(*event, "dead", |fails| &mut fails.settle)
+            }
             // What is refused as a dead letter can still be hidden.
-            Settlement::Retry { code, .. } if code == "set_aside" => {
+            Outcome::Retry { code: "set_aside", .. } => {
                 self.answer(*event, "aside", |fails| &mut fails.record)
             }
-            Settlement::Retry { .. } => self.answer(*event, "retry", |fails| &mut fails.settle),
+            Outcome::Retry { .. } => self.answer(*event, "retry", |fails| &mut fails.settle),
         };
         settled.iter().map(one).collect()
     }
@@ -94,7 +98,7 @@ impl Queue for Server {
 }
 
 impl Dedup for Server {
-    async fn claim(&self, _: &[EventId]) -> Result<Vec<Claim>, DedupError> {
+    async fn lease(&self, _: &[EventId]) -> Result<Vec<LeaseAnswer>, DedupError> {
         Ok(Vec::new())
     }
 
@@ -103,7 +107,7 @@ impl Dedup for Server {
         leases.iter().map(one).map(|answer| answer.map(|()| Recorded::Written)).collect()
     }
 
-    async fn release(&self, released: &[Released<'_>]) -> Vec<Result<(), Unsettled>> {
+    async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
         released
             .iter()
             .map(|one| self.answer(one.lease.event, "released", |fails| &mut fails.record))
@@ -111,29 +115,27 @@ impl Dedup for Server {
     }
 }
 
-struct Lane {
+struct Bench {
     server: Arc<Server>,
     aside: Aside,
     unrecorded: Unrecorded,
-    flight: Flight<EventId>,
+    in_flight: Arc<InFlight<EventId>>,
 }
 
-impl Lane {
+impl Bench {
     fn new() -> Self {
         let second = Duration::from_secs(1);
         Self {
             server: Arc::default(),
             aside: Aside::default(),
             unrecorded: Unrecorded::new(second, second),
-            flight: Flight::default(),
+            in_flight: Arc::default(),
         }
     }
 
     fn settler(&self) -> Settler<Server, Server> {
-        let rpc = Rpc::new("Test/One").unwrap();
         Settler {
-            meter: Meter::new("test", &rpc),
-            rpc,
+            metrics: Metrics::new("test", &Rpc::new("Test/One").unwrap()),
             part: Readiness::default().part("test"),
             queue: Arc::clone(&self.server),
             dedup: Arc::clone(&self.server),
@@ -142,24 +144,23 @@ impl Lane {
         }
     }
 
-    fn decided(&self, settlement: Settlement, fails: Fails) -> Decided<EventId> {
+    fn decided(&self, outcome: Outcome, fails: Fails) -> Decided<EventId> {
         let event = EventId::new();
         self.server.fails.lock().unwrap().insert(event, fails);
-        let succeeded = settlement == Settlement::Ack;
-        if succeeded {
+        if outcome == Outcome::Done {
             self.unrecorded.succeeded(event);
         }
-        let lease = Some((Lease { event, token: 1 }, succeeded));
-        Decided { receipt: event, attempt: 1, settlement, lease, in_flight: self.flight.board(event) }
+        let lease = Some(Lease { event, token: 1 });
+        Decided { receipt: event, attempt: 1, outcome, lease, tracked: self.in_flight.track(event) }
     }
 }
 
-fn dead() -> Settlement {
-    Settlement::Dead { code: "invalid_argument".into(), reason: "no card".into() }
+fn dead() -> Outcome {
+    Outcome::Dead { code: "invalid_argument", reason: "no card".into() }
 }
 
-fn retry() -> Settlement {
-    Settlement::Retry { after: Duration::ZERO, counted: true, code: "internal".into(), error: "e".into() }
+fn retry() -> Outcome {
+    Outcome::retry(Again::Failed, Duration::ZERO, "internal", "e")
 }
 
 const REFUSED_FOR_EVER: Option<(Kind, u32)> = Some((Kind::Refused, u32::MAX));
@@ -168,17 +169,17 @@ const REFUSED_FOR_EVER: Option<(Kind, u32)> = Some((Kind::Refused, u32::MAX));
 /// reason to wait at the end.
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_is_set_aside_and_its_neighbours_go_on() {
-    let lane = Lane::new();
+    let bench = Bench::new();
     let (sender, decisions) = mpsc::channel(100);
-    let settling = tokio::spawn(lane.settler().run(decisions));
+    let settling = tokio::spawn(bench.settler().run(decisions));
     let refused = Fails { settle: REFUSED_FOR_EVER, ..Fails::default() };
-    let bad = lane.decided(dead(), refused);
+    let bad = bench.decided(dead(), refused);
     let bad_id = bad.receipt;
     sender.send(bad).await.ok().unwrap();
     let good: Vec<EventId> = {
         let mut good = Vec::new();
         for _ in 0..20 {
-            let one = lane.decided(Settlement::Ack, Fails::default());
+            let one = bench.decided(Outcome::Done, Fails::default());
             good.push(one.receipt);
             sender.send(one).await.ok().unwrap();
         }
@@ -187,12 +188,12 @@ async fn what_is_refused_is_set_aside_and_its_neighbours_go_on() {
     drop(sender);
     assert_eq!(settling.await.unwrap(), Finished::All);
     for id in good {
-        assert_eq!(lane.server.did(id), ["recorded", "ack"]);
+        assert_eq!(bench.server.did(id), ["recorded", "ack"]);
     }
-    assert_eq!(lane.server.did(bad_id), ["released", "aside"]);
-    assert!(lane.aside.decided(bad_id).is_some());
+    assert_eq!(bench.server.did(bad_id), ["released", "aside"]);
+    assert!(bench.aside.decided(bad_id).is_some());
     assert_eq!(
-        lane.aside.counts(Instant::now()).into_iter().collect::<Vec<_>>(),
+        bench.aside.counts(Instant::now()).into_iter().collect::<Vec<_>>(),
         [("AccessDenied".into(), 1)]
     );
 }
@@ -200,23 +201,22 @@ async fn what_is_refused_is_set_aside_and_its_neighbours_go_on() {
 /// Guards promise 3: a success whose record is refused does not leave the queue, is known until then, and holds up no end.
 #[tokio::test(start_paused = true)]
 async fn a_success_that_cannot_be_recorded_is_kept() {
-    let lane = Lane::new();
+    let bench = Bench::new();
     let (sender, decisions) = mpsc::channel(100);
-    let settling = tokio::spawn(lane.settler().run(decisions));
-    let one = lane.decided(Settlement::Ack, Fails { record: REFUSED_FOR_EVER, ..Fails::default() });
-    let mended =
-        lane.decided(Settlement::Ack, Fails { record: Some((Kind::Refused, 3)), ..Fails::default() });
+    let settling = tokio::spawn(bench.settler().run(decisions));
+    let one = bench.decided(Outcome::Done, Fails { record: REFUSED_FOR_EVER, ..Fails::default() });
+    let mended = bench.decided(Outcome::Done, Fails { record: Some((Kind::Refused, 3)), ..Fails::default() });
     let (id, mended_id) = (one.receipt, mended.receipt);
     sender.send(one).await.ok().unwrap();
     sender.send(mended).await.ok().unwrap();
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(lane.server.did(mended_id), ["recorded", "ack"]);
-    assert!(lane.unrecorded.knows(id, Instant::now()) && !lane.unrecorded.knows(mended_id, Instant::now()));
+    assert_eq!(bench.server.did(mended_id), ["recorded", "ack"]);
+    assert!(bench.unrecorded.knows(id, Instant::now()) && !bench.unrecorded.knows(mended_id, Instant::now()));
     let ends = Instant::now();
     drop(sender);
     assert_eq!(settling.await.unwrap(), Finished::NotAll);
     assert!(ends.elapsed() < Duration::from_secs(1), "{:?}", ends.elapsed());
-    assert_eq!(lane.server.did(id), [] as [&str; 0]);
+    assert_eq!(bench.server.did(id), [] as [&str; 0]);
 }
 
 fn fails() -> impl Strategy<Value = Fails> {
@@ -230,8 +230,8 @@ fn fails() -> impl Strategy<Value = Fails> {
     (fails(), fails()).prop_map(|(record, settle)| Fails { record, settle })
 }
 
-fn settlement() -> impl Strategy<Value = Settlement> {
-    prop_oneof![3 => Just(Settlement::Ack), 1 => Just(dead()), 1 => Just(retry())]
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![3 => Just(Outcome::Done), 1 => Just(dead()), 1 => Just(retry())]
 }
 
 proptest! {
@@ -240,36 +240,37 @@ proptest! {
     /// Guards promises 3 and 6: whichever messages are refused or fail for a while, each one is settled as it would be alone:
     /// no success leaves the queue before its record is written, and what never fails is settled once.
     #[test]
-    fn each_is_settled_by_itself(all in prop::collection::vec((settlement(), fails()), 1..60)) {
+    fn each_is_settled_by_itself(all in prop::collection::vec((outcome(), fails()), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let lane = Lane::new();
+            let bench = Bench::new();
             let (sender, decisions) = mpsc::channel(100);
-            let settling = tokio::spawn(lane.settler().run(decisions));
+            let settling = tokio::spawn(bench.settler().run(decisions));
             let mut sent = Vec::new();
-            for (settlement, fails) in all {
-                let one = lane.decided(settlement.clone(), fails);
-                sent.push((one.receipt, settlement, fails));
+            for (outcome, fails) in all {
+                let one = bench.decided(outcome.clone(), fails);
+                sent.push((one.receipt, outcome, fails));
                 sender.send(one).await.ok().unwrap();
             }
             tokio::time::sleep(Duration::from_secs(300)).await;
             drop(sender);
             settling.await.unwrap();
-            let unique: HashSet<_> = lane.server.did.lock().unwrap().iter().copied().collect();
-            assert_eq!(unique.len(), lane.server.did.lock().unwrap().len(), "something was done twice");
-            for (id, settlement, fails) in sent {
-                let did = lane.server.did(id);
+            let unique: HashSet<_> = bench.server.did.lock().unwrap().iter().copied().collect();
+            assert_eq!(unique.len(), bench.server.did.lock().unwrap().len(), "something was done twice");
+            for (id, outcome, fails) in sent {
+                let did = bench.server.did(id);
                 let refused = |of: Option<(Kind, u32)>| matches!(of, Some((Kind::Refused, 1..)));
-                match settlement {
-                    Settlement::Ack if refused(fails.settle) => assert_eq!(did, ["recorded"]),
-                    Settlement::Ack => assert_eq!(did, ["recorded", "ack"]),
-                    Settlement::Dead { .. } if refused(fails.settle) => {
+                match outcome {
+                    Outcome::Done if refused(fails.settle) => assert_eq!(did, ["recorded"]),
+                    Outcome::Done => assert_eq!(did, ["recorded", "ack"]),
+                    Outcome::Dead { .. } if refused(fails.settle) => {
                         assert!(!did.contains(&"dead"), "{did:?}");
-                        assert!(lane.aside.decided(id).is_some());
+                        assert!(bench.aside.decided(id).is_some());
                     }
-                    Settlement::Dead { .. } => assert_eq!(did.last(), Some(&"dead"), "{fails:?}"),
-                    Settlement::Retry { .. } if refused(fails.settle) => assert!(!did.contains(&"retry")),
-                    Settlement::Retry { .. } => assert_eq!(did.last(), Some(&"retry"), "{fails:?}"),
+                    Outcome::Dead { .. } => assert_eq!(did.last(), Some(&"dead"), "{fails:?}"),
+                    Outcome::Duplicate | Outcome::SetAside { .. } => panic!("not among them"),
+                    Outcome::Retry { .. } if refused(fails.settle) => assert!(!did.contains(&"retry")),
+                    Outcome::Retry { .. } => assert_eq!(did.last(), Some(&"retry"), "{fails:?}"),
                 }
             }
         });

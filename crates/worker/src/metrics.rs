@@ -1,39 +1,41 @@
-//! What one RPC's lane shows of itself.
+//! What one RPC's consumer shows of itself, and how full its queue is.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use event_router::Rpc;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use runtime::{Chain, Guarded};
 
 use crate::breaker::{Breaker, Reason};
-use crate::fate::Fate;
+use crate::queue::{Depth, Depths};
 use crate::rpc::withheld_of;
+use outbox_transport::Outcome;
 
-/// Of a lane, in the life of a process.
+/// Of a consumer, in the life of a process.
 const REASONS_MAX: usize = 10;
 
-/// The metrics of one RPC's lane; `ops/metrics.md` says what each means.
+/// The metrics of one RPC's consumer; `ops/metrics.md` says what each means.
 #[derive(Clone)]
-pub struct Meter {
+pub(crate) struct Metrics {
     source: String,
-    rpc: String,
+    pub(crate) rpc: String,
     in_flight: Gauge,
     concurrency: Gauge,
     breaker: Gauge,
-    held: Arc<Mutex<Holds>>,
+    held: Arc<Guarded<Holds>>,
     attempts: Histogram,
     done: Histogram,
     lost_leases: Counter,
 }
 
-impl Meter {
+impl Metrics {
     /// `source` is where the queue is: a database's name, or `sqs`.
-    pub fn new(source: &str, rpc: &Rpc) -> Self {
+    pub(crate) fn new(source: &str, rpc: &Rpc) -> Self {
         let (source, rpc) = (source.to_owned(), rpc.to_string());
-        let meter = Self {
+        let metrics = Self {
             in_flight: gauge!("outbox_worker_in_flight", "rpc" => rpc.clone()),
             concurrency: gauge!("outbox_worker_concurrency_max", "rpc" => rpc.clone()),
             breaker: gauge!("outbox_worker_breaker_state", "source" => source.clone(), "rpc" => rpc.clone()),
@@ -46,16 +48,16 @@ impl Meter {
         };
         // From the start on, so that the first one is an increase.
         for operation in ["receive", "claim", "record", "settle", "extend"] {
-            meter.errors(operation).increment(0);
+            metrics.errors(operation).increment(0);
         }
-        meter.set_aside(&BTreeMap::from([("none".to_owned(), 0)]));
+        metrics.set_aside(&BTreeMap::from([("none".to_owned(), 0)]));
         for (outcome, code) in [("done", "ok"), ("duplicate", "done_before")] {
-            meter.deliveries(outcome, code).increment(0);
+            metrics.deliveries(outcome, code).increment(0);
         }
-        meter.lost_leases.increment(0);
-        withheld_of(&meter.rpc).increment(0);
-        meter.in_flight.increment(0.0);
-        meter
+        metrics.lost_leases.increment(0);
+        withheld_of(&metrics.rpc).increment(0);
+        metrics.in_flight.increment(0.0);
+        metrics
     }
 
     /// What it is called where a part of the process has a name.
@@ -71,7 +73,7 @@ impl Meter {
 
     pub(crate) fn breaker(&self, breaker: &Breaker) {
         self.breaker.set(breaker.level());
-        let mut held = self.held.lock().expect("no panic while held");
+        let mut held = self.held.lock();
         if held.reason.as_ref() == breaker.held() {
             return;
         }
@@ -106,8 +108,8 @@ impl Meter {
         self.done.record(seconds_since(occurred_at, Utc::now()));
     }
 
-    pub(crate) fn delivered(&self, fate: &Fate) {
-        let (outcome, code) = fate.outcome_and_code();
+    pub(crate) fn delivered(&self, outcome: &Outcome) {
+        let (outcome, code) = outcome.labels();
         self.deliveries(outcome, code).increment(1);
     }
 
@@ -126,6 +128,31 @@ impl Meter {
             let (source, rpc, code) = (self.source.clone(), self.rpc.clone(), code.clone());
             gauge!("outbox_worker_set_aside", "source" => source, "rpc" => rpc, "code" => code)
                 .set(*count as f64);
+        }
+    }
+
+    /// Looks how full the queue is, again and again, until it is dropped.
+    pub(crate) async fn watch<Q: Depths>(&self, queue: &Q, every: Duration) {
+        loop {
+            match queue.depth().await {
+                Ok(depth) => self.depth(&depth),
+                Err(error) => {
+                    tracing::debug!(rpc = self.rpc, error = %Chain(&error), "failed to look how full it is");
+                }
+            }
+            tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
+        }
+    }
+
+    fn depth(&self, depth: &Depth) {
+        let labels = || [("source", self.source.clone()), ("rpc", self.rpc.clone())];
+        let age = depth.oldest.map_or(0.0, |oldest| seconds_since(oldest, Utc::now()));
+        gauge!("outbox_worker_queue_oldest_seconds", &labels()).set(age);
+        gauge!("outbox_worker_dead_letters", &labels()).set(depth.dead as f64);
+        for (state, messages) in [("waiting", depth.waiting), ("hidden", depth.hidden)] {
+            let [source, rpc] = labels();
+            let labels = [source, rpc, ("state", state.to_owned())];
+            gauge!("outbox_worker_queue_messages", &labels).set(messages as f64);
         }
     }
 
@@ -178,7 +205,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// Of a lane that is open.
+/// Of a consumer that runs.
 pub(crate) struct Room(Gauge, f64);
 
 impl Drop for Room {
@@ -192,9 +219,9 @@ fn seconds_since(then: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
     now.signed_duration_since(then).to_std().unwrap_or_default().as_secs_f64()
 }
 
-impl std::fmt::Debug for Meter {
+impl std::fmt::Debug for Metrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Meter").field(&self.source).field(&self.rpc).finish()
+        f.debug_tuple("Metrics").field(&self.source).field(&self.rpc).finish()
     }
 }
 

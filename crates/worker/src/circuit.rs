@@ -1,0 +1,68 @@
+//! The circuit breaker as the stages of a consumer share it: whatever changes it is shown in metrics and log.
+
+use std::sync::Arc;
+
+use event_router::Backoff;
+use runtime::Guarded;
+use tokio::time::Instant;
+
+use crate::breaker::{Answer, Breaker, Standing};
+use crate::metrics::Metrics;
+use crate::rpc::CallError;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Circuit {
+    breaker: Arc<Guarded<Breaker>>,
+    metrics: Metrics,
+}
+
+impl Circuit {
+    /// `chooses`: see [`crate::queue::Limits`].
+    pub(crate) fn new(backoff: Backoff, chooses: bool, metrics: &Metrics) -> Self {
+        let breaker = Arc::new(Guarded::new(Breaker::new(backoff, chooses)));
+        Self { breaker, metrics: metrics.clone() }
+    }
+
+    /// Whatever is done with the breaker, its metrics then show it.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
+        let mut breaker = self.breaker.lock();
+        let changed = change(&mut breaker);
+        self.metrics.breaker(&breaker);
+        changed
+    }
+
+    /// Whether everything may be received.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.breaker.lock().is_closed()
+    }
+
+    /// Whether the delivery is held instead of dead-lettered.
+    pub(crate) fn heard(&self, answer: Answer<'_>) -> bool {
+        let (before, is_held, now) = self.with(|breaker| {
+            let before = breaker.standing();
+            let is_held = breaker.heard(answer, Instant::now());
+            (before, is_held, breaker.standing())
+        });
+        if before != now {
+            self.tell(&now, answer.reply.as_ref().err());
+        }
+        is_held
+    }
+
+    /// For people who read the log.
+    fn tell(&self, standing: &Standing, error: Option<&CallError>) {
+        let (rpc, error) = (&self.metrics.rpc, error.map(tracing::field::display));
+        match standing {
+            Standing::Closed => tracing::info!(%rpc, "circuit breaker closed: the server answers again"),
+            Standing::Away => {
+                tracing::warn!(%rpc, error, "circuit breaker open, its server is away: will probe with one delivery at a time");
+            }
+            Standing::Doubted => {
+                tracing::warn!(%rpc, error, "circuit breaker open, different events fail in a row: calling what has not failed yet, and probing with one failed delivery at a time");
+            }
+            Standing::Held(reason) => {
+                tracing::error!(%rpc, %reason, "held, different events are refused alike: dead-lettering nothing until one succeeds; if they are poison, say so with `outbox poison`");
+            }
+        }
+    }
+}

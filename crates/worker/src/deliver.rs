@@ -1,0 +1,192 @@
+//! One delivery: decode, lease, call, decide.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use event::{Envelope, Message};
+use runtime::{Role, Span, caught};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::aside::Aside;
+use crate::breaker::Answer;
+use crate::decide::{Attempt, decide, exhausted, held, panicked};
+use crate::dedup::{Lease, LeaseAnswer};
+use crate::lease::Leased;
+use crate::queue::{Delivery, Limits};
+use crate::rpc::{Call, REPLAY, RpcClient};
+use crate::subscriber::Subscriber;
+use outbox_transport::{Again, Outcome};
+
+/// When the dedup record can't be asked, nothing is called and everything comes back.
+const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+const UNKNOWN: &str = "not called: it could not be known that nobody else did";
+/// No lease lasts longer; what stands in the record may be anything.
+const HELD_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What becomes of a delivery, and the lease that is then recorded or given back.
+pub(crate) type Decision = (Outcome, Option<Lease>);
+
+/// Delivers to one RPC.
+pub(crate) struct Deliverer<C> {
+    pub(crate) subscriber: Subscriber<C>,
+    pub(crate) limits: Limits,
+    pub(crate) aside: Aside,
+    /// Nothing is begun any more.
+    pub(crate) stop: CancellationToken,
+    /// Nothing is waited for any longer.
+    pub(crate) give_up: CancellationToken,
+}
+
+impl<C: RpcClient> Deliverer<C> {
+    /// One delivery, whatever comes in between. `probe`: it was let through to see.
+    pub(crate) async fn deliver<R>(&self, leased: &Leased<R>, probe: bool) -> Decision {
+        if self.stop.is_cancelled() {
+            let text = "not called: its worker was stopped";
+            return (postponed(Duration::ZERO, "stopping", text), leased.lease());
+        }
+        tokio::select! {
+            biased;
+            delivered = caught(self.steps(leased, probe)) => delivered.map_or_else(
+                |panic| {
+                    let attempt = self.attempt(&leased.delivery);
+                    tracing::error!(rpc = %self.subscriber.rpc, attempt = attempt.number, error = %panic, "failed to deliver: this is a bug");
+                    (panicked(attempt, &self.subscriber.policy, fastrand::f64()), leased.lease())
+                },
+                |(Ok(decision) | Err(decision))| decision,
+            ),
+            // Its lease is not given back: the call may have its effect for as long as that lasts.
+            () = self.give_up.cancelled() => {
+                let lasts = (leased.asked_at + self.subscriber.lease()).saturating_duration_since(Instant::now());
+                let text = "its worker was stopped while it called, and did not hear the answer";
+                (Outcome::retry(Again::Failed, lasts, "worker_stopped", text), None)
+            }
+        }
+    }
+
+    /// `Err`: what becomes of it without a call.
+    async fn steps<R>(&self, leased: &Leased<R>, probe: bool) -> Result<Decision, Decision> {
+        let message = self.decode(&leased.delivery.body).map_err(|dead| (dead, leased.lease()))?;
+        let lease = self.lease(leased, &message.event)?;
+        let attempt = self.attempt(&leased.delivery);
+        if let Some(dead) = exhausted(attempt.number, &self.subscriber.policy) {
+            return Err((dead, Some(lease)));
+        }
+        let outcome = self.call(message.event, attempt, probe).await;
+        Ok((outcome, Some(lease)))
+    }
+
+    fn decode<'a>(&self, body: &'a str) -> Result<Message<'a>, Outcome> {
+        let rpc = &self.subscriber.rpc;
+        let (code, reason) = match Message::decode(body) {
+            Ok(message) if message.rpc == rpc.as_str() => return Ok(message),
+            Ok(message) => {
+                let addressee: String = message.rpc.chars().take(200).collect();
+                ("wrong_queue", format!("it is addressed to {addressee:?}, and this is the queue of {rpc}"))
+            }
+            Err(error) => ("malformed_message", error.to_string()),
+        };
+        tracing::error!(%rpc, code, reason, "dead-lettered without a call");
+        Err(Outcome::Dead { code, reason })
+    }
+
+    /// The right to call, if it is ours, is still good, and no call was made or decided about before. A replay wants another
+    /// call, whatever became of the last one.
+    fn lease<R>(&self, leased: &Leased<R>, event: &Envelope<'_>) -> Result<Lease, Decision> {
+        let unrecorded = &self.subscriber.unrecorded;
+        let lease = match leased.answer {
+            None => return Err((postponed(UNKNOWN_WAIT, "dedup_unavailable", UNKNOWN), None)),
+            Some(LeaseAnswer::Done) => {
+                unrecorded.recorded([event.id]);
+                return Err((Outcome::Duplicate, None));
+            }
+            Some(LeaseAnswer::Early { remaining }) => {
+                let text = "not called: its server asked for a longer wait";
+                return Err((postponed(remaining, "early", text), None));
+            }
+            Some(LeaseAnswer::Held { remaining }) => {
+                return Err((postponed(remaining.min(HELD_MAX), "held", UNKNOWN), None));
+            }
+            Some(LeaseAnswer::Won(lease) | LeaseAnswer::WonAfter(lease, _)) => lease,
+        };
+        let is_replay = event.headers.contains_key(REPLAY);
+        // The database was away for longer than the lease, and does not know yet what we know.
+        if !is_replay && unrecorded.knows(lease.event, Instant::now()) {
+            return Err((Outcome::Done, Some(lease)));
+        }
+        // The process stood still since it asked: somebody else may have the lease by now, and have called.
+        if Instant::now() >= leased.fresh_until {
+            return Err((postponed(UNKNOWN_WAIT, "stale_lease", UNKNOWN), None));
+        }
+        match self.aside.decided(lease.event).filter(|_| !is_replay) {
+            Some(set_aside) => Err((set_aside, Some(lease))),
+            None => Ok(lease),
+        }
+    }
+
+    async fn call(&self, mut event: Envelope<'_>, attempt: Attempt, probe: bool) -> Outcome {
+        let Subscriber { rpc, policy, metrics, .. } = &self.subscriber;
+        let mut span = self.span(&mut event);
+        let call = Call { rpc, event: &event, attempt: attempt.number, timeout: policy.timeout };
+        let under_way = metrics.call_begins();
+        let began = Instant::now();
+        let reply = self.subscriber.client.call(&call).await;
+        drop(under_way);
+        let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
+        metrics.call_ended(code, began.elapsed());
+        if let Err(error) = &reply {
+            span.fail(error.code.as_str(), &error.message);
+        }
+        drop(span);
+        // What its queue would soon forget is held for nobody: the dead-letter queue keeps it.
+        let is_held = !(attempt.last_chance && reply.is_err())
+            && self.subscriber.circuit.heard(Answer { event: event.id, reply: &reply, began, probe });
+        let outcome = match &reply {
+            Err(error) if is_held => held(error, attempt, policy, fastrand::f64()),
+            reply => decide(reply, attempt, policy, fastrand::f64()),
+        };
+        self.tell(&event, attempt.number, &outcome);
+        outcome
+    }
+
+    fn attempt<R>(&self, delivery: &Delivery<R>) -> Attempt {
+        let age = (Utc::now() - delivery.enqueued_at).to_std().unwrap_or_default();
+        Attempt::new(delivery.attempt, age, self.limits.keeps)
+    }
+
+    /// The RPC's caller is this span, not the publisher's.
+    fn span(&self, event: &mut Envelope<'_>) -> Span {
+        let attributes = [
+            ("messaging.system", "outbox".to_owned()),
+            ("messaging.message.id", event.id.to_string()),
+            ("outbox.event", event.name.to_string()),
+        ];
+        let name = format!("deliver {}", self.subscriber.rpc);
+        let span = self.subscriber.tracer.start(name, Role::Consumer, &event.headers, attributes);
+        span.continue_in(&mut event.headers);
+        span
+    }
+
+    fn tell(&self, event: &Envelope<'_>, attempt: u32, outcome: &Outcome) {
+        let Subscriber { rpc, metrics, .. } = &self.subscriber;
+        match outcome {
+            Outcome::Done | Outcome::Duplicate => {
+                tracing::debug!(%rpc, event_id = %event.id, attempt, "done");
+                metrics.done(event.occurred_at);
+            }
+            Outcome::Retry { again, after, code, error } => {
+                let failed = if *again == Again::Held { "held" } else { "failed" };
+                tracing::info!(%rpc, event_id = %event.id, attempt, code, error, after_seconds = after.as_secs_f64(), "{failed}: trying again");
+                return;
+            }
+            Outcome::Dead { code, reason } | Outcome::SetAside { code, reason } => {
+                tracing::error!(%rpc, event_id = %event.id, attempt, code, reason, "dead-lettered");
+            }
+        }
+        metrics.ended(attempt);
+    }
+}
+
+fn postponed(after: Duration, code: &'static str, text: &str) -> Outcome {
+    Outcome::retry(Again::Postponed, after, code, text)
+}

@@ -1,0 +1,72 @@
+//! The deliveries under way: their messages are kept hidden from other workers for as long as this one lives.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::{Chain, Guarded};
+use tokio::time::Instant;
+
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+
+/// The receipts of deliveries under way, so that their visibility can be extended.
+#[derive(Debug)]
+pub(crate) struct InFlight<R>(Guarded<Receipts<R>>);
+
+#[derive(Debug)]
+struct Receipts<R> {
+    next: u64,
+    of: HashMap<u64, (Instant, R)>,
+}
+
+/// A delivery under way, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Tracked<R> {
+    in_flight: Arc<InFlight<R>>,
+    id: u64,
+}
+
+impl<R> Default for InFlight<R> {
+    fn default() -> Self {
+        Self(Guarded::new(Receipts { next: 0, of: HashMap::new() }))
+    }
+}
+
+impl<R: Clone> InFlight<R> {
+    pub(crate) fn track(self: &Arc<Self>, receipt: R) -> Tracked<R> {
+        let mut receipts = self.0.lock();
+        let id = receipts.next;
+        receipts.next += 1;
+        receipts.of.insert(id, (Instant::now(), receipt));
+        Tracked { in_flight: Arc::clone(self), id }
+    }
+
+    /// Keeps what is under way hidden from others, until it is aborted.
+    pub(crate) async fn extend<Q: Queue<Receipt = R>>(self: Arc<Self>, metrics: Metrics, queue: Arc<Q>) {
+        let every = queue.limits().visibility / 3;
+        loop {
+            tokio::time::sleep(every).await;
+            let receipts = self.older_than(every / 2);
+            if !receipts.is_empty()
+                && let Err(error) = queue.extend(&receipts).await
+            {
+                metrics.failed("extend");
+                tracing::warn!(consumer = metrics.name(), error = %Chain(&error), deliveries = receipts.len(), "failed to extend their visibility");
+            }
+        }
+    }
+
+    /// Those that have been under way for at least this long.
+    fn older_than(&self, age: Duration) -> Vec<R> {
+        let receipts = self.0.lock();
+        let old = receipts.of.values().filter(|(since, _)| since.elapsed() >= age);
+        old.map(|(_, receipt)| receipt.clone()).collect()
+    }
+}
+
+impl<R> Drop for Tracked<R> {
+    fn drop(&mut self) {
+        self.in_flight.0.lock().of.remove(&self.id);
+    }
+}

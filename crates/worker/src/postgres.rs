@@ -1,0 +1,165 @@
+//! The Postgres transport: the consumers of one database, whose queues and dedup record are tables in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_router::{Router, Rpc};
+use outbox_postgres::queue::{self, Bell, PostgresQueue, Watched};
+use outbox_postgres::{Connections, PostgresDedup, SESSION, Source};
+use outbox_schema::SchemaError;
+use runtime::{Chain, Finished, Part, Standing, Started, Trouble};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::rpc::RpcClient;
+use crate::subscriber::Subscriber;
+use crate::supervise::{all_finished, consume};
+
+const CONNECTIONS_MAX: u32 = 16;
+const DEPTH_EVERY: Duration = Duration::from_secs(10);
+/// How often it is looked whether a database that does not answer as it should still fits.
+const FITS_EVERY: Duration = Duration::from_secs(5);
+/// Of a connection, and the few statements that find out whether a database fits.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+/// A database that is away is not waited for at the end: what is claimed comes back by itself.
+const RELEASED_WITHIN: Duration = Duration::from_secs(1);
+
+/// What one worker process may be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Who claims deliveries, for people who look at them.
+    pub name: String,
+    /// How long a received message stays hidden from other workers.
+    pub visibility: Duration,
+}
+
+/// Delivers from one database's queues until `stop`. Whatever is wrong with it is said and waited for.
+pub async fn run<C: RpcClient + Clone>(
+    source: &Source,
+    router: &Router,
+    client: &C,
+    settings: &Settings,
+    standing: &Standing,
+    started: &Started,
+) -> Finished {
+    // A term may end before what it knew of successes is recorded: the next one still knows.
+    let subscriber =
+        |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
+    let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
+    let term = || term(source, &subscribers, &settings.name, standing, started);
+    standing.tend(&started.stop, term).await.unwrap_or(Finished::All)
+}
+
+/// From when the database was found to fit until the stop, or until it does not fit any more.
+async fn term<C: RpcClient + Clone>(
+    source: &Source,
+    subscribers: &[Subscriber<C>],
+    worker: &str,
+    standing: &Standing,
+    started: &Started,
+) -> Result<Finished, Trouble> {
+    let rpcs = || subscribers.iter().map(|subscriber| &subscriber.rpc);
+    let consumers = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
+    let size = consumers.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
+    let connections = source.connections("outbox worker", &SESSION, size);
+    let Some(opened) = started.stop.run_until_cancelled(answered(queues(source, rpcs()))).await else {
+        return Ok(Finished::All);
+    };
+    opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
+    standing.works();
+    tracing::info!(source = source.name(), rpcs = subscribers.len(), worker, "delivering");
+
+    let stop = started.stop.child_token();
+    let bell = Bell::new(rpcs());
+    let mut consumers = JoinSet::new();
+    for subscriber in subscribers {
+        let (watched, worker) = (bell.of(&subscriber.rpc), worker.to_owned());
+        let (connections, stop, give_up) = (connections.clone(), stop.clone(), started.give_up.clone());
+        consumers.spawn(consumer(subscriber.clone(), watched, connections, worker, stop, give_up));
+    }
+    let part = standing.part();
+    // It may be waiting for an answer.
+    let ringing = stop.run_until_cancelled(runtime::again("bell", part, &stop, || async {
+        Box::pin(bell.run(source, &connections, part, &stop)).await;
+        Ok(())
+    }));
+    let unfit = async {
+        let trouble = no_longer_fits(source, part, &stop).await;
+        stop.cancel();
+        trouble
+    };
+    let (_, finished, trouble) = tokio::join!(ringing, all_finished(consumers), unfit);
+    let ending = async {
+        release(source, &connections, worker).await;
+        connections.close().await;
+    };
+    let _ = tokio::time::timeout(RELEASED_WITHIN, ending).await;
+    trouble.map_or(Ok(finished), Err)
+}
+
+/// One consumer of this database after another.
+async fn consumer<C: RpcClient + Clone>(
+    subscriber: Subscriber<C>,
+    watched: Arc<Watched>,
+    connections: Connections,
+    worker: String,
+    stop: CancellationToken,
+    give_up: CancellationToken,
+) -> Finished {
+    let Subscriber { rpc, metrics, visibility, readiness, .. } = &subscriber;
+    let lease = subscriber.lease();
+    let open = || {
+        let (connections, watched) = (connections.clone(), Arc::clone(&watched));
+        let dedup = PostgresDedup::new(connections.clone(), rpc, lease);
+        let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, lease));
+        std::future::ready(Some((Arc::clone(&queue), dedup, queue)))
+    };
+    let part = readiness.part(metrics.name());
+    consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
+}
+
+/// While the database does not answer as it should, looks whether that is because it does not fit any more: one that was
+/// restored from an old copy, say. `None` at `stop`.
+async fn no_longer_fits(source: &Source, part: &Part, stop: &CancellationToken) -> Option<Trouble> {
+    loop {
+        stop.run_until_cancelled(tokio::time::sleep(FITS_EVERY)).await?;
+        if part.waited().is_none() {
+            continue;
+        }
+        match stop.run_until_cancelled(answered(fits(source))).await? {
+            Err(error) if !error.is_transient() => return Some(Trouble::of(&error, false)),
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// On a connection that is half-open an answer would take for ever.
+async fn answered<T>(asked: impl Future<Output = Result<T, SchemaError>>) -> Result<T, SchemaError> {
+    let timed_out = |_| SchemaError::Read(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(ANSWERED_WITHIN, asked).await.map_err(timed_out)?
+}
+
+async fn fits(source: &Source) -> Result<(), SchemaError> {
+    let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
+    outbox_schema::check(&mut conn).await
+}
+
+/// Makes the queues that are new.
+async fn queues<'a>(source: &Source, rpcs: impl Iterator<Item = &'a Rpc>) -> Result<(), SchemaError> {
+    let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
+    outbox_schema::check(&mut conn).await?;
+    queue::ids(&mut conn, rpcs).await.map_err(SchemaError::Read)?;
+    Ok(())
+}
+
+/// What is still claimed at the end, because the process does not wait for it any longer, need not wait for its
+/// visibility to end.
+async fn release(source: &Source, connections: &Connections, worker: &str) {
+    match queue::give_back(connections, worker).await {
+        Ok(0) => {}
+        Ok(batches) => {
+            tracing::warn!(source = source.name(), batches, "gave back what was not settled");
+        }
+        Err(error) => tracing::debug!(source = source.name(), error = %Chain(&error), "failed to give back"),
+    }
+}

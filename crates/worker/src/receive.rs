@@ -1,0 +1,173 @@
+//! Receiving: one receiver keeps watch over its queue, and others help it for as long as it finds full batches. So an idle
+//! queue costs one long poll at a time, and a busy one is not bound to one request's round trip.
+
+mod helper;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_router::Policy;
+use runtime::{Chain, Part};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::ask::Ask;
+use crate::metrics::Metrics;
+use crate::queue::{Delivery, Queue, QueueError, Wanted};
+use crate::rate::Rate;
+use crate::slots::{Received, Slots};
+
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// A receive that takes so long waits for messages.
+const QUIET: Duration = Duration::from_secs(5);
+/// How long nothing is received after the dedup record could not be asked.
+const BLIND_MIN: Duration = Duration::from_millis(500);
+const BLIND_MAX: Duration = Duration::from_secs(30);
+
+pub(crate) struct Receiver<Q: Queue> {
+    queue: Arc<Q>,
+    slots: Arc<Slots>,
+    metrics: Metrics,
+    part: Part,
+    stop: CancellationToken,
+    /// How many batches in a row were full. Helpers look at it.
+    full: watch::Sender<usize>,
+    /// The nth helper; zero keeps watch.
+    nth: usize,
+    /// Kept by the one that keeps watch.
+    rate: Option<Rate>,
+    /// The next wait after an error, and the next after the record could not be asked.
+    wait: Duration,
+    blind: Duration,
+}
+
+impl<Q: Queue> Receiver<Q> {
+    pub(crate) fn new(
+        policy: &Policy,
+        queue: &Arc<Q>,
+        slots: Slots,
+        metrics: &Metrics,
+        part: &Part,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            queue: Arc::clone(queue),
+            slots: Arc::new(slots),
+            metrics: metrics.clone(),
+            part: part.clone(),
+            stop: stop.clone(),
+            full: watch::Sender::new(0),
+            nth: 0,
+            rate: policy.rate_per_second.map(|rate| Rate::new(rate, Instant::now())),
+            wait: RETRY_MIN,
+            blind: BLIND_MIN,
+        }
+    }
+
+    /// The next batch, which may be empty. `None` at the stop.
+    pub(crate) async fn next(&mut self) -> Option<Received<Q::Receipt>> {
+        if self.nth > 0 { self.help().await } else { self.keep_watch().await }
+    }
+
+    /// Whether the dedup record could be asked about the last batch. If not, a receive is no use for a while: a queue may
+    /// count each as an attempt, so what can't be called is better left in it.
+    pub(crate) async fn asked(&mut self, could_ask: bool) {
+        match (could_ask, self.nth) {
+            (true, 0) => self.blind = BLIND_MIN,
+            (true, _) => {}
+            (false, 0) => {
+                self.pause(self.blind).await;
+                self.blind = (self.blind * 2).min(BLIND_MAX);
+            }
+            (false, _) => _ = self.full.send_replace(0),
+        }
+    }
+
+    async fn keep_watch(&mut self) -> Option<Received<Q::Receipt>> {
+        loop {
+            let mut permits = self.slots.gather(&self.stop).await?;
+            let ask = match self.slots.ask(permits.len(), &mut self.rate) {
+                Ok(ask) => ask,
+                Err(until) => {
+                    drop(permits);
+                    self.loosened(until).await;
+                    continue;
+                }
+            };
+            let probing = ask.probe.map(|probe| self.slots.probing(probe));
+            permits.truncate(ask.most);
+            match self.receive(&ask).await {
+                Ok(deliveries) => {
+                    self.wait = RETRY_MIN;
+                    if let Some(rate) = &mut self.rate {
+                        rate.began(deliveries.len());
+                    }
+                    return Some(self.slots.admit(deliveries, permits, &ask, probing));
+                }
+                Err(error) => {
+                    self.failed(&error, self.wait);
+                    self.pause(self.wait).await;
+                    self.wait = (self.wait * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    async fn receive(&self, ask: &Ask) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
+        let limits = self.queue.limits();
+        // A request to the queue ends by a token, and not by being dropped: it may have received something.
+        let enough = self.stop.child_token();
+        let is_restricted = limits.chooses && (!ask.failed || ask.probe.is_some());
+        let receiving = self.queue.receive(Wanted { most: ask.most, failed: ask.failed }, &enough);
+        tokio::pin!(receiving);
+        let quiet = tokio::time::sleep(QUIET);
+        tokio::pin!(quiet);
+        let mut is_quiet = false;
+        let received = loop {
+            tokio::select! {
+                received = &mut receiving => break received,
+                () = self.slots.loosened.notified(), if is_restricted && !enough.is_cancelled() => enough.cancel(),
+                () = at(ask.until), if is_restricted && !enough.is_cancelled() => enough.cancel(),
+                () = &mut quiet, if !is_quiet => {
+                    // No error and no message: there is nothing to do.
+                    self.part.moves();
+                    is_quiet = true;
+                }
+            }
+        };
+        if let Ok(deliveries) = &received {
+            let is_full = deliveries.len() == limits.batch_max;
+            self.full.send_modify(|full| *full = if is_full { full.saturating_add(1) } else { 0 });
+            self.slots.found(ask, deliveries);
+        }
+        received
+    }
+
+    fn failed(&self, error: &QueueError, retry_in: Duration) {
+        self.metrics.failed("receive");
+        self.part.waits(format!("not receiving: {}", Chain(error)));
+        tracing::warn!(rpc = %self.metrics.rpc, error = %Chain(error), retry_in_seconds = retry_in.as_secs_f64(), "not receiving");
+    }
+
+    /// Until then, until more may be received, or until the stop.
+    async fn loosened(&self, until: Option<Instant>) {
+        tokio::select! {
+            () = at(until) => {}
+            () = self.slots.loosened.notified() => {}
+            () = self.stop.cancelled() => {}
+        }
+    }
+
+    async fn pause(&self, duration: Duration) {
+        self.stop.run_until_cancelled(tokio::time::sleep(duration)).await;
+    }
+}
+
+async fn at(then: Option<Instant>) {
+    match then {
+        Some(then) => tokio::time::sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,56 @@
+//! Helpers: they receive beside the one that keeps watch, for as long as batches are full.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BLIND_MIN, RETRY_MIN, Receiver};
+use crate::queue::Queue;
+use crate::slots::Received;
+
+/// Each may find nothing at the end of a burst, and is paid for. Four receive thousands of messages a second.
+const HELPERS_MAX: usize = 3;
+
+impl<Q: Queue> Receiver<Q> {
+    /// One batch of slots stays for the receiver that keeps watch. A rate is kept by one alone.
+    pub(crate) fn helpers(&self, concurrency: usize) -> Vec<Self> {
+        let batches = concurrency / self.queue.limits().batch_max.max(1);
+        let helpers = if self.rate.is_some() { 0 } else { batches.saturating_sub(1).min(HELPERS_MAX) };
+        (1..=helpers).map(|nth| self.helper(nth)).collect()
+    }
+
+    fn helper(&self, nth: usize) -> Self {
+        Self {
+            queue: Arc::clone(&self.queue),
+            slots: Arc::clone(&self.slots),
+            metrics: self.metrics.clone(),
+            part: self.part.clone(),
+            stop: self.stop.clone(),
+            full: self.full.clone(),
+            nth,
+            rate: None,
+            wait: RETRY_MIN,
+            blind: BLIND_MIN,
+        }
+    }
+
+    /// The nth helper begins after as many full batches.
+    pub(super) async fn help(&mut self) -> Option<Received<Q::Receipt>> {
+        let mut full = self.full.subscribe();
+        loop {
+            let wanted = full.wait_for(|full| *full >= self.nth);
+            self.stop.run_until_cancelled(wanted).await?.ok()?;
+            let permits = self.slots.gather(&self.stop).await?;
+            let Some(ask) = self.slots.ask_for_all(permits.len()) else {
+                self.full.send_replace(0);
+                continue;
+            };
+            match self.receive(&ask).await {
+                Ok(deliveries) => return Some(self.slots.admit(deliveries, permits, &ask, None)),
+                Err(error) => {
+                    self.failed(&error, Duration::ZERO);
+                    self.full.send_replace(0);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Slots: as many calls as may run at once, and what may be received for those that are free.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::ask::{Ask, FailedSlots, ask};
+use crate::breaker::{Gate, Probe};
+use crate::circuit::Circuit;
+use crate::queue::{Delivery, Limits};
+use crate::rate::Rate;
+
+pub(crate) type Permits = Vec<OwnedSemaphorePermit>;
+
+/// One consumer's.
+pub(crate) struct Slots {
+    all: usize,
+    limits: Limits,
+    circuit: Circuit,
+    free: Arc<Semaphore>,
+    /// Whose turn it is to gather free ones: of two who gather, neither would get a batch.
+    turn: Mutex<()>,
+    /// How many of those under way have failed before.
+    failed: AtomicUsize,
+    /// Whether the last request found some that have.
+    found_failed: AtomicBool,
+    /// Notified when more may be received than before. One that nobody waits for is kept for the next who does.
+    pub(crate) loosened: Notify,
+}
+
+/// A batch that was received: each delivery with its slot, and those that have to go back without one.
+pub(crate) struct Received<R> {
+    pub(crate) deliveries: Vec<Delivery<R>>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) crowded_out: Vec<Delivery<R>>,
+}
+
+impl Slots {
+    pub(crate) fn new(all: usize, limits: Limits, circuit: Circuit) -> Self {
+        Self {
+            all,
+            limits,
+            circuit,
+            free: Arc::new(Semaphore::new(all)),
+            turn: Mutex::default(),
+            failed: AtomicUsize::default(),
+            found_failed: AtomicBool::default(),
+            loosened: Notify::new(),
+        }
+    }
+
+    /// Waits until at least one call may start, and a little longer for as many as one request receives. `None` at `stop`.
+    pub(crate) async fn gather(&self, stop: &CancellationToken) -> Option<Permits> {
+        let acquire = || Arc::clone(&self.free).acquire_owned();
+        let _turn = self.turn.lock().await;
+        let first = tokio::select! {
+            biased;
+            () = stop.cancelled() => return None,
+            permit = acquire() => permit.ok()?,
+        };
+        let mut permits = vec![first];
+        let wanted = self.limits.batch_max.min(self.all);
+        let until = Instant::now() + self.limits.linger;
+        while permits.len() < wanted {
+            let more = match Arc::clone(&self.free).try_acquire_owned() {
+                Ok(permit) => Some(permit),
+                Err(_) if self.limits.linger.is_zero() => None,
+                Err(_) => tokio::time::timeout_at(until, acquire()).await.ok().and_then(Result::ok),
+            };
+            let Some(permit) = more else { break };
+            permits.push(permit);
+        }
+        Some(permits)
+    }
+
+    /// What to ask the queue for; or until when for nothing.
+    pub(crate) fn ask(&self, free: usize, rate: &mut Option<Rate>) -> Result<Ask, Option<Instant>> {
+        let now = Instant::now();
+        let calls = rate.as_mut().map_or(Ok(free), |rate| rate.allowed(now));
+        let free = free.min(calls.map_err(|wait| Some(now + wait))?);
+        let gate = self.circuit.with(|breaker| breaker.gate(now));
+        ask(gate, free, self.failed_slots(), now)
+    }
+
+    /// What a helper asks for. Whether a server is back, and what there is of failures, one alone finds out: then nothing.
+    pub(crate) fn ask_for_all(&self, free: usize) -> Option<Ask> {
+        let is_closed = self.circuit.is_closed();
+        let ask = ask(Gate::All, free, self.failed_slots(), Instant::now()).ok()?;
+        // More could be received if something that is under way ended.
+        let is_restricted = self.limits.chooses && (!ask.failed || ask.most < free);
+        (is_closed && !is_restricted).then_some(ask)
+    }
+
+    fn failed_slots(&self) -> FailedSlots {
+        FailedSlots {
+            free: FailedSlots::of(self.all).saturating_sub(self.failed.load(Ordering::Relaxed)),
+            found: self.found_failed.load(Ordering::Relaxed),
+            single: self.all == 1,
+            chooses: self.limits.chooses,
+        }
+    }
+
+    /// What a request found says what to ask for next.
+    pub(crate) fn found<R>(&self, asked: &Ask, deliveries: &[Delivery<R>]) {
+        let found = self.failed_slots().finds(asked, deliveries.iter().any(has_failed));
+        self.found_failed.store(found, Ordering::Relaxed);
+    }
+
+    /// The one delivery that is to show whether things are better begins here.
+    pub(crate) fn probing(self: &Arc<Self>, probe: Probe) -> Probing {
+        Probing { slots: Arc::clone(self), probe, called: false }
+    }
+
+    /// Gives each delivery its slot. No more is ever received than can start at once; but a queue that does not choose may
+    /// give more that has failed before than there are slots for.
+    pub(crate) fn admit<R>(
+        self: &Arc<Self>,
+        received: Vec<Delivery<R>>,
+        permits: Permits,
+        asked: &Ask,
+        mut probing: Option<Probing>,
+    ) -> Received<R> {
+        let mut room = asked.failed_most;
+        let (deliveries, crowded_out): (Vec<_>, Vec<_>) = received.into_iter().partition(|delivery| {
+            let fits = !has_failed(delivery) || room > 0;
+            room -= usize::from(fits && has_failed(delivery));
+            fits
+        });
+        let slot = |permit| {
+            let (slots, probing) = (Arc::clone(self), probing.take());
+            Slot { slots, probing, again: None, was_closed: true, _permit: permit }
+        };
+        let slots = permits.into_iter().take(deliveries.len()).map(slot).collect();
+        Received { deliveries, slots, crowded_out }
+    }
+}
+
+fn has_failed<R>(delivery: &Delivery<R>) -> bool {
+    delivery.attempt > 1
+}
+
+/// Of one delivery under way, until this is dropped.
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
+    probing: Option<Probing>,
+    again: Option<FailedUnderWay>,
+    was_closed: bool,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Slot {
+    /// From here on it is counted, if it has failed before.
+    pub(crate) fn takes<R>(&mut self, delivery: &Delivery<R>) {
+        self.again = has_failed(delivery).then(|| {
+            self.slots.failed.fetch_add(1, Ordering::Relaxed);
+            FailedUnderWay(Arc::clone(&self.slots))
+        });
+    }
+
+    /// Its call may begin. Whether it is the probe.
+    pub(crate) fn begins(&mut self) -> bool {
+        self.was_closed = self.slots.circuit.is_closed();
+        self.probing.as_mut().map(|probing| probing.called = true).is_some()
+    }
+
+    /// Its call has ended: the next may go before this is recorded.
+    pub(crate) fn ends(&mut self) {
+        drop((self.probing.take(), self.again.take()));
+        if !self.was_closed && self.slots.circuit.is_closed() {
+            self.slots.loosened.notify_one();
+        }
+    }
+}
+
+/// The probe, until it was called; or it is known that none came.
+pub(crate) struct Probing {
+    slots: Arc<Slots>,
+    probe: Probe,
+    called: bool,
+}
+
+impl Drop for Probing {
+    fn drop(&mut self) {
+        self.slots.circuit.with(|breaker| breaker.probed(self.probe, self.called, Instant::now()));
+        if self.called {
+            self.slots.loosened.notify_one();
+        }
+    }
+}
+
+/// One that failed before is under way, until this is dropped.
+struct FailedUnderWay(Arc<Slots>);
+
+impl Drop for FailedUnderWay {
+    fn drop(&mut self) {
+        self.0.failed.fetch_sub(1, Ordering::Relaxed);
+        self.0.loosened.notify_one();
+    }
+}

@@ -1,0 +1,60 @@
+//! One RPC that subscribed to events, and what one of its consumers leaves to the next.
+
+use std::time::Duration;
+
+use event_router::{Policy, Rpc};
+use runtime::{Readiness, Started, Tracer};
+
+use crate::circuit::Circuit;
+use crate::metrics::Metrics;
+use crate::unrecorded::Unrecorded;
+
+/// Outlives its consumers: what one knew of its successes and of its server, the next need not learn.
+#[derive(Debug, Clone)]
+pub struct Subscriber<C> {
+    pub(crate) rpc: Rpc,
+    pub(crate) policy: Policy,
+    pub(crate) client: C,
+    /// How long a received message stays hidden from other workers.
+    pub(crate) visibility: Duration,
+    pub(crate) unrecorded: Unrecorded,
+    pub(crate) circuit: Circuit,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
+    pub(crate) tracer: Tracer,
+}
+
+impl<C> Subscriber<C> {
+    /// `source` is where its queue is: a database's name, or `sqs`. `chooses`: see [`crate::queue::Limits`].
+    pub fn new(
+        source: &str,
+        (rpc, policy): (&Rpc, &Policy),
+        client: C,
+        visibility: Duration,
+        chooses: bool,
+        started: &Started,
+    ) -> Self {
+        let metrics = Metrics::new(source, rpc);
+        Self {
+            rpc: rpc.clone(),
+            policy: *policy,
+            client,
+            visibility,
+            unrecorded: Unrecorded::new(lease(policy, visibility), visibility),
+            circuit: Circuit::new(policy.backoff, chooses, &metrics),
+            metrics,
+            readiness: started.readiness.clone(),
+            tracer: started.tracer.clone(),
+        }
+    }
+
+    /// How long the right to call lasts.
+    pub fn lease(&self) -> Duration {
+        lease(&self.policy, self.visibility)
+    }
+}
+
+/// As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
+fn lease(policy: &Policy, visibility: Duration) -> Duration {
+    policy.timeout + visibility
+}

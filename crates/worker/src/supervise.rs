@@ -1,0 +1,87 @@
+//! Keeps one RPC's consumer going, on either transport, and beside it what looks at its queue.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::{Chain, Finished, Part};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::circuit::Circuit;
+use crate::consumer::Consumer;
+use crate::dedup::{Dedup, Poison};
+use crate::queue::{Depths, Queue};
+use crate::rpc::RpcClient;
+use crate::subscriber::Subscriber;
+
+/// While an RPC is held, and only then.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs a consumer, and another one after each that panicked. `open` gives each its queue, its dedup record and where
+/// `outbox poison` writes; nothing at the stop. The queue's depth is measured `every` so often.
+pub(crate) async fn consume<Q: Queue + Depths, D: Dedup, P: Poison, C: RpcClient + Clone, F>(
+    subscriber: &Subscriber<C>,
+    part: &Part,
+    every: Duration,
+    (stop, give_up): (&CancellationToken, &CancellationToken),
+    open: impl Fn() -> F,
+) -> Finished
+where
+    F: Future<Output = Option<(Arc<Q>, D, Arc<P>)>>,
+{
+    let Subscriber { circuit, metrics, .. } = subscriber;
+    let term = || async {
+        let Some((queue, dedup, poison)) = open().await else { return Ok(Finished::All) };
+        let consumer = Consumer::new(subscriber, Arc::clone(&queue), dedup);
+        let watching = runtime::again("depth", part, stop, || async {
+            tokio::join!(metrics.watch(&*queue, every), watch_poison(&metrics.rpc, circuit, &*poison));
+            Ok(())
+        });
+        // Its end is the consumer's.
+        let never = async {
+            watching.await;
+            std::future::pending::<Infallible>().await
+        };
+        tokio::select! {
+            finished = consumer.run(stop, give_up) => finished,
+            never = never => match never {},
+        }
+    };
+    runtime::again(&metrics.name(), part, stop, term).await.unwrap_or(Finished::NotAll)
+}
+
+/// Waits for the consumers of all RPCs.
+pub(crate) async fn all_finished(mut consumers: JoinSet<Finished>) -> Finished {
+    let mut all = Finished::All;
+    while let Some(finished) = consumers.join_next().await {
+        all = all.and(finished.unwrap_or(Finished::NotAll));
+    }
+    all
+}
+
+/// Asks again and again while the RPC is held, until it is dropped.
+async fn watch_poison<P: Poison>(rpc: &str, circuit: &Circuit, poison: &P) {
+    loop {
+        tokio::time::sleep(ASK_EVERY).await;
+        let (is_held, is_poison) =
+            circuit.with(|breaker| (breaker.held().is_some(), breaker.is_poison(Instant::now())));
+        if !is_held && !is_poison {
+            continue;
+        }
+        match poison.poison_for().await {
+            Ok(None) if is_held => {}
+            Ok(left) => {
+                circuit.with(|breaker| breaker.poison(Instant::now() + left.unwrap_or_default()));
+                if is_held || left.is_none() {
+                    let seconds = left.unwrap_or_default().as_secs_f64();
+                    tracing::warn!(%rpc, seconds, "`outbox poison` was used: for so long, events that the RPC refuses are dead-lettered and not held");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%rpc, error = %Chain(&error), "failed to ask whether `outbox poison` was used");
+            }
+        }
+    }
+}
