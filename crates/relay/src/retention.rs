@@ -105,7 +105,7 @@ impl Rings {
             }
             Part::Deliveries => self.deliveries(conn, slot_age.min(DELIVERY_SLOT_MAX)).await,
             Part::Ringing => {
-                sqlx::query("select outbox.truncate_ringing()").execute(conn).await?;
+                sqlx::query("select outbox.truncate_waking()").execute(conn).await?;
                 Ok(())
             }
         }
@@ -225,7 +225,7 @@ async fn spill(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let mut spilled = 0;
     for queue in queues {
         loop {
-            let part: i64 = sqlx::query_scalar("select outbox.spill($1, $2)")
+            let part: i64 = sqlx::query_scalar("select outbox.evict_to_retry($1, $2)")
                 .bind(slot)
                 .bind(queue)
                 .fetch_one(&mut *conn)
