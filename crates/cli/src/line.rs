@@ -142,7 +142,8 @@ pub(crate) struct Kept {
     /// The role of Postgres. AWS has the identity in a trail of its own.
     pub(crate) role: Option<String>,
     pub(crate) command: String,
-    /// As the command itself printed it with --format json; none if it did not live to tell.
+    /// As the command itself printed it with --format json. Of one that did not live to tell, how many rows it had changed, where
+    /// that is known.
     pub(crate) result: Option<serde_json::Value>,
 }
 

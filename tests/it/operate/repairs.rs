@@ -6,7 +6,7 @@ use outbox::Entry;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{ROUTER, misbehave, paste};
-use crate::roles::role;
+use crate::roles::{address, role};
 use crate::world::{One, World};
 
 /// Of every function that changes something for an operator, a call that would.
@@ -22,8 +22,8 @@ const REPAIRS: [(&str, &str); 7] = [
     ("replay", "select outbox.replay($R, array['Test/New'], array[outbox.uuid_v7()], array['{}'], true)"),
     ("retry_parked", "select outbox.retry_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
     ("drop_parked", "select outbox.drop_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
-    ("poison", "select outbox.poison($R, 'Test/One', '1 hour')"),
     ("repair_end", "select outbox.repair_end($R, '{}')"),
+    ("poison", "select outbox.poison($R, 'Test/One', '1 hour')"),
 ];
 
 /// All that a repair could change.
@@ -113,6 +113,19 @@ async fn the_owners_rights_are_lent_to_whom_they_are_for() {
         let callable: Vec<String> = sqlx::query_scalar(callable).fetch_all(&mut conn).await.unwrap();
         assert_eq!(callable.into_iter().collect::<BTreeSet<_>>(), expected, "{part}");
     }
+    // Nor anything at all by a role that was given no part.
+    let nobody = format!("nobody_{:08x}", fastrand::u32(..));
+    world.execute(&format!("create role {nobody} login")).await;
+    world.execute(&format!("grant usage on schema outbox to {nobody}")).await;
+    let mut conn = PgConnection::connect(&address(&world, &nobody)).await.unwrap();
+    let open: Vec<String> = sqlx::query_scalar(
+        "select p.proname::text from pg_proc as p
+         where p.pronamespace = 'outbox'::regnamespace and has_function_privilege(p.oid, 'execute')",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(open, [] as [String; 0]);
     world.finish().await;
 }
 
