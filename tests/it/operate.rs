@@ -7,6 +7,7 @@ mod foreign; // an outbox that came from another server
 mod holds; // who holds what the relay needs
 mod hostile; // names and texts of others
 mod parked; // what the bus refused
+mod repairs; // what a role that operates may do, and what is kept of it
 mod replay; // the past, sent again
 mod times; // times that no calendar has
 mod told; // status and why, with everything in it that can be stuck
@@ -130,7 +131,7 @@ pub(crate) async fn publish_malformed(world: &World) -> outbox::EventId {
                  values ('{id}', 'event_one', 'key-9', 'not json', (select last_value from outbox.event_slot))
                  returning id
              )
-             select outbox.ring() from published"
+             select outbox.wake() from published"
         ))
         .await;
     id

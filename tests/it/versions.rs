@@ -173,10 +173,14 @@ async fn a_plain_role_migrates(cluster: &Cluster) {
         sqlx::query(AssertSqlSafe(statement)).execute(&mut conn).await.unwrap();
     }
     let env = [("DATABASE_URL", url.replace("outbox@", "plain_owner@"))];
-    for says in ["migrated the outbox schema from version 0 to 1", "at version 1: nothing to do"] {
+    let to = outbox_schema::VERSION;
+    for says in [
+        format!("migrated the outbox schema from version 0 to {to}"),
+        format!("at version {to}: nothing to do"),
+    ] {
         let env = env.each_ref().map(|(name, value)| (*name, value.as_str()));
         let mut migrate = Process::start(&programs().join("relay"), ["migrate"], &env).unwrap();
-        migrate.wait_for(says).await.unwrap();
+        migrate.wait_for(&says).await.unwrap();
         assert!(migrate.ended().await.unwrap().success());
     }
 }
@@ -313,7 +317,7 @@ async fn rings_turn(world: &World, url: &str) {
          from generate_series(0, 4) as slot";
     assert!(sqlx::query_scalar::<_, bool>(truncated).fetch_one(&world.pool).await.unwrap());
     let mut owner = PgConnection::connect(&address(world, "outbox")).await.unwrap();
-    for statement in ["select outbox.spill(0::smallint, 1)", "select outbox.recover(1, 0)"] {
+    for statement in ["select outbox.evict_to_retry(0::smallint, 1)", "select outbox.recover(1, 0)"] {
         let moved: i64 = sqlx::query_scalar(statement).fetch_one(&mut owner).await.unwrap();
         assert_eq!(moved, 0, "{statement}");
     }

@@ -316,8 +316,8 @@ impl World {
     pub(crate) async fn until_settled(&self) {
         self.until(
             "select not exists (select from outbox.retry) and not exists (select from outbox.claim where until is not null)
-                and not exists (select from outbox.delivery as d where d.seq > coalesce(
-                    (select max(last_seq) from outbox.claim as c where c.queue = d.queue), 0))",
+                and not exists (select from outbox.delivery as d where d.seq >
+                    (select h.seq from outbox.queue_head as h where h.queue = d.queue))",
         )
         .await;
     }

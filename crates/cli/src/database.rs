@@ -6,7 +6,7 @@ use outbox_postgres::{Connections, Source, within};
 use outbox_schema::SchemaError;
 use runtime::Chain;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::query::{Query, QueryAs};
+use sqlx::query::QueryAs;
 use sqlx::{FromRow, Postgres};
 
 use crate::stopped::Stopped;
@@ -65,15 +65,17 @@ impl Database {
         &self.name
     }
 
-    pub(crate) fn connections(&self) -> &Connections {
-        &self.connections
-    }
-
     pub(crate) async fn all<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, Stopped>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        self.rows(query).await.map_err(|error| self.trouble(&error))
+        let answered = async {
+            let mut loan = self.connections.lend().await?;
+            let rows = within(query.fetch_all(loan.conn())).await?;
+            loan.give_back();
+            Ok(rows)
+        };
+        answered.await.map_err(|error| self.trouble(&error))
     }
 
     pub(crate) async fn one<T>(
@@ -84,41 +86,6 @@ impl Database {
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         Ok(self.all(query).await?.into_iter().next())
-    }
-
-    /// The same, where one row may be refused: by a value, a constraint, or somebody's trigger. Says what refused it.
-    pub(crate) async fn all_or_refused<T>(
-        &self,
-        query: QueryAs<'_, Postgres, T, PgArguments>,
-    ) -> Result<Result<Vec<T>, String>, Stopped>
-    where
-        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
-    {
-        match self.rows(query).await {
-            Ok(rows) => Ok(Ok(rows)),
-            Err(error) => refused(&error).map(Err).ok_or_else(|| self.trouble(&error)),
-        }
-    }
-
-    async fn rows<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, sqlx::Error>
-    where
-        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
-    {
-        let mut loan = self.connections.lend().await?;
-        let rows = within(query.fetch_all(loan.conn())).await?;
-        loan.give_back();
-        Ok(rows)
-    }
-
-    /// How many rows a statement changed.
-    pub(crate) async fn execute(&self, query: Query<'_, Postgres, PgArguments>) -> Result<u64, Stopped> {
-        let answered = async {
-            let mut loan = self.connections.lend().await?;
-            let done = within(query.execute(loan.conn())).await?;
-            loan.give_back();
-            Ok(done.rows_affected())
-        };
-        answered.await.map_err(|error| self.trouble(&error))
     }
 
     /// A statement that looks through a whole table. The connection is not used again.
@@ -146,7 +113,7 @@ impl Database {
         }
     }
 
-    pub(crate) fn trouble(&self, error: &sqlx::Error) -> Stopped {
+    fn trouble(&self, error: &sqlx::Error) -> Stopped {
         denied(&self.name, error).unwrap_or_else(|| {
             Stopped::unreachable(
                 format!("{}: its database did not do what was asked: {}", self.name, Chain(error)),
@@ -156,21 +123,13 @@ impl Database {
     }
 }
 
-/// SQLSTATEs of values, constraints, and what a trigger raises.
-fn refused(error: &sqlx::Error) -> Option<String> {
-    let database = error.as_database_error()?;
-    let state = database.code()?;
-    let is_of_row = ["22", "23", "44", "54", "P0"].iter().any(|class| state.starts_with(class));
-    is_of_row.then(|| format!("{state}: {}", database.message()))
-}
-
 fn denied(name: &str, error: &sqlx::Error) -> Option<Stopped> {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
     let database = error.as_database_error()?;
     (database.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE)).then(|| {
         Stopped::unreachable(
             format!("{name}: this role may not: {}", database.message()),
-            "use the role that relay and worker have; `outbox doctor` says what is missing",
+            "use a role that plays operator (select outbox.grant_to); `outbox doctor` says what is missing",
         )
     })
 }

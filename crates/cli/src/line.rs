@@ -66,8 +66,14 @@ pub(crate) trait Queues {
     /// What could not even be put into a queue, where there is a place for it.
     async fn undeliverable(&self) -> Result<Option<Undeliverable>, Stopped>;
 
-    /// Sends a message into an RPC's queue.
-    async fn send(&self, rpc: &Rpc, event: EventId, body: &str) -> Result<(), Stopped>;
+    /// Sends messages into the queues of their RPCs; `force` forgets first that they were done. One answer for each, or one
+    /// failure for all. `false` if somebody is calling it at this moment: then nothing is forgotten, and nothing sent.
+    async fn replay(
+        &self,
+        repair: &Repair,
+        messages: &[Addressed],
+        force: bool,
+    ) -> Vec<Result<bool, Stopped>>;
 }
 
 /// The dead letters of every RPC.
@@ -77,11 +83,20 @@ pub(crate) trait DeadLetters {
     /// The next ones, none at the end. They may be hidden from others from here on, until [`DeadLetters::put_back`].
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Self::Handle>>, Stopped>;
 
-    /// Back into its RPC's queue.
-    async fn redrive(&self, letter: &Letter<Self::Handle>) -> Result<Redriven, Stopped>;
+    /// Back into their RPCs' queues; `force` forgets first that they were done. One answer for each, or one failure for all.
+    async fn redrive(
+        &self,
+        repair: &Repair,
+        letters: &[Letter<Self::Handle>],
+        force: bool,
+    ) -> Vec<Result<Outcome, Stopped>>;
 
-    /// Away for good. `false` if somebody else has moved it meanwhile.
-    async fn take_away(&self, letter: &Letter<Self::Handle>) -> Result<bool, Stopped>;
+    /// Away for good, with answers as [`DeadLetters::redrive`] has them.
+    async fn take_away(
+        &self,
+        repair: &Repair,
+        letters: &[Letter<Self::Handle>],
+    ) -> Vec<Result<Outcome, Stopped>>;
 
     /// Lets others see again what was looked at and not moved.
     async fn put_back(&mut self);
@@ -101,17 +116,17 @@ pub(crate) trait Deliveries {
     /// Whether the RPC has succeeded for the event, for each pair.
     async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, Stopped>;
 
-    /// Forgets that it was done. `false` if somebody is calling it at this moment: then nothing is forgotten.
-    async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped>;
-
     /// For so long workers dead-letter what the RPC refuses, and hold none of it. `false` if it has no queue.
-    async fn poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped>;
+    async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, Stopped>;
 }
 
 /// Who repaired what, and when.
 pub(crate) trait Audit {
-    /// Keeps a repair; one that is kept already is replaced.
-    async fn keep(&self, repair: &Repair) -> Result<(), Stopped>;
+    /// Keeps a repair before it changes anything. One that can be undone goes on where a failure is only a warning.
+    async fn begin(&self, repair: &Repair, undoable: bool) -> Result<(), Stopped>;
+
+    /// Keeps its result.
+    async fn end(&self, repair: &Repair) -> Result<(), Stopped>;
 
     /// The newest repairs, newest first.
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, Stopped>;
@@ -127,7 +142,8 @@ pub(crate) struct Kept {
     /// The role of Postgres. AWS has the identity in a trail of its own.
     pub(crate) role: Option<String>,
     pub(crate) command: String,
-    /// As the command itself printed it with --format json; none if it did not live to tell.
+    /// As the command itself printed it with --format json. Of one that did not live to tell, how many rows it had changed, where
+    /// that is known.
     pub(crate) result: Option<serde_json::Value>,
 }
 
@@ -208,12 +224,21 @@ pub(crate) struct Letter<H> {
 
 /// What became of one dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Redriven {
+pub(crate) enum Outcome {
     Moved,
     /// Somebody else has moved it meanwhile.
     Gone,
+    /// It stays: its RPC is being called at this moment, so that it was done can't be forgotten.
+    Busy,
     /// It stays: the queue refuses it, and may take others.
     Refused(String),
+}
+
+/// A message for one RPC.
+pub(crate) struct Addressed {
+    pub(crate) event: EventId,
+    pub(crate) rpc: Rpc,
+    pub(crate) body: String,
 }
 
 /// One copy of an event at one RPC, or the record of it.

@@ -191,14 +191,14 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
     let databases = args.options.outboxes().await?;
     let mut changed = Changed { dry_run: args.dry_run, not_parked: filter.ids.clone(), ..Changed::default() };
     if args.dry_run {
-        each(args, kind, &filter, &databases, &mut changed).await?;
+        each(None, kind, &filter, &databases, &mut changed).await?;
     } else {
         if kind == Kind::Drop {
             args.consent.ask("drops these events: no subscriber will ever get them")?;
         }
         let lines: Vec<Postgres> = databases.iter().cloned().map(Postgres::new).collect();
         let repair = Repair::begin(&lines, kind == Kind::Retry).await?;
-        let went = each(args, kind, &filter, &databases, &mut changed).await;
+        let went = each(Some(&repair), kind, &filter, &databases, &mut changed).await;
         repair.end(&lines, &changed).await;
         went?;
     }
@@ -210,8 +210,9 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Only counts them without a repair.
 async fn each(
-    args: &Change,
+    repair: Option<&Repair>,
     kind: Kind,
     filter: &ParkedFilter,
     databases: &[Database],
@@ -236,10 +237,10 @@ async fn each(
             changed.found += parked.len() as u64;
             changed.with_key += parked.iter().filter(|parked| parked.key.is_some()).count() as u64;
             changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));
-            changed.changed += match kind {
-                _ if args.dry_run => 0,
-                Kind::Retry => outbox.retry_parked(&parked).await?,
-                Kind::Drop => outbox.drop_parked(&parked).await?,
+            changed.changed += match (kind, repair) {
+                (_, None) => 0,
+                (Kind::Retry, Some(repair)) => outbox.retry_parked(repair, &parked).await?,
+                (Kind::Drop, Some(repair)) => outbox.drop_parked(repair, &parked).await?,
             };
             progress.add(parked.len());
         }

@@ -73,7 +73,7 @@ impl Work for Say<'_> {
         let repair = Repair::begin(&lines, true).await?;
         let mut spoken = Spoken { rpc: rpc.to_string(), seconds: time.as_secs(), changed: 0 };
         for line in &lines {
-            spoken.changed += u64::from(line.poison(rpc, *time).await?);
+            spoken.changed += u64::from(line.poison(&repair, rpc, *time).await?);
         }
         repair.end(&lines, &spoken).await;
         if spoken.changed == 0 {

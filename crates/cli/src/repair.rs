@@ -52,6 +52,7 @@ impl Consent {
 #[derive(Debug, Clone)]
 pub(crate) struct Repair {
     pub(crate) id: Uuid,
+    /// Postgres has a clock of its own.
     pub(crate) at: DateTime<Utc>,
     /// The system's user and host; Postgres adds its role, AWS's own trail the identity.
     pub(crate) who: String,
@@ -62,8 +63,8 @@ pub(crate) struct Repair {
 }
 
 impl Repair {
-    /// Kept before anything is changed. What can't be undone is not done if it can't be kept; but nobody shall be kept from
-    /// delivering because of it.
+    /// Kept before anything is changed. What can't be undone is not done if it can't be kept; nor is anything in a database,
+    /// whose functions refuse it.
     pub(crate) async fn begin(lines: &[impl Audit], undoable: bool) -> Result<Self, Stopped> {
         let repair = Self {
             id: event::EventId::new().as_uuid(),
@@ -73,12 +74,7 @@ impl Repair {
             result: None,
         };
         for line in lines {
-            match line.keep(&repair).await {
-                Err(stopped) if undoable => {
-                    crate::say(&format!("warning: not in the audit: {}", stopped.problem));
-                }
-                kept => kept?,
-            }
+            line.begin(&repair, undoable).await?;
         }
         Ok(repair)
     }
@@ -87,7 +83,7 @@ impl Repair {
     pub(crate) async fn end(mut self, lines: &[impl Audit], result: &impl Serialize) {
         self.result = serde_json::to_string(result).ok();
         for line in lines {
-            if let Err(stopped) = line.keep(&self).await {
+            if let Err(stopped) = line.end(&self).await {
                 crate::say(&format!("warning: the outcome is not in the audit: {}", stopped.problem));
             }
         }

@@ -132,7 +132,7 @@ impl Work for Replay<'_> {
             )?;
         }
         let repair = Repair::begin(&lines, !self.args.force).await?;
-        let sent = match send::all(&meant, &lines, &self, &plan).await {
+        let sent = match send::all(&repair, &meant, &lines, &self, &plan).await {
             Ok(sent) => sent,
             Err(stopped) => {
                 repair.end(&lines, &stopped.problem).await;

@@ -225,10 +225,9 @@ impl Depths for PostgresQueue {
         // What a claim covers is hidden, though some of it may be settled already: only workers know.
         let look = sqlx::query_as(
             "with q as (
-                 select id from outbox.queue where rpc = $1
+                 select queue as id, seq from outbox.queue_head where rpc = $1
              ), head as (
-                 select coalesce((select c.last_seq from outbox.claim as c
-                                  where c.queue = (select id from q) order by c.id desc limit 1), 0) as seq
+                 select coalesce((select seq from q), 0) as seq
              )
              select (select count(*) from (
                          select from outbox.delivery where queue = (select id from q) and seq > head.seq limit $2) as log)

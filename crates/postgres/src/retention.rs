@@ -105,7 +105,7 @@ impl Rings {
             }
             Part::Deliveries => self.deliveries(conn, slot_age.min(DELIVERY_SLOT_MAX)).await,
             Part::Ringing => {
-                sqlx::query("select outbox.truncate_ringing()").execute(conn).await?;
+                sqlx::query("select outbox.truncate_waking()").execute(conn).await?;
                 Ok(())
             }
         }
@@ -119,11 +119,11 @@ impl Rings {
                 .await?;
             if turn(conn, "delivery", SLOTS).await? == before {
                 // No slot is empty: a queue that no worker receives from holds back the oldest.
-                let spilled = spill(conn).await?;
-                if spilled > 0 {
+                let evicted = evict_to_retry(conn).await?;
+                if evicted > 0 {
                     tracing::warn!(
                         source = self.source,
-                        deliveries = spilled,
+                        deliveries = evicted,
                         "no worker receives them: moved aside so that the queue's log can turn"
                     );
                 }
@@ -211,7 +211,7 @@ async fn turn(conn: &mut PgConnection, ring: &str, slots: i16) -> Result<i16, sq
 }
 
 /// Out of the slot that was entered first. Queue by queue, a part at a time: nobody else's queue is locked meanwhile.
-async fn spill(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+async fn evict_to_retry(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let oldest: Option<i16> = sqlx::query_scalar(
         "select slot from outbox.ring
          where ring = 'delivery' and slot <> (select last_value from outbox.delivery_slot) and not outbox.slot_is_empty(ring, slot)
@@ -222,10 +222,10 @@ async fn spill(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let Some(slot) = oldest else { return Ok(0) };
     let queues: Vec<i32> =
         sqlx::query_scalar("select id from outbox.queue order by id").fetch_all(&mut *conn).await?;
-    let mut spilled = 0;
+    let mut evicted = 0;
     for queue in queues {
         loop {
-            let part: i64 = sqlx::query_scalar("select outbox.spill($1, $2)")
+            let part: i64 = sqlx::query_scalar("select outbox.evict_to_retry($1, $2)")
                 .bind(slot)
                 .bind(queue)
                 .fetch_one(&mut *conn)
@@ -233,8 +233,8 @@ async fn spill(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
             if part == 0 {
                 break;
             }
-            spilled += part;
+            evicted += part;
         }
     }
-    Ok(spilled)
+    Ok(evicted)
 }

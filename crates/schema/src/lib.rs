@@ -9,13 +9,19 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
 /// The version this build reads and writes.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = 6;
 
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "outbox", include_str!("../../../migrations/0001_outbox.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 6] = [
+    (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
+    (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
+    (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
+    (4, "rings", include_str!("../../../migrations/0004_rings.sql")),
+    (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
+    (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
+];
 
 /// Every index of the schema, but for those of partitions. A test compares them with a new schema's.
 const INDEXES: [&str; 23] = [

@@ -2,7 +2,7 @@
 //!
 //! | step | code |
 //! |---|---|
-//! | `Insert`, `Ring` | `outbox.enqueue`: the insert, then `outbox.ring()` |
+//! | `Insert`, `Ring` | `outbox.enqueue`: the insert, then `outbox.wake()` |
 //! | `Commit`, `End`, `RollBack` | Postgres: others see the rows, then locks are released and notifications sent |
 //! | `Listen` | `Doorbell::listen`, at the start of a term |
 //! | `Read` | `Outbox::next_window` and `Leader::relay`: a page of one event. In `run`; in `doze` before it sleeps; after it woke |
@@ -64,7 +64,7 @@ enum Publisher {
     RolledBack,
 }
 
-/// What `outbox.ring` found.
+/// What `outbox.wake` found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Saw {
     /// He has the lock shared, to the end of his transaction.

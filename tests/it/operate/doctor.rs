@@ -39,7 +39,7 @@ async fn a_line_that_is_well_is_said_to_be() {
     for begins in [
         format!("ok {}: 2 routes", world.router_file.display()),
         format!("ok {name}: PostgreSQL 1"),
-        format!("ok {name}: schema version 1"),
+        format!("ok {name}: schema version {}", outbox_schema::VERSION),
         format!("ok {name}: outbox may do what relay does"),
         format!("ok {name}: outbox may do what worker does"),
         format!("ok {name}: outbox relay (leader), pid "),
@@ -94,12 +94,13 @@ async fn what_is_broken_is_named() {
     let said = look(&world.url).await;
     sqlx::query("select pg_drop_replication_slot($1)").bind(&slot).execute(&mut admin).await.unwrap();
     assert_finds(&said, &format!("warning {name}: replication slot {slot}: nobody reads from it"));
-    world.execute("insert into outbox.migration (version, description, success, checksum, execution_time) values (2, 'later', true, '', 0)").await;
+    let newer = outbox_schema::VERSION + 1;
+    world.execute(&format!("insert into outbox.migration (version, description, success, checksum, execution_time) values ({newer}, 'later', true, '', 0)")).await;
     assert_finds(
         &look(&world.url).await,
-        &format!("error {name}: the database's outbox schema is at version 2"),
+        &format!("error {name}: the database's outbox schema is at version {newer}"),
     );
-    world.execute("delete from outbox.migration where version = 2").await;
+    world.execute(&format!("delete from outbox.migration where version = {newer}")).await;
 
     // The routes.
     let bad = world.router_file.with_extension("bad.yaml");

@@ -96,7 +96,7 @@ async fn an_event_that_was_parked_for_its_time_can_be_retried() {
                      values ('{id}', 'event_one', '{{\"n\":1}}', (select last_value from outbox.event_slot), '{time}')
                      returning id
                  )
-                 select outbox.ring() from published"
+                 select outbox.wake() from published"
             ))
             .await;
     }

@@ -14,7 +14,7 @@ use crate::publisher::{Load, publish};
 use crate::report::{Must, Row};
 use crate::stub::Stub;
 
-/// As many as `outbox.spill` moves at a time.
+/// As many as `outbox.evict_to_retry` moves at a time.
 const PART: usize = 5000;
 
 /// Of the events that are published when all retries are done.

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use event::EventId;
 use event_router::Rpc;
-use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::{Drop, Print, Redrive};
-use crate::line::{DeadLetters, Deliveries, Filter, Letter, Line, Queues, Redriven, Work};
+use crate::line::{DeadLetters, Deliveries, Filter, Letter, Line, Outcome, Work};
 use crate::options::Format;
 use crate::pace::{Pace, Progress, interrupted};
 use crate::print;
@@ -85,11 +84,11 @@ impl Work for Move<'_> {
     async fn on<L: Line>(self, mut lines: Vec<L>) -> Result<ExitCode, Stopped> {
         let mut moved = Moved { dry_run: self.dry_run, done_before: Some(0), ..Moved::default() };
         if self.dry_run {
-            self.each(&mut lines, &mut moved).await?;
+            self.each(&mut lines, None, &mut moved).await?;
         } else {
             self.ask()?;
             let repair = Repair::begin(&lines, self.is_undoable()).await?;
-            let went = self.each(&mut lines, &mut moved).await;
+            let went = self.each(&mut lines, Some(&repair), &mut moved).await;
             if let Err(stopped) = &went {
                 moved.failed = Some(stopped.problem.clone());
             }
@@ -120,9 +119,15 @@ impl Move<'_> {
         }
     }
 
-    async fn each(&self, lines: &mut [impl Line], moved: &mut Moved) -> Result<(), Stopped> {
+    /// Only counts them without a repair.
+    async fn each(
+        &self,
+        lines: &mut [impl Line],
+        repair: Option<&Repair>,
+        moved: &mut Moved,
+    ) -> Result<(), Stopped> {
         for line in lines {
-            let went = self.all(line, moved).await;
+            let went = self.all(line, repair, moved).await;
             line.put_back().await;
             if let Err(stopped) = went {
                 // Nothing yet: the reason is all there is to say.
@@ -136,9 +141,10 @@ impl Move<'_> {
         Ok(())
     }
 
-    async fn all<L: Queues + DeadLetters + Deliveries>(
+    async fn all<L: DeadLetters + Deliveries>(
         &self,
         line: &mut L,
+        repair: Option<&Repair>,
         moved: &mut Moved,
     ) -> Result<(), Stopped> {
         let rate = match self.kind {
@@ -164,10 +170,10 @@ impl Move<'_> {
                 Kind::Redrive { .. } => self.done(line, &letters, moved).await,
                 Kind::Drop => vec![false; letters.len()],
             };
-            if self.dry_run {
+            let Some(repair) = repair else {
                 moved.count_done(done.iter().filter(|done| **done).count());
                 continue;
-            }
+            };
             for (letters, done) in letters.chunks(TOGETHER).zip(done.chunks(TOGETHER)) {
                 tokio::select! {
                     () = pace.wait(letters.len()) => {}
@@ -176,7 +182,10 @@ impl Move<'_> {
                         return Ok(());
                     }
                 }
-                let outcomes = join_all(letters.iter().map(|letter| self.one(line, letter))).await;
+                let outcomes = match self.kind {
+                    Kind::Redrive { force, .. } => line.redrive(repair, letters, force).await,
+                    Kind::Drop => line.take_away(repair, letters).await,
+                };
                 let mut failure = None;
                 for ((outcome, letter), done) in outcomes.into_iter().zip(letters).zip(done) {
                     match outcome {
@@ -196,27 +205,6 @@ impl Move<'_> {
                 }
             }
         }
-    }
-
-    async fn one<L: DeadLetters + Deliveries>(
-        &self,
-        line: &L,
-        letter: &Letter<L::Handle>,
-    ) -> Result<Outcome, Stopped> {
-        if let (Kind::Redrive { force: true, .. }, Some(event)) = (self.kind, letter.event)
-            && !line.forget(event, &letter.rpc).await?
-        {
-            return Ok(Outcome::Busy);
-        }
-        Ok(match self.kind {
-            Kind::Redrive { .. } => match line.redrive(letter).await? {
-                Redriven::Moved => Outcome::Moved,
-                Redriven::Gone => Outcome::Gone,
-                Redriven::Refused(why) => Outcome::Refused(why),
-            },
-            Kind::Drop if line.take_away(letter).await? => Outcome::Moved,
-            Kind::Drop => Outcome::Gone,
-        })
     }
 
     async fn done<L: DeadLetters + Deliveries>(
@@ -286,13 +274,4 @@ impl Move<'_> {
         }
         lines.join("\n")
     }
-}
-
-enum Outcome {
-    Moved,
-    /// Somebody else has moved it.
-    Gone,
-    Busy,
-    /// By its queue, for this reason.
-    Refused(String),
 }

@@ -9,13 +9,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use event::EventId;
 use event_router::{Rpc, names};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use outbox_aws::{Failure, Missing};
 
-use super::{Depth, Queues, SQS, Undeliverable};
+use super::{Addressed, Depth, Queues, SQS, Undeliverable};
 use crate::options::Options;
+use crate::repair::Repair;
 use crate::show::Count;
 use crate::stopped::Stopped;
 use letters::Looking;
@@ -149,10 +150,16 @@ impl Queues for Aws {
         Ok(counts.map(|(visible, hidden)| Undeliverable { queue, messages: visible + hidden }))
     }
 
-    async fn send(&self, rpc: &Rpc, _: EventId, body: &str) -> Result<(), Stopped> {
-        let url = self.url_needed(&self.queue(rpc)).await?;
-        let sent = self.sqs.send_message().queue_url(url).message_body(body).send().await;
-        sent.map(|_| ()).map_err(|error| trouble("SQS", &Failure::of(&error)))
+    async fn replay(&self, _: &Repair, messages: &[Addressed], force: bool) -> Vec<Result<bool, Stopped>> {
+        let sent = messages.iter().map(async |Addressed { event, rpc, body }| {
+            if force && !self.forget(*event, rpc).await? {
+                return Ok(false);
+            }
+            let url = self.url_needed(&self.queue(rpc)).await?;
+            let sent = self.sqs.send_message().queue_url(url).message_body(body).send().await;
+            sent.map(|_| true).map_err(|error| trouble("SQS", &Failure::of(&error)))
+        });
+        join_all(sent).await
     }
 }
 

@@ -5,10 +5,12 @@ mod deliveries;
 use event::EventId;
 use event_router::Rpc;
 use outbox_postgres::interval;
-use sqlx::{query, query_as};
+use sqlx::query_as;
 use uuid::Uuid;
 
-use super::{Audit, DeadLetters, Depth, Filter, Kept, Letter, Queues, Redriven, SetAside, Undeliverable};
+use super::{
+    Addressed, Audit, DeadLetters, Depth, Filter, Kept, Letter, Outcome, Queues, SetAside, Undeliverable,
+};
 use crate::database::Database;
 use crate::repair::Repair;
 use crate::show::{COUNT_LIMIT, Count};
@@ -22,14 +24,26 @@ const LETTERS_PER_PAGE: i64 = 100;
 pub(crate) struct Postgres {
     database: Database,
     /// Dead letters up to here were looked at.
-    seen: i64,
+    seen: Key,
     /// The newest delivery when the looking began: what was sent back and died again is not sent back for ever.
     newest: Option<i64>,
 }
 
+/// Of a dead letter. A sequence that was set back deals its numbers out twice, so a seq alone is not enough.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Key {
+    seq: i64,
+    queue: i32,
+    event: Uuid,
+}
+
+impl Key {
+    const LAST: Self = Self { seq: i64::MAX, queue: i32::MAX, event: Uuid::max() };
+}
+
 impl Postgres {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database, seen: 0, newest: None }
+        Self { database, seen: Key::default(), newest: None }
     }
 
     async fn newest(&self) -> Result<i64, Stopped> {
@@ -37,12 +51,6 @@ impl Postgres {
             "select greatest(last_value, (select max(seq) from outbox.dead_letter)) from outbox.delivery_seq";
         let newest: Option<(i64,)> = self.database.one(query_as(newest)).await?;
         Ok(newest.map_or(i64::MAX, |(newest,)| newest))
-    }
-
-    async fn make_queue(&self, rpc: &Rpc) -> Result<(), Stopped> {
-        let insert =
-            query("insert into outbox.queue (rpc) values ($1) on conflict do nothing").bind(rpc.as_str());
-        self.database.execute(insert).await.map(|_| ())
     }
 }
 
@@ -63,10 +71,7 @@ impl Queues for Postgres {
                     "select q.rpc, log.waiting, held.live, held.ended, due.waiting, later.held, later.waiting, dead.letters,
                             oldest.event_id, oldest.seconds, aside.messages, aside.reason
                      from outbox.queue as q
-                     cross join lateral (
-                         select coalesce((select c.last_seq from outbox.claim as c where c.queue = q.id
-                                          order by c.id desc limit 1), 0) as seq
-                     ) as head
+                     join outbox.queue_head as head on head.queue = q.id
                      cross join lateral (
                          select count(*) as waiting from (
                              select from outbox.delivery as d where d.queue = q.id and d.seq > head.seq limit $1) as l
@@ -78,8 +83,10 @@ impl Queues for Postgres {
                              select c.until from outbox.claim as c
                              join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
                              where c.queue = q.id and c.until is not null
-                               and not exists (select from outbox.retry as r where r.seq = d.seq)
-                               and not exists (select from outbox.dead_letter as l where l.seq = d.seq)
+                               and not exists (select from outbox.retry as r
+                                               where r.seq = d.seq and r.queue = d.queue and r.event_id = d.event_id)
+                               and not exists (select from outbox.dead_letter as l
+                                               where l.seq = d.seq and l.queue = d.queue and l.event_id = d.event_id)
                                and not exists (select from outbox.dedup as p
                                                where p.slot = outbox.dedup_slot(d.event_id) and p.event_id = d.event_id
                                                  and p.rpc = q.rpc and p.done_at is not null)
@@ -151,42 +158,27 @@ impl Queues for Postgres {
         Ok(None)
     }
 
-    /// Into `outbox.retry`: only the relay's leader may append to the log.
-    async fn send(&self, rpc: &Rpc, event: EventId, body: &str) -> Result<(), Stopped> {
-        let sent: Vec<(i32,)> = self
-            .database
-            .all(
-                query_as(
-                    "with sent as (
-                         insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
-                         select nextval('outbox.delivery_seq'), q.id, $2, $3, clock_timestamp(), 0, clock_timestamp(),
-                                'replay', 'sent again by `outbox replay`'
-                         from outbox.queue as q where q.rpc = $1
-                         returning queue
-                     ), rung as (
-                         select s.queue, pg_notify('outbox_delivery', s.queue::text) from sent as s
-                     )
-                     select queue from rung",
-                )
-                .bind(rpc.as_str())
-                .bind(event.as_uuid())
-                .bind(body),
-            )
-            .await?;
-        if sent.is_empty() {
-            // Neither relay nor worker has heard of it yet.
-            self.make_queue(rpc).await?;
-            return Box::pin(self.send(rpc, event, body)).await;
-        }
-        Ok(())
+    async fn replay(
+        &self,
+        repair: &Repair,
+        messages: &[Addressed],
+        force: bool,
+    ) -> Vec<Result<bool, Stopped>> {
+        let replay = query_as("select outbox.replay($1, $2, $3, $4, $5)")
+            .bind(repair.id)
+            .bind(messages.iter().map(|message| message.rpc.as_str()).collect::<Vec<_>>())
+            .bind(messages.iter().map(|message| message.event.as_uuid()).collect::<Vec<_>>())
+            .bind(messages.iter().map(|message| message.body.as_str()).collect::<Vec<_>>())
+            .bind(force);
+        each(self.database.one(replay).await, |sent| sent)
     }
 }
 
 impl DeadLetters for Postgres {
-    type Handle = i64;
+    type Handle = Key;
 
-    async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<i64>>, Stopped> {
-        type Row = (i64, String, Uuid, String, i32, String, String, At);
+    async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Key>>, Stopped> {
+        type Row = (i64, i32, String, Uuid, String, i32, String, String, At);
         let id = match filter.id.as_deref().map(str::parse::<i64>) {
             Some(Err(_)) => return Ok(Vec::new()),
             Some(Ok(id)) => Some(id),
@@ -201,32 +193,34 @@ impl DeadLetters for Postgres {
             .database
             .all(
                 query_as(
-                    "select l.seq, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at
+                    "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at
                      from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
-                     where l.seq > $1 and l.seq <= $8
+                     where (l.seq, l.queue, l.event_id) > ($1, $9, $10) and l.seq <= $8
                        and ($2::text is null or q.rpc = $2)
                        and ($3::uuid is null or l.event_id = $3)
                        and ($4::text is null or l.code = $4)
                        and ($5::interval is null or l.dead_at < clock_timestamp() - $5)
                        and ($6::bigint is null or l.seq = $6)
-                     order by l.seq limit $7",
+                     order by l.seq, l.queue, l.event_id limit $7",
                 )
-                .bind(self.seen)
+                .bind(self.seen.seq)
                 .bind(filter.rpc.as_ref().map(Rpc::as_str))
                 .bind(filter.event.map(EventId::as_uuid))
                 .bind(&filter.code)
                 .bind(filter.older_than.map(interval))
                 .bind(id)
                 .bind(LETTERS_PER_PAGE)
-                .bind(newest),
+                .bind(newest)
+                .bind(self.seen.queue)
+                .bind(self.seen.event),
             )
             .await?;
-        self.seen = rows.last().map_or(i64::MAX, |row| row.0);
+        self.seen = rows.last().map_or(Key::LAST, |row| Key { seq: row.0, queue: row.1, event: row.3 });
         let letters =
-            rows.into_iter().filter_map(|(seq, rpc, event, body, attempts, code, reason, dead_at)| {
+            rows.into_iter().filter_map(|(seq, queue, rpc, event, body, attempts, code, reason, dead_at)| {
                 Some(Letter {
                     id: seq.to_string(),
-                    handle: seq,
+                    handle: Key { seq, queue, event },
                     rpc: Rpc::new(&rpc)?,
                     event: Some(event.into()),
                     attempts: Some(attempts),
@@ -239,65 +233,63 @@ impl DeadLetters for Postgres {
         Ok(letters.collect())
     }
 
-    /// One statement: it is in one of the tables at any time. It is a new delivery, with a seq and a time of its own:
-    /// what is older than 14 days would die again at once.
-    async fn redrive(&self, letter: &Letter<i64>) -> Result<Redriven, Stopped> {
-        let moved: Result<Vec<(i32,)>, String> = self
-            .database
-            .all_or_refused(
-                query_as(
-                    "with taken as (
-                         delete from outbox.dead_letter where seq = $1 returning queue, event_id, body
-                     ), moved as (
-                         insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
-                         select nextval('outbox.delivery_seq'), queue, event_id, body, clock_timestamp(), 0,
-                                clock_timestamp(), 'redrive', 'delivered again by `outbox dlq redrive`'
-                         from taken
-                         returning queue
-                     ), rung as (
-                         select m.queue, pg_notify('outbox_delivery', m.queue::text) from moved as m
-                     )
-                     select queue from rung",
-                )
-                .bind(letter.handle),
-            )
-            .await?;
-        Ok(match moved {
-            Ok(moved) if moved.is_empty() => Redriven::Gone,
-            Ok(_) => Redriven::Moved,
-            Err(refused) => Redriven::Refused(refused),
+    async fn redrive(
+        &self,
+        repair: &Repair,
+        letters: &[Letter<Key>],
+        force: bool,
+    ) -> Vec<Result<Outcome, Stopped>> {
+        let (seqs, queues, events) = columns(letters);
+        let redrive = query_as("select outbox.redrive($1, $2, $3, $4, $5)")
+            .bind(repair.id)
+            .bind(seqs)
+            .bind(queues)
+            .bind(events)
+            .bind(force);
+        each(self.database.one(redrive).await, |outcome: String| match outcome.as_str() {
+            "moved" => Outcome::Moved,
+            "gone" => Outcome::Gone,
+            "busy" => Outcome::Busy,
+            _ => Outcome::Refused(outcome),
         })
     }
 
-    async fn take_away(&self, letter: &Letter<i64>) -> Result<bool, Stopped> {
-        let delete = query("delete from outbox.dead_letter where seq = $1").bind(letter.handle);
-        Ok(self.database.execute(delete).await? > 0)
+    async fn take_away(&self, repair: &Repair, letters: &[Letter<Key>]) -> Vec<Result<Outcome, Stopped>> {
+        let (seqs, queues, events) = columns(letters);
+        let drop = query_as("select outbox.drop_dead_letters($1, $2, $3, $4)")
+            .bind(repair.id)
+            .bind(seqs)
+            .bind(queues)
+            .bind(events);
+        each(self.database.one(drop).await, |there| if there { Outcome::Moved } else { Outcome::Gone })
     }
 
     /// Nothing was hidden.
     async fn put_back(&mut self) {
-        (self.seen, self.newest) = (0, None);
+        (self.seen, self.newest) = (Key::default(), None);
     }
 }
 
 impl Audit for Postgres {
-    async fn keep(&self, repair: &Repair) -> Result<(), Stopped> {
-        let keep = query(
-            "insert into outbox.audit (id, at, who, command, result) values ($1, $2, $3, $4, $5)
-             on conflict (id) do update set result = excluded.result",
-        )
-        .bind(repair.id)
-        .bind(repair.at)
-        .bind(&repair.who)
-        .bind(&repair.command)
-        .bind(&repair.result);
-        self.database.execute(keep).await.map(|_| ())
+    /// Its functions change nothing without it.
+    async fn begin(&self, repair: &Repair, _: bool) -> Result<(), Stopped> {
+        let begin = query_as("select outbox.repair_begin($1, $2, $3)");
+        let begin = begin.bind(repair.id).bind(&repair.who).bind(&repair.command);
+        self.database.one::<((),)>(begin).await.map(|_| ())
     }
 
+    async fn end(&self, repair: &Repair) -> Result<(), Stopped> {
+        let end = query_as("select outbox.repair_end($1, $2::json)");
+        self.database.one::<((),)>(end.bind(repair.id).bind(&repair.result)).await.map(|_| ())
+    }
+
+    /// Of one that did not live to tell, it is known how much it changed.
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, Stopped> {
-        let read =
-            query_as("select at, who, role, command, result from outbox.audit order by at desc limit $1")
-                .bind(i64::from(limit));
+        let read = query_as(
+            "select at, who, role, command, coalesce(result, '{\"changed\":' || nullif(changed, 0) || '}')
+                      from outbox.audit order by at desc limit $1",
+        )
+        .bind(i64::from(limit));
         let rows: Vec<(At, String, String, String, Option<String>)> = self.database.all(read).await?;
         let kept = rows.into_iter().map(|(at, who, role, command, result)| Kept {
             source: self.database.name().to_owned(),
@@ -308,5 +300,17 @@ impl Audit for Postgres {
             result: result.and_then(|result| serde_json::from_str(&result).ok()),
         });
         Ok(kept.collect())
+    }
+}
+
+fn columns(letters: &[Letter<Key>]) -> (Vec<i64>, Vec<i32>, Vec<Uuid>) {
+    letters.iter().map(|Letter { handle: Key { seq, queue, event }, .. }| (*seq, *queue, *event)).collect()
+}
+
+/// What a function said of each, or why it could not.
+fn each<T, U>(said: Result<Option<(Vec<T>,)>, Stopped>, of: impl Fn(T) -> U) -> Vec<Result<U, Stopped>> {
+    match said {
+        Ok(said) => said.into_iter().flat_map(|(said,)| said).map(|one| Ok(of(one))).collect(),
+        Err(stopped) => vec![Err(stopped)],
     }
 }

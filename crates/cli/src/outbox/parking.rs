@@ -1,12 +1,12 @@
 //! Events that the bus refused for good.
 
 use event::EventId;
-use outbox_postgres::within;
 use serde::Serialize;
-use sqlx::{Connection, query, query_as};
+use sqlx::query_as;
 use uuid::Uuid;
 
 use super::Outbox;
+use crate::repair::Repair;
 use crate::show::{COUNT_LIMIT, Count};
 use crate::stopped::Stopped;
 use crate::time::At;
@@ -86,53 +86,21 @@ impl Outbox {
         Ok(parked.collect())
     }
 
-    /// Publishes parked events once more, as they were, and rings for the relay: in one transaction, so that each is in
-    /// one of the tables at any time. One that was parked for its time gets a new one. Returns how many there still were.
-    pub(crate) async fn retry_parked(&self, parked: &[Parked]) -> Result<u64, Stopped> {
-        let (seqs, ids) = keys(parked);
-        let retried = async {
-            let mut loan = self.database.connections().lend().await?;
-            let retried = within(async {
-                let mut tx = loan.conn().begin().await?;
-                let retried = query(
-                    "with gone as (
-                         delete from outbox.parked where (seq, id) in (select * from unnest($1::bigint[], $2::uuid[]))
-                         returning seq, id, name, key, payload, headers, occurred_at
-                     )
-                     insert into outbox.event (id, name, key, payload, headers, occurred_at, slot)
-                     select id, name, key, payload, headers,
-                            case when occurred_at between '0001-01-01 00:00:00+00' and '9999-12-31 00:00:00+00'
-                                 then occurred_at else clock_timestamp() end,
-                            (select last_value from outbox.event_slot)
-                     from gone order by seq, id",
-                )
-                .bind(seqs)
-                .bind(ids)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
-                // As the doorbell rings, but without a look at whether the relay sleeps: that needs rights that only
-                // publishers have, and one notification for some hundred events costs nothing.
-                query("select pg_notify('outbox', '')").execute(&mut *tx).await?;
-                tx.commit().await?;
-                Ok(retried)
-            })
-            .await?;
-            loan.give_back();
-            Ok(retried)
-        };
-        retried.await.map_err(|error| self.database.trouble(&error))
+    /// Publishes parked events once more, as they were. One that was parked for its time gets a new one. Returns how many
+    /// there still were.
+    pub(crate) async fn retry_parked(&self, repair: &Repair, parked: &[Parked]) -> Result<u64, Stopped> {
+        self.change("select outbox.retry_parked($1, $2, $3)", repair, parked).await
     }
 
-    pub(crate) async fn drop_parked(&self, parked: &[Parked]) -> Result<u64, Stopped> {
-        let (seqs, ids) = keys(parked);
-        let delete = query(
-            "delete from outbox.parked where (seq, id) in (select * from unnest($1::bigint[], $2::uuid[]))",
-        );
-        self.database.execute(delete.bind(seqs).bind(ids)).await
+    pub(crate) async fn drop_parked(&self, repair: &Repair, parked: &[Parked]) -> Result<u64, Stopped> {
+        self.change("select outbox.drop_parked($1, $2, $3)", repair, parked).await
     }
-}
 
-fn keys(parked: &[Parked]) -> (Vec<i64>, Vec<Uuid>) {
-    parked.iter().map(|parked| (parked.seq, parked.id.as_uuid())).unzip()
+    async fn change(&self, change: &'static str, repair: &Repair, parked: &[Parked]) -> Result<u64, Stopped> {
+        let (seqs, ids): (Vec<i64>, Vec<Uuid>) =
+            parked.iter().map(|parked| (parked.seq, parked.id.as_uuid())).unzip();
+        let changed: Option<(i64,)> =
+            self.database.one(query_as(change).bind(repair.id).bind(seqs).bind(ids)).await?;
+        Ok(changed.map_or(0, |(changed,)| changed.unsigned_abs()))
+    }
 }

@@ -1,17 +1,17 @@
 //! Sending what was planned.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use event::{Envelope, EventId, Headers, Message};
+use event::{Envelope, Headers, Message};
 use event_router::Rpc;
-use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::plan::Plan;
 use super::{Meant, Replay, exact};
-use crate::line::{Deliveries, Queues};
+use crate::line::{Addressed, Deliveries, Queues};
 use crate::outbox::Past;
 use crate::pace::{Pace, Progress, interrupted};
+use crate::repair::Repair;
 use crate::show::{counted, thousands};
 use crate::stopped::Stopped;
 
@@ -37,12 +37,14 @@ pub(super) struct Sent {
 }
 
 pub(super) async fn all<L: Queues + Deliveries>(
+    repair: &Repair,
     meant: &[Meant],
     lines: &[L],
     replay: &Replay<'_>,
     plan: &Plan,
 ) -> Result<Sent, Stopped> {
     let mut sending = Sending {
+        repair,
         replay,
         at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         pace: Pace::new(replay.args.rate),
@@ -68,15 +70,13 @@ pub(super) async fn all<L: Queues + Deliveries>(
 }
 
 struct Sending<'a> {
+    repair: &'a Repair,
     replay: &'a Replay<'a>,
     at: String,
     pace: Pace,
     progress: Progress,
     sent: Sent,
 }
-
-/// One message for one RPC.
-type Addressed = (EventId, Rpc, String);
 
 impl Sending<'_> {
     /// Ends between messages when interrupted: what was begun is finished, and counted.
@@ -99,9 +99,13 @@ impl Sending<'_> {
                     self.sent.malformed += rpcs.len() as i64;
                     continue;
                 };
-                messages.extend(rpcs.into_iter().map(|rpc| (event.id, rpc.clone(), body(rpc))));
+                messages.extend(rpcs.into_iter().map(|rpc| Addressed {
+                    event: event.id,
+                    rpc: rpc.clone(),
+                    body: body(rpc),
+                }));
             }
-            let pairs: Vec<_> = messages.iter().map(|(event, rpc, _)| (*event, rpc.clone())).collect();
+            let pairs: Vec<_> = messages.iter().map(|message| (message.event, message.rpc.clone())).collect();
             // Worth knowing, and no reason not to send.
             let done = match line.done(&pairs).await {
                 Ok(done) => done,
@@ -124,20 +128,13 @@ impl Sending<'_> {
         }
     }
 
-    async fn some<L: Queues + Deliveries>(
+    async fn some<L: Queues>(
         &mut self,
         line: &L,
         messages: &[Addressed],
         done: &[bool],
     ) -> Result<(), Stopped> {
-        let force = self.replay.args.force;
-        let outcomes = join_all(messages.iter().map(async |(event, rpc, body)| {
-            if force && !line.forget(*event, rpc).await? {
-                return Ok(false);
-            }
-            line.send(rpc, *event, body).await.map(|()| true)
-        }))
-        .await;
+        let outcomes = line.replay(self.repair, messages, self.replay.args.force).await;
         for (outcome, done) in outcomes.into_iter().zip(done) {
             if outcome? {
                 self.sent.sent += 1;

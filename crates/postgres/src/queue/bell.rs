@@ -162,8 +162,7 @@ impl Bell {
                     (select greatest(least(r.due_at, clock_timestamp() + interval '100 years'), clock_timestamp() - interval '100 years')
                      from outbox.retry as r
                      where r.queue = q.id and r.due_at >= coalesce(w.due_from, '-infinity') order by r.due_at limit 1) as due,
-                    exists (select from outbox.delivery as d where d.queue = q.id and d.seq > coalesce(
-                        (select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1), 0)) as fresh,
+                    exists (select from outbox.delivery as d where d.queue = q.id and d.seq > q.head) as fresh,
                     (select c.id from outbox.claim as c
                      where c.queue = q.id and c.id >= w.claims_from order by c.id limit 1) as lowest_claim,
                     (select c.id from outbox.claim as c where c.queue = q.id order by c.id desc limit 1) as highest_claim,
@@ -172,7 +171,8 @@ impl Bell {
                     or exists (select from outbox.claim as c
                                where c.queue = q.id and c.id >= w.claims_from offset 100) as stale
              from unnest($1::text[], $2::timestamptz[], $3::bigint[]) as w (rpc, due_from, claims_from)
-             left join lateral (select q.id from outbox.queue as q where q.rpc = w.rpc limit 1) as q on true",
+             left join lateral (select h.queue as id, h.seq as head from outbox.queue_head as h
+                                where h.rpc = w.rpc limit 1) as q on true",
         )
         .bind(self.queues.keys().cloned().collect::<Vec<_>>())
         .bind(from.iter().map(|from| from.due.filter(|_| !sweep)).collect::<Vec<_>>())

@@ -68,19 +68,19 @@ impl Part {
             Part::Dedup => return dedup(conn, sweep).await,
             Part::Retries => sqlx::query(
                 "with old as (
-                     delete from outbox.retry where seq = any (array(
-                         select seq from outbox.retry
+                     delete from outbox.retry where ctid = any (array(
+                         select ctid from outbox.retry
                          where enqueued_at < clock_timestamp() - $1 and due_at < clock_timestamp() limit $2))
                      returning seq, queue, event_id, body, enqueued_at, attempts
                  )
                  insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
                  select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'nobody delivered it within 14 days' from old
-                 on conflict (seq) do nothing",
+                 on conflict do nothing",
             )
             .bind(interval(DEAD_LETTERS_KEPT)),
             Part::DeadLetters => sqlx::query(
-                "delete from outbox.dead_letter where seq = any (array(
-                     select seq from outbox.dead_letter where dead_at < clock_timestamp() - $1 limit $2))",
+                "delete from outbox.dead_letter where ctid = any (array(
+                     select ctid from outbox.dead_letter where dead_at < clock_timestamp() - $1 limit $2))",
             )
             .bind(interval(DEAD_LETTERS_KEPT)),
             Part::Audit => sqlx::query(

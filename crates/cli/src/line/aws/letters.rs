@@ -8,10 +8,12 @@ use std::sync::Mutex;
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName};
 use chrono::{DateTime, Utc};
 use event_router::Rpc;
+use futures_util::future::join_all;
 use outbox_aws::Failure;
 
 use super::{Aws, is_no_queue, trouble};
-use crate::line::{DeadLetters, Filter, Letter, Redriven};
+use crate::line::{DeadLetters, Filter, Letter, Outcome};
+use crate::repair::Repair;
 use crate::show::seconds_since;
 use crate::stopped::Stopped;
 
@@ -81,33 +83,17 @@ impl DeadLetters for Aws {
         Ok(Vec::new())
     }
 
-    /// Sent first, and only then deleted: a failure in between makes a copy and loses none.
-    async fn redrive(&self, letter: &Letter<Held>) -> Result<Redriven, Stopped> {
-        let url = self.url_needed(&self.queue(&letter.rpc)).await?;
-        let send = self.sqs.send_message().queue_url(url).message_body(&letter.body);
-        self.looking.remember(letter);
-        if let Err(error) = send.send().await {
-            return match Failure::of(&error) {
-                failure if outbox_aws::is_away(&failure.code) => Err(trouble("SQS", &failure)),
-                failure => Ok(Redriven::Refused(failure.to_string())),
-            };
-        }
-        Ok(if self.take_away(letter).await? { Redriven::Moved } else { Redriven::Gone })
+    async fn redrive(
+        &self,
+        _: &Repair,
+        letters: &[Letter<Held>],
+        force: bool,
+    ) -> Vec<Result<Outcome, Stopped>> {
+        join_all(letters.iter().map(|letter| self.redrive_one(letter, force))).await
     }
 
-    async fn take_away(&self, letter: &Letter<Held>) -> Result<bool, Stopped> {
-        let Held { url, receipt } = self
-            .looking
-            .held
-            .lock()
-            .expect("no panic while held")
-            .get(&letter.id)
-            .cloned()
-            .unwrap_or_else(|| letter.handle.clone());
-        let delete = self.sqs.delete_message().queue_url(url).receipt_handle(receipt);
-        delete.send().await.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
-        self.looking.held.lock().expect("no panic while held").remove(&letter.id);
-        Ok(true)
+    async fn take_away(&self, _: &Repair, letters: &[Letter<Held>]) -> Vec<Result<Outcome, Stopped>> {
+        join_all(letters.iter().map(|letter| self.delete(letter))).await
     }
 
     async fn put_back(&mut self) {
@@ -132,6 +118,34 @@ impl DeadLetters for Aws {
 }
 
 impl Aws {
+    /// Sent first, and only then deleted: a failure in between makes a copy and loses none.
+    async fn redrive_one(&self, letter: &Letter<Held>, force: bool) -> Result<Outcome, Stopped> {
+        if let (true, Some(event)) = (force, letter.event)
+            && !self.forget(event, &letter.rpc).await?
+        {
+            return Ok(Outcome::Busy);
+        }
+        let url = self.url_needed(&self.queue(&letter.rpc)).await?;
+        let send = self.sqs.send_message().queue_url(url).message_body(&letter.body);
+        self.looking.remember(letter);
+        if let Err(error) = send.send().await {
+            return match Failure::of(&error) {
+                failure if outbox_aws::is_away(&failure.code) => Err(trouble("SQS", &failure)),
+                failure => Ok(Outcome::Refused(failure.to_string())),
+            };
+        }
+        self.delete(letter).await
+    }
+
+    async fn delete(&self, letter: &Letter<Held>) -> Result<Outcome, Stopped> {
+        let held = self.looking.held.lock().expect("no panic while held").get(&letter.id).cloned();
+        let Held { url, receipt } = held.unwrap_or_else(|| letter.handle.clone());
+        let delete = self.sqs.delete_message().queue_url(url).receipt_handle(receipt);
+        delete.send().await.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
+        self.looking.held.lock().expect("no panic while held").remove(&letter.id);
+        Ok(Outcome::Moved)
+    }
+
     async fn places(&self, filter: &Filter) -> Result<VecDeque<Place>, Stopped> {
         if let Some(rpc) = &filter.rpc {
             let url = self.url_needed(&self.dead_letter_queue(rpc)).await?;

@@ -11,6 +11,7 @@ use outbox_aws::Failure;
 
 use super::{Aws, trouble};
 use crate::line::{Deliveries, Delivery, State};
+use crate::repair::Repair;
 use crate::stopped::Stopped;
 use crate::time::At;
 
@@ -45,7 +46,17 @@ impl Deliveries for Aws {
         Ok(pairs.iter().map(|(event, rpc)| items.get(&key(*event, rpc)).filter(is_done).is_some()).collect())
     }
 
-    async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped> {
+    async fn poison(&self, _: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
+        if !self.rpcs.contains(rpc) {
+            return Ok(false);
+        }
+        self.say_poison(rpc, time).await
+    }
+}
+
+impl Aws {
+    /// That it was done. `false` if somebody is calling it at this moment: then nothing is forgotten.
+    pub(super) async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped> {
         let now = Utc::now().timestamp_millis();
         let delete = self
             .dynamodb
@@ -69,15 +80,6 @@ impl Deliveries for Aws {
         }
     }
 
-    async fn poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
-        if !self.rpcs.contains(rpc) {
-            return Ok(false);
-        }
-        self.say_poison(rpc, time).await
-    }
-}
-
-impl Aws {
     /// Under a key that no event has.
     async fn say_poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
         let until = Utc::now() + TimeDelta::from_std(time).unwrap_or(LONGEST);

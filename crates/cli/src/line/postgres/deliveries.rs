@@ -6,11 +6,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use event::EventId;
 use event_router::Rpc;
 use outbox_postgres::interval;
-use sqlx::{query, query_as};
+use sqlx::query_as;
 use uuid::Uuid;
 
 use super::Postgres;
 use crate::line::{Deliveries, Delivery, State};
+use crate::repair::Repair;
 use crate::search::{Seqs, known, narrow};
 use crate::show::{COUNT_LIMIT, Count};
 use crate::stopped::Stopped;
@@ -73,24 +74,10 @@ impl Deliveries for Postgres {
         Ok(done.into_iter().map(|(done,)| done).collect())
     }
 
-    async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped> {
-        let delete = query(
-            "delete from outbox.dedup
-             where slot = outbox.dedup_slot($1) and event_id = $1 and rpc = $2
-               and (done_at is not null or until < clock_timestamp())",
-        );
-        self.database.execute(delete.bind(event.as_uuid()).bind(rpc.as_str())).await?;
-        let held = query_as(
-            "select until from outbox.dedup
-             where slot = outbox.dedup_slot($1) and event_id = $1 and rpc = $2",
-        );
-        let held: Option<(At,)> = self.database.one(held.bind(event.as_uuid()).bind(rpc.as_str())).await?;
-        Ok(held.is_none())
-    }
-
-    async fn poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
-        let say = query("update outbox.queue set poison_until = clock_timestamp() + $2 where rpc = $1");
-        Ok(self.database.execute(say.bind(rpc.as_str()).bind(interval(time))).await? > 0)
+    async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
+        let say = query_as("select outbox.poison($1, $2, $3)");
+        let said = self.database.one(say.bind(repair.id).bind(rpc.as_str()).bind(interval(time))).await?;
+        Ok(said.is_some_and(|(known,)| known))
     }
 }
 
@@ -165,14 +152,10 @@ impl Postgres {
         let (from, to) = (put_at - BEFORE_THE_CURSOR, put_at + AFTER_THE_CURSOR);
         let seqs = narrow(all, from, to, |seqs| self.log_times(seqs)).await?;
         let logged = query_as(
-            "select q.rpc, d.enqueued_at, d.seq > head.seq, ahead.count, c.worker, c.until,
+            "select head.rpc, d.enqueued_at, d.seq > head.seq, ahead.count, c.worker, c.until,
                     coalesce(c.until > clock_timestamp(), false)
              from outbox.delivery as d
-             join outbox.queue as q on q.id = d.queue
-             cross join lateral (
-                 select coalesce((select c.last_seq from outbox.claim as c where c.queue = d.queue
-                                  order by c.id desc limit 1), 0) as seq
-             ) as head
+             join outbox.queue_head as head on head.queue = d.queue
              cross join lateral (
                  select count(*) from (
                      select from outbox.delivery as a

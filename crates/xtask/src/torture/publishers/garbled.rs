@@ -53,7 +53,7 @@ impl Work<'_> {
         .bind(occurred_at)
         .execute(&mut *self.tx)
         .await?;
-        sqlx::query("select outbox.ring()").execute(&mut *self.tx).await?;
+        sqlx::query("select outbox.wake()").execute(&mut *self.tx).await?;
         self.save().await
     }
 }

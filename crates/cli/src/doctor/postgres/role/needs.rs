@@ -13,11 +13,11 @@ pub(super) struct Needs {
 pub(super) const RELAY: Needs = Needs {
     program: "relay",
     tables: &[
-        ("migration|newest_cursor|dedup_late", "", "select"),
+        ("migration|newest_cursor|queue_head|dedup_late", "", "select"),
         ("event", "", "select"),
         ("event", " (xid, seq)", "update"),
         ("cursor", "", "select, insert, truncate"),
-        ("(event|cursor|delivery|dedup)_[0-9]|ringing", "", "select, truncate"),
+        ("(event|cursor|delivery|dedup)_[0-9]|waking", "", "select, truncate"),
         ("delivery|parked|queue", "", "select, insert"),
         ("queue", " (turn)", "update"),
         ("leader|ring", "", "select, update"),
@@ -32,9 +32,9 @@ pub(super) const RELAY: Needs = Needs {
         "slot_is_empty",
         "truncate_slot",
         "truncate_dedup",
-        "truncate_ringing",
+        "truncate_waking",
         "turn",
-        "spill",
+        "evict_to_retry",
         "requeue",
         "recover",
         "token",
@@ -44,7 +44,7 @@ pub(super) const RELAY: Needs = Needs {
 pub(super) const WORKER: Needs = Needs {
     program: "worker",
     tables: &[
-        ("migration|delivery", "", "select"),
+        ("migration|delivery|queue_head", "", "select"),
         ("queue|dead_letter", "", "select, insert"),
         ("queue", " (turn)", "update"),
         ("claim|retry", "", "select, insert, update, delete"),
@@ -68,16 +68,22 @@ pub(super) const WORKER: Needs = Needs {
 
 pub(super) const OPERATOR: Needs = Needs {
     program: "an operator",
-    tables: &[
-        (".*", "", "select"),
-        ("event|queue", "", "insert"),
-        ("queue", " (poison_until)", "update"),
-        ("retry|dead_letter|parked", "", "insert, update, delete"),
-        ("audit", "", "insert, update"),
-        ("dedup", "", "delete"),
+    tables: &[(".*", "", "select")],
+    sequences: &[(".*", "select")],
+    functions: &[
+        "check_sequences",
+        "slot_is_empty",
+        "sane_time",
+        "dedup_slot",
+        "repair_begin",
+        "repair_end",
+        "redrive",
+        "drop_dead_letters",
+        "replay",
+        "retry_parked",
+        "drop_parked",
+        "poison",
     ],
-    sequences: &[(".*", "select"), ("event_seq|delivery_seq|queue_id_seq", "usage")],
-    functions: &["check_sequences", "slot_is_empty", "sane_time", "dedup_slot"],
 };
 
 impl Needs {

@@ -1,0 +1,306 @@
+-- The outbox: events written by publishers, read by one relay, never updated and never deleted row by row.
+--
+-- Why it looks like this. A queue that claims rows with update or delete dies under an old snapshot: vacuum
+-- may not remove what somebody might still see, and every fetch walks over the dead. So the big tables here
+-- are only ever appended to and truncated: each is a ring of partitions ("slots"), a sequence points at the
+-- slot in use, and the relay's leader moves the pointer on and truncates what nobody needs any more.
+-- The relay's position is a pg_snapshot, not a number: "visible now and not visible then" loses nothing and
+-- waits for nobody, where "id greater than last" loses what commits late.
+--
+-- Whose names these are. Other schemas may hold functions and operators that match better than those of pg_catalog.
+-- So these files are run with the search path pg_catalog, functions in `language sql` are bound here and not when they are
+-- called, and every other function sets its own path.
+--
+-- Who decides. Advisory locks need no privilege, so any role can take them. Leadership is a row of outbox.leader, and a
+-- queue's turn is the lock of its row in outbox.queue: both need a privilege. One advisory lock is left, the doorbell
+-- (1869968994, 1): 'outb' in ASCII. A role that abuses it costs the relay some polls and publishers some notifications.
+-- (1869968994, 3) lets two migrations take turns.
+
+revoke all on schema outbox from public;
+
+-- ------------------------------------------------------------------ rings
+
+-- A ring's pointer is a sequence because reading last_value costs publishers two microseconds and no lock,
+-- and setval leaves no dead tuple behind.
+create sequence outbox.event_slot minvalue 0 start 0;
+create sequence outbox.cursor_slot minvalue 0 start 0;
+create sequence outbox.delivery_slot minvalue 0 start 0;
+select setval('outbox.event_slot', 0), setval('outbox.cursor_slot', 0), setval('outbox.delivery_slot', 0);
+
+-- What is known of each slot: rows' own times come from clocks of other processes, and an event may be put long after it
+-- was written. A time ahead of the clock is set right by the relay's retention.
+create table outbox.ring (
+    ring       text        not null,
+    slot       smallint    not null,
+    entered_at timestamptz not null default clock_timestamp(), -- when the pointer came here
+    put_at     timestamptz,                                    -- since when all of its events are known to be put
+    primary key (ring, slot)
+);
+
+insert into outbox.ring (ring, slot)
+select 'event', n from generate_series(0, 7) as n union all
+select 'delivery', n from generate_series(0, 7) as n union all
+select 'cursor', n from generate_series(0, 1) as n;
+
+-- ------------------------------------------------------------------ events
+
+-- cache 1: the order of a key is the order in which its writers, one after another under the row's lock, draw
+-- from here. A cache per session would deal out numbers in blocks and break that.
+create sequence outbox.event_seq cache 1;
+
+create table outbox.event (
+    -- The column order is load-bearing: a transaction has its xid before it draws a seq. Paging relies on it
+    -- (cursor.floor_seq).
+    xid         xid8        not null default pg_current_xact_id(),
+    seq         bigint      not null default nextval('outbox.event_seq'),
+    id          uuid        not null,
+    name        text        not null,
+    key         text,
+    payload     text        not null, -- proto3 JSON, untouched: jsonb would reorder keys and respell numbers
+    headers     text,                 -- a JSON object of strings
+    occurred_at timestamptz not null default clock_timestamp(),
+    slot        smallint    not null
+) partition by list (slot);
+
+create index event_window on outbox.event (xid, seq); -- the next window
+create index event_page on outbox.event (seq);        -- pages of a large window; oldest and newest of a slot
+
+-- ------------------------------------------------------------------ cursor log
+
+create sequence outbox.cursor_id cache 1;
+
+-- Append-only: updating one row in place under an old snapshot grows a version chain that every read walks.
+create table outbox.cursor (
+    id                bigint      not null default nextval('outbox.cursor_id'),
+    -- Equal to the row's own xmin wherever the row was written by this history of transaction ids. A dump or logical
+    -- replication copies the value and not the xmin. (outbox.newest_cursor)
+    xid               xid8        not null default pg_current_xact_id(),
+    snapshot          text        not null, -- everything visible in it has been put
+    page_snapshot     text,                 -- while a window is put page by page: the window's end ...
+    page_seq          bigint,               -- ... how far within it ...
+    page_end_seq      bigint,               -- ... and a seq above all of it
+    last_seq          bigint      not null, -- the highest seq ever put
+    floor_seq         bigint      not null, -- below every seq of every transaction with xid >= the snapshot's xmax
+    system_identifier bigint      not null, -- of the server that wrote it, for people
+    relay             text        not null,
+    at                timestamptz not null default clock_timestamp(),
+    slot              smallint    not null
+) partition by list (slot);
+
+create index cursor_newest on outbox.cursor (id);
+
+-- Moves while a leader lives; a standby that sees it stand still takes over.
+create sequence outbox.heartbeat;
+
+-- Who leads: one row. It changes only when the lead does. The cursor fences: it goes on only from its newest row, and a
+-- relay that takes the lead appends a row first (outbox.cursor's lock orders the two).
+create table outbox.leader (
+    one   boolean     primary key default true check (one),
+    term  bigint      not null default 0,
+    relay text        not null default '',
+    pid   integer,                        -- of the leader's session; null after it stepped down
+    since timestamptz not null default clock_timestamp()
+);
+
+insert into outbox.leader default values;
+
+-- ------------------------------------------------------------------ parked
+
+-- Events that the bus refused for good. Everyone else has gone on.
+create table outbox.parked (
+    seq         bigint      not null,
+    id          uuid        not null,
+    name        text        not null,
+    key         text,
+    payload     text        not null,
+    headers     text,
+    occurred_at timestamptz not null,
+    code        text        not null,
+    reason      text        not null,
+    parked_at   timestamptz not null default clock_timestamp(),
+    primary key (seq, id) -- seq alone would lose an event if a sequence ever fell behind its table
+);
+
+-- ------------------------------------------------------------------ audit
+
+-- Who repaired what, and when. Kept for 400 days. An operator reads it, and writes it only through the functions that repair.
+create table outbox.audit (
+    id       uuid        primary key,
+    at       timestamptz not null,
+    who      text        not null, -- the system's user and host, as the command says it
+    role     text        not null default session_user,
+    command  text        not null,
+    changed  bigint      not null default 0, -- so many rows by now
+    ended_at timestamptz,
+    result   text                  -- JSON; null while it runs, or if it did not live to tell
+);
+
+create index audit_at on outbox.audit (at);
+
+-- ------------------------------------------------------------------ queues (the postgres transport)
+
+create table outbox.queue (
+    id   integer  generated always as identity primary key,
+    rpc  text     not null unique,
+    turn smallint not null default 0, -- never written: the right to update it is the right to lock the row
+    poison_until timestamptz          -- until then workers dead-letter what the RPC refuses, however much: `outbox poison`
+);
+
+create sequence outbox.delivery_seq cache 1;
+
+-- A queue is a log. Only the leader appends, inside the transaction that advances its cursor and one
+-- transaction at a time, so here seq order is commit order and "seq > head" misses nothing.
+create table outbox.delivery (
+    seq         bigint      not null default nextval('outbox.delivery_seq'),
+    queue       integer     not null,
+    event_id    uuid        not null,
+    body        text        not null,
+    enqueued_at timestamptz not null default clock_timestamp(),
+    slot        smallint    not null
+) partition by list (slot);
+
+create index delivery_queue on outbox.delivery (queue, seq); -- the next of a queue
+create index delivery_age on outbox.delivery (seq);          -- oldest and newest of a slot
+
+create sequence outbox.claim_id cache 1;
+
+-- One row claims a whole batch: queue, first_seq..last_seq, until. The newest row of a queue is its head and
+-- is kept after it is closed (until is null); heads are read newest first, so the dead cost nothing.
+create table outbox.claim (
+    id        bigint      primary key default nextval('outbox.claim_id'),
+    queue     integer     not null,
+    token     bigint      not null, -- random, because a crash takes back sequence values and deals them out again
+    first_seq bigint      not null,
+    last_seq  bigint      not null,
+    until     timestamptz,
+    worker    text        not null
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+
+create index claim_head on outbox.claim (queue, id);
+-- Under an old snapshot closed claims stay in the indexes. So nothing here reads them from the beginning: statements take
+-- the lowest id that may still matter (claims_from), as the last look found it.
+
+-- How far each queue was received: what has a higher seq waits.
+create view outbox.queue_head as
+select q.id as queue, q.rpc,
+       coalesce((select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1), 0) as seq
+from outbox.queue as q;
+
+-- Deliveries that need another attempt, one row each. Rows change here, but only for what failed.
+create table outbox.retry (
+    seq         bigint      not null,
+    queue       integer     not null,
+    event_id    uuid        not null,
+    body        text        not null,
+    enqueued_at timestamptz not null,
+    attempts    integer     not null, -- begun, whatever became of them
+    due_at      timestamptz not null, -- while claimed: when the claim ends
+    token       bigint,               -- of the claim: fences a worker that lost it
+    last_code   text        not null,
+    last_error  text        not null,
+    failed_at   timestamptz not null default clock_timestamp(),
+    primary key (seq, queue, event_id) -- seq alone would lose a delivery if the sequence ever fell behind
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+-- Under an old snapshot what was delivered stays in this index, before what is due. So statements begin at the due time
+-- of the first live row that the last look found (due_from).
+create index retry_due on outbox.retry (queue, due_at);
+create index retry_event on outbox.retry (event_id); -- `outbox why`; only failures pay for it
+
+create table outbox.dead_letter (
+    seq         bigint      not null,
+    queue       integer     not null,
+    event_id    uuid        not null,
+    body        text        not null,
+    enqueued_at timestamptz not null,
+    attempts    integer     not null,
+    code        text        not null,
+    reason      text        not null,
+    dead_at     timestamptz not null default clock_timestamp(),
+    primary key (seq, queue, event_id) -- likewise
+);
+
+create index dead_letter_queue on outbox.dead_letter (queue, dead_at);
+create index dead_letter_event on outbox.dead_letter (event_id);
+
+-- ------------------------------------------------------------------ dedup
+
+-- What was done, and who is doing what. The slot is the week of the event id (a v7 uuid carries its time), so
+-- a key is unique within one partition, and a week is truncated as a whole once all of it is older than 21 days.
+create table outbox.dedup (
+    slot     smallint    not null,
+    event_id uuid        not null,
+    rpc      text        not null,
+    lease    bigint      not null, -- a fencing token: only its holder may complete
+    until    timestamptz not null, -- the lease's end
+    done_at  timestamptz,
+    primary key (slot, event_id, rpc)
+) partition by list (slot);
+
+create function outbox.id_millis(id uuid) returns bigint
+language sql immutable strict parallel safe
+return ('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint;
+
+create function outbox.dedup_slot(id uuid) returns smallint
+language sql immutable strict parallel safe
+return ((('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 604800000) % 5)::smallint;
+
+-- When a slot was last written to for an event that is not of these days. All other records of a slot are as old as its
+-- week, so whether a slot may be truncated needs no look at its rows. Exact to a day, so that it is rarely written.
+create table outbox.dedup_late (
+    slot   smallint    primary key,
+    newest timestamptz not null default '-infinity'
+);
+
+insert into outbox.dedup_late (slot) select n from generate_series(0, 4) as n;
+
+-- The slots of those ids that are more than two days old, or ahead of the clock by a day.
+create function outbox.late_slots(ids uuid[]) returns smallint[]
+language sql stable parallel safe
+return array(
+    select outbox.dedup_slot(k.id) from unnest(ids) as k (id)
+    where outbox.id_millis(k.id) not between
+        (extract(epoch from statement_timestamp()) * 1000)::bigint - 172800000
+        and (extract(epoch from statement_timestamp()) * 1000)::bigint + 86400000);
+
+-- ------------------------------------------------------------------ partitions
+
+-- autovacuum is off where rows are only ever truncated: there is nothing for it to find but work.
+-- (Postgres still runs its anti-wraparound vacuum.)
+do $$
+begin
+    for i in 0..7 loop
+        execute format('create table outbox.event_%1$s partition of outbox.event for values in (%1$s)
+                        with (autovacuum_enabled = off, toast.autovacuum_enabled = off)', i);
+        -- A re-seed updates rows; where a publication publishes them, Postgres refuses that without an identity.
+        execute format('alter table outbox.event_%1$s replica identity full', i);
+        execute format('create table outbox.delivery_%1$s partition of outbox.delivery for values in (%1$s)
+                        with (autovacuum_enabled = off, toast.autovacuum_enabled = off)', i);
+    end loop;
+    for i in 0..1 loop
+        execute format('create table outbox.cursor_%1$s partition of outbox.cursor for values in (%1$s)
+                        with (autovacuum_enabled = off)', i);
+    end loop;
+    for i in 0..4 loop
+        execute format('create table outbox.dedup_%1$s partition of outbox.dedup for values in (%1$s)
+                        with (fillfactor = 70)', i);
+    end loop;
+end $$;
+
+-- The beginning of time: nothing is visible in this snapshot, so whatever was published before the first
+-- relay started is in its first window.
+insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot)
+select '1:1:', 0, 0, system_identifier, 'migration', 0 from pg_control_system();
+
+-- The newest cursor, and whether this server's transaction ids are those it speaks of. A copy of the row by a dump or by
+-- logical replication has an xmin of its own, also where the system identifier is the same (a physical copy). After
+-- pg_upgrade and failover the row is as it was. An xmax that this server has not reached is of another history, too.
+create view outbox.newest_cursor as
+select c.*,
+       c.xmin::text::bigint = c.xid::text::bigint % 4294967296
+       and greatest(pg_snapshot_xmax(c.snapshot::pg_snapshot), pg_snapshot_xmax(coalesce(c.page_snapshot, c.snapshot)::pg_snapshot))
+           <= pg_snapshot_xmax(pg_current_snapshot()) as ours,
+       -- The xmin as a full transaction id: the newest one with these 32 bits.
+       (m.current - (m.current - c.xmin::text::bigint) % 4294967296)::text::xid8 as written_by
+from outbox.cursor as c, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as current) as m
+order by c.id desc limit 1;

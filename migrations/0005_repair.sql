@@ -1,0 +1,217 @@
+-- What an operator calls. That role may read everything and write nothing: these functions write with the rights of the
+-- schema's owner. Each takes the id of a repair that the same role has begun and not ended, and adds what it changed to that
+-- row of outbox.audit in the same transaction. So there is no repair without its audit.
+-- The role is the session's: `set role` does not change it.
+
+create function outbox.repair_begin(repair uuid, who text, command text) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    if repair is null or coalesce(who, '') = '' or coalesce(command, '') = '' then
+        raise exception 'a repair needs an id, who does it, and what is done'
+            using errcode = 'invalid_parameter_value', hint = 'select outbox.repair_begin(gen_random_uuid(), ''me@my-host'', ''what I do, and why'')';
+    end if;
+    insert into outbox.audit (id, at, who, role, command) values (repair, clock_timestamp(), who, session_user, command)
+    on conflict do nothing;
+    if not found then
+        raise exception 'the repair % was begun before', repair
+            using errcode = 'unique_violation', hint = 'every repair has an id of its own: gen_random_uuid()';
+    end if;
+end $$;
+
+create function outbox.repair_end(repair uuid, result json) returns void
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    perform outbox.repaired(repair, 0);
+    update outbox.audit as a set result = repair_end.result::text, ended_at = clock_timestamp() where a.id = repair;
+end $$;
+
+-- Counts what a repair has changed. Every function below ends with it, and fails as a whole if it does.
+create function outbox.repaired(repair uuid, more bigint) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    update outbox.audit as a set changed = a.changed + more
+    where a.id = repair and a.role = session_user and a.ended_at is null;
+    if not found then
+        raise exception 'the repair % was not begun by %, or has ended', coalesce(repair::text, 'null'), session_user
+            using errcode = 'object_not_in_prerequisite_state', hint = 'begin one: select outbox.repair_begin(id, who, command)';
+    end if;
+end $$;
+
+-- Forgets that an event was done at an RPC. False while somebody calls it: then nothing is forgotten.
+create function outbox.forget(event uuid, rpc text) returns boolean
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from outbox.dedup as d
+    where d.slot = outbox.dedup_slot(event) and d.event_id = event and d.rpc = forget.rpc
+      and (d.done_at is not null or d.until < clock_timestamp());
+    return not exists (
+        select from outbox.dedup as d
+        where d.slot = outbox.dedup_slot(event) and d.event_id = event and d.rpc = forget.rpc);
+end $$;
+
+create function outbox.check_lengths(variadic lengths integer[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    if lengths[1] is null or exists (select from unnest(lengths) as l (length) where l.length is distinct from lengths[1]) then
+        raise exception 'the arrays differ in length, or one is null'
+            using errcode = 'invalid_parameter_value', hint = 'pass one element of each for every row that is meant';
+    end if;
+end $$;
+
+-- Delivers dead letters again: each is in one of the tables at any time. It is a new delivery, with a seq and a time of its
+-- own, because what is older than 14 days would die again at once. `force` forgets first that it was done.
+-- Says of each 'moved', 'gone' (it is not there any more), 'busy' (somebody calls its RPC, so it can't be forgotten), or what
+-- refuses it: a value, a constraint, or a trigger, which may let the next one pass.
+create function outbox.redrive(repair uuid, seqs bigint[], queues integer[], events uuid[], force boolean default false)
+returns text[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    n        bigint;
+    outcomes text[];
+    moved    bigint := 0;
+begin
+    perform outbox.check_lengths(cardinality(seqs), cardinality(queues), cardinality(events));
+    outcomes := array_fill('gone'::text, array[cardinality(seqs)]);
+    -- In the order in which workers lock what they write for events.
+    for n in select k.n from unnest(events) with ordinality as k (event, n) order by k.event, k.n loop
+        begin
+            if force and not outbox.forget(events[n], (select q.rpc from outbox.queue as q where q.id = queues[n])) then
+                outcomes[n] := 'busy';
+                continue;
+            end if;
+            with taken as (
+                delete from outbox.dead_letter as l
+                where l.seq = seqs[n] and l.queue = queues[n] and l.event_id = events[n]
+                returning l.queue, l.event_id, l.body
+            )
+            insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+            select nextval('outbox.delivery_seq'), t.queue, t.event_id, t.body, clock_timestamp(), 0, clock_timestamp(),
+                   'redrive', 'delivered again by `outbox dlq redrive`'
+            from taken as t;
+            if found then
+                outcomes[n] := 'moved';
+                moved := moved + 1;
+                perform pg_notify('outbox_delivery', queues[n]::text);
+            end if;
+        exception when others then
+            if sqlstate !~ '^(22|23|44|54|P0)' then
+                raise;
+            end if;
+            outcomes[n] := sqlstate || ': ' || sqlerrm;
+        end;
+    end loop;
+    perform outbox.repaired(repair, moved);
+    return outcomes;
+end $$;
+
+-- Drops dead letters for good. Says of each whether it was still there.
+create function outbox.drop_dead_letters(repair uuid, seqs bigint[], queues integer[], events uuid[]) returns boolean[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    n       bigint;
+    dropped boolean[];
+begin
+    perform outbox.check_lengths(cardinality(seqs), cardinality(queues), cardinality(events));
+    dropped := array_fill(false, array[cardinality(seqs)]);
+    for n in select k.n from unnest(events) with ordinality as k (event, n) order by k.event, k.n loop
+        delete from outbox.dead_letter as l where l.seq = seqs[n] and l.queue = queues[n] and l.event_id = events[n];
+        dropped[n] := found;
+    end loop;
+    perform outbox.repaired(repair, cardinality(array_positions(dropped, true)));
+    return dropped;
+end $$;
+
+-- Sends messages into the queues of their RPCs, by outbox.retry: only the relay's leader may append to the log. `force` forgets
+-- first that they were done. Says of each whether it was sent: not, with `force`, while somebody calls its RPC.
+create function outbox.replay(repair uuid, rpcs text[], events uuid[], bodies text[], force boolean default false)
+returns boolean[]
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    m     record;
+    wrong text;
+    sent  boolean[];
+    count bigint;
+begin
+    perform outbox.check_lengths(cardinality(rpcs), cardinality(events), cardinality(bodies));
+    select coalesce(quote_literal(left(k.rpc, 256)), 'null') into wrong from unnest(rpcs) as k (rpc)
+    where k.rpc is null or octet_length(k.rpc) > 256
+       or k.rpc !~ '^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)*/[A-Za-z_][A-Za-z0-9_]*$' limit 1;
+    if found then
+        raise exception '% is not an RPC', wrong
+            using errcode = 'invalid_parameter_value', hint = 'write Service/Method, as in event_router.yaml';
+    end if;
+    sent := array_fill(true, array[cardinality(rpcs)]);
+    -- Perhaps neither relay nor worker has heard of the RPC yet.
+    insert into outbox.queue (rpc) select distinct k.rpc from unnest(rpcs) as k (rpc)
+    where not exists (select from outbox.queue as q where q.rpc = k.rpc) order by k.rpc
+    on conflict do nothing;
+    if force then
+        -- In the order in which workers lock what they write for events.
+        for m in select k.n, k.event, k.rpc from unnest(events, rpcs) with ordinality as k (event, rpc, n) order by k.event, k.rpc loop
+            sent[m.n] := outbox.forget(m.event, m.rpc);
+        end loop;
+    end if;
+    insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+    select nextval('outbox.delivery_seq'), q.id, k.event, k.body, clock_timestamp(), 0, clock_timestamp(),
+           'replay', 'sent again by `outbox replay`'
+    from unnest(rpcs, events, bodies) with ordinality as k (rpc, event, body, n) join outbox.queue as q on q.rpc = k.rpc
+    where sent[k.n] order by k.n;
+    get diagnostics count = row_count;
+    perform pg_notify('outbox_delivery', q.id::text) from outbox.queue as q where q.rpc = any (rpcs);
+    perform outbox.repaired(repair, count);
+    return sent;
+end $$;
+
+-- Publishes parked events once more, as they were, and wakes the relay. One whose time is no date gets a new one. Says how
+-- many of them there still were.
+create function outbox.retry_parked(repair uuid, seqs bigint[], ids uuid[]) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    retried bigint;
+begin
+    perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
+    with gone as (
+        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids))
+        returning p.seq, p.id, p.name, p.key, p.payload, p.headers, p.occurred_at
+    )
+    insert into outbox.event (id, name, key, payload, headers, occurred_at, slot)
+    select g.id, g.name, g.key, g.payload, g.headers,
+           case when g.occurred_at between '0001-01-01 00:00:00+00' and '9999-12-31 00:00:00+00'
+                then g.occurred_at else clock_timestamp() end,
+           (select last_value from outbox.event_slot)
+    from gone as g order by g.seq, g.id;
+    get diagnostics retried = row_count;
+    perform outbox.wake();
+    perform outbox.repaired(repair, retried);
+    return retried;
+end $$;
+
+-- Drops parked events for good. Says how many of them there still were.
+create function outbox.drop_parked(repair uuid, seqs bigint[], ids uuid[]) returns bigint
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    dropped bigint;
+begin
+    perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
+    delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids));
+    get diagnostics dropped = row_count;
+    perform outbox.repaired(repair, dropped);
+    return dropped;
+end $$;
+
+-- Says that for so long what the RPC refuses is poison: workers dead-letter it, and hold none of it. Zero takes that back.
+-- False if there is no such queue.
+create function outbox.poison(repair uuid, rpc text, how_long interval) returns boolean
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    changed boolean;
+begin
+    if how_long is null or how_long not between interval '0' and interval '30 days' then
+        raise exception 'for % nothing can be held to be poison', coalesce(quote_literal(how_long), 'null')
+            using errcode = 'invalid_parameter_value', hint = 'pass an interval from zero to 30 days';
+    end if;
+    update outbox.queue as q set poison_until = clock_timestamp() + how_long where q.rpc = poison.rpc;
+    changed := found;
+    perform outbox.repaired(repair, changed::integer);
+    return changed;
+end $$;

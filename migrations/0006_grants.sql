@@ -1,0 +1,76 @@
+-- Who may do what.
+
+revoke all on all functions in schema outbox from public;
+
+-- Lets a role do one thing and nothing more: be a 'publisher', the 'relay', a 'worker', or an 'operator' (the commands of
+-- `outbox`). Run by the schema's owner, again after each migration. A publisher can read nothing, not even its own events.
+create function outbox.grant_to(role text, part text) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    privilege text;
+    leaf      regclass;
+    callable  regprocedure;
+begin
+    execute format('grant usage on schema outbox to %I', role);
+    case part
+    when 'publisher' then
+        null;
+    when 'relay' then
+        foreach privilege in array array[
+            'select, update (xid) on outbox.event', -- update: only in another cluster, once
+            'update (seq) on outbox.event',       -- likewise
+            'select, insert on outbox.cursor, outbox.delivery, outbox.parked, outbox.queue',
+            'truncate on outbox.cursor',          -- what a leader needs to lock it, once a term
+            'truncate on outbox.waking',
+            'select on outbox.newest_cursor, outbox.queue_head, outbox.dedup_late, outbox.waking',
+            'select, update on outbox.leader, outbox.ring',
+            'update (turn) on outbox.queue',
+            'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter',
+            'select, delete on outbox.dedup, outbox.audit',
+            'usage, select, update on all sequences in schema outbox'
+        ] loop
+            execute format('grant %s to %I', privilege, role);
+        end loop;
+        for leaf in select i.inhrelid::regclass from pg_inherits as i join pg_class as c on c.oid = i.inhparent
+                    where c.relnamespace = 'outbox'::regnamespace and c.relkind = 'p' loop
+            execute format('grant select, truncate on %s to %I', leaf, role);
+        end loop;
+    when 'worker' then
+        foreach privilege in array array[
+            'select on outbox.delivery, outbox.queue_head',
+            'select, insert on outbox.queue, outbox.dead_letter',
+            'update (turn) on outbox.queue',
+            'select, insert, update, delete on outbox.claim, outbox.retry',
+            'select, insert, update on outbox.dedup',
+            'select, insert, update on outbox.dedup_0, outbox.dedup_1, outbox.dedup_2, outbox.dedup_3, outbox.dedup_4',
+            'select, update on outbox.dedup_late',
+            'usage on sequence outbox.claim_id, outbox.queue_id_seq'
+        ] loop
+            execute format('grant %s to %I', privilege, role);
+        end loop;
+    when 'operator' then
+        foreach privilege in array array[
+            'select on all tables in schema outbox',
+            'select on all sequences in schema outbox' -- and writes nothing itself
+        ] loop
+            execute format('grant %s to %I', privilege, role);
+        end loop;
+    else
+        raise exception 'there is no part % to play', quote_literal(part)
+            using errcode = 'invalid_parameter_value', hint = 'publisher, relay, worker or operator';
+    end case;
+    if part <> 'publisher' then
+        execute format('grant select on outbox.migration to %I', role);
+    end if;
+    -- What runs with the owner's rights is for publishers or for operators; all else does only what its caller may do.
+    for callable in
+        select p.oid::regprocedure from pg_proc as p
+        where p.pronamespace = 'outbox'::regnamespace and p.proname <> 'grant_to'
+          and case when p.proname in ('enqueue', 'enqueue_all') then part = 'publisher'
+                   when p.prosecdef then part = 'operator'
+                   else part <> 'publisher' end
+    loop
+        execute format('grant execute on function %s to %I', callable, role);
+    end loop;
+end $$;
+revoke all on function outbox.grant_to from public;
