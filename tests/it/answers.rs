@@ -1,4 +1,4 @@
-//! Answers of RPC servers, byte for byte, through the worker's own client: `xtask::answers` has the table.
+//! Answers of RPC servers, byte for byte, through the worker's own client: `testkit::answers` has the table.
 
 mod calling; // the worker's client, and one call of it
 mod connections; // those that end while they are used
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contract::Contract;
+use testkit::answers::{Answer, Server, Wire, all};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use xtask::answers::{Answer, Server, Wire, all};
 
 use self::calling::{Caller, contract};
 

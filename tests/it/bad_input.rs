@@ -1,5 +1,5 @@
 use outbox::{Entry, EventId};
-use xtask::process::Process;
+use testkit::process::Process;
 
 use crate::world::{One, ROUTER, World, programs};
 

@@ -254,7 +254,7 @@ async fn calls_go_over_http2_and_tls() {
     ];
     let env = [("DATABASE_URL", world.url.as_str()), ("SSL_CERT_FILE", tls.root_file.as_str())];
     let worker =
-        xtask::process::Process::start(&crate::world::programs().join("worker"), args, &env).unwrap();
+        testkit::process::Process::start(&crate::world::programs().join("worker"), args, &env).unwrap();
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;
     assert!(worker.stop().await.unwrap().success());

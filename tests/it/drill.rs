@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use event::EventId;
 use outbox::Entry;
 use serde_json::Value;
+use testkit::scrape;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use xtask::scrape;
 
 use crate::server;
 use crate::world::{One, Two, World, programs, until};

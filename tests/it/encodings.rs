@@ -11,12 +11,12 @@ use connectrpc::ConnectError;
 use contract::{Contract, Sources};
 use event_router::{Router, Rpc};
 use outbox::proto::prost::Message;
+use testkit::process::root;
 use tests::proto::every::v1::{EveryKindHappenedEvent as Every, MaybeKeyedEvent, TakeRequest};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 use worker::rpc::{By, Call, CallError, Client, Code, Endpoint, RpcClient, Services};
-use xtask::process::root;
 
 use crate::server;
 use crate::world::{PATIENCE, World};

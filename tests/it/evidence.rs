@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use connectrpc::ConnectError;
 use outbox::{Entry, EventId};
-use xtask::scrape;
+use testkit::scrape;
 
 use crate::operate::{n, outbox, paste};
 use crate::world::{One, Rpcs, World};

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use outbox::{Entry, EventId};
 use sqlx::postgres::{PgPool, PgPoolOptions};
+use testkit::cluster::{self, Cluster};
+use testkit::process::Process;
+use testkit::proxy::Proxy;
+use testkit::tools;
 use tokio::task::JoinHandle;
-use xtask::cluster::{self, Cluster};
-use xtask::process::Process;
-use xtask::tools;
-use xtask::torture::proxy::Proxy;
 
 use crate::world::{One, PATIENCE, ROUTER, World, until};
 

@@ -1,7 +1,7 @@
 //! Which of an event's headers reach its RPC.
 
 use outbox::Entry;
-use xtask::scrape;
+use testkit::scrape;
 
 use crate::world::{One, ROUTER, World};
 

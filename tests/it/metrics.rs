@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use connectrpc::ConnectError;
-use xtask::process::root;
-use xtask::scrape;
+use testkit::process::root;
+use testkit::scrape;
 
 use crate::world::{One, ROUTER, Two, World, until};
 
@@ -72,7 +72,7 @@ async fn what_is_scraped_is_what_is_documented() {
 /// ready. A worker whose database is gone is not ready either.
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_tells_progress() {
-    let cluster = xtask::cluster::Cluster::start().unwrap();
+    let cluster = testkit::cluster::Cluster::start().unwrap();
     let world = World::on(ROUTER, &cluster).await;
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
     let (relay_addr, worker_addr) =

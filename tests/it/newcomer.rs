@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::process::{self, Process};
+use testkit::process::{self, Process};
 
 use crate::world::{World, programs};
 

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use connectrpc::ConnectError;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use xtask::process::{Process, root};
-use xtask::{scrape, tools};
+use testkit::process::{Process, root};
+use testkit::{scrape, tools};
 
 use crate::world::{One, ROUTER, Two, World, cluster, until};
 

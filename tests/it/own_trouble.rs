@@ -7,14 +7,14 @@ use std::time::Duration;
 use event::EventId;
 use outbox::Entry;
 use runtime::{Readiness, Tracer};
+use testkit::process::Process;
+use testkit::scrape;
 use tokio_util::sync::CancellationToken;
 use worker::breaker::Breaker;
 use worker::dedup::{Claim, Dedup, DedupError, Lease, PostgresDedup, Recorded, Released};
 use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, SESSION, Settlement, Wanted};
 use worker::rpc::{Call, CallError, Client, RpcClient};
 use worker::{Aside, Lane, Meter, Unrecorded, Unsettled};
-use xtask::process::Process;
-use xtask::scrape;
 
 use crate::world::{One, PATIENCE, ROUTER, World, programs, until};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use outbox::{Entry, Event, EventId};
 use serde_json::value::RawValue;
 use sqlx::{Connection, PgConnection};
-use xtask::cluster::Cluster;
+use testkit::cluster::Cluster;
 
 use crate::world::{ROUTER, World};
 

@@ -14,11 +14,11 @@ use outbox::proto::prost_types::{
     Any, Duration, FieldMask, ListValue, Struct, Timestamp, Value, value::Kind,
 };
 use serde_json::json;
+use testkit::{process, tools};
 use tests::proto::every::v1::every_kind_happened_event::{Choice, Inner, inner::Deeper, r#match};
 use tests::proto::every::v1::{
     Color, EveryKindHappenedEvent as Every, MaybeKeyedEvent, NumberCountedEvent, OAuth2TokenGrantedEvent,
 };
-use xtask::{process, tools};
 
 const TYPE: &str = "every.v1.EveryKindHappenedEvent";
 

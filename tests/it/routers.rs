@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use event_router::Router;
-use xtask::process::{copy_dir, root};
-use xtask::terraform::Terraform;
+use testkit::process::{copy_dir, root};
+use testkit::terraform::Terraform;
 
 use crate::world::{ROUTER, cluster, programs, shared_turn};
 

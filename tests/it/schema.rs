@@ -1,5 +1,5 @@
 use sqlx::{Connection, PgConnection};
-use xtask::process::Process;
+use testkit::process::Process;
 
 use crate::world::{ROUTER, World, cluster, new_database, programs};
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use connectrpc::ConnectError;
 use outbox::Entry;
-use xtask::process::Process;
+use testkit::process::Process;
 
 use crate::world::{One, ROUTER, Two, World, programs};
 

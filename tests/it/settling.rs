@@ -7,11 +7,11 @@ use std::time::Duration;
 use connectrpc::ConnectError;
 use event_router::Rpc;
 use outbox::{Entry, EventId};
+use testkit::cluster::Cluster;
+use testkit::process::Process;
+use testkit::scrape;
 use tokio_util::sync::CancellationToken;
 use worker::queue::{PostgresQueue, Queue, SESSION, Settlement, Wanted, Watched};
-use xtask::cluster::Cluster;
-use xtask::process::Process;
-use xtask::scrape;
 
 use crate::operate::{n, outbox};
 use crate::world::{One, ROUTER, World, until};

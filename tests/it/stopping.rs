@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use outbox::Entry;
 use runtime::{Finished, Readiness, Tracer};
+use testkit::process::Process;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use worker::breaker::Breaker;
@@ -14,7 +15,6 @@ use worker::queue::{
     Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Settlement, Wanted,
 };
 use worker::{Aside, Lane, Meter, Unrecorded, Unsettled};
-use xtask::process::Process;
 
 use crate::world::{One, PATIENCE, World};
 

@@ -11,10 +11,10 @@ use outbox::{Entry, EventId};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use testkit::cluster::Cluster;
+use testkit::process::Process;
+use testkit::servers;
 use uuid::Uuid;
-use xtask::cluster::Cluster;
-use xtask::process::Process;
-use xtask::servers;
 
 use crate::faults::assert_stops_cleanly;
 use crate::operate::{n, outbox, paste, publish_malformed};

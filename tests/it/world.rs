@@ -12,13 +12,13 @@ use relay::bus::{Bus, PostgresBus};
 use runtime::{Readiness, Standing, Started, Tracer};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use testkit::cluster::Cluster;
+use testkit::process::{self, Process};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use worker::rpc::{Client, Endpoint, RpcClient, Services};
-use xtask::cluster::Cluster;
-use xtask::process::{self, Process};
 
 use crate::server::{self, Answer, Incoming};
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use contract::{Contract, Sources};
 use event_router::{Router, Rpc};
+use testkit::answers::Sent;
+use testkit::process::root;
 use worker::rpc::{Call, CallError, Client, Endpoint, RpcClient, Services};
-use xtask::answers::Sent;
-use xtask::process::root;
 
 /// No answer may need it: one that is waited for so long is a failure of its own.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use xtask::process::root;
-use xtask::tools::{self, ToolError};
+use testkit::process::root;
+use testkit::tools::{self, ToolError};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const SERVERS: &str = "tests/it/answers/servers";

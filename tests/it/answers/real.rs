@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use contract::Contract;
+use testkit::answers::Sent;
 use worker::rpc::{CallError, Code};
-use xtask::answers::Sent;
 
 use super::calling::{Caller, contract};
 use super::peers::{self, or_told};

@@ -6,9 +6,9 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use xtask::emulator::Emulator;
-use xtask::strict::Strict;
-use xtask::terraform::Terraform;
+use testkit::emulator::Emulator;
+use testkit::strict::Strict;
+use testkit::terraform::Terraform;
 
 use crate::world::{ROUTER, cluster};
 

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use connectrpc::ConnectError;
 use event::EventId;
 use outbox::Entry;
-use xtask::process::Process;
+use testkit::process::Process;
 
 use super::cloud::{Cloud, cloud};
 use crate::world::{One, ROUTER, Two, World, programs, until};

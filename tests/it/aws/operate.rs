@@ -5,7 +5,7 @@ use chrono::Utc;
 use connectrpc::ConnectError;
 use event::EventId;
 use serde_json::{Value, json};
-use xtask::process::Process;
+use testkit::process::Process;
 
 use super::cloud::{Cloud, cloud};
 use crate::operate::{Said, paste};

@@ -7,9 +7,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
 use connectrpc::ConnectError;
 use event::EventId;
-use xtask::process::Process;
-use xtask::scrape;
-use xtask::strict::Strict;
+use testkit::process::Process;
+use testkit::scrape;
+use testkit::strict::Strict;
 
 use super::cloud::{Cloud, cloud, sdk};
 use super::line::{Queue, state};

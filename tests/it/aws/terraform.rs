@@ -1,4 +1,4 @@
-use xtask::terraform::Terraform;
+use testkit::terraform::Terraform;
 
 use super::cloud::cloud;
 use crate::world::{ROUTER, World, cluster};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use event::EventId;
 use serde_json::{Value, json};
-use xtask::process::Process;
+use testkit::process::Process;
 
 use super::stub::{Answer, Stub};
 use crate::world::{World, programs};

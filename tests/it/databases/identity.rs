@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 use outbox::{Entry, EventId};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use xtask::cluster::{Cluster, as_owner};
-use xtask::tools;
+use testkit::cluster::{Cluster, as_owner};
+use testkit::tools;
 
 use crate::world::{One, ROUTER, World, cluster};
 

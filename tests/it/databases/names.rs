@@ -3,7 +3,7 @@ use std::path::Path;
 
 use outbox::Entry;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use xtask::process::{Process, root};
+use testkit::process::{Process, root};
 
 use crate::world::{One, ROUTER, World, cluster, new_database, programs};
 

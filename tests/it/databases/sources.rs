@@ -1,4 +1,4 @@
-use xtask::process::Process;
+use testkit::process::Process;
 
 use crate::world::{One, ROUTER, World, cluster, new_database, programs};
 

@@ -1,5 +1,5 @@
 use sqlx::{Connection, Executor, PgConnection};
-use xtask::cluster::Cluster;
+use testkit::cluster::Cluster;
 
 use crate::world::{One, ROUTER, World};
 

@@ -7,7 +7,7 @@ use crate::world::{ROUTER, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_enqueue_quote_no_value() {
     const SECRET: &str = "hunter2-in-a-value";
-    let own = xtask::cluster::Cluster::tuned(&[("log_min_messages", "debug1")]).unwrap();
+    let own = testkit::cluster::Cluster::tuned(&[("log_min_messages", "debug1")]).unwrap();
     let world = World::on(ROUTER, &own).await;
     let mut conn = PgConnection::connect(&world.url).await.unwrap();
     let payloads = [

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
-use xtask::process::Process;
+use testkit::process::Process;
 
 use super::{ROUTER, Said, outbox, paste};
 use crate::faults::PgBouncer;
@@ -110,7 +110,7 @@ async fn what_is_broken_is_named() {
         &outbox(&world, "doctor --format json --router /nowhere.yaml").await,
         "error /nowhere.yaml: there is no such file",
     );
-    let proto = xtask::process::root().join("proto");
+    let proto = testkit::process::root().join("proto");
     let said = outbox(&world, &format!("doctor --format json --proto {}", proto.display())).await;
     assert_finds(&said, &format!("error {router}:3:11: there is no event 'event_one' in proto"));
     assert_eq!(outbox(&world, "doctor --proto /nowhere").await.code, 2);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use xtask::cluster::Cluster;
+use testkit::cluster::Cluster;
 
 use super::doctor::assert_finds;
 use super::{ROUTER, outbox, paste};

@@ -102,7 +102,7 @@ async fn a_lock_that_is_held_by_others_is_named() {
 /// Guards promise 7: a ring whose slots are all in use is told, with the transaction that holds them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ring_that_cannot_turn_is_told_with_what_holds_it() {
-    let cluster = xtask::cluster::Cluster::tuned(&[("max_prepared_transactions", "10")]).unwrap();
+    let cluster = testkit::cluster::Cluster::tuned(&[("max_prepared_transactions", "10")]).unwrap();
     let world = World::on(ROUTER, &cluster).await;
     let name = world.source.name().to_owned();
     for slot in 0..8 {

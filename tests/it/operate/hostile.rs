@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use xtask::cluster::Cluster;
+use testkit::cluster::Cluster;
 
 use super::{ROUTER, Said, outbox, paste};
 use crate::world::World;
