@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use outbox::EventId;
 use serde::Deserialize;
+use testkit::process::Process;
+use testkit::proxy::Proxy;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -19,8 +21,6 @@ use crate::clocks::WallClock;
 use crate::history::{At, Clock, Complaint, Found};
 use crate::routes::Rpc;
 use crate::run::Failure;
-use testkit::process::Process;
-use testkit::proxy::Proxy;
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// From SIGTERM on: as long as the longest call may take, and some seconds to record what came of it.

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use outbox::EventId;
 use serde::Deserialize;
+use testkit::answers::{Then, end, read_http1};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use wire::{Head, Row, Written, respond, rows};
 
 use crate::history::{Answer, Call, Clock};
 use crate::routes::Rpc;
-use testkit::answers::{Then, end, read_http1};
-use wire::{Head, Row, Written, respond, rows};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Rpcs {

@@ -1,5 +1,5 @@
 # Each file of a folder through the router, in one plan: what is wrong with a file is an error that begins with its name.
-# tests/it/routers.rs compares that with what the binaries say.
+# tests/it/deployed/routers.rs compares that with what the binaries say.
 
 variable "folder" {
   description = "Where the files are."

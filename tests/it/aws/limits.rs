@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use testkit::process::root;
 use testkit::strict::Strict;
 
-use super::cloud::{Cloud, cloud};
 use super::line::Queue;
+use crate::cloud::{Cloud, cloud};
 
 const QUEUE: &str = "outbox-Test--Limits";
 const TABLE: &str = "outbox-dedup";

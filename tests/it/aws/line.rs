@@ -6,7 +6,7 @@ use event::EventId;
 use outbox::Entry;
 use testkit::process::Process;
 
-use super::cloud::{Cloud, cloud};
+use crate::cloud::{Cloud, cloud};
 use crate::world::{One, ROUTER, Two, World, programs, until};
 
 /// Guards the line on AWS, as Terraform makes it: from the commit through EventBridge's rule and SQS to the RPC and the

@@ -7,7 +7,7 @@ use event_router::{Rpc, names};
 use worker::dedup::{Claim, Dedup, DynamoDedup, Released};
 use worker::queue::{Delivery, Depths, Settlement, SqsQueue};
 
-use super::cloud::cloud;
+use crate::cloud::cloud;
 use crate::contracts::{dedup_contract, failed, lost_of, queue_contract, receive, release, settle};
 use crate::world::until;
 

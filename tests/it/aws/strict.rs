@@ -11,9 +11,9 @@ use testkit::process::Process;
 use testkit::scrape;
 use testkit::strict::Strict;
 
-use super::cloud::{Cloud, cloud, sdk};
 use super::line::{Queue, state};
-use crate::operate::paste;
+use crate::cloud::{Cloud, cloud, sdk};
+use crate::operator::paste;
 use crate::world::{World, programs, until};
 
 /// Each test has a queue of its own.

@@ -1,7 +1,8 @@
 //! What comes and goes over a connection: the head of a request, and answers as bytes.
 
-use crate::history::Answer;
 use testkit::answers::{self, Sent, Then, Wire};
+
+use crate::history::Answer;
 
 /// The longest wait that an answer may ask for: the torture does not last for days.
 const RETRY_AFTER_MAX: u64 = 2000;

@@ -1,0 +1,174 @@
+//! What every dedup record promises, and what the one of Postgres costs.
+
+use std::time::Duration;
+
+use event::EventId;
+use event_router::Rpc;
+use worker::dedup::{Claim, Dedup, Lease, PostgresDedup, Recorded, Released};
+use worker::queue::SESSION;
+
+use crate::world::{ROUTER, World, until};
+
+/// Guards promise 3: one winner at a time, done is for good, an expired lease may be taken over, and whoever lost it
+/// can't complete.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_dedup_keeps_the_contract() {
+    let world = World::new(ROUTER).await;
+    let rpc = Rpc::new("Test/One").unwrap();
+    let connections = world.source.connections("test", &SESSION, 4);
+    let of = |lease| PostgresDedup::new(connections.clone(), &rpc, lease);
+    dedup_contract(&of(Duration::from_secs(60)), &of(Duration::from_millis(300))).await;
+
+    let other =
+        PostgresDedup::new(connections.clone(), &Rpc::new("Test/Other").unwrap(), Duration::from_secs(60));
+    let event = EventId::new();
+    assert!(matches!(of(Duration::from_secs(60)).claim(&[event]).await.unwrap()[0], Claim::Won(_)));
+    assert!(matches!(other.claim(&[event]).await.unwrap()[0], Claim::Won(_)), "the key includes the RPC");
+    world.finish().await;
+}
+
+/// Guards promise 7: what the record of a batch costs does not grow with all that was done before, even where it was planned
+/// while nothing had been done.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_found_by_their_keys() {
+    let world = World::new(ROUTER).await;
+    let connections = world.source.connections("test", &SESSION, 1);
+    let dedup =
+        PostgresDedup::new(connections.clone(), &Rpc::new("Test/One").unwrap(), Duration::from_secs(60));
+    let batch = async || {
+        let events: Vec<EventId> = (0..20).map(|_| EventId::new()).collect();
+        let claims = dedup.claim(&events).await.unwrap();
+        let leases: Vec<Lease> = claims
+            .into_iter()
+            .map(|claim| match claim {
+                Claim::Won(lease) => lease,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(lost_of(&dedup, &leases[..10]).await.is_empty());
+        let released: Vec<Released> = leases[10..].iter().map(|lease| failed(*lease)).collect();
+        release(&dedup, &released).await;
+        let again = dedup.claim(&events).await.unwrap();
+        assert!(again[..10].iter().all(|claim| matches!(claim, Claim::Done)), "{again:?}");
+    };
+    // The cumulative statistics of this one session.
+    let rows_read = async || -> i64 {
+        let mut loan = connections.lend().await.unwrap();
+        sqlx::query("select pg_stat_force_next_flush()").execute(loan.conn()).await.unwrap();
+        loan.give_back();
+        world
+            .scalar(
+                "select (sum(seq_tup_read) + sum(idx_tup_fetch))::bigint from pg_stat_user_tables
+                 where relname ~ '^dedup_'",
+            )
+            .await
+    };
+    batch().await;
+    sqlx::query(
+        "insert into outbox.dedup (slot, event_id, rpc, lease, until, done_at)
+         select outbox.dedup_slot(id), id, 'Test/One', 0, clock_timestamp(), clock_timestamp()
+         from (select outbox.uuid_v7() as id from generate_series(1, 20000)) as done",
+    )
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    let before = rows_read().await;
+    for _ in 0..10 {
+        batch().await;
+    }
+    let read = rows_read().await - before;
+    assert!((10 * 20..10 * 20 * 10).contains(&read), "{read} rows read for 10 batches of 20");
+    world.finish().await;
+}
+
+/// Its call did not succeed.
+pub(crate) fn failed(lease: Lease) -> Released<'static> {
+    Released { lease, attempt: 2, dead: false, code: "internal", error: "no card", waits: None }
+}
+
+/// Those of the leases that somebody else has by now.
+pub(crate) async fn lost_of<D: Dedup>(dedup: &D, leases: &[Lease]) -> Vec<Lease> {
+    let answers = dedup.complete(leases).await;
+    assert_eq!(answers.len(), leases.len());
+    let lost = leases.iter().zip(answers).filter(|(_, answer)| *answer.as_ref().unwrap() == Recorded::Lost);
+    lost.map(|(lease, _)| *lease).collect()
+}
+
+pub(crate) async fn release<D: Dedup>(dedup: &D, released: &[Released<'_>]) {
+    assert_eq!(dedup.release(released).await, released.iter().map(|_| Ok(())).collect::<Vec<_>>());
+}
+
+/// `long` and `short` are two holders of the same record, whose leases last longer than the test, and 300 ms.
+pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
+    let won = |claim: Claim| match claim {
+        Claim::Won(lease) => lease,
+        other => panic!("{other:?}"),
+    };
+    let (a, b) = (EventId::new(), EventId::new());
+
+    // One winner, answers in order, and a copy in the same batch finds the first one on it.
+    let claims = long.claim(&[a, b, a]).await.unwrap();
+    let (lease_a, lease_b) = (won(claims[0]), won(claims[1]));
+    assert!(matches!(claims[2], Claim::Held { .. }), "{claims:?}");
+    for _ in 0..20 {
+        let event = EventId::new();
+        let claims = long.claim(&[event, event]).await.unwrap();
+        assert!(matches!(claims[..], [Claim::Won(_), Claim::Held { .. }]), "{claims:?}");
+    }
+    assert!(
+        matches!(short.claim(&[a]).await.unwrap()[0], Claim::Held { remaining } if remaining > Duration::from_secs(30))
+    );
+
+    // Done is for good, and may be said again by whoever did it: the first answer may have been lost.
+    assert!(lost_of(long, &[lease_a]).await.is_empty());
+    assert_eq!(short.claim(&[a, b]).await.unwrap()[0], Claim::Done);
+    assert!(lost_of(long, &[lease_a]).await.is_empty());
+    release(long, &[failed(lease_a)]).await;
+    assert_eq!(short.claim(&[a]).await.unwrap()[0], Claim::Done, "what is done can't be released");
+
+    // What is released is free at once.
+    release(long, &[failed(lease_b)]).await;
+    let taken = won(short.claim(&[b]).await.unwrap()[0]);
+
+    // An expired lease is taken over, and fences whoever had it.
+    let mut claim = long.claim(&[b]).await.unwrap()[0];
+    assert!(matches!(claim, Claim::Held { .. }));
+    until("the lease expired", async || {
+        claim = long.claim(&[b]).await.unwrap()[0];
+        matches!(claim, Claim::Won(_))
+    })
+    .await;
+    assert_eq!(lost_of(short, &[taken]).await, [taken], "a lost lease must not complete");
+    release(short, &[failed(taken)]).await;
+    assert!(
+        matches!(short.claim(&[b]).await.unwrap()[0], Claim::Held { .. }),
+        "a lost lease must not release"
+    );
+    assert!(lost_of(long, &[won(claim)]).await.is_empty());
+    assert_eq!(short.claim(&[b]).await.unwrap()[0], Claim::Done);
+
+    // A lease that a crash of the record took back is still ours to complete: nobody else has it.
+    let forgotten = Lease { event: EventId::new(), token: 7 };
+    assert!(lost_of(long, &[forgotten]).await.is_empty());
+    assert_eq!(short.claim(&[forgotten.event]).await.unwrap()[0], Claim::Done);
+
+    // After an outage one batch may know of both copies of a message that they succeeded, with a lease each.
+    let event = EventId::new();
+    let copies = [Lease { event, token: 8 }, Lease { event, token: 9 }];
+    assert!(lost_of(long, &copies).await.is_empty());
+    assert_eq!(short.claim(&[event]).await.unwrap()[0], Claim::Done);
+    let event = EventId::new();
+    let held = won(long.claim(&[event]).await.unwrap()[0]);
+    assert!(lost_of(long, &[Lease { event, token: 10 }, held]).await.is_empty());
+    assert_eq!(short.claim(&[event]).await.unwrap()[0], Claim::Done);
+
+    // Many at once, from two sides: each key has exactly one winner.
+    let many: Vec<EventId> = (0..200).map(|_| EventId::new()).collect();
+    let reversed: Vec<EventId> = many.iter().rev().copied().collect();
+    let (ours, theirs) = tokio::join!(long.claim(&many), long.claim(&reversed));
+    let theirs: Vec<Claim> = theirs.unwrap().into_iter().rev().collect();
+    for (ours, theirs) in ours.unwrap().into_iter().zip(theirs) {
+        let winners = [ours, theirs].iter().filter(|claim| matches!(claim, Claim::Won(_))).count();
+        assert_eq!(winners, 1, "{ours:?} {theirs:?}");
+    }
+}
