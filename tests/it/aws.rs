@@ -2,12 +2,14 @@
 //! days that it knows nothing of.
 
 mod bus; // what PutEvents answers -> what happens to an event
-mod cloud; // Terraform and the emulator, once for all tests
+mod desk; // the line as an operator sees it
+mod doctor; // what is missing, and what differs from the routes
 mod limits; // what of AWS's limits is enforced here, and by whom
 mod line; // from enqueue to RPC
 mod operate; // the operator's commands
+mod played; // queue and table, played by the stub
 mod queue; // contracts of queue and dedup
+mod records; // records on DynamoDB, told by `why`
 mod strict; // what AWS refuses, and what the worker does then
-mod stub; // a server that fails as AWS does
 mod terraform; // the module by itself
 mod worker; // what the worker costs, and what it does when AWS does not

@@ -70,7 +70,7 @@ async fn install_pgq(database: &Database, events: usize) -> Result<bool> {
         .await?;
     let package = format!("postgresql-{version}-pgq3");
     let control = format!("/usr/share/postgresql/{version}/extension/pgq.control");
-    if let Err(error) = xtask::tools::debian_file(&control, &package) {
+    if let Err(error) = testkit::tools::debian_file(&control, &package) {
         eprintln!("!!! NOT MEASURED: catch_up beside PgQ, because {error}");
         return Ok(false);
     }

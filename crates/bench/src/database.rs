@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outbox_postgres::Source;
 use sqlx::{Connection, PgConnection};
-use xtask::cluster::Cluster;
+use testkit::cluster::Cluster;
 
 use crate::Result;
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use xtask::process::Process;
+use testkit::process::Process;
 
 use crate::Result;
 use crate::database::{Database, EVENT, until};

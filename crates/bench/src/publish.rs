@@ -79,7 +79,7 @@ async fn transactions_per_second(
         variant.sql.replace(';', ";\n"),
     );
     tokio::fs::write(&script, text).await?;
-    let pgbench = xtask::tools::debian("pgbench", "postgresql-client")?;
+    let pgbench = testkit::tools::debian("pgbench", "postgresql-client")?;
     let output = Command::new(pgbench)
         .args(["-h", "127.0.0.1", "-p", &database.port().to_string(), "-U", "outbox", "-n", "-M", "prepared"])
         .args(["-c", &clients.to_string(), "-j", "2", "-T", &time.as_secs().to_string(), "-f"])

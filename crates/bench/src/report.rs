@@ -218,10 +218,10 @@ fn machine(plan: &Plan) -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
         .map(|(_, cpu)| cpu);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let postgres = xtask::tools::postgres_bin().ok().map(|bin| bin.join("postgres").display().to_string());
+    let postgres = testkit::tools::postgres_bin().ok().map(|bin| bin.join("postgres").display().to_string());
     let postgres = postgres.and_then(|postgres| said(&postgres, &["--version"])).unwrap_or_default();
     let commit =
-        said("git", &["-C", &xtask::process::root().display().to_string(), "rev-parse", "--short", "HEAD"]);
+        said("git", &["-C", &testkit::process::root().display().to_string(), "rev-parse", "--short", "HEAD"]);
     let kind = if plan.quick { "quick run: not for quoting" } else { "full run" };
     format!(
         "Measured {} at commit {} ({kind}): {cores} cores ({}), {postgres}, {}.",

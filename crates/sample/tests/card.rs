@@ -5,7 +5,7 @@ use sample::card;
 use sample::proto::card::v1::CardTransactionSettledEvent;
 use sample::proto::hoge::v1::HogeUpdatedEvent;
 use sqlx::{Connection, PgConnection};
-use xtask::cluster::Cluster;
+use testkit::cluster::Cluster;
 
 /// Guards: a settled transaction is in the service's own table and in the outbox, both or neither.
 #[tokio::test]

@@ -1,38 +1,38 @@
 //! `cargo xtask demo`: the whole line at work, told as a story.
 
 mod cloud; // AWS's part, on an emulator
+mod failure; // why the demo could not be told
 mod services; // the sample services, and what they were called with
-mod show;
-mod story;
-mod summary;
-mod world;
+mod show; // what it looks like
+mod story; // what happens, scene by scene
+mod summary; // what became of everything
+mod world; // everything that it starts
 
 use std::process::ExitCode;
 
-use crate::process;
-use show::Show;
+use testkit::process;
 use tokio::signal::unix::{SignalKind, signal};
+
+use failure::{Failure, failed};
+use show::Show;
 use world::World;
 
 #[derive(Debug, Clone, clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Through EventBridge, SQS and DynamoDB: what Terraform makes of event_router.yaml, on a local emulator.
     #[arg(long)]
-    pub aws: bool,
+    pub(crate) aws: bool,
 
     /// End after the story; exit 0 only if every count is what it must be.
     #[arg(long)]
-    pub once: bool,
+    pub(crate) once: bool,
 
     /// Print the summary as one JSON object on the last line.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
-/// Why the demo could not be told.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
-pub fn run(options: &Options) -> ExitCode {
+pub(crate) fn run(options: &Options) -> ExitCode {
     let show = Show::new();
     show.step("building relay, worker and the sample services");
     let bin = match process::build(options.aws) {
@@ -69,7 +69,7 @@ pub fn run(options: &Options) -> ExitCode {
 async fn tell(world: &mut World, show: &Show, options: &Options) -> Result<bool, Failure> {
     let told = story::tell(world, show).await?;
     let summary = summary::summarize(world, &told).await?;
-    show.summary(&summary);
+    summary.show(show);
     if options.json {
         println!("{}", serde_json::to_string(&summary)?);
     }
@@ -77,14 +77,4 @@ async fn tell(world: &mut World, show: &Show, options: &Options) -> Result<bool,
         story::keep_publishing(world, show).await?;
     }
     Ok(summary.ok)
-}
-
-fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
-    ExitCode::FAILURE
 }

@@ -1,9 +1,15 @@
+//! The project's own tasks: `cargo xtask` lists them.
+
+mod bench; // runs the crate `bench`
+mod demo; // the whole line at work, told as a story
+mod programs; // tasks that are programs of their own
+mod test; // what CI runs, and the part of it for the desk
+mod torture; // runs the crate `torture`
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::demo::{self, Options};
-use xtask::{bench, torture};
 
 /// The project's own tasks.
 #[derive(Debug, Parser)]
@@ -17,13 +23,17 @@ struct Cli {
 enum Task {
     /// Show the whole line at work: a throwaway Postgres, relay, worker and sample services as real processes, and
     /// events that go wrong in every way they can. DATABASE_URL, if set, names a server to use instead.
-    Demo(Options),
+    Demo(demo::Options),
     /// Everything CI runs: format, lints, docs, all tests against a throwaway Postgres, and five minutes of torture.
     Test,
     /// Break everything for some minutes while services publish, and hold what arrived against what was committed: real
     /// processes are killed, stopped and cut off, the database crashes and is full of other people, queues repeat themselves,
-    /// AWS has its bad days.
-    Torture(torture::Options),
+    /// AWS has its bad days. `torture --help` lists the options.
+    #[command(disable_help_flag = true)]
+    Torture {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        args: Vec<OsString>,
+    },
     /// How fast, beside what: builds for release and measures, on loopback, one thing beside another. `bench --help` lists
     /// them.
     #[command(disable_help_flag = true)]
@@ -36,8 +46,8 @@ enum Task {
 fn main() -> ExitCode {
     match Cli::parse().task {
         Task::Demo(options) => demo::run(&options),
-        Task::Test => xtask::test::run(),
-        Task::Torture(options) => torture::run(&options),
-        Task::Bench { args } => bench::run(&args),
+        Task::Test => test::run(),
+        Task::Torture { args } => programs::or_failure(torture::run(&args)),
+        Task::Bench { args } => programs::or_failure(bench::run(&args)),
     }
 }

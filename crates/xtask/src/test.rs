@@ -1,14 +1,15 @@
 //! `cargo xtask test`: everything that CI runs.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
-use crate::process::root;
-use crate::servers;
-use crate::tools::{self, ToolError};
-use crate::torture::{NoCloud, Options, Transport};
+use testkit::tools::{self, ToolError};
+use testkit::{emulator, servers};
 
-pub fn run() -> ExitCode {
+use crate::programs::cargo;
+use crate::torture::{self, Outcome};
+
+pub(crate) fn run() -> ExitCode {
     if let Err(error) = install() {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
@@ -36,8 +37,8 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    for transport in [Transport::Postgres, Transport::Aws] {
-        if let Err(problem) = torture(transport) {
+    for transport in ["postgres", "aws"] {
+        if let Err(problem) = tortured(transport) {
             eprintln!("\n=== torture: FAILED: {problem}");
             return ExitCode::FAILURE;
         }
@@ -47,21 +48,17 @@ pub fn run() -> ExitCode {
 }
 
 /// Where there is no Terraform, or no provider for it, AWS is left out, and that is said; in CI that is a failure.
-fn torture(transport: Transport) -> Result<(), String> {
+fn tortured(transport: &str) -> Result<(), String> {
     let in_ci = std::env::var_os("CI").is_some();
     let seconds = if in_ci { 30 } else { 150 };
     // CI does the same each time; everybody else's runs differ, and a seed that fails says how to repeat it.
     let seed = in_ci.then_some(7);
-    let options = Options { transport, seconds, seed, json: false, keep: false };
-    println!("\n=== torture: {transport:?}, {seconds} s");
+    println!("\n=== torture: {transport}, {seconds} s");
     let began = Instant::now();
-    match crate::torture::torture(&options) {
-        Ok(true) => println!("=== torture: ok in {:.0} s", began.elapsed().as_secs_f64()),
-        Ok(false) => return Err("a promise was broken: see above".to_owned()),
-        Err(error) if error.is::<NoCloud>() && !in_ci => {
-            eprintln!("\n!!! NOT TORTURED: the AWS transport, because {error}\n");
-        }
-        Err(error) => return Err(error.to_string()),
+    match torture::torture(transport, seconds, seed)? {
+        Outcome::Kept => println!("=== torture: ok in {:.0} s", began.elapsed().as_secs_f64()),
+        Outcome::NoCloud if in_ci => return Err("AWS could not be tried: see above".to_owned()),
+        Outcome::NoCloud => eprintln!("\n!!! NOT TORTURED: the AWS transport: see above\n"),
     }
     Ok(())
 }
@@ -72,7 +69,7 @@ fn install() -> Result<(), ToolError> {
     tools::debian("pgbouncer", "pgbouncer")?;
     tools::debian_unpacked("prometheus")?;
     tools::python_protobuf()?;
-    tools::python_package(crate::emulator::PACKAGE, "ministack")?;
+    tools::python_package(emulator::PACKAGE, "ministack")?;
     for version in servers::SUPPORTED.into_iter().chain([servers::TOO_OLD]) {
         if let Err(problem) = servers::unpacked(version) {
             if std::env::var_os("CI").is_some() {
@@ -101,13 +98,8 @@ impl Step {
     fn run(&self) -> Result<(), String> {
         println!("\n=== {}: cargo {}", self.name, self.args);
         let began = Instant::now();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args(self.args.split(' '))
-            .envs(self.env)
-            .current_dir(root())
-            .status()
-            .map_err(|error| error.to_string())?;
+        let status = cargo().args(self.args.split(' ')).envs(self.env).status();
+        let status = status.map_err(|error| error.to_string())?;
         if !status.success() {
             return Err(self.remedy.to_owned());
         }

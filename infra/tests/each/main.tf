@@ -1,5 +1,5 @@
 # Every file of a folder goes through the router, in one plan. A mistake in a file is an error that begins with the file's name.
-# tests/it/routers.rs compares that with the verdicts of the binaries.
+# tests/it/deployed/routers.rs compares that with the verdicts of the binaries.
 
 variable "folder" {
   description = "Where the files are."

@@ -8,9 +8,9 @@ use outbox_transport::RemoteBus;
 use relay::bus::Bus;
 use serde_json::{Value, json};
 
-use super::cloud::{cloud, sdk};
-use super::stub::{Answer, Stub};
+use crate::cloud::{cloud, sdk};
 use crate::contracts::bus_contract;
+use crate::stub::{Answer, Stub};
 use crate::world::{One, ROUTER, World, relay_settings};
 
 /// Guards: what goes onto EventBridge comes out of its rule and queue as a message for its subscriber, the largest payload

@@ -9,11 +9,11 @@ use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use xtask::process::root;
-use xtask::strict::Strict;
+use testkit::process::root;
+use testkit::strict::Strict;
 
-use super::cloud::{Cloud, cloud};
 use super::line::Queue;
+use crate::cloud::{Cloud, cloud};
 
 const QUEUE: &str = "outbox-Test--Limits";
 const TABLE: &str = "outbox-dedup";

@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use connectrpc::ConnectError;
 use event::EventId;
 use outbox::Entry;
-use xtask::process::Process;
+use testkit::process::Process;
 
-use super::cloud::{Cloud, cloud};
+use crate::cloud::{Cloud, cloud};
 use crate::world::{One, ROUTER, Two, World, programs, until};
 
 /// Guards the line on AWS, as Terraform makes it: from the commit through EventBridge's rule and SQS to the RPC and the

@@ -1,14 +1,12 @@
-use std::collections::HashMap;
+//! The operator's commands on AWS.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use chrono::Utc;
 use connectrpc::ConnectError;
 use event::EventId;
-use serde_json::{Value, json};
-use xtask::process::Process;
+use serde_json::json;
+use testkit::process::Process;
 
-use super::cloud::{Cloud, cloud};
-use crate::operate::{Said, paste};
+use super::desk::Desk;
+use crate::cloud::cloud;
 use crate::world::{Rpcs, World, programs, until};
 
 const ROUTER: &str = "
@@ -17,49 +15,6 @@ event:
     subscriber:
       - id: Test/Operate
 ";
-/// No worker receives from its queue.
-const LYING: &str = "
-event:
-  - name: event_lying
-    subscriber:
-      - id: Test/Lying
-";
-
-/// The line as an operator sees it, with or without its database.
-struct Desk<'a> {
-    world: &'a World,
-    env: Vec<(&'a str, &'a str)>,
-    router: String,
-}
-
-impl<'a> Desk<'a> {
-    fn new(world: &'a World, cloud: &'a Cloud) -> Self {
-        Self { world, env: cloud.environment(), router: world.router_file.display().to_string() }
-    }
-
-    /// What needs AWS alone is asked without the database.
-    async fn outbox(&self, args: &str) -> Said {
-        self.paste(&format!("outbox {args}")).await
-    }
-
-    async fn paste(&self, line: &str) -> Said {
-        let mut env = self.env.clone();
-        env.push(("OUTBOX_ROUTER", &self.router));
-        paste(&env, line).await
-    }
-
-    async fn with_database(&self, line: &str) -> Said {
-        let mut env = self.env.clone();
-        env.extend([("OUTBOX_ROUTER", self.router.as_str()), ("DATABASE_URL", self.world.url.as_str())]);
-        paste(&env, line).await
-    }
-
-    async fn letters(&self, filter: &str) -> Vec<Value> {
-        let said = self.outbox(&format!("dlq list --format json {filter}")).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        said.json().as_array().unwrap().clone()
-    }
-}
 
 async fn publish(world: &World, n: i64) -> EventId {
     let id: uuid::Uuid = sqlx::query_scalar("select outbox.enqueue('event_operate', $1, 'key-1')")
@@ -86,7 +41,7 @@ async fn the_commands_work_on_aws() {
     let worker = Process::start(&programs().join("worker"), args, &cloud.environment()).unwrap();
 
     world.rpcs.on("Test/Operate", |called| {
-        let n = crate::operate::n(called);
+        let n = crate::operator::n(called);
         Box::pin(
             async move { if n == 13 { Err(ConnectError::invalid_argument("no such card")) } else { Ok(()) } },
         )
@@ -218,234 +173,5 @@ async fn the_commands_work_on_aws() {
     for process in [relay, worker] {
         process.stop().await.unwrap();
     }
-    world.finish().await;
-}
-
-/// Guards: `why` tells every state of a record on DynamoDB, redrive does not run into its own messages, and a call that is
-/// under way is not forgotten by force.
-#[tokio::test(flavor = "multi_thread")]
-async fn records_on_dynamodb_are_told() {
-    let Some(cloud) = cloud() else { return };
-    let world = World::new(LYING).await;
-    let desk = Desk::new(&world, cloud);
-    let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk());
-    let now = Utc::now().timestamp_millis();
-    let put = async |fields: &[(&str, Value)]| {
-        let id = EventId::new();
-        let attribute = |value: &Value| match value {
-            Value::Number(number) => AttributeValue::N(number.to_string()),
-            other => AttributeValue::S(other.as_str().unwrap().to_owned()),
-        };
-        let mut item: HashMap<String, AttributeValue> =
-            fields.iter().map(|(name, value)| ((*name).to_owned(), attribute(value))).collect();
-        item.insert("id".into(), AttributeValue::S(format!("{id} Test/Lying")));
-        item.entry("expires_at".into()).or_insert(AttributeValue::N((now / 1000 + 1000).to_string()));
-        dynamodb.put_item().table_name("outbox-dedup").set_item(Some(item)).send().await.unwrap();
-        id
-    };
-    let why = async |id| {
-        let said = desk.outbox(&format!("why {id} --format json")).await;
-        (said.code, said.json()["deliveries"][0].clone())
-    };
-    let failure = [
-        ("attempt", json!(3)),
-        ("code", json!("unavailable")),
-        ("error", json!("down")),
-        ("at_ms", json!(now)),
-    ];
-    let with = |state: &str| [&failure[..], &[("state", json!(state))]].concat();
-
-    let (code, told) = why(put(&with("failed")).await).await;
-    assert_eq!(
-        (code, &told["state"], &told["attempt"], &told["error"]),
-        (0, &json!("failed"), &json!(3), &json!("down"))
-    );
-    let dead = put(&with("dead")).await;
-    let (code, told) = why(dead).await;
-    assert_eq!((code, &told["state"], &told["reason"]), (1, &json!("dead"), &json!("down")));
-    let said = desk.outbox(&format!("why {dead}")).await;
-    assert!(said.out.contains(&format!("outbox dlq redrive --event {dead} --rpc Test/Lying")), "{said:?}");
-    assert!(said.out.contains("No database given"), "{said:?}");
-    let (code, told) = why(put(&[("state", json!("done")), ("at_ms", json!(now))]).await).await;
-    assert_eq!((code, &told["state"]), (0, &json!("done")));
-    let lease =
-        |until: i64| [("state", json!("leased")), ("token", json!(7)), ("leased_until_ms", json!(until))];
-    let called = put(&lease(now + 600_000)).await;
-    assert_eq!(why(called).await.1["state"], "calling");
-    assert_eq!(why(put(&lease(now - 1000)).await).await.1["state"], "abandoned");
-    let expired = put(&[("state", json!("done")), ("expires_at", json!(1))]).await;
-    assert_eq!(
-        why(expired).await,
-        (0, json!({"source": "sqs", "rpc": "Test/Lying", "state": "not_received"}))
-    );
-
-    // More than one page, one of them under way.
-    let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
-    let url =
-        sqs.get_queue_url().queue_name("outbox-Test--Lying-dlq").send().await.unwrap().queue_url.unwrap();
-    for n in 0..25 {
-        let id = if n == 0 { called } else { EventId::new() };
-        let body = format!(
-            r#"{{"rpc":"Test/Lying","event":{{"id":"{id}","name":"event_operate","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{{}}}}}}"#
-        );
-        sqs.send_message().queue_url(&url).message_body(body).send().await.unwrap();
-    }
-    let none = desk.outbox(&format!("dlq redrive --event {}", EventId::new())).await;
-    assert_eq!(none.out, "redriven 0 dead letters");
-    let forced = desk.outbox("dlq redrive --all --force --yes --rate 1000 --format json").await;
-    assert_eq!(
-        (forced.code, &forced.json()["moved"], &forced.json()["busy"]),
-        (1, &json!(24), &json!(1)),
-        "{forced:?}"
-    );
-    let depth = desk.outbox("status --format json").await.json()["rpcs"][0].clone();
-    assert_eq!([&depth["waiting"], &depth["dead"]], [&json!(24), &json!(1)], "{depth}");
-    assert_eq!(desk.outbox("dlq drop --all --yes").await.out, "dropped 1 dead letter");
-    sqs.purge_queue().queue_url(url.trim_end_matches("-dlq")).send().await.unwrap();
-    world.finish().await;
-}
-
-/// Guards: what keeps AWS from answering is told with its remedy.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_on_aws_is_told() {
-    let Some(cloud) = cloud() else { return };
-    let world = World::new(LYING).await;
-    let desk = Desk::new(&world, cloud);
-    let missing = desk.outbox("status --queue-prefix nowhere- --format json").await;
-    assert_eq!(
-        missing.json()["rpcs"][0]["missing"],
-        "there is no queue 'nowhere-Test--Lying' here",
-        "{missing:?}"
-    );
-    assert_eq!(missing.json()["problems"][0]["command"], "outbox doctor --queue-prefix nowhere-");
-    let missing = desk.outbox("dlq redrive --rpc Test/Lying --queue-prefix nowhere-").await;
-    assert!(missing.code == 1 && missing.err.contains("`terraform apply` makes it"), "{missing:?}");
-    let bare = [
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-        ("AWS_CONFIG_FILE", "/dev/null"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-        ("OUTBOX_TRANSPORT", "aws"),
-        ("OUTBOX_ROUTER", &desk.router),
-    ];
-    let said = paste(&bare, "outbox status").await;
-    assert!(said.code == 3 && said.err.contains("set AWS_REGION"), "{said:?}");
-    let said = paste(&[&bare[..], &[("AWS_REGION", "us-east-1")]].concat(), "outbox status").await;
-    assert!(said.code == 3 && said.err.contains("AWS_PROFILE"), "{said:?}");
-    let away = [
-        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "a"),
-        ("AWS_SECRET_ACCESS_KEY", "b"),
-    ];
-    let said = paste(&[&bare[..], &away].concat(), "outbox status").await;
-    assert!(said.code == 3 && said.err.contains("AWS_ENDPOINT_URL"), "{said:?}");
-    world.finish().await;
-}
-
-/// Guards: `doctor` finds that Terraform made what event_router.yaml asks for, and names each thing that is missing, is
-/// superfluous or was changed by hand.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_compares_aws_with_the_routes() {
-    let Some(cloud) = cloud() else { return };
-    let world = World::new(&super::cloud::router()).await;
-    let desk = Desk::new(&world, cloud);
-    let look = async |args: &str| {
-        let said = desk.outbox(&format!("doctor --format json {args}")).await;
-        let of = |finding: &Value| {
-            let text = |name: &str| finding[name].as_str().unwrap_or_default().to_owned();
-            format!("{} {}: {}", text("severity"), text("place"), text("message"))
-        };
-        let found: Vec<String> = said.json()["findings"].as_array().unwrap().iter().map(of).collect();
-        (said.code, found)
-    };
-    let finds = |found: &[String], begins: &str| {
-        assert!(found.iter().any(|finding| finding.starts_with(begins)), "no `{begins}` in {found:#?}");
-    };
-
-    let (code, found) = look("").await;
-    assert_eq!(code, 0, "{found:#?}");
-    assert!(
-        found.iter().all(|finding| finding.starts_with("ok ") || finding.starts_with("skipped ")),
-        "{found:#?}"
-    );
-    for begins in [
-        "ok aws: region us-east-1",
-        "ok bus outbox: ",
-        "ok queue outbox-Test--One: there, with its dead-letter queue",
-        "ok queue outbox-undeliverable: empty",
-        "ok event_two -> Other/TwoB: its rule sends to its queue",
-        "ok table outbox-dedup: there, with its key and time to live",
-    ] {
-        finds(&found, begins);
-    }
-
-    // Named wrongly.
-    finds(&look("--bus nowhere").await.1, "error bus nowhere: there is none");
-    finds(&look("--dedup-table nowhere").await.1, "error table nowhere: there is none");
-    finds(
-        &look("--queue-prefix nowhere-").await.1,
-        "error queue nowhere-Test--One: there is none, and Test/One needs it",
-    );
-
-    // Drift, in both directions.
-    let more = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One }, { id: Test/New }]\n";
-    std::fs::write(&world.router_file, more).unwrap();
-    let (code, found) = look("").await;
-    assert_eq!(code, 1);
-    finds(&found, "error queue outbox-Test--New: there is none");
-    finds(&found, "error event_one -> Test/New: there is no rule event_one--Test--New");
-    finds(&found, "warning queue outbox-Other--TwoB: no route of event_router.yaml needs it");
-    finds(&found, "warning rule event_two--Other--TwoB: no route of event_router.yaml needs it");
-
-    // Changed by hand.
-    std::fs::write(&world.router_file, LYING).unwrap();
-    let events = aws_sdk_eventbridge::Client::new(&cloud.sdk());
-    let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
-    let url = sqs.get_queue_url().queue_name("outbox-Test--Lying").send().await.unwrap().queue_url.unwrap();
-    let (rule, policy) = ("event_lying--Test--Lying", aws_sdk_sqs::types::QueueAttributeName::Policy);
-    events.disable_rule().event_bus_name("outbox").name(rule).send().await.unwrap();
-    finds(&look("").await.1, "error event_lying -> Test/Lying: rule event_lying--Test--Lying is disabled");
-    events.enable_rule().event_bus_name("outbox").name(rule).send().await.unwrap();
-    let nobody = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"events.amazonaws.com"},"Action":"sqs:SendMessage","Resource":"*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:events:us-east-1:000000000000:rule/other/*"}}}]}"#;
-    sqs.set_queue_attributes().queue_url(&url).attributes(policy, nobody).send().await.unwrap();
-    finds(&look("").await.1, "error queue outbox-Test--Lying: its policy does not let EventBridge send");
-    let target = events.list_targets_by_rule().event_bus_name("outbox").rule(rule).send().await.unwrap();
-    let target = target.targets()[0].clone();
-    let bare =
-        aws_sdk_eventbridge::types::Target::builder().id(target.id()).arn(target.arn()).build().unwrap();
-    events.put_targets().event_bus_name("outbox").rule(rule).targets(bare).send().await.unwrap();
-    finds(
-        &look("").await.1,
-        "error event_lying -> Test/Lying: rule event_lying--Test--Lying does not write the message",
-    );
-    events.remove_targets().event_bus_name("outbox").rule(rule).ids(target.id()).send().await.unwrap();
-    finds(
-        &look("").await.1,
-        "error event_lying -> Test/Lying: rule event_lying--Test--Lying does not send to the queue",
-    );
-
-    // Another table.
-    use aws_sdk_dynamodb::types as table;
-    let dynamodb = aws_sdk_dynamodb::Client::new(&cloud.sdk());
-    let key = table::KeySchemaElement::builder()
-        .attribute_name("pk")
-        .key_type(table::KeyType::Hash)
-        .build()
-        .unwrap();
-    let text = table::AttributeDefinition::builder()
-        .attribute_name("pk")
-        .attribute_type(table::ScalarAttributeType::S);
-    dynamodb
-        .create_table()
-        .table_name("another")
-        .key_schema(key)
-        .attribute_definitions(text.build().unwrap())
-        .billing_mode(table::BillingMode::PayPerRequest)
-        .send()
-        .await
-        .unwrap();
-    let (_, found) = look("--dedup-table another").await;
-    finds(&found, "error table another: its key is not `id`, a text");
-    finds(&found, "warning table another: time to live by `expires_at` is off");
     world.finish().await;
 }

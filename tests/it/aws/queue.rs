@@ -8,7 +8,7 @@ use worker::Outcome;
 use worker::dedup::{Dedup, DynamoDedup, LeaseAnswer, Released};
 use worker::queue::{Delivery, Depths, SqsQueue};
 
-use super::cloud::cloud;
+use crate::cloud::cloud;
 use crate::contracts::{dedup_contract, failed, lost_of, queue_contract, receive, release, settle};
 use crate::world::until;
 

@@ -7,13 +7,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
 use connectrpc::ConnectError;
 use event::EventId;
-use xtask::process::Process;
-use xtask::scrape;
-use xtask::strict::Strict;
+use testkit::process::Process;
+use testkit::scrape;
+use testkit::strict::Strict;
 
-use super::cloud::{Cloud, cloud, sdk};
 use super::line::{Queue, state};
-use crate::operate::paste;
+use crate::cloud::{Cloud, cloud, sdk};
+use crate::operator::paste;
 use crate::world::{World, programs, until};
 
 /// Each test has a queue of its own.

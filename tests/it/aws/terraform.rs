@@ -1,6 +1,6 @@
-use xtask::terraform::Terraform;
+use testkit::terraform::Terraform;
 
-use super::cloud::cloud;
+use crate::cloud::cloud;
 use crate::world::{ROUTER, World, cluster};
 
 /// Guards what Terraform makes of event_router.yaml: its own tests, its format, and that the example is valid.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use xtask::process::Process;
+use testkit::process::Process;
 
 use crate::Result;
 use crate::database::{Database, EVENT, until};

@@ -32,7 +32,7 @@ pub(crate) struct Statements {
 
 /// Where the peers' scripts can be started.
 pub(crate) async fn installed() -> Result<PathBuf> {
-    let dir = xtask::process::target().join("bench-peers");
+    let dir = testkit::process::target().join("bench-peers");
     std::fs::create_dir_all(&dir)?;
     for (name, text) in FILES {
         std::fs::write(dir.join(name), text)?;

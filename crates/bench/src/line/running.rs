@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use testkit::process::Process;
 use tokio::time::{Instant, timeout_at};
-use xtask::process::Process;
 
 use super::calls::Calls;
 use crate::Result;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
-use xtask::process::Process;
+use testkit::process::Process;
 
 use super::calls::Calls;
 use super::peers::{self, Statements};

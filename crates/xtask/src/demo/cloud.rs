@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::Failure;
+use super::failure::Failure;
 use super::show::Show;
-use crate::emulator::Emulator;
-use crate::process::root;
-use crate::terraform::Terraform;
+use testkit::emulator::Emulator;
+use testkit::process::root;
+use testkit::terraform::Terraform;
 
 pub(super) struct Cloud {
     emulator: Emulator,

@@ -9,8 +9,8 @@ use outbox::EventId;
 use serde::Deserialize;
 use tokio::sync::{Notify, mpsc};
 
-use super::Failure;
-use crate::process::Process;
+use super::failure::Failure;
+use testkit::process::Process;
 
 /// What the sample services were called with, in the order they said so.
 #[derive(Clone, Default)]

@@ -4,8 +4,6 @@ use std::io::IsTerminal;
 
 use chrono::{DateTime, Local, Utc};
 
-use super::summary::Summary;
-
 pub(super) struct Show {
     color: bool,
 }
@@ -54,34 +52,6 @@ impl Show {
             line.push_str(&format!(" → {} {:<9}", self.paint("36", method), after(*at)));
         }
         println!("{}", line.trim_end());
-    }
-
-    pub(super) fn summary(&self, summary: &Summary) {
-        self.scene("Summary");
-        let rows = [
-            ("events committed", summary.events.to_string()),
-            ("events rolled back, seen by nobody", summary.rolled_back.to_string()),
-            ("deliveries due", summary.deliveries.to_string()),
-            ("  delivered, each exactly once", summary.delivered.to_string()),
-            ("  dead-lettered", summary.dead_lettered.to_string()),
-            ("  lost", summary.lost.to_string()),
-            ("calls repeated after success", summary.called_twice.to_string()),
-            ("duplicates suppressed", summary.duplicates_suppressed.to_string()),
-            ("failed attempts, retried", summary.retries.to_string()),
-            (
-                "commit → RPC, p50 / p99",
-                format!("{:.1} / {:.1} ms", summary.latency_ms.p50, summary.latency_ms.p99),
-            ),
-        ];
-        for (name, value) in rows {
-            println!("  {name:<36} {value:>14}");
-        }
-        if summary.ok {
-            self.good("every count is what it must be");
-        }
-        for problem in &summary.problems {
-            self.bad(problem);
-        }
     }
 
     fn paint(&self, code: &str, text: &str) -> String {

@@ -8,7 +8,7 @@ use sample::proto::card::v1::CardTransactionSettledEvent;
 use sample::proto::hoge::v1::HogeUpdatedEvent;
 use serde::Deserialize;
 
-use super::Failure;
+use super::failure::Failure;
 use super::services::Call;
 use super::show::Show;
 use super::world::World;

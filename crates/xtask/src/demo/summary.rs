@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
-use super::show::ms_between;
+use super::failure::Failure;
+use super::show::{Show, ms_between};
 use super::story::{Told, dead_letters, until};
 use super::world::World;
 
@@ -30,6 +30,36 @@ pub(super) struct Summary {
 pub(super) struct Latency {
     pub(super) p50: f64,
     pub(super) p99: f64,
+}
+
+impl Summary {
+    pub(super) fn show(&self, show: &Show) {
+        show.scene("Summary");
+        let rows = [
+            ("events committed", self.events.to_string()),
+            ("events rolled back, seen by nobody", self.rolled_back.to_string()),
+            ("deliveries due", self.deliveries.to_string()),
+            ("  delivered, each exactly once", self.delivered.to_string()),
+            ("  dead-lettered", self.dead_lettered.to_string()),
+            ("  lost", self.lost.to_string()),
+            ("calls repeated after success", self.called_twice.to_string()),
+            ("duplicates suppressed", self.duplicates_suppressed.to_string()),
+            ("failed attempts, retried", self.retries.to_string()),
+            (
+                "commit → RPC, p50 / p99",
+                format!("{:.1} / {:.1} ms", self.latency_ms.p50, self.latency_ms.p99),
+            ),
+        ];
+        for (name, value) in rows {
+            println!("  {name:<36} {value:>14}");
+        }
+        if self.ok {
+            show.good("every count is what it must be");
+        }
+        for problem in &self.problems {
+            show.bad(problem);
+        }
+    }
 }
 
 pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Failure> {

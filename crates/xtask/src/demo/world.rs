@@ -12,13 +12,13 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use super::Failure;
 use super::cloud::Cloud;
+use super::failure::Failure;
 use super::services::{Calls, serve};
 use super::show::Show;
-use crate::cluster::Cluster;
-use crate::process::{Process, root};
-use crate::scrape;
+use testkit::cluster::Cluster;
+use testkit::process::{Process, root};
+use testkit::scrape;
 
 pub(super) struct World {
     pub(super) pool: PgPool,

@@ -1,0 +1,66 @@
+//! Databases of a run: made, migrated, and asked again while they are down.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use testkit::cluster::Cluster;
+use testkit::process::Process;
+
+use crate::run::Failure;
+
+/// Notes every delivery that the relay makes, in the relay's own transaction: deliveries are gone soon. Again after the schema
+/// was made anew.
+pub(crate) const PUTS: &str = "
+    create table if not exists torture.put (seq bigint, rpc text, event_id uuid);
+    create or replace function torture.note_puts() returns trigger language plpgsql as $$
+    begin
+        insert into torture.put (seq, rpc, event_id)
+        select n.seq, (select q.rpc from outbox.queue as q where q.id = n.queue), n.event_id from new as n;
+        return null;
+    end $$;
+    create or replace trigger note_puts after insert on outbox.delivery referencing new table as new
+        for each statement execute function torture.note_puts()";
+/// A role that may connect and nothing more.
+pub(crate) const STRANGER: &str = "stranger";
+/// Of those who look: no timeouts that are meant for people.
+const UNTIMED: &str = "
+    select set_config(name, '0', false) from pg_settings
+    where name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
+                   'transaction_timeout')";
+/// What a crash, or a fault that comes in between, interrupts is done again.
+const INSISTS_FOR: Duration = Duration::from_secs(60);
+const INSISTS_EVERY: Duration = Duration::from_millis(300);
+
+/// A database with the schema, as `relay migrate` makes it.
+pub(crate) async fn database(cluster: &Cluster, name: &str, bin: &Path) -> Result<PgPool, Failure> {
+    let mut admin = PgConnection::connect(&cluster.url("postgres")).await?;
+    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await?;
+    migrate(&bin.join("relay"), &cluster.url(name)).await?;
+    let pool = PgPoolOptions::new().max_connections(12).after_connect(|conn, _| {
+        Box::pin(async move { sqlx::query(UNTIMED).execute(conn).await.map(|_| ()) })
+    });
+    Ok(pool.connect(&cluster.url(name)).await?)
+}
+
+pub(crate) async fn migrate(relay: &Path, url: &str) -> Result<(), Failure> {
+    let mut migrate = Process::start(&relay.to_owned(), ["migrate"], &[("DATABASE_URL", url)])?;
+    match migrate.ended().await? {
+        status if status.success() => Ok(()),
+        status => Err(format!("relay migrate: {status}").into()),
+    }
+}
+
+/// Does it again until it succeeds: the database may be down.
+pub(crate) async fn insist<T, F: Future<Output = Result<T, Failure>>>(
+    mut what: impl FnMut() -> F,
+) -> Result<T, Failure> {
+    let until = tokio::time::Instant::now() + INSISTS_FOR;
+    loop {
+        match what().await {
+            Err(_) if tokio::time::Instant::now() < until => tokio::time::sleep(INSISTS_EVERY).await,
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The torture's own events and RPCs: one that is healthy, one that has moods, one that refuses.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// Changes of a few keys, in order; to two subscribers.
+pub(crate) const CHANGED: &str = "event_changed";
+/// Without a key.
+pub(crate) const NOTED: &str = "event_noted";
+/// Some of these are refused for good, as their payload says.
+pub(crate) const OFFERED: &str = "event_offered";
+/// Written past `outbox.enqueue`, as no bus can take it: the relay parks it.
+pub(crate) const GARBLED: &str = "event_garbled";
+
+/// Without a subscriber.
+pub(crate) const UNHEARD: &str = "event_unheard";
+
+/// What has a route.
+const EVENTS: [&str; 4] = [CHANGED, NOTED, OFFERED, GARBLED];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub(crate) enum Rpc {
+    /// Answers at once.
+    Steady,
+    /// Is slow, and fails at random.
+    Moody,
+    /// Refuses what says so itself.
+    Strict,
+}
+
+impl Rpc {
+    pub(crate) const ALL: [Rpc; 3] = [Rpc::Steady, Rpc::Moody, Rpc::Strict];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Rpc::Steady => "SteadyService/Record",
+            Rpc::Moody => "MoodyService/Try",
+            Rpc::Strict => "StrictService/Accept",
+        }
+    }
+
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|rpc| rpc.name() == name)
+    }
+
+    pub(crate) fn service(self) -> &'static str {
+        self.name().split('/').next().unwrap_or_default()
+    }
+
+    fn timeout(self) -> Duration {
+        match self {
+            Rpc::Steady => Duration::from_secs(10),
+            Rpc::Moody => Duration::from_secs(1),
+            Rpc::Strict => Duration::from_secs(5),
+        }
+    }
+}
+
+pub(crate) fn subscribers(event: &str) -> &'static [Rpc] {
+    match event {
+        CHANGED => &[Rpc::Steady, Rpc::Moody],
+        OFFERED => &[Rpc::Strict],
+        UNHEARD => &[],
+        _ => &[Rpc::Steady],
+    }
+}
+
+/// These routes as an event_router.yaml. Backoffs are short, so that a lot happens, and attempts many, so that only what is
+/// refused dies.
+pub(crate) fn yaml() -> String {
+    let mut yaml = "event:\n".to_owned();
+    for event in EVENTS {
+        yaml.push_str(&format!("  - name: {event}\n    subscriber:\n"));
+        for rpc in subscribers(event) {
+            yaml.push_str(&format!(
+                "      - id: {}\n        timeout: {}s\n        concurrency: 16\n        max_attempts: 100\n        backoff: {{ min: 50ms, max: 1s }}\n",
+                rpc.name(),
+                rpc.timeout().as_secs()
+            ));
+        }
+    }
+    yaml
+}

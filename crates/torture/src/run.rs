@@ -1,0 +1,54 @@
+//! What one run is: its transport, its seed, and how much it publishes.
+
+use serde::Serialize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Transport {
+    Postgres,
+    Aws,
+}
+
+/// Why a run could not be made.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// There is no emulator of AWS, no Terraform, or no provider for it.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no emulator with what Terraform makes: {0}")]
+pub(crate) struct NoCloud(pub(crate) Failure);
+
+/// One run: its seed is settled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) transport: Transport,
+    pub(crate) seconds: u64,
+    pub(crate) seed: u64,
+}
+
+impl Transport {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Transport::Postgres => "postgres",
+            Transport::Aws => "aws",
+        }
+    }
+
+    pub(crate) fn pace(self) -> Pace {
+        match self {
+            Transport::Postgres => Pace { open_max: 4000, bulk_max: 400, big_max: 200_000, heard_max: 200 },
+            Transport::Aws => Pace { open_max: 300, bulk_max: 100, big_max: 100, heard_max: 100 },
+        }
+    }
+}
+
+/// How much may be published. The emulator is slow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// So many deliveries may be open before publishers wait.
+    pub(crate) open_max: usize,
+    /// So many events has one transaction at most.
+    pub(crate) bulk_max: usize,
+    /// So many has a big one that commits, and of these so many have a subscriber.
+    pub(crate) big_max: i64,
+    pub(crate) heard_max: usize,
+}

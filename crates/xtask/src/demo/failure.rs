@@ -1,0 +1,15 @@
+//! Why the demo could not be told, and how that is said.
+
+use std::process::ExitCode;
+
+pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,124 @@
+//! Queue and table, as far as the worker can tell, of a server that fails as the test says.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use event::EventId;
+use serde_json::{Value, json};
+
+use crate::stub::Answer;
+
+/// Queue and table, as far as the worker can tell.
+#[derive(Default)]
+pub(crate) struct State {
+    /// Bodies, and how often they were received.
+    pub(crate) waiting: VecDeque<(String, u32)>,
+    /// By receipt handle, until when.
+    pub(crate) hidden: HashMap<String, (String, u32, Instant)>,
+    pub(crate) items: HashMap<String, Value>,
+    pub(crate) next: u64,
+}
+
+impl State {
+    pub(crate) fn answer(&mut self, operation: &str, input: &Value) -> Answer {
+        match operation {
+            "GetQueueUrl" => Answer::Ok(
+                json!({"QueueUrl": format!("http://queue/{}", input["QueueName"].as_str().unwrap())}),
+            ),
+            "ReceiveMessage" => {
+                self.bring_back();
+                let many = (input["MaxNumberOfMessages"].as_u64().unwrap() as usize).min(self.waiting.len());
+                if many == 0 {
+                    return Answer::After(Duration::from_millis(500), json!({}));
+                }
+                let until = Instant::now() + seconds(&input["VisibilityTimeout"]);
+                let received: Vec<_> = self.waiting.drain(..many).collect();
+                let messages = received.into_iter().map(|(body, receives)| {
+                    self.next += 1;
+                    let handle = format!("handle-{}", self.next);
+                    let sent_at = chrono::Utc::now().timestamp_millis().to_string();
+                    let message = json!({
+                        "MessageId": handle, "ReceiptHandle": handle, "Body": body, "MD5OfBody": "",
+                        "Attributes": {"ApproximateReceiveCount": (receives + 1).to_string(), "SentTimestamp": sent_at},
+                    });
+                    self.hidden.insert(handle, (body, receives + 1, until));
+                    message
+                });
+                Answer::Ok(json!({"Messages": messages.collect::<Vec<_>>()}))
+            }
+            "DeleteMessageBatch" => self.each(input, |state, entry| {
+                state.hidden.remove(entry["ReceiptHandle"].as_str().unwrap()).is_some()
+            }),
+            "ChangeMessageVisibilityBatch" => self.each(input, |state, entry| {
+                let hidden = state.hidden.get_mut(entry["ReceiptHandle"].as_str().unwrap());
+                let until = Instant::now() + seconds(&entry["VisibilityTimeout"]);
+                hidden.map(|hidden| hidden.2 = until).is_some()
+            }),
+            "PutItem" => {
+                let id = input["Item"]["id"]["S"].as_str().unwrap().to_owned();
+                match self.items.get(&id) {
+                    Some(there) if there["state"]["S"] != "failed" => {
+                        Answer::Error("ConditionalCheckFailedException", "no", json!({"Item": there}))
+                    }
+                    _ => {
+                        self.items.insert(id, input["Item"].clone());
+                        Answer::Ok(json!({}))
+                    }
+                }
+            }
+            "UpdateItem" => {
+                let id = input["Key"]["id"]["S"].as_str().unwrap();
+                let item = self.items.get_mut(id).expect("it was claimed");
+                let values = &input["ExpressionAttributeValues"];
+                assert_eq!(item["token"], values[":token"]);
+                item["state"] = values.get(":state").unwrap_or(&values[":done"]).clone();
+                Answer::Ok(json!({}))
+            }
+            "GetQueueAttributes" => Answer::Ok(json!({"Attributes": {}})),
+            other => panic!("{other} is not expected"),
+        }
+    }
+}
+
+impl State {
+    /// What was hidden and is no more.
+    pub(crate) fn bring_back(&mut self) {
+        let now = Instant::now();
+        let back: Vec<String> = self
+            .hidden
+            .iter()
+            .filter(|(_, hidden)| hidden.2 <= now)
+            .map(|(handle, _)| handle.clone())
+            .collect();
+        for handle in back {
+            let (body, receives, _) = self.hidden.remove(&handle).unwrap();
+            self.waiting.push_back((body, receives));
+        }
+    }
+
+    /// Of a batch those fail whose receipt is no longer good.
+    pub(crate) fn each(&mut self, input: &Value, does: impl Fn(&mut Self, &Value) -> bool) -> Answer {
+        let (mut successful, mut failed) = (Vec::new(), Vec::new());
+        for entry in input["Entries"].as_array().unwrap() {
+            if does(self, entry) {
+                successful.push(json!({"Id": entry["Id"]}));
+            } else {
+                failed
+                    .push(json!({"Id": entry["Id"], "Code": "ReceiptHandleIsInvalid", "SenderFault": true}));
+            }
+        }
+        Answer::Ok(json!({"Successful": successful, "Failed": failed}))
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.hidden.is_empty()
+    }
+
+    pub(crate) fn is_done(&self, id: &EventId) -> bool {
+        self.items.get(&format!("{id} Test/One")).is_some_and(|item| item["state"]["S"] == "done")
+    }
+}
+
+fn seconds(value: &Value) -> Duration {
+    Duration::from_secs(value.as_u64().unwrap())
+}

@@ -1,0 +1,93 @@
+//! HTTP/2 in the clear, and TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use worker::rpc::{Call, Client, Code, Endpoint, RpcClient, Services};
+
+use crate::world::{One, ROUTER, World};
+
+/// Guards: the call works over HTTP/2 in the clear and over TLS with a checked certificate, and an unknown certificate is
+/// refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_go_over_http2_and_tls() {
+    let world = World::new(ROUTER).await;
+    let body = r#"{"rpc":"Test/One","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_one","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{},"payload":{"n":1}}}"#;
+    let message = event::Message::decode(body).unwrap();
+    let rpc = event_router::Rpc::new("Test/One").unwrap();
+    let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(5) };
+    let yaml = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One }]\n";
+    let router = event_router::Router::parse("test.yaml", yaml).unwrap();
+    let client = |url: String| {
+        let endpoints = [Endpoint { service: "Test".into(), url }];
+        let services =
+            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &[] };
+        Client::new(&router, &services).unwrap()
+    };
+
+    let rpcs = &world.rpcs;
+    client(format!("http://{}", rpcs.addr)).call(&call).await.unwrap();
+    client(format!("h2c://{}", rpcs.addr)).call(&call).await.unwrap();
+    let refused = client("http://127.0.0.1:1".into()).call(&call).await.unwrap_err();
+    assert_eq!(refused.code, Code::Unavailable, "{refused}");
+
+    let tls = tls_server(rpcs.clone()).await;
+    let unknown = client(format!("https://localhost:{}", tls.port)).call(&call).await.unwrap_err();
+    assert_eq!(unknown.code, Code::Unavailable);
+    assert!(unknown.message.to_lowercase().contains("certificate"), "{unknown}");
+
+    // The roots are read when a worker starts, from where the standard variable says: so ask a real one.
+    let mut world = world;
+    world.relay();
+    let router = world.router_file.display().to_string();
+    let endpoints =
+        [format!("Test=https://localhost:{}", tls.port), format!("Other=https://localhost:{}", tls.port)];
+    let args = [
+        "--router",
+        &router,
+        "--metrics-addr",
+        "127.0.0.1:0",
+        "--endpoint",
+        &endpoints[0],
+        "--endpoint",
+        &endpoints[1],
+    ];
+    let env = [("DATABASE_URL", world.url.as_str()), ("SSL_CERT_FILE", tls.root_file.as_str())];
+    let worker =
+        testkit::process::Process::start(&crate::world::programs().join("worker"), args, &env).unwrap();
+    let id = world.publish(One { n: 1 }).await;
+    world.rpcs.until_done("Test/One", &[id]).await;
+    assert!(worker.stop().await.unwrap().success());
+    let _ = std::fs::remove_file(&tls.root_file);
+    // This test called the same event over each transport, past the dedup record.
+    world.rpcs.forget();
+    world.finish().await;
+}
+
+struct TlsServer {
+    port: u16,
+    root_file: String,
+}
+
+async fn tls_server(rpcs: crate::world::Rpcs) -> TlsServer {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let root_file =
+        std::env::temp_dir().join(format!("outbox-root-{:08x}.pem", fastrand::u32(..))).display().to_string();
+    std::fs::write(&root_file, cert.pem()).unwrap();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.der().clone()], key.into())
+            .unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let serves = |rpc: &str| rpc.starts_with("Test/") || rpc.starts_with("Other/");
+        crate::server::serve_tls(listener, Arc::new(config), serves, move |call| rpcs.handle(call)).await
+    });
+    TlsServer { port, root_file }
+}

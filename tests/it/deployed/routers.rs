@@ -1,0 +1,181 @@
+//! One event_router.yaml, one verdict. `tests/routers/` has files by the verdict that they must get: `accepted`, `refused`,
+//! and `beyond_aws`, which routes on Postgres and is too much for one bus.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use event_router::Router;
+use testkit::process::{copy_dir, root};
+use testkit::terraform::Terraform;
+
+use crate::world::{ROUTER, cluster, programs, shared_turn};
+
+/// The most bytes that a file may have.
+const BYTES_MAX: usize = 196_608;
+
+/// Files of any size need not lie in the repository.
+fn sizes() -> Vec<(&'static str, &'static str, String)> {
+    let route = "event:\n  - name: event_a\n    subscriber:\n      - id: Test/One\n";
+    let of_bytes = |n: usize| format!("#{}\n{route}", " ".repeat(n - route.len() - 2));
+    let events: String = (0..1000).map(|n| format!("  - {{ name: event_n{n}, subscriber: [] }}\n")).collect();
+    let deep: String = (1..400).map(|n| format!("{}-\n", " ".repeat(n))).collect();
+    vec![
+        ("accepted", "as_large_as_it_may_be", of_bytes(BYTES_MAX)),
+        ("accepted", "1000_events", format!("event:\n{events}")),
+        ("refused", "a_byte_too_large", of_bytes(BYTES_MAX + 1)),
+        ("refused", "a_megabyte", of_bytes(1_000_000)),
+        ("refused", "deep_in_blocks", format!("event:\n{deep}")),
+    ]
+}
+
+struct Files {
+    folder: PathBuf,
+    /// Path below the folder, and the folder that it must be in.
+    verdicts: BTreeMap<String, String>,
+}
+
+impl Files {
+    fn lay_out(name: &str) -> Self {
+        let folder = cluster().dir().join(name);
+        copy_dir(&root().join("tests/routers"), &folder, &|_| true).unwrap();
+        for (verdict, name, text) in sizes() {
+            std::fs::write(folder.join(verdict).join(format!("{name}.yaml")), text).unwrap();
+        }
+        let mut verdicts = BTreeMap::new();
+        for verdict in ["accepted", "refused", "beyond_aws"] {
+            for entry in std::fs::read_dir(folder.join(verdict)).unwrap() {
+                let name = entry.unwrap().file_name().into_string().unwrap();
+                verdicts.insert(format!("{verdict}/{name}"), verdict.to_owned());
+            }
+        }
+        assert!(verdicts.len() > 300, "{}", verdicts.len());
+        Self { folder, verdicts }
+    }
+
+    fn of(&self, verdicts: &[&str]) -> BTreeSet<String> {
+        let is_one = |verdict: &str| verdicts.contains(&verdict);
+        let found = self.verdicts.iter().filter(|(_, verdict)| is_one(verdict));
+        found.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Guards: what relay and worker accept or refuse is what the folders say; a refusal is about the file, has its place and a
+/// remedy, and says nothing of a reader's inside.
+#[test]
+fn the_binaries_give_each_file_its_verdict() {
+    let _turn = shared_turn();
+    let files = Files::lay_out("routers-read");
+    let mut refused = BTreeSet::new();
+    for name in files.verdicts.keys() {
+        let Err(error) = Router::read(&files.folder.join(name)) else { continue };
+        let said = error.to_string();
+        assert!(said.starts_with("error: ") && said.contains(name), "{name}: {said}");
+        assert!(said.contains("help: "), "{name}: {said}");
+        for word in ["budget", "limit exceeded", "serde", "parser", "granit"] {
+            assert!(!said.to_lowercase().contains(word), "{name}: {said}");
+        }
+        refused.insert(name.clone());
+    }
+    assert_eq!(refused, files.of(&["refused"]));
+}
+
+/// Guards: `outbox check` refuses what relay and worker refuse, and what AWS would; the rest it accepts, given the proto.
+#[test]
+fn outbox_check_gives_each_file_its_verdict() {
+    let _turn = shared_turn();
+    let files = Files::lay_out("routers-checked");
+    // It reads as relay and worker do: of what they refuse, some are enough.
+    let some = files.of(&["refused"]).into_iter().step_by(8);
+    let asked: BTreeSet<String> = files.of(&["accepted", "beyond_aws"]).into_iter().chain(some).collect();
+    let mut refused = BTreeSet::new();
+    for name in &asked {
+        let file = files.folder.join(name);
+        let proto = files.folder.join("proto");
+        std::fs::create_dir_all(&proto).unwrap();
+        // What can't be read has no events that proto could lack.
+        let declared =
+            Router::read(&file).map_or_else(|_| "syntax = \"proto3\";".to_owned(), |it| declare(&it));
+        std::fs::write(proto.join("events.proto"), declared).unwrap();
+        let checked = check(&file, &proto);
+        if !checked.status.success() {
+            refused.insert(name.clone());
+        }
+        if name.starts_with("accepted/") {
+            assert!(checked.status.success(), "{name}: {}", String::from_utf8_lossy(&checked.stdout));
+        }
+    }
+    let expected = files.of(&["refused", "beyond_aws"]);
+    assert_eq!(refused, asked.intersection(&expected).cloned().collect());
+}
+
+fn check(router: &Path, proto: &Path) -> Output {
+    Command::new(programs().join("outbox"))
+        .arg("check")
+        .arg("--router")
+        .arg(router)
+        .arg("--proto")
+        .arg(proto)
+        .output()
+        .unwrap()
+}
+
+/// Proto that has the events and RPCs of a router, in the package that its longest names have.
+fn declare(router: &Router) -> String {
+    let mut proto = "syntax = \"proto3\";\nimport \"google/protobuf/empty.proto\";\n".to_owned();
+    let package = router
+        .rpcs()
+        .find_map(|(rpc, _)| rpc.service().rsplit_once('.').map(|(package, _)| package.to_owned()));
+    let _ = writeln!(proto, "package {};", package.unwrap_or_else(|| "test.v1".to_owned()));
+    let _ = writeln!(proto, "enum Event {{ EVENT_UNSPECIFIED = 0;");
+    for (n, (event, _)) in router.events().enumerate() {
+        let _ = writeln!(proto, "{} = {};", event.to_uppercase(), n + 1);
+    }
+    proto.push_str("}\n");
+    for (event, _) in router.events() {
+        let _ = writeln!(proto, "message {} {{ string id = 1; }}", message(event));
+    }
+    let mut services: BTreeMap<&str, String> = BTreeMap::new();
+    for (rpc, _) in router.rpcs() {
+        let (service, method) = rpc.as_str().rsplit_once('/').unwrap();
+        let service = service.rsplit('.').next().unwrap();
+        let _ = writeln!(
+            services.entry(service).or_default(),
+            "rpc {method}({service}{method}Request) returns (google.protobuf.Empty);"
+        );
+        let _ = writeln!(proto, "message {service}{method}Request {{");
+        for (n, route) in router.routes().filter(|route| route.rpc == rpc).enumerate() {
+            let _ = writeln!(proto, "{} e{n} = {};", message(route.event), n + 1);
+        }
+        proto.push_str("}\n");
+    }
+    for (service, methods) in services {
+        let _ = writeln!(proto, "service {service} {{\n{methods}}}");
+    }
+    proto
+}
+
+/// HogeUpdatedEvent of event_hoge_updated.
+fn message(event: &str) -> String {
+    let words = event.trim_start_matches("event_").split('_');
+    let camel = words.map(|word| word[..1].to_uppercase() + &word[1..]);
+    camel.collect::<String>() + "Event"
+}
+
+/// Guards what infra/README.md promises: `terraform plan` refuses what AWS or the binaries would, and nothing else.
+#[test]
+fn terraform_gives_each_file_its_verdict() {
+    if Command::new("terraform").arg("version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "in CI Terraform must be tested");
+        eprintln!("\n!!! NOT TESTED: what Terraform says of tests/routers, because there is no terraform\n");
+        return;
+    }
+    // Terraform takes both cores for a while: not beside a test that measures.
+    let _turn = shared_turn();
+    let files = Files::lay_out("routers-planned");
+    let terraform = Terraform::copy(&cluster().dir().join("terraform-each"), ROUTER).unwrap();
+    let refusals = terraform.refusals(&files.folder).unwrap_or_else(|error| panic!("{error}"));
+    let refused: BTreeSet<String> = refusals.keys().cloned().collect();
+    assert_eq!(refused, files.of(&["refused", "beyond_aws"]));
+}

@@ -1,0 +1,114 @@
+//! Least privileges, with real roles.
+
+use outbox::Entry;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection};
+
+use crate::role::{address, role};
+use crate::world::{One, ROUTER, Two, World};
+
+/// Guards: a role that may publish can do that and nothing else: it can't read an event, not even its own, nor move the
+/// relay, nor let anybody else do so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_can_publish_and_nothing_else() {
+    let world = World::new(ROUTER).await;
+    let url = role(&world, "publisher").await;
+    let pool = PgPoolOptions::new().connect(&url).await.unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    outbox::enqueue(&mut tx, One { n: 1 }).await.unwrap();
+    outbox::enqueue_all(&mut tx, [Entry::new(One { n: 2 })]).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.event").await, 2);
+    for statement in [
+        "select * from outbox.event",
+        "select * from outbox.event_0",
+        "insert into outbox.event (slot, id, name, payload) values (0, gen_random_uuid(), 'event_one', '{}')",
+        "delete from outbox.event",
+        "truncate outbox.event_0",
+        "select * from outbox.parked",
+        "select nextval('outbox.event_seq')",
+        "select setval('outbox.event_slot', 3)",
+        "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot) values ('9:9:', 0, 0, 0, '', 0)",
+        "select outbox.truncate_slot('event', 0::smallint, '0', 0)",
+        "select outbox.grant_to(current_user::text, 'relay')",
+        "create table outbox.mine (id integer)",
+        "create function outbox.enqueue(name text) returns void language sql as ''",
+    ] {
+        let refused = sqlx::query(statement).execute(&pool).await.expect_err(statement);
+        let code =
+            refused.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
+        assert_eq!(code, "42501", "{statement}: {refused}");
+    }
+    pool.close().await;
+    world.finish().await;
+}
+
+/// Guards: relay and worker do all of their work as roles that have been given no more than that, rings and retention
+/// included; the worker can't read the outbox.
+#[tokio::test(flavor = "multi_thread")]
+async fn relay_and_worker_work_with_their_own_roles() {
+    let world = World::new(ROUTER).await;
+    let (relay_url, worker_url) = (role(&world, "relay").await, role(&world, "worker").await);
+    let relay = world.relay_process_in(&[("DATABASE_URL", &relay_url), ("OUTBOX_RETENTION", "6s")]);
+    let worker = world.worker_process_in(&[("DATABASE_URL", &worker_url)], &[]);
+    world.rpcs.on("Test/TwoA", |_| {
+        Box::pin(async { Err(connectrpc::ConnectError::invalid_argument("no such card")) })
+    });
+    world.rpcs.on("Test/One", |called| {
+        let first = called.attempt == 1;
+        Box::pin(
+            async move { if first { Err(connectrpc::ConnectError::internal("not yet")) } else { Ok(()) } },
+        )
+    });
+    let ids = world.publish_all((0..20).map(|n| Entry::new(One { n }))).await;
+    world.publish(Two { n: 1 }).await;
+    world
+        .execute(
+            "insert into outbox.event (slot, id, name, payload)
+             select last_value, gen_random_uuid(), 'event_one', '[]' from outbox.event_slot",
+        )
+        .await;
+    world.rpcs.until_done("Test/One", &ids).await;
+    world.until("select count(*) = 1 from outbox.parked").await;
+    world.until("select count(*) = 1 from outbox.dead_letter").await;
+    world.until_settled().await;
+    world.until("select last_value > 0 from outbox.event_slot").await;
+    world.until("select not exists (select from outbox.event_0)").await;
+
+    let mut worker_role = PgConnection::connect(&worker_url).await.unwrap();
+    for statement in ["select * from outbox.event", "select * from outbox.cursor", "truncate outbox.dedup_0"]
+    {
+        let refused = sqlx::query(statement).execute(&mut worker_role).await.expect_err(statement);
+        assert!(refused.to_string().contains("permission denied"), "{statement}: {refused}");
+    }
+    for process in [relay, worker] {
+        process.stop().await.unwrap();
+    }
+    world.finish().await;
+}
+
+/// Guards: a role that may create a schema, and is no superuser, can migrate and let others play their parts; and what was
+/// not given to it stays closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_role_can_own_the_schema() {
+    let world = World::new(ROUTER).await;
+    world.execute("drop schema outbox cascade").await;
+    world.execute("create table account (balance bigint not null)").await;
+    let owner = format!("owner_{:08x}", fastrand::u32(..));
+    world.execute(&format!("create role {owner} login")).await;
+    world.execute(&format!("grant create on database {} to {owner}", world.source.name())).await;
+    world.execute("create role service_of_the_plain_owner").await;
+
+    let mut conn = PgConnection::connect(&address(&world, &owner)).await.unwrap();
+    outbox_schema::migrate(&mut conn).await.unwrap();
+    let granted = "select outbox.grant_to('service_of_the_plain_owner', 'publisher')";
+    sqlx::query(granted).execute(&mut conn).await.unwrap();
+    let refused = sqlx::query("select * from account").execute(&mut conn).await.unwrap_err();
+    assert!(refused.to_string().contains("permission denied"), "{refused}");
+
+    let mut tx = world.pool.begin().await.unwrap();
+    sqlx::query("set local role service_of_the_plain_owner").execute(&mut *tx).await.unwrap();
+    outbox::enqueue(&mut tx, One { n: 1 }).await.unwrap();
+    tx.commit().await.unwrap();
+    world.finish().await;
+}

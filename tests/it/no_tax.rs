@@ -1,0 +1,3 @@
+//! Promise 5: publishing costs one INSERT.
+
+mod wake; // the doorbell

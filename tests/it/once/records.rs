@@ -1,0 +1,128 @@
+//! How long a record of success is kept, and what it costs to let it go.
+
+use std::time::Duration;
+
+use outbox::EventId;
+use sqlx::Connection;
+use worker::dedup::{Dedup, Lease, LeaseAnswer, PostgresDedup, Recorded};
+
+use crate::world::{One, ROUTER, World};
+
+/// Guards promise 3's window: a dedup record stays until all of its slot is older than the window, and leaves before the slot
+/// is used again. No record is read for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn dedup_records_leave_by_the_week() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    world.worker();
+    let id = world.publish(One { n: 1 }).await;
+    world.rpcs.until_done("Test/One", &[id]).await;
+    world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
+    let slot: i16 = world.scalar("select slot from outbox.dedup").await;
+    // In a transaction that is taken back: what would become of the record's slot at that time.
+    let at = async |days: i32| -> String {
+        let mut tx = world.pool.begin().await.unwrap();
+        let truncate = "select outbox.truncate_dedup($1, '21 days', now() + make_interval(days => $2))";
+        let became = sqlx::query_scalar(truncate).bind(slot).bind(days).fetch_one(&mut *tx).await.unwrap();
+        tx.rollback().await.unwrap();
+        became
+    };
+    let mut truncated = Vec::new();
+    for days in 0..35 {
+        if at(days).await == "truncated" {
+            truncated.push(days);
+        }
+    }
+    assert!(!truncated.is_empty() && truncated[0] > 21, "{truncated:?}");
+    let next_use = 35
+        - i32::try_from(world.scalar::<i64>("select extract(epoch from now())::bigint / 86400 % 7").await)
+            .unwrap();
+    assert!(truncated.iter().all(|&days| days <= next_use), "{truncated:?}");
+
+    // An event of ten days ago is done today: its slot waits for that record, too.
+    let late = truncated[0];
+    world.execute("update outbox.dedup_late set newest = now() + interval '10 days'").await;
+    assert_eq!(at(late).await, "late");
+    world.finish().await;
+}
+
+/// Guards promise 3's window and promise 6: whether a week's records may leave is known without a look at any of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_is_read_to_clean_up() {
+    let world = World::new(ROUTER).await;
+    world
+        .execute(
+            "insert into outbox.dedup (slot, event_id, rpc, lease, until, done_at)
+             select outbox.dedup_slot(id), id, 'Test/One', 0, now(), now()
+             from (select outbox.uuid_v7() as id from generate_series(1, 1000)) as done",
+        )
+        .await;
+    let mut cleaner = sqlx::PgConnection::connect(&world.url).await.unwrap();
+    let mut tx = cleaner.begin().await.unwrap();
+    let became: String = sqlx::query_scalar(
+        "select outbox.truncate_dedup(outbox.dedup_slot(outbox.uuid_v7()), '21 days',
+             to_timestamp((extract(epoch from now())::bigint / 604800 + 1) * 604800) + interval '24 days 1 hour')",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(became, "truncated");
+    // Of tables and indexes, as this transaction counts them.
+    let read: i64 = sqlx::query_scalar(
+        "select (sum(pg_stat_get_xact_tuples_returned(oid)) + sum(pg_stat_get_xact_tuples_fetched(oid)))::bigint
+         from pg_class where relnamespace = 'outbox'::regnamespace and relname ~ '^dedup_[0-9]'",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(read, 0);
+    tx.rollback().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards promise 3's window: what is leased or done for an event of another week is noted for its slot, by each of the
+/// statements that write records.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_records_are_noted() {
+    let mut world = World::new(ROUTER).await;
+    let old: EventId = "0198c7e2-0000-7000-8000-000000000001".parse().unwrap(); // of August 2025
+    world.execute(&format!("select outbox.enqueue('event_one', '{{\"n\":1}}', null, null, '{old}')")).await;
+    world.publish(One { n: 1 }).await;
+    world.relay();
+    world.until("select count(*) = 2 from outbox.delivery").await;
+    let noted = async |by: &str| {
+        let slots: Vec<i16> = sqlx::query_scalar(
+            "select slot from outbox.dedup_late where newest > now() - interval '1 minute'",
+        )
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        let slot: i16 = sqlx::query_scalar("select outbox.dedup_slot($1)")
+            .bind(old.as_uuid())
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+        assert_eq!(slots, [slot], "{by}: the old event's slot, and not that of today's");
+        world.execute("update outbox.dedup_late set newest = '-infinity'").await;
+    };
+    let received: i64 = world
+        .scalar("select count(*) from outbox.receive('Test/One', 10, '1 minute', 'test', '1 minute', '-infinity')")
+        .await;
+    assert_eq!(received, 2);
+    noted("receive").await;
+    let connections = world.source.connections("test", &worker::queue::SESSION, 1);
+    let rpc = event_router::Rpc::new("Test/TwoA").unwrap();
+    let dedup = PostgresDedup::new(connections, &rpc, Duration::from_secs(60));
+    let claims = dedup.lease(&[old, EventId::new()]).await.unwrap();
+    noted("claim").await;
+    let leases: Vec<Lease> = claims
+        .into_iter()
+        .map(|claim| match claim {
+            LeaseAnswer::Won(lease) => lease,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(dedup.complete(&leases).await.iter().all(|one| *one == Ok(Recorded::Written)));
+    noted("record").await;
+    world.finish().await;
+}

@@ -1,0 +1,235 @@
+use std::time::Duration;
+
+use connectrpc::ConnectError;
+use event::EventId;
+use outbox::Entry;
+use serde_json::json;
+
+use crate::operator::{ROUTER, misbehave, n, outbox, paste, shell};
+use crate::world::{One, World, until};
+
+const LETTERS: &str = "select count(*) from outbox.dead_letter";
+
+/// Guards: dead letters are listed with their reasons, shown without their payload, filtered, counted before they are
+/// moved, called again when they are redriven, and gone when they are dropped.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_seen_and_delivered_again() {
+    let mut world = World::new(ROUTER).await;
+    misbehave(&world);
+    world.relay();
+    world.worker();
+    let ids = world
+        .publish_all((0..4).map(|_| Entry::new(One { n: 13 }).header("tenant", "t-1").key("key-1")))
+        .await;
+    world.until("select count(*) = 4 from outbox.dead_letter").await;
+
+    let listed = outbox(&world, "dlq list --format json").await;
+    let letters = listed.json();
+    assert_eq!((listed.code, letters.as_array().unwrap().len()), (0, 4));
+    assert_eq!(letters[0]["event"], json!(ids[0]));
+    assert_eq!(
+        [&letters[0]["code"], &letters[0]["reason"]],
+        [&json!("invalid_argument"), &json!("no such card")]
+    );
+    assert!(letters[0]["dead_seconds"].as_f64().unwrap() >= 0.0);
+    for (filter, count) in [
+        ("--limit 3", 3),
+        ("--rpc Test/One", 4),
+        ("--rpc Test/Slow", 0),
+        ("--code invalid_argument", 4),
+        ("--code unavailable", 0),
+        (&format!("--event {}", ids[2]), 1),
+        ("--older-than 1h", 0),
+        ("--older-than 0s", 4),
+    ] {
+        let listed = outbox(&world, &format!("dlq list --format json {filter}")).await;
+        assert_eq!(listed.json().as_array().unwrap().len(), count, "{filter}");
+    }
+    let told = outbox(&world, "dlq list --limit 3").await;
+    assert!(told.out.contains("There are more: --limit is 3."), "{told:?}");
+
+    // An address is not repeated; the rest of the line is.
+    let list = format!(
+        "outbox dlq list --limit 1 --database-url {} --router {}",
+        world.url,
+        world.router_file.display()
+    );
+    let told = paste(&[], &list).await;
+    let command = told.command("outbox dlq redrive");
+    assert!(
+        command.contains("--database-url \"$DATABASE_URL\" --router /") && !told.out.contains(&world.url),
+        "{told:?}"
+    );
+    let counted = paste(&[("DATABASE_URL", &world.url)], &format!("{command} --dry-run")).await;
+    assert_eq!(counted.out, "would redrive 4 dead letters", "{counted:?}");
+
+    let id = letters[0]["id"].as_str().unwrap();
+    let shown = outbox(&world, &format!("dlq show {id}")).await;
+    for words in ["tenant", "key-1", "no such card", &format!("outbox why {}", ids[0])] {
+        assert!(shown.out.contains(words), "{words}: {shown:?}");
+    }
+    assert!(!shown.out.contains("\"n\""), "a payload: {shown:?}");
+    let payload = outbox(&world, &format!("dlq show {id} --payload --format json")).await;
+    assert_eq!(payload.json()["payload"], json!({"n": 13}));
+
+    let counted = outbox(&world, "dlq redrive --rpc Test/One --dry-run").await;
+    assert_eq!(counted.out, "would redrive 4 dead letters");
+    assert_eq!(world.scalar::<i64>(LETTERS).await, 4);
+
+    // It is mended: one is redriven as `why` says, two as the list says, one is dropped.
+    world.rpcs.on("Test/One", |_| Box::pin(async { Ok(()) }));
+    let router = world.router_file.display().to_string();
+    let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", &router)];
+    let why = outbox(&world, &format!("why {}", ids[0])).await;
+    let redriven = paste(&env, &why.command("outbox dlq redrive")).await;
+    assert_eq!((redriven.code, redriven.out.as_str()), (0, "redriven 1 dead letter"), "{redriven:?}");
+    let dropped = outbox(&world, &format!("dlq drop --yes --event {}", ids[3])).await;
+    assert_eq!(dropped.out, "dropped 1 dead letter");
+    let list = outbox(&world, "dlq list").await;
+    assert_eq!(paste(&env, &list.command("outbox dlq redrive")).await.out, "redriven 2 dead letters");
+    world.rpcs.until_done("Test/One", &ids[..3]).await;
+    world.until_settled().await;
+    assert_eq!(world.scalar::<i64>(LETTERS).await, 0);
+    assert!(world.rpcs.calls_of(ids[0]).iter().all(|call| call.attempt == 1), "attempts are counted anew");
+    assert_eq!(world.rpcs.calls_of(ids[3]).len(), 1, "dropped, and called");
+    assert_eq!(outbox(&world, &format!("why {}", ids[0])).await.code, 0);
+    world.finish().await;
+}
+
+/// Guards promise 3: a dead letter of an event that was done meanwhile calls nobody when it is redriven, and says so;
+/// only --force calls again, and not beside a call that is under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_done_again_only_by_force() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    world.worker();
+    let id = world.publish(One { n: 1 }).await;
+    world.rpcs.until_done("Test/One", &[id]).await;
+    world.until_settled().await;
+    let bury = "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+                select nextval('outbox.delivery_seq'), queue, event_id, body, enqueued_at, 1, 'internal', 'a copy' from outbox.delivery";
+    world.execute(bury).await;
+    let why = outbox(&world, &format!("why {id}")).await;
+    assert!(why.code == 1 && why.out.contains("outbox dlq drop --event"), "{why:?}");
+
+    let redriven = outbox(&world, "dlq redrive --all").await;
+    assert!(redriven.out.contains("1 of them had been done before"), "{redriven:?}");
+    world.until_settled().await;
+    assert_eq!((world.rpcs.calls_of(id).len(), world.scalar::<i64>(LETTERS).await), (1, 0));
+
+    world.execute(bury).await;
+    world.rpcs.forget();
+    let redriven = outbox(&world, "dlq redrive --all --force --yes").await;
+    assert!(redriven.err.contains("--force: what is recorded as done is forgotten"), "{redriven:?}");
+    assert!(redriven.out.contains("1 of them had been done: their RPC runs again"), "{redriven:?}");
+    world.rpcs.until_done("Test/One", &[id]).await;
+    world.until_settled().await;
+    assert_eq!(world.rpcs.calls_of(id).len(), 2);
+
+    // Somebody is on it.
+    world.execute(bury).await;
+    world
+        .execute("update outbox.dedup set done_at = null, until = clock_timestamp() + interval '1 hour'")
+        .await;
+    let redriven = outbox(&world, "dlq redrive --all --force --yes --format json").await;
+    assert_eq!(
+        (redriven.code, &redriven.json()["busy"], &redriven.json()["moved"]),
+        (1, &json!(1), &json!(0))
+    );
+    assert_eq!(world.scalar::<i64>(LETTERS).await, 1);
+    world.finish().await;
+}
+
+/// Guards: a redrive that is interrupted says so, has lost nothing, and goes on when it is run again; it keeps its rate,
+/// and what dies again at once is not redriven for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_redrive_goes_on() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    world.rpcs.on("Test/One", |called| {
+        let n = n(called);
+        Box::pin(async move { if n == 13 { Err(ConnectError::invalid_argument("no")) } else { Ok(()) } })
+    });
+    let ids = world.publish_all((0..300).map(|n| Entry::new(One { n: 1000 + n }))).await;
+    let dies = world.publish(One { n: 13 }).await;
+    world.until("select count(*) = 301 from outbox.delivery").await;
+    world
+        .execute(
+            "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+             select seq, queue, event_id, body, enqueued_at, 20, 'unavailable', 'down' from outbox.delivery",
+        )
+        .await;
+    world
+        .execute(
+            "insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
+             select queue, 7, min(seq), max(seq), null, 'test' from outbox.delivery group by queue",
+        )
+        .await;
+    world.worker();
+
+    let router = world.router_file.display().to_string();
+    let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", &router)];
+    let mut slow = shell(&env, "exec outbox dlq redrive --all --rate 50");
+    let child =
+        slow.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let pid = child.id().unwrap().to_string();
+    let began = std::time::Instant::now();
+    until("some are redriven", async || world.scalar::<i64>(LETTERS).await < 250).await;
+    assert!(
+        began.elapsed() > Duration::from_millis(700),
+        "too fast for 50 per second: {:?}",
+        began.elapsed()
+    );
+    std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    let ended = child.wait_with_output().await.unwrap();
+    let out = String::from_utf8(ended.stdout).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{out}");
+    assert!(out.contains("interrupted: the rest is where it was"), "{out}");
+    let left = world.scalar::<i64>(LETTERS).await;
+    let redriven: i64 = out.strip_prefix("redriven ").unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(left > 0 && redriven + left == 301, "{redriven} + {left}");
+
+    let again = outbox(&world, "dlq redrive --all --rate 10000 --format json").await;
+    assert_eq!((again.code, again.json()["moved"].as_i64()), (0, Some(left)), "{again:?}");
+    world.rpcs.until_done("Test/One", &ids).await;
+    world.until("select count(*) = 1 from outbox.dead_letter").await;
+    assert_eq!(world.rpcs.calls_of(dies).len(), 1, "redriven once");
+    let calls = |id: &EventId| world.rpcs.calls_of(*id).len();
+    assert!(ids.iter().all(|id| calls(id) == 1));
+    world.finish().await;
+}
+
+/// Guards: what can't be undone is not done without a yes, and who repaired what is kept, with what came of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn repairs_want_a_yes_and_are_kept() {
+    let mut world = World::new(ROUTER).await;
+    world.rpcs.on("Test/One", |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
+    world.relay();
+    world.worker();
+    world.publish(One { n: 1 }).await;
+    world.until(&format!("select ({LETTERS}) = 1")).await;
+
+    for command in [
+        "dlq drop --all",
+        "dlq redrive --all --force",
+        "parked drop --all",
+        "replay --since 1h --force --run",
+    ] {
+        let refused = outbox(&world, command).await;
+        assert!(refused.code == 2 && refused.err.contains("pass --yes"), "{command}: {refused:?}");
+    }
+    assert_eq!(world.scalar::<i64>(LETTERS).await, 1);
+    assert_eq!(outbox(&world, "audit").await.out, "No repairs.");
+
+    assert_eq!(outbox(&world, "dlq redrive --all --dry-run").await.code, 0);
+    assert_eq!(outbox(&world, "dlq drop --all --yes").await.code, 0);
+    let kept = outbox(&world, "audit --format json").await.json();
+    let [kept] = kept.as_array().unwrap().as_slice() else { panic!("{kept}") };
+    assert!(kept["command"].as_str().unwrap().starts_with("outbox dlq drop --all --yes"), "{kept}");
+    assert_eq!((&kept["role"], &kept["result"]["moved"]), (&json!("outbox"), &json!(1)));
+    assert!(kept["who"].as_str().unwrap().contains('@'), "{kept}");
+    assert!(!kept.to_string().contains("postgres://"), "{kept}");
+    let told = outbox(&world, "audit").await.out;
+    assert!(told.contains("WHO") && told.contains("outbox dlq drop --all --yes"), "{told}");
+    world.finish().await;
+}

@@ -1,0 +1,62 @@
+use serde_json::json;
+
+use crate::operator::{ROUTER, outbox, publish_malformed};
+use crate::world::{One, World};
+
+/// Guards: what the bus refused is listed with its reason; retried once it is mended, it is the same event and reaches its
+/// RPC, after a sleeping relay was rung for; retried too early it is parked again; dropped, it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_events_are_published_once_more() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    world.worker();
+    let (mended, given_up) = (publish_malformed(&world).await, publish_malformed(&world).await);
+    world.until("select count(*) = 2 from outbox.parked").await;
+    let listed = outbox(&world, "parked list --format json").await;
+    assert_eq!((listed.code, listed.json().as_array().unwrap().len()), (0, 2));
+    let first = &listed.json()[0];
+    assert_eq!(
+        [&first["id"], &first["name"], &first["key"]],
+        [&json!(mended), &json!("event_one"), &json!("key-9")]
+    );
+    assert_eq!(first["code"], "MalformedDetail");
+    assert!(!listed.out.contains("not json"), "a payload: {listed:?}");
+    for (filter, count) in
+        [("--code MalformedDetail", 2), ("--code X", 0), ("--event-name event_two", 0), ("--limit 1", 1)]
+    {
+        let listed = outbox(&world, &format!("parked list --format json {filter}")).await;
+        assert_eq!(listed.json().as_array().unwrap().len(), count, "{filter}");
+    }
+
+    // Too early.
+    world.until_relay_sleeps().await;
+    let retried = outbox(&world, "parked retry --all").await;
+    assert_eq!(retried.code, 0);
+    assert!(retried.out.starts_with("retried 2 parked events\n"), "{retried:?}");
+    assert!(retried.out.contains("after what was published of their keys meanwhile"), "{retried:?}");
+    world.until("select count(*) = 2 from outbox.parked where seq > 2").await;
+
+    // As somebody mends it who knows what he does.
+    world.execute(&format!("update outbox.parked set payload = '{{\"n\":7}}' where id = '{mended}'")).await;
+    world.until_relay_sleeps().await;
+    let occurred = "select occurred_at from outbox.event where seq = 1";
+    let occurred: chrono::DateTime<chrono::Utc> = world.scalar(occurred).await;
+    let list = outbox(&world, "parked list").await;
+    let retried =
+        crate::operator::paste(&[("DATABASE_URL", &world.url)], &list.command("outbox parked retry")).await;
+    assert_eq!(retried.code, 0, "{retried:?}");
+    world.rpcs.until_done("Test/One", &[mended]).await;
+    world.until_settled().await;
+    let why = outbox(&world, &format!("why {mended} --format json")).await;
+    assert_eq!((why.code, &why.json()["deliveries"][0]["state"]), (0, &json!("done")), "{why:?}");
+    assert_eq!(why.json()["enqueued"]["occurred_at"], json!(occurred), "it is the same event");
+
+    let dry = outbox(&world, &format!("parked drop {given_up} --dry-run")).await;
+    assert_eq!((dry.code, dry.out.as_str()), (0, "would drop 1 parked event"));
+    let dropped = outbox(&world, &format!("parked drop --yes {given_up} {mended}")).await;
+    assert_eq!((dropped.code, dropped.out), (1, format!("dropped 1 parked event\nnot parked: {mended}")));
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.parked").await, 0);
+    let good = world.publish(One { n: 1 }).await;
+    world.rpcs.until_done("Test/One", &[good]).await;
+    world.finish().await;
+}

@@ -1,0 +1,249 @@
+//! What a role that plays `operator` may change, and what is kept of it.
+
+use std::collections::BTreeSet;
+
+use outbox::Entry;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use crate::operator::{ROUTER, misbehave, paste};
+use crate::role::{address, role};
+use crate::world::{One, World};
+
+/// Of every function that changes something for an operator, a call that would.
+const REPAIRS: [(&str, &str); 7] = [
+    (
+        "redrive",
+        "select outbox.redrive($R, array_agg(seq), array_agg(queue), array_agg(event_id), true) from outbox.dead_letter",
+    ),
+    (
+        "drop_dead_letters",
+        "select outbox.drop_dead_letters($R, array_agg(seq), array_agg(queue), array_agg(event_id)) from outbox.dead_letter",
+    ),
+    ("replay", "select outbox.replay($R, array['Test/New'], array[outbox.uuid_v7()], array['{}'], true)"),
+    ("retry_parked", "select outbox.retry_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
+    ("drop_parked", "select outbox.drop_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
+    ("repair_end", "select outbox.repair_end($R, '{}')"),
+    ("poison", "select outbox.poison($R, 'Test/One', '1 hour')"),
+];
+
+/// All that a repair could change.
+const STATE: &str = "select md5(concat_ws(' ',
+     (select string_agg(e::text, ' ' order by e.seq) from outbox.event as e),
+     (select string_agg(r::text, ' ' order by r.seq) from outbox.retry as r),
+     (select string_agg(l::text, ' ' order by l.seq) from outbox.dead_letter as l),
+     (select string_agg(p::text, ' ' order by p.seq) from outbox.parked as p),
+     (select string_agg(d::text, ' ' order by d.event_id, d.rpc) from outbox.dedup as d),
+     (select string_agg(q::text, ' ' order by q.id) from outbox.queue as q),
+     (select string_agg(a::text, ' ' order by a.id) from outbox.audit as a)))";
+
+/// A dead letter, and an event that is parked. Nobody works on them.
+async fn broken() -> World {
+    let mut world = World::new(ROUTER).await;
+    misbehave(&world);
+    let (relay, worker) = (world.relay(), world.worker());
+    world.publish_all([Entry::new(One { n: 13 }), Entry::new(One { n: 1 })]).await;
+    crate::operator::publish_malformed(&world).await;
+    world.until("select count(*) = 1 from outbox.dead_letter").await;
+    world.until("select count(*) = 1 from outbox.parked").await;
+    worker.cancel();
+    world.stop_relay(&relay).await;
+    world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox' and datname = current_database())").await;
+    world
+}
+
+async fn code(conn: &mut PgConnection, statement: &str) -> String {
+    let failed = conn.execute(AssertSqlSafe(statement.to_owned())).await.expect_err(statement);
+    let code = failed.as_database_error().and_then(|error| error.code());
+    code.map(|code| code.into_owned()).unwrap_or_else(|| failed.to_string())
+}
+
+/// Guards SECURITY.md: no operator writes a table, or moves a sequence, but through functions.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_writes_no_table() {
+    let world = World::new(ROUTER).await;
+    let url = role(&world, "operator").await;
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    let written: Vec<String> = sqlx::query_scalar(
+        "select c.relname || ' ' || privilege from pg_class as c
+         cross join unnest(array['insert', 'update', 'delete', 'truncate', 'references', 'trigger']) as privilege
+         where c.relnamespace = 'outbox'::regnamespace and c.relkind in ('r', 'p', 'v')
+           and (has_table_privilege(c.oid, privilege)
+                or privilege in ('insert', 'update', 'references') and has_any_column_privilege(c.oid, privilege))
+         union all
+         select c.relname || ' ' || privilege from pg_class as c cross join unnest(array['usage', 'update']) as privilege
+         where c.relnamespace = 'outbox'::regnamespace and c.relkind = 'S' and has_sequence_privilege(c.oid, privilege)
+         order by 1",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(written, [] as [String; 0]);
+    for statement in [
+        "delete from outbox.dead_letter",
+        "update outbox.audit set who = 'nobody'",
+        "insert into outbox.audit (id, at, who, command) values (outbox.uuid_v7(), now(), 'me', 'nothing')",
+        "delete from outbox.dedup",
+        "update outbox.queue set poison_until = now()",
+        "select outbox.forget(outbox.uuid_v7(), 'Test/One')",
+        "select outbox.repaired(outbox.uuid_v7(), 1)",
+        "select outbox.enqueue('event_one', '{}')",
+        "select outbox.grant_to(session_user::text, 'relay')",
+    ] {
+        assert_eq!(code(&mut conn, statement).await, "42501", "{statement}");
+    }
+    world.finish().await;
+}
+
+/// Guards SECURITY.md: what runs with its owner's rights is called by publishers or by operators, and by nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owners_rights_are_lent_to_whom_they_are_for() {
+    let world = World::new(ROUTER).await;
+    let callable = "select distinct p.proname::text from pg_proc as p
+                    where p.pronamespace = 'outbox'::regnamespace and p.prosecdef and has_function_privilege(p.oid, 'execute')";
+    let repairs: BTreeSet<String> =
+        REPAIRS.iter().map(|(name, _)| *name).chain(["repair_begin"]).map(str::to_owned).collect();
+    let publishing: BTreeSet<String> = ["enqueue", "enqueue_all"].map(str::to_owned).into();
+    for (part, expected) in [
+        ("publisher", publishing),
+        ("relay", BTreeSet::new()),
+        ("worker", BTreeSet::new()),
+        ("operator", repairs),
+    ] {
+        let mut conn = PgConnection::connect(&role(&world, part).await).await.unwrap();
+        let callable: Vec<String> = sqlx::query_scalar(callable).fetch_all(&mut conn).await.unwrap();
+        assert_eq!(callable.into_iter().collect::<BTreeSet<_>>(), expected, "{part}");
+    }
+    // Nor anything at all by a role that was given no part.
+    let nobody = format!("nobody_{:08x}", fastrand::u32(..));
+    world.execute(&format!("create role {nobody} login")).await;
+    world.execute(&format!("grant usage on schema outbox to {nobody}")).await;
+    let mut conn = PgConnection::connect(&address(&world, &nobody)).await.unwrap();
+    let open: Vec<String> = sqlx::query_scalar(
+        "select p.proname::text from pg_proc as p
+         where p.pronamespace = 'outbox'::regnamespace and has_function_privilege(p.oid, 'execute')",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(open, [] as [String; 0]);
+    world.finish().await;
+}
+
+/// Guards SECURITY.md: no function changes anything for an operator without a repair that the same role has begun and not
+/// ended; with one it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_changed_without_a_repair() {
+    let world = broken().await;
+    let mut operator = PgConnection::connect(&role(&world, "operator").await).await.unwrap();
+    let mut other = PgConnection::connect(&role(&world, "operator").await).await.unwrap();
+    let [never, ended, others] = [1, 2, 3].map(|n| format!("0198c7e2-0000-7000-8000-00000000000{n}"));
+    let begin = |id: &str| format!("select outbox.repair_begin('{id}', 'me@host', 'by hand')");
+    operator.execute(AssertSqlSafe(begin(&ended))).await.unwrap();
+    operator.execute(AssertSqlSafe(format!("select outbox.repair_end('{ended}', '{{}}')"))).await.unwrap();
+    other.execute(AssertSqlSafe(begin(&others))).await.unwrap();
+    for id in [&ended, &others] {
+        assert_eq!(code(&mut operator, &begin(id)).await, "23505", "an id is used once");
+    }
+
+    let before: String = world.scalar(STATE).await;
+    for (name, call) in REPAIRS {
+        for id in [&never, &ended, &others] {
+            let call = call.replace("$R", &format!("'{id}'"));
+            assert_eq!(code(&mut operator, &call).await, "55000", "{name}");
+        }
+        assert_eq!(code(&mut operator, &call.replace("$R", "null")).await, "55000", "{name}");
+        assert_eq!(world.scalar::<String>(STATE).await, before, "{name}");
+    }
+
+    let mine = "0198c7e2-0000-7000-8000-000000000004";
+    operator.execute(AssertSqlSafe(begin(mine))).await.unwrap();
+    let mut before: String = world.scalar(STATE).await;
+    for (name, call) in REPAIRS {
+        // What an earlier one has taken away is there for the next one.
+        let mut tx = operator.begin().await.unwrap();
+        tx.execute(AssertSqlSafe(call.replace("$R", &format!("'{mine}'")))).await.unwrap();
+        let changed = "select changed from outbox.audit where id = '0198c7e2-0000-7000-8000-000000000004'";
+        let changed: i64 = sqlx::query_scalar(changed).fetch_one(&mut *tx).await.unwrap();
+        assert_eq!(changed, i64::from(name != "repair_end"), "{name}");
+        if name == "poison" {
+            tx.commit().await.unwrap();
+            let after: String = world.scalar(STATE).await;
+            assert_ne!(after, before);
+            before = after;
+        } else {
+            tx.rollback().await.unwrap();
+        }
+    }
+    world.finish().await;
+}
+
+/// Guards SECURITY.md: the audit names the role of the session, whatever role that has set.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_names_the_sessions_role() {
+    let world = World::new(ROUTER).await;
+    let url = role(&world, "operator").await;
+    let name = url.split(['/', '@']).nth(2).unwrap();
+    for statement in [
+        format!("create role {name}_shared"),
+        format!("select outbox.grant_to('{name}_shared', 'operator')"),
+        format!("grant {name}_shared to {name}"),
+    ] {
+        world.execute(&statement).await;
+    }
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    conn.execute(AssertSqlSafe(format!("set role {name}_shared"))).await.unwrap();
+    conn.execute("select outbox.repair_begin(outbox.uuid_v7(), 'me@host', 'by hand')").await.unwrap();
+    assert_eq!(world.scalar::<String>("select role from outbox.audit").await, name);
+    world.finish().await;
+}
+
+/// Guards SECURITY.md: input that means nothing is refused, with what to write instead.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_means_nothing_is_refused() {
+    let world = World::new(ROUTER).await;
+    let mut conn = PgConnection::connect(&role(&world, "operator").await).await.unwrap();
+    let repair = "0198c7e2-0000-7000-8000-000000000001";
+    conn.execute(AssertSqlSafe(format!("select outbox.repair_begin('{repair}', 'me@host', 'by hand')")))
+        .await
+        .unwrap();
+    for (call, hint) in [
+        ("select outbox.repair_begin(null, 'me', 'it')", "select outbox.repair_begin("),
+        ("select outbox.repair_begin(outbox.uuid_v7(), '', 'it')", "select outbox.repair_begin("),
+        ("select outbox.redrive($R, array[1], array[1, 2], '{}')", "one element of each"),
+        ("select outbox.drop_dead_letters($R, null, null, null)", "one element of each"),
+        ("select outbox.retry_parked($R, array[1], '{}')", "one element of each"),
+        (
+            "select outbox.replay($R, array['nonsense'], array[outbox.uuid_v7()], array['{}'])",
+            "write Service/Method",
+        ),
+        ("select outbox.poison($R, 'Test/One', '31 days')", "from zero to 30 days"),
+        ("select outbox.poison($R, 'Test/One', null)", "from zero to 30 days"),
+    ] {
+        let call = call.replace("$R", &format!("'{repair}'"));
+        let failed = conn.execute(AssertSqlSafe(call.clone())).await.expect_err(&call);
+        let failed = failed.as_database_error().unwrap().downcast_ref::<sqlx::postgres::PgDatabaseError>();
+        assert_eq!(failed.code(), "22023", "{call}: {failed}");
+        assert!(failed.hint().is_some_and(|said| said.contains(hint)), "{call}: {failed:?}");
+    }
+    world.finish().await;
+}
+
+/// Guards promise 8: of a command that was killed half-way the audit has what it had changed by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repair_that_did_not_live_to_tell_is_kept() {
+    let world = broken().await;
+    let url = role(&world, "operator").await;
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    let repair = "'0198c7e2-0000-7000-8000-000000000001'";
+    conn.execute(AssertSqlSafe(format!("select outbox.repair_begin({repair}, 'me@host', 'by hand')")))
+        .await
+        .unwrap();
+    conn.execute(AssertSqlSafe(REPAIRS[0].1.replace("$R", repair))).await.unwrap();
+    let said = paste(&[("DATABASE_URL", &url)], "outbox audit --format json").await.json();
+    assert_eq!(
+        (&said[0]["command"], &said[0]["result"]["changed"]),
+        (&"by hand".into(), &1.into()),
+        "{said}"
+    );
+    world.finish().await;
+}

@@ -1,0 +1,374 @@
+use std::time::{Duration, Instant};
+
+use outbox::Entry;
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, Row};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::operator::{ROUTER, misbehave, outbox, paste, publish_malformed};
+use crate::world::{One, Two, World, cluster, new_database};
+
+/// Guards promise 8: on a line with something in every state, `status` counts it and names every problem with a command,
+/// and `why` tells of each event where it is, why, and what repairs it.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_stuck_is_told() {
+    let mut world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    world.relay();
+    world.worker_with(Duration::from_secs(30));
+    let (done, dead, failed) = (
+        world.publish(One { n: 1 }).await,
+        world.publish(One { n: 13 }).await,
+        world.publish(One { n: 14 }).await,
+    );
+    let called = world.publish(Two { n: 1 }).await;
+    world.rpcs.until("it is being called", |rpcs| !rpcs.calls_of(called).is_empty()).await;
+    let (next, last) = (world.publish(Two { n: 2 }).await, world.publish(Two { n: 3 }).await);
+    let parked = publish_malformed(&world).await;
+    let mut open = world.pool.begin().await.unwrap();
+    let uncommitted = outbox::enqueue(&mut open, One { n: 2 }).await.unwrap();
+    let writer: i32 = sqlx::query("select pg_backend_pid()").fetch_one(&mut *open).await.unwrap().get(0);
+    world.until("select count(*) = 1 from outbox.dead_letter").await;
+    world.until("select count(*) = 1 from outbox.retry where last_code = 'unavailable'").await;
+    world.until("select count(*) = 1 from outbox.parked").await;
+    world.until("select count(*) = 6 from outbox.delivery").await;
+    world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
+
+    let said = outbox(&world, "status --format json").await;
+    let (status, source) = (said.json(), &said.json()["sources"][0]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(source["source"], world.source.name());
+    assert!(source["leader"]["application"].as_str().unwrap().contains("relay"), "{source}");
+    assert_eq!((&source["waiting_events"], &source["parked"]), (&json!(0), &json!(1)));
+    assert_eq!(source["put_by"], "test");
+    let transaction = &source["oldest_transaction"];
+    assert_eq!((&transaction["pid"], &transaction["writes"]), (&json!(writer), &json!(true)), "{source}");
+    assert!(source["outbox_bytes"].as_i64().unwrap() > 100_000);
+    let rpc = |name: &str| {
+        let rpcs = status["rpcs"].as_array().unwrap();
+        rpcs.iter().find(|rpc| rpc["rpc"] == name).unwrap_or_else(|| panic!("{name}: {status}")).clone()
+    };
+    let counts =
+        |rpc: &Value| ["waiting", "hidden", "retrying", "dead"].map(|count| rpc[count].as_i64().unwrap());
+    assert_eq!(counts(&rpc("Test/One")), [0, 0, 1, 1]);
+    assert_eq!(counts(&rpc("Test/Slow")), [2, 1, 0, 0]);
+    assert_eq!(rpc("Test/Slow")["oldest_event"], json!(next));
+    assert!(rpc("Test/Slow")["oldest_seconds"].as_f64().unwrap() >= 0.0);
+    assert_eq!(rpc("Test/One")["breaker"], Value::Null);
+    let problems: Vec<&str> = status["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["command"].as_str().unwrap())
+        .collect();
+    assert_eq!(problems, ["outbox parked list", "outbox dlq list --rpc Test/One"]);
+
+    let shown = outbox(&world, "status").await;
+    assert_eq!(shown.code, 1);
+    for words in [
+        "1 parked event in ",
+        "1 dead letter of Test/One: outbox dlq list --rpc Test/One",
+        "? only workers know",
+    ] {
+        assert!(shown.out.contains(words), "{words}: {}", shown.out);
+    }
+    let env = [("DATABASE_URL", world.url.as_str())];
+    for begins in ["outbox dlq list", "outbox parked list"] {
+        assert_eq!(paste(&env, &shown.command(begins)).await.code, 0, "{begins}");
+    }
+
+    // One event at a time.
+    let why = async |id| outbox(&world, &format!("why {id} --format json")).await;
+    let delivery = |said: &crate::operator::Said, at: usize| said.json()["deliveries"][at].clone();
+    let said = why(done).await;
+    let life = said.json();
+    assert_eq!(
+        (said.code, &life["enqueued"]["name"], &life["found"]),
+        (0, &json!("event_one"), &json!(true))
+    );
+    assert_eq!(life["put"]["relay"], "test");
+    assert_eq!(delivery(&said, 0)["state"], "done");
+    assert_eq!(delivery(&said, 0)["rpc"], "Test/One");
+
+    let said = why(dead).await;
+    let letter = delivery(&said, 0);
+    assert_eq!(said.code, 1);
+    assert_eq!(
+        [&letter["state"], &letter["code"], &letter["reason"], &letter["attempts"]],
+        [&json!("dead"), &json!("invalid_argument"), &json!("no such card"), &json!(1)]
+    );
+    assert_eq!(said.json()["commands"], json!([format!("outbox dlq redrive --event {dead} --rpc Test/One")]));
+
+    let said = why(failed).await;
+    let failure = delivery(&said, 0);
+    assert_eq!((said.code, &failure["state"], &failure["attempt"]), (0, &json!("failed"), &json!(1)));
+    assert_eq!((&failure["code"], &failure["error"]), (&json!("unavailable"), &json!("down for the night")));
+    assert!(failure["due_at"].as_str().unwrap() > failure["at"].as_str().unwrap(), "{failure}");
+
+    let said = why(called).await;
+    let call = delivery(&said, 0);
+    assert_eq!((said.code, &call["state"], &call["attempt"]), (0, &json!("calling"), &json!(1)));
+    assert!(call["worker"].as_str().unwrap().starts_with("test-"), "{call}");
+    for (id, ahead) in [(next, 0), (last, 1)] {
+        let said = why(id).await;
+        assert_eq!(
+            (&delivery(&said, 0)["state"], &delivery(&said, 0)["ahead"]),
+            (&json!("queued"), &json!(ahead))
+        );
+    }
+
+    let said = why(parked).await;
+    assert_eq!((said.code, &said.json()["parked"]["code"]), (1, &json!("MalformedDetail")));
+    assert_eq!((&said.json()["deliveries"], &said.json()["put"]), (&json!([]), &Value::Null));
+    assert_eq!(said.json()["commands"], json!([format!("outbox parked retry {parked}")]));
+
+    let said = why(uncommitted).await;
+    let open_there = &said.json()["nowhere"]["sources"][0]["writing_transactions"];
+    assert_eq!((said.code, &said.json()["found"], &open_there[0]["pid"]), (1, &json!(false), &json!(writer)));
+    let told = outbox(&world, &format!("why {uncommitted}")).await.out;
+    assert!(told.contains("it may still come with one of these transactions"), "{told}");
+    assert!(told.contains(&format!("pid {writer}, ")), "{told}");
+    open.rollback().await.unwrap();
+    let told = outbox(&world, &format!("why {uncommitted}")).await.out;
+    assert!(told.contains("no transaction is open that could still commit it"), "{told}");
+    assert!(told.contains("rolled back"), "{told}");
+
+    // For people, and without a payload.
+    for id in [done, dead, failed, called, next, parked] {
+        let told = outbox(&world, &format!("why {id}")).await;
+        assert!(told.out.contains("enqueued  20"), "{told:?}");
+        assert!(!told.out.contains("not json") && !told.out.contains("{\"n\""), "{told:?}");
+    }
+
+    // Retention took the event, and left what became of it.
+    world.execute(&format!("delete from outbox.event where id = '{done}'")).await;
+    let said = outbox(&world, &format!("why {done}")).await;
+    assert!(
+        said.code == 0 && said.out.contains("done      20") && said.out.contains("not in test_"),
+        "{said:?}"
+    );
+    answer.cancel();
+    world.until("select count(*) = 4 from outbox.dedup where done_at is not null").await;
+    world.finish().await;
+}
+
+/// Guards: what only workers know is asked of them: calls under way, and breakers; one that does not answer is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_asked_for_what_they_know() {
+    let mut world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    world.relay();
+    let endpoint = format!("Test=http://{}", world.rpcs.addr);
+    let mut worker = world.worker_process_with(&["--endpoint", &endpoint]);
+    let serving = worker.wait_for("serving /metrics").await.unwrap();
+    let addr = serving.split("addr=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    let called = world.publish(Two { n: 1 }).await;
+    world.rpcs.until("it is being called", |rpcs| !rpcs.calls_of(called).is_empty()).await;
+    let status = outbox(&world, &format!("status --format json --worker http://{addr}")).await.json();
+    assert_eq!(
+        (&status["rpcs"][1]["rpc"], &status["rpcs"][1]["calls"]),
+        (&json!("Test/Slow"), &json!(1)),
+        "{status}"
+    );
+
+    // One whose breaker is open, and one that is gone.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let open = format!("http://{}", listener.local_addr().unwrap());
+    let name = world.source.name().to_owned();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 1024]).await;
+        let body = format!("outbox_worker_breaker_state{{source=\"{name}\",rpc=\"Test/One\"}} 2\n");
+        stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes()).await.unwrap();
+    });
+    let said =
+        outbox(&world, &format!("status --format json --worker {open} --worker http://127.0.0.1:1")).await;
+    assert_eq!((said.code, &said.json()["rpcs"][0]["breaker"]), (1, &json!("open")), "{said:?}");
+    let problems = said.json()["problems"].to_string();
+    assert!(problems.contains("the server of Test/One is away"), "{problems}");
+    assert!(problems.contains("a worker does not answer: http://127.0.0.1:1"), "{problems}");
+    answer.cancel();
+    world.rpcs.until_done("Test/Slow", &[called]).await;
+    worker.stop().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards: where nobody relays, that is said first, and an event says behind how many it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_relay_that_is_the_problem() {
+    let world = World::new(ROUTER).await;
+    let first = world.publish(One { n: 1 }).await;
+    let second = world.publish(Two { n: 2 }).await;
+    let said = outbox(&world, "status --format json").await;
+    let source = &said.json()["sources"][0];
+    assert_eq!((said.code, &source["leader"], &source["put_at"]), (1, &Value::Null, &Value::Null));
+    assert_eq!((&source["waiting_events"], &source["oldest_event"]), (&json!(2), &json!(first)));
+    assert!(outbox(&world, "status").await.out.contains("nobody relays test_"));
+    let told = outbox(&world, &format!("why {second}")).await;
+    assert_eq!(told.code, 0, "it is on its way: {told:?}");
+    assert!(told.out.contains("nobody relays: start `relay` (1 event ahead of it"), "{told:?}");
+    let nobody = outbox(&world, "why 0198c7e2-0000-7000-8000-000000000001").await;
+    assert!(nobody.code == 1 && nobody.out.contains("the outbox goes back to"), "{nobody:?}");
+    let unordered = outbox(&world, "why 0198c7e2-0000-4000-8000-000000000001").await;
+    assert!(unordered.code == 1 && unordered.err.contains("carries no time"), "{unordered:?}");
+    world.finish().await;
+}
+
+/// Guards: while a large window is put page by page, what was put and what waits are told apart within it.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_window_are_told_apart() {
+    let world = World::new(ROUTER).await;
+    let page = |snapshot: &str| {
+        format!(
+            "insert into outbox.cursor (snapshot, page_snapshot, page_seq, last_seq, floor_seq, system_identifier, relay, slot)
+             select snapshot, {snapshot}, 4, 4, 0, system_identifier, 'test', 0 from outbox.cursor"
+        )
+    };
+    let ids = world.publish_all((0..10).map(|n| Entry::new(One { n }))).await;
+    world.execute(&page("pg_current_snapshot()::text")).await;
+    let after = world.publish(One { n: 11 }).await;
+    let source = outbox(&world, "status --format json").await.json()["sources"][0].clone();
+    assert_eq!((&source["waiting_events"], &source["oldest_event"]), (&json!(7), &json!(ids[4])), "{source}");
+    for (id, ahead) in
+        [(ids[0], None), (ids[3], None), (ids[4], Some(0)), (ids[9], Some(5)), (after, Some(6))]
+    {
+        let life = outbox(&world, &format!("why {id} --format json")).await.json();
+        assert_eq!(life["put"].is_null(), ahead.is_some(), "{life}");
+        assert_eq!(life["waiting"]["events_ahead"].as_i64(), ahead, "{life}");
+    }
+    let plan = outbox(&world, "replay --since 1h --format json").await.json();
+    assert_eq!((&plan["messages"], &plan["not_put"]), (&json!(4), &json!(7)), "{plan}");
+    world.finish().await;
+}
+
+/// Guards: of several databases each is told by its name, and an event is found in whichever has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_databases_are_told_apart() {
+    let world = World::new(ROUTER).await;
+    let other = new_database(cluster()).await;
+    let mut conn = PgConnection::connect(&other).await.unwrap();
+    outbox_schema::migrate(&mut conn).await.unwrap();
+    let id: uuid::Uuid =
+        sqlx::query_scalar("select outbox.enqueue('event_one', '{}')").fetch_one(&mut conn).await.unwrap();
+    sqlx::query("insert into outbox.queue (rpc) values ('Test/One')").execute(&mut conn).await.unwrap();
+    let sources = format!("cards={} ledger={other}", world.url);
+    let env = [("OUTBOX_SOURCES", sources.as_str())];
+    let status = paste(&env, "outbox status --format json").await.json();
+    let names: Vec<_> =
+        status["sources"].as_array().unwrap().iter().map(|source| source["source"].clone()).collect();
+    assert_eq!(names, ["cards", "ledger"]);
+    assert_eq!(
+        (&status["rpcs"][0]["source"], &status["sources"][1]["waiting_events"]),
+        (&json!("ledger"), &json!(1))
+    );
+    let life = paste(&env, &format!("outbox why {id} --format json")).await.json();
+    assert_eq!(life["enqueued"]["source"], "ledger", "{life}");
+    world.finish().await;
+}
+
+/// Guards: what can't be used or reached is told from what is wrong, by exit code and remedy, and no password comes out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_reached_is_told_with_its_remedy() {
+    let world = World::new(ROUTER).await;
+    let url = world.url.as_str();
+    let bare = new_database(cluster()).await;
+    let secret = "postgres://me:hunter2@127.0.0.1:1/cards";
+    let id = "0198c7e2-0000-7000-8000-000000000001";
+    let cases: [(&[(&str, &str)], &str, i32, &str); 16] = [
+        (&[], "status", 2, "no database given"),
+        (&[("DATABASE_URL", "mysql://me:hunter2@x/y")], "status", 2, "does not begin with postgres://"),
+        (&[("DATABASE_URL", secret)], "status", 3, "cards: can't connect to its database"),
+        (&[("DATABASE_URL", secret)], "dlq list", 3, "see DATABASE_URL"),
+        (&[("DATABASE_URL", &bare)], "status", 3, "run `relay migrate`"),
+        (&[("DATABASE_URL", url)], "why nonsense", 2, "EVENT_ID"),
+        (&[("DATABASE_URL", url)], "dlq redrive", 2, "or --all"),
+        (&[("DATABASE_URL", url)], "dlq drop --all --rpc Test/One", 2, "contradict"),
+        (&[("DATABASE_URL", url)], "dlq list --rpc Test", 2, "write Service/Method"),
+        (&[("DATABASE_URL", url)], "dlq show 17", 1, "there is no dead letter 17"),
+        (&[("DATABASE_URL", url)], "parked retry", 2, "or --all"),
+        (&[("DATABASE_URL", url)], "replay", 2, "--since <TIME>"),
+        (&[("DATABASE_URL", url)], "replay --since 1h", 2, "it says who subscribes to what"),
+        (&[("DATABASE_URL", url)], "status --router /nowhere.yaml", 2, "failed to read /nowhere.yaml"),
+        (&[("DATABASE_URL", url)], "status --worker worker:9465", 2, "write http://HOST:PORT"),
+        (&[("OUTBOX_TRANSPORT", "aws"), ("OUTBOX_ROUTER", "/nowhere.yaml")], "dlq list", 2, "failed to read"),
+    ];
+    for (env, args, code, words) in cases {
+        let said = paste(env, &format!("cd / && outbox {args}")).await;
+        assert_eq!(said.code, code, "{args}: {said:?}");
+        assert!(said.err.contains(words), "{args}: {said:?}");
+        assert!(!said.err.contains("hunter2"), "{said:?}");
+    }
+    let replayed = outbox(&world, &format!("replay --event {id}")).await;
+    assert!(replayed.code == 1 && replayed.err.contains("is in no outbox that was named"), "{replayed:?}");
+    // One database that is down does not hide the others.
+    let both = format!("{url} {secret}");
+    let said = paste(&[("OUTBOX_SOURCES", &both)], "cd / && outbox status --format json").await;
+    assert_eq!((said.code, said.json()["sources"].as_array().unwrap().len()), (3, 1), "{said:?}");
+    assert!(
+        said.json()["problems"][0]["problem"].as_str().unwrap().contains("cards: can't connect"),
+        "{said:?}"
+    );
+    world.finish().await;
+}
+
+/// Guards: with a million events and a million deliveries `status` answers within a second, and `why` finds one of them,
+/// received or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_outbox_is_told_within_a_second() {
+    let world = World::alone(ROUTER).await;
+    world.execute("insert into outbox.queue (rpc) values ('Test/One'), ('Test/Slow')").await;
+    // As an hour's worth: ids, times and seqs in one order.
+    world
+        .execute(
+            "insert into outbox.event (id, name, payload, occurred_at, slot)
+             select (overlay(overlay(gen_random_uuid()::text placing
+                         lpad(to_hex(ms >> 16), 8, '0') || '-' || lpad(to_hex(ms & 65535), 4, '0') from 1 for 13)
+                     placing '7' from 15 for 1))::uuid,
+                    case when n % 2 = 0 then 'event_one' else 'event_two' end, '{\"n\":1}', to_timestamp(ms / 1000.0), n * 8 / 1000001
+             from generate_series(1, 1000000) as n,
+                  lateral (select (extract(epoch from now()) * 1000)::bigint - 3600000 + (n * 3.6)::bigint as ms) as t",
+        )
+        .await;
+    world
+        .execute(
+            "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, at, slot)
+             select pg_current_snapshot()::text, 1000000, 1000000, system_identifier, 'test', now(), 0 from pg_control_system()",
+        )
+        .await;
+    world
+        .execute(
+            "insert into outbox.delivery (queue, event_id, body, enqueued_at, slot)
+             select case when e.seq % 2 = 0 then 1 else 2 end, e.id, '{}', c.at, e.seq * 8 / 1000001
+             from outbox.event as e, (select at from outbox.cursor order by id desc limit 1) as c order by e.seq",
+        )
+        .await;
+    world.execute("insert into outbox.claim (queue, token, first_seq, last_seq, until, worker) values (1, 7, 1, 400000, null, 'w')").await;
+
+    outbox(&world, "status").await;
+    let began = Instant::now();
+    let said = outbox(&world, "status --format json").await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    let waiting = |rpc: usize| said.json()["rpcs"][rpc]["waiting"].as_i64().unwrap();
+    assert_eq!((waiting(0), waiting(1), said.json()["counted_max"].as_i64()), (10_000, 10_000, Some(10_000)));
+    assert!(outbox(&world, "status").await.out.contains("10,000+"));
+
+    for n in [1, 2, 399_998, 400_002, 500_001, 999_999, 1_000_000] {
+        let id: uuid::Uuid = sqlx::query_scalar("select id from outbox.event where seq = $1")
+            .bind(n)
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+        let began = Instant::now();
+        let said = outbox(&world, &format!("why {id} --format json")).await;
+        let took = began.elapsed();
+        assert_eq!((&said.json()["enqueued"]["seq"], said.err.as_str()), (&json!(n), ""));
+        let (state, ahead) = (&said.json()["deliveries"][0]["state"], &said.json()["deliveries"][0]["ahead"]);
+        let received = n % 2 == 0 && n <= 400_000;
+        assert_eq!(state, if received { "absent" } else { "queued" }, "{n}: {said:?}");
+        let before = if n % 2 == 0 { (n - 400_002) / 2 } else { n / 2 };
+        assert!(received || *ahead == json!(before.min(10_000)), "{n}: {said:?}");
+        assert!(took < Duration::from_secs(5), "{n}: {took:?}");
+    }
+    world.finish().await;
+}

@@ -1,0 +1,25 @@
+//! Roles of a database, with the rights of one part of the line.
+
+use std::str::FromStr;
+
+use sqlx::postgres::PgConnectOptions;
+
+use super::world::World;
+
+/// A role of that part, and nothing else; the address with which it connects.
+pub(crate) async fn role(world: &World, part: &str) -> String {
+    let name = format!("{part}_{:08x}", fastrand::u32(..));
+    world.execute(&format!("create role {name} login")).await;
+    world.execute(&format!("select outbox.grant_to('{name}', '{part}')")).await;
+    address(world, &name)
+}
+
+pub(crate) fn address(world: &World, role: &str) -> String {
+    let options = PgConnectOptions::from_str(&world.url).unwrap();
+    format!(
+        "postgres://{role}@{}:{}/{}",
+        options.get_host(),
+        options.get_port(),
+        options.get_database().unwrap()
+    )
+}
