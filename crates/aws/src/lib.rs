@@ -1,6 +1,8 @@
 //! Everything that Outbox stores on AWS, and every request that reads or writes it: EventBridge's entries, SQS's messages,
 //! DynamoDB's items.
 
+pub mod operate; // what an operator asks and repairs
+
 mod config; // region, credentials and endpoints
 mod dynamodb; // the dedup record
 mod eventbridge; // the bus

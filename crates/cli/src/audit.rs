@@ -2,16 +2,17 @@
 
 use std::process::ExitCode;
 
+use outbox_postgres::operate::PostgresOperator;
+use outbox_transport::operate::{Audit, Kept};
 use runtime::Transport;
 
-#[cfg(feature = "aws")]
-use crate::line::Aws;
-use crate::line::{Audit, Kept, Postgres};
 use crate::options::{Format, Options};
 use crate::print;
 use crate::safe::line;
 use crate::show::{self, NAME_CHARS_MAX, or_dash, table};
 use crate::stopped::Stopped;
+#[cfg(feature = "aws")]
+use crate::transport;
 
 const COMMAND_CHARS_MAX: usize = 100;
 
@@ -44,7 +45,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
         Transport::Aws => args.options.databases().await?,
     };
     for database in databases {
-        kept.extend(Postgres::new(database).kept(args.limit).await?);
+        kept.extend(PostgresOperator::new(database).kept(args.limit).await?);
     }
     match args.format {
         Format::Json => show::json(&kept)?,
@@ -55,7 +56,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
 
 #[cfg(feature = "aws")]
 async fn on_aws(options: &Options, limit: u32) -> Result<Vec<Kept>, Stopped> {
-    Aws::without_queues(options).await?.kept(limit).await
+    Ok(transport::aws_without_queues(options).await?.kept(limit).await?)
 }
 
 #[cfg(not(feature = "aws"))]

@@ -9,12 +9,13 @@ use std::time::Duration;
 use clap::Subcommand;
 use event::EventId;
 use event_router::Rpc;
+use outbox_transport::operate::Filter;
 use runtime::Transport;
 
-use crate::line::{self, Filter};
 use crate::options::{Format, Options};
 use crate::repair::Consent;
 use crate::stopped::Stopped;
+use crate::transport::{self};
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
 
@@ -178,12 +179,12 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     }
 }
 
-async fn on_line(options: &Options, work: impl line::Work) -> Result<ExitCode, Stopped> {
+async fn on_line(options: &Options, work: impl transport::Work) -> Result<ExitCode, Stopped> {
     // On AWS no database is needed, and one that is down must keep nobody from his dead letters.
     if options.transport == Transport::Aws {
-        return line::work(options, &[], work).await;
+        return transport::work(options, &[], work).await;
     }
-    line::work(options, &options.databases().await?, work).await
+    transport::work(options, &options.databases().await?, work).await
 }
 
 /// What changes something wants a filter, or a word for all.

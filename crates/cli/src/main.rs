@@ -2,12 +2,9 @@
 
 mod audit;
 mod check;
-mod database;
 mod dlq;
 mod doctor;
-mod line;
 mod options;
-mod outbox;
 mod pace;
 mod parked;
 mod poison;
@@ -15,11 +12,11 @@ mod repair;
 mod replay;
 mod routes;
 mod safe;
-mod search;
 mod show;
 mod status;
 mod stopped;
-mod time;
+mod stuck;
+mod transport;
 mod why;
 
 use std::io::{ErrorKind, Write};

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use event_router::{ReadError, Router};
+use outbox_postgres::operate::Database;
 use outbox_postgres::{Databases, Source};
 use runtime::Transport;
 
-use crate::database::Database;
 use crate::safe::word;
 use crate::stopped::Stopped;
 

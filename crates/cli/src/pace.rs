@@ -3,10 +3,11 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use outbox_transport::operate::thousands;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::show::{age, thousands};
+use crate::show::age;
 
 const SAY_EVERY: Duration = Duration::from_secs(5);
 const DRAW_EVERY: Duration = Duration::from_millis(200);

@@ -4,17 +4,16 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use event::EventId;
+use outbox_postgres::operate::{Database, Outbox, Parked, ParkedFilter, PostgresOperator};
+use outbox_transport::operate::{Repair, thousands};
 use serde::Serialize;
 
-use crate::database::Database;
-use crate::line::Postgres;
 use crate::options::{Format, Options};
-use crate::outbox::{Outbox, Parked, ParkedFilter};
 use crate::pace::{Progress, interrupted};
 use crate::print;
-use crate::repair::{Consent, Repair};
+use crate::repair::{self, Consent};
 use crate::safe::line;
-use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, counted, or_dash, seconds_since, table, thousands};
+use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, counted, or_dash, seconds_since, table};
 use crate::stopped::Stopped;
 
 const TOGETHER: i64 = 100;
@@ -123,7 +122,7 @@ async fn list(args: &List) -> Result<ExitCode, Stopped> {
     let filter = args.which.filter(&[]);
     let (limit, mut listed) = (i64::from(args.limit), Vec::new());
     for database in args.options.outboxes().await? {
-        let outbox = Outbox::new(database);
+        let outbox = Outbox::new(database, crate::say);
         let parked = outbox.parked(&filter, None, i64::MAX, limit + 1).await?;
         listed.extend(parked.into_iter().map(|parked| Listed { source: outbox.source().to_owned(), parked }));
     }
@@ -196,10 +195,10 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
         if kind == Kind::Drop {
             args.consent.ask("drops these events: no subscriber will ever get them")?;
         }
-        let lines: Vec<Postgres> = databases.iter().cloned().map(Postgres::new).collect();
-        let repair = Repair::begin(&lines, kind == Kind::Retry).await?;
+        let lines: Vec<PostgresOperator> = databases.iter().cloned().map(PostgresOperator::new).collect();
+        let repair = repair::begin(&lines, kind == Kind::Retry).await?;
         let went = each(Some(&repair), kind, &filter, &databases, &mut changed).await;
-        repair.end(&lines, &changed).await;
+        repair::end(repair, &lines, &changed).await;
         went?;
     }
     match args.format {
@@ -221,7 +220,7 @@ async fn each(
     let interrupted = interrupted();
     tokio::pin!(interrupted);
     let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
-    'all: for outbox in databases.iter().cloned().map(Outbox::new) {
+    'all: for outbox in databases.iter().cloned().map(|database| Outbox::new(database, crate::say)) {
         // What is retried and refused at once is parked again, and not retried for ever.
         let (mut after, newest) = (None, outbox.newest().await?);
         loop {

@@ -4,15 +4,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use event_router::Rpc;
+use outbox_transport::operate::Operator;
 use runtime::Transport;
 use serde::Serialize;
 
-use crate::line::{self, Line, Work};
 use crate::options::{Format, Options};
 use crate::print;
-use crate::repair::{Consent, Repair};
+use crate::repair::{self, Consent};
 use crate::show;
 use crate::stopped::Stopped;
+use crate::transport::{self, Work};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -56,26 +57,26 @@ struct Spoken {
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     if args.options.transport == Transport::Aws {
-        return line::work(&args.options, &[], Say(args)).await;
+        return transport::work(&args.options, &[], Say(args)).await;
     }
-    line::work(&args.options, &args.options.databases().await?, Say(args)).await
+    transport::work(&args.options, &args.options.databases().await?, Say(args)).await
 }
 
 struct Say<'a>(&'a Args);
 
 impl Work for Say<'_> {
-    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let Args { rpc, time, consent, format, .. } = self.0;
         let how_long = humantime::format_duration(*time);
         if !time.is_zero() {
             consent.ask(&format!("dead-letters whatever {rpc} refuses in the next {how_long}"))?;
         }
-        let repair = Repair::begin(&lines, true).await?;
+        let repair = repair::begin(&lines, true).await?;
         let mut spoken = Spoken { rpc: rpc.to_string(), seconds: time.as_secs(), changed: 0 };
         for line in &lines {
             spoken.changed += u64::from(line.poison(&repair, rpc, *time).await?);
         }
-        repair.end(&lines, &spoken).await;
+        repair::end(repair, &lines, &spoken).await;
         if spoken.changed == 0 {
             return Err(Stopped::failed(
                 format!("there is no queue of {rpc}"),

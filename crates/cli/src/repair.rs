@@ -2,11 +2,10 @@
 
 use std::io::{IsTerminal, Write};
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
+use outbox_transport::operate::{Audit, Repair};
 use serde::Serialize;
-use uuid::Uuid;
 
-use crate::line::Audit;
 use crate::stopped::Stopped;
 
 /// The word for what can't be undone.
@@ -48,44 +47,28 @@ impl Consent {
     }
 }
 
-/// One repair, as it is kept.
-#[derive(Debug, Clone)]
-pub(crate) struct Repair {
-    pub(crate) id: Uuid,
-    /// Postgres has a clock of its own.
-    pub(crate) at: DateTime<Utc>,
-    /// The system's user and host; Postgres adds its role, AWS's own trail the identity.
-    pub(crate) who: String,
-    /// As it was typed, but for addresses of databases.
-    pub(crate) command: String,
-    /// What was done, as JSON; none yet, or nobody lived to tell.
-    pub(crate) result: Option<String>,
+/// Begins a repair: it is kept before anything is changed. What can't be undone is not done if it can't be kept; nor is
+/// anything in a database, whose functions refuse it.
+pub(crate) async fn begin(transports: &[impl Audit], undoable: bool) -> Result<Repair, Stopped> {
+    let repair = Repair {
+        id: event::EventId::new().as_uuid(),
+        at: Utc::now(),
+        who: who(),
+        command: command(std::env::args().skip(1)),
+        result: None,
+    };
+    for transport in transports {
+        transport.begin(&repair, undoable).await?;
+    }
+    Ok(repair)
 }
 
-impl Repair {
-    /// Kept before anything is changed. What can't be undone is not done if it can't be kept; nor is anything in a database,
-    /// whose functions refuse it.
-    pub(crate) async fn begin(lines: &[impl Audit], undoable: bool) -> Result<Self, Stopped> {
-        let repair = Self {
-            id: event::EventId::new().as_uuid(),
-            at: Utc::now(),
-            who: who(),
-            command: command(std::env::args().skip(1)),
-            result: None,
-        };
-        for line in lines {
-            line.begin(&repair, undoable).await?;
-        }
-        Ok(repair)
-    }
-
-    /// It is done by now, whether this can be kept or not.
-    pub(crate) async fn end(mut self, lines: &[impl Audit], result: &impl Serialize) {
-        self.result = serde_json::to_string(result).ok();
-        for line in lines {
-            if let Err(stopped) = line.end(&self).await {
-                crate::say(&format!("warning: the outcome is not in the audit: {}", stopped.problem));
-            }
+/// The repair is done by now, whether this can be kept or not.
+pub(crate) async fn end(mut repair: Repair, transports: &[impl Audit], result: &impl Serialize) {
+    repair.result = serde_json::to_string(result).ok();
+    for transport in transports {
+        if let Err(error) = transport.end(&repair).await {
+            crate::say(&format!("warning: the outcome is not in the audit: {}", error.problem));
         }
     }
 }

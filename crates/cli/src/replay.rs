@@ -9,16 +9,16 @@ use std::process::ExitCode;
 use chrono::{DateTime, SecondsFormat, Utc};
 use event::EventId;
 use event_router::{Router, Rpc};
+use outbox_postgres::operate::{Cursor, Database, Outbox, Span};
+use outbox_transport::operate::Operator;
 
-use crate::database::Database;
 use crate::dlq::rpc;
-use crate::line::{self, Line, Work};
 use crate::options::{Format, Options};
-use crate::outbox::{Cursor, Outbox, Span};
 use crate::print;
-use crate::repair::{Consent, Repair};
+use crate::repair::{self, Consent};
 use crate::show;
 use crate::stopped::Stopped;
+use crate::transport::{self, Work};
 use plan::Plan;
 
 /// Sends events of the past to their subscribers again, straight into their queues.
@@ -91,7 +91,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
         ));
     }
     let databases = args.options.outboxes().await?;
-    line::work(&args.options, &databases, Replay { args, router, databases: &databases }).await
+    transport::work(&args.options, &databases, Replay { args, router, databases: &databases }).await
 }
 
 struct Replay<'a> {
@@ -108,7 +108,7 @@ struct Meant {
 }
 
 impl Work for Replay<'_> {
-    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let until = self.args.until.unwrap_or_else(Utc::now);
         if self.args.since.is_some_and(|since| since >= until) {
             return Err(Stopped::unusable(
@@ -131,15 +131,15 @@ impl Work for Replay<'_> {
                 "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
             )?;
         }
-        let repair = Repair::begin(&lines, !self.args.force).await?;
+        let repair = repair::begin(&lines, !self.args.force).await?;
         let sent = match send::all(&repair, &meant, &lines, &self, &plan).await {
             Ok(sent) => sent,
             Err(stopped) => {
-                repair.end(&lines, &stopped.problem).await;
+                repair::end(repair, &lines, &stopped.problem).await;
                 return Err(stopped);
             }
         };
-        repair.end(&lines, &sent).await;
+        repair::end(repair, &lines, &sent).await;
         match self.args.format {
             Format::Json => show::json(&sent)?,
             Format::Table => print(&sent.text(&self, until))?,
@@ -152,7 +152,7 @@ impl Replay<'_> {
     async fn meant(&self, until: DateTime<Utc>) -> Result<Vec<Meant>, Stopped> {
         let mut meant = Vec::new();
         for database in self.databases {
-            let outbox = Outbox::new(database.clone());
+            let outbox = Outbox::new(database.clone(), crate::say);
             // Read first: what is put from here on is left to the relay.
             let cursor = outbox.cursor().await?;
             let span = match (self.args.event, self.args.since) {

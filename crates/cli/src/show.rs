@@ -5,75 +5,16 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use comfy_table::{Cell, Row, Table, presets};
-use serde::{Serialize, Serializer};
+use outbox_transport::operate::At;
+use serde::Serialize;
 
 use crate::safe::{self, line};
-use crate::time::At;
 use crate::{Unusable, write};
 
 pub(crate) const NOT_KNOWN: &str = "not known";
 /// Of what others wrote: more of a name is not needed to know it again.
 pub(crate) const NAME_CHARS_MAX: usize = 200;
 const CELL_CHARS_MAX: usize = 2000;
-/// How far rows are counted.
-pub(crate) const COUNTED_MAX: i64 = 10_000;
-/// What a statement that counts is limited to: one more shows that there is more.
-pub(crate) const COUNT_LIMIT: i64 = COUNTED_MAX + 1;
-
-/// How many there are: counted up to [`COUNTED_MAX`], so that the answer comes soon, however many there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
-pub(crate) struct Count(i64);
-
-impl Count {
-    /// Of rows counted under [`COUNT_LIMIT`], or of what a service counts for us.
-    pub(crate) fn new(counted: i64) -> Self {
-        Self(counted)
-    }
-
-    pub(crate) fn is_zero(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(crate) fn get(self) -> i64 {
-        self.0.min(COUNTED_MAX)
-    }
-}
-
-impl std::ops::Add for Count {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self(self.0.saturating_add(other.0))
-    }
-}
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ..=COUNTED_MAX => f.write_str(&thousands(self.0)),
-            _ => write!(f, "{}+", thousands(COUNTED_MAX)),
-        }
-    }
-}
-
-impl Serialize for Count {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_i64(self.get())
-    }
-}
-
-/// 12,345
-pub(crate) fn thousands(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    if number < 0 { format!("-{text}") } else { text }
-}
 
 /// `3 events`, `1 event`
 pub(crate) fn counted(count: impl fmt::Display, noun: &str) -> String {
@@ -161,6 +102,8 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Unusable> {
 
 #[cfg(test)]
 mod tests {
+    use outbox_transport::operate::{Count, thousands};
+
     use super::*;
 
     /// Guards: a count never claims to be exact where counting stopped, and is readable.

@@ -6,19 +6,16 @@ mod workers; // what only the workers know
 use std::process::ExitCode;
 
 use event_router::{Router, Rpc};
+use outbox_postgres::operate::{Behind, Database, Leader, Outbox, StuckRing, Transaction};
+use outbox_transport::operate::{At, COUNTED_MAX, Count, Depth, Operator, SQS, SetAside, Undeliverable};
 use serde::Serialize;
 
-use crate::database::Database;
-use crate::line::{self, Depth, Line, SQS, SetAside, Undeliverable, Work};
 use crate::options::{Format, Options};
-use crate::outbox::{Behind, Leader, Outbox, StuckRing, Transaction};
 use crate::print;
 use crate::safe::line;
-use crate::show::{
-    self, COUNTED_MAX, Count, NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, or_dash, table,
-};
+use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, or_dash, table};
 use crate::stopped::Stopped;
-use crate::time::At;
+use crate::transport::{self, Work};
 use problems::Problem;
 use workers::{Breaker, Workers};
 
@@ -97,7 +94,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     for source in args.options.sources()? {
         match Database::open(&source).await {
             Ok(database) => databases.push(database),
-            Err(stopped) => unreached.push(stopped),
+            Err(error) => unreached.push(error.into()),
         }
     }
     // One that is down must not hide what is wrong with the others.
@@ -113,7 +110,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
         unreached,
         workers: workers.ask().await,
     };
-    line::work(&args.options, &databases, work).await
+    transport::work(&args.options, &databases, work).await
 }
 
 struct Look<'a> {
@@ -125,10 +122,10 @@ struct Look<'a> {
 }
 
 impl Work for Look<'_> {
-    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
-            sources.push(source(&Outbox::new(database.clone())).await?);
+            sources.push(source(&Outbox::new(database.clone(), crate::say)).await?);
         }
         let listed: Vec<Rpc> =
             self.router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();

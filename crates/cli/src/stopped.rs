@@ -1,3 +1,5 @@
+use outbox_transport::operate::OperateError;
+
 use crate::Unusable;
 use crate::safe::line;
 
@@ -46,5 +48,11 @@ impl Stopped {
 impl From<Unusable> for Stopped {
     fn from(Unusable { problem, remedy }: Unusable) -> Self {
         Self::unusable(problem, remedy)
+    }
+}
+
+impl From<OperateError> for Stopped {
+    fn from(OperateError { unreachable, problem, remedy }: OperateError) -> Self {
+        if unreachable { Self::unreachable(problem, remedy) } else { Self::failed(problem, remedy) }
     }
 }

@@ -7,16 +7,17 @@ use std::process::ExitCode;
 use chrono::{DateTime, Utc};
 use event::EventId;
 use event_router::{Router, Rpc};
+use outbox_postgres::operate::{
+    Database, Leader, Outbox, Parked, ParkedFilter, Putting, Stored, Transaction, time_of,
+};
+use outbox_transport::operate::{At, Count, Delivery, Operator, SQS, State};
 use serde::Serialize;
 
-use crate::database::Database;
-use crate::line::{self, Delivery, Line, SQS, State, Work};
 use crate::options::{Format, Options};
-use crate::outbox::{Leader, Outbox, Parked, ParkedFilter, Putting, Stored, Transaction, time_of};
 use crate::print;
-use crate::show::{self, Count};
+use crate::show::{self};
 use crate::stopped::Stopped;
-use crate::time::At;
+use crate::transport::{self, Work};
 
 const TRANSACTIONS_MAX: i64 = 20;
 
@@ -114,7 +115,7 @@ struct NotIn {
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let router = args.options.router()?;
     let databases = args.options.databases().await?;
-    line::work(&args.options, &databases, Ask { args, router, databases: &databases }).await
+    transport::work(&args.options, &databases, Ask { args, router, databases: &databases }).await
 }
 
 struct Ask<'a> {
@@ -124,7 +125,7 @@ struct Ask<'a> {
 }
 
 impl Work for Ask<'_> {
-    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let id = self.args.event;
         let mut life = Life {
             id,
@@ -139,7 +140,7 @@ impl Work for Ask<'_> {
             commands: Vec::new(),
         };
         for database in self.databases {
-            let outbox = Outbox::new(database.clone());
+            let outbox = Outbox::new(database.clone(), crate::say);
             if let Some(stored) = outbox.find(id).await? {
                 life.tell(&outbox, stored).await?;
             }
@@ -190,7 +191,7 @@ impl Ask<'_> {
     async fn nowhere(&self, id: EventId) -> Result<Nowhere, Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
-            let outbox = Outbox::new(database.clone());
+            let outbox = Outbox::new(database.clone(), crate::say);
             sources.push(NotIn {
                 source: outbox.source().to_owned(),
                 oldest_event_at: outbox.oldest().await?,

@@ -2,6 +2,7 @@
 //! queues, the dedup record, the rings that turn under them.
 
 pub mod leader; // one relay per database does the work
+pub mod operate; // what an operator asks and repairs
 pub mod outbox; // what is new, and how far the relay has come
 pub mod queue; // a log for each RPC, and what failed
 pub mod retention; // rings turn, slots are truncated

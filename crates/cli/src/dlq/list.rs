@@ -2,18 +2,18 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use event::{EventId, Message};
+use outbox_transport::operate::{At, DeadLetters, Filter, Letter, Operator, Queues};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{List, Show};
-use crate::line::{DeadLetters, Filter, Letter, Line, Queues, Work};
 use crate::options::Format;
 use crate::pace::interrupted;
 use crate::print;
 use crate::safe::{self, line};
 use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, moment, moment_of, or_dash, seconds_since, table};
 use crate::stopped::Stopped;
-use crate::time::At;
+use crate::transport::Work;
 
 const REASON_CHARS_MAX: usize = 80;
 
@@ -87,7 +87,7 @@ impl Shown {
 pub(super) struct Listing<'a>(pub(super) &'a List);
 
 impl Work for Listing<'_> {
-    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let limit = self.0.limit as usize;
         let (mut listed, mut more) = (Vec::new(), false);
         for mut line in lines {
@@ -108,8 +108,8 @@ impl Work for Listing<'_> {
 }
 
 /// Whether there are, or may be, more than `limit`. Ctrl-C ends the looking, not the putting back.
-async fn gather<L: Queues + DeadLetters>(
-    line: &mut L,
+async fn gather<O: Queues + DeadLetters>(
+    line: &mut O,
     filter: &Filter,
     limit: usize,
     listed: &mut Vec<Listed>,
@@ -180,7 +180,7 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
 pub(super) struct Showing<'a>(pub(super) &'a Show);
 
 impl Work for Showing<'_> {
-    async fn on<L: Line>(self, lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let args = self.0;
         let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
         for mut line in lines {

@@ -4,17 +4,20 @@ use std::process::ExitCode;
 
 use event::EventId;
 use event_router::Rpc;
+use outbox_transport::operate::{
+    DeadLetters, Deliveries, Filter, Letter, Operator, Repair, Repaired, thousands,
+};
 use serde::Serialize;
 
 use super::{Drop, Print, Redrive};
-use crate::line::{DeadLetters, Deliveries, Filter, Letter, Line, Outcome, Work};
 use crate::options::Format;
 use crate::pace::{Pace, Progress, interrupted};
 use crate::print;
-use crate::repair::{Consent, Repair};
+use crate::repair::{self, Consent};
 use crate::safe::line;
-use crate::show::{self, counted, thousands};
+use crate::show::{self, counted};
 use crate::stopped::Stopped;
+use crate::transport::Work;
 
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
@@ -81,18 +84,18 @@ impl<'a> Move<'a> {
 }
 
 impl Work for Move<'_> {
-    async fn on<L: Line>(self, mut lines: Vec<L>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, mut lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let mut moved = Moved { dry_run: self.dry_run, done_before: Some(0), ..Moved::default() };
         if self.dry_run {
             self.each(&mut lines, None, &mut moved).await?;
         } else {
             self.ask()?;
-            let repair = Repair::begin(&lines, self.is_undoable()).await?;
+            let repair = repair::begin(&lines, self.is_undoable()).await?;
             let went = self.each(&mut lines, Some(&repair), &mut moved).await;
             if let Err(stopped) = &went {
                 moved.failed = Some(stopped.problem.clone());
             }
-            repair.end(&lines, &moved).await;
+            repair::end(repair, &lines, &moved).await;
             went?;
         }
         match self.print.format {
@@ -122,7 +125,7 @@ impl Move<'_> {
     /// Only counts them without a repair.
     async fn each(
         &self,
-        lines: &mut [impl Line],
+        lines: &mut [impl Operator],
         repair: Option<&Repair>,
         moved: &mut Moved,
     ) -> Result<(), Stopped> {
@@ -141,9 +144,9 @@ impl Move<'_> {
         Ok(())
     }
 
-    async fn all<L: DeadLetters + Deliveries>(
+    async fn all<O: DeadLetters + Deliveries>(
         &self,
-        line: &mut L,
+        line: &mut O,
         repair: Option<&Repair>,
         moved: &mut Moved,
     ) -> Result<(), Stopped> {
@@ -189,28 +192,28 @@ impl Move<'_> {
                 let mut failure = None;
                 for ((outcome, letter), done) in outcomes.into_iter().zip(letters).zip(done) {
                     match outcome {
-                        Ok(Outcome::Moved) => {
+                        Ok(Repaired::Moved) => {
                             moved.moved += 1;
                             moved.count_done(usize::from(*done));
                         }
-                        Ok(Outcome::Gone) => {}
-                        Ok(Outcome::Busy) => moved.busy += 1,
-                        Ok(Outcome::Refused(why)) => moved.refuse(&letter.id, &why),
-                        Err(stopped) => failure = Some(stopped),
+                        Ok(Repaired::Gone) => {}
+                        Ok(Repaired::Busy) => moved.busy += 1,
+                        Ok(Repaired::Refused(why)) => moved.refuse(&letter.id, &why),
+                        Err(error) => failure = Some(error),
                     }
                 }
                 progress.add(letters.len());
-                if let Some(stopped) = failure {
-                    return Err(stopped);
+                if let Some(error) = failure {
+                    return Err(error.into());
                 }
             }
         }
     }
 
-    async fn done<L: DeadLetters + Deliveries>(
+    async fn done<O: DeadLetters + Deliveries>(
         &self,
-        line: &L,
-        letters: &[Letter<L::Handle>],
+        line: &O,
+        letters: &[Letter<O::Handle>],
         moved: &mut Moved,
     ) -> Vec<bool> {
         let pairs: Vec<(EventId, Rpc)> =

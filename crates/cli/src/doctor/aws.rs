@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use event_router::Router;
 use outbox_aws::{Failure, Missing};
+use outbox_transport::operate::OperateError;
 
 use super::Finding;
-use crate::line::aws_trouble;
 use crate::options::Options;
 use crate::safe;
-use crate::stopped::Stopped;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Requests at a time: the control planes allow some tens a second.
@@ -60,6 +59,6 @@ fn unseen(place: &str, failure: &Failure, action: &str) -> Finding {
         );
     }
     // With the remedy that every other command names for it.
-    let Stopped { remedy, .. } = aws_trouble("AWS", failure);
+    let OperateError { remedy, .. } = outbox_aws::operate::trouble("AWS", failure);
     Finding::error(place, format!("AWS does not say: {failure}"), remedy)
 }

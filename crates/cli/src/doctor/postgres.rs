@@ -4,18 +4,18 @@ mod held; // locks and slots that others hold
 mod replication; // publications, subscriptions and slots
 mod role; // what it may do
 
+use outbox_postgres::operate::{Database, Outbox};
 use outbox_postgres::{Source, within};
 use outbox_schema::{SERVER_MIN, SchemaError};
+use outbox_transport::operate::At;
 use runtime::Chain;
 use sqlx::{PgConnection, query_as, query_scalar};
 
 use super::Finding;
-use crate::database::Database;
-use crate::outbox::{MEND, Outbox, ends_prepared};
 use crate::safe::{identifier, line, literal};
 use crate::show::{NAME_CHARS_MAX, age, moment_of};
 use crate::stopped::Stopped;
-use crate::time::At;
+use crate::stuck::{self, MEND, ends_prepared};
 
 const LONG_SECONDS: f64 = 60.0;
 const LISTED_MAX: i64 = 5;
@@ -170,7 +170,7 @@ async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, s
 
 /// Whether somebody relays, and what holds the relay up.
 async fn relaying(source: &Source) -> Result<Vec<Finding>, Stopped> {
-    let outbox = Outbox::new(Database::open(source).await?);
+    let outbox = Outbox::new(Database::open(source).await?, crate::say);
     let (name, mut findings) = (source.name(), Vec::new());
     findings.push(match outbox.leader().await? {
         Some(leader) => Finding::ok(
@@ -193,7 +193,7 @@ async fn relaying(source: &Source) -> Result<Vec<Finding>, Stopped> {
     findings.extend(outbox.behind().await?.into_iter().map(|behind| {
         Finding::warning(
             name,
-            format!("{}: what is numbered from it is not found again", behind.words()),
+            format!("{}: what is numbered from it is not found again", stuck::behind(&behind)),
             format!(
                 "the relay that takes the lead next sets it right by itself, or the schema's owner:\n{MEND}"
             ),

@@ -1,12 +1,13 @@
 //! What a replay would send.
 
 use chrono::{DateTime, Utc};
+use outbox_postgres::operate::Seqs;
+use outbox_transport::operate::thousands;
 use serde::Serialize;
 
 use super::{Counts, Meant, Replay};
 use crate::pace::Progress;
-use crate::search::Seqs;
-use crate::show::{counted, table, thousands};
+use crate::show::{counted, table};
 use crate::stopped::Stopped;
 
 /// A replay of more than this is known to be large.

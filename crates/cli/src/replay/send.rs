@@ -3,16 +3,15 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use event::{Envelope, Headers, Message};
 use event_router::Rpc;
+use outbox_postgres::operate::Past;
+use outbox_transport::operate::{Addressed, Deliveries, Queues, Repair, thousands};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::plan::Plan;
 use super::{Meant, Replay, exact};
-use crate::line::{Addressed, Deliveries, Queues};
-use crate::outbox::Past;
 use crate::pace::{Pace, Progress, interrupted};
-use crate::repair::Repair;
-use crate::show::{counted, thousands};
+use crate::show::counted;
 use crate::stopped::Stopped;
 
 /// So many are sent at a time.
@@ -36,10 +35,10 @@ pub(super) struct Sent {
     reached: Option<DateTime<Utc>>,
 }
 
-pub(super) async fn all<L: Queues + Deliveries>(
+pub(super) async fn all<O: Queues + Deliveries>(
     repair: &Repair,
     meant: &[Meant],
-    lines: &[L],
+    lines: &[O],
     replay: &Replay<'_>,
     plan: &Plan,
 ) -> Result<Sent, Stopped> {
@@ -80,10 +79,10 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     /// Ends between messages when interrupted: what was begun is finished, and counted.
-    async fn outbox<L: Queues + Deliveries>(
+    async fn outbox<O: Queues + Deliveries>(
         &mut self,
         meant: &Meant,
-        line: &L,
+        line: &O,
         interrupted: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<(), Stopped> {
         let mut span = meant.span.clone();
@@ -128,9 +127,9 @@ impl Sending<'_> {
         }
     }
 
-    async fn some<L: Queues>(
+    async fn some<O: Queues>(
         &mut self,
-        line: &L,
+        line: &O,
         messages: &[Addressed],
         done: &[bool],
     ) -> Result<(), Stopped> {

@@ -2,16 +2,17 @@
 
 use std::fmt;
 
+use outbox_postgres::operate::StuckRing;
+use outbox_transport::operate::Undeliverable;
 use serde::Serialize;
 
 use super::workers::{Breaker, Workers};
 use super::{RpcStatus, SourceStatus, Status};
-use crate::line::Undeliverable;
 use crate::options::Options;
-use crate::outbox::{MEND, StuckRing};
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age, counted};
 use crate::stopped::Stopped;
+use crate::stuck::{self, MEND};
 
 /// Behind by more than this is stuck, not busy.
 const LAG_SECONDS_MAX: f64 = 30.0;
@@ -95,11 +96,11 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
     }
     problems.extend(source.sequences_behind.iter().map(|behind| {
         Problem::remedy(
-            format!("{name}: {}: what is numbered from it is not found again", behind.words()),
+            format!("{name}: {}: what is numbered from it is not found again", stuck::behind(behind)),
             &format!("the relay that takes the lead next sets it right, or the schema's owner: {MEND}"),
         )
     }));
-    problems.extend(source.rings_stuck.iter().map(|ring| stuck(name, ring)));
+    problems.extend(source.rings_stuck.iter().map(|ring| stuck_ring(name, ring)));
     if let (Some(lag_seconds), Some(oldest)) = (source.lag_seconds, &source.oldest_event)
         && lag_seconds > LAG_SECONDS_MAX
     {
@@ -139,12 +140,15 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
     problems
 }
 
-fn stuck(name: &str, ring: &StuckRing) -> Problem {
-    let held: Vec<String> =
-        ring.holders.iter().map(|holder| format!("slot {} is held by {holder}", holder.slot)).collect();
+fn stuck_ring(name: &str, ring: &StuckRing) -> Problem {
+    let held: Vec<String> = ring
+        .holders
+        .iter()
+        .map(|holder| format!("slot {} is held by {}", holder.slot, stuck::holder(holder)))
+        .collect();
     let remedy = match ring.holders.first() {
-        Some(first) => first.remedy().replace('\n', " "),
-        None => ring.otherwise().to_owned(),
+        Some(first) => stuck::ends(first).replace('\n', " "),
+        None => stuck::otherwise(ring).to_owned(),
     };
     let held = if held.is_empty() { String::new() } else { format!(": {}", held.join(", ")) };
     Problem::remedy(
@@ -222,10 +226,10 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::line::{Depth, SetAside};
-    use crate::outbox::{Behind, Holder, Leader, Transaction};
-    use crate::show::Count;
     use clap::Parser;
+    use outbox_postgres::operate::{Behind, Holder, Leader, Transaction};
+    use outbox_transport::operate::Count;
+    use outbox_transport::operate::{Depth, SetAside};
 
     #[derive(Parser)]
     struct Cli {

@@ -1,13 +1,12 @@
 //! An event's life as people read it.
 
 use chrono::{DateTime, Utc};
+use outbox_postgres::operate::Transaction;
+use outbox_transport::operate::{At, State};
 
 use super::{Life, NotIn, SourceDelivery};
-use crate::line::State;
-use crate::outbox::Transaction;
 use crate::safe::{line, literal};
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, moment_of, or_dash};
-use crate::time::At;
 
 const REASON_CHARS_MAX: usize = 500;
 

@@ -1,14 +1,15 @@
 //! Locks and slots that others hold, and what that does to relay and publishers.
 
+use outbox_postgres::operate::Outbox;
 use outbox_postgres::within;
 use sqlx::{PgConnection, query_as};
 
 use super::{LISTED_MAX, LONG_SECONDS};
 use crate::doctor::Finding;
-use crate::outbox::Outbox;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age};
 use crate::stopped::Stopped;
+use crate::stuck;
 
 /// Any role can take an advisory lock. The relay's session is known by its name and by what its role may do: a name alone
 /// anybody can have.
@@ -74,25 +75,25 @@ pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Fin
 /// Rings that can't turn, and who holds which of their slots.
 pub(super) async fn rings(outbox: &Outbox, name: &str) -> Result<Vec<Finding>, Stopped> {
     let mut findings = Vec::new();
-    for stuck in outbox.stuck_rings().await? {
-        let ring = &stuck.ring;
-        let hint = match stuck.holders.is_empty() {
-            true => stuck.otherwise(),
+    for found in outbox.stuck_rings().await? {
+        let ring = &found.ring;
+        let hint = match found.holders.is_empty() {
+            true => stuck::otherwise(&found),
             false => "end what holds its slots, as said below: the relay empties them within seconds",
         };
         findings.push(Finding::warning(
             name,
             format!(
                 "the {ring} ring can't turn: all of its slots are in use, the pointer stands where it is for {}, and the table grows",
-                age(stuck.seconds)
+                age(found.seconds)
             ),
             hint,
         ));
-        findings.extend(stuck.holders.iter().map(|holder| {
+        findings.extend(found.holders.iter().map(|holder| {
             Finding::warning(
                 name,
-                format!("slot {} of the {ring} ring is held by {holder}", holder.slot),
-                holder.remedy(),
+                format!("slot {} of the {ring} ring is held by {}", holder.slot, stuck::holder(holder)),
+                stuck::ends(holder),
             )
         }));
     }

@@ -1,37 +1,24 @@
-//! Times as they stand in rows. A row may hold any time that Postgres knows, infinity among them; a calendar of ours does not,
-//! and the driver's own decoding panics.
+//! Times as they stand in rows. A row may hold any time that Postgres knows, infinity among them. The driver's own decoding
+//! panics there.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Serialize, Serializer};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgTypeInfo, PgValueFormat, PgValueRef};
 use sqlx::{Decode, Postgres, Type};
 
-/// Between these the relay takes an event for one (see `relay/src/outbox/window.rs`).
+use super::At;
+
+/// Between these the relay takes an event for one (see `outbox-postgres`, `outbox/window.rs`).
 const FIRST: &str = "0001-01-01T00:00:00Z";
 const LAST: &str = "9999-12-31T00:00:00Z";
 
-/// A time that stands in a row; none where it is no date between the years 1 and 9999.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct At(Option<DateTime<Utc>>);
-
 impl At {
-    pub(crate) fn known(self) -> Option<DateTime<Utc>> {
-        self.0
-    }
-
     /// What Postgres sends: microseconds since the beginning of 2000; the ends of the range are infinity.
     fn of_micros(micros: i64) -> Self {
         let epoch: DateTime<Utc> = "2000-01-01T00:00:00Z".parse().expect("a date");
         let ends: [DateTime<Utc>; 2] = [FIRST, LAST].map(|end| end.parse().expect("a date"));
         let at = epoch.checked_add_signed(TimeDelta::microseconds(micros));
         Self(at.filter(|at| (ends[0]..=ends[1]).contains(at)))
-    }
-}
-
-impl From<DateTime<Utc>> for At {
-    fn from(at: DateTime<Utc>) -> Self {
-        Self(Some(at))
     }
 }
 
@@ -47,13 +34,6 @@ impl<'r> Decode<'r, Postgres> for At {
             PgValueFormat::Binary => Ok(Self::of_micros(i64::from_be_bytes(value.as_bytes()?.try_into()?))),
             PgValueFormat::Text => Err("a time came as text: statements here are prepared".into()),
         }
-    }
-}
-
-/// `null` where it is not known.
-impl Serialize for At {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
     }
 }
 

@@ -5,29 +5,25 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use event::EventId;
 use event_router::Rpc;
-use outbox_postgres::interval;
+use outbox_transport::operate::{At, COUNT_LIMIT, Count, Deliveries, Delivery, OperateError, Repair, State};
 use sqlx::query_as;
 use uuid::Uuid;
 
-use super::Postgres;
-use crate::line::{Deliveries, Delivery, State};
-use crate::repair::Repair;
-use crate::search::{Seqs, known, narrow};
-use crate::show::{COUNT_LIMIT, Count};
-use crate::stopped::Stopped;
-use crate::time::At;
+use super::queues::PostgresOperator;
+use crate::interval;
+use crate::operate::search::{Seqs, known, narrow};
 
 /// Deliveries are written by the transaction that writes the cursor, which takes seconds at most.
 const BEFORE_THE_CURSOR: TimeDelta = TimeDelta::seconds(15);
 const AFTER_THE_CURSOR: TimeDelta = TimeDelta::seconds(2);
 
-impl Deliveries for Postgres {
+impl Deliveries for PostgresOperator {
     async fn of(
         &self,
         event: EventId,
         rpcs: &[Rpc],
         put_at: Option<DateTime<Utc>>,
-    ) -> Result<Vec<Delivery>, Stopped> {
+    ) -> Result<Vec<Delivery>, OperateError> {
         let mut found = self.dead(event).await?;
         found.extend(self.retried(event).await?);
         let (done, leased) = self.recorded(event).await?;
@@ -62,7 +58,7 @@ impl Deliveries for Postgres {
         Ok(found)
     }
 
-    async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, Stopped> {
+    async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, OperateError> {
         let events: Vec<Uuid> = pairs.iter().map(|(event, _)| event.as_uuid()).collect();
         let rpcs: Vec<&str> = pairs.iter().map(|(_, rpc)| rpc.as_str()).collect();
         let done = query_as(
@@ -74,15 +70,15 @@ impl Deliveries for Postgres {
         Ok(done.into_iter().map(|(done,)| done).collect())
     }
 
-    async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
+    async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, OperateError> {
         let say = query_as("select outbox.poison($1, $2, $3)");
         let said = self.database.one(say.bind(repair.id).bind(rpc.as_str()).bind(interval(time))).await?;
         Ok(said.is_some_and(|(known,)| known))
     }
 }
 
-impl Postgres {
-    async fn dead(&self, event: EventId) -> Result<Vec<Delivery>, Stopped> {
+impl PostgresOperator {
+    async fn dead(&self, event: EventId) -> Result<Vec<Delivery>, OperateError> {
         let dead = query_as(
             "select q.rpc, l.attempts, l.code, l.reason, l.dead_at
              from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
@@ -98,7 +94,7 @@ impl Postgres {
     }
 
     /// What has a row of its own: begun before, or sent by hand, or moved aside.
-    async fn retried(&self, event: EventId) -> Result<Vec<Delivery>, Stopped> {
+    async fn retried(&self, event: EventId) -> Result<Vec<Delivery>, OperateError> {
         type Row = (String, i32, At, bool, bool, String, String, At, At);
         let retried = query_as(
             "select q.rpc, r.attempts, r.due_at, r.token is not null, r.due_at > clock_timestamp(),
@@ -123,7 +119,7 @@ impl Postgres {
     }
 
     /// What was done, and what somebody has leased.
-    async fn recorded(&self, event: EventId) -> Result<(Vec<Delivery>, Vec<Delivery>), Stopped> {
+    async fn recorded(&self, event: EventId) -> Result<(Vec<Delivery>, Vec<Delivery>), OperateError> {
         let recorded = query_as(
             "select rpc, until, done_at, until > clock_timestamp() from outbox.dedup
              where slot = outbox.dedup_slot($1) and event_id = $1 order by rpc",
@@ -146,7 +142,7 @@ impl Postgres {
 
     /// The log has no index on events: it is looked through around the time of the put. What was received from it and is
     /// settled says nothing more.
-    async fn logged(&self, event: EventId, put_at: DateTime<Utc>) -> Result<Vec<Delivery>, Stopped> {
+    async fn logged(&self, event: EventId, put_at: DateTime<Utc>) -> Result<Vec<Delivery>, OperateError> {
         type Row = (String, At, bool, i64, Option<String>, Option<At>, bool);
         let Some(all) = self.log().await? else { return Ok(Vec::new()) };
         let (from, to) = (put_at - BEFORE_THE_CURSOR, put_at + AFTER_THE_CURSOR);
@@ -186,7 +182,7 @@ impl Postgres {
     }
 
     /// Where the log begins and ends.
-    async fn log(&self) -> Result<Option<Seqs>, Stopped> {
+    async fn log(&self) -> Result<Option<Seqs>, OperateError> {
         let ends: Option<(Option<i64>, Option<i64>)> = self
             .database
             .one(query_as(
@@ -197,7 +193,7 @@ impl Postgres {
         Ok(ends.and_then(|(first, last)| Some(Seqs { first: first?, last: last? })))
     }
 
-    async fn log_times(&self, seqs: Vec<i64>) -> Result<Vec<(i64, DateTime<Utc>)>, Stopped> {
+    async fn log_times(&self, seqs: Vec<i64>) -> Result<Vec<(i64, DateTime<Utc>)>, OperateError> {
         let times = query_as(
             "select d.seq, d.enqueued_at from unnest($1::bigint[]) with ordinality as k (seq, n)
              cross join lateral (

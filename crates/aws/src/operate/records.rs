@@ -7,13 +7,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use chrono::{DateTime, TimeDelta, Utc};
 use event::EventId;
 use event_router::Rpc;
-use outbox_aws::Failure;
+use outbox_transport::operate::{At, Deliveries, Delivery, OperateError, Repair, State};
 
-use super::{Aws, trouble};
-use crate::line::{Deliveries, Delivery, State};
-use crate::repair::Repair;
-use crate::stopped::Stopped;
-use crate::time::At;
+use super::{AwsOperator, trouble};
+use crate::Failure;
 
 /// Of one request.
 pub(super) const KEYS_MAX: usize = 100;
@@ -23,13 +20,13 @@ const LONGEST: TimeDelta = TimeDelta::days(400);
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-impl Deliveries for Aws {
+impl Deliveries for AwsOperator {
     async fn of(
         &self,
         event: EventId,
         rpcs: &[Rpc],
         _: Option<DateTime<Utc>>,
-    ) -> Result<Vec<Delivery>, Stopped> {
+    ) -> Result<Vec<Delivery>, OperateError> {
         let pairs: Vec<(EventId, Rpc)> = rpcs.iter().map(|rpc| (event, rpc.clone())).collect();
         let items = self.items(&pairs).await?;
         let now = Utc::now();
@@ -40,13 +37,13 @@ impl Deliveries for Aws {
         Ok(deliveries.collect())
     }
 
-    async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, Stopped> {
+    async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, OperateError> {
         let (items, now) = (self.items(pairs).await?, Utc::now());
         let is_done = |item: &&Item| is_live(item, now) && text(item, "state") == Some("done");
         Ok(pairs.iter().map(|(event, rpc)| items.get(&key(*event, rpc)).filter(is_done).is_some()).collect())
     }
 
-    async fn poison(&self, _: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
+    async fn poison(&self, _: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, OperateError> {
         if !self.rpcs.contains(rpc) {
             return Ok(false);
         }
@@ -54,9 +51,9 @@ impl Deliveries for Aws {
     }
 }
 
-impl Aws {
+impl AwsOperator {
     /// That it was done. `false` if somebody is calling it at this moment: then nothing is forgotten.
-    pub(super) async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, Stopped> {
+    pub(super) async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, OperateError> {
         let now = Utc::now().timestamp_millis();
         let delete = self
             .dynamodb
@@ -81,7 +78,7 @@ impl Aws {
     }
 
     /// Under a key that no event has.
-    async fn say_poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, Stopped> {
+    async fn say_poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, OperateError> {
         let until = Utc::now() + TimeDelta::from_std(time).unwrap_or(LONGEST);
         let put = self
             .dynamodb
@@ -94,8 +91,8 @@ impl Aws {
     }
 }
 
-impl Aws {
-    async fn items(&self, pairs: &[(EventId, Rpc)]) -> Result<HashMap<String, Item>, Stopped> {
+impl AwsOperator {
+    async fn items(&self, pairs: &[(EventId, Rpc)]) -> Result<HashMap<String, Item>, OperateError> {
         // A key may not be asked for twice.
         let mut keys: Vec<String> = pairs.iter().map(|(event, rpc)| key(*event, rpc)).collect();
         keys.sort_unstable();
@@ -104,7 +101,7 @@ impl Aws {
     }
 
     /// What there is, by key. A large answer comes in parts.
-    pub(super) async fn items_of(&self, keys: &[String]) -> Result<HashMap<String, Item>, Stopped> {
+    pub(super) async fn items_of(&self, keys: &[String]) -> Result<HashMap<String, Item>, OperateError> {
         let mut found = HashMap::new();
         for keys in keys.chunks(KEYS_MAX) {
             let ids = keys.iter().map(|id| Item::from([("id".to_owned(), AttributeValue::S(id.clone()))]));
@@ -113,7 +110,7 @@ impl Aws {
             let mut left = HashMap::from([(
                 self.table.clone(),
                 asked.map_err(|error| {
-                    Stopped::failed(
+                    OperateError::failed(
                         format!("DynamoDB can't be asked: {error}"),
                         "this is a mistake of ours: please report it",
                     )
@@ -133,7 +130,7 @@ impl Aws {
                 }
             }
             if !left.is_empty() {
-                return Err(Stopped::unreachable(
+                return Err(OperateError::unreachable(
                     "DynamoDB throttles: it did not answer for every record",
                     "try again a little later",
                 ));

@@ -1,40 +1,37 @@
 //! Events that the bus refused for good.
 
 use event::EventId;
+use outbox_transport::operate::{At, COUNT_LIMIT, Count, OperateError, Repair};
 use serde::Serialize;
 use sqlx::query_as;
 use uuid::Uuid;
 
 use super::Outbox;
-use crate::repair::Repair;
-use crate::show::{COUNT_LIMIT, Count};
-use crate::stopped::Stopped;
-use crate::time::At;
 
 /// Which parked events; all that are given must fit.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct ParkedFilter {
-    pub(crate) ids: Vec<EventId>,
-    pub(crate) code: Option<String>,
-    pub(crate) event_name: Option<String>,
+pub struct ParkedFilter {
+    pub ids: Vec<EventId>,
+    pub code: Option<String>,
+    pub event_name: Option<String>,
 }
 
 /// A parked event, without its payload.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Parked {
+pub struct Parked {
     #[serde(skip)]
-    pub(crate) seq: i64,
-    pub(crate) id: EventId,
-    pub(crate) name: String,
-    pub(crate) key: Option<String>,
-    pub(crate) code: String,
-    pub(crate) reason: String,
-    pub(crate) occurred_at: At,
-    pub(crate) parked_at: At,
+    pub seq: i64,
+    pub id: EventId,
+    pub name: String,
+    pub key: Option<String>,
+    pub code: String,
+    pub reason: String,
+    pub occurred_at: At,
+    pub parked_at: At,
 }
 
 impl Outbox {
-    pub(crate) async fn parked_count(&self) -> Result<Count, Stopped> {
+    pub async fn parked_count(&self) -> Result<Count, OperateError> {
         let row: Option<(i64,)> = self
             .database
             .one(query_as("select count(*) from (select from outbox.parked limit $1) as p").bind(COUNT_LIMIT))
@@ -43,7 +40,7 @@ impl Outbox {
     }
 
     /// The newest event. What is retried comes after it, unless the sequence is behind.
-    pub(crate) async fn newest(&self) -> Result<i64, Stopped> {
+    pub async fn newest(&self) -> Result<i64, OperateError> {
         let newest =
             "select greatest(last_value, (select max(seq) from outbox.parked)) from outbox.event_seq";
         let row: Option<(i64,)> = self.database.one(query_as(newest)).await?;
@@ -53,13 +50,13 @@ impl Outbox {
     /// In the order they were published, those after `after` up to `newest`. (A sequence that was set back deals a seq out
     /// twice, so it takes an id to tell two events apart.) The table holds what people have not dealt with yet: reading it
     /// whole costs little.
-    pub(crate) async fn parked(
+    pub async fn parked(
         &self,
         filter: &ParkedFilter,
         after: Option<(i64, EventId)>,
         newest: i64,
         limit: i64,
-    ) -> Result<Vec<Parked>, Stopped> {
+    ) -> Result<Vec<Parked>, OperateError> {
         type Row = (i64, Uuid, String, Option<String>, String, String, At, At);
         let rows: Vec<Row> = self
             .database
@@ -88,15 +85,20 @@ impl Outbox {
 
     /// Publishes parked events once more, as they were. One that was parked for its time gets a new one. Returns how many
     /// there still were.
-    pub(crate) async fn retry_parked(&self, repair: &Repair, parked: &[Parked]) -> Result<u64, Stopped> {
+    pub async fn retry_parked(&self, repair: &Repair, parked: &[Parked]) -> Result<u64, OperateError> {
         self.change("select outbox.retry_parked($1, $2, $3)", repair, parked).await
     }
 
-    pub(crate) async fn drop_parked(&self, repair: &Repair, parked: &[Parked]) -> Result<u64, Stopped> {
+    pub async fn drop_parked(&self, repair: &Repair, parked: &[Parked]) -> Result<u64, OperateError> {
         self.change("select outbox.drop_parked($1, $2, $3)", repair, parked).await
     }
 
-    async fn change(&self, change: &'static str, repair: &Repair, parked: &[Parked]) -> Result<u64, Stopped> {
+    async fn change(
+        &self,
+        change: &'static str,
+        repair: &Repair,
+        parked: &[Parked],
+    ) -> Result<u64, OperateError> {
         let (seqs, ids): (Vec<i64>, Vec<Uuid>) =
             parked.iter().map(|parked| (parked.seq, parked.id.as_uuid())).unzip();
         let changed: Option<(i64,)> =

@@ -12,13 +12,11 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use event_router::{Rpc, names};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
-use outbox_aws::{Failure, Missing};
+use outbox_transport::operate::{
+    Addressed, Count, Depth, OperateError, Queues, Repair, SQS, Say, Undeliverable,
+};
 
-use super::{Addressed, Depth, Queues, SQS, Undeliverable};
-use crate::options::Options;
-use crate::repair::Repair;
-use crate::show::Count;
-use crate::stopped::Stopped;
+use crate::{Failure, Missing};
 use letters::Looking;
 
 /// Of one request.
@@ -28,36 +26,36 @@ const TOGETHER: usize = 16;
 
 /// What Terraform made of one event_router.yaml.
 #[derive(Debug)]
-pub(crate) struct Aws {
+pub struct AwsOperator {
     sqs: aws_sdk_sqs::Client,
     dynamodb: aws_sdk_dynamodb::Client,
     prefix: String,
     table: String,
     rpcs: Vec<Rpc>,
+    say: Say,
     /// By name, as far as they were asked for.
     urls: Mutex<HashMap<String, String>>,
     looking: Looking,
 }
 
-impl Aws {
-    pub(crate) async fn open(options: &Options) -> Result<Self, Stopped> {
-        let router = options.router_needed("on the transport aws it names the queues")?;
-        let rpcs = router.rpcs().map(|(rpc, _)| rpc.clone()).collect();
-        Ok(Self { rpcs, ..Self::without_queues(options).await? })
-    }
-
-    /// For what lies in the dedup table.
-    pub(crate) async fn without_queues(options: &Options) -> Result<Self, Stopped> {
-        let config = outbox_aws::config(ANSWER_WITHIN).await;
-        if let Some(Missing { what, remedy, .. }) = outbox_aws::missing(&config).await.into_iter().next() {
-            return Err(Stopped::unreachable(what, remedy));
+impl AwsOperator {
+    /// `rpcs` have queues, whose names begin with `prefix`; none are needed for what lies in the dedup table.
+    ///
+    /// # Errors
+    ///
+    /// If there are no region or no credentials.
+    pub async fn open(prefix: &str, table: &str, rpcs: Vec<Rpc>, say: Say) -> Result<Self, OperateError> {
+        let config = crate::config(ANSWER_WITHIN).await;
+        if let Some(Missing { what, remedy, .. }) = crate::missing(&config).await.into_iter().next() {
+            return Err(OperateError::unreachable(what, remedy));
         }
         Ok(Self {
             sqs: aws_sdk_sqs::Client::new(&config),
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
-            prefix: options.queue_prefix.clone(),
-            table: options.dedup_table.clone(),
-            rpcs: Vec::new(),
+            prefix: prefix.to_owned(),
+            table: table.to_owned(),
+            rpcs,
+            say,
             urls: Mutex::default(),
             looking: Looking::default(),
         })
@@ -72,7 +70,7 @@ impl Aws {
     }
 
     /// Where a queue is; `None` if there is none of that name.
-    async fn url(&self, name: &str) -> Result<Option<String>, Stopped> {
+    async fn url(&self, name: &str) -> Result<Option<String>, OperateError> {
         if let Some(url) = self.urls.lock().expect("no panic while held").get(name) {
             return Ok(Some(url.clone()));
         }
@@ -89,9 +87,9 @@ impl Aws {
         }
     }
 
-    async fn url_needed(&self, name: &str) -> Result<String, Stopped> {
+    async fn url_needed(&self, name: &str) -> Result<String, OperateError> {
         self.url(name).await?.ok_or_else(|| {
-            Stopped::failed(
+            OperateError::failed(
                 format!("there is no queue '{name}' here"),
                 "`terraform apply` makes it; see --queue-prefix, AWS_REGION and the account",
             )
@@ -99,7 +97,7 @@ impl Aws {
     }
 
     /// How many messages are visible, and how many hidden; `None` if there is no such queue.
-    async fn count(&self, name: &str) -> Result<Option<(Count, Count)>, Stopped> {
+    async fn count(&self, name: &str) -> Result<Option<(Count, Count)>, OperateError> {
         use QueueAttributeName::{
             ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
             ApproximateNumberOfMessagesNotVisible as Hidden,
@@ -120,7 +118,7 @@ impl Aws {
         Ok(Some((Count::new(number(&Visible)), Count::new(number(&Hidden) + number(&Delayed)))))
     }
 
-    async fn depth(&self, rpc: &Rpc) -> Result<Depth, Stopped> {
+    async fn depth(&self, rpc: &Rpc) -> Result<Depth, OperateError> {
         let (queue, dead) = (self.queue(rpc), self.dead_letter_queue(rpc));
         let (counts, dead_counts) = tokio::try_join!(self.count(&queue), self.count(&dead))?;
         let missing = match (&counts, &dead_counts) {
@@ -134,23 +132,28 @@ impl Aws {
     }
 }
 
-impl Queues for Aws {
+impl Queues for AwsOperator {
     fn source(&self) -> &'static str {
         SQS
     }
 
-    async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, Stopped> {
+    async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, OperateError> {
         let depths = futures_util::stream::iter(rpcs).map(|rpc| self.depth(rpc)).buffered(TOGETHER);
         depths.collect::<Vec<_>>().await.into_iter().collect()
     }
 
-    async fn undeliverable(&self) -> Result<Option<Undeliverable>, Stopped> {
+    async fn undeliverable(&self) -> Result<Option<Undeliverable>, OperateError> {
         let queue = format!("{}-undeliverable", self.prefix.trim_end_matches('-'));
         let counts = self.count(&queue).await?;
         Ok(counts.map(|(visible, hidden)| Undeliverable { queue, messages: visible + hidden }))
     }
 
-    async fn replay(&self, _: &Repair, messages: &[Addressed], force: bool) -> Vec<Result<bool, Stopped>> {
+    async fn replay(
+        &self,
+        _: &Repair,
+        messages: &[Addressed],
+        force: bool,
+    ) -> Vec<Result<bool, OperateError>> {
         let sent = messages.iter().map(async |Addressed { event, rpc, body }| {
             if force && !self.forget(*event, rpc).await? {
                 return Ok(false);
@@ -168,7 +171,7 @@ fn is_no_queue(failure: &Failure) -> bool {
 }
 
 /// A request that failed, with what to do about it.
-pub(crate) fn trouble(service: &str, failure: &Failure) -> Stopped {
+pub fn trouble(service: &str, failure: &Failure) -> OperateError {
     let remedy = match failure.code.as_str() {
         "Unreachable" | "Timeout" => {
             "see AWS_REGION, AWS_ENDPOINT_URL, and whether this machine can reach AWS"
@@ -184,5 +187,5 @@ pub(crate) fn trouble(service: &str, failure: &Failure) -> Stopped {
         }
         _ => "try again; `outbox doctor` looks at what there is on AWS",
     };
-    Stopped::unreachable(format!("{service} did not do what was asked: {failure}"), remedy)
+    OperateError::unreachable(format!("{service} did not do what was asked: {failure}"), remedy)
 }

@@ -6,14 +6,11 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
-use outbox_aws::Failure;
+use outbox_transport::operate::{At, Audit, DYNAMODB, Kept, OperateError, Repair};
 
 use super::records::{Item, KEYS_MAX, is_live, text};
-use super::{Aws, trouble};
-use crate::line::{Audit, DYNAMODB, Kept};
-use crate::repair::Repair;
-use crate::stopped::Stopped;
-use crate::time::At;
+use super::{AwsOperator, trouble};
+use crate::Failure;
 
 /// As long as in Postgres.
 const KEPT_HOURS: i64 = 400 * 24;
@@ -21,9 +18,9 @@ const KEPT_HOURS: i64 = 400 * 24;
 const COMMAND_CHARS_MAX: usize = 2000;
 const REQUESTS_TOGETHER: usize = 8;
 
-impl Aws {
+impl AwsOperator {
     /// One that is kept already is replaced.
-    async fn keep(&self, repair: &Repair) -> Result<(), Stopped> {
+    async fn keep(&self, repair: &Repair) -> Result<(), OperateError> {
         let text = |value: &str| AttributeValue::S(value.to_owned());
         let command: String = repair.command.chars().take(COMMAND_CHARS_MAX).collect();
         let kept = HashMap::from([
@@ -46,23 +43,23 @@ impl Aws {
     }
 }
 
-impl Audit for Aws {
+impl Audit for AwsOperator {
     /// Nobody shall be kept from delivering because of it.
-    async fn begin(&self, repair: &Repair, undoable: bool) -> Result<(), Stopped> {
+    async fn begin(&self, repair: &Repair, undoable: bool) -> Result<(), OperateError> {
         match self.keep(repair).await {
             Err(stopped) if undoable => {
-                crate::say(&format!("warning: not in the audit: {}", stopped.problem));
+                (self.say)(&format!("warning: not in the audit: {}", stopped.problem));
                 Ok(())
             }
             kept => kept,
         }
     }
 
-    async fn end(&self, repair: &Repair) -> Result<(), Stopped> {
+    async fn end(&self, repair: &Repair) -> Result<(), OperateError> {
         self.keep(repair).await
     }
 
-    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, Stopped> {
+    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError> {
         let (now, limit) = (Utc::now(), limit as usize);
         let hours: Vec<String> = (0..KEPT_HOURS).map(|ago| hour(now - TimeDelta::hours(ago))).collect();
         let requests = hours.chunks(KEYS_MAX).map(|hours| self.items_of(hours));

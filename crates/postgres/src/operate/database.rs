@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use outbox_postgres::{Connections, Source, within};
 use outbox_schema::SchemaError;
+use outbox_transport::operate::OperateError;
 use runtime::Chain;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
 use sqlx::{FromRow, Postgres};
 
-use crate::stopped::Stopped;
+use crate::{Connections, Source, within};
 
 /// As the other readers: the big tables are never analyzed, and the planner would guess. Plans are made anew for each
 /// statement, for there are filters that are mostly absent. A lost commit is an action that was not done, and is done
@@ -29,16 +29,16 @@ const SCAN_WITHIN: Duration = Duration::from_secs(120);
 
 /// A database with an outbox that this build knows.
 #[derive(Debug, Clone)]
-pub(crate) struct Database {
+pub struct Database {
     name: String,
     connections: Connections,
 }
 
 impl Database {
-    pub(crate) async fn open(source: &Source) -> Result<Self, Stopped> {
+    pub async fn open(source: &Source) -> Result<Self, OperateError> {
         let name = source.name().to_owned();
         let unreachable = |error: &sqlx::Error| {
-            Stopped::unreachable(
+            OperateError::unreachable(
                 format!("{name}: can't connect to its database: {}", Chain(error)),
                 "see DATABASE_URL, --database-url or --source, and whether Postgres is up there",
             )
@@ -51,7 +51,7 @@ impl Database {
                 return Err(denied(&name, &error).unwrap_or_else(|| unreachable(&error)));
             }
             Err(error) => {
-                return Err(Stopped::unreachable(
+                return Err(OperateError::unreachable(
                     format!("{name}: {}", Chain(&error)),
                     format!("is it the right database? `{name}` is what was given"),
                 ));
@@ -61,11 +61,11 @@ impl Database {
         Ok(Self { name, connections })
     }
 
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
-    pub(crate) async fn all<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, Stopped>
+    pub async fn all<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, OperateError>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
@@ -78,10 +78,10 @@ impl Database {
         answered.await.map_err(|error| self.trouble(&error))
     }
 
-    pub(crate) async fn one<T>(
+    pub async fn one<T>(
         &self,
         query: QueryAs<'_, Postgres, T, PgArguments>,
-    ) -> Result<Option<T>, Stopped>
+    ) -> Result<Option<T>, OperateError>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
@@ -89,10 +89,7 @@ impl Database {
     }
 
     /// A statement that looks through a whole table. The connection is not used again.
-    pub(crate) async fn scan<T>(
-        &self,
-        query: QueryAs<'_, Postgres, T, PgArguments>,
-    ) -> Result<Vec<T>, Stopped>
+    pub async fn scan<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, OperateError>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
@@ -106,16 +103,16 @@ impl Database {
         };
         match tokio::time::timeout(SCAN_WITHIN, scanned).await {
             Ok(rows) => rows.map_err(|error| self.trouble(&error)),
-            Err(_) => Err(Stopped::unreachable(
+            Err(_) => Err(OperateError::unreachable(
                 format!("{}: its database did not answer within two minutes", self.name),
                 "try again when it is less busy",
             )),
         }
     }
 
-    fn trouble(&self, error: &sqlx::Error) -> Stopped {
+    fn trouble(&self, error: &sqlx::Error) -> OperateError {
         denied(&self.name, error).unwrap_or_else(|| {
-            Stopped::unreachable(
+            OperateError::unreachable(
                 format!("{}: its database did not do what was asked: {}", self.name, Chain(error)),
                 "try again; `outbox doctor` looks at the database",
             )
@@ -123,11 +120,11 @@ impl Database {
     }
 }
 
-fn denied(name: &str, error: &sqlx::Error) -> Option<Stopped> {
+fn denied(name: &str, error: &sqlx::Error) -> Option<OperateError> {
     const INSUFFICIENT_PRIVILEGE: &str = "42501";
     let database = error.as_database_error()?;
     (database.code().as_deref() == Some(INSUFFICIENT_PRIVILEGE)).then(|| {
-        Stopped::unreachable(
+        OperateError::unreachable(
             format!("{name}: this role may not: {}", database.message()),
             "use a role that plays operator (select outbox.grant_to); `outbox doctor` says what is missing",
         )

@@ -1,14 +1,10 @@
 //! Rings that can't turn: every slot is in use, and the one that is written to grows without end.
 
-use std::fmt;
-
+use outbox_transport::operate::OperateError;
 use serde::Serialize;
 use sqlx::query_as;
 
 use super::Outbox;
-use crate::safe::{line, literal};
-use crate::show::NAME_CHARS_MAX;
-use crate::stopped::Stopped;
 
 const HOLDERS_MAX: i64 = 20;
 /// A ring is emptied in rounds, which take seconds.
@@ -16,72 +12,29 @@ const ROUNDS_SECONDS: f64 = 60.0;
 
 /// A ring that should have turned, and could not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct StuckRing {
-    pub(crate) ring: String,
+pub struct StuckRing {
+    pub ring: String,
     /// How long its pointer has stood where it is.
-    pub(crate) seconds: f64,
-    pub(crate) holders: Vec<Holder>,
+    pub seconds: f64,
+    pub holders: Vec<Holder>,
 }
 
 /// Who keeps a slot from being emptied: a session, or a prepared transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Holder {
-    pub(crate) slot: i16,
-    pub(crate) pid: Option<i32>,
-    pub(crate) prepared: Option<String>,
-    pub(crate) role: Option<String>,
-    pub(crate) application: Option<String>,
+pub struct Holder {
+    pub slot: i16,
+    pub pid: Option<i32>,
+    pub prepared: Option<String>,
+    pub role: Option<String>,
+    pub application: Option<String>,
     /// It has written to the slot; else it reads, as a dump does.
-    pub(crate) writes: bool,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.prepared, self.pid) {
-            (Some(gid), _) => write!(f, "the prepared transaction {}", literal(gid)),
-            (None, pid) => {
-                let name = |name: &Option<String>, none| {
-                    let name = name.as_deref().filter(|name| !name.is_empty());
-                    name.map_or_else(|| String::from(none), |name| line(name, NAME_CHARS_MAX))
-                };
-                write!(
-                    f,
-                    "pid {} ({}, {}), which {}",
-                    pid.unwrap_or_default(),
-                    name(&self.role, "role not visible"),
-                    name(&self.application, "no application name"),
-                    if self.writes { "writes" } else { "reads" }
-                )
-            }
-        }
-    }
-}
-
-impl Holder {
-    /// The statements that end it.
-    pub(crate) fn remedy(&self) -> String {
-        match (&self.prepared, self.pid) {
-            (Some(gid), _) => ends_prepared(gid),
-            (None, pid) => {
-                format!(
-                    "end it in its application, or:\nselect pg_terminate_backend({});",
-                    pid.unwrap_or_default()
-                )
-            }
-        }
-    }
-}
-
-/// Both ways to end a prepared transaction, one a line.
-pub(crate) fn ends_prepared(gid: &str) -> String {
-    let gid = literal(gid);
-    format!("end it, one way or the other:\ncommit prepared {gid};\nrollback prepared {gid};")
+    pub writes: bool,
 }
 
 impl Outbox {
     /// A ring turns as soon as a slot is empty and its pointer has stood long enough. How long that is the relay was told;
     /// it never turned sooner than that, so the shortest time between two turns shows it.
-    pub(crate) async fn stuck_rings(&self) -> Result<Vec<StuckRing>, Stopped> {
+    pub async fn stuck_rings(&self) -> Result<Vec<StuckRing>, OperateError> {
         let stuck = query_as(
             "select r.ring, extract(epoch from clock_timestamp() - max(r.entered))::float8
              from (select s.ring, s.used, s.entered, s.entered - lag(s.entered) over (partition by s.ring order by s.entered) as gap
@@ -104,7 +57,7 @@ impl Outbox {
 
     /// Transactions that hold a lock on a slot other than the one that is written to. Our own take milliseconds. A prepared one has
     /// no pid, and is known by the lock on its own id.
-    async fn holders(&self, ring: &str) -> Result<Vec<Holder>, Stopped> {
+    async fn holders(&self, ring: &str) -> Result<Vec<Holder>, OperateError> {
         type Row = (i16, Option<i32>, Option<String>, Option<String>, Option<String>, bool);
         let holders = query_as(
             "select r.slot, l.pid, p.gid, coalesce(a.usename, p.owner)::text, a.application_name, bool_or(l.mode <> 'AccessShareLock')
@@ -134,17 +87,5 @@ impl Outbox {
             writes,
         });
         Ok(holders.collect())
-    }
-}
-
-impl StuckRing {
-    /// What keeps its slots where no transaction does.
-    pub(crate) fn otherwise(&self) -> &'static str {
-        match self.ring.as_str() {
-            "event" => {
-                "its slots hold events that are not put, or younger than --retention of relay: does a relay lead?"
-            }
-            _ => "its slots hold deliveries that no worker has settled: see the queues that wait",
-        }
     }
 }

@@ -1,9 +1,7 @@
 //! Where in a log ordered by seq a time lies, without an index on time.
 
 use chrono::{DateTime, TimeDelta, Utc};
-
-use crate::stopped::Stopped;
-use crate::time::At;
+use outbox_transport::operate::{At, OperateError};
 
 /// Each step looks at so many rows, evenly spread.
 const SAMPLES: i64 = 8;
@@ -14,9 +12,9 @@ const SMALL: i64 = 20_000;
 
 /// Seqs, from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seqs {
-    pub(crate) first: i64,
-    pub(crate) last: i64,
+pub struct Seqs {
+    pub first: i64,
+    pub last: i64,
 }
 
 /// Narrows `all` down to a range that holds every row of a time from `from` to `to`.
@@ -25,14 +23,14 @@ pub(crate) struct Seqs {
 /// neighbours, and for events that were parked and retried: those keep their time, and look too old where they stand.
 /// So the lower end stays two samples below the first row that is young enough: some thousands of retried events in
 /// a row mislead nobody.
-pub(crate) async fn narrow<F>(
+pub(super) async fn narrow<F>(
     all: Seqs,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
     sample: impl Fn(Vec<i64>) -> F,
-) -> Result<Seqs, Stopped>
+) -> Result<Seqs, OperateError>
 where
-    F: Future<Output = Result<Vec<(i64, DateTime<Utc>)>, Stopped>>,
+    F: Future<Output = Result<Vec<(i64, DateTime<Utc>)>, OperateError>>,
 {
     let first = bracket(all, from, &sample).await?.first;
     let last = bracket(Seqs { first, ..all }, to, &sample).await?.last;
@@ -41,7 +39,7 @@ where
 
 /// Samples whose times say where they stand. Others are as if they had not been looked at: what has no date, and what a clock
 /// that was ahead wrote.
-pub(crate) fn known(samples: Vec<(i64, At)>) -> Vec<(i64, DateTime<Utc>)> {
+pub(super) fn known(samples: Vec<(i64, At)>) -> Vec<(i64, DateTime<Utc>)> {
     let latest = Utc::now() + CLOCKS_DIFFER;
     let known =
         samples.into_iter().filter_map(|(seq, at)| Some((seq, at.known().filter(|at| *at <= latest)?)));
@@ -53,9 +51,9 @@ async fn bracket<F>(
     mut range: Seqs,
     at: DateTime<Utc>,
     sample: &impl Fn(Vec<i64>) -> F,
-) -> Result<Seqs, Stopped>
+) -> Result<Seqs, OperateError>
 where
-    F: Future<Output = Result<Vec<(i64, DateTime<Utc>)>, Stopped>>,
+    F: Future<Output = Result<Vec<(i64, DateTime<Utc>)>, OperateError>>,
 {
     while range.last - range.first > SMALL {
         let step = (range.last - range.first) / (SAMPLES + 1);

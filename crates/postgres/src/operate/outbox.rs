@@ -8,76 +8,76 @@ mod putting; // when an event was put
 mod rings; // what keeps the tables from being emptied
 mod sequences; // what numbers are drawn from
 
-pub(crate) use history::{Past, Span, Stored, time_of};
-pub(crate) use parking::{Parked, ParkedFilter};
-pub(crate) use putting::Putting;
-#[cfg(test)]
-pub(crate) use rings::Holder;
-pub(crate) use rings::{StuckRing, ends_prepared};
-pub(crate) use sequences::{Behind, MEND};
+pub use backlog::Backlog;
+pub use history::{Past, Span, Stored, time_of};
+pub use parking::{Parked, ParkedFilter};
+pub use putting::Putting;
+pub use rings::{Holder, StuckRing};
+pub use sequences::Behind;
 
+use outbox_transport::operate::{At, OperateError, Say};
 use serde::Serialize;
 use sqlx::query_as;
 
-use crate::database::Database;
-use crate::stopped::Stopped;
-use crate::time::At;
+use crate::operate::database::Database;
 
 /// One database's outbox.
 #[derive(Debug)]
-pub(crate) struct Outbox {
-    database: Database,
+pub struct Outbox {
+    pub(super) database: Database,
+    say: Say,
 }
 
 /// The relay that leads.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Leader {
-    pub(crate) application: String,
-    pub(crate) pid: i32,
+pub struct Leader {
+    pub application: String,
+    pub pid: i32,
     /// Unknown where this role may not see it, or over a socket.
-    pub(crate) address: Option<String>,
-    pub(crate) connected_at: Option<At>,
+    pub address: Option<String>,
+    pub connected_at: Option<At>,
 }
 
 /// How far the relay is: its newest cursor.
 #[derive(Debug, Clone)]
-pub(crate) struct Cursor {
+pub struct Cursor {
     snapshot: String,
     page_snapshot: Option<String>,
     page_seq: Option<i64>,
     page_end_seq: Option<i64>,
     floor_seq: i64,
-    pub(crate) relay: String,
-    pub(crate) at: At,
+    pub relay: String,
+    pub at: At,
     /// Its transaction ids are this server's. If not, it says nothing of what was put: the outbox was restored, copied or
     /// replicated, and no relay has been up since.
-    pub(crate) ours: bool,
+    pub ours: bool,
 }
 
 /// A transaction that is open.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Transaction {
-    pub(crate) pid: i32,
-    pub(crate) application: String,
-    pub(crate) user: Option<String>,
-    pub(crate) state: Option<String>,
-    pub(crate) began_at: Option<At>,
-    pub(crate) age_seconds: Option<f64>,
-    pub(crate) last_statement_at: Option<At>,
+pub struct Transaction {
+    pub pid: i32,
+    pub application: String,
+    pub user: Option<String>,
+    pub state: Option<String>,
+    pub began_at: Option<At>,
+    pub age_seconds: Option<f64>,
+    pub last_statement_at: Option<At>,
     /// It has written something; else it only holds a snapshot.
-    pub(crate) writes: bool,
+    pub writes: bool,
 }
 
 impl Outbox {
-    pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+    /// `say` tells a person what takes long.
+    pub fn new(database: Database, say: Say) -> Self {
+        Self { database, say }
     }
 
-    pub(crate) fn source(&self) -> &str {
+    pub fn source(&self) -> &str {
         self.database.name()
     }
 
-    pub(crate) async fn leader(&self) -> Result<Option<Leader>, Stopped> {
+    pub async fn leader(&self) -> Result<Option<Leader>, OperateError> {
         let row: Option<(Option<String>, i32, Option<String>, Option<At>)> = self
             .database
             .one(query_as(
@@ -94,7 +94,7 @@ impl Outbox {
         }))
     }
 
-    pub(crate) async fn cursor(&self) -> Result<Cursor, Stopped> {
+    pub async fn cursor(&self) -> Result<Cursor, OperateError> {
         type Row = (String, Option<String>, Option<i64>, Option<i64>, i64, String, At, bool);
         let row: Option<Row> = self
             .database
@@ -105,7 +105,7 @@ impl Outbox {
             .await?;
         let (snapshot, page_snapshot, page_seq, page_end_seq, floor_seq, relay, at, ours) =
             row.ok_or_else(|| {
-                Stopped::unreachable(
+                OperateError::unreachable(
                     format!("{}: outbox.cursor is empty", self.source()),
                     "somebody truncated it: restore it from a backup, or run `relay migrate` on an empty schema",
                 )
@@ -115,7 +115,7 @@ impl Outbox {
 
     /// Who has a transaction open that has written (`writing`), or that anything waits for; the oldest first. Our own
     /// commands look at several things at a time, and are not meant.
-    pub(crate) async fn transactions(&self, writing: bool, limit: i64) -> Result<Vec<Transaction>, Stopped> {
+    pub async fn transactions(&self, writing: bool, limit: i64) -> Result<Vec<Transaction>, OperateError> {
         type Row =
             (i32, Option<String>, Option<String>, Option<String>, Option<At>, Option<f64>, Option<At>, bool);
         let rows: Vec<Row> = self
@@ -151,7 +151,7 @@ impl Outbox {
     }
 
     /// Prepared transactions, which no session shows: by their names, the oldest first.
-    pub(crate) async fn prepared(&self, limit: i64) -> Result<Vec<String>, Stopped> {
+    pub async fn prepared(&self, limit: i64) -> Result<Vec<String>, OperateError> {
         let prepared = query_as(
             "select gid from pg_prepared_xacts where database = current_database() order by prepared limit $1",
         );
@@ -160,7 +160,7 @@ impl Outbox {
     }
 
     /// All tables of the schema with their indexes, on disk.
-    pub(crate) async fn bytes(&self) -> Result<i64, Stopped> {
+    pub async fn bytes(&self) -> Result<i64, OperateError> {
         let row: Option<(i64,)> = self
             .database
             .one(query_as(

@@ -9,13 +9,10 @@ use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, Mess
 use chrono::{DateTime, Utc};
 use event_router::Rpc;
 use futures_util::future::join_all;
-use outbox_aws::Failure;
+use outbox_transport::operate::{DeadLetters, Filter, Letter, OperateError, Repair, Repaired};
 
-use super::{Aws, is_no_queue, trouble};
-use crate::line::{DeadLetters, Filter, Letter, Outcome};
-use crate::repair::Repair;
-use crate::show::seconds_since;
-use crate::stopped::Stopped;
+use super::{AwsOperator, is_no_queue, trouble};
+use crate::Failure;
 
 const BATCH_MAX: i32 = 10;
 const HIDDEN_SECONDS: i32 = 60;
@@ -45,15 +42,15 @@ struct Place {
 
 /// A message as it was received last.
 #[derive(Debug, Clone)]
-pub(crate) struct Held {
+pub struct Held {
     url: String,
     receipt: String,
 }
 
-impl DeadLetters for Aws {
+impl DeadLetters for AwsOperator {
     type Handle = Held;
 
-    async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Held>>, Stopped> {
+    async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Held>>, OperateError> {
         if self.looking.left.is_none() {
             self.looking.left = Some(self.places(filter).await?);
         }
@@ -88,11 +85,11 @@ impl DeadLetters for Aws {
         _: &Repair,
         letters: &[Letter<Held>],
         force: bool,
-    ) -> Vec<Result<Outcome, Stopped>> {
+    ) -> Vec<Result<Repaired, OperateError>> {
         join_all(letters.iter().map(|letter| self.redrive_one(letter, force))).await
     }
 
-    async fn take_away(&self, _: &Repair, letters: &[Letter<Held>]) -> Vec<Result<Outcome, Stopped>> {
+    async fn take_away(&self, _: &Repair, letters: &[Letter<Held>]) -> Vec<Result<Repaired, OperateError>> {
         join_all(letters.iter().map(|letter| self.delete(letter))).await
     }
 
@@ -107,7 +104,7 @@ impl DeadLetters for Aws {
         for (url, receipts) in by_queue {
             for batch in receipts.chunks(BATCH_MAX as usize) {
                 if let Err(failure) = self.make_visible(&url, batch).await {
-                    crate::say(&format!(
+                    (self.say)(&format!(
                         "what was looked at stays hidden for up to {HIDDEN_SECONDS} s: {failure}"
                     ));
                     return;
@@ -117,36 +114,36 @@ impl DeadLetters for Aws {
     }
 }
 
-impl Aws {
+impl AwsOperator {
     /// Sent first, and only then deleted: a failure in between makes a copy and loses none.
-    async fn redrive_one(&self, letter: &Letter<Held>, force: bool) -> Result<Outcome, Stopped> {
+    async fn redrive_one(&self, letter: &Letter<Held>, force: bool) -> Result<Repaired, OperateError> {
         if let (true, Some(event)) = (force, letter.event)
             && !self.forget(event, &letter.rpc).await?
         {
-            return Ok(Outcome::Busy);
+            return Ok(Repaired::Busy);
         }
         let url = self.url_needed(&self.queue(&letter.rpc)).await?;
         let send = self.sqs.send_message().queue_url(url).message_body(&letter.body);
         self.looking.remember(letter);
         if let Err(error) = send.send().await {
             return match Failure::of(&error) {
-                failure if outbox_aws::is_away(&failure.code) => Err(trouble("SQS", &failure)),
-                failure => Ok(Outcome::Refused(failure.to_string())),
+                failure if crate::is_away(&failure.code) => Err(trouble("SQS", &failure)),
+                failure => Ok(Repaired::Refused(failure.to_string())),
             };
         }
         self.delete(letter).await
     }
 
-    async fn delete(&self, letter: &Letter<Held>) -> Result<Outcome, Stopped> {
+    async fn delete(&self, letter: &Letter<Held>) -> Result<Repaired, OperateError> {
         let held = self.looking.held.lock().expect("no panic while held").get(&letter.id).cloned();
         let Held { url, receipt } = held.unwrap_or_else(|| letter.handle.clone());
         let delete = self.sqs.delete_message().queue_url(url).receipt_handle(receipt);
         delete.send().await.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
         self.looking.held.lock().expect("no panic while held").remove(&letter.id);
-        Ok(Outcome::Moved)
+        Ok(Repaired::Moved)
     }
 
-    async fn places(&self, filter: &Filter) -> Result<VecDeque<Place>, Stopped> {
+    async fn places(&self, filter: &Filter) -> Result<VecDeque<Place>, OperateError> {
         if let Some(rpc) = &filter.rpc {
             let url = self.url_needed(&self.dead_letter_queue(rpc)).await?;
             return Ok([Place { rpc: rpc.clone(), url }].into());
@@ -156,7 +153,7 @@ impl Aws {
             let name = self.dead_letter_queue(rpc);
             match self.url(&name).await? {
                 Some(url) => places.push_back(Place { rpc: rpc.clone(), url }),
-                None => crate::say(&format!(
+                None => (self.say)(&format!(
                     "there is no queue '{name}' here: `outbox doctor` says what is missing"
                 )),
             }
@@ -164,7 +161,7 @@ impl Aws {
         Ok(places)
     }
 
-    async fn receive(&self, place: &Place) -> Result<Vec<Letter<Held>>, Stopped> {
+    async fn receive(&self, place: &Place) -> Result<Vec<Letter<Held>>, OperateError> {
         let receive = self
             .sqs
             .receive_message()
@@ -253,7 +250,7 @@ fn matches<H>(filter: &Filter, letter: &Letter<H>) -> bool {
     filter.event.is_none_or(|event| letter.event == Some(event))
         && filter.code.as_ref().is_none_or(|code| *code == letter.code)
         && filter.id.as_ref().is_none_or(|id| *id == letter.id)
-        && filter
-            .older_than
-            .is_none_or(|age| letter.dead_at.known().is_some_and(|at| seconds_since(at) > age.as_secs_f64()))
+        && filter.older_than.is_none_or(|age| {
+            letter.dead_at.known().is_some_and(|at| (Utc::now() - at).to_std().is_ok_and(|old| old > age))
+        })
 }

@@ -1,19 +1,18 @@
 //! What the relay has not put yet: the window as it would read it next, by the same indexes, and counted.
 
 use event::EventId;
+use outbox_transport::operate::{COUNT_LIMIT, Count, OperateError};
 use sqlx::query_as;
 use uuid::Uuid;
 
 use super::{Cursor, Outbox};
-use crate::show::{COUNT_LIMIT, Count};
-use crate::stopped::Stopped;
 
 /// What the relay has not put yet.
 #[derive(Debug, Clone)]
-pub(crate) struct Backlog {
-    pub(crate) events: Count,
-    pub(crate) lag_seconds: f64,
-    pub(crate) oldest: Option<EventId>,
+pub struct Backlog {
+    pub events: Count,
+    pub lag_seconds: f64,
+    pub oldest: Option<EventId>,
 }
 
 /// A row's time may be any.
@@ -71,11 +70,11 @@ impl Outbox {
     /// By xid, or, while a large window is put page by page, by seq from the page on to the window's end, and by xid after
     /// that. `before` counts only what stands before that seq. `None` under a cursor of another server, which says nothing of
     /// the events here.
-    pub(crate) async fn backlog(
+    pub async fn backlog(
         &self,
         cursor: &Cursor,
         before: Option<i64>,
-    ) -> Result<Option<Backlog>, Stopped> {
+    ) -> Result<Option<Backlog>, OperateError> {
         if !cursor.ours {
             return Ok(None);
         }

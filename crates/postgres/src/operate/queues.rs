@@ -1,28 +1,23 @@
 //! The line in the database itself. The SQL of its queues and of its dedup record, as an operator needs it.
 
-mod deliveries;
-
 use event::EventId;
 use event_router::Rpc;
-use outbox_postgres::interval;
+use outbox_transport::operate::{
+    Addressed, At, Audit, COUNT_LIMIT, Count, DeadLetters, Depth, Filter, Kept, Letter, OperateError, Queues,
+    Repair, Repaired, SetAside, Undeliverable,
+};
 use sqlx::query_as;
 use uuid::Uuid;
 
-use super::{
-    Addressed, Audit, DeadLetters, Depth, Filter, Kept, Letter, Outcome, Queues, SetAside, Undeliverable,
-};
-use crate::database::Database;
-use crate::repair::Repair;
-use crate::show::{COUNT_LIMIT, Count};
-use crate::stopped::Stopped;
-use crate::time::At;
+use crate::interval;
+use crate::operate::database::Database;
 
 const LETTERS_PER_PAGE: i64 = 100;
 
 /// The queues, dead letters and dedup record of one database.
 #[derive(Debug)]
-pub(crate) struct Postgres {
-    database: Database,
+pub struct PostgresOperator {
+    pub(super) database: Database,
     /// Dead letters up to here were looked at.
     seen: Key,
     /// The newest delivery when the looking began: what was sent back and died again is not sent back for ever.
@@ -31,7 +26,7 @@ pub(crate) struct Postgres {
 
 /// Of a dead letter. A sequence that was set back deals its numbers out twice, so a seq alone is not enough.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Key {
+pub struct Key {
     seq: i64,
     queue: i32,
     event: Uuid,
@@ -41,12 +36,12 @@ impl Key {
     const LAST: Self = Self { seq: i64::MAX, queue: i32::MAX, event: Uuid::max() };
 }
 
-impl Postgres {
-    pub(crate) fn new(database: Database) -> Self {
+impl PostgresOperator {
+    pub fn new(database: Database) -> Self {
         Self { database, seen: Key::default(), newest: None }
     }
 
-    async fn newest(&self) -> Result<i64, Stopped> {
+    async fn newest(&self) -> Result<i64, OperateError> {
         let newest =
             "select greatest(last_value, (select max(seq) from outbox.dead_letter)) from outbox.delivery_seq";
         let newest: Option<(i64,)> = self.database.one(query_as(newest)).await?;
@@ -54,14 +49,14 @@ impl Postgres {
     }
 }
 
-impl Queues for Postgres {
+impl Queues for PostgresOperator {
     fn source(&self) -> &str {
         self.database.name()
     }
 
     /// What a worker holds is what lies in a claimed batch and is neither recorded nor moved: a batch stays claimed until
     /// the last of it is settled.
-    async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, Stopped> {
+    async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, OperateError> {
         type Row =
             (String, i64, i64, i64, i64, i64, i64, i64, Option<Uuid>, Option<f64>, i64, Option<String>);
         let rows: Vec<Row> = self
@@ -154,7 +149,7 @@ impl Queues for Postgres {
     }
 
     /// The relay puts events into queues itself, in the transaction that says that they are put.
-    async fn undeliverable(&self) -> Result<Option<Undeliverable>, Stopped> {
+    async fn undeliverable(&self) -> Result<Option<Undeliverable>, OperateError> {
         Ok(None)
     }
 
@@ -163,7 +158,7 @@ impl Queues for Postgres {
         repair: &Repair,
         messages: &[Addressed],
         force: bool,
-    ) -> Vec<Result<bool, Stopped>> {
+    ) -> Vec<Result<bool, OperateError>> {
         let replay = query_as("select outbox.replay($1, $2, $3, $4, $5)")
             .bind(repair.id)
             .bind(messages.iter().map(|message| message.rpc.as_str()).collect::<Vec<_>>())
@@ -174,10 +169,10 @@ impl Queues for Postgres {
     }
 }
 
-impl DeadLetters for Postgres {
+impl DeadLetters for PostgresOperator {
     type Handle = Key;
 
-    async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Key>>, Stopped> {
+    async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Key>>, OperateError> {
         type Row = (i64, i32, String, Uuid, String, i32, String, String, At);
         let id = match filter.id.as_deref().map(str::parse::<i64>) {
             Some(Err(_)) => return Ok(Vec::new()),
@@ -238,7 +233,7 @@ impl DeadLetters for Postgres {
         repair: &Repair,
         letters: &[Letter<Key>],
         force: bool,
-    ) -> Vec<Result<Outcome, Stopped>> {
+    ) -> Vec<Result<Repaired, OperateError>> {
         let (seqs, queues, events) = columns(letters);
         let redrive = query_as("select outbox.redrive($1, $2, $3, $4, $5)")
             .bind(repair.id)
@@ -247,21 +242,25 @@ impl DeadLetters for Postgres {
             .bind(events)
             .bind(force);
         each(self.database.one(redrive).await, |outcome: String| match outcome.as_str() {
-            "moved" => Outcome::Moved,
-            "gone" => Outcome::Gone,
-            "busy" => Outcome::Busy,
-            _ => Outcome::Refused(outcome),
+            "moved" => Repaired::Moved,
+            "gone" => Repaired::Gone,
+            "busy" => Repaired::Busy,
+            _ => Repaired::Refused(outcome),
         })
     }
 
-    async fn take_away(&self, repair: &Repair, letters: &[Letter<Key>]) -> Vec<Result<Outcome, Stopped>> {
+    async fn take_away(
+        &self,
+        repair: &Repair,
+        letters: &[Letter<Key>],
+    ) -> Vec<Result<Repaired, OperateError>> {
         let (seqs, queues, events) = columns(letters);
         let drop = query_as("select outbox.drop_dead_letters($1, $2, $3, $4)")
             .bind(repair.id)
             .bind(seqs)
             .bind(queues)
             .bind(events);
-        each(self.database.one(drop).await, |there| if there { Outcome::Moved } else { Outcome::Gone })
+        each(self.database.one(drop).await, |there| if there { Repaired::Moved } else { Repaired::Gone })
     }
 
     /// Nothing was hidden.
@@ -270,21 +269,21 @@ impl DeadLetters for Postgres {
     }
 }
 
-impl Audit for Postgres {
+impl Audit for PostgresOperator {
     /// Its functions change nothing without it.
-    async fn begin(&self, repair: &Repair, _: bool) -> Result<(), Stopped> {
+    async fn begin(&self, repair: &Repair, _: bool) -> Result<(), OperateError> {
         let begin = query_as("select outbox.repair_begin($1, $2, $3)");
         let begin = begin.bind(repair.id).bind(&repair.who).bind(&repair.command);
         self.database.one::<((),)>(begin).await.map(|_| ())
     }
 
-    async fn end(&self, repair: &Repair) -> Result<(), Stopped> {
+    async fn end(&self, repair: &Repair) -> Result<(), OperateError> {
         let end = query_as("select outbox.repair_end($1, $2::json)");
         self.database.one::<((),)>(end.bind(repair.id).bind(&repair.result)).await.map(|_| ())
     }
 
     /// Of one that did not live to tell, it is known how much it changed.
-    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, Stopped> {
+    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError> {
         let read = query_as(
             "select at, who, role, command, coalesce(result, '{\"changed\":' || nullif(changed, 0) || '}')
                       from outbox.audit order by at desc limit $1",
@@ -308,7 +307,10 @@ fn columns(letters: &[Letter<Key>]) -> (Vec<i64>, Vec<i32>, Vec<Uuid>) {
 }
 
 /// What a function said of each, or why it could not.
-fn each<T, U>(said: Result<Option<(Vec<T>,)>, Stopped>, of: impl Fn(T) -> U) -> Vec<Result<U, Stopped>> {
+fn each<T, U>(
+    said: Result<Option<(Vec<T>,)>, OperateError>,
+    of: impl Fn(T) -> U,
+) -> Vec<Result<U, OperateError>> {
     match said {
         Ok(said) => said.into_iter().flat_map(|(said,)| said).map(|one| Ok(of(one))).collect(),
         Err(stopped) => vec![Err(stopped)],

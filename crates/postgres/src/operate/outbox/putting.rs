@@ -1,14 +1,13 @@
 //! When an event was put, as far as the log of cursors says.
 
+use outbox_transport::operate::{At, OperateError};
 use sqlx::query_as;
 
 use super::{Outbox, Stored};
-use crate::stopped::Stopped;
-use crate::time::At;
 
 /// Whether an event was put, as far as cursors say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Putting {
+pub enum Putting {
     Put(Put),
     NotYet,
     /// Why that is not known.
@@ -17,11 +16,11 @@ pub(crate) enum Putting {
 
 /// When an event was put.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Put {
-    pub(crate) at: At,
-    pub(crate) relay: String,
+pub struct Put {
+    pub at: At,
+    pub relay: String,
     /// It may have been earlier: older cursors are gone.
-    pub(crate) or_before: bool,
+    pub or_before: bool,
 }
 
 const FOREIGN: &str = "the cursor is of another server, and no relay has led here since";
@@ -30,7 +29,7 @@ const COPIED: &str = "the event was copied from another server after the relay's
 impl Outbox {
     /// The first cursor that covers an event, of those that this server wrote: another's transaction ids say nothing here. Nor
     /// does a cursor say anything of a row that came after it, whatever xid the row brought along.
-    pub(crate) async fn put(&self, event: &Stored) -> Result<Putting, Stopped> {
+    pub async fn put(&self, event: &Stored) -> Result<Putting, OperateError> {
         let covering: Option<(At, String, bool)> = self
             .database
             .one(

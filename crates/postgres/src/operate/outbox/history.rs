@@ -2,13 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use event::EventId;
+use outbox_transport::operate::{At, OperateError};
 use sqlx::query_as;
 use uuid::Uuid;
 
 use super::{Cursor, Outbox};
-use crate::search::{Seqs, known, narrow};
-use crate::stopped::Stopped;
-use crate::time::At;
+use crate::operate::search::{Seqs, known, narrow};
 
 /// How far the clock that made an id may be from the database's: tried one after the other.
 const CLOCKS_DIFFER: [TimeDelta; 2] = [TimeDelta::seconds(10), TimeDelta::minutes(10)];
@@ -18,42 +17,43 @@ const PER_PAGE: i64 = 100;
 
 /// An event's row, without its payload.
 #[derive(Debug, Clone)]
-pub(crate) struct Stored {
-    pub(crate) seq: i64,
+pub struct Stored {
+    pub seq: i64,
     pub(super) xid: String,
     /// The transaction that wrote the row here: another than `xid` if it was copied from another server.
     pub(super) came: String,
-    pub(crate) name: String,
-    pub(crate) key: Option<String>,
-    pub(crate) payload_bytes: i32,
-    pub(crate) occurred_at: At,
+    pub name: String,
+    pub key: Option<String>,
+    pub payload_bytes: i32,
+    pub occurred_at: At,
 }
 
 /// An event as it was published, for a replay.
-pub(crate) struct Past {
-    pub(crate) seq: i64,
-    pub(crate) id: EventId,
-    pub(crate) name: String,
-    pub(crate) key: Option<String>,
-    pub(crate) payload: String,
-    pub(crate) headers: Option<String>,
-    pub(crate) occurred_at: At,
+#[expect(missing_debug_implementations, reason = "its payload is never shown")]
+pub struct Past {
+    pub seq: i64,
+    pub id: EventId,
+    pub name: String,
+    pub key: Option<String>,
+    pub payload: String,
+    pub headers: Option<String>,
+    pub occurred_at: At,
 }
 
 /// Which events of the past.
 #[derive(Debug, Clone)]
-pub(crate) struct Span {
-    pub(crate) seqs: Seqs,
+pub struct Span {
+    pub seqs: Seqs,
     /// Of the first seq, only ids above this one: a sequence that was set back deals a seq out twice.
-    pub(crate) after: Option<Uuid>,
-    pub(crate) id: Option<EventId>,
-    pub(crate) since: Option<DateTime<Utc>>,
-    pub(crate) until: Option<DateTime<Utc>>,
-    pub(crate) name: Option<String>,
+    pub after: Option<Uuid>,
+    pub id: Option<EventId>,
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+    pub name: Option<String>,
 }
 
 impl Span {
-    pub(crate) fn one(seq: i64, id: EventId) -> Self {
+    pub fn one(seq: i64, id: EventId) -> Self {
         Self {
             seqs: Seqs { first: seq, last: seq },
             after: None,
@@ -73,7 +73,7 @@ type Row = (i64, String, String, String, Option<String>, i32, At);
 impl Outbox {
     /// Finds an event by its id. There is no index on ids, which every publisher would pay for: an id carries its time, and
     /// seqs follow time. What was parked and retried is there twice; the last one counts.
-    pub(crate) async fn find(&self, id: EventId) -> Result<Option<Stored>, Stopped> {
+    pub async fn find(&self, id: EventId) -> Result<Option<Stored>, OperateError> {
         let Some(all) = self.ends().await? else { return Ok(None) };
         if let Some(made_at) = time_of(id) {
             for tolerance in CLOCKS_DIFFER {
@@ -85,13 +85,13 @@ impl Outbox {
                 }
             }
             if all.last - all.first > 100_000 {
-                crate::say(&format!(
+                (self.say)(&format!(
                     "{}: no such event within 10 minutes of the time in its id: looking through all of the outbox",
                     self.source()
                 ));
             }
         } else {
-            crate::say(&format!(
+            (self.say)(&format!(
                 "{}: {id} is no version 7 UUID and carries no time: looking through all of the outbox",
                 self.source()
             ));
@@ -99,7 +99,7 @@ impl Outbox {
         self.scan(all, id, true).await
     }
 
-    async fn scan(&self, seqs: Seqs, id: EventId, all: bool) -> Result<Option<Stored>, Stopped> {
+    async fn scan(&self, seqs: Seqs, id: EventId, all: bool) -> Result<Option<Stored>, OperateError> {
         let scan = query_as(
             "select e.seq, e.xid::text,
                     case when e.xmin::text::bigint = e.xid::text::bigint % 4294967296 then e.xid::text
@@ -124,7 +124,7 @@ impl Outbox {
     }
 
     /// Where the outbox begins and ends.
-    async fn ends(&self) -> Result<Option<Seqs>, Stopped> {
+    async fn ends(&self) -> Result<Option<Seqs>, OperateError> {
         let ends: Option<(Option<i64>, Option<i64>)> = self
             .database
             .one(query_as(
@@ -135,7 +135,7 @@ impl Outbox {
         Ok(ends.and_then(|(first, last)| Some(Seqs { first: first?, last: last? })))
     }
 
-    async fn times(&self, seqs: Vec<i64>) -> Result<Vec<(i64, DateTime<Utc>)>, Stopped> {
+    async fn times(&self, seqs: Vec<i64>) -> Result<Vec<(i64, DateTime<Utc>)>, OperateError> {
         let times = query_as(
             "select e.seq, e.occurred_at from unnest($1::bigint[]) with ordinality as k (seq, n)
              cross join lateral (
@@ -146,26 +146,26 @@ impl Outbox {
     }
 
     /// Of when the oldest event is; none if there is none, or its time is not known.
-    pub(crate) async fn oldest(&self) -> Result<Option<DateTime<Utc>>, Stopped> {
+    pub async fn oldest(&self) -> Result<Option<DateTime<Utc>>, OperateError> {
         let row: Option<(At,)> =
             self.database.one(query_as("select occurred_at from outbox.event order by seq limit 1")).await?;
         Ok(row.and_then(|(at,)| at.known()))
     }
 
     /// Where the events of a time lie; `None` if there are none at all.
-    pub(crate) async fn span(
+    pub async fn span(
         &self,
         since: DateTime<Utc>,
         until: DateTime<Utc>,
         name: Option<String>,
-    ) -> Result<Option<Span>, Stopped> {
+    ) -> Result<Option<Span>, OperateError> {
         let Some(all) = self.ends().await? else { return Ok(None) };
         let seqs = narrow(all, since - NEIGHBOURS, until + NEIGHBOURS, |seqs| self.times(seqs)).await?;
         Ok(Some(Span { seqs, after: None, id: None, since: Some(since), until: Some(until), name }))
     }
 
     /// How many events of each name, in one piece of a span: put, not put yet, parked.
-    pub(crate) async fn tally(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Tally>, Stopped> {
+    pub async fn tally(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Tally>, OperateError> {
         let tally = query_as(
             "select e.name,
                     count(*) filter (where e.put and not e.parked), count(*) filter (where not e.put),
@@ -195,7 +195,7 @@ impl Outbox {
     }
 
     /// The next events of a span that were put, and were not parked.
-    pub(crate) async fn page(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Past>, Stopped> {
+    pub async fn page(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Past>, OperateError> {
         type Row = (i64, Uuid, String, Option<String>, String, Option<String>, At);
         let page = query_as(
             "select seq, id, name, key, payload, headers, occurred_at from outbox.event as event
@@ -235,7 +235,7 @@ impl Outbox {
 }
 
 /// The time in a version 7 UUID.
-pub(crate) fn time_of(id: EventId) -> Option<DateTime<Utc>> {
+pub fn time_of(id: EventId) -> Option<DateTime<Utc>> {
     let id = id.as_uuid();
     if id.get_version_num() != 7 {
         return None;
