@@ -49,48 +49,37 @@ impl Aside {
         refusal: &str,
         now: Instant,
     ) -> (Duration, Again) {
-        self.with(|kept| {
-            let tries = kept.of.get(&event).map_or(0, |dead| dead.tries);
-            let wait = wait(tries);
-            let dead = Dead {
-                code,
-                reason: reason.to_owned(),
-                refusal: refusal.to_owned(),
-                tries: tries.saturating_add(1),
-                until: now + wait + COMES_WITHIN,
-            };
-            if kept.of.len() >= KEPT_MAX {
-                kept.forget(now);
-            }
-            if kept.of.len() < KEPT_MAX || kept.of.contains_key(&event) {
-                kept.of.insert(event, dead);
-            }
-            (wait, if tries == 0 { Again::Failed } else { Again::Postponed })
-        })
+        let mut kept = self.0.lock();
+        let tries = kept.of.get(&event).map_or(0, |dead| dead.tries);
+        let wait = wait(tries);
+        if kept.of.len() >= KEPT_MAX {
+            kept.forget(now);
+        }
+        if kept.of.len() < KEPT_MAX || kept.of.contains_key(&event) {
+            let (reason, refusal) = (reason.to_owned(), refusal.to_owned());
+            let until = now + wait + COMES_WITHIN;
+            kept.of.insert(event, Dead { code, reason, refusal, tries: tries.saturating_add(1), until });
+        }
+        (wait, if tries == 0 { Again::Failed } else { Again::Postponed })
     }
 
     /// What was decided of an event whose message has come back.
     pub(crate) fn decided(&self, event: EventId) -> Option<Outcome> {
         let known = |dead: &Dead| Outcome::SetAside { code: dead.code, reason: dead.reason.clone() };
-        self.with(|kept| kept.of.get(&event).map(known))
+        self.0.lock().of.get(&event).map(known)
     }
 
     /// It is settled.
     pub(crate) fn settled(&self, event: EventId) {
-        self.with(|kept| kept.of.remove(&event));
+        self.0.lock().of.remove(&event);
     }
 
     /// How many are set aside, by the code of the refusal.
     pub(crate) fn counts(&self, now: Instant) -> BTreeMap<String, usize> {
-        self.with(|kept| {
-            kept.forget(now);
-            kept.count();
-            kept.counts.clone()
-        })
-    }
-
-    fn with<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
-        look(&mut self.0.lock())
+        let mut kept = self.0.lock();
+        kept.forget(now);
+        kept.count();
+        kept.counts.clone()
     }
 }
 
@@ -154,6 +143,7 @@ mod tests {
         }
         let late = EventId::new();
         assert_eq!(kept.set(late, ("a", "b"), "c", now), (WAIT_MIN, Again::Failed));
-        assert_eq!((kept.with(|kept| kept.of.len()), kept.decided(late)), (KEPT_MAX, None));
+        let many = kept.0.lock().of.len();
+        assert_eq!((many, kept.decided(late)), (KEPT_MAX, None));
     }
 }

@@ -60,7 +60,7 @@ pub async fn run<C: RpcClient + Clone>(
             let open = || async {
                 let queue = open(&clients, rpc, &settings, &part, &stop).await?;
                 let dynamodb = clients.dynamodb.clone();
-                let dedup = DynamoDedup::new(dynamodb, &settings.dedup_table, rpc, subscriber.lease());
+                let dedup = DynamoDedup::new(dynamodb, &settings.dedup_table, rpc, subscriber.lease);
                 Some((Arc::new(queue), dedup.clone(), Arc::new(dedup)))
             };
             consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await

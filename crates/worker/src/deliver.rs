@@ -57,7 +57,7 @@ impl<C: RpcClient> Deliverer<C> {
             ),
             // Its lease is not given back: the call may have its effect for as long as that lasts.
             () = self.give_up.cancelled() => {
-                let lasts = (leased.asked_at + self.subscriber.lease()).saturating_duration_since(Instant::now());
+                let lasts = (leased.asked_at + self.subscriber.lease).saturating_duration_since(Instant::now());
                 let text = "its worker was stopped while it called, and did not hear the answer";
                 (Outcome::retry(Again::Failed, lasts, "worker_stopped", text), None)
             }
@@ -97,7 +97,7 @@ impl<C: RpcClient> Deliverer<C> {
         let lease = match leased.answer {
             None => return Err((postponed(UNKNOWN_WAIT, "dedup_unavailable", UNKNOWN), None)),
             Some(LeaseAnswer::Done) => {
-                unrecorded.recorded([event.id]);
+                unrecorded.recorded(event.id);
                 return Err((Outcome::Duplicate, None));
             }
             Some(LeaseAnswer::Early { remaining }) => {

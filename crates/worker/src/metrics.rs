@@ -66,9 +66,8 @@ impl Metrics {
     }
 
     /// There is room for so many calls until what this returns is dropped.
-    pub(crate) fn opens(&self, concurrency: usize) -> Room {
-        self.concurrency.increment(concurrency as f64);
-        Room(self.concurrency.clone(), concurrency as f64)
+    pub(crate) fn opens(&self, concurrency: usize) -> Raised {
+        Raised::by(concurrency as f64, &self.concurrency)
     }
 
     pub(crate) fn breaker(&self, breaker: &Breaker) {
@@ -90,9 +89,8 @@ impl Metrics {
     }
 
     /// A call is under way until what this returns is dropped.
-    pub(crate) fn call_begins(&self) -> UnderWay {
-        self.in_flight.increment(1.0);
-        UnderWay(self.in_flight.clone())
+    pub(crate) fn call_begins(&self) -> Raised {
+        Raised::by(1.0, &self.in_flight)
     }
 
     pub(crate) fn call_ended(&self, code: &'static str, took: Duration) {
@@ -196,21 +194,19 @@ impl Holds {
     }
 }
 
-/// A call under way.
-pub(crate) struct UnderWay(Gauge);
+/// A gauge is higher by so much, until this is dropped.
+pub(crate) struct Raised(f64, Gauge);
 
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
+impl Raised {
+    fn by(much: f64, gauge: &Gauge) -> Self {
+        gauge.increment(much);
+        Self(much, gauge.clone())
     }
 }
 
-/// Of a consumer that runs.
-pub(crate) struct Room(Gauge, f64);
-
-impl Drop for Room {
+impl Drop for Raised {
     fn drop(&mut self) {
-        self.0.decrement(self.1);
+        self.1.decrement(self.0);
     }
 }
 

@@ -106,12 +106,11 @@ async fn consumer<C: RpcClient + Clone>(
     stop: CancellationToken,
     give_up: CancellationToken,
 ) -> Finished {
-    let Subscriber { rpc, metrics, visibility, readiness, .. } = &subscriber;
-    let lease = subscriber.lease();
+    let Subscriber { rpc, metrics, visibility, lease, readiness, .. } = &subscriber;
     let open = || {
         let (connections, watched) = (connections.clone(), Arc::clone(&watched));
-        let dedup = PostgresDedup::new(connections.clone(), rpc, lease);
-        let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, lease));
+        let dedup = PostgresDedup::new(connections.clone(), rpc, *lease);
+        let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, *lease));
         std::future::ready(Some((Arc::clone(&queue), dedup, queue)))
     };
     let part = readiness.part(metrics.name());

@@ -17,6 +17,9 @@ pub struct Subscriber<C> {
     pub(crate) client: C,
     /// How long a received message stays hidden from other workers.
     pub(crate) visibility: Duration,
+    /// How long the right to call lasts: as long as a call may take, and as much longer as its message stays hidden. That is
+    /// the time to record it.
+    pub(crate) lease: Duration,
     pub(crate) unrecorded: Unrecorded,
     pub(crate) circuit: Circuit,
     pub(crate) metrics: Metrics,
@@ -34,27 +37,18 @@ impl<C> Subscriber<C> {
         chooses: bool,
         started: &Started,
     ) -> Self {
-        let metrics = Metrics::new(source, rpc);
+        let (metrics, lease) = (Metrics::new(source, rpc), policy.timeout + visibility);
         Self {
             rpc: rpc.clone(),
             policy: *policy,
             client,
             visibility,
-            unrecorded: Unrecorded::new(lease(policy, visibility), visibility),
+            lease,
+            unrecorded: Unrecorded::new(lease, visibility),
             circuit: Circuit::new(policy.backoff, chooses, &metrics),
             metrics,
             readiness: started.readiness.clone(),
             tracer: started.tracer.clone(),
         }
     }
-
-    /// How long the right to call lasts.
-    pub fn lease(&self) -> Duration {
-        lease(&self.policy, self.visibility)
-    }
-}
-
-/// As long as a call may take, and as much longer as its message stays hidden: that is the time to record it.
-fn lease(policy: &Policy, visibility: Duration) -> Duration {
-    policy.timeout + visibility
 }

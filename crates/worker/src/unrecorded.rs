@@ -39,62 +39,53 @@ impl Unrecorded {
 
     /// A call succeeded, or was known to have: its record is to be written.
     pub(crate) fn succeeded(&self, event: EventId) {
-        self.with(|successes| successes.of.entry(event).or_default().pending += 1);
+        self.0.lock().of.entry(event).or_default().pending += 1;
     }
 
     /// Whether a call that this worker made for it has succeeded, and may not be recorded.
     pub(crate) fn knows(&self, event: EventId, now: Instant) -> bool {
-        self.with(|successes| {
-            successes
-                .of
-                .get(&event)
-                .is_some_and(|success| success.pending > 0 || success.until.is_some_and(|until| now < until))
-        })
+        self.0.lock().of.get(&event).is_some_and(|success| success.is_known(now))
     }
 
-    /// Their records are written, by this worker or another one: from here on the record answers.
-    pub(crate) fn recorded(&self, events: impl IntoIterator<Item = EventId>) {
-        self.with(|successes| {
-            for event in events {
-                successes.of.remove(&event);
-            }
-        });
+    /// Its record is written, by this worker or another one: from here on the record answers.
+    pub(crate) fn recorded(&self, event: EventId) {
+        self.0.lock().of.remove(&event);
     }
 
     /// They can't be recorded: another worker holds their leases. If that worker dies before it calls, their messages come
     /// back once more.
     pub(crate) fn lost(&self, events: impl IntoIterator<Item = EventId>, now: Instant) {
-        self.with(|successes| {
-            let until = Some(now + successes.keeps);
-            for event in events {
-                if let Some(success) = successes.of.get_mut(&event) {
-                    success.pending = success.pending.saturating_sub(1);
-                    success.until = success.until.max(until);
-                }
+        let mut successes = self.0.lock();
+        let until = Some(now + successes.keeps);
+        for event in events {
+            if let Some(success) = successes.of.get_mut(&event) {
+                success.pending = success.pending.saturating_sub(1);
+                success.until = success.until.max(until);
             }
-            successes.clear(now);
-        });
+        }
+        successes.clear(now);
     }
 
     /// Their records will not be written: the settler that was to do it has ended.
     pub(crate) fn orphaned(&self, now: Instant) {
-        self.with(|successes| {
-            let until = Some(now + successes.keeps);
-            for success in successes.of.values_mut().filter(|success| success.pending > 0) {
-                *success = Success { pending: 0, until };
-            }
-            successes.clear(now);
-        });
+        let mut successes = self.0.lock();
+        let until = Some(now + successes.keeps);
+        for success in successes.of.values_mut().filter(|success| success.pending > 0) {
+            *success = Success { pending: 0, until };
+        }
+        successes.clear(now);
     }
+}
 
-    fn with<T>(&self, look: impl FnOnce(&mut Successes) -> T) -> T {
-        look(&mut self.0.lock())
+impl Success {
+    fn is_known(&self, now: Instant) -> bool {
+        self.pending > 0 || self.until.is_some_and(|until| now < until)
     }
 }
 
 impl Successes {
     fn clear(&mut self, now: Instant) {
-        self.of.retain(|_, success| success.pending > 0 || success.until.is_some_and(|until| now < until));
+        self.of.retain(|_, success| success.is_known(now));
         let mut kept: Vec<_> = self
             .of
             .iter()
@@ -132,7 +123,7 @@ mod tests {
             known.succeeded(event);
             assert!(known.knows(event, at(1_000_000)), "its record is still to be written");
         }
-        known.recorded([recorded]);
+        known.recorded(recorded);
         known.lost([lost, twice, EventId::new()], start);
         assert!(!known.knows(recorded, start));
         assert_eq!([69, 70].map(|s| known.knows(lost, at(s))), [true, false]);
@@ -141,7 +132,7 @@ mod tests {
         assert_eq!([169, 170].map(|s| known.knows(orphan, at(s))), [true, false]);
         assert_eq!([169, 170].map(|s| known.knows(twice, at(s))), [true, false]);
         known.lost([EventId::new()], at(170));
-        assert_eq!(known.with(|successes| successes.of.len()), 0, "all are forgotten");
+        assert_eq!(known.0.lock().of.len(), 0, "all are forgotten");
     }
 
     /// Guards promise 7: however many leases are lost at once, no more are kept than there may be; the oldest leave first.
@@ -157,7 +148,7 @@ mod tests {
                 known.lost(of, start + Duration::from_millis(nth as u64));
             }
         }
-        assert_eq!(known.with(|successes| successes.of.len()), KEPT_MAX);
+        assert_eq!(known.0.lock().of.len(), KEPT_MAX);
         assert!(!known.knows(events[0], start) && known.knows(events[500], start));
     }
 }

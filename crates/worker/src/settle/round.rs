@@ -55,7 +55,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         }
         for ((at, lease), answer) in places.into_iter().zip(&leases).zip(self.dedup.complete(&leases).await) {
             match answer {
-                Ok(Recorded::Written) => self.unrecorded.recorded([lease.event]),
+                Ok(Recorded::Written) => self.unrecorded.recorded(lease.event),
                 Ok(Recorded::Lost) => {
                     self.unrecorded.lost([lease.event], Instant::now());
                     self.metrics.lost_lease();
