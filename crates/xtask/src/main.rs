@@ -24,8 +24,10 @@ enum Task {
     /// Show the whole line at work: a throwaway Postgres, relay, worker and sample services as real processes, and
     /// events that go wrong in every way they can. DATABASE_URL, if set, names a server to use instead.
     Demo(demo::Options),
-    /// Everything CI runs: format, lints, docs, all tests against a throwaway Postgres, and five minutes of torture.
-    Test,
+    /// Everything CI runs: format, lints, docs, all tests against a throwaway Postgres, and five minutes of torture. With
+    /// `--quick`, what is quick of it, for the desk.
+    #[command(after_help = test::quick::help())]
+    Test(test::Options),
     /// Break everything for some minutes while services publish, and hold what arrived against what was committed: real
     /// processes are killed, stopped and cut off, the database crashes and is full of other people, queues repeat themselves,
     /// AWS has its bad days. `torture --help` lists the options.
@@ -46,7 +48,7 @@ enum Task {
 fn main() -> ExitCode {
     match Cli::parse().task {
         Task::Demo(options) => demo::run(&options),
-        Task::Test => test::run(),
+        Task::Test(options) => test::run(&options),
         Task::Torture { args } => programs::or_failure(torture::run(&args)),
         Task::Bench { args } => programs::or_failure(bench::run(&args)),
     }

@@ -11,7 +11,7 @@ use testkit::proxy::Proxy;
 use tokio::task::JoinHandle;
 
 use crate::pgbouncer::PgBouncer;
-use crate::processes::assert_stops_cleanly;
+use crate::processes::{assert_stops_cleanly, assert_stops_soon};
 use crate::world::{One, PATIENCE, ROUTER, World, until};
 
 /// Publishes, one event a transaction, until told to stop; knows exactly which ones committed. A commit whose answer
@@ -105,7 +105,7 @@ async fn killed_processes_lose_nothing() {
 /// Guards: a stop finishes what is in flight, saves the cursor, and loses and repeats nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_under_load_loses_and_repeats_nothing() {
-    let world = World::new(ROUTER).await;
+    let world = World::alone(ROUTER).await;
     world.rpcs.on("Test/One", |_| {
         Box::pin(async {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -116,8 +116,8 @@ async fn stopping_under_load_loses_and_repeats_nothing() {
     for _ in 0..3 {
         let (relay, worker) = (world.relay_process(), world.worker_process());
         until_some_succeeded(&world, 50).await;
-        assert_stops_cleanly(worker).await;
-        assert_stops_cleanly(relay).await;
+        assert_stops_soon(worker).await;
+        assert_stops_soon(relay).await;
     }
     let committed = publisher.finish().await;
     let (relay, worker) = (world.relay_process(), world.worker_process());
@@ -132,7 +132,7 @@ async fn stopping_under_load_loses_and_repeats_nothing() {
 /// Guards: of relays started together one leads and the others stand by; when it stops, another leads at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_relay_leads_and_another_takes_over() {
-    let mut world = World::new(ROUTER).await;
+    let mut world = World::alone(ROUTER).await;
     world.worker();
     let (mut first, mut second) = (world.relay_process(), world.relay_process());
     // Each says one or the other, in any order.
@@ -161,10 +161,10 @@ async fn one_relay_leads_and_another_takes_over() {
     world.finish().await;
 }
 
-/// Guards 3.3: a leader that hangs is noticed and replaced, and when it wakes up it steps down and harms nothing.
+/// Guards promise 2: a leader that hangs is noticed and replaced, and when it wakes up it steps down and harms nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_leader_is_replaced_and_steps_down() {
-    let mut world = World::new(ROUTER).await;
+    let mut world = World::alone(ROUTER).await;
     world.worker();
     let mut leader = world.relay_process();
     leader.wait_for("leading").await.unwrap();

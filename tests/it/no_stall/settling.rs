@@ -47,7 +47,7 @@ fn calls_by_n(world: &World, before: usize) -> BTreeMap<i64, usize> {
     calls
 }
 
-/// Stops it as a deploy does. It must have finished, and soon.
+/// Stops it as a deploy does. It must have finished, and soon: the test has the machine for itself.
 async fn stop(mut worker: Process) {
     let began = std::time::Instant::now();
     worker.signal("TERM").unwrap();
@@ -61,7 +61,7 @@ async fn stop(mut worker: Process) {
 /// refuses it; and once that is mended, it is moved without another call.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_that_is_refused_costs_its_neighbours_nothing() {
-    let mut world = World::new(ROUTER).await;
+    let mut world = World::alone(ROUTER).await;
     world.relay();
     refuse_every_seventh(&world);
     world
@@ -116,7 +116,7 @@ async fn a_dead_letter_that_is_refused_costs_its_neighbours_nothing() {
 /// that is killed between, every event is done or dead in the end, and what succeeded is called once.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_refused_at_random_lose_nothing() {
-    let mut world = World::new(ROUTER).await;
+    let mut world = World::alone(ROUTER).await;
     world.relay();
     world.rpcs.on("Test/One", |called| {
         let (n, attempt) = (n(called), called.attempt);

@@ -8,7 +8,7 @@ use crate::world::{One, ROUTER, World, relay_settings};
 /// commit wakes it. (That no event ever waited for the fallback poll is checked at the end of every test.)
 #[tokio::test(flavor = "multi_thread")]
 async fn publishers_ring_only_when_the_relay_sleeps() {
-    let mut world = World::new(ROUTER).await;
+    let mut world = World::alone(ROUTER).await;
     // A fallback that could never save this test.
     world.relay_with(relay::relay::Settings { fallback: Duration::from_secs(600), ..relay_settings() });
     world.worker();
@@ -96,7 +96,7 @@ async fn no_commit_is_left_lying_at_any_timing() {
 /// Guards: a worker whose deliveries come from another process is woken by notification, not by its poll.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_woken_by_notification() {
-    let mut world = World::new(ROUTER).await;
+    let mut world = World::alone(ROUTER).await;
     world.relay();
     world.worker();
     let mut fastest = Duration::MAX;

@@ -98,7 +98,7 @@ async fn write(pool: sqlx::PgPool, mut random: fastrand::Rng) -> (Vec<EventId>, 
 /// its commit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_transaction_delays_only_itself() {
-    let mut world = World::new(ROUTER).await;
+    let mut world = World::alone(ROUTER).await;
     world.relay();
     world.worker();
     let mut long = world.pool.begin().await.unwrap();
