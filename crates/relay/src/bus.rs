@@ -3,10 +3,7 @@
 use std::convert::Infallible;
 
 use event::Envelope;
-#[cfg(feature = "aws")]
-pub use outbox_aws::EventBridge;
-use outbox_postgres::Deliveries;
-pub use outbox_postgres::PostgresBus;
+use outbox_postgres::{Deliveries, PostgresBus};
 use outbox_transport::{Entry, PutError, RemoteBus};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;

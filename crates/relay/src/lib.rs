@@ -2,6 +2,7 @@
 //!
 //! Read [`relay`] first.
 
+pub mod bus; // the two shapes of a bus
 pub mod config;
 pub mod relay;
 
@@ -12,5 +13,3 @@ mod settle; // results -> how far the cursor may go
 mod trace; // a put is a span
 
 pub mod bus;
-
-pub use outbox_transport::Entry;

@@ -127,7 +127,7 @@ pub(crate) enum Standing {
 }
 
 impl Breaker {
-    /// Waits no longer between probes than a single delivery would. `chooses`: see [`crate::queue::Limits`].
+    /// Waits no longer between probes than a single delivery would. `chooses`: see [`outbox_transport::Limits`].
     pub(crate) fn new(backoff: Backoff, chooses: bool) -> Self {
         let wait_max = backoff.max.min(WAIT_MAX);
         Self {

@@ -17,7 +17,7 @@ pub(crate) struct Circuit {
 }
 
 impl Circuit {
-    /// `chooses`: see [`crate::queue::Limits`].
+    /// `chooses`: see [`outbox_transport::Limits`].
     pub(crate) fn new(backoff: Backoff, chooses: bool, metrics: &Metrics) -> Self {
         let breaker = Arc::new(Guarded::new(Breaker::new(backoff, chooses)));
         Self { breaker, metrics: metrics.clone() }

@@ -29,17 +29,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aside::Aside;
 use crate::decide::crowded_wait;
-use crate::dedup::{Dedup, Lease};
 use crate::deliver::Deliverer;
 use crate::in_flight::{InFlight, Tracked};
 use crate::lease::Leasing;
-use crate::queue::{Delivery, Queue};
 use crate::receive::Receiver;
 use crate::rpc::RpcClient;
 use crate::settle::{Decided, Settler};
 use crate::slots::Slots;
 use crate::subscriber::Subscriber;
-use outbox_transport::{Again, Outcome};
+use outbox_transport::{Again, Dedup, Delivery, Lease, Outcome, Queue};
 
 /// After the last call of a consumer that is to stop, what became of its calls is recorded within this time, or not at all.
 const RECORDED_WITHIN: Duration = Duration::from_secs(8);

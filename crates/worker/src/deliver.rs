@@ -11,12 +11,10 @@ use tokio_util::sync::CancellationToken;
 use crate::aside::Aside;
 use crate::breaker::Answer;
 use crate::decide::{Attempt, decide, exhausted, held, panicked};
-use crate::dedup::{Lease, LeaseAnswer};
 use crate::lease::Leased;
-use crate::queue::{Delivery, Limits};
 use crate::rpc::{Call, REPLAY, RpcClient};
 use crate::subscriber::Subscriber;
-use outbox_transport::{Again, Outcome};
+use outbox_transport::{Again, Delivery, Lease, LeaseAnswer, Limits, Outcome};
 
 /// When the dedup record can't be asked, nothing is called and everything comes back.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);

@@ -8,7 +8,7 @@ use runtime::{Chain, Guarded};
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
-use crate::queue::Queue;
+use outbox_transport::Queue;
 
 /// The receipts of deliveries under way, so that their visibility can be extended.
 #[derive(Debug)]

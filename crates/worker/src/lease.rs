@@ -8,9 +8,8 @@ use runtime::{Chain, Part};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::dedup::{Dedup, Lease, LeaseAnswer};
 use crate::metrics::Metrics;
-use crate::queue::Delivery;
+use outbox_transport::{Dedup, Delivery, Lease, LeaseAnswer};
 
 /// A delivery, and what the dedup record says of it.
 pub(crate) struct Leased<R> {

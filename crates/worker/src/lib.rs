@@ -14,12 +14,10 @@ mod breaker; // when nothing is called, or nothing dead-lettered
 mod circuit; // the breaker, as the stages share it
 mod codes; // the table: what a code means
 mod decide; // what the RPC answered -> what becomes of the delivery
-pub mod dedup; // was it done before, and is somebody on it
 mod deliver; // one delivery, from its body to its outcome
 mod in_flight; // what is under way stays hidden
 mod lease; // the right to call
 mod metrics; // what a consumer shows of itself
-pub mod queue; // where deliveries come from
 mod rate; // no more calls than an RPC wants
 mod receive; // how deliveries come in
 pub mod rpc; // the call
@@ -30,5 +28,4 @@ mod supervise; // a consumer that panicked is followed by another
 mod unrecorded; // what succeeded, while the record can't be written
 
 pub use consumer::Consumer;
-pub use outbox_transport::{Again, Kind, Outcome, Unsettled};
 pub use subscriber::Subscriber;

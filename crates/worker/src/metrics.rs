@@ -10,9 +10,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use runtime::{Chain, Guarded};
 
 use crate::breaker::{Breaker, Reason};
-use crate::queue::{Depth, Depths};
 use crate::rpc::withheld_of;
-use outbox_transport::Outcome;
+use outbox_transport::{Depth, Depths, Outcome};
 
 /// Of a consumer, in the life of a process.
 const REASONS_MAX: usize = 10;

@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
 use crate::metrics::Metrics;
-use crate::queue::{Delivery, Queue, QueueError, Wanted};
 use crate::rate::Rate;
 use crate::slots::{Received, Slots};
+use outbox_transport::{Delivery, Queue, QueueError, Wanted};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);

@@ -15,12 +15,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::aside::Aside;
-use crate::dedup::{Dedup, Lease};
 use crate::in_flight::Tracked;
 use crate::metrics::Metrics;
-use crate::queue::{Limits, Queue};
 use crate::unrecorded::Unrecorded;
-use outbox_transport::Outcome;
+use outbox_transport::{Dedup, Lease, Limits, Outcome, Queue};
 
 /// So many are settled at once, and no more wait here: calls wait behind them.
 const BATCH_MAX: usize = 500;

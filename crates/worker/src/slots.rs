@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::ask::{Ask, FailedSlots, ask};
 use crate::breaker::{Gate, Probe};
 use crate::circuit::Circuit;
-use crate::queue::{Delivery, Limits};
 use crate::rate::Rate;
+use outbox_transport::{Delivery, Limits};
 
 pub(crate) type Permits = Vec<OwnedSemaphorePermit>;
 

@@ -28,7 +28,7 @@ pub struct Subscriber<C> {
 }
 
 impl<C> Subscriber<C> {
-    /// `source` is where its queue is: a database's name, or `sqs`. `chooses`: see [`crate::queue::Limits`].
+    /// `source` is where its queue is: a database's name, or `sqs`. `chooses`: see [`outbox_transport::Limits`].
     pub fn new(
         source: &str,
         (rpc, policy): (&Rpc, &Policy),

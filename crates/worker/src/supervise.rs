@@ -11,10 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::circuit::Circuit;
 use crate::consumer::Consumer;
-use crate::dedup::{Dedup, Poison};
-use crate::queue::{Depths, Queue};
 use crate::rpc::RpcClient;
 use crate::subscriber::Subscriber;
+use outbox_transport::{Dedup, Depths, Poison, Queue};
 
 /// While an RPC is held, and only then.
 const ASK_EVERY: Duration = Duration::from_secs(5);

@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use outbox::Entry;
+use outbox_postgres::PostgresDedup;
+use outbox_postgres::SESSION;
+use outbox_postgres::queue::{Bell, PostgresQueue, Receipt};
+use outbox_transport::{Delivery, Limits, Outcome, Queue, QueueError, Unsettled, Wanted};
 use runtime::{Finished, Started};
 use testkit::process::Process;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use worker::dedup::PostgresDedup;
-use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, Receipt, SESSION, Wanted};
-use worker::{Consumer, Outcome, Subscriber, Unsettled};
+use worker::{Consumer, Subscriber};
 
 use crate::world::{One, PATIENCE, World};
 

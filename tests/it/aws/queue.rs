@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use event::EventId;
 use event_router::{Rpc, names};
-use worker::Outcome;
-use worker::dedup::{Dedup, DynamoDedup, LeaseAnswer, Released};
-use worker::queue::{Delivery, Depths, SqsQueue};
+use outbox_aws::DynamoDedup;
+use outbox_aws::SqsQueue;
+use outbox_transport::{Dedup, Delivery, Depths, LeaseAnswer, Outcome, Released};
 
 use crate::cloud::cloud;
 use crate::contracts::{dedup_contract, failed, lost_of, queue_contract, receive, release, settle};

@@ -38,16 +38,17 @@ pub(crate) async fn bus_contract(
     mut put: impl AsyncFnMut(&[&Envelope<'_>]),
     arrived: impl AsyncFn(usize) -> Vec<String>,
 ) {
-    let entry = |seq: i64, payload: String, key: Option<&str>, headers: Option<&str>| relay::Entry {
-        seq,
-        id: EventId::new(),
-        name: "event_bus_contract".to_owned(),
-        key: key.map(str::to_owned),
-        payload,
-        headers: headers.map(str::to_owned),
-        occurred_at: "2026-11-22T03:04:05.678Z".parse().unwrap(),
-        flaw: None,
-    };
+    let entry =
+        |seq: i64, payload: String, key: Option<&str>, headers: Option<&str>| outbox_transport::Entry {
+            seq,
+            id: EventId::new(),
+            name: "event_bus_contract".to_owned(),
+            key: key.map(str::to_owned),
+            payload,
+            headers: headers.map(str::to_owned),
+            occurred_at: "2026-11-22T03:04:05.678Z".parse().unwrap(),
+            flaw: None,
+        };
     let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> \u00e9 \u0000","z":[],"a":{}}"#;
     // As much as `enqueue` lets through, and it must get through everything that comes after.
     let largest = format!(r#"{{"text":"{}"}}"#, "x".repeat(event::PAYLOAD_BYTES_MAX - 11));

@@ -3,10 +3,10 @@
 use crate::world::{ROUTER, World, until};
 use event::EventId;
 use event_router::Rpc;
+use outbox_postgres::PostgresDedup;
+use outbox_postgres::SESSION;
+use outbox_transport::{Again, Dedup, Lease, LeaseAnswer, Outcome, Recorded, Released};
 use std::time::Duration;
-use worker::dedup::{Dedup, Lease, LeaseAnswer, PostgresDedup, Recorded, Released};
-use worker::queue::SESSION;
-use worker::{Again, Outcome};
 
 /// Guards promise 3: one winner at a time, done is for good, an expired lease may be taken over, and whoever lost it
 /// can't complete.

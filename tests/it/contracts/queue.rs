@@ -6,6 +6,10 @@ use chrono::Utc;
 use event::EventId;
 use event_router::Rpc;
 use outbox::Entry;
+use outbox_postgres::PostgresDedup;
+use outbox_postgres::SESSION;
+use outbox_postgres::queue::{PostgresQueue, Watched};
+use outbox_transport::{Again, Dedup, Delivery, Depth, Depths, Lease, LeaseAnswer, Outcome, Queue, Wanted};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -14,9 +18,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::dedup::{Dedup, Lease, LeaseAnswer, PostgresDedup};
-use worker::queue::{Delivery, Depth, Depths, PostgresQueue, Queue, SESSION, Wanted, Watched};
-use worker::{Again, Outcome};
 
 pub(crate) async fn settle<Q: Queue>(queue: &Q, settled: &[(Q::Receipt, Outcome)]) {
     assert_eq!(queue.settle(settled).await, settled.iter().map(|_| Ok(())).collect::<Vec<_>>());

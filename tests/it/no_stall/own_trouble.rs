@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use event::EventId;
 use outbox::Entry;
+use outbox_postgres::PostgresDedup;
+use outbox_postgres::SESSION;
+use outbox_postgres::queue::{Bell, PostgresQueue};
+use outbox_transport::{
+    Dedup, DedupError, Delivery, Lease, LeaseAnswer, Limits, Outcome, Queue, QueueError, Recorded, Released,
+    Unsettled, Wanted,
+};
 use runtime::Started;
 use testkit::process::Process;
 use testkit::scrape;
 use tokio_util::sync::CancellationToken;
-use worker::dedup::{Dedup, DedupError, Lease, LeaseAnswer, PostgresDedup, Recorded, Released};
-use worker::queue::{Bell, Delivery, Limits, PostgresQueue, Queue, QueueError, SESSION, Wanted};
 use worker::rpc::{Call, CallError, Client, RpcClient};
-use worker::{Consumer, Outcome, Subscriber, Unsettled};
+use worker::{Consumer, Subscriber};
 
 use crate::world::{One, PATIENCE, ROUTER, World, programs, until};
 
@@ -157,7 +162,7 @@ struct Faulty<T> {
 }
 
 impl Queue for Faulty<PostgresQueue> {
-    type Receipt = worker::queue::Receipt;
+    type Receipt = outbox_postgres::queue::Receipt;
 
     async fn receive(
         &self,

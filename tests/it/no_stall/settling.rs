@@ -7,12 +7,13 @@ use std::time::Duration;
 use connectrpc::ConnectError;
 use event_router::Rpc;
 use outbox::{Entry, EventId};
+use outbox_postgres::SESSION;
+use outbox_postgres::queue::{PostgresQueue, Watched};
+use outbox_transport::{Again, Outcome, Queue, Wanted};
 use testkit::cluster::Cluster;
 use testkit::process::Process;
 use testkit::scrape;
 use tokio_util::sync::CancellationToken;
-use worker::queue::{PostgresQueue, Queue, SESSION, Wanted, Watched};
-use worker::{Again, Outcome};
 
 use crate::operator::{n, outbox};
 use crate::world::{One, ROUTER, World, until};

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use outbox::EventId;
+use outbox_postgres::PostgresDedup;
+use outbox_transport::{Dedup, Lease, LeaseAnswer, Recorded};
 use sqlx::Connection;
-use worker::dedup::{Dedup, Lease, LeaseAnswer, PostgresDedup, Recorded};
 
 use crate::world::{One, ROUTER, World};
 
@@ -110,7 +111,7 @@ async fn late_records_are_noted() {
         .await;
     assert_eq!(received, 2);
     noted("receive").await;
-    let connections = world.source.connections("test", &worker::queue::SESSION, 1);
+    let connections = world.source.connections("test", &outbox_postgres::SESSION, 1);
     let rpc = event_router::Rpc::new("Test/TwoA").unwrap();
     let dedup = PostgresDedup::new(connections, &rpc, Duration::from_secs(60));
     let claims = dedup.lease(&[old, EventId::new()]).await.unwrap();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BLIND_MIN, RETRY_MIN, Receiver};
-use crate::queue::Queue;
 use crate::slots::Received;
+use outbox_transport::Queue;
 
 /// Each may find nothing at the end of a burst, and is paid for. Four receive thousands of messages a second.
 const HELPERS_MAX: usize = 3;

@@ -4,10 +4,7 @@ use tokio::time::Instant;
 
 use super::{Decided, Open, Settler};
 use crate::aside::WAIT_UNKNOWN;
-use crate::dedup::{Dedup, Lease, Recorded, Released};
-use crate::queue::Queue;
-use outbox_transport::Unsettled;
-use outbox_transport::{Again, Outcome};
+use outbox_transport::{Again, Dedup, Lease, Outcome, Queue, Recorded, Released, Unsettled};
 
 /// For a message whose lease was lost: by then the worker that has the lease now has recorded its result.
 const LOST_LEASE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);

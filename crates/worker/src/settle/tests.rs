@@ -11,11 +11,10 @@ use runtime::Readiness;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::dedup::{DedupError, LeaseAnswer, Recorded, Released};
 use crate::in_flight::InFlight;
-use crate::queue::{Delivery, QueueError, Wanted};
-use outbox_transport::Again;
-use outbox_transport::{Kind, Unsettled};
+use outbox_transport::{
+    Again, DedupError, Delivery, Kind, LeaseAnswer, QueueError, Recorded, Released, Unsettled, Wanted,
+};
 
 /// How often a request for one message fails, and how.
 #[derive(Debug, Clone, Copy, Default)]
