@@ -11,5 +11,3 @@ mod put; // bounded concurrent puts that keep each key's order
 mod rhythm; // when to read on, linger or sleep
 mod settle; // results -> how far the cursor may go
 mod trace; // a put is a span
-
-pub mod bus;

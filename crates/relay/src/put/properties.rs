@@ -103,10 +103,9 @@ impl Run<'_> {
             assert!(!self.flying.iter().flatten().chain(&pack[..n]).any(|&other| other == at), "{at} twice");
             // What comes before it under its key is settled.
             let Some(key) = &entries[at].key else { continue };
-            let before = (0..at).filter(|&other| entries[other].key.as_ref() == Some(key));
-            for other in before.filter(|&other| outcomes[other] == Outcome::Pending) {
-                panic!("{at} overtakes {other}");
-            }
+            let mut before = (0..at).filter(|&other| entries[other].key.as_ref() == Some(key));
+            let pending = before.find(|&other| outcomes[other] == Outcome::Pending);
+            assert_eq!(pending, None, "{at} overtakes it");
         }
     }
 
