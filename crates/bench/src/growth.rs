@@ -4,12 +4,12 @@
 use event_router::Router;
 use relay::bus::PostgresBus;
 
-use crate::Result;
 use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::{Sink, drained_per_second};
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = backlogs(plan).await?;

@@ -9,12 +9,12 @@ use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures_util::StreamExt;
 use relay::bus::EventBridge;
 
-use crate::Result;
 use crate::database::{Database, EVENT, payload, until};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::Relaying;
 use crate::report::{Must, Row};
+use crate::result::Result;
 use crate::stub::Stub;
 
 const BATCH: usize = 10;

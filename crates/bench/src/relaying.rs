@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::Result;
+use crate::result::Result;
 
 type Done = std::result::Result<(), sqlx::Error>;
 
