@@ -3,6 +3,7 @@
 mod dlq; // dead letters seen, redriven and dropped
 mod doctor; // broken configurations
 mod foreign; // an outbox that came from another server
+mod goldens; // status and why, word for word, in every state
 mod holds; // what holds what the relay needs
 mod hostile; // names and texts of others
 mod metrics; // what is scraped is what is documented, and readiness tells progress

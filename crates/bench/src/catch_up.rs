@@ -6,12 +6,12 @@ use std::time::Instant;
 use futures_util::TryStreamExt;
 use sqlx::{Connection, PgConnection, Row as _};
 
-use crate::Result;
 use crate::database::{self, Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::drained_per_second;
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 /// PgQ's batches in the measurements that we know; larger ones were no faster.
 const TICK_EVENTS: usize = 5000;

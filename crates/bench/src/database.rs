@@ -6,7 +6,7 @@ use outbox_postgres::Source;
 use sqlx::{Connection, PgConnection};
 use testkit::cluster::Cluster;
 
-use crate::Result;
+use crate::result::Result;
 
 pub(crate) const EVENT: &str = "event_bench";
 /// Of an event's payload.

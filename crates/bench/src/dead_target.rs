@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 use worker::postgres::Settings;
 use worker::rpc::{By, Call, CallError, Code, RpcClient};
 
-use crate::Result;
 use crate::database::{Database, number, until};
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, now, publish};
 use crate::relaying::Relaying;
 use crate::report::{Must, Row};
+use crate::result::Result;
 use crate::wake::{after_commit, all_arrived};
 
 const ROUTER: &str = "

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use event_router::Router;
 use outbox_postgres::PostgresBus;
 
-use crate::Result;
 use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::{Relaying, drained_per_second};
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = backlogs(plan).await?;

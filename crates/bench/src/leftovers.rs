@@ -5,16 +5,14 @@ mod dedup_cleanup; // records that leave while deliveries are made
 mod fan_out; // large events with many subscribers
 mod line; // relay and worker as processes
 mod open_transaction; // millions of uncommitted events
+mod pile; // millions of small events
 mod retries; // deliveries that were tried again under an old snapshot
 mod ring; // how much stays while a transaction is open
 mod window_end; // what was published since a window's end
 
-use sqlx::PgConnection;
-
-use crate::Result;
-use crate::database::EVENT;
 use crate::plan::Plan;
 use crate::report::Row;
+use crate::result::Result;
 
 /// Takes half an hour: each part is told when it begins, and what it measured is kept if a later one fails.
 pub(crate) async fn run(plan: &Plan, rows: &mut Vec<Row>) -> Result<()> {
@@ -31,25 +29,5 @@ pub(crate) async fn run(plan: &Plan, rows: &mut Vec<Row>) -> Result<()> {
     rows.push(ring::row(plan).await?);
     part("dedup records that leave");
     rows.extend(dedup_cleanup::rows(plan).await?);
-    Ok(())
-}
-
-/// Small events, written past `enqueue`, which would take minutes for millions. In the connection's transaction, if it is in
-/// one.
-async fn pile(conn: &mut PgConnection, events: usize) -> Result<()> {
-    let mut left = events;
-    while left > 0 {
-        let part = left.min(100_000);
-        sqlx::query(
-            "insert into outbox.event (id, name, payload, slot)
-             select gen_random_uuid(), $2, $3, (select last_value from outbox.event_slot) from generate_series(1, $1::integer)",
-        )
-        .bind(i32::try_from(part)?)
-        .bind(EVENT)
-        .bind(format!(r#"{{"note":"{}"}}"#, "x".repeat(80)))
-        .execute(&mut *conn)
-        .await?;
-        left -= part;
-    }
     Ok(())
 }

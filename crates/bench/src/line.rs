@@ -16,10 +16,10 @@ mod system; // what is measured in turn
 
 pub(crate) use handler::run as handle;
 
-use crate::Result;
 use crate::database::Database;
 use crate::plan::Plan;
 use crate::report::Row;
+use crate::result::Result;
 use system::{Kind, System};
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
@@ -48,9 +48,4 @@ async fn systems(database: &Database, plan: &Plan) -> Result<Vec<System>> {
         }
     }
     Ok(systems)
-}
-
-/// How often everything is measured.
-fn rounds_of(plan: &Plan) -> usize {
-    plan.count(3, 1)
 }

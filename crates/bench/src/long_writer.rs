@@ -2,12 +2,12 @@
 
 use sqlx::Executor;
 
-use crate::Result;
 use crate::database::{Database, EVENT};
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
 use crate::report::{Must, Row};
+use crate::result::Result;
 use crate::wake::{after_commit, all_arrived, watched};
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {

@@ -17,6 +17,7 @@ mod publisher; // an open-loop load
 mod put; // a backlog onto EventBridge
 mod relaying; // a relay within this process
 mod report; // rows for programs and for people
+mod result; // why something was not measured
 mod stub; // AWS and RPCs that answer at once
 mod wake; // from commit to put
 mod worker_aws; // a queue on SQS worked off
@@ -27,9 +28,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::plan::Plan;
 use crate::report::{Report, Row};
-
-type Error = Box<dyn std::error::Error + Send + Sync>;
-type Result<T> = std::result::Result<T, Error>;
+use crate::result::Result;
 
 /// Measures what the README promises, beside what people would use instead. It starts what it needs, on loopback, and ends by
 /// itself. Nothing else should run meanwhile.

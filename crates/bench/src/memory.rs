@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use testkit::process::Process;
 
-use crate::Result;
 use crate::database::{Database, EVENT, until};
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
 use crate::report::{Must, Row};
+use crate::result::Result;
 use crate::stub::Stub;
 
 const MB_MAX: f64 = 64.0;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use crate::Result;
 use crate::database::{self, Database};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::{Relaying, sink};
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 /// A publisher's last statement before its commit.
 struct Variant {

@@ -7,8 +7,8 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 use tokio_postgres::{Client, NoTls};
 
-use crate::Result;
 use crate::database::{ACCOUNTS, payload};
+use crate::result::Result;
 
 /// One event on its way: times of the machine's monotonic clock, in nanoseconds.
 #[derive(Debug, Clone, Copy)]

@@ -10,12 +10,12 @@ use futures_util::StreamExt;
 use outbox_aws::EventBridge;
 use relay::bus::Bus;
 
-use crate::Result;
 use crate::database::{Database, EVENT, payload, until};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::Relaying;
 use crate::report::{Must, Row};
+use crate::result::Result;
 use crate::stub::Stub;
 
 const BATCH: usize = 10;

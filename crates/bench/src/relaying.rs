@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::Result;
+use crate::result::Result;
 
 /// Longer than any bench: what was put is put again.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);

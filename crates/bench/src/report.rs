@@ -8,9 +8,9 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::Result;
 use crate::pairs::Pairs;
 use crate::plan::Plan;
+use crate::result::Result;
 
 /// One result.
 #[derive(Debug, Clone, Serialize)]

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::Result;
 use crate::database::payload;
+use crate::result::Result;
 
 const BATCH: usize = 10;
 

@@ -10,13 +10,13 @@ use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 use tokio_postgres::NoTls;
 
-use crate::Result;
 use crate::database::{Database, EVENT, number, until};
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, Sent, now, publish};
 use crate::relaying::{Relaying, sink_with};
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 const CONNECTIONS: usize = 16;
 /// At first plans are made, and files grow.

@@ -19,8 +19,8 @@ use crate::database::until;
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::report::{Must, Row};
+use crate::result::{Error, Result};
 use crate::stub::Stub;
-use crate::{Error, Result};
 
 const RPC: &str = "BenchService/Take";
 const BATCH: usize = 10;

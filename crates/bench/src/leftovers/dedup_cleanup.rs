@@ -5,13 +5,13 @@ use std::time::Duration;
 use sqlx::{Executor, PgConnection};
 
 use super::line::{Line, last_seq, took};
-use crate::Result;
 use crate::database::{Database, EVENT};
 use crate::line::calls::Calls;
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 /// One event of so many fails at first; its lease is given back.
 const FAILS_ONE_IN: u64 = 20;

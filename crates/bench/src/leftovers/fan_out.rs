@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use testkit::process::Process;
 
-use crate::Result;
 use crate::database::{Database, EVENT, until};
 use crate::memory::peak_megabytes;
 use crate::plan::Plan;
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 /// What `outbox.enqueue` takes at most.
 const BYTES: usize = 240 * 1024;

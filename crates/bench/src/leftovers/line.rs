@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use testkit::process::Process;
 
-use crate::Result;
 use crate::database::{Database, EVENT, until};
 use crate::plan::Plan;
+use crate::result::Result;
 
 pub(super) const RPC: &str = "BenchService/Take";
 

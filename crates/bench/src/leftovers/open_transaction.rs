@@ -2,13 +2,13 @@
 
 use sqlx::Executor;
 
-use super::pile;
-use crate::Result;
+use super::pile::pile;
 use crate::database::{Database, EVENT};
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
 use crate::report::{Must, Row};
+use crate::result::Result;
 use crate::wake::{after_commit, all_arrived, watched};
 
 pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {

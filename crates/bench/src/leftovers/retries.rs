@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection, Executor};
 
 use super::line::{Line, RPC, last_seq, took};
-use crate::Result;
 use crate::database::{Database, EVENT, payload, until};
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
 use crate::report::{Must, Row};
+use crate::result::Result;
 use crate::stub::Stub;
 
 /// As many as `outbox.evict_to_retry` moves at a time.

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Executor, PgConnection};
 
-use crate::Result;
 use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
 use crate::relaying::{Relaying, sink};
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use sqlx::Executor;
 
-use super::pile;
-use crate::Result;
+use super::pile::pile;
 use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::{Relaying, sink};
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 /// Of the window, when the relay starts.
 const LEFT: usize = 10;

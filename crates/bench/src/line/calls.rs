@@ -10,8 +10,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::Result;
 use crate::publisher::now;
+use crate::result::Result;
 
 #[derive(Debug)]
 pub(crate) struct Calls {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::system::System;
-use crate::Result;
 use crate::pairs::quantile;
 use crate::publisher::{Load, Sent, publish};
+use crate::result::Result;
 
 /// At first plans are made, and files grow.
 const WARM_UP: Duration = Duration::from_secs(1);

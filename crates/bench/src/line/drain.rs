@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use super::rounds::{COMPARISONS, Rounds, row};
+use super::rounds::{COMPARISONS, Rounds, rounds_of, row};
 use super::system::{Kind, System};
-use crate::Result;
 use crate::plan::Plan;
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     let events = plan.count(100_000, 10_000);
     let mut rounds = Rounds::default();
-    for _ in 0..super::rounds_of(plan) {
+    for _ in 0..rounds_of(plan) {
         rounds.begin();
         for system in systems {
             rounds.measured(system.kind, drained_per_second(system, events).await?);

@@ -14,9 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use worker::postgres::Settings;
 use worker::rpc::{Call, CallError, RpcClient};
 
-use crate::Result;
 use crate::database::number;
 use crate::publisher::now;
+use crate::result::Result;
 
 const TOLD_EVERY: Duration = Duration::from_millis(50);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::Result;
+use crate::result::Result;
 
 const FILES: [(&str, &str); 5] = [
     ("package.json", include_str!("../../peers/package.json")),

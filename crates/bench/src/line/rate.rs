@@ -5,11 +5,11 @@ use super::cell::Cell;
 use super::rounds::{COMPARISONS, Rounds, row};
 use super::search::Search;
 use super::system::{Kind, System};
-use crate::Result;
 use crate::pairs::{Pairs, median};
 use crate::plan::Plan;
 use crate::publisher::published_per_second;
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 const CONNECTIONS: usize = 32;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::system::Kind;
 use crate::pairs::Pairs;
+use crate::plan::Plan;
 use crate::report::Row;
 
 /// What is set beside what.
@@ -61,4 +62,9 @@ pub(crate) fn row(unit: &'static str, pairs: &Pairs, ours: Kind, beside: Kind) -
     };
     let row = Row::of_pairs("line", unit, pairs).with("behind the seam", behind);
     row.with("fan-out", copies).with("beside", beside)
+}
+
+/// How often everything is measured.
+pub(super) fn rounds_of(plan: &Plan) -> usize {
+    plan.count(3, 1)
 }

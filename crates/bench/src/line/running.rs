@@ -7,7 +7,7 @@ use testkit::process::Process;
 use tokio::time::{Instant, timeout_at};
 
 use super::calls::Calls;
-use crate::Result;
+use crate::result::Result;
 
 /// Longer than any backlog needs that a rate which holds leaves behind.
 const PATIENCE: Duration = Duration::from_secs(60);

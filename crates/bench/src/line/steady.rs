@@ -1,12 +1,12 @@
 //! How late an event enters its handler, at rates that every system bears.
 
 use super::cell::Cell;
-use super::rounds::{COMPARISONS, Rounds, row};
+use super::rounds::{COMPARISONS, Rounds, rounds_of, row};
 use super::system::{Kind, System};
-use crate::Result;
 use crate::pairs::quantile;
 use crate::plan::Plan;
 use crate::report::{Must, Row};
+use crate::result::Result;
 
 const FULL: f64 = 1000.0;
 
@@ -15,7 +15,7 @@ pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     let rates: &[f64] = if plan.quick { &[FULL] } else { &[100.0, FULL] };
     for &per_second in rates {
         let mut rounds = Rounds::default();
-        for _ in 0..super::rounds_of(plan) {
+        for _ in 0..rounds_of(plan) {
             rounds.begin();
             for system in systems {
                 let cell = Cell::of(system, per_second, plan.seconds(10, 3)).await?;

@@ -10,9 +10,9 @@ use testkit::process::Process;
 use super::calls::Calls;
 use super::peers::{self, Statements};
 use super::running::{Entered, Running};
-use crate::Result;
 use crate::database::{Database, EVENT, payload};
 use crate::plan::Plan;
+use crate::result::Result;
 
 /// Of each RPC: with nothing to wait for, as many as one receive takes; with a call, as a service would bear.
 const CONCURRENCY: usize = 500;

@@ -1,12 +1,13 @@
 //! What `cargo xtask test --quick` leaves out: what takes long, or needs more than a throwaway Postgres.
 
 /// By the beginning of the tests' names, with what they are.
-pub(crate) const LEFT_OUT: [(&str, &str); 22] = [
+pub(crate) const LEFT_OUT: [(&str, &str); 25] = [
     ("aws::", "the line on AWS's stand-in, which Terraform fills"),
     ("deployed::", "other versions of Postgres, Terraform's reader of routes, a developer's first steps"),
     ("models::", "the protocols in every order of their steps"),
     ("at_least_once::drill", "an outage of a minute"),
     ("at_least_once::faults", "processes that are killed and paused"),
+    ("at_least_once::histories", "fifteen seconds of random transactions"),
     ("at_least_once::identity", "databases that are copied and restored"),
     ("at_least_once::sequences", "sequences that are set back"),
     ("at_least_once::stopping", "stops that wait for calls"),
@@ -14,6 +15,7 @@ pub(crate) const LEFT_OUT: [(&str, &str); 22] = [
     ("bounded::open_transactions", "transactions that stay open"),
     ("bounded::retention::a_queue", "a queue that nobody receives from"),
     ("calls::answers::real", "RPC servers from npm, PyPI and Debian"),
+    ("guarded::names", "functions and operators of other schemas"),
     ("guarded::values", "a server that logs everything"),
     ("no_stall::evidence", "failures in every mixture"),
     ("no_stall::locks", "a leader that hangs"),
@@ -23,6 +25,7 @@ pub(crate) const LEFT_OUT: [(&str, &str); 22] = [
     ("no_stall::walked", "a million rows that were left lying"),
     ("seen::metrics", "metrics of a line at work"),
     ("seen::ops", "Prometheus"),
+    ("seen::times", "times that no calendar has"),
     ("seen::told::a_full_outbox", "an outbox with a million rows"),
 ];
 

@@ -1,0 +1,4 @@
+//! Why something was not measured.
+
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Result<T> = std::result::Result<T, Error>;

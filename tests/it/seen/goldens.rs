@@ -1,0 +1,227 @@
+//! What `outbox status` and `outbox why` print in each state, word for word.
+//!
+//! The product's own commands make each state on a real database. A file in `goldens/` has what is said of it, with ids, times
+//! and sizes masked. After a change of wording: `BLESS=1 cargo test -p tests goldens`, and read the difference.
+
+mod masked; // what differs from run to run
+
+use std::time::Duration;
+
+use connectrpc::ConnectError;
+use outbox::{Entry, Event, EventId};
+use testkit::process::root;
+use testkit::scrape;
+
+use self::masked::Mask;
+use crate::operator::{ROUTER, Said, misbehave, outbox, paste, publish_malformed};
+use crate::world::{One, Two, World, until};
+
+/// Compares what is said with the file of this name, or writes the file.
+fn compare(name: &str, said: &Said, mask: &Mask) {
+    let file = root().join("tests/it/seen/goldens").join(name).with_extension("txt");
+    let says = format!("{}\nexit {}\n", mask.hide(&format!("{}{}", said.out, said.err)), said.code);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, says).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(says == expected, "{}\nexpected:\n{expected}\nbut it said:\n{says}", file.display());
+}
+
+/// The same for one event, which is called by a word in the file.
+async fn compare_why(name: &str, world: &World, id: EventId, mask: &Mask) {
+    compare(&format!("why/{name}"), &outbox(world, &format!("why {id}")).await, mask);
+}
+
+async fn compare_status(name: &str, world: &World, more: &str, mask: &Mask) {
+    compare(&format!("status/{name}"), &outbox(world, &format!("status {more}")).await, mask);
+}
+
+#[derive(Debug, Clone, serde::Serialize)]
+struct Unheard {}
+
+impl Event for Unheard {
+    const NAME: &'static str = "event_unheard";
+}
+
+/// Guards promise 8: a line on which nothing is stuck says so, and an event that is done says when.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_well() {
+    let mut world = World::new(ROUTER).await;
+    let mask = Mask::of(&world);
+    compare_status("new", &world, "", &mask).await;
+    world.relay();
+    world.worker();
+    let done = world.publish(One { n: 1 }).await;
+    let unheard = world.publish(Unheard {}).await;
+    world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
+    world.until("select last_seq = 2 from outbox.cursor_now()").await;
+    world.until_settled().await;
+    world.until_relay_sleeps().await;
+    compare_status("well", &world, "", &mask).await;
+    compare_why("done", &world, done, &mask).await;
+    compare_why("nobody_subscribes", &world, unheard, &mask).await;
+    world.execute(&format!("delete from outbox.event where id = '{done}'")).await;
+    compare_why("done_and_gone", &world, done, &mask).await;
+    let older = "0198c7e2-0000-7000-8000-000000000001".parse().unwrap();
+    compare_why("older_than_the_outbox", &world, older, &mask).await;
+    world.finish().await;
+}
+
+/// Guards promise 8: what became of each delivery is told: dead, failed, called, queued; and what is parked, and what has not
+/// been committed.
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_in_every_state() {
+    let mut world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    world.relay();
+    world.worker_with(Duration::from_secs(30));
+    let (dead, failed) = (world.publish(One { n: 13 }).await, world.publish(One { n: 14 }).await);
+    let called = world.publish(Two { n: 1 }).await;
+    world.rpcs.until("it is being called", |rpcs| !rpcs.calls_of(called).is_empty()).await;
+    let (next, last) = (world.publish(Two { n: 2 }).await, world.publish(Two { n: 3 }).await);
+    let parked = publish_malformed(&world).await;
+    let mut open = world.pool.begin().await.unwrap();
+    let uncommitted = outbox::enqueue(&mut open, One { n: 2 }).await.unwrap();
+    world.until("select count(*) = 1 from outbox.dead_letter").await;
+    world.until("select count(*) = 1 from outbox.retry where last_code = 'unavailable'").await;
+    world.until("select count(*) = 1 from outbox.parked").await;
+    world.until("select count(*) = 5 from outbox.delivery").await;
+
+    let mask = Mask::of(&world);
+    compare_status("stuck", &world, "", &mask).await;
+    for (name, id) in [
+        ("dead", dead),
+        ("failed", failed),
+        ("called", called),
+        ("queued_next", next),
+        ("queued_behind_another", last),
+        ("parked", parked),
+        ("not_committed_yet", uncommitted),
+    ] {
+        compare_why(name, &world, id, &mask).await;
+    }
+    open.rollback().await.unwrap();
+    compare_why("rolled_back", &world, uncommitted, &mask).await;
+    answer.cancel();
+    world.rpcs.until_done("Test/Slow", &[called, next, last]).await;
+    world.finish().await;
+}
+
+/// Guards promise 8: where no relay leads, or one that stands still, `status` and `why` say so, and how many events wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_not_put() {
+    let world = World::new(ROUTER).await;
+    let mask = Mask::of(&world);
+    let first = world.publish(One { n: 1 }).await;
+    let second = world.publish(Two { n: 2 }).await;
+    compare_status("nobody_relays", &world, "", &mask).await;
+    compare_why("not_put_and_nobody_relays", &world, first, &mask).await;
+    compare_why("not_put_behind_another", &world, second, &mask).await;
+
+    let mut relay = world.relay_process();
+    relay.wait_for("leading").await.unwrap();
+    world.until("select count(*) = 2 from outbox.delivery").await;
+    world.until_relay_sleeps().await;
+    relay.signal("STOP").unwrap();
+    let stands = world.publish(One { n: 3 }).await;
+    compare_why("not_put_yet", &world, stands, &mask).await;
+    relay.signal("CONT").unwrap();
+    world.until("select count(*) = 3 from outbox.delivery").await;
+    relay.stop().await.unwrap();
+    // Nobody receives, and one of the RPCs is not in this file any more.
+    compare_why("queued_without_a_worker", &world, stands, &mask).await;
+    let router = world.router_file.with_extension("other.yaml");
+    std::fs::write(
+        &router,
+        "event:\n  - name: event_two\n    subscriber: [{ id: Test/Slow }, { id: Test/New }]\n",
+    )
+    .unwrap();
+    let router = router.display().to_string();
+    let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", &router)];
+    compare("status/not_routed_any_more", &paste(&env, "outbox status").await, &mask);
+    compare("why/subscribed_later", &paste(&env, &format!("outbox why {second}")).await, &mask);
+    world.finish().await;
+}
+
+/// Guards promise 8: under a cursor of another server, what was put is not known, and that is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_another_server() {
+    let world = World::new(ROUTER).await;
+    let id = world.publish(One { n: 1 }).await;
+    world
+        .execute(
+            "insert into outbox.cursor (xid, snapshot, last_seq, floor_seq, system_identifier, relay, slot)
+             select '5', pg_current_snapshot()::text, 1, 0, system_identifier, 'theirs', 0 from pg_control_system()",
+        )
+        .await;
+    let mask = Mask::of(&world);
+    compare_status("restored", &world, "", &mask).await;
+    compare_why("put_not_known", &world, id, &mask).await;
+    world.finish().await;
+}
+
+/// Guards promise 8: a delivery whose worker died is told as abandoned until it comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_whose_worker_died() {
+    let world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    let (mut relay, worker) = (world.relay_process(), world.worker_process());
+    relay.wait_for("leading").await.unwrap();
+    let called = world.publish(Two { n: 1 }).await;
+    world.rpcs.until("it is being called", |rpcs| !rpcs.calls_of(called).is_empty()).await;
+    relay.stop().await.unwrap();
+    worker.kill().await.unwrap();
+    world.until("select bool_and(until < clock_timestamp()) from outbox.claim where until is not null").await;
+    let mask = Mask::of(&world);
+    compare_why("abandoned", &world, called, &mask).await;
+    answer.cancel();
+    world.finish().await;
+}
+
+const ONE_HELD_AND_ONE_AWAY: &str = "
+event:
+  - name: event_one
+    subscriber: [{ id: Test/One, concurrency: 1 }]
+  - name: event_two
+    subscriber: [{ id: Other/Two }]
+";
+
+/// Guards promise 8: what only workers know is told of them: that an RPC is held, that its server is away, that a worker does
+/// not answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_workers_know() {
+    let mut world = World::new(ONE_HELD_AND_ONE_AWAY).await;
+    world.rpcs.on("Test/One", |_| Box::pin(async { Err(ConnectError::data_loss("the card is lost")) }));
+    world.relay();
+    let here = format!("Test=http://{}", world.rpcs.addr);
+    // Nothing listens there.
+    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let away = format!("Other=http://{away}");
+    let mut worker = world.worker_process_with(&["--endpoint", &here, "--endpoint", &away]);
+    let addr = scrape::addr(&mut worker).await.unwrap();
+    let asked = format!("--worker http://{addr}");
+    world.publish_all((0..12).map(|n| Entry::new(One { n }))).await;
+    world.publish_all((0..12).map(|n| Entry::new(Two { n }))).await;
+    until("one is held and one is away", async || {
+        let said = outbox(&world, &format!("status {asked}")).await.out;
+        said.contains("is held") && said.contains("is away")
+    })
+    .await;
+    let mask = Mask::of(&world).and_counts();
+    compare_status("held_and_away", &world, &asked, &mask).await;
+    worker.stop().await.unwrap();
+    compare_status("worker_does_not_answer", &world, "--worker http://127.0.0.1:1", &mask).await;
+    world.finish().await;
+}
+
+/// Guards promise 8: one database that is down does not hide what is wrong with the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_database_that_is_down() {
+    let world = World::new(ROUTER).await;
+    let sources = format!("{} postgres://me:hunter2@127.0.0.1:1/cards", world.url);
+    let said = paste(&[("OUTBOX_SOURCES", &sources)], "cd / && outbox status").await;
+    compare("status/one_database_is_down", &said, &Mask::of(&world));
+    world.finish().await;
+}
