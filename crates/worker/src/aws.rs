@@ -89,7 +89,7 @@ async fn open(
     loop {
         let (client, polls) = (clients.sqs.clone(), clients.polls.clone());
         let Failure { code, message, .. } =
-            match SqsQueue::open(client, polls, &name, settings.visibility).await {
+            match Box::pin(SqsQueue::open(client, polls, &name, settings.visibility)).await {
                 Ok(queue) => return Some(queue),
                 Err(failure) => failure,
             };

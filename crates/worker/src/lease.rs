@@ -64,7 +64,7 @@ impl<D: Dedup> Leasing<D> {
     }
 
     async fn ask(&self, events: &[EventId], fresh_until: Instant) -> Option<Vec<LeaseAnswer>> {
-        match self.dedup.lease(events).await {
+        match Box::pin(self.dedup.lease(events)).await {
             Ok(answers) if Instant::now() < fresh_until => return Some(answers),
             Ok(_) => {
                 self.part.waits("the dedup record answers too late");

@@ -131,7 +131,7 @@ impl Metrics {
     /// Looks how full the queue is, again and again, until it is dropped.
     pub(crate) async fn watch<Q: Depths>(&self, queue: &Q, every: Duration) {
         loop {
-            match queue.depth().await {
+            match Box::pin(queue.depth()).await {
                 Ok(depth) => self.depth(&depth),
                 Err(error) => {
                     tracing::debug!(rpc = self.rpc, error = %Chain(&error), "failed to look how full it is");

@@ -62,7 +62,8 @@ async fn term<C: RpcClient + Clone>(
     let consumers = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
     let size = consumers.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
     let connections = source.connections("outbox worker", &SESSION, size);
-    let Some(opened) = started.stop.run_until_cancelled(answered(queues(source, rpcs()))).await else {
+    let Some(opened) = started.stop.run_until_cancelled(Box::pin(answered(queues(source, rpcs())))).await
+    else {
         return Ok(Finished::All);
     };
     opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
@@ -125,7 +126,7 @@ async fn no_longer_fits(source: &Source, part: &Part, stop: &CancellationToken) 
         if part.waited().is_none() {
             continue;
         }
-        match stop.run_until_cancelled(answered(fits(source))).await? {
+        match stop.run_until_cancelled(Box::pin(answered(fits(source)))).await? {
             Err(error) if !error.is_transient() => return Some(Trouble::of(&error, false)),
             Ok(()) | Err(_) => {}
         }

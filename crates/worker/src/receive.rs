@@ -120,8 +120,9 @@ impl<Q: Queue> Receiver<Q> {
         // A request to the queue ends by a token, and not by being dropped: it may have received something.
         let enough = self.stop.child_token();
         let is_restricted = limits.chooses && (!ask.failed || ask.probe.is_some());
-        let receiving = self.queue.receive(Wanted { most: ask.most, failed: ask.failed }, &enough);
-        tokio::pin!(receiving);
+        // Requests are large futures: on the heap, so that what awaits them here and further out stays small on the stack.
+        let mut receiving =
+            Box::pin(self.queue.receive(Wanted { most: ask.most, failed: ask.failed }, &enough));
         let quiet = tokio::time::sleep(QUIET);
         tokio::pin!(quiet);
         let mut is_quiet = false;

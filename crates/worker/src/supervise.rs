@@ -44,7 +44,7 @@ where
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            finished = consumer.run(stop, give_up) => finished,
+            finished = Box::pin(consumer.run(stop, give_up)) => finished,
             never = never => match never {},
         }
     };
@@ -69,7 +69,7 @@ async fn watch_poison<P: Poison>(rpc: &str, circuit: &Circuit, poison: &P) {
         if !is_held && !is_poison {
             continue;
         }
-        match poison.poison_for().await {
+        match Box::pin(poison.poison_for()).await {
             Ok(None) if is_held => {}
             Ok(left) => {
                 circuit.with(|breaker| breaker.poison(Instant::now() + left.unwrap_or_default()));

@@ -13,7 +13,7 @@ use crate::torture::{self, Outcome};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// Only format, unit tests and those tests against a throwaway Postgres that are quick: under three minutes after the
+    /// Only format, unit tests and those tests against a throwaway Postgres that are quick. They take a few minutes after the
     /// build. The list below says what is left out; CI runs the whole.
     #[arg(long)]
     pub(crate) quick: bool,
