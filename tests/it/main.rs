@@ -20,5 +20,6 @@ mod contracts; // promise 3 and others: bus, queue and dedup, one suite for ever
 mod deployed; // what it is built from, and where it runs
 mod guarded; // privileges, secrets, and names of others
 mod models; // the protocols, in every order of their steps
+mod tidy; // how the repository is kept
 
 use support::{cloud, operator, pgbouncer, processes, role, server, stub, world};

@@ -4,6 +4,8 @@ mod audit;
 mod letters;
 mod records;
 
+pub use records::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;

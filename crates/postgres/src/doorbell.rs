@@ -1,8 +1,9 @@
 //! How a sleeping relay is woken: the advisory-lock doorbell.
 //!
-//! The relay holds the lock exclusively while it sleeps. A publisher tries it shared: if he gets it, the relay is
-//! awake, and the lock, kept to the end of his transaction, keeps it so; if not, he notifies. So the relay may fall
-//! asleep once it has the lock and one more read has found nothing. No wake-up is lost and no timing is assumed.
+//! The relay holds the lock exclusively while it sleeps. A publisher tries to take it shared. If it gets the lock, the relay
+//! is awake. The publisher keeps the lock to the end of its transaction, and so the relay stays awake. If it does not get
+//! the lock, it notifies. So the relay may sleep once it has the lock and one more read has found nothing. No wake-up is
+//! lost, and no timing is assumed.
 
 use std::time::Duration;
 
@@ -27,37 +28,37 @@ impl Doorbell {
         Ok(Self { pool, listener })
     }
 
-    /// Tries to fall asleep. Refused while a publisher that saw the relay awake is still in his transaction.
-    pub async fn hush(&mut self) -> Result<bool, sqlx::Error> {
+    /// Takes the lock before the relay sleeps. Refused while a publisher that saw the relay awake is in its transaction.
+    pub async fn try_lock(&mut self) -> Result<bool, sqlx::Error> {
         within(sqlx::query_scalar("select pg_try_advisory_lock(1869968994, 1)").fetch_one(&mut self.listener))
             .await
     }
 
-    /// Awake: nobody needs to ring any more.
-    pub async fn open(&mut self) -> Result<(), sqlx::Error> {
+    /// The relay is awake: no publisher needs to notify.
+    pub async fn unlock(&mut self) -> Result<(), sqlx::Error> {
         within(sqlx::query("select pg_advisory_unlock(1869968994, 1)").execute(&mut self.listener)).await?;
         Ok(())
     }
 
-    /// Waits until somebody rings. May be dropped at any time without losing a ring.
-    pub async fn rung(&mut self) -> Result<(), sqlx::Error> {
+    /// Waits for a notification. May be dropped at any time without losing one.
+    pub async fn recv(&mut self) -> Result<(), sqlx::Error> {
         match self.listener.try_recv().await? {
             Some(_) => Ok(()),
             None => Err(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())),
         }
     }
 
-    /// Whether somebody rings within `patience`.
-    pub async fn rings_within(&mut self, patience: Duration) -> Result<bool, sqlx::Error> {
-        match tokio::time::timeout(patience, self.rung()).await {
-            Ok(rung) => rung.map(|()| true),
+    /// Whether a notification comes within `patience`.
+    pub async fn recv_within(&mut self, patience: Duration) -> Result<bool, sqlx::Error> {
+        match tokio::time::timeout(patience, self.recv()).await {
+            Ok(received) => received.map(|()| true),
             Err(_) => Ok(false),
         }
     }
 
-    /// Forgets the rings heard so far. Only ever between a wake-up and the read that follows it: a ring forgotten
-    /// between an empty read and the next wait would be a lost one.
-    pub fn forget(&mut self) {
+    /// Drops the notifications received so far. Only between a wake-up and the read that follows it: one dropped between an
+    /// empty read and the next wait would be lost.
+    pub fn drain(&mut self) {
         while self.listener.next_buffered().is_some() {}
     }
 

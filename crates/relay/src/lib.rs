@@ -6,8 +6,8 @@ pub mod bus; // the two shapes of a bus
 pub mod config;
 pub mod relay;
 
+mod idle; // when to read on, poll or sleep
 mod progress; // what a relay shows of itself
 mod put; // bounded concurrent puts that keep each key's order
-mod rhythm; // when to read on, linger or sleep
 mod settle; // results -> how far the cursor may go
 mod trace; // a put is a span

@@ -16,9 +16,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::idle::{IdlePolicy, Next};
 use crate::progress::Progress;
 use crate::put::PutLimiter;
-use crate::rhythm::{Next, Rhythm};
 use crate::settle::{Settled, cursor_after, settle};
 use crate::trace;
 
@@ -152,13 +152,13 @@ impl Term<'_> {
             let (name, part) = (&self.settings.name, self.standing.part());
             let (outbox, cursor) =
                 Outbox::open(conn, name, appetite, bus.routes(), source.name(), part).await?;
-            let bell = Doorbell::listen(source).await?;
+            let doorbell = Doorbell::listen(source).await?;
             beside.spawn(retention::run(source.clone(), self.settings.retention));
-            let rhythm = Rhythm::new(Instant::now());
+            let idle = IdlePolicy::new(Instant::now());
             let limiter = PutLimiter::default();
             let settings = self.settings;
             let mut leader =
-                Leader { bus, settings, progress, outbox, cursor, ahead: None, bell, rhythm, limiter };
+                Leader { bus, settings, progress, outbox, cursor, ahead: None, doorbell, idle, limiter };
             // One of those beside ends when another relay leads, or with a panic.
             let led = tokio::select! {
                 led = leader.run(self.stop) => led,
@@ -167,7 +167,7 @@ impl Term<'_> {
                     Err(panicked) => TermError::Beside(panicked),
                 }),
             };
-            leader.bell.close().await;
+            leader.doorbell.close().await;
             // Only a session that answers is told: after an error it may be in the middle of a statement.
             led?;
             Ok(leader.outbox.close(term).await?)
@@ -184,8 +184,8 @@ struct Leader<'a, R> {
     cursor: Cursor,
     /// The page that comes next if the cursor gets there: read while the one before it was put.
     ahead: Option<(Cursor, Window)>,
-    bell: Doorbell,
-    rhythm: Rhythm,
+    doorbell: Doorbell,
+    idle: IdlePolicy,
     limiter: PutLimiter,
 }
 
@@ -197,13 +197,13 @@ impl<R: RemoteBus> Leader<'_, R> {
                 _ => self.next_window().await?,
             };
             let moved = self.relay(window, stop).await?;
-            match self.rhythm.after_read(moved, Instant::now()) {
+            match self.idle.after_read(moved, Instant::now()) {
                 Next::Read(pause) if pause.is_zero() => {}
                 Next::Read(pause) => {
                     self.progress.woken_by("linger");
                     sleep(pause, stop).await;
                 }
-                Next::Sleep => self.doze(stop).await?,
+                Next::Sleep => self.try_sleep(stop).await?,
             }
         }
         Ok(())
@@ -238,32 +238,32 @@ impl<R: RemoteBus> Leader<'_, R> {
     }
 
     /// Falls asleep if no publisher still counts on the relay being awake, and comes back awake.
-    async fn doze(&mut self, stop: &CancellationToken) -> Result<(), TermError> {
-        if !self.bell.hush().await? {
-            sleep(self.rhythm.drowse(), stop).await;
+    async fn try_sleep(&mut self, stop: &CancellationToken) -> Result<(), TermError> {
+        if !self.doorbell.try_lock().await? {
+            sleep(self.idle.backoff(), stop).await;
             return Ok(());
         }
-        // Whoever got the lock shared before us has committed, and is seen by this read; whoever comes later rings.
+        // A publisher that had the lock shared before has committed, and this read sees its events. A later one notifies.
         let window = self.next_window().await?;
         if !window.entries.is_empty() || !window.complete || self.cursor.page.is_some() {
-            // First awake, then busy: a bus may be away for long, and publishers should not ring all that time.
-            self.bell.open().await?;
+            // First awake, then busy: a bus may be away for long, and publishers should not notify all that time.
+            self.doorbell.unlock().await?;
             return self.relay(window, stop).await.map(|_| ());
         }
         let cause = self.sleep(stop).await?;
         self.progress.woken_by(cause.name());
-        self.bell.forget();
+        self.doorbell.drain();
         let reading = self.outbox.next_window(&self.cursor, self.settings.page_max);
-        let (opened, window) = tokio::join!(self.bell.open(), reading);
+        let (opened, window) = tokio::join!(self.doorbell.unlock(), reading);
         opened?;
         let found = self.relay(window?, stop).await?;
         if cause == Cause::Fallback
             && found > 0
-            && !self.bell.rings_within(Duration::from_millis(250)).await?
+            && !self.doorbell.recv_within(Duration::from_millis(250)).await?
         {
             self.progress.found_by_fallback(found);
         }
-        self.rhythm.after_read(found, Instant::now());
+        self.idle.after_read(found, Instant::now());
         Ok(())
     }
 
@@ -273,7 +273,7 @@ impl<R: RemoteBus> Leader<'_, R> {
 
     async fn sleep(&mut self, stop: &CancellationToken) -> Result<Cause, sqlx::Error> {
         tokio::select! {
-            rung = self.bell.rung() => rung.map(|()| Cause::Doorbell),
+            received = self.doorbell.recv() => received.map(|()| Cause::Doorbell),
             () = tokio::time::sleep(self.settings.fallback) => Ok(Cause::Fallback),
             () = stop.cancelled() => Ok(Cause::Stop),
         }

@@ -5,9 +5,9 @@
 //! | `Insert`, `Ring` | `outbox.enqueue`: the insert, then `outbox.wake()` |
 //! | `Commit`, `End`, `RollBack` | Postgres: others see the rows, then locks are released and notifications sent |
 //! | `Listen` | `Doorbell::listen`, at the start of a term |
-//! | `Read` | `Outbox::next_window` and `Leader::relay`: a page of one event. In `run`; in `doze` before it sleeps; after it woke |
-//! | `Hush`, `Open` | `Doorbell::hush`, `Doorbell::open` |
-//! | `Wake` | `Doorbell::rung`, then `Doorbell::forget` |
+//! | `Read` | `Outbox::next_window` and `Leader::relay`: a page of one event. In `run`; in `try_sleep` before it sleeps; after it woke |
+//! | `Hush`, `Open` | `Doorbell::try_lock`, `Doorbell::unlock` |
+//! | `Wake` | `Doorbell::recv`, then `Doorbell::drain` |
 //! | `Crash`, `SessionEnds` | the relay dies, or loses the lead; the server notices, and releases its lock |
 //!
 //! Left out: the fallback poll, which would find what the doorbell missed; and so a connection of which only the server

@@ -12,6 +12,10 @@ use outbox_transport::operate::{At, Deliveries, Delivery, OperateError, Repair, 
 use super::{AwsOperator, trouble};
 use crate::Failure;
 
+/// The key of an item, and when DynamoDB removes it.
+pub const KEY_ATTRIBUTE: &str = "id";
+pub const EXPIRY_ATTRIBUTE: &str = "expires_at";
+
 /// Of one request.
 pub(super) const KEYS_MAX: usize = 100;
 const TRIES_MAX: u32 = 10;

@@ -3,12 +3,10 @@ use aws_sdk_dynamodb::types::{
     KeySchemaElement, KeyType, ScalarAttributeType, TableStatus, TimeToLiveStatus,
 };
 use outbox_aws::Failure;
+use outbox_aws::operate::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};
 
 use super::super::Finding;
 use super::unseen;
-
-const KEY: &str = "id";
-const EXPIRES: &str = "expires_at";
 
 /// The dedup table: without it nothing is called.
 pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding>) {
@@ -29,13 +27,14 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding
     };
     let Some(table) = table else { return };
     let before = findings.len();
-    let is_key = |key: &KeySchemaElement| key.attribute_name() == KEY && *key.key_type() == KeyType::Hash;
+    let is_key =
+        |key: &KeySchemaElement| key.attribute_name() == KEY_ATTRIBUTE && *key.key_type() == KeyType::Hash;
     let of_text = table.attribute_definitions().iter().any(|attribute| {
-        attribute.attribute_name() == KEY && *attribute.attribute_type() == ScalarAttributeType::S
+        attribute.attribute_name() == KEY_ATTRIBUTE && *attribute.attribute_type() == ScalarAttributeType::S
     });
     if table.key_schema().len() != 1 || !table.key_schema().iter().all(is_key) || !of_text {
         let hint = "is it another table? see --dedup-table; `terraform apply` makes the right one";
-        findings.push(Finding::error(&place, format!("its key is not `{KEY}`, a text"), hint));
+        findings.push(Finding::error(&place, format!("its key is not `{KEY_ATTRIBUTE}`, a text"), hint));
     }
     if let Some(status) = table.table_status().filter(|status| **status != TableStatus::Active) {
         findings.push(Finding::warning(
@@ -48,7 +47,7 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding
         Ok(answer) => {
             let expires = answer.time_to_live_description();
             let on = expires.is_some_and(|ttl| {
-                ttl.attribute_name() == Some(EXPIRES)
+                ttl.attribute_name() == Some(EXPIRY_ATTRIBUTE)
                     && matches!(
                         ttl.time_to_live_status(),
                         Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)
@@ -58,7 +57,7 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding
                 let hint = "`terraform apply` turns it on";
                 findings.push(Finding::warning(
                     &place,
-                    format!("time to live by `{EXPIRES}` is off: it grows for ever"),
+                    format!("time to live by `{EXPIRY_ATTRIBUTE}` is off: it grows for ever"),
                     hint,
                 ));
             }

@@ -1,14 +1,14 @@
-//! Pure: when to read on at once, when to linger, and when to try to sleep.
+//! Pure: when to read on at once, when to poll, and when to try to sleep.
 
 use std::time::{Duration, Instant};
 
 /// Above this rate sleeping would cost publishers more notifications than polling costs the relay.
-const LINGER_ABOVE_PER_SECOND: f64 = 500.0;
-const LINGER_GAP: Duration = Duration::from_micros(100);
-const LINGER_FOR: Duration = Duration::from_millis(20);
+const POLL_ABOVE_PER_SECOND: f64 = 500.0;
+const POLL_EVERY: Duration = Duration::from_micros(100);
+const POLL_FOR: Duration = Duration::from_millis(20);
 /// While a publisher that saw the relay awake is still in its transaction.
-const DROWSY_MIN: Duration = Duration::from_millis(5);
-const DROWSY_MAX: Duration = Duration::from_millis(50);
+const BACKOFF_MIN: Duration = Duration::from_millis(5);
+const BACKOFF_MAX: Duration = Duration::from_millis(50);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
@@ -19,16 +19,16 @@ pub(crate) enum Next {
 }
 
 #[derive(Debug)]
-pub(crate) struct Rhythm {
+pub(crate) struct IdlePolicy {
     per_second: f64,
     counted_at: Instant,
     last_found_at: Instant,
-    drowsy: Duration,
+    next_backoff: Duration,
 }
 
-impl Rhythm {
+impl IdlePolicy {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { per_second: 0.0, counted_at: now, last_found_at: now, drowsy: DROWSY_MIN }
+        Self { per_second: 0.0, counted_at: now, last_found_at: now, next_backoff: BACKOFF_MIN }
     }
 
     /// After a read that found `events`.
@@ -40,21 +40,17 @@ impl Rhythm {
         self.counted_at = now;
         if events > 0 {
             self.last_found_at = now;
-            self.drowsy = DROWSY_MIN;
+            self.next_backoff = BACKOFF_MIN;
             return Next::Read(Duration::ZERO);
         }
-        let lingering = now.duration_since(self.last_found_at) < LINGER_FOR;
-        if self.per_second > LINGER_ABOVE_PER_SECOND && lingering {
-            Next::Read(LINGER_GAP)
-        } else {
-            Next::Sleep
-        }
+        let recently = now.duration_since(self.last_found_at) < POLL_FOR;
+        if self.per_second > POLL_ABOVE_PER_SECOND && recently { Next::Read(POLL_EVERY) } else { Next::Sleep }
     }
 
     /// After the lock was refused: how long until the next read.
-    pub(crate) fn drowse(&mut self) -> Duration {
-        let pause = self.drowsy;
-        self.drowsy = (self.drowsy * 2).min(DROWSY_MAX);
+    pub(crate) fn backoff(&mut self) -> Duration {
+        let pause = self.next_backoff;
+        self.next_backoff = (self.next_backoff * 2).min(BACKOFF_MAX);
         pause
     }
 }
@@ -72,50 +68,50 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
 
-        let mut rare = Rhythm::new(start);
+        let mut rare = IdlePolicy::new(start);
         for n in 1..100 {
             assert_eq!(rare.after_read(1, at(n * 10)), Next::Read(Duration::ZERO));
             assert_eq!(rare.after_read(0, at(n * 10 + 1)), Next::Sleep, "100 events a second");
         }
-        let mut busy = Rhythm::new(start);
+        let mut busy = IdlePolicy::new(start);
         for n in 1..1000 {
             busy.after_read(1, at(n));
         }
-        assert_eq!(busy.after_read(0, at(1001)), Next::Read(LINGER_GAP), "1000 events a second");
+        assert_eq!(busy.after_read(0, at(1001)), Next::Read(POLL_EVERY), "1000 events a second");
         assert_eq!(busy.after_read(0, at(1030)), Next::Sleep, "and then nothing");
     }
 
     /// Guards: a transaction that stays open for long is waited for at a gentle pace.
     #[test]
-    fn drowsy_polls_become_gentle_and_quick_again() {
+    fn next_backoff_polls_become_gentle_and_quick_again() {
         let now = Instant::now();
-        let mut rhythm = Rhythm::new(now);
-        let pauses: Vec<_> = (0..6).map(|_| rhythm.drowse().as_millis()).collect();
+        let mut policy = IdlePolicy::new(now);
+        let pauses: Vec<_> = (0..6).map(|_| policy.backoff().as_millis()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 50, 50]);
-        rhythm.after_read(1, now);
-        assert_eq!(rhythm.drowse(), DROWSY_MIN);
+        policy.after_read(1, now);
+        assert_eq!(policy.backoff(), BACKOFF_MIN);
     }
 
     proptest! {
-        /// Guards promises 6 and 7: whatever a relay finds and whenever, it is never paused for longer than it may doze, reads
+        /// Guards promises 6 and 7: whatever a relay finds and whenever, it is never paused for longer than a backoff, reads
         /// on at once after it found something, and sleeps once it has found nothing for a while.
         #[test]
         fn its_pauses_are_bounded(reads in vec((any::<u16>(), 0_u64..100_000, any::<bool>()), 0..100)) {
             let mut now = Instant::now();
-            let mut rhythm = Rhythm::new(now);
-            for (events, micros, drowses) in reads {
+            let mut policy = IdlePolicy::new(now);
+            for (events, micros, backs_off) in reads {
                 now += Duration::from_micros(micros);
-                match rhythm.after_read(events.into(), now) {
+                match policy.after_read(events.into(), now) {
                     Next::Read(pause) if events > 0 => prop_assert_eq!(pause, Duration::ZERO),
-                    Next::Read(pause) => prop_assert_eq!(pause, LINGER_GAP),
+                    Next::Read(pause) => prop_assert_eq!(pause, POLL_EVERY),
                     Next::Sleep => prop_assert_eq!(events, 0),
                 }
-                if drowses {
-                    prop_assert!((DROWSY_MIN..=DROWSY_MAX).contains(&rhythm.drowse()));
+                if backs_off {
+                    prop_assert!((BACKOFF_MIN..=BACKOFF_MAX).contains(&policy.backoff()));
                 }
-                prop_assert!(rhythm.per_second.is_finite() && rhythm.per_second >= 0.0);
+                prop_assert!(policy.per_second.is_finite() && policy.per_second >= 0.0);
             }
-            prop_assert_eq!(rhythm.after_read(0, now + LINGER_FOR), Next::Sleep);
+            prop_assert_eq!(policy.after_read(0, now + POLL_FOR), Next::Sleep);
         }
     }
 }
