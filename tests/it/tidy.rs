@@ -84,7 +84,8 @@ fn each_table_has_one_owner() {
     assert!(tables.len() >= 14 && tables.contains("delivery"), "{tables:?}");
     // A method of a variable `outbox` is no table.
     let words = tables.iter().map(String::as_str).collect::<Vec<_>>().join("|");
-    let mut found = named(&product(), &Regex::new(&format!(r"(?-u:\b)outbox\.({words})(?-u:\b)[^(]")).unwrap());
+    let mut found =
+        named(&product(), &Regex::new(&format!(r"(?-u:\b)outbox\.({words})(?-u:\b)[^(]")).unwrap());
     assert!(found.remove("postgres").is_some_and(|places| places.len() >= 20), "{found:?}");
     // A test of a service reads what it has published, and depends on no transport.
     let testing = found.remove("outbox").unwrap_or_default();
