@@ -218,7 +218,8 @@ impl<R: RemoteBus> Leader<'_, R> {
             return Ok(0);
         }
         let mut envelopes: Vec<_> = window.entries.iter().map(Entry::envelope).collect();
-        let spans = trace::begin(&self.settings.tracer, self.progress.source(), &mut envelopes);
+        let (tracer, source) = (&self.settings.tracer, self.progress.source());
+        let spans = trace::begin(tracer, source, &window.entries, &mut envelopes);
         let next = (!window.complete).then(|| cursor_after(&self.cursor, &window, window.entries.len()));
         let ((outcomes, deliveries), ahead) = tokio::join!(
             self.bus.take(&window.entries, &envelopes, &mut self.limiter, self.progress, stop),

@@ -1,36 +1,42 @@
 //! A put is a span between the publisher's and the worker's.
 
-use event::Envelope;
-use outbox_transport::PutError;
+use event::{Envelope, Headers};
+use outbox_transport::{Entry, PutError};
 use runtime::{Role, Span, Tracer};
 
 use crate::settle::Outcome;
 
-/// Begins a span for each event, and makes it the parent of what comes of the event. None for what can't travel.
+/// Begins a span for each entry, and makes it the parent of what comes of the entry. An entry that can't travel continues no
+/// trace.
 pub(crate) fn begin(
     tracer: &Tracer,
     source: &str,
+    entries: &[Entry],
     envelopes: &mut [Result<Envelope<'_>, PutError>],
-) -> Vec<Option<Span>> {
+) -> Vec<Span> {
     if !tracer.is_on() {
         return Vec::new();
     }
-    let begin = |event: &mut Envelope<'_>| {
+    let begin = |(entry, envelope): (&Entry, &mut Result<Envelope<'_>, PutError>)| {
         let attributes = [
             ("messaging.system", "outbox".to_owned()),
-            ("messaging.message.id", event.id.to_string()),
+            ("messaging.message.id", entry.id.to_string()),
             ("outbox.source", source.to_owned()),
         ];
-        let span = tracer.start(format!("put {}", event.name), Role::Producer, &event.headers, attributes);
-        span.continue_in(&mut event.headers);
+        let none = Headers::new();
+        let headers = envelope.as_ref().map_or(&none, |event| &event.headers);
+        let span = tracer.start(format!("put {}", entry.name), Role::Producer, headers, attributes);
+        if let Ok(event) = envelope {
+            span.continue_in(&mut event.headers);
+        }
         span
     };
-    envelopes.iter_mut().map(|envelope| envelope.as_mut().ok().map(begin)).collect()
+    entries.iter().zip(envelopes).map(begin).collect()
 }
 
-pub(crate) fn end(spans: Vec<Option<Span>>, outcomes: &[Outcome]) {
-    for (span, outcome) in spans.into_iter().zip(outcomes) {
-        if let (Some(mut span), Outcome::Refused { code, reason }) = (span, outcome) {
+pub(crate) fn end(spans: Vec<Span>, outcomes: &[Outcome]) {
+    for (mut span, outcome) in spans.into_iter().zip(outcomes) {
+        if let Outcome::Refused { code, reason } = outcome {
             span.fail(code, reason);
         }
     }

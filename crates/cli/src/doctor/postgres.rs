@@ -112,7 +112,9 @@ async fn schema(conn: &mut PgConnection, name: &str) -> Option<Finding> {
                 SchemaError::Partial { .. } => {
                     "relay and worker wait for the rest of it. If the restore was broken off: drop schema outbox cascade, and restore all of it in one transaction (psql -1, pg_restore -1)"
                 }
-                _ => "this role may not read the schema's version: connect with a role that plays relay, worker or operator",
+                _ => {
+                    "this role may not read the schema's version: connect with a role that plays relay, worker or operator"
+                }
             };
             Finding::error(name, Chain(&error).to_string(), hint)
         }
