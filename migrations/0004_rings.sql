@@ -5,7 +5,7 @@ create function outbox.cursor_now() returns outbox.cursor
 language sql stable
 return (select c from outbox.cursor as c order by c.id desc limit 1);
 
--- A slot without a file has no row, whoever may see it; one with a file may hold rows that are not committed yet.
+-- A slot without a file has no row, in any snapshot; one with a file may hold rows that are not committed yet.
 create function outbox.slot_is_empty(ring text, s integer) returns boolean
 language sql volatile
 return pg_relation_size(('outbox.' || ring || '_' || s)::regclass) = 0;
@@ -41,8 +41,8 @@ end $$;
 -- Truncates one slot if nobody needs it; says 'truncated', 'kept', 'writing' (a transaction that wrote to it is open) or
 -- 'reading' (somebody reads it for long, as a dump does: all slots, then, so the caller need not try the next one).
 -- An event is kept for the retention time after all of its slot was put, which is when this first finds it so.
--- Writers are kept out first, without waiting, and readers last: the lock waits 25 ms and no longer, because whoever
--- comes meanwhile waits behind it.
+-- Writers are kept out first, without waiting, and readers last: the lock waits 25 ms and no longer, because all that
+-- come meanwhile wait behind it.
 create function outbox.truncate_slot(ring text, s smallint, retention interval, claims_from bigint) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare

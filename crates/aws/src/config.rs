@@ -13,7 +13,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const CREDENTIALS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Region, credentials and endpoints from the environment. Each attempt of a call ends after `attempt_timeout`: the SDK
-/// by itself waits for ever. It is not repeated by the SDK, which knows nothing of single entries: whoever calls has a loop
+/// by itself waits for ever. The SDK does not repeat it, because it knows nothing of single entries. Each caller has a loop
 /// with a wait of its own.
 pub async fn config(attempt_timeout: Duration) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12())

@@ -32,7 +32,7 @@ impl EventBridge {
         Self { client, bus: bus.to_owned(), source: source.to_owned(), concurrency }
     }
 
-    /// One request. `None` if it is refused as a whole: then whoever is to blame is not known.
+    /// One request. `None` if it is refused as a whole: then it is not known which entry is the reason.
     async fn request(&self, events: &[&Envelope<'_>]) -> Option<Vec<Result<(), PutError>>> {
         let mut sent = Vec::with_capacity(events.len());
         let mut results: Vec<_> =
@@ -108,7 +108,7 @@ impl RemoteBus for EventBridge {
         BusLimits { entries_max: ENTRIES_MAX, bytes_max: REQUEST_BYTES_MAX, concurrency: self.concurrency }
     }
 
-    /// A request that is refused as a whole is halved until whoever is to blame stands alone.
+    /// A request that is refused as a whole is halved until the refused entry stands alone.
     async fn put(&self, events: &[&Envelope<'_>]) -> Vec<Result<(), PutError>> {
         let (mut results, mut parts) = (Vec::with_capacity(events.len()), vec![events]);
         // From the end, so that results come in order.

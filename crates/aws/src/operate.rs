@@ -179,7 +179,7 @@ pub fn trouble(service: &str, failure: &Failure) -> OperateError {
             "see AWS_REGION, AWS_ENDPOINT_URL, and whether this machine can reach AWS"
         }
         code if code.contains("AccessDenied") || code.contains("NotAuthorized") => {
-            "attach the policy `ops` that Terraform makes to the role of whoever runs this"
+            "attach the policy `ops` that Terraform makes to the role that runs this"
         }
         code if code.contains("Token") || code.contains("Signature") || code.contains("Credentials") => {
             "log in to AWS again, or see AWS_PROFILE"

@@ -90,7 +90,7 @@ struct Redrive {
     #[arg(long)]
     all: bool,
 
-    /// How many per second: whoever was down should not be run over.
+    /// How many per second. Higher is sooner done; lower is kinder to a service that has just come back.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
 

@@ -27,7 +27,7 @@ pub(crate) async fn interrupted() {
     }
 }
 
-/// Lets so many through per second, evenly: whoever was stuck should not be run over when it is back.
+/// Lets so many through per second, evenly: a service that has just come back must not be overloaded.
 #[derive(Debug)]
 pub(crate) struct Pace {
     gap: Duration,

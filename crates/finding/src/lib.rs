@@ -1,6 +1,6 @@
-//! A mistake in somebody's file: where it is, what it is, and what to write instead.
+//! A mistake in a file: where it is, what it is, and what to write instead.
 //!
-//! Whoever reads files collects every [`Finding`] in a [`Report`], which shows them all at once with the source line
+//! A reader of files collects every [`Finding`] in a [`Report`]. The report shows them all at once, with the source line
 //! underlined.
 
 mod report;

@@ -30,7 +30,7 @@ struct Shared {
     idle: Mutex<Vec<PgConnection>>,
 }
 
-/// A connection on loan. It goes back only when its statements were answered, and is dropped otherwise: whoever had it next
+/// A connection on loan. It goes back only when its statements were answered, and is dropped otherwise: the next borrower
 /// would wait for the answer.
 #[derive(Debug)]
 pub struct Loan {

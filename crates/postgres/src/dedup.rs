@@ -23,7 +23,7 @@ impl PostgresDedup {
         Self { connections, rpc: rpc.as_str().to_owned(), lease }
     }
 
-    /// Why these were not won: `None` for done, else how long the lease of whoever is on it still lasts.
+    /// Why these were not won: `None` for done, else how long the lease of another worker still lasts.
     async fn look(&self, events: &[Uuid]) -> Result<HashMap<Uuid, Option<f64>>, sqlx::Error> {
         let mut all = HashMap::new();
         for (leaf, events) in by_leaf(events.iter().map(|&event| (event, ()))) {

@@ -187,8 +187,8 @@ impl Queue for PostgresQueue {
                 return Ok(Vec::new());
             }
             let claimed = self.claim(wanted).await;
-            // Whoever asks next need not wait if this batch was full, or was not had: there may be more. Otherwise he had
-            // all that there was, and what comes after that rings.
+            // Wake the next receiver if the batch was full or failed: there may be more. Otherwise the queue was empty, and
+            // new messages notify.
             if claimed.as_ref().map_or(true, |deliveries| deliveries.len() >= wanted.most) {
                 self.watched.ring();
             }

@@ -39,7 +39,7 @@ impl Logs {
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
-            // Whoever read our logs has died: that is no reason to.
+            // The reader of the logs is gone: the process goes on without it.
             .log_internal_errors(false)
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal());

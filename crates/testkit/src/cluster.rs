@@ -175,7 +175,7 @@ fn new_dir() -> std::io::Result<PathBuf> {
     Ok(dir)
 }
 
-/// Runs a program as whoever may run Postgres: us, or, if we are root, somebody else.
+/// Runs a program as a user that may run Postgres: this one, or another one if this is root.
 pub fn as_owner(program: &str) -> Command {
     if tools::is_root() {
         // Not runuser or su: they stay in between, and a kill would hit them and not the program.

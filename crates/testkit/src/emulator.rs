@@ -92,7 +92,7 @@ impl Emulator {
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
-            // Whatever stands in the profile of whoever runs this is not meant.
+            // The profile of the user who runs this is not meant.
             ("AWS_CONFIG_FILE", "/dev/null"),
         ]
     }

@@ -105,7 +105,7 @@ pub fn python_package(package: &str, module: &str) -> Result<PathBuf, ToolError>
     let pip = |dir: &Path| {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(dir).arg(package);
-        // It goes into a directory of its own, whoever manages the system's.
+        // It goes into a directory of its own, and not into the system's.
         pip.env("PIP_BREAK_SYSTEM_PACKAGES", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         pip
     };

@@ -173,11 +173,11 @@ impl Member {
     pub(crate) async fn pause(&self, time: Duration) -> std::io::Result<()> {
         self.signal("STOP").await?;
         tokio::time::sleep(time).await;
-        // Whoever was started meanwhile does not mind.
+        // A process that was started meanwhile runs already.
         self.signal("CONT").await
     }
 
-    /// Its clock is wrong for a while, whoever kills and starts it meanwhile.
+    /// Its clock is wrong for a while, also if it is killed and started meanwhile.
     pub(crate) async fn misdate(&self, off_ms: i64, time: Duration) -> Result<(), Failure> {
         let clock = self.wall_clock.as_ref().ok_or("there is no libfaketime")?;
         clock.set(off_ms)?;

@@ -269,7 +269,7 @@ impl<'a> Facts<'a> {
     /// Events of a key take effect on the bus in the order of its changes: none begins before the one ahead of it is done
     /// for the first time.
     fn order(&self, found: &mut Findings) {
-        /// Tick and count of the change, whoever it is.
+        /// Tick and count of the change, of any process.
         type First<'a> = (i64, i64, i64, &'a Change);
         let mut firsts: HashMap<(EventId, Option<Rpc>), (i64, i64)> = HashMap::new();
         for put in &self.history.puts {

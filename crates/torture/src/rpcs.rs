@@ -138,7 +138,7 @@ impl Server {
     async fn serve(self, listener: TcpListener) {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
-            // The port stays ours: whoever connects is turned away.
+            // The port stays ours: every connection is refused.
             if *self.mode.borrow() != Mode::Down {
                 tokio::spawn(self.clone().converse(stream));
             }

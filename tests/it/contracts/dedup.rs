@@ -8,7 +8,7 @@ use outbox_postgres::SESSION;
 use outbox_transport::{Again, Dedup, Lease, LeaseAnswer, Outcome, Recorded, Released};
 use std::time::Duration;
 
-/// Guards promise 3: one winner at a time, done is for good, an expired lease may be taken over, and whoever lost it
+/// Guards promise 3: one winner at a time, done is for good, an expired lease may be taken over, and the loser
 /// can't complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_dedup_keeps_the_contract() {
@@ -127,7 +127,7 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
         matches!(short.lease(&[a]).await.unwrap()[0], LeaseAnswer::Held { remaining } if remaining > Duration::from_secs(30))
     );
 
-    // Done is for good, and may be said again by whoever did it: the first answer may have been lost.
+    // Done is for good, and may be said again by its worker: the first answer may have been lost.
     assert!(lost_of(long, &[lease_a]).await.is_empty());
     assert_eq!(short.lease(&[a, b]).await.unwrap()[0], LeaseAnswer::Done);
     assert!(lost_of(long, &[lease_a]).await.is_empty());
@@ -138,7 +138,7 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     release(long, &[failed(lease_b)]).await;
     let taken = won(short.lease(&[b]).await.unwrap()[0]);
 
-    // An expired lease is taken over, and fences whoever had it.
+    // An expired lease is taken over, and fences the worker that had it.
     let mut claim = long.lease(&[b]).await.unwrap()[0];
     assert!(matches!(claim, LeaseAnswer::Held { .. }));
     until("the lease expired", async || {

@@ -187,7 +187,7 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
 /// longer than the test and one to wait for; `recover` does what otherwise the next look does.
 ///
 /// Each message is received by one receiver; it stays hidden until it is settled, comes back with its attempt counted when
-/// its visibility ends, at its time when retried, and never when acked or dead. Whoever lost it can't settle it any more.
+/// its visibility ends, at its time when retried, and never when acked or dead. A receiver that lost it can't settle it any more.
 pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
     long: &Q,
     short: &Q,
@@ -226,8 +226,8 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
     assert_eq!(again.get(&retried).map(|delivery| delivery.attempt), Some(2), "{again:?}");
     settle(long, &[(receipt(&again, &retried), dead("poison again"))]).await;
 
-    // What is extended stays hidden, for far longer than its visibility. What is not comes back, and whoever had it can no
-    // longer settle it.
+    // What is extended stays hidden, for far longer than its visibility. What is not comes back, and the receiver that had it
+    // can no longer settle it.
     let left: Vec<i64> = numbers(&second).into_iter().filter(|n| *n != kept).collect();
     let [lost, too] = left[..] else { panic!("{second:?}") };
     let hidden_until = Instant::now() + short.limits().visibility * 3 / 2;

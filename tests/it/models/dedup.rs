@@ -55,9 +55,9 @@ enum Store {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Code {
     AsItIs,
-    /// It completes whoever has the lease.
+    /// It completes the lease of any worker.
     CompletesAnyway,
-    /// It releases whoever has the lease.
+    /// It releases the lease of any worker.
     ReleasesAnyway,
     /// The message leaves the queue before its success is recorded.
     AcksFirst,

@@ -35,7 +35,7 @@ async fn rows_that_are_no_events_are_parked() {
         .await
         .unwrap();
     assert_eq!(parked, odd.map(|(.., code)| code));
-    // As it was: for whoever has to find out what went wrong.
+    // As it was, so that a person can find out what went wrong.
     assert_eq!(
         world.scalar::<i64>("select count(*) from outbox.parked where not isfinite(occurred_at)").await,
         2

@@ -20,7 +20,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::world::{One, ROUTER, World, until};
 
 /// Guards: the span in which an event is enqueued, the relay's, the worker's and the RPC's are one trace, each the parent of
-/// the next; it is exported with OTLP; and whoever exports nothing passes the publisher's span on.
+/// the next; it is exported with OTLP; and a process that exports nothing passes the publisher's span on.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_from_the_change_to_the_rpc() {
     let collector = Collector::start().await;

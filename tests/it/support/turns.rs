@@ -8,7 +8,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub(crate) enum Turn {
     Shared(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
     Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
-    /// Of another world of the same test: a second turn would wait for whoever waits for the first to end.
+    /// Of another world of the same test: a second turn would wait for the first to end.
     Theirs,
 }
 

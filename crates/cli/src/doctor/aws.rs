@@ -49,7 +49,7 @@ pub(super) async fn look(options: &Options, router: Option<&Router>) -> Vec<Find
     findings
 }
 
-/// What could not be looked at: whoever runs this may not, or AWS does not answer.
+/// What could not be looked at: this role may not, or AWS does not answer.
 fn unseen(place: &str, failure: &Failure, action: &str) -> Finding {
     if failure.code.contains("AccessDenied") || failure.code.contains("NotAuthorized") {
         return Finding::skipped(

@@ -32,7 +32,7 @@ pub(crate) enum Breaker {
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
     asked: Vec<Url>,
-    /// Whoever named none asks for the one that may be here.
+    /// If none is named, the one that may run on this machine is asked.
     named: bool,
     samples: Vec<Sample>,
     pub(crate) silent: Vec<String>,

@@ -142,7 +142,7 @@ fn is_understood_or_refused(text: &str) {
     }
 }
 
-/// One slip of whoever edits the file, at any place.
+/// One slip of an editor of the file, at any place.
 fn slip() -> impl Strategy<Value = (Index, Index, String)> {
     let with = prop_oneof![
         "[ \\n\\t:'\"{}\\[\\]&*!|>%@,#ae01é-]{0,3}",

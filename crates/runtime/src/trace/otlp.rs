@@ -104,7 +104,7 @@ impl Tracer {
 }
 
 impl Span {
-    /// Whoever gets these headers is its child.
+    /// The reader of these headers continues this span.
     pub fn continue_in(&self, headers: &mut BTreeMap<String, String>) {
         let Some(context) = &self.0 else { return };
         let mut fields = HashMap::new();

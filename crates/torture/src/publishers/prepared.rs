@@ -24,7 +24,7 @@ const AWAKE: &str = "
     select exists (select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and classid = 1869968994 and objid = 1)";
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// A prepared transaction's name says how it ends, for whoever has to end it.
+/// A prepared transaction's name says how it ends, for the task that ends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Gid {
     commits: bool,

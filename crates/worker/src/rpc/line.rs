@@ -67,7 +67,7 @@ pub(super) struct Http<'l> {
 }
 
 impl Line {
-    /// The line to an address, and the address as its client takes it. TLS is set up once, for whoever needs it first.
+    /// The line to an address, and the address as its client takes it. TLS is set up once, when it is needed first.
     pub(super) fn to(
         url: &str,
         encoding: Encoding,

@@ -94,7 +94,7 @@ impl<'a> Comparison<'a> {
                 self.enums(&old, &new);
                 true
             }
-            // Wider, and written alike: on the wire, and in JSON for whoever reads it as JSON should be read.
+            // Wider, and written alike: on the wire, and in JSON for a reader that follows the specification.
             (Kind::Int32, Kind::Int64) | (Kind::Uint32, Kind::Uint64) => true,
             (old, new) => shown(&old) == shown(&new),
         };
