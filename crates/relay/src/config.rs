@@ -54,7 +54,8 @@ pub struct Run {
     #[arg(long, default_value = "outbox", env = "OUTBOX_BUS", value_name = "NAME")]
     pub bus: String,
 
-    /// How many requests to EventBridge run at a time, for each database.
+    /// How many requests to EventBridge run at a time, for each database. A higher value puts more events a second, until AWS
+    /// throttles; then the relay slows down by itself. A lower one leaves more of the quota to others.
     #[arg(long, default_value_t = 8, env = "OUTBOX_PUT_CONCURRENCY", value_parser = clap::value_parser!(u32).range(1..=256), value_name = "N")]
     pub put_concurrency: u32,
 
@@ -63,16 +64,17 @@ pub struct Run {
     pub router: PathBuf,
 
     /// How long events stay in the outbox after they were put, for replay and for looking back. They leave in parts of a sixth
-    /// of it. Longer costs disk; shorter leaves less to replay.
+    /// of it. A longer time costs disk; a shorter one leaves less to replay.
     #[arg(long, default_value = "24h", env = "OUTBOX_RETENTION", value_parser = runtime::duration(SECOND..=365 * DAY), value_name = "TIME")]
     pub retention: Duration,
 
-    /// How many events one read takes.
+    /// How many events one read takes. A higher value costs memory, and more is put again after a crash. A lower one costs a
+    /// transaction more often, and so speed.
     #[arg(long, default_value_t = PAGE_MAX, env = "OUTBOX_PAGE_MAX", value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N")]
     pub page_max: u32,
 
     /// How often a sleeping relay looks by itself. Publishers wake it, so only what they can't wake it for waits so long: events
-    /// of a prepared transaction (PREPARE TRANSACTION), and those after a connection broke silently. Lower costs idle polls.
+    /// of a prepared transaction (PREPARE TRANSACTION), and those after a connection broke silently. A lower value costs idle polls; with a higher one those events come later.
     #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
 

@@ -77,8 +77,8 @@ pub struct Cli {
     )]
     pub header_prefixes: Vec<HeaderPrefix>,
 
-    /// How long a received message stays hidden from other workers; extended while its call runs. If a worker dies,
-    /// what it had received comes back after this time.
+    /// How long a received message stays hidden from other workers. It is extended while its call runs. A lower value brings
+    /// back sooner what a worker had received that died, and costs more extensions. With a higher one that comes back later.
     #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = runtime::duration(SECOND..=12 * HOUR), value_name = "TIME")]
     pub visibility: Duration,
 
