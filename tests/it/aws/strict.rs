@@ -30,8 +30,8 @@ fn router(rpc: &str) -> String {
     )
 }
 
-/// A stop waits no longer for what is away.
-const STOP_SECONDS_MAX: u64 = 8;
+/// A stop that waited for what is away would take `--stop-within`, 25 s. Less than that leaves room for a busy machine.
+const STOP_SECONDS_MAX: u64 = 20;
 
 fn message(rpc: &str, id: EventId, payload: &str) -> String {
     format!(
@@ -294,7 +294,8 @@ async fn rights_that_come_and_go_lose_nothing() {
     assert!(dead.iter().all(|n| n % 10 == 0), "{dead:?}");
     line.queue.until_empty().await;
     let twice = good.iter().filter(|id| world.rpcs.calls_of(**id).len() > 1).count();
-    assert!(twice <= 8, "{twice}: more than the killed worker was calling");
+    // Of the killed worker: eight calls, twice as many that wait for their record, and a batch that is being recorded.
+    assert!(twice <= 8 + 16 + 10, "{twice}: more than the killed worker had called and not recorded");
     stop(second).await;
     world.finish().await;
 }

@@ -129,7 +129,9 @@ async fn a_broken_deploy_is_held() {
     mended.store(true, Ordering::SeqCst);
     world.until_settled().await;
     let dead_letters = dead(&world).await;
-    assert!(dead_letters.len() <= 10, "{} died", dead_letters.len());
+    // Five for each start of a worker. The first success after the mending ends the hold, and a refusal that was under way then
+    // may still die: as many as there are slots for.
+    assert!(dead_letters.len() <= 20, "{} died", dead_letters.len());
     let others: Vec<EventId> = ids.into_iter().chain(more).filter(|id| !dead_letters.contains(id)).collect();
     world.rpcs.until_done("Test/One", &others).await;
 
