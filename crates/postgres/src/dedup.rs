@@ -7,7 +7,7 @@ use outbox_transport::{Dedup, DedupError, Lease, LeaseAnswer, Recorded, Released
 use uuid::Uuid;
 
 use crate::failed::unsettled;
-use crate::{Connections, interval, within};
+use crate::{Connections, interval};
 
 /// The dedup record in the same database as the queue.
 #[derive(Debug)]
@@ -30,9 +30,8 @@ impl PostgresDedup {
             let look = sqlx::query_as(leaf.look)
                 .bind(events.iter().map(|(event, ())| *event).collect::<Vec<_>>())
                 .bind(&self.rpc);
-            let mut loan = self.connections.lend().await?;
-            let found: Vec<(Uuid, Option<f64>)> = within(look.fetch_all(loan.conn())).await?;
-            loan.give_back();
+            let found: Vec<(Uuid, Option<f64>)> =
+                self.connections.run(async |conn| look.fetch_all(conn).await).await?;
             all.extend(found);
         }
         Ok(all)
@@ -59,10 +58,7 @@ impl PostgresDedup {
         .bind(ids)
         .bind(tokens)
         .bind(&self.rpc);
-        let mut loan = self.connections.lend().await?;
-        let done = within(record.fetch_all(loan.conn())).await?;
-        loan.give_back();
-        Ok(done)
+        self.connections.run(async |conn| record.fetch_all(conn).await).await
     }
 }
 
@@ -102,9 +98,7 @@ impl PostgresDedup {
         .bind(tokens.values().copied().collect::<Vec<_>>())
         .bind(&self.rpc)
         .bind(interval(self.lease));
-        let mut loan = self.connections.lend().await?;
-        let won: Vec<Uuid> = within(lease.fetch_all(loan.conn())).await?;
-        loan.give_back();
+        let won: Vec<Uuid> = self.connections.run(async |conn| lease.fetch_all(conn).await).await?;
 
         let mut won: HashMap<Uuid, i64> = won.into_iter().map(|id| (id, tokens[&id])).collect();
         let lost: Vec<Uuid> = tokens.keys().copied().filter(|id| !won.contains_key(id)).collect();
@@ -190,9 +184,7 @@ impl PostgresDedup {
         for (leaf, leases) in by_leaf(leases.iter().copied()) {
             let (ids, tokens): (Vec<Uuid>, Vec<i64>) = leases.into_iter().unzip();
             let release = sqlx::query(leaf.release).bind(ids).bind(tokens).bind(&self.rpc);
-            let mut loan = self.connections.lend().await?;
-            within(release.execute(loan.conn())).await?;
-            loan.give_back();
+            self.connections.run(async |conn| release.execute(conn).await).await?;
         }
         Ok(())
     }

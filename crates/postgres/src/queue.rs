@@ -95,9 +95,7 @@ impl PostgresQueue {
         .bind(self.watched.from().due)
         .bind(failed);
         let asked_at = Instant::now();
-        let mut loan = self.connections.lend().await?;
-        let rows: Vec<Row> = within(receive.fetch_all(loan.conn())).await?;
-        loan.give_back();
+        let rows: Vec<Row> = self.connections.run(async |conn| receive.fetch_all(conn).await).await?;
         if let Some(first_due) = rows.iter().filter_map(|row| row.9).min() {
             self.watched.received(first_due);
         }

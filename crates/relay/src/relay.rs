@@ -130,7 +130,7 @@ impl Term<'_> {
                 );
             }
             self.progress.moves();
-            sleep(STANDBY_LOOKS_EVERY, self.stop).await;
+            self.stop.run_until_cancelled(tokio::time::sleep(STANDBY_LOOKS_EVERY)).await;
         }
         Ok(None)
     }
@@ -201,7 +201,7 @@ impl<R: RemoteBus> Leader<'_, R> {
                 Next::Read(pause) if pause.is_zero() => {}
                 Next::Read(pause) => {
                     self.progress.woken_by("linger");
-                    sleep(pause, stop).await;
+                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
                 Next::Sleep => self.try_sleep(stop).await?,
             }
@@ -241,7 +241,7 @@ impl<R: RemoteBus> Leader<'_, R> {
     /// Falls asleep if no publisher still counts on the relay being awake, and comes back awake.
     async fn try_sleep(&mut self, stop: &CancellationToken) -> Result<(), TermError> {
         if !self.doorbell.try_lock().await? {
-            sleep(self.idle.backoff(), stop).await;
+            stop.run_until_cancelled(tokio::time::sleep(self.idle.backoff())).await;
             return Ok(());
         }
         // A publisher that had the lock shared before has committed, and this read sees its events. A later one notifies.
@@ -338,12 +338,5 @@ impl TermError {
             Self::Schema(error) => error.is_transient(),
             Self::Database(_) | Self::Open(_) | Self::Deposed | Self::Beside(_) => true,
         }
-    }
-}
-
-async fn sleep(duration: Duration, stop: &CancellationToken) {
-    tokio::select! {
-        () = tokio::time::sleep(duration) => {}
-        () = stop.cancelled() => {}
     }
 }

@@ -220,7 +220,7 @@ impl Standing {
     }
 }
 
-/// Waits between two tries, of which there may be any number: longer and longer, and never twice the same.
+/// The waits between tries. They double from `min` to `max`, with jitter, and never end.
 pub fn backoff(min: Duration, max: Duration) -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(min)

@@ -6,7 +6,7 @@
 //! | `Commit`, `End`, `RollBack` | Postgres: others see the rows, then locks are released and notifications sent |
 //! | `Listen` | `Doorbell::listen`, at the start of a term |
 //! | `Read` | `Outbox::next_window` and `Leader::relay`: a page of one event. In `run`; in `try_sleep` before it sleeps; after it woke |
-//! | `Hush`, `Open` | `Doorbell::try_lock`, `Doorbell::unlock` |
+//! | `TryLock`, `Open` | `Doorbell::try_lock`, `Doorbell::unlock` |
 //! | `Wake` | `Doorbell::recv`, then `Doorbell::drain` |
 //! | `Crash`, `SessionEnds` | the relay dies, or loses the lead; the server notices, and releases its lock |
 //!
@@ -108,7 +108,7 @@ enum Step {
     RollBack(usize),
     Listen,
     Read,
-    Hush,
+    TryLock,
     Forget,
     Wake,
     Open,
@@ -167,7 +167,7 @@ impl Doorbell {
         match state.relay {
             Relay::Starting => &[Step::Listen],
             Relay::Reading | Relay::LastRead => &[Step::Read],
-            Relay::Tired => &[Step::Hush],
+            Relay::Tired => &[Step::TryLock],
             Relay::Forgetting => &[Step::Forget],
             Relay::Asleep if state.rung => &[Step::Wake],
             Relay::Asleep => &[],
@@ -177,7 +177,7 @@ impl Doorbell {
         }
     }
 
-    fn hush(&self, state: &State) -> Relay {
+    fn try_lock(&self, state: &State) -> Relay {
         let held = state.left_locked || state.publishers.iter().any(|publisher| publisher.holds_lock());
         match self.protocol {
             Protocol::AsItIs | Protocol::NoLastRead | Protocol::ForgetsLate if held => Relay::Reading,
@@ -255,7 +255,7 @@ impl Model for Doorbell {
                 let found = state.read();
                 state.relay = self.after_read(state.relay, found);
             }
-            Step::Hush => state.relay = self.hush(&state),
+            Step::TryLock => state.relay = self.try_lock(&state),
             Step::Forget => {
                 state.rung = false;
                 state.relay = Relay::Asleep;
@@ -293,7 +293,7 @@ impl Model for Doorbell {
                 !(unread && model.at_rest(state))
             }),
             Property::sometimes(REFUSED, |model: &Self, state: &State| {
-                state.relay == Relay::Tired && model.hush(state) == Relay::Reading
+                state.relay == Relay::Tired && model.try_lock(state) == Relay::Reading
             }),
             Property::sometimes(LAST_READ_FINDS, |_, state: &State| state.relay == Relay::Opening),
             Property::sometimes(WOKEN_IN_VAIN, |_, state: &State| {
@@ -324,23 +324,23 @@ fn nobody_waits_for_a_relay_that_sleeps() {
 /// Guards the reason for the lock: a publisher who saw the flag down commits after the relay's last read.
 #[test]
 fn a_flag_would_lose_a_wake_up() {
-    use Step::{Commit, Hush, Insert, Listen, Read, Ring};
-    let story = [Insert(0), Ring(0), Listen, Read, Hush, Read, Commit(0)];
+    use Step::{Commit, Insert, Listen, Read, Ring, TryLock};
+    let story = [Insert(0), Ring(0), Listen, Read, TryLock, Read, Commit(0)];
     breaks(doorbell(Protocol::Flag), NEVER_LEFT_LYING, &story);
 }
 
 /// Guards the reason for the last read: what was committed between the read before and the lock would lie there.
 #[test]
 fn sleeping_without_a_last_read_would_lose_a_wake_up() {
-    use Step::{Commit, End, Hush, Insert, Listen, Read, Ring};
-    let story = [Listen, Insert(0), Ring(0), Read, Commit(0), End(0), Hush];
+    use Step::{Commit, End, Insert, Listen, Read, Ring, TryLock};
+    let story = [Listen, Insert(0), Ring(0), Read, Commit(0), End(0), TryLock];
     breaks(doorbell(Protocol::NoLastRead), NEVER_LEFT_LYING, &story);
 }
 
 /// Guards the place where rings are forgotten: one that came after the last read is news.
 #[test]
 fn forgetting_rings_before_sleeping_would_lose_a_wake_up() {
-    use Step::{Commit, End, Forget, Hush, Insert, Listen, Read, Ring};
-    let story = [Insert(0), Listen, Read, Hush, Ring(0), Read, Commit(0), End(0), Forget];
+    use Step::{Commit, End, Forget, Insert, Listen, Read, Ring, TryLock};
+    let story = [Insert(0), Listen, Read, TryLock, Ring(0), Read, Commit(0), End(0), Forget];
     breaks(doorbell(Protocol::ForgetsLate), NEVER_LEFT_LYING, &story);
 }

@@ -69,13 +69,8 @@ impl Database {
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let answered = async {
-            let mut loan = self.connections.lend().await?;
-            let rows = within(query.fetch_all(loan.conn())).await?;
-            loan.give_back();
-            Ok(rows)
-        };
-        answered.await.map_err(|error| self.trouble(&error))
+        let answered = self.connections.run(async |conn| query.fetch_all(conn).await).await;
+        answered.map_err(|error| self.trouble(&error))
     }
 
     pub async fn one<T>(
