@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
+mod circles;
+
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Not product: what proves it.
 const PROOF: [&str; 4] = ["bench", "testkit", "torture", "xtask"];
@@ -137,12 +139,37 @@ fn there_are_no_statics_and_files_are_short() {
     let sources = product();
     let mut statics = named(&sources, &of_static);
     // Generated code has one descriptor pool.
-    statics.remove("outbox-build");
+    statics.remove("build");
     assert_eq!(statics, BTreeMap::new());
     for Source { path, text, .. } in sources {
         let lines = text.lines().count();
         let is_known = LONG.iter().any(|(known, _)| *known == path);
         assert_eq!(lines > LINES_MAX, is_known, "{path} has {lines} lines");
+    }
+}
+
+/// Guards the house rules: the files of a crate stand on floors. None imports one that imports it.
+#[test]
+fn no_file_imports_in_a_circle() {
+    let mut found = Vec::new();
+    for package in fs::read_dir(Path::new(ROOT).join("crates")).unwrap() {
+        let package = package.unwrap().path();
+        let circles = circles::circles(&package.join("src"));
+        found.extend(circles.into_iter().map(|circle| format!("{}: {circle}", package.display())));
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Guards the house rules: a package is `outbox-` and its folder. What is never published has its folder's name alone.
+#[test]
+fn packages_are_named_in_one_way() {
+    for folder in fs::read_dir(Path::new(ROOT).join("crates")).unwrap() {
+        let folder = folder.unwrap();
+        let name = folder.file_name().into_string().unwrap();
+        let manifest = fs::read_to_string(folder.path().join("Cargo.toml")).unwrap();
+        let is_bare = name == "outbox" || name == "sample" || PROOF.contains(&name.as_str());
+        let package = if is_bare { name } else { format!("outbox-{name}") };
+        assert!(manifest.contains(&format!("[package]\nname = \"{package}\"\n")), "{package}");
     }
 }
 

@@ -13,9 +13,9 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use chrono::Utc;
-use event::EventId;
-use event_router::Rpc;
 use futures_util::future::join_all;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_transport::{Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released, Unsettled};
 
 use crate::Failure;
@@ -204,7 +204,7 @@ impl Dedup for DynamoDedup {
         }
         // One that can't be asked now must not cost the others theirs, which are written.
         let unknown = |error: DedupError| {
-            tracing::warn!(rpc = self.rpc, error = %runtime::Chain(&error), "not calling: can't ask whether it was done before");
+            tracing::warn!(rpc = self.rpc, error = %outbox_runtime::Chain(&error), "not calling: can't ask whether it was done before");
             LeaseAnswer::Held { remaining: UNKNOWN_WAIT }
         };
         let answers = answers.into_iter().map(|answer| answer.unwrap_or_else(unknown));

@@ -4,7 +4,7 @@ use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::operation::put_events::PutEventsError;
 use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
-use event::Envelope;
+use outbox_event::Envelope;
 use outbox_transport::{BusLimits, PutError, PutErrorKind, RemoteBus};
 use tokio_util::task::AbortOnDropHandle;
 

@@ -11,9 +11,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use event_router::{Rpc, names};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
+use outbox_event_router::{Rpc, names};
 use outbox_transport::operate::{
     Addressed, Count, Depth, OperateError, Queues, Repair, SQS, Say, Undeliverable,
 };

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use outbox_postgres::operate::PostgresOperator;
+use outbox_runtime::Transport;
 use outbox_transport::operate::{Audit, Kept};
-use runtime::Transport;
 
 use crate::options::{Format, Options};
 use crate::print;

@@ -9,9 +9,9 @@ mod wiring; // routes against descriptors
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use contract::{Contract, ReadError, Sources};
-use event_router::Router;
-use finding::{Report, Severity};
+use outbox_contract::{Contract, ReadError, Sources};
+use outbox_event_router::Router;
+use outbox_finding::{Report, Severity};
 
 use crate::{Unusable, write};
 use older::Older;
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
             "pass --router FILE; the README shows what is in it",
         )
     })?;
-    let text = match event_router::decode(&file, bytes) {
+    let text = match outbox_event_router::decode(&file, bytes) {
         Ok(text) => text,
         Err(report) => {
             write(&args.format.render(&report, &Router::default()))?;

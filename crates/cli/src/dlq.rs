@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Subcommand;
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
+use outbox_runtime::Transport;
 use outbox_transport::operate::Filter;
-use runtime::Transport;
 
 use crate::options::{Format, Options};
 use crate::repair::Consent;

@@ -10,8 +10,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use event_router::Router;
-use runtime::Transport;
+use outbox_event_router::Router;
+use outbox_runtime::Transport;
 use serde::Serialize;
 
 use crate::options::{Format, Options};

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 
 /// Runs what asks servers. What only reads files needs no runtime, and is quicker without.
 fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode {
-    runtime::block_on(async { ended(command.await) })
+    outbox_runtime::block_on(async { ended(command.await) })
 }
 
 fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use event_router::{ReadError, Router};
+use outbox_event_router::{ReadError, Router};
 use outbox_postgres::operate::Database;
 use outbox_postgres::{Databases, Source};
-use runtime::Transport;
+use outbox_runtime::Transport;
 
 use crate::safe::word;
 use crate::stopped::Stopped;
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     router: Option<PathBuf>,
 
     /// What the names of queues begin with, on the transport aws.
-    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = event_router::names::prefix)]
+    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = outbox_event_router::names::prefix)]
     pub(crate) queue_prefix: String,
 
     /// The DynamoDB table of what was done, on the transport aws.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use event::EventId;
+use outbox_event::EventId;
 use outbox_postgres::operate::{Database, Outbox, Parked, ParkedFilter, PostgresOperator};
 use outbox_transport::operate::{Repair, thousands};
 use serde::Serialize;

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use event_router::Rpc;
+use outbox_event_router::Rpc;
+use outbox_runtime::Transport;
 use outbox_transport::operate::Operator;
-use runtime::Transport;
 use serde::Serialize;
 
 use crate::options::{Format, Options};

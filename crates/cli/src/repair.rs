@@ -51,7 +51,7 @@ impl Consent {
 /// anything in a database, whose functions refuse it.
 pub(crate) async fn begin(transports: &[impl Audit], undoable: bool) -> Result<Repair, Stopped> {
     let repair = Repair {
-        id: event::EventId::new().as_uuid(),
+        id: outbox_event::EventId::new().as_uuid(),
         at: Utc::now(),
         who: who(),
         command: command(std::env::args().skip(1)),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use event::EventId;
-use event_router::{Router, Rpc};
+use outbox_event::EventId;
+use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Cursor, Database, Outbox, Span};
 use outbox_transport::operate::Operator;
 
@@ -81,7 +81,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
         && !router.rpcs().any(|(known, _)| known == rpc)
     {
         let known: Vec<&str> = router.rpcs().map(|(rpc, _)| rpc.as_str()).collect();
-        let meant = finding::closest(rpc.as_str(), known.iter().copied());
+        let meant = outbox_finding::closest(rpc.as_str(), known.iter().copied());
         return Err(Stopped::unusable(
             format!("{} does not have {rpc}", args.options.router_file().display()),
             meant.map_or_else(

@@ -5,7 +5,7 @@ mod drawing; // mermaid and dot
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use event_router::{ReadError, Router, names};
+use outbox_event_router::{ReadError, Router, names};
 use serde::Serialize;
 
 use crate::{Unusable, print, safe, say, show, write};

@@ -5,7 +5,7 @@ mod workers; // what only the workers know
 
 use std::process::ExitCode;
 
-use event_router::{Router, Rpc};
+use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Behind, Database, Leader, Outbox, StuckRing, Transaction};
 use outbox_transport::operate::{At, COUNTED_MAX, Count, Depth, Operator, SQS, SetAside, Undeliverable};
 use serde::Serialize;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 #[cfg(feature = "aws")]
 use outbox_aws::operate::AwsOperator;
 use outbox_postgres::operate::{Database, PostgresOperator};
+use outbox_runtime::Transport;
 use outbox_transport::operate::Operator;
-use runtime::Transport;
 
 use crate::options::Options;
 use crate::stopped::Stopped;

@@ -5,8 +5,8 @@ mod story; // as people read it
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use event::EventId;
-use event_router::{Router, Rpc};
+use outbox_event::EventId;
+use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{
     Database, Leader, Outbox, Parked, ParkedFilter, Putting, Stored, Transaction, time_of,
 };

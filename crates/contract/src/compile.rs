@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use finding::{Finding, Place, Report};
 use miette::Diagnostic;
+use outbox_finding::{Finding, Place, Report};
 use prost_reflect::DescriptorPool;
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use finding::Finding;
 use heck::ToUpperCamelCase;
+use outbox_finding::Finding;
 use prost_reflect::{DescriptorPool, EnumDescriptor};
 
 use crate::place::Places;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use finding::{Finding, Place};
 use heck::{ToShoutySnakeCase, ToUpperCamelCase};
+use outbox_finding::{Finding, Place};
 use prost_reflect::{
     DescriptorPool, EnumDescriptor, EnumValueDescriptor, FieldDescriptor, MessageDescriptor,
 };

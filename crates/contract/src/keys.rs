@@ -1,6 +1,6 @@
 //! The field that an event marks as its key.
 
-use finding::Finding;
+use outbox_finding::Finding;
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value};
 
 use crate::place::Places;

@@ -18,7 +18,7 @@ pub use sources::{ReadError, Sources};
 
 use std::collections::BTreeMap;
 
-use finding::{Finding, Place, Report};
+use outbox_finding::{Finding, Place, Report};
 use prost_reflect::{DescriptorPool, FileDescriptor, MethodDescriptor};
 
 use events::Events;

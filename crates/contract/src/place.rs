@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 
-use finding::Place;
+use outbox_finding::Place;
 use prost_reflect::{DescriptorPool, FileDescriptor};
 
 use crate::Files;

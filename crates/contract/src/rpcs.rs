@@ -1,7 +1,7 @@
 //! `Service/Method` to a method, and a method's request to the field that carries an event.
 
-use finding::closest;
 use heck::ToSnakeCase;
+use outbox_finding::closest;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, ServiceDescriptor};
 
 use crate::Contract;

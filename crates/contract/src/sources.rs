@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use finding::Report;
+use outbox_finding::Report;
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
 use prost_types::FileDescriptorSet;

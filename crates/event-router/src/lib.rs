@@ -15,7 +15,7 @@ pub use rpc::Rpc;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use finding::{Finding, Place, Report};
+use outbox_finding::{Finding, Place, Report};
 
 /// The routes of one `event_router.yaml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

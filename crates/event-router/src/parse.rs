@@ -1,8 +1,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use finding::{Finding, Place, closest};
 use heck::ToSnakeCase;
+use outbox_finding::{Finding, Place, closest};
 
 use crate::yaml::{self, At, Key, Node, Placed};
 use crate::{Backoff, Listed, Policy, Router, Rpc, spelling};

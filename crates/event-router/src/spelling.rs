@@ -1,6 +1,6 @@
 //! Spellings that readers of YAML take for different things. Terraform looks at the text by the same file.
 
-use finding::{Finding, Place};
+use outbox_finding::{Finding, Place};
 use regex::Regex;
 use serde::Deserialize;
 

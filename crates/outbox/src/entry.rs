@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use event::{Event, EventId, PAYLOAD_BYTES_MAX};
+use outbox_event::{Event, EventId, PAYLOAD_BYTES_MAX};
 use sqlx::{Connection, PgTransaction};
 use uuid::Uuid;
 

@@ -55,7 +55,7 @@ mod trace;
 
 pub use entry::Entry;
 pub use error::EnqueueError;
-pub use event::{Event, EventId, PAYLOAD_BYTES_MAX};
+pub use outbox_event::{Event, EventId, PAYLOAD_BYTES_MAX};
 
 use sqlx::PgTransaction;
 

@@ -1,7 +1,7 @@
 use std::collections::{BTreeSet, HashMap};
 
-use event::Envelope;
-use event_router::{Router, Rpc};
+use outbox_event::Envelope;
+use outbox_event_router::{Router, Rpc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 

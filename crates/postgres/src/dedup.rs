@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_transport::{Dedup, DedupError, Lease, LeaseAnswer, Recorded, Released, Unsettled};
 use uuid::Uuid;
 

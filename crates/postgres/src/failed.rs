@@ -5,7 +5,7 @@ use outbox_transport::{Kind, Unsettled};
 /// What a statement failed with.
 pub(crate) fn unsettled(error: &sqlx::Error) -> Unsettled {
     let Some(database) = error.as_database_error() else {
-        return Unsettled::new(Kind::Away, "unreachable", &runtime::Chain(error).to_string());
+        return Unsettled::new(Kind::Away, "unreachable", &outbox_runtime::Chain(error).to_string());
     };
     let state = database.code().unwrap_or_default();
     Unsettled::new(kind_of_sqlstate(&state), &state, shown(&state, database.message()))

@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{Source, within};
-use runtime::Chain;
+use outbox_runtime::Chain;
 use sqlx::PgConnection;
 
 /// Of the leader's session. Its row in `pg_stat_activity` shows every role that it lives.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use event_router::Rpc;
+use outbox_event_router::Rpc;
 use outbox_transport::{
     DedupError, Delivery, Depth, Depths, Lease, Limits, Outcome, Poison, Queue, QueueError, Unsettled, Wanted,
 };

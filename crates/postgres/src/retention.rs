@@ -6,7 +6,7 @@ mod expire; // what is kept for a time: dedup records, retries, dead letters, au
 use std::time::{Duration, Instant};
 
 use crate::{LowWater, Source, interval, within_time};
-use runtime::Chain;
+use outbox_runtime::Chain;
 use sqlx::PgConnection;
 
 use crate::metrics::Observer;

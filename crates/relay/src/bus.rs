@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use event::Envelope;
+use outbox_event::Envelope;
 use outbox_postgres::{Deliveries, PostgresBus};
 use outbox_transport::{Entry, PutError, RemoteBus};
 use sqlx::PgConnection;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use outbox_postgres::Databases;
-use runtime::{Logs, Transport};
+use outbox_runtime::{Logs, Transport};
 
 /// What one read takes unless told otherwise. More is no faster.
 pub const PAGE_MAX: u32 = 1000;
@@ -65,7 +65,7 @@ pub struct Run {
 
     /// How long events stay in the outbox after they were put, for replay and for looking back. They leave in parts of a sixth
     /// of it. A longer time costs disk; a shorter one leaves less to replay.
-    #[arg(long, default_value = "24h", env = "OUTBOX_RETENTION", value_parser = runtime::duration(SECOND..=365 * DAY), value_name = "TIME")]
+    #[arg(long, default_value = "24h", env = "OUTBOX_RETENTION", value_parser = outbox_runtime::duration(SECOND..=365 * DAY), value_name = "TIME")]
     pub retention: Duration,
 
     /// How many events one read takes. A higher value costs memory, and more is put again after a crash. A lower one costs a
@@ -75,7 +75,7 @@ pub struct Run {
 
     /// How often a sleeping relay looks by itself. Publishers wake it, so only what they can't wake it for waits so long: events
     /// of a prepared transaction (PREPARE TRANSACTION), and those after a connection broke silently. A lower value costs idle polls; with a higher one those events come later.
-    #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
+    #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = outbox_runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
 
     /// Where /metrics, /healthz (alive) and /readyz (makes progress, or why not) are served; port 0 picks a free one.

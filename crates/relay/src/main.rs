@@ -3,14 +3,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use event_router::Router;
+use outbox_event_router::Router;
 use outbox_postgres::{PostgresBus, Source};
+use outbox_relay::bus::Bus;
+use outbox_relay::config::{Cli, Command, Run};
+use outbox_relay::relay::Settings;
+use outbox_runtime::{Chain, Finished, Patience, Sources, Transport};
 use outbox_schema::Migrated;
 use outbox_transport::RemoteBus;
-use relay::bus::Bus;
-use relay::config::{Cli, Command, Run};
-use relay::relay::Settings;
-use runtime::{Chain, Finished, Patience, Sources, Transport};
 use tokio::task::JoinSet;
 
 /// From the signal on; a service manager's patience is usually ten.
@@ -19,13 +19,13 @@ const PATIENCE: Patience = Patience { finish: Duration::from_secs(9), give_back:
 fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.logs.init();
-    runtime::block_on(start(cli))
+    outbox_runtime::block_on(start(cli))
 }
 
 async fn start(cli: Cli) -> ExitCode {
     let sources = match cli.databases.list() {
         Ok(sources) => sources,
-        Err((problem, remedy)) => return runtime::refuse(&problem, remedy),
+        Err((problem, remedy)) => return outbox_runtime::refuse(&problem, remedy),
     };
     match cli.command {
         Some(Command::Migrate) => migrate(&sources).await,
@@ -68,7 +68,7 @@ async fn aws(sources: Vec<Source>, options: &Run) -> ExitCode {
 
 #[cfg(not(feature = "aws"))]
 async fn aws(_: Vec<Source>, _: &Run) -> ExitCode {
-    runtime::refuse("this relay was built without AWS", "build it with its default features")
+    outbox_runtime::refuse("this relay was built without AWS", "build it with its default features")
 }
 
 async fn relay_all<R: RemoteBus + 'static>(
@@ -76,13 +76,13 @@ async fn relay_all<R: RemoteBus + 'static>(
     options: &Run,
     bus: impl Fn(&Source) -> Bus<R>,
 ) -> ExitCode {
-    let started = runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await;
+    let started = outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await;
     let started = match started {
         Ok(started) => started,
         Err(refused) => return refused,
     };
     let settings = Settings {
-        name: runtime::process_name(),
+        name: outbox_runtime::process_name(),
         page_max: options.page_max as usize,
         retention: options.retention,
         fallback: options.fallback,
@@ -94,11 +94,11 @@ async fn relay_all<R: RemoteBus + 'static>(
     for (source, standing) in sources.into_iter().zip(each) {
         let (bus, settings, stop) = (bus(&source), settings.clone(), started.stop.clone());
         relays.spawn(async move {
-            relay::relay::run(source, bus, settings, standing, stop).await;
+            outbox_relay::relay::run(source, bus, settings, standing, stop).await;
             Finished::All
         });
     }
-    runtime::until_stopped(relays, &standings, &started, PATIENCE).await
+    outbox_runtime::until_stopped(relays, &standings, &started, PATIENCE).await
 }
 
 async fn migrate(sources: &[Source]) -> ExitCode {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_postgres::outbox::Window;
+use outbox_runtime::Part;
 use outbox_transport::PutError;
-use runtime::Part;
 
 use crate::settle::Settled;
 

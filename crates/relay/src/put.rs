@@ -3,9 +3,9 @@
 mod key_order; // which entries may go next
 mod limiter; // how many packs may be under way
 
-use event::Envelope;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use outbox_event::Envelope;
 use outbox_transport::{Entry, PutError, RemoteBus};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn progress() -> Progress {
-        Progress::new("test", runtime::Readiness::default().part("test"))
+        Progress::new("test", outbox_runtime::Readiness::default().part("test"))
     }
 
     fn entries(keys: &[Option<&str>]) -> Vec<Entry> {
@@ -80,7 +80,7 @@ mod tests {
             .enumerate()
             .map(|(at, key)| Entry {
                 seq: at as i64,
-                id: event::EventId::new(),
+                id: outbox_event::EventId::new(),
                 name: "event_a".into(),
                 key: key.map(str::to_owned),
                 payload: "{}".into(),
@@ -100,7 +100,7 @@ mod tests {
     struct Flaky {
         random: Mutex<fastrand::Rng>,
         limits: BusLimits,
-        taken: Mutex<Vec<event::EventId>>,
+        taken: Mutex<Vec<outbox_event::EventId>>,
     }
 
     impl RemoteBus for Flaky {
@@ -154,7 +154,8 @@ mod tests {
             let entries = entries(&keys);
             let bus = flaky(seed);
             let outcomes = put_them(&bus, &entries, &CancellationToken::new()).await;
-            let place = |id: &event::EventId| entries.iter().position(|entry| entry.id == *id).unwrap();
+            let place =
+                |id: &outbox_event::EventId| entries.iter().position(|entry| entry.id == *id).unwrap();
             let taken: Vec<usize> = bus.taken.into_inner().unwrap().iter().map(place).collect();
             for (at, outcome) in outcomes.iter().enumerate() {
                 let times = taken.iter().filter(|&&taken| taken == at).count();
@@ -238,7 +239,7 @@ mod tests {
     /// Guards promise 6: where one entry makes every request with it fail, the others are taken without it, and it is parked.
     #[tokio::test(start_paused = true)]
     async fn who_fails_in_bad_company_is_taken_alone() {
-        struct Choking(event::EventId);
+        struct Choking(outbox_event::EventId);
         impl RemoteBus for Choking {
             fn limits(&self) -> BusLimits {
                 BusLimits { entries_max: 10, bytes_max: 10_000, concurrency: 2 }

@@ -84,7 +84,7 @@ mod tests {
             .iter()
             .map(|&seq| Entry {
                 seq,
-                id: event::EventId::new(),
+                id: outbox_event::EventId::new(),
                 name: "event_a".into(),
                 key: None,
                 payload: "{}".into(),

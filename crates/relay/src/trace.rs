@@ -1,8 +1,8 @@
 //! A put is a span between the publisher's and the worker's.
 
-use event::{Envelope, Headers};
+use outbox_event::{Envelope, Headers};
+use outbox_runtime::{Role, Span, Tracer};
 use outbox_transport::{Entry, PutError};
-use runtime::{Role, Span, Tracer};
 
 use crate::settle::Outcome;
 

@@ -8,8 +8,8 @@
 //!
 //! ```no_run
 //! # async fn connect_check_and_work() -> Result<(), std::io::Error> { Ok(()) }
-//! # async fn run(names: Vec<String>, started: runtime::Started) -> std::process::ExitCode {
-//! let (sources, standings) = runtime::Sources::of(&started.readiness, "relaying", names.iter().cloned());
+//! # async fn run(names: Vec<String>, started: outbox_runtime::Started) -> std::process::ExitCode {
+//! let (sources, standings) = outbox_runtime::Sources::of(&started.readiness, "relaying", names.iter().cloned());
 //! let mut tasks = tokio::task::JoinSet::new();
 //! for standing in standings {
 //!     let stop = started.stop.clone();
@@ -17,14 +17,14 @@
 //!         let term = || async {
 //!             // `standing.part()` is its entry in /readyz: `moves()` once it makes progress, `waits(…)` when it can't.
 //!             let is_transient = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
-//!             connect_check_and_work().await.map_err(|error| runtime::Trouble::of(&error, is_transient(&error)))
+//!             connect_check_and_work().await.map_err(|error| outbox_runtime::Trouble::of(&error, is_transient(&error)))
 //!         };
 //!         standing.tend(&stop, term).await;
-//!         runtime::Finished::All
+//!         outbox_runtime::Finished::All
 //!     });
 //! }
 //! let (finish, give_back) = (std::time::Duration::from_secs(9), std::time::Duration::ZERO);
-//! runtime::until_stopped(tasks, &sources, &started, runtime::Patience { finish, give_back }).await
+//! outbox_runtime::until_stopped(tasks, &sources, &started, outbox_runtime::Patience { finish, give_back }).await
 //! # }
 //! ```
 

@@ -21,7 +21,7 @@ pub struct Logs {
     #[arg(long, global = true, value_enum, default_value = "text", env = "OUTBOX_LOG_FORMAT")]
     log_format: LogFormat,
 
-    /// What is logged, as in RUST_LOG: info, debug, relay=debug,info.
+    /// What is logged, as in RUST_LOG: info, debug, outbox=debug,info.
     #[arg(long, global = true, default_value = "info", env = "OUTBOX_LOG", value_name = "FILTER")]
     log: String,
 }

@@ -17,13 +17,13 @@ pub fn build(aws: bool) -> std::io::Result<PathBuf> {
             "build",
             "--quiet",
             "--package",
-            "relay",
+            "outbox-relay",
             "--package",
-            "worker",
+            "outbox-worker",
             "--package",
             "sample",
             "--package",
-            "cli",
+            "outbox-cli",
             "--bins",
         ])
         .args((!aws).then_some("--no-default-features"))

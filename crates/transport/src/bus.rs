@@ -1,4 +1,4 @@
-use event::Envelope;
+use outbox_event::Envelope;
 
 /// How much one call of [`RemoteBus::put`] takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use event::EventId;
+use outbox_event::EventId;
 
 use crate::{Outcome, Unsettled};
 

@@ -1,5 +1,5 @@
 use chrono::{DateTime, Utc};
-use event::{Envelope, EventId, Headers};
+use outbox_event::{Envelope, EventId, Headers};
 use serde_json::value::RawValue;
 
 use crate::PutError;

@@ -11,8 +11,8 @@ pub use error::OperateError;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use serde::Serialize;
 use uuid::Uuid;
 

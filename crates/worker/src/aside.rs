@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::EventId;
-use runtime::Guarded;
+use outbox_event::EventId;
+use outbox_runtime::Guarded;
 use tokio::time::Instant;
 
 use outbox_transport::{Again, Outcome};

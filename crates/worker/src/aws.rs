@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use event_router::{Router, Rpc, names};
 use outbox_aws::{DynamoDedup, Failure, SqsQueue};
-use runtime::{Finished, Part, Started};
+use outbox_event_router::{Router, Rpc, names};
+use outbox_runtime::{Finished, Part, Started};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +85,7 @@ async fn open(
     stop: &CancellationToken,
 ) -> Option<SqsQueue> {
     let name = names::queue(&settings.queue_prefix, rpc);
-    let mut waits = runtime::backoff(OPEN_AGAIN_MIN, OPEN_AGAIN_MAX);
+    let mut waits = outbox_runtime::backoff(OPEN_AGAIN_MIN, OPEN_AGAIN_MAX);
     loop {
         let (client, polls) = (clients.sqs.clone(), clients.polls.clone());
         let Failure { code, message, .. } =

@@ -22,8 +22,8 @@ mod tests;
 
 use std::time::Duration;
 
-use event::EventId;
-use event_router::Backoff;
+use outbox_event::EventId;
+use outbox_event_router::Backoff;
 use tokio::time::Instant;
 
 use crate::codes::{Says, says};

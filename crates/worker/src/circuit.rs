@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use event_router::Backoff;
-use runtime::Guarded;
+use outbox_event_router::Backoff;
+use outbox_runtime::Guarded;
 use tokio::time::Instant;
 
 use crate::breaker::{Answer, Breaker, Standing};

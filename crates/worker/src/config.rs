@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use outbox_postgres::Databases;
-use runtime::{Logs, Transport};
+use outbox_runtime::{Logs, Transport};
 
 use crate::rpc::{Endpoint, HeaderPrefix, ServiceEncoding};
 
@@ -33,7 +33,7 @@ pub struct Cli {
     pub transport: Transport,
 
     /// What the names of queues begin with, on the transport aws.
-    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = event_router::names::prefix)]
+    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = outbox_event_router::names::prefix)]
     pub queue_prefix: String,
 
     /// The DynamoDB table of what was done, on the transport aws.
@@ -79,7 +79,7 @@ pub struct Cli {
 
     /// How long a received message stays hidden from other workers. It is extended while its call runs. A lower value brings
     /// back sooner what a worker had received that died, and costs more extensions. With a higher one that comes back later.
-    #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = runtime::duration(SECOND..=12 * HOUR), value_name = "TIME")]
+    #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = outbox_runtime::duration(SECOND..=12 * HOUR), value_name = "TIME")]
     pub visibility: Duration,
 
     /// How long a stop (SIGTERM or SIGINT) may take. The worker receives nothing any more, and finishes its calls under way.
@@ -88,7 +88,7 @@ pub struct Cli {
     /// lease has ended; but the process ends sooner. What is not finished is given back within 3 s more, or at once after a
     /// second signal. Systemd's TimeoutStopSec and Kubernetes' terminationGracePeriodSeconds (30 s) must be 5 s longer than
     /// this.
-    #[arg(long, default_value = "25s", env = "OUTBOX_STOP_WITHIN", value_parser = runtime::duration(SECOND..=HOUR), value_name = "TIME")]
+    #[arg(long, default_value = "25s", env = "OUTBOX_STOP_WITHIN", value_parser = outbox_runtime::duration(SECOND..=HOUR), value_name = "TIME")]
     pub stop_within: Duration,
 
     /// Where /metrics, /healthz (alive) and /readyz (makes progress, or why not) are served; port 0 picks a free one.

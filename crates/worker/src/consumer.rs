@@ -21,7 +21,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::{Finished, Panicked, apart, caught};
+use outbox_runtime::{Finished, Panicked, apart, caught};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use event_router::{Backoff, Policy};
+use outbox_event_router::{Backoff, Policy};
 
 use crate::codes::{Becomes, row};
 use crate::rpc::CallError;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use event::{Envelope, Message};
-use runtime::{Role, Span, caught};
+use outbox_event::{Envelope, Message};
+use outbox_runtime::{Role, Span, caught};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::{Chain, Guarded};
+use outbox_runtime::{Chain, Guarded};
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{EventId, Message};
-use runtime::{Chain, Part};
+use outbox_event::{EventId, Message};
+use outbox_runtime::{Chain, Part};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

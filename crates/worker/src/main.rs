@@ -3,14 +3,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use contract::{Contract, ReadError, Sources};
-use event_router::Router;
+use outbox_contract::{Contract, ReadError, Sources};
+use outbox_event_router::Router;
 use outbox_postgres::Source;
-use runtime::{Chain, Patience, Started, Transport};
+use outbox_runtime::{Chain, Patience, Started, Transport};
+use outbox_worker::config::Cli;
+use outbox_worker::postgres::{self, Settings};
+use outbox_worker::rpc::{Client, Services};
 use tokio::task::JoinSet;
-use worker::config::Cli;
-use worker::postgres::{self, Settings};
-use worker::rpc::{Client, Services};
 
 /// A second for the claims, and as much again for what was being called.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
@@ -18,7 +18,7 @@ const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.logs.init();
-    runtime::block_on(start(cli))
+    outbox_runtime::block_on(start(cli))
 }
 
 async fn start(cli: Cli) -> ExitCode {
@@ -28,7 +28,7 @@ async fn start(cli: Cli) -> ExitCode {
     };
     let sources = match sources {
         Ok(sources) => sources,
-        Err((problem, remedy)) => return runtime::refuse(&problem, remedy),
+        Err((problem, remedy)) => return outbox_runtime::refuse(&problem, remedy),
     };
     let router = match Router::read(&cli.router) {
         Ok(router) => router,
@@ -39,7 +39,7 @@ async fn start(cli: Cli) -> ExitCode {
     };
     let contract = match contract(&cli.proto) {
         Ok(contract) => contract,
-        Err(error) => return runtime::refuse(&error.to_string(), "see --proto in worker --help"),
+        Err(error) => return outbox_runtime::refuse(&error.to_string(), "see --proto in worker --help"),
     };
     let services = Services {
         endpoints: &cli.endpoints,
@@ -49,9 +49,9 @@ async fn start(cli: Cli) -> ExitCode {
     };
     let client = match Client::new(&router, &services) {
         Ok(client) => client,
-        Err(error) => return runtime::refuse(&Chain(&error).to_string(), &error.remedy()),
+        Err(error) => return outbox_runtime::refuse(&Chain(&error).to_string(), &error.remedy()),
     };
-    let started = match runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await {
+    let started = match outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await {
         Ok(started) => started,
         Err(refused) => return refused,
     };
@@ -69,9 +69,9 @@ async fn postgres(
     client: &Client,
     started: &Started,
 ) -> ExitCode {
-    let settings = Settings { name: runtime::process_name(), visibility: cli.visibility };
+    let settings = Settings { name: outbox_runtime::process_name(), visibility: cli.visibility };
     let names = sources.iter().map(|source| source.name().to_owned());
-    let (databases, standings) = runtime::Sources::of(&started.readiness, "delivering", names);
+    let (databases, standings) = outbox_runtime::Sources::of(&started.readiness, "delivering", names);
     let mut workers = JoinSet::new();
     for (source, standing) in sources.into_iter().zip(standings) {
         let (router, client, settings) = (router.clone(), client.clone(), settings.clone());
@@ -80,7 +80,7 @@ async fn postgres(
             postgres::run(&source, &router, &client, &settings, &standing, &started).await
         });
     }
-    runtime::until_stopped(workers, &databases, started, patience(cli, router)).await
+    outbox_runtime::until_stopped(workers, &databases, started, patience(cli, router)).await
 }
 
 /// Says which calls a stop would cut off.
@@ -103,7 +103,7 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
     const ASK_WITHIN: Duration = Duration::from_secs(5);
     let config = outbox_aws::config(ASK_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
-    let settings = worker::aws::Settings {
+    let settings = outbox_worker::aws::Settings {
         queue_prefix: cli.queue_prefix.clone(),
         dedup_table: cli.dedup_table.clone(),
         visibility: cli.visibility,
@@ -111,13 +111,14 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
     let patience = patience(cli, router);
     let (router, client, shared) = (router.clone(), client.clone(), started.clone());
     let mut workers = JoinSet::new();
-    workers.spawn(async move { worker::aws::run(&config, &router, &client, &settings, &shared).await });
-    runtime::until_stopped(workers, &runtime::Sources::default(), started, patience).await
+    workers
+        .spawn(async move { outbox_worker::aws::run(&config, &router, &client, &settings, &shared).await });
+    outbox_runtime::until_stopped(workers, &outbox_runtime::Sources::default(), started, patience).await
 }
 
 #[cfg(not(feature = "aws"))]
 async fn aws(_: &Cli, _: &Router, _: &Client, _: &Started) -> ExitCode {
-    runtime::refuse("this worker was built without AWS", "build it with its default features")
+    outbox_runtime::refuse("this worker was built without AWS", "build it with its default features")
 }
 
 fn contract(protos: &[PathBuf]) -> Result<Option<Contract>, ReadError> {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use event_router::Rpc;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-use runtime::{Chain, Guarded};
+use outbox_event_router::Rpc;
+use outbox_runtime::{Chain, Guarded};
 
 use crate::breaker::{Breaker, Reason};
 use crate::rpc::withheld_of;

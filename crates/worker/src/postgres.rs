@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_router::{Router, Rpc};
+use outbox_event_router::{Router, Rpc};
 use outbox_postgres::queue::{self, Bell, PostgresQueue, Watched};
 use outbox_postgres::{Connections, PostgresDedup, SESSION, Source};
+use outbox_runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use outbox_schema::SchemaError;
-use runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +80,7 @@ async fn term<C: RpcClient + Clone>(
     }
     let part = standing.part();
     // It may be waiting for an answer.
-    let ringing = stop.run_until_cancelled(runtime::again("bell", part, &stop, || async {
+    let ringing = stop.run_until_cancelled(outbox_runtime::again("bell", part, &stop, || async {
         Box::pin(bell.run(source, &connections, part, &stop)).await;
         Ok(())
     }));

@@ -6,8 +6,8 @@ mod helper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_router::Policy;
-use runtime::{Chain, Part};
+use outbox_event_router::Policy;
+use outbox_runtime::{Chain, Part};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

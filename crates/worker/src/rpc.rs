@@ -24,8 +24,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use event::Envelope;
-use event_router::Rpc;
+use outbox_event::Envelope;
+use outbox_event_router::Rpc;
 
 /// An RPC may answer anything. A message lives for two weeks, in which it should be called more than once.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);

@@ -10,7 +10,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::{Finished, Part};
+use outbox_runtime::{Finished, Part};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use event_router::{Policy, Rpc};
-use runtime::{Readiness, Started, Tracer};
+use outbox_event_router::{Policy, Rpc};
+use outbox_runtime::{Readiness, Started, Tracer};
 
 use crate::circuit::Circuit;
 use crate::metrics::Metrics;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::{Chain, Finished, Part};
+use outbox_runtime::{Chain, Finished, Part};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,7 @@ where
     let term = || async {
         let Some((queue, dedup, poison)) = open().await else { return Ok(Finished::All) };
         let consumer = Consumer::new(subscriber, Arc::clone(&queue), dedup);
-        let watching = runtime::again("depth", part, stop, || async {
+        let watching = outbox_runtime::again("depth", part, stop, || async {
             tokio::join!(metrics.watch(&*queue, every), watch_poison(&metrics.rpc, circuit, &*poison));
             Ok(())
         });
@@ -48,7 +48,7 @@ where
             never = never => match never {},
         }
     };
-    runtime::again(&metrics.name(), part, stop, term).await.unwrap_or(Finished::NotAll)
+    outbox_runtime::again(&metrics.name(), part, stop, term).await.unwrap_or(Finished::NotAll)
 }
 
 /// Waits for the consumers of all RPCs.

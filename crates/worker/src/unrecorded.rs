@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::EventId;
-use runtime::Guarded;
+use outbox_event::EventId;
+use outbox_runtime::Guarded;
 use tokio::time::Instant;
 
 /// Of those whose record could not be written. Each is a lost lease, and they leave by time.

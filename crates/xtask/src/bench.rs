@@ -9,7 +9,7 @@ use crate::programs::{build, run as run_program};
 
 /// The programs that it starts, and itself.
 const BUILD: [&str; 8] =
-    ["--release", "--bins", "--package", "relay", "--package", "worker", "--package", "bench"];
+    ["--release", "--bins", "--package", "outbox-relay", "--package", "outbox-worker", "--package", "bench"];
 
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     build(&BUILD)?;

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use connectrpc::ConnectError;
-use event::EventId;
 use outbox::Entry;
+use outbox_event::EventId;
 use testkit::process::Process;
 
 use crate::cloud::{Cloud, cloud};

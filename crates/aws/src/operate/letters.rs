@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName};
 use chrono::{DateTime, Utc};
-use event_router::Rpc;
 use futures_util::future::join_all;
+use outbox_event_router::Rpc;
 use outbox_transport::operate::{DeadLetters, Filter, Letter, OperateError, Repair, Repaired};
 
 use super::{AwsOperator, is_no_queue, trouble};
@@ -232,7 +232,7 @@ fn letter(place: &Place, message: Message) -> Option<Letter<Held>> {
         (None, _) => ("redrive_policy".to_owned(), "received too often without being settled".to_owned()),
     };
     let body = message.body.unwrap_or_default();
-    let event = event::Message::decode(&body).ok().map(|message| message.event.id);
+    let event = outbox_event::Message::decode(&body).ok().map(|message| message.event.id);
     Some(Letter {
         id: message.message_id?,
         handle: Held { url: place.url.clone(), receipt: message.receipt_handle? },

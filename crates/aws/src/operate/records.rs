@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use chrono::{DateTime, TimeDelta, Utc};
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_transport::operate::{At, Deliveries, Delivery, OperateError, Repair, State};
 
 use super::{AwsOperator, trouble};

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use contract::{Contract, EventType, carrier};
-use event_router::{Route, Router, Rpc};
-use finding::{Finding, Place};
+use outbox_contract::{Contract, EventType, carrier};
+use outbox_event_router::{Route, Router, Rpc};
+use outbox_finding::{Finding, Place};
 use prost_reflect::FieldDescriptor;
 
 use super::older::{OldRouter, Older};

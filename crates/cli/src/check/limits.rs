@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use event_router::{Route, Router, names};
-use finding::{Finding, Place};
+use outbox_event_router::{Route, Router, names};
+use outbox_finding::{Finding, Place};
 
 /// A bus's default quota, and so the number of routes.
 const RULES_MAX: usize = 300;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use contract::{Contract, ReadError, Sources};
-use event_router::Router;
+use outbox_contract::{Contract, ReadError, Sources};
+use outbox_event_router::Router;
 use tempfile::TempDir;
 
 use crate::Unusable;

@@ -1,7 +1,7 @@
 use std::io::IsTerminal;
 
-use event_router::Router;
-use finding::{Finding, Report, Severity};
+use outbox_event_router::Router;
+use outbox_finding::{Finding, Report, Severity};
 use serde::Serialize;
 
 use crate::safe;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use contract::{Contract, EventType, carrier};
-use event_router::{Route, Router, Rpc};
-use finding::{Finding, Place, closest};
+use outbox_contract::{Contract, EventType, carrier};
+use outbox_event_router::{Route, Router, Rpc};
+use outbox_finding::{Finding, Place, closest};
 use prost_reflect::MethodDescriptor;
 
 use super::older::Older;

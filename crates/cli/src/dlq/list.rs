@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use event::{EventId, Message};
+use outbox_event::{EventId, Message};
 use outbox_transport::operate::{At, DeadLetters, Filter, Letter, Operator, Queues};
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_transport::operate::{
     DeadLetters, Deliveries, Filter, Letter, Operator, Repair, Repaired, thousands,
 };

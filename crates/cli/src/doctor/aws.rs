@@ -7,8 +7,8 @@ mod table; // the dedup record
 
 use std::time::Duration;
 
-use event_router::Router;
 use outbox_aws::{Failure, Missing};
+use outbox_event_router::Router;
 use outbox_transport::operate::OperateError;
 
 use super::Finding;

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use event_router::Router;
 use futures_util::future::join_all;
+use outbox_event_router::Router;
 use tokio::net::TcpStream;
 
 use super::Finding;

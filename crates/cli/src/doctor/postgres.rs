@@ -6,9 +6,9 @@ mod role; // what it may do
 
 use outbox_postgres::operate::{Database, Outbox};
 use outbox_postgres::{Source, within};
+use outbox_runtime::Chain;
 use outbox_schema::{SERVER_MIN, SchemaError};
 use outbox_transport::operate::At;
-use runtime::Chain;
 use sqlx::{PgConnection, query_as, query_scalar};
 
 use super::Finding;

@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use contract::Sources;
-use event_router::Router;
-use finding::Severity;
+use outbox_contract::Sources;
+use outbox_event_router::Router;
+use outbox_finding::Severity;
 
 use super::Finding;
 use crate::check;

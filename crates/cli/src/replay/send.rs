@@ -1,8 +1,8 @@
 //! Sending what was planned.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use event::{Envelope, Headers, Message};
-use event_router::Rpc;
+use outbox_event::{Envelope, Headers, Message};
+use outbox_event_router::Rpc;
 use outbox_postgres::operate::Past;
 use outbox_transport::operate::{Addressed, Deliveries, Queues, Repair, thousands};
 use serde::Serialize;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use event_router::{Router, Rpc};
+use outbox_event_router::{Router, Rpc};
 
 pub(crate) fn mermaid(router: &Router) -> String {
     let nodes = nodes(router);

@@ -261,7 +261,7 @@ mod tests {
     }
 
     fn rpc() -> RpcStatus {
-        let depth = Depth::empty(&event_router::Rpc::new("A/B").unwrap());
+        let depth = Depth::empty(&outbox_event_router::Rpc::new("A/B").unwrap());
         RpcStatus {
             source: "cards".into(),
             depth,

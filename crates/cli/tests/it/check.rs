@@ -2,7 +2,7 @@
 //! wrong and what to write instead.
 //!
 //! A file in `golden/` has the files that differ from `base.txt`, and what `outbox check` says of them. After a change of
-//! wording: `BLESS=1 cargo test -p cli`, and read the difference.
+//! wording: `BLESS=1 cargo test -p outbox-cli`, and read the difference.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use outbox_runtime::Chain;
 use outbox_schema::SchemaError;
 use outbox_transport::operate::OperateError;
-use runtime::Chain;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
 use sqlx::{FromRow, Postgres};

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_transport::operate::{At, COUNT_LIMIT, Count, Deliveries, Delivery, OperateError, Repair, State};
 use sqlx::query_as;
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! The line in the database itself. The SQL of its queues and of its dedup record, as an operator needs it.
 
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_transport::operate::{
     Addressed, At, Audit, COUNT_LIMIT, Count, DeadLetters, Depth, Filter, Kept, Letter, OperateError, Queues,
     Repair, Repaired, SetAside, Undeliverable,

@@ -4,7 +4,7 @@
 //! whose ids mean something else here. Then the relay re-seeds: it goes on by seq.
 
 use crate::within;
-use runtime::Part;
+use outbox_runtime::Part;
 use sqlx::{Connection, PgConnection, PgTransaction};
 
 use super::advance::take_over;

@@ -284,8 +284,8 @@ fn entry((seq, id, name, key, payload, headers, occurred_at, flaw, ..): Row) -> 
 
 #[cfg(test)]
 mod tests {
-    use event_router::Router;
     use futures_util::stream;
+    use outbox_event_router::Router;
 
     use super::*;
 

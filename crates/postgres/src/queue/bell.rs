@@ -3,8 +3,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use event_router::Rpc;
-use runtime::{Chain, Part};
+use outbox_event_router::Rpc;
+use outbox_runtime::{Chain, Part};
 use sqlx::postgres::PgListener;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;

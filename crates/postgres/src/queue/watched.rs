@@ -2,7 +2,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use event_router::Rpc;
+use outbox_event_router::Rpc;
 use tokio::sync::Notify;
 
 use crate::LowWater;

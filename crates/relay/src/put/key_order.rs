@@ -161,7 +161,7 @@ mod tests {
     fn the_wait_of_a_key_is_that_of_its_first_entry() {
         let entry = |seq: i64| Entry {
             seq,
-            id: event::EventId::new(),
+            id: outbox_event::EventId::new(),
             name: "event_a".into(),
             key: Some("a".into()),
             payload: "{}".into(),

@@ -21,7 +21,7 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
 fn entry(at: usize, key: Option<&str>, bytes: usize) -> Entry {
     Entry {
         seq: at as i64,
-        id: event::EventId::new(),
+        id: outbox_event::EventId::new(),
         name: "event_a".into(),
         key: key.map(str::to_owned),
         payload: "x".repeat(bytes),

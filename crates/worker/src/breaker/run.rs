@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use event::EventId;
+use outbox_event::EventId;
 
 use super::reason::Reason;
 

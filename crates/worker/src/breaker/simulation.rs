@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use event::EventId;
-use event_router::{Backoff, Policy};
+use outbox_event::EventId;
+use outbox_event_router::{Backoff, Policy};
 use proptest::prelude::*;
 use tokio::time::Instant;
 

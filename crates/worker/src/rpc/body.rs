@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use contract::{Contract, carrier};
-use event::Envelope;
+use outbox_contract::{Contract, carrier};
+use outbox_event::Envelope;
 use prost_reflect::prost::Message;
 use prost_reflect::{
     DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, Value,

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use contract::{CarrierError, Contract, RpcError, carrier};
-use event_router::{Router, Rpc};
 use http::{HeaderMap, HeaderValue, Uri, header};
+use outbox_contract::{CarrierError, Contract, RpcError, carrier};
+use outbox_event_router::{Router, Rpc};
 use prost_reflect::MethodDescriptor;
 
 use super::body::Body;

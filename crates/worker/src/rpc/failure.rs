@@ -52,7 +52,7 @@ pub(super) enum Again {
 impl Failure {
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
         let mismatch = chain(error).find_map(of_handshake);
-        Self { cause: Cause::of(error), message: runtime::Chain(error).to_string(), mismatch }
+        Self { cause: Cause::of(error), message: outbox_runtime::Chain(error).to_string(), mismatch }
     }
 
     /// `unavailable` says that no server answers there; what a server has sent is its own failure.

@@ -4,10 +4,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
+use outbox_runtime::Readiness;
 use proptest::prelude::*;
-use runtime::Readiness;
 use tokio_util::sync::CancellationToken;
 
 use super::*;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use contract::Contract;
-use finding::{Finding, Place};
+use outbox_contract::Contract;
+use outbox_finding::{Finding, Place};
 use prost_reflect::{EnumDescriptor, EnumValueDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::check::older::Older;

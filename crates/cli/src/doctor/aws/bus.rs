@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_eventbridge::Client;
 use aws_sdk_eventbridge::types::{Rule, RuleState, Target};
-use event_router::{Route, Router, Rpc, names};
 use futures_util::StreamExt;
 use outbox_aws::Failure;
+use outbox_event_router::{Route, Router, Rpc, names};
 use serde_json::Value;
 
 use super::super::Finding;

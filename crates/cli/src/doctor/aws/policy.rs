@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use event_router::Rpc;
+use outbox_event_router::Rpc;
 use serde_json::Value;
 
 use super::super::Finding;

@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName as Name;
-use event_router::{Policy, Router, Rpc, names};
 use futures_util::StreamExt;
 use outbox_aws::Failure;
+use outbox_event_router::{Policy, Router, Rpc, names};
 use serde_json::Value;
 
 use super::super::Finding;

@@ -1,6 +1,6 @@
 //! What the relay has not put yet: the window as it would read it next, by the same indexes, and counted.
 
-use event::EventId;
+use outbox_event::EventId;
 use outbox_transport::operate::{COUNT_LIMIT, Count, OperateError};
 use sqlx::query_as;
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! Events that were published, put or not: found by id, and read again for a replay.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use event::EventId;
+use outbox_event::EventId;
 use outbox_transport::operate::{At, OperateError};
 use sqlx::query_as;
 use uuid::Uuid;

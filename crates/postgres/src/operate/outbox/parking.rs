@@ -1,6 +1,6 @@
 //! Events that the bus refused for good.
 
-use event::EventId;
+use outbox_event::EventId;
 use outbox_transport::operate::{At, COUNT_LIMIT, Count, OperateError, Repair};
 use serde::Serialize;
 use sqlx::query_as;

@@ -38,8 +38,8 @@ mod rust;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use contract::{Contract, ReadError, Sources};
-use finding::{Report, Severity};
+use outbox_contract::{Contract, ReadError, Sources};
+use outbox_finding::{Report, Severity};
 use prost_reflect::prost::Message;
 use prost_reflect::{DynamicMessage, ReflectMessage, Value};
 use prost_types::{FileDescriptorProto, FileDescriptorSet};

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
 
-use contract::{Contract, EventType};
 use heck::{ToSnakeCase, ToUpperCamelCase};
+use outbox_contract::{Contract, EventType};
 use prost_build::Module;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
@@ -43,7 +43,7 @@ pub(crate) fn is_generated(message: &MessageDescriptor) -> bool {
     let package = message.package_name();
     package != "google.protobuf"
         && !package.starts_with("google.protobuf.")
-        && message.parent_file().name() != contract::OPTIONS
+        && message.parent_file().name() != outbox_contract::OPTIONS
 }
 
 fn write_types(contract: &Contract, out: &mut String) -> Result<(), Error> {
@@ -52,7 +52,7 @@ fn write_types(contract: &Contract, out: &mut String) -> Result<(), Error> {
     let files = contract
         .pool()
         .file_descriptor_protos()
-        .filter(|file| file.name() != contract::OPTIONS)
+        .filter(|file| file.name() != outbox_contract::OPTIONS)
         .map(|file| (Module::from_protobuf_package_name(file.package()), file.clone()))
         .collect();
     // What prost panics on has been refused, as far as it is known.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use contract::Contract;
-use finding::{Finding, Report};
 use heck::{ToSnakeCase, ToUpperCamelCase};
+use outbox_contract::Contract;
+use outbox_finding::{Finding, Report};
 use prost_build::Module;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
 
