@@ -2,6 +2,7 @@
 
 mod audit;
 mod letters;
+mod looking;
 mod records;
 
 pub use records::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};
@@ -19,7 +20,7 @@ use outbox_transport::operate::{
 };
 
 use crate::{Failure, Missing};
-use letters::Looking;
+use looking::Looking;
 
 /// Of one request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);

@@ -32,10 +32,12 @@
 //! }
 //! ```
 
+mod error;
 mod names;
 mod rust;
 
-use std::fmt;
+pub use error::Error;
+
 use std::path::{Path, PathBuf};
 
 use outbox_contract::{Contract, ReadError, Sources};
@@ -125,6 +127,7 @@ impl Config {
             write(path, &contract.pool().encode_to_vec())?;
         }
         write(&out.join("outbox.bin"), &without_comments(&contract))?;
+        names::check(&contract)?;
         write(&out.join("outbox.rs"), rust::generate(&contract)?.as_bytes())?;
         Ok(contract.files().map(|file| file.name().to_owned()).collect())
     }
@@ -158,25 +161,4 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         return Ok(());
     }
     std::fs::write(path, bytes).map_err(|source| Error::Write { path: path.to_owned(), source })
-}
-
-/// Why there is no code. Rust prints what a build script's `main` returns with `{:?}`, so that is made for reading.
-#[derive(thiserror::Error)]
-pub enum Error {
-    #[error("the proto files are not what events need\n\n{0}\n")]
-    Proto(Report),
-    #[error(transparent)]
-    Read(ReadError),
-    #[error("failed to write {path}: {source}")]
-    Write { path: PathBuf, source: std::io::Error },
-    #[error("failed to generate code: {0}")]
-    Generate(std::io::Error),
-    #[error("OUT_DIR is not set: call this from build.rs")]
-    NoOutDir,
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }

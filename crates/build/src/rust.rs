@@ -24,7 +24,6 @@ fn message_descriptor(full_name: &str) -> ::outbox::proto::prost_reflect::Messag
 ";
 
 pub(crate) fn generate(contract: &Contract) -> Result<String, Error> {
-    crate::names::check(contract)?;
     let mut out = HEADER.to_owned();
     write_types(contract, &mut out)?;
     for message in

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use outbox_postgres::operate::PostgresOperator;
-use outbox_runtime::Transport;
+use outbox_transport::args::Transport;
 use outbox_transport::operate::{Audit, Kept};
 
 use crate::options::{Format, Options};
-use crate::print;
 use crate::safe::line;
 use crate::show::{self, NAME_CHARS_MAX, or_dash, table};
 use crate::stopped::Stopped;
+use crate::terminal::print;
 #[cfg(feature = "aws")]
 use crate::transport;
 
@@ -37,10 +37,10 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let mut kept = Vec::new();
-    if args.options.transport == Transport::Aws {
+    if args.options.transport() == Transport::Aws {
         kept.extend(on_aws(&args.options, args.limit).await?);
     }
-    let databases = match args.options.transport {
+    let databases = match args.options.transport() {
         Transport::Postgres => args.options.outboxes().await?,
         Transport::Aws => args.options.databases().await?,
     };

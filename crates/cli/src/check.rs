@@ -13,7 +13,8 @@ use outbox_contract::{Contract, ReadError, Sources};
 use outbox_event_router::Router;
 use outbox_finding::{Report, Severity};
 
-use crate::{Unusable, write};
+use crate::stopped::Stopped;
+use crate::terminal::write;
 use older::Older;
 
 /// Checks event_router.yaml against proto and the limits of the bus.
@@ -58,10 +59,10 @@ pub(crate) struct Args {
     format: output::Format,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let file = args.router.display().to_string();
     let bytes = std::fs::read(&args.router).map_err(|error| {
-        Unusable::new(
+        Stopped::unusable(
             format!("failed to read {file}: {error}"),
             "pass --router FILE; the README shows what is in it",
         )
@@ -96,8 +97,8 @@ pub(crate) fn examine(
     file: &str,
     text: String,
     sources: Option<&Sources>,
-    older: &dyn Fn() -> Result<Option<Older>, Unusable>,
-) -> Result<Examined, Unusable> {
+    older: &dyn Fn() -> Result<Option<Older>, Stopped>,
+) -> Result<Examined, Stopped> {
     let mut report = Report::default();
     let (router, findings) = Router::examine(file, &text);
     let understood = findings.is_empty();
@@ -127,13 +128,13 @@ pub(crate) fn examine(
 }
 
 /// Proto that does not compile is a finding; proto that is not there is unusable.
-fn read(sources: &Sources, report: &mut Report) -> Result<Option<Contract>, Unusable> {
+fn read(sources: &Sources, report: &mut Report) -> Result<Option<Contract>, Stopped> {
     match sources.read() {
         Ok(contract) => Ok(Some(contract)),
         Err(ReadError::Findings(findings)) => {
             report.merge(findings);
             Ok(None)
         }
-        Err(error) => Err(Unusable::new(error.to_string(), "pass --proto DIR with your .proto files")),
+        Err(error) => Err(Stopped::unusable(error.to_string(), "pass --proto DIR with your .proto files")),
     }
 }

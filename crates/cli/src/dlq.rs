@@ -1,23 +1,20 @@
 //! `outbox dlq`: what no worker calls any more, and how it is called again.
 
+mod args;
 mod list; // seen
 mod moved; // redriven or dropped
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Subcommand;
-use outbox_event::EventId;
-use outbox_event_router::Rpc;
-use outbox_runtime::Transport;
+use outbox_transport::args::Transport;
 use outbox_transport::operate::Filter;
 
-use crate::options::{Format, Options};
-use crate::repair::Consent;
+use crate::options::Options;
 use crate::stopped::Stopped;
-use crate::transport::{self};
-
-const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
+use crate::transport;
+pub(crate) use args::rpc;
+use args::{Drop, EXIT_STATUS, List, Redrive, Show, Which};
 
 /// Lists dead letters, delivers them again, or drops them.
 ///
@@ -37,133 +34,6 @@ enum Command {
     Drop(Drop),
 }
 
-/// Lists dead letters, with the reason of each.
-///
-/// On SQS they can't be looked at without being received: each is hidden from others for a moment.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_STATUS)]
-struct List {
-    #[command(flatten)]
-    which: Which,
-
-    /// How many at most.
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
-
-    #[command(flatten)]
-    print: Print,
-}
-
-/// Shows one dead letter; its payload only if asked.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_STATUS)]
-struct Show {
-    /// As `outbox dlq list` shows it.
-    id: String,
-
-    /// Where to look for it: on SQS that is quicker.
-    #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
-    rpc: Option<Rpc>,
-
-    /// Print the payload, too. It may hold what is nobody's business.
-    #[arg(long)]
-    payload: bool,
-
-    #[command(flatten)]
-    print: Print,
-}
-
-/// Delivers dead letters again.
-///
-/// Each goes back into the queue of its RPC, with its attempts counted anew. What was done meanwhile is not done again: the
-/// worker finds it in its record. Each is moved by itself; if this is interrupted, the rest stays, and the same command
-/// goes on.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
-)]
-struct Redrive {
-    #[command(flatten)]
-    which: Which,
-
-    /// All of them.
-    #[arg(long)]
-    all: bool,
-
-    /// How many per second. Higher is sooner done; lower is kinder to a service that has just come back.
-    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    rate: u32,
-
-    /// Only say how many.
-    #[arg(long)]
-    dry_run: bool,
-
-    /// Forget first that it was done: the RPC runs again even if it had succeeded for the event.
-    #[arg(long)]
-    force: bool,
-
-    #[command(flatten)]
-    consent: Consent,
-
-    #[command(flatten)]
-    print: Print,
-}
-
-/// Drops dead letters for good.
-///
-/// The events stay in the outbox until retention, for `outbox replay`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_STATUS)]
-struct Drop {
-    #[command(flatten)]
-    which: Which,
-
-    /// All of them.
-    #[arg(long)]
-    all: bool,
-
-    /// Only say how many.
-    #[arg(long)]
-    dry_run: bool,
-
-    #[command(flatten)]
-    consent: Consent,
-
-    #[command(flatten)]
-    print: Print,
-}
-
-/// Which dead letters: all that is given must fit.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Which dead letters")]
-struct Which {
-    /// Of this RPC, as event_router.yaml has it.
-    #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
-    rpc: Option<Rpc>,
-
-    /// Of this event.
-    #[arg(long, value_name = "ID")]
-    event: Option<EventId>,
-
-    /// With this code: invalid_argument, unavailable, malformed_message, redrive_policy …
-    #[arg(long, value_name = "CODE")]
-    code: Option<String>,
-
-    /// Dead for longer than this: 1h, 2days.
-    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
-    older_than: Option<Duration>,
-}
-
-#[derive(Debug, clap::Args)]
-struct Print {
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-
-    #[command(flatten)]
-    options: Options,
-}
-
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     match &args.command {
         Command::List(args) => on_line(&args.print.options, list::Listing(args)).await,
@@ -181,7 +51,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
 
 async fn on_line(options: &Options, work: impl transport::Work) -> Result<ExitCode, Stopped> {
     // On AWS no database is needed, and one that is down must keep nobody from his dead letters.
-    if options.transport == Transport::Aws {
+    if options.transport() == Transport::Aws {
         return transport::work(options, &[], work).await;
     }
     transport::work(options, &options.databases().await?, work).await
@@ -202,20 +72,4 @@ fn some(which: &Which, all: bool, command: &str) -> Result<Filter, Stopped> {
         (false, true) => Err(Stopped::unusable("--all and a filter contradict each other", "leave one out")),
         _ => Ok(filter),
     }
-}
-
-impl Which {
-    fn filter(&self) -> Filter {
-        Filter {
-            rpc: self.rpc.clone(),
-            event: self.event,
-            code: self.code.clone(),
-            older_than: self.older_than,
-            id: None,
-        }
-    }
-}
-
-pub(crate) fn rpc(text: &str) -> Result<Rpc, String> {
-    Rpc::new(text).ok_or_else(|| "write Service/Method, as in event_router.yaml".to_owned())
 }

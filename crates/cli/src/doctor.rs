@@ -11,14 +11,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use outbox_event_router::Router;
-use outbox_runtime::Transport;
+use outbox_transport::args::Transport;
 use serde::Serialize;
 
 use crate::options::{Format, Options};
-use crate::print;
 use crate::safe::line;
 use crate::show::{self, counted};
 use crate::stopped::Stopped;
+use crate::terminal::print;
 
 /// Looks at everything a line needs, and says what is wrong with it and what to do.
 ///
@@ -143,7 +143,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
         findings.extend(postgres::look(&source).await);
     }
     findings.extend(endpoints::look(&args.endpoints, router.as_ref()).await);
-    if args.options.transport == Transport::Aws {
+    if args.options.transport() == Transport::Aws {
         findings.extend(on_aws(&args.options, router.as_ref()).await?);
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();

@@ -16,14 +16,15 @@ mod show;
 mod status;
 mod stopped;
 mod stuck;
+mod terminal;
 mod transport;
 mod why;
 
-use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use stopped::Stopped;
+use terminal::say;
 
 /// Checks what Outbox is to do with your events, shows what it does, and repairs what is stuck.
 #[derive(Debug, Parser)]
@@ -53,8 +54,8 @@ enum Command {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Check(args) => ended(check::run(&args).map_err(Stopped::from)),
-        Command::Routes(args) => ended(routes::run(&args).map_err(Stopped::from)),
+        Command::Check(args) => ended(check::run(&args)),
+        Command::Routes(args) => ended(routes::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),
@@ -76,38 +77,4 @@ fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {
         say(&format!("error: {}\n  {}", stopped.problem, stopped.remedy));
         ExitCode::from(stopped.code())
     })
-}
-
-/// Arguments with which nothing can be done, and what to pass instead.
-#[derive(Debug)]
-struct Unusable {
-    problem: String,
-    remedy: String,
-}
-
-impl Unusable {
-    fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { problem: problem.into(), remedy: remedy.into() }
-    }
-}
-
-/// What others wrote is safe by here; this sees to it that nothing was forgotten. `outbox … | head` is no reason to panic.
-fn print(text: &str) -> Result<(), Unusable> {
-    write(&safe::text(text))
-}
-
-/// The same on standard error.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", safe::text(text));
-}
-
-/// As it is: JSON that is escaped already, or colours of our own.
-fn write(text: &str) -> Result<(), Unusable> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Unusable::new(format!("failed to print: {error}"), "see where standard output goes"))
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,43 +1,27 @@
 //! Which line a command is about: the arguments that relay and worker have, too.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use outbox_event_router::{ReadError, Router};
 use outbox_postgres::operate::Database;
-use outbox_postgres::{Databases, Source};
-use outbox_runtime::Transport;
+use outbox_postgres::{Source, databases};
+use outbox_transport::args::{BusArgs, QueueArgs, Transport, TransportArgs};
 
 use crate::safe::word;
 use crate::stopped::Stopped;
-
-const ROUTER: &str = "event_router.yaml";
 
 /// As relay and worker have them; what they have in the environment serves here, too.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which line (as relay and worker are told)")]
 pub(crate) struct Options {
     #[command(flatten)]
-    databases: Databases,
+    on: TransportArgs,
 
-    /// What carries the events: the database's own queues, or EventBridge, SQS and DynamoDB.
-    #[arg(long, value_enum, default_value_t = Transport::Postgres, env = "OUTBOX_TRANSPORT")]
-    pub(crate) transport: Transport,
+    #[command(flatten)]
+    pub(crate) queues: QueueArgs,
 
-    /// Which event runs which RPC [default: event_router.yaml, if there is one]
-    #[arg(long, env = "OUTBOX_ROUTER", value_name = "FILE")]
-    router: Option<PathBuf>,
-
-    /// What the names of queues begin with, on the transport aws.
-    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = outbox_event_router::names::prefix)]
-    pub(crate) queue_prefix: String,
-
-    /// The DynamoDB table of what was done, on the transport aws.
-    #[arg(long, default_value = "outbox-dedup", env = "OUTBOX_DEDUP_TABLE", value_name = "NAME")]
-    pub(crate) dedup_table: String,
-
-    /// The EventBridge bus, on the transport aws.
-    #[arg(long, default_value = "outbox", env = "OUTBOX_BUS", value_name = "NAME")]
-    pub(crate) bus: String,
+    #[command(flatten)]
+    pub(crate) bus: BusArgs,
 }
 
 /// How a command prints.
@@ -50,12 +34,16 @@ pub(crate) enum Format {
 }
 
 impl Options {
+    pub(crate) fn transport(&self) -> Transport {
+        self.on.transport
+    }
+
     /// Every database named; none is no mistake on the transport aws, where much needs none.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, Stopped> {
-        if self.transport == Transport::Aws && !self.databases.is_given() {
+        if self.transport() == Transport::Aws && !self.on.databases.is_given() {
             return Ok(Vec::new());
         }
-        self.databases.list().map_err(|(problem, remedy)| Stopped::unusable(problem, remedy))
+        databases(&self.on.databases).map_err(|(problem, remedy)| Stopped::unusable(problem, remedy))
     }
 
     /// Every database named, reached.
@@ -81,11 +69,11 @@ impl Options {
 
     /// The routes, if there are any: who does not name the file need not have it.
     pub(crate) fn router(&self) -> Result<Option<Router>, Stopped> {
-        let file = self.router.as_deref().unwrap_or(Path::new(ROUTER));
+        let file = self.router_file();
         match Router::read(file) {
             Ok(router) => Ok(Some(router)),
             Err(ReadError::Io { source, .. })
-                if self.router.is_none() && source.kind() == std::io::ErrorKind::NotFound =>
+                if !self.on.names_router() && source.kind() == std::io::ErrorKind::NotFound =>
             {
                 Ok(None)
             }
@@ -95,7 +83,7 @@ impl Options {
             )),
             Err(ReadError::Findings(report)) => {
                 let file = file.display();
-                crate::say(&format!("{report}\n"));
+                crate::terminal::say(&format!("{report}\n"));
                 Err(Stopped::unusable(
                     format!("{file} has mistakes"),
                     format!("mend them; `outbox check --router {file}` knows more"),
@@ -108,14 +96,14 @@ impl Options {
     pub(crate) fn router_needed(&self, what_for: &str) -> Result<Router, Stopped> {
         self.router()?.ok_or_else(|| {
             Stopped::unusable(
-                format!("there is no {ROUTER} here, and {what_for}"),
+                format!("there is no {} here, and {what_for}", self.router_file().display()),
                 "pass --router FILE: the event_router.yaml that relay and worker have",
             )
         })
     }
 
     pub(crate) fn router_file(&self) -> &Path {
-        self.router.as_deref().unwrap_or(Path::new(ROUTER))
+        self.on.router()
     }
 
     /// A command of ours with the same line, as somebody can paste it: each word is one word, whatever is in it. What the
@@ -126,23 +114,9 @@ impl Options {
             text.push(' ');
             text.push_str(&word(one.as_ref()));
         }
-        let mut add = |flag: &str, variable: &str, value: &str, default: &str| {
-            if value != default && std::env::var(variable).as_deref() != Ok(value) {
-                text.push_str(&format!(" {flag} {}", as_word(value)));
-            }
-        };
-        if self.databases.is_given()
-            && std::env::var_os("DATABASE_URL").is_none()
-            && std::env::var_os("OUTBOX_SOURCES").is_none()
-        {
-            add("--database-url", "", "$DATABASE_URL", "");
+        for (flag, value) in self.on.flags().into_iter().chain(self.queues.flags()).chain(self.bus.flags()) {
+            text.push_str(&format!(" {flag} {}", as_word(&value)));
         }
-        let transport = if self.transport == Transport::Aws { "aws" } else { "postgres" };
-        add("--transport", "OUTBOX_TRANSPORT", transport, "postgres");
-        add("--router", "OUTBOX_ROUTER", &self.router_file().to_string_lossy(), ROUTER);
-        add("--queue-prefix", "OUTBOX_QUEUE_PREFIX", &self.queue_prefix, "outbox-");
-        add("--dedup-table", "OUTBOX_DEDUP_TABLE", &self.dedup_table, "outbox-dedup");
-        add("--bus", "OUTBOX_BUS", &self.bus, "outbox");
         text
     }
 }

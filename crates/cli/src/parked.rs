@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use crate::options::{Format, Options};
 use crate::pace::{Progress, interrupted};
-use crate::print;
 use crate::repair::{self, Consent};
 use crate::safe::line;
 use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, counted, or_dash, seconds_since, table};
 use crate::stopped::Stopped;
+use crate::terminal::print;
 
 const TOGETHER: i64 = 100;
 const REASON_CHARS_MAX: usize = 80;

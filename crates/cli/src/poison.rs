@@ -4,15 +4,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use outbox_event_router::Rpc;
-use outbox_runtime::Transport;
+use outbox_transport::args::Transport;
 use outbox_transport::operate::Operator;
 use serde::Serialize;
 
 use crate::options::{Format, Options};
-use crate::print;
 use crate::repair::{self, Consent};
 use crate::show;
 use crate::stopped::Stopped;
+use crate::terminal::print;
 use crate::transport::{self, Work};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -56,7 +56,7 @@ struct Spoken {
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
-    if args.options.transport == Transport::Aws {
+    if args.options.transport() == Transport::Aws {
         return transport::work(&args.options, &[], Say(args)).await;
     }
     transport::work(&args.options, &args.options.databases().await?, Say(args)).await

@@ -14,10 +14,10 @@ use outbox_transport::operate::Operator;
 
 use crate::dlq::rpc;
 use crate::options::{Format, Options};
-use crate::print;
 use crate::repair::{self, Consent};
 use crate::show;
 use crate::stopped::Stopped;
+use crate::terminal::print;
 use crate::transport::{self, Work};
 use plan::Plan;
 

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 use outbox_event_router::{ReadError, Router, names};
 use serde::Serialize;
 
-use crate::{Unusable, print, safe, say, show, write};
+use crate::stopped::Stopped;
+use crate::terminal::{print, say, write};
+use crate::{safe, show};
 
 /// Shows which event runs which RPC.
 ///
@@ -36,7 +38,7 @@ enum Format {
     Json,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let router = match Router::read(&args.router) {
         Ok(router) => router,
         Err(ReadError::Findings(report)) => {
@@ -44,7 +46,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Unusable> {
             return Ok(ExitCode::FAILURE);
         }
         Err(ReadError::Io { file, source }) => {
-            return Err(Unusable::new(format!("failed to read {file}: {source}"), "pass --router FILE"));
+            return Err(Stopped::unusable(format!("failed to read {file}: {source}"), "pass --router FILE"));
         }
     };
     match args.format {

@@ -9,7 +9,8 @@ use outbox_transport::operate::At;
 use serde::Serialize;
 
 use crate::safe::{self, line};
-use crate::{Unusable, write};
+use crate::stopped::Stopped;
+use crate::terminal::write;
 
 pub(crate) const NOT_KNOWN: &str = "not known";
 /// Of what others wrote: more of a name is not needed to know it again.
@@ -96,7 +97,7 @@ pub(crate) fn or_dash(text: Option<impl fmt::Display>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
-pub(crate) fn json(value: &impl Serialize) -> Result<(), Unusable> {
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Stopped> {
     write(&safe::json(&serde_json::to_string_pretty(value).expect("texts and numbers serialize")))
 }
 

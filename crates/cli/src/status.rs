@@ -11,10 +11,10 @@ use outbox_transport::operate::{At, COUNTED_MAX, Count, Depth, Operator, SQS, Se
 use serde::Serialize;
 
 use crate::options::{Format, Options};
-use crate::print;
 use crate::safe::line;
 use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, or_dash, table};
 use crate::stopped::Stopped;
+use crate::terminal::print;
 use crate::transport::{self, Work};
 use problems::Problem;
 use workers::{Breaker, Workers};

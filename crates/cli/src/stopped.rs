@@ -1,6 +1,5 @@
 use outbox_transport::operate::OperateError;
 
-use crate::Unusable;
 use crate::safe::line;
 
 /// What a server says of a failure may be longer, and nobody reads it.
@@ -42,12 +41,6 @@ impl Stopped {
 
     pub(crate) fn code(&self) -> u8 {
         self.code
-    }
-}
-
-impl From<Unusable> for Stopped {
-    fn from(Unusable { problem, remedy }: Unusable) -> Self {
-        Self::unusable(problem, remedy)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 #[cfg(feature = "aws")]
 use outbox_aws::operate::AwsOperator;
 use outbox_postgres::operate::{Database, PostgresOperator};
-use outbox_runtime::Transport;
+use outbox_transport::args::Transport;
 use outbox_transport::operate::Operator;
 
 use crate::options::Options;
@@ -22,7 +22,7 @@ pub(crate) async fn work(
     databases: &[Database],
     work: impl Work,
 ) -> Result<ExitCode, Stopped> {
-    match options.transport {
+    match options.transport() {
         Transport::Postgres => work.on(databases.iter().cloned().map(PostgresOperator::new).collect()).await,
         #[cfg(feature = "aws")]
         Transport::Aws => work.on(vec![aws(options).await?]).await,
@@ -35,11 +35,23 @@ pub(crate) async fn work(
 async fn aws(options: &Options) -> Result<AwsOperator, Stopped> {
     let router = options.router_needed("on the transport aws it names the queues")?;
     let rpcs = router.rpcs().map(|(rpc, _)| rpc.clone()).collect();
-    Ok(AwsOperator::open(&options.queue_prefix, &options.dedup_table, rpcs, crate::say).await?)
+    Ok(AwsOperator::open(
+        &options.queues.queue_prefix,
+        &options.queues.dedup_table,
+        rpcs,
+        crate::terminal::say,
+    )
+    .await?)
 }
 
 /// For what lies in the dedup table.
 #[cfg(feature = "aws")]
 pub(crate) async fn aws_without_queues(options: &Options) -> Result<AwsOperator, Stopped> {
-    Ok(AwsOperator::open(&options.queue_prefix, &options.dedup_table, Vec::new(), crate::say).await?)
+    Ok(AwsOperator::open(
+        &options.queues.queue_prefix,
+        &options.queues.dedup_table,
+        Vec::new(),
+        crate::terminal::say,
+    )
+    .await?)
 }

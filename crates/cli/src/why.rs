@@ -14,9 +14,9 @@ use outbox_transport::operate::{At, Count, Delivery, Operator, SQS, State};
 use serde::Serialize;
 
 use crate::options::{Format, Options};
-use crate::print;
 use crate::show::{self};
 use crate::stopped::Stopped;
+use crate::terminal::print;
 use crate::transport::{self, Work};
 
 const TRANSACTIONS_MAX: i64 = 20;

@@ -8,16 +8,16 @@ use prost_reflect::DescriptorPool;
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
 
-use crate::{Files, SourceFile, Sources};
+use crate::files::{Files, SourceFile};
 
 /// The file of the options, which every proto may import.
 pub const OPTIONS: &str = "outbox/options.proto";
 
-/// Reads every file even after one failed: one run reports every mistake that can be seen.
-pub(crate) fn compile(sources: &Sources, paths: &[PathBuf]) -> Result<(DescriptorPool, Files), Report> {
+/// `dirs` are what imports are relative to. Reads every file even after one failed: one run reports every mistake that can be seen.
+pub(crate) fn compile(dirs: &[&Path], paths: &[PathBuf]) -> Result<(DescriptorPool, Files), Report> {
     let mut resolver = ChainFileResolver::new();
-    for dir in dirs(sources) {
-        resolver.add(IncludeFileResolver::new(dir.to_owned()));
+    for dir in dirs {
+        resolver.add(IncludeFileResolver::new(dir.to_path_buf()));
     }
     resolver.add(OptionsResolver);
     resolver.add(GoogleFileResolver::new());
@@ -27,7 +27,7 @@ pub(crate) fn compile(sources: &Sources, paths: &[PathBuf]) -> Result<(Descripto
     let mut report = Report::default();
     for path in paths {
         if let Err(error) = compiler.open_file(path) {
-            let broken = Broken::of(sources, path, &error);
+            let broken = Broken::of(dirs, path, &error);
             report.add(broken.findings(&error));
             report.add_text(broken.shown, broken.text);
         }
@@ -41,10 +41,6 @@ pub(crate) fn compile(sources: &Sources, paths: &[PathBuf]) -> Result<(Descripto
         (file.name().to_owned(), SourceFile { shown, text })
     });
     Ok((compiler.descriptor_pool(), files.collect()))
-}
-
-fn dirs(sources: &Sources) -> impl Iterator<Item = &Path> {
-    sources.protos.iter().chain(&sources.includes).map(PathBuf::as_path)
 }
 
 /// `import "outbox/options.proto";` needs no copy of the file.
@@ -69,16 +65,16 @@ struct Broken {
 }
 
 impl Broken {
-    fn of(sources: &Sources, opened: &Path, error: &protox::Error) -> Self {
+    fn of(dirs: &[&Path], opened: &Path, error: &protox::Error) -> Self {
         let imported =
-            error.file().and_then(|name| dirs(sources).map(|dir| dir.join(name)).find(|path| path.is_file()));
+            error.file().and_then(|name| dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file()));
         let path = imported.as_deref().unwrap_or(opened);
         Self {
             shown: path.display().to_string(),
             text: std::fs::read(path)
                 .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
                 .unwrap_or_default(),
-            dirs: dirs(sources).map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "),
+            dirs: dirs.iter().map(|dir| dir.display().to_string()).collect::<Vec<_>>().join(", "),
         }
     }
 

@@ -8,8 +8,9 @@ use prost_reflect::{
     DescriptorPool, EnumDescriptor, EnumValueDescriptor, FieldDescriptor, MessageDescriptor,
 };
 
+use crate::files::Files;
+use crate::keys;
 use crate::place::Places;
-use crate::{Files, keys};
 
 const PREFIX: &str = "EVENT_";
 const SUFFIX: &str = "Event";

@@ -4,100 +4,17 @@
 //! `event_router.yaml` `event_hoge_updated`. No protoc is needed.
 
 mod compile;
+mod contract;
 mod enums;
 mod events;
+mod files;
 mod keys;
 mod place;
 mod rpcs;
 mod sources;
 
 pub use compile::OPTIONS;
+pub use contract::Contract;
 pub use events::EventType;
 pub use rpcs::{CarrierError, RpcError, carrier};
 pub use sources::{ReadError, Sources};
-
-use std::collections::BTreeMap;
-
-use outbox_finding::{Finding, Place, Report};
-use prost_reflect::{DescriptorPool, FileDescriptor, MethodDescriptor};
-
-use events::Events;
-use place::Places;
-
-/// The descriptors of a company's proto files, and the events among them.
-#[derive(Debug, Clone)]
-pub struct Contract {
-    pool: DescriptorPool,
-    files: Files,
-    places: Places,
-    events: Events,
-}
-
-/// The files one was asked to read, by their name in descriptors; not what they import.
-type Files = BTreeMap<String, SourceFile>;
-
-#[derive(Debug, Clone)]
-struct SourceFile {
-    /// As people name it: with the directory it was found in.
-    shown: String,
-    /// `None` in a descriptor set.
-    text: Option<String>,
-}
-
-impl Contract {
-    fn new(pool: DescriptorPool, files: Files) -> Self {
-        let places = Places::new(&pool, &files);
-        let mut events = events::pair(&pool, &files, &places);
-        events.findings.extend(enums::collisions(&pool, &places));
-        Self { pool, files, places, events }
-    }
-
-    /// Every descriptor, those of imported files too.
-    pub fn pool(&self) -> &DescriptorPool {
-        &self.pool
-    }
-
-    /// The files that were read, not what they import.
-    pub fn files(&self) -> impl Iterator<Item = FileDescriptor> + '_ {
-        self.pool.files().filter(|file| self.files.contains_key(file.name()))
-    }
-
-    /// Every event, by name.
-    pub fn events(&self) -> impl Iterator<Item = &EventType> {
-        self.events.paired.values()
-    }
-
-    pub fn event(&self, name: &str) -> Option<&EventType> {
-        self.events.paired.get(name)
-    }
-
-    /// True for the name of an event that there would be, were it not for one of the findings.
-    pub fn is_unpaired(&self, name: &str) -> bool {
-        self.events.unpaired.contains(name)
-    }
-
-    /// Finds `Service/Method`, the service with or without its package.
-    pub fn rpc(&self, id: &str) -> Result<MethodDescriptor, RpcError> {
-        rpcs::find(self, id)
-    }
-
-    /// What breaks the convention: a value without its message, a message without its value, two packages with one
-    /// name, a key that can't be one, enum values that generated code can't tell apart.
-    pub fn findings(&self) -> &[Finding] {
-        &self.events.findings
-    }
-
-    /// Gives the report the texts to show lines of.
-    pub fn add_texts(&self, report: &mut Report) {
-        for SourceFile { shown, text } in self.files.values() {
-            if let Some(text) = text {
-                report.add_text(shown, text);
-            }
-        }
-    }
-
-    /// Where a descriptor stands: `path` as in `SourceCodeInfo`.
-    pub fn place(&self, file: &FileDescriptor, path: &[i32]) -> Place {
-        self.places.of(file, path)
-    }
-}

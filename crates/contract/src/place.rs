@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use outbox_finding::Place;
 use prost_reflect::{DescriptorPool, FileDescriptor};
 
-use crate::Files;
+use crate::files::Files;
 
 /// The field `name` of every descriptor has the number 1.
 const NAME: i32 = 1;

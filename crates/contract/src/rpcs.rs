@@ -46,6 +46,13 @@ impl RpcError {
     }
 }
 
+impl Contract {
+    /// Finds `Service/Method`, the service with or without its package.
+    pub fn rpc(&self, id: &str) -> Result<MethodDescriptor, RpcError> {
+        find(self, id)
+    }
+}
+
 /// Why a request can't take an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CarrierError {

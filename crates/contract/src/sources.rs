@@ -6,7 +6,8 @@ use prost_reflect::prost::Message;
 use prost_types::FileDescriptorSet;
 use walkdir::WalkDir;
 
-use crate::{Contract, Files, SourceFile, compile};
+use crate::files::{Files, SourceFile};
+use crate::{Contract, compile};
 
 /// Where proto comes from.
 #[derive(Debug, Clone, Default)]
@@ -26,11 +27,12 @@ impl Sources {
             return descriptor_set(path);
         }
         self.overlaps()?;
+        let dirs: Vec<&Path> = self.protos.iter().chain(&self.includes).map(PathBuf::as_path).collect();
         let mut files = Vec::new();
         for root in &self.protos {
             files.extend(proto_files(root)?);
         }
-        let (pool, files) = compile::compile(self, &files).map_err(ReadError::Findings)?;
+        let (pool, files) = compile::compile(&dirs, &files).map_err(ReadError::Findings)?;
         Ok(Contract::new(pool, files))
     }
 

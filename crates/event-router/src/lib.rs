@@ -5,17 +5,18 @@
 pub mod names;
 mod parse;
 mod policy;
+mod read;
 mod rpc;
 mod spelling;
 mod yaml;
 
 pub use policy::{Backoff, Policy};
+pub use read::{ReadError, decode};
 pub use rpc::Rpc;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use outbox_finding::{Finding, Place, Report};
+use outbox_finding::Place;
 
 /// The routes of one `event_router.yaml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,39 +44,6 @@ pub struct Route<'a> {
 }
 
 impl Router {
-    /// Reads the text of an `event_router.yaml`; `file` is only for messages.
-    ///
-    /// # Errors
-    ///
-    /// Every mistake in the file, not just the first.
-    pub fn parse(file: &str, text: &str) -> Result<Self, Report> {
-        let (router, findings) = Self::examine(file, text);
-        if findings.is_empty() {
-            return Ok(router);
-        }
-        let mut report = Report::default();
-        report.add_text(file, text);
-        report.add(findings);
-        Err(report)
-    }
-
-    /// What can be understood of a text, and every mistake in it.
-    pub fn examine(file: &str, text: &str) -> (Self, Vec<Finding>) {
-        parse::examine(file, text)
-    }
-
-    /// Reads an `event_router.yaml` from disk.
-    ///
-    /// # Errors
-    ///
-    /// As [`Router::parse`], or that the file can't be read.
-    pub fn read(path: &Path) -> Result<Self, ReadError> {
-        let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
-        let text = decode(&file, bytes).map_err(ReadError::Findings)?;
-        Self::parse(&file, &text).map_err(ReadError::Findings)
-    }
-
     /// The RPCs that run when `event` is published, in the file's order; empty if nobody wants it.
     pub fn subscribers(&self, event: &str) -> &[Rpc] {
         self.events.get(event).map_or(&[], |listed| &listed.rpcs)
@@ -107,33 +75,4 @@ impl Router {
             })
         })
     }
-}
-
-/// The text of a file, which must be UTF-8, as Terraform takes nothing else.
-///
-/// # Errors
-///
-/// The place of what is not.
-pub fn decode(file: &str, bytes: Vec<u8>) -> Result<String, Report> {
-    String::from_utf8(bytes).map_err(|error| {
-        let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
-        let place = spelling::place(file, &before, before.len());
-        let mut report = Report::default();
-        report.add_text(file, String::from_utf8_lossy(error.as_bytes()));
-        report.add([Finding::error(
-            place,
-            "the file is not UTF-8",
-            "save it as UTF-8; editors call it the encoding",
-        )]);
-        report
-    })
-}
-
-/// Why there is no router.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error("error: failed to read {file}: {source}\n  pass --router FILE; the README shows what is in it")]
-    Io { file: String, source: std::io::Error },
-    #[error("{0}")]
-    Findings(Report),
 }

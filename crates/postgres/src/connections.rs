@@ -39,12 +39,15 @@ pub struct Loan {
     _place: OwnedSemaphorePermit,
 }
 
-impl Connections {
-    pub(crate) fn new(source: Source, application: &'static str, settings: Settings, size: u32) -> Self {
-        let places = Arc::new(Semaphore::new(size as usize));
-        Self(Arc::new(Shared { source, application, settings, places, idle: Mutex::default() }))
+impl Source {
+    /// At most `size` connections as [`Source::connect`] makes them, for tasks to share.
+    pub fn connections(&self, application: &'static str, settings: Settings, size: u32) -> Connections {
+        let (source, places) = (self.clone(), Arc::new(Semaphore::new(size as usize)));
+        Connections(Arc::new(Shared { source, application, settings, places, idle: Mutex::default() }))
     }
+}
 
+impl Connections {
     /// One that is idle, or a new one. Whether it is still well, its first statement shows.
     pub async fn lend(&self) -> Result<Loan, sqlx::Error> {
         let shared = Arc::clone(&self.0);

@@ -1,78 +1,25 @@
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
+use outbox_transport::args::Databases;
 
-use crate::{Source, SourceError};
+use crate::Source;
 
-/// Which databases.
-#[derive(Debug, clap::Args)]
-pub struct Databases {
-    /// A database with an outbox: postgres://…, or NAME=postgres://… (the name stands in metrics and logs; without
-    /// it, the database's). Repeat for several; in the environment, separate them by spaces. Connect directly, not
-    /// through a pooler: locks and notifications belong to sessions.
-    #[arg(
-        long = "source",
-        global = true,
-        env = "OUTBOX_SOURCES",
-        hide_env_values = true,
-        value_delimiter = ' ',
-        value_name = "[NAME=]URL"
-    )]
-    sources: Vec<Address>,
-
-    /// The database, if there is only one.
-    #[arg(long, global = true, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
-    database_url: Option<Address>,
-}
-
-impl Databases {
-    /// Whether any is named at all.
-    pub fn is_given(&self) -> bool {
-        !self.sources.is_empty() || self.database_url.is_some()
+/// Every database that is named.
+///
+/// # Errors
+///
+/// What is wrong and what to do, for a person; never the address itself.
+pub fn databases(named: &Databases) -> Result<Vec<Source>, (String, &'static str)> {
+    let (argument, addresses) = named.given();
+    if addresses.is_empty() {
+        return Err((
+            "no database given".to_owned(),
+            "set DATABASE_URL, or pass --database-url postgres://… (or --source, once per database)",
+        ));
     }
-
-    /// Every database to work on; `--source` wins over `--database-url`.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong and what to do, for a person; never the address itself.
-    pub fn list(&self) -> Result<Vec<Source>, (String, &'static str)> {
-        let parse = |argument: &str, address: &Address| {
-            address.0.parse().map_err(|error: SourceError| {
-                (
-                    format!("{argument} names no database: {error}"),
-                    "write postgres://USER:PASSWORD@HOST:PORT/DATABASE",
-                )
-            })
-        };
-        if !self.sources.is_empty() {
-            return self.sources.iter().map(|address| parse("--source (OUTBOX_SOURCES)", address)).collect();
-        }
-        match &self.database_url {
-            Some(address) => Ok(vec![parse("--database-url (DATABASE_URL)", address)?]),
-            None => Err((
-                "no database given".to_owned(),
-                "set DATABASE_URL, or pass --database-url postgres://… (or --source, once per database)",
-            )),
-        }
-    }
-}
-
-/// An address as it was given. Parsed only later: clap repeats a value that it can't parse, and this may hold a
-/// password.
-#[derive(Clone)]
-struct Address(String);
-
-impl FromStr for Address {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Address(…)")
-    }
+    let parsed = addresses.into_iter().map(|address| address.parse::<Source>());
+    parsed.collect::<Result<_, _>>().map_err(|error| {
+        (
+            format!("{argument} names no database: {error}"),
+            "write postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        )
+    })
 }

@@ -22,7 +22,7 @@ mod source;
 pub use bus::{Deliveries, PostgresBus};
 pub use connections::{Connections, Loan};
 #[cfg(feature = "args")]
-pub use databases::Databases;
+pub use databases::databases;
 pub use dedup::PostgresDedup;
 pub use doorbell::Doorbell;
 pub use low_water::LowWater;

@@ -6,8 +6,6 @@ use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection};
 
-use crate::Connections;
-
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No statement of ours takes anywhere near this long. On a connection that is half-open it would take for ever.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,16 +116,6 @@ impl Source {
             }
             connected => connected,
         }
-    }
-
-    /// At most `size` such connections, for tasks to share.
-    pub fn connections(
-        &self,
-        application: &'static str,
-        settings: &'static [(&'static str, &'static str)],
-        size: u32,
-    ) -> Connections {
-        Connections::new(self.clone(), application, settings, size)
     }
 
     /// A pool of one such connection, which is what a listener of sqlx's wants.

@@ -1,12 +1,11 @@
 //! What `relay` can be told; `relay --help` is the manual.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use outbox_postgres::Databases;
-use outbox_runtime::{Logs, Transport};
+use outbox_runtime::Logs;
+use outbox_transport::args::{BusArgs, TransportArgs};
 
 /// What one read takes unless told otherwise. More is no faster.
 pub const PAGE_MAX: u32 = 1000;
@@ -17,8 +16,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Puts committed events on the bus.
 ///
 /// Reads the outbox of one or several Postgres databases and puts each event on the bus: into the queues of its subscribers,
-/// as event_router.yaml says, or on EventBridge (--transport aws; region, credentials and endpoints come from AWS's
-/// standard environment). Start as many relays as you like: one leads per database, the others stand by.
+/// as event_router.yaml says, or on EventBridge (--transport aws), where Terraform has made rules of event_router.yaml. Start as many relays as you like: one leads per database, the others stand by.
 #[derive(Debug, Parser)]
 #[command(
     version,
@@ -26,7 +24,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 )]
 pub struct Cli {
     #[command(flatten)]
-    pub databases: Databases,
+    pub transport: TransportArgs,
 
     #[command(subcommand)]
     pub command: Option<Command>,
@@ -46,22 +44,13 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Run {
-    /// What carries the events: this database's own queues, or EventBridge.
-    #[arg(long, value_enum, default_value_t = Transport::Postgres, env = "OUTBOX_TRANSPORT")]
-    pub transport: Transport,
-
-    /// The EventBridge bus, on the transport aws.
-    #[arg(long, default_value = "outbox", env = "OUTBOX_BUS", value_name = "NAME")]
-    pub bus: String,
+    #[command(flatten)]
+    pub bus: BusArgs,
 
     /// How many requests to EventBridge run at a time, for each database. A higher value puts more events a second, until AWS
     /// throttles; then the relay slows down by itself. A lower one leaves more of the quota to others.
     #[arg(long, default_value_t = 8, env = "OUTBOX_PUT_CONCURRENCY", value_parser = clap::value_parser!(u32).range(1..=256), value_name = "N")]
     pub put_concurrency: u32,
-
-    /// Which event runs which RPC. Only read on the transport postgres: on aws Terraform has made rules of it.
-    #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]
-    pub router: PathBuf,
 
     /// How long events stay in the outbox after they were put, for replay and for looking back. They leave in parts of a sixth
     /// of it. A longer time costs disk; a shorter one leaves less to replay.

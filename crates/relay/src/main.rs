@@ -8,9 +8,10 @@ use outbox_postgres::{PostgresBus, Source};
 use outbox_relay::bus::Bus;
 use outbox_relay::config::{Cli, Command, Run};
 use outbox_relay::relay::Settings;
-use outbox_runtime::{Chain, Finished, Patience, Sources, Transport};
+use outbox_runtime::{Chain, Finished, Patience, Sources};
 use outbox_schema::Migrated;
 use outbox_transport::RemoteBus;
+use outbox_transport::args::{Transport, TransportArgs};
 use tokio::task::JoinSet;
 
 /// From the signal on; a service manager's patience is usually ten.
@@ -23,20 +24,20 @@ fn main() -> ExitCode {
 }
 
 async fn start(cli: Cli) -> ExitCode {
-    let sources = match cli.databases.list() {
+    let sources = match outbox_postgres::databases(&cli.transport.databases) {
         Ok(sources) => sources,
         Err((problem, remedy)) => return outbox_runtime::refuse(&problem, remedy),
     };
     match cli.command {
         Some(Command::Migrate) => migrate(&sources).await,
-        None => run(sources, &cli.run).await,
+        None => run(sources, &cli.transport, &cli.run).await,
     }
 }
 
-async fn run(sources: Vec<Source>, options: &Run) -> ExitCode {
-    match options.transport {
+async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> ExitCode {
+    match on.transport {
         Transport::Postgres => {
-            let router = match Router::read(&options.router) {
+            let router = match Router::read(on.router()) {
                 Ok(router) => router,
                 Err(error) => {
                     eprintln!("{error}");
@@ -59,7 +60,7 @@ async fn aws(sources: Vec<Source>, options: &Run) -> ExitCode {
     let config = outbox_aws::config(PUT_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
     let client = aws_sdk_eventbridge::Client::new(&config);
-    let (bus, concurrency) = (options.bus.clone(), options.put_concurrency as usize);
+    let (bus, concurrency) = (options.bus.bus.clone(), options.put_concurrency as usize);
     relay_all(sources, options, move |source| {
         Bus::Remote(outbox_aws::EventBridge::new(client.clone(), &bus, source.name(), concurrency))
     })

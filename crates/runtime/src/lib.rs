@@ -22,12 +22,3 @@ pub use shutdown::process_name;
 pub use sources::{Sources, Standing, Trouble, backoff};
 pub use telemetry::{Logs, install_metrics};
 pub use trace::{Role, Span, Tracer};
-
-/// What carries the events from the outbox to the RPCs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Transport {
-    /// The database itself.
-    Postgres,
-    /// EventBridge, SQS and DynamoDB.
-    Aws,
-}

@@ -1,6 +1,8 @@
 //! The seams between relay and worker on one side, and what carries events on the other. Each transport fills them in a
 //! crate of its own: `outbox-postgres` and `outbox-aws`.
 
+#[cfg(feature = "args")]
+pub mod args; // what all binaries are told
 pub mod operate; // what an operator asks and repairs
 
 mod bus;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use outbox_postgres::Databases;
-use outbox_runtime::{Logs, Transport};
+use outbox_runtime::Logs;
+use outbox_transport::args::{QueueArgs, TransportArgs};
 
 use crate::rpc::{Endpoint, HeaderPrefix, ServiceEncoding};
 
@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// Calls the RPCs that subscribed to events.
 ///
 /// Receives from the queue of every RPC in event_router.yaml, asks whether the event was done before, calls the RPC over
-/// Connect, and retries or dead-letters what fails. Start as many workers as you like: each delivery goes to one of
+/// Connect, and retries or dead-letters what fails. On the transport aws it needs no database. Start as many workers as you like: each delivery goes to one of
 /// them.
 #[derive(Debug, Parser)]
 #[command(
@@ -25,24 +25,10 @@ const HOUR: Duration = Duration::from_secs(3600);
 )]
 pub struct Cli {
     #[command(flatten)]
-    pub databases: Databases,
+    pub transport: TransportArgs,
 
-    /// What carries the events: the database's own queues, or SQS and DynamoDB; then no database is needed, and region,
-    /// credentials and endpoints come from AWS's standard environment.
-    #[arg(long, value_enum, default_value_t = Transport::Postgres, env = "OUTBOX_TRANSPORT")]
-    pub transport: Transport,
-
-    /// What the names of queues begin with, on the transport aws.
-    #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = outbox_event_router::names::prefix)]
-    pub queue_prefix: String,
-
-    /// The DynamoDB table of what was done, on the transport aws.
-    #[arg(long, default_value = "outbox-dedup", env = "OUTBOX_DEDUP_TABLE", value_name = "NAME")]
-    pub dedup_table: String,
-
-    /// Which event runs which RPC, and with what timeout, concurrency and backoff.
-    #[arg(long, default_value = "event_router.yaml", env = "OUTBOX_ROUTER", value_name = "FILE")]
-    pub router: PathBuf,
+    #[command(flatten)]
+    pub queues: QueueArgs,
 
     /// Where a service is served: NotificationService=http://notification:8080. https:// speaks HTTP/1.1 or 2, h2c://
     /// HTTP/2 in the clear. Repeat for each service; in the environment, separate them by spaces.

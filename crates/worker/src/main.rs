@@ -6,7 +6,8 @@ use clap::Parser;
 use outbox_contract::{Contract, ReadError, Sources};
 use outbox_event_router::Router;
 use outbox_postgres::Source;
-use outbox_runtime::{Chain, Patience, Started, Transport};
+use outbox_runtime::{Chain, Patience, Started};
+use outbox_transport::args::Transport;
 use outbox_worker::config::Cli;
 use outbox_worker::postgres::{self, Settings};
 use outbox_worker::rpc::{Client, Services};
@@ -22,15 +23,15 @@ fn main() -> ExitCode {
 }
 
 async fn start(cli: Cli) -> ExitCode {
-    let sources = match cli.transport {
-        Transport::Postgres => cli.databases.list(),
+    let sources = match cli.transport.transport {
+        Transport::Postgres => outbox_postgres::databases(&cli.transport.databases),
         Transport::Aws => Ok(Vec::new()),
     };
     let sources = match sources {
         Ok(sources) => sources,
         Err((problem, remedy)) => return outbox_runtime::refuse(&problem, remedy),
     };
-    let router = match Router::read(&cli.router) {
+    let router = match Router::read(cli.transport.router()) {
         Ok(router) => router,
         Err(error) => {
             eprintln!("{error}");
@@ -56,7 +57,7 @@ async fn start(cli: Cli) -> ExitCode {
         Err(refused) => return refused,
     };
 
-    match cli.transport {
+    match cli.transport.transport {
         Transport::Postgres => postgres(&cli, sources, &router, &client, &started).await,
         Transport::Aws => aws(&cli, &router, &client, &started).await,
     }
@@ -104,8 +105,8 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
     let config = outbox_aws::config(ASK_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
     let settings = outbox_worker::aws::Settings {
-        queue_prefix: cli.queue_prefix.clone(),
-        dedup_table: cli.dedup_table.clone(),
+        queue_prefix: cli.queues.queue_prefix.clone(),
+        dedup_table: cli.queues.dedup_table.clone(),
         visibility: cli.visibility,
     };
     let patience = patience(cli, router);

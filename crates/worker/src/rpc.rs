@@ -18,6 +18,7 @@ mod wire_error; // a Connect error, as far as it can be read
 pub use client::{Client, ClientError, Services};
 pub use endpoint::{Encoding, EncodingError, Endpoint, EndpointError, ServiceEncoding};
 pub(crate) use headers::{REPLAY, withheld_of};
+pub use line::TlsError;
 pub use prefix::{HeaderPrefix, HeaderPrefixError};
 
 use std::fmt;

@@ -80,16 +80,16 @@ impl Crate {
     }
 }
 
-/// The shortest way from a file back to itself, if it is the first of the circle by name.
+/// The shortest way from a file back to itself through files that come after it by name: each circle is found at its first.
 fn way_back(edges: &BTreeMap<Module, BTreeSet<Module>>, start: &Module) -> Option<Vec<Module>> {
     let mut ways = std::collections::VecDeque::from([vec![start.clone()]]);
     let mut seen = BTreeSet::new();
     while let Some(way) = ways.pop_front() {
         for next in edges.get(way.last()?).into_iter().flatten() {
             if next == start {
-                return (way.iter().min() == Some(start)).then(|| [way, vec![start.clone()]].concat());
+                return Some([way, vec![start.clone()]].concat());
             }
-            if seen.insert(next.clone()) {
+            if next > start && seen.insert(next.clone()) {
                 ways.push_back([way.as_slice(), std::slice::from_ref(next)].concat());
             }
         }

@@ -1,16 +1,14 @@
 //! Dead letters on SQS. It has no way to look at messages but to receive them: what is looked at is hidden for a minute,
 //! and made visible again at the end.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Mutex;
+use std::collections::{HashMap, VecDeque};
 
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName};
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use outbox_event_router::Rpc;
 use outbox_transport::operate::{DeadLetters, Filter, Letter, OperateError, Repair, Repaired};
 
+use super::looking::{Held, Place};
 use super::{AwsOperator, is_no_queue, trouble};
 use crate::Failure;
 
@@ -20,32 +18,6 @@ const HIDDEN_SECONDS: i32 = 60;
 const WAIT_SECONDS: i32 = 1;
 /// What is hidden comes back while we still look: after so many receives of nothing new we have seen it all.
 const NOTHING_NEW_MAX: u32 = 3;
-
-/// Where a command is in looking through dead-letter queues.
-#[derive(Debug, Default)]
-pub(super) struct Looking {
-    /// Not looked through yet; `None` before the first.
-    left: Option<VecDeque<Place>>,
-    seen: HashSet<String>,
-    nothing_new: u32,
-    /// What was sent back by this command: if it dies again at once, it is not sent back for ever.
-    redriven: Mutex<HashSet<u64>>,
-    /// What we keep hidden, by message id.
-    held: Mutex<HashMap<String, Held>>,
-}
-
-#[derive(Debug, Clone)]
-struct Place {
-    rpc: Rpc,
-    url: String,
-}
-
-/// A message as it was received last.
-#[derive(Debug, Clone)]
-pub struct Held {
-    url: String,
-    receipt: String,
-}
 
 impl DeadLetters for AwsOperator {
     type Handle = Held;
@@ -197,23 +169,6 @@ impl AwsOperator {
             .map(|_| ())
             .map_err(|error| Failure::of(&error))
     }
-}
-
-impl Looking {
-    fn remember(&self, letter: &Letter<Held>) {
-        self.redriven.lock().expect("no panic while held").insert(content(letter));
-    }
-
-    fn has_redriven(&self, letter: &Letter<Held>) -> bool {
-        self.redriven.lock().expect("no panic while held").contains(&content(letter))
-    }
-}
-
-/// Of what is the same message, whatever its id.
-fn content<H>(letter: &Letter<H>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (letter.rpc.as_str(), &letter.body).hash(&mut hasher);
-    hasher.finish()
 }
 
 /// The worker says why; SQS itself moves what was received too often, and says nothing.

@@ -7,7 +7,7 @@ use outbox_contract::{Contract, ReadError, Sources};
 use outbox_event_router::Router;
 use tempfile::TempDir;
 
-use crate::Unusable;
+use crate::stopped::Stopped;
 
 /// What events in flight were published under.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Older {
         sources: &Sources,
         router: &Path,
         against_router: Option<&Path>,
-    ) -> Result<Self, Unusable> {
+    ) -> Result<Self, Stopped> {
         let directory = Sources { protos: vec![against.into()], includes: sources.includes.clone() };
         let router_text = against_router.map(read_text).transpose()?;
         match directory.read() {
@@ -59,7 +59,7 @@ fn known(name: &str, router: &str) -> OldRouter {
     OldRouter::Known(Router::examine(name, router).0)
 }
 
-fn unreadable(name: &str, error: ReadError) -> Unusable {
+fn unreadable(name: &str, error: ReadError) -> Stopped {
     let problem = match error {
         // Its paths are those of copies that nobody can look at.
         ReadError::Findings(report) => {
@@ -68,15 +68,15 @@ fn unreadable(name: &str, error: ReadError) -> Unusable {
         ReadError::Empty(_) => "there are none".to_owned(),
         other => other.to_string(),
     };
-    Unusable::new(
+    Stopped::unusable(
         format!("the proto files of {name} can't be read: {problem}"),
         "compare with a revision whose proto files compile",
     )
 }
 
-fn read_text(file: &Path) -> Result<String, Unusable> {
+fn read_text(file: &Path) -> Result<String, Stopped> {
     std::fs::read_to_string(file).map_err(|error| {
-        Unusable::new(format!("failed to read {}: {error}", file.display()), "pass --against-router FILE")
+        Stopped::unusable(format!("failed to read {}: {error}", file.display()), "pass --against-router FILE")
     })
 }
 
@@ -88,9 +88,9 @@ struct Checkout {
 }
 
 impl Checkout {
-    fn of(revision: &str, sources: &Sources) -> Result<Self, Unusable> {
+    fn of(revision: &str, sources: &Sources) -> Result<Self, Stopped> {
         let dir = tempfile::tempdir().map_err(|error| {
-            Unusable::new(format!("failed to make a directory: {error}"), "see that TMPDIR is writable")
+            Stopped::unusable(format!("failed to make a directory: {error}"), "see that TMPDIR is writable")
         })?;
         let mut checkout = Self { revision: revision.to_owned(), sources: Sources::default(), dir };
         for (n, root) in sources.protos.iter().enumerate() {
@@ -100,7 +100,7 @@ impl Checkout {
         }
         if checkout.sources.protos.is_empty() {
             let roots: Vec<String> = sources.protos.iter().map(|root| root.display().to_string()).collect();
-            return Err(Unusable::new(
+            return Err(Stopped::unusable(
                 format!("--against {revision}: it has no .proto files below {}", roots.join(", ")),
                 "pass a revision that has, or a directory of older .proto files",
             ));
@@ -114,7 +114,7 @@ impl Checkout {
     }
 
     /// What a directory, or one descriptor set, was like; `None` if it was not there.
-    fn copy(&self, root: &Path, name: &str) -> Result<Option<PathBuf>, Unusable> {
+    fn copy(&self, root: &Path, name: &str) -> Result<Option<PathBuf>, Stopped> {
         let (dir, what) = if root.is_file() { split(root) } else { (root, ".".into()) };
         let commit = self.commit(dir)?;
         let copy = self.dir.path().join(name);
@@ -135,10 +135,10 @@ impl Checkout {
     }
 
     /// Of the repository that this directory belongs to: it may be another one than where we stand.
-    fn commit(&self, dir: &Path) -> Result<String, Unusable> {
+    fn commit(&self, dir: &Path) -> Result<String, Stopped> {
         let wanted = format!("{}^{{commit}}", self.revision);
         let unknown = |said: &str| {
-            Unusable::new(
+            Stopped::unusable(
                 format!(
                     "--against {}: there is no such directory of .proto files, and git finds no such revision{said}",
                     self.revision
@@ -159,9 +159,9 @@ impl Checkout {
     }
 
     /// With one process for all files, and links as they were. False if there was nothing.
-    fn extract(&self, dir: &Path, commit: &str, what: &str, copy: &Path) -> Result<bool, Unusable> {
+    fn extract(&self, dir: &Path, commit: &str, what: &str, copy: &Path) -> Result<bool, Stopped> {
         let failed = |error: std::io::Error| {
-            Unusable::new(
+            Stopped::unusable(
                 format!("failed to copy the files of {}: {error}", self.revision),
                 "see that git and tar are installed, and TMPDIR is writable",
             )

@@ -6,13 +6,13 @@ use outbox_transport::operate::{At, DeadLetters, Filter, Letter, Operator, Queue
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{List, Show};
+use super::args::{List, Show};
 use crate::options::Format;
 use crate::pace::interrupted;
-use crate::print;
 use crate::safe::{self, line};
 use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, moment, moment_of, or_dash, seconds_since, table};
 use crate::stopped::Stopped;
+use crate::terminal::print;
 use crate::transport::Work;
 
 const REASON_CHARS_MAX: usize = 80;

@@ -9,14 +9,14 @@ use outbox_transport::operate::{
 };
 use serde::Serialize;
 
-use super::{Drop, Print, Redrive};
+use super::args::{Drop, Print, Redrive};
 use crate::options::Format;
 use crate::pace::{Pace, Progress, interrupted};
-use crate::print;
 use crate::repair::{self, Consent};
 use crate::safe::line;
 use crate::show::{self, counted};
 use crate::stopped::Stopped;
+use crate::terminal::print;
 use crate::transport::Work;
 
 /// So many are moved at a time.

@@ -35,17 +35,20 @@ pub(super) async fn look(options: &Options, router: Option<&Router>) -> Vec<Find
     let mut findings = vec![Finding::ok("aws", format!("{region}, credentials found"))];
     let nothing = Router::default();
     let routes = router.unwrap_or(&nothing);
-    let sqs = queues::Sqs::new(aws_sdk_sqs::Client::new(&config), &options.queue_prefix);
+    let sqs = queues::Sqs::new(aws_sdk_sqs::Client::new(&config), &options.queues.queue_prefix);
     let queues = sqs.look(routes, &mut findings).await;
-    let events =
-        bus::Events::new(aws_sdk_eventbridge::Client::new(&config), &options.bus, &options.queue_prefix);
+    let events = bus::Events::new(
+        aws_sdk_eventbridge::Client::new(&config),
+        &options.bus.bus,
+        &options.queues.queue_prefix,
+    );
     let rules = events.look(routes, &queues, &mut findings).await;
     policy::look(&queues, &rules, &mut findings);
     // Without routes everything would be superfluous.
     if router.is_some() {
         sqs.superfluous(routes, &mut findings).await;
     }
-    table::look(&aws_sdk_dynamodb::Client::new(&config), &options.dedup_table, &mut findings).await;
+    table::look(&aws_sdk_dynamodb::Client::new(&config), &options.queues.dedup_table, &mut findings).await;
     findings
 }
 

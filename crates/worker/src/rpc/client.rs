@@ -11,7 +11,7 @@ use prost_reflect::MethodDescriptor;
 
 use super::body::Body;
 use super::headers::Headers;
-use super::line::Line;
+use super::line::{Line, TlsError};
 use super::prefix::HeaderPrefix;
 use super::{
     By, Call, CallError, Code, Encoding, Endpoint, RpcClient, ServiceEncoding, connect, failed, grpc,
@@ -224,10 +224,8 @@ pub enum ClientError {
     Carrier { rpc: Rpc, source: CarrierError },
     #[error("'{rpc}' subscribes to '{event}', which proto does not have")]
     UnknownEvent { rpc: Rpc, event: String },
-    #[error("an endpoint is https, and this machine has no root certificates")]
-    NoRoots,
-    #[error("failed to set up TLS")]
-    Tls(#[source] rustls::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl ClientError {
@@ -249,8 +247,8 @@ impl ClientError {
             Self::UnknownEvent { .. } => {
                 "define it in proto, or give the worker the newer proto; `outbox check` finds every such mistake".to_owned()
             }
-            Self::NoRoots => "install ca-certificates, or set SSL_CERT_FILE".to_owned(),
-            Self::Tls(_) => "see --endpoint in worker --help".to_owned(),
+            Self::Tls(TlsError::NoRoots) => "install ca-certificates, or set SSL_CERT_FILE".to_owned(),
+            Self::Tls(TlsError::Setup(_)) => "see --endpoint in worker --help".to_owned(),
         }
     }
 }

@@ -13,9 +13,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use super::Encoding;
 use super::failure::{Again, Failure, Mismatch};
 use super::watched::{LastProtocol, Protocol, Usage, Watching};
-use super::{ClientError, Encoding};
 
 /// So many calls in a row without an answer, and their connection is given up.
 const SILENCE_MAX: u32 = 3;
@@ -72,7 +72,7 @@ impl Line {
         url: &str,
         encoding: Encoding,
         tls: &mut Option<Arc<rustls::ClientConfig>>,
-    ) -> Result<(Self, String), ClientError> {
+    ) -> Result<(Self, String), TlsError> {
         let url = url.trim_end_matches('/');
         let plain_grpc = || url.strip_prefix("http://").filter(|_| encoding == Encoding::Grpc);
         let (kind, base) = if let Some(rest) = url.strip_prefix("h2c://").or_else(plain_grpc) {
@@ -211,17 +211,26 @@ impl Kind {
     }
 }
 
-fn tls_config() -> Result<Arc<rustls::ClientConfig>, ClientError> {
+/// Why no TLS can be spoken.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("an endpoint is https, and this machine has no root certificates")]
+    NoRoots,
+    #[error("failed to set up TLS")]
+    Setup(#[source] rustls::Error),
+}
+
+fn tls_config() -> Result<Arc<rustls::ClientConfig>, TlsError> {
     let mut roots = rustls::RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
-        return Err(ClientError::NoRoots);
+        return Err(TlsError::NoRoots);
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(ClientError::Tls)?
+        .map_err(TlsError::Setup)?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(Arc::new(config))

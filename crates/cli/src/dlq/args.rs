@@ -1,0 +1,155 @@
+//! What `outbox dlq` takes.
+
+use std::time::Duration;
+
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
+use outbox_transport::operate::Filter;
+
+use crate::options::{Format, Options};
+use crate::repair::Consent;
+
+pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
+
+/// Lists dead letters, with the reason of each.
+///
+/// On SQS they can't be looked at without being received: each is hidden from others for a moment.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(super) struct List {
+    #[command(flatten)]
+    pub(super) which: Which,
+
+    /// How many at most.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: u32,
+
+    #[command(flatten)]
+    pub(super) print: Print,
+}
+
+/// Shows one dead letter; its payload only if asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(super) struct Show {
+    /// As `outbox dlq list` shows it.
+    pub(super) id: String,
+
+    /// Where to look for it: on SQS that is quicker.
+    #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
+    pub(super) rpc: Option<Rpc>,
+
+    /// Print the payload, too. It may hold what is nobody's business.
+    #[arg(long)]
+    pub(super) payload: bool,
+
+    #[command(flatten)]
+    pub(super) print: Print,
+}
+
+/// Delivers dead letters again.
+///
+/// Each goes back into the queue of its RPC, with its attempts counted anew. What was done meanwhile is not done again: the
+/// worker finds it in its record. Each is moved by itself; if this is interrupted, the rest stays, and the same command
+/// goes on.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
+)]
+pub(super) struct Redrive {
+    #[command(flatten)]
+    pub(super) which: Which,
+
+    /// All of them.
+    #[arg(long)]
+    pub(super) all: bool,
+
+    /// How many per second. Higher is sooner done; lower is kinder to a service that has just come back.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) rate: u32,
+
+    /// Only say how many.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Forget first that it was done: the RPC runs again even if it had succeeded for the event.
+    #[arg(long)]
+    pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) consent: Consent,
+
+    #[command(flatten)]
+    pub(super) print: Print,
+}
+
+/// Drops dead letters for good.
+///
+/// The events stay in the outbox until retention, for `outbox replay`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(super) struct Drop {
+    #[command(flatten)]
+    pub(super) which: Which,
+
+    /// All of them.
+    #[arg(long)]
+    pub(super) all: bool,
+
+    /// Only say how many.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    #[command(flatten)]
+    pub(super) consent: Consent,
+
+    #[command(flatten)]
+    pub(super) print: Print,
+}
+
+/// Which dead letters: all that is given must fit.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which dead letters")]
+pub(super) struct Which {
+    /// Of this RPC, as event_router.yaml has it.
+    #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
+    pub(super) rpc: Option<Rpc>,
+
+    /// Of this event.
+    #[arg(long, value_name = "ID")]
+    pub(super) event: Option<EventId>,
+
+    /// With this code: invalid_argument, unavailable, malformed_message, redrive_policy …
+    #[arg(long, value_name = "CODE")]
+    pub(super) code: Option<String>,
+
+    /// Dead for longer than this: 1h, 2days.
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
+    pub(super) older_than: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Print {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(super) format: Format,
+
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+impl Which {
+    pub(super) fn filter(&self) -> Filter {
+        Filter {
+            rpc: self.rpc.clone(),
+            event: self.event,
+            code: self.code.clone(),
+            older_than: self.older_than,
+            id: None,
+        }
+    }
+}
+
+pub(crate) fn rpc(text: &str) -> Result<Rpc, String> {
+    Rpc::new(text).ok_or_else(|| "write Service/Method, as in event_router.yaml".to_owned())
+}
