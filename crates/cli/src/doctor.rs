@@ -2,11 +2,11 @@
 
 #[cfg(feature = "aws")]
 mod aws; // what Terraform should have made
+mod diagnosis; // what one look found
 mod endpoints; // whether services can be reached
 mod postgres; // database, role, what holds transactions
 mod routes; // event_router.yaml, as `outbox check` reads it
 
-use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,10 +15,10 @@ use outbox_transport::args::Transport;
 use serde::Serialize;
 
 use crate::options::{Format, Options};
-use crate::safe::line;
 use crate::show::{self, counted};
 use crate::stopped::Stopped;
 use crate::terminal::print;
+use diagnosis::{Diagnosis, Severity};
 
 /// Looks at everything a line needs, and says what is wrong with it and what to do.
 ///
@@ -47,93 +47,19 @@ pub(crate) struct Args {
     options: Options,
 }
 
-const MESSAGE_CHARS_MAX: usize = 2000;
-/// A statement to paste is of no use without its end.
-const HINT_CHARS_MAX: usize = 100_000;
-
-/// What one look found. Others' texts in it are safe where they could be taken for ours; in a statement to paste they are
-/// literals and identifiers, and on one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
-    severity: Severity,
-    /// What was looked at: a database, a queue, a service.
-    place: String,
-    message: String,
-    hint: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Severity {
-    Ok,
-    /// It could not be looked at, or nobody asked for it.
-    Skipped,
-    Warning,
-    Error,
-}
-
-impl Finding {
-    fn ok(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Ok, place: place.into(), message: message.into(), hint: None }
-    }
-
-    /// Nothing is wrong, and it is worth knowing.
-    fn info(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::with(Severity::Ok, place, message, hint)
-    }
-
-    fn with(severity: Severity, place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { severity, place: place.to_owned(), message: message.into(), hint: Some(hint.into()) }
-    }
-
-    fn skipped(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::with(Severity::Skipped, place, message, hint)
-    }
-
-    fn warning(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::with(Severity::Warning, place, message, hint)
-    }
-
-    fn error(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::with(Severity::Error, place, message, hint)
-    }
-
-    /// What could not be looked at at all.
-    fn stopped(place: &str, stopped: &Stopped) -> Self {
-        Self::error(place, &stopped.problem, &stopped.remedy)
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Ok => "ok",
-            Severity::Skipped => "skipped",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        let (place, message) = (line(&self.place, MESSAGE_CHARS_MAX), line(&self.message, MESSAGE_CHARS_MAX));
-        write!(f, "{severity:<8} {place}: {message}")?;
-        for one in self.hint.iter().flat_map(|hint| hint.split('\n')) {
-            write!(f, "\n         {}", line(one, HINT_CHARS_MAX))?;
-        }
-        Ok(())
-    }
-}
-
 /// The names are kept.
 #[derive(Serialize)]
 struct Report {
     errors: usize,
     warnings: usize,
-    findings: Vec<Finding>,
+    findings: Vec<Diagnosis>,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let sources = args.options.sources()?;
     let (router, mut findings) = routes::look(&args.options, &args.proto)?;
     if sources.is_empty() {
-        findings.push(Finding::skipped(
+        findings.push(Diagnosis::skipped(
             "database",
             "none given",
             "set DATABASE_URL to look at the relay's half, too",
@@ -156,17 +82,17 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
 }
 
 #[cfg(feature = "aws")]
-async fn on_aws(options: &Options, router: Option<&Router>) -> Result<Vec<Finding>, Stopped> {
+async fn on_aws(options: &Options, router: Option<&Router>) -> Result<Vec<Diagnosis>, Stopped> {
     Ok(aws::look(options, router).await)
 }
 
 #[cfg(not(feature = "aws"))]
-async fn on_aws(_: &Options, _: Option<&Router>) -> Result<Vec<Finding>, Stopped> {
+async fn on_aws(_: &Options, _: Option<&Router>) -> Result<Vec<Diagnosis>, Stopped> {
     Err(Stopped::without_aws())
 }
 
 fn text(report: &Report) -> String {
-    let lines: Vec<String> = report.findings.iter().map(Finding::to_string).collect();
+    let lines: Vec<String> = report.findings.iter().map(Diagnosis::to_string).collect();
     let summary = match (report.errors, report.warnings) {
         (0, 0) => "All is well.".to_owned(),
         (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),

@@ -78,7 +78,7 @@ impl Progress {
             if self.terminal {
                 let _ = write!(std::io::stderr(), "\r\u{1b}[K{text}");
             } else {
-                crate::say(&text);
+                crate::terminal::say(&text);
             }
         }
     }

@@ -122,7 +122,7 @@ async fn list(args: &List) -> Result<ExitCode, Stopped> {
     let filter = args.which.filter(&[]);
     let (limit, mut listed) = (i64::from(args.limit), Vec::new());
     for database in args.options.outboxes().await? {
-        let outbox = Outbox::new(database, crate::say);
+        let outbox = Outbox::new(database, crate::terminal::say);
         let parked = outbox.parked(&filter, None, i64::MAX, limit + 1).await?;
         listed.extend(parked.into_iter().map(|parked| Listed { source: outbox.source().to_owned(), parked }));
     }
@@ -220,7 +220,8 @@ async fn each(
     let interrupted = interrupted();
     tokio::pin!(interrupted);
     let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
-    'all: for outbox in databases.iter().cloned().map(|database| Outbox::new(database, crate::say)) {
+    'all: for outbox in databases.iter().cloned().map(|database| Outbox::new(database, crate::terminal::say))
+    {
         // What is retried and refused at once is parked again, and not retried for ever.
         let (mut after, newest) = (None, outbox.newest().await?);
         loop {

@@ -26,7 +26,7 @@ impl Consent {
     /// If nobody said yes.
     pub(crate) fn ask(self, what: &str) -> Result<(), Stopped> {
         if self.yes {
-            crate::say(what);
+            crate::terminal::say(what);
             return Ok(());
         }
         let mut terminal = std::io::stderr();
@@ -68,7 +68,7 @@ pub(crate) async fn end(mut repair: Repair, transports: &[impl Audit], result: &
     repair.result = serde_json::to_string(result).ok();
     for transport in transports {
         if let Err(error) = transport.end(&repair).await {
-            crate::say(&format!("warning: the outcome is not in the audit: {}", error.problem));
+            crate::terminal::say(&format!("warning: the outcome is not in the audit: {}", error.problem));
         }
     }
 }

@@ -1,14 +1,14 @@
 //! `outbox status`: is anything stuck, and where.
 
+mod answer;
 mod problems; // what of it is worth a person's time
 mod workers; // what only the workers know
 
 use std::process::ExitCode;
 
 use outbox_event_router::{Router, Rpc};
-use outbox_postgres::operate::{Behind, Database, Leader, Outbox, StuckRing, Transaction};
+use outbox_postgres::operate::{Database, Outbox};
 use outbox_transport::operate::{At, COUNTED_MAX, Count, Depth, Operator, SQS, SetAside, Undeliverable};
-use serde::Serialize;
 
 use crate::options::{Format, Options};
 use crate::safe::line;
@@ -16,7 +16,7 @@ use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_o
 use crate::stopped::Stopped;
 use crate::terminal::print;
 use crate::transport::{self, Work};
-use problems::Problem;
+use answer::{Problem, RpcStatus, SourceStatus, Status};
 use workers::{Breaker, Workers};
 
 /// Shows what is stuck, and the command that explains or repairs it.
@@ -41,50 +41,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     options: Options,
-}
-
-/// Everything there is to see; the names are kept.
-#[derive(Debug, Serialize)]
-struct Status {
-    /// A count that is as large means: this many or more.
-    counted_max: i64,
-    sources: Vec<SourceStatus>,
-    rpcs: Vec<RpcStatus>,
-    /// On aws: what EventBridge could not deliver.
-    undeliverable: Option<Undeliverable>,
-    problems: Vec<Problem>,
-}
-
-#[derive(Debug, Serialize)]
-struct SourceStatus {
-    source: String,
-    leader: Option<Leader>,
-    /// `null` under a cursor of another server, as is how many wait.
-    lag_seconds: Option<f64>,
-    waiting_events: Option<Count>,
-    oldest_event: Option<String>,
-    put_at: Option<At>,
-    put_by: Option<String>,
-    parked: Count,
-    oldest_transaction: Option<Transaction>,
-    outbox_bytes: i64,
-    /// The cursor is of another server.
-    restored: bool,
-    sequences_behind: Vec<Behind>,
-    rings_stuck: Vec<StuckRing>,
-}
-
-#[derive(Debug, Serialize)]
-struct RpcStatus {
-    source: String,
-    #[serde(flatten)]
-    depth: Depth,
-    breaker: Option<Breaker>,
-    /// Why, if it is held.
-    held: Vec<String>,
-    calls: Option<i64>,
-    /// Whether event_router.yaml has it; unknown without one.
-    routed: Option<bool>,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
@@ -125,7 +81,7 @@ impl Work for Look<'_> {
     async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
-            sources.push(source(&Outbox::new(database.clone(), crate::say)).await?);
+            sources.push(source(&Outbox::new(database.clone(), crate::terminal::say)).await?);
         }
         let listed: Vec<Rpc> =
             self.router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();

@@ -1,23 +1,21 @@
 //! `outbox why`: one event's life.
 
+mod life;
 mod story; // as people read it
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use outbox_event::EventId;
 use outbox_event_router::{Router, Rpc};
-use outbox_postgres::operate::{
-    Database, Leader, Outbox, Parked, ParkedFilter, Putting, Stored, Transaction, time_of,
-};
-use outbox_transport::operate::{At, Count, Delivery, Operator, SQS, State};
-use serde::Serialize;
+use outbox_postgres::operate::{Database, Outbox, ParkedFilter, time_of};
+use outbox_transport::operate::{Operator, SQS};
 
 use crate::options::{Format, Options};
 use crate::show::{self};
 use crate::stopped::Stopped;
 use crate::terminal::print;
 use crate::transport::{self, Work};
+use life::{Life, NotIn, Nowhere, SourceDelivery};
 
 const TRANSACTIONS_MAX: i64 = 20;
 
@@ -39,77 +37,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     options: Options,
-}
-
-/// Everything known of an event; the names are kept.
-#[derive(Debug, Serialize)]
-struct Life {
-    id: EventId,
-    /// Whether an outbox has it; unknown without a database.
-    found: Option<bool>,
-    enqueued: Option<Enqueued>,
-    put: Option<PutAt>,
-    /// Why nobody can say whether it was put.
-    put_not_known: Option<&'static str>,
-    waiting: Option<Waiting>,
-    parked: Option<Parked>,
-    deliveries: Vec<SourceDelivery>,
-    nowhere: Option<Nowhere>,
-    /// What repairs what is broken.
-    commands: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Enqueued {
-    source: String,
-    name: String,
-    key: Option<String>,
-    payload_bytes: i32,
-    occurred_at: At,
-    seq: i64,
-}
-
-#[derive(Debug, Serialize)]
-struct PutAt {
-    /// `null` if that can't be: a clock was set.
-    at: Option<DateTime<Utc>>,
-    /// As the cursor has it.
-    #[serde(skip)]
-    cursor_at: Option<DateTime<Utc>>,
-    relay: String,
-    /// Older cursors are gone.
-    or_before: bool,
-}
-
-/// It is committed, and the relay has not put it yet.
-#[derive(Debug, Serialize)]
-struct Waiting {
-    leader: Option<Leader>,
-    events_ahead: Count,
-    lag_seconds: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct SourceDelivery {
-    source: String,
-    #[serde(flatten)]
-    delivery: Delivery,
-}
-
-/// No outbox has it. Where it may still be, and why it may be nowhere.
-#[derive(Debug, Default, Serialize)]
-struct Nowhere {
-    /// When its id was made.
-    made_at: Option<DateTime<Utc>>,
-    sources: Vec<NotIn>,
-}
-
-#[derive(Debug, Serialize)]
-struct NotIn {
-    source: String,
-    oldest_event_at: Option<DateTime<Utc>>,
-    writing_transactions: Vec<Transaction>,
-    prepared_transactions: Vec<String>,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
@@ -140,7 +67,7 @@ impl Work for Ask<'_> {
             commands: Vec::new(),
         };
         for database in self.databases {
-            let outbox = Outbox::new(database.clone(), crate::say);
+            let outbox = Outbox::new(database.clone(), crate::terminal::say);
             if let Some(stored) = outbox.find(id).await? {
                 life.tell(&outbox, stored).await?;
             }
@@ -191,7 +118,7 @@ impl Ask<'_> {
     async fn nowhere(&self, id: EventId) -> Result<Nowhere, Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
-            let outbox = Outbox::new(database.clone(), crate::say);
+            let outbox = Outbox::new(database.clone(), crate::terminal::say);
             sources.push(NotIn {
                 source: outbox.source().to_owned(),
                 oldest_event_at: outbox.oldest().await?,
@@ -200,100 +127,5 @@ impl Ask<'_> {
             });
         }
         Ok(Nowhere { made_at: time_of(id), sources })
-    }
-}
-
-impl Life {
-    async fn tell(&mut self, outbox: &Outbox, stored: Stored) -> Result<(), Stopped> {
-        match outbox.put(&stored).await? {
-            Putting::Put(put) => {
-                let cursor_at = put.at.known();
-                // Nothing is put before it is enqueued.
-                let late =
-                    |at: &DateTime<Utc>| stored.occurred_at.known().is_none_or(|enqueued| enqueued <= *at);
-                let at = cursor_at.filter(late);
-                self.put = Some(PutAt { at, cursor_at, relay: put.relay, or_before: put.or_before });
-            }
-            Putting::NotYet => {
-                let cursor = outbox.cursor().await?;
-                let (leader, all, ahead) = tokio::try_join!(
-                    outbox.leader(),
-                    outbox.backlog(&cursor, None),
-                    outbox.backlog(&cursor, Some(stored.seq)),
-                )?;
-                self.waiting = all.zip(ahead).map(|(all, ahead)| Waiting {
-                    leader,
-                    events_ahead: ahead.events,
-                    lag_seconds: all.lag_seconds,
-                });
-            }
-            Putting::NotKnown(why) => self.put_not_known = Some(why),
-        }
-        self.enqueued = Some(Enqueued {
-            source: outbox.source().to_owned(),
-            name: stored.name,
-            key: stored.key,
-            payload_bytes: stored.payload_bytes,
-            occurred_at: stored.occurred_at,
-            seq: stored.seq,
-        });
-        Ok(())
-    }
-
-    /// Leaves out what says nothing, and finds the commands.
-    fn settle(&mut self, options: &Options) {
-        let id = self.id.to_string();
-        // The relay went past it, and put it nowhere.
-        if self.parked.is_some() {
-            (self.put, self.put_not_known) = (None, None);
-        }
-        // What is not put, or refused by the bus, can't be anywhere yet. And of an event that nobody knows, nothing is
-        // expected of anybody.
-        let expected = self.put.is_some();
-        let unknown = self.found != Some(true);
-        self.deliveries.retain(|one| match one.delivery.state {
-            State::Absent => expected,
-            State::NotReceived => expected || (unknown && self.found.is_none()),
-            _ => true,
-        });
-        if unknown && self.deliveries.iter().any(|one| one.delivery.state != State::NotReceived) {
-            self.deliveries.retain(|one| one.delivery.state != State::NotReceived);
-        }
-        if self.parked.is_some() {
-            self.commands.push(options.command(["parked", "retry", &id]));
-        }
-        for SourceDelivery { delivery, .. } in &self.deliveries {
-            let rpc = &delivery.rpc;
-            match &delivery.state {
-                State::Dead { .. } if self.is_done(rpc) => {
-                    self.commands.push(options.command(["dlq", "drop", "--event", &id, "--rpc", rpc]));
-                }
-                State::Dead { .. } => {
-                    self.commands.push(options.command(["dlq", "redrive", "--event", &id, "--rpc", rpc]));
-                }
-                State::Absent => {
-                    self.commands.push(options.command(["replay", "--event", &id, "--rpc", rpc, "--run"]));
-                }
-                _ => {}
-            }
-        }
-        self.commands.dedup();
-    }
-
-    fn is_done(&self, rpc: &str) -> bool {
-        self.deliveries
-            .iter()
-            .any(|one| one.delivery.rpc == rpc && matches!(one.delivery.state, State::Done { .. }))
-    }
-
-    /// Nobody has to do anything about it.
-    fn is_well(&self) -> bool {
-        let bad = |state: &State| matches!(state, State::Dead { .. } | State::Absent);
-        let done = |one: &SourceDelivery| matches!(one.delivery.state, State::Done { .. });
-        let known = match self.put_not_known {
-            Some(_) => self.deliveries.iter().any(done),
-            None => self.found != Some(false) || !self.deliveries.is_empty(),
-        };
-        known && self.parked.is_none() && !self.deliveries.iter().any(|one| bad(&one.delivery.state))
     }
 }

@@ -5,16 +5,16 @@ use futures_util::future::join_all;
 use outbox_event_router::Router;
 use tokio::net::TcpStream;
 
-use super::Finding;
+use super::diagnosis::Diagnosis;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const WRITE: &str = "write SERVICE=URL, as in NotificationService=http://notification:8080";
 
 /// Whether every service that is to be called has an address, and somebody listens there.
-pub(super) async fn look(endpoints: &[String], router: Option<&Router>) -> Vec<Finding> {
+pub(super) async fn look(endpoints: &[String], router: Option<&Router>) -> Vec<Diagnosis> {
     let endpoints: Vec<&String> = endpoints.iter().filter(|endpoint| !endpoint.is_empty()).collect();
     if endpoints.is_empty() {
-        return vec![Finding::skipped(
+        return vec![Diagnosis::skipped(
             "services",
             "not connected to",
             "pass --endpoint SERVICE=URL, as the worker has it",
@@ -26,17 +26,17 @@ pub(super) async fn look(endpoints: &[String], router: Option<&Router>) -> Vec<F
             Some((service, address)) => {
                 addresses.insert(service, address);
             }
-            None => findings.push(Finding::error(endpoint, "that is no service's address", WRITE)),
+            None => findings.push(Diagnosis::error(endpoint, "that is no service's address", WRITE)),
         }
     }
     if let Some(router) = router {
         let called: BTreeSet<&str> = router.rpcs().map(|(rpc, _)| rpc.service()).collect();
         for service in called.iter().filter(|service| !addresses.contains_key(**service)) {
             let message = "event_router.yaml calls it, and no --endpoint says where it is";
-            findings.push(Finding::error(service, message, "the worker will not start without it"));
+            findings.push(Diagnosis::error(service, message, "the worker will not start without it"));
         }
         for service in addresses.keys().filter(|service| !called.contains(**service)) {
-            findings.push(Finding::warning(
+            findings.push(Diagnosis::warning(
                 service,
                 "it has an address, and no route calls it",
                 "is the name that of event_router.yaml?",
@@ -48,14 +48,14 @@ pub(super) async fn look(endpoints: &[String], router: Option<&Router>) -> Vec<F
     findings
 }
 
-async fn connect(service: &str, address: String) -> Finding {
+async fn connect(service: &str, address: String) -> Diagnosis {
     let problem = match tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(&address)).await {
-        Ok(Ok(_)) => return Finding::ok(service, format!("{address} accepts connections")),
+        Ok(Ok(_)) => return Diagnosis::ok(service, format!("{address} accepts connections")),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("no answer within {} s", CONNECT_WITHIN.as_secs()),
     };
     let hint = "is it up, and is that its name and port as seen from here? Until then its deliveries wait";
-    Finding::error(service, format!("can't connect to {address}: {problem}"), hint)
+    Diagnosis::error(service, format!("can't connect to {address}: {problem}"), hint)
 }
 
 /// The service, and the host and port behind its URL.

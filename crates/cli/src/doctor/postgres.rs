@@ -11,29 +11,27 @@ use outbox_schema::{SERVER_MIN, SchemaError};
 use outbox_transport::operate::At;
 use sqlx::{PgConnection, query_as, query_scalar};
 
-use super::Finding;
+use super::diagnosis::Diagnosis;
 use crate::safe::{identifier, line, literal};
 use crate::show::{NAME_CHARS_MAX, age, moment_of};
 use crate::stopped::Stopped;
 use crate::stuck::{self, MEND, ends_prepared};
+use held::{LISTED_MAX, LONG_SECONDS};
 
-const LONG_SECONDS: f64 = 60.0;
-const LISTED_MAX: i64 = 5;
-
-pub(super) async fn look(source: &Source) -> Vec<Finding> {
+pub(super) async fn look(source: &Source) -> Vec<Diagnosis> {
     let name = source.name();
     let mut conn = match source.connect("outbox doctor", &[]).await {
         Ok(conn) => conn,
         Err(error) => {
             let hint = "see DATABASE_URL, --database-url or --source; connect to Postgres directly, not through a pooler";
-            return vec![Finding::error(name, format!("can't connect: {}", Chain(&error)), hint)];
+            return vec![Diagnosis::error(name, format!("can't connect: {}", Chain(&error)), hint)];
         }
     };
     let mut findings = Vec::new();
     let answered = async {
         findings.extend(server(&mut conn, name).await?);
         let schema = schema(&mut conn, name).await;
-        let usable = schema.as_ref().is_some_and(|schema| schema.severity == super::Severity::Ok);
+        let usable = schema.as_ref().is_some_and(|schema| schema.severity == super::diagnosis::Severity::Ok);
         findings.extend(schema);
         // A role that may do nothing can't even read the version.
         if made(&mut conn).await? {
@@ -46,21 +44,22 @@ pub(super) async fn look(source: &Source) -> Vec<Finding> {
         Ok::<_, sqlx::Error>(usable && role::reads_the_outbox(&mut conn).await?)
     };
     match answered.await {
-        Ok(true) => findings
-            .extend(relaying(source).await.unwrap_or_else(|stopped| vec![Finding::stopped(name, &stopped)])),
-        Ok(false) => findings.push(Finding::skipped(
+        Ok(true) => findings.extend(
+            relaying(source).await.unwrap_or_else(|stopped| vec![Diagnosis::stopped(name, &stopped)]),
+        ),
+        Ok(false) => findings.push(Diagnosis::skipped(
             name,
             "who relays, and what holds the relay up, is not looked at",
             "it takes a whole schema, and a role that may read it: select outbox.grant_to('…', 'operator')",
         )),
         Err(error) => {
-            findings.push(Finding::error(name, format!("can't be asked: {}", Chain(&error)), "try again"));
+            findings.push(Diagnosis::error(name, format!("can't be asked: {}", Chain(&error)), "try again"));
         }
     }
     findings
 }
 
-async fn server(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+async fn server(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let (number, version, standby, read_only, autovacuum): (i32, String, bool, String, String) = within(
         query_as(
             "select current_setting('server_version_num')::integer, current_setting('server_version'),
@@ -70,31 +69,31 @@ async fn server(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sql
     )
     .await?;
     let mut findings = vec![if number / 10_000 >= SERVER_MIN {
-        Finding::ok(name, format!("PostgreSQL {version}"))
+        Diagnosis::ok(name, format!("PostgreSQL {version}"))
     } else {
-        Finding::error(name, format!("PostgreSQL {version}"), format!("{SERVER_MIN} or newer is needed"))
+        Diagnosis::error(name, format!("PostgreSQL {version}"), format!("{SERVER_MIN} or newer is needed"))
     }];
     if standby {
-        findings.push(Finding::error(
+        findings.push(Diagnosis::error(
             name,
             "this is a standby: nothing can be written",
             "connect to the primary",
         ));
     } else if read_only == "on" {
         let hint = "alter database or role: set default_transaction_read_only = off";
-        findings.push(Finding::error(name, "transactions are read-only by default", hint));
+        findings.push(Diagnosis::error(name, "transactions are read-only by default", hint));
     }
     if autovacuum == "off" {
         let hint = "turn autovacuum on: claims and retries change rows, and rely on it";
-        findings.push(Finding::warning(name, "autovacuum is off", hint));
+        findings.push(Diagnosis::warning(name, "autovacuum is off", hint));
     }
     Ok(findings)
 }
 
-async fn schema(conn: &mut PgConnection, name: &str) -> Option<Finding> {
+async fn schema(conn: &mut PgConnection, name: &str) -> Option<Diagnosis> {
     Some(match outbox_schema::check(conn).await {
         Ok(()) => {
-            Finding::ok(name, format!("schema version {}, no pooler in between", outbox_schema::VERSION))
+            Diagnosis::ok(name, format!("schema version {}, no pooler in between", outbox_schema::VERSION))
         }
         // `server` has said it.
         Err(SchemaError::Server { .. }) => return None,
@@ -116,7 +115,7 @@ async fn schema(conn: &mut PgConnection, name: &str) -> Option<Finding> {
                     "this role may not read the schema's version: connect with a role that plays relay, worker or operator"
                 }
             };
-            Finding::error(name, Chain(&error).to_string(), hint)
+            Diagnosis::error(name, Chain(&error).to_string(), hint)
         }
     })
 }
@@ -127,14 +126,14 @@ async fn made(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
 }
 
 /// Without it other roles' sessions have no age, no state, no address.
-async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Finding>, sqlx::Error> {
+async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Diagnosis>, sqlx::Error> {
     let sees: bool = within(
         query_scalar("select pg_has_role(current_user, 'pg_read_all_stats', 'usage')").fetch_one(&mut *conn),
     )
     .await?;
     let role: String = within(query_scalar("select current_user::text").fetch_one(conn)).await?;
     Ok((!sees).then(|| {
-        Finding::warning(
+        Diagnosis::warning(
             name,
             format!("{} does not see how old other roles' transactions are", line(&role, NAME_CHARS_MAX)),
             format!("grant pg_read_all_stats to {}; -- the relay's metric outbox_relay_oldest_snapshot_seconds needs it, too", identifier(&role)),
@@ -143,7 +142,7 @@ async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Findin
 }
 
 /// As an open transaction, but that no session shows it, and no restart ends it.
-async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let prepared: Vec<(String, String, At, bool)> = within(
         query_as(
             "select gid, owner::text, prepared, prepared < clock_timestamp() - make_interval(secs => $1)
@@ -164,36 +163,36 @@ async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, s
                 line(&owner, NAME_CHARS_MAX),
                 moment_of(at)
             );
-            let finding = if old { Finding::warning } else { Finding::info };
+            let finding = if old { Diagnosis::warning } else { Diagnosis::info };
             finding(name, message, ends_prepared(&gid))
         })
         .collect())
 }
 
 /// Whether somebody relays, and what holds the relay up.
-async fn relaying(source: &Source) -> Result<Vec<Finding>, Stopped> {
-    let outbox = Outbox::new(Database::open(source).await?, crate::say);
+async fn relaying(source: &Source) -> Result<Vec<Diagnosis>, Stopped> {
+    let outbox = Outbox::new(Database::open(source).await?, crate::terminal::say);
     let (name, mut findings) = (source.name(), Vec::new());
     findings.push(match outbox.leader().await? {
-        Some(leader) => Finding::ok(
+        Some(leader) => Diagnosis::ok(
             name,
             format!("{}, pid {}, relays", line(&leader.application, NAME_CHARS_MAX), leader.pid),
         ),
-        None => Finding::error(
+        None => Diagnosis::error(
             name,
             "nobody relays",
             "start `relay` for it; its log says what keeps it from leading",
         ),
     });
     if !outbox.cursor().await?.ours {
-        findings.push(Finding::warning(
+        findings.push(Diagnosis::warning(
             name,
             "the cursor is of another server, where transaction ids mean something else: a restore, a copy, or logical replication brought it. What was put is not known",
             "start `relay`: the one that takes the lead re-seeds the cursor by itself, and puts what was not put",
         ));
     }
     findings.extend(outbox.behind().await?.into_iter().map(|behind| {
-        Finding::warning(
+        Diagnosis::warning(
             name,
             format!("{}: what is numbered from it is not found again", stuck::behind(&behind)),
             format!(
@@ -209,7 +208,7 @@ async fn relaying(source: &Source) -> Result<Vec<Finding>, Stopped> {
         let wrote = if transaction.writes { "its own events wait" } else { "it only reads" };
         let application =
             Some(line(&transaction.application, NAME_CHARS_MAX)).filter(|name| !name.is_empty());
-        findings.push(Finding::warning(
+        findings.push(Diagnosis::warning(
             name,
             format!(
                 "a transaction is open for {} (pid {}, {}, {}): {wrote}, and no slot it might still see is truncated",

@@ -5,7 +5,7 @@ use outbox_postgres::operate::Seqs;
 use outbox_transport::operate::thousands;
 use serde::Serialize;
 
-use super::{Counts, Meant, Replay};
+use super::meant::{Counts, Meant, Replay};
 use crate::pace::Progress;
 use crate::show::{counted, table};
 use crate::stopped::Stopped;

@@ -8,8 +8,8 @@ use outbox_transport::operate::{Addressed, Deliveries, Queues, Repair, thousands
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::meant::{Meant, Replay, exact};
 use super::plan::Plan;
-use super::{Meant, Replay, exact};
 use crate::pace::{Pace, Progress, interrupted};
 use crate::show::counted;
 use crate::stopped::Stopped;

@@ -1,13 +1,11 @@
 //! What of all that is shown is worth a person's time, and the command that explains or repairs it. Pure.
 
-use std::fmt;
-
 use outbox_postgres::operate::StuckRing;
 use outbox_transport::operate::Undeliverable;
-use serde::Serialize;
 
+use super::answer::{Problem, RpcStatus, SourceStatus, Status};
 use super::workers::{Breaker, Workers};
-use super::{RpcStatus, SourceStatus, Status};
+
 use crate::options::Options;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age, counted};
@@ -21,36 +19,7 @@ const WAIT_SECONDS_MAX: f64 = 60.0;
 /// Events within it wait, and nothing that it might still see leaves the tables.
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
 
-const PROBLEM_CHARS_MAX: usize = 2000;
 const REASON_CHARS_MAX: usize = 400;
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Problem {
-    problem: String,
-    /// Explains or repairs it; `None` where that is no command of ours.
-    command: Option<String>,
-    remedy: Option<String>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&line(&self.problem, PROBLEM_CHARS_MAX))?;
-        for more in self.command.iter().chain(&self.remedy) {
-            write!(f, ": {}", line(more, PROBLEM_CHARS_MAX))?;
-        }
-        Ok(())
-    }
-}
-
-impl Problem {
-    fn command(problem: String, command: String) -> Self {
-        Self { problem, command: Some(command), remedy: None }
-    }
-
-    fn remedy(problem: String, remedy: &str) -> Self {
-        Self { problem, command: None, remedy: Some(remedy.to_owned()) }
-    }
-}
 
 pub(crate) fn of(
     status: &Status,

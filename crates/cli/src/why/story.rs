@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use outbox_postgres::operate::Transaction;
 use outbox_transport::operate::{At, State};
 
-use super::{Life, NotIn, SourceDelivery};
+use super::life::{Life, NotIn, SourceDelivery};
 use crate::safe::{line, literal};
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, moment_of, or_dash};
 

@@ -7,9 +7,9 @@ use outbox_aws::Failure;
 use outbox_event_router::{Route, Router, Rpc, names};
 use serde_json::Value;
 
-use super::super::Finding;
 use super::queues::Found;
-use super::{TOGETHER, unseen};
+use super::unseen::{TOGETHER, unseen};
+use crate::doctor::diagnosis::Diagnosis;
 
 const APPLY: &str = "`terraform apply` makes it of event_router.yaml";
 
@@ -30,14 +30,14 @@ impl<'a> Events<'a> {
         &self,
         router: &Router,
         queues: &BTreeMap<Rpc, Found>,
-        findings: &mut Vec<Finding>,
+        findings: &mut Vec<Diagnosis>,
     ) -> BTreeMap<Rpc, Vec<String>> {
         let place = format!("bus {}", self.bus);
         let rules = match self.rules().await {
             Ok(rules) => rules,
             Err(failure) if failure.code == "ResourceNotFoundException" => {
                 let hint = "`terraform apply` makes it; see --bus (OUTBOX_BUS), AWS_REGION and the account";
-                findings.push(Finding::error(&place, "there is none: nothing can be put", hint));
+                findings.push(Diagnosis::error(&place, "there is none: nothing can be put", hint));
                 return BTreeMap::new();
             }
             Err(failure) => {
@@ -45,7 +45,7 @@ impl<'a> Events<'a> {
                 return BTreeMap::new();
             }
         };
-        findings.push(Finding::ok(&place, crate::show::counted(rules.len(), "rule")));
+        findings.push(Diagnosis::ok(&place, crate::show::counted(rules.len(), "rule")));
         let looked = futures_util::stream::iter(router.routes()).map(async |route| {
             let rule = rules.get(&names::rule(route.event, route.rpc));
             (route.rpc.clone(), self.route(&route, rule, queues.get(route.rpc)).await)
@@ -88,13 +88,13 @@ impl<'a> Events<'a> {
         route: &Route<'_>,
         rule: Option<&Rule>,
         queue: Option<&Found>,
-    ) -> (Option<String>, Finding) {
+    ) -> (Option<String>, Diagnosis) {
         let place = format!("{} -> {}", route.event, route.rpc);
         let Some(rule) = rule else {
             let name = names::rule(route.event, route.rpc);
             return (
                 None,
-                Finding::error(
+                Diagnosis::error(
                     &place,
                     format!("there is no rule {name}: the event does not reach the RPC"),
                     APPLY,
@@ -106,13 +106,13 @@ impl<'a> Events<'a> {
             serde_json::from_str(rule.event_pattern().unwrap_or_default()).unwrap_or_default();
         if rule.state() == Some(&RuleState::Disabled) {
             let hint = format!("aws events enable-rule --event-bus-name {} --name {name}", self.bus);
-            return (arn, Finding::error(&place, format!("rule {name} is disabled"), hint));
+            return (arn, Diagnosis::error(&place, format!("rule {name} is disabled"), hint));
         }
         if !pattern["detail-type"]
             .as_array()
             .is_some_and(|names| names.iter().any(|name| name == route.event))
         {
-            return (arn, Finding::error(&place, format!("rule {name} waits for something else"), APPLY));
+            return (arn, Diagnosis::error(&place, format!("rule {name} waits for something else"), APPLY));
         }
         let targets = match self.targets(name).await {
             Ok(targets) => targets,
@@ -120,21 +120,21 @@ impl<'a> Events<'a> {
         };
         let target = targets.iter().find(|target| queue.is_none_or(|queue| target.arn() == queue.arn));
         let finding = match target {
-            None => Finding::error(
+            None => Diagnosis::error(
                 &place,
                 format!("rule {name} does not send to the queue of {}", route.rpc),
                 APPLY,
             ),
             Some(target) if !writes_messages(target, route.rpc) => {
                 let message = format!("rule {name} does not write the message that the worker reads");
-                Finding::error(&place, message, "`terraform apply` sets its input transformer")
+                Diagnosis::error(&place, message, "`terraform apply` sets its input transformer")
             }
             Some(target) if target.dead_letter_config().is_none() => {
                 let message =
                     format!("rule {name} has no queue for what it can't deliver: that would be lost");
-                Finding::warning(&place, message, "`terraform apply` sets it")
+                Diagnosis::warning(&place, message, "`terraform apply` sets it")
             }
-            Some(_) => Finding::ok(place, "its rule sends to its queue"),
+            Some(_) => Diagnosis::ok(place, "its rule sends to its queue"),
         };
         (arn, finding)
     }
@@ -149,7 +149,7 @@ impl<'a> Events<'a> {
         &self,
         router: &Router,
         rules: &BTreeMap<String, Rule>,
-        findings: &mut Vec<Finding>,
+        findings: &mut Vec<Diagnosis>,
     ) {
         let needed: BTreeSet<String> =
             router.routes().map(|route| names::rule(route.event, route.rpc)).collect();
@@ -159,7 +159,7 @@ impl<'a> Events<'a> {
                 target.arn().rsplit(':').next().is_some_and(|queue| queue.starts_with(self.prefix))
             };
             if targets.iter().any(is_ours) {
-                findings.push(Finding::warning(
+                findings.push(Diagnosis::warning(
                     &format!("rule {name}"),
                     "no route of event_router.yaml needs it",
                     "`terraform apply` removes it; or is the router an old one?",

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use outbox_event_router::Rpc;
 use serde_json::Value;
 
-use super::super::Finding;
 use super::queues::Found;
+use crate::doctor::diagnosis::Diagnosis;
 
 /// Whether each queue lets the rules in that send to it. One that does not drops the events at once: EventBridge does not
 /// try again.
 pub(super) fn look(
     queues: &BTreeMap<Rpc, Found>,
     rules: &BTreeMap<Rpc, Vec<String>>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Vec<Diagnosis>,
 ) {
     for (rpc, rules) in rules {
         let Some(queue) = queues.get(rpc) else { continue };
@@ -22,7 +22,7 @@ pub(super) fn look(
             .filter(|rule| !queue.policy.as_ref().is_some_and(|policy| lets_in(policy, rule)))
             .collect();
         if let Some(rule) = refused.first() {
-            findings.push(Finding::error(
+            findings.push(Diagnosis::error(
                 &format!("queue {}", queue.name),
                 format!(
                     "its policy does not let EventBridge send on behalf of {rule}: those events are lost"

@@ -7,8 +7,8 @@ use outbox_aws::Failure;
 use outbox_event_router::{Policy, Router, Rpc, names};
 use serde_json::Value;
 
-use super::super::Finding;
-use super::{TOGETHER, unseen};
+use super::unseen::{TOGETHER, unseen};
+use crate::doctor::diagnosis::Diagnosis;
 use crate::show::counted;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
@@ -42,7 +42,7 @@ impl<'a> Sqs<'a> {
     }
 
     /// Each RPC's queue and dead-letter queue, and the one for what EventBridge can't deliver.
-    pub(super) async fn look(&self, router: &Router, findings: &mut Vec<Finding>) -> BTreeMap<Rpc, Found> {
+    pub(super) async fn look(&self, router: &Router, findings: &mut Vec<Diagnosis>) -> BTreeMap<Rpc, Found> {
         let looked = futures_util::stream::iter(router.rpcs()).map(async |(rpc, policy)| {
             let mut said = Vec::new();
             let found = self.queue(rpc, policy, &mut said).await;
@@ -58,16 +58,16 @@ impl<'a> Sqs<'a> {
             Ok(Some(attributes)) => {
                 let waiting = number(&attributes, &Name::ApproximateNumberOfMessages).unwrap_or(0);
                 findings.push(if waiting == 0 {
-                    Finding::ok(format!("queue {name}"), "empty")
+                    Diagnosis::ok(format!("queue {name}"), "empty")
                 } else {
-                    Finding::warning(
+                    Diagnosis::warning(
                         &format!("queue {name}"),
                         format!("EventBridge could not deliver {}", counted(waiting, "event")),
                         "mend what is wrong with rules and queues, then: outbox replay --since 24h; and purge the queue",
                     )
                 });
             }
-            Ok(None) => findings.push(Finding::warning(
+            Ok(None) => findings.push(Diagnosis::warning(
                 &format!("queue {name}"),
                 "there is none: what EventBridge can't deliver would be lost",
                 APPLY,
@@ -81,14 +81,14 @@ impl<'a> Sqs<'a> {
         queues
     }
 
-    async fn queue(&self, rpc: &Rpc, policy: &Policy, said: &mut Vec<Finding>) -> Option<Found> {
+    async fn queue(&self, rpc: &Rpc, policy: &Policy, said: &mut Vec<Diagnosis>) -> Option<Found> {
         let name = names::queue(self.prefix, rpc);
         let (place, dead_name) = (format!("queue {name}"), format!("{name}-dlq"));
         let (live, dead) = tokio::join!(self.attributes(&name), self.attributes(&dead_name));
         let mut known = |place: &str, looked: Result<Option<Attributes>, Failure>| match looked {
             Ok(Some(attributes)) => Some(attributes),
             Ok(None) => {
-                said.push(Finding::error(place, format!("there is none, and {rpc} needs it"), APPLY));
+                said.push(Diagnosis::error(place, format!("there is none, and {rpc} needs it"), APPLY));
                 None
             }
             Err(failure) => {
@@ -103,7 +103,7 @@ impl<'a> Sqs<'a> {
         said.extend(dead.as_ref().and_then(|dead| retention(&place, &live, dead)));
         said.extend(visibility(&place, &live));
         if said.len() == before {
-            said.push(Finding::ok(&place, "there, with its dead-letter queue"));
+            said.push(Diagnosis::ok(&place, "there, with its dead-letter queue"));
         }
         let policy = live.get(&Name::Policy).and_then(|policy| serde_json::from_str(policy).ok());
         Some(Found { name, arn: live.get(&Name::QueueArn).cloned().unwrap_or_default(), policy })
@@ -126,7 +126,7 @@ impl<'a> Sqs<'a> {
     }
 
     /// Queues with our prefix that no route needs.
-    pub(super) async fn superfluous(&self, router: &Router, findings: &mut Vec<Finding>) {
+    pub(super) async fn superfluous(&self, router: &Router, findings: &mut Vec<Diagnosis>) {
         let mut needed: BTreeSet<String> = [self.undeliverable()].into();
         for (rpc, _) in router.rpcs() {
             let name = names::queue(self.prefix, rpc);
@@ -149,7 +149,7 @@ impl<'a> Sqs<'a> {
             };
             let names = urls.iter().filter_map(|url| url.rsplit('/').next());
             findings.extend(names.filter(|name| !needed.contains(*name)).map(|name| {
-                Finding::warning(
+                Diagnosis::warning(
                     &format!("queue {name}"),
                     "no route of event_router.yaml needs it: nobody receives from it",
                     "`terraform apply` removes it, with what lies in it; or is the router an old one?",
@@ -160,14 +160,14 @@ impl<'a> Sqs<'a> {
 }
 
 /// SQS itself moves what kills workers; it must not be quicker than the worker, which says why.
-fn redrive(place: &str, live: &Attributes, dead: Option<&Attributes>, policy: &Policy) -> Option<Finding> {
+fn redrive(place: &str, live: &Attributes, dead: Option<&Attributes>, policy: &Policy) -> Option<Diagnosis> {
     let redrive: Value = live.get(&Name::RedrivePolicy).and_then(|text| serde_json::from_str(text).ok())?;
     let target = redrive["deadLetterTargetArn"].as_str().unwrap_or_default();
     let receives =
         redrive["maxReceiveCount"].as_i64().or_else(|| redrive["maxReceiveCount"].as_str()?.parse().ok());
     let arn = dead.and_then(|dead| dead.get(&Name::QueueArn));
     if arn.is_some_and(|arn| arn != target) {
-        return Some(Finding::error(
+        return Some(Diagnosis::error(
             place,
             format!("its dead letters go to {target}"),
             "`terraform apply` sets its redrive policy",
@@ -175,7 +175,7 @@ fn redrive(place: &str, live: &Attributes, dead: Option<&Attributes>, policy: &P
     }
     let attempts = i64::from(policy.max_attempts);
     receives.filter(|receives| *receives <= attempts + 3).map(|receives| {
-        Finding::warning(
+        Diagnosis::warning(
             place,
             format!(
                 "SQS dead-letters after {receives} receives, and event_router.yaml allows {attempts} attempts"
@@ -185,12 +185,12 @@ fn redrive(place: &str, live: &Attributes, dead: Option<&Attributes>, policy: &P
     })
 }
 
-fn retention(place: &str, live: &Attributes, dead: &Attributes) -> Option<Finding> {
+fn retention(place: &str, live: &Attributes, dead: &Attributes) -> Option<Diagnosis> {
     let (live, dead) =
         (number(live, &Name::MessageRetentionPeriod)?, number(dead, &Name::MessageRetentionPeriod)?);
     let days = |seconds: i64| seconds / DAY_SECONDS;
     if dead <= live {
-        return Some(Finding::warning(
+        return Some(Diagnosis::warning(
             place,
             format!(
                 "its dead-letter queue keeps messages for {} days, and it for {}",
@@ -201,7 +201,7 @@ fn retention(place: &str, live: &Attributes, dead: &Attributes) -> Option<Findin
         ));
     }
     (live + dead + DAY_SECONDS > WINDOW_DAYS * DAY_SECONDS).then(|| {
-        Finding::warning(
+        Diagnosis::warning(
             place,
             format!(
                 "a copy may live for {} days, and what was done is remembered for {WINDOW_DAYS}",
@@ -212,10 +212,10 @@ fn retention(place: &str, live: &Attributes, dead: &Attributes) -> Option<Findin
     })
 }
 
-fn visibility(place: &str, live: &Attributes) -> Option<Finding> {
+fn visibility(place: &str, live: &Attributes) -> Option<Diagnosis> {
     let seconds = number(live, &Name::VisibilityTimeout)?;
     (seconds < VISIBILITY_SECONDS_MIN).then(|| {
-        Finding::warning(
+        Diagnosis::warning(
             place,
             format!("its visibility timeout is {seconds} s"),
             format!("set visibility_timeout_seconds to {VISIBILITY_SECONDS_MIN} or more"),

@@ -5,17 +5,17 @@ use aws_sdk_dynamodb::types::{
 use outbox_aws::Failure;
 use outbox_aws::operate::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};
 
-use super::super::Finding;
-use super::unseen;
+use super::unseen::unseen;
+use crate::doctor::diagnosis::Diagnosis;
 
 /// The dedup table: without it nothing is called.
-pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding>) {
+pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Diagnosis>) {
     let place = format!("table {name}");
     let table = match client.describe_table().table_name(name).send().await {
         Ok(answer) => answer.table,
         Err(error) => {
             findings.push(match Failure::of(&error) {
-                failure if failure.code == "ResourceNotFoundException" => Finding::error(
+                failure if failure.code == "ResourceNotFoundException" => Diagnosis::error(
                     &place,
                     "there is none: the worker calls nobody without it",
                     "`terraform apply` makes it; see --dedup-table (OUTBOX_DEDUP_TABLE), AWS_REGION and the account",
@@ -34,10 +34,10 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding
     });
     if table.key_schema().len() != 1 || !table.key_schema().iter().all(is_key) || !of_text {
         let hint = "is it another table? see --dedup-table; `terraform apply` makes the right one";
-        findings.push(Finding::error(&place, format!("its key is not `{KEY_ATTRIBUTE}`, a text"), hint));
+        findings.push(Diagnosis::error(&place, format!("its key is not `{KEY_ATTRIBUTE}`, a text"), hint));
     }
     if let Some(status) = table.table_status().filter(|status| **status != TableStatus::Active) {
-        findings.push(Finding::warning(
+        findings.push(Diagnosis::warning(
             &place,
             format!("it is {}", status.as_str()),
             "wait until it is ACTIVE",
@@ -55,7 +55,7 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding
             });
             if !on {
                 let hint = "`terraform apply` turns it on";
-                findings.push(Finding::warning(
+                findings.push(Diagnosis::warning(
                     &place,
                     format!("time to live by `{EXPIRY_ATTRIBUTE}` is off: it grows for ever"),
                     hint,
@@ -65,6 +65,6 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Finding
         Err(error) => findings.push(unseen(&place, &Failure::of(&error), "dynamodb:DescribeTimeToLive")),
     }
     if findings.len() == before {
-        findings.push(Finding::ok(place, "there, with its key and time to live"));
+        findings.push(Diagnosis::ok(place, "there, with its key and time to live"));
     }
 }

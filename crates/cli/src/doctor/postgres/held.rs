@@ -4,12 +4,15 @@ use outbox_postgres::operate::Outbox;
 use outbox_postgres::within;
 use sqlx::{PgConnection, query_as};
 
-use super::{LISTED_MAX, LONG_SECONDS};
-use crate::doctor::Finding;
+use crate::doctor::diagnosis::Diagnosis;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age};
 use crate::stopped::Stopped;
 use crate::stuck;
+
+/// A transaction or lock that is held for longer than this is worth a line.
+pub(super) const LONG_SECONDS: f64 = 60.0;
+pub(super) const LISTED_MAX: i64 = 5;
 
 /// Any role can take an advisory lock. The relay's session is known by its name and by what its role may do: a name alone
 /// anybody can have.
@@ -34,7 +37,7 @@ const HELD: &str = "select l.objid::bigint = 3, l.mode = 'ExclusiveLock', l.pid,
 
 /// Who holds the doorbell's lock, or that of migrations, and should not: its publishers hold it, shared, until their
 /// transactions end.
-pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let held: Vec<(bool, bool, i32, Option<String>, Option<String>)> =
         within(query_as(HELD).bind(LONG_SECONDS).bind(LISTED_MAX).fetch_all(conn)).await?;
     let finding = |(migrations, exclusive, pid, role, application): (
@@ -61,7 +64,7 @@ pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Fin
         };
         let (role, application) =
             (shown(role, "role not visible"), shown(application, "no application name"));
-        Finding::warning(
+        Diagnosis::warning(
             name,
             format!("{lock} by pid {pid} ({role}, {application}): {does}"),
             format!(
@@ -73,7 +76,7 @@ pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Fin
 }
 
 /// Rings that can't turn, and who holds which of their slots.
-pub(super) async fn rings(outbox: &Outbox, name: &str) -> Result<Vec<Finding>, Stopped> {
+pub(super) async fn rings(outbox: &Outbox, name: &str) -> Result<Vec<Diagnosis>, Stopped> {
     let mut findings = Vec::new();
     for found in outbox.stuck_rings().await? {
         let ring = &found.ring;
@@ -81,7 +84,7 @@ pub(super) async fn rings(outbox: &Outbox, name: &str) -> Result<Vec<Finding>, S
             true => stuck::otherwise(&found),
             false => "end what holds its slots, as said below: the relay empties them within seconds",
         };
-        findings.push(Finding::warning(
+        findings.push(Diagnosis::warning(
             name,
             format!(
                 "the {ring} ring can't turn: all of its slots are in use, the pointer stands where it is for {}, and the table grows",
@@ -90,7 +93,7 @@ pub(super) async fn rings(outbox: &Outbox, name: &str) -> Result<Vec<Finding>, S
             hint,
         ));
         findings.extend(found.holders.iter().map(|holder| {
-            Finding::warning(
+            Diagnosis::warning(
                 name,
                 format!("slot {} of the {ring} ring is held by {}", holder.slot, stuck::holder(holder)),
                 stuck::ends(holder),

@@ -3,12 +3,12 @@
 use outbox_postgres::within;
 use sqlx::{PgConnection, query_as, query_scalar};
 
-use super::LISTED_MAX;
-use crate::doctor::Finding;
+use super::held::LISTED_MAX;
+use crate::doctor::diagnosis::Diagnosis;
 use crate::safe::{identifier, line, literal};
 use crate::show::{NAME_CHARS_MAX, bytes};
 
-pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let mut findings = subscriptions(conn, name).await?;
     findings.extend(publications(conn, name).await?);
     findings.extend(slots(conn, name).await?);
@@ -16,7 +16,7 @@ pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Find
 }
 
 /// No cursor could say which of the rows that it brings are new. So no relay leads meanwhile.
-async fn subscriptions(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+async fn subscriptions(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let subscriptions: Vec<String> = within(
         query_scalar(
             "select distinct s.subname::text from pg_subscription as s
@@ -33,7 +33,7 @@ async fn subscriptions(conn: &mut PgConnection, name: &str) -> Result<Vec<Findin
     .await?;
     let finding = |subscription: String| {
         let subscription = identifier(&subscription);
-        Finding::error(
+        Diagnosis::error(
             name,
             format!(
                 "the subscription {subscription} fills the tables of outbox from another server: no relay leads here while it is enabled"
@@ -47,7 +47,7 @@ async fn subscriptions(conn: &mut PgConnection, name: &str) -> Result<Vec<Findin
 }
 
 /// Nothing is wrong with that: the copy must only not be relayed while it is filled.
-async fn publications(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+async fn publications(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let publications: Vec<String> = within(
         query_scalar(
             "select distinct pubname::text from pg_publication_tables where schemaname = 'outbox' order by 1 limit $1",
@@ -57,7 +57,7 @@ async fn publications(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding
     )
     .await?;
     let finding = |publication: String| {
-        Finding::info(
+        Diagnosis::info(
             name,
             format!(
                 "the publication {} carries tables of outbox: subscribers get its events",
@@ -70,7 +70,7 @@ async fn publications(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding
 }
 
 /// What a slot holds back is not vacuumed, however long nobody reads from it.
-async fn slots(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+async fn slots(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let slots: Vec<(String, bool, bool, Option<i64>)> = within(
         query_as(
             "select slot_name::text, active, xmin is not null,
@@ -89,7 +89,7 @@ async fn slots(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx
             let reader = if active { "in use" } else { "nobody reads from it" };
             let wal = wal.map(|wal| format!(", keeps {} of WAL", bytes(wal))).unwrap_or_default();
             let snapshot = if holds { ", holds an old snapshot: dead rows stay" } else { "" };
-            Finding::warning(
+            Diagnosis::warning(
                 name,
                 format!("replication slot {}: {reader}{wal}{snapshot}", line(&slot, NAME_CHARS_MAX)),
                 format!("if nobody needs it: select pg_drop_replication_slot({})", literal(&slot)),

@@ -5,21 +5,21 @@ mod needs; // what each of them does
 use outbox_postgres::within;
 use sqlx::{PgConnection, query_as, query_scalar};
 
-use crate::doctor::Finding;
+use crate::doctor::diagnosis::Diagnosis;
 use crate::safe::{identifier, line};
 use crate::show::NAME_CHARS_MAX;
 use needs::{Needs, OPERATOR, RELAY, WORKER};
 
 /// A role that is enough for one of them is meant for that one.
-pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
+pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let role: String = within(query_scalar("select current_user::text").fetch_one(&mut *conn)).await?;
     let (relay, worker) = (missing(conn, &role, &RELAY).await?, missing(conn, &role, &WORKER).await?);
     let operator = missing(conn, &role, &OPERATOR).await?;
     let shown = line(&role, NAME_CHARS_MAX);
     if operator.is_empty() && !relay.is_empty() && !worker.is_empty() {
         return Ok(vec![
-            Finding::ok(name, format!("{shown} may do what an operator does")),
-            Finding::skipped(
+            Diagnosis::ok(name, format!("{shown} may do what an operator does")),
+            Diagnosis::skipped(
                 name,
                 "the roles of relay and worker are not looked at",
                 "run this as each of them: DATABASE_URL as relay and worker have it",
@@ -29,14 +29,14 @@ pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Find
     let of = |needs: &Needs, missing: &[String], other: &[String]| {
         let program = needs.program;
         match (missing.is_empty(), other.is_empty()) {
-            (true, _) => Finding::ok(name, format!("{shown} may do what {program} does")),
-            (false, true) => Finding::warning(
+            (true, _) => Diagnosis::ok(name, format!("{shown} may do what {program} does")),
+            (false, true) => Diagnosis::warning(
                 name,
                 format!("{shown} can't be the role of {program}"),
                 format!("unless that has another:\n{}", missing.join("\n")),
             ),
             (false, false) => {
-                Finding::error(name, format!("{shown} can't be the role of {program}"), missing.join("\n"))
+                Diagnosis::error(name, format!("{shown} can't be the role of {program}"), missing.join("\n"))
             }
         }
     };

@@ -1,0 +1,179 @@
+//! Which events are to be replayed, and to whom.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use outbox_event::EventId;
+use outbox_event_router::{Router, Rpc};
+use outbox_postgres::operate::{Cursor, Database, Outbox, Span};
+
+use crate::dlq::rpc;
+use crate::options::{Format, Options};
+use crate::repair::Consent;
+use crate::stopped::Stopped;
+
+/// Sends events of the past to their subscribers again, straight into their queues.
+///
+/// Without --run it only says what it would send. Events come from the outbox, which keeps them for relay's --retention;
+/// those not put yet are left alone, they come by themselves. What an RPC has done in the last 21 days it is not called for
+/// again, unless with --force. Each message has the header outbox-replay.
+#[derive(Debug, clap::Args)]
+#[command(
+    group = clap::ArgGroup::new("which").required(true),
+    after_help = "What a new subscriber missed today: outbox replay --since 12h --rpc LedgerService/Record --run\n\nExit status: 0 done, or shown; 1 failed in part, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
+)]
+pub(crate) struct Args {
+    /// This event.
+    #[arg(long, value_name = "ID", group = "which", conflicts_with_all = ["until", "event_name"])]
+    pub(super) event: Option<EventId>,
+
+    /// Events from this time on: 2026-11-22T03:04:05Z, or 1h (ago).
+    #[arg(long, value_parser = time, value_name = "TIME", group = "which")]
+    pub(super) since: Option<DateTime<Utc>>,
+
+    /// Events before this time. [default: now]
+    #[arg(long, value_parser = time, value_name = "TIME")]
+    pub(super) until: Option<DateTime<Utc>>,
+
+    /// Events of this name: event_hoge_updated.
+    #[arg(long, value_name = "NAME")]
+    pub(super) event_name: Option<String>,
+
+    /// To this RPC only. [default: every subscriber in event_router.yaml]
+    #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
+    pub(super) rpc: Option<Rpc>,
+
+    /// Send them.
+    #[arg(long)]
+    pub(super) run: bool,
+
+    /// How many messages per second.
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) rate: u32,
+
+    /// Forget first that they were done: the RPCs run again even if they had succeeded.
+    #[arg(long)]
+    pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) consent: Consent,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(super) format: Format,
+
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+pub(super) struct Replay<'a> {
+    pub(super) args: &'a Args,
+    pub(super) router: Router,
+    pub(super) databases: &'a [Database],
+}
+
+/// What of one outbox is meant.
+pub(super) struct Meant {
+    pub(super) outbox: Outbox,
+    pub(super) cursor: Cursor,
+    pub(super) span: Span,
+}
+
+impl Replay<'_> {
+    pub(super) async fn meant(&self, until: DateTime<Utc>) -> Result<Vec<Meant>, Stopped> {
+        let mut meant = Vec::new();
+        for database in self.databases {
+            let outbox = Outbox::new(database.clone(), crate::terminal::say);
+            // Read first: what is put from here on is left to the relay.
+            let cursor = outbox.cursor().await?;
+            let span = match (self.args.event, self.args.since) {
+                (Some(id), _) => outbox.find(id).await?.map(|event| Span::one(event.seq, id)),
+                (None, Some(since)) => outbox.span(since, until, self.args.event_name.clone()).await?,
+                (None, None) => None,
+            };
+            meant.extend(span.map(|span| Meant { outbox, cursor, span }));
+        }
+        match self.args.event {
+            Some(id) if meant.is_empty() => Err(Stopped::failed(
+                format!("{id} is in no outbox that was named"),
+                format!("see {}", self.args.options.command(["why", &id.to_string()])),
+            )),
+            _ => Ok(meant),
+        }
+    }
+
+    /// Who gets events of this name.
+    pub(super) fn subscribers(&self, name: &str) -> Vec<&Rpc> {
+        let subscribers = self.router.subscribers(name).iter();
+        subscribers.filter(|rpc| self.args.rpc.as_ref().is_none_or(|only| only == *rpc)).collect()
+    }
+
+    /// The same, with --run: times as they are now, whenever that is pasted.
+    pub(super) fn command(&self, until: DateTime<Utc>) -> String {
+        let mut words = Vec::new();
+        if let Some(id) = self.args.event {
+            words.extend(["--event".to_owned(), id.to_string()]);
+        }
+        if let Some(since) = self.args.since {
+            words.extend(["--since".to_owned(), exact(since), "--until".to_owned(), exact(until)]);
+        }
+        self.command_with(words)
+    }
+
+    pub(super) fn command_with(&self, which: Vec<String>) -> String {
+        let mut words = vec!["replay".to_owned()];
+        words.extend(which);
+        if let Some(name) = &self.args.event_name {
+            words.extend(["--event-name".to_owned(), name.clone()]);
+        }
+        if let Some(rpc) = &self.args.rpc {
+            words.extend(["--rpc".to_owned(), rpc.to_string()]);
+        }
+        if self.args.rate != 100 {
+            words.extend(["--rate".to_owned(), self.args.rate.to_string()]);
+        }
+        if self.args.force {
+            words.push("--force".to_owned());
+        }
+        if self.args.consent.is_given() {
+            words.push("--yes".to_owned());
+        }
+        words.push("--run".to_owned());
+        self.args.options.command(words)
+    }
+}
+
+/// How many messages each RPC gets of each event.
+pub(super) type Counts = BTreeMap<(String, Option<String>), i64>;
+
+pub(super) fn exact(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// A time, or how long ago.
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.with_timezone(&Utc));
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "write a time with its zone, 2026-11-22T03:04:05Z, or how long ago, 1h".to_owned())?;
+    let ago = chrono::TimeDelta::from_std(ago).ok();
+    ago.and_then(|ago| Utc::now().checked_sub_signed(ago)).ok_or_else(|| "that is too long ago".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a time is taken as people write it, and nothing else is.
+    #[test]
+    fn times_are_absolute_or_ago() {
+        let at = time("2026-11-22T03:04:05+09:00").unwrap();
+        assert_eq!(exact(at), "2026-11-21T18:04:05.000000Z");
+        let ago = (Utc::now() - time("1h 30m").unwrap()).num_seconds();
+        assert!((5399..5402).contains(&ago), "{ago}");
+        for bad in ["yesterday", "2026-11-22", "", "99999999999999years"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! What `outbox status` answers, for people and as JSON.
+
+use std::fmt;
+
+use outbox_postgres::operate::{Behind, Leader, StuckRing, Transaction};
+use outbox_transport::operate::{At, Count, Depth, Undeliverable};
+use serde::Serialize;
+
+use super::workers::Breaker;
+use crate::safe::line;
+
+const PROBLEM_CHARS_MAX: usize = 2000;
+
+/// Everything there is to see; the names are kept.
+#[derive(Debug, Serialize)]
+pub(super) struct Status {
+    /// A count that is as large means: this many or more.
+    pub(super) counted_max: i64,
+    pub(super) sources: Vec<SourceStatus>,
+    pub(super) rpcs: Vec<RpcStatus>,
+    /// On aws: what EventBridge could not deliver.
+    pub(super) undeliverable: Option<Undeliverable>,
+    pub(super) problems: Vec<Problem>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SourceStatus {
+    pub(super) source: String,
+    pub(super) leader: Option<Leader>,
+    /// `null` under a cursor of another server, as is how many wait.
+    pub(super) lag_seconds: Option<f64>,
+    pub(super) waiting_events: Option<Count>,
+    pub(super) oldest_event: Option<String>,
+    pub(super) put_at: Option<At>,
+    pub(super) put_by: Option<String>,
+    pub(super) parked: Count,
+    pub(super) oldest_transaction: Option<Transaction>,
+    pub(super) outbox_bytes: i64,
+    /// The cursor is of another server.
+    pub(super) restored: bool,
+    pub(super) sequences_behind: Vec<Behind>,
+    pub(super) rings_stuck: Vec<StuckRing>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RpcStatus {
+    pub(super) source: String,
+    #[serde(flatten)]
+    pub(super) depth: Depth,
+    pub(super) breaker: Option<Breaker>,
+    /// Why, if it is held.
+    pub(super) held: Vec<String>,
+    pub(super) calls: Option<i64>,
+    /// Whether event_router.yaml has it; unknown without one.
+    pub(super) routed: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Problem {
+    pub(super) problem: String,
+    /// Explains or repairs it; `None` where that is no command of ours.
+    pub(super) command: Option<String>,
+    pub(super) remedy: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&line(&self.problem, PROBLEM_CHARS_MAX))?;
+        for more in self.command.iter().chain(&self.remedy) {
+            write!(f, ": {}", line(more, PROBLEM_CHARS_MAX))?;
+        }
+        Ok(())
+    }
+}
+
+impl Problem {
+    pub(super) fn command(problem: String, command: String) -> Self {
+        Self { problem, command: Some(command), remedy: None }
+    }
+
+    pub(super) fn remedy(problem: String, remedy: &str) -> Self {
+        Self { problem, command: None, remedy: Some(remedy.to_owned()) }
+    }
+}
