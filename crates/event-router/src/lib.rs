@@ -1,6 +1,6 @@
 //! `event_router.yaml`: which event runs which RPC, and with what delivery policy.
 //!
-//! Pure: text in, a [`Router`] or every finding out, each with its line and what to write instead.
+//! It is pure: a text gives a [`Router`] or every finding, each with its line and its remedy.
 
 pub mod names;
 mod parse;
@@ -24,7 +24,7 @@ pub struct Router {
     rpcs: BTreeMap<Rpc, (Policy, Place)>,
 }
 
-/// An event as the file has it; `places` are those of `rpcs`.
+/// An event of the file; `places` has the place of each of `rpcs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Listed {
     place: Place,
@@ -32,13 +32,13 @@ struct Listed {
     places: Vec<Place>,
 }
 
-/// One event to one RPC.
+/// An event and one RPC that subscribes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route<'a> {
     pub event: &'a str,
     pub rpc: &'a Rpc,
     pub policy: &'a Policy,
-    /// Of the RPC in the event's list.
+    /// The RPC's place in the event's list.
     pub place: &'a Place,
 }
 
@@ -59,7 +59,7 @@ impl Router {
         Err(report)
     }
 
-    /// What can be understood of a text, and every mistake in it.
+    /// The routes that could be read from a text, and every mistake in it.
     pub fn examine(file: &str, text: &str) -> (Self, Vec<Finding>) {
         parse::examine(file, text)
     }
@@ -68,7 +68,7 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// As [`Router::parse`], or that the file can't be read.
+    /// As [`Router::parse`], or the file can't be read.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         let file = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
@@ -76,7 +76,7 @@ impl Router {
         Self::parse(&file, &text).map_err(ReadError::Findings)
     }
 
-    /// The RPCs that run when `event` is published, in the file's order; empty if nobody wants it.
+    /// The RPCs that run when `event` is published, in the file's order; empty without subscribers.
     pub fn subscribers(&self, event: &str) -> &[Rpc] {
         self.events.get(event).map_or(&[], |listed| &listed.rpcs)
     }
@@ -86,17 +86,17 @@ impl Router {
         self.events.contains_key(event)
     }
 
-    /// Every RPC with its delivery policy, each once, by name.
+    /// Every RPC once, with its delivery policy, sorted by name.
     pub fn rpcs(&self) -> impl Iterator<Item = (&Rpc, &Policy)> {
         self.rpcs.iter().map(|(rpc, (policy, _))| (rpc, policy))
     }
 
-    /// Every event with its place, by name, those without subscribers too.
+    /// Every event with its place, sorted by name, including those without subscribers.
     pub fn events(&self) -> impl Iterator<Item = (&str, &Place)> {
         self.events.iter().map(|(name, listed)| (name.as_str(), &listed.place))
     }
 
-    /// Every event and RPC that belong together, by the event's name.
+    /// Every pair of event and RPC, sorted by the event's name.
     pub fn routes(&self) -> impl Iterator<Item = Route<'_>> {
         self.events.iter().flat_map(|(event, listed)| {
             listed.rpcs.iter().zip(&listed.places).map(|(rpc, place)| Route {
@@ -109,11 +109,11 @@ impl Router {
     }
 }
 
-/// The text of a file, which must be UTF-8, as Terraform takes nothing else.
+/// Decodes a file's text. It must be UTF-8, because Terraform reads nothing else.
 ///
 /// # Errors
 ///
-/// The place of what is not.
+/// The place of the first byte that is not UTF-8.
 pub fn decode(file: &str, bytes: Vec<u8>) -> Result<String, Report> {
     String::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
@@ -129,7 +129,6 @@ pub fn decode(file: &str, bytes: Vec<u8>) -> Result<String, Report> {
     })
 }
 
-/// Why there is no router.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("error: failed to read {file}: {source}\n  pass --router FILE; the README shows what is in it")]
