@@ -1,6 +1,6 @@
-//! What both processes need: telemetry, health, shutdown, and errors told to a person.
+//! What both processes need: telemetry, health, shutdown, and readable errors.
 //!
-//! Knows no event, and of databases and AWS no more than the word.
+//! It depends on no event, no database and no AWS SDK.
 
 mod caught;
 mod guarded;
@@ -23,7 +23,7 @@ pub use sources::{Sources, Standing, Trouble, backoff};
 pub use telemetry::{Logs, install_metrics};
 pub use trace::{Role, Span, Tracer};
 
-/// What carries the events from the outbox to the RPCs.
+/// The way from the relay to the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
     /// The database itself.
