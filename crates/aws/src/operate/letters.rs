@@ -1,5 +1,5 @@
-//! Dead letters on SQS. It has no way to look at messages but to receive them: what is looked at is hidden for a minute,
-//! and made visible again at the end.
+//! Dead letters on SQS. A message can only be read by receiving it: it is hidden for a minute, and made visible again at the
+//! end.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,21 +16,21 @@ use crate::Failure;
 
 const BATCH_MAX: i32 = 10;
 const HIDDEN_SECONDS: i32 = 60;
-/// Asks every server that may have a message, and not only some.
+/// A long poll asks all servers of SQS, not only some.
 const WAIT_SECONDS: i32 = 1;
-/// What is hidden comes back while we still look: after so many receives of nothing new we have seen it all.
+/// Hidden messages come back while we read. After so many receives without a new one, all have been seen.
 const NOTHING_NEW_MAX: u32 = 3;
 
-/// Where a command is in looking through dead-letter queues.
+/// A command's progress through dead-letter queues.
 #[derive(Debug, Default)]
 pub(super) struct Looking {
-    /// Not looked through yet; `None` before the first.
+    /// Queues that are not read yet; `None` before the first.
     left: Option<VecDeque<Place>>,
     seen: HashSet<String>,
     nothing_new: u32,
-    /// What was sent back by this command: if it dies again at once, it is not sent back for ever.
+    /// What this command has redriven: a letter that dies again at once is not redriven for ever.
     redriven: Mutex<HashSet<u64>>,
-    /// What we keep hidden, by message id.
+    /// Messages that this command hides, by message id.
     held: Mutex<HashMap<String, Held>>,
 }
 
@@ -40,7 +40,6 @@ struct Place {
     url: String,
 }
 
-/// A message as it was received last.
 #[derive(Debug, Clone)]
 pub struct Held {
     url: String,
@@ -115,7 +114,7 @@ impl DeadLetters for AwsOperator {
 }
 
 impl AwsOperator {
-    /// Sent first, and only then deleted: a failure in between makes a copy and loses none.
+    /// Sends first and deletes second: a failure in between makes a copy and loses nothing.
     async fn redrive_one(&self, letter: &Letter<Held>, force: bool) -> Result<Repaired, OperateError> {
         if let (true, Some(event)) = (force, letter.event)
             && !self.forget(event, &letter.rpc).await?
@@ -189,7 +188,7 @@ impl AwsOperator {
             entry.receipt_handle(receipt).visibility_timeout(0).build().ok()
         });
         let change = self.sqs.change_message_visibility_batch().queue_url(url);
-        // One that fails has come back by itself.
+        // If the change fails, the message becomes visible by itself.
         change
             .set_entries(Some(entries.collect()))
             .send()
@@ -209,14 +208,14 @@ impl Looking {
     }
 }
 
-/// Of what is the same message, whatever its id.
+/// Equal for copies of one message, whatever their ids.
 fn content<H>(letter: &Letter<H>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (letter.rpc.as_str(), &letter.body).hash(&mut hasher);
     hasher.finish()
 }
 
-/// The worker says why; SQS itself moves what was received too often, and says nothing.
+/// A worker gives a reason. SQS itself moves messages that were received too often, without a reason.
 fn letter(place: &Place, message: Message) -> Option<Letter<Held>> {
     let attribute = |name: &str| {
         let value = message.message_attributes.as_ref()?.get(name)?;
