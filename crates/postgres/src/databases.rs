@@ -4,7 +4,6 @@ use std::str::FromStr;
 
 use crate::{Source, SourceError};
 
-/// Which databases.
 #[derive(Debug, clap::Args)]
 pub struct Databases {
     /// A database with an outbox: postgres://…, or NAME=postgres://… (the name stands in metrics and logs; without
@@ -26,16 +25,12 @@ pub struct Databases {
 }
 
 impl Databases {
-    /// Whether any is named at all.
     pub fn is_given(&self) -> bool {
         !self.sources.is_empty() || self.database_url.is_some()
     }
 
-    /// Every database to work on; `--source` wins over `--database-url`.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong and what to do, for a person; never the address itself.
+    /// Every database to work on; `--source` wins over `--database-url`. An error has the problem and the remedy, and never the
+    /// address itself.
     pub fn list(&self) -> Result<Vec<Source>, (String, &'static str)> {
         let parse = |argument: &str, address: &Address| {
             address.0.parse().map_err(|error: SourceError| {
@@ -58,8 +53,7 @@ impl Databases {
     }
 }
 
-/// An address as it was given. Parsed only later: clap repeats a value that it can't parse, and this may hold a
-/// password.
+/// An address as it was given. It is parsed later, because clap repeats an invalid value, and this may hold a password.
 #[derive(Clone)]
 struct Address(String);
 
