@@ -1,4 +1,4 @@
-//! What to write instead, where a server speaks another protocol than it was called with.
+//! The remedy, if a server speaks another protocol than the call.
 
 use http::Uri;
 
@@ -12,7 +12,7 @@ pub(super) enum Called {
     Grpc,
 }
 
-/// A call that got no answer, in words that name the remedy if there is one.
+/// A call without an answer, in a text that has the remedy if there is one.
 pub(super) fn told(failure: &Failure, called: Called, uri: &Uri) -> CallError {
     let message = match failure.mismatch {
         Some(mismatch) => format!("{}: {}", remedy(mismatch, called, uri), failure.message),
