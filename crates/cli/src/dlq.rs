@@ -1,6 +1,6 @@
-//! `outbox dlq`: what no worker calls any more, and how it is called again.
+//! `outbox dlq`: dead letters, and how they are delivered again.
 
-mod list; // seen
+mod list; // shown
 mod moved; // redriven or dropped
 
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, o
 
 /// Lists dead letters, delivers them again, or drops them.
 ///
-/// A delivery is dead after an answer that no attempt can better, or after its last attempt; it stays 14 days.
+/// A delivery is dead after an error that no retry can correct, or after its last attempt. It stays for 14 days.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(crate) struct Args {
@@ -39,7 +39,7 @@ enum Command {
 
 /// Lists dead letters, with the reason of each.
 ///
-/// On SQS they can't be looked at without being received: each is hidden from others for a moment.
+/// On SQS a letter can only be read by receiving it, so each is hidden from others for a moment.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct List {
@@ -54,18 +54,18 @@ struct List {
     print: Print,
 }
 
-/// Shows one dead letter; its payload only if asked.
+/// Shows one dead letter, with its payload only on request.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct Show {
-    /// As `outbox dlq list` shows it.
+    /// The id that `outbox dlq list` shows.
     id: String,
 
-    /// Where to look for it: on SQS that is quicker.
+    /// The RPC of its queue. On SQS this makes the search quicker.
     #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
     rpc: Option<Rpc>,
 
-    /// Print the payload, too. It may hold what is nobody's business.
+    /// Print the payload, too. It may contain personal data or secrets.
     #[arg(long)]
     payload: bool,
 
@@ -75,9 +75,9 @@ struct Show {
 
 /// Delivers dead letters again.
 ///
-/// Each goes back into the queue of its RPC, with its attempts counted anew. What was done meanwhile is not done again: the
-/// worker finds it in its record. Each is moved by itself; if this is interrupted, the rest stays, and the same command
-/// goes on.
+/// Each goes back into the queue of its RPC, with its attempts counted from the beginning. An RPC that succeeded meanwhile is
+/// not called again, because the worker finds the record. Each letter is moved by itself. If this is interrupted, the rest
+/// stays, and the same command goes on.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
@@ -90,15 +90,15 @@ struct Redrive {
     #[arg(long)]
     all: bool,
 
-    /// How many per second. Higher is sooner done; lower is kinder to a service that has just come back.
+    /// How many per second. A higher value is sooner done. A lower one spares a service that has just come back.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rate: u32,
 
-    /// Only say how many.
+    /// Only print how many.
     #[arg(long)]
     dry_run: bool,
 
-    /// Forget first that it was done: the RPC runs again even if it had succeeded for the event.
+    /// Forget a past success first: the RPC runs again even if it had succeeded for the event.
     #[arg(long)]
     force: bool,
 
@@ -122,7 +122,7 @@ struct Drop {
     #[arg(long)]
     all: bool,
 
-    /// Only say how many.
+    /// Only print how many.
     #[arg(long)]
     dry_run: bool,
 
@@ -133,23 +133,23 @@ struct Drop {
     print: Print,
 }
 
-/// Which dead letters: all that is given must fit.
+/// Which dead letters: every given condition must hold.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which dead letters")]
 struct Which {
-    /// Of this RPC, as event_router.yaml has it.
+    /// Letters of this RPC, by its name in event_router.yaml.
     #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
     rpc: Option<Rpc>,
 
-    /// Of this event.
+    /// Letters of this event.
     #[arg(long, value_name = "ID")]
     event: Option<EventId>,
 
-    /// With this code: invalid_argument, unavailable, malformed_message, redrive_policy …
+    /// Letters with this code: invalid_argument, unavailable, malformed_message, redrive_policy …
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
 
-    /// Dead for longer than this: 1h, 2days.
+    /// Letters that are dead for longer than this: 1h, 2days.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     older_than: Option<Duration>,
 }
@@ -180,14 +180,14 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
 }
 
 async fn on_line(options: &Options, work: impl transport::Work) -> Result<ExitCode, Stopped> {
-    // On AWS no database is needed, and one that is down must keep nobody from his dead letters.
+    // AWS needs no database, and a database that is down must not block access to dead letters.
     if options.transport == Transport::Aws {
         return transport::work(options, &[], work).await;
     }
     transport::work(options, &options.databases().await?, work).await
 }
 
-/// What changes something wants a filter, or a word for all.
+/// A change needs a filter, or the flag for all.
 fn some(which: &Which, all: bool, command: &str) -> Result<Filter, Stopped> {
     let filter = which.filter();
     let none = filter.rpc.is_none()

@@ -1,9 +1,9 @@
-//! `outbox doctor`: everything that is easily wrong around a line, looked at once.
+//! `outbox doctor`: checks everything in an installation that is easily wrong.
 
 #[cfg(feature = "aws")]
 mod aws; // what Terraform should have made
 mod endpoints; // whether services can be reached
-mod postgres; // database, role, what holds transactions
+mod postgres; // database, role, long transactions
 mod routes; // event_router.yaml, as `outbox check` reads it
 
 use std::fmt;
@@ -20,18 +20,18 @@ use crate::safe::line;
 use crate::show::{self, counted};
 use crate::stopped::Stopped;
 
-/// Looks at everything a line needs, and says what is wrong with it and what to do.
+/// Checks everything that an installation needs, and prints what is wrong and what to do.
 ///
-/// The database, its schema and the rights of the role that is given; transactions, slots and relays that hold things up;
-/// event_router.yaml; the services' addresses; on aws bus, rules, queues and table, and whether they are what
-/// event_router.yaml asks for. It changes nothing.
+/// It checks the database, its schema and the privileges of the given role; transactions, slots and relays that block others;
+/// event_router.yaml; the services' addresses. On aws it checks bus, rules, queues and table against event_router.yaml. It
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 no errors (there may be warnings); 1 errors; 2 unusable arguments.\n\nAs a worker sees it: outbox doctor --proto proto --endpoint NotificationService=http://notification:8080"
 )]
 pub(crate) struct Args {
-    /// Where a service is served, as the worker is told: NotificationService=http://notification:8080. Each is connected to,
-    /// and nothing is sent. Repeat for each service; in the environment, separate them by spaces.
+    /// Where a service is served, as for the worker: NotificationService=http://notification:8080. A connection to each is
+    /// opened, and nothing is sent. Repeat for each service; in the environment, separate them by spaces.
     #[arg(long = "endpoint", env = "OUTBOX_ENDPOINTS", value_delimiter = ' ', value_name = "SERVICE=URL")]
     endpoints: Vec<String>,
 
@@ -48,15 +48,15 @@ pub(crate) struct Args {
 }
 
 const MESSAGE_CHARS_MAX: usize = 2000;
-/// A statement to paste is of no use without its end.
+/// A statement to paste is useless without its end.
 const HINT_CHARS_MAX: usize = 100_000;
 
-/// What one look found. Others' texts in it are safe where they could be taken for ours; in a statement to paste they are
-/// literals and identifiers, and on one line.
+/// One finding. Text from others is made safe where it could be taken for ours. In a statement to paste it is a literal or an
+/// identifier, on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     severity: Severity,
-    /// What was looked at: a database, a queue, a service.
+    /// The subject: a database, a queue, a service.
     place: String,
     message: String,
     hint: Option<String>,
@@ -66,7 +66,7 @@ pub(crate) struct Finding {
 #[serde(rename_all = "snake_case")]
 enum Severity {
     Ok,
-    /// It could not be looked at, or nobody asked for it.
+    /// The check was not possible, or not requested.
     Skipped,
     Warning,
     Error,
@@ -77,7 +77,7 @@ impl Finding {
         Self { severity: Severity::Ok, place: place.into(), message: message.into(), hint: None }
     }
 
-    /// Nothing is wrong, and it is worth knowing.
+    /// Not a mistake, but worth knowing.
     fn info(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::with(Severity::Ok, place, message, hint)
     }
@@ -98,7 +98,7 @@ impl Finding {
         Self::with(Severity::Error, place, message, hint)
     }
 
-    /// What could not be looked at at all.
+    /// A subject that could not be checked at all.
     fn stopped(place: &str, stopped: &Stopped) -> Self {
         Self::error(place, &stopped.problem, &stopped.remedy)
     }
@@ -121,7 +121,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The names are kept.
+/// The names are stable.
 #[derive(Serialize)]
 struct Report {
     errors: usize,

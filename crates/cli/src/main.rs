@@ -1,4 +1,4 @@
-//! `outbox`: what is wrong, what goes where, what is stuck and why, and the command that repairs it.
+//! `outbox`: finds mistakes in files, shows routes, finds what is stuck and why, and repairs it.
 
 mod audit;
 mod check;
@@ -25,7 +25,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use stopped::Stopped;
 
-/// Checks what Outbox is to do with your events, shows what it does, and repairs what is stuck.
+/// Checks the configuration of Outbox, shows what it does with your events, and repairs what is stuck.
 #[derive(Debug, Parser)]
 #[command(
     name = "outbox",
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs what asks servers. What only reads files needs no runtime, and is quicker without.
+/// For commands that ask servers. Commands that only read files need no runtime, and are quicker without.
 fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode {
     runtime::block_on(async { ended(command.await) })
 }
@@ -78,7 +78,7 @@ fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {
     })
 }
 
-/// Arguments with which nothing can be done, and what to pass instead.
+/// Unusable arguments, and what to pass instead.
 #[derive(Debug)]
 struct Unusable {
     problem: String,
@@ -91,17 +91,17 @@ impl Unusable {
     }
 }
 
-/// What others wrote is safe by here; this sees to it that nothing was forgotten. `outbox … | head` is no reason to panic.
+/// Text from others is safe by here; this is a second check. A closed pipe, as in `outbox … | head`, must not cause a panic.
 fn print(text: &str) -> Result<(), Unusable> {
     write(&safe::text(text))
 }
 
-/// The same on standard error.
+/// As `print`, on standard error.
 fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", safe::text(text));
 }
 
-/// As it is: JSON that is escaped already, or colours of our own.
+/// Writes unchanged text: JSON that is escaped already, or colours of our own.
 fn write(text: &str) -> Result<(), Unusable> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! Which line a command is about: the arguments that relay and worker have, too.
+//! Which installation a command is about: the arguments that relay and worker have, too.
 
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,9 @@ use crate::stopped::Stopped;
 
 const ROUTER: &str = "event_router.yaml";
 
-/// As relay and worker have them; what they have in the environment serves here, too.
+/// The same arguments as those of relay and worker, with the same environment variables.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Which line (as relay and worker are told)")]
+#[command(next_help_heading = "Which installation (as for relay and worker)")]
 pub(crate) struct Options {
     #[command(flatten)]
     databases: Databases,
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "outbox-", env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = event_router::names::prefix)]
     pub(crate) queue_prefix: String,
 
-    /// The DynamoDB table of what was done, on the transport aws.
+    /// The DynamoDB table of the dedup record, on the transport aws.
     #[arg(long, default_value = "outbox-dedup", env = "OUTBOX_DEDUP_TABLE", value_name = "NAME")]
     pub(crate) dedup_table: String,
 
@@ -40,17 +40,16 @@ pub(crate) struct Options {
     pub(crate) bus: String,
 }
 
-/// How a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     /// For people.
     Table,
-    /// For scripts: one value, whose names stay.
+    /// For scripts: one JSON value, whose names are stable.
     Json,
 }
 
 impl Options {
-    /// Every database named; none is no mistake on the transport aws, where much needs none.
+    /// Every given database. On the transport aws there may be none, because many commands need none.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, Stopped> {
         if self.transport == Transport::Aws && !self.databases.is_given() {
             return Ok(Vec::new());
@@ -58,7 +57,7 @@ impl Options {
         self.databases.list().map_err(|(problem, remedy)| Stopped::unusable(problem, remedy))
     }
 
-    /// Every database named, reached.
+    /// Every given database, connected.
     pub(crate) async fn databases(&self) -> Result<Vec<Database>, Stopped> {
         let mut databases = Vec::new();
         for source in self.sources()? {
@@ -67,7 +66,7 @@ impl Options {
         Ok(databases)
     }
 
-    /// As [`Options::databases`], for what lies in the outbox on either transport.
+    /// As [`Options::databases`], for what is in the outbox on either transport.
     pub(crate) async fn outboxes(&self) -> Result<Vec<Database>, Stopped> {
         let databases = self.databases().await?;
         if databases.is_empty() {
@@ -79,7 +78,7 @@ impl Options {
         Ok(databases)
     }
 
-    /// The routes, if there are any: who does not name the file need not have it.
+    /// The routes, if there are any: without --router, the file may be missing.
     pub(crate) fn router(&self) -> Result<Option<Router>, Stopped> {
         let file = self.router.as_deref().unwrap_or(Path::new(ROUTER));
         match Router::read(file) {
@@ -104,7 +103,7 @@ impl Options {
         }
     }
 
-    /// As [`Options::router`], where it must be there.
+    /// As [`Options::router`], but the file must exist.
     pub(crate) fn router_needed(&self, what_for: &str) -> Result<Router, Stopped> {
         self.router()?.ok_or_else(|| {
             Stopped::unusable(
@@ -118,8 +117,8 @@ impl Options {
         self.router.as_deref().unwrap_or(Path::new(ROUTER))
     }
 
-    /// A command of ours with the same line, as somebody can paste it: each word is one word, whatever is in it. What the
-    /// environment says needs no saying; an address is not repeated, it may hold a password.
+    /// A command for the same installation, ready to be pasted: each word is quoted as one word. Options from the environment
+    /// are left out. So are addresses, which may hold a password.
     pub(crate) fn command<W: AsRef<str>>(&self, words: impl IntoIterator<Item = W>) -> String {
         let mut text = String::from("outbox");
         for one in words {
@@ -147,7 +146,7 @@ impl Options {
     }
 }
 
-/// A variable of the shell's stays one.
+/// A variable of the shell is still expanded.
 fn as_word(value: &str) -> String {
     if value == "$DATABASE_URL" { format!("\"{value}\"") } else { word(value) }
 }

@@ -1,4 +1,4 @@
-//! `outbox poison`: a person's word about an RPC that is held.
+//! `outbox poison`: an operator's decision about an RPC that is held.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::transport::{self, Work};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Says that what an RPC refuses is poison: workers dead-letter it.
+/// Declares that what an RPC refuses is poison: workers dead-letter it.
 ///
-/// When different events are refused alike, one after another, workers hold the RPC: that is what a broken deploy looks
-/// like, and they dead-letter nothing more until one succeeds. If the events are what is broken, this lets them go to the
-/// dead-letter queue, from where `outbox dlq` redrives or drops them. Workers hear of it within 5 s.
+/// Workers hold an RPC after it refused different events alike, one after another, because a broken deploy looks the same. They
+/// dead-letter nothing more until one succeeds. If the events are what is broken, this lets them go to the dead-letter queue,
+/// from where `outbox dlq` redrives or drops them. Workers follow within 5 s.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 said; 1 there is no such queue; 2 unusable arguments; 3 a database or AWS can't be reached."
@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = crate::dlq::rpc, value_name = "SERVICE/METHOD")]
     rpc: Rpc,
 
-    /// For how long nothing of it is held. Zero takes the word back.
+    /// For how long none of its deliveries is held. Zero ends that.
     #[arg(long = "for", default_value = "1h", value_parser = time, value_name = "TIME")]
     time: Duration,
 
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// What was said; the names are kept.
+/// The result; the names are stable.
 #[derive(Debug, Serialize)]
 struct Spoken {
     rpc: String,

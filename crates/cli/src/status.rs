@@ -1,7 +1,7 @@
 //! `outbox status`: is anything stuck, and where.
 
-mod problems; // what of it is worth a person's time
-mod workers; // what only the workers know
+mod problems; // what needs an operator
+mod workers; // breakers and calls of the workers
 
 use std::process::ExitCode;
 
@@ -21,17 +21,18 @@ use workers::{Breaker, Workers};
 
 /// Shows what is stuck, and the command that explains or repairs it.
 ///
-/// Of each database: who relays, how far it is behind, what it refused. Of each RPC: what waits in its queue, for how
-/// long, what is dead, and whether the workers hold it back because its server is down.
+/// For each database: which relay leads, how far it is behind, what the bus refused. For each RPC: what waits in its queue and
+/// for how long, what is dead, and whether the workers hold it back because its server is down.
 ///
-/// Counts stop at 10,000, so that the answer comes within a second whatever lies there.
+/// Counts stop at 10,000, so that the answer comes within a second.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 nothing is stuck; 1 something is, and the last lines say what to do; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nIn a terminal beside you: watch outbox status"
 )]
 pub(crate) struct Args {
-    /// Where a worker serves /metrics: http://worker-1:9465. Breakers and calls under way are known only there. Repeat for
-    /// several; in the environment, separate them by spaces. Without any, one on this machine is asked if there is one.
+    /// Where a worker serves /metrics: http://worker-1:9465. Only workers have the states of breakers and the calls under way.
+    /// Repeat for several; in the environment, separate them by spaces. By default a worker on this machine is asked, if there
+    /// is one.
     #[arg(long = "worker", env = "OUTBOX_WORKERS", value_delimiter = ' ', value_name = "URL")]
     workers: Vec<String>,
 
@@ -43,14 +44,14 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// Everything there is to see; the names are kept.
+/// The whole answer; the names are stable.
 #[derive(Debug, Serialize)]
 struct Status {
-    /// A count that is as large means: this many or more.
+    /// A count of this value means this many or more.
     counted_max: i64,
     sources: Vec<SourceStatus>,
     rpcs: Vec<RpcStatus>,
-    /// On aws: what EventBridge could not deliver.
+    /// On aws: the events that EventBridge could not deliver.
     undeliverable: Option<Undeliverable>,
     problems: Vec<Problem>,
 }
@@ -59,7 +60,7 @@ struct Status {
 struct SourceStatus {
     source: String,
     leader: Option<Leader>,
-    /// `null` under a cursor of another server, as is how many wait.
+    /// `null` under a cursor of another server, as are the waiting events.
     lag_seconds: Option<f64>,
     waiting_events: Option<Count>,
     oldest_event: Option<String>,
@@ -68,7 +69,7 @@ struct SourceStatus {
     parked: Count,
     oldest_transaction: Option<Transaction>,
     outbox_bytes: i64,
-    /// The cursor is of another server.
+    /// Whether the cursor is of another server.
     restored: bool,
     sequences_behind: Vec<Behind>,
     rings_stuck: Vec<StuckRing>,
@@ -80,7 +81,7 @@ struct RpcStatus {
     #[serde(flatten)]
     depth: Depth,
     breaker: Option<Breaker>,
-    /// Why, if it is held.
+    /// The reasons, if it is held.
     held: Vec<String>,
     calls: Option<i64>,
     /// Whether event_router.yaml has it; unknown without one.
@@ -97,7 +98,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
             Err(error) => unreached.push(error.into()),
         }
     }
-    // One that is down must not hide what is wrong with the others.
+    // A database that is down must not hide problems of the others.
     if databases.is_empty()
         && let Some(first) = unreached.pop()
     {

@@ -11,7 +11,7 @@ use runtime::Transport;
 use crate::options::Options;
 use crate::stopped::Stopped;
 
-/// What a command does, whichever the transport is.
+/// The work of a command, on any transport.
 pub(crate) trait Work {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped>;
 }
@@ -38,7 +38,7 @@ async fn aws(options: &Options) -> Result<AwsOperator, Stopped> {
     Ok(AwsOperator::open(&options.queue_prefix, &options.dedup_table, rpcs, crate::say).await?)
 }
 
-/// For what lies in the dedup table.
+/// For what is in the dedup table.
 #[cfg(feature = "aws")]
 pub(crate) async fn aws_without_queues(options: &Options) -> Result<AwsOperator, Stopped> {
     Ok(AwsOperator::open(&options.queue_prefix, &options.dedup_table, Vec::new(), crate::say).await?)

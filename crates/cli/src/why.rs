@@ -1,6 +1,6 @@
-//! `outbox why`: one event's life.
+//! `outbox why`: the history of one event.
 
-mod story; // as people read it
+mod story; // the text for people
 
 use std::process::ExitCode;
 
@@ -21,9 +21,9 @@ use crate::transport::{self, Work};
 
 const TRANSACTIONS_MAX: i64 = 20;
 
-/// Tells one event's life: enqueued, put, and what became of it at each subscriber.
+/// Shows the history of one event: enqueued, put, and what became of it at each subscriber.
 ///
-/// Where it is stuck, it says behind what, and the command that repairs it. It never prints the payload.
+/// If it is stuck, this shows the cause and the command that repairs it. It never prints the payload.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 it is done or under way; 1 something of it is dead, parked, or nowhere, or what became of it is not known; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nThe id is what outbox::enqueue returned, the header Idempotency-Key of the RPC, and event_id in every log."
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// Everything known of an event; the names are kept.
+/// Everything known of an event; the names are stable.
 #[derive(Debug, Serialize)]
 struct Life {
     id: EventId,
@@ -49,13 +49,13 @@ struct Life {
     found: Option<bool>,
     enqueued: Option<Enqueued>,
     put: Option<PutAt>,
-    /// Why nobody can say whether it was put.
+    /// Why it is unknown whether it was put.
     put_not_known: Option<&'static str>,
     waiting: Option<Waiting>,
     parked: Option<Parked>,
     deliveries: Vec<SourceDelivery>,
     nowhere: Option<Nowhere>,
-    /// What repairs what is broken.
+    /// The commands that repair it.
     commands: Vec<String>,
 }
 
@@ -71,9 +71,9 @@ struct Enqueued {
 
 #[derive(Debug, Serialize)]
 struct PutAt {
-    /// `null` if that can't be: a clock was set.
+    /// `null` if the time is impossible, because a clock was set.
     at: Option<DateTime<Utc>>,
-    /// As the cursor has it.
+    /// The time in the cursor.
     #[serde(skip)]
     cursor_at: Option<DateTime<Utc>>,
     relay: String,
@@ -81,7 +81,7 @@ struct PutAt {
     or_before: bool,
 }
 
-/// It is committed, and the relay has not put it yet.
+/// It is committed and not put yet.
 #[derive(Debug, Serialize)]
 struct Waiting {
     leader: Option<Leader>,
@@ -96,7 +96,7 @@ struct SourceDelivery {
     delivery: Delivery,
 }
 
-/// No outbox has it. Where it may still be, and why it may be nowhere.
+/// No outbox has it: where it may still be, and why it may be nowhere.
 #[derive(Debug, Default, Serialize)]
 struct Nowhere {
     /// When its id was made.
@@ -178,7 +178,7 @@ impl Work for Ask<'_> {
 }
 
 impl Ask<'_> {
-    /// Who should get it: of an event whose name nobody knows, everybody may.
+    /// The RPCs that should get it; all RPCs if its name is unknown.
     fn subscribers(&self, life: &Life) -> Vec<Rpc> {
         let Some(router) = &self.router else { return Vec::new() };
         let name = life.enqueued.as_ref().map(|enqueued| &enqueued.name);
@@ -240,15 +240,15 @@ impl Life {
         Ok(())
     }
 
-    /// Leaves out what says nothing, and finds the commands.
+    /// Removes what is without meaning, and adds the commands.
     fn settle(&mut self, options: &Options) {
         let id = self.id.to_string();
-        // The relay went past it, and put it nowhere.
+        // The relay passed it without putting it.
         if self.parked.is_some() {
             (self.put, self.put_not_known) = (None, None);
         }
-        // What is not put, or refused by the bus, can't be anywhere yet. And of an event that nobody knows, nothing is
-        // expected of anybody.
+        // An event that is not put, or that the bus refused, can't be anywhere yet. For an unknown event no delivery is
+        // expected.
         let expected = self.put.is_some();
         let unknown = self.found != Some(true);
         self.deliveries.retain(|one| match one.delivery.state {
@@ -286,7 +286,7 @@ impl Life {
             .any(|one| one.delivery.rpc == rpc && matches!(one.delivery.state, State::Done { .. }))
     }
 
-    /// Nobody has to do anything about it.
+    /// Whether no operator is needed.
     fn is_well(&self) -> bool {
         let bad = |state: &State| matches!(state, State::Dead { .. } | State::Absent);
         let done = |one: &SourceDelivery| matches!(one.delivery.state, State::Done { .. });

@@ -17,24 +17,24 @@ use crate::transport::Work;
 
 const REASON_CHARS_MAX: usize = 80;
 
-/// A dead letter without what is nobody's business; the names are kept.
+/// A dead letter without its payload; the names are stable.
 #[derive(Debug, Serialize)]
 struct Listed {
     source: String,
     id: String,
     rpc: String,
     event: Option<EventId>,
-    /// Unknown where the body is malformed.
+    /// Unknown if the body is malformed.
     event_name: Option<String>,
     attempts: Option<i32>,
     code: String,
     reason: String,
-    /// `null` where the row has a time that no calendar has.
+    /// `null` if the time in the row is no valid date.
     dead_at: At,
     dead_seconds: Option<f64>,
 }
 
-/// And all that its body says; the payload only if asked for.
+/// The letter with the contents of its body; the payload only on request.
 #[derive(Debug, Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -45,7 +45,7 @@ struct Shown {
     body_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Box<RawValue>>,
-    /// Where there is no payload to be found in it.
+    /// The body, if no payload can be found in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
 }
@@ -107,7 +107,7 @@ impl Work for Listing<'_> {
     }
 }
 
-/// Whether there are, or may be, more than `limit`. Ctrl-C ends the looking, not the putting back.
+/// Returns whether there are, or may be, more than `limit`. Ctrl-C ends the reading, but not the putting back.
 async fn gather<O: Queues + DeadLetters>(
     line: &mut O,
     filter: &Filter,

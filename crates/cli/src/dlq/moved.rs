@@ -1,4 +1,4 @@
-//! Dead letters moved, one by one: back into their queues, or away.
+//! Moves dead letters one by one: back into their queues, or away.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ use crate::transport::Work;
 
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
-/// So many refusals are shown, and so much of each.
+/// So many refusals are shown, with so many characters of each.
 const REFUSALS_MAX: usize = 5;
 const REFUSAL_CHARS_MAX: usize = 400;
 
@@ -39,20 +39,20 @@ enum Kind {
     Drop,
 }
 
-/// What was done; the names are kept.
+/// The result; the names are stable.
 #[derive(Debug, Default, Serialize)]
 struct Moved {
     dry_run: bool,
     found: i64,
     moved: i64,
-    /// Of those, the RPC had succeeded: the worker will not call it again, or will, because of --force. Unknown where the
-    /// record can't be asked.
+    /// How many of those had succeeded before: the worker calls these again only with --force. Unknown if the record does not
+    /// answer.
     done_before: Option<i64>,
-    /// Being called at this moment: what was done can't be forgotten, so they stay.
+    /// Their RPC is being called at this moment. Their success can't be forgotten, so they stay.
     busy: i64,
-    /// Their queue refuses them, and takes others: they stay.
+    /// Their queue refuses them and accepts others, so they stay.
     refused: i64,
-    /// Why, of the first few; with the letter's id.
+    /// The reasons of the first few, with the letters' ids.
     refusals: Vec<String>,
     interrupted: bool,
     failed: Option<String>,
@@ -122,7 +122,7 @@ impl Move<'_> {
         }
     }
 
-    /// Only counts them without a repair.
+    /// Without a repair it only counts them.
     async fn each(
         &self,
         lines: &mut [impl Operator],
@@ -133,7 +133,7 @@ impl Move<'_> {
             let went = self.all(line, repair, moved).await;
             line.put_back().await;
             if let Err(stopped) = went {
-                // Nothing yet: the reason is all there is to say.
+                // Nothing was moved yet, so the error is the whole result.
                 if moved.moved == 0 {
                     return Err(stopped);
                 }
@@ -218,7 +218,7 @@ impl Move<'_> {
     ) -> Vec<bool> {
         let pairs: Vec<(EventId, Rpc)> =
             letters.iter().filter_map(|letter| Some((letter.event?, letter.rpc.clone()))).collect();
-        // Worth knowing, and no reason to leave what is dead where it is.
+        // This is only information, so an error must not stop the repair.
         let done = match line.done(&pairs).await {
             Ok(done) => done,
             Err(_) => {

@@ -1,4 +1,4 @@
-//! What there should be on AWS for event_router.yaml, and what there is.
+//! Compares the resources on AWS with event_router.yaml.
 
 mod bus; // rules and their targets
 mod policy; // who may send into a queue
@@ -49,7 +49,7 @@ pub(super) async fn look(options: &Options, router: Option<&Router>) -> Vec<Find
     findings
 }
 
-/// What could not be looked at: this role may not, or AWS does not answer.
+/// A failed check: this role lacks a permission, or AWS does not answer.
 fn unseen(place: &str, failure: &Failure, action: &str) -> Finding {
     if failure.code.contains("AccessDenied") || failure.code.contains("NotAuthorized") {
         return Finding::skipped(
@@ -58,7 +58,7 @@ fn unseen(place: &str, failure: &Failure, action: &str) -> Finding {
             format!("allow it {action}, to have it checked"),
         );
     }
-    // With the remedy that every other command names for it.
+    // Every other command names the same remedy.
     let OperateError { remedy, .. } = outbox_aws::operate::trouble("AWS", failure);
     Finding::error(place, format!("AWS does not say: {failure}"), remedy)
 }

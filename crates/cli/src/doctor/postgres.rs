@@ -2,7 +2,7 @@
 
 mod held; // locks and slots that others hold
 mod replication; // publications, subscriptions and slots
-mod role; // what it may do
+mod role; // the role's privileges
 
 use outbox_postgres::operate::{Database, Outbox};
 use outbox_postgres::{Source, within};
@@ -35,7 +35,7 @@ pub(super) async fn look(source: &Source) -> Vec<Finding> {
         let schema = schema(&mut conn, name).await;
         let usable = schema.as_ref().is_some_and(|schema| schema.severity == super::Severity::Ok);
         findings.extend(schema);
-        // A role that may do nothing can't even read the version.
+        // A role without any privilege can't even read the version.
         if made(&mut conn).await? {
             findings.extend(role::look(&mut conn, name).await?);
         }
@@ -96,7 +96,7 @@ async fn schema(conn: &mut PgConnection, name: &str) -> Option<Finding> {
         Ok(()) => {
             Finding::ok(name, format!("schema version {}, no pooler in between", outbox_schema::VERSION))
         }
-        // `server` has said it.
+        // `server` has reported it.
         Err(SchemaError::Server { .. }) => return None,
         Err(error) => {
             let hint = match &error {
@@ -126,7 +126,7 @@ async fn made(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     within(query_scalar(made).fetch_one(conn)).await
 }
 
-/// Without it other roles' sessions have no age, no state, no address.
+/// Without it, age, state and address of other roles' sessions are hidden.
 async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Finding>, sqlx::Error> {
     let sees: bool = within(
         query_scalar("select pg_has_role(current_user, 'pg_read_all_stats', 'usage')").fetch_one(&mut *conn),
@@ -142,7 +142,7 @@ async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Findin
     }))
 }
 
-/// As an open transaction, but that no session shows it, and no restart ends it.
+/// Like an open transaction, except that no session shows it, and no restart ends it.
 async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
     let prepared: Vec<(String, String, At, bool)> = within(
         query_as(
@@ -170,7 +170,7 @@ async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, s
         .collect())
 }
 
-/// Whether somebody relays, and what holds the relay up.
+/// Whether a relay leads, and what blocks it.
 async fn relaying(source: &Source) -> Result<Vec<Finding>, Stopped> {
     let outbox = Outbox::new(Database::open(source).await?, crate::say);
     let (name, mut findings) = (source.name(), Vec::new());

@@ -1,4 +1,4 @@
-//! Sending what was planned.
+//! Sends what was planned.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use event::{Envelope, Headers, Message};
@@ -18,20 +18,20 @@ use crate::stopped::Stopped;
 const TOGETHER: usize = 8;
 const HEADER: &str = "outbox-replay";
 
-/// What was done; the names are kept.
+/// The result; the names are stable.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Sent {
     sent: i64,
-    /// Of those, the RPC had succeeded: it is not called again, or is, because of --force. Unknown where the record can't
-    /// be asked.
+    /// How many of those had succeeded before: the worker calls these again only with --force. Unknown if the record does not
+    /// answer.
     done_before: Option<i64>,
-    /// Being called at this moment, and left alone because of --force.
+    /// Their RPC is being called at this moment. With --force they are left alone.
     busy: i64,
-    /// Rows that no bus could carry.
+    /// Rows that no bus can carry.
     malformed: i64,
     interrupted: bool,
     failed: Option<String>,
-    /// Of the last event sent: a replay that did not end goes on from there.
+    /// The time of the last event sent: an interrupted replay goes on from there.
     reached: Option<DateTime<Utc>>,
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn all<O: Queues + Deliveries>(
     };
     let mut interrupted = Box::pin(interrupted());
     for one in meant {
-        // On AWS there is one line for all databases.
+        // On AWS one transport serves all databases.
         let line = lines.iter().find(|line| line.source() == one.outbox.source()).or(lines.first());
         let Some(line) = line else { continue };
         if let Err(stopped) = sending.outbox(one, line, &mut interrupted).await {
@@ -78,7 +78,7 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Ends between messages when interrupted: what was begun is finished, and counted.
+    /// An interruption takes effect between messages: a message that was begun is finished and counted.
     async fn outbox<O: Queues + Deliveries>(
         &mut self,
         meant: &Meant,
@@ -105,7 +105,7 @@ impl Sending<'_> {
                 }));
             }
             let pairs: Vec<_> = messages.iter().map(|message| (message.event, message.rpc.clone())).collect();
-            // Worth knowing, and no reason not to send.
+            // This is only information, so an error must not stop the sending.
             let done = match line.done(&pairs).await {
                 Ok(done) => done,
                 Err(_) => {
@@ -147,8 +147,8 @@ impl Sending<'_> {
     }
 }
 
-/// The event as the relay put it, with the header that tells a replay; its body for an RPC. `None` for a row that no bus
-/// could carry.
+/// The event as the relay put it, with the header that marks a replay, as a body for each RPC. `None` for a row that no bus can
+/// carry.
 fn message<'a>(event: &'a Past, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
     let payload: &RawValue = serde_json::from_str(&event.payload).ok()?;
     let occurred_at = event.occurred_at.known()?;

@@ -1,4 +1,4 @@
-//! What of all that is shown is worth a person's time, and the command that explains or repairs it. Pure.
+//! Pure: finds what needs an operator, and the command that explains or repairs it.
 
 use std::fmt;
 
@@ -16,9 +16,9 @@ use crate::stuck::{self, MEND};
 
 /// Behind by more than this is stuck, not busy.
 const LAG_SECONDS_MAX: f64 = 30.0;
-/// A message that waits this long is not being worked off.
+/// A message that waits this long is not being processed.
 const WAIT_SECONDS_MAX: f64 = 60.0;
-/// Events within it wait, and nothing that it might still see leaves the tables.
+/// It delays its own events, and keeps rows that it might still see in the tables.
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
 
 const PROBLEM_CHARS_MAX: usize = 2000;
@@ -27,7 +27,7 @@ const REASON_CHARS_MAX: usize = 400;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Problem {
     problem: String,
-    /// Explains or repairs it; `None` where that is no command of ours.
+    /// Explains or repairs it; `None` if no command of ours does.
     command: Option<String>,
     remedy: Option<String>,
 }
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// Guards: what is stuck is a problem with what to do about it, and what is only busy is none.
+    /// Guards: a stuck part is a problem with its remedy, and a busy part is no problem.
     #[test]
     fn each_problem_has_its_line() {
         let status = |source: SourceStatus, rpc: RpcStatus| Status {

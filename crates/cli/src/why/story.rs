@@ -1,4 +1,4 @@
-//! An event's life as people read it.
+//! The history of an event, as people read it.
 
 use chrono::{DateTime, Utc};
 use outbox_postgres::operate::Transaction;
@@ -182,7 +182,7 @@ fn nowhere(life: &Life) -> Vec<String> {
 }
 
 impl NotIn {
-    /// With a transaction that is open.
+    /// Whether an open transaction may still bring it.
     fn may_come(&self) -> bool {
         !self.writing_transactions.is_empty() || !self.prepared_transactions.is_empty()
     }
