@@ -196,8 +196,8 @@ fn some(which: &Which, all: bool, command: &str) -> Result<Filter, Stopped> {
         && filter.older_than.is_none();
     match (none, all) {
         (true, false) => Err(Stopped::unusable(
-            format!("`outbox {command}` wants to be told which"),
-            "pass --rpc, --event, --code or --older-than (all that is given must fit), or --all; --dry-run counts",
+            format!("`outbox {command}` needs a filter"),
+            "pass --rpc, --event, --code or --older-than (every given condition must hold), or --all; --dry-run counts",
         )),
         (false, true) => Err(Stopped::unusable("--all and a filter contradict each other", "leave one out")),
         _ => Ok(filter),

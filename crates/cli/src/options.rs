@@ -97,7 +97,7 @@ impl Options {
                 crate::say(&format!("{report}\n"));
                 Err(Stopped::unusable(
                     format!("{file} has mistakes"),
-                    format!("mend them; `outbox check --router {file}` knows more"),
+                    format!("correct them; `outbox check --router {file}` shows more"),
                 ))
             }
         }

@@ -159,7 +159,7 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     }
     let id = listed[0].parked.id.to_string();
     text.push_str(&format!(
-        "\n\nonce the cause is mended: {}",
+        "\n\nonce the cause is corrected: {}",
         args.options.command(["parked", "retry", &id])
     ));
     text.push_str(&format!("\nto give one up:           {}", args.options.command(["parked", "drop", &id])));
@@ -279,8 +279,8 @@ impl Change {
         let command = if kind == Kind::Retry { "retry" } else { "drop" };
         match (none, self.all) {
             (true, false) => Err(Stopped::unusable(
-                format!("`outbox parked {command}` wants to be told which"),
-                "pass ids, --code or --event-name (all that is given must fit), or --all; --dry-run counts",
+                format!("`outbox parked {command}` needs a filter"),
+                "pass ids, --code or --event-name (every given condition must hold), or --all; --dry-run counts",
             )),
             (false, true) => {
                 Err(Stopped::unusable("--all and a filter contradict each other", "leave one out"))

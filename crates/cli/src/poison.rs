@@ -24,7 +24,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// from where `outbox dlq` redrives or drops them. Workers follow within 5 s.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 said; 1 there is no such queue; 2 unusable arguments; 3 a database or AWS can't be reached."
+    after_help = "Exit status: 0 done; 1 there is no such queue; 2 unusable arguments; 3 a database or AWS can't be reached."
 )]
 pub(crate) struct Args {
     /// The RPC, as event_router.yaml has it.
@@ -86,7 +86,7 @@ impl Work for Say<'_> {
         let text = match time.is_zero() {
             true => format!("{rpc} is held again when different events are refused alike"),
             false => {
-                format!("what {rpc} refuses is dead-lettered for {how_long}; workers hear of it within 5s")
+                format!("what {rpc} refuses is dead-lettered for {how_long}; workers follow within 5s")
             }
         };
         match format {

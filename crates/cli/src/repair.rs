@@ -39,7 +39,7 @@ impl Consent {
         let heard = std::io::stdin().read_line(&mut said);
         match said.trim() {
             "y" | "Y" | "yes" if heard.is_ok() => Ok(()),
-            _ => Err(Stopped::failed("nothing was done", "nobody said yes")),
+            _ => Err(Stopped::failed("nothing was done", "the answer was not yes")),
         }
     }
 }

@@ -219,7 +219,7 @@ fn text(status: &Status, workers_answered: bool) -> String {
 
 fn of_source(source: &SourceStatus) -> String {
     let leader = source.leader.as_ref().map_or_else(
-        || "nobody relays".to_owned(),
+        || "no relay leads".to_owned(),
         |leader| {
             let address =
                 leader.address.as_deref().map(|address| format!(" from {address}")).unwrap_or_default();

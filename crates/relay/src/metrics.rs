@@ -146,7 +146,7 @@ impl Progress {
 
     pub(crate) fn found_by_fallback(&self, events: usize) {
         self.fallback_found(events);
-        tracing::warn!(source = self.source, events, "found events that nobody rang for");
+        tracing::warn!(source = self.source, events, "found events without a wake-up");
     }
 
     fn fallback_found(&self, events: usize) {

@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(
             readiness.problems(later),
             ["cards: no schema: make one"],
-            "no patience mends it, and what has ended is not told"
+            "waiting does not help, and what has ended is not told"
         );
     }
 }

@@ -170,7 +170,7 @@ impl Standing {
             }
             let wait = waits.next().unwrap_or(RETRY_MAX);
             match ended {
-                Ok(Ok(told)) => return Some(told),
+                Ok(Ok(result)) => return Some(result),
                 Ok(Err(trouble)) => self.meets(trouble, wait),
                 Err(panicked) => self.panicked(&panicked, wait),
             }

@@ -44,7 +44,7 @@ pub(crate) fn row(code: Code) -> Row {
         Code::AlreadyExists => (Done, Succeeds, "the effect is there: an earlier call's answer was lost"),
         Code::InvalidArgument => (Dead, Refuses, "the same event will be as invalid next time"),
         Code::OutOfRange => (Dead, Refuses, "the same event will be as far out of range next time"),
-        Code::DataLoss => (Dead, Refuses, "the server says that nothing can mend it"),
+        Code::DataLoss => (Dead, Refuses, "the server says that nothing can correct it"),
         Code::Canceled => (Retried, Serves, "may pass"),
         Code::Unknown => (Retried, Serves, "may pass: also HTTP 500"),
         Code::Aborted => (Retried, Serves, "may pass"),
@@ -81,12 +81,12 @@ pub(crate) fn row(code: Code) -> Row {
         Code::PermissionDenied => (
             Retried,
             Doubtful,
-            "the worker may not call, or nobody may touch what this event is about; somebody can mend it",
+            "the worker may not call, or no caller may touch what this event is about; an operator can correct that",
         ),
         Code::Unauthenticated => (
             Retried,
             Doubtful,
-            "the worker's credential, or a token that this event carries; somebody can mend it",
+            "the worker's credential, or a token that this event carries; an operator can correct that",
         ),
     };
     Row { becomes, says, why }

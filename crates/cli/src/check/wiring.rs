@@ -45,7 +45,7 @@ pub(crate) fn without_subscriber(router: &Router, contract: &Contract) -> Vec<Fi
         .collect();
     let mut findings = Vec::new();
     for event in contract.events().filter(|event| router.subscribers(&event.name).is_empty()) {
-        let message = format!("nobody subscribes to '{}'", event.name);
+        let message = format!("'{}' has no subscriber", event.name);
         if let Some(place) = listed.get(event.name.as_str()) {
             let hint = "add the RPC that should run; until then the event is published and goes nowhere";
             findings.push(Finding::warning((*place).clone(), message, hint));

@@ -232,7 +232,7 @@ fn describe(shown: &Shown, args: &Show) -> String {
     if let Some(event) = event.map(|event| event.to_string()) {
         let again = options.command(["dlq", "redrive", "--event", &event, "--rpc", rpc]);
         text.push_str(&format!(
-            "\n\nits life: {}\nto deliver it again: {again}",
+            "\n\nits history: {}\nto deliver it again: {again}",
             options.command(["why", &event])
         ));
     }

@@ -254,7 +254,7 @@ impl Move<'_> {
             let done = thousands(done);
             lines.push(match self.kind {
                 Kind::Redrive { force: true, .. } => format!("  {done} of them had been done: their RPC runs again"),
-                _ => format!("  {done} of them had been done before: the worker finds that in its record, and calls nobody"),
+                _ => format!("  {done} of them had been done before: the worker finds that in its record, and does not call again"),
             });
         }
         if moved.busy > 0 {

@@ -181,7 +181,7 @@ async fn relaying(source: &Source) -> Result<Vec<Finding>, Stopped> {
         ),
         None => Finding::error(
             name,
-            "nobody relays",
+            "no relay leads",
             "start `relay` for it; its log says what keeps it from leading",
         ),
     });

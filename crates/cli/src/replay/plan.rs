@@ -86,7 +86,7 @@ impl Plan {
         if !self.routes.is_empty() {
             let mut rows = table(["EVENT", "RPC", "EVENTS"]);
             for route in &self.routes {
-                let rpc = route.rpc.as_deref().unwrap_or("nobody");
+                let rpc = route.rpc.as_deref().unwrap_or("no subscriber");
                 rows.add_row([route.event.as_str(), rpc, &format!("{}{more}", thousands(route.events))]);
             }
             parts.push(rows.trim_fmt());
@@ -107,7 +107,7 @@ impl Plan {
         parts.push(match self.messages {
             0 => "Nothing to send.".to_owned(),
             messages => format!(
-                "Nothing was sent. What was done in the last 21 days calls nobody, unless with --force. To send {}{more}:\n  {}",
+                "Nothing was sent. What was done in the last 21 days is not called again, unless with --force. To send {}{more}:\n  {}",
                 counted(thousands(messages), "message"),
                 self.command
             ),

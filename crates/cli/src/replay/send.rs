@@ -193,7 +193,7 @@ impl Sent {
             lines.push(if replay.args.force {
                 format!("  {done} of them had been done: their RPC runs again")
             } else {
-                format!("  {done} of them had been done before: the worker finds that in its record, and calls nobody (--force does)")
+                format!("  {done} of them had been done before: the worker finds that in its record, and does not call again (--force does)")
             });
         }
         if self.busy > 0 {

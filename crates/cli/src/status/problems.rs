@@ -71,7 +71,9 @@ pub(crate) fn of(
                 counted(messages, "event")
             ),
             command: Some(options.command(["replay", "--since", "24h"])),
-            remedy: Some("mend what `outbox doctor` finds first, and purge that queue afterwards".to_owned()),
+            remedy: Some(
+                "correct what `outbox doctor` finds first, and purge that queue afterwards".to_owned(),
+            ),
         });
     }
     problems.extend(workers.silent.iter().map(|worker| {
@@ -84,7 +86,7 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
     let (name, mut problems) = (&source.source, Vec::new());
     if source.leader.is_none() {
         problems.push(Problem::remedy(
-            format!("nobody relays {name}"),
+            format!("no relay leads {name}"),
             "start `relay` for it; its log says what keeps it from leading",
         ));
     }
@@ -176,7 +178,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
                 depth.rpc,
                 line(&aside.reason, REASON_CHARS_MAX)
             ),
-            "mend what refuses them (`outbox doctor` looks at queues and rights); the workers try each again by themselves",
+            "correct what refuses them (`outbox doctor` checks queues and permissions); the workers try each again by themselves",
         ));
     }
     if rpc.breaker == Some(Breaker::Open) {
@@ -196,7 +198,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             line(reason, NAME_CHARS_MAX * 3)
         ),
         command: Some(options.command(["poison", "--rpc", &depth.rpc])),
-        remedy: Some("that is for events that are broken; mend a server that is".to_owned()),
+        remedy: Some("that is for broken events; if the server is broken, repair it".to_owned()),
     }));
     let lies = !depth.waiting.is_zero();
     if lies && rpc.routed == Some(false) {
@@ -319,7 +321,7 @@ mod tests {
             writes: false,
         };
         for (source, rpc, expected) in [
-            (SourceStatus { leader: None, ..source() }, rpc(), "nobody relays cards: start `relay`"),
+            (SourceStatus { leader: None, ..source() }, rpc(), "no relay leads cards: start `relay`"),
             (
                 SourceStatus { restored: true, lag_seconds: None, waiting_events: None, ..source() },
                 rpc(),

@@ -104,7 +104,7 @@ impl Outbox {
             row.ok_or_else(|| {
                 OperateError::unreachable(
                     format!("{}: outbox.cursor is empty", self.source()),
-                    "somebody truncated it: restore it from a backup, or run `relay migrate` on an empty schema",
+                    "it was truncated: restore it from a backup, or run `relay migrate` on an empty schema",
                 )
             })?;
         Ok(Cursor { snapshot, page_snapshot, page_seq, page_end_seq, floor_seq, relay, at, ours })

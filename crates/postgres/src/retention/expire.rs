@@ -73,7 +73,7 @@ impl Part {
                      returning seq, queue, event_id, body, enqueued_at, attempts
                  )
                  insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-                 select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'nobody delivered it within 14 days' from old
+                 select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'not delivered within 14 days' from old
                  on conflict do nothing",
             )
             .bind(interval(DEAD_LETTERS_KEPT)),

@@ -319,7 +319,7 @@ fn large_events_keep_no_small_one_waiting() {
 /// Guards promise 6: failures at any rate and with any code delay no other event, be they half of all or all but one in a
 /// thousand.
 #[test]
-fn a_flood_of_failures_slows_nobody() {
+fn a_flood_of_failures_slows_no_other_event() {
     for code in [Code::PermissionDenied, Code::Unimplemented, Code::Internal, Code::InvalidArgument] {
         for (every_ms, healthy_every) in [(5, 2), (5, 100), (5, 1000)] {
             let mixed = |n: u64| {

@@ -43,7 +43,7 @@ pub(super) fn not_grpc(status: StatusCode, headers: &HeaderMap, uri: &Uri) -> Ca
         200 if is_grpc(headers) => NO_STATUS.to_owned(),
         200 => format!("HTTP 200 with {kind} instead of {CONTENT_TYPE}: is this a gRPC server?"),
         404 => format!("HTTP 404 without a gRPC status: it does not know {}", uri.path()),
-        415 => format!("HTTP 415: it is no gRPC server: {}", hint::write_connect(uri)),
+        415 => format!("HTTP 415: it is not a gRPC server: {}", hint::write_connect(uri)),
         _ => format!("HTTP {number} without a gRPC status"),
     };
     let retry_after = answer::retry_after(headers);

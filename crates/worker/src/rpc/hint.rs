@@ -29,7 +29,7 @@ fn remedy(mismatch: Mismatch, called: Called, uri: &Uri) -> String {
             format!("it does not speak HTTP/2: write http://{host} in --endpoint")
         }
         (Mismatch::NoHttp2, Called::Grpc) => {
-            format!("it does not speak HTTP/2, so it is no gRPC server: {}", write_connect(uri))
+            format!("it does not speak HTTP/2, so it is not a gRPC server: {}", write_connect(uri))
         }
         (Mismatch::Tls, _) => speaks_tls(uri),
         (Mismatch::NoTls, Called::Connect) => {

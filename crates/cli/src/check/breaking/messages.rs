@@ -142,7 +142,7 @@ impl<'a> Comparison<'a> {
         } else {
             let message = format!("`{name}` was removed from `{}` and is not reserved", new.name());
             let hint = format!(
-                "write `reserved {number}; reserved \"{name}\";`, so that nobody uses them for something else"
+                "write `reserved {number}; reserved \"{name}\";`, so that they are not used for something else"
             );
             self.error(at, message, hint);
         }

@@ -63,7 +63,7 @@ impl<'a> Sqs<'a> {
                     Finding::warning(
                         &format!("queue {name}"),
                         format!("EventBridge could not deliver {}", counted(waiting, "event")),
-                        "mend what is wrong with rules and queues, then: outbox replay --since 24h; and purge the queue",
+                        "correct what is wrong with rules and queues, then: outbox replay --since 24h; and purge the queue",
                     )
                 });
             }
@@ -151,7 +151,7 @@ impl<'a> Sqs<'a> {
             findings.extend(names.filter(|name| !needed.contains(*name)).map(|name| {
                 Finding::warning(
                     &format!("queue {name}"),
-                    "no route of event_router.yaml needs it: nobody receives from it",
+                    "no route of event_router.yaml needs it: no worker receives from it",
                     "`terraform apply` removes it, with what lies in it; or is the router an old one?",
                 )
             }));

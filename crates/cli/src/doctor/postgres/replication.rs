@@ -86,13 +86,13 @@ async fn slots(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx
     Ok(slots
         .into_iter()
         .map(|(slot, active, holds, wal)| {
-            let reader = if active { "in use" } else { "nobody reads from it" };
+            let reader = if active { "in use" } else { "not in use" };
             let wal = wal.map(|wal| format!(", keeps {} of WAL", bytes(wal))).unwrap_or_default();
             let snapshot = if holds { ", holds an old snapshot: dead rows stay" } else { "" };
             Finding::warning(
                 name,
                 format!("replication slot {}: {reader}{wal}{snapshot}", line(&slot, NAME_CHARS_MAX)),
-                format!("if nobody needs it: select pg_drop_replication_slot({})", literal(&slot)),
+                format!("if it is not needed: select pg_drop_replication_slot({})", literal(&slot)),
             )
         })
         .collect())
