@@ -130,7 +130,7 @@ create table outbox.audit (
     command  text        not null,
     changed  bigint      not null default 0, -- rows so far
     ended_at timestamptz,
-    result   text                  -- JSON; null while it runs, or if it did not live to tell
+    result   text                  -- JSON; null while it runs, or after an interruption
 );
 
 create index audit_at on outbox.audit (at);

@@ -45,7 +45,7 @@ impl AwsOperator {
     ///
     /// # Errors
     ///
-    /// If there is no region or there are no credentials.
+    /// If region or credentials are missing.
     pub async fn open(prefix: &str, table: &str, rpcs: Vec<Rpc>, say: Say) -> Result<Self, OperateError> {
         let config = crate::config(ANSWER_WITHIN).await;
         if let Some(Missing { what, remedy, .. }) = crate::missing(&config).await.into_iter().next() {

@@ -166,20 +166,20 @@ struct Print {
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     match &args.command {
-        Command::List(args) => on_line(&args.print.options, list::Listing(args)).await,
-        Command::Show(args) => on_line(&args.print.options, list::Showing(args)).await,
+        Command::List(args) => on_transport(&args.print.options, list::Listing(args)).await,
+        Command::Show(args) => on_transport(&args.print.options, list::Showing(args)).await,
         Command::Redrive(args) => {
             let which = some(&args.which, args.all, "dlq redrive")?;
-            on_line(&args.print.options, moved::Move::redrive(args, which)).await
+            on_transport(&args.print.options, moved::Move::redrive(args, which)).await
         }
         Command::Drop(args) => {
             let which = some(&args.which, args.all, "dlq drop")?;
-            on_line(&args.print.options, moved::Move::drop(args, which)).await
+            on_transport(&args.print.options, moved::Move::drop(args, which)).await
         }
     }
 }
 
-async fn on_line(options: &Options, work: impl transport::Work) -> Result<ExitCode, Stopped> {
+async fn on_transport(options: &Options, work: impl transport::Work) -> Result<ExitCode, Stopped> {
     // AWS needs no database, and a database that is down must not block access to dead letters.
     if options.transport == Transport::Aws {
         return transport::work(options, &[], work).await;

@@ -60,7 +60,7 @@ struct List {
 /// Publishes parked events again (retry), or drops them for good (drop).
 ///
 /// A retried event keeps its id and its content. It comes after everything that was published meanwhile, also with its key. If
-/// its time is no date between the years 1 and 9999, it gets the time of the retry.
+/// its time is not a date between the years 1 and 9999, it gets the time of the retry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct Change {

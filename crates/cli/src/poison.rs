@@ -65,18 +65,18 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
 struct Say<'a>(&'a Args);
 
 impl Work for Say<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let Args { rpc, time, consent, format, .. } = self.0;
         let how_long = humantime::format_duration(*time);
         if !time.is_zero() {
             consent.ask(&format!("dead-letters whatever {rpc} refuses in the next {how_long}"))?;
         }
-        let repair = repair::begin(&lines, true).await?;
+        let repair = repair::begin(&transports, true).await?;
         let mut spoken = Spoken { rpc: rpc.to_string(), seconds: time.as_secs(), changed: 0 };
-        for line in &lines {
-            spoken.changed += u64::from(line.poison(&repair, rpc, *time).await?);
+        for transport in &transports {
+            spoken.changed += u64::from(transport.poison(&repair, rpc, *time).await?);
         }
-        repair::end(repair, &lines, &spoken).await;
+        repair::end(repair, &transports, &spoken).await;
         if spoken.changed == 0 {
             return Err(Stopped::failed(
                 format!("there is no queue of {rpc}"),

@@ -12,7 +12,7 @@ use crate::safe::{self, line};
 use crate::{Unusable, write};
 
 pub(crate) const NOT_KNOWN: &str = "not known";
-/// For text from others: a longer name is no easier to recognize.
+/// For text from others: so much of a name is enough to recognize it.
 pub(crate) const NAME_CHARS_MAX: usize = 200;
 const CELL_CHARS_MAX: usize = 2000;
 

@@ -123,7 +123,7 @@ struct Look<'a> {
 }
 
 impl Work for Look<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
             sources.push(source(&Outbox::new(database.clone(), crate::say)).await?);
@@ -131,11 +131,11 @@ impl Work for Look<'_> {
         let listed: Vec<Rpc> =
             self.router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();
         let (mut rpcs, mut undeliverable) = (Vec::new(), None);
-        for line in &lines {
-            for depth in line.depths(&listed).await? {
-                rpcs.push(self.rpc(line.source(), depth));
+        for transport in &transports {
+            for depth in transport.depths(&listed).await? {
+                rpcs.push(self.rpc(transport.source(), depth));
             }
-            undeliverable = line.undeliverable().await?.or(undeliverable);
+            undeliverable = transport.undeliverable().await?.or(undeliverable);
         }
         let mut status =
             Status { counted_max: COUNTED_MAX, sources, rpcs, undeliverable, problems: Vec::new() };

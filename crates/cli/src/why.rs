@@ -125,7 +125,7 @@ struct Ask<'a> {
 }
 
 impl Work for Ask<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let id = self.args.event;
         let mut life = Life {
             id,
@@ -154,12 +154,12 @@ impl Work for Ask<'_> {
             }
         }
         let subscribers = self.subscribers(&life);
-        for line in &lines {
-            let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == line.source());
-            if ours || line.source() == SQS {
+        for transport in &transports {
+            let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == transport.source());
+            if ours || transport.source() == SQS {
                 let put_at = life.put.as_ref().and_then(|put| put.cursor_at);
-                let of = line.of(id, &subscribers, put_at).await?;
-                let source = line.source().to_owned();
+                let of = transport.of(id, &subscribers, put_at).await?;
+                let source = transport.source().to_owned();
                 life.deliveries.extend(
                     of.into_iter().map(|delivery| SourceDelivery { source: source.clone(), delivery }),
                 );

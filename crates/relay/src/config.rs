@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use outbox_postgres::Databases;
 use runtime::{Logs, Transport};
 
-/// How many events one read takes by default. More is no faster.
+/// How many events one read takes by default. More is not faster.
 pub const PAGE_MAX: u32 = 1000;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -205,7 +205,7 @@ impl Breaker {
         }
     }
 
-    /// Calls that were under way when it opened are no new evidence.
+    /// Calls that were under way when it opened give no new evidence.
     fn serves(&mut self, began: Instant) {
         if matches!(self.server, Server::Doubted(since) | Server::Away(since) if began < since) {
             return;

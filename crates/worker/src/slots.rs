@@ -103,7 +103,7 @@ impl Slots {
         }
     }
 
-    /// What a request found decides what the next one asks for.
+    /// What a request found decides what the next one is for.
     pub(crate) fn found<R>(&self, asked: &Ask, deliveries: &[Delivery<R>]) {
         let found = self.failed_slots().finds(asked, deliveries.iter().any(has_failed));
         self.found_failed.store(found, Ordering::Relaxed);

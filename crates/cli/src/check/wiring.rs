@@ -37,7 +37,7 @@ fn events(router: &Router, contract: &Contract, older: Option<&Older>) -> Vec<Fi
 /// Only for a file without mistakes: otherwise it is unknown which events have subscribers.
 pub(crate) fn without_subscriber(router: &Router, contract: &Contract) -> Vec<Finding> {
     let listed: BTreeMap<&str, &Place> = router.events().collect();
-    // If a name is misspelt, the missing subscriber of its event is no mistake of its own.
+    // If a name is misspelt, the missing subscriber of its event needs no report.
     let meant: Vec<&str> = listed
         .keys()
         .filter(|name| contract.event(name).is_none())

@@ -29,7 +29,7 @@ struct Listed {
     attempts: Option<i32>,
     code: String,
     reason: String,
-    /// `null` if the time in the row is no valid date.
+    /// `null` if the row's time is not a valid date.
     dead_at: At,
     dead_seconds: Option<f64>,
 }
@@ -87,13 +87,13 @@ impl Shown {
 pub(super) struct Listing<'a>(pub(super) &'a List);
 
 impl Work for Listing<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let limit = self.0.limit as usize;
         let (mut listed, mut more) = (Vec::new(), false);
-        for mut line in lines {
+        for mut transport in transports {
             let filter = self.0.which.filter();
-            let looked = gather(&mut line, &filter, limit - listed.len(), &mut listed).await;
-            line.put_back().await;
+            let looked = gather(&mut transport, &filter, limit - listed.len(), &mut listed).await;
+            transport.put_back().await;
             more |= looked?;
             if more {
                 break;
@@ -109,7 +109,7 @@ impl Work for Listing<'_> {
 
 /// Returns whether there are, or may be, more than `limit`. Ctrl-C ends the reading, but not the putting back.
 async fn gather<O: Queues + DeadLetters>(
-    line: &mut O,
+    transport: &mut O,
     filter: &Filter,
     limit: usize,
     listed: &mut Vec<Listed>,
@@ -119,7 +119,7 @@ async fn gather<O: Queues + DeadLetters>(
     tokio::pin!(interrupted);
     loop {
         let letters = tokio::select! {
-            letters = line.next(filter) => letters?,
+            letters = transport.next(filter) => letters?,
             () = &mut interrupted => return Ok(true),
         };
         if letters.is_empty() {
@@ -129,7 +129,7 @@ async fn gather<O: Queues + DeadLetters>(
             if listed.len() - start == limit {
                 return Ok(true);
             }
-            listed.push(Listed::of(line.source(), &letter));
+            listed.push(Listed::of(transport.source(), &letter));
         }
     }
 }
@@ -180,17 +180,17 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
 pub(super) struct Showing<'a>(pub(super) &'a Show);
 
 impl Work for Showing<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let args = self.0;
         let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
-        for mut line in lines {
+        for mut transport in transports {
             let looked = tokio::select! {
-                letters = line.next(&filter) => letters,
+                letters = transport.next(&filter) => letters,
                 () = interrupted() => Ok(Vec::new()),
             };
-            line.put_back().await;
+            transport.put_back().await;
             let Some(letter) = looked?.into_iter().next() else { continue };
-            let shown = Shown::of(line.source(), &letter, args.payload);
+            let shown = Shown::of(transport.source(), &letter, args.payload);
             match args.print.format {
                 Format::Json => show::json(&shown)?,
                 Format::Table => print(&describe(&shown, args))?,

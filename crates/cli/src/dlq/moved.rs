@@ -84,18 +84,18 @@ impl<'a> Move<'a> {
 }
 
 impl Work for Move<'_> {
-    async fn on<O: Operator>(self, mut lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let mut moved = Moved { dry_run: self.dry_run, done_before: Some(0), ..Moved::default() };
         if self.dry_run {
-            self.each(&mut lines, None, &mut moved).await?;
+            self.each(&mut transports, None, &mut moved).await?;
         } else {
             self.ask()?;
-            let repair = repair::begin(&lines, self.is_undoable()).await?;
-            let went = self.each(&mut lines, Some(&repair), &mut moved).await;
+            let repair = repair::begin(&transports, self.is_undoable()).await?;
+            let went = self.each(&mut transports, Some(&repair), &mut moved).await;
             if let Err(stopped) = &went {
                 moved.failed = Some(stopped.problem.clone());
             }
-            repair::end(repair, &lines, &moved).await;
+            repair::end(repair, &transports, &moved).await;
             went?;
         }
         match self.print.format {
@@ -125,13 +125,13 @@ impl Move<'_> {
     /// Without a repair it only counts them.
     async fn each(
         &self,
-        lines: &mut [impl Operator],
+        transports: &mut [impl Operator],
         repair: Option<&Repair>,
         moved: &mut Moved,
     ) -> Result<(), Stopped> {
-        for line in lines {
-            let went = self.all(line, repair, moved).await;
-            line.put_back().await;
+        for transport in transports {
+            let went = self.all(transport, repair, moved).await;
+            transport.put_back().await;
             if let Err(stopped) = went {
                 // Nothing was moved yet, so the error is the whole result.
                 if moved.moved == 0 {
@@ -146,7 +146,7 @@ impl Move<'_> {
 
     async fn all<O: DeadLetters + Deliveries>(
         &self,
-        line: &mut O,
+        transport: &mut O,
         repair: Option<&Repair>,
         moved: &mut Moved,
     ) -> Result<(), Stopped> {
@@ -159,7 +159,7 @@ impl Move<'_> {
         tokio::pin!(interrupted);
         loop {
             let letters = tokio::select! {
-                letters = line.next(&self.filter) => letters?,
+                letters = transport.next(&self.filter) => letters?,
                 () = &mut interrupted => {
                     moved.interrupted = true;
                     return Ok(());
@@ -170,7 +170,7 @@ impl Move<'_> {
             }
             moved.found += letters.len() as i64;
             let done = match self.kind {
-                Kind::Redrive { .. } => self.done(line, &letters, moved).await,
+                Kind::Redrive { .. } => self.done(transport, &letters, moved).await,
                 Kind::Drop => vec![false; letters.len()],
             };
             let Some(repair) = repair else {
@@ -186,8 +186,8 @@ impl Move<'_> {
                     }
                 }
                 let outcomes = match self.kind {
-                    Kind::Redrive { force, .. } => line.redrive(repair, letters, force).await,
-                    Kind::Drop => line.take_away(repair, letters).await,
+                    Kind::Redrive { force, .. } => transport.redrive(repair, letters, force).await,
+                    Kind::Drop => transport.take_away(repair, letters).await,
                 };
                 let mut failure = None;
                 for ((outcome, letter), done) in outcomes.into_iter().zip(letters).zip(done) {
@@ -212,14 +212,14 @@ impl Move<'_> {
 
     async fn done<O: DeadLetters + Deliveries>(
         &self,
-        line: &O,
+        transport: &O,
         letters: &[Letter<O::Handle>],
         moved: &mut Moved,
     ) -> Vec<bool> {
         let pairs: Vec<(EventId, Rpc)> =
             letters.iter().filter_map(|letter| Some((letter.event?, letter.rpc.clone()))).collect();
         // This is only information, so an error must not stop the repair.
-        let done = match line.done(&pairs).await {
+        let done = match transport.done(&pairs).await {
             Ok(done) => done,
             Err(_) => {
                 moved.done_before = None;

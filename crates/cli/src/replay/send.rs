@@ -38,7 +38,7 @@ pub(super) struct Sent {
 pub(super) async fn all<O: Queues + Deliveries>(
     repair: &Repair,
     meant: &[Meant],
-    lines: &[O],
+    transports: &[O],
     replay: &Replay<'_>,
     plan: &Plan,
 ) -> Result<Sent, Stopped> {
@@ -53,9 +53,9 @@ pub(super) async fn all<O: Queues + Deliveries>(
     let mut interrupted = Box::pin(interrupted());
     for one in meant {
         // On AWS one transport serves all databases.
-        let line = lines.iter().find(|line| line.source() == one.outbox.source()).or(lines.first());
-        let Some(line) = line else { continue };
-        if let Err(stopped) = sending.outbox(one, line, &mut interrupted).await {
+        let is_its = |transport: &&O| transport.source() == one.outbox.source();
+        let Some(transport) = transports.iter().find(is_its).or(transports.first()) else { continue };
+        if let Err(stopped) = sending.outbox(one, transport, &mut interrupted).await {
             if sending.sent.sent == 0 {
                 return Err(stopped);
             }
@@ -82,7 +82,7 @@ impl Sending<'_> {
     async fn outbox<O: Queues + Deliveries>(
         &mut self,
         meant: &Meant,
-        line: &O,
+        transport: &O,
         interrupted: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<(), Stopped> {
         let mut span = meant.span.clone();
@@ -106,7 +106,7 @@ impl Sending<'_> {
             }
             let pairs: Vec<_> = messages.iter().map(|message| (message.event, message.rpc.clone())).collect();
             // This is only information, so an error must not stop the sending.
-            let done = match line.done(&pairs).await {
+            let done = match transport.done(&pairs).await {
                 Ok(done) => done,
                 Err(_) => {
                     self.sent.done_before = None;
@@ -121,7 +121,7 @@ impl Sending<'_> {
                         return Ok(());
                     }
                 }
-                self.some(line, messages, done).await?;
+                self.some(transport, messages, done).await?;
             }
             self.sent.reached = reached.or(self.sent.reached);
         }
@@ -129,11 +129,11 @@ impl Sending<'_> {
 
     async fn some<O: Queues>(
         &mut self,
-        line: &O,
+        transport: &O,
         messages: &[Addressed],
         done: &[bool],
     ) -> Result<(), Stopped> {
-        let outcomes = line.replay(self.repair, messages, self.replay.args.force).await;
+        let outcomes = transport.replay(self.repair, messages, self.replay.args.force).await;
         for (outcome, done) in outcomes.into_iter().zip(done) {
             if outcome? {
                 self.sent.sent += 1;

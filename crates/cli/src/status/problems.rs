@@ -287,7 +287,7 @@ mod tests {
         }
     }
 
-    /// Guards: a stuck part is a problem with its remedy, and a busy part is no problem.
+    /// Guards: a stuck part is a problem with its remedy, and a busy part is not.
     #[test]
     fn each_problem_has_its_line() {
         let status = |source: SourceStatus, rpc: RpcStatus| Status {

@@ -37,7 +37,7 @@ impl Deliveries for PostgresOperator {
             let logged = self.logged(event, put_at).await?;
             found.extend(logged.into_iter().filter(|delivery| !known(&traced, &delivery.rpc)));
         }
-        // A queue's row says more than the lease.
+        // A queue's row has more details than the lease.
         for delivery in leased {
             let shown = |other: &Delivery| {
                 other.rpc == delivery.rpc

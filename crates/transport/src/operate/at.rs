@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-/// A time in a row; none if it is no date between the years 1 and 9999.
+/// A time in a row; none if it is not a date between the years 1 and 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At(Option<DateTime<Utc>>);
 

@@ -46,7 +46,7 @@ async fn subscriptions(conn: &mut PgConnection, name: &str) -> Result<Vec<Findin
     Ok(subscriptions.into_iter().map(finding).collect())
 }
 
-/// A publication is no mistake, but the copy must not be relayed while it is filled.
+/// A publication is allowed, but the copy must not be relayed while it is filled.
 async fn publications(conn: &mut PgConnection, name: &str) -> Result<Vec<Finding>, sqlx::Error> {
     let publications: Vec<String> = within(
         query_scalar(
