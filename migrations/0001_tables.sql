@@ -1,20 +1,19 @@
--- The outbox: events written by publishers, read by one relay, never updated and never deleted row by row.
+-- The outbox: events that publishers write and one relay reads. Its rows are never updated, and never deleted one by one.
 --
--- Why it looks like this. A queue that claims rows with update or delete dies under an old snapshot: vacuum
--- may not remove what somebody might still see, and every fetch walks over the dead. So the big tables here
--- are only ever appended to and truncated: each is a ring of partitions ("slots"), a sequence points at the
--- slot in use, and the relay's leader moves the pointer on and truncates what nobody needs any more.
--- The relay's position is a pg_snapshot, not a number: "visible now and not visible then" loses nothing and
--- waits for nobody, where "id greater than last" loses what commits late.
+-- Why it looks like this. A queue that claims rows with update or delete fails under an old snapshot. Vacuum may not remove
+-- rows that a snapshot might still see, and every fetch walks over the dead ones. So the big tables here are only ever appended
+-- to and truncated. Each is a ring of partitions ("slots"), and a sequence points at the slot in use. The relay's leader moves
+-- the pointer on, and truncates slots that are no longer needed. The relay's position is a pg_snapshot, not a number: "visible
+-- now and not visible then" loses nothing and waits for no transaction. "id greater than last" would lose what commits late.
 --
--- Whose names these are. Other schemas may hold functions and operators that match better than those of pg_catalog.
--- So these files are run with the search path pg_catalog, functions in `language sql` are bound here and not when they are
--- called, and every other function sets its own path.
+-- Names. Other schemas may hold functions and operators that match better than those of pg_catalog. So these files are run with
+-- the search path pg_catalog. Functions in `language sql` are bound here and not when they are called, and every other function
+-- sets its own path.
 --
--- Who decides. Advisory locks need no privilege, so any role can take them. Leadership is a row of outbox.leader, and a
--- queue's turn is the lock of its row in outbox.queue: both need a privilege. One advisory lock is left, the doorbell
--- (1869968994, 1): 'outb' in ASCII. A role that abuses it costs the relay some polls and publishers some notifications.
--- (1869968994, 3) lets two migrations take turns.
+-- Locks. Advisory locks need no privilege, so any role can take them. Leadership is a row of outbox.leader, and a queue's turn
+-- is the lock of its row in outbox.queue: both need a privilege. The doorbell is still an advisory lock: (1869968994, 1), which
+-- is 'outb' in ASCII. A role that abuses it costs the relay some polls and publishers some notifications. By (1869968994, 3)
+-- two migrations take turns.
 
 revoke all on schema outbox from public;
 
@@ -27,8 +26,8 @@ create sequence outbox.cursor_slot minvalue 0 start 0;
 create sequence outbox.delivery_slot minvalue 0 start 0;
 select setval('outbox.event_slot', 0), setval('outbox.cursor_slot', 0), setval('outbox.delivery_slot', 0);
 
--- What is known of each slot: rows' own times come from clocks of other processes, and an event may be put long after it
--- was written. A time ahead of the clock is set right by the relay's retention.
+-- What is known of each slot. The times in rows come from clocks of other processes, and an event may be put long after it was
+-- written. The relay's retention corrects a time ahead of the clock.
 create table outbox.ring (
     ring       text        not null,
     slot       smallint    not null,
@@ -44,13 +43,12 @@ select 'cursor', n from generate_series(0, 1) as n;
 
 -- ------------------------------------------------------------------ events
 
--- cache 1: the order of a key is the order in which its writers, one after another under the row's lock, draw
--- from here. A cache per session would deal out numbers in blocks and break that.
+-- cache 1: the order of a key is the order in which its writers draw from here, one after another under the row's lock. A cache
+-- per session would draw numbers in blocks and break that.
 create sequence outbox.event_seq cache 1;
 
 create table outbox.event (
-    -- The column order is load-bearing: a transaction has its xid before it draws a seq. Paging relies on it
-    -- (cursor.floor_seq).
+    -- The column order matters: a transaction has its xid before it draws a seq. Paging depends on that (cursor.floor_seq).
     xid         xid8        not null default pg_current_xact_id(),
     seq         bigint      not null default nextval('outbox.event_seq'),
     id          uuid        not null,
@@ -69,11 +67,11 @@ create index event_page on outbox.event (seq);        -- pages of a large window
 
 create sequence outbox.cursor_id cache 1;
 
--- Append-only: updating one row in place under an old snapshot grows a version chain that every read walks.
+-- Append-only: updating one row in place under an old snapshot makes a version chain that every read walks.
 create table outbox.cursor (
     id                bigint      not null default nextval('outbox.cursor_id'),
-    -- Equal to the row's own xmin wherever the row was written by this history of transaction ids. A dump or logical
-    -- replication copies the value and not the xmin. (outbox.newest_cursor)
+    -- Equal to the row's own xmin if this history of transaction ids wrote the row. A dump or logical replication copies the
+    -- value and not the xmin. (outbox.newest_cursor)
     xid               xid8        not null default pg_current_xact_id(),
     snapshot          text        not null, -- everything visible in it has been put
     page_snapshot     text,                 -- while a window is put page by page: the window's end ...
@@ -89,11 +87,11 @@ create table outbox.cursor (
 
 create index cursor_newest on outbox.cursor (id);
 
--- Moves while a leader lives; a standby that sees it stand still takes over.
+-- Moves while a leader lives. A standby takes over when it stands still.
 create sequence outbox.heartbeat;
 
--- Who leads: one row. It changes only when the lead does. The cursor fences: it goes on only from its newest row, and a
--- relay that takes the lead appends a row first (outbox.cursor's lock orders the two).
+-- One row that names the leader, and changes only with it. The cursor fences: it advances only from its newest row, and a relay
+-- that takes the lead appends a row first (outbox.cursor's lock orders the two).
 create table outbox.leader (
     one   boolean     primary key default true check (one),
     term  bigint      not null default 0,
@@ -106,7 +104,7 @@ insert into outbox.leader default values;
 
 -- ------------------------------------------------------------------ parked
 
--- Events that the bus refused for good. Everyone else has gone on.
+-- Events that the bus refused for good. All others went on.
 create table outbox.parked (
     seq         bigint      not null,
     id          uuid        not null,
@@ -123,16 +121,16 @@ create table outbox.parked (
 
 -- ------------------------------------------------------------------ audit
 
--- Who repaired what, and when. Kept for 400 days. An operator reads it, and writes it only through the functions that repair.
+-- The repairs of 400 days. An operator reads this, and writes it only through the functions that repair.
 create table outbox.audit (
     id       uuid        primary key,
     at       timestamptz not null,
-    who      text        not null, -- the system's user and host, as the command says it
+    who      text        not null, -- the system's user and host, from the command
     role     text        not null default session_user,
     command  text        not null,
-    changed  bigint      not null default 0, -- so many rows by now
+    changed  bigint      not null default 0, -- rows so far
     ended_at timestamptz,
-    result   text                  -- JSON; null while it runs, or if it did not live to tell
+    result   text                  -- JSON; null while it runs, or after an interruption
 );
 
 create index audit_at on outbox.audit (at);
@@ -148,8 +146,8 @@ create table outbox.queue (
 
 create sequence outbox.delivery_seq cache 1;
 
--- A queue is a log. Only the leader appends, inside the transaction that advances its cursor and one
--- transaction at a time, so here seq order is commit order and "seq > head" misses nothing.
+-- A queue is a log. Only the leader appends, in the transaction that advances its cursor and one transaction at a time. So here
+-- seq order is commit order, and "seq > head" misses nothing.
 create table outbox.delivery (
     seq         bigint      not null default nextval('outbox.delivery_seq'),
     queue       integer     not null,
@@ -164,12 +162,12 @@ create index delivery_age on outbox.delivery (seq);          -- oldest and newes
 
 create sequence outbox.claim_id cache 1;
 
--- One row claims a whole batch: queue, first_seq..last_seq, until. The newest row of a queue is its head and
--- is kept after it is closed (until is null); heads are read newest first, so the dead cost nothing.
+-- One row claims a whole batch: queue, first_seq..last_seq, until. The newest row of a queue is its head, and is kept after it
+-- is closed (until is null). Heads are read newest first, so dead rows cost nothing.
 create table outbox.claim (
     id        bigint      primary key default nextval('outbox.claim_id'),
     queue     integer     not null,
-    token     bigint      not null, -- random, because a crash takes back sequence values and deals them out again
+    token     bigint      not null, -- random, because a sequence draws values again after a crash took them back
     first_seq bigint      not null,
     last_seq  bigint      not null,
     until     timestamptz,
@@ -177,23 +175,23 @@ create table outbox.claim (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
 create index claim_head on outbox.claim (queue, id);
--- Under an old snapshot closed claims stay in the indexes. So nothing here reads them from the beginning: statements take
--- the lowest id that may still matter (claims_from), as the last look found it.
+-- Under an old snapshot closed claims stay in the indexes. So no statement reads these from the beginning. Each takes the
+-- lowest id that may still matter (claims_from), as the last look found it.
 
--- How far each queue was received: what has a higher seq waits.
+-- How far each queue was received: deliveries with a higher seq wait.
 create view outbox.queue_head as
 select q.id as queue, q.rpc,
        coalesce((select c.last_seq from outbox.claim as c where c.queue = q.id order by c.id desc limit 1), 0) as seq
 from outbox.queue as q;
 
--- Deliveries that need another attempt, one row each. Rows change here, but only for what failed.
+-- Deliveries that need another attempt, one row each. Rows change here, but only those of failed deliveries.
 create table outbox.retry (
     seq         bigint      not null,
     queue       integer     not null,
     event_id    uuid        not null,
     body        text        not null,
     enqueued_at timestamptz not null,
-    attempts    integer     not null, -- begun, whatever became of them
+    attempts    integer     not null, -- begun, with any outcome
     due_at      timestamptz not null, -- while claimed: when the claim ends
     token       bigint,               -- of the claim: fences a worker that lost it
     last_code   text        not null,
@@ -202,8 +200,8 @@ create table outbox.retry (
     primary key (seq, queue, event_id) -- seq alone would lose a delivery if the sequence ever fell behind
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 
--- Under an old snapshot what was delivered stays in this index, before what is due. So statements begin at the due time
--- of the first live row that the last look found (due_from).
+-- Under an old snapshot delivered rows stay in this index, before those that are due. So statements begin at the due time of
+-- the first live row that the last look found (due_from).
 create index retry_due on outbox.retry (queue, due_at);
 create index retry_event on outbox.retry (event_id); -- `outbox why`; only failures pay for it
 
@@ -225,8 +223,8 @@ create index dead_letter_event on outbox.dead_letter (event_id);
 
 -- ------------------------------------------------------------------ dedup
 
--- What was done, and who is doing what. The slot is the week of the event id (a v7 uuid carries its time), so
--- a key is unique within one partition, and a week is truncated as a whole once all of it is older than 21 days.
+-- Successes and leases. The slot is the week of the event id (a v7 uuid contains its time), so a key is unique within one
+-- partition. A week is truncated as a whole once all of it is older than 21 days.
 create table outbox.dedup (
     slot     smallint    not null,
     event_id uuid        not null,
@@ -245,8 +243,8 @@ create function outbox.dedup_slot(id uuid) returns smallint
 language sql immutable strict parallel safe
 return ((('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 604800000) % 5)::smallint;
 
--- When a slot was last written to for an event that is not of these days. All other records of a slot are as old as its
--- week, so whether a slot may be truncated needs no look at its rows. Exact to a day, so that it is rarely written.
+-- When a slot was last written to for an event that is not of these days. All other records of a slot are as old as its week,
+-- so no row is read to decide on its truncation. It is exact to a day, so that it is rarely written.
 create table outbox.dedup_late (
     slot   smallint    primary key,
     newest timestamptz not null default '-infinity'
@@ -254,7 +252,7 @@ create table outbox.dedup_late (
 
 insert into outbox.dedup_late (slot) select n from generate_series(0, 4) as n;
 
--- The slots of those ids that are more than two days old, or ahead of the clock by a day.
+-- The slots of those ids that are more than two days old, or more than a day ahead of the clock.
 create function outbox.late_slots(ids uuid[]) returns smallint[]
 language sql stable parallel safe
 return array(
@@ -265,14 +263,14 @@ return array(
 
 -- ------------------------------------------------------------------ partitions
 
--- autovacuum is off where rows are only ever truncated: there is nothing for it to find but work.
+-- autovacuum is off where rows are only ever truncated, because it would find nothing to do.
 -- (Postgres still runs its anti-wraparound vacuum.)
 do $$
 begin
     for i in 0..7 loop
         execute format('create table outbox.event_%1$s partition of outbox.event for values in (%1$s)
                         with (autovacuum_enabled = off, toast.autovacuum_enabled = off)', i);
-        -- A re-seed updates rows; where a publication publishes them, Postgres refuses that without an identity.
+        -- A re-seed updates rows, which Postgres refuses in a published table without an identity.
         execute format('alter table outbox.event_%1$s replica identity full', i);
         execute format('create table outbox.delivery_%1$s partition of outbox.delivery for values in (%1$s)
                         with (autovacuum_enabled = off, toast.autovacuum_enabled = off)', i);
@@ -287,14 +285,14 @@ begin
     end loop;
 end $$;
 
--- The beginning of time: nothing is visible in this snapshot, so whatever was published before the first
--- relay started is in its first window.
+-- The beginning of time: nothing is visible in this snapshot, so the first window has everything that was published before the
+-- first relay started.
 insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot)
 select '1:1:', 0, 0, system_identifier, 'migration', 0 from pg_control_system();
 
--- The newest cursor, and whether this server's transaction ids are those it speaks of. A copy of the row by a dump or by
--- logical replication has an xmin of its own, also where the system identifier is the same (a physical copy). After
--- pg_upgrade and failover the row is as it was. An xmax that this server has not reached is of another history, too.
+-- The newest cursor, and whether its transaction ids are this server's. A copy of the row by a dump or logical replication has
+-- an xmin of its own, even with the same system identifier (a physical copy). pg_upgrade and failover leave the row unchanged.
+-- An xmax that this server has not reached is of another history, too.
 create view outbox.newest_cursor as
 select c.*,
        c.xmin::text::bigint = c.xid::text::bigint % 4294967296

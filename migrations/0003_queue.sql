@@ -1,18 +1,18 @@
 -- What workers call (the postgres transport).
 
--- A fencing token. Not from a sequence: values drawn by a transaction that a crash takes back are drawn again.
+-- A fencing token. It is not from a sequence, because a sequence draws values again after a crash took them back.
 create function outbox.token() returns bigint
 language sql volatile parallel safe
 return ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint;
 
--- Claims up to n deliveries of an RPC's queue, hidden from others for a while. The lock of the queue's row makes claims of
--- the log take turns; each statement of a volatile function sees what the one before it in the queue committed.
--- What is new gets its lease in the dedup record at once, under the claim's token, unless there is a record of it already:
--- "leased" says so. To ask for it afterwards would be one more round trip for each batch.
--- The queue is found by its RPC's name each time: after a restore the same id may be another RPC's.
--- due_from: see outbox.receive_due. Of what is due, the rows come with the time they were due at.
--- Asynchronous commit is safe: a claim lost in a crash is made again, and the dedup record, written durably
--- and later in the WAL, says what was done.
+-- Claims up to n deliveries of an RPC's queue, and hides them for a while. The lock of the queue's row makes claims of the log
+-- take turns. Each statement of a volatile function sees what the one before it in the queue committed.
+-- A new delivery gets its lease in the dedup record at once, under the claim's token, unless it has a record already: "leased"
+-- says so. A later request would be one more round trip for each batch.
+-- The queue is found by its RPC's name each time, because after a restore the same id may be another RPC's.
+-- due_from: see outbox.receive_due. Rows that are due come with the time at which they were due.
+-- Asynchronous commit is safe: a claim lost in a crash is made again. The dedup record, written durably and later in the WAL,
+-- has what was done.
 create function outbox.receive(rpc_name text, n integer, hidden interval, worker_name text, leased_for interval, due_from timestamptz)
 returns table (queue integer, seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer,
                enqueued_at timestamptz, leased boolean, due_at timestamptz)
@@ -22,8 +22,8 @@ as $$
 #variable_conflict use_column
 declare
     q         integer := (select w.id from outbox.queue as w where w.rpc = rpc_name);
-    -- What is due for another attempt gets half of the places, and an odd one every other time: neither may
-    -- starve the other, not even one at a time.
+    -- Deliveries that are due for another attempt get half of the places, and an odd one every other time. Neither kind may
+    -- starve the other, even with one place at a time.
     share     integer := n / 2 + (n % 2) * floor(random() * 2)::integer;
     taken     integer;
     more      integer;
@@ -50,7 +50,7 @@ begin
             select new_id, q, new_token, min(b.seq), max(b.seq), clock_timestamp() + hidden, worker_name from batch as b
             having count(*) > 0
         ), leased as (
-            -- In the keys' order, as every statement here: two that lock them crosswise would wait for each other.
+            -- In the keys' order, as every statement here: crosswise locks would wait for each other.
             insert into outbox.dedup (slot, event_id, rpc, lease, until)
             select outbox.dedup_slot(b.event_id), b.event_id, rpc_name, new_token, clock_timestamp() + leased_for
             from batch as b order by b.event_id
@@ -76,9 +76,9 @@ create function outbox.sane_time(at timestamptz) returns timestamptz
 language sql stable parallel safe
 return case when at is not null then greatest(least(at, statement_timestamp()), statement_timestamp() - interval '1000 years') end;
 
--- The part of outbox.receive that has a row per delivery. No claim id: the row is the claim. Rows that another worker takes
--- at the same time are skipped, so that nobody waits for this look, however long it takes.
--- due_from: nothing due before it is looked for. (Not in language sql, which would plan it anew each time.)
+-- The part of outbox.receive for deliveries with a row each. There is no claim id, because the row is the claim. Rows that
+-- another worker takes at the same time are skipped, so that no worker waits for this look.
+-- due_from: rows that are due earlier are not read. (Not in language sql, which would plan it anew each time.)
 create function outbox.receive_due(q integer, n integer, hidden interval, due_from timestamptz)
 returns table (seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer, enqueued_at timestamptz,
                leased boolean, due_at timestamptz)
@@ -103,10 +103,10 @@ begin
                   (select outbox.sane_time(min(due.due_at)) from due where due.seq = r.seq);
 end $$;
 
--- Settles messages that a worker has received, all of them or none: what needs another attempt, what is dead, and what is
--- done and has a row of its own. Then it closes the claims that are settled as a whole. A message whose claim was lost is
--- somebody else's, and stays as it is. A claim's messages get rows before it is closed: a crash takes back both.
--- It locks the claims first, as outbox.recover does: two that lock them crosswise would wait for each other.
+-- Settles messages that a worker has received, all of them or none: those for another attempt, dead ones, and done ones with a
+-- row of their own. Then it closes the claims that are settled as a whole. A message whose claim was lost is another worker's,
+-- and stays as it is. A claim's messages get rows before it is closed, so that a crash takes back both.
+-- It locks the claims first, as outbox.recover does: crosswise locks would wait for each other.
 -- fates: 'retry', 'dead' or 'done'. A claim is null for a message with a row of its own.
 create function outbox.settle(queues integer[], seqs bigint[], claims bigint[], tokens bigint[], fates text[], waits interval[],
                               counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[])
@@ -116,8 +116,8 @@ declare
     m record;
 begin
     perform from outbox.claim as c where c.id = any (claims || closed) order by c.id for no key update;
-    -- The worker counts what is left of a claim, and closes it with the last of it. So what is written before must outlast a
-    -- crash of the server: the worker's count does.
+    -- The worker counts what is left of a claim, and closes it with the last message. So what is written before must survive a
+    -- crash of the server, as the worker's count does.
     if exists (select from unnest(claims) as k (claim) where k.claim <> all (closed)) then
         perform set_config('synchronous_commit', 'on', true);
     end if;
@@ -162,8 +162,8 @@ begin
     where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null;
 end $$;
 
--- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they
--- are; rows already done come along and are recognised by their dedup record.
+-- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they are. Rows already
+-- done are moved, too, and recognised by their dedup record.
 create function outbox.requeue(q integer, first bigint, last bigint, made integer, why_code text, why text) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -180,7 +180,7 @@ begin
     return moved;
 end $$;
 
--- Gives back what workers claimed and never settled: they died, or hang. Returns how many deliveries that was.
+-- Gives back what workers claimed and never settled, because they died or hang. Returns how many deliveries that was.
 create function outbox.recover(q integer, claims_from bigint) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

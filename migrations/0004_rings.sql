@@ -1,6 +1,6 @@
--- What the relay calls to make room, and to set sequences right.
+-- What the relay calls to make room, and to correct sequences.
 
--- The newest durable cursor. Retention may only trust what a crash can't take back, and so reads the table.
+-- The newest durable cursor. Retention may only trust what a crash can't take back, so it reads the table.
 create function outbox.cursor_now() returns outbox.cursor
 language sql stable
 return (select c from outbox.cursor as c order by c.id desc limit 1);
@@ -10,7 +10,7 @@ create function outbox.slot_is_empty(ring text, s integer) returns boolean
 language sql volatile
 return pg_relation_size(('outbox.' || ring || '_' || s)::regclass) = 0;
 
--- Is there anything in this slot of the ring that somebody may still need? The caller holds a lock that keeps writers out.
+-- Whether anything in this slot of the ring may still be needed. The caller holds a lock that keeps writers out.
 -- A cursor of another history says nothing of what was put.
 create function outbox.slot_in_use(ring text, s smallint, claims_from bigint) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -38,11 +38,11 @@ begin
     end case;
 end $$;
 
--- Truncates one slot if nobody needs it; says 'truncated', 'kept', 'writing' (a transaction that wrote to it is open) or
--- 'reading' (somebody reads it for long, as a dump does: all slots, then, so the caller need not try the next one).
+-- Truncates one slot if it is not needed. Returns 'truncated', 'kept', 'writing' (a transaction that wrote to it is open) or
+-- 'reading' (a long read of it, as by a dump: that reads all slots, so the caller need not try the next one).
 -- An event is kept for the retention time after all of its slot was put, which is when this first finds it so.
--- Writers are kept out first, without waiting, and readers last: the lock waits 25 ms and no longer, because all that
--- come meanwhile wait behind it.
+-- Writers are kept out first, without waiting, and readers last. The lock waits for at most 25 ms, because all later sessions
+-- wait behind it.
 create function outbox.truncate_slot(ring text, s smallint, retention interval, claims_from bigint) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare
@@ -80,7 +80,7 @@ exception when lock_not_available then
     return case when writing then 'writing' else 'reading' end;
 end $$;
 
--- What publishers wrote to wake the relay. Without waiting: publishers are in the way of nobody here, and nobody in theirs.
+-- Truncates what publishers wrote to wake the relay. It does not wait for the lock, so no publisher waits behind it.
 create function outbox.truncate_waking() returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -94,8 +94,8 @@ exception when lock_not_available then
     return false;
 end $$;
 
--- Moves a ring's pointer to the next empty slot, if there is one, and says where it points now. Nothing depends on the
--- order of the slots: a slot that can't be emptied is passed over.
+-- Moves a ring's pointer to the next empty slot, if there is one, and returns its position. Nothing depends on the order of the
+-- slots, so a slot that can't be emptied is skipped.
 create function outbox.turn(ring text, slots integer) returns smallint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -115,8 +115,8 @@ begin
     return current;
 end $$;
 
--- Makes room in the delivery ring when a queue without a worker holds back its oldest slot: what was never
--- claimed there moves to outbox.retry, some thousands at a time, and the queue's head moves past it.
+-- Makes room in the delivery ring when a queue without a worker holds back its oldest slot. Deliveries there that were never
+-- claimed move to outbox.retry, some thousands at a time, and the queue's head moves past them.
 create function outbox.evict_to_retry(s smallint, q integer) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -126,7 +126,7 @@ declare
 begin
     perform from outbox.queue as w where w.id = q for update skip locked;
     if not found then
-        return 0; -- somebody receives from it after all
+        return 0; -- a worker receives from it after all
     end if;
     head := (select h.seq from outbox.queue_head as h where h.queue = q);
     upto := (select max(part.seq) from (
@@ -141,11 +141,10 @@ begin
     return evicted;
 end $$;
 
--- Dedup records leave by the week: a slot is truncated once all that was written to it is older than `keep`. Says
--- 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event since).
--- All that was written within two days of its event is older three days after its week was over by `keep`; a day of these
--- is for clocks. What was written later stands in outbox.dedup_late, and is looked for again under the lock. So this reads
--- no record.
+-- Dedup records leave by the week: a slot is truncated once all that was written to it is older than `keep`. Returns
+-- 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event since). A record
+-- that was written within two days of its event is older three days after its week was over by `keep`. One of these days is for
+-- differing clocks. Later records are in outbox.dedup_late, which is read again under the lock. So this reads no record.
 create function outbox.truncate_dedup(s smallint, keep interval, at timestamptz default clock_timestamp()) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare
@@ -168,10 +167,10 @@ exception when lock_not_available then
     return 'kept';
 end $$;
 
--- Sequences that lie behind their tables, and pointers that point nowhere: a dump of data alone, logical replication and a
--- careless setval leave them so, and what is numbered below a cursor or a head is never found again. `mend` sets them
--- right: well above the table, because others draw from them meanwhile.
--- Events below their sequence are not looked at: an open transaction may have written millions that nobody can see.
+-- Sequences that are behind their tables, and pointers to no slot. A dump of data alone, logical replication and a careless
+-- setval cause this. A row with a number below a cursor or a head is never found. `mend` corrects them: well above the table,
+-- because others draw from them meanwhile. Events below their sequence are not read: an open transaction may have written
+-- millions of invisible rows.
 create function outbox.check_sequences(mend boolean)
 returns table (name text, stands_at bigint, used bigint)
 language plpgsql set search_path = pg_catalog, pg_temp as $$

@@ -1,6 +1,6 @@
 -- What an operator calls. That role may read everything and write nothing: these functions write with the rights of the
--- schema's owner. Each takes the id of a repair that the same role has begun and not ended, and adds what it changed to that
--- row of outbox.audit in the same transaction. So there is no repair without its audit.
+-- schema's owner. Each takes the id of a repair that the same role has begun and not ended. It adds its changes to that row of
+-- outbox.audit in the same transaction, so there is no repair without its audit.
 -- The role is the session's: `set role` does not change it.
 
 create function outbox.repair_begin(repair uuid, who text, command text) returns void
@@ -25,7 +25,7 @@ begin
     update outbox.audit as a set result = repair_end.result::text, ended_at = clock_timestamp() where a.id = repair;
 end $$;
 
--- Counts what a repair has changed. Every function below ends with it, and fails as a whole if it does.
+-- Counts the changes of a repair. Every function below ends with it, and fails as a whole if it does.
 create function outbox.repaired(repair uuid, more bigint) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -37,7 +37,7 @@ begin
     end if;
 end $$;
 
--- Forgets that an event was done at an RPC. False while somebody calls it: then nothing is forgotten.
+-- Forgets a success of an RPC for an event. False while a worker calls it: then nothing is forgotten.
 create function outbox.forget(event uuid, rpc text) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -59,9 +59,9 @@ begin
 end $$;
 
 -- Delivers dead letters again: each is in one of the tables at any time. It is a new delivery, with a seq and a time of its
--- own, because what is older than 14 days would die again at once. `force` forgets first that it was done.
--- Says of each 'moved', 'gone' (it is not there any more), 'busy' (somebody calls its RPC, so it can't be forgotten), or what
--- refuses it: a value, a constraint, or a trigger, which may let the next one pass.
+-- own, because one older than 14 days would die again at once. `force` forgets a past success first. Returns for each 'moved',
+-- 'gone' (it does not exist any more), 'busy' (a worker calls its RPC, so its success can't be forgotten), or the refusal. A
+-- value, a constraint, or a trigger may refuse it, and accept the next one.
 create function outbox.redrive(repair uuid, seqs bigint[], queues integer[], events uuid[], force boolean default false)
 returns text[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -72,7 +72,7 @@ declare
 begin
     perform outbox.check_lengths(cardinality(seqs), cardinality(queues), cardinality(events));
     outcomes := array_fill('gone'::text, array[cardinality(seqs)]);
-    -- In the order in which workers lock what they write for events.
+    -- In the order in which workers lock the rows of events.
     for n in select k.n from unnest(events) with ordinality as k (event, n) order by k.event, k.n loop
         begin
             if force and not outbox.forget(events[n], (select q.rpc from outbox.queue as q where q.id = queues[n])) then
@@ -104,7 +104,7 @@ begin
     return outcomes;
 end $$;
 
--- Drops dead letters for good. Says of each whether it was still there.
+-- Drops dead letters for good. Returns for each whether it still existed.
 create function outbox.drop_dead_letters(repair uuid, seqs bigint[], queues integer[], events uuid[]) returns boolean[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -121,8 +121,9 @@ begin
     return dropped;
 end $$;
 
--- Sends messages into the queues of their RPCs, by outbox.retry: only the relay's leader may append to the log. `force` forgets
--- first that they were done. Says of each whether it was sent: not, with `force`, while somebody calls its RPC.
+-- Sends messages into the queues of their RPCs through outbox.retry, because only the relay's leader may append to the log.
+-- `force` forgets past successes first. Returns for each whether it was sent: with `force` it is not, while a worker calls its
+-- RPC.
 create function outbox.replay(repair uuid, rpcs text[], events uuid[], bodies text[], force boolean default false)
 returns boolean[]
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -141,12 +142,12 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'write Service/Method, as in event_router.yaml';
     end if;
     sent := array_fill(true, array[cardinality(rpcs)]);
-    -- Perhaps neither relay nor worker has heard of the RPC yet.
+    -- The RPC may be new to relay and worker.
     insert into outbox.queue (rpc) select distinct k.rpc from unnest(rpcs) as k (rpc)
     where not exists (select from outbox.queue as q where q.rpc = k.rpc) order by k.rpc
     on conflict do nothing;
     if force then
-        -- In the order in which workers lock what they write for events.
+        -- In the order in which workers lock the rows of events.
         for m in select k.n, k.event, k.rpc from unnest(events, rpcs) with ordinality as k (event, rpc, n) order by k.event, k.rpc loop
             sent[m.n] := outbox.forget(m.event, m.rpc);
         end loop;
@@ -162,8 +163,8 @@ begin
     return sent;
 end $$;
 
--- Publishes parked events once more, as they were, and wakes the relay. One whose time is no date gets a new one. Says how
--- many of them there still were.
+-- Publishes parked events again, unchanged, and wakes the relay. One whose time is no date gets a new one. Returns how many of
+-- them were still parked.
 create function outbox.retry_parked(repair uuid, seqs bigint[], ids uuid[]) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -186,7 +187,7 @@ begin
     return retried;
 end $$;
 
--- Drops parked events for good. Says how many of them there still were.
+-- Drops parked events for good. Returns how many of them were still parked.
 create function outbox.drop_parked(repair uuid, seqs bigint[], ids uuid[]) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -199,8 +200,7 @@ begin
     return dropped;
 end $$;
 
--- Says that for so long what the RPC refuses is poison: workers dead-letter it, and hold none of it. Zero takes that back.
--- False if there is no such queue.
+-- For this time workers dead-letter what the RPC refuses, and hold none of it. Zero ends that. False if there is no such queue.
 create function outbox.poison(repair uuid, rpc text, how_long interval) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare

@@ -1,4 +1,4 @@
--- Who may do what.
+-- The privileges of each kind of role.
 
 revoke all on all functions in schema outbox from public;
 
@@ -62,7 +62,7 @@ begin
     if part <> 'publisher' then
         execute format('grant select on outbox.migration to %I', role);
     end if;
-    -- What runs with the owner's rights is for publishers or for operators; all else does only what its caller may do.
+    -- Functions with the owner's rights are for publishers or for operators. All others do only what their caller may do.
     for callable in
         select p.oid::regprocedure from pg_proc as p
         where p.pronamespace = 'outbox'::regnamespace and p.proname <> 'grant_to'

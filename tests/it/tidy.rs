@@ -177,7 +177,15 @@ fn packages_are_named_in_one_way() {
 #[test]
 fn no_sentence_is_a_riddle() {
     // Put together here, so that this file has none of them.
-    let banned = [concat!("who", "ever"), concat!("where", "upon"), concat!("there", "of")];
+    let banned = [
+        concat!("who", "ever"),
+        concat!("where", "upon"),
+        concat!("there", "of"),
+        concat!("do", "ze"),
+        concat!("drow", "se"),
+        concat!("hu", "sh"),
+        concat!("kno", "ck"),
+    ];
     let words = Regex::new(&format!(r"(?i)(?-u:\b)({})(?-u:\b)", banned.join("|"))).unwrap();
     let mut files = vec![
         PathBuf::from("ARCHITECTURE.md"),
@@ -200,6 +208,32 @@ fn no_sentence_is_a_riddle() {
         let text = fs::read_to_string(Path::new(ROOT).join(&file)).unwrap();
         for (at, line) in text.lines().enumerate() {
             assert!(!words.is_match(line), "{}:{}: {line}", file.display(), at + 1);
+        }
+    }
+}
+
+/// Guards CONTRIBUTING: no comment of the product makes a person of a process, or leaves open which process it is about.
+#[test]
+fn no_process_is_a_person() {
+    let banned = [
+        "anybody",
+        "believed",
+        "everybody",
+        "goodbye",
+        "hears",
+        "mended",
+        "nobody",
+        "somebody",
+        "someone",
+        "told",
+        "wants",
+        "whom",
+    ];
+    let words = Regex::new(&format!(r"(?i)//.*(?-u:\b)({})(?-u:\b)", banned.join("|"))).unwrap();
+    for Source { path, .. } in product() {
+        let text = fs::read_to_string(Path::new(ROOT).join(&path)).unwrap();
+        for (at, line) in text.lines().enumerate() {
+            assert!(!words.is_match(line), "{path}:{}: {line}", at + 1);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The standard environment, profiles and roles decide region, credentials and endpoints.
+//! Region, credentials and endpoints, from AWS's standard environment, profiles and roles.
 
 use std::time::Duration;
 
@@ -12,20 +12,19 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const CREDENTIALS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Region, credentials and endpoints from the environment. Each attempt of a call ends after `attempt_timeout`: the SDK
-/// by itself waits for ever. The SDK does not repeat it, because it knows nothing of single entries. Each caller has a loop
-/// with a wait of its own.
+/// Each attempt of a call ends after `attempt_timeout`; the SDK's default is no limit. The SDK does not retry, because it can't
+/// retry single entries: each caller has its own loop and waits.
 pub async fn config(attempt_timeout: Duration) -> SdkConfig {
     aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts(attempt_timeout))
-        // Small answers, and an attempt has its timeout.
+        // Answers are small, and each attempt has its timeout.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .load()
         .await
 }
 
-/// The same credentials and connections, for calls that may take another time.
+/// The same credentials and connections, with another timeout.
 pub fn with_attempt_timeout(config: &SdkConfig, attempt_timeout: Duration) -> SdkConfig {
     config.to_builder().timeout_config(timeouts(attempt_timeout)).build()
 }
@@ -34,23 +33,23 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).operation_attempt_timeout(attempt).build()
 }
 
-/// Says at start what would make every call fail, and goes on: a role that comes a little later is waited for.
+/// Logs at start what would make every call fail. The process goes on, because a role may come later.
 pub async fn say_what_is_missing(config: &SdkConfig) {
     for Missing { what, problem, remedy } in missing(config).await {
         tracing::error!(problem, "{what}: {remedy}");
     }
 }
 
-/// What would make every call fail, and what to do about it.
+/// A missing setting that would make every call fail, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     pub what: &'static str,
-    /// What the SDK says of it; it may have several lines.
+    /// The SDK's text; it may have several lines.
     pub problem: Option<String>,
     pub remedy: &'static str,
 }
 
-/// Whether there are a region and credentials.
+/// Which of region and credentials are missing.
 pub async fn missing(config: &SdkConfig) -> Vec<Missing> {
     let mut missing = Vec::new();
     if config.region().is_none() {
@@ -78,7 +77,7 @@ pub async fn missing(config: &SdkConfig) -> Vec<Missing> {
     missing
 }
 
-/// With its causes, which may be lists.
+/// An error's causes may be lists over several lines.
 pub(crate) fn on_one_line(error: &impl std::fmt::Display) -> String {
     error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }

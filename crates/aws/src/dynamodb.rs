@@ -1,9 +1,8 @@
 //! The dedup record on DynamoDB: one item per event and RPC.
 //!
-//! An item is `leased` until a time, or `done`; or `failed` or `dead`, which nobody has a lease on and which only says what
-//! came of the last attempt, for people who ask why. A `failed` one may say before
-//! which time nobody calls. It is gone some time after `expires_at`, when DynamoDB gets round to it:
-//! so every condition looks at that time itself.
+//! An item is `leased` until a time, `done`, `failed` or `dead`. A `failed` or `dead` item has no lease and records the last
+//! attempt, for operators. A `failed` item may have a time before which no worker calls. DynamoDB removes an item some time
+//! after `expires_at`, so every condition checks that time itself.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -41,7 +40,6 @@ pub struct DynamoDedup {
 }
 
 impl DynamoDedup {
-    /// `lease` is how long the right to call lasts.
     pub fn new(client: Client, table: &str, rpc: &Rpc, lease: Duration) -> Self {
         Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease }
     }
@@ -50,7 +48,7 @@ impl DynamoDedup {
         AttributeValue::S(format!("{event} {}", self.rpc))
     }
 
-    /// A request that failed may have taken effect: it is made again with the same token, by which we know ourselves.
+    /// A failed request may have taken effect. It is repeated with the same token, by which its own lease is recognized.
     async fn lease_one(&self, event: EventId) -> Result<LeaseAnswer, DedupError> {
         let token = fastrand::i64(..);
         let mut tries = 1;
@@ -64,7 +62,7 @@ impl DynamoDedup {
         }
     }
 
-    /// Absent, or expired, or a lease that has ended: then it is ours. What stands there instead says why not.
+    /// Wins if the item is absent or expired, or its lease has ended. Otherwise the item gives the answer.
     async fn try_lease(&self, event: EventId, token: i64) -> Result<LeaseAnswer, DedupError> {
         let now = Utc::now().timestamp_millis();
         let put = self
@@ -106,7 +104,7 @@ impl DynamoDedup {
         if is_done(there) {
             return LeaseAnswer::Done;
         }
-        // Our own request, whose answer was lost.
+        // An earlier try won, and its answer was lost.
         if read(there, "token") == Some(token) {
             return LeaseAnswer::Won(Lease { event, token });
         }
@@ -120,7 +118,7 @@ impl DynamoDedup {
         }
     }
 
-    /// `false` if somebody else has the lease. A record that is gone, or done already, is as good as ours.
+    /// `false` if another worker has the lease. A record that is gone or already done counts as a success.
     async fn complete_one(&self, lease: Lease) -> Result<bool, Failure> {
         let now = Utc::now().timestamp_millis();
         let update = self
@@ -181,7 +179,7 @@ impl DynamoDedup {
         };
         match update.send().await {
             Ok(_) => Ok(()),
-            // It is somebody else's by now, or done.
+            // Another worker has the lease by now, or the record is done.
             Err(error)
                 if error
                     .as_service_error()
@@ -202,14 +200,14 @@ impl Dedup for DynamoDedup {
         if !answers.is_empty() && answers.iter().all(Result::is_err) {
             return answers.swap_remove(0).map(|_| Vec::new());
         }
-        // One that can't be asked now must not cost the others theirs, which are written.
+        // A failed request must not cost the others their leases, which are written.
         let unknown = |error: DedupError| {
             tracing::warn!(rpc = self.rpc, error = %outbox_runtime::Chain(&error), "not calling: can't ask whether it was done before");
             LeaseAnswer::Held { remaining: UNKNOWN_WAIT }
         };
         let answers = answers.into_iter().map(|answer| answer.unwrap_or_else(unknown));
         let mut given: HashMap<EventId, LeaseAnswer> = firsts.into_iter().zip(answers).collect();
-        // A second copy in the same batch finds the first one on it. Had both been asked for, either might have won.
+        // A second copy in the same batch counts as held by the first. If both had asked, either might have won.
         let after = |answer| match answer {
             LeaseAnswer::Won(_) | LeaseAnswer::WonAfter(..) => LeaseAnswer::Held { remaining: self.lease },
             other => other,
@@ -220,7 +218,7 @@ impl Dedup for DynamoDedup {
 
     async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
         let answers = join_all(leases.iter().map(|lease| self.complete_one(*lease))).await;
-        // Of two leases of one event that both succeeded, one is enough.
+        // Two leases of one event may both have succeeded: one record is enough.
         let completed = leases.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Ok(true)));
         let done: HashSet<EventId> = completed.map(|(lease, _)| lease.event).collect();
         let recorded = |(lease, answer): (&Lease, Result<bool, Failure>)| match answer {
@@ -248,7 +246,7 @@ impl Poison for DynamoDedup {
     }
 }
 
-/// What came back during a wait that its queue could not hold was received without an attempt. So they are counted here.
+/// Receives during a wait that the queue could not hold were no attempts, so the item has the number of attempts.
 fn won(lease: Lease, before: Option<&Item>) -> LeaseAnswer {
     let made = before
         .filter(|item| item.contains_key("not_before_ms"))

@@ -10,15 +10,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::Failure;
 
-/// Of one request.
+/// Per request.
 const ENTRIES_MAX: usize = 10;
-/// For all entries of a request together; where the limit is lower, AWS says so and the request is split.
+/// For all entries of a request. Where the limit is lower, AWS says so and the request is split.
 const REQUEST_BYTES_MAX: usize = 1024 * 1024;
-/// What a given time counts for.
+/// The size that AWS counts for a time.
 const TIME_BYTES: usize = 14;
 const TRACE_HEADER: &str = "x-amzn-trace-id";
 
-/// Puts events on one bus, in the name of one database.
 #[derive(Debug, Clone)]
 pub struct EventBridge {
     client: Client,
@@ -32,7 +31,7 @@ impl EventBridge {
         Self { client, bus: bus.to_owned(), source: source.to_owned(), concurrency }
     }
 
-    /// One request. `None` if it is refused as a whole: then it is not known which entry is the reason.
+    /// Sends one request. `None` if AWS refuses it as a whole, which does not show the entry at fault.
     async fn request(&self, events: &[&Envelope<'_>]) -> Option<Vec<Result<(), PutError>>> {
         let mut sent = Vec::with_capacity(events.len());
         let mut results: Vec<_> =
@@ -59,7 +58,7 @@ impl EventBridge {
             },
             Err(broken) => unavailable("Interrupted", broken.to_string()),
         };
-        // Those that were not sent have theirs already.
+        // Entries that were not sent have their results already.
         for (result, answer) in results.iter_mut().filter(|result| result.is_ok()).zip(answers) {
             *result = answer;
         }
@@ -76,7 +75,7 @@ impl EventBridge {
                 (PutErrorKind::Unavailable, reason)
             }
             _ if refused => (PutErrorKind::Refused, reason),
-            // One of the entries may be what it fails at: packs get smaller then, until it stands alone.
+            // One of the entries may be the cause: packs get smaller until it stands alone.
             _ if failed_within(error) => (PutErrorKind::Failed, reason),
             _ => (PutErrorKind::Unavailable, reason),
         };
@@ -108,10 +107,10 @@ impl RemoteBus for EventBridge {
         BusLimits { entries_max: ENTRIES_MAX, bytes_max: REQUEST_BYTES_MAX, concurrency: self.concurrency }
     }
 
-    /// A request that is refused as a whole is halved until the refused entry stands alone.
+    /// Halves a request that is refused as a whole, until the refused entry stands alone.
     async fn put(&self, events: &[&Envelope<'_>]) -> Vec<Result<(), PutError>> {
         let (mut results, mut parts) = (Vec::with_capacity(events.len()), vec![events]);
-        // From the end, so that results come in order.
+        // Work from the end, so that results come in order.
         while let Some(part) = parts.pop() {
             match self.request(part).await {
                 Some(answers) => results.extend(answers),
@@ -125,18 +124,18 @@ impl RemoteBus for EventBridge {
     }
 }
 
-/// HTTP 500. With 502 to 504 nobody has looked at the entries.
+/// HTTP 500. With 502 to 504 no server has read the entries.
 fn failed_within(error: &aws_sdk_eventbridge::error::SdkError<PutEventsError>) -> bool {
     error.raw_response().is_some_and(|response| response.status().as_u16() == 500)
 }
 
-/// A failed entry comes within an answer that is a success.
+/// A successful answer may contain failed entries.
 fn result(entry: &PutEventsResultEntry) -> Result<(), PutError> {
     let Some(code) = entry.error_code() else { return Ok(()) };
     let kind = match code {
         "ThrottlingException" => PutErrorKind::Unavailable,
         "InvalidArgument" | "MalformedDetail" | "RedactionFailure" => PutErrorKind::Refused,
-        // InternalFailure, InternalException, what AWS has not thought of yet, and permissions, which somebody can mend.
+        // InternalFailure, InternalException, unknown codes, and missing permissions, which an operator can add.
         _ => PutErrorKind::Failed,
     };
     Err(PutError::new(kind, code, entry.error_message().unwrap_or_default()))

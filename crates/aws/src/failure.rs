@@ -1,4 +1,4 @@
-//! AWS's errors in words: what is away, and what is refused for good.
+//! AWS's errors: which of them pass, and which are refusals for good.
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::display::DisplayErrorContext;
@@ -7,13 +7,12 @@ use outbox_transport::{Kind, Unsettled};
 
 use crate::config::on_one_line;
 
-/// What went wrong with a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// AWS's code; or what kept a call from being one: `Unreachable`, `Timeout`, `UnreadableAnswer`.
+    /// AWS's code; or one of ours for a call without a readable answer: `Unreachable`, `Timeout`, `UnreadableAnswer`.
     pub code: String,
     pub message: String,
-    /// AWS understood the request and will not take it: an HTTP 4xx that is no throttling and no matter of permissions.
+    /// AWS understood the request and will not accept it: an HTTP 4xx other than throttling or permissions.
     pub refused: bool,
 }
 
@@ -53,8 +52,8 @@ impl Failure {
     }
 }
 
-/// Whether AWS, by this code, takes nobody's requests now: what passes by itself, and credentials, which concern all. What
-/// else is refused is refused for what it is, and will be again.
+/// Whether this code means that AWS accepts no request now: a passing failure, or credentials, which concern every request. Any
+/// other code refuses this request, and will do so again.
 pub fn is_away(code: &str) -> bool {
     const AWAY: [&str; 29] = [
         "Unreachable",
@@ -90,7 +89,7 @@ pub fn is_away(code: &str) -> bool {
     AWAY.contains(&code.rsplit('.').next().unwrap_or(code))
 }
 
-/// What somebody must mend, where AWS's own words don't say it. Meanwhile the process waits and asks again.
+/// The remedy for an operator, if AWS's text does not have it. Meanwhile the process waits and tries again.
 fn remedy(code: &str) -> Option<&'static str> {
     match code {
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
@@ -119,13 +118,13 @@ impl std::error::Error for Failure {}
 
 impl From<Failure> for Unsettled {
     fn from(failure: Failure) -> Self {
-        // SQS has names of its older protocol, too.
+        // SQS also has names of its older protocol.
         let code = failure.code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(&failure.code);
         Self::new(kind_of_aws(code), code, &failure.message)
     }
 }
 
-/// What is unknown here is refused: that is asked again, too, and holds up nothing.
+/// An unknown code counts as refused: that request is repeated, too, and does not block others.
 pub(crate) fn kind_of_aws(code: &str) -> Kind {
     if is_away(code) { Kind::Away } else { Kind::Refused }
 }
@@ -134,7 +133,7 @@ pub(crate) fn kind_of_aws(code: &str) -> Kind {
 mod tests {
     use super::*;
 
-    /// Guards promises 3 and 6: a message that SQS or DynamoDB refuses is told from an AWS that is away.
+    /// Guards promises 3 and 6: a refused message is distinguished from a service that is away, on SQS and DynamoDB.
     #[test]
     fn each_code_of_aws_has_its_kind() {
         for code in [

@@ -1,12 +1,12 @@
 //! Everything that Outbox stores on AWS, and every request that reads or writes it: EventBridge's entries, SQS's messages,
 //! DynamoDB's items.
 
-pub mod operate; // what an operator asks and repairs
+pub mod operate; // an operator's questions and repairs
 
 mod config; // region, credentials and endpoints
 mod dynamodb; // the dedup record
 mod eventbridge; // the bus
-mod failure; // AWS's errors in words
+mod failure; // AWS's errors
 mod sqs; // queues and dead-letter queues
 
 pub use config::{Missing, config, missing, say_what_is_missing, with_attempt_timeout};

@@ -1,4 +1,4 @@
-//! The line on AWS: SQS for queues and dead letters, DynamoDB for what was done.
+//! The operator's side on AWS: SQS has queues and dead letters, DynamoDB has the dedup record.
 
 mod audit;
 mod letters;
@@ -22,12 +22,12 @@ use outbox_transport::operate::{
 use crate::{Failure, Missing};
 use looking::Looking;
 
-/// Of one request.
+/// Per request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Queues asked at a time.
+/// Queues that are queried at a time.
 const TOGETHER: usize = 16;
 
-/// What Terraform made of one event_router.yaml.
+/// The queues and the table that Terraform created for one event_router.yaml.
 #[derive(Debug)]
 pub struct AwsOperator {
     sqs: aws_sdk_sqs::Client,
@@ -36,17 +36,17 @@ pub struct AwsOperator {
     table: String,
     rpcs: Vec<Rpc>,
     say: Say,
-    /// By name, as far as they were asked for.
+    /// By name, for the queues that were queried.
     urls: Mutex<HashMap<String, String>>,
     looking: Looking,
 }
 
 impl AwsOperator {
-    /// `rpcs` have queues, whose names begin with `prefix`; none are needed for what lies in the dedup table.
+    /// The names of the queues of `rpcs` begin with `prefix`. `rpcs` may be empty if only the dedup table is read.
     ///
     /// # Errors
     ///
-    /// If there are no region or no credentials.
+    /// If region or credentials are missing.
     pub async fn open(prefix: &str, table: &str, rpcs: Vec<Rpc>, say: Say) -> Result<Self, OperateError> {
         let config = crate::config(ANSWER_WITHIN).await;
         if let Some(Missing { what, remedy, .. }) = crate::missing(&config).await.into_iter().next() {
@@ -72,7 +72,7 @@ impl AwsOperator {
         format!("{}-dlq", self.queue(rpc))
     }
 
-    /// Where a queue is; `None` if there is none of that name.
+    /// The URL of a queue; `None` if there is none of that name.
     async fn url(&self, name: &str) -> Result<Option<String>, OperateError> {
         if let Some(url) = self.urls.lock().expect("no panic while held").get(name) {
             return Ok(Some(url.clone()));
@@ -99,7 +99,7 @@ impl AwsOperator {
         })
     }
 
-    /// How many messages are visible, and how many hidden; `None` if there is no such queue.
+    /// The visible and the hidden messages; `None` if there is no such queue.
     async fn count(&self, name: &str) -> Result<Option<(Count, Count)>, OperateError> {
         use QueueAttributeName::{
             ApproximateNumberOfMessages as Visible, ApproximateNumberOfMessagesDelayed as Delayed,
@@ -173,7 +173,7 @@ fn is_no_queue(failure: &Failure) -> bool {
     ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"].contains(&failure.code.as_str())
 }
 
-/// A request that failed, with what to do about it.
+/// A failed request and its remedy.
 pub fn trouble(service: &str, failure: &Failure) -> OperateError {
     let remedy = match failure.code.as_str() {
         "Unreachable" | "Timeout" => {

@@ -17,18 +17,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Failure;
 
-/// Of every batch operation, and of a receive.
+/// Per batch operation and per receive.
 const BATCH_MAX: usize = 10;
-/// For a batch to fill: an idle queue answers at once, and under load it takes less.
+/// How long a batch may wait to fill: an idle queue answers at once, and under load a batch fills sooner.
 const LINGER: Duration = Duration::from_millis(20);
 const WAIT_SECONDS: i32 = 20;
 /// SQS's default.
 const KEEPS: Duration = Duration::from_secs(4 * 24 * 60 * 60);
-/// SQS counts from the receive, and refuses what would end later.
+/// SQS counts from the receive, and refuses a later end.
 const VISIBILITY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
-/// For clocks, and for the request's own time.
+/// Room for the request's own time and for differing clocks.
 const VISIBILITY_MARGIN: Duration = Duration::from_secs(60);
-/// Of its retention, after which a message that waits gets one more attempt. See `decide::Attempt`.
+/// The part of the queue's retention after which a waiting message gets one more attempt. See `decide::Attempt`.
 const LAST_ATTEMPT: f64 = 0.875;
 
 /// One RPC's queue on SQS, and its dead-letter queue.
@@ -41,18 +41,18 @@ pub struct SqsQueue {
     dead_url: String,
     visibility: Duration,
     keeps: Duration,
-    /// Of the messages last received: SQS itself tells only CloudWatch.
+    /// The oldest of the last received messages, because SQS gives the queue's oldest only to CloudWatch.
     oldest: Mutex<Option<DateTime<Utc>>>,
 }
 
-/// A received copy. The handle is only good while it is hidden; the body is kept for the dead-letter queue.
+/// A received copy. The handle is only valid while it is hidden; the body is kept for the dead-letter queue.
 #[derive(Clone)]
 pub struct SqsReceipt {
     handle: String,
     body: Arc<str>,
     received_at: Instant,
     sent_at: DateTime<Utc>,
-    /// The dead-letter queue has it. It must not be sent there again because it could not be deleted at once.
+    /// The dead-letter queue has it, so a failed delete must not send it there again.
     dead_lettered: Arc<AtomicBool>,
 }
 
@@ -63,11 +63,11 @@ impl std::fmt::Debug for SqsReceipt {
 }
 
 impl SqsQueue {
-    /// Finds a queue and its dead-letter queue by name. `polls` is `client` with the time that a long poll takes.
+    /// Finds a queue and its dead-letter queue by name. `polls` is `client` with a timeout for long polls.
     ///
     /// # Errors
     ///
-    /// If SQS can't be asked, or has no queue of that name: the failure's code is then `QueueDoesNotExist`.
+    /// If SQS does not answer, or has no queue of that name: the code is then `QueueDoesNotExist`.
     pub async fn open(
         client: Client,
         polls: Client,
@@ -99,7 +99,7 @@ impl Queue for SqsQueue {
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
         let answer = tokio::select! {
             answer = receive.send() => answer.map_err(|error| failed(Failure::of(&error)))?,
-            // What this poll may still receive comes back after its visibility.
+            // A message that this poll still receives comes back after its visibility.
             () = stop.cancelled() => return Ok(Vec::new()),
         };
         let received: Vec<_> = answer.messages.unwrap_or_default().into_iter().filter_map(delivery).collect();
@@ -187,8 +187,8 @@ async fn keeps(client: &Client, url: &str) -> Result<Duration, Failure> {
     Ok(seconds.map_or(KEEPS, Duration::from_secs))
 }
 
-/// How long a message can wait, and be hidden, that was received and sent so long ago. What its queue forgets while it waits
-/// is lost: so one more attempt is made before that.
+/// How long a message can wait and be hidden, by the time since its receive and its age. A queue loses a message after its
+/// retention, so one more attempt is made before that.
 fn wait(wanted: Duration, since_receive: Duration, age: Duration, keeps: Duration) -> Wait {
     let all = wanted.min(keeps.mul_f64(LAST_ATTEMPT).saturating_sub(age));
     Wait { all, hidden: all.min(VISIBILITY_MAX.saturating_sub(since_receive + VISIBILITY_MARGIN)) }
@@ -226,8 +226,7 @@ fn failed(failure: Failure) -> QueueError {
 mod tests {
     use super::*;
 
-    /// Guards promise 2: a wait is never longer than SQS still allows for this receive, which it would refuse, and ends
-    /// before the queue forgets the message.
+    /// Guards promise 2: a wait is never longer than SQS allows for this receive, and ends before the queue loses the message.
     #[test]
     fn a_wait_ends_within_what_sqs_can_hold() {
         let hours = |h: u64| Duration::from_secs(h * 3600);

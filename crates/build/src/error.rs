@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use outbox_contract::ReadError;
 use outbox_finding::Report;
 
-/// Why there is no code. Rust prints what a build script's `main` returns with `{:?}`, so that is made for reading.
+/// Why no code was generated. `Debug` is made for reading, because Rust prints a build script's error with `{:?}`.
 #[derive(thiserror::Error)]
 pub enum Error {
     #[error("the proto files are not what events need\n\n{0}\n")]

@@ -1,4 +1,4 @@
-//! For your service's `build.rs`: proto to Rust types that can be enqueued. No protoc needed.
+//! For your service's `build.rs`: turns proto into Rust types that can be enqueued. It needs no protoc.
 //!
 //! ```no_run
 //! // build.rs
@@ -17,12 +17,12 @@
 //! outbox::enqueue(&mut tx, &proto::hoge::v1::HogeUpdatedEvent { hoge_id: "1".into() }).await?;
 //! ```
 //!
-//! Every message below the directory becomes a [prost](https://docs.rs/prost) type, in a module for each part of its
-//! package, that serializes as canonical proto3 JSON. Every value of an `enum Event` makes its message an
-//! `outbox::Event`: `EVENT_HOGE_UPDATED` belongs to `HogeUpdatedEvent` and is published as `event_hoge_updated`. What
-//! breaks the convention is a build error with the file, the line and what to write.
+//! Every message below the directory becomes a [prost](https://docs.rs/prost) type, in a module for each part of its package.
+//! It serializes as canonical proto3 JSON. Every value of an `enum Event` makes its message an `outbox::Event`:
+//! `EVENT_HOGE_UPDATED` belongs to `HogeUpdatedEvent` and is published as `event_hoge_updated`. A breach of the convention is a
+//! build error with the file, the line and the remedy.
 //!
-//! A field may be the event's key, by which events are kept in order:
+//! A field can be the event's key. Events with one key stay in order:
 //!
 //! ```proto
 //! import "outbox/options.proto";
@@ -55,7 +55,7 @@ pub fn compile(proto: impl AsRef<Path>) -> Result<(), Error> {
     Config::new(proto).compile().map(|_| ())
 }
 
-/// [`compile`] with more to say.
+/// [`compile`] with options.
 #[derive(Debug, Clone)]
 pub struct Config {
     sources: Sources,
@@ -84,9 +84,8 @@ impl Config {
         self
     }
 
-    /// Writes the descriptor set here, too, comments and lines included: for `worker --proto FILE`, reflection, or
-    /// another code generator. It is always in `OUT_DIR` as `outbox.bin`, without them, and in the generated code as
-    /// `DESCRIPTOR_SET`.
+    /// Also writes the descriptor set here, with comments and lines, for `worker --proto FILE`, reflection, or another code
+    /// generator. Without them it is always in `OUT_DIR` as `outbox.bin`, and in the generated code as `DESCRIPTOR_SET`.
     #[must_use]
     pub fn descriptor_set(mut self, path: impl AsRef<Path>) -> Self {
         self.descriptor_set = Some(path.as_ref().to_owned());
@@ -100,8 +99,7 @@ impl Config {
         self
     }
 
-    /// See [`compile`]. Returns the names of the compiled files, as in the descriptor set: another generator that reads
-    /// it wants to know.
+    /// See [`compile`]. Returns the names of the compiled files in the descriptor set, for other generators.
     ///
     /// # Errors
     ///
@@ -140,7 +138,7 @@ fn check(contract: &Contract) -> Report {
     report
 }
 
-/// What is embedded in the service need not carry the sources' comments; their options stay.
+/// A service needs no comments of its proto files; their options stay.
 fn without_comments(contract: &Contract) -> Vec<u8> {
     let descriptor = FileDescriptorProto::default().descriptor();
     let files = contract.pool().files().map(|file| {
@@ -155,7 +153,7 @@ fn without_comments(contract: &Contract) -> Vec<u8> {
     set.encode_to_vec()
 }
 
-/// Only what differs: cargo watches directories in which one of these may be.
+/// Writes only a changed file, because cargo may watch its directory.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if std::fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());

@@ -1,4 +1,5 @@
-//! Names that are two in proto and one in Rust, or none. Rust's own error would speak of generated code, or prost would panic.
+//! Finds names that differ in proto and collide in Rust, or that Rust can't have. Rust's own error would name generated code,
+//! or prost would panic.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,6 @@ use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, Messa
 use crate::Error;
 use crate::rust::{is_generated, rust_path, snake};
 
-/// Refuses what could not be told apart.
 pub(crate) fn check(contract: &Contract) -> Result<(), Error> {
     let mut names = Names { contract, taken: BTreeMap::new(), findings: Vec::new() };
     names.packages();
@@ -40,7 +40,7 @@ const BOTH: &str = "rename one of them";
 
 struct Names<'a> {
     contract: &'a Contract,
-    /// What each path of Rust's stands for.
+    /// The proto element of each Rust path.
     taken: BTreeMap<String, String>,
     findings: Vec<Finding>,
 }
@@ -57,7 +57,7 @@ impl Names<'_> {
         }
     }
 
-    /// Its type, and the module of what is nested in it.
+    /// Takes the path of the message's type, and of the module for nested types.
     fn message(&mut self, message: &MessageDescriptor) {
         let (file, at) = (message.parent_file(), message.path());
         let name = format!("message {}", message.full_name());
@@ -106,7 +106,7 @@ impl Names<'_> {
         }
     }
 
-    /// A message's fields, its oneofs among them; a oneof's; and the methods that prost gives to some fields.
+    /// Checks the names of a message's fields and oneofs, of each oneof's fields, and of the methods that prost derives.
     fn fields(&mut self, message: &MessageDescriptor) {
         let of = format!("message {}", message.full_name());
         let file = message.parent_file();
@@ -168,7 +168,6 @@ impl Names<'_> {
     }
 }
 
-/// As prost derives them.
 fn methods_of(field: &FieldDescriptor) -> Vec<String> {
     let name = snake(field.name());
     let bare = name.trim_start_matches("r#");
@@ -188,13 +187,12 @@ fn methods_of(field: &FieldDescriptor) -> Vec<String> {
     }
 }
 
-/// A default that names a value which another one with the same number comes before, and that one.
+/// A default value that is an alias, with the first name for the same number.
 fn aliased_default(field: &FieldDescriptor) -> Option<(String, String)> {
     let Kind::Enum(of) = field.kind() else { return None };
     let name = field.field_descriptor_proto().default_value.clone()?;
     let number = of.values().find(|value| value.name() == name)?.number();
     let same = of.values().filter(|value| value.number() == number);
-    // The one that comes first in the file.
     let first = same.min_by(|a, b| a.path().cmp(b.path()))?.name().to_owned();
     (first != name).then_some((name, first))
 }

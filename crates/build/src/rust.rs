@@ -1,4 +1,4 @@
-//! Descriptors to one Rust file: prost's types in a module per package, then what makes them JSON and events.
+//! Generates one Rust file: prost's types in a module per package, then their code for JSON and events.
 
 use std::any::Any;
 use std::fmt::Write;
@@ -37,7 +37,7 @@ pub(crate) fn generate(contract: &Contract) -> Result<String, Error> {
     Ok(out)
 }
 
-/// All of google.protobuf is prost's own; the options are for the compiler only.
+/// Prost has its own types for google.protobuf, and only the compiler reads the options.
 pub(crate) fn is_generated(message: &MessageDescriptor) -> bool {
     let package = message.package_name();
     package != "google.protobuf"
@@ -54,7 +54,7 @@ fn write_types(contract: &Contract, out: &mut String) -> Result<(), Error> {
         .filter(|file| file.name() != outbox_contract::OPTIONS)
         .map(|file| (Module::from_protobuf_package_name(file.package()), file.clone()))
         .collect();
-    // What prost panics on has been refused, as far as it is known.
+    // `names` has refused the known causes of a panic in prost.
     let generated = std::panic::catch_unwind(AssertUnwindSafe(|| config.generate(files)));
     let generated = generated.map_err(|panic| Error::Generate(std::io::Error::other(said(&*panic))))?;
     let mut modules: Vec<(Module, String)> = generated.map_err(Error::Generate)?.into_iter().collect();
@@ -125,7 +125,7 @@ fn write_event(event: &EventType, out: &mut String) {
     out.push_str("}\n");
 }
 
-/// An unset field is no key: a string that is empty, a number that is 0 without being `optional`.
+/// The key is absent if the field is unset, an empty string, or a 0 that is not `optional`.
 fn key_expression(field: &FieldDescriptor) -> String {
     let optional = field.supports_presence() && !field.is_required();
     let field_name = snake(field.name());
@@ -147,7 +147,7 @@ fn key_expression(field: &FieldDescriptor) -> String {
     }
 }
 
-/// As prost names it: a nested message stands in a module named after its parent.
+/// As prost names it: a nested message is in a module named after its parent.
 pub(crate) fn rust_path(message: &MessageDescriptor) -> String {
     let mut parts = vec![camel(message.name())];
     let mut parent = message.parent_message();
@@ -165,7 +165,7 @@ fn camel(name: &str) -> String {
     escaped(name.to_upper_camel_case())
 }
 
-/// A module's and a field's name: what prost makes of it, which keeps its rule to itself but for packages.
+/// The name of a module or field in prost, which publishes this rule only for packages.
 pub(crate) fn snake(name: &str) -> String {
     let module = Module::from_protobuf_package_name(&name.to_snake_case());
     module.parts().collect::<Vec<_>>().join("_")

@@ -18,8 +18,8 @@ const COMMAND_CHARS_MAX: usize = 100;
 
 /// Lists repairs: who redrove, dropped, retried or replayed what, and when. Newest first; kept for 400 days.
 ///
-/// They stand in outbox.audit of each database. On the transport aws, what was done with queues and dead letters stands in the
-/// dedup table, and is listed first.
+/// They are in outbox.audit of each database. On the transport aws, repairs of queues and dead letters are in the dedup table,
+/// and are listed first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 listed; 2 unusable arguments; 3 a database can't be reached.")]
 pub(crate) struct Args {
@@ -70,7 +70,7 @@ fn text(kept: &[Kept]) -> String {
     }
     let mut rows = table(["AT", "WHO", "ROLE", "CHANGED", "COMMAND"]);
     for one in kept {
-        // Each command has its own word for it.
+        // Each command has its own name for it.
         let changed = ["moved", "changed", "sent"]
             .iter()
             .find_map(|name| one.result.as_ref()?.get(name)?.as_i64().map(|count| count.to_string()));

@@ -1,8 +1,8 @@
 //! `outbox check`: every mistake in event_router.yaml and proto, before it hurts.
 
-mod breaking; // what events in flight would not survive
+mod breaking; // what breaks events in flight
 mod limits; // what the bus allows
-mod older; // where the older version comes from
+mod older; // reads the older version
 mod output;
 mod wiring; // routes against descriptors
 
@@ -19,16 +19,16 @@ use older::Older;
 
 /// Checks event_router.yaml against proto and the limits of the bus.
 ///
-/// Prints every mistake with its file, its line and what to write instead: unknown events and RPCs, requests that can't
-/// carry the event, events whose value and message do not belong together, events that nobody subscribes to, names and
-/// numbers that AWS would refuse.
+/// Prints every mistake with its file, its line and what to write instead: unknown events and RPCs, requests that can't carry
+/// the event, events whose value and message do not belong together, events without subscribers, names and numbers that AWS
+/// would refuse.
 ///
-/// What it refuses of event_router.yaml, relay, worker and `terraform plan` refuse, too; and `terraform plan` refuses nothing
-/// of the file that this accepts. So what readers of YAML take for different things is refused: numbers that are not written in
-/// digits, tags, tabs, merge keys, keys that are written twice, more than 500 aliases, more than 196608 bytes. Only what is too
-/// much for AWS (300 rules, names that collide when they are shortened) is no matter to relay and worker.
+/// Relay, worker and `terraform plan` refuse the same mistakes in event_router.yaml, and `terraform plan` accepts what this
+/// accepts. So it refuses spellings that readers of YAML interpret differently: numbers that are not written in digits, tags,
+/// tabs, merge keys, keys that are written twice, more than 500 aliases, more than 196608 bytes. Only AWS's limits (300 rules,
+/// names that collide when they are shortened) do not concern relay and worker.
 ///
-/// With --against it also says what would break events that were published before and are not delivered yet.
+/// With --against it also finds what would break events that were published before and are not delivered yet.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 no errors (there may be warnings); 1 errors; 2 unusable arguments.\n\nIn CI: outbox check --format github --against origin/main"
@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "REV|DIR")]
     against: Option<String>,
 
-    /// The older event_router.yaml, where --against is a directory.
+    /// The older event_router.yaml, if --against is a directory.
     #[arg(long, value_name = "FILE", requires = "against")]
     against_router: Option<PathBuf>,
 
@@ -86,13 +86,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
     Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// What can be understood of the routes, and every mistake.
 pub(crate) struct Examined {
     pub(crate) router: Router,
     pub(crate) report: Report,
 }
 
-/// Checks the text of an event_router.yaml: against proto, if there is any, and against an older version.
+/// Checks the text of an event_router.yaml against proto, if there is any, and against an older version.
 pub(crate) fn examine(
     file: &str,
     text: String,
@@ -127,7 +126,7 @@ pub(crate) fn examine(
     Ok(Examined { router, report })
 }
 
-/// Proto that does not compile is a finding; proto that is not there is unusable.
+/// Proto that does not compile is a finding. Without proto the arguments are unusable.
 fn read(sources: &Sources, report: &mut Report) -> Result<Option<Contract>, Stopped> {
     match sources.read() {
         Ok(contract) => Ok(Some(contract)),

@@ -1,10 +1,10 @@
-//! `outbox doctor`: everything that is easily wrong around a line, looked at once.
+//! `outbox doctor`: checks everything in an installation that is easily wrong.
 
 #[cfg(feature = "aws")]
 mod aws; // what Terraform should have made
 mod diagnosis; // what one look found
 mod endpoints; // whether services can be reached
-mod postgres; // database, role, what holds transactions
+mod postgres; // database, role, long transactions
 mod routes; // event_router.yaml, as `outbox check` reads it
 
 use std::path::PathBuf;
@@ -20,18 +20,18 @@ use crate::stopped::Stopped;
 use crate::terminal::print;
 use diagnosis::{Diagnosis, Severity};
 
-/// Looks at everything a line needs, and says what is wrong with it and what to do.
+/// Checks everything that an installation needs, and prints what is wrong and what to do.
 ///
-/// The database, its schema and the rights of the role that is given; transactions, slots and relays that hold things up;
-/// event_router.yaml; the services' addresses; on aws bus, rules, queues and table, and whether they are what
-/// event_router.yaml asks for. It changes nothing.
+/// It checks the database, its schema and the privileges of the given role; transactions, slots and relays that block others;
+/// event_router.yaml; the services' addresses. On aws it checks bus, rules, queues and table against event_router.yaml. It
+/// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 no errors (there may be warnings); 1 errors; 2 unusable arguments.\n\nAs a worker sees it: outbox doctor --proto proto --endpoint NotificationService=http://notification:8080"
 )]
 pub(crate) struct Args {
-    /// Where a service is served, as the worker is told: NotificationService=http://notification:8080. Each is connected to,
-    /// and nothing is sent. Repeat for each service; in the environment, separate them by spaces.
+    /// Where a service is served, as for the worker: NotificationService=http://notification:8080. A connection to each is
+    /// opened, and nothing is sent. Repeat for each service; in the environment, separate them by spaces.
     #[arg(long = "endpoint", env = "OUTBOX_ENDPOINTS", value_delimiter = ' ', value_name = "SERVICE=URL")]
     endpoints: Vec<String>,
 
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// The names are kept.
+/// The names are stable.
 #[derive(Serialize)]
 struct Report {
     errors: usize,

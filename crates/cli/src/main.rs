@@ -1,4 +1,4 @@
-//! `outbox`: what is wrong, what goes where, what is stuck and why, and the command that repairs it.
+//! `outbox`: finds mistakes in files, shows routes, finds what is stuck and why, and repairs it.
 
 mod audit;
 mod check;
@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 use stopped::Stopped;
 use terminal::say;
 
-/// Checks what Outbox is to do with your events, shows what it does, and repairs what is stuck.
+/// Checks the configuration of Outbox, shows what it does with your events, and repairs what is stuck.
 #[derive(Debug, Parser)]
 #[command(
     name = "outbox",
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs what asks servers. What only reads files needs no runtime, and is quicker without.
+/// For commands that ask servers. Commands that only read files need no runtime, and are quicker without.
 fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode {
     outbox_runtime::block_on(async { ended(command.await) })
 }

@@ -1,4 +1,4 @@
-//! Which line a command is about: the arguments that relay and worker have, too.
+//! Which installation a command is about: the arguments that relay and worker have, too.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use outbox_transport::args::{BusArgs, QueueArgs, Transport, TransportArgs};
 use crate::safe::word;
 use crate::stopped::Stopped;
 
-/// As relay and worker have them; what they have in the environment serves here, too.
+/// The same arguments as those of relay and worker, with the same environment variables.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Which line (as relay and worker are told)")]
+#[command(next_help_heading = "Which installation (as for relay and worker)")]
 pub(crate) struct Options {
     #[command(flatten)]
     on: TransportArgs,
@@ -24,12 +24,11 @@ pub(crate) struct Options {
     pub(crate) bus: BusArgs,
 }
 
-/// How a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     /// For people.
     Table,
-    /// For scripts: one value, whose names stay.
+    /// For scripts: one JSON value, whose names are stable.
     Json,
 }
 
@@ -38,7 +37,7 @@ impl Options {
         self.on.transport
     }
 
-    /// Every database named; none is no mistake on the transport aws, where much needs none.
+    /// Every given database. On the transport aws there may be none, because many commands need none.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, Stopped> {
         if self.transport() == Transport::Aws && !self.on.databases.is_given() {
             return Ok(Vec::new());
@@ -46,7 +45,7 @@ impl Options {
         databases(&self.on.databases).map_err(|(problem, remedy)| Stopped::unusable(problem, remedy))
     }
 
-    /// Every database named, reached.
+    /// Every given database, connected.
     pub(crate) async fn databases(&self) -> Result<Vec<Database>, Stopped> {
         let mut databases = Vec::new();
         for source in self.sources()? {
@@ -55,7 +54,7 @@ impl Options {
         Ok(databases)
     }
 
-    /// As [`Options::databases`], for what lies in the outbox on either transport.
+    /// As [`Options::databases`], for what is in the outbox on either transport.
     pub(crate) async fn outboxes(&self) -> Result<Vec<Database>, Stopped> {
         let databases = self.databases().await?;
         if databases.is_empty() {
@@ -67,7 +66,7 @@ impl Options {
         Ok(databases)
     }
 
-    /// The routes, if there are any: who does not name the file need not have it.
+    /// The routes, if there are any: without --router, the file may be missing.
     pub(crate) fn router(&self) -> Result<Option<Router>, Stopped> {
         let file = self.router_file();
         match Router::read(file) {
@@ -86,13 +85,13 @@ impl Options {
                 crate::terminal::say(&format!("{report}\n"));
                 Err(Stopped::unusable(
                     format!("{file} has mistakes"),
-                    format!("mend them; `outbox check --router {file}` knows more"),
+                    format!("correct them; `outbox check --router {file}` shows more"),
                 ))
             }
         }
     }
 
-    /// As [`Options::router`], where it must be there.
+    /// As [`Options::router`], but the file must exist.
     pub(crate) fn router_needed(&self, what_for: &str) -> Result<Router, Stopped> {
         self.router()?.ok_or_else(|| {
             Stopped::unusable(
@@ -106,8 +105,8 @@ impl Options {
         self.on.router()
     }
 
-    /// A command of ours with the same line, as somebody can paste it: each word is one word, whatever is in it. What the
-    /// environment says needs no saying; an address is not repeated, it may hold a password.
+    /// A command for the same installation, ready to be pasted: each word is quoted as one word. Options from the environment
+    /// are left out. So are addresses, which may hold a password.
     pub(crate) fn command<W: AsRef<str>>(&self, words: impl IntoIterator<Item = W>) -> String {
         let mut text = String::from("outbox");
         for one in words {
@@ -121,7 +120,7 @@ impl Options {
     }
 }
 
-/// A variable of the shell's stays one.
+/// A variable of the shell is still expanded.
 fn as_word(value: &str) -> String {
     if value == "$DATABASE_URL" { format!("\"{value}\"") } else { word(value) }
 }

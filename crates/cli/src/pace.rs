@@ -1,4 +1,4 @@
-//! No faster than asked, and how far it is.
+//! Limits the rate of a repair, and shows its progress.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::show::age;
 const SAY_EVERY: Duration = Duration::from_secs(5);
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// Ends at the first SIGINT or SIGTERM. Polled once, it hears of every later one, too.
+/// Ends at the first SIGINT or SIGTERM. Once polled, it also sees every later one.
 pub(crate) async fn interrupted() {
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {
@@ -27,7 +27,7 @@ pub(crate) async fn interrupted() {
     }
 }
 
-/// Lets so many through per second, evenly: a service that has just come back must not be overloaded.
+/// Lets so many through per second, evenly, because a service that has just come back must not be overloaded.
 #[derive(Debug)]
 pub(crate) struct Pace {
     gap: Duration,
@@ -39,7 +39,7 @@ impl Pace {
         Self { gap: Duration::from_secs(1) / per_second.max(1), next: Instant::now() }
     }
 
-    /// Waits until `many` more may go. One that comes late has no claim to what it missed.
+    /// Waits until `many` more may go. Missed time is not made up for.
     pub(crate) async fn wait(&mut self, many: usize) {
         tokio::time::sleep_until(self.next).await;
         let many = u32::try_from(many).unwrap_or(u32::MAX);
@@ -47,7 +47,7 @@ impl Pace {
     }
 }
 
-/// Says on standard error how far it is: in place on a terminal, every few seconds elsewhere.
+/// Shows progress on standard error: in place on a terminal, every few seconds elsewhere.
 #[derive(Debug)]
 pub(crate) struct Progress {
     verb: &'static str,
@@ -84,7 +84,7 @@ impl Progress {
     }
 }
 
-/// What was drawn in place gives way to what comes next.
+/// Clears what was drawn in place.
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.terminal && self.said.is_some() {

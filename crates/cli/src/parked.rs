@@ -21,9 +21,9 @@ const REASON_CHARS_MAX: usize = 80;
 
 const EXIT_STATUS: &str = "Exit status: 0 done; 1 interrupted, or an id is not parked; 2 unusable arguments; 3 a database can't be reached.";
 
-/// Lists events that the bus refused for good, publishes them once more, or drops them.
+/// Lists events that the bus refused for good, publishes them again, or drops them.
 ///
-/// A parked event was committed and never put: no subscriber has it. It stays until somebody deals with it.
+/// A parked event was committed and never put: no subscriber has it. It stays until an operator retries or drops it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(crate) struct Args {
@@ -38,7 +38,7 @@ enum Command {
     Drop(Change),
 }
 
-/// Lists parked events, with what the bus said of each.
+/// Lists parked events, with the bus's answer to each.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct List {
@@ -57,10 +57,10 @@ struct List {
     options: Options,
 }
 
-/// Publishes parked events once more (retry), or forgets them for good (drop).
+/// Publishes parked events again (retry), or drops them for good (drop).
 ///
-/// Retried, an event is what it was, with its id, and comes after what was published meanwhile: of its key, too. One whose
-/// time is no date between the years 1 and 9999 gets the time of the retry.
+/// A retried event keeps its id and its content. It comes after everything that was published meanwhile, also with its key. If
+/// its time is not a date between the years 1 and 9999, it gets the time of the retry.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct Change {
@@ -75,7 +75,7 @@ struct Change {
     #[arg(long)]
     all: bool,
 
-    /// Only say how many.
+    /// Only print how many.
     #[arg(long)]
     dry_run: bool,
 
@@ -90,15 +90,15 @@ struct Change {
     options: Options,
 }
 
-/// Which parked events: all that is given must fit.
+/// Which parked events: every given condition must hold.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which parked events")]
 struct Which {
-    /// With this code: MalformedDetail, EntryTooLarge …
+    /// Events with this code: MalformedDetail, EntryTooLarge …
     #[arg(long, value_name = "CODE")]
     code: Option<String>,
 
-    /// Of this name: event_hoge_updated.
+    /// Events of this name: event_hoge_updated.
     #[arg(long, value_name = "NAME")]
     event_name: Option<String>,
 }
@@ -159,7 +159,7 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     }
     let id = listed[0].parked.id.to_string();
     text.push_str(&format!(
-        "\n\nonce the cause is mended: {}",
+        "\n\nonce the cause is corrected: {}",
         args.options.command(["parked", "retry", &id])
     ));
     text.push_str(&format!("\nto give one up:           {}", args.options.command(["parked", "drop", &id])));
@@ -172,15 +172,15 @@ enum Kind {
     Drop,
 }
 
-/// What was done; the names are kept.
+/// The result; the names are stable.
 #[derive(Debug, Default, Serialize)]
 struct Changed {
     dry_run: bool,
     found: u64,
     changed: u64,
-    /// Of the ids given.
+    /// Which of the given ids.
     not_parked: Vec<EventId>,
-    /// Events of a key, which are now behind what was published of it meanwhile.
+    /// Events with a key. They now come after later events with the same key.
     with_key: u64,
     interrupted: bool,
 }
@@ -209,7 +209,7 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Only counts them without a repair.
+/// Without a repair it only counts them.
 async fn each(
     repair: Option<&Repair>,
     kind: Kind,
@@ -222,7 +222,7 @@ async fn each(
     let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
     'all: for outbox in databases.iter().cloned().map(|database| Outbox::new(database, crate::terminal::say))
     {
-        // What is retried and refused at once is parked again, and not retried for ever.
+        // An event that is refused again is parked again, and must not be retried for ever.
         let (mut after, newest) = (None, outbox.newest().await?);
         loop {
             let parked = tokio::select! {
@@ -273,15 +273,15 @@ impl Which {
 }
 
 impl Change {
-    /// What changes something wants a filter, or a word for all.
+    /// A change needs a filter, or the flag for all.
     fn some(&self, kind: Kind) -> Result<ParkedFilter, Stopped> {
         let filter = self.which.filter(&self.ids);
         let none = filter.ids.is_empty() && filter.code.is_none() && filter.event_name.is_none();
         let command = if kind == Kind::Retry { "retry" } else { "drop" };
         match (none, self.all) {
             (true, false) => Err(Stopped::unusable(
-                format!("`outbox parked {command}` wants to be told which"),
-                "pass ids, --code or --event-name (all that is given must fit), or --all; --dry-run counts",
+                format!("`outbox parked {command}` needs a filter"),
+                "pass ids, --code or --event-name (every given condition must hold), or --all; --dry-run counts",
             )),
             (false, true) => {
                 Err(Stopped::unusable("--all and a filter contradict each other", "leave one out"))

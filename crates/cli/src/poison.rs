@@ -1,4 +1,4 @@
-//! `outbox poison`: a person's word about an RPC that is held.
+//! `outbox poison`: an operator's decision about an RPC that is held.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,21 +17,21 @@ use crate::transport::{self, Work};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Says that what an RPC refuses is poison: workers dead-letter it.
+/// Declares that what an RPC refuses is poison: workers dead-letter it.
 ///
-/// When different events are refused alike, one after another, workers hold the RPC: that is what a broken deploy looks
-/// like, and they dead-letter nothing more until one succeeds. If the events are what is broken, this lets them go to the
-/// dead-letter queue, from where `outbox dlq` redrives or drops them. Workers hear of it within 5 s.
+/// Workers hold an RPC after it refused different events alike, one after another, because a broken deploy looks the same. They
+/// dead-letter nothing more until one succeeds. If the events are what is broken, this lets them go to the dead-letter queue,
+/// from where `outbox dlq` redrives or drops them. Workers follow within 5 s.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 said; 1 there is no such queue; 2 unusable arguments; 3 a database or AWS can't be reached."
+    after_help = "Exit status: 0 done; 1 there is no such queue; 2 unusable arguments; 3 a database or AWS can't be reached."
 )]
 pub(crate) struct Args {
     /// The RPC, as event_router.yaml has it.
     #[arg(long, value_parser = crate::dlq::rpc, value_name = "SERVICE/METHOD")]
     rpc: Rpc,
 
-    /// For how long nothing of it is held. Zero takes the word back.
+    /// For how long none of its deliveries is held. Zero ends that.
     #[arg(long = "for", default_value = "1h", value_parser = time, value_name = "TIME")]
     time: Duration,
 
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     options: Options,
 }
 
-/// What was said; the names are kept.
+/// The result; the names are stable.
 #[derive(Debug, Serialize)]
 struct Spoken {
     rpc: String,
@@ -65,18 +65,18 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
 struct Say<'a>(&'a Args);
 
 impl Work for Say<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let Args { rpc, time, consent, format, .. } = self.0;
         let how_long = humantime::format_duration(*time);
         if !time.is_zero() {
             consent.ask(&format!("dead-letters whatever {rpc} refuses in the next {how_long}"))?;
         }
-        let repair = repair::begin(&lines, true).await?;
+        let repair = repair::begin(&transports, true).await?;
         let mut spoken = Spoken { rpc: rpc.to_string(), seconds: time.as_secs(), changed: 0 };
-        for line in &lines {
-            spoken.changed += u64::from(line.poison(&repair, rpc, *time).await?);
+        for transport in &transports {
+            spoken.changed += u64::from(transport.poison(&repair, rpc, *time).await?);
         }
-        repair::end(repair, &lines, &spoken).await;
+        repair::end(repair, &transports, &spoken).await;
         if spoken.changed == 0 {
             return Err(Stopped::failed(
                 format!("there is no queue of {rpc}"),
@@ -86,7 +86,7 @@ impl Work for Say<'_> {
         let text = match time.is_zero() {
             true => format!("{rpc} is held again when different events are refused alike"),
             false => {
-                format!("what {rpc} refuses is dead-lettered for {how_long}; workers hear of it within 5s")
+                format!("what {rpc} refuses is dead-lettered for {how_long}; workers follow within 5s")
             }
         };
         match format {

@@ -1,4 +1,4 @@
-//! Repairs: what can't be undone is asked about first, and who repaired what is kept.
+//! Repairs: an irreversible one asks first, and each is recorded.
 
 use std::io::{IsTerminal, Write};
 
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::stopped::Stopped;
 
-/// The word for what can't be undone.
+/// Consent to an irreversible command.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Consent {
-    /// Don't ask first. Without a terminal to ask on, what can't be undone needs it.
+    /// Don't ask first. Without a terminal, irreversible commands need this.
     #[arg(long, short = 'y')]
     yes: bool,
 }
@@ -21,9 +21,6 @@ impl Consent {
         self.yes
     }
 
-    /// # Errors
-    ///
-    /// If nobody said yes.
     pub(crate) fn ask(self, what: &str) -> Result<(), Stopped> {
         if self.yes {
             crate::terminal::say(what);
@@ -42,13 +39,13 @@ impl Consent {
         let heard = std::io::stdin().read_line(&mut said);
         match said.trim() {
             "y" | "Y" | "yes" if heard.is_ok() => Ok(()),
-            _ => Err(Stopped::failed("nothing was done", "nobody said yes")),
+            _ => Err(Stopped::failed("nothing was done", "the answer was not yes")),
         }
     }
 }
 
-/// Begins a repair: it is kept before anything is changed. What can't be undone is not done if it can't be kept; nor is
-/// anything in a database, whose functions refuse it.
+/// Begins a repair, which is recorded before any change. An irreversible repair fails if it can't be recorded. So does any
+/// repair in a database, whose functions require the record.
 pub(crate) async fn begin(transports: &[impl Audit], undoable: bool) -> Result<Repair, Stopped> {
     let repair = Repair {
         id: outbox_event::EventId::new().as_uuid(),
@@ -63,7 +60,7 @@ pub(crate) async fn begin(transports: &[impl Audit], undoable: bool) -> Result<R
     Ok(repair)
 }
 
-/// The repair is done by now, whether this can be kept or not.
+/// The repair is done by now, even if this fails.
 pub(crate) async fn end(mut repair: Repair, transports: &[impl Audit], result: &impl Serialize) {
     repair.result = serde_json::to_string(result).ok();
     for transport in transports {
@@ -83,7 +80,7 @@ fn who() -> String {
     format!("{}@{}", name(&user), name(&host))
 }
 
-/// An address may hold a password.
+/// Hides addresses, which may hold a password.
 fn command(args: impl Iterator<Item = String>) -> String {
     let mut words = vec!["outbox".to_owned()];
     let mut hide = false;
@@ -107,7 +104,7 @@ fn command(args: impl Iterator<Item = String>) -> String {
 mod tests {
     use super::*;
 
-    /// Guards: what is kept of a command can be pasted, and has no address in it.
+    /// Guards: a recorded command can be pasted, and has no address in it.
     #[test]
     fn no_address_is_kept() {
         let kept = |text: &str| command(text.split(' ').map(str::to_owned));

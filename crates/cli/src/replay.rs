@@ -1,8 +1,8 @@
-//! `outbox replay`: events of the past, sent to their subscribers again.
+//! `outbox replay`: sends past events to their subscribers again.
 
 mod meant;
 mod plan; // what would be sent
-mod send; // sending it
+mod send; // sends it
 
 use std::process::ExitCode;
 
@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
 }
 
 impl Work for Replay<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let until = self.args.until.unwrap_or_else(Utc::now);
         if self.args.since.is_some_and(|since| since >= until) {
             return Err(Stopped::unusable(
@@ -62,15 +62,15 @@ impl Work for Replay<'_> {
                 "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
             )?;
         }
-        let repair = repair::begin(&lines, !self.args.force).await?;
-        let sent = match send::all(&repair, &meant, &lines, &self, &plan).await {
+        let repair = repair::begin(&transports, !self.args.force).await?;
+        let sent = match send::all(&repair, &meant, &transports, &self, &plan).await {
             Ok(sent) => sent,
             Err(stopped) => {
-                repair::end(repair, &lines, &stopped.problem).await;
+                repair::end(repair, &transports, &stopped.problem).await;
                 return Err(stopped);
             }
         };
-        repair::end(repair, &lines, &sent).await;
+        repair::end(repair, &transports, &sent).await;
         match self.args.format {
             Format::Json => show::json(&sent)?,
             Format::Table => print(&sent.text(&self, until))?,

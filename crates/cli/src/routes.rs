@@ -62,7 +62,7 @@ fn table(router: &Router) -> String {
     let mut table = show::table(["EVENT", "RPC", "TIMEOUT", "CONCURRENCY", "RATE", "ATTEMPTS", "BACKOFF"]);
     for (event, _) in router.events() {
         if router.subscribers(event).is_empty() {
-            table.add_row([event, "nobody"]);
+            table.add_row([event, "no subscriber"]);
         }
         for (n, route) in router.routes().filter(|route| route.event == event).enumerate() {
             let policy = route.policy;

@@ -1,13 +1,13 @@
-//! What others wrote, made safe: on a line of text, in an SQL statement to paste, and in a shell's command to paste.
+//! Makes text from others safe: on a line, in an SQL statement to paste, and in a shell's command to paste.
 //!
-//! A role chooses its own name and those of its sessions, transactions and publications; a server answers what it likes; a
-//! row may hold anything. None of it may move a terminal's cursor, turn the reading direction around, begin a line of its
-//! own, or end a literal.
+//! A role chooses its own name and those of its sessions, transactions and publications. A server may answer any text, and a
+//! row may hold any. Such text must not move a terminal's cursor, reverse the reading direction, begin a line of its own, or
+//! end a literal.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// On one line of bounded length: what can't be seen is shown as its escape, and white space as a space.
+/// On one line of bounded length. Invisible characters become escapes, and white space becomes a space.
 pub(crate) fn line(text: &str, chars_max: usize) -> String {
     let mut clean = String::new();
     for c in text.chars() {
@@ -23,7 +23,7 @@ pub(crate) fn line(text: &str, chars_max: usize) -> String {
     clean.chars().take(chars_max - 1).chain(['…']).collect()
 }
 
-/// Several lines of ours, in which each may hold what others wrote: the last gate before a terminal.
+/// Several lines of ours that may contain text from others: the last check before a terminal.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| c == '\n' || is_seen(c)) {
         return Cow::Borrowed(text);
@@ -32,7 +32,7 @@ pub(crate) fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines.join("\n"))
 }
 
-/// JSON whose strings hold no character that a terminal obeys: it is the same JSON. Between strings there is white space only.
+/// JSON without characters that a terminal obeys; its value is the same. Between strings there is white space only.
 pub(crate) fn json(text: &str) -> Cow<'_, str> {
     if text.chars().all(|c| c == '\n' || is_seen(c)) {
         return Cow::Borrowed(text);
@@ -52,7 +52,7 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// An SQL literal. One with a backslash, or with what can't be seen, is `E'…'`, which means the same in every session.
+/// An SQL literal. With a backslash or an invisible character it is `E'…'`, which means the same in every session.
 pub(crate) fn literal(text: &str) -> String {
     let mut quoted = String::new();
     for c in text.chars() {
@@ -68,7 +68,7 @@ pub(crate) fn literal(text: &str) -> String {
     if quoted.contains('\\') { format!("E'{quoted}'") } else { format!("'{quoted}'") }
 }
 
-/// An SQL identifier, always in quotes: which words need none differs between versions.
+/// An SQL identifier. It is always quoted, because the words that need quotes differ between versions.
 pub(crate) fn identifier(name: &str) -> String {
     if name.chars().all(is_seen) {
         return format!("\"{}\"", name.replace('"', "\"\""));
@@ -87,7 +87,7 @@ pub(crate) fn identifier(name: &str) -> String {
     format!("U&\"{quoted}\"")
 }
 
-/// One word of a shell. What can't be seen makes it `$'…'`; a shell that does not know that takes it for one other word.
+/// One word of a shell. Invisible characters make it `$'…'`; a shell without that syntax still reads one word.
 pub(crate) fn word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -99,7 +99,7 @@ pub(crate) fn word(word: &str) -> String {
     let mut quoted = String::new();
     for c in word.chars() {
         match c {
-            // No quote and no backslash that another shell would take for something else.
+            // Escapes each quote and backslash that another shell could interpret.
             '\'' | '\\' | '!' => {
                 let _ = write!(quoted, "\\{:03o}", u32::from(c));
             }
@@ -114,19 +114,19 @@ pub(crate) fn word(word: &str) -> String {
     format!("$'{quoted}'")
 }
 
-/// Whether a character is there to be seen, and changes nothing of what stands beside it.
+/// Whether a character is visible and does not change its neighbours.
 fn is_seen(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }
-    // Without a shape of their own, though Unicode counts them as letters or marks.
+    // Invisible, though Unicode counts them as letters or marks.
     let blank = matches!(
         c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}' | '\u{3164}'
             | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{1d159}' | '\u{e0000}'..='\u{e0fff}'
     );
-    // The standard library escapes what is not printable: control and format characters, separators, what is unassigned. A
-    // mark is so only where it has nothing to stand on.
+    // The standard library escapes unprintable characters: control and format characters, separators, unassigned ones. It
+    // escapes a mark only without a base character.
     let base: String = ['a', c].iter().collect();
     !blank && base.escape_debug().nth(2).is_none()
 }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Guards: what is seen stays as it is, in any script; what is not seen is shown or escaped, and lengths are bounded.
+    /// Guards: visible text stays as it is, in any script. Invisible characters are shown or escaped, and lengths are bounded.
     #[test]
     fn texts_keep_what_is_seen() {
         for seen in [
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(json("{\"a\":\r\n\"\u{9b}\u{e0001}\"}"), "{\"a\": \n\"\\u009b\\udb40\\udc01\"}");
     }
 
-    /// Guards: what is pasted is one literal, one name, one word.
+    /// Guards: pasted text is one literal, one name, one word.
     #[test]
     fn what_is_pasted_is_quoted() {
         let hostile = "x'\"; drop schema s; -- \\\u{1b}\n";
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(word("a'!\u{1b}é\\"), r"$'a\047\041\033é\134'");
     }
 
-    /// As a server reads `E'…'` and `'…'`; `None` if it is anything but one literal.
+    /// Reads `E'…'` and `'…'` as a server does; `None` if it is anything but one literal.
     fn read_literal(sql: &str) -> Option<String> {
         let escapes = sql.starts_with('E');
         let body = sql.trim_start_matches('E').strip_prefix('\'')?.strip_suffix('\'')?;
@@ -210,7 +210,7 @@ mod tests {
         Some(name)
     }
 
-    /// Any characters, most of them from those that do harm.
+    /// Any characters, most of them harmful.
     fn texts() -> impl Strategy<Value = String> {
         let odd = prop::sample::select("'\"\\`$!;-\n\r\t\0\u{1b}\u{7f}\u{85}\u{9b}\u{ad}\u{200b}\u{200f}\u{202e}\u{2028}\u{2066}\u{feff}\u{fff9}\u{e0041}{}".chars().collect::<Vec<_>>());
         prop::collection::vec(prop_oneof![odd, any::<char>()], 0..40)
@@ -226,8 +226,8 @@ mod tests {
     }
 
     proptest! {
-        /// Guards SECURITY.md: whatever a text holds, no character of it moves, hides or turns around what is printed, and it
-        /// is on one line of bounded length.
+        /// Guards SECURITY.md: no character of any text moves, hides or reverses what is printed, and the text is on one line
+        /// of bounded length.
         #[test]
         fn no_text_is_obeyed(given in texts(), max in 2..200_usize) {
             let shown = line(&given, max);
@@ -240,7 +240,7 @@ mod tests {
             prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
         }
 
-        /// Guards SECURITY.md: whatever a text holds, quoted it is that text again, and nothing stands after its end.
+        /// Guards SECURITY.md: any quoted text reads back as that text, with nothing after its end.
         #[test]
         fn what_is_quoted_is_one_thing(given in texts()) {
             let (literal, identifier, word) = (literal(&given), identifier(&given), word(&given));
@@ -250,7 +250,7 @@ mod tests {
         }
     }
 
-    /// Guards: a shell takes what is quoted for one word, and runs nothing of it: `sh`, and `bash` where there is one.
+    /// Guards: a shell reads quoted text as one word, and runs nothing of it: `sh`, and `bash` if there is one.
     #[test]
     fn a_shell_takes_it_for_one_word() {
         let hostile = [

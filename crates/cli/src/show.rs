@@ -1,4 +1,4 @@
-//! How counts, times and ages look.
+//! Formats counts, times and ages.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::stopped::Stopped;
 use crate::terminal::write;
 
 pub(crate) const NOT_KNOWN: &str = "not known";
-/// Of what others wrote: more of a name is not needed to know it again.
+/// For text from others: so much of a name is enough to recognize it.
 pub(crate) const NAME_CHARS_MAX: usize = 200;
 const CELL_CHARS_MAX: usize = 2000;
 
@@ -35,7 +35,7 @@ pub(crate) fn age(seconds: f64) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// [`moment`] of what stands in a row.
+/// [`moment`] for a time in a row.
 pub(crate) fn moment_of(at: At) -> String {
     at.known().map_or_else(|| NOT_KNOWN.to_owned(), moment)
 }
@@ -68,7 +68,7 @@ pub(crate) fn bytes(bytes: i64) -> String {
     String::new()
 }
 
-/// Rows of words; what others wrote in them can't leave its cell.
+/// The rows of a table. No text can leave its cell.
 #[derive(Debug)]
 pub(crate) struct Rows(Table);
 
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards: a count never claims to be exact where counting stopped, and is readable.
+    /// Guards: a count is readable, and does not look exact where counting stopped.
     #[test]
     fn counts_say_where_they_stopped() {
         let shown = |n| Count::new(n).to_string();
@@ -120,7 +120,7 @@ mod tests {
         );
     }
 
-    /// Guards: ages are as exact as somebody needs who looks at them at night.
+    /// Guards: an age has its two largest units.
     #[test]
     fn ages_have_two_units() {
         assert_eq!(
@@ -130,7 +130,7 @@ mod tests {
         assert_eq!([bytes(17), bytes(2048), bytes(50 << 20)], ["17 B", "2.0 kB", "50 MB"]);
     }
 
-    /// Guards: what others wrote can't leave its cell of a table.
+    /// Guards: text from others can't leave its cell of a table.
     #[test]
     fn cells_hold_one_line() {
         let mut rows = table(["A", "B"]);

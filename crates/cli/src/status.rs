@@ -1,8 +1,8 @@
 //! `outbox status`: is anything stuck, and where.
 
 mod answer;
-mod problems; // what of it is worth a person's time
-mod workers; // what only the workers know
+mod problems; // what needs an operator
+mod workers; // breakers and calls of the workers
 
 use std::process::ExitCode;
 
@@ -21,17 +21,18 @@ use workers::{Breaker, Workers};
 
 /// Shows what is stuck, and the command that explains or repairs it.
 ///
-/// Of each database: who relays, how far it is behind, what it refused. Of each RPC: what waits in its queue, for how
-/// long, what is dead, and whether the workers hold it back because its server is down.
+/// For each database: which relay leads, how far it is behind, what the bus refused. For each RPC: what waits in its queue and
+/// for how long, what is dead, and whether the workers hold it back because its server is down.
 ///
-/// Counts stop at 10,000, so that the answer comes within a second whatever lies there.
+/// Counts stop at 10,000, so that the answer comes within a second.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 nothing is stuck; 1 something is, and the last lines say what to do; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nIn a terminal beside you: watch outbox status"
 )]
 pub(crate) struct Args {
-    /// Where a worker serves /metrics: http://worker-1:9465. Breakers and calls under way are known only there. Repeat for
-    /// several; in the environment, separate them by spaces. Without any, one on this machine is asked if there is one.
+    /// Where a worker serves /metrics: http://worker-1:9465. Only workers have the states of breakers and the calls under way.
+    /// Repeat for several; in the environment, separate them by spaces. By default a worker on this machine is asked, if there
+    /// is one.
     #[arg(long = "worker", env = "OUTBOX_WORKERS", value_delimiter = ' ', value_name = "URL")]
     workers: Vec<String>,
 
@@ -53,7 +54,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
             Err(error) => unreached.push(error.into()),
         }
     }
-    // One that is down must not hide what is wrong with the others.
+    // A database that is down must not hide problems of the others.
     if databases.is_empty()
         && let Some(first) = unreached.pop()
     {
@@ -78,7 +79,7 @@ struct Look<'a> {
 }
 
 impl Work for Look<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
             sources.push(source(&Outbox::new(database.clone(), crate::terminal::say)).await?);
@@ -86,11 +87,11 @@ impl Work for Look<'_> {
         let listed: Vec<Rpc> =
             self.router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();
         let (mut rpcs, mut undeliverable) = (Vec::new(), None);
-        for line in &lines {
-            for depth in line.depths(&listed).await? {
-                rpcs.push(self.rpc(line.source(), depth));
+        for transport in &transports {
+            for depth in transport.depths(&listed).await? {
+                rpcs.push(self.rpc(transport.source(), depth));
             }
-            undeliverable = line.undeliverable().await?.or(undeliverable);
+            undeliverable = transport.undeliverable().await?.or(undeliverable);
         }
         let mut status =
             Status { counted_max: COUNTED_MAX, sources, rpcs, undeliverable, problems: Vec::new() };
@@ -174,7 +175,7 @@ fn text(status: &Status, workers_answered: bool) -> String {
 
 fn of_source(source: &SourceStatus) -> String {
     let leader = source.leader.as_ref().map_or_else(
-        || "nobody relays".to_owned(),
+        || "no relay leads".to_owned(),
         |leader| {
             let address =
                 leader.address.as_deref().map(|address| format!(" from {address}")).unwrap_or_default();

@@ -2,14 +2,14 @@ use outbox_transport::operate::OperateError;
 
 use crate::safe::line;
 
-/// What a server says of a failure may be longer, and nobody reads it.
+/// A server's message may be much longer.
 const PROBLEM_CHARS_MAX: usize = 2000;
 
-/// Why a command can't do its work, and what to do about it.
+/// Why a command can't do its work, and the remedy.
 #[derive(Debug)]
 pub(crate) struct Stopped {
     code: u8,
-    /// On one line, whatever a server said.
+    /// On one line, whatever a server sent.
     pub(crate) problem: String,
     pub(crate) remedy: String,
 }
@@ -19,17 +19,14 @@ impl Stopped {
         Self { code, problem: line(problem, PROBLEM_CHARS_MAX), remedy: remedy.into() }
     }
 
-    /// Something went wrong half-way.
     pub(crate) fn failed(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(1, &problem.into(), remedy)
     }
 
-    /// These arguments mean nothing.
     pub(crate) fn unusable(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(2, &problem.into(), remedy)
     }
 
-    /// What it needs does not answer, or not us.
     pub(crate) fn unreachable(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(3, &problem.into(), remedy)
     }

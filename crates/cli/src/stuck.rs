@@ -1,11 +1,11 @@
-//! Words for what keeps tables and numbers of the outbox from going on.
+//! Texts about what blocks the tables and sequences of the outbox.
 
 use outbox_postgres::operate::{Behind, Holder, StuckRing};
 
 use crate::safe::{line, literal};
 use crate::show::NAME_CHARS_MAX;
 
-/// Sets sequences right, as the relay does when it takes the lead.
+/// Corrects sequences, as the relay does when it takes the lead.
 pub(crate) const MEND: &str = "select outbox.check_sequences(true);";
 
 pub(crate) fn holder(holder: &Holder) -> String {
@@ -44,7 +44,7 @@ pub(crate) fn ends_prepared(gid: &str) -> String {
     format!("end it, one way or the other:\ncommit prepared {gid};\nrollback prepared {gid};")
 }
 
-/// What keeps a ring's slots where no transaction does.
+/// What keeps a ring's slots in use, if no transaction does.
 pub(crate) fn otherwise(ring: &StuckRing) -> &'static str {
     match ring.ring.as_str() {
         "event" => {

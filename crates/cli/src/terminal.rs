@@ -5,17 +5,17 @@ use std::io::{ErrorKind, Write};
 use crate::safe;
 use crate::stopped::Stopped;
 
-/// What others wrote is safe by here; this sees to it that nothing was forgotten. `outbox … | head` is no reason to panic.
+/// Text from others is safe by here; this is a second check. A closed pipe, as in `outbox … | head`, must not cause a panic.
 pub(crate) fn print(text: &str) -> Result<(), Stopped> {
     write(&safe::text(text))
 }
 
-/// The same on standard error.
+/// As `print`, on standard error.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", safe::text(text));
 }
 
-/// As it is: JSON that is escaped already, or colours of our own.
+/// Writes unchanged text: JSON that is escaped already, or colours of our own.
 pub(crate) fn write(text: &str) -> Result<(), Stopped> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {

@@ -11,7 +11,7 @@ use outbox_transport::operate::Operator;
 use crate::options::Options;
 use crate::stopped::Stopped;
 
-/// What a command does, whichever the transport is.
+/// The work of a command, on any transport.
 pub(crate) trait Work {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped>;
 }
@@ -44,7 +44,7 @@ async fn aws(options: &Options) -> Result<AwsOperator, Stopped> {
     .await?)
 }
 
-/// For what lies in the dedup table.
+/// For what is in the dedup table.
 #[cfg(feature = "aws")]
 pub(crate) async fn aws_without_queues(options: &Options) -> Result<AwsOperator, Stopped> {
     Ok(AwsOperator::open(

@@ -1,7 +1,7 @@
-//! `outbox why`: one event's life.
+//! `outbox why`: the history of one event.
 
 mod life;
-mod story; // as people read it
+mod story; // the text for people
 
 use std::process::ExitCode;
 
@@ -19,9 +19,9 @@ use life::{Life, NotIn, Nowhere, SourceDelivery};
 
 const TRANSACTIONS_MAX: i64 = 20;
 
-/// Tells one event's life: enqueued, put, and what became of it at each subscriber.
+/// Shows the history of one event: enqueued, put, and what became of it at each subscriber.
 ///
-/// Where it is stuck, it says behind what, and the command that repairs it. It never prints the payload.
+/// If it is stuck, this shows the cause and the command that repairs it. It never prints the payload.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 it is done or under way; 1 something of it is dead, parked, or nowhere, or what became of it is not known; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nThe id is what outbox::enqueue returned, the header Idempotency-Key of the RPC, and event_id in every log."
@@ -52,7 +52,7 @@ struct Ask<'a> {
 }
 
 impl Work for Ask<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let id = self.args.event;
         let mut life = Life {
             id,
@@ -81,12 +81,12 @@ impl Work for Ask<'_> {
             }
         }
         let subscribers = self.subscribers(&life);
-        for line in &lines {
-            let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == line.source());
-            if ours || line.source() == SQS {
+        for transport in &transports {
+            let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == transport.source());
+            if ours || transport.source() == SQS {
                 let put_at = life.put.as_ref().and_then(|put| put.cursor_at);
-                let of = line.of(id, &subscribers, put_at).await?;
-                let source = line.source().to_owned();
+                let of = transport.of(id, &subscribers, put_at).await?;
+                let source = transport.source().to_owned();
                 life.deliveries.extend(
                     of.into_iter().map(|delivery| SourceDelivery { source: source.clone(), delivery }),
                 );
@@ -105,7 +105,7 @@ impl Work for Ask<'_> {
 }
 
 impl Ask<'_> {
-    /// Who should get it: of an event whose name nobody knows, everybody may.
+    /// The RPCs that should get it; all RPCs if its name is unknown.
     fn subscribers(&self, life: &Life) -> Vec<Rpc> {
         let Some(router) = &self.router else { return Vec::new() };
         let name = life.enqueued.as_ref().map(|enqueued| &enqueued.name);

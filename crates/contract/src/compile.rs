@@ -1,4 +1,4 @@
-//! `.proto` files to descriptors, every mistake a finding.
+//! Compiles `.proto` files to descriptors. Every mistake is a finding.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,8 @@ use crate::files::{Files, SourceFile};
 /// The file of the options, which every proto may import.
 pub const OPTIONS: &str = "outbox/options.proto";
 
-/// `dirs` are what imports are relative to. Reads every file even after one failed: one run reports every mistake that can be seen.
+/// `dirs` are what imports are relative to. Reads every file even after one failed, so that
+/// one run reports every mistake.
 pub(crate) fn compile(dirs: &[&Path], paths: &[PathBuf]) -> Result<(DescriptorPool, Files), Report> {
     let mut resolver = ChainFileResolver::new();
     for dir in dirs {
@@ -43,7 +44,7 @@ pub(crate) fn compile(dirs: &[&Path], paths: &[PathBuf]) -> Result<(DescriptorPo
     Ok((compiler.descriptor_pool(), files.collect()))
 }
 
-/// `import "outbox/options.proto";` needs no copy of the file.
+/// Serves `import "outbox/options.proto";`, so that a project needs no copy of the file.
 struct OptionsResolver;
 
 impl FileResolver for OptionsResolver {
@@ -60,7 +61,7 @@ impl FileResolver for OptionsResolver {
 struct Broken {
     shown: String,
     text: String,
-    /// Where imports are looked up, for people.
+    /// The import directories, for messages.
     dirs: String,
 }
 
@@ -85,7 +86,7 @@ impl Broken {
 
     fn finding(&self, error: &dyn Diagnostic) -> Finding {
         let message = error.to_string();
-        // Of two labels the first is what came first, and is right.
+        // The first label marks the earlier, correct definition; the last one marks the mistake.
         let label = error.labels().and_then(Iterator::last);
         let place = match label {
             Some(label) => self.place(label.offset(), label.len()),
@@ -108,12 +109,12 @@ impl Broken {
             let text = self.text.trim_end();
             return self.place(text.len() - text.chars().next_back().map_or(0, char::len_utf8), 1);
         }
-        // An import cycle, `a -> b -> a`: some import of this file is part of it.
+        // This file has an import that is part of the cycle `a -> b -> a`.
         let imports = message.split([' ', ':']).filter(|word| word.ends_with(".proto"));
         if let Some(at) = imports.filter_map(|name| self.text.find(&format!("\"{name}\""))).next() {
             return self.place(at, 0);
         }
-        // What is called by its name in the message stands somewhere as a word.
+        // A name that the message quotes stands in the text as a word.
         let named =
             message.split('\'').nth(1).and_then(|name| self.word(name).map(|at| self.place(at, name.len())));
         named.unwrap_or_else(|| Place::start_of(&self.shown))
@@ -135,7 +136,7 @@ impl Broken {
         message.to_owned()
     }
 
-    /// Ours, where we know better than the library; else the library's; else where to look.
+    /// Our hint if it is more specific; else the library's; else a general one.
     fn hint(&self, message: &str, help: Option<String>) -> String {
         const OURS: [(&str, &str); 13] = [
             ("import cycle", "move what both need into a file of its own"),

@@ -25,17 +25,16 @@ impl Contract {
         Self { pool, files, places, events }
     }
 
-    /// Every descriptor, those of imported files too.
+    /// Every descriptor, including those of imported files.
     pub fn pool(&self) -> &DescriptorPool {
         &self.pool
     }
 
-    /// The files that were read, not what they import.
+    /// The compiled files, without their imports.
     pub fn files(&self) -> impl Iterator<Item = FileDescriptor> + '_ {
         self.pool.files().filter(|file| self.files.contains_key(file.name()))
     }
 
-    /// Every event, by name.
     pub fn events(&self) -> impl Iterator<Item = &EventType> {
         self.events.paired.values()
     }
@@ -44,18 +43,18 @@ impl Contract {
         self.events.paired.get(name)
     }
 
-    /// True for the name of an event that there would be, were it not for one of the findings.
+    /// Whether a finding keeps an event of this name from being paired.
     pub fn is_unpaired(&self, name: &str) -> bool {
         self.events.unpaired.contains(name)
     }
 
-    /// What breaks the convention: a value without its message, a message without its value, two packages with one
-    /// name, a key that can't be one, enum values that generated code can't tell apart.
+    /// Breaches of the convention: a value without its message, a message without its value, two packages with one name, an
+    /// invalid key, or enum values that collide in generated code.
     pub fn findings(&self) -> &[Finding] {
         &self.events.findings
     }
 
-    /// Gives the report the texts to show lines of.
+    /// Adds the texts to the report, so that it can show their lines.
     pub fn add_texts(&self, report: &mut Report) {
         for SourceFile { shown, text } in self.files.values() {
             if let Some(text) = text {
@@ -64,7 +63,7 @@ impl Contract {
         }
     }
 
-    /// Where a descriptor stands: `path` as in `SourceCodeInfo`.
+    /// The place of a descriptor; `path` is as in `SourceCodeInfo`.
     pub fn place(&self, file: &FileDescriptor, path: &[i32]) -> Place {
         self.places.of(file, path)
     }

@@ -1,5 +1,5 @@
-//! Enums whose values are one when their prefix is off. Rust's generated code has no prefix, nor has that of C# or Swift, and
-//! protoc refuses such an enum in proto3.
+//! Enums whose values collide without their prefix. Generated code in Rust, C# and Swift drops the prefix, and protoc refuses
+//! such an enum in proto3.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use prost_reflect::{DescriptorPool, EnumDescriptor};
 
 use crate::place::Places;
 
-/// What prost would panic on.
+/// The enums that make prost panic.
 pub(crate) fn collisions(pool: &DescriptorPool, places: &Places) -> Vec<Finding> {
     let is_googles = |it: &EnumDescriptor| {
         let package = it.package_name();
@@ -22,11 +22,11 @@ fn of_one(of: &EnumDescriptor, places: &Places) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut numbers = BTreeSet::new();
     let mut first_of: BTreeMap<String, String> = BTreeMap::new();
-    // In the order of the file; prost-reflect's is that of the numbers.
+    // Sort by the file's order; prost-reflect sorts by number.
     let mut values: Vec<_> = of.values().collect();
     values.sort_by(|a, b| a.path().cmp(b.path()));
     for value in values {
-        // An alias is the same value by another name, and generated code has the first of them.
+        // An alias has the same number, and generated code keeps only the first name.
         if !numbers.insert(value.number()) {
             continue;
         }

@@ -25,20 +25,20 @@ pub struct EventType {
     /// The field that is marked as the event's key.
     pub key: Option<FieldDescriptor>,
     pub value: EnumValueDescriptor,
-    /// Of the value.
+    /// The place of the value.
     pub place: Place,
 }
 
-/// What is paired, and what is not.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Events {
     pub(crate) paired: BTreeMap<String, EventType>,
-    /// Names that events would have, were it not for a finding.
+    /// The names of events that a finding keeps from being paired.
     pub(crate) unpaired: BTreeSet<String>,
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Pairs every value with its message. What has no partner is a finding, once: a misspelt pair is reported at the value.
+/// Pairs every value with its message. A value or message without a partner is one finding; a misspelt pair is reported at the
+/// value.
 pub(crate) fn pair(pool: &DescriptorPool, files: &Files, places: &Places) -> Events {
     let own = || pool.files().filter(|file| files.contains_key(file.name()));
     let mut pairing = Pairing { pool, places, events: Events::default() };
@@ -61,7 +61,7 @@ pub(crate) fn pair(pool: &DescriptorPool, files: &Files, places: &Places) -> Eve
 struct Package {
     event_enum: EnumDescriptor,
     messages: Vec<MessageDescriptor>,
-    /// Messages that have the very name some value asks for: no other value gets them.
+    /// Messages with exactly the name that some value expects: no other value gets them.
     exact: BTreeSet<String>,
 }
 
@@ -75,7 +75,7 @@ impl Package {
         Self { event_enum, messages, exact }
     }
 
-    /// The message of EVENT_OAUTH2_GRANTED is Oauth2GrantedEvent; OAuth2GrantedEvent will do if it is the only one.
+    /// EVENT_OAUTH2_GRANTED expects Oauth2GrantedEvent. OAuth2GrantedEvent is accepted if it is the only candidate.
     fn message_of(&self, stem: &str) -> Option<&MessageDescriptor> {
         let wanted = message_name(stem);
         if self.exact.contains(&wanted) {
@@ -110,7 +110,7 @@ struct Pairing<'a> {
 
 impl Pairing<'_> {
     fn package(&mut self, package: &Package) {
-        // Messages that are paired, or that a finding about a value speaks of: by their value's name.
+        // Messages that are paired or stand in a finding about a value, each with the value's name.
         let mut spoken_for: BTreeMap<String, String> = BTreeMap::new();
         for value in package.event_enum.values() {
             self.value(&value, package, &mut spoken_for);
@@ -221,7 +221,7 @@ impl Pairing<'_> {
     }
 }
 
-/// HOGE_UPDATED of EVENT_HOGE_UPDATED; or what it should be, what is wrong, and what to write.
+/// HOGE_UPDATED of EVENT_HOGE_UPDATED. The error has the right name, the mistake and the remedy.
 fn well_formed(value: &EnumValueDescriptor) -> Result<&str, (String, String, String)> {
     let stem = value.name().strip_prefix(PREFIX).filter(|stem| is_shouty(stem));
     let Some(stem) = stem else {
@@ -260,7 +260,7 @@ fn claimed_twice(at: Place, name: &str, stem: &str, package: &Package, first: &E
     Finding::error(at, claim, hint)
 }
 
-/// The next number that no value has and none is reserved for.
+/// The next number that is neither used nor reserved.
 fn free_value(event_enum: &EnumDescriptor) -> Option<i32> {
     let last = event_enum.values().map(|value| value.number()).max().unwrap_or(0).max(0);
     let is_free = |number: &i32| !event_enum.reserved_ranges().any(|range| range.contains(number));

@@ -7,7 +7,7 @@ use crate::place::Places;
 
 const OPTION: &str = "outbox.key";
 
-/// The key of an event's message, and what is wrong with what is marked as one.
+/// The key of an event's message, and the mistakes in its options.
 pub(crate) fn key(
     pool: &DescriptorPool,
     message: &MessageDescriptor,
@@ -32,7 +32,7 @@ pub(crate) fn key(
     (key, findings)
 }
 
-/// Keys where none is looked for.
+/// Keys that are marked in messages that aren't events.
 pub(crate) fn strays(
     pool: &DescriptorPool,
     messages: impl Iterator<Item = MessageDescriptor>,

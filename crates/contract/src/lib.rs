@@ -1,4 +1,4 @@
-//! What proto promises: the events there are, and the RPCs that can take them.
+//! The events and RPCs that proto files define.
 //!
 //! An event is a value of an `enum Event` and the message beside it: `EVENT_HOGE_UPDATED`, `HogeUpdatedEvent`, and in
 //! `event_router.yaml` `event_hoge_updated`. No protoc is needed.
@@ -14,7 +14,7 @@ mod rpcs;
 mod sources;
 
 pub use compile::OPTIONS;
-pub use contract::Contract;
 pub use events::EventType;
+pub use outbox_contract::Contract;
 pub use rpcs::{CarrierError, RpcError, carrier};
 pub use sources::{ReadError, Sources};

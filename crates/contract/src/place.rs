@@ -8,7 +8,7 @@ use crate::files::Files;
 /// The field `name` of every descriptor has the number 1.
 const NAME: i32 = 1;
 
-/// Where descriptors stand: by file and path, as in `SourceCodeInfo`.
+/// The places of descriptors by file and path, as in `SourceCodeInfo`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Places(BTreeMap<String, FilePlaces>);
 
@@ -42,14 +42,14 @@ impl Places {
         Self(pool.files().filter_map(of).collect())
     }
 
-    /// A descriptor's name, or else the descriptor, or else what it stands in.
+    /// The place of a descriptor's name, or else of the descriptor, or else of its parent.
     pub(crate) fn of(&self, file: &FileDescriptor, path: &[i32]) -> Place {
         let Some(FilePlaces { shown, spans }) = self.0.get(file.name()) else {
             return Place::start_of(file.name());
         };
         let name: Vec<i32> = path.iter().copied().chain([NAME]).collect();
         let found = spans.get(&name).or_else(|| {
-            // Pairs of field and index, so every second prefix is a descriptor.
+            // A path consists of pairs of field and index, so every second prefix is a descriptor.
             (1..=path.len() / 2).rev().find_map(|pairs| spans.get(&path[..pairs * 2]))
         });
         let Some(Span { line, column, width }) = found.copied() else { return Place::start_of(shown) };
@@ -57,7 +57,7 @@ impl Places {
     }
 }
 
-/// As it is written there: from 0, in bytes, and with three numbers if it ends on the line it begins on.
+/// Reads a span of `SourceCodeInfo`: from 0, in bytes, with three numbers if it ends on its first line.
 fn span(span: &[i32], lines: &[&str]) -> Option<Span> {
     let number = |at: usize| span.get(at).and_then(|&n| usize::try_from(n).ok());
     let (line, begin) = (number(0)?, number(1)?);

@@ -1,4 +1,4 @@
-//! `Service/Method` to a method, and a method's request to the field that carries an event.
+//! Finds the method of `Service/Method`, and the field of its request that carries an event.
 
 use heck::ToSnakeCase;
 use outbox_finding::closest;
@@ -6,7 +6,7 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor, 
 
 use crate::Contract;
 
-/// Why a name is not an RPC that can be subscribed.
+/// Why a name doesn't denote an RPC that can subscribe.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RpcError {
     #[error("there is no service '{service}'")]
@@ -119,7 +119,7 @@ pub fn carrier(
     }
 }
 
-/// `hoge.v1.HogeUpdatedEvent event = 2;`, with a name and a number that nothing else has or had.
+/// A field such as `hoge.v1.HogeUpdatedEvent event = 2;`, with an unused and unreserved name and number.
 fn field_to_add(request: &MessageDescriptor, event: &MessageDescriptor) -> String {
     const NUMBER_MAX: u32 = 536_870_911;
     let is_taken = |name: &str| {
@@ -155,7 +155,7 @@ pub(crate) fn find(contract: &Contract, id: &str) -> Result<MethodDescriptor, Rp
     Ok(method)
 }
 
-/// The service of that full name, or the only one whose name ends so.
+/// The service with that full name, or the only one whose name ends with it.
 fn service(contract: &Contract, name: &str, method: &str) -> Result<ServiceDescriptor, RpcError> {
     if let Some(service) = contract.pool().get_service_by_name(name) {
         return Ok(service);

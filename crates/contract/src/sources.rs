@@ -12,8 +12,8 @@ use crate::{Contract, compile};
 /// Where proto comes from.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
-    /// Directories whose `.proto` files are all read, and are what imports are relative to; or files with a descriptor
-    /// set, as outbox-build, buf and protoc write them.
+    /// Directories with `.proto` files, which are all read and to which imports are relative. Or files with a descriptor set,
+    /// as outbox-build, buf and protoc write them.
     pub protos: Vec<PathBuf>,
     /// Directories in which only imports are looked up.
     pub includes: Vec<PathBuf>,
@@ -36,7 +36,7 @@ impl Sources {
         Ok(Contract::new(pool, files))
     }
 
-    /// A file that is found under two names would be two files that define the same.
+    /// Refuses a file that is found under two names: it would define everything twice.
     fn overlaps(&self) -> Result<(), ReadError> {
         let mut seen: Vec<(&PathBuf, PathBuf)> = Vec::new();
         for root in self.protos.iter().chain(&self.includes) {
@@ -55,7 +55,6 @@ impl Sources {
     }
 }
 
-/// Why there are no descriptors.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("failed to read {path}: {source}")]
@@ -100,7 +99,7 @@ fn proto_files(root: &Path) -> Result<Vec<PathBuf>, ReadError> {
     if files.is_empty() { Err(ReadError::Empty(root.to_owned())) } else { Ok(files) }
 }
 
-/// Links that lead nowhere or back, and whatever an editor hides.
+/// Links that lead nowhere or back, and an editor's hidden files.
 fn is_beside_the_point(error: &walkdir::Error, is_hidden: &dyn Fn(&Path) -> bool) -> bool {
     let dangles = |path: &Path| path.is_symlink() && !path.exists();
     error.loop_ancestor().is_some() || error.path().is_some_and(|path| is_hidden(path) || dangles(path))

@@ -1,6 +1,6 @@
 //! `event_router.yaml`: which event runs which RPC, and with what delivery policy.
 //!
-//! Pure: text in, a [`Router`] or every finding out, each with its line and what to write instead.
+//! It is pure: a text gives a [`Router`] or every finding, each with its line and its remedy.
 
 pub mod names;
 mod parse;
@@ -25,7 +25,7 @@ pub struct Router {
     rpcs: BTreeMap<Rpc, (Policy, Place)>,
 }
 
-/// An event as the file has it; `places` are those of `rpcs`.
+/// An event of the file; `places` has the place of each of `rpcs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Listed {
     place: Place,
@@ -33,18 +33,18 @@ struct Listed {
     places: Vec<Place>,
 }
 
-/// One event to one RPC.
+/// An event and one RPC that subscribes to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route<'a> {
     pub event: &'a str,
     pub rpc: &'a Rpc,
     pub policy: &'a Policy,
-    /// Of the RPC in the event's list.
+    /// The RPC's place in the event's list.
     pub place: &'a Place,
 }
 
 impl Router {
-    /// The RPCs that run when `event` is published, in the file's order; empty if nobody wants it.
+    /// The RPCs that run when `event` is published, in the file's order; empty without subscribers.
     pub fn subscribers(&self, event: &str) -> &[Rpc] {
         self.events.get(event).map_or(&[], |listed| &listed.rpcs)
     }
@@ -54,17 +54,17 @@ impl Router {
         self.events.contains_key(event)
     }
 
-    /// Every RPC with its delivery policy, each once, by name.
+    /// Every RPC once, with its delivery policy, sorted by name.
     pub fn rpcs(&self) -> impl Iterator<Item = (&Rpc, &Policy)> {
         self.rpcs.iter().map(|(rpc, (policy, _))| (rpc, policy))
     }
 
-    /// Every event with its place, by name, those without subscribers too.
+    /// Every event with its place, sorted by name, including those without subscribers.
     pub fn events(&self) -> impl Iterator<Item = (&str, &Place)> {
         self.events.iter().map(|(name, listed)| (name.as_str(), &listed.place))
     }
 
-    /// Every event and RPC that belong together, by the event's name.
+    /// Every pair of event and RPC, sorted by the event's name.
     pub fn routes(&self) -> impl Iterator<Item = Route<'_>> {
         self.events.iter().flat_map(|(event, listed)| {
             listed.rpcs.iter().zip(&listed.places).map(|(rpc, place)| Route {

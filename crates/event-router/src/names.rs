@@ -1,7 +1,7 @@
-//! What rules and queues are called on AWS. The same rule stands in Terraform.
+//! The names of rules and queues on AWS. Terraform derives the same names.
 //!
-//! A name is that of the RPC with `-` for each dot and `--` for the slash, which no two RPCs share: identifiers have no
-//! dashes. One that is too long is cut and ends in a dash and the first 8 hex digits of the SHA-256 of the whole.
+//! A name is that of the RPC, with `-` for each dot and `--` for the slash. It is unique, because identifiers have no dashes. A
+//! name that is too long is cut. It then ends in a dash and the first 8 hex digits of the whole name's SHA-256.
 
 use sha2::{Digest, Sha256};
 
@@ -17,7 +17,7 @@ const QUEUE_AND_PREFIX_CHARS_MAX: usize = 76;
 pub const PREFIX_CHARS_MAX: usize = 41;
 const HASH_CHARS: usize = 8;
 
-/// The queue of an RPC. The prefix tells one installation from another, and takes the room of the name if it is long.
+/// The queue of an RPC. The prefix tells installations apart; a long one shortens the RPC's part of the name.
 pub fn queue(prefix: &str, rpc: &Rpc) -> String {
     let left = QUEUE_AND_PREFIX_CHARS_MAX - prefix.len().min(PREFIX_CHARS_MAX);
     format!("{prefix}{}", shortened(&dashed(rpc), left.min(QUEUE_CHARS_MAX)))
@@ -78,7 +78,7 @@ mod tests {
         queue: String,
     }
 
-    /// Guards: Terraform and the binaries mean the same rules and queues: its tests read this file, too.
+    /// Guards: Terraform and the binaries derive the same names; Terraform's tests read the same files.
     #[test]
     fn names_are_those_of_terraform() {
         let named: Vec<Named> =
@@ -96,7 +96,7 @@ mod tests {
         }
     }
 
-    /// Guards: names are what AWS allows, short ones readable, long ones told apart by a hash.
+    /// Guards: AWS accepts the names; short ones are readable, and long ones differ by a hash.
     #[test]
     fn names_fit_and_differ() {
         let rpc = |id: &str| Rpc::new(id).unwrap();
@@ -125,13 +125,13 @@ mod tests {
             .prop_filter_map("at most 256 characters", |id| Rpc::new(&id))
     }
 
-    /// Two RPCs that are hard to tell apart: they differ in one character, which may be what divides them, or at the end.
+    /// Two RPCs that are hard to tell apart: they differ in one character, perhaps a separator, or at the end.
     fn two_rpcs() -> impl Strategy<Value = (Rpc, Rpc)> {
         (an_rpc(), any::<Index>(), "[._/aA0]{0,2}").prop_filter_map("both are RPCs", |(one, at, instead)| {
             let mut id = one.as_str().to_owned();
             let at = at.index(id.len());
             id.replace_range(at..=at, &instead);
-            // Where the slash was, another divider takes its place.
+            // If the slash was replaced, another separator becomes the slash.
             let id = if id.contains('/') { id } else { id.replacen('.', "/", 1) };
             let other = Rpc::new(&id).filter(|other| *other != one)?;
             Some((one, other))
@@ -145,7 +145,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guards: whatever events and RPCs are called, AWS takes the names of rules and queues.
+        /// Guards: AWS accepts the names of rules and queues of any event and RPC.
         #[test]
         fn every_name_is_legal(event in EVENT, rpc in an_rpc(), prefix in "[a-z-]{0,41}") {
             prop_assert!(is_name(&queue("", &rpc)));
@@ -154,7 +154,7 @@ mod tests {
             prop_assert!(is_name(&rule(&event, &rpc)));
         }
 
-        /// Guards: no two RPCs share a queue, and no two routes a rule: one would take the other's messages.
+        /// Guards: no two RPCs share a queue and no two routes share a rule, or one would take the other's messages.
         #[test]
         fn no_two_share_a_name(event in EVENT, other_event in EVENT, (one, other) in two_rpcs()) {
             prop_assert_ne!(queue("", &one), queue("", &other));
@@ -166,7 +166,7 @@ mod tests {
             }
         }
 
-        /// Guards: what is short enough is readable, and says by itself which RPC it is.
+        /// Guards: a short name is readable and shows its RPC.
         #[test]
         fn a_short_name_is_the_rpc(rpc in an_rpc()) {
             let name = queue("", &rpc);

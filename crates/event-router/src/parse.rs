@@ -13,7 +13,7 @@ const EVENT_NAME_BYTES_MAX: usize = 128;
 struct Map<'a> {
     entries: &'a [(Key, Placed)],
     known: &'static [&'static str],
-    /// Where it begins: that is the place of what is missing in it.
+    /// Where the map begins: the place that is shown for a missing key.
     at: At,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn examine(file: &str, text: &str) -> (Router, Vec<Finding>) {
         Ok(document) => parser.document(&document),
         Err(error) => parser.found(error.at, error.message, error.hint),
     }
-    // What is wrong with an entry says more than what is wrong with its spelling.
+    // A mistake in an entry is more specific than one in the text's spelling.
     if parser.findings.is_empty() {
         parser.findings = spelling::examine(file, text);
     }
@@ -168,8 +168,6 @@ impl Parser<'_> {
         Backoff { min, max }
     }
 
-    // ---- one value of a kind
-
     fn map<'a>(&mut self, node: &'a Placed, what: &str, known: &'static [&'static str]) -> Option<Map<'a>> {
         let Node::Map(entries) = &*node.node else {
             let message = format!("{what} is {}, not a map", node.node.kind());
@@ -245,7 +243,7 @@ impl Parser<'_> {
         let shown = |duration: &Duration| humantime::format_duration(*duration).to_string();
         let parsed = match &*node.node {
             Node::Text(text) => duration(text)
-                // Of days one can say at least that there are too many.
+                // A unit that isn't allowed, such as days, can still be reported as too long.
                 .or_else(|| humantime::parse_duration(text).ok().filter(|duration| duration > range.end())),
             _ => None,
         };
@@ -279,7 +277,7 @@ impl Parser<'_> {
         None
     }
 
-    /// A key that is not there, unless it is, misspelt: then that has been said.
+    /// Reports a missing key, unless a misspelt form of it was reported.
     fn missing(&mut self, map: &Map<'_>, key: &str, message: impl Into<String>, hint: impl Into<String>) {
         let misspelt = |(name, _): &(Key, Placed)| {
             !map.known.contains(&name.name.as_str())
@@ -303,7 +301,7 @@ fn get<'a>(map: &Map<'a>, key: &str) -> Option<&'a Placed> {
     map.entries.iter().find(|(name, _)| name.name == key).map(|(_, value)| value)
 }
 
-/// Whole numbers with their units, as Terraform reads them, too: `1m 30s`.
+/// Whole numbers with units, such as `1m 30s`. Terraform accepts the same.
 fn duration(text: &str) -> Option<Duration> {
     let is_digit = |c: char| c.is_ascii_digit();
     let mut rest = text;
@@ -336,7 +334,7 @@ fn is_event_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
-/// `HogeUpdatedEvent`, `EVENT_HOGE_UPDATED` and `hoge-updated` as one would have to write them.
+/// The valid spelling of `HogeUpdatedEvent`, `EVENT_HOGE_UPDATED` or `hoge-updated`.
 fn snake(name: &str) -> String {
     let ascii: String = name.strip_suffix("Event").unwrap_or(name).chars().filter(char::is_ascii).collect();
     let snake = ascii.to_snake_case();

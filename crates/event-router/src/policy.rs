@@ -1,16 +1,16 @@
 use std::time::Duration;
 
-/// How one RPC is delivered to. Every part may be set per subscriber in `event_router.yaml`.
+/// The delivery policy of one RPC. Every part can be set per subscriber in `event_router.yaml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// How long one call may take. Default 10 s.
     pub timeout: Duration,
     /// How many calls of this RPC one worker runs at a time. Default 16.
     pub concurrency: usize,
-    /// How many calls of this RPC one worker begins in a second. Default: as many as there is room for.
+    /// How many calls of this RPC one worker begins in a second. Default: as many as `concurrency` permits.
     pub rate_per_second: Option<u32>,
-    /// After this many attempts the delivery goes to the dead-letter queue. Default 20: with the default backoff
-    /// that is an outage of about an hour.
+    /// After this many attempts the delivery goes to the dead-letter queue. With the default backoff, the default of 20 lasts
+    /// through an outage of about an hour.
     pub max_attempts: u32,
     /// The wait between attempts.
     pub backoff: Backoff,
@@ -26,8 +26,8 @@ pub struct Backoff {
 }
 
 impl Policy {
-    /// A call longer than this would outlive the queue's patience: a message may stay received for 12 h, and an
-    /// RPC that takes more than 15 min should answer at once and work on by itself.
+    /// A longer call could outlive the visibility of its message, which SQS limits to 12 h. An RPC that takes more than 15 min
+    /// should answer at once and work on by itself.
     pub const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
     pub const TIMEOUT_MIN: Duration = Duration::from_millis(10);
     pub const CONCURRENCY_MAX: usize = 1000;

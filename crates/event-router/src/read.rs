@@ -23,7 +23,7 @@ impl Router {
         Err(report)
     }
 
-    /// What can be understood of a text, and every mistake in it.
+    /// The routes that could be read from a text, and every mistake in it.
     pub fn examine(file: &str, text: &str) -> (Self, Vec<Finding>) {
         parse::examine(file, text)
     }
@@ -32,7 +32,7 @@ impl Router {
     ///
     /// # Errors
     ///
-    /// As [`Router::parse`], or that the file can't be read.
+    /// As [`Router::parse`], or the file can't be read.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
         let file = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|source| ReadError::Io { file: file.clone(), source })?;
@@ -41,11 +41,11 @@ impl Router {
     }
 }
 
-/// The text of a file, which must be UTF-8, as Terraform takes nothing else.
+/// Decodes a file's text. It must be UTF-8, because Terraform reads nothing else.
 ///
 /// # Errors
 ///
-/// The place of what is not.
+/// The place of the first byte that is not UTF-8.
 pub fn decode(file: &str, bytes: Vec<u8>) -> Result<String, Report> {
     String::from_utf8(bytes).map_err(|error| {
         let before = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
@@ -61,7 +61,6 @@ pub fn decode(file: &str, bytes: Vec<u8>) -> Result<String, Report> {
     })
 }
 
-/// Why there is no router.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("error: failed to read {file}: {source}\n  pass --router FILE; the README shows what is in it")]

@@ -17,7 +17,6 @@ impl Rpc {
         &self.0
     }
 
-    /// The part before the slash.
     pub fn service(&self) -> &str {
         self.0.split_once('/').map_or(&self.0, |(service, _)| service)
     }

@@ -1,4 +1,4 @@
-//! Spellings that readers of YAML take for different things. Terraform looks at the text by the same file.
+//! Spellings that readers of YAML interpret differently. Terraform checks the text with the same file of rules.
 
 use outbox_finding::{Finding, Place};
 use regex::Regex;
@@ -27,7 +27,7 @@ struct Rule {
     pattern: String,
     says: String,
     hint: String,
-    /// Only of a file that has aliases.
+    /// Applies only to a file that has aliases.
     #[serde(default)]
     aliases: bool,
 }
@@ -39,7 +39,7 @@ enum Part {
     Bare,
 }
 
-/// What is wrong with the text, whatever it means. Nothing here is slower than the text is long.
+/// Mistakes in the spelling of a text, independent of its meaning. Each check takes linear time.
 pub(crate) fn examine(file: &str, text: &str) -> Vec<Finding> {
     let spelling: Spelling = serde_yaml::from_str(RULES).expect("our own file is as it is declared");
     if text.len() > spelling.bytes_max {
@@ -69,14 +69,14 @@ pub(crate) fn examine(file: &str, text: &str) -> Vec<Finding> {
 impl Rule {
     fn finding(&self, file: &str, part: &str) -> Option<Finding> {
         let found = regex(&self.pattern).find(part)?;
-        // A match ends with what is one too many.
+        // A match ends at the first character that isn't allowed.
         let last = part[..found.end()].char_indices().next_back().map_or(0, |(at, _)| at);
         Some(Finding::error(place(file, part, last), self.says.clone(), self.hint.clone()))
     }
 }
 
 impl Spelling {
-    /// The first character that is part of nothing that is known.
+    /// The first character that matches no known form.
     fn unread(&self, file: &str, bare: &str) -> Option<Finding> {
         let whole = self.whole.concat().replace("KEYS", &self.keys).replace("UNITS", &self.units);
         if regex(&whole).is_match(bare) {
@@ -92,12 +92,12 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a test reads every pattern")
 }
 
-/// Without the mark that some editors begin a file with.
+/// Without the byte order mark that some editors write.
 pub(crate) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Without comments. Lines stay where they are.
+/// Without comments. The lines keep their numbers.
 fn bare(text: &str) -> String {
     text.split_inclusive('\n')
         .flat_map(|line| match line.split_once('#') {
@@ -122,7 +122,7 @@ pub(crate) fn place(file: &str, text: &str, at: usize) -> Place {
 mod tests {
     use super::*;
 
-    /// Guards: the rules are patterns that can be read, each has words, and the words name no reader's inside.
+    /// Guards: every rule has a valid pattern and texts, and no text names a reader's internals.
     #[test]
     fn every_rule_can_be_read() {
         let spelling: Spelling = serde_yaml::from_str(RULES).unwrap();
@@ -134,7 +134,7 @@ mod tests {
         assert!(examine("event_router.yaml", "event: []\n").is_empty());
     }
 
-    /// Guards: a finding stands where the text stops to be what is known, comments or not.
+    /// Guards: a finding points at the first unknown character, with or without comments.
     #[test]
     fn the_place_is_that_of_the_first_odd_character() {
         let text =

@@ -1,5 +1,5 @@
-//! YAML as a tree in which every key and value knows its line. Aliases share what they stand for, so a tree is never larger
-//! than its text.
+//! YAML as a tree in which every key and value has its line. Aliases share their target, so a tree is never larger than its
+//! text.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ pub(crate) enum Node {
     Map(Vec<(Key, Placed)>),
 }
 
-/// Where something begins, both counted from 1.
+/// A position; line and column are counted from 1.
 #[derive(Clone, Copy)]
 pub(crate) struct At {
     pub(crate) line: usize,
@@ -74,12 +74,12 @@ fn unreadable(error: &ScanError) -> YamlError {
     refused(at(*error.marker()), format!("this is not valid YAML: {}", error.info()), hint)
 }
 
-/// A list or a map whose end has not come.
+/// A list or a map that has not ended yet.
 struct Open {
     at: At,
     anchor: usize,
     items: Vec<Placed>,
-    /// Of a map, in which every other item is a key.
+    /// Only for a map, where every other item is a key.
     keys: Option<Vec<Key>>,
 }
 
@@ -183,7 +183,7 @@ impl Builder {
         Ok(())
     }
 
-    /// Lists, maps and aliases are no keys.
+    /// Lists, maps and aliases can't be keys.
     fn no_key(&self, at: At) -> Result<(), YamlError> {
         match self.open.last() {
             Some(Open { items, keys: Some(keys), .. }) if keys.len() == items.len() => Err(refused(
@@ -196,7 +196,7 @@ impl Builder {
     }
 }
 
-/// Words that readers of YAML 1.1 take for true and false are neither texts, or Terraform would read something else.
+/// Words that YAML 1.1 reads as booleans are not texts here, because Terraform reads them as booleans.
 fn resolved(text: &str) -> Node {
     const BOOLS: [&str; 8] = ["y", "n", "yes", "no", "true", "false", "on", "off"];
     let capitalized = |word: &str| word[..1].to_uppercase() + &word[1..];

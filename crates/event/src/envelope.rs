@@ -8,11 +8,10 @@ use serde_json::value::RawValue;
 
 use crate::EventId;
 
-/// `traceparent` and the caller's own, by lower-case name.
+/// Lower-case names and their values, among them `traceparent`.
 pub type Headers = BTreeMap<String, String>;
 
-/// An event as it travels on the bus. The payload has the publisher's bytes when the relay hands it over; EventBridge may spell
-/// the same JSON otherwise.
+/// An event as it travels on the bus. The relay sends the publisher's payload bytes; EventBridge may reformat the JSON.
 #[derive(Serialize, Deserialize)]
 pub struct Envelope<'a> {
     pub id: EventId,
@@ -42,14 +41,14 @@ impl<'a> Message<'a> {
         serde_json::to_string(self).expect("maps with string keys always serialize")
     }
 
-    /// Reads a queue's message. The error says where it went wrong and never quotes the body.
+    /// The error gives the position and never quotes the body.
     pub fn decode(body: &'a str) -> Result<Self, MessageError> {
         let message: Self = serde_json::from_str(body).map_err(MessageError)?;
         Ok(message)
     }
 }
 
-/// The body of a message is not what a relay or a rule writes.
+/// The body of a message is not a valid [`Message`].
 #[derive(Debug)]
 pub struct MessageError(serde_json::Error);
 
@@ -124,7 +123,7 @@ mod tests {
         );
     }
 
-    /// JSON as publishers may write it, spaces and all.
+    /// JSON with any spacing, as publishers may write it.
     fn json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
             Just(json!(null)),
@@ -185,7 +184,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guards: whatever an event is called and carries, the worker reads what the relay wrote.
+        /// Guards: the worker reads back every message that the relay can write.
         #[test]
         fn every_message_survives_the_round_trip(parts in parts()) {
             let body = parts.body();
@@ -207,7 +206,7 @@ mod tests {
             }
         }
 
-        /// The same of what is nearly a message.
+        /// Guards: no damaged message can panic a worker.
         #[test]
         fn no_damaged_message_panics(parts in parts(), damage in vec((any::<Index>(), any::<u8>()), 1..5)) {
             let mut bytes = parts.body().into_bytes();

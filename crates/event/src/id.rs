@@ -4,8 +4,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Names one event everywhere: in the outbox, on the bus, in the dedup record, and as the RPC's
-/// `Idempotency-Key`. A version 7 UUID, so ids sort by the millisecond they were made in.
+/// Identifies one event everywhere: in the outbox, on the bus, in the dedup record, and as the RPC's `Idempotency-Key`. It is a
+/// version 7 UUID, so ids sort by the millisecond of their creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(Uuid);

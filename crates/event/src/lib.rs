@@ -1,6 +1,6 @@
-//! What travels: an [`Event`], its [`EventId`], and the [`Envelope`] around it.
+//! An [`Event`], its [`EventId`], and the [`Envelope`] that carries it.
 //!
-//! This crate does no IO and knows no database, no bus and no RPC.
+//! This crate does no IO and depends on no database, bus or RPC.
 
 mod envelope;
 mod id;
@@ -10,8 +10,7 @@ pub use id::EventId;
 
 use std::borrow::Cow;
 
-/// Payloads above this are refused when they are enqueued: 240 KiB, so that the envelope around them still fits
-/// a queue of 256 KiB.
+/// A larger payload is refused when it is enqueued. 240 KiB leaves room for the envelope in a queue's message of 256 KiB.
 pub const PAYLOAD_BYTES_MAX: usize = 240 * 1024;
 
 /// Something that happened, as a service publishes it.
@@ -24,10 +23,10 @@ pub const PAYLOAD_BYTES_MAX: usize = 240 * 1024;
     note = "to publish it, give it a value in `enum Event` of its package: `EVENT_HOGE_UPDATED` makes `HogeUpdatedEvent` an event"
 )]
 pub trait Event: serde::Serialize {
-    /// The name subscribers are tied to, for example `event_hoge_updated`.
+    /// The name by which events are routed to subscribers, for example `event_hoge_updated`.
     const NAME: &'static str;
 
-    /// What the event is about. Events of one key reach the bus in the order their transactions made them.
+    /// What the event is about. Events with one key reach the bus in the order in which their transactions wrote them.
     fn key(&self) -> Option<Cow<'_, str>> {
         None
     }

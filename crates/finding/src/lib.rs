@@ -20,7 +20,6 @@ pub struct Finding {
     pub hint: String,
 }
 
-/// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// It can't work.
@@ -32,7 +31,7 @@ pub enum Severity {
 /// Where it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// As the reader of the message would name it.
+    /// The file's name as messages show it.
     pub file: String,
     /// 1-based.
     pub line: usize,
@@ -42,7 +41,7 @@ pub struct Place {
     pub width: usize,
 }
 
-/// What was probably meant: the known word within a few slips of the given one.
+/// The known word that is most similar to the given one, within a few typing mistakes.
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
@@ -73,7 +72,7 @@ impl Severity {
 }
 
 impl Place {
-    /// The first line of a file: the place of what is missing in all of it.
+    /// The first line of a file: the place of something that the whole file lacks.
     pub fn start_of(file: impl Into<String>) -> Self {
         Self { file: file.into(), line: 1, column: 1, width: 0 }
     }

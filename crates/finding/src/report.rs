@@ -6,21 +6,21 @@ use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use crate::{Finding, Place, Severity};
 
-/// Every mistake found, in the order of files and lines, with the texts they are in.
+/// Every mistake, in the order of files and lines, with the texts of the files.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Report {
     findings: Vec<Finding>,
-    /// By the file's name in [`Place`].
+    /// Texts by the file's name in [`Place`].
     texts: BTreeMap<String, String>,
 }
 
 impl Report {
-    /// The text of a file, to show lines of.
+    /// Adds the text of a file, so that its lines can be shown.
     pub fn add_text(&mut self, file: impl Into<String>, text: impl Into<String>) {
         self.texts.insert(file.into(), text.into());
     }
 
-    /// What is found twice is shown once.
+    /// Adds findings; a duplicate is shown once.
     pub fn add(&mut self, findings: impl IntoIterator<Item = Finding>) {
         self.findings.extend(findings);
         let key = |finding: &Finding| {
@@ -30,7 +30,6 @@ impl Report {
         self.findings.dedup();
     }
 
-    /// Everything another report has.
     pub fn merge(&mut self, other: Report) {
         self.texts.extend(other.texts);
         self.add(other.findings);
@@ -65,7 +64,7 @@ impl Report {
         let Place { file, line, column, width } = &finding.place;
         let title = level.primary_title(&finding.message);
         let hint = Level::HELP.message(&finding.hint);
-        // Only the line itself: a large file is not laid out anew for each finding in it.
+        // Render the line alone: a large file would be laid out anew for each finding.
         let text = self.texts.get(file).and_then(|text| text.lines().nth(line - 1));
         let group = match text.filter(|text| !text.trim().is_empty()) {
             Some(text) => {
@@ -87,7 +86,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// As it is shown: a report is what `main` returns in a build script, and Rust prints that with `{:?}`.
+/// A build script returns a report from `main`, and Rust prints that with `{:?}`.
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -96,7 +95,7 @@ impl fmt::Debug for Report {
 
 impl std::error::Error for Report {}
 
-/// The bytes of a line that are meant; past its end means its end.
+/// The bytes that a place covers. A place past the line's end covers its end.
 fn span(line: &str, column: usize, width: usize) -> Range<usize> {
     let byte = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(byte, _)| byte);
     let start = byte(column - 1);
@@ -115,7 +114,7 @@ mod tests {
         Place { file: "a.yaml".into(), line, column, width }
     }
 
-    /// Guards: the terminal shows the place itself, so that nobody has to count lines.
+    /// Guards: the terminal shows the place itself, so that users needn't count lines.
     #[test]
     fn a_finding_underlines_its_place() {
         let mut report = Report::default();
@@ -133,7 +132,7 @@ error: unknown key `näme`
         assert_eq!(format!("{report:?}"), expected);
     }
 
-    /// Guards: a place that is not in the text (a file saved meanwhile, a set without sources) is shown, and no panic.
+    /// Guards: a place outside the text is shown without a panic, as after a change of the file.
     #[test]
     fn every_place_can_be_shown() {
         for text in ["", "\n", "é", "é\r\nb\r\n", "\u{200b}\t\tx"] {
@@ -148,7 +147,7 @@ error: unknown key `näme`
         }
     }
 
-    /// Guards: findings come in the order of the file, each once, and errors are told from warnings.
+    /// Guards: findings come in the order of the file, each once, and errors differ from warnings.
     #[test]
     fn findings_are_in_order_and_counted() {
         let mut report = Report::default();

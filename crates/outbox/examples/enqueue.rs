@@ -40,7 +40,7 @@ async fn rename(conn: &mut PgConnection, id: &str, name: &str) -> Result<EventId
     Ok(event_id)
 }
 
-/// A rollback takes back the change and its event.
+/// A rollback discards the change and its event.
 async fn give_up(conn: &mut PgConnection, id: &str, name: &str) -> Result<(), Box<dyn Error>> {
     let mut tx = conn.begin().await?;
     sqlx::query("update hoge set name = $2 where id = $1").bind(id).bind(name).execute(&mut *tx).await?;

@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut tx = conn.begin().await?;
     touch(&mut tx, "1").await?;
 
-    // Both panic with what they found instead.
+    // Both panic if they find something else.
     assert_enqueued(&mut tx, &HogeUpdatedEvent { hoge_id: "1".to_owned() }).await;
     refute_enqueued::<CardTransactionSettledEvent>(&mut tx).await;
 

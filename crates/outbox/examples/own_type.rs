@@ -6,8 +6,8 @@
 //!
 //! The database needs the schema `outbox` (`relay migrate`).
 //!
-//! A type from proto is the rule: `outbox check` and the compiler know it. A type by hand must serialize as its message's
-//! proto3 JSON, and nothing checks that here: a worker that transcodes, or the RPC, finds a mistake later.
+//! Prefer a type from proto: `outbox check` and the compiler verify it. A handwritten type must serialize as its message's
+//! proto3 JSON. Nothing checks that here: a worker that transcodes, or the RPC, finds a mistake later.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::{Connection, PgConnection};
 
-/// `RawValue` keeps the text as it came.
+/// `RawValue` keeps the text unchanged.
 #[derive(Serialize)]
 #[serde(transparent)]
 struct HogeUpdated {

@@ -1,4 +1,4 @@
-//! What is wrong with an event is found before SQL is sent: the transaction stays usable.
+//! A mistake in an event is found before SQL is sent, so the transaction stays usable.
 //!
 //! ```sh
 //! DATABASE_URL=postgres://… cargo run --package outbox --example refused
@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(error) => println!("refused: {error}"),
         Ok(id) => println!("published {id}"),
     }
-    // The transaction goes on.
+    // The transaction is still usable.
     let id = outbox::enqueue(&mut tx, &event).await?;
     tx.commit().await?;
     println!("published {id}");

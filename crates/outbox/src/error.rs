@@ -13,7 +13,7 @@ pub enum EnqueueError {
     #[error("payload of {name} is not a JSON object: an event serializes as its message's proto3 JSON")]
     NotAnObject { name: &'static str },
 
-    /// JSON, and still nothing that readers of proto3 JSON take.
+    /// Valid JSON that no reader of proto3 JSON accepts.
     #[error("payload of {name} {problem}: no reader of proto3 JSON takes that")]
     Unreadable { name: &'static str, problem: &'static str },
 

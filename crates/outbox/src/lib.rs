@@ -1,7 +1,7 @@
 //! Publish events in the same transaction as the change they describe.
 //!
-//! If the transaction commits, the event reaches every subscriber's RPC, or that RPC's dead-letter queue. If it
-//! rolls back, nobody ever sees the event. [`enqueue`] is one statement on your connection; it talks to nobody else.
+//! If the transaction commits, the event reaches every subscriber's RPC, or that RPC's dead-letter queue. If it rolls back, the
+//! event is never visible. [`enqueue`] is one statement on your connection, and opens no other.
 //!
 //! ```no_run
 //! # #[derive(serde::Serialize)] #[serde(rename_all = "camelCase")]
@@ -26,7 +26,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Neither does a message that is no event:
+//! A message that is not an event does not compile, either:
 //!
 //! ```compile_fail,E0277
 //! # #[derive(serde::Serialize)]
@@ -36,14 +36,14 @@
 //! # Ok(()) }
 //! ```
 //!
-//! What it does not promise: order between keys, exactly one delivery, or delivery by a deadline.
+//! It does not promise order between keys, exactly one delivery, or delivery by a deadline.
 //!
-//! The event carries the span that it was enqueued in (OpenTelemetry's current context, which tracing-opentelemetry's layer
-//! sets, as the header `traceparent`), so that the trace goes on through relay and worker into the RPC. The feature
-//! `opentelemetry`, on by default, does that; without it, or without a span, a header of your own does.
+//! The event carries the span that it was enqueued in as the header `traceparent`, so the trace continues into the RPC. The
+//! span is OpenTelemetry's current context, which tracing-opentelemetry's layer sets. This needs the feature `opentelemetry`,
+//! which is on by default. Without it, or without a span, set the header yourself.
 //!
-//! It works behind a pooler in transaction mode. There, sqlx's named statements do not: keep your own unnamed
-//! (`.persistent(false)`), and these will be, too.
+//! It works behind a pooler in transaction mode. sqlx's named statements do not work there. Keep your own unnamed
+//! (`.persistent(false)`); these are then unnamed, too.
 
 mod entry;
 mod error;
@@ -61,9 +61,9 @@ use sqlx::PgTransaction;
 
 /// Publishes `event` when `tx` commits, and never if it does not.
 ///
-/// One statement: one insert, and a wake-up if the relay sleeps. Takes the event by value or by reference.
-/// Returns the event's id at once, to log or to answer with. Lock what the event is about before you call this
-/// (an `update` of its row does): that is what keeps the events of one key in order.
+/// It is one statement: one insert, and a wake-up if the relay sleeps. It takes the event by value or by reference, and returns
+/// the event's id to log or to answer with. Before the call, lock what the event is about, for example by an `update` of its
+/// row. That lock keeps the events of one key in order.
 ///
 /// For a key or headers other than the event's own, build an [`Entry`]. For many events, [`enqueue_all`].
 ///
@@ -74,7 +74,7 @@ pub async fn enqueue<E: Event>(tx: &mut PgTransaction<'_>, event: E) -> Result<E
     Entry::new(event).enqueue(tx).await
 }
 
-/// Publishes many entries, of any mix of events, when `tx` commits; in the given order, with one statement.
+/// Publishes many entries of any events when `tx` commits: in the given order, with one statement.
 ///
 /// Returns their ids in the same order. Nothing is inserted if one of them is refused.
 ///

@@ -1,12 +1,12 @@
-//! What no reader of proto3 JSON takes, though it is JSON. The same rule stands in SQL (`outbox.payload_problem`) for
-//! publishers in other languages; tests/payloads.json holds them together.
+//! Finds JSON that no reader of proto3 JSON accepts. The same rule stands in SQL (`outbox.payload_problem`) for publishers in
+//! other languages. A test compares both by tests/payloads.json.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// Postgres gives up sooner or later, as its stack allows.
+/// Deeper JSON may exceed Postgres's stack.
 const DEPTH_MAX: usize = 2000;
-/// Of a numeric, which Postgres makes of a number: digits behind the point.
+/// The digits behind the point in a numeric, to which Postgres converts a number.
 const SCALE_MAX: i64 = 16_383;
 
 pub(crate) const NOT_AN_OBJECT: &str = "is not a JSON object";
@@ -15,13 +15,13 @@ const TWICE: &str = "has a key twice in one object";
 const NUMBER: &str = "has a number beyond what a double holds";
 const DEEP: &str = "is nested too deep";
 
-/// What is wrong with a text that serde_json wrote: so it is JSON, and only what that allows is looked for.
+/// The problem of a text that serde_json wrote. The text is JSON, so only mistakes that JSON permits are sought.
 pub(crate) fn problem(payload: &str) -> Option<&'static str> {
     if !payload.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Some(NOT_AN_OBJECT);
     }
     let mut scan = Scan { text: payload, at: 0 };
-    // Of each object or list that is open: the keys of an object.
+    // For each open object its keys; `None` for a list.
     let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
     while let Some(byte) = scan.peek() {
         match byte {
@@ -76,7 +76,7 @@ impl<'a> Scan<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// Past a text, which begins here. What it says, with its escapes resolved.
+    /// Reads the string that begins here, and resolves its escapes.
     fn string(&mut self) -> Result<Cow<'a, str>, &'static str> {
         let begin = self.at;
         let mut escaped = false;
@@ -117,7 +117,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Of the escape that begins here, if it is one of four hexadecimal digits.
+    /// The code unit of the escape that begins here, if it has four hexadecimal digits.
     fn unit(&self) -> Option<u16> {
         let escape = self.text.get(self.at..self.at + 6)?;
         u16::from_str_radix(escape.strip_prefix("\\u")?, 16).ok()

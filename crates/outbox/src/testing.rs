@@ -1,6 +1,6 @@
-//! For your service's own tests: what did this transaction enqueue?
+//! Assertions for your service's own tests, about the events that a transaction enqueued.
 //!
-//! Both look at what the given transaction can see, so a test that rolls back at its end leaves nothing behind.
+//! Both read only what the given transaction sees, so a test that rolls back leaves nothing behind.
 
 use sqlx::PgTransaction;
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
 
-/// What every vendor must accept; longer ones may be cut, by the standard.
+/// Every vendor must accept this many bytes; the standard permits cutting more.
 const STATE_BYTES_MAX: usize = 512;
 
-/// As W3C's trace context writes it. What the caller has set himself stays.
+/// Writes W3C's trace context, unless the caller has set it.
 pub(crate) fn begin_in(headers: &mut BTreeMap<String, String>) {
     let context = Context::current();
     let span = context.span();

@@ -5,9 +5,8 @@ use outbox_event_router::{Router, Rpc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-/// The bus without AWS: the routes of `event_router.yaml`, applied by the relay itself, into the queues of the
-/// same database. Deliveries are written by the transaction that advances the cursor, so an event moves from the
-/// outbox to its queues exactly once.
+/// The bus of the transport `postgres`: the relay itself applies the routes of `event_router.yaml`. The transaction that
+/// advances the cursor writes the deliveries, so an event moves from the outbox to its queues exactly once.
 #[derive(Debug)]
 pub struct PostgresBus {
     source: String,
@@ -22,23 +21,18 @@ impl PostgresBus {
 }
 
 impl PostgresBus {
-    /// Called at the start of a leader's term.
-    ///
-    /// # Errors
-    ///
-    /// The database's.
+    /// Prepares the queues at the start of a leader's term.
     pub async fn begin(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         metrics::counter!("outbox_relay_unrouted_events_total", "source" => self.source.clone()).increment(0);
         self.queues = crate::queue::ids(conn, self.router.rpcs().map(|(rpc, _)| rpc)).await?;
         Ok(())
     }
 
-    /// How many copies of an event are written.
     pub fn copies(&self, name: &str) -> usize {
         self.router.subscribers(name).len()
     }
 
-    /// The deliveries of these events: one for each subscriber.
+    /// One delivery for each subscriber of these events.
     pub fn route<'a>(&self, events: impl IntoIterator<Item = &'a Envelope<'a>>) -> Deliveries {
         let mut deliveries = Deliveries::default();
         let mut routes: HashMap<&str, (i32, i32)> = HashMap::new();
@@ -53,7 +47,7 @@ impl PostgresBus {
             let (first, last) = *routes.entry(&event.name).or_insert_with(|| {
                 let first = deliveries.queues.len() + 1;
                 deliveries.queues.extend(rpcs.iter().map(|rpc| self.queues[rpc]));
-                // An RPC's name has no character that JSON would escape.
+                // An RPC's name needs no escapes in JSON.
                 deliveries.rpcs.extend(rpcs.iter().map(ToString::to_string));
                 let index = |at: usize| i32::try_from(at).expect("a router has few routes");
                 (index(first), index(deliveries.queues.len()))
@@ -67,22 +61,21 @@ impl PostgresBus {
     }
 }
 
-/// Deliveries to be, column by column. An envelope stands here once, however many subscribers its event has.
+/// New deliveries, column by column. An envelope stands here once, however many subscribers its event has.
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    /// Of each event.
+    /// Per event.
     pub(crate) events: Vec<Uuid>,
     pub envelopes: Vec<String>,
-    /// Where its subscribers begin and end in the two columns below; from 1, and with both ends.
+    /// The range of its subscribers in the two columns below, from 1, including both ends.
     pub(crate) first: Vec<i32>,
     pub(crate) last: Vec<i32>,
-    /// Of each subscriber.
+    /// Per subscriber.
     pub queues: Vec<i32>,
     pub(crate) rpcs: Vec<String>,
 }
 
 impl Deliveries {
-    /// Each queue once.
     pub(crate) fn woken(&self) -> Vec<i32> {
         self.queues.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
     }

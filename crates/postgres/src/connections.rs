@@ -1,7 +1,7 @@
 //! Connections that several tasks share, each for a statement or two at a time.
 //!
-//! A pool of sqlx's asks the server whether a connection is well whenever it is given back: one more round trip for every
-//! statement, and on a connection that is half-open it has no end.
+//! A pool of sqlx tests a connection whenever it is given back. That costs a round trip for every statement, and has no end on
+//! a half-open connection.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::{Source, within};
 const LENT_WITHIN: Duration = Duration::from_secs(5);
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Of a session: names and values.
+/// The names and values of a session's settings.
 type Settings = &'static [(&'static str, &'static str)];
 
-/// At most so many connections to one database; each is made when it is needed first.
+/// At most so many connections to one database. Each is opened at its first use.
 #[derive(Debug, Clone)]
 pub struct Connections(Arc<Shared>);
 
@@ -30,8 +30,8 @@ struct Shared {
     idle: Mutex<Vec<PgConnection>>,
 }
 
-/// A connection on loan. It goes back only when its statements were answered, and is dropped otherwise: the next borrower
-/// would wait for the answer.
+/// A connection on loan. It goes back only if its statements were answered, and is dropped otherwise: the next borrower would
+/// wait for the old answer.
 #[derive(Debug)]
 pub struct Loan {
     conn: Option<PgConnection>,
@@ -48,7 +48,7 @@ impl Source {
 }
 
 impl Connections {
-    /// One that is idle, or a new one. Whether it is still well, its first statement shows.
+    /// An idle connection, or a new one. Its first statement shows whether it still works.
     pub async fn lend(&self) -> Result<Loan, sqlx::Error> {
         let shared = Arc::clone(&self.0);
         let place = tokio::time::timeout(LENT_WITHIN, Arc::clone(&shared.places).acquire_owned())
@@ -64,10 +64,6 @@ impl Connections {
     }
 
     /// Runs a statement or two. The connection goes back only if they succeeded.
-    ///
-    /// # Errors
-    ///
-    /// The database's, or that it did not answer in time.
     pub async fn run<T>(
         &self,
         statements: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
@@ -78,7 +74,7 @@ impl Connections {
         Ok(done)
     }
 
-    /// Lends nothing any more, and says goodbye on what is idle.
+    /// Ends the lending, and closes the idle connections.
     pub async fn close(&self) {
         self.0.places.close();
         let idle = std::mem::take(&mut *self.0.idle.lock().expect("no panic while held"));

@@ -2,11 +2,7 @@ use outbox_transport::args::Databases;
 
 use crate::Source;
 
-/// Every database that is named.
-///
-/// # Errors
-///
-/// What is wrong and what to do, for a person; never the address itself.
+/// Every database that is named. An error has the problem and the remedy, and never the address itself.
 pub fn databases(named: &Databases) -> Result<Vec<Source>, (String, &'static str)> {
     let (argument, addresses) = named.given();
     if addresses.is_empty() {

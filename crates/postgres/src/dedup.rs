@@ -18,12 +18,11 @@ pub struct PostgresDedup {
 }
 
 impl PostgresDedup {
-    /// `lease` is how long the right to call lasts.
     pub fn new(connections: Connections, rpc: &Rpc, lease: Duration) -> Self {
         Self { connections, rpc: rpc.as_str().to_owned(), lease }
     }
 
-    /// Why these were not won: `None` for done, else how long the lease of another worker still lasts.
+    /// For leases that were not won: `None` if the event is done, else how long another worker's lease lasts.
     async fn look(&self, events: &[Uuid]) -> Result<HashMap<Uuid, Option<f64>>, sqlx::Error> {
         let mut all = HashMap::new();
         for (leaf, events) in by_leaf(events.iter().map(|&event| (event, ()))) {
@@ -37,9 +36,9 @@ impl PostgresDedup {
         Ok(all)
     }
 
-    /// What was done, each event once; returns those that nobody else has the lease of by now. A lease that is not there at
-    /// all was lost in a crash, and nobody else has it. This is the one commit of a worker that must be durable before it
-    /// goes on: a record lost in a crash would mean a second call.
+    /// Records successes, each event once. Returns the events whose lease no other worker has. A missing lease was lost in a
+    /// crash, so no other worker has it. Only this commit of a worker must be durable before it goes on: a lost record would
+    /// mean a second call.
     async fn record(&self, leases: &[Lease]) -> Result<Vec<Uuid>, sqlx::Error> {
         let (ids, tokens) = columns(leases);
         let record = sqlx::query_scalar(
@@ -62,7 +61,7 @@ impl PostgresDedup {
     }
 }
 
-/// After an outage both copies of a message may be known to have succeeded; one statement may not touch a key twice.
+/// After an outage both copies of a message may have succeeded, and one statement can't touch a key twice.
 fn rounds(leases: &[Lease]) -> Vec<Vec<Lease>> {
     let (mut rounds, mut times) = (Vec::<Vec<Lease>>::new(), HashMap::<EventId, usize>::new());
     for lease in leases {
@@ -78,7 +77,7 @@ fn rounds(leases: &[Lease]) -> Vec<Vec<Lease>> {
 
 impl PostgresDedup {
     async fn lease_all(&self, events: &[EventId]) -> Result<Vec<LeaseAnswer>, sqlx::Error> {
-        // One statement may not touch a key twice, and two workers' statements must lock keys in the same order.
+        // One statement can't touch a key twice, and statements of two workers must lock keys in the same order.
         let tokens: BTreeMap<Uuid, i64> =
             events.iter().map(|event| (event.as_uuid(), fastrand::i64(..))).collect();
         let lease = sqlx::query_scalar(
@@ -104,7 +103,7 @@ impl PostgresDedup {
         let lost: Vec<Uuid> = tokens.keys().copied().filter(|id| !won.contains_key(id)).collect();
         let lost = if lost.is_empty() { HashMap::new() } else { self.look(&lost).await? };
         let answers = events.iter().map(|&event| {
-            // Taken out when given: a second copy in the same batch finds the first one on it.
+            // Remove the lease when it is given, so that a second copy in the same batch counts as held.
             match (won.remove(&event.as_uuid()), lost.get(&event.as_uuid())) {
                 (Some(token), _) => LeaseAnswer::Won(Lease { event, token }),
                 (None, Some(None)) => LeaseAnswer::Done,
@@ -127,7 +126,7 @@ impl Dedup for PostgresDedup {
         let mut done: HashMap<EventId, Result<(), Unsettled>> = HashMap::new();
         for leases in rounds(leases) {
             for (event, recorded) in self.record_each(&leases).await {
-                // Of two leases of one event that both succeeded, one is enough.
+                // Two leases of one event may both have succeeded: one record is enough.
                 if !matches!(done.get(&event), Some(Ok(()))) {
                     done.insert(event, recorded);
                 }
@@ -141,7 +140,7 @@ impl Dedup for PostgresDedup {
         leases.iter().map(recorded).collect()
     }
 
-    /// What came of the call stands in the queue's own tables.
+    /// The queue's own tables hold the result of the call.
     async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
         let all: Vec<(Uuid, i64)> =
             released.iter().map(|one| (one.lease.event.as_uuid(), one.lease.token)).collect();
@@ -161,7 +160,7 @@ impl Dedup for PostgresDedup {
 }
 
 impl PostgresDedup {
-    /// All of them at once, or each by itself if the database refuses that. Those without an answer are somebody else's.
+    /// Records all at once, or each alone if the database refuses that. Another worker has the events without an answer.
     async fn record_each(&self, leases: &[Lease]) -> Vec<(EventId, Result<(), Unsettled>)> {
         let error = match self.record(leases).await {
             Ok(done) => return done.into_iter().map(|event| (event.into(), Ok(()))).collect(),
@@ -194,8 +193,8 @@ fn columns(leases: &[Lease]) -> (Vec<Uuid>, Vec<i64>) {
     leases.iter().map(|lease| (lease.event.as_uuid(), lease.token)).unzip()
 }
 
-/// The statements that read one slot of the record. By its own name: a statement that names the whole record locks all
-/// slots, and would wait while an old one is truncated.
+/// The statements for one slot of the record, by the slot's own name. A statement on the whole record locks all slots, and
+/// would wait while an old one is truncated.
 #[derive(Debug)]
 struct Leaf {
     look: &'static str,
@@ -212,7 +211,7 @@ macro_rules! leaf {
                      select * from ", $table, " as d
                      where d.slot = outbox.dedup_slot(k.id) and d.event_id = k.id and d.rpc = $2 limit 1) as d"
             ),
-            // Only what is there: the conflict is how each is found by its key.
+            // It touches only existing rows: the conflict finds each by its key.
             release: concat!(
                 "insert into ", $table, " as d (slot, event_id, rpc, lease, until)
                  select there.slot, there.event_id, there.rpc, k.lease, clock_timestamp() - interval '1 microsecond'
@@ -244,7 +243,7 @@ fn slot(event: Uuid) -> usize {
     usize::try_from(weeks % LEAVES.len() as u128).unwrap_or_default()
 }
 
-/// Events of one slot together. Those of a batch are mostly of one week.
+/// Groups events by slot. Those of a batch are mostly of one week.
 fn by_leaf<T>(events: impl Iterator<Item = (Uuid, T)>) -> Vec<(&'static Leaf, Vec<(Uuid, T)>)> {
     let mut slots: BTreeMap<usize, Vec<(Uuid, T)>> = BTreeMap::new();
     for (event, rest) in events {
@@ -257,8 +256,7 @@ fn by_leaf<T>(events: impl Iterator<Item = (Uuid, T)>) -> Vec<(&'static Leaf, Ve
 mod tests {
     use super::*;
 
-    /// Guards promise 3: the worker looks for a record where the database wrote it. The slots are those that
-    /// `outbox.dedup_slot` gives.
+    /// Guards promise 3: the worker looks for a record in the slot that `outbox.dedup_slot` gives.
     #[test]
     fn a_slot_is_the_week_of_the_id() {
         for (id, expected) in [

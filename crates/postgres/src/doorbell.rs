@@ -1,4 +1,4 @@
-//! How a sleeping relay is woken: the advisory-lock doorbell.
+//! Wakes a sleeping relay: the advisory-lock doorbell.
 //!
 //! The relay holds the lock exclusively while it sleeps. A publisher tries to take it shared. If it gets the lock, the relay
 //! is awake. The publisher keeps the lock to the end of its transaction, and so the relay stays awake. If it does not get
@@ -12,7 +12,7 @@ use sqlx::postgres::{PgListener, PgPool};
 
 #[derive(Debug)]
 pub struct Doorbell {
-    /// Pool of one: the listener wants one, and closing it is how the connection is closed.
+    /// A pool of one: the listener requires a pool, and closing the pool closes its connection.
     pool: PgPool,
     listener: PgListener,
 }
@@ -21,7 +21,7 @@ impl Doorbell {
     pub async fn listen(source: &Source) -> Result<Self, sqlx::Error> {
         let pool = source.listening("outbox relay (doorbell)");
         let mut listener = PgListener::connect_with(&pool).await?;
-        // A connection that came back silently would be one without the lock: we want to hear of it.
+        // A silent reconnect would lose the lock, so it must be an error.
         listener.eager_reconnect(false);
         listener.ignore_pool_close_event(true);
         within(listener.listen("outbox")).await?;
@@ -40,7 +40,7 @@ impl Doorbell {
         Ok(())
     }
 
-    /// Waits for a notification. May be dropped at any time without losing one.
+    /// Waits for a notification. Dropping the future loses none.
     pub async fn recv(&mut self) -> Result<(), sqlx::Error> {
         match self.listener.try_recv().await? {
             Some(_) => Ok(()),
@@ -56,8 +56,8 @@ impl Doorbell {
         }
     }
 
-    /// Drops the notifications received so far. Only between a wake-up and the read that follows it: one dropped between an
-    /// empty read and the next wait would be lost.
+    /// Drops the notifications so far. Call it only between a wake-up and the read that follows: one dropped between an empty
+    /// read and the next wait would be lost.
     pub fn drain(&mut self) {
         while self.listener.next_buffered().is_some() {}
     }

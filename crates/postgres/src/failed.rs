@@ -1,8 +1,7 @@
-//! Why a statement could not write: the server is away, or refuses it for good.
+//! Whether a statement failed because the server is away, or because the server refuses it for good.
 
 use outbox_transport::{Kind, Unsettled};
 
-/// What a statement failed with.
 pub(crate) fn unsettled(error: &sqlx::Error) -> Unsettled {
     let Some(database) = error.as_database_error() else {
         return Unsettled::new(Kind::Away, "unreachable", &outbox_runtime::Chain(error).to_string());
@@ -11,14 +10,14 @@ pub(crate) fn unsettled(error: &sqlx::Error) -> Unsettled {
     Unsettled::new(kind_of_sqlstate(&state), &state, shown(&state, database.message()))
 }
 
-/// Refused are values, constraints, rights, what is not there, and what a trigger raises. Everything else is the server's
-/// own state: connections, locks, deadlocks, space, a standby, a shutdown.
+/// Refusals concern values, constraints, privileges, missing objects, and exceptions of triggers. All others concern the
+/// server's state: connections, locks, deadlocks, space, a standby, a shutdown.
 fn kind_of_sqlstate(state: &str) -> Kind {
     const REFUSING: [&str; 9] = ["0A", "21", "22", "23", "27", "42", "44", "54", "P0"];
     if REFUSING.iter().any(|class| state.starts_with(class)) { Kind::Refused } else { Kind::Away }
 }
 
-/// Postgres quotes the value itself in most errors of values. Two that it does not quote say what is needed.
+/// Postgres quotes the value in most errors about values. These two don't, and show what to correct.
 fn shown<'a>(state: &str, message: &'a str) -> &'a str {
     match state {
         "22021" | "22P05" => message,
@@ -31,7 +30,7 @@ fn shown<'a>(state: &str, message: &'a str) -> &'a str {
 mod tests {
     use super::*;
 
-    /// Guards promises 3 and 6: a row that Postgres refuses is told from a Postgres that is away.
+    /// Guards promises 3 and 6: a row that Postgres refuses is distinguished from a Postgres that is away.
     #[test]
     fn each_sqlstate_has_its_kind() {
         for (state, kind) in [

@@ -1,8 +1,8 @@
 //! One relay per database does the work; the others stand by.
 //!
-//! Who leads stands in one row of `outbox.leader`, which only the role of a relay may change. A standby takes the lead when
-//! the leader's session is gone, or when its heartbeat stands still. It need not be able to end the old leader's session:
-//! the cursor goes on only from its newest row, and a new leader appends one first, so nothing of the old one lands later.
+//! A row of `outbox.leader` names the leader, and only the role of a relay may change it. A standby takes the lead if the
+//! leader's session is gone or its heartbeat stands still. It need not end the old leader's session. The cursor advances only
+//! from its newest row, and a new leader appends one first, so the old leader can write nothing later.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,12 @@ use crate::{Source, within};
 use outbox_runtime::Chain;
 use sqlx::PgConnection;
 
-/// Of the leader's session. Its row in `pg_stat_activity` shows every role that it lives.
+/// For the leader's session. Every role sees its row in `pg_stat_activity`.
 pub const APPLICATION: &str = "outbox relay (leader)";
 
 const BEAT_EVERY: Duration = Duration::from_secs(2);
 const HANGS_AFTER: Duration = Duration::from_secs(10);
 
-/// What a standby sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub term: i64,
@@ -38,7 +37,7 @@ pub async fn look(conn: &mut PgConnection) -> Result<Seen, sqlx::Error> {
     Ok(Seen { term, relay, pid, lives, beat })
 }
 
-/// Takes the lead over from what was seen; the new term, or nothing if another relay was faster.
+/// Takes over from the leader that was seen. Returns the new term, or `None` if another relay was faster.
 pub async fn take(conn: &mut PgConnection, relay: &str, seen: &Seen) -> Result<Option<i64>, sqlx::Error> {
     let take = sqlx::query_scalar(
         "update outbox.leader set term = term + 1, relay = $1, pid = pg_backend_pid(), since = clock_timestamp()
@@ -48,14 +47,14 @@ pub async fn take(conn: &mut PgConnection, relay: &str, seen: &Seen) -> Result<O
     within(take.bind(relay).bind(seen.term).bind(seen.pid).fetch_optional(conn)).await
 }
 
-/// Lets a standby lead at once. Nothing, if somebody else leads by now.
+/// Lets a standby lead at once. It has no effect if another relay leads by now.
 pub async fn step_down(conn: &mut PgConnection, term: i64) -> Result<(), sqlx::Error> {
     let step_down = sqlx::query("update outbox.leader set pid = null where term = $1");
     within(step_down.bind(term).execute(conn)).await.map(|_| ())
 }
 
-/// Ends the sessions of a leader that hangs: the one that leads, and the one that keeps the doorbell while it sleeps. How
-/// many that were. A relay of another role can't be ended, which costs polls and notifications, and nothing else.
+/// Ends the sessions of a hanging leader, and returns their number: the one that leads, and the one with the doorbell's lock. A
+/// session of another role can't be ended, which only costs polls and notifications.
 pub async fn end_sessions(conn: &mut PgConnection, hanging: &Seen) -> Result<usize, sqlx::Error> {
     let pids: Vec<i32> = within(
         sqlx::query_scalar(
@@ -87,8 +86,8 @@ pub async fn end_sessions(conn: &mut PgConnection, hanging: &Seen) -> Result<usi
     Ok(ended)
 }
 
-/// Shows the standbys that this leader lives, until another relay leads. On a connection of its own: a statement that takes
-/// long, as a re-seed may, is no sign of hanging. A process that is stopped, or cut off, can't beat.
+/// Moves the heartbeat until another relay leads. It has its own connection, because a long statement such as a re-seed is not
+/// a hang. A process that is stopped or cut off can't move it.
 pub async fn beat(source: Source, term: i64) {
     loop {
         let beating = async {
@@ -111,18 +110,18 @@ pub async fn beat(source: Source, term: i64) {
     }
 }
 
-/// What a standby makes of what it sees.
+/// What a standby concludes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lead {
     /// Another relay leads.
     Theirs,
-    /// Nobody has it: the leader's session is gone, or it stepped down.
+    /// No relay leads: the leader's session is gone, or it stepped down.
     Vacant,
-    /// The leader's session is there and its heartbeat stood still for too long.
+    /// The leader's session exists, but its heartbeat stood still for too long.
     Hanging,
 }
 
-/// What a standby remembers of the leader's heartbeat. By its own clock: the server's may be set while it watches.
+/// The leader's heartbeat by the standby's own clock, because the server's may be set meanwhile.
 #[derive(Debug)]
 pub struct Watch {
     beat: (i64, i64),
@@ -153,8 +152,8 @@ impl Watch {
 mod tests {
     use super::*;
 
-    /// Guards: a leader whose session is gone is replaced at once; one that is there only after its heartbeat stood still for
-    /// the whole time.
+    /// Guards: a leader without a session is replaced at once. One with a session is replaced once its heartbeat stood still
+    /// for the whole time.
     #[test]
     fn a_beat_resets_the_watch() {
         let start = Instant::now();

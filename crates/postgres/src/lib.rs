@@ -1,21 +1,21 @@
 //! Everything that Outbox stores in Postgres, and every statement that reads or writes it: the outbox and its cursor, the
-//! queues, the dedup record, the rings that turn under them.
+//! queues, the dedup record, and the rings of their tables.
 
 pub mod leader; // one relay per database does the work
-pub mod operate; // what an operator asks and repairs
-pub mod outbox; // what is new, and how far the relay has come
-pub mod queue; // a log for each RPC, and what failed
+pub mod operate; // an operator's questions and repairs
+pub mod outbox; // new events, and the cursor
+pub mod queue; // each RPC's log, retries and dead letters
 pub mod retention; // rings turn, slots are truncated
 
 mod bus; // routes, applied within the database's transaction
 mod connections;
 #[cfg(feature = "args")]
 mod databases;
-mod dedup; // leases, and what was done
-mod doorbell; // how a sleeping relay is woken
+mod dedup; // leases and successes
+mod doorbell; // wakes a sleeping relay
 mod failed; // why a statement could not write
 mod low_water;
-mod metrics; // what stands in the database
+mod metrics; // the state of the database
 mod session;
 mod source;
 

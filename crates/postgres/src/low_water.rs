@@ -1,15 +1,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Where to begin looking in a table whose ids grow, so that a look does not walk over all that was removed.
+/// Where to begin reading a table whose ids grow, so that a read does not walk over all removed rows.
 ///
-/// A row below the lowest live one may still appear: its transaction drew the id, and has not committed yet. So the mark
+/// A row below the lowest live one may still appear: its transaction has drawn the id, and has not committed yet. So the mark
 /// stays below every id that was drawn less than `settled_after` ago. Transactions that draw ids end sooner than that.
 #[derive(Debug)]
 pub struct LowWater {
     settled_after: Duration,
     mark: i64,
-    /// When which highest id was seen.
+    /// The highest ids seen, and when.
     drawn: VecDeque<(Instant, i64)>,
 }
 
@@ -18,12 +18,12 @@ impl LowWater {
         Self { settled_after, mark: 0, drawn: VecDeque::new() }
     }
 
-    /// Nothing live lies below this id, and nothing will.
+    /// No live row has an id below this one, and none will.
     pub fn mark(&self) -> i64 {
         self.mark
     }
 
-    /// What a look from the mark on found: the lowest live id, and the highest one.
+    /// The lowest and the highest live id that a read from the mark on found.
     pub fn saw(&mut self, lowest: i64, highest: i64, now: Instant) {
         self.drawn.push_back((now, highest));
         while let Some((at, settled)) = self.drawn.front().copied()
@@ -34,7 +34,7 @@ impl LowWater {
         }
     }
 
-    /// Looks at everything again: ids were set back.
+    /// Begins at the first id again, because ids were set back.
     pub fn reset(&mut self) {
         self.mark = 0;
         self.drawn.clear();
@@ -45,7 +45,7 @@ impl LowWater {
 mod tests {
     use super::*;
 
-    /// Guards promises 2 and 6: the mark passes what is removed, and never an id that an open transaction may have drawn.
+    /// Guards promises 2 and 6: the mark passes removed rows, and never an id that an open transaction may have drawn.
     #[test]
     fn the_mark_stays_below_what_may_still_come() {
         let start = Instant::now();

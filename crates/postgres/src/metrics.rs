@@ -1,4 +1,4 @@
-//! What stands in a database, as metrics: nothing here reads more than a bounded part of a table.
+//! The state of a database, as metrics. Every statement reads a bounded part of a table.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 const EVERY: Duration = Duration::from_secs(10);
 const PARKED_COUNTED_MAX: i64 = 10_000;
-/// A snapshot this old keeps vacuum from its work in the service's own tables.
+/// A snapshot this old blocks vacuum in the service's own tables.
 const OLD: Duration = Duration::from_secs(60);
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
@@ -14,7 +14,7 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct Observer {
     source: String,
     looked_at: Option<Instant>,
-    /// Whose old snapshot was logged, and when.
+    /// The session whose old snapshot was logged, and when.
     said: Option<(i32, Instant)>,
 }
 
@@ -23,7 +23,7 @@ impl Observer {
         Self { source: source.to_owned(), looked_at: None, said: None }
     }
 
-    /// Looks, if it is time to.
+    /// Updates the metrics, if it is time to.
     pub(crate) async fn look(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         if self.looked_at.is_some_and(|at| at.elapsed() < EVERY) {
             return Ok(());
@@ -74,7 +74,7 @@ impl Observer {
         Ok(())
     }
 
-    /// Without the role pg_read_all_stats only the relay's own role is seen.
+    /// Without the role pg_read_all_stats only sessions of the relay's own role are visible.
     async fn oldest_snapshot(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let oldest: Option<(i32, String, String, f64)> = sqlx::query_as(
             "select pid, coalesce(application_name, ''), coalesce(state, ''),

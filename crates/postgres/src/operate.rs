@@ -1,10 +1,10 @@
-//! What an operator asks and repairs in one database.
+//! An operator's questions and repairs in one database.
 
-mod database; // how it is reached, and how long a statement may take
-mod deliveries; // what became of one event
-mod outbox; // what is not put, and what was
+mod database; // connections, and the time limits of statements
+mod deliveries; // the deliveries of one event
+mod outbox; // events before and after their put
 mod queues; // queues, dead letters and the audit
-mod search; // where in a log a time lies
+mod search; // finds a time in a log
 
 pub use database::Database;
 pub use outbox::{

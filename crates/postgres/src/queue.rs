@@ -1,6 +1,6 @@
-mod bell; // when there is something to receive
+mod bell; // wakes receivers
 mod settle;
-mod watched; // where a look begins
+mod watched; // where a read begins
 
 pub use bell::Bell;
 pub use watched::Watched;
@@ -22,16 +22,16 @@ use uuid::Uuid;
 
 use crate::{Connections, interval, within};
 
-/// One statement takes as many.
+/// Per statement.
 const BATCH_MAX: usize = 500;
 const DUE_MAX: usize = 1000;
-/// No call waits for it: one record and one settlement for what a millisecond or two decided, instead of for each event.
+/// No call waits for it: one record and one settlement cover the outcomes of a millisecond or two.
 const LINGER: Duration = Duration::from_millis(2);
-/// Counting further would cost more than knowing is worth.
+/// Counting further would cost more than it is worth.
 const COUNTED_MAX: i64 = 10_000;
 
-/// The queue on Postgres. New deliveries come from a log, a batch per claim; those that need another attempt have a row of
-/// their own in `outbox.retry`.
+/// The queue on Postgres. New deliveries come from a log, a batch per claim. Deliveries that need another attempt have a row in
+/// `outbox.retry`.
 #[derive(Debug)]
 pub struct PostgresQueue {
     connections: Connections,
@@ -39,11 +39,11 @@ pub struct PostgresQueue {
     worker: String,
     visibility: Duration,
     lease: Duration,
-    /// When the retries that this process knows of are due. Bounded: the bell's poll stands behind it.
+    /// When this process's retries are due. The set is bounded, because the poll of the bell finds the others.
     due: Mutex<BTreeSet<Instant>>,
-    /// How many of a claimed batch are not settled yet. At zero the claim is closed.
+    /// The unsettled deliveries of each claimed batch. At zero the claim is closed.
     open: Mutex<HashMap<i64, usize>>,
-    /// Somebody asked for what has not failed, and heard the bell for it.
+    /// A receive that passed over retries has consumed a wake-up, which may have been for them.
     passed_over: AtomicBool,
 }
 
@@ -51,14 +51,13 @@ pub struct PostgresQueue {
 pub struct Receipt {
     queue: i32,
     seq: i64,
-    /// The batch of the log it was claimed with; none if it has a row of its own.
+    /// The claim of its batch; none if it has a row of its own.
     claim: Option<i64>,
-    /// Random, so that among the tokens of a batch none is another claim's.
+    /// Random, so that no token of a batch equals that of another claim.
     token: i64,
 }
 
 impl PostgresQueue {
-    /// `lease` is how long the right to call lasts.
     pub fn new(
         connections: Connections,
         watched: Arc<Watched>,
@@ -66,7 +65,7 @@ impl PostgresQueue {
         visibility: Duration,
         lease: Duration,
     ) -> Self {
-        // What came before anybody rang.
+        // Deliveries may have come before.
         watched.ring();
         Self {
             connections,
@@ -116,7 +115,7 @@ impl PostgresQueue {
         Ok(deliveries.collect())
     }
 
-    /// Waits until the bell rings for this queue, a retry is due, or `stop`.
+    /// Waits for a wake-up, a due retry, or `stop`.
     async fn wait(&self, failed: bool, stop: &CancellationToken) {
         let next = self.due.lock().expect("no panic while held").first().copied().filter(|_| failed);
         tokio::select! {
@@ -130,7 +129,7 @@ impl PostgresQueue {
     }
 
     fn remember_due(&self, after: Duration) {
-        // The database's clock reads a little later than ours did.
+        // The database reads its clock a little later than this process.
         let when = Instant::now() + after + Duration::from_millis(1);
         let mut due = self.due.lock().expect("no panic while held");
         due.insert(when);
@@ -171,7 +170,7 @@ impl Queue for PostgresQueue {
         wanted: Wanted,
         stop: &CancellationToken,
     ) -> Result<Vec<Delivery<Receipt>>, QueueError> {
-        // What rang meanwhile may have been a retry.
+        // A wake-up that was consumed meanwhile may have been for a retry.
         if !wanted.failed {
             self.passed_over.store(true, Ordering::Relaxed);
         } else if self.passed_over.swap(false, Ordering::Relaxed) {
@@ -180,13 +179,13 @@ impl Queue for PostgresQueue {
         loop {
             self.wait(wanted.failed, stop).await;
             if stop.is_cancelled() {
-                // It may have rung for the next request.
+                // The wake-up may have been for the next request.
                 self.watched.ring();
                 return Ok(Vec::new());
             }
             let claimed = self.claim(wanted).await;
-            // Wake the next receiver if the batch was full or failed: there may be more. Otherwise the queue was empty, and
-            // new messages notify.
+            // Wake the next receiver if the batch was full or failed: there may be more. Otherwise the queue is empty, and new
+            // messages notify.
             if claimed.as_ref().map_or(true, |deliveries| deliveries.len() >= wanted.most) {
                 self.watched.ring();
             }
@@ -206,7 +205,7 @@ impl Queue for PostgresQueue {
     }
 
     fn limits(&self) -> Limits {
-        // What is too old is dead-lettered by the relay's retention, not forgotten.
+        // The relay's retention dead-letters old messages, so none is lost.
         Limits {
             visibility: self.visibility,
             keeps: Duration::MAX,
@@ -220,7 +219,7 @@ impl Queue for PostgresQueue {
 impl Depths for PostgresQueue {
     async fn depth(&self) -> Result<Depth, QueueError> {
         let from = self.watched.from();
-        // What a claim covers is hidden, though some of it may be settled already: only workers know.
+        // A claimed delivery counts as hidden. It may be settled already, which only its worker can tell.
         let look = sqlx::query_as(
             "with q as (
                  select queue as id, seq from outbox.queue_head where rpc = $1
@@ -275,10 +274,6 @@ impl Poison for PostgresQueue {
 }
 
 /// Ends the visibility of everything that this worker has claimed and not settled. Returns how many batches.
-///
-/// # Errors
-///
-/// The database's.
 pub async fn give_back(connections: &Connections, worker: &str) -> Result<u64, sqlx::Error> {
     let release = sqlx::query(
         "update outbox.claim set until = clock_timestamp() where worker = $1 and until is not null",
@@ -288,11 +283,7 @@ pub async fn give_back(connections: &Connections, worker: &str) -> Result<u64, s
     Ok(done.rows_affected())
 }
 
-/// The ids of these RPCs' queues, made if they are new. Relay and worker may come in either order.
-///
-/// # Errors
-///
-/// The database's.
+/// The ids of these RPCs' queues. Missing queues are made, because relay and worker may start in either order.
 pub async fn ids(
     conn: &mut PgConnection,
     rpcs: impl Iterator<Item = &Rpc>,
@@ -312,7 +303,7 @@ pub async fn ids(
 
 type Columns = (Vec<i64>, Vec<i64>);
 
-/// The claims of batches with their tokens, and the rows of their own with theirs.
+/// The claims of batches with their tokens, and the seqs of retries with theirs.
 fn columns<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> (Columns, Columns) {
     let (mut batches, mut rows) = (Columns::default(), Columns::default());
     for receipt in receipts {

@@ -1,7 +1,7 @@
-//! Rings turn: the pointer moves to an empty slot, and slots that nobody needs are truncated. Nothing is ever deleted
-//! row by row, so an old snapshot can't make the tables grow.
+//! Rings turn: the pointer moves to an empty slot, and slots that are no longer needed are truncated. No row of them is ever
+//! deleted alone, so an old snapshot can't make the tables grow.
 
-mod expire; // what is kept for a time: dedup records, retries, dead letters, audit
+mod expire; // removes old dedup records, retries, dead letters, audit
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 
 use crate::metrics::Observer;
 
-/// Slots are looked into by index. They are never analyzed, and the planner would rather read them whole.
+/// Slots are read by index. They are never analyzed, and the planner would prefer sequential scans.
 const SESSION: [(&str, &str); 2] = [("enable_seqscan", "off"), ("enable_bitmapscan", "off")];
 /// Slots of the event and delivery rings.
 const SLOTS: i16 = 8;
@@ -22,17 +22,17 @@ const DELIVERY_SLOT_MAX: Duration = Duration::from_secs(60);
 const CURSORS_PER_SLOT: i64 = 10_000;
 const ROUND_MIN: Duration = Duration::from_millis(200);
 const ROUND_MAX: Duration = Duration::from_secs(10);
-/// Truncating gigabytes takes seconds. A connection that is half-open would take for ever.
+/// Truncating gigabytes takes seconds. A half-open connection would never answer.
 const PART_WITHIN: Duration = Duration::from_secs(120);
 /// A transaction that claims deliveries takes milliseconds, and waits for a lock two seconds at most.
 const CLAIMS_SETTLED_AFTER: Duration = Duration::from_secs(10);
 
-/// Cleans up one database until it is aborted: turns its rings, removes what is too old, and looks what stands in it.
+/// Cleans up one database until it is aborted: turns its rings, removes what is too old, and updates metrics.
 pub async fn run(source: Source, retention: Duration) {
     tokio::join!(rings(&source, retention), expire::run(&source));
 }
 
-/// One after the other, and each by itself: what fails, or takes long, keeps the others from nothing.
+/// The parts run one after the other. A part that fails or is slow does not keep the others from running.
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Observe,
@@ -42,7 +42,7 @@ enum Part {
     Ringing,
 }
 
-/// On a connection of its own: a truncate waits for a lock, and the leader should not.
+/// It has its own connection: a truncate waits for a lock, and the leader should not.
 async fn rings(source: &Source, retention: Duration) {
     let pause = (retention / SLOTS_OF_RETENTION / 4).clamp(ROUND_MIN, ROUND_MAX);
     let mut rings = Rings {
@@ -118,7 +118,7 @@ impl Rings {
                 .fetch_one(&mut *conn)
                 .await?;
             if turn(conn, "delivery", SLOTS).await? == before {
-                // No slot is empty: a queue that no worker receives from holds back the oldest.
+                // No slot is empty: a queue without a worker keeps the oldest one in use.
                 let evicted = evict_to_retry(conn).await?;
                 if evicted > 0 {
                     tracing::warn!(
@@ -132,7 +132,7 @@ impl Rings {
         self.truncate(conn, "delivery", SLOTS).await
     }
 
-    /// A worker does this for its own queues. But a queue may have none any more, and claims that nobody ends hold the
+    /// A worker does this for its own queues. But a queue may have no worker any more, and claims that never end would hold the
     /// ring for ever.
     async fn recover(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let (open, highest): (Option<i64>, Option<i64>) = sqlx::query_as(
@@ -143,7 +143,7 @@ impl Rings {
         .await?;
         match highest {
             Some(highest) => self.claims.saw(open.unwrap_or(highest), highest, Instant::now()),
-            // Restored from an earlier time, maybe: so everything is new.
+            // The table may have been restored from an earlier time.
             None => self.claims.reset(),
         }
         sqlx::query(
@@ -173,7 +173,7 @@ impl Rings {
             .await?;
             match became.as_str() {
                 "truncated" => tracing::debug!(source = self.source, ring, slot, "truncated"),
-                // A dump reads all of them, and each try makes the relay wait behind it.
+                // A dump reads all slots, and each try makes the relay wait behind it.
                 "reading" => break,
                 _ => {}
             }
@@ -182,7 +182,7 @@ impl Rings {
     }
 }
 
-/// A clock that was ahead left times that would keep a slot until they have passed.
+/// Corrects times of a clock that was ahead. They would keep a slot until they have passed.
 async fn mend_times(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
         "update outbox.ring set entered_at = least(entered_at, clock_timestamp()), put_at = least(put_at, clock_timestamp())
@@ -193,7 +193,7 @@ async fn mend_times(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// For how many seconds the pointer has stood where it is; none if there is nothing.
+/// For how many seconds the pointer has not moved; none if its slot is empty.
 async fn age(conn: &mut PgConnection, ring: &str) -> Result<Option<f64>, sqlx::Error> {
     sqlx::query_scalar(
         "select extract(epoch from clock_timestamp() - r.entered_at)::float8 from outbox.ring as r
@@ -210,7 +210,7 @@ async fn turn(conn: &mut PgConnection, ring: &str, slots: i16) -> Result<i16, sq
     sqlx::query_scalar("select outbox.turn($1, $2)").bind(ring).bind(i32::from(slots)).fetch_one(conn).await
 }
 
-/// Out of the slot that was entered first. Queue by queue, a part at a time: nobody else's queue is locked meanwhile.
+/// Evicts from the oldest slot, queue by queue and in parts, so that no other queue is locked meanwhile.
 async fn evict_to_retry(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let oldest: Option<i16> = sqlx::query_scalar(
         "select slot from outbox.ring

@@ -7,23 +7,23 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// No statement of ours takes anywhere near this long. On a connection that is half-open it would take for ever.
+/// No statement of ours takes nearly this long. A half-open connection would never answer.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a role's or database's own settings must not change for us.
+/// Our sessions must not depend on the settings of a role or database.
 const EVERY_SESSION: [(&str, &str); 17] = [
-    // Nothing of Postgres's: what arrives with it shows that nobody in between dropped the others.
+    // Not a setting of Postgres. If it arrives, no pooler has dropped the others.
     ("outbox.session", "direct"),
-    // A function or operator of another schema may match better than the one that is meant, and would run as our role.
+    // A function or operator of another schema might match better than the intended one, and would run as our role.
     ("search_path", "pg_catalog"),
-    // Locks taken within a statement are followed by a look at what others committed meanwhile.
+    // A statement that waited for a lock must see what others committed meanwhile.
     ("default_transaction_isolation", "read committed"),
-    // Our own limits end what takes too long, and then ask for less. Limits for people's sessions would ask again.
+    // Our own limits end slow statements, and then ask for less. After another limit, the same statement would be repeated.
     ("statement_timeout", "0"),
     ("lock_timeout", "0"),
     ("idle_in_transaction_session_timeout", "0"),
-    // Sequential scans are forbidden by a cost that no plan has, and where one is unavoidable that cost makes Postgres
-    // compile a statement of microseconds for a second.
+    // Sequential scans are forbidden by a prohibitive cost. Where one is unavoidable, that cost would make Postgres compile a
+    // statement of microseconds for a second.
     ("jit", "off"),
     // The plans that our statements are written for.
     ("enable_indexscan", "on"),
@@ -33,13 +33,13 @@ const EVERY_SESSION: [(&str, &str); 17] = [
     ("standard_conforming_strings", "on"),
     ("array_nulls", "on"),
     ("default_table_access_method", "heap"),
-    // A peer that is cut off or frozen must not hold its locks until TCP gives up.
+    // A session that is cut off or frozen must not hold its locks until TCP gives up.
     ("tcp_user_timeout", "10000"),
     ("tcp_keepalives_idle", "10"),
     ("tcp_keepalives_interval", "5"),
 ];
 
-/// As [`EVERY_SESSION`], for settings that not every server knows: an unknown one in a connection's options is an error.
+/// As [`EVERY_SESSION`], for settings that some servers don't have: an unknown one in a connection's options is an error.
 /// `client_connection_check_interval` ends a long statement on the server after we gave it up.
 const WHERE_KNOWN: &str = "select pg_catalog.set_config(s.name, w.value, false)
      from pg_catalog.pg_settings as s
@@ -48,17 +48,16 @@ const WHERE_KNOWN: &str = "select pg_catalog.set_config(s.name, w.value, false)
      where s.name operator(pg_catalog.<>) 'client_connection_check_interval'
         or pg_catalog.version() operator(pg_catalog.~) 'linux'";
 
-/// A duration as Postgres takes it.
 pub fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 
-/// Gives a statement up that gets no answer. The connection it ran on is not to be used again.
+/// Gives up a statement without an answer. Its connection must not be used again.
 pub async fn within<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     within_time(STATEMENT_TIMEOUT, statement).await
 }
 
-/// The same with another patience than a short statement's.
+/// As [`within`], with another limit.
 pub async fn within_time<T>(
     patience: Duration,
     statement: impl Future<Output = Result<T, sqlx::Error>>,
@@ -68,7 +67,7 @@ pub async fn within_time<T>(
         .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
-/// Whether a statement was given up for the time that it took.
+/// Whether a statement was given up for its time.
 pub fn timed_out(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
 }
@@ -78,8 +77,8 @@ async fn settle(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// A database with an outbox in it. Its name stands in events, metrics and logs; its address may hold a password
-/// and stands nowhere.
+/// A database with an outbox. Its name appears in events, metrics and logs. Its address may hold a password and appears
+/// nowhere.
 #[derive(Clone)]
 pub struct Source {
     name: String,
@@ -118,7 +117,7 @@ impl Source {
         }
     }
 
-    /// A pool of one such connection, which is what a listener of sqlx's wants.
+    /// A pool of one such connection, as sqlx's listener requires.
     pub fn listening(&self, application: &str) -> PgPool {
         PgPoolOptions::new()
             .max_connections(1)
@@ -139,7 +138,7 @@ impl Source {
 impl FromStr for Source {
     type Err = SourceError;
 
-    /// Reads `postgres://…` or `name=postgres://…`; without a name it is the database's.
+    /// Reads `postgres://…` or `name=postgres://…`. Without a name it is the database's.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, url) = match text.split_once('=') {
             Some((name, url)) if !name.contains([':', '/', '?']) => (Some(name), url),
@@ -153,7 +152,7 @@ impl FromStr for Source {
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
             return Err(SourceError::Name { name });
         }
-        // sqlx logs every statement at debug level; ours hold no payload, but they are many.
+        // sqlx logs every statement at debug level. Ours hold no payload, but they are many.
         Ok(Self { name, options: options.disable_statement_logging() })
     }
 }
@@ -165,7 +164,7 @@ impl fmt::Debug for Source {
     }
 }
 
-/// Why a text names no database. No message repeats the text, which may hold a password.
+/// Why a text is not the address of a database. No message repeats the text, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {
     #[error("it does not begin with postgres:// (or NAME=postgres://)")]
@@ -184,7 +183,7 @@ pub enum SourceError {
 mod tests {
     use super::*;
 
-    /// Guards: an address is understood with and without a name, and its password never comes out again.
+    /// Guards: an address is parsed with and without a name, and its password never comes out again.
     #[test]
     fn sources_parse_and_keep_their_secrets() {
         let plain: Source = "postgres://me:hunter2@localhost:5433/cards?sslmode=disable".parse().unwrap();

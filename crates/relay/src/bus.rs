@@ -1,4 +1,4 @@
-//! Where events go: into the queues of their own database, or on a bus elsewhere.
+//! Where events go: into the queues of their own database, or on a remote bus.
 
 use std::convert::Infallible;
 
@@ -8,14 +8,13 @@ use outbox_transport::{Entry, PutError, RemoteBus};
 use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
-use crate::progress::Progress;
+use crate::metrics::Progress;
 use crate::put::{PutLimiter, put_all};
 use crate::settle::Outcome;
 
-/// The two shapes of a bus.
 #[derive(Debug)]
 pub enum Bus<R = Infallible> {
-    /// Routes events within the transaction that advances the cursor. It can't be away while the database is there.
+    /// Routes events within the transaction that advances the cursor. It is available whenever the database is.
     Database(PostgresBus),
     /// Takes events before the cursor advances. It may be slow, away, or refuse some.
     Remote(R),
@@ -28,7 +27,7 @@ impl From<PostgresBus> for Bus {
 }
 
 impl<R: RemoteBus> Bus<R> {
-    /// At the start of a leader's term.
+    /// Prepares the bus at the start of a leader's term.
     pub(crate) async fn begin(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         match self {
             Self::Database(bus) => bus.begin(conn).await,
@@ -36,7 +35,7 @@ impl<R: RemoteBus> Bus<R> {
         }
     }
 
-    /// What became of each entry, and what the advancing transaction must write for it.
+    /// The outcome of each entry, and what the advancing transaction must write for it.
     pub(crate) async fn take(
         &self,
         entries: &[Entry],
@@ -63,7 +62,7 @@ impl<R: RemoteBus> Bus<R> {
         }
     }
 
-    /// The routes, if they are applied in the database.
+    /// The routes, if the bus is the database.
     pub(crate) fn routes(&self) -> Option<&PostgresBus> {
         match self {
             Self::Database(bus) => Some(bus),

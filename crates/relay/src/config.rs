@@ -1,4 +1,4 @@
-//! What `relay` can be told; `relay --help` is the manual.
+//! The options of `relay`; `relay --help` is the manual.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use outbox_runtime::Logs;
 use outbox_transport::args::{BusArgs, TransportArgs};
 
-/// What one read takes unless told otherwise. More is no faster.
+/// How many events one read takes by default. More is not faster.
 pub const PAGE_MAX: u32 = 1000;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -62,8 +62,9 @@ pub struct Run {
     #[arg(long, default_value_t = PAGE_MAX, env = "OUTBOX_PAGE_MAX", value_parser = clap::value_parser!(u32).range(1..=10_000), value_name = "N")]
     pub page_max: u32,
 
-    /// How often a sleeping relay looks by itself. Publishers wake it, so only what they can't wake it for waits so long: events
-    /// of a prepared transaction (PREPARE TRANSACTION), and those after a connection broke silently. A lower value costs idle polls; with a higher one those events come later.
+    /// How often a sleeping relay reads without being woken. Publishers wake it, so this delays only events that can't: those
+    /// of a prepared transaction (PREPARE TRANSACTION), and those after a connection broke silently. A lower value costs idle
+    /// polls; with a higher one those events come later.
     #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = outbox_runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
 

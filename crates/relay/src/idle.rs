@@ -1,4 +1,4 @@
-//! Pure: when to read on at once, when to poll, and when to try to sleep.
+//! Pure: decides when to read on at once, when to poll, and when to try to sleep.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const POLL_ABOVE_PER_SECOND: f64 = 500.0;
 const POLL_EVERY: Duration = Duration::from_micros(100);
 const POLL_FOR: Duration = Duration::from_millis(20);
-/// While a publisher that saw the relay awake is still in its transaction.
+/// The pauses while a publisher that saw the relay awake is still in its transaction.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
 const BACKOFF_MAX: Duration = Duration::from_millis(50);
 
@@ -14,7 +14,7 @@ const BACKOFF_MAX: Duration = Duration::from_millis(50);
 pub(crate) enum Next {
     /// Read again after this pause.
     Read(Duration),
-    /// Nothing is coming at a rate worth waiting for: take the doorbell's lock.
+    /// Events are too rare to poll for: take the doorbell's lock.
     Sleep,
 }
 
@@ -31,7 +31,6 @@ impl IdlePolicy {
         Self { per_second: 0.0, counted_at: now, last_found_at: now, next_backoff: BACKOFF_MIN }
     }
 
-    /// After a read that found `events`.
     pub(crate) fn after_read(&mut self, events: usize, now: Instant) -> Next {
         // An average over about a quarter of a second.
         let elapsed = now.duration_since(self.counted_at).as_secs_f64().max(1e-6);
@@ -47,7 +46,7 @@ impl IdlePolicy {
         if self.per_second > POLL_ABOVE_PER_SECOND && recently { Next::Read(POLL_EVERY) } else { Next::Sleep }
     }
 
-    /// After the lock was refused: how long until the next read.
+    /// The pause before the next read, after the lock was refused.
     pub(crate) fn backoff(&mut self) -> Duration {
         let pause = self.next_backoff;
         self.next_backoff = (self.next_backoff * 2).min(BACKOFF_MAX);
@@ -62,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards the two latencies: a rare event is not polled for, a frequent one is not slept through.
+    /// Guards the two latencies: no polling for a rare event, and no sleep while events are frequent.
     #[test]
     fn it_sleeps_at_a_low_rate_and_lingers_at_a_high_one() {
         let start = Instant::now();
@@ -81,7 +80,7 @@ mod tests {
         assert_eq!(busy.after_read(0, at(1030)), Next::Sleep, "and then nothing");
     }
 
-    /// Guards: a transaction that stays open for long is waited for at a gentle pace.
+    /// Guards: polling slows down while a transaction stays open for long.
     #[test]
     fn next_backoff_polls_become_gentle_and_quick_again() {
         let now = Instant::now();
@@ -93,8 +92,8 @@ mod tests {
     }
 
     proptest! {
-        /// Guards promises 6 and 7: whatever a relay finds and whenever, it is never paused for longer than a backoff, reads
-        /// on at once after it found something, and sleeps once it has found nothing for a while.
+        /// Guards promises 6 and 7: a pause is never longer than a backoff. The relay reads on at once after it found
+        /// something, and sleeps once it has found nothing for a while.
         #[test]
         fn its_pauses_are_bounded(reads in vec((any::<u16>(), 0_u64..100_000, any::<bool>()), 0..100)) {
             let mut now = Instant::now();

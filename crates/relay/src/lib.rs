@@ -1,4 +1,4 @@
-//! Outbox to bus: one leader per database reads what was committed and puts it on the bus, in order of key.
+//! One leader per database reads committed events and puts them on the bus, in the order of each key.
 //!
 //! Read [`relay`] first.
 
@@ -7,7 +7,7 @@ pub mod config;
 pub mod relay;
 
 mod idle; // when to read on, poll or sleep
-mod progress; // what a relay shows of itself
-mod put; // bounded concurrent puts that keep each key's order
+mod metrics; // metrics, and the entry in /readyz
+mod put; // bounded concurrent puts that keep the order of each key
 mod settle; // results -> how far the cursor may go
 mod trace; // a put is a span

@@ -14,7 +14,7 @@ use outbox_transport::RemoteBus;
 use outbox_transport::args::{Transport, TransportArgs};
 use tokio::task::JoinSet;
 
-/// From the signal on; a service manager's patience is usually ten.
+/// Counted from the signal; service managers usually allow ten seconds.
 const PATIENCE: Patience = Patience { finish: Duration::from_secs(9), give_back: Duration::ZERO };
 
 fn main() -> ExitCode {
@@ -55,7 +55,7 @@ async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> ExitCod
 
 #[cfg(feature = "aws")]
 async fn aws(sources: Vec<Source>, options: &Run) -> ExitCode {
-    /// A request that takes longer is lost, or its answer.
+    /// If a request takes longer, it or its answer is lost.
     const PUT_WITHIN: Duration = Duration::from_secs(10);
     let config = outbox_aws::config(PUT_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
@@ -134,7 +134,7 @@ async fn migrate(sources: &[Source]) -> ExitCode {
     code
 }
 
-/// A reader that has gone, as in `relay migrate | head -1`, is no reason to stop before the next database.
+/// Ignores a closed pipe, as in `relay migrate | head -1`, so that the next database is migrated, too.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -1,4 +1,4 @@
-//! Puts a window's entries: several packs at a time, no two entries of one key ever overtaking each other.
+//! Puts a window's entries in several packs at a time. No entry overtakes another one of its key.
 
 mod key_order; // which entries may go next
 mod limiter; // how many packs may be under way
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::limiter::PutLimiter;
 
 use self::key_order::KeyOrder;
-use crate::progress::Progress;
+use crate::metrics::Progress;
 use crate::settle::Outcome;
 
 /// Puts every entry until the bus has taken or refused it, or until `stop`. An entry without an envelope is refused.
@@ -96,7 +96,7 @@ mod tests {
         put_all(bus, entries, &envelopes, &mut PutLimiter::default(), &progress(), stop).await
     }
 
-    /// A bus that fails some puts, in an order of its own, and remembers what took effect.
+    /// A bus that fails some puts at random, and remembers what took effect.
     struct Flaky {
         random: Mutex<fastrand::Rng>,
         limits: BusLimits,
@@ -134,8 +134,7 @@ mod tests {
         }
     }
 
-    /// Guards promise 4: whatever fails and however late, entries of one key take effect in their order, each is
-    /// settled, and none twice.
+    /// Guards promise 4: after any failure or delay, entries of one key take effect in their order, and each is settled once.
     #[tokio::test(start_paused = true)]
     async fn keys_keep_their_order_through_failures() {
         for seed in 0..50 {
@@ -173,7 +172,7 @@ mod tests {
         }
     }
 
-    /// Guards: a bus that is away does not keep the relay from stopping, and nothing is called settled that is not.
+    /// Guards: a bus that is away does not block a stop, and no pending entry counts as settled.
     #[tokio::test(start_paused = true)]
     async fn stop_leaves_what_is_pending_pending() {
         struct Away;
@@ -196,8 +195,8 @@ mod tests {
         assert_eq!(outcomes, [Outcome::Pending, Outcome::Pending]);
     }
 
-    /// Guards promise 6: an entry that the bus fails at for ever is parked once others were taken meanwhile, and waited
-    /// for while nothing is taken.
+    /// Guards promise 6: an entry at which the bus always fails is parked once others were taken, and waits while none is
+    /// taken.
     #[tokio::test(start_paused = true)]
     async fn a_poison_entry_is_parked_and_an_outage_is_not() {
         struct Poisoned<'a> {
@@ -236,9 +235,9 @@ mod tests {
         assert_eq!(outcomes, [Outcome::Pending, Outcome::Pending]);
     }
 
-    /// Guards promise 6: where one entry makes every request with it fail, the others are taken without it, and it is parked.
+    /// Guards promise 6: if one entry makes every request with it fail, the others are taken without it, and it is parked.
     #[tokio::test(start_paused = true)]
-    async fn who_fails_in_bad_company_is_taken_alone() {
+    async fn an_entry_that_fails_its_pack_is_taken_alone() {
         struct Choking(outbox_event::EventId);
         impl RemoteBus for Choking {
             fn limits(&self) -> BusLimits {

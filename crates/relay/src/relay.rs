@@ -1,4 +1,4 @@
-//! The relay's life: stand by, lead, and in the lead: read a window, put it, settle it, advance; sleep when there is
+//! The relay's lifecycle: stand by, then lead. A leader reads a window, puts it, settles it, advances, and sleeps when there is
 //! nothing to do.
 
 use std::sync::Arc;
@@ -17,28 +17,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::idle::{IdlePolicy, Next};
-use crate::progress::Progress;
+use crate::metrics::Progress;
 use crate::put::PutLimiter;
 use crate::settle::{Settled, cursor_after, settle};
 use crate::trace;
 
 const STANDBY_LOOKS_EVERY: Duration = Duration::from_millis(500);
 
-/// What one relay process may be told.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who writes the cursor, for people who look at it.
+    /// The relay's name in the cursor, for operators.
     pub name: String,
     /// How many events one read takes.
     pub page_max: usize,
     /// How long events stay in the outbox after they were put.
     pub retention: Duration,
-    /// How long a sleeping relay trusts the doorbell before it looks for itself.
+    /// How often a sleeping relay reads without being woken.
     pub fallback: Duration,
     pub tracer: Tracer,
 }
 
-/// Relays one database's outbox until `stop`. A database that is down, or that has no schema for this build, is waited for.
+/// Relays one database's outbox until `stop`. It waits for a database that is down, or that has no schema for this build.
 pub async fn run<R: RemoteBus + 'static>(
     source: Source,
     bus: Bus<R>,
@@ -66,15 +65,15 @@ pub async fn run<R: RemoteBus + 'static>(
     standing.tend(&stop, term).await;
 }
 
-/// What outlives a term.
+/// The state that outlives a term.
 struct Kept<R> {
     bus: Bus<R>,
     appetite: Appetite,
-    /// The last term that this relay led. If nobody else has led since, its session may be there still: this relay gave it up.
+    /// The last term that this relay led. If no other relay has led since, its session may still exist: this relay gave it up.
     led: Option<i64>,
 }
 
-/// One term: connect, stand by, lead until something breaks or the relay is to stop.
+/// One term: connect, stand by, lead until an error or a stop.
 struct Term<'a> {
     source: &'a Source,
     settings: &'a Settings,
@@ -85,11 +84,11 @@ struct Term<'a> {
 
 impl Term<'_> {
     async fn run<R: RemoteBus>(&self, kept: &mut Kept<R>) -> Result<(), TermError> {
-        // Of a term that panicked nothing else would say so.
+        // A term that panicked could not do this.
         self.progress.leads(false);
         let mut conn = self.source.connect(leader::APPLICATION, &SESSION).await?;
         outbox_schema::check(&mut conn).await?;
-        // That it can be led is no progress yet.
+        // A usable database is not yet progress.
         self.standing.fits();
         let Some(term) = self.stand_by(&mut conn, kept.led).await? else { return Ok(()) };
         kept.led = Some(term);
@@ -101,7 +100,7 @@ impl Term<'_> {
         led
     }
 
-    /// Waits for the lead, and says which term begins. None if the relay is to stop first.
+    /// Waits for the lead and returns the new term; `None` if the relay stops first.
     async fn stand_by(&self, conn: &mut PgConnection, led: Option<i64>) -> Result<Option<i64>, sqlx::Error> {
         let mut watch = Watch::new(Instant::now());
         let mut said = false;
@@ -143,7 +142,7 @@ impl Term<'_> {
         appetite: &mut Appetite,
     ) -> Result<(), TermError> {
         let (source, progress) = (self.source, self.progress);
-        // What runs beside the leader, for as long as this term.
+        // The tasks beside the leader, which end with this term.
         let mut beside = JoinSet::new();
         beside.spawn(leader::beat(source.clone(), term));
         beside.spawn(progress.clone().show());
@@ -159,7 +158,7 @@ impl Term<'_> {
             let settings = self.settings;
             let mut leader =
                 Leader { bus, settings, progress, outbox, cursor, ahead: None, doorbell, idle, limiter };
-            // One of those beside ends when another relay leads, or with a panic.
+            // A task beside the leader ends when another relay leads, or with a panic.
             let led = tokio::select! {
                 led = leader.run(self.stop) => led,
                 Some(ended) = beside.join_next() => return Err(match ended {
@@ -168,7 +167,7 @@ impl Term<'_> {
                 }),
             };
             leader.doorbell.close().await;
-            // Only a session that answers is told: after an error it may be in the middle of a statement.
+            // Close the session only if it works: after an error it may be in the middle of a statement.
             led?;
             Ok(leader.outbox.close(term).await?)
         };
@@ -182,7 +181,7 @@ struct Leader<'a, R> {
     progress: &'a Progress,
     outbox: Outbox<'a>,
     cursor: Cursor,
-    /// The page that comes next if the cursor gets there: read while the one before it was put.
+    /// The page that comes next if the cursor gets there. It is read while the page before it is put.
     ahead: Option<(Cursor, Window)>,
     doorbell: Doorbell,
     idle: IdlePolicy,
@@ -209,11 +208,11 @@ impl<R: RemoteBus> Leader<'_, R> {
         Ok(())
     }
 
-    /// One turn: everything in the window is put, while the page after it is read. What became of it decides how far the
-    /// cursor goes, and that is made durable. Returns how many events moved.
+    /// One turn: puts the window while the next page is read, settles it, and advances the cursor durably. Returns how many
+    /// events moved, and at least 1 if the cursor moved.
     async fn relay(&mut self, window: Window, stop: &CancellationToken) -> Result<usize, TermError> {
         self.progress.begins(&window);
-        // A page of rows that nobody can see yet has no entry, and still moves the cursor.
+        // A page of rows that are not visible yet has no entry, and still moves the cursor.
         if window.entries.is_empty() && window.complete && self.cursor.page.is_none() {
             return Ok(0);
         }
@@ -234,20 +233,20 @@ impl<R: RemoteBus> Leader<'_, R> {
         self.progress.ends(&window, &settled);
         self.cursor = settled.cursor;
         self.ahead = ahead?;
-        // An empty last page moved the cursor and nothing else: that is still a reason to read on.
+        // An empty last page moved only the cursor, which is still a reason to read on.
         Ok(window.entries.len().max(1))
     }
 
-    /// Falls asleep if no publisher still counts on the relay being awake, and comes back awake.
+    /// Sleeps if no publisher relies on the relay being awake, and returns awake.
     async fn try_sleep(&mut self, stop: &CancellationToken) -> Result<(), TermError> {
         if !self.doorbell.try_lock().await? {
             stop.run_until_cancelled(tokio::time::sleep(self.idle.backoff())).await;
             return Ok(());
         }
-        // A publisher that had the lock shared before has committed, and this read sees its events. A later one notifies.
+        // A publisher that held the lock shared has committed, so this read sees its events. A later publisher notifies.
         let window = self.next_window().await?;
         if !window.entries.is_empty() || !window.complete || self.cursor.page.is_some() {
-            // First awake, then busy: a bus may be away for long, and publishers should not notify all that time.
+            // Unlock before putting: the bus may be away for long, and publishers should not notify all that time.
             self.doorbell.unlock().await?;
             return self.relay(window, stop).await.map(|_| ());
         }
@@ -332,7 +331,7 @@ enum TermError {
 }
 
 impl TermError {
-    /// Whether it may pass without anybody changing anything.
+    /// Whether it may pass without any change by an operator.
     fn is_transient(&self) -> bool {
         match self {
             Self::Schema(error) => error.is_transient(),

@@ -1,9 +1,8 @@
-//! Pure: what became of a window's entries -> how far the cursor may go, and whom to park.
+//! Pure: computes from a window's outcomes how far the cursor may go, and which entries to park.
 
 use outbox_postgres::outbox::{Cursor, Page, Window};
 use outbox_transport::{PutError, PutErrorKind};
 
-/// What became of one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Acked,
@@ -25,7 +24,7 @@ impl From<Result<(), PutError>> for Outcome {
     }
 }
 
-/// What the advancing transaction writes. Positions are those of the window's entries.
+/// What the advancing transaction writes. Positions are indices of the window's entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) cursor: Cursor,
@@ -41,22 +40,22 @@ pub(crate) fn cursor_after(cursor: &Cursor, window: &Window, upto: usize) -> Cur
         _ if upto == window.entries.len() && window.complete => {
             Cursor { snapshot: window.end.clone(), page: None, last_seq, floor_seq: window.end_floor_seq }
         }
-        // The whole page, which may reach further than its last entry, or have none.
+        // The whole page may reach further than its last entry, or have none.
         _ if upto == window.entries.len() => at(cursor, window, window.reached, last_seq),
         None => cursor.clone(),
         Some(last) => at(cursor, window, last.seq, last_seq),
     }
 }
 
-/// Within the window, everything up to `seq` settled.
+/// The cursor within the window, once everything up to `seq` is settled.
 fn at(cursor: &Cursor, window: &Window, seq: i64, last_seq: i64) -> Cursor {
     let (end_seq, floor_seq) = (window.end_seq, window.end_floor_seq);
     let page = Page { snapshot: window.end.clone(), seq, end_seq, floor_seq };
     Cursor { page: Some(page), last_seq, floor_seq: window.floor_seq, ..cursor.clone() }
 }
 
-/// The cursor never passes a pending entry: it goes to the end of the window, or as far into it as everything
-/// before has settled. What was acked beyond that is put again.
+/// The cursor never passes a pending entry: it goes to the first one, or to the end of the window. What was acked beyond that
+/// is put again.
 pub(crate) fn settle(cursor: &Cursor, window: &Window, outcomes: &[Outcome]) -> Settled {
     let upto = outcomes.iter().take_while(|outcome| **outcome != Outcome::Pending).count();
     let next = cursor_after(cursor, window, upto);
@@ -130,7 +129,7 @@ mod tests {
             (vec![4, 6, 7], true, vec![Pending, Acked, Acked], cursor.clone(), vec![], vec![]),
             (vec![2], true, vec![Acked], at_end(3), vec![0], vec![]), // a late commit below what was put
             (vec![], true, vec![], at_end(3), vec![], vec![]),        // the empty last page
-            (vec![], false, vec![], paged(0, 3), vec![], vec![]), // a page of rows that nobody can see yet
+            (vec![], false, vec![], paged(0, 3), vec![], vec![]), // a page of rows that are not visible yet
         ];
         for (seqs, complete, outcomes, next, acked, parked) in cases {
             let settled = settle(&cursor, &window(&seqs, complete), &outcomes);
@@ -160,8 +159,8 @@ mod tests {
     }
 
     proptest! {
-        /// Guards promises 2 and 6: the cursor passes every entry before the first that is pending, and no other; each that it
-        /// passes is acked or parked.
+        /// Guards promises 2 and 6: the cursor passes exactly the entries before the first pending one, and each is acked or
+        /// parked.
         #[test]
         fn the_cursor_never_passes_what_is_pending(
             cursor in a_cursor(),

@@ -1,4 +1,4 @@
-//! A put is a span between the publisher's and the worker's.
+//! Each put is a span between the publisher's and the worker's.
 
 use outbox_event::{Envelope, Headers};
 use outbox_runtime::{Role, Span, Tracer};
@@ -6,8 +6,7 @@ use outbox_transport::{Entry, PutError};
 
 use crate::settle::Outcome;
 
-/// Begins a span for each entry, and makes it the parent of what comes of the entry. An entry that can't travel continues no
-/// trace.
+/// Begins a span for each entry, as the parent of the worker's span. An entry without an envelope continues no trace.
 pub(crate) fn begin(
     tracer: &Tracer,
     source: &str,

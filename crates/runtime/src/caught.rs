@@ -11,19 +11,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Part;
 
-/// A bug is rarely gone after a second, and each try may repeat a call.
+/// A bug rarely disappears within a second, and each try may repeat a call.
 const AGAIN_AFTER_MIN: Duration = Duration::from_millis(500);
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 
-/// What was said by something that panicked.
+/// The message of a panic, without the values that it may quote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Panicked(String);
 
-/// Runs something that may panic. What it has borrowed is to be made anew after a panic, and never looked at again.
+/// Runs work that may panic. After a panic, what it borrowed must be made anew and never read.
 ///
 /// # Errors
 ///
-/// If it panicked.
+/// If the work panicked.
 pub async fn caught<F: Future>(work: F) -> Result<F::Output, Panicked> {
     let mut work = pin!(work);
     std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
@@ -34,7 +34,7 @@ pub async fn caught<F: Future>(work: F) -> Result<F::Output, Panicked> {
     .await
 }
 
-/// The same as a task of its own, which is begun now and ends when what is returned is dropped.
+/// As [`caught`], in a task of its own. The task starts now, and ends when the returned future is dropped.
 pub fn apart<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> impl Future<Output = Result<T, Panicked>> {
@@ -49,8 +49,8 @@ pub fn apart<T: Send + 'static>(
     }
 }
 
-/// Runs a part of the process until it ends by itself. If it panics, that is logged, told by `/readyz`, and it is begun again
-/// after a while. `None` if it panicked and is not to be begun again, because of `stop`.
+/// Runs a part of the process until it ends. A panic is logged and shown by `/readyz`, and the part starts again after a pause.
+/// `None` if the part panicked and `stop` prevents the next start.
 pub async fn again<T, F>(
     what: &str,
     part: &Part,
@@ -81,7 +81,7 @@ impl Panicked {
     }
 }
 
-/// A panic's message may quote what it stumbled over, and that may be a payload. So it is shown up to the first quote.
+/// A panic's message may quote a payload, so it is cut at its first quote.
 pub(crate) fn without_values(message: &str) -> String {
     let shown = message.split(['`', '"', '\'']).next().unwrap_or_default().trim_end();
     let cut = if shown.len() == message.len() { "" } else { " …" };
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(ended.recv().await, None);
     }
 
-    /// Guards promise 6: what panics is begun again, less and less often, is not ready meanwhile, and a stop ends that.
+    /// Guards promise 6: a part that panics starts again with growing pauses, is not ready meanwhile, and obeys a stop.
     #[tokio::test(start_paused = true)]
     async fn what_panics_is_begun_again() {
         let (readiness, stop) = (crate::Readiness::default(), CancellationToken::new());

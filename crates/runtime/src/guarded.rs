@@ -1,6 +1,6 @@
 use std::sync::{Mutex, MutexGuard};
 
-/// A mutex for what is looked at and let go of: nothing panics while it is held, so it is never poisoned.
+/// A mutex that is held only for a moment. No code panics while holding it, so it is never poisoned.
 #[derive(Debug, Default)]
 pub struct Guarded<T>(Mutex<T>);
 
@@ -9,7 +9,7 @@ impl<T> Guarded<T> {
         Self(Mutex::new(value))
     }
 
-    /// Held until what is returned is dropped. Not to be held across an await.
+    /// The guard must not be held across an await.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().expect("no panic while held")
     }

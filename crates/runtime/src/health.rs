@@ -30,7 +30,7 @@ pub(crate) async fn serve(
                     let response = answer(&request, &metrics, &readiness);
                     async move { Ok::<_, Infallible>(response) }
                 });
-                // A scraper that hangs up early is its own affair.
+                // An error means that the scraper closed the connection early.
                 let _ = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
                     .await;

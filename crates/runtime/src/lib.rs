@@ -1,6 +1,6 @@
-//! What both processes need: telemetry, health, shutdown, and errors told to a person.
+//! What both processes need: telemetry, health, shutdown, and readable errors.
 //!
-//! Knows no event, and of databases and AWS no more than the word.
+//! It depends on no event, no database and no AWS SDK.
 
 mod caught;
 mod guarded;

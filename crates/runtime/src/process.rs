@@ -1,4 +1,4 @@
-//! A process's edges: how it starts, how it ends, and how it says why it can't.
+//! How a process starts, how it ends, and how it reports why it can't start.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Readiness, Sources, Tracer};
 
-/// The last spans are not worth more.
+/// The last spans are not worth a longer wait.
 const FLUSHED_WITHIN: Duration = Duration::from_millis(800);
 
-/// Runs a process's `main`. At its end nothing is waited for any more, not even a name that is being looked up.
+/// Runs a process's `main`. At its end it waits for nothing, not even for a pending name lookup.
 pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -27,7 +27,7 @@ pub fn block_on(main: impl Future<Output = ExitCode>) -> ExitCode {
     code
 }
 
-/// Reads a duration as people write it, `30s` or `1h 30m`, within bounds.
+/// Parses a duration such as `30s` or `1h 30m`, within bounds.
 pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Duration, String> + Clone {
     move |text| {
         let duration = humantime::parse_duration(text)
@@ -41,29 +41,27 @@ pub fn duration(range: RangeInclusive<Duration>) -> impl Fn(&str) -> Result<Dura
     }
 }
 
-/// Says what is wrong with the arguments and what to do, and returns the exit code for that.
+/// Prints the problem with the arguments and the remedy, and returns the exit code.
 pub fn refuse(problem: &str, remedy: &str) -> ExitCode {
     eprintln!("error: {problem}\n  {remedy}");
     ExitCode::from(2)
 }
 
-/// A process that has started.
 #[derive(Debug, Clone, Default)]
 pub struct Started {
-    /// Cancelled at the first signal: nothing is begun any more, and what is under way is finished.
+    /// Cancelled at the first signal: no new work begins, and work under way is finished.
     pub stop: CancellationToken,
-    /// Cancelled when that has taken too long, or at a second signal: what is not finished is given back.
+    /// Cancelled when that has taken too long, or at a second signal: unfinished work is given back.
     pub give_up: CancellationToken,
-    /// What `/readyz` answers from.
     pub readiness: Readiness,
     pub tracer: Tracer,
 }
 
-/// Whether a task that was stopped has finished what it had begun.
+/// Whether a stopped task has finished all of its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finished {
     All,
-    /// The rest is taken up again later, by somebody else.
+    /// Another process takes up the rest later.
     NotAll,
 }
 
@@ -74,12 +72,12 @@ impl Finished {
     }
 }
 
-/// How long a process that is to stop still lives.
+/// How long a process may still run after a stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// To finish what is under way.
+    /// The time to finish work under way.
     pub finish: Duration,
-    /// To give back what was not finished.
+    /// The time to give back unfinished work.
     pub give_back: Duration,
 }
 
@@ -87,7 +85,7 @@ pub struct Patience {
 ///
 /// # Errors
 ///
-/// The exit code, with the reason said.
+/// The exit code; the reason is printed.
 pub async fn start(
     program: &'static str,
     version: &'static str,
@@ -113,8 +111,8 @@ pub async fn start(
     Ok(Started { stop, give_up, readiness, tracer })
 }
 
-/// Waits until every task has ended, which after `stop` has its limits. If no source can be worked on, the others stop as if
-/// asked to, and the exit code is 3.
+/// Waits until every task has ended; after `stop` the wait has limits. If no source is usable, the tasks are stopped and the
+/// exit code is 3.
 pub async fn until_stopped(
     tasks: JoinSet<Finished>,
     sources: &Sources,
@@ -131,13 +129,13 @@ pub async fn until_stopped(
     });
     tracing::info!("stopped");
     let tracer = started.tracer.clone();
-    // It waits for its own thread, which waits for this runtime.
+    // Flushing blocks on the tracer's own thread, which needs this runtime.
     let flushed = tokio::task::spawn_blocking(move || tracer.flush());
     let _ = tokio::time::timeout(FLUSHED_WITHIN, flushed).await;
     code
 }
 
-/// The exit code, once every task has ended. `None` if not everything was finished.
+/// The exit code once every task has ended; `None` if a task did not finish.
 async fn ended(
     mut tasks: JoinSet<Finished>,
     sources: &Sources,
@@ -159,7 +157,7 @@ async fn ended(
         match task {
             None => break,
             Some(Ok(finished)) => all = all.and(finished),
-            // Each catches what panics within it. This is the last net.
+            // Each task catches its panics itself. This arm is for a panic outside of that.
             Some(Err(panic)) => {
                 tracing::error!(error = %panic, "can't go on: this is a bug");
                 code = code.or(Some(ExitCode::FAILURE));
@@ -173,7 +171,7 @@ async fn ended(
     }
 }
 
-/// Returns when nothing is waited for any longer.
+/// Returns when the time for a stop is over.
 async fn limits(Started { stop, give_up, .. }: &Started, patience: Patience) {
     stop.cancelled().await;
     let _ = tokio::time::timeout(patience.finish, give_up.cancelled()).await;
@@ -188,8 +186,7 @@ mod tests {
     const PATIENCE: Patience =
         Patience { finish: Duration::from_secs(20), give_back: Duration::from_secs(2) };
 
-    /// What a process with one task does. It is said to stop at once, and takes this long to end, before and after it is
-    /// told to give up.
+    /// Stops a process whose one task needs `takes` seconds to finish, or `gives_back` seconds to give back.
     async fn stops(takes: u64, gives_back: u64, finished: Finished) -> (ExitCode, u64) {
         let started = Started::default();
         started.stop.cancel();
@@ -213,8 +210,8 @@ mod tests {
         (code.unwrap_or(ExitCode::FAILURE), began.elapsed().as_secs())
     }
 
-    /// Guards: a stop lets what is under way finish, within its limit; then what is not finished is given back, within
-    /// another one; and the exit code tells which it was.
+    /// Guards: after a stop, work can finish within one limit, and is then given back within another. The exit code shows which
+    /// happened.
     #[tokio::test(start_paused = true)]
     async fn a_stop_has_two_limits() {
         let cases = [

@@ -1,4 +1,4 @@
-//! Whether the process makes progress, and if not, what it waits for.
+//! Whether the process makes progress, or what it waits for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::Guarded;
 
-/// Shorter waits are nobody's concern: a restart of the database, a throttled minute's first half.
+/// Shorter waits are normal, such as a restart of the database or half a minute of throttling.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What `/readyz` answers from: every part of the process that has to move, and since when it does not.
+/// The state behind `/readyz`: every part of the process, and since when it makes no progress.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<Guarded<BTreeMap<String, State>>>);
 
@@ -22,27 +22,21 @@ pub struct Part {
 
 #[derive(Debug)]
 enum State {
-    /// It has not done anything yet.
     Starting,
     Moving,
-    Waiting {
-        since: Instant,
-        reason: String,
-    },
-    Failed {
-        reason: String,
-    },
+    Waiting { since: Instant, reason: String },
+    Failed { reason: String },
 }
 
 impl Readiness {
-    /// Not ready until it has made progress once.
+    /// A new part is not ready until it has made progress once.
     pub fn part(&self, name: impl Into<String>) -> Part {
         let part = Part { readiness: self.clone(), name: name.into() };
         part.set(|_| State::Starting);
         part
     }
 
-    /// Why the process is not ready; nothing if it is.
+    /// Why the process is not ready; empty if it is ready.
     pub(crate) fn problems(&self, now: Instant) -> Vec<String> {
         let parts = self.0.lock();
         if parts.is_empty() {
@@ -53,12 +47,12 @@ impl Readiness {
 }
 
 impl Part {
-    /// It did something, or has nothing to do.
+    /// The part did something, or has nothing to do.
     pub fn moves(&self) {
         self.set(|_| State::Moving);
     }
 
-    /// It has something to do and can't. Again and again is still one wait, with the latest reason.
+    /// The part has work and can't do it. Repeated calls are one wait, with the latest reason.
     pub fn waits(&self, reason: impl Into<String>) {
         self.set(|before| {
             let since = match before {
@@ -69,12 +63,12 @@ impl Part {
         });
     }
 
-    /// It can't work, and waiting alone does not mend it: that is told at once.
+    /// The part can't work, and waiting does not help. This is shown at once.
     pub fn fails(&self, reason: impl Into<String>) {
         self.set(|_| State::Failed { reason: reason.into() });
     }
 
-    /// For how long it has been waiting; `None` if it makes progress.
+    /// How long the part has been waiting; `None` if it makes progress.
     pub fn waited(&self) -> Option<Duration> {
         match self.readiness.0.lock().get(&self.name) {
             Some(State::Waiting { since, .. }) => Some(since.elapsed()),
@@ -82,7 +76,7 @@ impl Part {
         }
     }
 
-    /// There is no such part any more.
+    /// The part no longer exists.
     pub fn ends(self) {
         self.readiness.0.lock().remove(&self.name);
     }
@@ -112,7 +106,7 @@ impl State {
 mod tests {
     use super::*;
 
-    /// Guards: a part that waits is told after a while, with its latest reason, and only then; progress clears it.
+    /// Guards: a wait is shown only once it lasts, with its latest reason, and progress clears it.
     #[test]
     fn waiting_is_told_once_it_lasts() {
         let readiness = Readiness::default();
@@ -135,7 +129,7 @@ mod tests {
         assert_eq!(
             readiness.problems(later),
             ["cards: no schema: make one"],
-            "no patience mends it, and what has ended is not told"
+            "waiting does not help, and what has ended is not told"
         );
     }
 }

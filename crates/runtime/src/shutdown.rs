@@ -1,7 +1,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Two tokens: the first SIGTERM or SIGINT cancels the one, a second signal the other.
+/// Two tokens: the first SIGTERM or SIGINT cancels the first one, a second signal the other.
 pub(crate) fn on_signal() -> std::io::Result<(CancellationToken, CancellationToken)> {
     let (stop, give_up) = (CancellationToken::new(), CancellationToken::new());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -13,7 +13,7 @@ pub(crate) fn on_signal() -> std::io::Result<(CancellationToken, CancellationTok
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
                 _ = hangup.recv() => {
-                    // Its default is to end the process, with calls under way.
+                    // By default SIGHUP would end the process with calls under way.
                     tracing::info!("SIGHUP: ignored, and all settings stay: they are read at start only");
                     continue;
                 }
@@ -32,8 +32,8 @@ pub(crate) fn on_signal() -> std::io::Result<(CancellationToken, CancellationTok
     Ok(tokens)
 }
 
-/// Who this process is, to people who look at what it wrote: host, pid and something random. In containers host and pid may
-/// be another process's, too, and what stands under this name is taken for one's own.
+/// A process's name in what it stores: host, pid and something random. In containers two processes may share host and pid, and
+/// each would take the other's claims for its own.
 pub fn process_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "host" } else { host.trim() };

@@ -1,10 +1,10 @@
-//! The sources of a process. Each is worked on by itself, and the failure of one does not stop the others.
+//! The sources of a process. Each has a task of its own, and the failure of one does not stop the others.
 //!
-//! [`Sources::of`] is told of all of them before any is begun, and gives each a [`Standing`]. The task of a source calls
-//! [`Standing::tend`] with what one term does: connect, check the schema, work until `stop`. What ends a term early is a
-//! [`Trouble`]. `tend` says it in the log, in `/readyz` and in the metric `outbox_source_usable`, waits a little, and begins
-//! the next term; so it does with a panic. [`until_stopped`](crate::until_stopped) ends the process with exit code 3 once
-//! every source is known to be unusable. One that is down, or was not reached yet, may yet work, and counts as usable.
+//! [`Sources::of`] registers all of them before any task begins, and gives each a [`Standing`]. A source's task calls
+//! [`Standing::tend`] with the work of one term: connect, check the schema, work until `stop`. A term that ends early returns a
+//! [`Trouble`]. `tend` reports it in the log, in `/readyz` and in the metric `outbox_source_usable`, pauses, and begins the
+//! next term. A panic has the same effect. [`until_stopped`](crate::until_stopped) ends the process with exit code 3 once every
+//! source is known to be unusable. A source that is down or was not reached yet counts as usable.
 //!
 //! ```no_run
 //! # async fn connect_check_and_work() -> Result<(), std::io::Error> { Ok(()) }
@@ -41,15 +41,15 @@ use crate::{Chain, Guarded, Part, Readiness, caught};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// After a term as long as this the next trouble is a new one.
+/// After a term as long as this, the waits start again at their minimum.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
-/// Why a term of a source ended before its time.
+/// Why a term of a source ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
     /// It may pass by itself: the database is down, or an answer was lost.
     Passing(String),
-    /// It lasts until a person mends it; the text says how.
+    /// It lasts until an operator acts; the text says how.
     Unusable(String),
 }
 
@@ -60,7 +60,7 @@ impl Trouble {
     }
 }
 
-/// Which sources of the process can't be worked on.
+/// Which sources of the process are unusable.
 #[derive(Debug, Clone, Default)]
 pub struct Sources(Arc<All>);
 
@@ -73,15 +73,15 @@ struct All {
 #[derive(Debug)]
 struct Usable {
     name: String,
-    /// Why it can't be worked on.
+    /// Why the source is unusable.
     not: Option<String>,
 }
 
-/// One source: how it stands with it is reported here.
+/// One source, for reports on its state.
 #[derive(Debug, Clone)]
 pub struct Standing {
     name: String,
-    /// Its place among all: two sources may have one name.
+    /// Its index among all sources, because two may have one name.
     at: usize,
     sources: Sources,
     part: Part,
@@ -90,7 +90,7 @@ pub struct Standing {
 }
 
 impl Sources {
-    /// All sources of the process, and the standing of each, in their order. `doing` is what is done with one, for the log.
+    /// All sources of the process and the standing of each, in order. `doing` names the work in the log.
     pub fn of(
         readiness: &Readiness,
         doing: &'static str,
@@ -108,7 +108,7 @@ impl Sources {
         (sources, standings)
     }
 
-    /// Waits until there is none that can be worked on, and says why of each.
+    /// Waits until no source is usable, and returns the reason for each.
     pub(crate) async fn none_is_usable(&self) -> Vec<String> {
         loop {
             let changed = self.0.changed.notified();
@@ -120,7 +120,7 @@ impl Sources {
         }
     }
 
-    /// `None` as long as one may work, and for a process without sources.
+    /// `None` while a source may be usable, and for a process without sources.
     fn reasons(&self) -> Option<Vec<String>> {
         let each = self.0.each.lock();
         let reason = |source: &Usable| Some(format!("{}: {}", source.name, source.not.as_ref()?));
@@ -130,7 +130,7 @@ impl Sources {
 }
 
 impl Standing {
-    /// Of the only source of a process.
+    /// The standing of a process's only source.
     pub fn alone(readiness: &Readiness, doing: &'static str, name: &str) -> Self {
         let (_, mut standings) = Sources::of(readiness, doing, [name.to_owned()]);
         standings.remove(0)
@@ -140,23 +140,23 @@ impl Standing {
         &self.name
     }
 
-    /// What `/readyz` says of it.
+    /// Its entry in `/readyz`.
     pub fn part(&self) -> &Part {
         &self.part
     }
 
-    /// It is worked on: it fits, and makes progress.
+    /// The source is usable and makes progress.
     pub fn works(&self) {
         self.part.moves();
         self.set(None);
     }
 
-    /// It can be worked on. Whether that makes progress, its part in `/readyz` tells.
+    /// The source is usable. Its entry in `/readyz` shows whether it makes progress.
     pub fn fits(&self) {
         self.set(None);
     }
 
-    /// Begins term after term until `stop`, or until one ends by itself without trouble. What the last one had to say.
+    /// Runs term after term until `stop`, or until one ends without trouble, and returns the result of that one.
     pub async fn tend<T, F>(&self, stop: &CancellationToken, mut term: impl FnMut() -> F) -> Option<T>
     where
         F: Future<Output = Result<T, Trouble>>,
@@ -170,7 +170,7 @@ impl Standing {
             }
             let wait = waits.next().unwrap_or(RETRY_MAX);
             match ended {
-                Ok(Ok(told)) => return Some(told),
+                Ok(Ok(result)) => return Some(result),
                 Ok(Err(trouble)) => self.meets(trouble, wait),
                 Err(panicked) => self.panicked(&panicked, wait),
             }
@@ -200,7 +200,7 @@ impl Standing {
         }
     }
 
-    /// A bug in this program says nothing about the source: it may yet work.
+    /// A bug in this program does not make the source unusable.
     fn panicked(&self, panicked: &crate::Panicked, wait: Duration) {
         let (source, doing, retry_in_seconds) = (&self.name, self.doing, wait.as_secs_f64());
         tracing::error!(source, error = %panicked, retry_in_seconds, "not {doing}: this is a bug; beginning again");
@@ -244,8 +244,8 @@ mod tests {
 
     const WAIT: Duration = Duration::from_secs(1);
 
-    /// Guards promise 6: the process is at its end only when every source is known to be unusable, and one that is down, or
-    /// was not reached yet, or panicked, may yet work.
+    /// Guards promise 6: the process ends only when every source is known to be unusable. A source that is down, not reached
+    /// yet or panicked may work later.
     #[tokio::test]
     async fn one_that_may_work_keeps_the_process() {
         let (readiness, all, each) = sources(&["one", "two", "two"]);
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(Sources::default().reasons(), None, "a process without sources is not at its end");
     }
 
-    /// Guards promise 6: a term that fails or panics is followed by another one, and what ends by itself is told.
+    /// Guards promise 6: a term that fails or panics is followed by another. A term without trouble returns its result.
     #[tokio::test(start_paused = true)]
     async fn terms_are_begun_again_until_one_ends_well() {
         let (readiness, all, each) = sources(&["one", "two"]);

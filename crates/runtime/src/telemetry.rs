@@ -27,10 +27,10 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// From here on logs go to standard error.
+    /// Sends logs to standard error from here on.
     pub fn init(&self) {
-        // sqlx passes the server's notices on as its own; "already exists, skipping" is no news. What others log below info
-        // may be requests with all that is in them, and the SDK warns of a machine without a role by showing a whole answer.
+        // sqlx logs the server's notices, such as "already exists, skipping". Below info, other crates log whole requests. The
+        // SDK shows a whole answer when it warns of a machine without a role.
         let filter = EnvFilter::try_new(format!(
             "sqlx=warn,hyper=info,h2=info,aws=info,aws_config=error,opentelemetry=info,{}",
             self.log
@@ -39,7 +39,7 @@ impl Logs {
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
-            // The reader of the logs is gone: the process goes on without it.
+            // The process goes on when the reader of its logs is gone.
             .log_internal_errors(false)
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal());
@@ -51,7 +51,7 @@ impl Logs {
     }
 }
 
-/// As a log line like every other one, and without the values that a message may quote.
+/// Logs a panic as an ordinary line, without the values that its message may quote.
 fn say_panic(panic: &PanicHookInfo<'_>) {
     let message = without_values(panic.payload_as_str().unwrap_or("without a message"));
     let at = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The AfterPay service: its books are standard output.
+//! The AfterPay service, which prints its bookings.
 
 use buffa_types::google::protobuf::Empty;
 use connectrpc::{ConnectError, RequestContext, Response, ServiceRequest, ServiceResult};

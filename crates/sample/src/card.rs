@@ -1,4 +1,4 @@
-//! The card service: its domain change and the event about it stand in one transaction.
+//! The card service, which writes its change and the event about it in one transaction.
 
 use outbox::{EnqueueError, EventId};
 use sqlx::{PgConnection, PgTransaction};
@@ -15,7 +15,6 @@ pub enum SettleError {
     Publish(#[from] EnqueueError),
 }
 
-/// The service's own table.
 pub async fn create_table(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query(
         "create table if not exists card_transaction (

@@ -1,4 +1,4 @@
-//! Who was called with which event, one JSON line for each call.
+//! Prints each call with its RPC and event as one line of JSON.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -7,7 +7,6 @@ use connectrpc::ConnectError;
 use connectrpc::interceptor::{Interceptor, Next, UnaryRequest, UnaryResponse, async_trait};
 use serde_json::json;
 
-/// Writes a line after each call.
 #[derive(Debug)]
 pub struct Journal;
 
@@ -33,6 +32,6 @@ impl Interceptor for Journal {
 /// Prints a line at once.
 pub fn say(line: impl Display) {
     let mut out = std::io::stdout().lock();
-    // Nobody reads any more: nothing to do about it.
+    // The reader of the output may be gone; the calls go on.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 /// A sample Connect server. Prints its address, and then a JSON line for each call.
 #[derive(Debug, Parser)]
 struct Cli {
-    /// Which service to be.
+    /// The service to run.
     #[arg(long, value_enum)]
     service: Service,
 

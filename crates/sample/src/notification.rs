@@ -1,4 +1,4 @@
-//! The notification service: its people read standard output.
+//! The notification service, which prints its notifications.
 
 use buffa_types::google::protobuf::Empty;
 use connectrpc::{RequestContext, Response, ServiceRequest, ServiceResult};

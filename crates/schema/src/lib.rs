@@ -1,4 +1,4 @@
-//! The `outbox` schema: its migrations, embedded, and whether a database has them.
+//! The `outbox` schema: its embedded migrations, and the check whether a database has them.
 //!
 //! `relay migrate` calls [`migrate`]; a relay or worker calls [`check`] before it touches anything; a service's own
 //! tests call [`migrate`] on their scratch database.
@@ -23,7 +23,7 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
 ];
 
-/// Every index of the schema, but for those of partitions. A test compares them with a new schema's.
+/// Every index of the schema except those of partitions. A test compares the list with a new schema.
 const INDEXES: [&str; 23] = [
     "audit_at",
     "audit_pkey",
@@ -53,17 +53,16 @@ const INDEXES: [&str; 23] = [
 /// How long a migration waits for another one.
 const TURN_WITHIN: Duration = Duration::from_secs(60);
 
-/// What [`migrate`] found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
     pub from: i64,
     pub to: i64,
 }
 
-/// Brings the schema to [`VERSION`]. A second run changes nothing; two at once take turns.
+/// Brings the schema to [`VERSION`]. A second run changes nothing; concurrent runs take turns.
 ///
-/// The connection may be any: the search path of the caller's session is set aside meanwhile, because another schema's
-/// functions must not run as the role that migrates.
+/// Any connection will do. The session's search path is set aside meanwhile, so that the migrating role never runs functions of
+/// another schema.
 pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
     let path: String = sqlx::query_scalar("select pg_catalog.current_setting('search_path')")
         .fetch_one(&mut *conn)
@@ -90,7 +89,7 @@ async fn migrate_safely(conn: &mut PgConnection) -> Result<Migrated, SchemaError
     }
     take_turn(conn).await?;
     let migrated = migrate_in_turn(conn).await;
-    // A connection that failed has lost the lock with its session.
+    // A failed connection has lost the lock with its session.
     let _ = sqlx::query("select pg_advisory_unlock(1869968994, 3)").execute(conn).await;
     migrated
 }
@@ -120,7 +119,7 @@ async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaErro
             })
             .collect(),
     );
-    // The service's own migrations live in the same database: keep out of their table, and out of their lock.
+    // The service's own migrations are in the same database, so use another table and another lock.
     migrator.dangerous_set_table_name("outbox.migration");
     migrator.create_schema("outbox");
     migrator.set_locking(false);
@@ -128,7 +127,7 @@ async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaErro
     Ok(Migrated { from, to: VERSION })
 }
 
-/// Waits for another migration, and not for ever: any role can hold the lock.
+/// Waits for another migration, but not for ever, because any role can hold the lock.
 async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
     let until = tokio::time::Instant::now() + TURN_WITHIN;
     loop {
@@ -153,7 +152,7 @@ async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
     }
 }
 
-/// Whether this build can work on that database, over a connection that `outbox_postgres::Source` made.
+/// Whether this build can work on the database. The connection must come from `outbox_postgres::Source`.
 pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
     let direct: Option<String> = sqlx::query_scalar("select current_setting('outbox.session', true)")
         .fetch_one(&mut *conn)
@@ -171,7 +170,7 @@ pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
     }
 }
 
-/// A restore makes tables first, then fills them, then makes their indexes. So a schema that has all of its indexes is whole.
+/// A restore creates and fills tables first, and creates their indexes last. So a schema with all its indexes is complete.
 /// (A partitioned table's index is valid when those of all partitions are.)
 async fn whole(conn: &mut PgConnection) -> Result<(), SchemaError> {
     let missing: Option<String> = sqlx::query_scalar(
@@ -189,7 +188,7 @@ async fn whole(conn: &mut PgConnection) -> Result<(), SchemaError> {
     missing.map_or(Ok(()), |index| Err(SchemaError::Partial { index }))
 }
 
-/// Before anything else is asked: an older server fails somewhere in the middle, or works by chance.
+/// This check is the first: with an older server, a later statement fails, or works by chance.
 async fn server(conn: &mut PgConnection) -> Result<(), SchemaError> {
     let version = "select current_setting('server_version_num')::integer,
                           split_part(current_setting('server_version'), ' ', 1)";
@@ -210,7 +209,7 @@ async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
         .await
 }
 
-/// Why a database's `outbox` schema can't be used or made.
+/// Why a database's `outbox` schema can't be used or created.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     #[error("the database has no outbox schema: run `relay migrate` against it once")]
@@ -250,7 +249,7 @@ pub enum SchemaError {
 }
 
 impl SchemaError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether a later call may succeed without any change by an operator.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Read(_) | Self::Partial { .. } | Self::Busy { .. })
     }

@@ -10,7 +10,7 @@ const QUEUE_PREFIX: &str = "outbox-";
 const DEDUP_TABLE: &str = "outbox-dedup";
 const BUS: &str = "outbox";
 
-/// What carries the events from the outbox to the RPCs.
+/// The way from the relay to the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Transport {
     /// The database itself.
@@ -50,12 +50,11 @@ pub struct QueueArgs {
     #[arg(long, default_value = QUEUE_PREFIX, env = "OUTBOX_QUEUE_PREFIX", value_name = "PREFIX", value_parser = outbox_event_router::names::prefix)]
     pub queue_prefix: String,
 
-    /// The DynamoDB table of what was done, on the transport aws.
+    /// The DynamoDB table of the dedup record, on the transport aws.
     #[arg(long, default_value = DEDUP_TABLE, env = "OUTBOX_DEDUP_TABLE", value_name = "NAME")]
     pub dedup_table: String,
 }
 
-/// Which databases.
 #[derive(Debug, clap::Args)]
 pub struct Databases {
     /// A database with an outbox: postgres://…, or NAME=postgres://… (the name stands in metrics and logs; without
@@ -126,7 +125,6 @@ fn flag(flag: &'static str, variable: &str, value: &str, default: &str) -> Optio
 }
 
 impl Databases {
-    /// Whether any is named at all.
     pub fn is_given(&self) -> bool {
         !self.sources.is_empty() || self.database_url.is_some()
     }
@@ -141,8 +139,7 @@ impl Databases {
     }
 }
 
-/// An address as it was given. Parsed only later: clap repeats a value that it can't parse, and this may hold a
-/// password.
+/// An address as it was given. It is parsed later, because clap repeats an invalid value, and this may hold a password.
 #[derive(Clone)]
 struct Address(String);
 

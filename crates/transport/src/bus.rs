@@ -1,6 +1,6 @@
 use outbox_event::Envelope;
 
-/// How much one call of [`RemoteBus::put`] takes.
+/// The limits of one call of [`RemoteBus::put`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BusLimits {
     pub entries_max: usize,
@@ -8,7 +8,7 @@ pub struct BusLimits {
     pub concurrency: usize,
 }
 
-/// A bus outside the database. It takes events, and says of each what became of it.
+/// A bus outside the database.
 pub trait RemoteBus: Send + Sync {
     fn limits(&self) -> BusLimits;
 
@@ -16,7 +16,7 @@ pub trait RemoteBus: Send + Sync {
     fn put(&self, events: &[&Envelope<'_>]) -> impl Future<Output = Vec<Result<(), PutError>>> + Send;
 }
 
-/// The type of a remote bus where there is none.
+/// For a process without a remote bus.
 impl RemoteBus for std::convert::Infallible {
     fn limits(&self) -> BusLimits {
         match *self {}
@@ -27,7 +27,6 @@ impl RemoteBus for std::convert::Infallible {
     }
 }
 
-/// Why the bus did not take an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {reason}")]
 pub struct PutError {
@@ -38,11 +37,11 @@ pub struct PutError {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutErrorKind {
-    /// The bus takes nothing now, or not so much. That says nothing of the event, which waits however long it takes.
+    /// The bus accepts nothing now, or not so much. The event is not the cause, and waits as long as necessary.
     Unavailable,
-    /// The bus failed at this event. It may take it later; if it goes on taking others and not this one, it never will.
+    /// The bus failed at this event and may accept it later. If it goes on accepting others and not this one, it never will.
     Failed,
-    /// The bus never will take it. The event is parked, and all others go on.
+    /// The bus will never accept the event. The event is parked, and all others go on.
     Refused,
 }
 

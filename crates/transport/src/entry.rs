@@ -4,7 +4,6 @@ use serde_json::value::RawValue;
 
 use crate::PutError;
 
-/// One event as it stands in the outbox.
 #[derive(Clone)]
 pub struct Entry {
     pub seq: i64,
@@ -14,12 +13,12 @@ pub struct Entry {
     pub payload: String,
     pub headers: Option<String>,
     pub occurred_at: DateTime<Utc>,
-    /// Why the row is no event, if it is none: its code, and the reason for people. Its other columns are left out then.
+    /// Why the row is not a valid event: a code, and the reason for people. The other columns are then left out.
     pub flaw: Option<(&'static str, &'static str)>,
 }
 
 impl Entry {
-    /// No bus needs more bytes for it: the envelope's own are fewer than 256, and its name stands beside it once more.
+    /// The most bytes that a bus needs for it. The envelope's own are fewer than 256, and the name stands beside it once more.
     pub fn bytes_max(&self) -> usize {
         // JSON may double a key's characters; payload and headers are JSON already.
         self.payload.len()
@@ -29,11 +28,11 @@ impl Entry {
             + 256
     }
 
-    /// The entry as it travels.
+    /// The event's envelope.
     ///
     /// # Errors
     ///
-    /// Why it can't travel. A row that was written past `outbox.enqueue` may hold anything.
+    /// Why the event can't travel. A row that was written without `outbox.enqueue` may hold anything.
     pub fn envelope(&self) -> Result<Envelope<'_>, PutError> {
         if let Some((code, reason)) = self.flaw {
             return Err(PutError::refused(code, reason));

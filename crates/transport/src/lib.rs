@@ -1,9 +1,9 @@
-//! The seams between relay and worker on one side, and what carries events on the other. Each transport fills them in a
-//! crate of its own: `outbox-postgres` and `outbox-aws`.
+//! The interfaces between the processes and the transports. Each transport implements them in a crate of its own:
+//! `outbox-postgres` and `outbox-aws`.
 
 #[cfg(feature = "args")]
 pub mod args; // what all binaries are told
-pub mod operate; // what an operator asks and repairs
+pub mod operate; // an operator's questions and repairs
 
 mod bus;
 mod dedup;

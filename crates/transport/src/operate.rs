@@ -1,4 +1,4 @@
-//! What an operator asks and repairs: the seam between the command and what each transport stores.
+//! An operator's questions and repairs: the interface between the command and each transport.
 
 mod at;
 mod count;
@@ -16,15 +16,14 @@ use outbox_event_router::Rpc;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// The source of what is not in a database.
+/// The source of an answer that is not from a database.
 pub const SQS: &str = "sqs";
-/// The same of repairs.
+/// The source of a repair that is not kept in a database.
 pub const DYNAMODB: &str = "dynamodb";
 
-/// Says something to the person who waits for an answer.
+/// Shows progress to a waiting operator.
 pub type Say = fn(&str);
 
-/// All of it.
 pub trait Operator: Queues + DeadLetters + Deliveries + Audit {}
 
 impl<O: Queues + DeadLetters + Deliveries + Audit> Operator for O {}
@@ -32,17 +31,17 @@ impl<O: Queues + DeadLetters + Deliveries + Audit> Operator for O {}
 /// The queues of every RPC.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Queues {
-    /// Which source they are of: a database's name, or [`SQS`].
+    /// The source of these queues: a database's name, or [`SQS`].
     fn source(&self) -> &str;
 
-    /// What lies in the queue of each RPC; also of those that nobody names any more, as far as they can be known.
+    /// The depth of each RPC's queue, and of queues without a route as far as they are known.
     async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, OperateError>;
 
-    /// What could not even be put into a queue, where there is a place for it.
+    /// The events that reached no queue, if the transport keeps them.
     async fn undeliverable(&self) -> Result<Option<Undeliverable>, OperateError>;
 
-    /// Sends messages into the queues of their RPCs; `force` forgets first that they were done. One answer for each, or one
-    /// failure for all. `false` if somebody is calling it at this moment: then nothing is forgotten, and nothing sent.
+    /// Sends messages to the queues of their RPCs; `force` first forgets past successes. One answer for each, or one failure
+    /// for all. `false` if a worker is calling at this moment: then nothing is forgotten, and nothing sent.
     async fn replay(
         &self,
         repair: &Repair,
@@ -56,10 +55,11 @@ pub trait Queues {
 pub trait DeadLetters {
     type Handle;
 
-    /// The next ones, none at the end. They may be hidden from others from here on, until [`DeadLetters::put_back`].
+    /// The next dead letters; none at the end. They may be hidden from others until [`DeadLetters::put_back`].
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Self::Handle>>, OperateError>;
 
-    /// Back into their RPCs' queues; `force` forgets first that they were done. One answer for each, or one failure for all.
+    /// Moves letters back to their RPCs' queues; `force` first forgets past successes. One answer for each, or one failure for
+    /// all.
     async fn redrive(
         &self,
         repair: &Repair,
@@ -67,22 +67,21 @@ pub trait DeadLetters {
         force: bool,
     ) -> Vec<Result<Repaired, OperateError>>;
 
-    /// Away for good, with answers as [`DeadLetters::redrive`] has them.
+    /// Deletes letters for good, with answers as [`DeadLetters::redrive`] has them.
     async fn take_away(
         &self,
         repair: &Repair,
         letters: &[Letter<Self::Handle>],
     ) -> Vec<Result<Repaired, OperateError>>;
 
-    /// Lets others see again what was looked at and not moved.
+    /// Makes letters that were read and not moved visible to others again.
     async fn put_back(&mut self);
 }
 
-/// The record of what was done, and what else is known of an event after it was put.
+/// The dedup records, and what else is known of an event after it was put.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Deliveries {
-    /// What became of an event at each of these RPCs, and at others as far as they can be known; `put_at` tells where to
-    /// look for it.
+    /// What became of an event at each of these RPCs, and at others as far as they are known. `put_at` narrows the search.
     async fn of(
         &self,
         event: EventId,
@@ -93,35 +92,32 @@ pub trait Deliveries {
     /// Whether the RPC has succeeded for the event, for each pair.
     async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, OperateError>;
 
-    /// For so long workers dead-letter what the RPC refuses, and hold none of it. `false` if it has no queue.
+    /// For this time workers dead-letter what the RPC refuses, and hold none of it. `false` if the RPC has no queue.
     async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, OperateError>;
 }
 
-/// Who repaired what, and when.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Audit {
-    /// Keeps a repair before it changes anything. One that can be undone goes on where a failure is only a warning.
+    /// Stores a repair before it changes anything. For one that can be undone, a failure is only a warning.
     async fn begin(&self, repair: &Repair, undoable: bool) -> Result<(), OperateError>;
 
-    /// Keeps its result.
+    /// Stores the repair's result.
     async fn end(&self, repair: &Repair) -> Result<(), OperateError>;
 
     /// The newest repairs, newest first.
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError>;
 }
 
-/// A repair as it was kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Kept {
     /// The database, or [`DYNAMODB`].
     pub source: String,
     pub at: At,
     pub who: String,
-    /// The role of Postgres. AWS has the identity in a trail of its own.
+    /// The role in Postgres. AWS has the identity in its own trail.
     pub role: Option<String>,
     pub command: String,
-    /// As the command itself printed it with --format json. Of one that did not live to tell, how many rows it had changed, where
-    /// that is known.
+    /// As the command printed it with --format json. After an interruption, the number of changed rows if it is known.
     pub result: Option<serde_json::Value>,
 }
 
@@ -132,34 +128,33 @@ pub struct Undeliverable {
     pub messages: Count,
 }
 
-/// What lies in one RPC's queue.
 #[derive(Debug, Clone, Serialize)]
 pub struct Depth {
     pub rpc: String,
     pub waiting: Count,
-    /// Received by a worker and not settled. On SQS also what waits for its next attempt.
+    /// Received by a worker and not settled. On SQS this includes deliveries that wait for their next attempt.
     pub hidden: Count,
-    /// What waits for its next attempt, where that can be told from `hidden`.
+    /// Deliveries that wait for their next attempt, if they are not part of `hidden`.
     pub retrying: Option<Count>,
     pub dead: Count,
-    /// Dead, and refused by the dead-letter queue. On SQS only workers know.
+    /// Dead, and refused by the dead-letter queue. On SQS only workers have this number.
     pub set_aside: Option<SetAside>,
     /// For how long the oldest of `waiting` could have been received.
     pub oldest_seconds: Option<f64>,
     pub oldest_event: Option<EventId>,
-    /// Why nothing is known of it.
+    /// Why the queue's depth is unknown.
     pub missing: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct SetAside {
     pub messages: Count,
-    /// Of one of them, as the server said it.
+    /// The server's reason for one of them.
     pub reason: String,
 }
 
 impl Depth {
-    /// Of a queue that is there, or will be, and holds nothing.
+    /// For an empty queue, or one that does not exist yet.
     pub fn empty(rpc: &Rpc) -> Self {
         Self {
             rpc: rpc.to_string(),
@@ -175,23 +170,21 @@ impl Depth {
     }
 }
 
-/// Which dead letters.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     pub rpc: Option<Rpc>,
     pub event: Option<EventId>,
     pub code: Option<String>,
     pub older_than: Option<Duration>,
-    /// As a list shows it.
+    /// The id as a list shows it.
     pub id: Option<String>,
 }
 
-/// A dead letter.
 #[expect(missing_debug_implementations, reason = "its body is never shown")]
 pub struct Letter<H> {
     pub id: String,
     pub handle: H,
-    /// Whose queue it is; the body may say otherwise.
+    /// The RPC of the queue; the body may name another one.
     pub rpc: Rpc,
     pub event: Option<EventId>,
     pub attempts: Option<i32>,
@@ -201,19 +194,17 @@ pub struct Letter<H> {
     pub body: String,
 }
 
-/// What became of one dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repaired {
     Moved,
-    /// Somebody else has moved it meanwhile.
+    /// Another operator or a worker has moved it meanwhile.
     Gone,
-    /// It stays: its RPC is being called at this moment, so that it was done can't be forgotten.
+    /// It stays: a worker is calling its RPC at this moment, so a past success can't be forgotten.
     Busy,
-    /// It stays: the queue refuses it, and may take others.
+    /// It stays: the queue refuses it, and may accept others.
     Refused(String),
 }
 
-/// A message for one RPC.
 #[expect(missing_debug_implementations, reason = "its body is never shown")]
 pub struct Addressed {
     pub event: EventId,
@@ -232,24 +223,23 @@ pub struct Delivery {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// In the queue; `ahead` of it are so many.
+    /// In the queue, behind `ahead` others.
     Queued {
         since: At,
         ahead: Option<Count>,
         why: Option<String>,
     },
-    /// A worker has it.
     Calling {
         worker: Option<String>,
         until: At,
         attempt: Option<i32>,
     },
-    /// A worker had it, and did not say what became of it.
+    /// A worker received it, and recorded no outcome.
     Abandoned {
         worker: Option<String>,
         until: At,
     },
-    /// It comes again.
+    /// Another attempt follows.
     Failed {
         attempt: i32,
         at: At,
@@ -266,22 +256,21 @@ pub enum State {
         code: String,
         reason: String,
     },
-    /// No worker has received it yet: on the way to its queue, or in it.
+    /// No worker has received it yet: it is on the way to its queue, or in it.
     NotReceived,
     /// Neither in the queue nor recorded.
     Absent,
 }
 
-/// One repair, as it is kept.
 #[derive(Debug, Clone)]
 pub struct Repair {
     pub id: Uuid,
-    /// Postgres has a clock of its own.
+    /// The command's own time; Postgres has a clock of its own.
     pub at: DateTime<Utc>,
     /// The system's user and host; Postgres adds its role, AWS's own trail the identity.
     pub who: String,
-    /// As it was typed, but for addresses of databases.
+    /// As it was typed, without addresses of databases.
     pub command: String,
-    /// What was done, as JSON; none yet, or nobody lived to tell.
+    /// The result as JSON; none before the end, or after an interruption.
     pub result: Option<String>,
 }

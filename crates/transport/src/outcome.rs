@@ -1,32 +1,30 @@
-//! What becomes of a delivery: the one type from the call to the queue.
-//!
-//! Pure.
+//! The outcome of a delivery: one pure type from the call to the queue.
 
 use std::time::Duration;
 
-/// What becomes of a delivery, called or not. Codes are for programs, texts for people.
+/// What becomes of a delivery, whether its RPC was called or not. Codes are for programs, texts for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The RPC succeeded: that is recorded, and then its message leaves the queue.
+    /// The RPC succeeded. That is recorded before the message leaves the queue.
     Done,
-    /// It was done before: its message leaves the queue.
+    /// The RPC had succeeded before: the message leaves the queue.
     Duplicate,
     /// It comes back later.
     Retry { again: Again, after: Duration, code: &'static str, error: String },
     /// No attempt can help: it goes to the dead-letter queue.
     Dead { code: &'static str, reason: String },
-    /// It was dead before, and the dead-letter queue refused it: it goes there once more.
+    /// It was dead before, and the dead-letter queue refused it: it is sent there once more.
     SetAside { code: &'static str, reason: String },
 }
 
 /// Why a delivery comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Again {
-    /// An attempt was made and did not succeed. It counts.
+    /// An attempt did not succeed. It counts.
     Failed,
-    /// It would be dead, but so would others. Its attempt does not count.
+    /// It would be dead, but different events fail alike. Its attempt does not count.
     Held,
-    /// Its RPC was not called, or by another worker, too. No attempt counts.
+    /// The RPC was not called, or another worker called it, too. No attempt counts.
     Postponed,
 }
 

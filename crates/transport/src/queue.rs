@@ -1,4 +1,4 @@
-//! Where deliveries come from: one queue per RPC.
+//! The queues of deliveries, one per RPC.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct Delivery<R> {
     /// 1 for the first.
     pub attempt: u32,
     pub enqueued_at: DateTime<Utc>,
-    /// By a queue that keeps the dedup record beside it: won together with the delivery, and not before this.
+    /// The lease, if the queue won it together with the delivery, and an instant before that.
     pub lease: Option<(Lease, Instant)>,
 }
 
@@ -34,25 +34,25 @@ impl<R: std::fmt::Debug> std::fmt::Debug for Delivery<R> {
 pub trait Queue: Send + Sync + 'static {
     type Receipt: Clone + Send + Sync + 'static;
 
-    /// Waits for messages and returns at most as many; returns none at `stop`, and may at other times.
+    /// Waits for messages and returns at most as many as wanted. It returns none at `stop`, and may at other times.
     fn receive(
         &self,
         wanted: Wanted,
         stop: &CancellationToken,
     ) -> impl Future<Output = Result<Vec<Delivery<Self::Receipt>>, QueueError>> + Send;
 
-    /// One answer for each, in their order: whatever becomes of its neighbours, what can be settled is.
+    /// One answer for each, in their order. A failure of one does not keep the others from being settled.
     fn settle(
         &self,
         settled: &[(Self::Receipt, Outcome)],
     ) -> impl Future<Output = Vec<Result<(), Unsettled>>> + Send;
 
-    /// Starts the visibility of these messages anew.
+    /// Restarts the visibility of these messages.
     fn extend(&self, receipts: &[Self::Receipt]) -> impl Future<Output = Result<(), QueueError>> + Send;
 
     fn limits(&self) -> Limits;
 
-    /// How long this message can wait for its next attempt, and how much of that this queue can hide it by itself.
+    /// How long this message can wait for its next attempt, and how long this queue can hide it.
     fn wait(&self, _: &Self::Receipt, wanted: Duration) -> Wait {
         Wait { all: wanted, hidden: wanted }
     }
@@ -62,15 +62,14 @@ pub trait Queue: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     pub all: Duration,
-    /// If less than `all`, the message comes back meanwhile. The dedup record then says how long it still waits.
+    /// If less than `all`, the message comes back early, and the dedup record has the rest of the wait.
     pub hidden: Duration,
 }
 
-/// Which messages, and how many at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
     pub most: usize,
-    /// Also those that have failed before; a queue that does not choose gives them anyway.
+    /// Also messages that have failed before. A queue that can't choose returns them anyway.
     pub failed: bool,
 }
 
@@ -80,7 +79,6 @@ impl Wanted {
     }
 }
 
-/// What a queue is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// How long a received message stays hidden.
@@ -89,18 +87,17 @@ pub struct Limits {
     pub keeps: Duration,
     /// How many messages one request receives or settles.
     pub batch_max: usize,
-    /// How long to wait for a batch to fill, where requests are what costs.
+    /// How long to wait for a batch to fill, in a queue with expensive requests.
     pub linger: Duration,
-    /// Whether it can be asked for what has not failed before, and puts back without counting.
+    /// Whether it can select messages that have not failed, and put back without counting an attempt.
     pub chooses: bool,
 }
 
-/// How full a queue is, for people: delivering does not need to know.
+/// How full a queue is, for people: delivering does not need it.
 pub trait Depths: Send + Sync + 'static {
     fn depth(&self) -> impl Future<Output = Result<Depth, QueueError>> + Send;
 }
 
-/// Messages of one RPC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
     /// In the queue, due or not.

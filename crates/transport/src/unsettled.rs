@@ -1,26 +1,25 @@
-//! Why one thing could not be written: its server is away, or refuses it for good.
+//! Why one message or record could not be written. Pure.
 //!
-//! Pure. What is away comes back by itself, and is asked again soon. What is refused is refused again, whatever becomes of
-//! its neighbours: somebody must mend a right, a queue or a rule first.
+//! If the server is away, it comes back by itself, and the request is soon repeated. A refused request is refused again, until
+//! an operator changes a right, a queue or a rule.
 
-/// Text of a server is for people, and may be of any length.
+/// A server's text can have any length.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// One message or record that could not be written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct Unsettled {
     pub kind: Kind,
-    /// The server's own: an SQLSTATE, or AWS's.
+    /// The server's own code: an SQLSTATE, or one of AWS.
     pub code: String,
     pub message: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The server did not answer, throttles, or takes nobody's requests now.
+    /// The server did not answer, throttles, or accepts no requests now.
     Away,
-    /// The server takes other requests, and not this one.
+    /// The server accepts other requests, and not this one.
     Refused,
 }
 
@@ -39,7 +38,7 @@ impl Unsettled {
 mod tests {
     use super::*;
 
-    /// Guards: no message is longer than anybody reads.
+    /// Guards: a message has a bounded length.
     #[test]
     fn a_message_is_bounded() {
         let long = Unsettled::new(Kind::Refused, "P0001", &format!("a\u{1b}b{}", "x".repeat(1000)));

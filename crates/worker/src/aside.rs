@@ -1,5 +1,5 @@
-//! Deliveries that are dead and that the dead-letter queue refuses. Each goes back into its queue and comes again later; its
-//! RPC is not called again for that, and nobody else waits for it.
+//! Dead deliveries that the dead-letter queue refuses. Each goes back into its queue and comes again later. Its RPC is not
+//! called again for that, and no other delivery waits for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -11,22 +11,21 @@ use tokio::time::Instant;
 
 use outbox_transport::{Again, Outcome};
 
-/// The wait before it is tried again doubles between these two.
+/// The wait before the next try doubles between these two.
 const WAIT_MIN: Duration = Duration::from_secs(5);
 const WAIT_MAX: Duration = Duration::from_secs(600);
-/// After its wait a message is received as others are, which may take some time.
+/// After its wait a message is received like others, which may take this long.
 const COMES_WITHIN: Duration = Duration::from_secs(300);
-/// What is forgotten is called again, and decided again.
+/// A forgotten delivery is called and decided again.
 const KEPT_MAX: usize = 10_000;
 
-/// What one consumer has set aside.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Aside(Arc<Guarded<Kept>>);
 
 #[derive(Debug, Default)]
 struct Kept {
     of: HashMap<EventId, Dead>,
-    /// How many, by the code of the refusal. A code stays when its count is zero, so that a gauge is set back.
+    /// How many, by the code of the refusal. A code stays at zero, so that its gauge is set back.
     counts: BTreeMap<String, usize>,
 }
 
@@ -40,8 +39,8 @@ struct Dead {
 }
 
 impl Aside {
-    /// It is dead by this code and reason, and refused with `refusal`, the code of the server. How long it waits, and why: at
-    /// the first time its call was an attempt, and later nobody is called.
+    /// Sets aside a delivery that is dead by this code and reason; `refusal` is the server's code. Returns its wait and the
+    /// kind of retry: its call was an attempt, and later tries make no call.
     pub(crate) fn set(
         &self,
         event: EventId,
@@ -63,18 +62,16 @@ impl Aside {
         (wait, if tries == 0 { Again::Failed } else { Again::Postponed })
     }
 
-    /// What was decided of an event whose message has come back.
+    /// The outcome that was decided for an event whose message has come back.
     pub(crate) fn decided(&self, event: EventId) -> Option<Outcome> {
         let known = |dead: &Dead| Outcome::SetAside { code: dead.code, reason: dead.reason.clone() };
         self.0.lock().of.get(&event).map(known)
     }
 
-    /// It is settled.
     pub(crate) fn settled(&self, event: EventId) {
         self.0.lock().of.remove(&event);
     }
 
-    /// How many are set aside, by the code of the refusal.
     pub(crate) fn counts(&self, now: Instant) -> BTreeMap<String, usize> {
         let mut kept = self.0.lock();
         kept.forget(now);
@@ -84,7 +81,7 @@ impl Aside {
 }
 
 impl Kept {
-    /// What did not come back in time has another worker, or nobody any more.
+    /// A message that did not come back in time is with another worker, or gone.
     fn forget(&mut self, now: Instant) {
         self.of.retain(|_, dead| now < dead.until);
     }
@@ -102,7 +99,7 @@ impl Kept {
     }
 }
 
-/// For what has no event's id, as a malformed message, nothing is remembered.
+/// For a message without an event's id, such as a malformed one, nothing is remembered.
 pub(crate) const WAIT_UNKNOWN: Duration = Duration::from_secs(60);
 
 fn wait(tries: u32) -> Duration {
@@ -113,8 +110,8 @@ fn wait(tries: u32) -> Duration {
 mod tests {
     use super::*;
 
-    /// Guards promises 6 and 8: what is set aside waits longer each time, is counted by its reason, and is forgotten when it
-    /// is settled or never comes back.
+    /// Guards promises 6 and 8: a delivery that is set aside waits longer each time, and is counted by its reason. It is
+    /// forgotten once it is settled or does not come back.
     #[tokio::test]
     async fn what_is_set_aside_is_counted_until_it_is_settled() {
         let (aside, now) = (Aside::default(), Instant::now());
@@ -134,7 +131,7 @@ mod tests {
         assert_eq!(aside.decided(other), None);
     }
 
-    /// Guards promise 7: however many are refused, no more are remembered than there may be.
+    /// Guards promise 7: the number of remembered deliveries is bounded.
     #[tokio::test]
     async fn what_is_set_aside_is_bounded() {
         let (kept, now) = (Aside::default(), Instant::now());

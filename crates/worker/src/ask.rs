@@ -1,4 +1,4 @@
-//! What is asked of the queue next. Pure.
+//! Pure: decides what to request from the queue next.
 
 use std::time::Duration;
 
@@ -6,32 +6,32 @@ use tokio::time::Instant;
 
 use crate::breaker::{Gate, Probe};
 
-/// So long a single slot waits for what has not failed, each time it was used by what has.
+/// How long a single slot waits for a delivery that has not failed, after each one that has.
 const TURN: Duration = Duration::from_millis(20);
 
 /// One request to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ask {
     pub(crate) most: usize,
-    /// Also for what has failed before.
+    /// Also deliveries that have failed before.
     pub(crate) failed: bool,
-    /// So many of these may be called; what else comes of them goes back.
+    /// So many of these may be called; the others go back.
     pub(crate) failed_most: usize,
     pub(crate) probe: Option<Probe>,
-    /// Then something else is asked.
+    /// When to make another request instead.
     pub(crate) until: Option<Instant>,
 }
 
-/// Slots for what has failed before: an old backlog of it must not take those of all others.
+/// Slots for deliveries that have failed before: an old backlog must not take the slots of all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FailedSlots {
-    /// Free ones.
+    /// The free ones of these.
     pub(crate) free: usize,
-    /// There is but one slot for all.
+    /// There is only one slot for all deliveries.
     pub(crate) single: bool,
-    /// The last request found some.
+    /// The last request found deliveries that have failed.
     pub(crate) found: bool,
-    /// Whether the queue can be asked for what has not failed yet.
+    /// Whether the queue can select deliveries that have not failed.
     pub(crate) chooses: bool,
 }
 
@@ -41,13 +41,13 @@ impl FailedSlots {
         (concurrency / 2).max(1)
     }
 
-    /// Whether the next request will find some, after one that found this.
+    /// Whether the next request will find some, by what the last one found.
     pub(crate) fn finds(&self, asked: &Ask, found: bool) -> bool {
         if asked.failed { found } else { self.found && !self.single }
     }
 }
 
-/// With so many free slots, of which so many for what has failed. `Err`: nothing, before then.
+/// The next request for `free` slots, of which `failed` has its part. `Err`: no request before then.
 pub(crate) fn ask(
     gate: Gate,
     free: usize,
@@ -66,7 +66,7 @@ pub(crate) fn ask(
         Gate::All if failed.found && failed.single => {
             Ask { failed: false, failed_most: 0, until: Some(now + TURN), ..all }
         }
-        // A queue gives what there is; what is too much of it would have to go back.
+        // A queue returns any deliveries, and a surplus of failed ones would have to go back.
         Gate::All if failed.found => Ask { most: free.min(failed.free), ..all },
         Gate::All => all,
     })
@@ -76,7 +76,7 @@ pub(crate) fn ask(
 mod tests {
     use super::*;
 
-    /// Guards promise 6: what has failed gets no more than its slots, and what has not failed gets all that are free.
+    /// Guards promise 6: deliveries that have failed get only their slots, and others get all free ones.
     #[test]
     fn what_has_failed_leaves_slots_to_others() {
         let now = Instant::now();

@@ -14,17 +14,17 @@ use crate::rpc::RpcClient;
 use crate::subscriber::Subscriber;
 use crate::supervise::{all_finished, consume};
 
-/// A long poll lasts 20 s; one that has not come back by then never will.
+/// A long poll lasts 20 s. After this time no answer will come.
 const RECEIVE_WITHIN: Duration = Duration::from_secs(26);
-/// Two requests for each RPC, which are paid for.
+/// Two requests for each RPC, which cost money.
 const DEPTH_EVERY: Duration = Duration::from_secs(60);
-/// A queue that could not be opened is tried again.
+/// The pauses between tries to open a queue.
 const OPEN_AGAIN_MIN: Duration = Duration::from_millis(500);
 const OPEN_AGAIN_MAX: Duration = Duration::from_secs(30);
-/// Where the queues are, in metrics.
+/// The source of queues in metrics.
 const SOURCE: &str = "sqs";
 
-/// What Terraform made, and how long a received message stays hidden.
+/// The names that Terraform gave, and how long a received message stays hidden.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub queue_prefix: String,
@@ -32,8 +32,8 @@ pub struct Settings {
     pub visibility: Duration,
 }
 
-/// Delivers from every RPC's queue until `stop`; `config` has the time limit of everything but a long poll. A queue that is
-/// missing is reported and waited for; the others go on.
+/// Delivers from every RPC's queue until `stop`; `config` has the time limit of everything but a long poll. A missing queue is
+/// reported and tried again; the others go on.
 pub async fn run<C: RpcClient + Clone>(
     config: &SdkConfig,
     router: &Router,

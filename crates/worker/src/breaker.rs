@@ -1,16 +1,16 @@
 //! Evidence about an event is not evidence about its server.
 //!
-//! The rule. An event counts once, and not at all if it failed before while the server answered others. Five different
-//! events in a row without an answer: the server is *away*, and nothing is received but one delivery now and then. Five in
-//! a row with answers that may mean everybody: the server is *doubted*. What has not failed yet is called as before, so no
-//! event waits for another's failure; what has failed waits, but for one now and then. Five different events that are refused
-//! for good for the same reason, or twenty for any, and the RPC is *held*: nothing more is dead-lettered, what was refused
-//! waits and loses no attempt, but for one now and then. Any answer ends the first two, and a success all three.
+//! An event counts once, and not at all if it failed before while the server answered others. Five different events in a row
+//! without an answer: the server is *away*. Then only one delivery now and then is received, as a probe. Five in a row with
+//! answers that may concern every event: the server is *doubted*. Deliveries that have not failed are called as before, so no
+//! event waits for another's failure. The others wait, except for a probe. Five different events with the same lasting refusal,
+//! or twenty with any: the RPC is *held*. Then nothing is dead-lettered except a probe, and refused deliveries wait and lose no
+//! attempt. Any answer ends the first two states, and a success ends all three.
 //!
-//! A queue that can't be asked for what has not failed yet (SQS) goes on as before while a server is doubted or held. Once
-//! that has lasted for a minute and met twenty events, it gives one delivery now and then.
+//! A queue that can't select deliveries that have not failed (SQS) goes on as before while a server is doubted or held. Once
+//! that has lasted for a minute and met twenty events, only one delivery now and then is received.
 //!
-//! Pure but for the clock handed in.
+//! Pure; the clock is a parameter.
 
 mod clock;
 mod reason;
@@ -34,24 +34,23 @@ use run::{Known, Refused, Run};
 
 /// So many different events in a row are evidence.
 const EVENTS_MIN: usize = 5;
-/// So many that are refused for different reasons are evidence, too.
+/// So many refusals for different reasons are evidence, too.
 const REFUSED_MIN: usize = 20;
-/// A server that is back should not be waited for much longer.
+/// A server that is back must be noticed soon.
 const WAIT_MAX: Duration = Duration::from_secs(30);
-/// And much shorter by what has not failed yet.
+/// It must be noticed sooner by deliveries that have not failed.
 const FRESH_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Where the queue does not choose, trouble that is as old and as wide stops it.
+/// Trouble of this age and with so many events stops a queue that can't choose.
 const LASTING_AFTER: Duration = Duration::from_secs(60);
 const LASTING_EVENTS: usize = 20;
-/// An RPC that has refused everything for so long is believed: each delivery that probes dies.
+/// After a hold of this time refusals are trusted: each probe is dead-lettered.
 pub(crate) const HOLD_MAX: Duration = Duration::from_secs(6 * 3600);
 
-/// One RPC's circuit breaker.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     wait_min: Duration,
     wait_max: Duration,
-    /// Whether its queue can be asked for what has not failed yet.
+    /// Whether its queue can select deliveries that have not failed.
     chooses: bool,
     server: Server,
     away: Run,
@@ -59,9 +58,9 @@ pub(crate) struct Breaker {
     known: Known,
     refused: Refused,
     hold: Option<Hold>,
-    /// While anything is wrong.
+    /// Only while anything is wrong.
     probes: Option<Probes>,
-    /// Somebody said that what is refused is poison.
+    /// Set by `outbox poison`: until then refusals are poison.
     poison_until: Option<Instant>,
 }
 
@@ -81,43 +80,41 @@ struct Hold {
 
 #[derive(Debug)]
 struct Probes {
-    /// Of whatever comes.
+    /// For any delivery.
     any: Clock,
-    /// Of what has not failed yet.
+    /// For deliveries that have not failed.
     fresh: Clock,
 }
 
-/// What may be received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gate {
-    /// As much as there is room for.
+    /// As much as there are free slots for.
     All,
-    /// What has not failed yet, until then.
+    /// Deliveries that have not failed, until then.
     Fresh { until: Option<Instant> },
-    /// One delivery, to see, until then.
+    /// One delivery as a probe, until then.
     Probe { probe: Probe, until: Option<Instant> },
     /// Nothing before then, or before the breaker changes.
     Shut { until: Option<Instant> },
 }
 
-/// Which deliveries may be the one that shows whether things are better.
+/// Which deliveries may be the probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Probe {
     Any,
     Fresh,
 }
 
-/// How a call ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Answer<'a> {
     pub(crate) event: EventId,
     pub(crate) reply: &'a Result<(), CallError>,
     pub(crate) began: Instant,
-    /// It was the one delivery that was let through.
+    /// Whether it was the probe.
     pub(crate) probe: bool,
 }
 
-/// What the breaker is like, for people.
+/// The breaker's state, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
     Closed,
@@ -127,7 +124,7 @@ pub(crate) enum Standing {
 }
 
 impl Breaker {
-    /// Waits no longer between probes than a single delivery would. `chooses`: see [`outbox_transport::Limits`].
+    /// The wait between probes is never longer than that of a single delivery. `chooses`: see [`outbox_transport::Limits`].
     pub(crate) fn new(backoff: Backoff, chooses: bool) -> Self {
         let wait_max = backoff.max.min(WAIT_MAX);
         Self {
@@ -145,7 +142,7 @@ impl Breaker {
         }
     }
 
-    /// A probe that is given must be ended by [`Breaker::probed`].
+    /// Every probe that this gives must be ended by [`Breaker::probed`].
     pub(crate) fn gate(&mut self, now: Instant) -> Gate {
         let (is_away, lasts) = (matches!(self.server, Server::Away(_)), self.lasts(now));
         let Some(probes) = &mut self.probes else { return Gate::All };
@@ -164,7 +161,7 @@ impl Breaker {
         }
     }
 
-    /// A call ended. Whether its delivery is held instead of dead-lettered.
+    /// Records how a call ended. Returns whether its delivery is held instead of dead-lettered.
     pub(crate) fn heard(&mut self, answer: Answer<'_>, now: Instant) -> bool {
         let Answer { event, reply, began, .. } = answer;
         match reply.as_ref().map_or_else(says, |()| Says::Succeeds) {
@@ -208,7 +205,7 @@ impl Breaker {
         }
     }
 
-    /// Calls that were under way when it opened say nothing new.
+    /// Calls that were under way when it opened give no new evidence.
     fn serves(&mut self, began: Instant) {
         if matches!(self.server, Server::Doubted(since) | Server::Away(since) if began < since) {
             return;
@@ -228,7 +225,7 @@ impl Breaker {
         }
     }
 
-    /// Whether the delivery is held.
+    /// Returns whether the delivery is held.
     fn refuses(&mut self, answer: Answer<'_>, error: &CallError, now: Instant) -> bool {
         if self.is_poison(now) {
             return false;
@@ -249,7 +246,7 @@ impl Breaker {
         true
     }
 
-    /// Until then what is refused is dead at once, however much of it there is.
+    /// Until then every refusal is dead at once, however many there are.
     pub(crate) fn poison(&mut self, until: Instant) {
         self.poison_until = Some(until);
         self.refused.clear();
@@ -261,7 +258,7 @@ impl Breaker {
         self.poison_until.is_some_and(|until| now < until)
     }
 
-    /// A probe ended. What came of its call was heard before, if there was one.
+    /// Ends a probe. The result of its call, if there was one, was recorded before.
     pub(crate) fn probed(&mut self, probe: Probe, called: bool, now: Instant) {
         if let Some(probes) = &mut self.probes {
             match probe {
@@ -296,7 +293,7 @@ impl Breaker {
         }
     }
 
-    /// Whether what is wrong is old and wide, and no matter of some events.
+    /// Whether the trouble is old and concerns many events.
     fn lasts(&self, now: Instant) -> bool {
         let is_old = |since: Instant| now >= since + LASTING_AFTER;
         let doubted = match self.server {
@@ -320,12 +317,12 @@ impl Breaker {
         }
     }
 
-    /// Why it is held, also while its server is away.
+    /// Why the RPC is held, even while its server is away.
     pub(crate) fn held(&self) -> Option<&Reason> {
         self.hold.as_ref().map(|hold| &hold.reason)
     }
 
-    /// As the metric has it.
+    /// The value of the metric.
     pub(crate) fn level(&self) -> f64 {
         let probing = self.probes.as_ref().is_some_and(|probes| probes.any.is_out() || probes.fresh.is_out());
         match self.standing() {

@@ -1,4 +1,4 @@
-//! The circuit breaker as the stages of a consumer share it: whatever changes it is shown in metrics and log.
+//! The circuit breaker, which the stages of a consumer share. Every change is shown in metrics and log.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl Circuit {
         Self { breaker, metrics: metrics.clone() }
     }
 
-    /// Whatever is done with the breaker, its metrics then show it.
+    /// Changes the breaker, and updates its metrics.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breaker = self.breaker.lock();
         let changed = change(&mut breaker);
@@ -36,7 +36,7 @@ impl Circuit {
         self.breaker.lock().is_closed()
     }
 
-    /// Whether the delivery is held instead of dead-lettered.
+    /// Returns whether the delivery is held instead of dead-lettered.
     pub(crate) fn heard(&self, answer: Answer<'_>) -> bool {
         let (before, is_held, now) = self.with(|breaker| {
             let before = breaker.standing();
@@ -49,7 +49,6 @@ impl Circuit {
         is_held
     }
 
-    /// For people who read the log.
     fn tell(&self, standing: &Standing, error: Option<&CallError>) {
         let (rpc, error) = (&self.metrics.rpc, error.map(tracing::field::display));
         match standing {

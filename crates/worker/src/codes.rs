@@ -1,10 +1,9 @@
-//! The table: what a code means for the delivery, for the breaker, and for people.
+//! The table: what a code means for the delivery, for the breaker, and for an operator.
 //!
 //! Pure. `ops/delivery.md` shows it, and a test compares the two.
 
 use crate::rpc::{By, CallError, Code};
 
-/// What becomes of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Becomes {
     Done,
@@ -12,15 +11,15 @@ pub(crate) enum Becomes {
     Dead,
 }
 
-/// What an answer says of the server.
+/// What an answer shows about the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Says {
     Succeeds,
-    /// It answers. What it failed with is this event's own, or passes.
+    /// It answers. The failure is specific to this event, or passes.
     Serves,
-    /// It may refuse everybody, or only this event.
+    /// It may refuse every event, or only this one.
     Doubtful,
-    /// No event is to blame for it.
+    /// The failure has nothing to do with an event.
     Away,
     /// It refuses this event for good.
     Refuses,
@@ -28,17 +27,16 @@ pub(crate) enum Says {
     Nothing,
 }
 
-/// One row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) becomes: Becomes,
     pub(crate) says: Says,
-    /// For people.
+    /// For an operator.
     pub(crate) why: &'static str,
 }
 
-/// Dead is only what the event itself is to blame for. What somebody else can mend, a server, a permission, a deploy in the
-/// wrong order, is waited for: a dead-letter queue filled by an outage helps nobody.
+/// Only what the event itself causes makes a delivery dead. A server, a permission or the order of a deploy can be corrected,
+/// so the delivery waits. A dead-letter queue that an outage fills is of no use.
 pub(crate) fn row(code: Code) -> Row {
     use Becomes::{Dead, Done, Retried};
     use Says::{Away, Doubtful, Refuses, Serves, Succeeds};
@@ -46,7 +44,7 @@ pub(crate) fn row(code: Code) -> Row {
         Code::AlreadyExists => (Done, Succeeds, "the effect is there: an earlier call's answer was lost"),
         Code::InvalidArgument => (Dead, Refuses, "the same event will be as invalid next time"),
         Code::OutOfRange => (Dead, Refuses, "the same event will be as far out of range next time"),
-        Code::DataLoss => (Dead, Refuses, "the server says that nothing can mend it"),
+        Code::DataLoss => (Dead, Refuses, "the server says that nothing can correct it"),
         Code::Canceled => (Retried, Serves, "may pass"),
         Code::Unknown => (Retried, Serves, "may pass: also HTTP 500"),
         Code::Aborted => (Retried, Serves, "may pass"),
@@ -83,18 +81,18 @@ pub(crate) fn row(code: Code) -> Row {
         Code::PermissionDenied => (
             Retried,
             Doubtful,
-            "the worker may not call, or nobody may touch what this event is about; somebody can mend it",
+            "the worker may not call, or no caller may touch what this event is about; an operator can correct that",
         ),
         Code::Unauthenticated => (
             Retried,
             Doubtful,
-            "the worker's credential, or a token that this event carries; somebody can mend it",
+            "the worker's credential, or a token that this event carries; an operator can correct that",
         ),
     };
     Row { becomes, says, why }
 }
 
-/// What a failed call says of the server.
+/// What a failed call shows about the server.
 pub(crate) fn says(error: &CallError) -> Says {
     match (error.by, row(error.code).says) {
         (By::Worker, _) => Says::Nothing,
@@ -130,7 +128,7 @@ mod tests {
         }
     }
 
-    /// The table as `ops/delivery.md` has it.
+    /// The table in the form of `ops/delivery.md`.
     fn table() -> String {
         let row_of = |code: Code| {
             let Row { becomes, says, why } = row(code);
@@ -141,7 +139,7 @@ mod tests {
         head.to_owned() + success + &Code::ALL.map(row_of).concat()
     }
 
-    /// Guards promise 8: what `ops/delivery.md` says of every code is what happens. `BLESS=1` writes it anew.
+    /// Guards promise 8: `ops/delivery.md` has the behaviour of every code. `BLESS=1` rewrites it.
     #[test]
     fn the_document_has_this_table() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ops/delivery.md");
@@ -156,8 +154,8 @@ mod tests {
         assert_eq!(written, table(), "run this test with BLESS=1, and read the difference");
     }
 
-    /// Guards promise 6: who says so counts. A server that says `unavailable` itself is there; what was not called says
-    /// nothing.
+    /// Guards promise 6: the origin of a failure counts. A server that answers `unavailable` itself is not away, and without a
+    /// call nothing is shown.
     #[test]
     fn who_says_so_counts() {
         let of = |code, by| says(&CallError { code, message: String::new(), retry_after: None, by });

@@ -1,4 +1,4 @@
-//! What `worker` can be told; `worker --help` is the manual.
+//! The options of `worker`; `worker --help` is the manual.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,17 +63,16 @@ pub struct Cli {
     )]
     pub header_prefixes: Vec<HeaderPrefix>,
 
-    /// How long a received message stays hidden from other workers. It is extended while its call runs. A lower value brings
-    /// back sooner what a worker had received that died, and costs more extensions. With a higher one that comes back later.
+    /// How long a received message stays hidden from other workers. It is extended while its call runs. If a worker dies, its
+    /// messages come back sooner with a lower value, which costs more extensions, and later with a higher one.
     #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = outbox_runtime::duration(SECOND..=12 * HOUR), value_name = "TIME")]
     pub visibility: Duration,
 
-    /// How long a stop (SIGTERM or SIGINT) may take. The worker receives nothing any more, and finishes its calls under way.
-    /// That takes no longer than the longest `timeout` of an RPC and 8 s to record what came of it: a higher value than that
-    /// changes nothing. A lower one cuts off longer calls, which may have had their effect and are made again once their
-    /// lease has ended; but the process ends sooner. What is not finished is given back within 3 s more, or at once after a
-    /// second signal. Systemd's TimeoutStopSec and Kubernetes' terminationGracePeriodSeconds (30 s) must be 5 s longer than
-    /// this.
+    /// How long a stop (SIGTERM or SIGINT) may take. The worker receives nothing more, and finishes its calls under way. That
+    /// takes no longer than the longest `timeout` of an RPC, and 8 s to record the outcomes: a higher value than that changes
+    /// nothing. A lower one ends the process sooner, but cuts off longer calls. These may have had their effect, and are made
+    /// again once their lease has ended. Unfinished deliveries are given back within 3 s more, or at once after a second
+    /// signal. Systemd's TimeoutStopSec and Kubernetes' terminationGracePeriodSeconds (30 s) must be 5 s longer than this.
     #[arg(long, default_value = "25s", env = "OUTBOX_STOP_WITHIN", value_parser = outbox_runtime::duration(SECOND..=HOUR), value_name = "TIME")]
     pub stop_within: Duration,
 

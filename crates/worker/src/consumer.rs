@@ -1,10 +1,9 @@
-//! One RPC's consumer. Consumers share nothing but the database's connections, so a slow or dead RPC is its own consumer's
-//! trouble.
+//! One RPC's consumer. Consumers share only the database's connections, so a slow or dead RPC affects only its own consumer.
 //!
 //! The life of a delivery: **receive** a batch, as large as slots, rate and circuit breaker allow (`receive.rs`).
 //! **Lease** its events in the dedup record: the right to call each (`lease.rs`). **Call** the RPC for each event whose
 //! lease is ours, and **decide** by the answer what becomes of it, one [`Outcome`] (`deliver.rs`, `decide.rs`).
-//! **Settle** it: record a success or give the lease back, and only then tell the queue (`settle.rs`).
+//! **Settle** it: record a success or give the lease back, and only then settle it in the queue (`settle.rs`).
 //!
 //! A worker may die between any two of these steps:
 //!
@@ -12,7 +11,7 @@
 //! |---|---|
 //! | receive | its message comes back when its visibility ends |
 //! | lease | it comes back, and is called once the lease has ended |
-//! | call | it is called again once the lease has ended: its RPC must bear that |
+//! | call | it is called again once the lease has ended: its RPC must tolerate that |
 //! | decide | the same: nothing is written yet |
 //! | settle, in the record | a success comes back and is found done: no call. A failure is called again |
 //! | settle, in the queue | nothing is left to do |
@@ -39,12 +38,11 @@ use crate::slots::Slots;
 use crate::subscriber::Subscriber;
 use outbox_transport::{Again, Dedup, Delivery, Lease, Outcome, Queue};
 
-/// After the last call of a consumer that is to stop, what became of its calls is recorded within this time, or not at all.
+/// At a stop, the outcomes of the last calls are recorded within this time, or not at all.
 const RECORDED_WITHIN: Duration = Duration::from_secs(8);
-/// What was given up is given back within this time.
+/// Unfinished deliveries are given back within this time.
 const GIVEN_BACK_WITHIN: Duration = Duration::from_millis(1500);
 
-/// Delivers from one RPC's queue.
 #[derive(Debug)]
 pub struct Consumer<Q, D, C> {
     subscriber: Subscriber<C>,
@@ -52,7 +50,7 @@ pub struct Consumer<Q, D, C> {
     dedup: Arc<D>,
 }
 
-/// What the deliveries of one consumer pass through.
+/// The stages through which a consumer's deliveries pass.
 struct Stages<R, D, C> {
     leasing: Leasing<D>,
     deliverer: Deliverer<C>,
@@ -61,7 +59,7 @@ struct Stages<R, D, C> {
 }
 
 impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient> Stages<R, D, C> {
-    /// Every delivery's life, until the stop; returns when every call has ended.
+    /// Runs every delivery until the stop. Returns when every call has ended.
     async fn run<Q: Queue<Receipt = R>>(self: Arc<Self>, mut receiver: Receiver<Q>) {
         let mut calls = JoinSet::new();
         while let Some(received) = receiver.next().await {
@@ -86,7 +84,7 @@ impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient> Stages<R, D, C> {
         while calls.join_next().await.is_some() {}
     }
 
-    /// There is no slot for it among those that failed before.
+    /// For a delivery that has failed before, and for which no such slot is free.
     async fn put_back(&self, delivery: Delivery<R>) {
         let Deliverer { subscriber, limits, .. } = &self.deliverer;
         let after = crowded_wait(delivery.attempt, &subscriber.policy, limits.chooses);
@@ -119,12 +117,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         Self { subscriber: subscriber.clone(), queue, dedup: Arc::new(dedup) }
     }
 
-    /// Delivers until `stop`, then finishes the calls under way and records what became of them. At `give_up` what is not
-    /// finished is given back instead.
-    ///
-    /// # Errors
-    ///
-    /// If something of it panicked. What was under way comes back when its visibility ends.
+    /// Delivers until `stop`, then finishes the calls under way and records their outcomes. At `give_up` unfinished deliveries
+    /// are given back instead. After a panic, deliveries under way come back when their visibility ends.
     pub async fn run(
         self,
         stop: &CancellationToken,
@@ -138,7 +132,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         let records = readiness.part(format!("{} records", metrics.name()));
         part.moves();
         let _room = metrics.opens(policy.concurrency);
-        // The consumer before this one may have panicked: what it knew is shown and kept.
+        // The consumer before this one may have panicked: show and keep its state.
         circuit.with(|_| ());
         unrecorded.orphaned(Instant::now());
 
@@ -156,7 +150,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         let leasing =
             Leasing { dedup, visibility, metrics: metrics.clone(), part: part.clone(), stop: stop.clone() };
         let deliverer = Deliverer { subscriber, limits, aside, stop: stop.clone(), give_up: give_up.clone() };
-        // The settler goes on until this is dropped, too: it never ends before the calls have.
+        // The settler goes on until this is dropped, too, so it never ends before the calls.
         let open = decided.clone();
         let stages = Arc::new(Stages { leasing, deliverer, in_flight: in_flight.clone(), settle: decided });
 
@@ -184,11 +178,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
     }
 }
 
-/// One receiver keeps watch, and others help it.
-///
-/// # Errors
-///
-/// If a helper panicked.
+/// One receiver watches the queue, and helpers receive beside it.
 async fn deliver<Q: Queue, D: Dedup, C: RpcClient>(
     stages: Arc<Stages<Q::Receipt, D, C>>,
     receiver: Receiver<Q>,
@@ -211,7 +201,7 @@ async fn deliver<Q: Queue, D: Dedup, C: RpcClient>(
     Ok(())
 }
 
-/// Returns when what was given up is given back, or never will be.
+/// Returns when the time to give back is over.
 async fn given_up(give_up: &CancellationToken) {
     give_up.cancelled().await;
     tokio::time::sleep(GIVEN_BACK_WITHIN).await;

@@ -1,6 +1,4 @@
-//! What the RPC answered decides what becomes of the delivery, by the table in `codes.rs`.
-//!
-//! Pure.
+//! Pure: decides from the RPC's answer what becomes of the delivery, by the table in `codes.rs`.
 
 use std::time::Duration;
 
@@ -10,17 +8,16 @@ use crate::codes::{Becomes, row};
 use crate::rpc::CallError;
 use outbox_transport::{Again, Outcome};
 
-/// Which attempt of a delivery this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Attempt {
-    /// From 1.
+    /// Counted from 1.
     pub(crate) number: u32,
-    /// Its queue forgets it before long, and a dead-letter queue does not.
+    /// Its queue will soon lose it, and a dead-letter queue would not.
     pub(crate) last_chance: bool,
 }
 
 impl Attempt {
-    /// `age` of its message, in a queue that `keeps` messages so long.
+    /// `age` is that of its message, in a queue that `keeps` messages so long.
     pub(crate) fn new(number: u32, age: Duration, keeps: Duration) -> Self {
         Self { number, last_chance: age >= keeps.mul_f64(0.75) }
     }
@@ -45,7 +42,7 @@ pub(crate) fn decide(
     }
 }
 
-/// Refused, while the breaker holds the RPC. The wait is longer than after a first failure, as every receive may count.
+/// A refusal while the breaker holds the RPC. The wait is longer than after a first failure, because every receive may count.
 pub(crate) fn held(error: &CallError, attempt: Attempt, policy: &Policy, random: f64) -> Outcome {
     const MORE: u32 = 3;
     let after = backoff(&policy.backoff, attempt.number.saturating_add(MORE), random);
@@ -54,8 +51,8 @@ pub(crate) fn held(error: &CallError, attempt: Attempt, policy: &Policy, random:
     Outcome::retry(Again::Held, after, error.code.as_str(), &message)
 }
 
-/// For how long something that has failed goes back, because others like it take all slots. Where every receive counts, it
-/// is no sooner due than after a failure.
+/// The wait of a delivery that has failed, when others like it take all slots. If every receive counts, it is as long as after
+/// a failure.
 pub(crate) fn crowded_wait(attempt: u32, policy: &Policy, chooses: bool) -> Duration {
     let wait = backoff(&policy.backoff, attempt, 1.0);
     if chooses { wait.min(Duration::from_secs(1)) } else { wait }
@@ -67,7 +64,7 @@ pub(crate) fn panicked(attempt: Attempt, policy: &Policy, random: f64) -> Outcom
     again(("worker_panic", error), attempt, policy, Duration::ZERO, random)
 }
 
-/// Later, if there is a later.
+/// Another attempt, if one is left.
 fn again(
     (code, error): (&'static str, &str),
     attempt: Attempt,
@@ -87,8 +84,8 @@ fn again(
     Outcome::retry(Again::Failed, after, code, error)
 }
 
-/// Before the call: a delivery that was received too often without an answer, because its worker died each time, must
-/// not kill workers for ever. A few deaths are the workers' own affair, and cost no delivery its call.
+/// Decides before the call. A delivery may have been received too often without an answer, because its worker died each time.
+/// It must not kill workers for ever. A few deaths may have other causes, and cost no delivery its call.
 pub(crate) fn exhausted(attempt: u32, policy: &Policy) -> Option<Outcome> {
     const DEATHS_FORGIVEN: u32 = 3;
     (attempt > policy.max_attempts.saturating_add(DEATHS_FORGIVEN)).then(|| Outcome::Dead {
@@ -97,8 +94,7 @@ pub(crate) fn exhausted(attempt: u32, policy: &Policy) -> Option<Outcome> {
     })
 }
 
-/// Full jitter: anywhere between nothing and the exponential ceiling, so that what failed together does not come back
-/// together.
+/// Full jitter: anywhere between zero and the exponential ceiling, so that deliveries that failed together come back apart.
 fn backoff(backoff: &Backoff, attempt: u32, random: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(30);
     let ceiling = backoff.min.saturating_mul(1 << doublings).min(backoff.max);
@@ -120,8 +116,8 @@ mod tests {
         Attempt { number, last_chance: false }
     }
 
-    /// Guards promise 2 where queues forget: what fails when three quarters of its time are over is dead-lettered, and
-    /// what would be called only once more is still called.
+    /// Guards promise 2 where queues lose old messages: a failure after three quarters of their time is dead-lettered. A last
+    /// possible call is still made.
     #[test]
     fn a_queue_that_forgets_is_given_no_time_to() {
         let day = Duration::from_secs(24 * 3600);
@@ -136,7 +132,7 @@ mod tests {
         assert!(!Attempt::new(1, day * 1000, Duration::MAX).last_chance);
     }
 
-    /// Guards: every code has its row, and the rows are these.
+    /// Guards: every code has exactly this row.
     #[test]
     fn each_code_has_its_outcome() {
         let policy = Policy::default();
@@ -170,7 +166,7 @@ mod tests {
         assert_eq!(at(u32::MAX, 1.0), 60.0);
     }
 
-    /// Guards: a server that says when to come back is not asked earlier.
+    /// Guards: an RPC is not called earlier than its server asked for.
     #[test]
     fn retry_after_wins_over_a_shorter_backoff() {
         let asked = Err(CallError {
@@ -185,7 +181,8 @@ mod tests {
         assert_eq!(after, Duration::from_secs(42));
     }
 
-    /// Guards promises 2 and 7: what panics its worker is retried as what fails is, and is dead after the last attempt.
+    /// Guards promises 2 and 7: a delivery that panics its worker is retried like a failure, and is dead after the last
+    /// attempt.
     #[test]
     fn a_panic_is_an_attempt() {
         let policy = Policy::default();
@@ -236,8 +233,8 @@ mod tests {
     }
 
     proptest! {
-        /// Guards promises 2 and 7: whatever is answered, and at whichever attempt, there is an outcome. A wait is no longer than
-        /// the policy's and no shorter than what the server asked for; and after the last attempt nothing waits.
+        /// Guards promises 2 and 7: every answer at every attempt has an outcome. A wait is at most the policy's, and at least
+        /// what the server asked for. After the last attempt nothing waits.
         #[test]
         fn every_answer_has_its_outcome(
             reply in a_reply(),
@@ -260,7 +257,7 @@ mod tests {
             }
         }
 
-        /// Guards promise 7: no attempt, however often and late, is beyond what can be counted.
+        /// Guards promise 7: deliveries are exhausted at any number of attempts, even at the largest.
         #[test]
         fn every_delivery_is_exhausted_in_the_end(
             number in a_number(),

@@ -16,28 +16,27 @@ use crate::rpc::{Call, REPLAY, RpcClient};
 use crate::subscriber::Subscriber;
 use outbox_transport::{Again, Delivery, Lease, LeaseAnswer, Limits, Outcome};
 
-/// When the dedup record can't be asked, nothing is called and everything comes back.
+/// If the dedup record does not answer, nothing is called and every delivery comes back.
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
-const UNKNOWN: &str = "not called: it could not be known that nobody else did";
-/// No lease lasts longer; what stands in the record may be anything.
+const UNKNOWN: &str = "not called: another worker may have called, or may be calling";
+/// No lease lasts longer; a record could hold any time.
 const HELD_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// What becomes of a delivery, and the lease that is then recorded or given back.
+/// The outcome of a delivery, and the lease to record or give back.
 pub(crate) type Decision = (Outcome, Option<Lease>);
 
-/// Delivers to one RPC.
 pub(crate) struct Deliverer<C> {
     pub(crate) subscriber: Subscriber<C>,
     pub(crate) limits: Limits,
     pub(crate) aside: Aside,
-    /// Nothing is begun any more.
+    /// When nothing new may begin.
     pub(crate) stop: CancellationToken,
-    /// Nothing is waited for any longer.
+    /// When nothing may be waited for.
     pub(crate) give_up: CancellationToken,
 }
 
 impl<C: RpcClient> Deliverer<C> {
-    /// One delivery, whatever comes in between. `probe`: it was let through to see.
+    /// One delivery, until its end or an interruption. `probe`: the breaker let it through as its probe.
     pub(crate) async fn deliver<R>(&self, leased: &Leased<R>, probe: bool) -> Decision {
         if self.stop.is_cancelled() {
             let text = "not called: its worker was stopped";
@@ -53,7 +52,7 @@ impl<C: RpcClient> Deliverer<C> {
                 },
                 |(Ok(decision) | Err(decision))| decision,
             ),
-            // Its lease is not given back: the call may have its effect for as long as that lasts.
+            // Its lease is not given back: the call may have its effect for as long as the lease lasts.
             () = self.give_up.cancelled() => {
                 let lasts = (leased.asked_at + self.subscriber.lease).saturating_duration_since(Instant::now());
                 let text = "its worker was stopped while it called, and did not hear the answer";
@@ -62,7 +61,7 @@ impl<C: RpcClient> Deliverer<C> {
         }
     }
 
-    /// `Err`: what becomes of it without a call.
+    /// `Err` is the decision without a call.
     async fn steps<R>(&self, leased: &Leased<R>, probe: bool) -> Result<Decision, Decision> {
         let message = self.decode(&leased.delivery.body).map_err(|dead| (dead, leased.lease()))?;
         let lease = self.lease(leased, &message.event)?;
@@ -88,8 +87,8 @@ impl<C: RpcClient> Deliverer<C> {
         Err(Outcome::Dead { code, reason })
     }
 
-    /// The right to call, if it is ours, is still good, and no call was made or decided about before. A replay wants another
-    /// call, whatever became of the last one.
+    /// The lease, if it is ours and still good, and no call was made or decided about before. A replay is called again,
+    /// whatever became of the last call.
     fn lease<R>(&self, leased: &Leased<R>, event: &Envelope<'_>) -> Result<Lease, Decision> {
         let unrecorded = &self.subscriber.unrecorded;
         let lease = match leased.answer {
@@ -108,11 +107,11 @@ impl<C: RpcClient> Deliverer<C> {
             Some(LeaseAnswer::Won(lease) | LeaseAnswer::WonAfter(lease, _)) => lease,
         };
         let is_replay = event.headers.contains_key(REPLAY);
-        // The database was away for longer than the lease, and does not know yet what we know.
+        // The database was away for longer than the lease, and does not have this worker's success yet.
         if !is_replay && unrecorded.knows(lease.event, Instant::now()) {
             return Err((Outcome::Done, Some(lease)));
         }
-        // The process stood still since it asked: somebody else may have the lease by now, and have called.
+        // The process stood still since it asked: another worker may have the lease by now, and have called.
         if Instant::now() >= leased.fresh_until {
             return Err((postponed(UNKNOWN_WAIT, "stale_lease", UNKNOWN), None));
         }
@@ -136,7 +135,7 @@ impl<C: RpcClient> Deliverer<C> {
             span.fail(error.code.as_str(), &error.message);
         }
         drop(span);
-        // What its queue would soon forget is held for nobody: the dead-letter queue keeps it.
+        // The queue would soon lose this message, so it is not held: the dead-letter queue keeps it.
         let is_held = !(attempt.last_chance && reply.is_err())
             && self.subscriber.circuit.heard(Answer { event: event.id, reply: &reply, began, probe });
         let outcome = match &reply {
@@ -152,7 +151,7 @@ impl<C: RpcClient> Deliverer<C> {
         Attempt::new(delivery.attempt, age, self.limits.keeps)
     }
 
-    /// The RPC's caller is this span, not the publisher's.
+    /// The parent of the RPC's span is this one, and not the publisher's.
     fn span(&self, event: &mut Envelope<'_>) -> Span {
         let attributes = [
             ("messaging.system", "outbox".to_owned()),

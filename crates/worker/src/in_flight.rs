@@ -1,4 +1,4 @@
-//! The deliveries under way: their messages are kept hidden from other workers for as long as this one lives.
+//! The deliveries under way. Their messages stay hidden from other workers as long as this worker lives.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl<R: Clone> InFlight<R> {
         Tracked { in_flight: Arc::clone(self), id }
     }
 
-    /// Keeps what is under way hidden from others, until it is aborted.
+    /// Extends the visibility of deliveries under way, until it is aborted.
     pub(crate) async fn extend<Q: Queue<Receipt = R>>(self: Arc<Self>, metrics: Metrics, queue: Arc<Q>) {
         let every = queue.limits().visibility / 3;
         loop {
@@ -57,7 +57,7 @@ impl<R: Clone> InFlight<R> {
         }
     }
 
-    /// Those that have been under way for at least this long.
+    /// Deliveries that have been under way for at least this long.
     fn older_than(&self, age: Duration) -> Vec<R> {
         let receipts = self.0.lock();
         let old = receipts.of.values().filter(|(since, _)| since.elapsed() >= age);

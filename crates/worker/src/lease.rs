@@ -1,4 +1,4 @@
-//! Leasing: the right to call is asked of the dedup record for a whole batch, unless its queue gave it with the messages.
+//! Leasing: requests the leases of a whole batch from the dedup record, unless the queue gave them with the messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,17 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use outbox_transport::{Dedup, Delivery, Lease, LeaseAnswer};
 
-/// A delivery, and what the dedup record says of it.
+/// A delivery, and the dedup record's answer for it.
 pub(crate) struct Leased<R> {
     pub(crate) delivery: Delivery<R>,
-    /// None for a body that names no event, and where the record could not be asked or answered too late.
+    /// None if the body names no event, or if the record did not answer in time.
     pub(crate) answer: Option<LeaseAnswer>,
-    /// The lease was asked for then, or later.
+    /// The lease was requested then, or later.
     pub(crate) asked_at: Instant,
-    /// From then on another worker may soon have the lease: nothing is called any more.
+    /// From then on another worker may soon have the lease, so no call begins.
     pub(crate) fresh_until: Instant,
 }
 
-/// Asks for one consumer.
 pub(crate) struct Leasing<D> {
     pub(crate) dedup: Arc<D>,
     pub(crate) visibility: Duration,
@@ -32,7 +31,7 @@ pub(crate) struct Leasing<D> {
 }
 
 impl<D: Dedup> Leasing<D> {
-    /// Each delivery with its answer, and whether all that had to be asked could be.
+    /// Each delivery with its answer, and whether the record answered all requests.
     pub(crate) async fn lease<R>(&self, deliveries: Vec<Delivery<R>>) -> (Vec<Leased<R>>, bool) {
         let leased_since =
             deliveries.iter().filter_map(|delivery| delivery.lease).map(|(_, since)| since).min();
@@ -46,7 +45,7 @@ impl<D: Dedup> Leasing<D> {
         let unknown = batch.iter().enumerate().filter(|(_, leased)| leased.answer.is_none());
         let (places, events): (Vec<usize>, Vec<EventId>) =
             unknown.filter_map(|(at, leased)| Some((at, event_of(&leased.delivery.body)?))).unzip();
-        // What came in as the process was told to stop goes back at once.
+        // Deliveries that arrived during a stop go back at once.
         let answers = if events.is_empty() || self.stop.is_cancelled() {
             Some(Vec::new())
         } else {
@@ -81,7 +80,7 @@ impl<D: Dedup> Leasing<D> {
 }
 
 impl<R> Leased<R> {
-    /// Ours to use, to record or to give back.
+    /// The lease to record or to give back, if this worker has it.
     pub(crate) fn lease(&self) -> Option<Lease> {
         match self.answer? {
             LeaseAnswer::Won(lease) | LeaseAnswer::WonAfter(lease, _) => Some(lease),

@@ -1,4 +1,4 @@
-//! Queue to RPC: every delivery is called, once as far as can be, and what the RPC answers decides what happens next.
+//! Queue to RPC: every delivery is called, once if possible, and the RPC's answer decides what happens next.
 //!
 //! Read [`consumer`] first.
 
@@ -8,24 +8,24 @@ pub mod config;
 pub mod consumer;
 pub mod postgres;
 
-mod aside; // what is dead and can't be put away
-mod ask; // what is asked of the queue next
+mod aside; // dead deliveries that the dead-letter queue refuses
+mod ask; // what to request from the queue next
 mod breaker; // when nothing is called, or nothing dead-lettered
-mod circuit; // the breaker, as the stages share it
+mod circuit; // the breaker, which the stages share
 mod codes; // the table: what a code means
-mod decide; // what the RPC answered -> what becomes of the delivery
+mod decide; // the RPC's answer -> what becomes of the delivery
 mod deliver; // one delivery, from its body to its outcome
-mod in_flight; // what is under way stays hidden
-mod lease; // the right to call
-mod metrics; // what a consumer shows of itself
-mod rate; // no more calls than an RPC wants
-mod receive; // how deliveries come in
+mod in_flight; // keeps deliveries under way hidden
+mod lease; // requests leases
+mod metrics; // metrics of a consumer and its queue
+mod rate; // limits the calls per second
+mod receive; // receives deliveries
 pub mod rpc; // the call
 mod settle; // outcomes -> records, in batches
-mod slots; // how many at once
-mod subscriber; // one RPC, and what outlives its consumers
-mod supervise; // a consumer that panicked is followed by another
-mod unrecorded; // what succeeded, while the record can't be written
+mod slots; // limits the concurrent calls
+mod subscriber; // one RPC, and the state that outlives its consumers
+mod supervise; // starts a consumer again after a panic
+mod unrecorded; // successes whose record is not written yet
 
 pub use consumer::Consumer;
 pub use subscriber::Subscriber;

@@ -13,7 +13,7 @@ use outbox_worker::postgres::{self, Settings};
 use outbox_worker::rpc::{Client, Services};
 use tokio::task::JoinSet;
 
-/// A second for the claims, and as much again for what was being called.
+/// A second for the claims, and as much again for unfinished calls.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
@@ -84,7 +84,7 @@ async fn postgres(
     outbox_runtime::until_stopped(workers, &databases, started, patience(cli, router)).await
 }
 
-/// Says which calls a stop would cut off.
+/// Warns of calls that a stop would cut off.
 fn patience(cli: &Cli, router: &Router) -> Patience {
     let finish = cli.stop_within;
     for (rpc, policy) in router.rpcs().filter(|(_, policy)| policy.timeout > finish) {
@@ -100,7 +100,7 @@ fn patience(cli: &Cli, router: &Router) -> Patience {
 
 #[cfg(feature = "aws")]
 async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> ExitCode {
-    /// A request that takes longer is lost, or its answer.
+    /// If a request takes longer, it or its answer is lost.
     const ASK_WITHIN: Duration = Duration::from_secs(5);
     let config = outbox_aws::config(ASK_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;

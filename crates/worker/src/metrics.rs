@@ -1,4 +1,4 @@
-//! What one RPC's consumer shows of itself, and how full its queue is.
+//! The metrics of one RPC's consumer, and of its queue.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::breaker::{Breaker, Reason};
 use crate::rpc::withheld_of;
 use outbox_transport::{Depth, Depths, Outcome};
 
-/// Of a consumer, in the life of a process.
+/// Per consumer, for the life of a process.
 const REASONS_MAX: usize = 10;
 
 /// The metrics of one RPC's consumer; `ops/metrics.md` says what each means.
@@ -45,7 +45,7 @@ impl Metrics {
             source,
             rpc,
         };
-        // From the start on, so that the first one is an increase.
+        // Count from zero at the start, so that the first event is an increase.
         for operation in ["receive", "claim", "record", "settle", "extend"] {
             metrics.errors(operation).increment(0);
         }
@@ -59,12 +59,12 @@ impl Metrics {
         metrics
     }
 
-    /// What it is called where a part of the process has a name.
+    /// The consumer's name as a part of the process.
     pub(crate) fn name(&self) -> String {
         format!("{} {}", self.source, self.rpc)
     }
 
-    /// There is room for so many calls until what this returns is dropped.
+    /// Adds so many slots to the metric, until the result is dropped.
     pub(crate) fn opens(&self, concurrency: usize) -> Raised {
         Raised::by(concurrency as f64, &self.concurrency)
     }
@@ -87,7 +87,7 @@ impl Metrics {
         held.reason = breaker.held().cloned();
     }
 
-    /// A call is under way until what this returns is dropped.
+    /// Counts a call as under way, until the result is dropped.
     pub(crate) fn call_begins(&self) -> Raised {
         Raised::by(1.0, &self.in_flight)
     }
@@ -96,7 +96,7 @@ impl Metrics {
         histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.clone(), "code" => code).record(took);
     }
 
-    /// With which attempt a delivery ended, done or dead.
+    /// The attempt at which a delivery ended, done or dead.
     pub(crate) fn ended(&self, attempt: u32) {
         self.attempts.record(f64::from(attempt));
     }
@@ -110,7 +110,7 @@ impl Metrics {
         self.deliveries(outcome, code).increment(1);
     }
 
-    /// A request to queue or dedup record failed.
+    /// A request to the queue or the dedup record failed.
     pub(crate) fn failed(&self, operation: &'static str) {
         self.errors(operation).increment(1);
     }
@@ -128,7 +128,7 @@ impl Metrics {
         }
     }
 
-    /// Looks how full the queue is, again and again, until it is dropped.
+    /// Measures the queue's depth regularly, until it is dropped.
     pub(crate) async fn watch<Q: Depths>(&self, queue: &Q, every: Duration) {
         loop {
             match Box::pin(queue.depth()).await {
@@ -172,7 +172,7 @@ impl Metrics {
     }
 }
 
-/// What the metric says of a hold.
+/// The reasons in the metric of holds.
 #[derive(Default)]
 struct Holds {
     reason: Option<Reason>,
@@ -181,7 +181,7 @@ struct Holds {
 }
 
 impl Holds {
-    /// A server may write what it likes, and each is a series for as long as the process lives.
+    /// A server may send any text, and each is a series for as long as the process lives.
     fn words(&mut self, words: &str) -> String {
         if !self.seen.iter().any(|seen| seen == words) {
             if self.seen.len() == REASONS_MAX {
@@ -193,7 +193,7 @@ impl Holds {
     }
 }
 
-/// A gauge is higher by so much, until this is dropped.
+/// Raises a gauge by so much, until this is dropped.
 pub(crate) struct Raised(f64, Gauge);
 
 impl Raised {
@@ -209,7 +209,7 @@ impl Drop for Raised {
     }
 }
 
-/// Never below zero, though a publisher's clock may be ahead: a sum that falls would look like a restart.
+/// Never below zero, even if a publisher's clock is ahead: a sum that falls would look like a restart.
 fn seconds_since(then: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
     now.signed_duration_since(then).to_std().unwrap_or_default().as_secs_f64()
 }
@@ -224,7 +224,7 @@ impl std::fmt::Debug for Metrics {
 mod tests {
     use super::*;
 
-    /// Guards promise 6: no time that an event can have is beyond what can be measured.
+    /// Guards promise 6: any time of an event can be measured.
     #[test]
     fn any_time_can_be_measured() {
         let now = Utc::now();

@@ -17,23 +17,22 @@ use crate::supervise::{all_finished, consume};
 
 const CONNECTIONS_MAX: u32 = 16;
 const DEPTH_EVERY: Duration = Duration::from_secs(10);
-/// How often it is looked whether a database that does not answer as it should still fits.
+/// How often a database that fails is checked for whether it still fits.
 const FITS_EVERY: Duration = Duration::from_secs(5);
-/// Of a connection, and the few statements that find out whether a database fits.
+/// The limit for a connection and the few statements of that check.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
-/// A database that is away is not waited for at the end: what is claimed comes back by itself.
+/// At the end the process does not wait for a database that is away: its claims end by themselves.
 const RELEASED_WITHIN: Duration = Duration::from_secs(1);
 
-/// What one worker process may be told.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Who claims deliveries, for people who look at them.
+    /// The worker's name in claims, for operators.
     pub name: String,
     /// How long a received message stays hidden from other workers.
     pub visibility: Duration,
 }
 
-/// Delivers from one database's queues until `stop`. Whatever is wrong with it is said and waited for.
+/// Delivers from one database's queues until `stop`. It reports any trouble with the database, and waits.
 pub async fn run<C: RpcClient + Clone>(
     source: &Source,
     router: &Router,
@@ -42,7 +41,7 @@ pub async fn run<C: RpcClient + Clone>(
     standing: &Standing,
     started: &Started,
 ) -> Finished {
-    // A term may end before what it knew of successes is recorded: the next one still knows.
+    // A term may end before its successes are recorded: the next one keeps them.
     let subscriber =
         |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
     let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
@@ -50,7 +49,7 @@ pub async fn run<C: RpcClient + Clone>(
     standing.tend(&started.stop, term).await.unwrap_or(Finished::All)
 }
 
-/// From when the database was found to fit until the stop, or until it does not fit any more.
+/// From a successful check of the database to the stop, or to the next check that fails.
 async fn term<C: RpcClient + Clone>(
     source: &Source,
     subscribers: &[Subscriber<C>],
@@ -79,7 +78,7 @@ async fn term<C: RpcClient + Clone>(
         consumers.spawn(consumer(subscriber.clone(), watched, connections, worker, stop, give_up));
     }
     let part = standing.part();
-    // It may be waiting for an answer.
+    // At the stop it may be waiting for an answer.
     let ringing = stop.run_until_cancelled(outbox_runtime::again("bell", part, &stop, || async {
         Box::pin(bell.run(source, &connections, part, &stop)).await;
         Ok(())
@@ -98,7 +97,6 @@ async fn term<C: RpcClient + Clone>(
     trouble.map_or(Ok(finished), Err)
 }
 
-/// One consumer of this database after another.
 async fn consumer<C: RpcClient + Clone>(
     subscriber: Subscriber<C>,
     watched: Arc<Watched>,
@@ -118,8 +116,7 @@ async fn consumer<C: RpcClient + Clone>(
     consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
 }
 
-/// While the database does not answer as it should, looks whether that is because it does not fit any more: one that was
-/// restored from an old copy, say. `None` at `stop`.
+/// While the database fails, checks whether it no longer fits, for example after a restore of an old copy. `None` at `stop`.
 async fn no_longer_fits(source: &Source, part: &Part, stop: &CancellationToken) -> Option<Trouble> {
     loop {
         stop.run_until_cancelled(tokio::time::sleep(FITS_EVERY)).await?;
@@ -133,7 +130,7 @@ async fn no_longer_fits(source: &Source, part: &Part, stop: &CancellationToken) 
     }
 }
 
-/// On a connection that is half-open an answer would take for ever.
+/// On a half-open connection no answer would come.
 async fn answered<T>(asked: impl Future<Output = Result<T, SchemaError>>) -> Result<T, SchemaError> {
     let timed_out = |_| SchemaError::Read(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
     tokio::time::timeout(ANSWERED_WITHIN, asked).await.map_err(timed_out)?
@@ -144,7 +141,7 @@ async fn fits(source: &Source) -> Result<(), SchemaError> {
     outbox_schema::check(&mut conn).await
 }
 
-/// Makes the queues that are new.
+/// Creates missing queues.
 async fn queues<'a>(source: &Source, rpcs: impl Iterator<Item = &'a Rpc>) -> Result<(), SchemaError> {
     let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
     outbox_schema::check(&mut conn).await?;
@@ -152,8 +149,7 @@ async fn queues<'a>(source: &Source, rpcs: impl Iterator<Item = &'a Rpc>) -> Res
     Ok(())
 }
 
-/// What is still claimed at the end, because the process does not wait for it any longer, need not wait for its
-/// visibility to end.
+/// What is still claimed at the end need not wait for its visibility to end.
 async fn release(source: &Source, connections: &Connections, worker: &str) {
     match queue::give_back(connections, worker).await {
         Ok(0) => {}

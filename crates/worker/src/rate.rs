@@ -1,12 +1,10 @@
-//! No more calls in a second than an RPC wants.
-//!
-//! Pure but for the clock handed in.
+//! Limits the calls per second to what an RPC allows. Pure; the clock is a parameter.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A token bucket: it fills at the rate, and holds a quarter of a second's worth, or one.
+/// A token bucket. It fills at the rate, and holds the calls of a quarter of a second, or one.
 #[derive(Debug)]
 pub(crate) struct Rate {
     per_second: f64,
@@ -39,8 +37,7 @@ impl Rate {
 mod tests {
     use super::*;
 
-    /// Guards: in any second no more calls begin than the rate and a quarter, and over a minute exactly the rate, whatever
-    /// the rate is.
+    /// Guards: at any rate, at most the rate and a quarter begin in a second, and exactly the rate over a minute.
     #[tokio::test]
     async fn calls_keep_to_the_rate() {
         for per_second in [1, 3, 50, 10_000] {

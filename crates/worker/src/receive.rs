@@ -1,5 +1,5 @@
-//! Receiving: one receiver keeps watch over its queue, and others help it for as long as it finds full batches. So an idle
-//! queue costs one long poll at a time, and a busy one is not bound to one request's round trip.
+//! Receiving: one receiver watches its queue, and others help it while batches are full. So an idle queue costs one long poll
+//! at a time, and a busy one is not limited to one request's round trip.
 
 mod helper;
 
@@ -20,9 +20,9 @@ use outbox_transport::{Delivery, Queue, QueueError, Wanted};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// A receive that takes so long waits for messages.
+/// A receive that takes this long waits for messages.
 const QUIET: Duration = Duration::from_secs(5);
-/// How long nothing is received after the dedup record could not be asked.
+/// How long nothing is received after the dedup record did not answer.
 const BLIND_MIN: Duration = Duration::from_millis(500);
 const BLIND_MAX: Duration = Duration::from_secs(30);
 
@@ -32,13 +32,13 @@ pub(crate) struct Receiver<Q: Queue> {
     metrics: Metrics,
     part: Part,
     stop: CancellationToken,
-    /// How many batches in a row were full. Helpers look at it.
+    /// How many batches in a row were full, for the helpers.
     full: watch::Sender<usize>,
-    /// The nth helper; zero keeps watch.
+    /// The number of a helper; zero is the watching receiver.
     nth: usize,
-    /// Kept by the one that keeps watch.
+    /// Only the watching receiver has it.
     rate: Option<Rate>,
-    /// The next wait after an error, and the next after the record could not be asked.
+    /// The next pause after an error, and after the record did not answer.
     wait: Duration,
     blind: Duration,
 }
@@ -71,8 +71,8 @@ impl<Q: Queue> Receiver<Q> {
         if self.nth > 0 { self.help().await } else { self.keep_watch().await }
     }
 
-    /// Whether the dedup record could be asked about the last batch. If not, a receive is no use for a while: a queue may
-    /// count each as an attempt, so what can't be called is better left in it.
+    /// Notes whether the dedup record answered for the last batch. If not, receives are useless for a while: a queue may count
+    /// each as an attempt, so messages should stay in it.
     pub(crate) async fn asked(&mut self, could_ask: bool) {
         match (could_ask, self.nth) {
             (true, 0) => self.blind = BLIND_MIN,
@@ -117,10 +117,10 @@ impl<Q: Queue> Receiver<Q> {
 
     async fn receive(&self, ask: &Ask) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
         let limits = self.queue.limits();
-        // A request to the queue ends by a token, and not by being dropped: it may have received something.
+        // A request to the queue is ended by a token and not by dropping it, because it may have received something.
         let enough = self.stop.child_token();
         let is_restricted = limits.chooses && (!ask.failed || ask.probe.is_some());
-        // Requests are large futures: on the heap, so that what awaits them here and further out stays small on the stack.
+        // Requests are large futures. On the heap, they keep the futures that await them small.
         let mut receiving =
             Box::pin(self.queue.receive(Wanted { most: ask.most, failed: ask.failed }, &enough));
         let quiet = tokio::time::sleep(QUIET);
@@ -132,7 +132,7 @@ impl<Q: Queue> Receiver<Q> {
                 () = self.slots.loosened.notified(), if is_restricted && !enough.is_cancelled() => enough.cancel(),
                 () = at(ask.until), if is_restricted && !enough.is_cancelled() => enough.cancel(),
                 () = &mut quiet, if !is_quiet => {
-                    // No error and no message: there is nothing to do.
+                    // No error and no message: the queue is empty.
                     self.part.moves();
                     is_quiet = true;
                 }
@@ -152,7 +152,7 @@ impl<Q: Queue> Receiver<Q> {
         tracing::warn!(rpc = %self.metrics.rpc, error = %Chain(error), retry_in_seconds = retry_in.as_secs_f64(), "not receiving");
     }
 
-    /// Until then, until more may be received, or until the stop.
+    /// Waits until then, until more may be received, or until the stop.
     async fn loosened(&self, until: Option<Instant>) {
         tokio::select! {
             () = at(until) => {}

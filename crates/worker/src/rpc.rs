@@ -1,19 +1,19 @@
 //! The call: an event's payload to the RPC that subscribed to it.
 
-mod answer; // what every encoding reads of an answer
+mod answer; // reads an answer, for every encoding
 mod body; // payload -> request
-mod client; // where each RPC is
+mod client; // the target of each RPC
 mod connect; // json and proto
-mod endpoint; // what the environment says of it
-mod failure; // no answer, or half of one
+mod endpoint; // services in the environment
+mod failure; // a missing or broken answer
 mod grpc;
 mod grpc_status; // headers and trailers -> outcome
 mod headers; // which of an event's headers travel
-mod hint; // what to write instead
+mod hint; // the remedy for a wrong protocol
 mod line; // connections
-mod prefix; // what a header's name may begin with
-mod watched; // what can be seen of a connection
-mod wire_error; // a Connect error, as far as it can be read
+mod prefix; // prefixes that names of headers may have
+mod watched; // observes the bytes of a connection
+mod wire_error; // reads a Connect error, even a damaged one
 
 pub use client::{Client, ClientError, Services};
 pub use endpoint::{Encoding, EncodingError, Endpoint, EndpointError, ServiceEncoding};
@@ -28,11 +28,10 @@ use std::time::Duration;
 use outbox_event::Envelope;
 use outbox_event_router::Rpc;
 
-/// An RPC may answer anything. A message lives for two weeks, in which it should be called more than once.
+/// An RPC can ask for any wait. A message lives for two weeks, in which it should be called more than once.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const MESSAGE_CHARS_MAX: usize = 1000;
 
-/// What is sent.
 #[derive(Debug)]
 pub struct Call<'a> {
     pub rpc: &'a Rpc,
@@ -41,12 +40,11 @@ pub struct Call<'a> {
     pub timeout: Duration,
 }
 
-/// Calls RPCs.
 pub trait RpcClient: Send + Sync + 'static {
     fn call(&self, call: &Call<'_>) -> impl Future<Output = Result<(), CallError>> + Send;
 }
 
-/// What the RPC answered when it did not succeed. The message is the server's own.
+/// Why a call did not succeed. The message is the server's own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct CallError {
@@ -56,14 +54,14 @@ pub struct CallError {
     pub by: By,
 }
 
-/// Who says that a call failed.
+/// The origin of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// The RPC's server, or nobody within the timeout: a server that is there may take as long.
+    /// The RPC's server, or a timeout: a server that is there may take as long.
     Server,
-    /// Nobody: there was no connection, no answer on it, or a proxy's word that there is no server.
+    /// No server: there was no connection, no answer on it, or a proxy answered that there is no server.
     Nobody,
-    /// The worker, which did not call.
+    /// The worker, which made no call.
     Worker,
 }
 
@@ -108,7 +106,6 @@ impl Code {
         Code::Unauthenticated,
     ];
 
-    /// As it stands on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Code::Canceled => "canceled",
@@ -130,8 +127,8 @@ impl Code {
         }
     }
 
-    /// What an HTTP status means where neither a Connect error nor a gRPC status came with it: the answer of a proxy, or of
-    /// another server. gRPC's table, which is Connect's, too.
+    /// The meaning of an HTTP status without a Connect error or a gRPC status, from a proxy or another server. It is gRPC's
+    /// table, which Connect uses, too.
     pub fn of_http_status(status: u16) -> Self {
         match status {
             400 | 431 => Code::Internal,
@@ -158,8 +155,8 @@ impl fmt::Display for Code {
     }
 }
 
-/// A message is shown to people and kept in a table: so it is bounded, and has no control characters, of which
-/// Postgres refuses one and terminals obey others.
+/// A message is shown to people and stored, so it is bounded and has no control characters. Postgres refuses one of these, and
+/// terminals obey others.
 fn failed(code: Code, message: &str) -> CallError {
     let message =
         message.chars().take(MESSAGE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();

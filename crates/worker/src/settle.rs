@@ -1,7 +1,7 @@
-//! Settling: outcomes are recorded and then settled, in batches. While one batch is being written the next one gathers.
+//! Settling: outcomes are recorded and then settled, in batches. While one batch is written, the next one gathers.
 //!
-//! Each delivery is settled by itself. What a server can't take now is tried again soon. What it refuses is set aside, and
-//! its neighbours go on.
+//! Each delivery is settled by itself. A write to a server that is away is soon tried again. A refused delivery is set aside,
+//! and its neighbours go on.
 
 mod round;
 #[cfg(test)]
@@ -20,33 +20,31 @@ use crate::metrics::Metrics;
 use crate::unrecorded::Unrecorded;
 use outbox_transport::{Dedup, Lease, Limits, Outcome, Queue};
 
-/// So many are settled at once, and no more wait here: calls wait behind them.
+/// So many are settled at once, and no more wait here: further calls wait.
 const BATCH_MAX: usize = 500;
 const RETRY_MIN: Duration = Duration::from_millis(100);
-/// Shorter than the bell's poll: a database that is back should hear of our successes before it hands their messages out
-/// again.
+/// Shorter than the bell's poll: a database that is back should get our successes before it delivers their messages again.
 const RETRY_MAX: Duration = Duration::from_millis(500);
-/// A record that is refused waits for somebody who mends it.
+/// A refused record waits until an operator corrects the cause.
 const REFUSED_MIN: Duration = Duration::from_secs(1);
 const REFUSED_MAX: Duration = Duration::from_secs(30);
-/// How often it is counted what is set aside.
+/// How often the deliveries that are set aside are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(15);
 
-/// A delivery of which is decided what becomes of it.
 pub(crate) struct Decided<R> {
     pub(crate) receipt: R,
     pub(crate) attempt: u32,
     pub(crate) outcome: Outcome,
-    /// What it holds of the dedup record: completed by a success, and given back by everything else.
+    /// Its lease, which a success completes, and any other outcome gives back.
     pub(crate) lease: Option<Lease>,
-    /// Dropped when the delivery is settled: until then its visibility is extended.
+    /// Dropped when the delivery is settled. Until then its visibility is extended.
     pub(crate) tracked: Tracked<R>,
 }
 
-/// One that is not settled yet.
+/// A delivery that is not settled yet.
 struct Open<R> {
     decided: Decided<R>,
-    /// The dedup record knows what came of it.
+    /// The dedup record has its outcome.
     recorded: bool,
     /// How often that failed.
     tries: u32,
@@ -54,7 +52,7 @@ struct Open<R> {
     due: Instant,
 }
 
-/// Writes what was decided. A call that succeeded must be recorded before its message leaves the queue.
+/// Writes outcomes. A success must be recorded before its message leaves the queue.
 pub(crate) struct Settler<Q, D> {
     pub(crate) metrics: Metrics,
     pub(crate) part: Part,
@@ -65,7 +63,7 @@ pub(crate) struct Settler<Q, D> {
 }
 
 impl<Q: Queue, D: Dedup> Settler<Q, D> {
-    /// Until every sender is gone and all is settled. What is away is waited for; what is refused holds up no end.
+    /// Runs until every sender is gone and all is settled. It waits for a server that is away, but not for refused deliveries.
     pub(crate) async fn run(self, mut decided: mpsc::Receiver<Decided<Q::Receipt>>) -> Finished {
         self.part.moves();
         let (mut open, mut finished) = (Vec::<Open<_>>::new(), Finished::All);
@@ -80,7 +78,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
                     self.count();
                     return finished;
                 }
-                // What is refused is tried once more, and what is away until it is back.
+                // Refused deliveries are tried once more, and others until their server is back.
                 ends = true;
                 open.iter_mut().filter(|one| one.refused).for_each(|one| one.due = Instant::now());
             }
@@ -108,7 +106,6 @@ impl<R> Open<R> {
         self.decided.outcome == Outcome::Done
     }
 
-    /// It is tried again.
     fn again(mut self, refused: bool) -> Self {
         let (min, max) = if refused { (REFUSED_MIN, REFUSED_MAX) } else { (RETRY_MIN, RETRY_MAX) };
         self.due = Instant::now() + min.saturating_mul(1 << self.tries.min(10)).min(max);
@@ -118,14 +115,14 @@ impl<R> Open<R> {
     }
 }
 
-/// Waits until something was decided, and a little longer for as much as one request settles; or until something is to be
-/// tried again. `false` when nothing more can come.
+/// Waits for an outcome, and a little longer for as many as one request settles; or until a retry is due. `false` when nothing
+/// more can come.
 async fn gather<R>(
     decided: &mut mpsc::Receiver<Decided<R>>,
     open: &mut Vec<Open<R>>,
     limits: Limits,
 ) -> bool {
-    // Deliveries that wait behind what is refused must be taken at the end.
+    // Deliveries that wait behind refused ones must be taken at the end.
     let room = if decided.is_closed() { BATCH_MAX } else { BATCH_MAX.saturating_sub(open.len()) };
     let now = Instant::now();
     let counted = now + if room == 0 { RETRY_MAX } else { COUNT_EVERY };
@@ -136,7 +133,7 @@ async fn gather<R>(
         () = tokio::time::sleep_until(due) => return true,
     };
     if received == 0 {
-        // Only what is away is still waited for.
+        // At the end, only a server that is away is waited for.
         if !open.is_empty() && open.iter().all(|one| !one.refused) {
             tokio::time::sleep_until(due).await;
         }

@@ -1,4 +1,4 @@
-//! Slots: as many calls as may run at once, and what may be received for those that are free.
+//! Slots limit the concurrent calls, and what may be received for free ones.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,23 +15,22 @@ use outbox_transport::{Delivery, Limits};
 
 pub(crate) type Permits = Vec<OwnedSemaphorePermit>;
 
-/// One consumer's.
 pub(crate) struct Slots {
     all: usize,
     limits: Limits,
     circuit: Circuit,
     free: Arc<Semaphore>,
-    /// Whose turn it is to gather free ones: of two who gather, neither would get a batch.
+    /// One task gathers at a time: two at once would both get less than a batch.
     turn: Mutex<()>,
-    /// How many of those under way have failed before.
+    /// How many deliveries under way have failed before.
     failed: AtomicUsize,
-    /// Whether the last request found some that have.
+    /// Whether the last request found deliveries that have failed.
     found_failed: AtomicBool,
-    /// Notified when more may be received than before. One that nobody waits for is kept for the next who does.
+    /// Notified when more may be received than before. A notification without a waiting task is kept for the next one.
     pub(crate) loosened: Notify,
 }
 
-/// A batch that was received: each delivery with its slot, and those that have to go back without one.
+/// A received batch: each delivery with its slot, and those that must go back without one.
 pub(crate) struct Received<R> {
     pub(crate) deliveries: Vec<Delivery<R>>,
     pub(crate) slots: Vec<Slot>,
@@ -76,7 +75,7 @@ impl Slots {
         Some(permits)
     }
 
-    /// What to ask the queue for; or until when for nothing.
+    /// What to request from the queue; or until when to request nothing.
     pub(crate) fn ask(&self, free: usize, rate: &mut Option<Rate>) -> Result<Ask, Option<Instant>> {
         let now = Instant::now();
         let calls = rate.as_mut().map_or(Ok(free), |rate| rate.allowed(now));
@@ -85,11 +84,12 @@ impl Slots {
         ask(gate, free, self.failed_slots(), now)
     }
 
-    /// What a helper asks for. Whether a server is back, and what there is of failures, one alone finds out: then nothing.
+    /// What a helper requests. Only the watching receiver probes a server, and finds out about failures: then a helper requests
+    /// nothing.
     pub(crate) fn ask_for_all(&self, free: usize) -> Option<Ask> {
         let is_closed = self.circuit.is_closed();
         let ask = ask(Gate::All, free, self.failed_slots(), Instant::now()).ok()?;
-        // More could be received if something that is under way ended.
+        // More could be received if a call under way ended.
         let is_restricted = self.limits.chooses && (!ask.failed || ask.most < free);
         (is_closed && !is_restricted).then_some(ask)
     }
@@ -103,19 +103,19 @@ impl Slots {
         }
     }
 
-    /// What a request found says what to ask for next.
+    /// What a request found decides what the next one is for.
     pub(crate) fn found<R>(&self, asked: &Ask, deliveries: &[Delivery<R>]) {
         let found = self.failed_slots().finds(asked, deliveries.iter().any(has_failed));
         self.found_failed.store(found, Ordering::Relaxed);
     }
 
-    /// The one delivery that is to show whether things are better begins here.
+    /// Begins the probe.
     pub(crate) fn probing(self: &Arc<Self>, probe: Probe) -> Probing {
         Probing { slots: Arc::clone(self), probe, called: false }
     }
 
-    /// Gives each delivery its slot. No more is ever received than can start at once; but a queue that does not choose may
-    /// give more that has failed before than there are slots for.
+    /// Gives each delivery its slot. No more is received than can start at once. But a queue that can't choose may return more
+    /// deliveries that have failed than there are slots for.
     pub(crate) fn admit<R>(
         self: &Arc<Self>,
         received: Vec<Delivery<R>>,
@@ -142,7 +142,7 @@ fn has_failed<R>(delivery: &Delivery<R>) -> bool {
     delivery.attempt > 1
 }
 
-/// Of one delivery under way, until this is dropped.
+/// The slot of one delivery under way, until this is dropped.
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     probing: Option<Probing>,
@@ -160,13 +160,13 @@ impl Slot {
         });
     }
 
-    /// Its call may begin. Whether it is the probe.
+    /// Its call may begin. Returns whether it is the probe.
     pub(crate) fn begins(&mut self) -> bool {
         self.was_closed = self.slots.circuit.is_closed();
         self.probing.as_mut().map(|probing| probing.called = true).is_some()
     }
 
-    /// Its call has ended: the next may go before this is recorded.
+    /// Its call has ended: the next one may begin before this one is recorded.
     pub(crate) fn ends(&mut self) {
         drop((self.probing.take(), self.again.take()));
         if !self.was_closed && self.slots.circuit.is_closed() {
@@ -175,7 +175,7 @@ impl Slot {
     }
 }
 
-/// The probe, until it was called; or it is known that none came.
+/// The probe, until it was called, or until it is known that none came.
 pub(crate) struct Probing {
     slots: Arc<Slots>,
     probe: Probe,
@@ -191,7 +191,7 @@ impl Drop for Probing {
     }
 }
 
-/// One that failed before is under way, until this is dropped.
+/// A delivery that has failed before is under way, until this is dropped.
 struct FailedUnderWay(Arc<Slots>);
 
 impl Drop for FailedUnderWay {

@@ -1,4 +1,4 @@
-//! One RPC that subscribed to events, and what one of its consumers leaves to the next.
+//! One RPC that subscribed to events, and the state that outlives its consumers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::circuit::Circuit;
 use crate::metrics::Metrics;
 use crate::unrecorded::Unrecorded;
 
-/// Outlives its consumers: what one knew of its successes and of its server, the next need not learn.
+/// The next consumer keeps the successes of the last one, and the state of its server.
 #[derive(Debug, Clone)]
 pub struct Subscriber<C> {
     pub(crate) rpc: Rpc,
@@ -17,8 +17,7 @@ pub struct Subscriber<C> {
     pub(crate) client: C,
     /// How long a received message stays hidden from other workers.
     pub(crate) visibility: Duration,
-    /// How long the right to call lasts: as long as a call may take, and as much longer as its message stays hidden. That is
-    /// the time to record it.
+    /// How long a lease lasts: the timeout of a call, and the visibility of its message, which is the time to record it.
     pub(crate) lease: Duration,
     pub(crate) unrecorded: Unrecorded,
     pub(crate) circuit: Circuit,

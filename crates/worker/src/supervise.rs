@@ -1,4 +1,4 @@
-//! Keeps one RPC's consumer going, on either transport, and beside it what looks at its queue.
+//! Keeps one RPC's consumer running, on either transport, and beside it the measurements of its queue.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use crate::rpc::RpcClient;
 use crate::subscriber::Subscriber;
 use outbox_transport::{Dedup, Depths, Poison, Queue};
 
-/// While an RPC is held, and only then.
+/// Only while an RPC is held.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// Runs a consumer, and another one after each that panicked. `open` gives each its queue, its dedup record and where
-/// `outbox poison` writes; nothing at the stop. The queue's depth is measured `every` so often.
+/// Runs a consumer, and another one after each that panicked. `open` gives each its queue, its dedup record and the store of
+/// `outbox poison`; nothing at the stop. `every` is the pause between measurements of the queue's depth.
 pub(crate) async fn consume<Q: Queue + Depths, D: Dedup, P: Poison, C: RpcClient + Clone, F>(
     subscriber: &Subscriber<C>,
     part: &Part,
@@ -38,7 +38,7 @@ where
             tokio::join!(metrics.watch(&*queue, every), watch_poison(&metrics.rpc, circuit, &*poison));
             Ok(())
         });
-        // Its end is the consumer's.
+        // The consumer's end ends it.
         let never = async {
             watching.await;
             std::future::pending::<Infallible>().await
@@ -51,7 +51,6 @@ where
     outbox_runtime::again(&metrics.name(), part, stop, term).await.unwrap_or(Finished::NotAll)
 }
 
-/// Waits for the consumers of all RPCs.
 pub(crate) async fn all_finished(mut consumers: JoinSet<Finished>) -> Finished {
     let mut all = Finished::All;
     while let Some(finished) = consumers.join_next().await {
@@ -60,7 +59,7 @@ pub(crate) async fn all_finished(mut consumers: JoinSet<Finished>) -> Finished {
     all
 }
 
-/// Asks again and again while the RPC is held, until it is dropped.
+/// Asks regularly while the RPC is held, until it is dropped.
 async fn watch_poison<P: Poison>(rpc: &str, circuit: &Circuit, poison: &P) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;

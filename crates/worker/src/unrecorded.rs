@@ -1,5 +1,5 @@
 //! Events whose RPC succeeded and whose record is not written yet. While the database is away, their messages may come back
-//! before the record does; then this is what keeps their RPC from being called again.
+//! before the record is written. This list then prevents another call.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,9 @@ use outbox_event::EventId;
 use outbox_runtime::Guarded;
 use tokio::time::Instant;
 
-/// Of those whose record could not be written. Each is a lost lease, and they leave by time.
+/// For those whose record could not be written. Each is a lost lease, and leaves after a time.
 const KEPT_MAX: usize = 10_000;
 
-/// The unrecorded successes of one consumer.
 #[derive(Debug, Clone)]
 pub(crate) struct Unrecorded(Arc<Guarded<Successes>>);
 
@@ -24,36 +23,36 @@ struct Successes {
 
 #[derive(Debug, Default)]
 struct Success {
-    /// So many records of it are still to be written. Each stands in the settler's channel, which is bounded.
+    /// So many records of it are still to be written. Each is in the settler's channel, which is bounded.
     pending: usize,
-    /// Without any, it answers until then.
+    /// Without any, it is remembered until then.
     until: Option<Instant>,
 }
 
 impl Unrecorded {
-    /// `lease` and `visibility` are those of the consumer: after both a message has come back, or it never will.
+    /// `lease` and `visibility` are the consumer's: after both a message has come back, or it never will.
     pub(crate) fn new(lease: Duration, visibility: Duration) -> Self {
         let keeps = lease.saturating_add(visibility);
         Self(Arc::new(Guarded::new(Successes { of: HashMap::new(), keeps })))
     }
 
-    /// A call succeeded, or was known to have: its record is to be written.
+    /// A call succeeded, now or before: its record is to be written.
     pub(crate) fn succeeded(&self, event: EventId) {
         self.0.lock().of.entry(event).or_default().pending += 1;
     }
 
-    /// Whether a call that this worker made for it has succeeded, and may not be recorded.
+    /// Whether a call of this worker has succeeded for it, and may not be recorded.
     pub(crate) fn knows(&self, event: EventId, now: Instant) -> bool {
         self.0.lock().of.get(&event).is_some_and(|success| success.is_known(now))
     }
 
-    /// Its record is written, by this worker or another one: from here on the record answers.
+    /// Its record is written, by this worker or another one, and answers from here on.
     pub(crate) fn recorded(&self, event: EventId) {
         self.0.lock().of.remove(&event);
     }
 
-    /// They can't be recorded: another worker holds their leases. If that worker dies before it calls, their messages come
-    /// back once more.
+    /// They can't be recorded, because other workers hold their leases. If such a worker dies before it calls, their messages
+    /// come back once more.
     pub(crate) fn lost(&self, events: impl IntoIterator<Item = EventId>, now: Instant) {
         let mut successes = self.0.lock();
         let until = Some(now + successes.keeps);
@@ -66,7 +65,7 @@ impl Unrecorded {
         successes.clear(now);
     }
 
-    /// Their records will not be written: the settler that was to do it has ended.
+    /// Their records will not be written, because the settler has ended.
     pub(crate) fn orphaned(&self, now: Instant) {
         let mut successes = self.0.lock();
         let until = Some(now + successes.keeps);
@@ -109,7 +108,7 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(40);
     const VISIBILITY: Duration = Duration::from_secs(30);
 
-    /// Guards promises 3 and 7: what succeeded is known until it is recorded. If its lease was lost, it is known for as long as
+    /// Guards promises 3 and 7: a success is remembered until it is recorded. After a lost lease it is remembered as long as
     /// its message may come back, and then forgotten.
     #[tokio::test]
     async fn a_success_is_known_until_its_record_answers() {
@@ -135,7 +134,7 @@ mod tests {
         assert_eq!(known.0.lock().of.len(), 0, "all are forgotten");
     }
 
-    /// Guards promise 7: however many leases are lost at once, no more are kept than there may be; the oldest leave first.
+    /// Guards promise 7: however many leases are lost at once, the remembered ones are bounded, and the oldest leave first.
     #[tokio::test]
     async fn lost_leases_are_bounded() {
         let known = Unrecorded::new(LEASE, VISIBILITY);

@@ -67,7 +67,7 @@ async fn a_new_event_takes_three_steps() {
     // 3. Tie them together; until then somebody says so.
     let checked = |copy: &Copy| copy.run(&programs().join("outbox"), &["check"]);
     let said = checked(&copy).unwrap();
-    assert!(said.contains("warning: nobody subscribes to 'event_card_blocked'"), "{said}");
+    assert!(said.contains("warning: 'event_card_blocked' has no subscriber"), "{said}");
     copy.edit("event_router.yaml", |text| text + ROUTE);
     assert_eq!(checked(&copy).unwrap(), "ok: 3 events, 4 subscribers\n");
 

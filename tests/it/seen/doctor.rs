@@ -56,7 +56,7 @@ async fn what_is_broken_is_named() {
     let (name, router) = (world.source.name().to_owned(), world.router_file.display().to_string());
     let said = outbox(&world, "doctor --format json --endpoint Test=http://127.0.0.1:1").await;
     assert_eq!(said.code, 1);
-    assert_finds(&said, &format!("error {name}: nobody relays"));
+    assert_finds(&said, &format!("error {name}: no relay leads"));
     assert_finds(&said, "error Test: can't connect to 127.0.0.1:1");
     let said =
         outbox(&world, "doctor --format json --endpoint Tset=http://127.0.0.1:1 --endpoint nonsense").await;
@@ -91,7 +91,7 @@ async fn what_is_broken_is_named() {
         .unwrap();
     let said = look(&world.url).await;
     sqlx::query("select pg_drop_replication_slot($1)").bind(&slot).execute(&mut admin).await.unwrap();
-    assert_finds(&said, &format!("warning {name}: replication slot {slot}: nobody reads from it"));
+    assert_finds(&said, &format!("warning {name}: replication slot {slot}: not in use"));
     let newer = outbox_schema::VERSION + 1;
     world.execute(&format!("insert into outbox.migration (version, description, success, checksum, execution_time) values ({newer}, 'later', true, '', 0)")).await;
     assert_finds(

@@ -193,7 +193,7 @@ async fn workers_are_asked_for_what_they_know() {
     world.finish().await;
 }
 
-/// Guards: where nobody relays, that is said first, and an event says behind how many it waits.
+/// Guards: where no relay leads, that is said first, and an event says behind how many it waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_relay_that_is_the_problem() {
     let world = World::new(ROUTER).await;
@@ -203,10 +203,10 @@ async fn without_a_relay_that_is_the_problem() {
     let source = &said.json()["sources"][0];
     assert_eq!((said.code, &source["leader"], &source["put_at"]), (1, &Value::Null, &Value::Null));
     assert_eq!((&source["waiting_events"], &source["oldest_event"]), (&json!(2), &json!(first)));
-    assert!(outbox(&world, "status").await.out.contains("nobody relays test_"));
+    assert!(outbox(&world, "status").await.out.contains("no relay leads test_"));
     let told = outbox(&world, &format!("why {second}")).await;
     assert_eq!(told.code, 0, "it is on its way: {told:?}");
-    assert!(told.out.contains("nobody relays: start `relay` (1 event ahead of it"), "{told:?}");
+    assert!(told.out.contains("no relay leads: start `relay` (1 event ahead of it"), "{told:?}");
     let nobody = outbox(&world, "why 0198c7e2-0000-7000-8000-000000000001").await;
     assert!(nobody.code == 1 && nobody.out.contains("the outbox goes back to"), "{nobody:?}");
     let unordered = outbox(&world, "why 0198c7e2-0000-4000-8000-000000000001").await;

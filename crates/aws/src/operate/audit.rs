@@ -1,5 +1,5 @@
-//! Who repaired what, in the dedup table: one item per hour, whose attributes are that hour's repairs. So they are listed by
-//! key. A scan would read every record of 21 days, and no policy of ours allows it.
+//! The audit, in the dedup table: one item per hour, with one attribute per repair. So repairs are listed by key. A scan would
+//! read every record of 21 days, and our policies don't allow it.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ const COMMAND_CHARS_MAX: usize = 2000;
 const REQUESTS_TOGETHER: usize = 8;
 
 impl AwsOperator {
-    /// One that is kept already is replaced.
+    /// Replaces the repair if it is stored already.
     async fn keep(&self, repair: &Repair) -> Result<(), OperateError> {
         let text = |value: &str| AttributeValue::S(value.to_owned());
         let command: String = repair.command.chars().take(COMMAND_CHARS_MAX).collect();
@@ -44,7 +44,7 @@ impl AwsOperator {
 }
 
 impl Audit for AwsOperator {
-    /// Nobody shall be kept from delivering because of it.
+    /// A failure must not prevent a repair that can be undone.
     async fn begin(&self, repair: &Repair, undoable: bool) -> Result<(), OperateError> {
         match self.keep(repair).await {
             Err(stopped) if undoable => {
@@ -68,7 +68,7 @@ impl Audit for AwsOperator {
         while kept.len() < limit
             && let Some(items) = answers.try_next().await?
         {
-            // A request is for hours that come one after another: what it found is older than what was found before.
+            // Each request covers the hours before those of the last one, so its repairs are older.
             let mut found: Vec<Kept> =
                 items.values().filter(|item| is_live(item, now)).flat_map(repairs).collect();
             found.sort_by_key(|one| std::cmp::Reverse(one.at.known()));
@@ -79,7 +79,7 @@ impl Audit for AwsOperator {
     }
 }
 
-/// Of an attribute that is a repair.
+/// The names of attributes that hold a repair begin with this.
 const PREFIX: &str = "repair ";
 
 fn hour(at: DateTime<Utc>) -> String {

@@ -1,5 +1,5 @@
-//! Dead letters on SQS. It has no way to look at messages but to receive them: what is looked at is hidden for a minute,
-//! and made visible again at the end.
+//! Dead letters on SQS. A message can only be read by receiving it: it is hidden for a minute, and made visible again at the
+//! end.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -14,9 +14,9 @@ use crate::Failure;
 
 const BATCH_MAX: i32 = 10;
 const HIDDEN_SECONDS: i32 = 60;
-/// Asks every server that may have a message, and not only some.
+/// A long poll asks all servers of SQS, not only some.
 const WAIT_SECONDS: i32 = 1;
-/// What is hidden comes back while we still look: after so many receives of nothing new we have seen it all.
+/// Hidden messages come back while we read. After so many receives without a new one, all have been seen.
 const NOTHING_NEW_MAX: u32 = 3;
 
 impl DeadLetters for AwsOperator {
@@ -87,7 +87,7 @@ impl DeadLetters for AwsOperator {
 }
 
 impl AwsOperator {
-    /// Sent first, and only then deleted: a failure in between makes a copy and loses none.
+    /// Sends first and deletes second: a failure in between makes a copy and loses nothing.
     async fn redrive_one(&self, letter: &Letter<Held>, force: bool) -> Result<Repaired, OperateError> {
         if let (true, Some(event)) = (force, letter.event)
             && !self.forget(event, &letter.rpc).await?
@@ -161,7 +161,7 @@ impl AwsOperator {
             entry.receipt_handle(receipt).visibility_timeout(0).build().ok()
         });
         let change = self.sqs.change_message_visibility_batch().queue_url(url);
-        // One that fails has come back by itself.
+        // If the change fails, the message becomes visible by itself.
         change
             .set_entries(Some(entries.collect()))
             .send()
@@ -171,7 +171,7 @@ impl AwsOperator {
     }
 }
 
-/// The worker says why; SQS itself moves what was received too often, and says nothing.
+/// A worker gives a reason. SQS itself moves messages that were received too often, without a reason.
 fn letter(place: &Place, message: Message) -> Option<Letter<Held>> {
     let attribute = |name: &str| {
         let value = message.message_attributes.as_ref()?.get(name)?;

@@ -7,16 +7,16 @@ use std::sync::Mutex;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::Letter;
 
-/// Where a command is in looking through dead-letter queues.
+/// A command's progress through dead-letter queues.
 #[derive(Debug, Default)]
 pub(super) struct Looking {
-    /// Not looked through yet; `None` before the first.
+    /// Queues that are not read yet; `None` before the first.
     pub(super) left: Option<VecDeque<Place>>,
     pub(super) seen: HashSet<String>,
     pub(super) nothing_new: u32,
-    /// What was sent back by this command: if it dies again at once, it is not sent back for ever.
+    /// What this command has redriven: a letter that dies again at once is not redriven for ever.
     redriven: Mutex<HashSet<u64>>,
-    /// What we keep hidden, by message id.
+    /// Messages that this command hides, by message id.
     pub(super) held: Mutex<HashMap<String, Held>>,
 }
 
@@ -26,7 +26,6 @@ pub(super) struct Place {
     pub(super) url: String,
 }
 
-/// A message as it was received last.
 #[derive(Debug, Clone)]
 pub struct Held {
     pub(super) url: String,
@@ -43,7 +42,7 @@ impl Looking {
     }
 }
 
-/// Of what is the same message, whatever its id.
+/// Equal for copies of one message, whatever their ids.
 fn content<H>(letter: &Letter<H>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (letter.rpc.as_str(), &letter.body).hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! The record of what was done, on DynamoDB: one item per event and RPC.
+//! The dedup record on DynamoDB: one item per event and RPC.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use outbox_transport::operate::{At, Deliveries, Delivery, OperateError, Repair, 
 use super::{AwsOperator, trouble};
 use crate::Failure;
 
-/// The key of an item, and when DynamoDB removes it.
+/// An item's key, and the attribute with the time at which DynamoDB removes it.
 pub const KEY_ATTRIBUTE: &str = "id";
 pub const EXPIRY_ATTRIBUTE: &str = "expires_at";
 
-/// Of one request.
+/// Per request.
 pub(super) const KEYS_MAX: usize = 100;
 const TRIES_MAX: u32 = 10;
-/// That refusals of an RPC are called poison; a longer time can't be added to a date.
+/// For `outbox poison`: a longer time can't be added to a date.
 const LONGEST: TimeDelta = TimeDelta::days(400);
 
 pub(super) type Item = HashMap<String, AttributeValue>;
@@ -56,7 +56,7 @@ impl Deliveries for AwsOperator {
 }
 
 impl AwsOperator {
-    /// That it was done. `false` if somebody is calling it at this moment: then nothing is forgotten.
+    /// Forgets a success. `false` if a worker is calling the RPC at this moment: then nothing is forgotten.
     pub(super) async fn forget(&self, event: EventId, rpc: &Rpc) -> Result<bool, OperateError> {
         let now = Utc::now().timestamp_millis();
         let delete = self
@@ -81,7 +81,7 @@ impl AwsOperator {
         }
     }
 
-    /// Under a key that no event has.
+    /// Writes under a key that no event has.
     async fn say_poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, OperateError> {
         let until = Utc::now() + TimeDelta::from_std(time).unwrap_or(LONGEST);
         let put = self
@@ -97,14 +97,14 @@ impl AwsOperator {
 
 impl AwsOperator {
     async fn items(&self, pairs: &[(EventId, Rpc)]) -> Result<HashMap<String, Item>, OperateError> {
-        // A key may not be asked for twice.
+        // A request must not contain a key twice.
         let mut keys: Vec<String> = pairs.iter().map(|(event, rpc)| key(*event, rpc)).collect();
         keys.sort_unstable();
         keys.dedup();
         self.items_of(&keys).await
     }
 
-    /// What there is, by key. A large answer comes in parts.
+    /// The items that exist, by key. A large answer comes in parts.
     pub(super) async fn items_of(&self, keys: &[String]) -> Result<HashMap<String, Item>, OperateError> {
         let mut found = HashMap::new();
         for keys in keys.chunks(KEYS_MAX) {
@@ -148,7 +148,7 @@ fn key(event: EventId, rpc: &Rpc) -> String {
     format!("{event} {rpc}")
 }
 
-/// DynamoDB may be days late in removing what has expired.
+/// DynamoDB may remove an expired item days late.
 pub(super) fn is_live(item: &Item, now: DateTime<Utc>) -> bool {
     number(item, "expires_at").is_none_or(|at| at >= now.timestamp())
 }
@@ -198,7 +198,7 @@ mod tests {
         fields.iter().map(|(name, text)| ((*name).to_owned(), value(text))).collect()
     }
 
-    /// Guards: every state of a record is told, also by an older worker's, and what has expired is gone.
+    /// Guards: every state of a record is shown, also an older worker's, and an expired record is absent.
     #[test]
     fn records_are_read() {
         let now = DateTime::from_timestamp_millis(1_000_000).unwrap();

@@ -1,4 +1,4 @@
-//! Settling: deletes and waits in batches of ten, dead letters one by one. Each has its own answer.
+//! Settles messages: deletes and waits in batches of ten, dead letters one by one. Each has its own answer.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl SqsQueue {
         }
     }
 
-    /// Hides messages for so long. More than [`Queue::wait`] allows is refused.
+    /// Hides messages. SQS refuses more than [`Queue::wait`] allows.
     pub(super) async fn hide(&self, receipts: &[(&SqsReceipt, Duration)]) -> Answers {
         let batches = receipts.chunks(BATCH_MAX).map(|batch| self.hide_batch(batch));
         join_all(batches).await.into_iter().flatten().collect()
@@ -78,9 +78,9 @@ impl SqsQueue {
         }
     }
 
-    /// To the dead-letter queue first, and only then out of the queue: a failure in between makes a copy and loses none.
+    /// Sends to the dead-letter queue first and deletes second: a failure in between makes a copy and loses nothing.
     async fn dead_letter(&self, dead: &[(&SqsReceipt, &str, &str)]) -> Answers {
-        // One by one: ten of them may be more than a batch may hold, and there are few.
+        // One by one: a batch of ten may exceed the size limit, and dead letters are few.
         let mut answers =
             join_all(dead.iter().map(|(receipt, code, reason)| self.send_dead(receipt, code, reason))).await;
         let sent: Vec<usize> = (0..dead.len()).filter(|&at| answers[at].is_ok()).collect();
@@ -96,7 +96,7 @@ impl SqsQueue {
             return Ok(());
         }
         let sent = match self.send_with(receipt, code, &text::attribute(reason)).await {
-            // A body as large as the queue takes leaves no room for a reason.
+            // A body of the maximal size leaves no room for a reason.
             Err(error) if is_of_contents(&error.code) => {
                 self.send_with(receipt, code, "the reason was refused by SQS").await.map_err(|_| error)
             }
@@ -134,12 +134,12 @@ fn is_of_contents(code: &str) -> bool {
         .any(|of_contents| code.ends_with(of_contents))
 }
 
-/// A request that failed as a whole.
+/// For a request that failed as a whole.
 fn all_of(many: usize, failure: &Failure) -> Answers {
     (0..many).map(|_| Err(failure.clone().into())).collect()
 }
 
-/// A request of which some entries failed. Their ids are their places.
+/// For a request that failed for some entries. Their ids are their indices.
 fn each_of(many: usize, failed: &[BatchResultErrorEntry]) -> Answers {
     let mut answers: Answers = (0..many).map(|_| Ok(())).collect();
     for entry in failed {
@@ -157,8 +157,8 @@ fn each_of(many: usize, failed: &[BatchResultErrorEntry]) -> Answers {
     answers
 }
 
-/// The handle is no longer good: its message has come back to the queue, and somebody else decides about it. The code alone
-/// does not say so: it stands for other parameters, too.
+/// Whether the handle is invalid: its message has come back to the queue, and another worker may have it. The code alone does
+/// not show this, because it stands for other parameters, too.
 fn is_gone(code: &str, message: &str) -> bool {
     let code = code.rsplit('.').next().unwrap_or(code);
     match code {
@@ -173,7 +173,7 @@ fn is_gone(code: &str, message: &str) -> bool {
     }
 }
 
-/// SQS answers every request, and so this is not seen.
+/// SQS answers for every message, so this is not expected.
 fn unanswered() -> Unsettled {
     Unsettled::new(Kind::Away, "UnreadableAnswer", "SQS did not answer for this message")
 }
@@ -182,8 +182,8 @@ fn unanswered() -> Unsettled {
 mod tests {
     use super::*;
 
-    /// Guards promises 2 and 3: only a handle that is no longer good means that somebody else has the message. A refusal of
-    /// something else must not be taken for that.
+    /// Guards promises 2 and 3: only an invalid handle means that another worker has the message. A refusal of something else
+    /// must not be taken for that.
     #[test]
     fn a_message_is_gone_only_where_sqs_says_so() {
         let expired =
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// Guards promise 3: of a batch each has its own answer.
+    /// Guards promise 3: each message of a batch has its own answer.
     #[test]
     fn each_of_a_batch_has_its_answer() {
         let failed = |id: &str, code: &str, sender_fault| {

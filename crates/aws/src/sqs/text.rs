@@ -1,8 +1,8 @@
-//! Text from outside, as SQS takes it.
+//! Makes text from outside valid for SQS.
 
-/// Of a reason. It is for people, and counts towards the message's size.
+/// For a reason, which is for people and counts towards the message's size.
 const REASON_CHARS_MAX: usize = 1000;
-/// What a reason adds at most to a body of any size that the bus carries.
+/// The most that a reason adds to a body, which has any size that the bus accepts.
 const REASON_BYTES_MAX: usize = 2000;
 
 /// A String attribute holds `#x9 | #xA | #xD | #x20-#xD7FF | #xE000-#xFFFD | #x10000-#x10FFFF`, and is never empty.
@@ -27,7 +27,7 @@ fn is_allowed(c: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Guards promises 2 and 6: whatever an RPC says of an error, SQS takes it as the reason of a dead letter.
+    /// Guards promises 2 and 6: SQS accepts any text of an RPC's error as the reason of a dead letter.
     #[test]
     fn any_reason_is_taken() {
         for (said, kept) in [

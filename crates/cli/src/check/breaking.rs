@@ -1,7 +1,7 @@
 //! What would break events that were published before and are not delivered yet.
 //!
-//! A payload travels as JSON, so names count; services that are sent proto or grpc, and were built before, count on
-//! numbers. Both must stay.
+//! A payload travels as JSON, so names count. Services that were built before, and are sent proto or grpc, depend on numbers.
+//! Both must stay.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use messages::Comparison;
 
 mod messages;
 
-/// Of events that there were and are: their messages, and the requests that carry them.
+/// Compares the events of both versions: their messages, and the requests that carry them.
 pub(crate) fn in_proto(older: &Older, router: &Router, contract: &Contract) -> Vec<Finding> {
     let mut comparison = Comparison::new(older, contract);
     for old in older.contract.events() {
@@ -29,7 +29,7 @@ pub(crate) fn in_proto(older: &Older, router: &Router, contract: &Contract) -> V
     findings
 }
 
-/// Only for an event_router.yaml that was understood: of another one nobody can say what is gone.
+/// Only for an event_router.yaml without mistakes: otherwise it is unknown which routes are gone.
 pub(crate) fn in_routes(
     older: &Older,
     router_file: &str,
@@ -52,7 +52,7 @@ pub(crate) fn in_routes(
     findings
 }
 
-/// What the call looks like to services that were built before: its path, and the field that carries the event.
+/// The call as services see it that were built before: its path, and the field that carries the event.
 fn carriers(older: &Older, route: &Route<'_>, contract: &Contract) -> Option<Finding> {
     let method = |contract: &Contract| contract.rpc(route.rpc.as_str()).ok();
     let (old_method, new_method) = (method(&older.contract)?, method(contract)?);
@@ -74,7 +74,7 @@ fn carriers(older: &Older, route: &Route<'_>, contract: &Contract) -> Option<Fin
     Some(Finding::error(place, message, hint))
 }
 
-/// Events that an RPC no longer subscribes to, and its request can no longer take: some may wait in its queue.
+/// Events that an RPC no longer subscribes to, and that its request can't take any more: some may wait in its queue.
 fn stranded(older: &Older, old_router: &Router, router: &Router, contract: &Contract) -> Vec<Finding> {
     let mut findings = Vec::new();
     for old in old_router.routes().filter(|old| !router.subscribers(old.event).contains(old.rpc)) {
@@ -135,7 +135,7 @@ fn subscribers(
     findings
 }
 
-/// Events that are gone from proto. One that is still routed is an unknown event, and that is said elsewhere.
+/// Events that are gone from proto. One that is still routed is reported elsewhere as an unknown event.
 fn removed_events(older: &Older, router_file: &str, router: &Router, contract: &Contract) -> Vec<Finding> {
     let gone = |event: &&EventType| contract.event(&event.name).is_none() && !router.lists(&event.name);
     let finding = |event: &EventType| {
@@ -147,7 +147,7 @@ fn removed_events(older: &Older, router_file: &str, router: &Router, contract: &
     older.contract.events().filter(gone).map(finding).collect()
 }
 
-/// Where it would be: the enum it was a value of, or else a file of its package.
+/// The place of a removed event: the enum of its value, or else a file of its package.
 fn beside(contract: &Contract, event: &EventType) -> Option<Place> {
     let event_enum = event.value.parent_enum();
     if let Some(event_enum) = contract.pool().get_enum_by_name(event_enum.full_name()) {
@@ -163,7 +163,7 @@ fn keys(older: &Older, contract: &Contract) -> Vec<Finding> {
         let new = contract.event(&old.name)?;
         let message = match (&old.key, &new.key) {
             (None, _) => return None,
-            // Renamed, perhaps: that is another matter.
+            // It may have been renamed, which is allowed.
             (Some(was), Some(is)) if was.number() == is.number() => return None,
             (Some(was), Some(is)) => format!("the key of '{}' was `{}` and is `{}`", new.name, was.name(), is.name()),
             (Some(was), None) => format!("the key of '{}' was `{}`, and it has none any more", new.name, was.name()),

@@ -11,7 +11,7 @@ const RULES_MAX: usize = 300;
 pub(crate) fn check(router: &Router) -> Vec<Finding> {
     let mut findings = Vec::new();
     let routes: Vec<Route<'_>> = router.routes().collect();
-    // In the order of the file, so that it is the last ones that are too many.
+    // In the order of the file, so that the last ones are reported.
     let mut places: Vec<&Place> = routes.iter().map(|route| route.place).collect();
     places.sort();
     if let Some(first_over) = places.get(RULES_MAX) {

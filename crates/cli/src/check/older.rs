@@ -9,22 +9,21 @@ use tempfile::TempDir;
 
 use crate::stopped::Stopped;
 
-/// What events in flight were published under.
+/// The version under which events in flight were published.
 #[derive(Debug)]
 pub(crate) struct Older {
-    /// As the user called it.
     pub(crate) name: String,
     pub(crate) contract: Contract,
     pub(crate) router: OldRouter,
 }
 
-/// The event_router.yaml of then.
+/// Its event_router.yaml.
 #[derive(Debug)]
 pub(crate) enum OldRouter {
     Known(Router),
-    /// The revision has none of that name.
+    /// The revision has no file of that name.
     Gone,
-    /// A directory of proto files, and nobody said which router was theirs.
+    /// A directory of proto files was given without its router.
     NotAsked,
 }
 
@@ -42,7 +41,7 @@ impl Older {
                 let router = router_text.map_or(OldRouter::NotAsked, |text| known(against, &text));
                 return Ok(Self { name: against.to_owned(), contract, router });
             }
-            // A branch may have the name of a directory that is about something else.
+            // A branch may have the name of an unrelated directory.
             Err(ReadError::Io { .. } | ReadError::Empty(_) | ReadError::NotDescriptors { .. }) => {}
             Err(error) => return Err(unreadable(against, error)),
         }
@@ -54,14 +53,14 @@ impl Older {
     }
 }
 
-/// Mistakes of the past are nobody's concern: what can be understood of it is compared.
+/// Mistakes in an older version don't matter: the readable part is compared.
 fn known(name: &str, router: &str) -> OldRouter {
     OldRouter::Known(Router::examine(name, router).0)
 }
 
 fn unreadable(name: &str, error: ReadError) -> Stopped {
     let problem = match error {
-        // Its paths are those of copies that nobody can look at.
+        // Its paths are those of temporary copies.
         ReadError::Findings(report) => {
             report.findings().first().map_or(String::new(), |finding| finding.message.clone())
         }
@@ -80,7 +79,7 @@ fn read_text(file: &Path) -> Result<String, Stopped> {
     })
 }
 
-/// The files of a revision, in a directory that goes away.
+/// The files of a revision, in a temporary directory.
 struct Checkout {
     revision: String,
     sources: Sources,
@@ -106,14 +105,14 @@ impl Checkout {
             ));
         }
         for (n, root) in sources.includes.iter().enumerate() {
-            // What is not in the repository is taken as it is.
+            // A directory outside the repository is used as it is.
             let copy = checkout.copy(root, &format!("include{n}")).ok().flatten();
             checkout.sources.includes.push(copy.unwrap_or_else(|| root.clone()));
         }
         Ok(checkout)
     }
 
-    /// What a directory, or one descriptor set, was like; `None` if it was not there.
+    /// A copy of a directory, or of one descriptor set; `None` if the revision does not have it.
     fn copy(&self, root: &Path, name: &str) -> Result<Option<PathBuf>, Stopped> {
         let (dir, what) = if root.is_file() { split(root) } else { (root, ".".into()) };
         let commit = self.commit(dir)?;
@@ -125,7 +124,7 @@ impl Checkout {
         Ok(copied.exists().then_some(copied))
     }
 
-    /// The event_router.yaml of then; `None` if it was not there.
+    /// The revision's event_router.yaml; `None` if it does not have one.
     fn router(&self, path: &Path) -> Option<String> {
         let (dir, name) = split(path);
         let copy = self.dir.path().join("router");
@@ -134,7 +133,7 @@ impl Checkout {
         std::fs::read_to_string(copy.join(name)).ok()
     }
 
-    /// Of the repository that this directory belongs to: it may be another one than where we stand.
+    /// The commit in the repository of this directory, which may be another one than the current one.
     fn commit(&self, dir: &Path) -> Result<String, Stopped> {
         let wanted = format!("{}^{{commit}}", self.revision);
         let unknown = |said: &str| {
@@ -158,7 +157,7 @@ impl Checkout {
         Err(unknown(&if said.is_empty() { String::new() } else { format!(" ({said})") }))
     }
 
-    /// With one process for all files, and links as they were. False if there was nothing.
+    /// Uses one process for all files, and keeps links. False if there was nothing.
     fn extract(&self, dir: &Path, commit: &str, what: &str, copy: &Path) -> Result<bool, Stopped> {
         let failed = |error: std::io::Error| {
             Stopped::unusable(
@@ -187,7 +186,7 @@ impl Checkout {
     }
 }
 
-/// A hook of git's sets variables that would have it look elsewhere.
+/// A hook of git sets variables that would direct git elsewhere.
 fn git(dir: &Path) -> Command {
     let mut git = Command::new("git");
     git.arg("-C").arg(dir);

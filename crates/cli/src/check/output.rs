@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::safe;
 
-/// How findings are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
     /// For people: the source line, underlined.
@@ -29,7 +28,7 @@ impl Format {
 
 fn text(report: &Report, router: &Router) -> String {
     let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // Of colours only ours are left: what a file holds is made visible where its lines are laid out.
+    // Only colours of ours are left: the report makes a file's control characters visible.
     let findings = if colour { report.styled() } else { safe::text(&report.to_string()).into_owned() };
     if report.is_empty() {
         let (events, routes) = (router.events().count(), router.routes().count());
@@ -100,12 +99,12 @@ fn github(report: &Report) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// As the workflow's toolkit escapes what follows the second `::`.
+/// Escapes what follows the second `::`, as the workflow's toolkit does.
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
-/// And what stands before it.
+/// Escapes what stands before it.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }

@@ -1,4 +1,4 @@
-//! Routes against descriptors: every event is there, and every RPC can take it.
+//! Checks routes against descriptors: every event exists, and every RPC can take it.
 
 use std::collections::BTreeMap;
 
@@ -34,10 +34,10 @@ fn events(router: &Router, contract: &Contract, older: Option<&Older>) -> Vec<Fi
     unknown.map(finding).collect()
 }
 
-/// Only for a file that was understood: of what was not, nobody can say who subscribes.
+/// Only for a file without mistakes: otherwise it is unknown which events have subscribers.
 pub(crate) fn without_subscriber(router: &Router, contract: &Contract) -> Vec<Finding> {
     let listed: BTreeMap<&str, &Place> = router.events().collect();
-    // A name that was misspelt: that its event has no subscriber then goes without saying.
+    // If a name is misspelt, the missing subscriber of its event needs no report.
     let meant: Vec<&str> = listed
         .keys()
         .filter(|name| contract.event(name).is_none())
@@ -45,7 +45,7 @@ pub(crate) fn without_subscriber(router: &Router, contract: &Contract) -> Vec<Fi
         .collect();
     let mut findings = Vec::new();
     for event in contract.events().filter(|event| router.subscribers(&event.name).is_empty()) {
-        let message = format!("nobody subscribes to '{}'", event.name);
+        let message = format!("'{}' has no subscriber", event.name);
         if let Some(place) = listed.get(event.name.as_str()) {
             let hint = "add the RPC that should run; until then the event is published and goes nowhere";
             findings.push(Finding::warning((*place).clone(), message, hint));
@@ -57,7 +57,7 @@ pub(crate) fn without_subscriber(router: &Router, contract: &Contract) -> Vec<Fi
     findings
 }
 
-/// An event that is not listed under its own name, and so may be the one that was meant.
+/// An event that is not listed under its own name, and so may be meant.
 fn similar_event<'c>(name: &str, router: &Router, contract: &'c Contract) -> Option<&'c str> {
     let unlisted = contract.events().filter(|event| !router.lists(&event.name));
     closest(name, unlisted.map(|event| event.name.as_str()))
@@ -86,7 +86,7 @@ fn fits(route: &Route<'_>, event: &EventType, method: &MethodDescriptor) -> Opti
     Some(Finding::error(route.place.clone(), message, error.hint()))
 }
 
-/// A queue and a dedup record belong to a name, so an RPC has one.
+/// A queue and a dedup record belong to a name, so an RPC must have only one.
 #[derive(Default)]
 struct Names<'a>(BTreeMap<String, (&'a Rpc, usize)>);
 

@@ -13,7 +13,7 @@ pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, int
 
 /// Lists dead letters, with the reason of each.
 ///
-/// On SQS they can't be looked at without being received: each is hidden from others for a moment.
+/// On SQS a letter can only be read by receiving it, so each is hidden from others for a moment.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct List {
@@ -28,18 +28,18 @@ pub(super) struct List {
     pub(super) print: Print,
 }
 
-/// Shows one dead letter; its payload only if asked.
+/// Shows one dead letter, with its payload only on request.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Show {
-    /// As `outbox dlq list` shows it.
+    /// The id that `outbox dlq list` shows.
     pub(super) id: String,
 
-    /// Where to look for it: on SQS that is quicker.
+    /// The RPC of its queue. On SQS this makes the search quicker.
     #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
     pub(super) rpc: Option<Rpc>,
 
-    /// Print the payload, too. It may hold what is nobody's business.
+    /// Print the payload, too. It may contain personal data or secrets.
     #[arg(long)]
     pub(super) payload: bool,
 
@@ -49,9 +49,9 @@ pub(super) struct Show {
 
 /// Delivers dead letters again.
 ///
-/// Each goes back into the queue of its RPC, with its attempts counted anew. What was done meanwhile is not done again: the
-/// worker finds it in its record. Each is moved by itself; if this is interrupted, the rest stays, and the same command
-/// goes on.
+/// Each goes back into the queue of its RPC, with its attempts counted from the beginning. An RPC that succeeded meanwhile is
+/// not called again, because the worker finds the record. Each letter is moved by itself. If this is interrupted, the rest
+/// stays, and the same command goes on.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
@@ -64,7 +64,7 @@ pub(super) struct Redrive {
     #[arg(long)]
     pub(super) all: bool,
 
-    /// How many per second. Higher is sooner done; lower is kinder to a service that has just come back.
+    /// How many per second. A higher value is sooner done. A lower one spares a service that has just come back.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) rate: u32,
 
@@ -72,7 +72,7 @@ pub(super) struct Redrive {
     #[arg(long)]
     pub(super) dry_run: bool,
 
-    /// Forget first that it was done: the RPC runs again even if it had succeeded for the event.
+    /// Forget a past success first: the RPC runs again even if it had succeeded for the event.
     #[arg(long)]
     pub(super) force: bool,
 
@@ -107,23 +107,23 @@ pub(super) struct Drop {
     pub(super) print: Print,
 }
 
-/// Which dead letters: all that is given must fit.
+/// Which dead letters: every given condition must hold.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which dead letters")]
 pub(super) struct Which {
-    /// Of this RPC, as event_router.yaml has it.
+    /// Letters of this RPC, by its name in event_router.yaml.
     #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
     pub(super) rpc: Option<Rpc>,
 
-    /// Of this event.
+    /// Letters of this event.
     #[arg(long, value_name = "ID")]
     pub(super) event: Option<EventId>,
 
-    /// With this code: invalid_argument, unavailable, malformed_message, redrive_policy …
+    /// Letters with this code: invalid_argument, unavailable, malformed_message, redrive_policy …
     #[arg(long, value_name = "CODE")]
     pub(super) code: Option<String>,
 
-    /// Dead for longer than this: 1h, 2days.
+    /// Letters that are dead for longer than this: 1h, 2days.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(super) older_than: Option<Duration>,
 }

@@ -17,24 +17,24 @@ use crate::transport::Work;
 
 const REASON_CHARS_MAX: usize = 80;
 
-/// A dead letter without what is nobody's business; the names are kept.
+/// A dead letter without its payload; the names are stable.
 #[derive(Debug, Serialize)]
 struct Listed {
     source: String,
     id: String,
     rpc: String,
     event: Option<EventId>,
-    /// Unknown where the body is malformed.
+    /// Unknown if the body is malformed.
     event_name: Option<String>,
     attempts: Option<i32>,
     code: String,
     reason: String,
-    /// `null` where the row has a time that no calendar has.
+    /// `null` if the row's time is not a valid date.
     dead_at: At,
     dead_seconds: Option<f64>,
 }
 
-/// And all that its body says; the payload only if asked for.
+/// The letter with the contents of its body; the payload only on request.
 #[derive(Debug, Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -45,7 +45,7 @@ struct Shown {
     body_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Box<RawValue>>,
-    /// Where there is no payload to be found in it.
+    /// The body, if no payload can be found in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
 }
@@ -87,13 +87,13 @@ impl Shown {
 pub(super) struct Listing<'a>(pub(super) &'a List);
 
 impl Work for Listing<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let limit = self.0.limit as usize;
         let (mut listed, mut more) = (Vec::new(), false);
-        for mut line in lines {
+        for mut transport in transports {
             let filter = self.0.which.filter();
-            let looked = gather(&mut line, &filter, limit - listed.len(), &mut listed).await;
-            line.put_back().await;
+            let looked = gather(&mut transport, &filter, limit - listed.len(), &mut listed).await;
+            transport.put_back().await;
             more |= looked?;
             if more {
                 break;
@@ -107,9 +107,9 @@ impl Work for Listing<'_> {
     }
 }
 
-/// Whether there are, or may be, more than `limit`. Ctrl-C ends the looking, not the putting back.
+/// Returns whether there are, or may be, more than `limit`. Ctrl-C ends the reading, but not the putting back.
 async fn gather<O: Queues + DeadLetters>(
-    line: &mut O,
+    transport: &mut O,
     filter: &Filter,
     limit: usize,
     listed: &mut Vec<Listed>,
@@ -119,7 +119,7 @@ async fn gather<O: Queues + DeadLetters>(
     tokio::pin!(interrupted);
     loop {
         let letters = tokio::select! {
-            letters = line.next(filter) => letters?,
+            letters = transport.next(filter) => letters?,
             () = &mut interrupted => return Ok(true),
         };
         if letters.is_empty() {
@@ -129,7 +129,7 @@ async fn gather<O: Queues + DeadLetters>(
             if listed.len() - start == limit {
                 return Ok(true);
             }
-            listed.push(Listed::of(line.source(), &letter));
+            listed.push(Listed::of(transport.source(), &letter));
         }
     }
 }
@@ -180,17 +180,17 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
 pub(super) struct Showing<'a>(pub(super) &'a Show);
 
 impl Work for Showing<'_> {
-    async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let args = self.0;
         let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
-        for mut line in lines {
+        for mut transport in transports {
             let looked = tokio::select! {
-                letters = line.next(&filter) => letters,
+                letters = transport.next(&filter) => letters,
                 () = interrupted() => Ok(Vec::new()),
             };
-            line.put_back().await;
+            transport.put_back().await;
             let Some(letter) = looked?.into_iter().next() else { continue };
-            let shown = Shown::of(line.source(), &letter, args.payload);
+            let shown = Shown::of(transport.source(), &letter, args.payload);
             match args.print.format {
                 Format::Json => show::json(&shown)?,
                 Format::Table => print(&describe(&shown, args))?,
@@ -232,7 +232,7 @@ fn describe(shown: &Shown, args: &Show) -> String {
     if let Some(event) = event.map(|event| event.to_string()) {
         let again = options.command(["dlq", "redrive", "--event", &event, "--rpc", rpc]);
         text.push_str(&format!(
-            "\n\nits life: {}\nto deliver it again: {again}",
+            "\n\nits history: {}\nto deliver it again: {again}",
             options.command(["why", &event])
         ));
     }

@@ -1,4 +1,4 @@
-//! Dead letters moved, one by one: back into their queues, or away.
+//! Moves dead letters one by one: back into their queues, or away.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ use crate::transport::Work;
 
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
-/// So many refusals are shown, and so much of each.
+/// So many refusals are shown, with so many characters of each.
 const REFUSALS_MAX: usize = 5;
 const REFUSAL_CHARS_MAX: usize = 400;
 
@@ -39,20 +39,20 @@ enum Kind {
     Drop,
 }
 
-/// What was done; the names are kept.
+/// The result; the names are stable.
 #[derive(Debug, Default, Serialize)]
 struct Moved {
     dry_run: bool,
     found: i64,
     moved: i64,
-    /// Of those, the RPC had succeeded: the worker will not call it again, or will, because of --force. Unknown where the
-    /// record can't be asked.
+    /// How many of those had succeeded before: the worker calls these again only with --force. Unknown if the record does not
+    /// answer.
     done_before: Option<i64>,
-    /// Being called at this moment: what was done can't be forgotten, so they stay.
+    /// Their RPC is being called at this moment. Their success can't be forgotten, so they stay.
     busy: i64,
-    /// Their queue refuses them, and takes others: they stay.
+    /// Their queue refuses them and accepts others, so they stay.
     refused: i64,
-    /// Why, of the first few; with the letter's id.
+    /// The reasons of the first few, with the letters' ids.
     refusals: Vec<String>,
     interrupted: bool,
     failed: Option<String>,
@@ -84,18 +84,18 @@ impl<'a> Move<'a> {
 }
 
 impl Work for Move<'_> {
-    async fn on<O: Operator>(self, mut lines: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let mut moved = Moved { dry_run: self.dry_run, done_before: Some(0), ..Moved::default() };
         if self.dry_run {
-            self.each(&mut lines, None, &mut moved).await?;
+            self.each(&mut transports, None, &mut moved).await?;
         } else {
             self.ask()?;
-            let repair = repair::begin(&lines, self.is_undoable()).await?;
-            let went = self.each(&mut lines, Some(&repair), &mut moved).await;
+            let repair = repair::begin(&transports, self.is_undoable()).await?;
+            let went = self.each(&mut transports, Some(&repair), &mut moved).await;
             if let Err(stopped) = &went {
                 moved.failed = Some(stopped.problem.clone());
             }
-            repair::end(repair, &lines, &moved).await;
+            repair::end(repair, &transports, &moved).await;
             went?;
         }
         match self.print.format {
@@ -122,18 +122,18 @@ impl Move<'_> {
         }
     }
 
-    /// Only counts them without a repair.
+    /// Without a repair it only counts them.
     async fn each(
         &self,
-        lines: &mut [impl Operator],
+        transports: &mut [impl Operator],
         repair: Option<&Repair>,
         moved: &mut Moved,
     ) -> Result<(), Stopped> {
-        for line in lines {
-            let went = self.all(line, repair, moved).await;
-            line.put_back().await;
+        for transport in transports {
+            let went = self.all(transport, repair, moved).await;
+            transport.put_back().await;
             if let Err(stopped) = went {
-                // Nothing yet: the reason is all there is to say.
+                // Nothing was moved yet, so the error is the whole result.
                 if moved.moved == 0 {
                     return Err(stopped);
                 }
@@ -146,7 +146,7 @@ impl Move<'_> {
 
     async fn all<O: DeadLetters + Deliveries>(
         &self,
-        line: &mut O,
+        transport: &mut O,
         repair: Option<&Repair>,
         moved: &mut Moved,
     ) -> Result<(), Stopped> {
@@ -159,7 +159,7 @@ impl Move<'_> {
         tokio::pin!(interrupted);
         loop {
             let letters = tokio::select! {
-                letters = line.next(&self.filter) => letters?,
+                letters = transport.next(&self.filter) => letters?,
                 () = &mut interrupted => {
                     moved.interrupted = true;
                     return Ok(());
@@ -170,7 +170,7 @@ impl Move<'_> {
             }
             moved.found += letters.len() as i64;
             let done = match self.kind {
-                Kind::Redrive { .. } => self.done(line, &letters, moved).await,
+                Kind::Redrive { .. } => self.done(transport, &letters, moved).await,
                 Kind::Drop => vec![false; letters.len()],
             };
             let Some(repair) = repair else {
@@ -186,8 +186,8 @@ impl Move<'_> {
                     }
                 }
                 let outcomes = match self.kind {
-                    Kind::Redrive { force, .. } => line.redrive(repair, letters, force).await,
-                    Kind::Drop => line.take_away(repair, letters).await,
+                    Kind::Redrive { force, .. } => transport.redrive(repair, letters, force).await,
+                    Kind::Drop => transport.take_away(repair, letters).await,
                 };
                 let mut failure = None;
                 for ((outcome, letter), done) in outcomes.into_iter().zip(letters).zip(done) {
@@ -212,14 +212,14 @@ impl Move<'_> {
 
     async fn done<O: DeadLetters + Deliveries>(
         &self,
-        line: &O,
+        transport: &O,
         letters: &[Letter<O::Handle>],
         moved: &mut Moved,
     ) -> Vec<bool> {
         let pairs: Vec<(EventId, Rpc)> =
             letters.iter().filter_map(|letter| Some((letter.event?, letter.rpc.clone()))).collect();
-        // Worth knowing, and no reason to leave what is dead where it is.
-        let done = match line.done(&pairs).await {
+        // This is only information, so an error must not stop the repair.
+        let done = match transport.done(&pairs).await {
             Ok(done) => done,
             Err(_) => {
                 moved.done_before = None;
@@ -254,7 +254,7 @@ impl Move<'_> {
             let done = thousands(done);
             lines.push(match self.kind {
                 Kind::Redrive { force: true, .. } => format!("  {done} of them had been done: their RPC runs again"),
-                _ => format!("  {done} of them had been done before: the worker finds that in its record, and calls nobody"),
+                _ => format!("  {done} of them had been done before: the worker finds that in its record, and does not call again"),
             });
         }
         if moved.busy > 0 {

@@ -1,4 +1,4 @@
-//! What there should be on AWS for event_router.yaml, and what there is.
+//! Compares the resources on AWS with event_router.yaml.
 
 mod bus; // rules and their targets
 mod policy; // who may send into a queue

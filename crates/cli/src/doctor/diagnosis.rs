@@ -6,15 +6,15 @@ use crate::safe::line;
 use crate::stopped::Stopped;
 
 const MESSAGE_CHARS_MAX: usize = 2000;
-/// A statement to paste is of no use without its end.
+/// A statement to paste is useless without its end.
 const HINT_CHARS_MAX: usize = 100_000;
 
-/// What one look found. Others' texts in it are safe where they could be taken for ours; in a statement to paste they are
-/// literals and identifiers, and on one line.
+/// One finding. Text from others is made safe where it could be taken for ours. In a statement to paste it is a literal or an
+/// identifier, on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Diagnosis {
     pub(super) severity: Severity,
-    /// What was looked at: a database, a queue, a service.
+    /// The subject: a database, a queue, a service.
     pub(super) place: String,
     pub(super) message: String,
     pub(super) hint: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct Diagnosis {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Severity {
     Ok,
-    /// It could not be looked at, or nobody asked for it.
+    /// The check was not possible, or not requested.
     Skipped,
     Warning,
     Error,
@@ -35,7 +35,7 @@ impl Diagnosis {
         Self { severity: Severity::Ok, place: place.into(), message: message.into(), hint: None }
     }
 
-    /// Nothing is wrong, and it is worth knowing.
+    /// Not a mistake, but worth knowing.
     pub(super) fn info(place: &str, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::with(Severity::Ok, place, message, hint)
     }
@@ -61,7 +61,7 @@ impl Diagnosis {
         Self::with(Severity::Error, place, message, hint)
     }
 
-    /// What could not be looked at at all.
+    /// A subject that could not be checked at all.
     pub(super) fn stopped(place: &str, stopped: &Stopped) -> Self {
         Self::error(place, &stopped.problem, &stopped.remedy)
     }

@@ -10,7 +10,7 @@ use super::diagnosis::Diagnosis;
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const WRITE: &str = "write SERVICE=URL, as in NotificationService=http://notification:8080";
 
-/// Whether every service that is to be called has an address, and somebody listens there.
+/// Whether every service that is called has an address, and a server listens there.
 pub(super) async fn look(endpoints: &[String], router: Option<&Router>) -> Vec<Diagnosis> {
     let endpoints: Vec<&String> = endpoints.iter().filter(|endpoint| !endpoint.is_empty()).collect();
     if endpoints.is_empty() {
@@ -85,7 +85,7 @@ fn address(endpoint: &str) -> Option<(&str, String)> {
 mod tests {
     use super::*;
 
-    /// Guards: an address is taken as the worker takes it.
+    /// Guards: an address is read as the worker reads it.
     #[test]
     fn addresses_have_a_service_and_a_port() {
         for (endpoint, expected) in [

@@ -2,7 +2,7 @@
 
 mod held; // locks and slots that others hold
 mod replication; // publications, subscriptions and slots
-mod role; // what it may do
+mod role; // the role's privileges
 
 use outbox_postgres::operate::{Database, Outbox};
 use outbox_postgres::{Source, within};
@@ -33,7 +33,7 @@ pub(super) async fn look(source: &Source) -> Vec<Diagnosis> {
         let schema = schema(&mut conn, name).await;
         let usable = schema.as_ref().is_some_and(|schema| schema.severity == super::diagnosis::Severity::Ok);
         findings.extend(schema);
-        // A role that may do nothing can't even read the version.
+        // A role without any privilege can't even read the version.
         if made(&mut conn).await? {
             findings.extend(role::look(&mut conn, name).await?);
         }
@@ -95,7 +95,7 @@ async fn schema(conn: &mut PgConnection, name: &str) -> Option<Diagnosis> {
         Ok(()) => {
             Diagnosis::ok(name, format!("schema version {}, no pooler in between", outbox_schema::VERSION))
         }
-        // `server` has said it.
+        // `server` has reported it.
         Err(SchemaError::Server { .. }) => return None,
         Err(error) => {
             let hint = match &error {
@@ -125,7 +125,7 @@ async fn made(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     within(query_scalar(made).fetch_one(conn)).await
 }
 
-/// Without it other roles' sessions have no age, no state, no address.
+/// Without it, age, state and address of other roles' sessions are hidden.
 async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Diagnosis>, sqlx::Error> {
     let sees: bool = within(
         query_scalar("select pg_has_role(current_user, 'pg_read_all_stats', 'usage')").fetch_one(&mut *conn),
@@ -141,7 +141,7 @@ async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Diagno
     }))
 }
 
-/// As an open transaction, but that no session shows it, and no restart ends it.
+/// Like an open transaction, except that no session shows it, and no restart ends it.
 async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let prepared: Vec<(String, String, At, bool)> = within(
         query_as(
@@ -169,7 +169,7 @@ async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>,
         .collect())
 }
 
-/// Whether somebody relays, and what holds the relay up.
+/// Whether a relay leads, and what blocks it.
 async fn relaying(source: &Source) -> Result<Vec<Diagnosis>, Stopped> {
     let outbox = Outbox::new(Database::open(source).await?, crate::terminal::say);
     let (name, mut findings) = (source.name(), Vec::new());
@@ -180,7 +180,7 @@ async fn relaying(source: &Source) -> Result<Vec<Diagnosis>, Stopped> {
         ),
         None => Diagnosis::error(
             name,
-            "nobody relays",
+            "no relay leads",
             "start `relay` for it; its log says what keeps it from leading",
         ),
     });

@@ -9,7 +9,7 @@ use crate::check;
 use crate::options::Options;
 use crate::stopped::Stopped;
 
-/// event_router.yaml as far as it can be understood, and what `outbox check` says of it.
+/// The readable part of event_router.yaml, and the findings of `outbox check` about it.
 pub(super) fn look(
     options: &Options,
     protos: &[PathBuf],

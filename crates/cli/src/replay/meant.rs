@@ -12,10 +12,10 @@ use crate::options::{Format, Options};
 use crate::repair::Consent;
 use crate::stopped::Stopped;
 
-/// Sends events of the past to their subscribers again, straight into their queues.
+/// Sends past events to their subscribers again, straight into their queues.
 ///
-/// Without --run it only says what it would send. Events come from the outbox, which keeps them for relay's --retention;
-/// those not put yet are left alone, they come by themselves. What an RPC has done in the last 21 days it is not called for
+/// Without --run it only prints what it would send. Events come from the outbox, which keeps them for relay's --retention.
+/// Events that are not put yet are left to the relay. An RPC that succeeded for an event in the last 21 days is not called
 /// again, unless with --force. Each message has the header outbox-replay.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) rate: u32,
 
-    /// Forget first that they were done: the RPCs run again even if they had succeeded.
+    /// Forget past successes first: the RPCs run again even if they had succeeded.
     #[arg(long)]
     pub(super) force: bool,
 
@@ -72,7 +72,7 @@ pub(super) struct Replay<'a> {
     pub(super) databases: &'a [Database],
 }
 
-/// What of one outbox is meant.
+/// The selected events of one outbox.
 pub(super) struct Meant {
     pub(super) outbox: Outbox,
     pub(super) cursor: Cursor,
@@ -84,7 +84,7 @@ impl Replay<'_> {
         let mut meant = Vec::new();
         for database in self.databases {
             let outbox = Outbox::new(database.clone(), crate::terminal::say);
-            // Read first: what is put from here on is left to the relay.
+            // Read first, because the relay delivers what is put from here on.
             let cursor = outbox.cursor().await?;
             let span = match (self.args.event, self.args.since) {
                 (Some(id), _) => outbox.find(id).await?.map(|event| Span::one(event.seq, id)),
@@ -102,13 +102,12 @@ impl Replay<'_> {
         }
     }
 
-    /// Who gets events of this name.
     pub(super) fn subscribers(&self, name: &str) -> Vec<&Rpc> {
         let subscribers = self.router.subscribers(name).iter();
         subscribers.filter(|rpc| self.args.rpc.as_ref().is_none_or(|only| only == *rpc)).collect()
     }
 
-    /// The same, with --run: times as they are now, whenever that is pasted.
+    /// The same command with --run and absolute times, so that it means the same later.
     pub(super) fn command(&self, until: DateTime<Utc>) -> String {
         let mut words = Vec::new();
         if let Some(id) = self.args.event {
@@ -165,7 +164,7 @@ fn time(text: &str) -> Result<DateTime<Utc>, String> {
 mod tests {
     use super::*;
 
-    /// Guards: a time is taken as people write it, and nothing else is.
+    /// Guards: a time is read as people write it, and nothing else is accepted.
     #[test]
     fn times_are_absolute_or_ago() {
         let at = time("2026-11-22T03:04:05+09:00").unwrap();

@@ -10,31 +10,31 @@ use crate::pace::Progress;
 use crate::show::{counted, table};
 use crate::stopped::Stopped;
 
-/// A replay of more than this is known to be large.
+/// Above this, a replay is only known to be large.
 const COUNTED_MAX: i64 = 1_000_000;
-/// Counted by one statement.
+/// Per statement.
 const PIECE: i64 = 50_000;
 
-/// The names are kept.
+/// The names are stable.
 #[derive(Debug, Serialize)]
 pub(super) struct Plan {
-    /// False: there are more than what was counted.
+    /// False if there are more than were counted.
     counted_all: bool,
     messages: i64,
     routes: Vec<PlannedRoute>,
-    /// They come by themselves.
+    /// The relay will put them.
     not_put: i64,
     /// The bus refused them.
     parked: i64,
     oldest_event_at: Option<DateTime<Utc>>,
-    /// Sends them.
+    /// The command that sends them.
     pub(super) command: String,
 }
 
 #[derive(Debug, Serialize)]
 struct PlannedRoute {
     event: String,
-    /// Nobody subscribes, or not the RPC that was asked for.
+    /// None if nothing subscribes, or not the given RPC.
     rpc: Option<String>,
     events: i64,
 }
@@ -86,7 +86,7 @@ impl Plan {
         if !self.routes.is_empty() {
             let mut rows = table(["EVENT", "RPC", "EVENTS"]);
             for route in &self.routes {
-                let rpc = route.rpc.as_deref().unwrap_or("nobody");
+                let rpc = route.rpc.as_deref().unwrap_or("no subscriber");
                 rows.add_row([route.event.as_str(), rpc, &format!("{}{more}", thousands(route.events))]);
             }
             parts.push(rows.trim_fmt());
@@ -107,7 +107,7 @@ impl Plan {
         parts.push(match self.messages {
             0 => "Nothing to send.".to_owned(),
             messages => format!(
-                "Nothing was sent. What was done in the last 21 days calls nobody, unless with --force. To send {}{more}:\n  {}",
+                "Nothing was sent. What was done in the last 21 days is not called again, unless with --force. To send {}{more}:\n  {}",
                 counted(thousands(messages), "message"),
                 self.command
             ),

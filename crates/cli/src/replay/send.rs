@@ -1,4 +1,4 @@
-//! Sending what was planned.
+//! Sends what was planned.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use outbox_event::{Envelope, Headers, Message};
@@ -18,27 +18,27 @@ use crate::stopped::Stopped;
 const TOGETHER: usize = 8;
 const HEADER: &str = "outbox-replay";
 
-/// What was done; the names are kept.
+/// The result; the names are stable.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Sent {
     sent: i64,
-    /// Of those, the RPC had succeeded: it is not called again, or is, because of --force. Unknown where the record can't
-    /// be asked.
+    /// How many of those had succeeded before: the worker calls these again only with --force. Unknown if the record does not
+    /// answer.
     done_before: Option<i64>,
-    /// Being called at this moment, and left alone because of --force.
+    /// Their RPC is being called at this moment. With --force they are left alone.
     busy: i64,
-    /// Rows that no bus could carry.
+    /// Rows that no bus can carry.
     malformed: i64,
     interrupted: bool,
     failed: Option<String>,
-    /// Of the last event sent: a replay that did not end goes on from there.
+    /// The time of the last event sent: an interrupted replay goes on from there.
     reached: Option<DateTime<Utc>>,
 }
 
 pub(super) async fn all<O: Queues + Deliveries>(
     repair: &Repair,
     meant: &[Meant],
-    lines: &[O],
+    transports: &[O],
     replay: &Replay<'_>,
     plan: &Plan,
 ) -> Result<Sent, Stopped> {
@@ -52,10 +52,10 @@ pub(super) async fn all<O: Queues + Deliveries>(
     };
     let mut interrupted = Box::pin(interrupted());
     for one in meant {
-        // On AWS there is one line for all databases.
-        let line = lines.iter().find(|line| line.source() == one.outbox.source()).or(lines.first());
-        let Some(line) = line else { continue };
-        if let Err(stopped) = sending.outbox(one, line, &mut interrupted).await {
+        // On AWS one transport serves all databases.
+        let is_its = |transport: &&O| transport.source() == one.outbox.source();
+        let Some(transport) = transports.iter().find(is_its).or(transports.first()) else { continue };
+        if let Err(stopped) = sending.outbox(one, transport, &mut interrupted).await {
             if sending.sent.sent == 0 {
                 return Err(stopped);
             }
@@ -78,11 +78,11 @@ struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// Ends between messages when interrupted: what was begun is finished, and counted.
+    /// An interruption takes effect between messages: a message that was begun is finished and counted.
     async fn outbox<O: Queues + Deliveries>(
         &mut self,
         meant: &Meant,
-        line: &O,
+        transport: &O,
         interrupted: &mut (impl Future<Output = ()> + Unpin),
     ) -> Result<(), Stopped> {
         let mut span = meant.span.clone();
@@ -105,8 +105,8 @@ impl Sending<'_> {
                 }));
             }
             let pairs: Vec<_> = messages.iter().map(|message| (message.event, message.rpc.clone())).collect();
-            // Worth knowing, and no reason not to send.
-            let done = match line.done(&pairs).await {
+            // This is only information, so an error must not stop the sending.
+            let done = match transport.done(&pairs).await {
                 Ok(done) => done,
                 Err(_) => {
                     self.sent.done_before = None;
@@ -121,7 +121,7 @@ impl Sending<'_> {
                         return Ok(());
                     }
                 }
-                self.some(line, messages, done).await?;
+                self.some(transport, messages, done).await?;
             }
             self.sent.reached = reached.or(self.sent.reached);
         }
@@ -129,11 +129,11 @@ impl Sending<'_> {
 
     async fn some<O: Queues>(
         &mut self,
-        line: &O,
+        transport: &O,
         messages: &[Addressed],
         done: &[bool],
     ) -> Result<(), Stopped> {
-        let outcomes = line.replay(self.repair, messages, self.replay.args.force).await;
+        let outcomes = transport.replay(self.repair, messages, self.replay.args.force).await;
         for (outcome, done) in outcomes.into_iter().zip(done) {
             if outcome? {
                 self.sent.sent += 1;
@@ -147,8 +147,8 @@ impl Sending<'_> {
     }
 }
 
-/// The event as the relay put it, with the header that tells a replay; its body for an RPC. `None` for a row that no bus
-/// could carry.
+/// The event as the relay put it, with the header that marks a replay, as a body for each RPC. `None` for a row that no bus can
+/// carry.
 fn message<'a>(event: &'a Past, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
     let payload: &RawValue = serde_json::from_str(&event.payload).ok()?;
     let occurred_at = event.occurred_at.known()?;
@@ -193,7 +193,7 @@ impl Sent {
             lines.push(if replay.args.force {
                 format!("  {done} of them had been done: their RPC runs again")
             } else {
-                format!("  {done} of them had been done before: the worker finds that in its record, and calls nobody (--force does)")
+                format!("  {done} of them had been done before: the worker finds that in its record, and does not call again (--force does)")
             });
         }
         if self.busy > 0 {

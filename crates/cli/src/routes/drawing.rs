@@ -51,7 +51,7 @@ fn services(router: &Router) -> BTreeMap<&str, BTreeSet<&Rpc>> {
     services
 }
 
-/// `A__B`, and `a.b.C__D` with single underscores for dots. Two RPCs that would share one are told apart by a number.
+/// `A__B`, and `a.b.C__D` with single underscores for dots. A number distinguishes RPCs that would share one.
 fn nodes(router: &Router) -> BTreeMap<&Rpc, String> {
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     let mut nodes = BTreeMap::new();

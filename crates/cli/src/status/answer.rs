@@ -11,14 +11,14 @@ use crate::safe::line;
 
 const PROBLEM_CHARS_MAX: usize = 2000;
 
-/// Everything there is to see; the names are kept.
+/// The whole answer; the names are stable.
 #[derive(Debug, Serialize)]
 pub(super) struct Status {
-    /// A count that is as large means: this many or more.
+    /// A count of this value means this many or more.
     pub(super) counted_max: i64,
     pub(super) sources: Vec<SourceStatus>,
     pub(super) rpcs: Vec<RpcStatus>,
-    /// On aws: what EventBridge could not deliver.
+    /// On aws: the events that EventBridge could not deliver.
     pub(super) undeliverable: Option<Undeliverable>,
     pub(super) problems: Vec<Problem>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Status {
 pub(super) struct SourceStatus {
     pub(super) source: String,
     pub(super) leader: Option<Leader>,
-    /// `null` under a cursor of another server, as is how many wait.
+    /// `null` under a cursor of another server, as are the waiting events.
     pub(super) lag_seconds: Option<f64>,
     pub(super) waiting_events: Option<Count>,
     pub(super) oldest_event: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct SourceStatus {
     pub(super) parked: Count,
     pub(super) oldest_transaction: Option<Transaction>,
     pub(super) outbox_bytes: i64,
-    /// The cursor is of another server.
+    /// Whether the cursor is of another server.
     pub(super) restored: bool,
     pub(super) sequences_behind: Vec<Behind>,
     pub(super) rings_stuck: Vec<StuckRing>,
@@ -48,7 +48,7 @@ pub(super) struct RpcStatus {
     #[serde(flatten)]
     pub(super) depth: Depth,
     pub(super) breaker: Option<Breaker>,
-    /// Why, if it is held.
+    /// The reasons, if it is held.
     pub(super) held: Vec<String>,
     pub(super) calls: Option<i64>,
     /// Whether event_router.yaml has it; unknown without one.
@@ -58,7 +58,7 @@ pub(super) struct RpcStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Problem {
     pub(super) problem: String,
-    /// Explains or repairs it; `None` where that is no command of ours.
+    /// Explains or repairs it; `None` if no command of ours does.
     pub(super) command: Option<String>,
     pub(super) remedy: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What of all that is shown is worth a person's time, and the command that explains or repairs it. Pure.
+//! Pure: finds what needs an operator, and the command that explains or repairs it.
 
 use outbox_postgres::operate::StuckRing;
 use outbox_transport::operate::Undeliverable;
@@ -14,9 +14,9 @@ use crate::stuck::{self, MEND};
 
 /// Behind by more than this is stuck, not busy.
 const LAG_SECONDS_MAX: f64 = 30.0;
-/// A message that waits this long is not being worked off.
+/// A message that waits this long is not being processed.
 const WAIT_SECONDS_MAX: f64 = 60.0;
-/// Events within it wait, and nothing that it might still see leaves the tables.
+/// It delays its own events, and keeps rows that it might still see in the tables.
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
 
 const REASON_CHARS_MAX: usize = 400;
@@ -40,7 +40,9 @@ pub(crate) fn of(
                 counted(messages, "event")
             ),
             command: Some(options.command(["replay", "--since", "24h"])),
-            remedy: Some("mend what `outbox doctor` finds first, and purge that queue afterwards".to_owned()),
+            remedy: Some(
+                "correct what `outbox doctor` finds first, and purge that queue afterwards".to_owned(),
+            ),
         });
     }
     problems.extend(workers.silent.iter().map(|worker| {
@@ -53,7 +55,7 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
     let (name, mut problems) = (&source.source, Vec::new());
     if source.leader.is_none() {
         problems.push(Problem::remedy(
-            format!("nobody relays {name}"),
+            format!("no relay leads {name}"),
             "start `relay` for it; its log says what keeps it from leading",
         ));
     }
@@ -145,7 +147,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
                 depth.rpc,
                 line(&aside.reason, REASON_CHARS_MAX)
             ),
-            "mend what refuses them (`outbox doctor` looks at queues and rights); the workers try each again by themselves",
+            "correct what refuses them (`outbox doctor` checks queues and permissions); the workers try each again by themselves",
         ));
     }
     if rpc.breaker == Some(Breaker::Open) {
@@ -165,7 +167,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             line(reason, NAME_CHARS_MAX * 3)
         ),
         command: Some(options.command(["poison", "--rpc", &depth.rpc])),
-        remedy: Some("that is for events that are broken; mend a server that is".to_owned()),
+        remedy: Some("that is for broken events; if the server is broken, repair it".to_owned()),
     }));
     let lies = !depth.waiting.is_zero();
     if lies && rpc.routed == Some(false) {
@@ -254,7 +256,7 @@ mod tests {
         }
     }
 
-    /// Guards: what is stuck is a problem with what to do about it, and what is only busy is none.
+    /// Guards: a stuck part is a problem with its remedy, and a busy part is not.
     #[test]
     fn each_problem_has_its_line() {
         let status = |source: SourceStatus, rpc: RpcStatus| Status {
@@ -288,7 +290,7 @@ mod tests {
             writes: false,
         };
         for (source, rpc, expected) in [
-            (SourceStatus { leader: None, ..source() }, rpc(), "nobody relays cards: start `relay`"),
+            (SourceStatus { leader: None, ..source() }, rpc(), "no relay leads cards: start `relay`"),
             (
                 SourceStatus { restored: true, lag_seconds: None, waiting_events: None, ..source() },
                 rpc(),

@@ -1,4 +1,4 @@
-//! What only the workers know: their breakers, and the calls under way. Read from their /metrics.
+//! The breakers and calls under way, which only workers have. They are read from their /metrics.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -22,17 +22,17 @@ pub(crate) enum Breaker {
     Closed,
     /// One call shows whether its server is back.
     HalfOpen,
-    /// Its server is away, or different events fail in a row: what has failed waits.
+    /// Its server is away, or different events fail in a row: deliveries that have failed wait.
     Open,
     /// Different events are refused alike: nothing is dead-lettered.
     Held,
 }
 
-/// The workers to ask, and what they said.
+/// The workers to ask, and their answers.
 #[derive(Debug, Default)]
 pub(crate) struct Workers {
     asked: Vec<Url>,
-    /// If none is named, the one that may run on this machine is asked.
+    /// If none is named, a worker that may run on this machine is asked.
     named: bool,
     samples: Vec<Sample>,
     pub(crate) silent: Vec<String>,
@@ -81,14 +81,14 @@ impl Workers {
         !self.samples.is_empty()
     }
 
-    /// The age of the oldest message, of those that workers have received lately: SQS itself does not say.
+    /// The age of the oldest message that workers received lately, because SQS does not give it.
     pub(crate) fn oldest_seconds(&self, source: &str, rpc: &str) -> Option<f64> {
         self.samples(source, rpc, "outbox_worker_queue_oldest_seconds")
             .map(|sample| sample.value)
             .reduce(f64::max)
     }
 
-    /// How much they have set aside, by the code of the refusal.
+    /// How many deliveries are set aside, by the code of the refusal.
     pub(crate) fn set_aside(&self, source: &str, rpc: &str) -> BTreeMap<String, i64> {
         let mut counts = BTreeMap::new();
         for sample in self.samples(source, rpc, "outbox_worker_set_aside").filter(|sample| sample.value > 0.0)
@@ -112,7 +112,7 @@ impl Workers {
         })
     }
 
-    /// Why it is held, in each way that a worker says.
+    /// The reasons of a hold, by all workers.
     pub(crate) fn held(&self, source: &str, rpc: &str) -> Vec<String> {
         let held = self.samples(source, rpc, "outbox_worker_held").filter(|sample| sample.value > 0.0);
         let word = |sample: &Sample, name: &str| sample.labels.get(name).cloned().unwrap_or_default();
@@ -123,7 +123,7 @@ impl Workers {
         reasons
     }
 
-    /// The worst of the breakers, and all calls under way, of those that answered.
+    /// The worst of the breakers, and all calls under way, of the workers that answered.
     pub(crate) fn of(&self, source: &str, rpc: &str) -> (Option<Breaker>, Option<i64>) {
         let breaker = self.samples(source, rpc, "outbox_worker_breaker_state").map(|sample| {
             match sample.value as i64 {
@@ -172,7 +172,7 @@ impl FromStr for Url {
 }
 
 impl Url {
-    /// HTTP/1.0, which ends with the connection and comes in one piece.
+    /// HTTP/1.0: its answer ends with the connection and comes in one piece.
     async fn metrics(&self) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(&self.authority).await?;
         let request = format!("GET /metrics HTTP/1.0\r\nHost: {}\r\n\r\n", self.authority);
@@ -189,7 +189,7 @@ impl Url {
     }
 }
 
-/// `name{label="value",…} value`, as Prometheus's text format has it.
+/// `name{label="value",…} value`, in Prometheus's text format.
 fn sample(line: &str) -> Option<Sample> {
     if line.starts_with('#') {
         return None;
@@ -234,8 +234,8 @@ fn number(text: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
-    /// Guards: Prometheus's format is read, whatever stands in a label; several workers are summed up, the worst breaker
-    /// counts, and another source's is not ours.
+    /// Guards: Prometheus's format is read with any label. Several workers are summed up, the worst breaker counts, and another
+    /// source is ignored.
     #[test]
     fn metrics_are_read_and_summed_up() {
         let text = "# HELP x y\n# TYPE outbox_worker_breaker_state gauge\n\
@@ -257,7 +257,7 @@ mod tests {
         assert!(workers.samples.iter().any(|sample| sample.name == "plain" && sample.value == 7.0));
     }
 
-    /// Guards: an address that can't be asked is refused with what to write.
+    /// Guards: an unusable address is refused with the remedy.
     #[test]
     fn addresses_are_checked() {
         for good in ["http://worker:9465", "http://worker:9465/", "http://[::1]:9465/metrics"] {

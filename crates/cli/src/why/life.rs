@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::options::Options;
 use crate::stopped::Stopped;
 
-/// Everything known of an event; the names are kept.
+/// Everything known of an event; the names are stable.
 #[derive(Debug, Serialize)]
 pub(super) struct Life {
     pub(super) id: EventId,
@@ -17,13 +17,13 @@ pub(super) struct Life {
     pub(super) found: Option<bool>,
     pub(super) enqueued: Option<Enqueued>,
     pub(super) put: Option<PutAt>,
-    /// Why nobody can say whether it was put.
+    /// Why it is unknown whether it was put.
     pub(super) put_not_known: Option<&'static str>,
     pub(super) waiting: Option<Waiting>,
     pub(super) parked: Option<Parked>,
     pub(super) deliveries: Vec<SourceDelivery>,
     pub(super) nowhere: Option<Nowhere>,
-    /// What repairs what is broken.
+    /// The commands that repair it.
     pub(super) commands: Vec<String>,
 }
 
@@ -39,9 +39,9 @@ pub(super) struct Enqueued {
 
 #[derive(Debug, Serialize)]
 pub(super) struct PutAt {
-    /// `null` if that can't be: a clock was set.
+    /// `null` if the time is impossible, because a clock was set.
     pub(super) at: Option<DateTime<Utc>>,
-    /// As the cursor has it.
+    /// The time in the cursor.
     #[serde(skip)]
     pub(super) cursor_at: Option<DateTime<Utc>>,
     pub(super) relay: String,
@@ -49,7 +49,7 @@ pub(super) struct PutAt {
     pub(super) or_before: bool,
 }
 
-/// It is committed, and the relay has not put it yet.
+/// It is committed and not put yet.
 #[derive(Debug, Serialize)]
 pub(super) struct Waiting {
     pub(super) leader: Option<Leader>,
@@ -64,7 +64,7 @@ pub(super) struct SourceDelivery {
     pub(super) delivery: Delivery,
 }
 
-/// No outbox has it. Where it may still be, and why it may be nowhere.
+/// No outbox has it: where it may still be, and why it may be nowhere.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Nowhere {
     /// When its id was made.
@@ -117,15 +117,15 @@ impl Life {
         Ok(())
     }
 
-    /// Leaves out what says nothing, and finds the commands.
+    /// Removes what is without meaning, and adds the commands.
     pub(super) fn settle(&mut self, options: &Options) {
         let id = self.id.to_string();
-        // The relay went past it, and put it nowhere.
+        // The relay passed it without putting it.
         if self.parked.is_some() {
             (self.put, self.put_not_known) = (None, None);
         }
-        // What is not put, or refused by the bus, can't be anywhere yet. And of an event that nobody knows, nothing is
-        // expected of anybody.
+        // An event that is not put, or that the bus refused, can't be anywhere yet. For an unknown event no delivery is
+        // expected.
         let expected = self.put.is_some();
         let unknown = self.found != Some(true);
         self.deliveries.retain(|one| match one.delivery.state {
@@ -163,7 +163,7 @@ impl Life {
             .any(|one| one.delivery.rpc == rpc && matches!(one.delivery.state, State::Done { .. }))
     }
 
-    /// Nobody has to do anything about it.
+    /// Whether no operator is needed.
     pub(super) fn is_well(&self) -> bool {
         let bad = |state: &State| matches!(state, State::Dead { .. } | State::Absent);
         let done = |one: &SourceDelivery| matches!(one.delivery.state, State::Done { .. });

@@ -1,4 +1,4 @@
-//! An event's life as people read it.
+//! The history of an event, as people read it.
 
 use chrono::{DateTime, Utc};
 use outbox_postgres::operate::Transaction;
@@ -48,9 +48,8 @@ pub(super) fn tell(life: &Life) -> String {
     for one in &life.deliveries {
         told.push(format!("{}\n  {}", line(&one.delivery.rpc, NAME_CHARS_MAX), delivery(one)));
     }
-    let nobody = life.deliveries.is_empty() && life.put.is_some();
-    if nobody {
-        told.push("\nNobody subscribes to it: it stays in the history only.".to_owned());
+    if life.deliveries.is_empty() && life.put.is_some() {
+        told.push("\nIt has no subscriber: it stays in the history only.".to_owned());
     }
     told.extend(nowhere(life));
     if !life.commands.is_empty() {
@@ -82,7 +81,7 @@ fn put(life: &Life) -> Option<String> {
         ),
     };
     Some(match &waiting.leader {
-        None => format!("not put   nobody relays: start `relay` ({ahead})"),
+        None => format!("not put   no relay leads: start `relay` ({ahead})"),
         Some(leader) => {
             format!(
                 "not put   {ahead}; {} (pid {}) relays",
@@ -182,7 +181,7 @@ fn nowhere(life: &Life) -> Vec<String> {
 }
 
 impl NotIn {
-    /// With a transaction that is open.
+    /// Whether an open transaction may still bring it.
     fn may_come(&self) -> bool {
         !self.writing_transactions.is_empty() || !self.prepared_transactions.is_empty()
     }

@@ -34,7 +34,7 @@ fn routes_are_shown_in_every_format() {
 EVENT                 RPC                                    TIMEOUT  CONCURRENCY  RATE  ATTEMPTS  BACKOFF
  event_hoge_updated    acme.v1.AuditService/Record            500ms    16           50/s  20        1s to 10m
                        NotificationService/NotifyHogeUpdated  10s      16                 20        1s to 10m
- event_nobody_listens  nobody
+ event_nobody_listens  no subscriber
 exit 0
 ";
     assert_eq!(shown("table"), table);

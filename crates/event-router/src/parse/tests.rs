@@ -20,7 +20,7 @@ const GOOD: &str = "event:
     subscriber: []
 ";
 
-/// Guards: the keys of the design work as written there, with and without a delivery policy.
+/// Guards: the documented keys work, with and without a delivery policy.
 #[test]
 fn a_good_file_gives_routes_and_policies() {
     let router = Router::parse("event_router.yaml", GOOD).unwrap();
@@ -128,13 +128,13 @@ fn all_mistakes_are_reported_at_once() {
     assert_eq!(findings.findings().iter().map(|finding| finding.place.line).collect::<Vec<_>>(), [2, 6, 7]);
 }
 
-/// A router, or mistakes that have a place in the file and are shown.
+/// Asserts that a text gives a router, or mistakes that have a place in the file and can be shown.
 fn is_understood_or_refused(text: &str) {
     if let Err(report) = Router::parse("event_router.yaml", text) {
         let lines = text.lines().count().max(1);
         for finding in report.findings() {
             let place = &finding.place;
-            // The place of what is missing at the end is behind the last line.
+            // A key that is missing at the end is reported behind the last line.
             assert!((1..=lines + 1).contains(&place.line) && place.column > 0, "{place} of {lines} lines");
             assert!(!finding.message.is_empty() && !finding.hint.is_empty());
         }
@@ -142,7 +142,7 @@ fn is_understood_or_refused(text: &str) {
     }
 }
 
-/// One slip of an editor of the file, at any place.
+/// One typing mistake at any place of the file.
 fn slip() -> impl Strategy<Value = (Index, Index, String)> {
     let with = prop_oneof![
         "[ \\n\\t:'\"{}\\[\\]&*!|>%@,#ae01é-]{0,3}",
@@ -155,19 +155,19 @@ fn slip() -> impl Strategy<Value = (Index, Index, String)> {
 }
 
 proptest! {
-    /// Guards: whatever somebody saves under this name, the answer is an error with a place and not a panic.
+    /// Guards: any text gives a router or an error with a place, and never a panic.
     #[test]
     fn no_text_panics(text in any::<String>()) {
         is_understood_or_refused(&text);
     }
 
-    /// The same of what looks like YAML.
+    /// Guards: so does any text that looks like YAML.
     #[test]
     fn no_yaml_panics(text in "([ ]{0,4}(- )?(event|name|subscriber|id|timeout|backoff|a|1|1s|~|\\[|\\{|&a|\\*a|'|\")?:? ?[a-z{}\\[\\],]{0,3}\n){0,8}") {
         is_understood_or_refused(&text);
     }
 
-    /// The same of a good file with some slips in it: up to 12 characters are gone, others have come.
+    /// Guards: so does a good file with typing mistakes: up to 12 characters removed, others added.
     #[test]
     fn no_slip_panics(slips in vec(slip(), 1..4)) {
         let mut text: Vec<char> = GOOD.chars().collect();

@@ -1,4 +1,4 @@
-//! One database: how it is reached, and how long a statement may take.
+//! One database: its connections, and the time limits of its statements.
 
 use std::time::Duration;
 
@@ -11,9 +11,8 @@ use sqlx::{FromRow, Postgres};
 
 use crate::{Connections, Source, within};
 
-/// As the other readers: the big tables are never analyzed, and the planner would guess. Plans are made anew for each
-/// statement, for there are filters that are mostly absent. A lost commit is an action that was not done, and is done
-/// again.
+/// As for the other readers: the big tables are never analyzed, and the planner would guess. Each statement gets a new plan,
+/// because most filters are usually absent. A lost commit is an action that was not done, and is repeated.
 const SESSION: [(&str, &str); 7] = [
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
@@ -24,10 +23,9 @@ const SESSION: [(&str, &str); 7] = [
     ("lock_timeout", "2000"),
 ];
 const CONNECTIONS_MAX: u32 = 8;
-/// For the one statement that may look through a whole table.
+/// For a statement that may scan a whole table.
 const SCAN_WITHIN: Duration = Duration::from_secs(120);
 
-/// A database with an outbox that this build knows.
 #[derive(Debug, Clone)]
 pub struct Database {
     name: String,
@@ -83,7 +81,7 @@ impl Database {
         Ok(self.all(query).await?.into_iter().next())
     }
 
-    /// A statement that looks through a whole table. The connection is not used again.
+    /// Runs a statement that scans a whole table. Its connection is not used again.
     pub async fn scan<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, OperateError>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,

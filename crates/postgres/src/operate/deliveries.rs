@@ -13,7 +13,7 @@ use super::queues::PostgresOperator;
 use crate::interval;
 use crate::operate::search::{Seqs, known, narrow};
 
-/// Deliveries are written by the transaction that writes the cursor, which takes seconds at most.
+/// Deliveries and their cursor are written by one transaction, which takes seconds at most.
 const BEFORE_THE_CURSOR: TimeDelta = TimeDelta::seconds(15);
 const AFTER_THE_CURSOR: TimeDelta = TimeDelta::seconds(2);
 
@@ -29,7 +29,7 @@ impl Deliveries for PostgresOperator {
         let (done, leased) = self.recorded(event).await?;
         found.extend(done);
         let known = |found: &[Delivery], rpc: &str| found.iter().any(|delivery| delivery.rpc == rpc);
-        // Only what left no trace elsewhere may still lie in the log as it came.
+        // Only a delivery without a trace elsewhere can still be untouched in the log.
         if let Some(put_at) = put_at
             && rpcs.iter().any(|rpc| !known(&found, rpc.as_str()))
         {
@@ -37,7 +37,7 @@ impl Deliveries for PostgresOperator {
             let logged = self.logged(event, put_at).await?;
             found.extend(logged.into_iter().filter(|delivery| !known(&traced, &delivery.rpc)));
         }
-        // What a row says of a lease is more than the lease.
+        // A queue's row has more details than the lease.
         for delivery in leased {
             let shown = |other: &Delivery| {
                 other.rpc == delivery.rpc
@@ -93,7 +93,7 @@ impl PostgresOperator {
         Ok(dead.collect())
     }
 
-    /// What has a row of its own: begun before, or sent by hand, or moved aside.
+    /// Deliveries with a row of their own: attempted before, sent by hand, or evicted.
     async fn retried(&self, event: EventId) -> Result<Vec<Delivery>, OperateError> {
         type Row = (String, i32, At, bool, bool, String, String, At, At);
         let retried = query_as(
@@ -118,7 +118,7 @@ impl PostgresOperator {
         Ok(states.collect())
     }
 
-    /// What was done, and what somebody has leased.
+    /// Successes, and leases.
     async fn recorded(&self, event: EventId) -> Result<(Vec<Delivery>, Vec<Delivery>), OperateError> {
         let recorded = query_as(
             "select rpc, until, done_at, until > clock_timestamp() from outbox.dedup
@@ -140,8 +140,8 @@ impl PostgresOperator {
         Ok((done, leased))
     }
 
-    /// The log has no index on events: it is looked through around the time of the put. What was received from it and is
-    /// settled says nothing more.
+    /// The log has no index on events, so it is searched around the time of the put. A received and settled delivery has no
+    /// other trace in it.
     async fn logged(&self, event: EventId, put_at: DateTime<Utc>) -> Result<Vec<Delivery>, OperateError> {
         type Row = (String, At, bool, i64, Option<String>, Option<At>, bool);
         let Some(all) = self.log().await? else { return Ok(Vec::new()) };
@@ -181,7 +181,6 @@ impl PostgresOperator {
         Ok(states.collect())
     }
 
-    /// Where the log begins and ends.
     async fn log(&self) -> Result<Option<Seqs>, OperateError> {
         let ends: Option<(Option<i64>, Option<i64>)> = self
             .database

@@ -1,12 +1,12 @@
-//! The outbox as an operator sees it: who leads, how far the relay is, what waits, and where one event is. On both
-//! transports it lies in Postgres.
+//! The outbox for an operator: the leader, the cursor, the waiting events, and the place of one event. On both transports it is
+//! in Postgres.
 
-mod backlog; // what is not put yet
-mod history; // what was published
-mod parking; // what the bus refused
+mod backlog; // events that are not put yet
+mod history; // published events
+mod parking; // events that the bus refused
 mod putting; // when an event was put
-mod rings; // what keeps the tables from being emptied
-mod sequences; // what numbers are drawn from
+mod rings; // transactions that keep rings from turning
+mod sequences; // sequences that are behind their tables
 
 pub use backlog::Backlog;
 pub use history::{Past, Span, Stored, time_of};
@@ -21,24 +21,22 @@ use sqlx::query_as;
 
 use crate::operate::database::Database;
 
-/// One database's outbox.
 #[derive(Debug)]
 pub struct Outbox {
     pub(super) database: Database,
     say: Say,
 }
 
-/// The relay that leads.
 #[derive(Debug, Clone, Serialize)]
 pub struct Leader {
     pub application: String,
     pub pid: i32,
-    /// Unknown where this role may not see it, or over a socket.
+    /// Unknown if this role may not see it, or over a socket.
     pub address: Option<String>,
     pub connected_at: Option<At>,
 }
 
-/// How far the relay is: its newest cursor.
+/// The relay's newest cursor.
 #[derive(Debug, Clone)]
 pub struct Cursor {
     snapshot: String,
@@ -48,12 +46,11 @@ pub struct Cursor {
     floor_seq: i64,
     pub relay: String,
     pub at: At,
-    /// Its transaction ids are this server's. If not, it says nothing of what was put: the outbox was restored, copied or
-    /// replicated, and no relay has been up since.
+    /// Whether its transaction ids are this server's. If not, the outbox was restored, copied or replicated, and no relay has
+    /// led since: the cursor says nothing of what was put.
     pub ours: bool,
 }
 
-/// A transaction that is open.
 #[derive(Debug, Clone, Serialize)]
 pub struct Transaction {
     pub pid: i32,
@@ -63,12 +60,12 @@ pub struct Transaction {
     pub began_at: Option<At>,
     pub age_seconds: Option<f64>,
     pub last_statement_at: Option<At>,
-    /// It has written something; else it only holds a snapshot.
+    /// Whether it has written; otherwise it only holds a snapshot.
     pub writes: bool,
 }
 
 impl Outbox {
-    /// `say` tells a person what takes long.
+    /// `say` reports slow steps to the operator.
     pub fn new(database: Database, say: Say) -> Self {
         Self { database, say }
     }
@@ -107,14 +104,14 @@ impl Outbox {
             row.ok_or_else(|| {
                 OperateError::unreachable(
                     format!("{}: outbox.cursor is empty", self.source()),
-                    "somebody truncated it: restore it from a backup, or run `relay migrate` on an empty schema",
+                    "it was truncated: restore it from a backup, or run `relay migrate` on an empty schema",
                 )
             })?;
         Ok(Cursor { snapshot, page_snapshot, page_seq, page_end_seq, floor_seq, relay, at, ours })
     }
 
-    /// Who has a transaction open that has written (`writing`), or that anything waits for; the oldest first. Our own
-    /// commands look at several things at a time, and are not meant.
+    /// Open transactions, oldest first: those that have written, and without `writing` also those that hold a snapshot. The
+    /// command's own sessions are left out.
     pub async fn transactions(&self, writing: bool, limit: i64) -> Result<Vec<Transaction>, OperateError> {
         type Row =
             (i32, Option<String>, Option<String>, Option<String>, Option<At>, Option<f64>, Option<At>, bool);
@@ -150,7 +147,7 @@ impl Outbox {
         Ok(transactions.collect())
     }
 
-    /// Prepared transactions, which no session shows: by their names, the oldest first.
+    /// The names of prepared transactions, oldest first. No session shows them.
     pub async fn prepared(&self, limit: i64) -> Result<Vec<String>, OperateError> {
         let prepared = query_as(
             "select gid from pg_prepared_xacts where database = current_database() order by prepared limit $1",
@@ -159,7 +156,7 @@ impl Outbox {
         Ok(rows.into_iter().map(|(gid,)| gid).collect())
     }
 
-    /// All tables of the schema with their indexes, on disk.
+    /// The size of the schema's tables with their indexes, on disk.
     pub async fn bytes(&self) -> Result<i64, OperateError> {
         let row: Option<(i64,)> = self
             .database

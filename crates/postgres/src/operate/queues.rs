@@ -1,4 +1,4 @@
-//! The line in the database itself. The SQL of its queues and of its dedup record, as an operator needs it.
+//! The queues and the dedup record of one database, for an operator.
 
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
@@ -14,17 +14,16 @@ use crate::operate::database::Database;
 
 const LETTERS_PER_PAGE: i64 = 100;
 
-/// The queues, dead letters and dedup record of one database.
 #[derive(Debug)]
 pub struct PostgresOperator {
     pub(super) database: Database,
-    /// Dead letters up to here were looked at.
+    /// Dead letters up to here were read.
     seen: Key,
-    /// The newest delivery when the looking began: what was sent back and died again is not sent back for ever.
+    /// The newest delivery at the first read, so that a letter that dies again is not redriven for ever.
     newest: Option<i64>,
 }
 
-/// Of a dead letter. A sequence that was set back deals its numbers out twice, so a seq alone is not enough.
+/// Identifies a dead letter. A sequence that was set back draws numbers twice, so a seq alone is not enough.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Key {
     seq: i64,
@@ -54,8 +53,8 @@ impl Queues for PostgresOperator {
         self.database.name()
     }
 
-    /// What a worker holds is what lies in a claimed batch and is neither recorded nor moved: a batch stays claimed until
-    /// the last of it is settled.
+    /// A worker holds the deliveries of a claimed batch that are neither recorded nor moved. A batch stays claimed until its
+    /// last delivery is settled.
     async fn depths(&self, rpcs: &[Rpc]) -> Result<Vec<Depth>, OperateError> {
         type Row =
             (String, i64, i64, i64, i64, i64, i64, i64, Option<Uuid>, Option<f64>, i64, Option<String>);
@@ -148,7 +147,7 @@ impl Queues for PostgresOperator {
         Ok(depths)
     }
 
-    /// The relay puts events into queues itself, in the transaction that says that they are put.
+    /// The transaction that advances the cursor also fills the queues.
     async fn undeliverable(&self) -> Result<Option<Undeliverable>, OperateError> {
         Ok(None)
     }
@@ -263,14 +262,13 @@ impl DeadLetters for PostgresOperator {
         each(self.database.one(drop).await, |there| if there { Repaired::Moved } else { Repaired::Gone })
     }
 
-    /// Nothing was hidden.
     async fn put_back(&mut self) {
         (self.seen, self.newest) = (Key::default(), None);
     }
 }
 
 impl Audit for PostgresOperator {
-    /// Its functions change nothing without it.
+    /// Without this row the repair functions change nothing.
     async fn begin(&self, repair: &Repair, _: bool) -> Result<(), OperateError> {
         let begin = query_as("select outbox.repair_begin($1, $2, $3)");
         let begin = begin.bind(repair.id).bind(&repair.who).bind(&repair.command);
@@ -282,7 +280,7 @@ impl Audit for PostgresOperator {
         self.database.one::<((),)>(end.bind(repair.id).bind(&repair.result)).await.map(|_| ())
     }
 
-    /// Of one that did not live to tell, it is known how much it changed.
+    /// For an interrupted repair, the number of changes is known.
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError> {
         let read = query_as(
             "select at, who, role, command, coalesce(result, '{\"changed\":' || nullif(changed, 0) || '}')
@@ -306,7 +304,7 @@ fn columns(letters: &[Letter<Key>]) -> (Vec<i64>, Vec<i32>, Vec<Uuid>) {
     letters.iter().map(|Letter { handle: Key { seq, queue, event }, .. }| (*seq, *queue, *event)).collect()
 }
 
-/// What a function said of each, or why it could not.
+/// The function's answer for each, or the failure for each.
 fn each<T, U>(
     said: Result<Option<(Vec<T>,)>, OperateError>,
     of: impl Fn(T) -> U,

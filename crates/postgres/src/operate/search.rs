@@ -1,28 +1,26 @@
-//! Where in a log ordered by seq a time lies, without an index on time.
+//! Finds a time in a log that is ordered by seq, without an index on time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use outbox_transport::operate::{At, OperateError};
 
-/// Each step looks at so many rows, evenly spread.
+/// Each step reads so many rows, evenly spread.
 const SAMPLES: i64 = 8;
 /// The clock of this machine may be behind the database's.
 const CLOCKS_DIFFER: TimeDelta = TimeDelta::minutes(10);
-/// A range this small is read as a whole.
+/// A smaller range is read as a whole.
 const SMALL: i64 = 20_000;
 
-/// Seqs, from the first to the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seqs {
     pub first: i64,
     pub last: i64,
 }
 
-/// Narrows `all` down to a range that holds every row of a time from `from` to `to`.
+/// Narrows `all` to a range that holds every row of a time from `from` to `to`.
 ///
-/// `sample` returns, for each seq asked for, the time of the first row from there on. Times follow seqs but for
-/// neighbours, and for events that were parked and retried: those keep their time, and look too old where they stand.
-/// So the lower end stays two samples below the first row that is young enough: some thousands of retried events in
-/// a row mislead nobody.
+/// `sample` returns, for each given seq, the time of the first row from there on. Times follow seqs, except for concurrent rows
+/// and for retried events, which keep their old time at a new seq. So the lower end stays two samples below the first row that
+/// is young enough. Thousands of retried events in a row then do no harm.
 pub(super) async fn narrow<F>(
     all: Seqs,
     from: DateTime<Utc>,
@@ -37,8 +35,7 @@ where
     Ok(Seqs { first, last })
 }
 
-/// Samples whose times say where they stand. Others are as if they had not been looked at: what has no date, and what a clock
-/// that was ahead wrote.
+/// The samples with a plausible time. Rows without a date are ignored, and rows of a clock that was ahead.
 pub(super) fn known(samples: Vec<(i64, At)>) -> Vec<(i64, DateTime<Utc>)> {
     let latest = Utc::now() + CLOCKS_DIFFER;
     let known =
@@ -46,7 +43,7 @@ pub(super) fn known(samples: Vec<(i64, At)>) -> Vec<(i64, DateTime<Utc>)> {
     known.collect()
 }
 
-/// Rows before the result's first are older than `at`, rows after its last are not.
+/// Rows before the range are older than `at`; rows after it are not.
 async fn bracket<F>(
     mut range: Seqs,
     at: DateTime<Utc>,
@@ -82,11 +79,11 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
-    /// Guards: whatever the time, with holes in the seqs and with thousands of retried rows that look old, every row of
-    /// the range is in it, the range is small, and few rows were looked at.
+    /// Guards: the range holds every row of a time, is small, and needs few reads. That holds with holes in the seqs and with
+    /// thousands of retried old rows.
     #[tokio::test]
     async fn every_row_of_the_time_is_in_the_range() {
-        // One row a second, with a hole; rows 600,000 to 603,000 were retried, and are from the beginning.
+        // One row a second, with a hole. Rows 600,000 to 603,000 were retried and have the time of the beginning.
         let exists = |seq: i64| !(200_000..400_000).contains(&seq);
         let at = |seq: i64| time(if (600_000..603_000).contains(&seq) { 17 } else { seq });
         let all = Seqs { first: 1, last: 1_000_000 };

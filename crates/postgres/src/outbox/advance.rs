@@ -1,4 +1,4 @@
-//! What is written when the cursor advances.
+//! Writes for an advance of the cursor.
 
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -7,12 +7,11 @@ use super::{Cursor, Outbox, Parked};
 use crate::bus::Deliveries;
 
 impl Outbox<'_> {
-    /// The cursor, the parked events and what lands in the queues of this database, in one statement: a transaction that a
-    /// client holds open would keep the next leader waiting. Nothing, if the newest cursor is not the one that we wrote.
+    /// Writes the cursor, the parked events and the deliveries in one statement: a transaction that a client holds open would
+    /// block the next leader. It writes nothing if the newest cursor is not the one that this relay wrote.
     ///
-    /// A body is put together here and not by the relay: an event with many subscribers would be sent and held as many times.
-    /// One notification per queue: this commit is asynchronous, so the lock that notify takes is held for microseconds and
-    /// not across a flush.
+    /// The database builds the bodies: the relay would send and hold one for each subscriber. Each queue gets one notification.
+    /// This commit is asynchronous, so the lock of the notification is held for microseconds and not during a flush.
     pub(super) async fn append(
         &mut self,
         cursor: &Cursor,
@@ -67,7 +66,7 @@ impl Outbox<'_> {
     }
 }
 
-/// The first row of a term: it says where the relay goes on, and ends what the leader before might still write.
+/// The first row of a term. It records where the relay goes on, and keeps the previous leader from writing.
 pub(super) async fn take_over(
     conn: &mut PgConnection,
     cursor: &Cursor,

@@ -1,17 +1,17 @@
-//! Pure: how much one statement of the leader asks for. What timed out asks for less, and may take longer; so no turn is
-//! given up again and again at the same place.
+//! Pure: how much one statement of the leader asks for. After a timeout it asks for less and waits longer, so no turn fails
+//! again and again at the same place.
 
 use std::time::Duration;
 
-/// What comes after a page's last byte was sent in vain. A relay that gives up on that over a slow line, and connects again,
-/// must not ask for as much at once.
+/// Rows after a page's last byte are sent in vain. After a timeout on a slow network, the next connection must not ask for as
+/// much at once.
 const ROWS_AT_FIRST: usize = 100;
 const SEQS_MIN: i64 = 1000;
 const SEQS_MAX: i64 = 1_000_000;
 const PATIENCE_MIN: Duration = Duration::from_secs(10);
 const PATIENCE_MAX: Duration = Duration::from_secs(120);
 
-/// Outlives a term: a statement that timed out ends the term, and the next one must know.
+/// It outlives a term, because a statement that times out ends the term.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appetite {
     rows: usize,
@@ -26,33 +26,31 @@ impl Default for Appetite {
 }
 
 impl Appetite {
-    /// How many rows to read.
     pub(crate) fn rows(&self, page_max: usize) -> usize {
         page_max.min(self.rows)
     }
 
-    /// How many seqs a page may span: rows that nobody can see yet lie between those that are read.
+    /// How many seqs a page may span, because rows that are not visible yet lie between the others.
     pub(crate) fn seqs(&self) -> i64 {
         self.seqs
     }
 
-    /// How long to wait for an answer.
     pub(crate) fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// After a read that was answered: as many rows as fit this time, and soon more again.
+    /// After a read: if its bytes were cut, ask for as many rows as fit, and otherwise for more again.
     pub(crate) fn read(&mut self, rows: usize, cut: bool) {
         self.rows = if cut { rows.max(1) } else { self.rows.saturating_mul(2) };
     }
 
-    /// A whole turn was answered in time.
+    /// After a turn that was answered in time.
     pub(crate) fn answered(&mut self) {
         self.seqs = (self.seqs * 2).min(SEQS_MAX);
         self.patience = PATIENCE_MIN;
     }
 
-    /// Something took too long. `page_max` bounds what was asked for.
+    /// After a timeout. `page_max` bounds the number of rows.
     pub(crate) fn timed_out(&mut self, page_max: usize) {
         self.rows = (self.rows(page_max) / 2).max(1);
         self.seqs = (self.seqs / 2).max(SEQS_MIN);
@@ -64,7 +62,7 @@ impl Appetite {
 mod tests {
     use super::*;
 
-    /// Guards promises 2 and 6: a statement that timed out is not made again as it was, and success brings everything back.
+    /// Guards promises 2 and 6: a statement that timed out is not repeated unchanged, and success restores all limits.
     #[test]
     fn what_timed_out_asks_for_less() {
         let mut appetite = Appetite::default();

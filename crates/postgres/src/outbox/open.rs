@@ -1,7 +1,7 @@
-//! The start of a term: whose cursor this is, and whether what it is counted by is right.
+//! The start of a term: checks the history of the cursor, and the sequences.
 //!
-//! A cursor speaks of transaction ids. A dump, logical replication and a server whose ids were set back bring a cursor
-//! whose ids mean something else here. Then the relay re-seeds: it goes on by seq.
+//! A cursor refers to transaction ids. After a dump, logical replication or a reset of a server's ids, the ids of a cursor mean
+//! something else. Then the relay re-seeds: it goes on by seq.
 
 use crate::within;
 use outbox_runtime::Part;
@@ -13,12 +13,8 @@ use super::{Cursor, Outbox, Page};
 use crate::bus::PostgresBus;
 
 impl<'a> Outbox<'a> {
-    /// Reads the cursor from its table, where a crash or failover left it: memory may be ahead of the database. From here on
-    /// the relay that led before can write nothing any more.
-    ///
-    /// # Errors
-    ///
-    /// Why this database can't be led.
+    /// Reads the cursor from its table, because memory may be ahead of the database after a crash or failover. From here on the
+    /// previous leader can write nothing.
     pub async fn open(
         mut conn: PgConnection,
         relay: &str,
@@ -34,7 +30,7 @@ impl<'a> Outbox<'a> {
         }
         mend_sequences(&mut conn, source).await?;
         let mut tx = conn.begin().await?;
-        // Waits for what the leader before is writing, which takes milliseconds, or for as long as its session is frozen.
+        // Waits for the previous leader's write, which takes milliseconds, or as long as its session is frozen.
         sqlx::query("set local lock_timeout = '5s'").execute(&mut *tx).await?;
         sqlx::query("lock table outbox.cursor in share row exclusive mode").execute(&mut *tx).await?;
         sqlx::query("set local lock_timeout = 0").execute(&mut *tx).await?;
@@ -58,8 +54,7 @@ impl<'a> Outbox<'a> {
     }
 }
 
-/// A subscription that still fills these tables brings rows whose transaction ids are another server's. No cursor could say
-/// which of them are new.
+/// An active subscription brings rows whose transaction ids are another server's. No cursor could tell which of them are new.
 const SUBSCRIPTION: &str = "select quote_ident(s.subname) from pg_subscription as s
      join pg_subscription_rel as r on r.srsubid = s.oid
      join pg_class as c on c.oid = r.srrelid
@@ -67,7 +62,7 @@ const SUBSCRIPTION: &str = "select quote_ident(s.subname) from pg_subscription a
      where s.subenabled and s.subdbid = (select oid from pg_database where datname = current_database()) and n.nspname = 'outbox'
      limit 1";
 
-/// `earlier_ours`: of the row before. One row may have its own xid by chance; two have not.
+/// `earlier_ours` is about the row before. One row may have its own xid by chance, but not two.
 const SAVED: &str = "select c.snapshot, c.page_snapshot, c.page_seq, c.page_end_seq, c.last_seq, c.floor_seq, c.system_identifier,
             s.system_identifier, c.ours, c.written_by::text,
             coalesce((select e.xmin::text::bigint = e.xid::text::bigint % 4294967296
@@ -90,11 +85,11 @@ struct Saved {
     earlier_ours: bool,
 }
 
-/// Of which history of transaction ids a saved cursor is.
+/// The history of transaction ids to which a saved cursor belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum History {
     Same,
-    /// This one, on a server that is new by name: pg_upgrade.
+    /// This history, on a server with a new identifier: pg_upgrade.
     Upgraded,
     Other,
 }
@@ -150,7 +145,7 @@ impl Saved {
     }
 }
 
-/// Sets sequences right that lie behind their tables.
+/// Advances sequences that are behind their tables.
 async fn mend_sequences(conn: &mut PgConnection, source: &str) -> Result<(), sqlx::Error> {
     let mended: Vec<(String, i64, i64)> =
         sqlx::query_as("select name, stands_at, used from outbox.check_sequences(true)")
@@ -168,7 +163,7 @@ async fn mend_sequences(conn: &mut PgConnection, source: &str) -> Result<(), sql
     Ok(())
 }
 
-/// Whether an event had been put, by the saved cursor. Not null, also where that has no page.
+/// Whether an event had been put, by the saved cursor. It is not null, even if the cursor has no page.
 macro_rules! put {
     () => {
         "(e.seq <= $4 and (pg_visible_in_snapshot(e.xid, $1::text::pg_snapshot)
@@ -177,19 +172,19 @@ macro_rules! put {
     };
 }
 
-/// A row of another history has an xid that says nothing here. Whether it had been put, the old cursor's snapshot says. A row
-/// above `last_seq` was never put, and nor was one that was written here since the cursor came: its xid is after the cursor's,
-/// and its xmin the same or, in a savepoint, a little higher. (Its seq may be any, if the sequence was not carried along.)
+/// The xid of a row of another history says nothing here. The old cursor's snapshot shows whether the row had been put. A row
+/// above `last_seq` was never put. Nor was a row that was written here after the cursor came: its xid is after the cursor's.
+/// Its xmin is the same or, in a savepoint, a little higher. (Its seq may be any, if the sequence was not carried along.)
 ///
-/// What was not put gets the xid of this transaction, which the new cursor has not seen. What was put needs an xid that the new
-/// cursor has seen: it keeps its own if that happens to be one.
+/// A row that was not put gets the xid of this transaction, which the new cursor has not seen. A row that was put needs an xid
+/// that the new cursor has seen: it keeps its own if that is one.
 async fn reseed(
     tx: &mut PgTransaction<'_>,
     saved: &Saved,
     source: &str,
     part: &Part,
 ) -> Result<Cursor, sqlx::Error> {
-    // Taken before this transaction has an xid: its own must not count as seen.
+    // Taken before this transaction has an xid, because its own must not count as seen.
     let snapshot: String =
         sqlx::query_scalar("select pg_current_snapshot()::text").fetch_one(&mut **tx).await?;
     let rows: i64 = sqlx::query_scalar("select count(*) from outbox.event").fetch_one(&mut **tx).await?;
@@ -203,9 +198,9 @@ async fn reseed(
         "this outbox comes from another server, where transaction ids mean something else: re-seeding the cursor by seq"
     );
     part.waits(format!("re-seeding the cursor: looking at {rows} events"));
-    // The table is read as a whole, once.
+    // The table is read once, as a whole.
     sqlx::query("set local enable_seqscan = on").execute(&mut **tx).await?;
-    // Numbered anew, in their order, and above all that was put.
+    // Late rows get new seqs, in their order and above all events that were put.
     sqlx::query(
         "update outbox.event as e set seq = fresh.seq
          from (select late.slot, late.seq as was, late.id, nextval('outbox.event_seq') as seq
@@ -240,7 +235,6 @@ async fn reseed(
     Ok(Cursor { snapshot, page: None, last_seq, floor_seq: 0 })
 }
 
-/// Why a relay that has the lead can't begin.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("the database can't be used")]
@@ -257,7 +251,7 @@ pub enum OpenError {
 mod tests {
     use super::*;
 
-    /// Guards promise 2: a cursor is believed only if its row proves that it was written by this history of transaction ids.
+    /// Guards promise 2: a cursor is trusted only if its row proves that this history of transaction ids wrote it.
     #[test]
     fn a_cursor_is_believed_by_its_own_row() {
         let saved = |ours, same, earlier_ours| Saved {

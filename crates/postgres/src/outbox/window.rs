@@ -1,5 +1,5 @@
-//! What was not visible at the cursor and is visible now. No read walks over what an open transaction has written, or over
-//! what was published after the window's end: neither is ours to bound.
+//! Reads what became visible since the cursor. No read walks over the rows of open transactions, or over events after the
+//! window's end: the relay can't bound either.
 
 use crate::within_time;
 use chrono::{DateTime, Utc};
@@ -9,14 +9,14 @@ use uuid::Uuid;
 use super::{Cursor, Entry, Outbox, Page, Window};
 use crate::bus::PostgresBus;
 
-/// A thousand of the largest payloads are a quarter of a gigabyte: so a page is bounded in bytes, too. One more payload
-/// may begin below the bound. Counted here and not by the server, which would take more time for it than for the reading.
+/// A thousand of the largest payloads are a quarter of a gigabyte, so a page is bounded in bytes, too. One more payload may
+/// begin below the bound. The relay counts, because the server would take more time to count than to read.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The same for what the bus writes into this database, where each subscriber's copy counts.
+/// The bound for writes into this database, where each subscriber's copy counts.
 const COPIES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// A row may have been written past `outbox.enqueue`, and hold what no program can read: an infinite time, or a payload of
-/// any size. Such a row comes with the name of its flaw and without its contents.
+/// A row that was written without `outbox.enqueue` may hold what no program can read: an infinite time, or a payload of any
+/// size. Such a row comes with the name of its flaw and without its contents.
 macro_rules! readable {
     () => {
         "seq, id, case when oversize then left(name, 128) else name end, case when not oversize then key end,
@@ -49,20 +49,15 @@ type Row = (
     i64,
 );
 
-/// Rows, until there are no more, as many as asked for, or the page's bytes are used up.
+/// The rows of one read. It ends with the last row, at the requested number, or when the page's bytes are used up.
 struct Rows {
     rows: Vec<Row>,
     more: bool,
-    /// The bytes were used up.
+    /// Whether the bytes were used up.
     heavy: bool,
 }
 
 impl Outbox<'_> {
-    /// What is new after the cursor.
-    ///
-    /// # Errors
-    ///
-    /// The database's.
     pub async fn next_window(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
         let window = match &cursor.page {
             Some(page) => self.next_page(cursor, page, page_max).await,
@@ -71,9 +66,9 @@ impl Outbox<'_> {
         self.timed(window, page_max)
     }
 
-    /// Visible now and not visible then: begun since (xid >= xmax), or in flight at the time (xip). Of the transactions that
-    /// began since, those that are still running are left out, the oldest hundred by their xid: each may have written
-    /// millions of rows, and every read would have to find out that it can't see them. The ranges between are read.
+    /// Visible now and not visible at the cursor: begun since (xid >= xmax), or in flight at the time (xip). Of the
+    /// transactions that began since, the oldest hundred that are still running are left out by their xid. Each may have
+    /// written millions of rows, and every read would walk over them. The ranges between are read.
     async fn next_snapshot(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
         let rows_max = self.appetite.rows(page_max);
         let query = sqlx::query_as(concat!(
@@ -129,22 +124,22 @@ impl Outbox<'_> {
         self.saw(end_seq)?;
         if more || rows.len() >= rows_max {
             self.appetite.read(rows.len(), heavy);
-            // There may be more than fits: fix its end here and go through it in pages, in seq order. The sequence was read
-            // after the snapshot was taken, so no row that is visible in it lies above.
+            // There may be more than fits: fix the window's end here, and read pages in seq order. The sequence was read after
+            // the snapshot was taken, so no row that is visible in it has a higher seq.
             let page = Page { snapshot: end, seq: i64::MIN, end_seq, floor_seq: end_floor_seq };
             let (cursor, page) = self.bounded(cursor, page).await?;
             return self.next_page(&cursor, &page, page_max).await;
         }
-        // As for pages: what is not settled of it is read as pages.
+        // As for pages, because an unsettled rest is read in pages.
         let floor_seq = cursor.floor_seq.min(first.0 - 1);
         let end_seq = rows.last().map_or(end_seq, |last| end_seq.max(last.0));
         let entries = rows.into_iter().map(entry).collect();
         Ok(Window { entries, complete: true, reached: end_seq, end, end_seq, floor_seq, end_floor_seq })
     }
 
-    /// The next page within a fixed end, in seq order. Above the floor by seq; below it only what was in flight at the
-    /// cursor can be new, and is looked up by xid: a transaction that was open for long must not make every page walk
-    /// over all that others wrote since it began.
+    /// The next page within a fixed end, in seq order. Above the floor it is read by seq. Below the floor only what was in
+    /// flight at the cursor can be new, and is read by xid. Otherwise, after a long transaction, every page would walk over all
+    /// rows that others wrote since it began.
     async fn next_page(
         &mut self,
         cursor: &Cursor,
@@ -201,10 +196,10 @@ impl Outbox<'_> {
         })
     }
 
-    /// The bounds of a window that is put in pages, held against its rows: the floor below which only what was in flight can be
-    /// new, and the end. A sequence that was set back, and may have come far again since, makes both of them wrong.
+    /// Checks the bounds of a window in pages against its rows: the end, and the floor below which only rows in flight can be
+    /// new. A sequence that was set back makes both wrong, even if it has advanced far since.
     ///
-    /// The index holds xid and seq. So where the bounds are right, no row is looked at.
+    /// The index holds xid and seq, so no row is read if the bounds are right.
     async fn bounded(&mut self, cursor: &Cursor, page: Page) -> Result<(Cursor, Page), sqlx::Error> {
         let query = sqlx::query_as(
             "with w as materialized (
@@ -238,7 +233,7 @@ impl Outbox<'_> {
         Ok((Cursor { floor_seq, ..cursor.clone() }, Page { end_seq, ..page }))
     }
 
-    /// What the sequence stands at. If it was set back, the next term sets it right: the order of keys rests on it.
+    /// Notes the sequence's value. If it was set back, the next term corrects it, because the order of keys depends on it.
     fn saw(&mut self, seq: i64) -> Result<(), sqlx::Error> {
         let before = std::mem::replace(&mut self.seen_seq, seq);
         match seq < before {
@@ -250,8 +245,8 @@ impl Outbox<'_> {
     }
 }
 
-/// Never ends between two rows of one seq, which a sequence that was set back could deal out twice: the page after this
-/// one begins above it.
+/// Never ends between two rows with one seq, which a sequence that was set back could draw twice: the next page begins above
+/// that seq.
 async fn read(
     mut stream: impl Stream<Item = Result<Row, sqlx::Error>> + Unpin,
     routes: Option<&PostgresBus>,
@@ -277,7 +272,7 @@ fn entry((seq, id, name, key, payload, headers, occurred_at, flaw, ..): Row) -> 
         "time" => ("MalformedEvent", "its occurred_at is no date between the years 1 and 9999"),
         _ => ("EntryTooLarge", "the row is larger than any event: written past outbox.enqueue"),
     });
-    // What is flawed goes nowhere, and so its time means nothing.
+    // A flawed row is not put, so its time means nothing.
     let occurred_at = occurred_at.unwrap_or_else(Utc::now);
     Entry { seq, id: id.into(), name, key, payload, headers, occurred_at, flaw }
 }
@@ -289,7 +284,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards promises 6 and 7: a page is bounded by what is written of it, too: each subscriber has a copy of an event.
+    /// Guards promises 6 and 7: a page is also bounded by its copies, one for each subscriber of an event.
     #[tokio::test]
     async fn a_page_is_bounded_by_its_copies() {
         let mut yaml = "event:\n  - name: event_many\n    subscriber:\n".to_owned();

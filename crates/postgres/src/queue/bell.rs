@@ -12,22 +12,22 @@ use tokio_util::sync::CancellationToken;
 use super::watched::{Found, From, Watched};
 use crate::{Connections, Source, within};
 
-/// Polling behind the notifications: for retries that another process scheduled, for claims whose worker died, and for
-/// a notification lost with its connection.
+/// The poll finds what is not notified: retries that another process scheduled, claims whose worker died, and what a lost
+/// notification was for.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 
-/// A look at everything, where one mark or the other may have passed what was committed late. Rarely, if it takes long.
+/// A read of everything corrects a mark that has passed a late commit. It is rare if it takes long.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_SHARE: u32 = 100;
 
-/// Tells each queue of one database when there is something to receive: one connection that listens and one small
-/// statement a second, however many queues there are.
+/// Wakes the receivers of one database. It needs one connection that listens and one small statement a second, for any number
+/// of queues.
 #[derive(Debug)]
 pub struct Bell {
     queues: BTreeMap<String, Arc<Watched>>,
-    /// When to look at everything again.
+    /// When to read everything again.
     sweep_at: Mutex<Instant>,
 }
 
@@ -38,12 +38,10 @@ impl Bell {
         Self { queues, sweep_at: Mutex::new(Instant::now()) }
     }
 
-    /// What rings for this RPC's queue.
     pub fn of(&self, rpc: &Rpc) -> Arc<Watched> {
         self.queues.get(rpc.as_str()).cloned().unwrap_or_else(|| Arc::new(Watched::new(rpc)))
     }
 
-    /// Rings until `stop`.
     pub async fn run(
         &self,
         source: &Source,
@@ -61,14 +59,14 @@ impl Bell {
                 let mut listener = PgListener::connect_with(&pool).await?;
                 listener.eager_reconnect(false);
                 within(listener.listen("outbox_delivery")).await?;
-                // Whatever was notified before we listened.
+                // Notifications may have come before the listen.
                 self.ring_all();
                 loop {
                     match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
                         Ok(Ok(Some(notification))) => self.ring(notification.payload()),
                         Ok(Ok(None)) => break,
                         Ok(Err(error)) => return Err(error),
-                        // Nothing for a while: silence, or a connection that is half-open?
+                        // No notification for a while: the connection may be half-open.
                         Err(_) => {
                             within(sqlx::query("select 1").execute(&mut listener)).await?;
                         }
@@ -151,7 +149,7 @@ impl Bell {
         Ok(())
     }
 
-    /// Of every queue: its id, the first retry that is due, whether its log has something, and its claims.
+    /// For every queue: its id, the first retry that is due, whether its log has new rows, and its claims.
     fn query(
         &self,
         sweep: bool,
@@ -183,7 +181,7 @@ impl Bell {
     fn ring(&self, queue: &str) {
         let id: Option<i32> = queue.parse().ok();
         let rings = |queue: &&Arc<Watched>| id.is_some() && queue.from().id == id;
-        // None: of another worker's RPC, or of a queue that the next look will know.
+        // No match: the RPC is another worker's, or the next look finds the queue.
         if let Some(queue) = self.queues.values().find(rings) {
             queue.ring();
         }
@@ -194,6 +192,6 @@ impl Bell {
     }
 }
 
-/// An RPC; of its queue the id, the server's clock, when the first retry is due, whether the log has something, the lowest
-/// and the highest claim, and whether there are claims to clean up.
+/// An RPC, and of its queue: the id, the server's clock, when the first retry is due, and whether the log has new rows. Then
+/// the lowest and the highest claim, and whether claims need cleaning up.
 type Look = (String, Option<i32>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<i64>, Option<i64>, bool);

@@ -1,4 +1,4 @@
-//! Settling: one statement for a batch, and one for each of its messages if it is refused as a whole.
+//! Settles a batch with one statement. If that is refused as a whole, each message gets a statement of its own.
 
 use std::collections::HashMap;
 
@@ -38,14 +38,14 @@ impl PostgresQueue {
         let answer = self.write(one).await;
         let dead = matches!(one, [(_, outcome)] if outcome.dead().is_some());
         if answer.as_ref().is_err_and(Unsettled::is_refused) && !dead {
-            // Its claim must not be closed over it.
+            // Without a count, its claim is not closed while this delivery is unsettled.
             let mut open = self.open.lock().expect("no panic while held");
             one.iter().filter_map(|(receipt, _)| receipt.claim).for_each(|claim| _ = open.remove(&claim));
         }
         answer
     }
 
-    /// All of it, or nothing.
+    /// Writes all of it, or nothing.
     async fn write(&self, settled: &[(Receipt, Outcome)]) -> Result<(), Unsettled> {
         let (closed, closed_tokens) = self.closed_by(settled);
         let rows = Rows::of(settled);
@@ -64,7 +64,7 @@ impl PostgresQueue {
                 .bind(closed_tokens);
             let mut loan = self.connections.lend().await.map_err(|error| unsettled(&error))?;
             let written = within(settle.execute(loan.conn())).await.map_err(|error| unsettled(&error));
-            // After a refusal the connection is as good as before.
+            // A refusal leaves the connection usable.
             if written.as_ref().err().is_none_or(Unsettled::is_refused) {
                 loan.give_back();
             }
@@ -79,7 +79,7 @@ impl PostgresQueue {
         Ok(())
     }
 
-    /// The claims that these settlements leave with nothing open, and their tokens.
+    /// The claims without an open delivery after these settlements, and their tokens.
     fn closed_by(&self, settled: &[(Receipt, Outcome)]) -> (Vec<i64>, Vec<i64>) {
         let open = self.open.lock().expect("no panic while held");
         let mut left: HashMap<(i64, i64), usize> = HashMap::new();
@@ -93,7 +93,7 @@ impl PostgresQueue {
         left.into_iter().filter(|&(_, left)| left == 0).map(|(claim, _)| claim).unzip()
     }
 
-    /// Only once everything is written: a settlement that failed is tried again.
+    /// Only after a successful write, because a failed settlement is repeated.
     fn count_down(&self, settled: &[(Receipt, Outcome)]) {
         let mut open = self.open.lock().expect("no panic while held");
         for claim in settled.iter().filter_map(|(receipt, _)| receipt.claim) {
@@ -105,7 +105,7 @@ impl PostgresQueue {
     }
 }
 
-/// The arguments of `outbox.settle`: what has a row of its own, or needs one.
+/// The arguments of `outbox.settle`: the deliveries that have or need a row of their own.
 #[derive(Default)]
 struct Rows {
     queues: Vec<i32>,
@@ -124,7 +124,7 @@ impl Rows {
         let mut rows = Self::default();
         for (receipt, outcome) in settled {
             let (name, wait, counted, code, why) = match outcome {
-                // A batch's message leaves no trace but in the dedup record.
+                // A batch's message that is done leaves a trace only in the dedup record.
                 Outcome::Done | Outcome::Duplicate if receipt.claim.is_some() => continue,
                 Outcome::Done | Outcome::Duplicate => ("done", None, true, "", ""),
                 Outcome::Retry { again, after, code, error } => {
@@ -148,7 +148,7 @@ impl Rows {
     }
 }
 
-/// Postgres has no text with a NUL.
+/// A text of Postgres can't contain a NUL.
 fn text(of: &str) -> String {
     of.replace('\0', "\u{fffd}")
 }

@@ -9,17 +9,17 @@ use crate::LowWater;
 
 /// A transaction that claims deliveries takes milliseconds, and waits for a lock two seconds at most.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
-/// A retry is due when its transaction began or later, and committed soon after. What commits later than that is found by
-/// the next look at everything.
+/// A retry is due when its transaction began or later, and is committed soon after. The next read of everything finds later
+/// commits.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
 const KNOWN_AFTER: Duration = Duration::from_secs(5);
 
-/// One queue as this process knows it: its id, and where to begin looking in it. Under an old snapshot the indexes keep
-/// all that was settled, and a look from the beginning would walk over it.
+/// One queue in this process: its id, and where a read of it begins. Under an old snapshot the indexes keep all settled rows,
+/// and a read from the beginning would walk over them.
 #[derive(Debug)]
 pub struct Watched {
     pub(super) rpc: Rpc,
-    /// Rung when there is something to receive. A ring that nobody waits for is kept for the next who does.
+    /// Notified when there may be something to receive. A notification without a waiting receiver is kept for the next one.
     pub(super) ready: Notify,
     marks: Mutex<Marks>,
 }
@@ -27,12 +27,12 @@ pub struct Watched {
 #[derive(Debug)]
 struct Marks {
     id: Option<i32>,
-    /// By the server's clock; no retry is due before.
+    /// By the server's clock; no retry is due before this.
     due_from: Option<DateTime<Utc>>,
     claims: LowWater,
 }
 
-/// Where a statement begins to look.
+/// Where a statement begins to read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct From {
     pub(super) id: Option<i32>,
@@ -40,17 +40,16 @@ pub(super) struct From {
     pub(super) claims: i64,
 }
 
-/// What a look found.
+/// The result of a look.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) id: i32,
     /// When the first retry from the mark on is due.
     pub(super) due: Option<DateTime<Utc>>,
-    /// The server's clock.
     pub(super) now: DateTime<Utc>,
-    /// The lowest and the highest id of a claim that is still there.
+    /// The lowest and the highest id of the remaining claims.
     pub(super) claims: Option<(i64, i64)>,
-    /// It looked at everything.
+    /// Whether it read everything.
     pub(super) swept: bool,
 }
 
@@ -70,7 +69,7 @@ impl Watched {
         From { id: marks.id, due: marks.due_from, claims: marks.claims.mark() }
     }
 
-    /// Whether the queue has another id than before: the database was restored under this worker.
+    /// Whether the queue's id has changed, because the database was restored under this worker.
     pub(super) fn saw(&self, found: Found, at: Instant) -> bool {
         let mut marks = self.marks.lock().expect("no panic while held");
         let other = marks.id.is_some_and(|id| id != found.id);
@@ -88,7 +87,7 @@ impl Watched {
         other
     }
 
-    /// These were received as due, the first of them at this time.
+    /// Due retries were received; the first of them was due at this time.
     pub(super) fn received(&self, first_due: DateTime<Utc>) {
         let mut marks = self.marks.lock().expect("no panic while held");
         let from = first_due - WRITTEN_WITHIN;
@@ -100,8 +99,8 @@ impl Watched {
 mod tests {
     use super::*;
 
-    /// Guards promises 2 and 6: the mark follows what is due, stays behind what may still be written, and a look at everything
-    /// brings it back.
+    /// Guards promises 2 and 6: the mark follows the first due retry and stays behind what may still be written. A read of
+    /// everything sets it back.
     #[test]
     fn the_mark_follows_the_first_retry_that_is_due() {
         let watched = Watched::new(&Rpc::new("A/B").unwrap());

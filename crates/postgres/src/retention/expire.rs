@@ -1,5 +1,4 @@
-//! What is kept for a time, and then removed: dedup records, retries, dead letters, the audit. Each by itself, a bounded
-//! part at a time.
+//! Removes dedup records, retries, dead letters and audit entries after their time: each kind alone, a bounded part at a time.
 
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use outbox_runtime::Chain;
 use sqlx::PgConnection;
 
 const EVERY: Duration = Duration::from_secs(600);
-/// After a part that left more to do.
+/// The pause after a part that left more to do.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const PART_WITHIN: Duration = Duration::from_secs(120);
 const ROWS_MAX: i64 = 10_000;
@@ -16,7 +15,7 @@ const ROWS_MAX: i64 = 10_000;
 const BLOCKS_MAX: i64 = 4096;
 
 const DEDUP_WINDOW: Duration = Duration::from_secs(21 * 24 * 3600);
-/// As long as SQS keeps a message at most.
+/// SQS keeps a message no longer than this.
 const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 const DEDUP_SLOTS: i16 = 5;
@@ -74,7 +73,7 @@ impl Part {
                      returning seq, queue, event_id, body, enqueued_at, attempts
                  )
                  insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-                 select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'nobody delivered it within 14 days' from old
+                 select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'not delivered within 14 days' from old
                  on conflict do nothing",
             )
             .bind(interval(DEAD_LETTERS_KEPT)),
@@ -97,15 +96,15 @@ impl Part {
     }
 }
 
-/// How far the rows of a slot have been looked at, where they leave one by one.
+/// How far the rows of a slot have been read, if they are removed one by one.
 #[derive(Debug, Default)]
 struct Sweep {
     slot: i16,
     block: i64,
 }
 
-/// A week's records are truncated as a whole. Where some were written long after their event, they keep the rest of their
-/// slot: then what is too old leaves row by row, a part of the table at a time.
+/// A week's records are truncated as a whole. A record that was written long after its event keeps its slot. Then old records
+/// are removed row by row, a part of the table at a time.
 async fn dedup(conn: &mut PgConnection, sweep: &mut Sweep) -> Result<bool, sqlx::Error> {
     for slot in 0..DEDUP_SLOTS {
         // One statement each: a truncated slot stays locked until its transaction ends.

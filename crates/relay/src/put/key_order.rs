@@ -8,13 +8,13 @@ use crate::settle::Outcome;
 
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(30);
-/// With the waits above that is some four minutes.
+/// With the waits above this takes some four minutes.
 const TRIES_MAX: u32 = 15;
-/// From this try on, what failed is put in packs that get smaller, in case that another entry of its pack is the reason.
+/// From this try on, failed entries go into smaller packs, because another entry of the pack may be the cause.
 const TRIES_TOGETHER: u32 = 3;
 
-/// Which entries may be put next: those of one key one after the other, in their order. The clock is handed in; how long a
-/// retry waits is drawn at random.
+/// Which entries may be put next: those of one key one after the other, in their order. The clock is a parameter; the wait
+/// before a retry is random.
 pub(super) struct KeyOrder<'a> {
     entries: &'a [Entry],
     pub(super) limits: BusLimits,
@@ -25,21 +25,21 @@ pub(super) struct KeyOrder<'a> {
     busy: HashSet<&'a str>,
     /// Entries to put again.
     retries: HashMap<usize, Retry>,
-    /// When the bus last took one.
+    /// When the bus last took an entry.
     taken_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Retry {
     tries: u32,
-    /// How many of these tries said something of the entry, or of one in its pack.
+    /// How many of these tries failed because of this entry or another one in its pack.
     failures: u32,
     first_at: Instant,
     due: Instant,
 }
 
 impl<'a> KeyOrder<'a> {
-    /// What can't travel is settled already.
+    /// An entry that can't travel is settled already.
     pub(super) fn new(entries: &'a [Entry], limits: BusLimits, outcomes: Vec<Outcome>) -> Self {
         let waiting = (0..entries.len()).filter(|&at| outcomes[at] == Outcome::Pending).collect();
         Self {
@@ -53,11 +53,11 @@ impl<'a> KeyOrder<'a> {
         }
     }
 
-    /// The next entries to put together; none if all that is left must wait.
+    /// The next entries to put together; none if all of the rest must wait.
     pub(super) fn next_pack(&mut self, now: Instant) -> Option<Vec<usize>> {
         let (mut pack, mut bytes) = (Vec::new(), 0);
         let mut entries_max = self.limits.entries_max;
-        // A key passed over in this round stays passed over: its later entries must not overtake.
+        // A key that was passed over stays so for this round: its later entries must not overtake.
         let mut passed: HashSet<&str> = HashSet::new();
         for &at in &self.waiting {
             let entry = &self.entries[at];
@@ -76,7 +76,7 @@ impl<'a> KeyOrder<'a> {
             pack.push(at);
             bytes += size;
             entries_max = together;
-            // A part of the pack may fail: so one entry of a key at a time.
+            // A part of the pack may fail, so it has only one entry of a key.
             passed.extend(key);
             if pack.len() >= entries_max {
                 break;
@@ -89,13 +89,13 @@ impl<'a> KeyOrder<'a> {
         (!pack.is_empty()).then_some(pack)
     }
 
-    /// How many entries a pack with this one may have.
+    /// The largest pack that may contain this entry.
     fn together(&self, at: usize) -> usize {
         let failures = self.retries.get(&at).map_or(0, |retry| retry.failures);
         (self.limits.entries_max >> failures.saturating_sub(TRIES_TOGETHER - 1).min(16)).max(1)
     }
 
-    /// Of a key's entries only the first may be put again.
+    /// When the next retry is due. Only the first entry of a key may be put again.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         if self.retries.is_empty() {
             return None;
@@ -131,7 +131,7 @@ impl<'a> KeyOrder<'a> {
         }
     }
 
-    /// It fails again and again, and the bus is not to blame: it took others meanwhile. Nobody waits for it any longer.
+    /// The entry fails again and again while the bus takes others. The relay no longer waits for it.
     fn is_hopeless(&self, at: usize) -> bool {
         self.retries.get(&at).is_some_and(|retry| {
             retry.tries + 1 >= TRIES_MAX && self.taken_at.is_some_and(|taken| taken >= retry.first_at)
@@ -156,7 +156,7 @@ impl<'a> KeyOrder<'a> {
 mod tests {
     use super::*;
 
-    /// Guards: what failed is not asked for again and again until its key's first entry may go.
+    /// Guards: there is no busy loop for a failed entry while its key's first entry still waits.
     #[test]
     fn the_wait_of_a_key_is_that_of_its_first_entry() {
         let entry = |seq: i64| Entry {

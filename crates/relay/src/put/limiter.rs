@@ -1,9 +1,9 @@
 use outbox_transport::{PutError, PutErrorKind};
 
-/// How many packs may be under way: fewer when the bus says that it is too much, and more again one by one.
+/// How many packs may be under way: half as many when the bus is overloaded, and one more after each other answer.
 #[derive(Debug, Default)]
 pub(crate) struct PutLimiter {
-    /// Below the bus's own limit.
+    /// The difference to the full concurrency.
     held_back: usize,
 }
 
@@ -31,7 +31,7 @@ fn is(result: &Result<(), PutError>, kind: PutErrorKind) -> bool {
 mod tests {
     use super::*;
 
-    /// Guards: a bus that says it is too much gets half as much, and more again only step by step.
+    /// Guards: throttling halves the concurrency, which recovers only step by step.
     #[test]
     fn throttling_slows_the_putter() {
         let busy = [Ok(()), Err(PutError::new(PutErrorKind::Unavailable, "ThrottlingException", ""))];

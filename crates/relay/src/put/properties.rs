@@ -1,4 +1,4 @@
-//! The order of keys over generated entries, limits and answers, packs answered in any order.
+//! The order of keys over generated entries, limits and answers. Packs are answered in any order.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn limits() -> impl Strategy<Value = BusLimits> {
     })
 }
 
-/// What the bus says of a pack, and which of those under way it answers.
+/// The bus's answer to a pack, and which of the packs under way it answers.
 #[derive(Debug, Clone)]
 struct Answer {
     which: Index,
@@ -73,7 +73,7 @@ impl Said {
     }
 }
 
-/// A putter without a bus: it starts packs as `put_all` does, and answers them as the test says; then it takes everything.
+/// A putter without a bus. It starts packs as `put_all` does, answers them as the test says, and at last accepts everything.
 struct Run<'a> {
     entries: &'a [Entry],
     order: KeyOrder<'a>,
@@ -101,7 +101,7 @@ impl Run<'_> {
         for (n, &at) in pack.iter().enumerate() {
             assert_eq!(outcomes[at], Outcome::Pending, "{at} is put after it was settled");
             assert!(!self.flying.iter().flatten().chain(&pack[..n]).any(|&other| other == at), "{at} twice");
-            // What comes before it under its key is settled.
+            // The entries before it with the same key are settled.
             let Some(key) = &entries[at].key else { continue };
             let mut before = (0..at).filter(|&other| entries[other].key.as_ref() == Some(key));
             let pending = before.find(|&other| outcomes[other] == Outcome::Pending);
@@ -117,7 +117,7 @@ impl Run<'_> {
         self.order.settle(&pack, each.into_iter().map(Said::result).collect(), self.now);
     }
 
-    /// Nothing is under way and nothing can start: what is left waits for its time.
+    /// Nothing is under way and nothing can start, so the clock advances to the next retry.
     fn wait(&mut self) {
         let retry_at = self.order.retry_at().expect("what waits has a time");
         assert!(retry_at > self.now, "its time has come, and it does not start");
@@ -133,8 +133,8 @@ impl Run<'_> {
 }
 
 proptest! {
-    /// Guards promises 2, 4 and 7: whatever comes back and however late, no pack is over a limit, no entry overtakes
-    /// another of its key, and in the end each is settled, once.
+    /// Guards promises 2, 4 and 7: after any failure or delay, no pack exceeds a limit, no entry overtakes another of its key,
+    /// and each is settled once.
     #[test]
     fn packs_fit_and_keys_keep_their_order(entries in entries(), limits in limits(), answers in answers()) {
         let mut run = Run { entries: &entries, order: KeyOrder::new(&entries, limits, vec![Outcome::Pending; entries.len()]), flying: Vec::new(), now: Instant::now(), taken: Vec::new() };
@@ -165,7 +165,7 @@ proptest! {
         }
     }
 
-    /// Guards promise 7: something may always be under way, and never more than the bus allows.
+    /// Guards promise 7: at least one pack may always be under way, and never more than the bus allows.
     #[test]
     fn the_limit_stays_within_its_bounds(concurrency in 1_usize..64, said in vec(any::<bool>(), 0..100)) {
         let mut limiter = PutLimiter::default();
@@ -174,7 +174,6 @@ proptest! {
             limiter.heard(&[result], concurrency);
             prop_assert!((1..=concurrency).contains(&limiter.allowed(concurrency)));
         }
-        // And it recovers.
         for _ in 0..concurrency {
             limiter.heard(&[Ok(())], concurrency);
         }

@@ -24,16 +24,16 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Clone, Default)]
 pub struct Tracer(Option<(SdkTracerProvider, SdkTracer)>);
 
-/// What one process does with one event. Ends when dropped.
+/// The work of one process on one event. The span ends when dropped.
 #[derive(Debug)]
 pub struct Span(Option<Context>);
 
 impl Tracer {
-    /// As the OTEL_ environment says.
+    /// Reads the OTEL_ variables.
     ///
     /// # Errors
     ///
-    /// What is wrong with it, for a person.
+    /// The mistake in them, for an operator.
     pub(crate) fn from_env(program: &'static str) -> Result<Self, String> {
         if !is_wanted() {
             return Ok(Self(None));
@@ -67,7 +67,7 @@ impl Tracer {
         self.0.is_some()
     }
 
-    /// Begins a span that continues the trace in these headers, or a trace of its own.
+    /// Begins a span that continues the trace in these headers, or a new trace.
     pub fn start(
         &self,
         name: String,
@@ -93,7 +93,6 @@ impl Tracer {
         Span(Some(Context::new().with_span(span)))
     }
 
-    /// Sends what is not sent yet.
     pub(crate) fn flush(&self) {
         if let Some((provider, _)) = &self.0
             && let Err(error) = provider.shutdown()
@@ -104,7 +103,7 @@ impl Tracer {
 }
 
 impl Span {
-    /// The reader of these headers continues this span.
+    /// Makes this span the parent of what the reader of these headers does.
     pub fn continue_in(&self, headers: &mut BTreeMap<String, String>) {
         let Some(context) = &self.0 else { return };
         let mut fields = HashMap::new();
@@ -128,7 +127,7 @@ impl Drop for Span {
     }
 }
 
-/// The exporter has a thread of its own, which is none of the runtime's: requests are handed over to the runtime.
+/// The exporter's thread is outside the runtime, so requests are handed over to the runtime.
 #[derive(Debug)]
 struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,

@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-/// A time that stands in a row; none where it is no date between the years 1 and 9999.
+/// A time in a row; none if it is not a date between the years 1 and 9999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct At(Option<DateTime<Utc>>);
 
@@ -17,7 +17,7 @@ impl From<DateTime<Utc>> for At {
     }
 }
 
-/// `null` where it is not known.
+/// `null` if it is unknown.
 impl Serialize for At {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)

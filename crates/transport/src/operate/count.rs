@@ -2,17 +2,17 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// How far rows are counted.
+/// Rows are counted up to this number.
 pub const COUNTED_MAX: i64 = 10_000;
-/// What a statement that counts is limited to: one more shows that there is more.
+/// The limit of a counting statement: one more row shows that there are more.
 pub const COUNT_LIMIT: i64 = COUNTED_MAX + 1;
 
-/// How many there are: counted up to [`COUNTED_MAX`], so that the answer comes soon, however many there are.
+/// A number of rows, counted up to [`COUNTED_MAX`], so that the answer comes soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, PartialOrd, Ord)]
 pub struct Count(i64);
 
 impl Count {
-    /// Of rows counted under [`COUNT_LIMIT`], or of what a service counts for us.
+    /// From rows counted under [`COUNT_LIMIT`], or from a service's own count.
     pub fn new(counted: i64) -> Self {
         Self(counted)
     }

@@ -1,4 +1,4 @@
-//! When the next probe may begin: one at a time, and twice as long after each.
+//! Decides when the next probe may begin: one at a time, and after twice the wait each time.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Clock {
         begins
     }
 
-    /// One that called nobody takes no turn.
+    /// A probe without a call does not double the wait.
     pub(super) fn ended(&mut self, called: bool, now: Instant) {
         self.out = false;
         if called {
@@ -33,7 +33,7 @@ impl Clock {
         }
     }
 
-    /// When the next may begin; `None` while one is under way.
+    /// When the next probe may begin; `None` while one is under way.
     pub(super) fn next(&self) -> Option<Instant> {
         (!self.out).then_some(self.at)
     }

@@ -1,14 +1,14 @@
-//! Why an event was refused, without what is this event's own.
+//! Why an event was refused, without the parts that are specific to this event.
 
 use std::fmt;
 
 use crate::rpc::{CallError, Code};
 
 const CHARS_MAX: usize = 200;
-/// No word of a language is as long; a key or a signature is.
+/// No word of a language is as long, but keys and signatures are.
 const WORD_CHARS_MAX: usize = 32;
 
-/// A code, and the message with numbers, ids and quoted values replaced. Two events with the same reason are refused alike.
+/// A code, and the message with numbers, ids and quoted values replaced. Equal reasons mean equal refusals.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reason {
     pub(crate) code: Code,
@@ -36,7 +36,7 @@ fn masked(message: &str) -> String {
     let mut in_word = false;
     while let Some(first) = rest.chars().next() {
         let length = match first {
-            // An apostrophe stands within a word.
+            // An apostrophe is part of a word.
             '"' | '`' | '\'' if !in_word => match rest[1..].find(first) {
                 Some(end) => {
                     words.push_str("'…'");
@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards: a reason leaves out what differs from event to event, and keeps the rest.
+    /// Guards: a reason leaves out what differs between events, and keeps the rest.
     #[test]
     fn what_is_the_events_own_is_masked() {
         for (message, words) in [
@@ -97,7 +97,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guards promise 6: no message, whatever a server writes, is too much; and two that differ in a number are alike.
+        /// Guards promise 6: any message of a server has a bounded reason, and two that differ in a number have the same one.
         #[test]
         fn any_message_has_a_reason(message in ".{0,400}", id in "[0-9]{1,12}") {
             prop_assert!(masked(&message).chars().count() <= CHARS_MAX);

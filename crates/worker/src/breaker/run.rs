@@ -1,4 +1,4 @@
-//! Which events have failed: each is counted once.
+//! Counts the events that have failed, each once.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -6,7 +6,7 @@ use outbox_event::EventId;
 
 use super::reason::Reason;
 
-/// More need not be told apart.
+/// Higher counts make no difference.
 const EVENTS_MAX: usize = 20;
 const REASONS_MAX: usize = 16;
 const KNOWN_MAX: usize = 1000;
@@ -39,7 +39,7 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// How many were refused so, and how many at all.
+    /// How many events were refused for this reason, and how many in all.
     pub(super) fn add(&mut self, event: EventId, reason: &Reason) -> (usize, usize) {
         self.all.add(event);
         let at = self.alike.iter().position(|(known, _)| known == reason).unwrap_or_else(|| {
@@ -60,7 +60,7 @@ impl Refused {
     }
 }
 
-/// Events that failed while the server answered others: what they fail with is their own. The newest ones.
+/// The newest events that failed while the server answered others: their failures are their own.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     order: VecDeque<EventId>,

@@ -1,4 +1,4 @@
-//! A consumer on simulated time: its queue, its slots and its server.
+//! A consumer on simulated time, with its queue, its slots and its server.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -21,7 +21,7 @@ struct Event {
     id: EventId,
     arrives: Duration,
     takes: Duration,
-    /// What it always fails with.
+    /// The failure of every call.
     fails: Option<(Code, By, String)>,
 }
 
@@ -53,7 +53,7 @@ struct Consumer {
     calls: Vec<Call>,
     found: bool,
     random: fastrand::Rng,
-    /// Until then the server refuses everything.
+    /// Until then the server refuses every call.
     broken_until: Duration,
 }
 
@@ -82,7 +82,7 @@ impl Consumer {
         self.start + self.now
     }
 
-    /// What was under way comes back later.
+    /// Calls under way come back later.
     fn restart(&mut self) {
         self.breaker = Breaker::new(self.policy.backoff, true);
         for call in std::mem::take(&mut self.calls) {
@@ -249,7 +249,7 @@ fn own(code: Code, message: &str) -> Option<(Code, By, String)> {
     Some((code, By::Server, message.to_owned()))
 }
 
-/// The longest that one of the events which succeed waits longer beside the others than without them. `None`: for ever.
+/// By how much failing events delay an event that succeeds, at most. `None`: for ever.
 fn delay(healthy: &[Event], failing: &[Event], concurrency: usize) -> Option<Duration> {
     let end = Duration::from_secs(120);
     let mut alone = Consumer::new(healthy.to_vec(), concurrency);
@@ -268,8 +268,8 @@ fn minutes(minutes: u64) -> Duration {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Guards promise 6: with any mixture of events of which some always fail by themselves, with any codes and at any times,
-    /// one that does not fail waits at most two seconds longer than without them, whatever the concurrency.
+    /// Guards promise 6: failing events delay an event that does not fail by at most two seconds. That holds for any mixture,
+    /// codes, times and concurrency.
     #[test]
     fn no_event_waits_for_the_failures_of_others(
         healthy in prop::collection::vec((0_u64..60_000, 1_u64..20), 1..40),
@@ -288,8 +288,8 @@ proptest! {
         prop_assert!(delay.is_some_and(|delay| delay <= Duration::from_secs(2)), "{delay:?}");
     }
 
-    /// Guards promise 6: the same where a proxy answers 503 for some events only, which can't be told from a server that is
-    /// away. Once they have failed, an event that does not fail waits at most two seconds.
+    /// Guards promise 6: a proxy may answer 503 for some events only, as if the server were away. Once these have failed, an
+    /// event that does not fail waits at most two seconds.
     #[test]
     fn no_event_waits_for_a_path_that_a_proxy_refuses(
         healthy in prop::collection::vec((30_000_u64..90_000, 1_u64..20), 1..40),
@@ -304,7 +304,7 @@ proptest! {
     }
 }
 
-/// Guards promise 6: ten events that are larger than the server's limit, and then a small one every six seconds.
+/// Guards promise 6: ten events above the server's size limit delay no small event, which comes every six seconds.
 #[test]
 fn large_events_keep_no_small_one_waiting() {
     for concurrency in [1, 2, 16] {
@@ -316,10 +316,10 @@ fn large_events_keep_no_small_one_waiting() {
     }
 }
 
-/// Guards promise 6: however many fail beside one that does not, at whatever rate, with whatever code: half of them, or all
-/// but one in a thousand.
+/// Guards promise 6: failures at any rate and with any code delay no other event, be they half of all or all but one in a
+/// thousand.
 #[test]
-fn a_flood_of_failures_slows_nobody() {
+fn a_flood_of_failures_slows_no_other_event() {
     for code in [Code::PermissionDenied, Code::Unimplemented, Code::Internal, Code::InvalidArgument] {
         for (every_ms, healthy_every) in [(5, 2), (5, 100), (5, 1000)] {
             let mixed = |n: u64| {
@@ -352,10 +352,10 @@ fn a_single_slot_is_shared() {
     assert!(delay <= Duration::from_secs(2), "{delay:?}");
 }
 
-/// Guards promise 6: an old backlog of events that only fail, and take their whole timeout, leaves slots to others.
+/// Guards promise 6: an old backlog of events that take their whole timeout leaves slots to others.
 #[test]
 fn a_backlog_that_times_out_leaves_slots() {
-    // The one is doubtful, and the breaker keeps it back; the other is not.
+    // The breaker keeps the first code back, which is doubtful, and not the second.
     for code in [Code::DeadlineExceeded, Code::Internal] {
         let slow = (0..500).map(|_| event(0, 10_000, own(code, "it took too long")));
         let healthy = (0..100).map(|n| event(30 * 60_000 + n * 1000, 5, None));
@@ -371,8 +371,8 @@ fn a_backlog_that_times_out_leaves_slots() {
     }
 }
 
-/// Guards promise 2: a server that refuses 5,000 events for a minute, in words that contain each event's own id, costs at most
-/// twenty of them their delivery, also if the worker is restarted meanwhile. All others are delivered.
+/// Guards promise 2: a server refuses 5,000 events for a minute, in texts with each event's id. At most twenty of them are
+/// dead-lettered, even with restarts of the worker. All others are delivered.
 #[test]
 fn a_broken_deploy_empties_no_queue() {
     for (restarts, concurrency) in [(0, 1), (0, 16), (1, 200), (3, 16)] {
@@ -393,7 +393,7 @@ fn a_broken_deploy_empties_no_queue() {
     }
 }
 
-/// Guards promise 7: where really every event is poison, nothing waits for ever. After six hours each probe is dead.
+/// Guards promise 7: if every event is poison, none waits for ever. After six hours each probe is dead.
 #[test]
 fn poison_alone_dies_in_the_end() {
     let poison = |n| event(n, 5, own(Code::InvalidArgument, "unknown currency"));
@@ -415,7 +415,7 @@ fn poison_among_successes_dies() {
     assert!(consumer.attempts.iter().all(|attempts| *attempts == 1));
 }
 
-/// Guards promise 3: what is refused while the RPC is held loses no attempt.
+/// Guards promise 3: a refusal while the RPC is held costs no attempt.
 #[test]
 fn a_hold_costs_no_attempt() {
     let mut consumer = Consumer::new((0..100).map(|n| event(n, 5, None)).collect(), 16);

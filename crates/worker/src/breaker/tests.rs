@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::rpc::{By, Code};
 
-/// A breaker, and a server that answers when it is told to.
+/// A breaker, and a server whose answers the test chooses.
 struct Desk {
     breaker: Breaker,
     start: Instant,
@@ -47,7 +47,7 @@ impl Desk {
         self.breaker.gate(self.at(self.seconds))
     }
 
-    /// Ends a probe with an answer that is no better.
+    /// Ends a probe without an improvement.
     fn probe_fails(&mut self, probe: Probe, code: Code, by: By) {
         self.fails(EventId::new(), code, by);
         let now = self.at(self.seconds);
@@ -63,8 +63,8 @@ fn events(count: usize) -> Vec<EventId> {
     (0..count).map(|_| EventId::new()).collect()
 }
 
-/// Guards promise 6: what each answer of five different events makes of the breaker. The rest of the table stands in
-/// `codes.rs`.
+/// Guards promise 6: the state of the breaker after each answer for five different events. `codes.rs` has the rest of the
+/// table.
 #[test]
 fn each_kind_of_answer_has_its_standing() {
     for code in Code::ALL {
@@ -94,7 +94,7 @@ fn each_kind_of_answer_has_its_standing() {
     }
 }
 
-/// Guards promise 6: one event's own retries, however many, are one event's.
+/// Guards promise 6: all retries of one event count as one event.
 #[test]
 fn an_event_counts_once() {
     let four = events(4);
@@ -109,8 +109,8 @@ fn an_event_counts_once() {
     }
 }
 
-/// Guards promise 6: a server that is away is asked with one delivery at a time, after twice as long each time, and by what
-/// has not failed yet every two seconds. An answer ends it, but not one of a call that was under way.
+/// Guards promise 6: a server that is away gets one probe at a time, and the wait doubles. Deliveries that have not failed are
+/// probed every two seconds. An answer ends that, but not one of a call that was under way.
 #[test]
 fn a_server_that_is_away_is_probed() {
     let mut desk = Desk::new(true);
@@ -140,7 +140,7 @@ fn a_server_that_is_away_is_probed() {
     assert_eq!((desk.gate(), desk.breaker.level()), (Gate::All, 0.0));
 }
 
-/// Guards promise 6: while a server is doubted, what has not failed yet is called, and one at a time of what has.
+/// Guards promise 6: while a server is doubted, deliveries that have not failed are called, and others one at a time.
 #[test]
 fn a_server_that_is_doubted_is_called_by_what_has_not_failed() {
     let mut desk = Desk::new(true);
@@ -155,7 +155,7 @@ fn a_server_that_is_doubted_is_called_by_what_has_not_failed() {
     assert_eq!(desk.gate(), Gate::All, "it fails otherwise, so it serves");
 }
 
-/// Guards promise 6: what failed while others were answered is known to fail by itself, and opens nothing any more.
+/// Guards promise 6: an event that failed while others were answered fails by itself, and no longer opens the breaker.
 #[test]
 fn what_fails_beside_successes_is_its_own() {
     for (code, by) in [(Code::Unavailable, By::Nobody), (Code::ResourceExhausted, By::Server)] {
@@ -171,8 +171,8 @@ fn what_fails_beside_successes_is_its_own() {
     }
 }
 
-/// Guards promise 2: different events that are refused alike hold the RPC: nothing dies any more, whatever the reason, until a
-/// success; not one of a call that was under way. A restart of the server in between changes nothing.
+/// Guards promise 2: different events with the same refusal hold the RPC. Nothing is dead-lettered until a success, except one
+/// of a call that was under way. A restart of the server in between changes nothing.
 #[test]
 fn refusals_alike_hold_the_rpc() {
     let mut desk = Desk::new(true);
@@ -199,7 +199,7 @@ fn refusals_alike_hold_the_rpc() {
     assert!(!refuse(&mut desk, "a single one is dead at once"));
 }
 
-/// Guards promise 2: twenty in a row that are refused for different reasons are a broken server, too.
+/// Guards promise 2: twenty refusals in a row for different reasons are a broken server, too.
 #[test]
 fn refusals_of_any_kind_hold_the_rpc() {
     let mut desk = Desk::new(true);
@@ -211,7 +211,7 @@ fn refusals_of_any_kind_hold_the_rpc() {
     assert_eq!(desk.breaker.held().unwrap().words, "reasons differ");
 }
 
-/// Guards promise 7: a person's word lets what is refused die, for as long as it is given. After six hours each probe dies.
+/// Guards promise 7: an operator can let refusals be dead-lettered for a given time. After six hours each probe is dead.
 #[test]
 fn a_hold_ends_by_a_persons_word_or_by_and_by() {
     let mut desk = Desk::new(true);
@@ -231,8 +231,8 @@ fn a_hold_ends_by_a_persons_word_or_by_and_by() {
     assert!(!held(&mut desk, true) && held(&mut desk, false));
 }
 
-/// Guards promise 6: a queue that can't be asked for what has not failed goes on as before, until nothing but refusals has
-/// been heard for a minute from twenty events. Then it gives one every two seconds.
+/// Guards promise 6: a queue that can't choose goes on as before, until twenty events gave only refusals for a minute. Then one
+/// delivery every two seconds is received.
 #[test]
 fn a_queue_that_does_not_choose_goes_on_at_first() {
     for code in [Code::Unauthenticated, Code::InvalidArgument] {
@@ -257,7 +257,7 @@ fn a_queue_that_does_not_choose_goes_on_at_first() {
     assert_eq!(desk.gate(), Gate::Shut { until: Some(desk.at(1)) });
 }
 
-/// Guards: a route that wants to be retried quickly is probed quickly.
+/// Guards: an RPC with a short backoff is probed after a short wait.
 #[test]
 fn it_waits_no_longer_than_a_delivery() {
     let mut breaker =

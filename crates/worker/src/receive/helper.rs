@@ -1,4 +1,4 @@
-//! Helpers: they receive beside the one that keeps watch, for as long as batches are full.
+//! Helpers receive beside the watching receiver while batches are full.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use super::{BLIND_MIN, RETRY_MIN, Receiver};
 use crate::slots::Received;
 use outbox_transport::Queue;
 
-/// Each may find nothing at the end of a burst, and is paid for. Four receive thousands of messages a second.
+/// A helper may find nothing at the end of a burst, and each request costs money. Four receive thousands of messages a second.
 const HELPERS_MAX: usize = 3;
 
 impl<Q: Queue> Receiver<Q> {
-    /// One batch of slots stays for the receiver that keeps watch. A rate is kept by one alone.
+    /// One batch of slots stays for the watching receiver. With a rate there are no helpers.
     pub(crate) fn helpers(&self, concurrency: usize) -> Vec<Self> {
         let batches = concurrency / self.queue.limits().batch_max.max(1);
         let helpers = if self.rate.is_some() { 0 } else { batches.saturating_sub(1).min(HELPERS_MAX) };
@@ -33,7 +33,7 @@ impl<Q: Queue> Receiver<Q> {
         }
     }
 
-    /// The nth helper begins after as many full batches.
+    /// The nth helper begins after n full batches.
     pub(super) async fn help(&mut self) -> Option<Received<Q::Receipt>> {
         let mut full = self.full.subscribe();
         loop {

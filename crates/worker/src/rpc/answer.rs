@@ -1,4 +1,4 @@
-//! What every encoding reads of an answer: its kind, its end, and when to come back.
+//! What every encoding reads of an answer: its content type, its end, and when to call again.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -12,18 +12,17 @@ use http_body_util::BodyExt;
 use super::RETRY_AFTER_MAX;
 use super::failure::{Cause, Failure};
 
-/// How an answer ended.
 #[derive(Debug)]
 pub(super) enum End {
     Whole,
-    /// With what HTTP/2 sends after a body.
+    /// With the trailers that HTTP/2 sends after a body.
     Trailers(HeaderMap),
-    /// There is more than was wanted.
+    /// It is longer than wanted.
     More,
     BrokeOff(Failure),
 }
 
-/// Reads on to the end, but no farther than `most` bytes, and keeps those.
+/// Reads to the end, but no more than `most` bytes, and keeps those.
 pub(super) async fn read<B>(response: Response<B>, most: usize) -> (Vec<u8>, End)
 where
     B: Body<Data = Bytes> + Unpin,
@@ -52,7 +51,7 @@ where
     }
 }
 
-/// Reads on to the end, and keeps nothing.
+/// Reads to the end, and keeps nothing.
 pub(super) async fn pass<B>(response: Response<B>) -> End
 where
     B: Body<Data = Bytes> + Unpin,
@@ -73,7 +72,7 @@ where
     }
 }
 
-/// hyper takes a reset with NO_ERROR for the end of a body. It is one only if the stream was ended before.
+/// hyper treats a reset with NO_ERROR as the end of a body. It is one only if the stream was ended before.
 fn end(version: Version, is_ended: bool) -> End {
     if version != Version::HTTP_2 || is_ended {
         return End::Whole;
@@ -82,12 +81,12 @@ fn end(version: Version, is_ended: bool) -> End {
     End::BrokeOff(Failure { cause: Cause::Reset(Reason::NO_ERROR), message, mismatch: None })
 }
 
-/// A header as text, if it is some.
+/// A header's value, if it is text.
 pub(super) fn text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The content type without its parameters, in small letters; `nothing` if there is none.
+/// The content type without its parameters, in lower case; `nothing` if there is none.
 pub(super) fn kind(headers: &HeaderMap) -> String {
     let kind = text(headers, &header::CONTENT_TYPE).and_then(|kind| kind.split(';').next());
     kind.map(|kind| kind.trim().to_ascii_lowercase())
@@ -95,7 +94,7 @@ pub(super) fn kind(headers: &HeaderMap) -> String {
         .unwrap_or("nothing".into())
 }
 
-/// Seconds, or a date.
+/// Reads Retry-After, in seconds or as a date.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = text(headers, &header::RETRY_AFTER)?.trim();
     let wait = match digits(text) {
@@ -105,7 +104,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-/// A number without a sign; what is larger than any is the largest.
+/// Reads a number without a sign; one that is too large becomes the maximum.
 pub(super) fn digits(text: &str) -> Option<u64> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u64::MAX))
@@ -117,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// Guards: Retry-After is honoured in both its forms, and never beyond reason.
+    /// Guards: both forms of Retry-After are honoured, up to a limit.
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let parse = |text: &str| {

@@ -1,4 +1,4 @@
-//! A payload to the body of a request.
+//! Writes a payload into the body of a request.
 
 use std::collections::HashMap;
 
@@ -13,22 +13,21 @@ use serde_path_to_error::{Path, Segment, Track};
 
 use super::{By, CallError, Code, failed};
 
-/// The field that carries an event where no descriptors say so.
+/// The field that carries an event, if no descriptors name one.
 const FIELD: &str = "event";
 
 /// How the requests of one RPC are written.
 #[derive(Debug)]
 pub(super) enum Body {
-    /// The JSON name of the field that carries an event, by the event's name; for an event that proto does not have, or
-    /// where there is no proto, the field `event`, if there can be one. The payload itself stays as it was published,
-    /// unknown fields and all.
+    /// The JSON name of the field that carries an event, by the event's name. Without proto, or for an event that proto does
+    /// not have, it is `event`, if such a field is possible. The payload stays as it was published, with unknown fields.
     Json { fields: HashMap<String, String>, has_event: bool },
-    /// The field itself.
+    /// The field itself, by the event's name.
     Binary(HashMap<String, FieldDescriptor>),
 }
 
 impl Body {
-    /// For an RPC that no descriptors describe.
+    /// For an RPC without descriptors.
     pub(super) fn json() -> Self {
         Self::Json { fields: HashMap::new(), has_event: true }
     }
@@ -36,7 +35,7 @@ impl Body {
     pub(super) fn json_of(contract: &Contract, method: &MethodDescriptor) -> Self {
         let request = method.input();
         let names = carriers(contract, &request).map(|(event, field)| (event, field.json_name().to_owned()));
-        // A field `event` of a type that is some known event's is not for an unknown one.
+        // A field `event` with the type of a known event is not for an unknown one.
         let of_known = |field: FieldDescriptor| match field.kind() {
             Kind::Message(message) => contract.events().any(|event| event.message == message),
             _ => true,
@@ -62,7 +61,7 @@ impl Body {
             Self::Json { fields, has_event } => {
                 let field = fields.get(event.name.as_ref()).map(String::as_str);
                 let field = field.or(has_event.then_some(FIELD)).ok_or_else(no_field)?;
-                // A JSON name may be anything.
+                // A JSON name may have any characters.
                 let field = serde_json::Value::from(field);
                 Ok(format!("{{{field}:{}}}", event.payload.get()).into_bytes())
             }
@@ -74,7 +73,7 @@ impl Body {
     }
 }
 
-/// Every event that a request can carry, and in which field.
+/// Every event that a request can carry, with its field.
 fn carriers<'c>(
     contract: &'c Contract,
     request: &'c MessageDescriptor,
@@ -97,7 +96,7 @@ fn transcode(field: &FieldDescriptor, payload: &RawValue) -> Result<Vec<u8>, Cal
     Ok(request.encode_to_vec())
 }
 
-/// The library's error quotes values, which may be secret; the names of fields are not.
+/// The library's error quotes values, which may be secret. Names of fields are not.
 fn unfit(message: &MessageDescriptor, path: &Path, error: &str) -> String {
     let path = fields_of(message, path);
     let name = message.full_name();
@@ -115,7 +114,7 @@ fn unfit(message: &MessageDescriptor, path: &Path, error: &str) -> String {
     }
 }
 
-/// `messages[0].deeper`. A key of a map is data, and so is all that has no descriptor.
+/// A path such as `messages[0].deeper`. A key of a map is data, and so is everything without a descriptor.
 fn fields_of(message: &MessageDescriptor, path: &Path) -> String {
     let mut shown = String::new();
     let mut at = Some(message.clone());
@@ -151,7 +150,7 @@ fn fields_of(message: &MessageDescriptor, path: &Path) -> String {
     shown
 }
 
-/// Waits for a deploy: the descriptors are older than the publisher, or the other way round.
+/// It waits for a deploy: the descriptors are older than the publisher, or the reverse.
 fn not_called(problem: &str) -> CallError {
     CallError { by: By::Worker, ..failed(Code::FailedPrecondition, &format!("not called: {problem}")) }
 }

@@ -1,4 +1,4 @@
-//! Where each RPC is, and how it is called. Everything that can be known is found out at start.
+//! Where each RPC is, and how it is called. Every mistake that can be found at start is found there.
 
 use std::collections::{BTreeSet, HashMap};
 use std::str::FromStr;
@@ -17,21 +17,20 @@ use super::{
     By, Call, CallError, Code, Encoding, Endpoint, RpcClient, ServiceEncoding, connect, failed, grpc,
 };
 
-/// Every RPC of a router, ready to be called.
 #[derive(Debug, Clone)]
 pub struct Client {
     targets: Arc<HashMap<Rpc, Target>>,
 }
 
-/// What the environment says of the services.
+/// The services' options in the environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Services<'a> {
     pub endpoints: &'a [Endpoint],
-    /// JSON where nothing is said.
+    /// The default is JSON.
     pub encodings: &'a [ServiceEncoding],
-    /// Without it RPCs are called by the name they have in event_router.yaml.
+    /// Without it RPCs are called by their name in event_router.yaml.
     pub contract: Option<&'a Contract>,
-    /// Which headers of an event travel, beside those of traces.
+    /// Which headers of an event travel, besides those of traces.
     pub header_prefixes: &'a [HeaderPrefix],
 }
 
@@ -45,10 +44,8 @@ struct Target {
 }
 
 impl Client {
-    /// # Errors
-    ///
-    /// What no call could work with: a service without an endpoint, an RPC that proto does not have, a request that can't
-    /// carry its event, an encoding that needs descriptors where there are none.
+    /// Fails if no call could work: a service without an endpoint, or an RPC that proto does not have. Likewise a request that
+    /// can't carry its event, or an encoding without the descriptors that it needs.
     pub fn new(router: &Router, services: &Services<'_>) -> Result<Self, ClientError> {
         let mut tls = None;
         let (mut targets, mut missing) = (HashMap::new(), BTreeSet::new());
@@ -89,16 +86,15 @@ impl Services<'_> {
     }
 }
 
-/// What a service is called in event_router.yaml, and in full where proto is known. The environment may leave out
-/// packages, too.
+/// A service's name in event_router.yaml, and in full if proto has it. The environment may leave out packages, too.
 struct Names<'a> {
     written: &'a str,
     full: Option<String>,
 }
 
 impl Names<'_> {
-    /// What is said of the service by its very name, the last time; or else by a name that differs in its package only,
-    /// if that is not said of several.
+    /// The last option for exactly this service. Otherwise the one for a name that differs only in its package, if that is not
+    /// ambiguous.
     fn find<'t, T>(&self, said: &'t [T], of: impl Fn(&T) -> &String) -> Result<Option<&'t T>, ClientError> {
         let full = self.full.as_deref().unwrap_or(self.written);
         for name in [full, self.written] {
@@ -108,7 +104,7 @@ impl Names<'_> {
         }
         let ends =
             |long: &str, short: &str| long.strip_suffix(short).is_some_and(|package| package.ends_with('.'));
-        // Where the full name is not known, the environment may know it.
+        // If the full name is unknown here, the environment may have it.
         let same = |name: &str| ends(full, name) || (self.full.is_none() && ends(name, full));
         let mut found = said.iter().rev().filter(|one| same(of(one)));
         let Some(last) = found.next() else { return Ok(None) };
@@ -189,7 +185,7 @@ impl RpcClient for Client {
     }
 }
 
-/// What every encoding sends: of the event's headers those that may travel, and who and what it is.
+/// Adds the headers of every encoding: the worker's name, and the event's id, name and attempt.
 fn with_ours(mut headers: HeaderMap, call: &Call<'_>) -> HeaderMap {
     let id = HeaderValue::from_str(&call.event.id.to_string()).expect("a uuid is a valid header");
     headers.insert(
@@ -205,7 +201,6 @@ fn with_ours(mut headers: HeaderMap, call: &Call<'_>) -> HeaderMap {
     headers
 }
 
-/// Why calls can't work.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     #[error("event_router.yaml names services without an endpoint: {}", .services.join(", "))]
@@ -229,7 +224,6 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// What to do about it.
     pub fn remedy(&self) -> String {
         match self {
             Self::NoEndpoint { services } => {

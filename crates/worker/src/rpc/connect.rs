@@ -14,11 +14,11 @@ use super::line::Http;
 use super::wire_error::WireError;
 use super::{By, CallError, Code, failed};
 
-/// Errors are read this far and no farther; the body of a success is not kept at all.
+/// Errors are read up to this size; the body of a success is not kept at all.
 const ERROR_BYTES_MAX: usize = 1 << 20;
 const JSON: &str = "application/json";
 
-/// `content_type` is that of the body, and of the answer.
+/// `content_type` is that of the request's body, and of the answer.
 pub(super) async fn call(
     http: &Http<'_>,
     uri: &Uri,
@@ -48,13 +48,13 @@ async fn read(response: Response<Incoming>, content_type: &str, uri: &Uri) -> Re
     }
     let retry_after = answer::retry_after(response.headers());
     let headers = response.headers().clone();
-    // Only a body that can hold a code, or say what is wrong with the call, is waited for.
+    // Only a body that can contain a code, or the mistake in a call, is read.
     let is_read = is_error(&headers, &kind) || status == StatusCode::BAD_REQUEST;
     let body = if is_read { answer::read(response, ERROR_BYTES_MAX).await.0 } else { Vec::new() };
     Err(CallError { retry_after, ..refused(status, &headers, &body, uri) })
 }
 
-/// A proxy's page with status 200 is no answer of the RPC.
+/// A proxy's page with status 200 is not an answer of the RPC.
 fn unexpected(kind: &str, content_type: &str, uri: &Uri) -> CallError {
     let code = if kind.starts_with("application/") { Code::Internal } else { Code::Unknown };
     let hint = match kind.starts_with("application/grpc") {
@@ -64,7 +64,7 @@ fn unexpected(kind: &str, content_type: &str, uri: &Uri) -> CallError {
     failed(code, &format!("HTTP 200 with {kind} instead of {content_type}: {hint}"))
 }
 
-/// What a success says is not read; that all of it came says that it is one.
+/// The content of a success is not read, but all of it must arrive.
 fn succeeded(end: End) -> Result<(), CallError> {
     let End::BrokeOff(failure) = end else { return Ok(()) };
     let code = match failure.cause {
@@ -75,13 +75,13 @@ fn succeeded(end: End) -> Result<(), CallError> {
     Err(failed(code, &format!("the answer broke off: {}", failure.message)))
 }
 
-/// Whether a body is a Connect error: JSON, and as it is.
+/// Whether a body is a Connect error: JSON without a content encoding.
 fn is_error(headers: &HeaderMap, kind: &str) -> bool {
     let encoding = answer::text(headers, &header::CONTENT_ENCODING).unwrap_or_default().trim();
     kind == JSON && (encoding.is_empty() || encoding.eq_ignore_ascii_case("identity"))
 }
 
-/// The code counts, however much of the error came; without one, the status says enough.
+/// The code of an incomplete error counts. Without a code, the status counts.
 fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], uri: &Uri) -> CallError {
     let kind = answer::kind(headers);
     let error = if is_error(headers, &kind) { WireError::read(body) } else { WireError::default() };
@@ -98,7 +98,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], uri: &Uri) -> C
         400 if wants_tls(body) => format!("HTTP 400: {}", hint::speaks_tls(uri)),
         404 => format!("HTTP 404 without a Connect error: it does not know {}{says}", uri.path()),
         415 if is_grpc => format!("HTTP 415: it is a gRPC server: {}", hint::write_grpc(uri)),
-        // grpc-js says no more than that.
+        // grpc-js gives no more details.
         415 => format!(
             "HTTP 415 without a Connect error: if it is a gRPC server, {}{says}",
             hint::write_grpc(uri)
@@ -108,7 +108,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], uri: &Uri) -> C
     CallError { by: by(status), ..failed(Code::of_http_status(number), &message) }
 }
 
-/// Whether an answer without a code is a proxy's that found no server.
+/// Whether an answer without a code is from a proxy that found no server.
 pub(super) fn by(status: StatusCode) -> By {
     match status {
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => By::Nobody,
@@ -116,7 +116,7 @@ pub(super) fn by(status: StatusCode) -> By {
     }
 }
 
-/// Where a redirect leads, without what may be secret in it.
+/// The target of a redirect, without parts that may be secret.
 fn location(headers: &HeaderMap) -> String {
     let Some(Ok(location)) = answer::text(headers, &header::LOCATION).map(str::parse::<Uri>) else {
         return "somewhere else".to_owned();
@@ -129,7 +129,7 @@ fn location(headers: &HeaderMap) -> String {
     }
 }
 
-/// As nginx and Go's net/http say it.
+/// The texts of nginx and Go's net/http.
 fn wants_tls(body: &[u8]) -> bool {
     let body = String::from_utf8_lossy(&body[..body.len().min(4096)]);
     ["sent to HTTPS port", "HTTP request to an HTTPS server"].iter().any(|words| body.contains(words))
@@ -148,7 +148,7 @@ mod tests {
         refused(StatusCode::from_u16(status).unwrap(), &headers.iter().map(pair).collect(), body, &uri)
     }
 
-    /// Guards: an RPC's own error is understood, and so is the answer of whatever stands in between.
+    /// Guards: an RPC's own error is understood, and so is the answer of a proxy in between.
     #[test]
     fn errors_decode_with_and_without_a_connect_body() {
         let (json, html) =

@@ -1,4 +1,4 @@
-//! Where a service is served, and in which encoding: what the environment says of it.
+//! Where a service is served, and in which encoding, by the environment.
 
 use std::str::FromStr;
 
@@ -11,7 +11,6 @@ pub struct Endpoint {
     pub url: String,
 }
 
-/// How requests are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Encoding {
     /// Connect with JSON: the payload as it was published.
@@ -48,7 +47,7 @@ impl FromStr for Endpoint {
         let is_address = |rest: &str| {
             let uri = Uri::from_str(&format!("http://{rest}"));
             uri.is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()) && uri.query().is_none())
-                // A password would end up in arguments and logs; and no call would send it.
+                // A password would be shown in arguments and logs, and no call would send it.
                 && !rest.contains(['@', '#'])
         };
         let valid = ["http://", "https://", "h2c://"]
@@ -98,7 +97,7 @@ pub struct EncodingError;
 mod tests {
     use super::*;
 
-    /// Guards: a wrong endpoint is refused at start, with what to write.
+    /// Guards: a wrong endpoint is refused at start, with the remedy.
     #[test]
     fn endpoints_parse() {
         let endpoint: Endpoint = "NotificationService=http://notification:8080".parse().unwrap();
@@ -120,7 +119,7 @@ mod tests {
         }
     }
 
-    /// Guards: so is a wrong encoding.
+    /// Guards: a wrong encoding is refused, too.
     #[test]
     fn encodings_parse() {
         let parsed: ServiceEncoding = "LedgerService=grpc".parse().unwrap();

@@ -1,4 +1,4 @@
-//! A call whose answer is missing or broken: why, and which code that has.
+//! A call whose answer is missing or broken: the cause, and its code.
 
 use std::error::Error;
 
@@ -7,19 +7,17 @@ use rustls::{AlertDescription, InvalidMessage};
 
 use super::Code;
 
-/// Why there is no answer, or not all of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failure {
     pub(super) cause: Cause,
-    /// The library's own words.
+    /// The library's text.
     pub(super) message: String,
-    /// If the server speaks another protocol than the call.
+    /// Set if the server speaks another protocol than the call.
     pub(super) mismatch: Option<Mismatch>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// No connection could be made.
     NoConnection,
     /// The connection ended.
     Lost,
@@ -27,7 +25,7 @@ pub(super) enum Cause {
     GoneAway,
     /// HTTP/2: the server ended the call.
     Reset(Reason),
-    /// What came is not what the protocol allows.
+    /// The answer violates the protocol.
     Unreadable,
 }
 
@@ -40,12 +38,12 @@ pub(super) enum Mismatch {
     NoTls,
 }
 
-/// Over which connection a call is made once more.
+/// The connection for a repeated call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Again {
-    /// Over the same one if it likes.
+    /// Any connection.
     Anyhow,
-    /// Over a new one.
+    /// A new connection.
     Afresh,
 }
 
@@ -55,7 +53,7 @@ impl Failure {
         Self { cause: Cause::of(error), message: outbox_runtime::Chain(error).to_string(), mismatch }
     }
 
-    /// `unavailable` says that no server answers there; what a server has sent is its own failure.
+    /// `unavailable` means that no server answers there. If a server has sent something, the failure is its own.
     pub(super) fn code(&self) -> Code {
         match self.cause {
             // No call can succeed at that address.
@@ -69,10 +67,10 @@ impl Failure {
 
     /// Whether a call that failed before its answer began is made once more at once, within the same attempt.
     ///
-    /// In HTTP/2 a server says that it has not begun a call. A server that closes an idle connection just as a call comes
-    /// says nothing. It shows in two facts: the connection was `used` before, and no byte of an answer came (`silent`). Such a
-    /// call may have been begun. Calls are made at least once and carry an Idempotency-Key, so it is repeated; Go's net/http
-    /// does the same with such requests.
+    /// In HTTP/2 a server says that it has not begun a call. A server that closes an idle connection as a call arrives does
+    /// not. Two facts show this case: the connection was `used` before, and no byte of an answer came (`silent`). Such a call
+    /// may have been begun. Calls are made at least once and carry an Idempotency-Key, so it is repeated; Go's net/http does
+    /// the same with such requests.
     pub(super) fn again(&self, used: bool, silent: bool) -> Option<Again> {
         match self.cause {
             Cause::Reset(Reason::REFUSED_STREAM) => Some(Again::Anyhow),
@@ -107,9 +105,9 @@ fn http(error: &(dyn Error + 'static)) -> Option<Cause> {
     error.is_parse().then_some(Cause::Unreadable)
 }
 
-/// What a TLS handshake failed with, if that says how the protocols differ.
+/// The difference between the protocols, if a failed TLS handshake shows it.
 fn of_handshake(error: &(dyn Error + 'static)) -> Option<Mismatch> {
-    // An io::Error's source is its inner error's source: it has to be asked for what is in it.
+    // An io::Error's source is that of its inner error, so the inner error itself must be checked, too.
     let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     if let Some(inner) = inner {
         return of_handshake(inner);
@@ -154,8 +152,8 @@ mod tests {
         Failure { cause, message: String::new(), mismatch: None }
     }
 
-    /// Guards promise 7: a call is repeated only if the server says that it has not begun it, or if a connection that worked
-    /// before ended without a byte.
+    /// Guards promise 7: a call is repeated only if the server says that it has not begun it, or if a used connection ended
+    /// without a byte.
     #[test]
     fn a_call_is_made_again_only_where_that_is_safe() {
         let cases = [
@@ -173,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Guards promise 6: a missing server is `unavailable`; an answer that can't be read came from a server that is there.
+    /// Guards promise 6: a missing server is `unavailable`. An answer that can't be read came from a server that is there.
     #[test]
     fn each_cause_has_its_code() {
         let cases = [

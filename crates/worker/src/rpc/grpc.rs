@@ -1,4 +1,4 @@
-//! gRPC unary over HTTP/2. Of the answer only its status matters: what a success says is not read, however large.
+//! gRPC unary over HTTP/2. Only the status of an answer counts: the body of a success is not read, however large.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(super) async fn call(
     let insert = |request: &mut Request<_>, name, value| request.headers_mut().insert(name, value);
     insert(&mut request, header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     insert(&mut request, header::TE, HeaderValue::from_static("trailers"));
-    // At most 8 digits; no timeout of ours has more.
+    // At most 8 digits, which every timeout of ours fits.
     let timeout = format!("{}m", timeout.as_millis().min(99_999_999));
     let timeout = HeaderValue::from_str(&timeout).expect("digits are a valid header");
     insert(&mut request, HeaderName::from_static("grpc-timeout"), timeout);
@@ -35,7 +35,7 @@ pub(super) async fn call(
     read(response, uri).await
 }
 
-/// A message is preceded by a flag, not compressed, and its length.
+/// A message follows a flag, for no compression, and its length.
 fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(5 + message.len());
     frame.put_u8(0);

@@ -1,4 +1,4 @@
-//! gRPC: what headers, trailers and the end of a stream say together. Pure.
+//! gRPC: the meaning of headers, trailers and the end of a stream together. Pure.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::{CallError, Code, RETRY_AFTER_MAX, failed};
 
 const CONTENT_TYPE: &str = "application/grpc";
 
-/// Whether it is gRPC at all; if not, nothing but the HTTP status counts.
+/// Whether it is gRPC. If not, only the HTTP status counts.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = answer::kind(headers);
     kind.strip_prefix(CONTENT_TYPE).is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
 }
 
-/// What was answered. Headers that end the stream are its trailers; in any other place they say nothing of a status.
+/// The outcome of an answer. Headers that end the stream are its trailers; any other headers have no status.
 pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, end: End, uri: &Uri) -> Result<(), CallError> {
     let trailers = match end {
         End::Trailers(trailers) => trailers,
@@ -36,14 +36,14 @@ pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, end: End, uri: &U
     }
 }
 
-/// An answer that is no gRPC server's, or has no status where one should be.
+/// An answer that is not from a gRPC server, or has no status where it needs one.
 pub(super) fn not_grpc(status: StatusCode, headers: &HeaderMap, uri: &Uri) -> CallError {
     let (number, kind) = (status.as_u16(), answer::kind(headers));
     let message = match number {
         200 if is_grpc(headers) => NO_STATUS.to_owned(),
         200 => format!("HTTP 200 with {kind} instead of {CONTENT_TYPE}: is this a gRPC server?"),
         404 => format!("HTTP 404 without a gRPC status: it does not know {}", uri.path()),
-        415 => format!("HTTP 415: it is no gRPC server: {}", hint::write_connect(uri)),
+        415 => format!("HTTP 415: it is not a gRPC server: {}", hint::write_connect(uri)),
         _ => format!("HTTP {number} without a gRPC status"),
     };
     let retry_after = answer::retry_after(headers);
@@ -65,7 +65,7 @@ enum Status {
 }
 
 impl Status {
-    /// The last one counts; one that is no number spoils them all.
+    /// The last one counts; one that isn't a number makes all malformed.
     fn of(trailers: &HeaderMap) -> Self {
         let mut status = Self::Missing;
         for value in trailers.get_all("grpc-status") {
@@ -112,7 +112,7 @@ mod tests {
         outcome(StatusCode::from_u16(status).unwrap(), &map(headers), end, &uri)
     }
 
-    /// Guards promise 2: a success is what ends with status 0, and nothing else is; what else a server sends decides nothing.
+    /// Guards promise 2: only an end with status 0 is a success, whatever else a server sends.
     #[test]
     fn only_the_status_at_the_end_decides() {
         let grpc: Pairs<'_> = &[("content-type", "application/grpc+proto"), ("grpc-status", "13")];
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// Guards: another content type that only begins alike is another protocol.
+    /// Guards: a content type that only begins alike is another protocol.
     #[test]
     fn grpc_is_told_by_its_content_type() {
         let is = |kind: &'static str| is_grpc(&map(&[("content-type", kind)]));

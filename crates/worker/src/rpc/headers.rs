@@ -1,8 +1,7 @@
 //! Which of an event's headers travel to its RPC.
 //!
-//! Proxies and services read the caller and the route from headers, if these come from an address that they trust, as a
-//! worker's is. So a header travels only if it is known to tell neither: those of traces, and those that begin as the
-//! operator says.
+//! Proxies and services read the caller and the route from headers, if they trust the sender's address, such as a worker's. So
+//! a header travels only if it is known to have neither: those of traces, and those with a prefix from the operator.
 
 use std::collections::{BTreeMap, HashSet};
 use std::str::FromStr;
@@ -13,17 +12,17 @@ use metrics::{Counter, counter};
 
 use super::prefix::{HeaderPrefix, is_name, reserved};
 
-/// Of a message that `outbox replay` made; no event can be enqueued with it.
+/// Marks a message that `outbox replay` made; no event can be enqueued with it.
 pub(crate) const REPLAY: &str = "outbox-replay";
 /// W3C's Trace Context and Baggage.
 const ALWAYS: [&str; 4] = ["traceparent", "tracestate", "baggage", REPLAY];
 
-/// As many as can be enqueued; a row that was written past that may have more, and `HeaderMap` has an end.
+/// As many as can be enqueued. A row that was written without `enqueue` may have more, and `HeaderMap` has a limit.
 const BYTES_MAX: usize = 8192;
-/// So many names are said of each RPC, and remembered.
+/// So many names are logged for each RPC, and remembered.
 const SAID_MAX: usize = 32;
 
-/// Whether a header of an event travels; if not, whether a prefix could make it.
+/// Whether a header of an event travels; if not, whether a prefix could permit it.
 fn travels(name: &str, prefixes: &[HeaderPrefix]) -> Result<(), Withheld> {
     if ALWAYS.contains(&name) {
         return Ok(());
@@ -50,7 +49,7 @@ enum Withheld {
 pub(super) struct Headers {
     rpc: String,
     prefixes: Arc<[HeaderPrefix]>,
-    /// Of which names it was said that they don't travel.
+    /// The names that were logged.
     said: Mutex<HashSet<String>>,
 }
 
@@ -59,12 +58,12 @@ impl Headers {
         Self { rpc: rpc.to_owned(), prefixes: Arc::clone(prefixes), said: Mutex::default() }
     }
 
-    /// What of an event's headers travels. What does not is counted, and its name is logged once.
+    /// The headers that travel. Any other is counted, and its name is logged once.
     pub(super) fn of(&self, event: &BTreeMap<String, String>) -> HeaderMap {
         let (mut headers, mut bytes, mut withheld) = (HeaderMap::new(), 0, 0);
         for (name, value) in event {
             bytes += name.len() + value.len();
-            // Checked at enqueue; a row written past it must not stop the call.
+            // Checked at enqueue. A row that was written without it must not stop the call.
             let fits = bytes <= BYTES_MAX && value.bytes().all(|b| (0x20..=0x7e).contains(&b));
             let parsed = HeaderName::from_str(name).ok().zip(HeaderValue::from_str(value).ok());
             match (travels(name, &self.prefixes), parsed.filter(|_| fits)) {
@@ -108,7 +107,6 @@ impl Headers {
     }
 }
 
-/// How many headers of an RPC's events did not travel.
 pub(crate) fn withheld_of(rpc: &str) -> Counter {
     counter!("outbox_worker_withheld_headers_total", "rpc" => rpc.to_owned())
 }
@@ -124,8 +122,8 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// Guards SECURITY.md: what travels is what is known to say nothing of the caller or of the way, and what the operator
-    /// says; no prefix makes a reserved name travel.
+    /// Guards SECURITY.md: only headers without caller and route travel, and those that the operator permits. No prefix makes a
+    /// reserved name travel.
     #[test]
     fn only_what_may_travels() {
         let own = prefixes(&["acme-", "tenant-", "te2-"]);
@@ -137,7 +135,7 @@ mod tests {
         for name in ["tenant", "acme", "acmetenant", "traceparent2", "b3", "tenan-id"] {
             assert_eq!(travels(name, &own), Err(Withheld::UntilAllowed), "{name}");
         }
-        // Names that were forged, those of every family, and what a row may hold that was written past `enqueue`.
+        // Forged names, names of every family, and what a row without `enqueue` may hold.
         for name in [
             "x-api-key",
             "x-forwarded-for",
@@ -186,8 +184,7 @@ mod tests {
         }
     }
 
-    /// Guards promise 7: whatever an event's headers are, none of them stops the call, what does not travel is remembered
-    /// within bounds, and so is what travels.
+    /// Guards promise 7: no headers of an event stop the call. What travels is bounded, and so are the remembered names.
     #[test]
     fn many_headers_are_bounded() {
         let own: Arc<[HeaderPrefix]> = prefixes(&["acme-"]).into();
@@ -204,7 +201,7 @@ mod tests {
     }
 
     proptest! {
-        /// Guards SECURITY.md: no prefix that is accepted lets a reserved name travel, whatever follows it.
+        /// Guards SECURITY.md: no accepted prefix makes a reserved name travel, whatever follows the prefix.
         #[test]
         fn no_accepted_prefix_lets_a_reserved_name_through(
             text in prop_oneof![

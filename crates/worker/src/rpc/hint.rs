@@ -1,4 +1,4 @@
-//! What to write instead, where a server speaks another protocol than it was called with.
+//! The remedy, if a server speaks another protocol than the call.
 
 use http::Uri;
 
@@ -12,7 +12,7 @@ pub(super) enum Called {
     Grpc,
 }
 
-/// A call that got no answer, in words that name the remedy if there is one.
+/// A call without an answer, in a text that has the remedy if there is one.
 pub(super) fn told(failure: &Failure, called: Called, uri: &Uri) -> CallError {
     let message = match failure.mismatch {
         Some(mismatch) => format!("{}: {}", remedy(mismatch, called, uri), failure.message),
@@ -29,7 +29,7 @@ fn remedy(mismatch: Mismatch, called: Called, uri: &Uri) -> String {
             format!("it does not speak HTTP/2: write http://{host} in --endpoint")
         }
         (Mismatch::NoHttp2, Called::Grpc) => {
-            format!("it does not speak HTTP/2, so it is no gRPC server: {}", write_connect(uri))
+            format!("it does not speak HTTP/2, so it is not a gRPC server: {}", write_connect(uri))
         }
         (Mismatch::Tls, _) => speaks_tls(uri),
         (Mismatch::NoTls, Called::Connect) => {

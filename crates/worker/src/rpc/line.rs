@@ -17,20 +17,20 @@ use super::Encoding;
 use super::failure::{Again, Failure, Mismatch};
 use super::watched::{LastProtocol, Protocol, Usage, Watching};
 
-/// So many calls in a row without an answer, and their connection is given up.
+/// After so many calls in a row without an answer, their connection is given up.
 const SILENCE_MAX: u32 = 3;
-/// For each address that a name has.
+/// For each address of a name.
 const TCP_CONNECT_MAX: Duration = Duration::from_secs(5);
-/// What stands beside a status must not hide it: servers put whole error messages and their details into headers.
+/// Other headers must not hide a status: servers put whole error messages and their details into headers.
 const HEADER_BYTES_MAX: u32 = 1 << 20;
 const HEADERS_MAX: usize = 512;
 
-/// `http://` with HTTP/1.1, `h2c://` and gRPC with HTTP/2 in the clear, `https://` with either, as the server likes it,
-/// its certificate checked against the system's roots.
+/// `http://` has HTTP/1.1. `h2c://` and gRPC have HTTP/2 in the clear. `https://` has either, as the server prefers, and its
+/// certificate is checked against the system's roots.
 ///
-/// Each RPC has connections of its own, so that one whose answers stall stalls nobody else's. HTTP/2 runs all calls over
-/// one connection, and a call that timed out does not end it: if the other side is gone without a word (a lost node, a
-/// forgotten NAT entry), calls would go unanswered until the kernel gives up. So silence ends it here.
+/// Each RPC has connections of its own, so an RPC whose answers stall affects no other. HTTP/2 runs all calls over one
+/// connection, and a timeout of a call does not end it. If the other side is gone silently (a lost node, a forgotten NAT
+/// entry), calls would fail until the kernel gives up. So silence ends it here.
 #[derive(Debug)]
 pub(super) struct Line {
     kind: Kind,
@@ -59,7 +59,7 @@ enum Transport {
     Tls(Client<Watching<HttpsConnector<HttpConnector>>, Full<Bytes>>),
 }
 
-/// A line's connections as they are now.
+/// The current connections of a line.
 #[derive(Debug)]
 pub(super) struct Http<'l> {
     line: &'l Line,
@@ -67,7 +67,7 @@ pub(super) struct Http<'l> {
 }
 
 impl Line {
-    /// The line to an address, and the address as its client takes it. TLS is set up once, when it is needed first.
+    /// The line to an address, and the address in its client's form. TLS is set up at its first use.
     pub(super) fn to(
         url: &str,
         encoding: Encoding,
@@ -95,7 +95,7 @@ impl Line {
         Http { line: self, pool: self.pool.lock().expect("no panic while held").clone() }
     }
 
-    /// Whether a call was answered. Calls under way on a connection that is given up go on.
+    /// Notes whether a call was answered. Calls under way on a connection that is given up go on.
     pub(super) fn heard(&self, answered: bool) {
         if answered {
             self.silence.store(0, Ordering::Relaxed);
@@ -106,7 +106,7 @@ impl Line {
         }
     }
 
-    /// New connections in place of those of a generation. If another call has replaced them already, its new ones.
+    /// Replaces the connections of a generation. If another call has done so already, returns its new ones.
     fn renewed(&self, generation: u64) -> Transport {
         let mut pool = self.pool.lock().expect("no panic while held");
         if pool.generation == generation {
@@ -115,7 +115,7 @@ impl Line {
         pool.client.clone()
     }
 
-    /// If the server speaks another protocol than this line.
+    /// The mismatch, if the server speaks another protocol than this line.
     fn mismatch(&self) -> Option<Mismatch> {
         match (&self.kind, self.last.protocol()) {
             (Kind::Http1 | Kind::Http2, Protocol::Tls) => Some(Mismatch::Tls),
@@ -127,7 +127,7 @@ impl Line {
 }
 
 impl Http<'_> {
-    /// The beginning of an answer. Some calls are made once more: see `Failure::again`.
+    /// Returns the beginning of an answer. Some calls are made once more: see `Failure::again`.
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Failure> {
         let (failure, again) = match self.once(&self.pool.client, request.clone()).await {
             Ok(response) => return Ok(response),
@@ -164,7 +164,7 @@ impl Http<'_> {
                 let failure =
                     Failure { mismatch: failure.mismatch.or_else(|| self.line.mismatch()), ..failure };
                 let used = usage.as_ref().is_some_and(|usage| usage.is_used());
-                // Over HTTP/2 other calls' answers come, too; of this one, nothing came.
+                // Over HTTP/2 the bytes may be answers to other calls; for this call, nothing came.
                 let is_http2 = error.connect_info().is_some_and(|info| info.is_negotiated_h2());
                 let is_http2 = is_http2 || matches!(self.line.kind, Kind::Http2);
                 let silent = is_http2 || usage.is_some_and(|usage| usage.is_silent());

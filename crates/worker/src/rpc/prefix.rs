@@ -1,9 +1,9 @@
-//! What the names of an event's headers may begin with, and what they may not.
+//! The prefixes that the names of an event's headers may have, and may not.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// No name that is one of these, or begins with one and a dash, ever travels. Beside each stands the reason.
+/// No name that is one of these, or begins with one and a dash, ever travels. Each has its reason.
 pub(super) const RESERVED: [(&str, &str); 83] = [
     ("x", "proxies, meshes, clouds and gateways name the caller in it"),
     // The caller.
@@ -100,7 +100,7 @@ const ROUTE: &str = "it tells the route of a call";
 const HTTP: &str = "it is HTTP's own";
 const CALL: &str = "the call itself sets it";
 
-/// What the names of headers may begin with: `acme-`.
+/// A prefix of names of headers: `acme-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderPrefix(String);
 
@@ -136,7 +136,6 @@ impl FromStr for HeaderPrefix {
     }
 }
 
-/// Why names may not begin so.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderPrefixError {
     #[error(
@@ -153,7 +152,7 @@ pub enum HeaderPrefixError {
     Covers { prefix: String, reserved: &'static str, why: &'static str },
 }
 
-/// The word that a name is, or begins with.
+/// The reserved word that a name is, or begins with.
 pub(super) fn reserved(name: &str) -> Option<(&'static str, &'static str)> {
     let begins =
         |word: &str| name.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
@@ -169,7 +168,7 @@ pub(super) fn is_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// Guards: a prefix that could let a reserved name through is refused at start, with why and what to write.
+    /// Guards: a prefix that could let a reserved name through is refused at start, with the reason and the remedy.
     #[test]
     fn dangerous_prefixes_are_refused() {
         for text in ["acme-", "tenant-", "ab-", "my-app-", "a1-", "expected-", "hosting-", "xa-", "secret-"] {

@@ -1,4 +1,4 @@
-//! What can be known of a connection from the bytes that go over it.
+//! Observes a connection by its bytes.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,12 +13,11 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// DNS, TCP and TLS together: a host that lets nothing pass must not use up a whole timeout.
+/// For DNS, TCP and TLS together: a host that drops all packets must not use up a whole timeout.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
-/// A frame of HTTP/2 begins with so many bytes. The other protocols are known by fewer.
+/// The length of an HTTP/2 frame's header. The other protocols are recognized by fewer bytes.
 const FIRST_BYTES: usize = 9;
 
-/// How a connection has been used.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     answers: AtomicU32,
@@ -30,18 +29,18 @@ impl Usage {
         self.answers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It has carried an answer before.
+    /// Whether it has carried an answer before.
     pub(super) fn is_used(&self) -> bool {
         self.answers.load(Ordering::Relaxed) > 0
     }
 
-    /// Nothing came since something was sent.
+    /// Whether nothing came since something was sent.
     pub(super) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
     }
 }
 
-/// The protocol of a server, by the first bytes that come from it.
+/// The protocol of a server, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Unknown,
@@ -56,7 +55,7 @@ impl Protocol {
         const GOAWAY: u8 = 7;
         match first {
             [b'H', b'T', b'T', b'P', b'/', ..] => Self::Http1,
-            // A record of TLS that is an alert.
+            // A TLS record with an alert.
             [0x15, 3, ..] => Self::Tls,
             [0, _, _, SETTINGS | GOAWAY, _, 0, 0, 0, 0] => Self::Http2,
             _ => Self::Unknown,
@@ -64,7 +63,7 @@ impl Protocol {
     }
 }
 
-/// The protocol on a line's newest connection.
+/// The protocol of the newest connection.
 #[derive(Debug, Default)]
 pub(super) struct LastProtocol(AtomicU8);
 
@@ -79,7 +78,7 @@ impl LastProtocol {
     }
 }
 
-/// A connector whose connections are watched.
+/// A connector with observed connections.
 #[derive(Debug, Clone)]
 pub(super) struct Watching<C> {
     inner: C,
@@ -120,7 +119,7 @@ where
     }
 }
 
-/// A connection, with a record of what comes and goes.
+/// A connection that records its traffic.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
@@ -205,7 +204,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 mod tests {
     use super::*;
 
-    /// Guards: a protocol is told from another one by the first bytes, however few of them have come.
+    /// Guards: a protocol is recognized by the first bytes, however few of them have come.
     #[test]
     fn the_first_bytes_tell_the_protocol() {
         let cases: [(&[u8], Protocol); 8] = [

@@ -1,14 +1,14 @@
-//! A Connect error, as far as it can be read: the code counts whatever stands beside it.
+//! Reads a Connect error, even a damaged one: the code counts, whatever else is there.
 //!
-//! A JSON parser takes all of a text or nothing of it. Here the code may be all there is: the message may be cut, of another
-//! type or no UTF-8, the details may be too large to be read at all. Where both can be read, connect-go reads the same: the
-//! last one of a key counts, its case does not, and null says nothing.
+//! A JSON parser accepts a whole text or nothing of it. Here the code may be all that can be read. The message may be cut, of
+//! another type or not UTF-8, and the details may be too large. The rules are those of connect-go: the last of equal keys
+//! counts, the case of a key does not, and null is ignored.
 
 use super::Code;
 
-/// So much of a message is kept, before it is cut to what people read.
+/// So much of a message is kept, before it is shortened for people.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// Longer than any key that matters.
+/// Longer than any relevant key.
 const KEY_BYTES_MAX: usize = 16;
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,17 +18,17 @@ pub(super) struct WireError {
 }
 
 impl WireError {
-    /// What stands in a body, or in as much of it as came.
+    /// Reads a body, or as much of it as came.
     pub(super) fn read(body: &[u8]) -> Self {
         let mut error = Self::default();
         let mut text = Text { bytes: body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body) };
-        // It ends where it can't be read on.
+        // Reading ends at the first mistake.
         let _ = text.object(&mut error);
         error
     }
 }
 
-/// The rest of a text. Each step is nothing if the text ends within it, or is no JSON there.
+/// The rest of a text. A step returns `None` if the text ends within it, or is not JSON there.
 struct Text<'b> {
     bytes: &'b [u8],
 }
@@ -49,7 +49,7 @@ impl Text<'_> {
             match self.peek()? {
                 b'"' => self.text_of(&key.bytes, error)?,
                 b'n' => self.value()?,
-                // Neither a number nor an object is a code.
+                // A code is neither a number nor an object.
                 _ if key.bytes.eq_ignore_ascii_case(b"code") => {
                     error.code = None;
                     self.value()?;
@@ -77,7 +77,7 @@ impl Text<'_> {
         Some(())
     }
 
-    /// The next byte that is no space.
+    /// The next byte that isn't a space.
     fn peek(&mut self) -> Option<u8> {
         self.bytes = self.bytes.trim_ascii_start();
         self.bytes.first().copied()
@@ -93,7 +93,7 @@ impl Text<'_> {
         Some(byte)
     }
 
-    /// What follows its opening quote, of which `keep` bytes are kept.
+    /// Reads a string after its opening quote, and keeps `keep` bytes.
     fn string(&mut self, keep: usize) -> Read {
         let mut bytes = Vec::new();
         while let Some(byte) = self.next() {
@@ -135,7 +135,7 @@ impl Text<'_> {
         Some(unit)
     }
 
-    /// Half a character needs its other half.
+    /// A surrogate needs its other half.
     fn scalar(&mut self, unit: u32) -> char {
         let whole = char::from_u32(unit);
         if let (None, 0xd800..0xdc00, Some(rest)) = (whole, unit, self.bytes.strip_prefix(b"\\u")) {
@@ -149,7 +149,7 @@ impl Text<'_> {
         whole.unwrap_or(char::REPLACEMENT_CHARACTER)
     }
 
-    /// Passes over a value, however deep: a count in place of a stack.
+    /// Skips a value of any depth, with a count in place of a stack.
     fn value(&mut self) -> Option<()> {
         let mut depth = 0_usize;
         loop {
@@ -197,7 +197,7 @@ mod tests {
         (error.code, error.message)
     }
 
-    /// Guards: an error that a JSON parser takes is read as the parser reads it.
+    /// Guards: an error that a JSON parser accepts is read as the parser reads it.
     #[test]
     fn what_a_parser_takes_is_read_alike() {
         let cases = [
@@ -215,7 +215,7 @@ mod tests {
         }
     }
 
-    /// Guards: nothing keeps a code back that stands before it can't be read on, and nothing is taken for one that is none.
+    /// Guards: a code is found in any damaged text that has it, and nothing else is taken for a code.
     #[test]
     fn a_code_is_read_from_any_rest() {
         let aborted = |message: &str| (Some(Code::Aborted), message.to_owned());
@@ -243,14 +243,14 @@ mod tests {
     }
 
     proptest! {
-        /// Guards: no bytes whatever are a panic, and no message grows beyond its bound.
+        /// Guards: no bytes cause a panic, and no message exceeds its bound.
         #[test]
         fn any_bytes_are_read(body in prop::collection::vec(any::<u8>(), 0..200)) {
             WireError::read(&body);
             WireError::read(&[b"{\"code\":\"aborted\",\"message\":\"", body.as_slice()].concat());
         }
 
-        /// Guards: whatever else an error says, its code is found.
+        /// Guards: the code of an error is found, whatever else the error has.
         #[test]
         fn a_code_is_found_among_any_json(key in "[a-z\"\\\\é]{0,20}", value in ".{0,40}") {
             let mut error = serde_json::json!({ "code": "aborted", "details": [{ &key: &value }] });

@@ -1,4 +1,4 @@
-//! One round: successes are recorded, leases given back, and then messages settled.
+//! One round: records successes, gives leases back, and then settles messages.
 
 use tokio::time::Instant;
 
@@ -9,10 +9,9 @@ use outbox_transport::{Again, Dedup, Lease, Outcome, Queue, Recorded, Released, 
 /// For a message whose lease was lost: by then the worker that has the lease now has recorded its result.
 const LOST_LEASE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// As a row and a log have it.
+/// The code in rows and logs.
 const SET_ASIDE: &str = "set_aside";
 
-/// What became of one delivery in this round.
 type Written = Result<(), Unsettled>;
 
 impl<Q: Queue, D: Dedup> Settler<Q, D> {
@@ -34,7 +33,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
                     }
                     drop(tracked);
                 }
-                // Its message comes back by itself, and nobody waits for that.
+                // Its message comes back by itself, and the settler does not wait for that.
                 Err(error) if one.recorded && error.is_refused() => {}
                 Err(error) => open.push(one.again(error.is_refused())),
             }
@@ -92,7 +91,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         }
     }
 
-    /// What is written to the record about a call that did not succeed.
+    /// What the record keeps about a call without a success.
     fn released(&self, one: &Open<Q::Receipt>) -> Option<Released> {
         let Decided { receipt, attempt, outcome, lease, .. } = &one.decided;
         let waits = match outcome {
@@ -105,7 +104,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         Some(Released { lease: (*lease)?, attempt: *attempt, outcome: outcome.clone(), waits })
     }
 
-    /// Only what is recorded.
+    /// Settles only deliveries that are recorded.
     async fn settle(&self, batch: &[Open<Q::Receipt>], written: &mut [Written]) {
         let ready: Vec<usize> = (0..batch.len()).filter(|&at| written[at].is_ok()).collect();
         let settled: Vec<_> = ready
@@ -120,7 +119,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         }
     }
 
-    /// What the dead-letter queue refuses goes back into its own queue, and comes again later. Its RPC is not called for that.
+    /// What the dead-letter queue refuses goes back into its own queue, and comes again later without a call.
     async fn set_aside(&self, batch: &[Open<Q::Receipt>], written: &[Written]) {
         let mut settled = Vec::new();
         for (one, written) in batch.iter().zip(written) {
@@ -143,7 +142,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         self.queue.settle(&settled).await;
     }
 
-    /// Says once for each cause what could not be written, and whether the consumer moves.
+    /// Reports each cause once, and whether the consumer makes progress.
     fn tell(&self, batch: &[Open<Q::Receipt>], written: &[Written]) {
         let errors =
             || batch.iter().zip(written).filter_map(|(one, written)| Some((one, written.as_ref().err()?)));
@@ -164,14 +163,14 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
     }
 }
 
-/// Where a delivery stands that is not settled.
+/// Why a delivery is not settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
     Unrecorded,
     Unsettled,
     /// The dead-letter queue refuses it.
     SetAside,
-    /// Its own queue refuses to let go of it, or to hide it.
+    /// Its own queue refuses to delete it or to hide it.
     LetGo,
 }
 

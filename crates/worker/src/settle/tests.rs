@@ -1,5 +1,5 @@
-//! The settler before a queue and a record that refuse, or are away, for single messages. These are the only things here
-//! that are not real: what a server refuses at which moment can't be told to a real one.
+//! The settler with a queue and a record that refuse single messages or are away. Only these are simulated here: a real server
+//! can't be made to refuse at a given moment.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -23,7 +23,7 @@ struct Fails {
     settle: Option<(Kind, u32)>,
 }
 
-/// Queue and record in one. What it did, in order.
+/// Queue and record in one, with a log of their actions.
 #[derive(Default)]
 struct Server {
     fails: Mutex<HashMap<EventId, Fails>>,
@@ -71,7 +71,7 @@ impl Queue for Server {
             Outcome::Dead { .. } | Outcome::SetAside { .. } => {
                 self.answer(*event, "dead", |fails| &mut fails.settle)
             }
-            // What is refused as a dead letter can still be hidden.
+            // A refused dead letter can still be hidden.
             Outcome::Retry { code: "set_aside", .. } => {
                 self.answer(*event, "aside", |fails| &mut fails.record)
             }
@@ -164,8 +164,8 @@ fn retry() -> Outcome {
 
 const REFUSED_FOR_EVER: Option<(Kind, u32)> = Some((Kind::Refused, u32::MAX));
 
-/// Guards promises 3 and 6: a dead letter that is refused for good costs its neighbours nothing, is set aside, and is no
-/// reason to wait at the end.
+/// Guards promises 3 and 6: a dead letter that is refused for good is set aside, costs its neighbours nothing, and does not
+/// delay the end.
 #[tokio::test(start_paused = true)]
 async fn what_is_refused_is_set_aside_and_its_neighbours_go_on() {
     let bench = Bench::new();
@@ -197,7 +197,8 @@ async fn what_is_refused_is_set_aside_and_its_neighbours_go_on() {
     );
 }
 
-/// Guards promise 3: a success whose record is refused does not leave the queue, is known until then, and holds up no end.
+/// Guards promise 3: a success whose record is refused does not leave the queue, is remembered until then, and does not delay
+/// the end.
 #[tokio::test(start_paused = true)]
 async fn a_success_that_cannot_be_recorded_is_kept() {
     let bench = Bench::new();
@@ -236,8 +237,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Guards promises 3 and 6: whichever messages are refused or fail for a while, each one is settled as it would be alone:
-    /// no success leaves the queue before its record is written, and what never fails is settled once.
+    /// Guards promises 3 and 6: whichever messages are refused or fail for a while, each is settled as it would be alone. No
+    /// success leaves the queue before its record is written, and a message without a failure is settled once.
     #[test]
     fn each_is_settled_by_itself(all in prop::collection::vec((outcome(), fails()), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -1,4 +1,4 @@
-//! Two versions of a message, field by field, and of everything it is made of.
+//! Compares two versions of a message field by field, with the messages in it.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ const IN_FLIGHT: &str = "events in flight";
 pub(super) struct Comparison<'a> {
     older: &'a Older,
     contract: &'a Contract,
-    /// Messages refer to themselves and to each other.
+    /// Messages may be recursive.
     compared: BTreeSet<(String, String)>,
     to_compare: Vec<(MessageDescriptor, MessageDescriptor)>,
     pub(super) findings: Vec<Finding>,
@@ -49,7 +49,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// Every way in which a field is not what it was.
+    /// Every change of a field that breaks a reader.
     fn fields(&mut self, old: &FieldDescriptor, new: &FieldDescriptor) {
         let (at, name) = (self.at(new), new.name());
         if old.number() != new.number() {
@@ -85,7 +85,7 @@ impl<'a> Comparison<'a> {
                 let (old, new) = (old.map_entry_value_field(), new.map_entry_value_field());
                 return self.kinds(at, &old, &new);
             }
-            // Neither JSON nor the wire has names of types: a type may move to another package.
+            // Neither JSON nor the wire has names of types, so a type may move to another package.
             (Kind::Message(old), Kind::Message(new)) if !is_well_known(&old) && !is_well_known(&new) => {
                 self.messages(&old, &new);
                 true
@@ -94,7 +94,7 @@ impl<'a> Comparison<'a> {
                 self.enums(&old, &new);
                 true
             }
-            // Wider, and written alike: on the wire, and in JSON for a reader that follows the specification.
+            // Wider, with the same form on the wire, and in JSON for a reader that follows the specification.
             (Kind::Int32, Kind::Int64) | (Kind::Uint32, Kind::Uint64) => true,
             (old, new) => shown(&old) == shown(&new),
         };
@@ -107,7 +107,7 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// A field that is gone, in name and in JSON.
+    /// A field that was removed, by its name and its JSON name.
     fn missing(&mut self, old: &FieldDescriptor, old_message: &MessageDescriptor, new: &MessageDescriptor) {
         let (name, number) = (old.name(), old.number());
         let is_new = |field: &FieldDescriptor| old_message.get_field_by_name(field.name()).is_none();
@@ -142,13 +142,13 @@ impl<'a> Comparison<'a> {
         } else {
             let message = format!("`{name}` was removed from `{}` and is not reserved", new.name());
             let hint = format!(
-                "write `reserved {number}; reserved \"{name}\";`, so that nobody uses them for something else"
+                "write `reserved {number}; reserved \"{name}\";`, so that they are not used for something else"
             );
             self.error(at, message, hint);
         }
     }
 
-    /// Of a oneof JSON may carry only one; before, it may have carried several.
+    /// JSON may carry only one field of a oneof. Before, it may have carried several.
     fn oneofs(&mut self, old: &MessageDescriptor, new: &MessageDescriptor) {
         for oneof in new.oneofs().filter(|oneof| !oneof.is_synthetic()) {
             let before: Vec<(FieldDescriptor, Option<String>)> = oneof
@@ -214,12 +214,12 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Those have a JSON of their own.
+/// These have a JSON form of their own.
 fn is_well_known(message: &MessageDescriptor) -> bool {
     message.package_name() == "google.protobuf"
 }
 
-/// The field that an old one has become: the one of its name, or that reads its JSON.
+/// The new version of a field: the one with its name, or with its JSON name.
 fn counterpart(old: &FieldDescriptor, new: &MessageDescriptor) -> Option<FieldDescriptor> {
     new.get_field_by_name(old.name()).or_else(|| new.get_field_by_json_name(old.json_name()))
 }

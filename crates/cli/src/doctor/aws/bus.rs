@@ -25,7 +25,8 @@ impl<'a> Events<'a> {
         Self { client, bus, prefix }
     }
 
-    /// Every route's rule and target, and rules that no route needs. Returns the rules that send to each RPC's queue.
+    /// Checks every route's rule and target, and finds rules that no route needs. Returns the rules that send to each RPC's
+    /// queue.
     pub(super) async fn look(
         &self,
         router: &Router,
@@ -61,9 +62,9 @@ impl<'a> Events<'a> {
         senders
     }
 
-    /// By name, but those that AWS manages itself, as an archive's.
+    /// By name, without the rules that AWS itself manages, such as an archive's.
     async fn rules(&self) -> Result<BTreeMap<String, Rule>, Failure> {
-        // Listing the rules of a bus that is not there may be answered with none.
+        // For a bus that does not exist, AWS may list no rules instead of an error.
         self.client.describe_event_bus().name(self.bus).send().await.map_err(|error| Failure::of(&error))?;
         let (mut rules, mut next) = (BTreeMap::new(), None);
         loop {
@@ -82,7 +83,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// The rule's ARN, and what is wrong with it.
+    /// The rule's ARN, and the finding about it.
     async fn route(
         &self,
         route: &Route<'_>,
@@ -144,7 +145,7 @@ impl<'a> Events<'a> {
         list.send().await.map(|page| page.targets.unwrap_or_default()).map_err(|error| Failure::of(&error))
     }
 
-    /// Rules to queues of ours that no route needs: they go on filling them.
+    /// Rules that no route needs, and that still fill our queues.
     async fn superfluous(
         &self,
         router: &Router,
@@ -169,7 +170,7 @@ impl<'a> Events<'a> {
     }
 }
 
-/// As the worker reads it, and as Terraform writes it.
+/// Whether the target writes the message that Terraform configures and the worker reads.
 fn writes_messages(target: &Target, rpc: &Rpc) -> bool {
     let Some(transformer) = target.input_transformer() else { return false };
     let squeezed: String = transformer.input_template().chars().filter(|c| !c.is_whitespace()).collect();

@@ -1,4 +1,4 @@
-//! Who may send into a queue, as its policy says.
+//! Who may send into a queue, by its policy.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::queues::Found;
 use crate::doctor::diagnosis::Diagnosis;
 
-/// Whether each queue lets the rules in that send to it. One that does not drops the events at once: EventBridge does not
-/// try again.
+/// Whether each queue accepts events from the rules that send to it. If not, EventBridge drops the events at once, without a
+/// retry.
 pub(super) fn look(
     queues: &BTreeMap<Rpc, Found>,
     rules: &BTreeMap<Rpc, Vec<String>>,
@@ -33,7 +33,7 @@ pub(super) fn look(
     }
 }
 
-/// A statement that allows EventBridge to send, for this rule.
+/// Whether a statement allows EventBridge to send, for this rule.
 fn lets_in(policy: &Value, rule: &str) -> bool {
     let statements = match &policy["Statement"] {
         Value::Array(statements) => statements.clone(),
@@ -57,7 +57,7 @@ fn lets_in(policy: &Value, rule: &str) -> bool {
                     ("ArnLike" | "ArnEquals" | "StringLike" | "StringEquals", Some((_, arns))) => {
                         texts(arns).iter().any(|pattern| like(pattern, rule))
                     }
-                    // What is asked beside that is not ours to judge.
+                    // Other conditions are not judged here.
                     _ => true,
                 }
             }),
@@ -75,7 +75,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// `*` is anything, `?` one character.
+/// `*` matches anything, `?` one character.
 fn like(pattern: &str, text: &str) -> bool {
     let mut pattern_chars = pattern.chars();
     match pattern_chars.next() {
@@ -97,8 +97,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Guards: a policy as Terraform writes it lets the rule in; without the rule, the principal or the action, or denied, it
-    /// does not.
+    /// Guards: a policy as Terraform writes it lets the rule in. Without the rule, the principal or the action, or with a
+    /// denial, it does not.
     #[test]
     fn policies_are_read_as_sqs_reads_them() {
         let rule = "arn:aws:events:us-east-1:1:rule/outbox/event_a--A--B";

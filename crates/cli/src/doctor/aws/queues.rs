@@ -12,7 +12,7 @@ use crate::doctor::diagnosis::Diagnosis;
 use crate::show::counted;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
-/// How long it is remembered what was done.
+/// How long a success is remembered.
 const WINDOW_DAYS: i64 = 21;
 const VISIBILITY_SECONDS_MIN: i64 = 10;
 const APPLY: &str = "`terraform apply` makes it; see --queue-prefix, AWS_REGION and the account";
@@ -23,7 +23,7 @@ pub(super) struct Sqs<'a> {
     prefix: &'a str,
 }
 
-/// An RPC's queue, which is there.
+/// An RPC's queue that exists.
 pub(super) struct Found {
     pub(super) name: String,
     pub(super) arn: String,
@@ -41,7 +41,7 @@ impl<'a> Sqs<'a> {
         format!("{}-undeliverable", self.prefix.trim_end_matches('-'))
     }
 
-    /// Each RPC's queue and dead-letter queue, and the one for what EventBridge can't deliver.
+    /// Checks each RPC's queue and dead-letter queue, and the queue of events that EventBridge can't deliver.
     pub(super) async fn look(&self, router: &Router, findings: &mut Vec<Diagnosis>) -> BTreeMap<Rpc, Found> {
         let looked = futures_util::stream::iter(router.rpcs()).map(async |(rpc, policy)| {
             let mut said = Vec::new();
@@ -63,7 +63,7 @@ impl<'a> Sqs<'a> {
                     Diagnosis::warning(
                         &format!("queue {name}"),
                         format!("EventBridge could not deliver {}", counted(waiting, "event")),
-                        "mend what is wrong with rules and queues, then: outbox replay --since 24h; and purge the queue",
+                        "correct what is wrong with rules and queues, then: outbox replay --since 24h; and purge the queue",
                     )
                 });
             }
@@ -151,7 +151,7 @@ impl<'a> Sqs<'a> {
             findings.extend(names.filter(|name| !needed.contains(*name)).map(|name| {
                 Diagnosis::warning(
                     &format!("queue {name}"),
-                    "no route of event_router.yaml needs it: nobody receives from it",
+                    "no route of event_router.yaml needs it: no worker receives from it",
                     "`terraform apply` removes it, with what lies in it; or is the router an old one?",
                 )
             }));
@@ -159,7 +159,7 @@ impl<'a> Sqs<'a> {
     }
 }
 
-/// SQS itself moves what kills workers; it must not be quicker than the worker, which says why.
+/// SQS itself moves messages that kill workers. It must not be quicker than the worker, which records the reason.
 fn redrive(place: &str, live: &Attributes, dead: Option<&Attributes>, policy: &Policy) -> Option<Diagnosis> {
     let redrive: Value = live.get(&Name::RedrivePolicy).and_then(|text| serde_json::from_str(text).ok())?;
     let target = redrive["deadLetterTargetArn"].as_str().unwrap_or_default();

@@ -17,7 +17,7 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Diagnos
             findings.push(match Failure::of(&error) {
                 failure if failure.code == "ResourceNotFoundException" => Diagnosis::error(
                     &place,
-                    "there is none: the worker calls nobody without it",
+                    "there is none: the worker calls no RPC without it",
                     "`terraform apply` makes it; see --dedup-table (OUTBOX_DEDUP_TABLE), AWS_REGION and the account",
                 ),
                 failure => unseen(&place, &failure, "dynamodb:DescribeTable"),

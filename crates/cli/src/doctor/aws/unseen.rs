@@ -6,7 +6,7 @@ use crate::doctor::diagnosis::Diagnosis;
 /// Requests at a time: the control planes allow some tens a second.
 pub(super) const TOGETHER: usize = 8;
 
-/// What could not be looked at: this role may not, or AWS does not answer.
+/// A failed check: this role lacks a permission, or AWS does not answer.
 pub(super) fn unseen(place: &str, failure: &Failure, action: &str) -> Diagnosis {
     if failure.code.contains("AccessDenied") || failure.code.contains("NotAuthorized") {
         return Diagnosis::skipped(
@@ -15,7 +15,7 @@ pub(super) fn unseen(place: &str, failure: &Failure, action: &str) -> Diagnosis 
             format!("allow it {action}, to have it checked"),
         );
     }
-    // With the remedy that every other command names for it.
+    // Every other command names the same remedy.
     let OperateError { remedy, .. } = outbox_aws::operate::trouble("AWS", failure);
     Diagnosis::error(place, format!("AWS does not say: {failure}"), remedy)
 }

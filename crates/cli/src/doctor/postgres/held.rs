@@ -1,4 +1,4 @@
-//! Locks and slots that others hold, and what that does to relay and publishers.
+//! Locks and slots that others hold, and their effect on relay and publishers.
 
 use outbox_postgres::operate::Outbox;
 use outbox_postgres::within;
@@ -14,8 +14,8 @@ use crate::stuck;
 pub(super) const LONG_SECONDS: f64 = 60.0;
 pub(super) const LISTED_MAX: i64 = 5;
 
-/// Any role can take an advisory lock. The relay's session is known by its name and by what its role may do: a name alone
-/// anybody can have.
+/// Any role can take an advisory lock. The relay's session is recognized by its name and by its role's privileges, because any
+/// session can have that name.
 const HELD: &str = "select l.objid::bigint = 3, l.mode = 'ExclusiveLock', l.pid, a.usename::text, a.application_name
      from pg_locks as l
      left join pg_stat_activity as a on a.pid = l.pid
@@ -35,8 +35,8 @@ const HELD: &str = "select l.objid::bigint = 3, l.mode = 'ExclusiveLock', l.pid,
            end
      order by l.objid, l.pid limit $2";
 
-/// Who holds the doorbell's lock, or that of migrations, and should not: its publishers hold it, shared, until their
-/// transactions end.
+/// Sessions that hold the doorbell's lock, or that of migrations, and should not. Publishers hold the doorbell's lock shared
+/// until their transactions end.
 pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let held: Vec<(bool, bool, i32, Option<String>, Option<String>)> =
         within(query_as(HELD).bind(LONG_SECONDS).bind(LISTED_MAX).fetch_all(conn)).await?;
@@ -75,7 +75,7 @@ pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Dia
     Ok(held.into_iter().map(finding).collect())
 }
 
-/// Rings that can't turn, and who holds which of their slots.
+/// Rings that can't turn, and the holders of their slots.
 pub(super) async fn rings(outbox: &Outbox, name: &str) -> Result<Vec<Diagnosis>, Stopped> {
     let mut findings = Vec::new();
     for found in outbox.stuck_rings().await? {

@@ -1,4 +1,4 @@
-//! What carries the outbox to other servers, or from them.
+//! What replicates the outbox to other servers, or from them.
 
 use outbox_postgres::within;
 use sqlx::{PgConnection, query_as, query_scalar};
@@ -15,7 +15,7 @@ pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Diag
     Ok(findings)
 }
 
-/// No cursor could say which of the rows that it brings are new. So no relay leads meanwhile.
+/// No cursor could tell which of the replicated rows are new, so no relay leads meanwhile.
 async fn subscriptions(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let subscriptions: Vec<String> = within(
         query_scalar(
@@ -46,7 +46,7 @@ async fn subscriptions(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagno
     Ok(subscriptions.into_iter().map(finding).collect())
 }
 
-/// Nothing is wrong with that: the copy must only not be relayed while it is filled.
+/// A publication is allowed, but the copy must not be relayed while it is filled.
 async fn publications(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let publications: Vec<String> = within(
         query_scalar(
@@ -69,7 +69,7 @@ async fn publications(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnos
     Ok(publications.into_iter().map(finding).collect())
 }
 
-/// What a slot holds back is not vacuumed, however long nobody reads from it.
+/// Vacuum keeps what a slot holds back, even if the slot is never read.
 async fn slots(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let slots: Vec<(String, bool, bool, Option<i64>)> = within(
         query_as(
@@ -86,13 +86,13 @@ async fn slots(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sq
     Ok(slots
         .into_iter()
         .map(|(slot, active, holds, wal)| {
-            let reader = if active { "in use" } else { "nobody reads from it" };
+            let reader = if active { "in use" } else { "not in use" };
             let wal = wal.map(|wal| format!(", keeps {} of WAL", bytes(wal))).unwrap_or_default();
             let snapshot = if holds { ", holds an old snapshot: dead rows stay" } else { "" };
             Diagnosis::warning(
                 name,
                 format!("replication slot {}: {reader}{wal}{snapshot}", line(&slot, NAME_CHARS_MAX)),
-                format!("if nobody needs it: select pg_drop_replication_slot({})", literal(&slot)),
+                format!("if it is not needed: select pg_drop_replication_slot({})", literal(&slot)),
             )
         })
         .collect())

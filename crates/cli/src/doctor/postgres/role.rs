@@ -1,6 +1,6 @@
-//! What the role that was given may do, against what relay, worker and operator do.
+//! The privileges of the given role, compared with those that relay, worker and operator need.
 
-mod needs; // what each of them does
+mod needs; // the needs of each
 
 use outbox_postgres::within;
 use sqlx::{PgConnection, query_as, query_scalar};
@@ -10,7 +10,7 @@ use crate::safe::{identifier, line};
 use crate::show::NAME_CHARS_MAX;
 use needs::{Needs, OPERATOR, RELAY, WORKER};
 
-/// A role that is enough for one of them is meant for that one.
+/// A role that has enough for one of them is meant for that one.
 pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let role: String = within(query_scalar("select current_user::text").fetch_one(&mut *conn)).await?;
     let (relay, worker) = (missing(conn, &role, &RELAY).await?, missing(conn, &role, &WORKER).await?);
@@ -43,7 +43,7 @@ pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Diag
     Ok(vec![of(&RELAY, &relay, &worker), of(&WORKER, &worker, &relay)])
 }
 
-/// Whether the rest of what is looked at can be: a worker may not read the outbox.
+/// Whether the remaining checks are possible: a worker may not read the outbox.
 pub(super) async fn reads_the_outbox(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     within(
         query_scalar(
@@ -57,7 +57,6 @@ pub(super) async fn reads_the_outbox(conn: &mut PgConnection) -> Result<bool, sq
     .await
 }
 
-/// The grants that are missing.
 async fn missing(conn: &mut PgConnection, role: &str, needs: &Needs) -> Result<Vec<String>, sqlx::Error> {
     let to = identifier(role);
     let usage: bool =

@@ -1,4 +1,4 @@
-//! What the relay has not put yet: the window as it would read it next, by the same indexes, and counted.
+//! What the relay has not put yet: its next window, read by the same indexes and counted.
 
 use outbox_event::EventId;
 use outbox_transport::operate::{COUNT_LIMIT, Count, OperateError};
@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 use super::{Cursor, Outbox};
 
-/// What the relay has not put yet.
 #[derive(Debug, Clone)]
 pub struct Backlog {
     pub events: Count,
@@ -15,7 +14,7 @@ pub struct Backlog {
     pub oldest: Option<EventId>,
 }
 
-/// A row's time may be any.
+/// A row may hold any time.
 macro_rules! counted {
     ($($from:tt)+) => {
         concat!(
@@ -29,8 +28,8 @@ macro_rules! counted {
     };
 }
 
-/// Visible now and not visible in a snapshot: begun since, or in flight at the time. As in the relay's window, transactions
-/// that are still running are left out, the oldest hundred of those that began since: each may have written millions of rows.
+/// Visible now and not visible in a snapshot: begun since, or in flight at the time. As in the relay's window, the oldest
+/// hundred running transactions that began since are left out: each may have written millions of rows.
 macro_rules! since {
     ($snapshot:literal) => {
         concat!(
@@ -67,9 +66,9 @@ macro_rules! since {
 }
 
 impl Outbox {
-    /// By xid, or, while a large window is put page by page, by seq from the page on to the window's end, and by xid after
-    /// that. `before` counts only what stands before that seq. `None` under a cursor of another server, which says nothing of
-    /// the events here.
+    /// Counts by xid. While a large window is put page by page, it counts by seq up to the window's end, and by xid after that.
+    /// `before` counts only events below that seq. `None` for the cursor of another server, which says nothing of the events
+    /// here.
     pub async fn backlog(
         &self,
         cursor: &Cursor,

@@ -1,4 +1,4 @@
-//! Events that were published, put or not: found by id, and read again for a replay.
+//! Published events, put or not: found by id, and read again for a replay.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use outbox_event::EventId;
@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::{Cursor, Outbox};
 use crate::operate::search::{Seqs, known, narrow};
 
-/// How far the clock that made an id may be from the database's: tried one after the other.
+/// How much the clock that made an id may differ from the database's. The values are tried in order.
 const CLOCKS_DIFFER: [TimeDelta; 2] = [TimeDelta::seconds(10), TimeDelta::minutes(10)];
-/// `occurred_at` follows seq but for what ran at the same moment.
+/// `occurred_at` follows seq except for concurrent transactions.
 const NEIGHBOURS: TimeDelta = TimeDelta::seconds(60);
 const PER_PAGE: i64 = 100;
 
@@ -20,7 +20,7 @@ const PER_PAGE: i64 = 100;
 pub struct Stored {
     pub seq: i64,
     pub(super) xid: String,
-    /// The transaction that wrote the row here: another than `xid` if it was copied from another server.
+    /// The transaction that wrote the row here. It differs from `xid` if the row was copied from another server.
     pub(super) came: String,
     pub name: String,
     pub key: Option<String>,
@@ -40,11 +40,10 @@ pub struct Past {
     pub occurred_at: At,
 }
 
-/// Which events of the past.
 #[derive(Debug, Clone)]
 pub struct Span {
     pub seqs: Seqs,
-    /// Of the first seq, only ids above this one: a sequence that was set back deals a seq out twice.
+    /// Of the first seq, only ids above this one, because a sequence that was set back draws a seq twice.
     pub after: Option<Uuid>,
     pub id: Option<EventId>,
     pub since: Option<DateTime<Utc>>,
@@ -65,14 +64,14 @@ impl Span {
     }
 }
 
-/// Events of one name: how many were put, are not put yet, are parked.
+/// The name of events: how many are put, not put yet, and parked.
 type Tally = (String, i64, i64, i64);
 
 type Row = (i64, String, String, String, Option<String>, i32, At);
 
 impl Outbox {
-    /// Finds an event by its id. There is no index on ids, which every publisher would pay for: an id carries its time, and
-    /// seqs follow time. What was parked and retried is there twice; the last one counts.
+    /// Finds an event by its id. An index on ids would cost every publisher. The id contains its time, and seqs follow time. A
+    /// parked event that was retried is there twice; the last one counts.
     pub async fn find(&self, id: EventId) -> Result<Option<Stored>, OperateError> {
         let Some(all) = self.ends().await? else { return Ok(None) };
         if let Some(made_at) = time_of(id) {
@@ -123,7 +122,6 @@ impl Outbox {
         }))
     }
 
-    /// Where the outbox begins and ends.
     async fn ends(&self) -> Result<Option<Seqs>, OperateError> {
         let ends: Option<(Option<i64>, Option<i64>)> = self
             .database
@@ -145,14 +143,14 @@ impl Outbox {
         Ok(known(self.database.all(times.bind(seqs)).await?))
     }
 
-    /// Of when the oldest event is; none if there is none, or its time is not known.
+    /// The time of the oldest event; `None` without an event or a valid time.
     pub async fn oldest(&self) -> Result<Option<DateTime<Utc>>, OperateError> {
         let row: Option<(At,)> =
             self.database.one(query_as("select occurred_at from outbox.event order by seq limit 1")).await?;
         Ok(row.and_then(|(at,)| at.known()))
     }
 
-    /// Where the events of a time lie; `None` if there are none at all.
+    /// The seqs of a time's events; `None` if there are no events at all.
     pub async fn span(
         &self,
         since: DateTime<Utc>,
@@ -164,7 +162,7 @@ impl Outbox {
         Ok(Some(Span { seqs, after: None, id: None, since: Some(since), until: Some(until), name }))
     }
 
-    /// How many events of each name, in one piece of a span: put, not put yet, parked.
+    /// The events of each name in one piece of a span: put, not put yet, parked.
     pub async fn tally(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Tally>, OperateError> {
         let tally = query_as(
             "select e.name,

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::Outbox;
 
-/// Which parked events; all that are given must fit.
+/// A filter for parked events; every given condition must hold.
 #[derive(Debug, Clone, Default)]
 pub struct ParkedFilter {
     pub ids: Vec<EventId>,
@@ -39,7 +39,7 @@ impl Outbox {
         Ok(Count::new(row.map_or(0, |(count,)| count)))
     }
 
-    /// The newest event. What is retried comes after it, unless the sequence is behind.
+    /// The newest seq. A retried event comes after it, unless the sequence is behind.
     pub async fn newest(&self) -> Result<i64, OperateError> {
         let newest =
             "select greatest(last_value, (select max(seq) from outbox.parked)) from outbox.event_seq";
@@ -47,8 +47,8 @@ impl Outbox {
         Ok(row.map_or(i64::MAX, |(newest,)| newest))
     }
 
-    /// In the order they were published, those after `after` up to `newest`. (A sequence that was set back deals a seq out
-    /// twice, so it takes an id to tell two events apart.) The table holds what people have not dealt with yet: reading it
+    /// Parked events in the order of publishing, after `after` and up to `newest`. (A sequence that was set back draws a seq
+    /// twice, so only the id distinguishes two events.) The table holds only what an operator must still decide, so reading it
     /// whole costs little.
     pub async fn parked(
         &self,
@@ -83,8 +83,8 @@ impl Outbox {
         Ok(parked.collect())
     }
 
-    /// Publishes parked events once more, as they were. One that was parked for its time gets a new one. Returns how many
-    /// there still were.
+    /// Publishes parked events again, unchanged. One that was parked for its time gets a new time. Returns how many were still
+    /// parked.
     pub async fn retry_parked(&self, repair: &Repair, parked: &[Parked]) -> Result<u64, OperateError> {
         self.change("select outbox.retry_parked($1, $2, $3)", repair, parked).await
     }

@@ -1,25 +1,23 @@
-//! When an event was put, as far as the log of cursors says.
+//! When an event was put, by the log of cursors.
 
 use outbox_transport::operate::{At, OperateError};
 use sqlx::query_as;
 
 use super::{Outbox, Stored};
 
-/// Whether an event was put, as far as cursors say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Putting {
     Put(Put),
     NotYet,
-    /// Why that is not known.
+    /// The reason.
     NotKnown(&'static str),
 }
 
-/// When an event was put.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Put {
     pub at: At,
     pub relay: String,
-    /// It may have been earlier: older cursors are gone.
+    /// Or earlier, because older cursors are gone.
     pub or_before: bool,
 }
 
@@ -27,8 +25,8 @@ const FOREIGN: &str = "the cursor is of another server, and no relay has led her
 const COPIED: &str = "the event was copied from another server after the relay's last look, and no relay sees it until it re-seeds";
 
 impl Outbox {
-    /// The first cursor that covers an event, of those that this server wrote: another's transaction ids say nothing here. Nor
-    /// does a cursor say anything of a row that came after it, whatever xid the row brought along.
+    /// The first cursor of this server that covers an event: another server's transaction ids say nothing here. A cursor says
+    /// nothing of a row that came after it, whatever xid the row has.
     pub async fn put(&self, event: &Stored) -> Result<Putting, OperateError> {
         let covering: Option<(At, String, bool)> = self
             .database

@@ -1,4 +1,4 @@
-//! Rings that can't turn: every slot is in use, and the one that is written to grows without end.
+//! Rings that can't turn: every slot is in use, and the current one grows without end.
 
 use outbox_transport::operate::OperateError;
 use serde::Serialize;
@@ -10,16 +10,15 @@ const HOLDERS_MAX: i64 = 20;
 /// A ring is emptied in rounds, which take seconds.
 const ROUNDS_SECONDS: f64 = 60.0;
 
-/// A ring that should have turned, and could not.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StuckRing {
     pub ring: String,
-    /// How long its pointer has stood where it is.
+    /// How long its pointer has not moved.
     pub seconds: f64,
     pub holders: Vec<Holder>,
 }
 
-/// Who keeps a slot from being emptied: a session, or a prepared transaction.
+/// A session or prepared transaction that keeps a slot from being emptied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Holder {
     pub slot: i16,
@@ -27,13 +26,13 @@ pub struct Holder {
     pub prepared: Option<String>,
     pub role: Option<String>,
     pub application: Option<String>,
-    /// It has written to the slot; else it reads, as a dump does.
+    /// Whether it has written to the slot; otherwise it reads, as a dump does.
     pub writes: bool,
 }
 
 impl Outbox {
-    /// A ring turns as soon as a slot is empty and its pointer has stood long enough. How long that is the relay was told;
-    /// it never turned sooner than that, so the shortest time between two turns shows it.
+    /// A ring turns once a slot is empty and its pointer has not moved for the configured time. Only the relay has that option.
+    /// It never turns sooner, so the shortest time between two turns shows the value.
     pub async fn stuck_rings(&self) -> Result<Vec<StuckRing>, OperateError> {
         let stuck = query_as(
             "select r.ring, extract(epoch from clock_timestamp() - max(r.entered))::float8
@@ -55,8 +54,8 @@ impl Outbox {
         Ok(stuck)
     }
 
-    /// Transactions that hold a lock on a slot other than the one that is written to. Our own take milliseconds. A prepared one has
-    /// no pid, and is known by the lock on its own id.
+    /// Transactions that hold a lock on a slot other than the current one. Our own take milliseconds. A prepared transaction
+    /// has no pid, and is recognized by the lock on its own id.
     async fn holders(&self, ring: &str) -> Result<Vec<Holder>, OperateError> {
         type Row = (i16, Option<i32>, Option<String>, Option<String>, Option<String>, bool);
         let holders = query_as(

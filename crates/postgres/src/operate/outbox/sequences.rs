@@ -1,4 +1,4 @@
-//! Sequences that are behind their tables: what is numbered below a cursor or a head is never found again.
+//! Sequences that are behind their tables. A row with a number below a cursor or a head is never found.
 
 use outbox_transport::operate::OperateError;
 use serde::Serialize;
@@ -6,12 +6,12 @@ use sqlx::query_as;
 
 use super::Outbox;
 
-/// A sequence that was left behind by logical replication, by a dump of data alone, or by a careless `setval`.
+/// It was left behind by logical replication, by a dump of data alone, or by a careless `setval`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Behind {
     pub sequence: String,
     pub stands_at: i64,
-    /// The highest number that is used already; of a ring's pointer, the last slot there is.
+    /// The highest number in use; for a ring's pointer, the last slot.
     pub used: i64,
 }
 

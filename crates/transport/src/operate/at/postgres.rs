@@ -1,5 +1,4 @@
-//! Times as they stand in rows. A row may hold any time that Postgres knows, infinity among them. The driver's own decoding
-//! panics there.
+//! Reads the times of rows. A row may hold any time of Postgres, such as infinity, at which the driver's own decoding panics.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::error::BoxDynError;
@@ -8,12 +7,12 @@ use sqlx::{Decode, Postgres, Type};
 
 use super::At;
 
-/// Between these the relay takes an event for one (see `outbox-postgres`, `outbox/window.rs`).
+/// The relay accepts events between these times (see `outbox-postgres`, `outbox/window.rs`).
 const FIRST: &str = "0001-01-01T00:00:00Z";
 const LAST: &str = "9999-12-31T00:00:00Z";
 
 impl At {
-    /// What Postgres sends: microseconds since the beginning of 2000; the ends of the range are infinity.
+    /// Postgres sends microseconds since the beginning of 2000; the ends of the range are infinity.
     fn of_micros(micros: i64) -> Self {
         let epoch: DateTime<Utc> = "2000-01-01T00:00:00Z".parse().expect("a date");
         let ends: [DateTime<Utc>; 2] = [FIRST, LAST].map(|end| end.parse().expect("a date"));
@@ -41,7 +40,7 @@ impl<'r> Decode<'r, Postgres> for At {
 mod tests {
     use super::*;
 
-    /// Guards promise 8: every time that Postgres can send is read, and what no calendar of ours has is not known.
+    /// Guards promise 8: every time that Postgres can send is read, and one outside our calendar is unknown.
     #[test]
     fn every_time_of_a_row_is_read() {
         const DAY: i64 = 86_400_000_000;

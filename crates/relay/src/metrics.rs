@@ -1,4 +1,4 @@
-//! What a relay shows of itself: how far behind it is, and what it waits for.
+//! The metrics of one database's relay, and its entry in `/readyz`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,12 +12,11 @@ use crate::settle::Settled;
 
 const SHOWN_EVERY: Duration = Duration::from_secs(1);
 
-/// One database's relay, seen from outside.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     source: String,
     part: Part,
-    /// Of the events that are read and not yet put.
+    /// When the oldest event that is read and not yet put was enqueued.
     oldest: Arc<Mutex<Option<DateTime<Utc>>>>,
 }
 
@@ -25,7 +24,7 @@ impl Progress {
     pub(crate) fn new(source: &str, part: Part) -> Self {
         let progress = Self { source: source.to_owned(), part, oldest: Arc::default() };
         progress.leads(false);
-        // From the start on, so that the first one is an increase.
+        // Count from zero at the start, so that the first event is an increase.
         progress.count("put", 0);
         progress.count("parked", 0);
         progress.answered("ok", 0);
@@ -40,7 +39,7 @@ impl Progress {
         &self.source
     }
 
-    /// Shows the lag again and again: while the bus is away nothing else would.
+    /// Updates the lag regularly, because no turn ends while the bus is away.
     pub(crate) async fn show(self) {
         loop {
             self.show_lag();
@@ -55,7 +54,6 @@ impl Progress {
         }
     }
 
-    /// It did something, or has nothing to do.
     pub(crate) fn moves(&self) {
         self.part.moves();
     }
@@ -64,7 +62,7 @@ impl Progress {
         self.part.waits(reason);
     }
 
-    /// These events are to be put now.
+    /// Before the events of a window are put.
     pub(crate) fn begins(&self, window: &Window) {
         if window.entries.is_empty() {
             self.behind(None);
@@ -77,7 +75,7 @@ impl Progress {
         self.waits(format!("putting {} events", window.entries.len()));
     }
 
-    /// That is what became of them.
+    /// After the cursor has passed the settled events.
     pub(crate) fn ends(&self, window: &Window, settled: &Settled) {
         self.behind(None);
         self.moves();
@@ -94,7 +92,7 @@ impl Progress {
         }
     }
 
-    /// What the bus, or the reading of a row, made of these entries. Partial success is not progress; only an advancing cursor is.
+    /// Counts the answers of the bus, or of reading a row. Partial success is not progress; only an advancing cursor is.
     pub(crate) fn answers<'a>(&self, results: impl IntoIterator<Item = &'a Result<(), PutError>>) {
         let (mut taken, mut last) = (0, None);
         for result in results {
@@ -114,7 +112,7 @@ impl Progress {
         }
     }
 
-    /// What the bus answered to so many entries. AWS may think of new codes; a metric's label must stay within bounds.
+    /// AWS may add codes, and a metric's label must have few values.
     fn answered(&self, code: &str, entries: usize) {
         const KNOWN: [&str; 14] = [
             "ok",
@@ -148,7 +146,7 @@ impl Progress {
 
     pub(crate) fn found_by_fallback(&self, events: usize) {
         self.fallback_found(events);
-        tracing::warn!(source = self.source, events, "found events that nobody rang for");
+        tracing::warn!(source = self.source, events, "found events without a wake-up");
     }
 
     fn fallback_found(&self, events: usize) {
