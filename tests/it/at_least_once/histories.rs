@@ -13,9 +13,9 @@ const KEYS: [&str; 3] = ["a", "b", "c"];
 const PUBLISHERS: usize = 6;
 const STEPS: usize = 600;
 
-/// Guards promises 1, 2 and 4 on real SQL: whatever transactions do beside each other, with savepoints, row locks, xids
-/// drawn early, short and long, and wherever the relay is stopped and its pages end, what is put is what was committed,
-/// each once, and each key in its order. The oracle is a list in memory.
+/// Guards promises 1, 2 and 4 on real SQL. Random transactions run beside each other, with savepoints, row locks, xids that
+/// are drawn early, short and long ones. The relay is stopped at random, and its pages end anywhere. What is put is what was
+/// committed, each event once, and each key in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_histories_are_put_as_they_were_committed() {
     let mut world = World::new(ROUTER).await;
@@ -39,7 +39,7 @@ async fn random_histories_are_put_as_they_were_committed() {
     world.finish().await;
 }
 
-/// What was committed, in its order: a later writer of a key had to wait for an earlier one.
+/// What was committed, in order: a later writer of a key has to wait for an earlier one.
 #[derive(Default)]
 struct Oracle {
     committed: Vec<(EventId, Option<&'static str>)>,
@@ -69,7 +69,7 @@ impl Oracle {
     }
 }
 
-/// Some publishers that take turns at random, and a relay beside them.
+/// Publishers that take steps at random, and a relay beside them.
 struct History<'w> {
     world: &'w mut World,
     random: Rng,
@@ -81,11 +81,11 @@ struct History<'w> {
 #[derive(Default)]
 struct Publisher {
     transaction: Option<Transaction<'static, Postgres>>,
-    /// Of the transaction, and within it of the savepoints.
+    /// One for the transaction, and one for each savepoint within it.
     levels: Vec<Level>,
 }
 
-/// What is undone together.
+/// What one rollback undoes.
 #[derive(Default)]
 struct Level {
     events: Vec<(EventId, Option<&'static str>)>,
@@ -99,7 +99,7 @@ impl<'w> History<'w> {
         Self { world, random, publishers, relay: CancellationToken::new(), oracle: Oracle::default() }
     }
 
-    /// Some steps, until nothing is open any more and everything is put. The relay goes on into the next one.
+    /// Takes some steps, and waits until nothing is open and everything is put. The relay keeps running.
     async fn go_on(&mut self, seed: u64) {
         self.random = Rng::with_seed(seed);
         self.replace_relay();
@@ -118,7 +118,7 @@ impl<'w> History<'w> {
         self.oracle.check(self.world, seed).await;
     }
 
-    /// By one whose pages are small.
+    /// By a relay with small pages.
     fn replace_relay(&mut self) {
         self.relay.cancel();
         let page_max = self.random.usize(1..6);
@@ -170,7 +170,7 @@ impl<'w> History<'w> {
         publisher.levels.last_mut().unwrap().events.extend(ids.into_iter().map(|id| (id, key)));
     }
 
-    /// Ends the innermost savepoint or the transaction, one way or the other.
+    /// Ends the innermost savepoint or the transaction, by commit or rollback.
     async fn end(&mut self, at: usize) {
         let keep = self.random.u8(0..3) > 0;
         let publisher = &mut self.publishers[at];

@@ -97,7 +97,7 @@ async fn events_reach_rpcs_through_what_terraform_made() {
 
 /// Guards: what Terraform did not make is named, and the other RPCs are delivered to; a bus that is missing loses nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_is_named() {
+async fn missing_resources_are_named() {
     let Some(cloud) = cloud() else { return };
     let world = World::new("event:\n  - name: event_one\n    subscriber: [{ id: Test/Nowhere }]\n").await;
     let mut worker = worker(&world, cloud);

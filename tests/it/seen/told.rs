@@ -154,7 +154,7 @@ async fn whatever_is_stuck_is_told() {
 
 /// Guards: what only workers know is asked of them: calls under way, and breakers; one that does not answer is named.
 #[tokio::test(flavor = "multi_thread")]
-async fn workers_are_asked_for_what_they_know() {
+async fn status_asks_workers() {
     let mut world = World::new(ROUTER).await;
     let answer = misbehave(&world);
     world.relay();
@@ -195,7 +195,7 @@ async fn workers_are_asked_for_what_they_know() {
 
 /// Guards: where nobody relays, that is said first, and an event says behind how many it waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_relay_that_is_the_problem() {
+async fn a_missing_relay_is_the_first_problem() {
     let world = World::new(ROUTER).await;
     let first = world.publish(One { n: 1 }).await;
     let second = world.publish(Two { n: 2 }).await;
@@ -216,7 +216,7 @@ async fn without_a_relay_that_is_the_problem() {
 
 /// Guards: while a large window is put page by page, what was put and what waits are told apart within it.
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_a_window_are_told_apart() {
+async fn put_and_waiting_pages_of_a_window_differ() {
     let world = World::new(ROUTER).await;
     let page = |snapshot: &str| {
         format!(
@@ -243,7 +243,7 @@ async fn pages_of_a_window_are_told_apart() {
 
 /// Guards: of several databases each is told by its name, and an event is found in whichever has it.
 #[tokio::test(flavor = "multi_thread")]
-async fn several_databases_are_told_apart() {
+async fn each_of_several_databases_has_its_name() {
     let world = World::new(ROUTER).await;
     let other = new_database(cluster()).await;
     let mut conn = PgConnection::connect(&other).await.unwrap();
@@ -268,7 +268,7 @@ async fn several_databases_are_told_apart() {
 
 /// Guards: what can't be used or reached is told from what is wrong, by exit code and remedy, and no password comes out.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_reached_is_told_with_its_remedy() {
+async fn unusable_input_and_servers_are_named_with_a_remedy() {
     let world = World::new(ROUTER).await;
     let url = world.url.as_str();
     let bare = new_database(cluster()).await;
@@ -314,7 +314,7 @@ async fn what_cannot_be_reached_is_told_with_its_remedy() {
 /// Guards: with a million events and a million deliveries `status` answers within a second, and `why` finds one of them,
 /// received or not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_outbox_is_told_within_a_second() {
+async fn a_full_outbox_is_reported_within_a_second() {
     let world = World::alone(ROUTER).await;
     world.execute("insert into outbox.queue (rpc) values ('Test/One'), ('Test/Slow')").await;
     // As an hour's worth: ids, times and seqs in one order.

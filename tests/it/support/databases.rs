@@ -5,13 +5,13 @@ use std::sync::OnceLock;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use testkit::cluster::Cluster;
 
-/// One cluster for all tests. It ends with the process: its minder sees to that.
+/// One cluster for all tests. Its minder ends it with the process.
 pub(crate) fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| Cluster::start().unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// Two hundred databases of tests that are over would fill the disk. A test may still hold a connection.
+/// Two hundred databases of finished tests would fill the disk. A test may still hold a connection.
 pub(crate) async fn drop_database(url: &str) {
     let (server, name) = url.rsplit_once('/').expect("a database's address");
     let Ok(mut admin) = PgConnection::connect(&format!("{server}/postgres")).await else { return };

@@ -1,4 +1,4 @@
-//! A database with the schema, an RPC server, and relays and workers: what every test starts with.
+//! A database with the schema, an RPC server, and relays and workers: every test starts with it.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -29,7 +29,7 @@ pub(crate) use super::rpcs::{Called, Rpcs};
 pub(crate) use super::turns::shared_turn;
 pub(crate) use super::waiting::{PATIENCE, until};
 
-/// A database with the schema, an RPC server, and whatever relays and workers the test starts.
+/// A database with the schema, an RPC server, and the test's relays and workers.
 pub(crate) struct World {
     pub(crate) source: Source,
     pub(crate) url: String,
@@ -47,7 +47,7 @@ pub(crate) fn metrics() -> &'static PrometheusHandle {
     METRICS.get_or_init(|| runtime::install_metrics().expect("the first recorder"))
 }
 
-/// Where the project's own programs are, built.
+/// The directory of the project's programs, built.
 pub(crate) fn programs() -> &'static PathBuf {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| process::build(true).expect("the programs build"))
@@ -58,7 +58,7 @@ impl World {
         Self::in_turn(router, Turn::Shared(turns().read().await), cluster()).await
     }
 
-    /// Another database for the test that has this one.
+    /// Another database for the same test.
     pub(crate) async fn beside(&self, router: &str) -> Self {
         Self::in_turn(router, Turn::Theirs, cluster()).await
     }
@@ -67,7 +67,7 @@ impl World {
         Self::in_turn(router, Turn::Alone(turns().write().await), cluster()).await
     }
 
-    /// In a cluster of the test's own, that it may crash.
+    /// In a cluster of the test's own, which the test may crash.
     pub(crate) async fn on(router: &str, cluster: &Cluster) -> Self {
         Self::in_turn(router, Turn::Shared(turns().read().await), cluster).await
     }
@@ -123,7 +123,7 @@ impl World {
         stop
     }
 
-    /// Stops a relay that leads, and waits until nobody does.
+    /// Stops a leading relay, and waits until no relay leads.
     pub(crate) async fn stop_relay(&self, relay: &CancellationToken) {
         relay.cancel();
         self.until("select pid is null from outbox.leader").await;
@@ -138,7 +138,7 @@ impl World {
         self.worker_on(self.source.clone(), visibility)
     }
 
-    /// That reaches the database by another way.
+    /// With another way to the database.
     pub(crate) fn worker_on(&mut self, source: Source, visibility: Duration) -> CancellationToken {
         let client = self.client();
         self.worker_that_calls(client, source, visibility)
@@ -179,7 +179,7 @@ impl World {
         self.relay_process_in(&[])
     }
 
-    /// With more of an environment.
+    /// With more environment variables.
     pub(crate) fn relay_process_in(&self, env: &[(&str, &str)]) -> Process {
         let router = self.router_file.display().to_string();
         let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0"];
@@ -195,7 +195,7 @@ impl World {
         self.start_worker(&[], endpoints)
     }
 
-    /// With more of an environment and of arguments.
+    /// With more environment variables and arguments.
     pub(crate) fn worker_process_in(&self, env: &[(&str, &str)], more: &[&str]) -> Process {
         let endpoints = self.endpoints();
         let endpoints = endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]);
@@ -210,7 +210,7 @@ impl World {
         Process::start(&programs().join("worker"), args, &env).unwrap()
     }
 
-    // ---- publishing and looking
+    // ---- publishing and observing
 
     /// Publishes one event in a transaction of its own.
     pub(crate) async fn publish<E: Event>(&self, event: E) -> EventId {
@@ -239,7 +239,7 @@ impl World {
         sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&self.pool).await.unwrap();
     }
 
-    /// Waits until a query says true.
+    /// Waits until a query returns true.
     pub(crate) async fn until(&self, query: &str) {
         until(query, async || {
             sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.unwrap_or(false)
@@ -272,7 +272,7 @@ impl World {
         self.finish_after(false).await;
     }
 
-    /// The same for a test whose events nobody could ring for.
+    /// The same for a test whose events could not wake the relay.
     pub(crate) async fn finish_found_by_fallback(self) {
         self.finish_after(true).await;
     }

@@ -50,7 +50,7 @@ mod tests {
 
     /// Guards: what is said to be left out exists. A folder or file that was renamed would run, or be told wrongly.
     #[test]
-    fn what_is_left_out_exists() {
+    fn omitted_tests_exist() {
         let it = testkit::process::root().join("tests/it");
         for (tests, _) in LEFT_OUT {
             let mut path: Vec<&str> = tests.split("::").filter(|part| !part.is_empty()).collect();
