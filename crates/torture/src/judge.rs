@@ -1,4 +1,4 @@
-//! Holds what happened against what was promised. Pure.
+//! Compares what happened with what was promised. Pure.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -14,15 +14,15 @@ use crate::routes::{GARBLED, Rpc, subscribers};
 #[cfg(test)]
 mod tests;
 
-/// So many of one kind are named; the others are counted.
+/// So many violations of a kind are shown; the others are counted.
 const EXAMPLES_MAX: usize = 10;
-/// After a success, whatever the machine: a fault that comes later does not explain that it is not recorded.
+/// The time for a record after a success, on any machine: a later fault does not excuse a missing record.
 const RECORDED_WITHIN: Duration = Duration::from_secs(10);
-/// A worker's leases last so much longer than a call may.
+/// A worker's lease outlives a call by this time.
 const LEASE_BEYOND_CALL: Duration = Duration::from_secs(3);
-/// A worker that was paused in the middle of a call makes it when it goes on.
+/// A worker that was paused in the middle of a call makes the call when it continues.
 const RESUMED_WITHIN: Duration = Duration::from_secs(1);
-/// A relay may have been muted a little longer than the fault lasted: its fallback poll comes every 5 s.
+/// A relay may miss notifications a little longer than the fault lasted: its fallback poll comes every 5 s.
 const MUTED_FOR: Duration = Duration::from_secs(6);
 
 #[derive(Debug, Default, Serialize)]
@@ -33,7 +33,7 @@ pub(crate) struct Verdict {
     pub(crate) violations: Vec<Violation>,
 }
 
-/// A call after a success, in the one gap there is.
+/// A call after a success that a fault in between excuses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Excused {
     pub(crate) event: EventId,
@@ -41,7 +41,7 @@ pub(crate) struct Excused {
     pub(crate) because: String,
 }
 
-/// One broken promise, and where it was seen.
+/// A broken promise, with examples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Violation {
     pub(crate) kind: &'static str,
@@ -92,7 +92,7 @@ impl Findings {
 struct Facts<'a> {
     history: &'a History,
     committed: HashMap<EventId, &'a Change>,
-    /// By when they came.
+    /// In the order of their arrival.
     calls: HashMap<(EventId, Rpc), Vec<Call>>,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Facts<'a> {
         Self { history, committed, calls }
     }
 
-    /// Where a committed event must arrive. What no bus can take arrives nowhere.
+    /// The RPCs that must receive a committed event. A row that no bus can carry has none.
     fn due(&self, change: &Change) -> &'static [Rpc] {
         if change.name == GARBLED { &[] } else { subscribers(&change.name) }
     }
@@ -119,7 +119,7 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// What a publisher was told is what the domain table has.
+    /// The outcome that a publisher saw equals the domain table's.
     fn outcomes(&self, found: &mut Findings) {
         for told in &self.history.told {
             match (told.outcome, self.committed.contains_key(&told.event)) {
@@ -140,14 +140,14 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Committed = succeeded, dead-lettered or parked; and dead or parked is only what is to blame for it.
+    /// Each committed event is done, dead or parked; dead and parked only if it was bound to be.
     fn arrivals(&self, found: &mut Findings) {
         for change in &self.history.committed {
             let event = change.event;
             let parked = self.history.parked.contains_key(&event);
             match (change.name == GARBLED, parked) {
                 (true, false) => {
-                    found.add("lost", format!("{event}: no bus can take it, and it is not parked"));
+                    found.add("lost", format!("{event}: no bus can carry it, and it is not parked"));
                 }
                 (false, true) => {
                     found.add("parked", format!("{event} ({}, {}): parked", change.name, change.how));
@@ -159,7 +159,7 @@ impl<'a> Facts<'a> {
                 let dead = self.history.dead.contains(&(event, rpc));
                 let succeeded = self.succeeded(event, rpc).is_some();
                 if dead && !change.refuse {
-                    found.add("dead_lettered", format!("{}: dead-lettered, and nobody refused it", who()));
+                    found.add("dead_lettered", format!("{}: dead-lettered without a refusal", who()));
                 }
                 if succeeded && change.refuse {
                     found.add("succeeded_refused", format!("{}: it was to be refused", who()));
@@ -171,7 +171,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What was never committed is never seen by anybody, and nobody is called who did not subscribe.
+    /// An uncommitted event is never seen, and only subscribers are called.
     fn strangers(&self, found: &mut Findings) {
         for (event, rpc) in self.calls.keys() {
             match self.committed.get(event) {
@@ -192,7 +192,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// No call after a success, but where a fault came between the success and the record of it.
+    /// No call follows a success, unless a fault came between the success and its record.
     fn repeats(&self, found: &mut Findings) -> Vec<Excused> {
         let mut excused = Vec::new();
         for (&(event, rpc), calls) in &self.calls {
@@ -219,7 +219,7 @@ impl<'a> Facts<'a> {
                         ),
                     ),
                 }
-                // One that failed leaves it open, and is tried again.
+                // A failed call is tried again.
                 if matches!(call.answer, Some((Answer::Success, _))) {
                     last = *call;
                 }
@@ -229,7 +229,7 @@ impl<'a> Facts<'a> {
         excused
     }
 
-    /// The fault that met the worker between `first`, which was a success, and `again`.
+    /// The fault that affected the worker between the success `first` and the call `again`.
     fn excuse(&self, first: &Call, again: &Call) -> Option<String> {
         let (_, done) = first.answer?;
         let (from, to) = (first.came.min(again.came), first.came.max(again.came));
@@ -247,7 +247,7 @@ impl<'a> Facts<'a> {
                 spell.at.as_secs_f64()
             ));
         }
-        // A record that is not written before the lease ends: somebody else may have it by then.
+        // The record was not written before the lease ended, so another worker may have had it.
         let mut delays = self.history.spells.iter().filter(|spell| {
             spell.fault.delays_the_record()
                 && spell.at <= to.min(done + RECORDED_WITHIN)
@@ -266,8 +266,8 @@ impl<'a> Facts<'a> {
         unheard.then(|| "the worker did not wait for the answer any longer".to_owned())
     }
 
-    /// Events of a key take effect on the bus in the order of its changes: none begins before the one ahead of it is done
-    /// for the first time.
+    /// Events of a key take effect on the bus in the order of its changes: none begins before the one before it is done for
+    /// the first time.
     fn order(&self, found: &mut Findings) {
         /// Tick and count of the change, of any process.
         type First<'a> = (i64, i64, i64, &'a Change);
@@ -301,14 +301,14 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The later of two changes of a key drew a lower seq than the earlier one, whose lock it waited for: the sequence was set
-    /// back between them. The relay knows no other order than that of seqs.
+    /// A later change of a key waited for the earlier one's lock and drew a lower seq: the sequence was set back between
+    /// them. The relay knows no other order than that of seqs.
     fn set_back_between(&self, earlier: &Change, later: &Change) -> bool {
         self.history.spells.iter().any(|spell| spell.fault == Fault::SequencesSetBack)
             && (later.seq < earlier.seq || later.seq < later.seq_before)
     }
 
-    /// What no bus can take is parked once, with a code, and put nowhere.
+    /// A row that no bus can carry is parked once, with a code, and never put.
     fn parked_once(&self, found: &mut Findings) {
         for (event, codes) in &self.history.parked {
             if codes.len() > 1 {
@@ -321,11 +321,11 @@ impl<'a> Facts<'a> {
         let garbled =
             |event: &EventId| self.committed.get(event).is_some_and(|change| change.name == GARBLED);
         for put in self.history.puts.iter().filter(|put| garbled(&put.event)) {
-            found.add("put_garbled", format!("{}: no bus can take it, and one did", put.event));
+            found.add("put_garbled", format!("{}: no bus can carry it, and it was put", put.event));
         }
     }
 
-    /// The queues of the transport postgres are filled by the transaction that advances the cursor: exactly once.
+    /// The transaction that advances the cursor fills the queues of the transport postgres: exactly once.
     fn moved_once(&self, found: &mut Findings) {
         let mut times: HashMap<(EventId, Rpc), usize> = HashMap::new();
         for put in &self.history.puts {
@@ -338,19 +338,19 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Whatever succeeded is recorded as done by the end.
+    /// Every success is recorded as done by the end.
     fn records(&self, found: &mut Findings) {
         for &(event, rpc) in self.calls.keys() {
             if self.succeeded(event, rpc).is_some() && !self.history.recorded.contains_key(&(event, rpc)) {
                 found.add(
                     "unrecorded",
-                    format!("{event} at {}: succeeded, and the record does not say so", rpc.name()),
+                    format!("{event} at {}: succeeded, and is not recorded as done", rpc.name()),
                 );
             }
         }
     }
 
-    /// The pause that met a worker in the middle of a call: begun before what was `done` then, and made afterwards.
+    /// The pause in the middle of a call: it began before `done`, and the call was made after it.
     fn stood_still(&self, call: &Call, done: At) -> Option<String> {
         let spell = self.history.spells.iter().find(|spell| {
             spell.fault == Fault::WorkerPaused
@@ -365,12 +365,12 @@ impl<'a> Facts<'a> {
         ))
     }
 
-    /// What the record has as done is not called, but by a worker that stood still in the middle of that call.
+    /// A recorded success is not called again, except by a worker that was paused in the middle of that call.
     fn after_the_record(&self, found: &mut Findings) -> Vec<Excused> {
         let mut excused = Vec::new();
         for (&(event, rpc), recorded) in &self.history.recorded {
             let calls = self.calls.get(&(event, rpc)).into_iter().flatten();
-            // It was written down by a clock that may have been behind.
+            // The recording clock may have been behind.
             for call in calls.filter(|call| call.came > *recorded + CLOCK_OFF_MAX) {
                 if let Some(because) = self.stood_still(call, *recorded) {
                     excused.push(Excused { event, rpc: rpc.name(), because });
@@ -392,7 +392,7 @@ impl<'a> Facts<'a> {
         excused
     }
 
-    /// The cursor goes forward; only a crash may take back what was not yet durable.
+    /// The cursor advances; only a crash may set it back to a durable state.
     fn cursor(&self, found: &mut Findings) {
         for pair in self.history.cursor.windows(2) {
             let (before, after) = (pair[0], pair[1]);
@@ -413,28 +413,30 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// What nobody looked at proves nothing.
+    /// Without observations a run proves nothing.
     fn blind_spots(&self, found: &mut Findings) {
         let seen: HashSet<EventId> = self.history.puts.iter().map(|put| put.event).collect();
         for &(event, rpc) in self.calls.keys() {
             if !seen.contains(&event) {
-                found.add("blind", format!("{event}: {} was called, and nobody saw it put", rpc.name()));
+                found.add("blind", format!("{event}: {} was called, and no put was observed", rpc.name()));
             }
         }
         if self.history.cursor.is_empty() {
-            found.add("blind", "nobody saw the cursor".to_owned());
+            found.add("blind", "the cursor was never observed".to_owned());
         }
         if self.history.looks == 0 {
-            found.add("blind", "nobody read the relays' metrics".to_owned());
+            found.add("blind", "the relays' metrics were never read".to_owned());
         }
     }
 
-    /// What the fallback poll finds, nobody rang for: a fault kept the ring from the relay, or the events were committed by
-    /// prepared transactions, which can't ring, and these were as many.
+    /// The fallback poll finds events only for a reason. A fault kept the notification from the relay, or prepared
+    /// transactions committed as many without one.
     fn wake_ups(&self, found: &mut Findings) {
         for poll in &self.history.found {
             let muted = |spell: &Spell| {
-                spell.fault.may_mute_the_bell() && spell.at <= poll.to && spell.until + MUTED_FOR >= poll.from
+                spell.fault.may_keep_notifications()
+                    && spell.at <= poll.to
+                    && spell.until + MUTED_FOR >= poll.from
             };
             let silent = self.history.silent.iter().filter(|silent| {
                 poll.source == SOURCE && silent.from <= poll.to && silent.to + MUTED_FOR >= poll.from
@@ -442,7 +444,7 @@ impl<'a> Facts<'a> {
             let silent: usize = silent.map(|silent| silent.events).sum();
             if !self.history.spells.iter().any(muted) && poll.events > silent as u64 {
                 found.add(
-                    "nobody_rang",
+                    "found_by_fallback",
                     format!(
                         "{}: the fallback poll found {} events of {} between {:.1} and {:.1} s, {silent} of prepared transactions",
                         poll.relay,

@@ -1,4 +1,4 @@
-//! What a run came to, for people and for machines.
+//! The result of a run, for operators and for programs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub(crate) struct Report {
     about: About,
 }
 
-/// How much there was of what a run is to have a lot of.
+/// The amount of everything that a run must have plenty of.
 #[derive(Debug)]
 struct About {
     rolled_back: usize,
@@ -37,7 +37,7 @@ struct About {
     /// While the relay was awake, and while it slept.
     prepared: (usize, usize),
     turns: usize,
-    /// In a hundred looks.
+    /// In a hundred samples.
     slept: usize,
 }
 
@@ -113,7 +113,7 @@ impl Report {
     }
 }
 
-/// Writes down what may explain a failure.
+/// Writes files that may explain a failure.
 pub(crate) fn keep(logs: &Path, world: &World, history: &History, verdict: &Verdict) -> Result<(), Failure> {
     std::fs::write(logs.join("history.json"), serde_json::to_vec(history)?)?;
     std::fs::write(logs.join("verdict.json"), serde_json::to_vec_pretty(verdict)?)?;

@@ -318,7 +318,7 @@ async fn a_forced_replay_calls_though_a_success_went_unrecorded() {
     assert!(sent.out.contains("1 of them had been done: their RPC runs again"), "{sent:?}");
     world.until("select exists (select from outbox.dedup where done_at is not null)").await;
     world.until_settled().await;
-    assert_eq!(world.rpcs.calls_of(id).len(), 3, "it is recorded as done again, and nobody was called");
+    assert_eq!(world.rpcs.calls_of(id).len(), 3, "it is recorded as done again, without a call");
     world.rpcs.forget();
     world.finish().await;
 }

@@ -66,7 +66,7 @@ async fn unput_events_are_not_truncated() {
 
 /// Guards promises 6 and 7: a queue without a worker does not hold back the ring for the others, and loses no delivery.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_without_a_worker_holds_nobody_back() {
+async fn a_queue_without_a_worker_blocks_no_other() {
     let mut world = World::new(ROUTER).await;
     world.relay_with(short_retention());
     // Without a worker, slots fill until the oldest deliveries are evicted to retry.

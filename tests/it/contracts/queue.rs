@@ -23,7 +23,7 @@ pub(crate) async fn settle<Q: Queue>(queue: &Q, settled: &[(Q::Receipt, Outcome)
     assert_eq!(queue.settle(settled).await, settled.iter().map(|_| Ok(())).collect::<Vec<_>>());
 }
 
-/// Guards: a queue's contract, and that this one keeps its order and does not count an attempt that called nobody.
+/// Guards: the contract of queues. This one also keeps its order, and counts no attempt without a call.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_queue_keeps_the_contract() {
     let mut world = World::new(ROUTER).await;
@@ -156,7 +156,7 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
     let lease = Duration::from_secs(60);
     let connections = world.source.connections("test", &SESSION, 4);
     let dedup = PostgresDedup::new(connections.clone(), &rpc, lease);
-    // The first one was done before, the second one somebody is on, the third one stands there twice.
+    // The first one was done before, the second one has a lease, the third one is there twice.
     let claims = dedup.lease(&events[..2]).await.unwrap();
     let [LeaseAnswer::Won(done), LeaseAnswer::Won(held)] = claims[..] else { panic!("{claims:?}") };
     assert!(lost_of(&dedup, &[done]).await.is_empty());

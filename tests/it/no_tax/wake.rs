@@ -49,7 +49,7 @@ async fn publishers_ring_only_when_the_relay_sleeps() {
     }
     world.rpcs.until_done("Test/One", &ids).await;
     rings = heard(&mut ears).await;
-    assert_eq!(rings, 0, "the relay was awake, and somebody rang");
+    assert_eq!(rings, 0, "a publisher sent a notification while the relay was awake");
 
     sqlx::query("select 1").execute(&mut *keeps_awake).await.unwrap();
     keeps_awake.commit().await.unwrap();

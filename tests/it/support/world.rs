@@ -285,7 +285,7 @@ impl World {
         let found = format!("outbox_relay_fallback_found_total{{source=\"{}\"}} ", self.source.name());
         let rendered = metrics().render();
         let found = rendered.lines().find_map(|line| line.strip_prefix(&found)).unwrap_or("0");
-        assert!(fallback || found == "0", "the fallback poll found {found} events that nobody rang for");
+        assert!(fallback || found == "0", "the fallback poll found {found} events without a notification");
         let twice = self.rpcs.called_again_after_success();
         assert!(twice.is_empty(), "called again after success: {twice:?}");
         drop_database(&self.url).await;

@@ -1,4 +1,4 @@
-//! What became of everything, from the services' own words and the database's.
+//! The result of every event, from the services' output and the database.
 
 use std::collections::HashMap;
 
@@ -37,7 +37,7 @@ impl Summary {
         show.scene("Summary");
         let rows = [
             ("events committed", self.events.to_string()),
-            ("events rolled back, seen by nobody", self.rolled_back.to_string()),
+            ("events rolled back, and never seen", self.rolled_back.to_string()),
             ("deliveries due", self.deliveries.to_string()),
             ("  delivered, each exactly once", self.delivered.to_string()),
             ("  dead-lettered", self.dead_lettered.to_string()),
@@ -74,7 +74,7 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         .iter()
         .map(|published| successes.keys().filter(|key| key.0 == published.id).count())
         .sum();
-    // On SQS what is deleted leaves the counts a moment later.
+    // SQS's counts include a deleted message for a moment.
     let settled = until("every queue is empty", || async { Ok(unfinished(world).await? == 0) }).await;
     let dead_lettered = dead_letters(world).await?.len();
     let mut latencies: Vec<f64> = told
@@ -125,7 +125,7 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
     Ok(Summary { ok: problems.is_empty(), problems, ..summary })
 }
 
-/// What lies in the queues, as `outbox status` has it.
+/// The deliveries in the queues, as `outbox status` counts them.
 async fn unfinished(world: &World) -> Result<i64, Failure> {
     #[derive(Deserialize)]
     struct Status {

@@ -1,4 +1,4 @@
-//! Everything the demo starts, as separate processes, and what it sees of them.
+//! Everything the demo starts, as separate processes, and how it observes them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -31,7 +31,7 @@ pub(super) struct World {
     worker_metrics: String,
     failed: Arc<Mutex<Vec<Failed>>>,
     scratch: Option<(PgConnection, String)>,
-    /// What every program of ours is told.
+    /// The environment of all programs.
     environment: Vec<(String, String)>,
     _cloud: Option<Cloud>,
     _cluster: Option<Cluster>,
@@ -103,7 +103,7 @@ impl World {
         })
     }
 
-    /// What a command of `outbox` says, as an operator would ask it.
+    /// Runs a command of `outbox`, as an operator would. Returns its JSON.
     pub(super) async fn outbox(&self, args: &[&str]) -> Result<Value, Failure> {
         let output = Command::new(self.bin.join("outbox"))
             .args(args)
@@ -118,7 +118,7 @@ impl World {
         })
     }
 
-    /// How many deliveries the worker has recognised as done before.
+    /// How many deliveries the worker recognised as done.
     pub(super) async fn duplicates(&self) -> Result<usize, Failure> {
         let (_, metrics) = scrape::get(&self.worker_metrics, "/metrics").await?;
         let counts = metrics.lines().filter(|line| {
@@ -127,7 +127,7 @@ impl World {
         Ok(counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).sum())
     }
 
-    /// The attempts of an event that failed so far.
+    /// The failed attempts of an event so far.
     pub(super) fn failed(&self, event: EventId) -> Vec<Failed> {
         let failed = self.failed.lock().expect("no panic while held");
         failed.iter().filter(|failed| failed.event_id == event).cloned().collect()
