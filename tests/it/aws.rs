@@ -4,12 +4,13 @@
 mod bus; // each answer of PutEvents, and what it does to an event
 mod desk; // commands and processes on AWS, with or without the database
 mod doctor; // resources that are missing, or differ from the routes
+mod end_to_end; // from enqueue to RPC
 mod limits; // which of AWS's limits the tests enforce
-mod line; // from enqueue to RPC
 mod operate; // the operator's commands
 mod played; // SQS and DynamoDB, played by the stub
 mod queue; // the contracts of queue and dedup record
 mod records; // records on DynamoDB, as `why` shows them
+mod stored; // the contents of SQS and DynamoDB
 mod strict; // what AWS refuses, and what the worker does then
 mod terraform; // the module by itself
 mod worker; // what the worker costs, and what it does while AWS fails

@@ -11,6 +11,7 @@ mod ops; // rules, runbooks and dashboards, read by the tools that use them
 mod parked; // events that the bus refused
 mod repairs; // what an operator's role may do, and its audit
 mod replay; // past events, sent again
+mod states; // status and why, as data, in every state
+mod status; // status with workers, pages, several databases, mistakes, and a full outbox
 mod times; // times beyond the calendar
-mod told; // status and why, as data, in every state
 mod trace; // one trace from the change to the RPC

@@ -5,6 +5,7 @@ use std::time::Duration;
 use outbox_postgres::Source;
 use sqlx::{Connection, PgConnection};
 use testkit::cluster::Cluster;
+use testkit::database;
 
 use crate::result::Result;
 
@@ -29,15 +30,16 @@ impl Database {
     /// With an outbox, and a service's own table.
     pub(crate) async fn start() -> Result<Self> {
         let cluster = Cluster::tuned(&SETTINGS)?;
-        let source: Source = with_accounts(&cluster, "bench").await?.parse()?;
-        let mut conn = source.connect("bench", &[]).await?;
-        outbox_schema::migrate(&mut conn).await?;
-        Ok(Self { cluster, source })
+        let url = database::migrated(&cluster.url("postgres"), "bench").await?;
+        add_accounts(&url).await?;
+        Ok(Self { cluster, source: url.parse()? })
     }
 
     /// The address of another database on the same server, without an outbox.
     pub(crate) async fn another(&self, name: &str) -> Result<String> {
-        with_accounts(&self.cluster, name).await
+        let url = database::create(&self.cluster.url("postgres"), name).await?;
+        add_accounts(&url).await?;
+        Ok(url)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -100,19 +102,16 @@ impl Database {
     }
 }
 
-/// A new database with a service's own table.
-async fn with_accounts(cluster: &Cluster, name: &str) -> Result<String> {
-    let mut conn = PgConnection::connect(&cluster.url("postgres")).await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut conn).await?;
-    let url = cluster.url(name);
-    let mut conn = PgConnection::connect(&url).await?;
+/// Creates a service's own table.
+async fn add_accounts(url: &str) -> Result<()> {
+    let mut conn = PgConnection::connect(url).await?;
     sqlx::raw_sql(
         "create table account (id integer primary key, balance bigint not null default 0) with (fillfactor = 50);
          insert into account (id) select generate_series(1, 10000)",
     )
     .execute(&mut conn)
     .await?;
-    Ok(url)
+    Ok(())
 }
 
 /// A payload with this number, of the fixed size.

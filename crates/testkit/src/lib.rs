@@ -3,6 +3,7 @@
 
 pub mod answers; // answers of RPC servers, byte for byte, and their meaning
 pub mod cluster; // a throwaway Postgres
+pub mod database; // databases, created, migrated and dropped
 pub mod emulator; // an emulator of AWS
 pub mod process; // the project's own programs, built and started
 pub mod proxy; // a proxy before Postgres that cuts and stalls connections

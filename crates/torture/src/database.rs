@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use testkit::cluster::Cluster;
 use testkit::process::Process;
 
@@ -35,13 +34,12 @@ const INSISTS_EVERY: Duration = Duration::from_millis(300);
 
 /// A database with the schema, made by `relay migrate`.
 pub(crate) async fn database(cluster: &Cluster, name: &str, bin: &Path) -> Result<PgPool, Failure> {
-    let mut admin = PgConnection::connect(&cluster.url("postgres")).await?;
-    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await?;
-    migrate(&bin.join("relay"), &cluster.url(name)).await?;
+    let url = testkit::database::create(&cluster.url("postgres"), name).await?;
+    migrate(&bin.join("relay"), &url).await?;
     let pool = PgPoolOptions::new().max_connections(12).after_connect(|conn, _| {
         Box::pin(async move { sqlx::query(UNTIMED).execute(conn).await.map(|_| ()) })
     });
-    Ok(pool.connect(&cluster.url(name)).await?)
+    Ok(pool.connect(&url).await?)
 }
 
 pub(crate) async fn migrate(relay: &Path, url: &str) -> Result<(), Failure> {

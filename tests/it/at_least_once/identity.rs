@@ -257,8 +257,7 @@ async fn an_upgrade_in_place_rewrites_nothing() {
 async fn a_database_that_is_still_filled_is_not_led() {
     let own = Cluster::tuned(&[("wal_level", "logical")]).unwrap();
     let mut world = World::on(ROUTER, &own).await;
-    let filled = crate::world::new_database(&own).await;
-    outbox_schema::migrate(&mut connect(&filled).await).await.unwrap();
+    let filled = crate::world::migrated_database(&own).await;
     world.execute("create publication everything for all tables").await;
     world.execute("select pg_create_logical_replication_slot('filling', 'pgoutput')").await;
     let name = world.source.name();

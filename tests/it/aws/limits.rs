@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testkit::process::root;
 use testkit::strict::Strict;
 
-use super::line::Queue;
+use super::stored::Queue;
 use crate::cloud::{Cloud, cloud};
 
 const QUEUE: &str = "outbox-Test--Limits";

@@ -11,10 +11,10 @@ use testkit::process::Process;
 use testkit::scrape;
 use testkit::strict::Strict;
 
-use super::line::{Queue, state};
+use super::stored::{Queue, state};
 use crate::cloud::{Cloud, cloud, sdk};
 use crate::operator::paste;
-use crate::world::{World, programs, until};
+use crate::world::{World, until};
 
 /// Each test has a queue of its own.
 fn router(rpc: &str) -> String {
@@ -64,10 +64,7 @@ impl<'a> Line<'a> {
     }
 
     fn worker(&self) -> Process {
-        let (router, endpoints) = (self.world.router_file.display().to_string(), self.world.endpoints());
-        let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "2s"];
-        args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
-        Process::start(&programs().join("worker"), args, &self.environment()).unwrap()
+        self.world.worker_process_without_database(&self.environment(), &[])
     }
 
     /// Ids by position; each body's payload contains its position.

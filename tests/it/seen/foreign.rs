@@ -6,7 +6,7 @@ use testkit::cluster::Cluster;
 
 use super::doctor::assert_finds;
 use crate::operator::{ROUTER, outbox, paste};
-use crate::world::{One, World, new_database};
+use crate::world::{One, World, migrated_database};
 
 /// A row that was copied from another server: its transaction id differs from the xid that wrote it here.
 const FOREIGN: &str =
@@ -146,9 +146,8 @@ async fn sequences_behind_their_tables_are_named() {
 async fn a_subscription_that_fills_the_tables_is_named() {
     let cluster = Cluster::tuned(&[("wal_level", "logical")]).unwrap();
     let world = World::on(ROUTER, &cluster).await;
-    let origin = new_database(&cluster).await;
+    let origin = migrated_database(&cluster).await;
     let mut theirs = PgConnection::connect(&origin).await.unwrap();
-    outbox_schema::migrate(&mut theirs).await.unwrap();
     let name = world.source.name();
     for statement in [
         "create publication everything for all tables",

@@ -19,9 +19,21 @@ const MORE: &str = "  - name: event_contract
   - name: event_bus_contract
     subscriber:
       - id: Test/Bus
-  - name: event_operate
+  - name: event_operate_list
     subscriber:
-      - id: Test/Operate
+      - id: Test/OperateList
+  - name: event_operate_redrive
+    subscriber:
+      - id: Test/OperateRedrive
+  - name: event_operate_force
+    subscriber:
+      - id: Test/OperateForce
+  - name: event_operate_replay
+    subscriber:
+      - id: Test/OperateReplay
+  - name: event_operate_poison
+    subscriber:
+      - id: Test/OperatePoison
   - name: event_lying
     subscriber:
       - id: Test/Lying

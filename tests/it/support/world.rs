@@ -12,8 +12,8 @@ use outbox_postgres::Source;
 use outbox_transport::RemoteBus;
 use relay::bus::Bus;
 use runtime::{Readiness, Standing, Started, Tracer};
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use testkit::cluster::Cluster;
 use testkit::process::{self, Process};
 use tokio::task::JoinHandle;
@@ -23,7 +23,7 @@ use worker::rpc::{Client, Endpoint, RpcClient, Services};
 use super::databases::drop_database;
 use super::turns::{Turn, turns};
 
-pub(crate) use super::databases::{cluster, new_database};
+pub(crate) use super::databases::{cluster, migrated_database, new_database};
 pub(crate) use super::events::{One, ROUTER, Two};
 pub(crate) use super::rpcs::{Called, Rpcs};
 pub(crate) use super::turns::shared_turn;
@@ -81,9 +81,7 @@ impl World {
 
     async fn in_turn(yaml: &str, turn: Turn, cluster: &Cluster) -> Self {
         metrics();
-        let url = new_database(cluster).await;
-        let mut conn = PgConnection::connect(&url).await.unwrap();
-        outbox_schema::migrate(&mut conn).await.unwrap();
+        let url = migrated_database(cluster).await;
         let source: Source = url.parse().unwrap();
         let router_file = cluster.dir().join(format!("router-{}.yaml", source.name()));
         std::fs::write(&router_file, yaml).unwrap();
@@ -192,11 +190,17 @@ impl World {
     }
 
     pub(crate) fn worker_process_with(&self, endpoints: &[&str]) -> Process {
-        self.start_worker(&[], endpoints)
+        self.start_worker(&[("DATABASE_URL", &self.url)], endpoints)
     }
 
     /// With more environment variables and arguments.
     pub(crate) fn worker_process_in(&self, env: &[(&str, &str)], more: &[&str]) -> Process {
+        let env = [&[("DATABASE_URL", self.url.as_str())], env].concat();
+        self.worker_process_without_database(&env, more)
+    }
+
+    /// With this environment alone: on AWS a worker needs no database.
+    pub(crate) fn worker_process_without_database(&self, env: &[(&str, &str)], more: &[&str]) -> Process {
         let endpoints = self.endpoints();
         let endpoints = endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]);
         self.start_worker(env, &endpoints.chain(more.iter().copied()).collect::<Vec<_>>())
@@ -206,8 +210,7 @@ impl World {
         let router = self.router_file.display().to_string();
         let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "2s"];
         args.extend(more);
-        let env = [&[("DATABASE_URL", self.url.as_str())], env].concat();
-        Process::start(&programs().join("worker"), args, &env).unwrap()
+        Process::start(&programs().join("worker"), args, env).unwrap()
     }
 
     // ---- publishing and observing

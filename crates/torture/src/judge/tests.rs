@@ -1,5 +1,10 @@
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
 use super::*;
-use crate::history::{Complaint, Found, Put, Sample, Silent, Told};
+use crate::faults::Fault;
+use crate::fleet::SOURCE;
+use crate::history::{Complaint, Found, Outcome, Put, Sample, Silent, Spell, Told};
 use crate::how::How;
 use crate::routes::{CHANGED, NOTED, OFFERED};
 use crate::run::Transport;

@@ -26,7 +26,7 @@ pub(crate) const LEFT_OUT: [(&str, &str); 25] = [
     ("seen::metrics", "metrics as documented"),
     ("seen::ops", "Prometheus"),
     ("seen::times", "times beyond the calendar"),
-    ("seen::told::a_full_outbox", "an outbox with a million rows"),
+    ("seen::status::a_full_outbox", "an outbox with a million rows"),
 ];
 
 /// The arguments of the test binaries.
