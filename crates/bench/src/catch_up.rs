@@ -104,7 +104,7 @@ async fn tick(conn: &mut PgConnection) -> Result<()> {
     Ok(())
 }
 
-/// `next_batch`, `get_batch_events`, `finish_batch`, until there is no batch. The consumer begins anew each time.
+/// `next_batch`, `get_batch_events`, `finish_batch`, until no batch is left. The consumer begins anew each time.
 async fn pgq_per_second(database: &Database, events: usize) -> Result<f64> {
     let mut conn = database.source.connect("bench", &[("synchronous_commit", "off")]).await?;
     sqlx::raw_sql(

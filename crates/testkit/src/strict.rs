@@ -51,7 +51,7 @@ impl Strict {
     ///
     /// # Errors
     ///
-    /// If there is no port.
+    /// If no port is free.
     pub async fn serve(self: Arc<Self>) -> std::io::Result<String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);

@@ -179,7 +179,7 @@ impl Member {
 
     /// Sets its clock wrong for a while, over kills and starts.
     pub(crate) async fn misdate(&self, off_ms: i64, time: Duration) -> Result<(), Failure> {
-        let clock = self.wall_clock.as_ref().ok_or("there is no libfaketime")?;
+        let clock = self.wall_clock.as_ref().ok_or("libfaketime is missing")?;
         clock.set(off_ms)?;
         tokio::time::sleep(time).await;
         Ok(clock.set(0)?)

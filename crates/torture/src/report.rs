@@ -87,7 +87,7 @@ impl Report {
         );
         println!("{} transactions prepared, {asleep} of them while the relay slept", awake + asleep);
         println!("{} deliveries due, {calls} calls, {dead} dead-lettered, {parked} parked", self.deliveries);
-        println!("the outbox's ring turned {turns} times; its relay slept in {slept} of 100 looks");
+        println!("the outbox's ring turned {turns} times; its relay slept in {slept} of 100 samples");
         let faults: Vec<String> = self.faults.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
         println!("faults: {}", faults.join(", "));
         let mut because: BTreeMap<&str, usize> = BTreeMap::new();

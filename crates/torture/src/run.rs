@@ -12,9 +12,9 @@ pub(crate) enum Transport {
 /// Why a run was not possible.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// There is no emulator of AWS, no Terraform, or no provider for it.
+/// The emulator of AWS, Terraform, or its provider is missing.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no emulator with what Terraform makes: {0}")]
+#[error("the emulator of AWS could not be provisioned: {0}")]
 pub(crate) struct NoCloud(pub(crate) Failure);
 
 /// One run, with its seed.

@@ -141,7 +141,7 @@ async fn meet(
         | Fault::CloudTruncates
         | Fault::CloudSlow
         | Fault::DynamoAway => {
-            let Some(cloud) = &world.cloud else { return Err("there is no cloud".into()) };
+            let Some(cloud) = &world.cloud else { return Err("this run has no emulator of AWS".into()) };
             cloud.inject(fault, lasts).await;
             return Ok("aws".to_owned());
         }

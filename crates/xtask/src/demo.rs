@@ -23,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) aws: bool,
 
-    /// End after the story; exit 0 only if every count is what it must be.
+    /// End after the story; exit 0 only if every count is correct.
     #[arg(long)]
     pub(crate) once: bool,
 

@@ -20,7 +20,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
 /// Whether every promise was kept.
 pub(crate) enum Outcome {
     Kept,
-    /// There is no emulator of AWS, or no Terraform.
+    /// The emulator of AWS or Terraform is missing.
     NoCloud,
 }
 

@@ -72,6 +72,7 @@ impl<'a> Case<'a> {
     }
 
     async fn until_recorded(&self, event: EventId) {
+        self.world.rpcs.until_done(self.route.rpc, &[event]).await;
         let why = format!("why {event} --format json");
         until("it is recorded", async || {
             self.desk.outbox(&why).await.json()["deliveries"][0]["state"] == "done"

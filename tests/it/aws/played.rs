@@ -1,4 +1,4 @@
-//! SQS and DynamoDB as a worker sees them, on a server that fails as the test tells it.
+//! SQS and DynamoDB as a worker sees them, on a server that fails as the test defines.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};

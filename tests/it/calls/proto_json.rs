@@ -22,7 +22,7 @@ use tests::proto::every::v1::{
 
 const TYPE: &str = "every.v1.EveryKindHappenedEvent";
 
-/// Guards: our JSON equals that of Google's implementation, and each reads the other's.
+/// Guards: our JSON equals the JSON of Google's implementation, and each reads the other's.
 #[test]
 fn payloads_are_canonical_json_both_ways() {
     let mut python = Python::start();

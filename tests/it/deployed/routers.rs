@@ -169,7 +169,7 @@ fn message(event: &str) -> String {
 fn terraform_gives_each_file_its_verdict() {
     if Command::new("terraform").arg("version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "in CI Terraform must be tested");
-        eprintln!("\n!!! NOT TESTED: what Terraform says of tests/routers, because there is no terraform\n");
+        eprintln!("\n!!! NOT TESTED: Terraform's verdicts on tests/routers, because terraform is missing\n");
         return;
     }
     // Terraform uses both cores for a while, which would disturb a test that measures.

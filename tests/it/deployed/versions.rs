@@ -107,7 +107,7 @@ fn server(version: u32) -> Option<PathBuf> {
             // Not eprintln: the output of a passing test is not shown.
             let _ = writeln!(
                 std::io::stderr(),
-                "\n!!! NOT TESTED: PostgreSQL {version}, because its server can't be had:\n{problem}\n"
+                "\n!!! NOT TESTED: PostgreSQL {version}, because its server can't be installed:\n{problem}\n"
             );
             assert!(std::env::var_os("CI").is_none(), "in CI PostgreSQL {version} must be tested");
             None

@@ -110,9 +110,9 @@ async fn dead(world: &World) -> Vec<EventId> {
     ids.into_iter().map(EventId::from).collect()
 }
 
-/// Guards promise 2: a server that refuses everything for a while does not move its queue to the dead letters, whatever its
-/// messages contain. A worker that restarts meanwhile adds a few. Afterwards all others are delivered, and a single event
-/// that is refused among successes is dead at once.
+/// Guards promise 2: a server that refuses everything for a while does not move its queue to the dead letters, with any
+/// content of its messages. A worker that restarts meanwhile adds a few. Afterwards all others are delivered, and a single
+/// event that is refused among successes is dead at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_deploy_is_held() {
     let mut world = World::new(ROUTER).await;

@@ -40,7 +40,7 @@ async fn advisory_locks_of_a_stranger_stop_nothing() {
     world.finish().await;
 }
 
-/// Guards promise 6: a relay of another role can't end the session of a hanging leader, and takes the lead all the same.
+/// Guards promise 6: a relay of another role can't end the session of a hanging leader, but takes the lead.
 /// When the old leader continues, none of its writes takes effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_leader_of_another_role_is_replaced() {

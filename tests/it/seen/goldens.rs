@@ -145,7 +145,7 @@ async fn events_that_are_not_put() {
     world.finish().await;
 }
 
-/// Guards promise 8: under another server's cursor, the commands say that they can't know which events were put.
+/// Guards promise 8: under another server's cursor, the commands report as unknown which events were put.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_of_another_server() {
     let world = World::new(ROUTER).await;
@@ -188,7 +188,7 @@ event:
     subscriber: [{ id: Other/Two }]
 ";
 
-/// Guards promise 8: `status` shows what only workers know: holds, open breakers, and workers without an answer.
+/// Guards promise 8: `status` shows facts of workers alone: holds, open breakers, and workers without an answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn facts_that_only_workers_know() {
     let mut world = World::new(ONE_HELD_AND_ONE_AWAY).await;

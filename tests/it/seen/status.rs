@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::operator::{ROUTER, misbehave, outbox, paste};
 use crate::world::{One, Two, World, cluster, migrated_database, new_database};
 
-/// Guards promise 8: `status` asks workers for calls under way and breakers, and names a worker without an answer.
+/// Guards promise 8: `status` reads from workers calls under way and breakers, and names a worker without an answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn status_asks_workers() {
     let mut world = World::new(ROUTER).await;

@@ -64,7 +64,7 @@ pub(crate) fn cloud() -> Option<&'static Cloud> {
         Ok(cloud) => Some(cloud),
         Err(problem) => {
             // Not eprintln: the output of a passing test is not shown.
-            let _ = writeln!(std::io::stderr(), "\n!!! NOT TESTED: the AWS transport, because there is no emulator with what Terraform makes:\n{problem}\n");
+            let _ = writeln!(std::io::stderr(), "\n!!! NOT TESTED: the transport aws, because its emulator could not be provisioned:\n{problem}\n");
             None
         }
     });

@@ -47,7 +47,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// There is no free port.
+    /// No port is free.
     pub async fn start(answer: &Answer) -> io::Result<Self> {
         let reply = Reply { wire: answer.wire.clone(), then: answer.then };
         Self::scripted(move |_| reply.clone()).await
@@ -57,7 +57,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// There is no free port.
+    /// No port is free.
     pub async fn scripted(script: impl Fn(Turn) -> Reply + Send + Sync + 'static) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;

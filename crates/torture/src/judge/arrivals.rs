@@ -1,6 +1,6 @@
 //! Where each event must have arrived, and where none may.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use outbox::EventId;
 

@@ -46,7 +46,7 @@ impl Facts<'_> {
     }
 
     /// A later change of a key waited for the earlier one's lock and drew a lower seq: the sequence was set back between
-    /// them. The relay knows no other order than that of seqs.
+    /// them. The relay has no order except the seqs.
     fn set_back_between(&self, earlier: &Change, later: &Change) -> bool {
         self.history.spells.iter().any(|spell| spell.fault == Fault::SequencesSetBack)
             && (later.seq < earlier.seq || later.seq < later.seq_before)

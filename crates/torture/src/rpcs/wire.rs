@@ -48,7 +48,7 @@ pub(super) struct Row {
 }
 
 /// Other servers' answers to Connect's JSON on HTTP/1.1, and their meaning for the worker. Permanent refusals are left out,
-/// because only the event's own payload asks for them.
+/// because only an event's own payload causes them.
 pub(super) fn rows() -> Vec<Row> {
     let row = |row: answers::Answer| {
         let answers::Answer {

@@ -26,7 +26,9 @@ struct Queue {
 
 impl Cloud {
     pub(super) fn start(show: &Show) -> Result<Self, Failure> {
-        show.step("starting an emulator of AWS on loopback (ministack), and terraform apply: the module in infra/, of event_router.yaml");
+        show.step(
+            "starting an emulator of AWS on loopback (ministack), and applying infra/ with event_router.yaml",
+        );
         let dir = tempfile::tempdir()?;
         let terraform =
             Terraform::copy(dir.path(), &std::fs::read_to_string(root().join("event_router.yaml"))?)?;

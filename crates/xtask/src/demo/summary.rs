@@ -54,7 +54,7 @@ impl Summary {
             println!("  {name:<36} {value:>14}");
         }
         if self.ok {
-            show.good("every count is what it must be");
+            show.good("every count is correct");
         }
         for problem in &self.problems {
             show.bad(problem);
@@ -115,8 +115,8 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         (summary.called_twice == 0, "an RPC was called again after it had succeeded"),
         (summary.rolled_back == told.rolled_back.len(), "a rolled-back event was delivered"),
         (summary.duplicates_suppressed == 1, "the duplicate was not suppressed"),
-        (summary.dead_lettered == told.poison, "something else than the poison event was dead-lettered"),
-        (refused == told.poison, "a service refused something else than the poison event"),
+        (summary.dead_lettered == told.poison, "another event than the poison one was dead-lettered"),
+        (refused == told.poison, "a service refused another event than the poison one"),
         (summary.retries > 0, "nothing was retried, and a service was down"),
         (settled.is_ok(), "deliveries still wait for another attempt"),
     ];

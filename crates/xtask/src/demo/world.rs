@@ -182,7 +182,7 @@ type Database = (Option<Cluster>, String, Option<Scratch>);
 async fn new_database(show: &Show) -> Result<Database, Failure> {
     let (cluster, server) = match std::env::var("DATABASE_URL") {
         Ok(url) => {
-            show.step("using the server that DATABASE_URL names, in a database of the demo's own");
+            show.step("using the server of DATABASE_URL, with a new database");
             (None, url)
         }
         Err(_) => {

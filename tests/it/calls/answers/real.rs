@@ -10,7 +10,7 @@ use worker::rpc::{CallError, Code};
 use super::calling::{Caller, contract};
 use super::peers::{self, or_told};
 
-/// The call, its expected result (a success if there is no code), and a part of its message.
+/// The call, its expected result (a success without a code), and a part of its message.
 type Case<'c> = (Sent, String, Option<Code>, &'c str);
 
 /// How a message begins that names the remedy for another protocol.

@@ -19,7 +19,7 @@ fn what_is_recorded_is_not_called_again_on_postgres() {
     }
 }
 
-/// Guards promise 3 on DynamoDB: answers are lost, and leases are asked for again.
+/// Guards promise 3 on DynamoDB: answers are lost, and leases are requested again.
 #[test]
 fn what_is_recorded_is_not_called_again_on_dynamodb() {
     let seen = holds(dedup(Store::DynamoDb, Code::AsItIs));
