@@ -31,7 +31,7 @@ struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    async fn start(world: &'a World, cloud: &'a Cloud, route: Route) -> Self {
+    fn start(world: &'a World, cloud: &'a Cloud, route: Route) -> Self {
         world.rpcs.on(route.rpc, |called| {
             let n = crate::operator::n(called);
             Box::pin(async move {
@@ -94,7 +94,7 @@ async fn dead_letters_on_aws_are_counted_listed_and_shown() {
     const ROUTE: Route = Route { event: "event_operate_list", rpc: "Test/OperateList" };
     let Some(cloud) = cloud() else { return };
     let world = World::new(&ROUTE.yaml()).await;
-    let case = Case::start(&world, cloud, ROUTE).await;
+    let case = Case::start(&world, cloud, ROUTE);
     let desk = &case.desk;
     case.done().await;
     let dead = case.dead().await;
@@ -142,7 +142,7 @@ async fn dead_letters_on_aws_are_redriven_and_dropped() {
     const ROUTE: Route = Route { event: "event_operate_redrive", rpc: "Test/OperateRedrive" };
     let Some(cloud) = cloud() else { return };
     let world = World::new(&ROUTE.yaml()).await;
-    let case = Case::start(&world, cloud, ROUTE).await;
+    let case = Case::start(&world, cloud, ROUTE);
     let desk = &case.desk;
     let dead = case.dead().await;
     assert_eq!(desk.outbox("dlq redrive --all --dry-run").await.out, "would redrive 3 dead letters");
@@ -185,7 +185,7 @@ async fn a_done_event_on_aws_is_called_again_only_by_force() {
     const ROUTE: Route = Route { event: "event_operate_force", rpc: "Test/OperateForce" };
     let Some(cloud) = cloud() else { return };
     let world = World::new(&ROUTE.yaml()).await;
-    let case = Case::start(&world, cloud, ROUTE).await;
+    let case = Case::start(&world, cloud, ROUTE);
     let desk = &case.desk;
     let done = case.done().await;
     let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
@@ -220,7 +220,7 @@ async fn past_events_are_replayed_on_aws() {
     const ROUTE: Route = Route { event: "event_operate_replay", rpc: "Test/OperateReplay" };
     let Some(cloud) = cloud() else { return };
     let world = World::new(&ROUTE.yaml()).await;
-    let case = Case::start(&world, cloud, ROUTE).await;
+    let case = Case::start(&world, cloud, ROUTE);
     let desk = &case.desk;
     case.done().await;
     let dead = case.dead().await;
@@ -251,7 +251,7 @@ async fn a_hold_on_aws_ends_by_an_operators_command() {
     const ROUTE: Route = Route { event: "event_operate_poison", rpc: "Test/OperatePoison" };
     let Some(cloud) = cloud() else { return };
     let world = World::new(&ROUTE.yaml()).await;
-    let case = Case::start(&world, cloud, ROUTE).await;
+    let case = Case::start(&world, cloud, ROUTE);
     let desk = &case.desk;
     case.done().await;
     world.rpcs.on(ROUTE.rpc, |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
