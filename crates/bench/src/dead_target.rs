@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use event_router::Router;
+use outbox_event_router::Router;
 use outbox_postgres::PostgresBus;
-use runtime::{Standing, Started};
+use outbox_runtime::{Standing, Started};
+use outbox_worker::postgres::Settings;
+use outbox_worker::rpc::{By, Call, CallError, Code, RpcClient};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::postgres::Settings;
-use worker::rpc::{By, Call, CallError, Code, RpcClient};
 
 use crate::database::{Database, number, until};
 use crate::pairs::{Pairs, quantile};
@@ -131,7 +131,7 @@ impl Line {
         let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
         let worker = tokio::spawn(async move {
             let standing = Standing::alone(&started.readiness, "delivering", source.name());
-            worker::postgres::run(&source, &router, &servers, &settings, &standing, &started).await;
+            outbox_worker::postgres::run(&source, &router, &servers, &settings, &standing, &started).await;
         });
         Ok(Self { relay, stop, worker })
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use event_router::Router;
+use outbox_event_router::Router;
 use outbox_postgres::PostgresBus;
 
 use crate::database::{Database, EVENT};

@@ -84,7 +84,7 @@ enum Bench {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    runtime::block_on(run(cli))
+    outbox_runtime::block_on(run(cli))
 }
 
 async fn run(cli: Cli) -> ExitCode {
@@ -92,7 +92,7 @@ async fn run(cli: Cli) -> ExitCode {
         return match line::handle(source, router.as_ref()).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("error: {}", runtime::Chain(&*error));
+                eprintln!("error: {}", outbox_runtime::Chain(&*error));
                 ExitCode::FAILURE
             }
         };
@@ -109,7 +109,7 @@ async fn run(cli: Cli) -> ExitCode {
         report.begins(&bench.name());
         let mut rows = Vec::new();
         if let Err(error) = bench.run(&plan, &mut rows).await {
-            eprintln!("error: {}: {}", bench.name(), runtime::Chain(&*error));
+            eprintln!("error: {}: {}", bench.name(), outbox_runtime::Chain(&*error));
             code = ExitCode::FAILURE;
         }
         // Earlier results are kept when a benchmark fails.

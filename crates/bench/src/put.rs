@@ -8,7 +8,7 @@ use aws_sdk_eventbridge::primitives::DateTime;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use futures_util::StreamExt;
 use outbox_aws::EventBridge;
-use relay::bus::Bus;
+use outbox_relay::bus::Bus;
 
 use crate::database::{Database, EVENT, payload, until};
 use crate::pairs::Pairs;

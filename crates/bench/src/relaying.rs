@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use event::Envelope;
+use outbox_event::Envelope;
 use outbox_postgres::Source;
+use outbox_relay::bus::Bus;
+use outbox_relay::relay::Settings;
+use outbox_runtime::{Readiness, Standing, Tracer};
 use outbox_transport::{BusLimits, PutError, RemoteBus};
-use relay::bus::Bus;
-use relay::relay::Settings;
-use runtime::{Readiness, Standing, Tracer};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,13 +35,14 @@ impl Relaying {
         let stop = CancellationToken::new();
         let settings = Settings {
             name: "bench".to_owned(),
-            page_max: relay::config::PAGE_MAX as usize,
+            page_max: outbox_relay::config::PAGE_MAX as usize,
             retention,
             fallback: Duration::from_secs(5),
             tracer: Tracer::default(),
         };
         let standing = Standing::alone(&Readiness::default(), "relaying", source.name());
-        let relay = tokio::spawn(relay::relay::run(source.clone(), bus, settings, standing, stop.clone()));
+        let relay =
+            tokio::spawn(outbox_relay::relay::run(source.clone(), bus, settings, standing, stop.clone()));
         Self { stop, relay }
     }
 

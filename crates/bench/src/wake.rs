@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use event::Envelope;
+use outbox_event::Envelope;
 use sqlx::postgres::PgListener;
 use tokio::time::Instant;
 use tokio_postgres::NoTls;

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
-use event::Message;
-use event_router::{Router, Rpc};
 use futures_util::future::try_join_all;
-use runtime::Started;
+use outbox_event::Message;
+use outbox_event_router::{Router, Rpc};
+use outbox_runtime::Started;
+use outbox_worker::aws::Settings;
+use outbox_worker::rpc::{Call, CallError, Client, RpcClient, Services};
 use tokio::task::JoinSet;
-use worker::aws::Settings;
-use worker::rpc::{Call, CallError, Client, RpcClient, Services};
 
 use crate::database::until;
 use crate::pairs::Pairs;
@@ -85,7 +85,8 @@ async fn delivered_per_second(
     let (config, router, handler, running) =
         (stub.config(), router.clone(), handler.clone(), started.clone());
     let mut worker = JoinSet::new();
-    worker.spawn(async move { worker::aws::run(&config, &router, &handler, &settings, &running).await });
+    worker
+        .spawn(async move { outbox_worker::aws::run(&config, &router, &handler, &settings, &running).await });
     let rate = deleted_per_second(stub, deliveries).await?;
     started.stop.cancel();
     while worker.join_next().await.is_some() {}

@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use event::EventId;
 use outbox::Entry;
+use outbox_event::EventId;
 use serde_json::Value;
 use testkit::scrape;
 use tokio::net::TcpListener;

@@ -122,7 +122,7 @@ impl<'w> History<'w> {
     fn replace_relay(&mut self) {
         self.relay.cancel();
         let page_max = self.random.usize(1..6);
-        self.relay = self.world.relay_with(relay::relay::Settings { page_max, ..relay_settings() });
+        self.relay = self.world.relay_with(outbox_relay::relay::Settings { page_max, ..relay_settings() });
     }
 
     async fn step(&mut self, at: usize) {

@@ -70,7 +70,7 @@ async fn set_back() -> (World, Vec<outbox::EventId>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequence_that_was_set_back_hides_nothing() {
     let (mut world, fresh) = set_back().await;
-    let settings = relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() };
+    let settings = outbox_relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() };
     world.relay_with(settings);
     world.rpcs.until_done("Test/One", &fresh).await;
     world.finish().await;
@@ -86,7 +86,7 @@ async fn a_sequence_that_was_set_back_is_remembered_until_a_cursor_is_written() 
     // again.
     let mut frozen = world.pool.begin().await.unwrap();
     sqlx::query("lock table outbox.cursor in row exclusive mode").execute(&mut *frozen).await.unwrap();
-    world.relay_with(relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
     world.until(&format!("select term > {term} + 1 from outbox.leader")).await;
     frozen.rollback().await.unwrap();
     world.rpcs.until_done("Test/One", &fresh).await;
@@ -118,7 +118,7 @@ async fn a_sequence_below_the_cursors_floor_is_behind() {
         .await;
     world.execute("select setval('outbox.event_seq', 120)").await;
     let fresh = world.publish_all((40..100).map(|n| Entry::new(One { n }))).await;
-    world.relay_with(relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
     world.rpcs.until_done("Test/One", &fresh).await;
     world.finish().await;
 }
@@ -142,7 +142,8 @@ async fn events_above_a_corrected_sequence_are_found() {
     world.stop_relay(&stop).await;
     world.execute("select setval('outbox.event_seq', 1)").await;
     let fresh = world.publish_all((40..60).map(|n| Entry::new(One { n }))).await;
-    let again = world.relay_with(relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
+    let again =
+        world.relay_with(outbox_relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
     world.rpcs.until_done("Test/One", &fresh).await;
     soon.commit().await.unwrap();
     world.rpcs.until_done("Test/One", &ids[..20]).await;
@@ -161,7 +162,7 @@ async fn events_above_a_corrected_sequence_are_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequence_that_is_set_back_under_the_leader_ends_its_term() {
     let mut world = World::new(ROUTER).await;
-    world.relay_with(relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
     world.worker();
     for n in 0..3 {
         let ids = world.publish_all((0..20).map(|m| Entry::new(One { n: n * 100 + m }))).await;

@@ -8,12 +8,12 @@ use outbox::Entry;
 use outbox_postgres::PostgresDedup;
 use outbox_postgres::SESSION;
 use outbox_postgres::queue::{Bell, PostgresQueue, Receipt};
+use outbox_runtime::{Finished, Started};
 use outbox_transport::{Delivery, Limits, Outcome, Queue, QueueError, Unsettled, Wanted};
-use runtime::{Finished, Started};
+use outbox_worker::{Consumer, Subscriber};
 use testkit::process::Process;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use worker::{Consumer, Subscriber};
 
 use crate::world::{One, PATIENCE, World};
 

@@ -16,7 +16,7 @@ async fn a_prepared_transaction_publishes() {
     conn.execute(enqueue).await.unwrap();
     conn.execute("prepare transaction 'absent'").await.unwrap();
     conn.execute("commit prepared 'absent'").await.unwrap();
-    let relay = world.relay_with(relay::relay::Settings {
+    let relay = world.relay_with(outbox_relay::relay::Settings {
         fallback: std::time::Duration::from_secs(1),
         ..crate::world::relay_settings()
     });

@@ -1,11 +1,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use event::EventId;
 use outbox::Entry;
 use outbox_aws::EventBridge;
+use outbox_event::EventId;
+use outbox_relay::bus::Bus;
 use outbox_transport::RemoteBus;
-use relay::bus::Bus;
 use serde_json::{Value, json};
 
 use crate::cloud::{cloud, sdk};
@@ -33,7 +33,7 @@ async fn eventbridge_keeps_the_contract() {
         .await;
         bodies
     };
-    let put = async |events: &[&event::Envelope<'_>]| {
+    let put = async |events: &[&outbox_event::Envelope<'_>]| {
         assert!(bus.limits().entries_max >= events.len() && bus.limits().concurrency >= 1);
         let results = bus.put(events).await;
         assert!(results.iter().all(Result::is_ok), "{results:?}");

@@ -1,8 +1,8 @@
 //! From enqueue to RPC on AWS, with the resources that Terraform made.
 
 use connectrpc::ConnectError;
-use event::EventId;
 use outbox::Entry;
+use outbox_event::EventId;
 use testkit::process::Process;
 use tokio::sync::{Mutex, MutexGuard};
 

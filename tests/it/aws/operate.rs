@@ -1,7 +1,7 @@
 //! The operator's commands on AWS.
 
 use connectrpc::ConnectError;
-use event::EventId;
+use outbox_event::EventId;
 use serde_json::json;
 use testkit::process::Process;
 

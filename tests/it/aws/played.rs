@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use event::EventId;
+use outbox_event::EventId;
 use serde_json::{Value, json};
 
 use crate::stub::Answer;

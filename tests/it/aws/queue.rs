@@ -2,10 +2,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use event::EventId;
-use event_router::{Rpc, names};
 use outbox_aws::DynamoDedup;
 use outbox_aws::SqsQueue;
+use outbox_event::EventId;
+use outbox_event_router::{Rpc, names};
 use outbox_transport::{Dedup, Delivery, Depths, LeaseAnswer, Outcome, Released};
 
 use crate::cloud::cloud;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::Utc;
-use event::EventId;
+use outbox_event::EventId;
 use serde_json::{Value, json};
 
 use super::desk::{Desk, LYING};

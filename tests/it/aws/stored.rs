@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use event::EventId;
+use outbox_event::EventId;
 
 use crate::cloud::Cloud;
 use crate::world::until;

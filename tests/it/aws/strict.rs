@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_sqs::types::QueueAttributeName;
 use connectrpc::ConnectError;
-use event::EventId;
+use outbox_event::EventId;
 use testkit::process::Process;
 use testkit::scrape;
 use testkit::strict::Strict;

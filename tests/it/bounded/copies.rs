@@ -1,5 +1,5 @@
-use event_router::Router;
 use outbox::EventId;
+use outbox_event_router::Router;
 use outbox_postgres::PostgresBus;
 use sqlx::{Connection, PgConnection};
 

@@ -79,7 +79,7 @@ async fn an_open_transaction_holds_one_slot() {
     open.execute("begin").await.unwrap();
     open.execute("select outbox.enqueue('event_one', '{\"n\":-1}')").await.unwrap();
     let retention = Duration::from_millis(1200);
-    world.relay_with(relay::relay::Settings { retention, ..relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings { retention, ..relay_settings() });
     let (mut published, mut most) = (0_i64, 0);
     let began = std::time::Instant::now();
     while began.elapsed() < 10 * retention {
@@ -110,7 +110,10 @@ async fn a_clock_that_was_ahead_pins_no_slot() {
         "insert into outbox.event (id, name, payload, occurred_at, slot) values (outbox.uuid_v7(), 'event_one', '{\"n\":1}', now() + interval '1 day', 0)",
     )
     .await;
-    world.relay_with(relay::relay::Settings { retention: Duration::from_millis(600), ..relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings {
+        retention: Duration::from_millis(600),
+        ..relay_settings()
+    });
     let id = world.publish(One { n: 0 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;
     world.until("select count(*) = 0 from outbox.event").await;
@@ -129,7 +132,7 @@ async fn retention_counts_from_the_put() {
     )
     .await;
     let retention = Duration::from_secs(6);
-    world.relay_with(relay::relay::Settings { retention, ..relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings { retention, ..relay_settings() });
     world.until("select count(*) = 50 from outbox.dedup where done_at is not null").await;
     // Retention has seen that everything is put, and runs many rounds before it truncates.
     world.until("select put_at is not null from outbox.ring where ring = 'event' and slot = 0").await;

@@ -6,8 +6,8 @@ use outbox::Entry;
 
 use crate::world::{One, ROUTER, Two, World, relay_settings};
 
-fn short_retention() -> relay::relay::Settings {
-    relay::relay::Settings { retention: Duration::from_millis(1200), ..relay_settings() }
+fn short_retention() -> outbox_relay::relay::Settings {
+    outbox_relay::relay::Settings { retention: Duration::from_millis(1200), ..relay_settings() }
 }
 
 /// Guards promise 7: events leave by truncation after their retention, deliveries once settled. The rings turn many times

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contract::Contract;
+use outbox_contract::Contract;
 use testkit::answers::{Answer, Server, Wire, all};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;

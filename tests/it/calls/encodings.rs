@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use outbox_worker::rpc::{Call, Code, RpcClient};
 use testkit::process::root;
 use tests::proto::every::v1::{EveryKindHappenedEvent as Every, MaybeKeyedEvent, TakeRequest};
 use tokio::sync::mpsc;
-use worker::rpc::{Call, Code, RpcClient};
 
 use super::every::*;
 use crate::world::{PATIENCE, World};
@@ -201,7 +201,7 @@ async fn no_payload_panics_a_worker() {
             for value in [value.clone(), format!("[{value}]"), format!(r#"{{"1":{value}}}"#)] {
                 let payload = format!(r#"{{"{}":{value}}}"#, field.json_name());
                 let body = body("EveryProtoService", EVERY, &payload);
-                let Ok(message) = event::Message::decode(&body) else { continue };
+                let Ok(message) = outbox_event::Message::decode(&body) else { continue };
                 let timeout = Duration::from_secs(5);
                 let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout };
                 match client.call(&call).await.unwrap_err().code {

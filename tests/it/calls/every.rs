@@ -8,15 +8,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use connectrpc::ConnectError;
-use contract::{Contract, Sources};
-use event_router::{Router, Rpc};
 use outbox::proto::prost::Message;
+use outbox_contract::{Contract, Sources};
+use outbox_event_router::{Router, Rpc};
+use outbox_worker::rpc::{Call, CallError, Client, Endpoint, RpcClient, Services};
 use testkit::process::root;
 use tests::proto::every::v1::TakeRequest;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
-use worker::rpc::{Call, CallError, Client, Endpoint, RpcClient, Services};
 
 use crate::server;
 
@@ -38,7 +38,7 @@ pub(crate) async fn call_with(
     payload: &str,
 ) -> Result<(), CallError> {
     let body = body(service, event, payload);
-    let message = event::Message::decode(&body).unwrap();
+    let message = outbox_event::Message::decode(&body).unwrap();
     let (router, rpc) = routed(service, event);
     let client = client(&router, service, url);
     client.call(&Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(2) }).await

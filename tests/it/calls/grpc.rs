@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use outbox_worker::rpc::{By, Call, CallError, Code, RpcClient};
 use tests::proto::every::v1::MaybeKeyedEvent;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::Status;
-use worker::rpc::{By, Call, CallError, Code, RpcClient};
 
 use super::every::*;
 use crate::world::PATIENCE;
@@ -78,7 +78,7 @@ async fn a_silent_connection_is_given_up() {
     let (router, rpc) = routed("EveryGrpcService", MAYBE);
     let client = client(&router, "EveryGrpcService", url);
     let body = body("EveryGrpcService", MAYBE, r#"{"id":1}"#);
-    let message = event::Message::decode(&body).unwrap();
+    let message = outbox_event::Message::decode(&body).unwrap();
     let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_millis(300) };
     for _ in 0..3 {
         assert_eq!(client.call(&call).await.unwrap_err().code, Code::DeadlineExceeded);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use contract::Contract;
-use event_router::{Router, Rpc};
+use outbox_contract::Contract;
+use outbox_event_router::{Router, Rpc};
+use outbox_worker::rpc::{Call, Client, Endpoint, RpcClient, Services};
 use tokio::sync::mpsc;
-use worker::rpc::{Call, Client, Endpoint, RpcClient, Services};
 
 use super::every::*;
 
@@ -23,7 +23,7 @@ async fn no_encoding_lets_forged_headers_through() {
         [("EveryJsonService", &connect), ("EveryProtoService", &connect), ("EveryGrpcService", &grpc)]
     {
         let body = body(service, MAYBE, r#"{"id":1}"#).replace(r#""tenant":"t-1""#, headers);
-        let message = event::Message::decode(&body).unwrap();
+        let message = outbox_event::Message::decode(&body).unwrap();
         let (router, rpc) = routed(service, MAYBE);
         let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(5) };
         client(&router, service, format!("http://{addr}")).call(&call).await.unwrap();
@@ -127,7 +127,7 @@ async fn services_with_one_short_name_are_distinct() {
         Client::new(&Router::parse("test.yaml", &yaml).unwrap(), &services)
     };
     let body = r#"{"rpc":"x","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_maybe_keyed","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{},"payload":{"id":1}}}"#;
-    let message = event::Message::decode(body).unwrap();
+    let message = outbox_event::Message::decode(body).unwrap();
     let said = [("every.v1.EveryJsonService", right.as_str()), ("other.v1.EveryJsonService", wrong.as_str())];
     for id in ["EveryJsonService/Take", "every.v1.EveryJsonService/Take"] {
         let client = client(id, &said, Some(&contract)).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use worker::rpc::{Call, Client, Code, Endpoint, RpcClient, Services};
+use outbox_worker::rpc::{Call, Client, Code, Endpoint, RpcClient, Services};
 
 use crate::world::{One, ROUTER, World};
 
@@ -13,11 +13,11 @@ use crate::world::{One, ROUTER, World};
 async fn calls_go_over_http2_and_tls() {
     let world = World::new(ROUTER).await;
     let body = r#"{"rpc":"Test/One","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_one","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{},"payload":{"n":1}}}"#;
-    let message = event::Message::decode(body).unwrap();
-    let rpc = event_router::Rpc::new("Test/One").unwrap();
+    let message = outbox_event::Message::decode(body).unwrap();
+    let rpc = outbox_event_router::Rpc::new("Test/One").unwrap();
     let call = Call { rpc: &rpc, event: &message.event, attempt: 1, timeout: Duration::from_secs(5) };
     let yaml = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One }]\n";
-    let router = event_router::Router::parse("test.yaml", yaml).unwrap();
+    let router = outbox_event_router::Router::parse("test.yaml", yaml).unwrap();
     let client = |url: String| {
         let endpoints = [Endpoint { service: "Test".into(), url }];
         let services =

@@ -1,10 +1,10 @@
 //! The contract of every bus, and the Postgres bus's part.
 
-use event::{Envelope, EventId, Message};
+use outbox_event::{Envelope, EventId, Message};
 use outbox_postgres::PostgresBus;
 use outbox_postgres::outbox::{Appetite, Outbox};
+use outbox_runtime::Readiness;
 use outbox_transport::PutErrorKind;
-use runtime::Readiness;
 
 use crate::world::World;
 
@@ -52,8 +52,8 @@ pub(crate) async fn bus_contract(
         };
     let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> \u00e9 \u0000","z":[],"a":{}}"#;
     // The largest payload that `enqueue` accepts: every later step must accept it, too.
-    let largest = format!(r#"{{"text":"{}"}}"#, "x".repeat(event::PAYLOAD_BYTES_MAX - 11));
-    assert_eq!(largest.len(), event::PAYLOAD_BYTES_MAX);
+    let largest = format!(r#"{{"text":"{}"}}"#, "x".repeat(outbox_event::PAYLOAD_BYTES_MAX - 11));
+    assert_eq!(largest.len(), outbox_event::PAYLOAD_BYTES_MAX);
     let entries = [
         entry(1, nasty.to_owned(), Some("a \"key\" \u{e9}"), Some(r#"{"tenant":"t-1"}"#)),
         entry(2, "[1]".to_owned(), None, None),

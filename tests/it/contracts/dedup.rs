@@ -1,8 +1,8 @@
 //! The contract of every dedup record, and the cost of the Postgres one.
 
 use crate::world::{ROUTER, World, until};
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_postgres::PostgresDedup;
 use outbox_postgres::SESSION;
 use outbox_transport::{Again, Dedup, Lease, LeaseAnswer, Outcome, Recorded, Released};

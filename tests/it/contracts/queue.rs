@@ -3,9 +3,9 @@
 use super::dedup::lost_of;
 use crate::world::{One, PATIENCE, ROUTER, World};
 use chrono::Utc;
-use event::EventId;
-use event_router::Rpc;
 use outbox::Entry;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_postgres::PostgresDedup;
 use outbox_postgres::SESSION;
 use outbox_postgres::queue::{PostgresQueue, Watched};

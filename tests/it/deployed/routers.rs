@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use event_router::Router;
+use outbox_event_router::Router;
 use testkit::process::{copy_dir, root};
 use testkit::terraform::Terraform;
 

@@ -4,21 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use event::EventId;
 use outbox::Entry;
+use outbox_event::EventId;
 use outbox_postgres::PostgresDedup;
 use outbox_postgres::SESSION;
 use outbox_postgres::queue::{Bell, PostgresQueue};
+use outbox_runtime::Started;
 use outbox_transport::{
     Dedup, DedupError, Delivery, Lease, LeaseAnswer, Limits, Outcome, Queue, QueueError, Recorded, Released,
     Unsettled, Wanted,
 };
-use runtime::Started;
+use outbox_worker::rpc::{Call, CallError, Client, RpcClient};
+use outbox_worker::{Consumer, Subscriber};
 use testkit::process::Process;
 use testkit::scrape;
 use tokio_util::sync::CancellationToken;
-use worker::rpc::{Call, CallError, Client, RpcClient};
-use worker::{Consumer, Subscriber};
 
 use crate::world::{One, PATIENCE, ROUTER, World, programs, until};
 
@@ -233,7 +233,8 @@ async fn a_panic_of_one_consumer_is_its_own() {
                 Consumer::new(&subscriber, Arc::new(queue), dedup)
             };
             let give_up = CancellationToken::new();
-            let delivering = runtime::again("consumer", &part, &stop, || consumer().run(&stop, &give_up));
+            let delivering =
+                outbox_runtime::again("consumer", &part, &stop, || consumer().run(&stop, &give_up));
             let (finished, ()) = tokio::join!(delivering, bell.run(&source, &connections, &part, &stop));
             finished
         }
@@ -251,7 +252,7 @@ async fn a_panic_of_one_consumer_is_its_own() {
     world.rpcs.forget();
     stop.cancel();
     let finished = tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap();
-    assert_eq!(finished, Some(runtime::Finished::All));
+    assert_eq!(finished, Some(outbox_runtime::Finished::All));
     world.finish().await;
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connectrpc::ConnectError;
-use event_router::Rpc;
 use outbox::{Entry, EventId};
+use outbox_event_router::Rpc;
 use outbox_postgres::SESSION;
 use outbox_postgres::queue::{PostgresQueue, Watched};
 use outbox_transport::{Again, Outcome, Queue, Wanted};

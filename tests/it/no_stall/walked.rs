@@ -67,7 +67,10 @@ async fn open_with_events(world: &World, events: u32) -> PgConnection {
 async fn rows_of_an_open_transaction_are_not_walked_over() {
     let mut world = World::new(ROUTER).await;
     // Awake or asleep, the relay reads again and again.
-    world.relay_with(relay::relay::Settings { fallback: Duration::from_millis(10), ..relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings {
+        fallback: Duration::from_millis(10),
+        ..relay_settings()
+    });
     world.worker();
     let first = world.publish(One { n: 0 }).await;
     world.rpcs.until_done("Test/One", &[first]).await;
@@ -98,7 +101,7 @@ async fn a_page_is_bounded_on_both_sides() {
     )
     .await
     .unwrap();
-    let relay = world.relay_with(relay::relay::Settings { page_max: 5, ..relay_settings() });
+    let relay = world.relay_with(outbox_relay::relay::Settings { page_max: 5, ..relay_settings() });
     world.worker();
     for _ in 0..5 {
         let ids = world.publish_all((0..8).map(|n| Entry::new(One { n }))).await;
@@ -130,7 +133,8 @@ async fn a_page_is_bounded_on_both_sides() {
 #[tokio::test(flavor = "multi_thread")]
 async fn settled_claims_are_not_walked_over() {
     let mut world = World::new(ROUTER).await;
-    let settings = relay::relay::Settings { retention: Duration::from_millis(1200), ..relay_settings() };
+    let settings =
+        outbox_relay::relay::Settings { retention: Duration::from_millis(1200), ..relay_settings() };
     world.relay_with(settings);
     world.until("select count(*) = 3 from outbox.queue").await;
     world

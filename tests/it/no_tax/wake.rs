@@ -10,7 +10,8 @@ use crate::world::{One, ROUTER, World, relay_settings};
 async fn publishers_ring_only_when_the_relay_sleeps() {
     let mut world = World::alone(ROUTER).await;
     // The fallback poll comes too late to help this test.
-    world.relay_with(relay::relay::Settings { fallback: Duration::from_secs(600), ..relay_settings() });
+    world
+        .relay_with(outbox_relay::relay::Settings { fallback: Duration::from_secs(600), ..relay_settings() });
     world.worker();
     let mut ears = PgListener::connect(&world.url).await.unwrap();
     ears.listen("outbox").await.unwrap();
@@ -75,7 +76,8 @@ async fn heard(ears: &mut PgListener) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_commit_is_missed_at_any_timing() {
     let mut world = World::new(ROUTER).await;
-    world.relay_with(relay::relay::Settings { fallback: Duration::from_secs(600), ..relay_settings() });
+    world
+        .relay_with(outbox_relay::relay::Settings { fallback: Duration::from_secs(600), ..relay_settings() });
     world.worker();
     let mut random = fastrand::Rng::with_seed(7);
     for n in 0..300 {

@@ -111,7 +111,7 @@ async fn late_records_are_noted() {
     assert_eq!(received, 2);
     noted("receive").await;
     let connections = world.source.connections("test", &outbox_postgres::SESSION, 1);
-    let rpc = event_router::Rpc::new("Test/TwoA").unwrap();
+    let rpc = outbox_event_router::Rpc::new("Test/TwoA").unwrap();
     let dedup = PostgresDedup::new(connections, &rpc, Duration::from_secs(60));
     let claims = dedup.lease(&[old, EventId::new()]).await.unwrap();
     noted("claim").await;

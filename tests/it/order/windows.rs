@@ -15,7 +15,7 @@ async fn concurrent_writers_lose_nothing_and_keep_each_keys_order() {
         let mut world = World::new(ROUTER).await;
         world.execute("create table account (key text primary key, version bigint not null)").await;
         world.execute("insert into account select 'key-' || n, 0 from generate_series(0, 4) as n").await;
-        world.relay_with(relay::relay::Settings { page_max, ..relay_settings() });
+        world.relay_with(outbox_relay::relay::Settings { page_max, ..relay_settings() });
         world.worker();
 
         let pool = world.pool.clone();
@@ -134,7 +134,7 @@ async fn a_backlog_is_paged_through_without_loss() {
         open.push(tx);
         ids.extend(world.publish_all((0..200).map(|n| Entry::new(One { n }))).await);
     }
-    world.relay_with(relay::relay::Settings { page_max: 10, ..relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings { page_max: 10, ..relay_settings() });
     world.worker();
     world.until("select count(*) > 3 from outbox.cursor").await;
     for tx in open {

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use connectrpc::ConnectError;
-use event::EventId;
 use outbox::Entry;
+use outbox_event::EventId;
 use serde_json::json;
 
 use crate::operator::{ROUTER, misbehave, n, outbox, paste, shell};

@@ -68,7 +68,7 @@ async fn the_past_is_sent_again() {
     worker.cancel();
     let routes = ROUTER.replace("      - id: Test/Slow\n", "      - id: Other/New\n      - id: Test/Slow\n");
     std::fs::write(&world.router_file, &routes).unwrap();
-    world.router = event_router::Router::parse("test.yaml", &routes).unwrap();
+    world.router = outbox_event_router::Router::parse("test.yaml", &routes).unwrap();
     world.worker();
     let why = outbox(&world, &format!("why {two}")).await;
     assert!(why.code == 1 && why.out.contains("before this RPC subscribed"), "{why:?}");

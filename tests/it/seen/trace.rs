@@ -69,7 +69,7 @@ async fn a_protocol_that_is_not_spoken_is_refused() {
 }
 
 /// Enqueues in a span, as a service with tracing-opentelemetry's layer does. Returns the event and the span's `traceparent`.
-async fn enqueue_in_a_span(world: &World) -> (event::EventId, String) {
+async fn enqueue_in_a_span(world: &World) -> (outbox_event::EventId, String) {
     let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("service"));
     let subscriber = tracing_subscriber::registry().with(layer);

@@ -4,21 +4,21 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use event_router::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::{Entry, Event, EventId};
+use outbox_event_router::Router;
 use outbox_postgres::PostgresBus;
 use outbox_postgres::Source;
+use outbox_relay::bus::Bus;
+use outbox_runtime::{Readiness, Standing, Started, Tracer};
 use outbox_transport::RemoteBus;
-use relay::bus::Bus;
-use runtime::{Readiness, Standing, Started, Tracer};
+use outbox_worker::rpc::{Client, Endpoint, RpcClient, Services};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use testkit::cluster::Cluster;
 use testkit::process::{self, Process};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use worker::rpc::{Client, Endpoint, RpcClient, Services};
 
 use super::databases::drop_database;
 use super::turns::{Turn, turns};
@@ -44,7 +44,7 @@ pub(crate) struct World {
 
 pub(crate) fn metrics() -> &'static PrometheusHandle {
     static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
-    METRICS.get_or_init(|| runtime::install_metrics().expect("the first recorder"))
+    METRICS.get_or_init(|| outbox_runtime::install_metrics().expect("the first recorder"))
 }
 
 /// The directory of the project's programs, built.
@@ -105,19 +105,19 @@ impl World {
     }
 
     /// Starts a relay in this process; the token stops it.
-    pub(crate) fn relay_with(&mut self, settings: relay::relay::Settings) -> CancellationToken {
+    pub(crate) fn relay_with(&mut self, settings: outbox_relay::relay::Settings) -> CancellationToken {
         self.relay_on(PostgresBus::new(self.source.name(), self.router.clone()).into(), settings)
     }
 
     pub(crate) fn relay_on(
         &mut self,
         bus: Bus<impl RemoteBus + 'static>,
-        settings: relay::relay::Settings,
+        settings: outbox_relay::relay::Settings,
     ) -> CancellationToken {
         let stop = self.stop.child_token();
         let (source, cancel) = (self.source.clone(), stop.clone());
         let standing = Standing::alone(&Readiness::default(), "relaying", source.name());
-        self.tasks.push(tokio::spawn(relay::relay::run(source, bus, settings, standing, cancel)));
+        self.tasks.push(tokio::spawn(outbox_relay::relay::run(source, bus, settings, standing, cancel)));
         stop
     }
 
@@ -152,10 +152,10 @@ impl World {
         let (router, cancel) = (self.router.clone(), stop.clone());
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
-            let settings = worker::postgres::Settings { name, visibility };
+            let settings = outbox_worker::postgres::Settings { name, visibility };
             let started = Started { stop: cancel, ..Started::default() };
             let standing = Standing::alone(&started.readiness, "delivering", source.name());
-            worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await;
+            outbox_worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await;
         }));
         stop
     }
@@ -295,8 +295,8 @@ impl World {
     }
 }
 
-pub(crate) fn relay_settings() -> relay::relay::Settings {
-    relay::relay::Settings {
+pub(crate) fn relay_settings() -> outbox_relay::relay::Settings {
+    outbox_relay::relay::Settings {
         name: "test".to_owned(),
         page_max: 1000,
         retention: Duration::from_secs(24 * 3600),

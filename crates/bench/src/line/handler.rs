@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use event_router::Router;
+use outbox_event_router::Router;
 use outbox_postgres::Source;
-use runtime::{Standing, Started};
+use outbox_runtime::{Standing, Started};
+use outbox_worker::postgres::Settings;
+use outbox_worker::rpc::{Call, CallError, RpcClient};
 use tokio::signal::unix::{SignalKind, signal};
-use worker::postgres::Settings;
-use worker::rpc::{Call, CallError, RpcClient};
 
 use crate::database::number;
 use crate::publisher::now;
@@ -63,7 +63,7 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
     let worker = tokio::spawn(async move {
         let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
         let standing = Standing::alone(&started.readiness, "delivering", source.name());
-        worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await
+        outbox_worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await
     });
     tell("ready")?;
     let mut ticks = tokio::time::interval(TOLD_EVERY);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use contract::{Contract, Sources};
-use event_router::{Router, Rpc};
+use outbox_contract::{Contract, Sources};
+use outbox_event_router::{Router, Rpc};
+use outbox_worker::rpc::{Call, CallError, Client, Endpoint, RpcClient, Services};
 use testkit::answers::Sent;
 use testkit::process::root;
-use worker::rpc::{Call, CallError, Client, Endpoint, RpcClient, Services};
 
 /// No answer may take as long: a timeout is a failure of its own kind.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
@@ -49,7 +49,7 @@ impl Caller {
             r#"{{"rpc":"{}","event":{{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_maybe_keyed","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{{"id":1}}}}}}"#,
             self.rpc
         );
-        let message = event::Message::decode(&body).expect("a message");
+        let message = outbox_event::Message::decode(&body).expect("a message");
         self.client.call(&Call { rpc: &self.rpc, event: &message.event, attempt: 1, timeout }).await
     }
 }

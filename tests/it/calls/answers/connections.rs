@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use outbox_worker::rpc::{CallError, Code};
 use testkit::answers::{Answer, Frame, Reply, Sent, Server, Then, Turn, Wire, all};
-use worker::rpc::{CallError, Code};
 
 use super::calling::{Caller, TIMEOUT, contract};
 

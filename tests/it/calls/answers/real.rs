@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use contract::Contract;
+use outbox_contract::Contract;
+use outbox_worker::rpc::{CallError, Code};
 use testkit::answers::Sent;
-use worker::rpc::{CallError, Code};
 
 use super::calling::{Caller, contract};
 use super::peers::{self, or_told};
