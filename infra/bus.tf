@@ -1,4 +1,4 @@
-# Publishers know the bus, and not the subscribers. There is one rule per event and RPC, made from event_router.yaml.
+# Publishers address the bus, not the subscribers. There is one rule per event and RPC, made from event_router.yaml.
 
 resource "aws_cloudwatch_event_bus" "this" {
   name = var.name

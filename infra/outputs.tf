@@ -41,7 +41,7 @@ output "queues" {
 }
 
 output "undeliverable_queue_url" {
-  description = "The queue of what EventBridge could not deliver."
+  description = "The queue of events that EventBridge could not deliver."
   value       = aws_sqs_queue.undeliverable.url
 }
 

@@ -9,7 +9,7 @@ variable "router_file" {
 }
 
 variable "name" {
-  description = "What everything is called, or begins with. Two installations in one account have two names, and neither name and a dash begins the other."
+  description = "The name of every resource, or its beginning. Two installations in one account need two names. Neither name, followed by a dash, may begin the other."
   type        = string
   default     = "outbox"
 
@@ -21,7 +21,7 @@ variable "name" {
 }
 
 variable "kept" {
-  description = "RPCs that are in event_router.yaml no more, and whose queues and dead letters stay until you take them out here."
+  description = "RPCs that were removed from event_router.yaml. Their queues and dead letters stay until the RPCs are removed here."
   type        = list(string)
   default     = []
 
@@ -66,7 +66,7 @@ variable "max_message_size" {
 }
 
 variable "visibility_timeout_seconds" {
-  description = "How long a received message stays hidden unless the worker extends it: what a worker that died delays."
+  description = "How long a received message stays hidden unless the worker extends it. A worker that died delays its messages by as much."
   type        = number
   default     = 60
 
@@ -88,7 +88,7 @@ variable "receive_wait_time_seconds" {
 }
 
 variable "message_retention_days" {
-  description = "How long a queue keeps a message nobody could deliver."
+  description = "How long a queue keeps an undelivered message."
   type        = number
   default     = 4
 
@@ -139,7 +139,7 @@ variable "alarms" {
 }
 
 variable "alarm_actions" {
-  description = "ARNs of SNS topics that hear of alarms."
+  description = "ARNs of SNS topics that receive alarms."
   type        = list(string)
   default     = []
 
@@ -150,7 +150,7 @@ variable "alarm_actions" {
 }
 
 variable "queue_age_alarm_seconds" {
-  description = "The age of a queue's oldest message from which on there is an alarm."
+  description = "The age of a queue's oldest message that raises an alarm."
   type        = number
   default     = 900
 
@@ -161,7 +161,7 @@ variable "queue_age_alarm_seconds" {
 }
 
 variable "tags" {
-  description = "Tags of everything that can have any."
+  description = "Tags of every resource that can have tags."
   type        = map(string)
   default     = {}
 }

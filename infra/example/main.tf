@@ -18,7 +18,7 @@ locals {
 provider "aws" {
   region = var.region
 
-  # An emulator takes any credentials and knows no account. Null is the provider's own default: on AWS the usual chain of
+  # An emulator accepts any credentials and has no account. Null is the provider's own default: on AWS the usual chain of
   # environment, profile and role is used, and everything is checked.
   access_key                  = local.emulated ? "test" : null
   secret_key                  = local.emulated ? "test" : null

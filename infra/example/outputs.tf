@@ -14,11 +14,11 @@ output "rules" {
 }
 
 output "policy_arns" {
-  description = "Policies to attach to the roles of relay, worker and people on call."
+  description = "Policies to attach to the roles of relay, worker and operators."
   value       = module.outbox.policy_arns
 }
 
 output "undeliverable_queue_url" {
-  description = "The queue of what EventBridge could not deliver."
+  description = "The queue of events that EventBridge could not deliver."
   value       = module.outbox.undeliverable_queue_url
 }

@@ -1,17 +1,17 @@
 variable "region" {
-  description = "Where to make it."
+  description = "The region."
   type        = string
   default     = "us-east-1"
 }
 
 variable "name" {
-  description = "What everything is called, or begins with."
+  description = "The name of every resource, or its beginning."
   type        = string
   default     = "outbox"
 }
 
 variable "aws_endpoint" {
-  description = "Of an emulator, for example http://127.0.0.1:4566. Empty: AWS."
+  description = "The endpoint of an emulator, for example http://127.0.0.1:4566. Empty: AWS."
   type        = string
   default     = ""
 }

@@ -1,4 +1,4 @@
-# The mistakes in the file, each with its remedy. `outbox check` also knows lines and proto. Everything that it and the binaries report
+# The mistakes in the file, each with its remedy. `outbox check` also reads proto, and reports lines. Everything that it and the binaries report
 # about the file alone is reported here, too: tests/routers has files and the verdict of both.
 
 locals {

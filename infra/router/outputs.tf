@@ -26,7 +26,7 @@ output "rpcs" {
 }
 
 output "kept" {
-  description = "The queue of each RPC that is kept, as of those in the file."
+  description = "The queue of each kept RPC, named as the queues of the file's RPCs."
   value       = { for rpc in var.kept : rpc => { queue = local.queue_names[rpc], max_attempts = 20, routes = [] } }
 
   precondition {
@@ -36,6 +36,6 @@ output "kept" {
 }
 
 output "findings" {
-  description = "What is wrong with the file; empty if nothing is."
+  description = "The mistakes in the file; empty without one."
   value       = local.findings
 }

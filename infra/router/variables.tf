@@ -10,13 +10,13 @@ variable "file" {
 }
 
 variable "queue_chars_max" {
-  description = "How long the name of a queue may be, without prefix and `-dlq`."
+  description = "The longest name of a queue, without prefix and `-dlq`."
   type        = number
   default     = 64
 }
 
 variable "kept" {
-  description = "RPCs that are in the file no more, and whose queues stay."
+  description = "RPCs that were removed from the file, and whose queues stay."
   type        = list(string)
   default     = []
 }

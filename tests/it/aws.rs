@@ -1,15 +1,16 @@
-//! The line on AWS: EventBridge, SQS and DynamoDB, made by Terraform on a local stand-in; and a stand-in of our own for the
-//! days that it knows nothing of.
+//! The transport `aws`: EventBridge, SQS and DynamoDB, made by Terraform on an emulator. A stub plays the failures that the
+//! emulator does not have.
 
-mod bus; // what PutEvents answers -> what happens to an event
-mod desk; // the line as an operator sees it
-mod doctor; // what is missing, and what differs from the routes
-mod limits; // what of AWS's limits is enforced here, and by whom
-mod line; // from enqueue to RPC
+mod bus; // each answer of PutEvents, and what it does to an event
+mod desk; // commands and processes on AWS, with or without the database
+mod doctor; // resources that are missing, or differ from the routes
+mod end_to_end; // from enqueue to RPC
+mod limits; // which of AWS's limits the tests enforce
 mod operate; // the operator's commands
-mod played; // queue and table, played by the stub
-mod queue; // contracts of queue and dedup
-mod records; // records on DynamoDB, told by `why`
+mod played; // SQS and DynamoDB, played by the stub
+mod queue; // the contracts of queue and dedup record
+mod records; // records on DynamoDB, as `why` shows them
+mod stored; // the contents of SQS and DynamoDB
 mod strict; // what AWS refuses, and what the worker does then
 mod terraform; // the module by itself
-mod worker; // what the worker costs, and what it does when AWS does not
+mod worker; // what the worker costs, and what it does while AWS fails

@@ -1,5 +1,5 @@
 //! Promise 7: nothing grows without limit.
 
-mod copies; // what is written of an event bounds a page
-mod open_transactions; // no statement costs what somebody else left lying
-mod retention; // rings turn, whatever is slow
+mod copies; // the size of what a page holds of an event
+mod open_transactions; // the cost of a statement beside other sessions' open transactions
+mod retention; // rings turn, however slow one reader is

@@ -1,11 +1,11 @@
-//! What reaches an RPC, and what its answer means.
+//! What reaches an RPC, and what its answers mean.
 
-mod answers; // what RPC servers answer, byte for byte, and what each answer means
-mod deliver; // verdicts, retries, leases, transports of the RPC call
+mod answers; // answers of RPC servers, byte for byte, and their meaning
+mod deliver; // verdicts, retries and leases of calls
 mod encodings; // the same event as JSON, binary and gRPC
 mod every; // services of every encoding, and one call of them
 mod grpc; // what a gRPC server answers
-mod headers; // what an event may tell its RPC besides the payload
-mod proto_json; // the payload, against another implementation
-mod services; // how a service is told to the worker
+mod headers; // which of an event's headers reach the RPC
+mod proto_json; // the payload, compared with another implementation
+mod services; // a service's address and encoding, as the worker's options
 mod transports; // HTTP/2 and TLS

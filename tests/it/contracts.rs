@@ -1,7 +1,7 @@
-//! Bus, queue and dedup record: one suite for every implementation. Promise 3 rests on the record.
+//! The contracts of bus, queue and dedup record: one suite for every implementation. Promise 3 depends on the record.
 
-mod bus; // what goes onto the bus comes out as a message
-mod dedup; // one winner at a time, and done is for good
+mod bus; // an event on the bus arrives as a message
+mod dedup; // one winner at a time, and done is final
 mod queue; // received once, hidden, extended, settled
 
 pub(crate) use bus::bus_contract;

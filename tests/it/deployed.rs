@@ -1,7 +1,7 @@
-//! What it is built from, and where it runs.
+//! What the project is built from, and where it runs.
 
-mod dependencies; // what is built in, and under which licences
+mod dependencies; // dependencies and their licences
 mod newcomer; // a developer's three steps, in a copy of the repository
-mod routers; // one event_router.yaml, one verdict: the binaries' and Terraform's
+mod routers; // binaries and Terraform agree on each event_router.yaml
 mod schema; // migrations and versions
-mod versions; // each version of Postgres that is supported, and one that is not
+mod versions; // each supported version of Postgres, and one that is refused

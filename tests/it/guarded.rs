@@ -1,6 +1,6 @@
-//! What SECURITY.md says: privileges, secrets, and names of others.
+//! What SECURITY.md promises: privileges, secrets, and names of other schemas.
 
 mod names; // no function or operator of another schema runs
-mod roles; // least privileges, with real roles
-mod secrets; // what is never said
-mod values; // no value in an error
+mod roles; // least privileges
+mod secrets; // payloads, passwords and keys, which are never shown
+mod values; // errors without values

@@ -1,9 +1,9 @@
-//! The whole line, against a real Postgres, with real processes where dying or hanging is the point.
+//! All parts against a real Postgres, with real processes where a test kills or stops them.
 //!
-//! One binary, so that one throwaway cluster serves all tests; each has a database of its own in it. The folders are the
-//! README's promises, and what the promises rest on: `tests/README.md` tells what belongs where.
+//! One binary, so that one throwaway cluster serves all tests; each test has its own database in it. The folders are the
+//! README's promises and their foundations, listed in `tests/README.md`.
 
-mod support; // what tests start, and how they look at it
+mod support; // what tests start, and how they observe it
 
 mod at_least_once; // promise 2
 mod atomic; // promise 1
@@ -14,12 +14,12 @@ mod once; // promise 3
 mod order; // promise 4
 mod seen; // promise 8
 
-mod aws; // the same line on EventBridge, SQS and DynamoDB
-mod calls; // what reaches an RPC, and what its answer means
+mod aws; // the transport on EventBridge, SQS and DynamoDB
+mod calls; // what reaches an RPC, and what its answers mean
 mod contracts; // promise 3 and others: bus, queue and dedup, one suite for every implementation
-mod deployed; // what it is built from, and where it runs
-mod guarded; // privileges, secrets, and names of others
-mod models; // the protocols, in every order of their steps
-mod tidy; // how the repository is kept
+mod deployed; // what the project is built from, and where it runs
+mod guarded; // privileges, secrets, and names of other schemas
+mod models; // models of the protocols, in every order of their steps
+mod tidy; // the rules of the repository
 
 use support::{cloud, operator, pgbouncer, processes, role, server, stub, world};

@@ -1,16 +1,17 @@
-//! The three protocols that the promises rest on, as models: every state that any order of their steps leads to is
-//! looked at, and so are crashes between any two of them.
+//! Models of the three protocols on which the promises depend. The checker visits every state that any order of steps leads
+//! to, with crashes between any two of them.
 //!
-//! Where the code does something for a reason that is easily lost, a model can leave it out, and a test holds that the
-//! checker then finds that a promise breaks, and that the story told there is how. So the model can't be too tame to notice.
+//! Some reasons in the code are easily lost. For these a model can leave the code's step out, and a test holds that the
+//! checker then finds the broken promise. It also holds that the given steps break it. So the model is strict enough to
+//! notice.
 //!
-//! "Eventually" is said as "at rest": once nothing can happen any more but another crash. (The checker's own `eventually`
-//! overlooks paths that join, and loops.) That it comes to rest at all is seen from each model's steps: what can go round,
-//! like a relay that reads while a publisher is at work, goes round until another can act, and that one always can.
+//! "Eventually" is written as "at rest": nothing can happen any more except another crash. (The checker's own `eventually`
+//! overlooks joining paths and loops.) Each model's steps show that it comes to rest: a loop, like a relay that reads while
+//! a publisher works, continues until another process acts, and that one always can.
 
-mod dedup; // one RPC of one event: claim, call, complete, ack
+mod dedup; // one RPC of one event: lease, call, complete, ack
 mod doorbell; // how a sleeping relay is woken
-mod window; // what the relay reads, and how far its cursor goes
+mod window; // what the relay reads, and how far its cursor advances
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -19,8 +20,8 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use crate::world::shared_turn;
 
-/// Looks at every state: each promise holds in it. A test asks what it has seen, for promises that hold because nothing
-/// happens are worth nothing.
+/// Visits every state: each promise holds in it. The test then checks what was visited, because a promise that holds in an
+/// idle model proves nothing.
 fn holds<M>(model: M) -> impl Checker<M>
 where
     M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq>
@@ -40,7 +41,7 @@ where
     checker
 }
 
-/// The checker finds that the promise is broken, and the story told ends so, too.
+/// The checker finds that the promise is broken, and these steps break it, too.
 fn breaks<M>(model: M, promise: &'static str, story: &[M::Action])
 where
     M: Model<State: Clone + Debug + Hash + PartialEq + Send + Sync, Action: Clone + Debug + PartialEq>

@@ -1,11 +1,11 @@
-//! Promise 6: nothing stops or slows anyone else's events.
+//! Promise 6: no event stops or slows another one.
 
-mod bad_input; // what must be refused, parked or dead-lettered, and by which part
-mod evidence; // what an answer says of an event, and what of its server
-mod locks; // no lock of a role without privileges stops the line
-mod own_trouble; // what is wrong with one database, lane or call concerns no other
-mod quiet; // what must hold on a quiet machine: rates under an old snapshot, idle cost
-mod rows; // one bad row is its own trouble
-mod settling; // what can't be settled costs its neighbours nothing
-mod sources; // one database's trouble is its own
-mod walked; // what was left lying is not walked over
+mod bad_input; // what is refused, parked or dead-lettered, and by which part
+mod evidence; // failures of one event, and failures of its server
+mod locks; // locks of a role without privileges
+mod own_trouble; // trouble of one database, consumer or call
+mod quiet; // tests that need a quiet machine: rates under an old snapshot, idle cost
+mod rows; // trouble of one row
+mod settling; // deliveries that can't be settled
+mod sources; // trouble of one source
+mod walked; // rows that no statement may walk over

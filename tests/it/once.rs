@@ -1,5 +1,5 @@
 //! Promise 3: after an RPC has succeeded for an event, it is not called again for that event. Every test checks that at its
-//! end, too: `World::finish`. What records promise is the suite of `contracts`.
+//! end, too, in `World::finish`. `contracts` has the contract of the records.
 
 mod copies; // several copies of one message
-mod records; // how long a record is kept, and what it costs to let it go
+mod records; // how long a record is kept, and what its removal costs

@@ -1,4 +1,4 @@
-//! How the repository is kept: what is absent where, what has one owner, and what stays small enough to read.
+//! Rules of the repository: what is absent where, what has one owner, and which files stay small.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,9 +9,9 @@ use regex::Regex;
 mod circles;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-/// Not product: what proves it.
+/// The proof, as opposed to the product.
 const PROOF: [&str; 4] = ["bench", "testkit", "torture", "xtask"];
-/// A file is one idea. These have more lines, and why.
+/// A file has one idea. These have more lines, with a reason.
 const LONG: [(&str, &str); 2] = [
     ("crates/worker/src/breaker/simulation.rs", "a simulation, which only tests compile"),
     ("crates/cli/src/status/problems.rs", "half of it is a table of tests"),
@@ -46,7 +46,7 @@ fn files_of(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        // What Terraform and builds leave is not ours.
+        // Terraform and builds leave files that are not in the repository.
         if path.is_dir() && !path.ends_with("target") && !path.ends_with(".terraform") {
             files.extend(files_of(&path, extension));
         } else if path.extension().is_some_and(|found| found == extension) {
@@ -64,7 +64,7 @@ fn without_comments(text: &str) -> String {
         .join("\n")
 }
 
-/// Every place where one of these words stands, by the crate.
+/// Every place of these words, by crate.
 fn named(sources: &[Source], words: &Regex) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in sources {
@@ -75,7 +75,8 @@ fn named(sources: &[Source], words: &Regex) -> BTreeMap<String, BTreeSet<String>
     found
 }
 
-/// Guards ARCHITECTURE: each table of the schema is named in one crate. Its migrations aside, a new column is a change there.
+/// Guards ARCHITECTURE: each table of the schema is named in one crate. So a new column changes that crate and the
+/// migrations alone.
 #[test]
 fn each_table_has_one_owner() {
     let mut tables = BTreeSet::new();
@@ -85,12 +86,12 @@ fn each_table_has_one_owner() {
         tables.extend(create.captures_iter(&sql).map(|table| table[1].to_owned()));
     }
     assert!(tables.len() >= 14 && tables.contains("delivery"), "{tables:?}");
-    // A method of a variable `outbox` is no table.
+    // A method of a variable `outbox` is not a table.
     let words = tables.iter().map(String::as_str).collect::<Vec<_>>().join("|");
     let mut found =
         named(&product(), &Regex::new(&format!(r"(?-u:\b)outbox\.({words})(?-u:\b)[^(]")).unwrap());
     assert!(found.remove("postgres").is_some_and(|places| places.len() >= 20), "{found:?}");
-    // A test of a service reads what it has published, and depends on no transport.
+    // A service's test reads its own events, without a transport.
     let testing = found.remove("outbox").unwrap_or_default();
     assert!(testing.iter().all(|place| place == "crates/outbox/src/testing.rs: event"), "{testing:?}");
     // The worker's span has an attribute of this name.
@@ -121,7 +122,7 @@ fn each_attribute_on_aws_has_one_owner() {
     assert_eq!(found, BTreeMap::new());
 }
 
-/// Guards ARCHITECTURE: AWS's SDK is imported where AWS is wired or looked at, and nowhere else.
+/// Guards ARCHITECTURE: AWS's SDK is imported only by the wiring, by `crates/aws`, and by `doctor`.
 #[test]
 fn the_sdk_of_aws_stays_at_the_edge() {
     let allowed =
@@ -132,7 +133,7 @@ fn the_sdk_of_aws_stays_at_the_edge() {
     }
 }
 
-/// Guards the house rules: nothing is shared by a static, and a file is one idea.
+/// Guards the house rules: no state is shared by a static, and a file has one idea.
 #[test]
 fn there_are_no_statics_and_files_are_short() {
     let of_static = Regex::new(r"(?m)^\s*(?:pub(?:\([a-z]+\))? )?static (?:mut )?([A-Z_]+):").unwrap();
@@ -173,7 +174,7 @@ fn packages_are_named_in_one_way() {
     }
 }
 
-/// Guards CONTRIBUTING: words that make a sentence a riddle are used nowhere.
+/// Guards CONTRIBUTING: no file has a word that makes a sentence a riddle.
 #[test]
 fn no_sentence_is_a_riddle() {
     // Put together here, so that this file has none of them.
@@ -238,9 +239,9 @@ fn no_process_is_a_person() {
     }
 }
 
-/// Guards ARCHITECTURE: the way of one event is at most 25 stops on each transport, and each stop is where it says.
+/// Guards ARCHITECTURE: the way of one event has at most 25 stops on each transport, and each stop is in its file.
 #[test]
-fn the_way_of_one_event_is_as_it_is_told() {
+fn the_way_of_one_event_is_as_documented() {
     let root = Path::new(ROOT);
     let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     assert!(architecture.lines().count() <= 100, "ARCHITECTURE.md is a map");

@@ -11,7 +11,7 @@ await boss.start();
 if (what === "setup") {
   await boss.createQueue("bench", { notify: true });
   const [sql, json] = await sent();
-  // One job of its JSON array, up to its data and from there.
+  // One job of its JSON array, split at its data.
   const [before, after] = json.slice(1, -1).split('"DATA"');
   const jobs = (list) => sql.replace("$1::text::json", () => `(${list})::json`);
   const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
@@ -34,7 +34,7 @@ if (what === "setup") {
   tell(() => boss.stop({ graceful: false }));
 }
 
-// What its own send() would execute in a publisher's transaction.
+// The statement that its own send() would execute in a publisher's transaction.
 async function sent() {
   let statement;
   const db = {

@@ -1,4 +1,5 @@
-// What the benchmark hears of a handler: while it is measured only how many events have entered, and when at the end.
+// A handler's reports to the benchmark: during the measurement only the number of entered events, and their times at the
+// end.
 
 const entered = new Map();
 
@@ -8,17 +9,17 @@ export function enter(n) {
   if (!entered.has(n)) entered.set(n, now);
 }
 
-// Tells until SIGTERM; then each event's time, and `stop`.
+// Reports until SIGTERM; then each event's time, and `stop`.
 export function tell(stop) {
   setInterval(() => console.log(`count ${entered.size}`), 50);
   process.once("SIGTERM", async () => {
     const lines = [...entered].map(([n, at]) => `at ${n} ${at}\n`);
-    // All of it, before there is no process any more.
+    // Written completely before the process ends.
     await new Promise((written) => process.stdout.write(lines.join(""), written));
     await stop();
     process.exit(0);
   });
-  // Nobody reads any more: the benchmark is gone.
+  // The benchmark has ended.
   process.stdout.on("error", () => process.exit(1));
   console.log("ready");
 }

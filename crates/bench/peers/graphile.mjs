@@ -11,7 +11,7 @@ const logger = new Logger(() => (level, message) => {
 if (what === "setup") {
   await runMigrations({ connectionString, logger });
   const enqueue = "select graphile_worker.add_job('bench', $1::text::json)";
-  // As its own add_jobs does it, in one statement.
+  // As its own add_jobs does, in one statement.
   const fill = `select count(*) from graphile_worker.add_jobs(array(
       select row('bench', payload::json, null, null, null, null, null, null)::graphile_worker.job_spec
       from unnest($1::text[]) as payload))`;

@@ -1,5 +1,5 @@
-//! A relay that catches up: its core with a bus that only counts, beside a SELECT that streams the same rows, and beside PgQ,
-//! whose batches are the nearest relative.
+//! A relay that catches up, with a bus that only counts. It stands beside a SELECT of the same rows, and beside PgQ, whose
+//! batches are the most similar.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::relaying::drained_per_second;
 use crate::report::{Must, Row};
 use crate::result::Result;
 
-/// PgQ's batches in the measurements that we know; larger ones were no faster.
+/// The size of PgQ's batches; larger ones were no faster.
 const TICK_EVENTS: usize = 5000;
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
@@ -43,7 +43,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// One statement, all columns, in the order of seq, each payload looked at.
+/// Reads all columns in one statement, in the order of seq, and looks at each payload.
 async fn selected_per_second(database: &Database, events: usize) -> Result<f64> {
     let mut conn = database.connect().await?;
     let began = Instant::now();
@@ -62,7 +62,7 @@ async fn selected_per_second(database: &Database, events: usize) -> Result<f64> 
     Ok(events as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Debian's package, and the same events in a queue with one consumer. `false` where it can't be installed.
+/// Installs Debian's package, and writes the same events into a queue with one consumer. `false` if it can't be installed.
 async fn install_pgq(database: &Database, events: usize) -> Result<bool> {
     let mut conn = database.connect().await?;
     let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::integer / 10000")
@@ -97,14 +97,14 @@ async fn install_pgq(database: &Database, events: usize) -> Result<bool> {
     Ok(true)
 }
 
-/// The end of a batch, whether or not its time has come.
+/// Ends a batch, regardless of its time.
 async fn tick(conn: &mut PgConnection) -> Result<()> {
     sqlx::query("select pgq.force_tick('bench')").execute(&mut *conn).await?;
     sqlx::query("select pgq.ticker('bench')").execute(&mut *conn).await?;
     Ok(())
 }
 
-/// `next_batch`, `get_batch_events`, `finish_batch`, until there is no batch. The consumer begins anew each time.
+/// `next_batch`, `get_batch_events`, `finish_batch`, until no batch is left. The consumer begins anew each time.
 async fn pgq_per_second(database: &Database, events: usize) -> Result<f64> {
     let mut conn = database.source.connect("bench", &[("synchronous_commit", "off")]).await?;
     sqlx::raw_sql(

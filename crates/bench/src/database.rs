@@ -1,43 +1,45 @@
-//! A throwaway server as production would have it: every commit flushed.
+//! A throwaway server with production's durability: every commit is flushed.
 
 use std::time::Duration;
 
 use outbox_postgres::Source;
 use sqlx::{Connection, PgConnection};
 use testkit::cluster::Cluster;
+use testkit::database;
 
 use crate::result::Result;
 
 pub(crate) const EVENT: &str = "event_bench";
-/// Of an event's payload.
+/// The size of an event's payload.
 pub(crate) const PAYLOAD_BYTES: usize = 500;
 pub(crate) const ACCOUNTS: i32 = 10_000;
 
-/// Takes away every event and what became of it.
+/// Removes every event and every delivery.
 pub(crate) const EMPTY: &str = "truncate outbox.event, outbox.delivery, outbox.claim, outbox.retry, outbox.dead_letter, outbox.dedup, outbox.parked";
 
 const SETTINGS: [(&str, &str); 3] =
     [("shared_buffers", "1GB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "15min")];
 
-/// One server, and one database in it.
+/// One server with one database.
 pub(crate) struct Database {
     cluster: Cluster,
     pub(crate) source: Source,
 }
 
 impl Database {
-    /// With an outbox, and a table of the service's own.
+    /// With an outbox, and a service's own table.
     pub(crate) async fn start() -> Result<Self> {
         let cluster = Cluster::tuned(&SETTINGS)?;
-        let source: Source = with_accounts(&cluster, "bench").await?.parse()?;
-        let mut conn = source.connect("bench", &[]).await?;
-        outbox_schema::migrate(&mut conn).await?;
-        Ok(Self { cluster, source })
+        let url = database::migrated(&cluster.url("postgres"), "bench").await?;
+        add_accounts(&url).await?;
+        Ok(Self { cluster, source: url.parse()? })
     }
 
     /// The address of another database on the same server, without an outbox.
     pub(crate) async fn another(&self, name: &str) -> Result<String> {
-        with_accounts(&self.cluster, name).await
+        let url = database::create(&self.cluster.url("postgres"), name).await?;
+        add_accounts(&url).await?;
+        Ok(url)
     }
 
     pub(crate) fn url(&self) -> String {
@@ -52,8 +54,8 @@ impl Database {
         Ok(self.source.connect("bench", &[]).await?)
     }
 
-    /// Events as a service would have written them, a thousand per transaction; of `names` in turn. Then a checkpoint: what it
-    /// would cost later is not what is measured.
+    /// Writes events as a service would, a thousand per transaction, with these names in turn. Then runs a checkpoint, so
+    /// that its cost does not fall into the measurement.
     pub(crate) async fn fill(&self, events: usize, names: &[String]) -> Result<()> {
         let mut conn = self.connect().await?;
         let fill = "select outbox.enqueue_all(
@@ -61,7 +63,7 @@ impl Database {
                         array_agg(null::text), array_agg(null::text), array_agg(outbox.uuid_v7()))
                     from generate_series(1, $1::integer) as n";
         let payload = payload(0);
-        // Nothing that is lost with the machine is missed.
+        // This data need not survive a crash.
         sqlx::query("set synchronous_commit = off").execute(&mut conn).await?;
         let mut left = events;
         while left > 0 {
@@ -78,7 +80,7 @@ impl Database {
         Ok(())
     }
 
-    /// As it was before the first event.
+    /// Removes every event.
     pub(crate) async fn empty(&self) -> Result<()> {
         let mut conn = self.connect().await?;
         sqlx::raw_sql(EMPTY).execute(&mut conn).await?;
@@ -86,7 +88,7 @@ impl Database {
         Ok(())
     }
 
-    /// Lets the next relay begin where the first one would.
+    /// Lets the next relay begin at the first event.
     pub(crate) async fn rewind(&self) -> Result<()> {
         let mut conn = self.connect().await?;
         sqlx::query(
@@ -100,22 +102,19 @@ impl Database {
     }
 }
 
-/// A new database with a table of a service's own.
-async fn with_accounts(cluster: &Cluster, name: &str) -> Result<String> {
-    let mut conn = PgConnection::connect(&cluster.url("postgres")).await?;
-    sqlx::raw_sql(sqlx::AssertSqlSafe(format!("create database {name}"))).execute(&mut conn).await?;
-    let url = cluster.url(name);
-    let mut conn = PgConnection::connect(&url).await?;
+/// Creates a service's own table.
+async fn add_accounts(url: &str) -> Result<()> {
+    let mut conn = PgConnection::connect(url).await?;
     sqlx::raw_sql(
         "create table account (id integer primary key, balance bigint not null default 0) with (fillfactor = 50);
          insert into account (id) select generate_series(1, 10000)",
     )
     .execute(&mut conn)
     .await?;
-    Ok(url)
+    Ok(())
 }
 
-/// A number, and as many bytes as it takes.
+/// A payload with this number, of the fixed size.
 pub(crate) fn payload(n: u64) -> String {
     let mut payload = format!(r#"{{"n":{n},"note":""#);
     while payload.len() < PAYLOAD_BYTES - 2 {
@@ -125,12 +124,12 @@ pub(crate) fn payload(n: u64) -> String {
     payload
 }
 
-/// What [`payload`] was made of.
+/// The number in a [`payload`].
 pub(crate) fn number(payload: &str) -> Option<u64> {
     payload.strip_prefix(r#"{"n":"#)?.split(',').next()?.parse().ok()
 }
 
-/// Waits for what happens by itself, and gives up loudly.
+/// Waits for a condition, and fails after `within`.
 pub(crate) async fn until(
     what: &str,
     within: Duration,
@@ -150,7 +149,7 @@ pub(crate) async fn until(
 mod tests {
     use super::*;
 
-    /// Guards: an event is known again by its number, and is as large as is said.
+    /// Guards: a payload has its number and the fixed size.
     #[test]
     fn payloads_carry_their_number() {
         for n in [0, 7, 123_456_789] {

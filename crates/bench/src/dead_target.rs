@@ -1,5 +1,5 @@
-//! What a dead subscriber costs the others: two RPCs on the postgres transport, and one of them begins to answer
-//! `unavailable`, as a server behind a proxy's 503 does.
+//! The cost of a dead subscriber for the others: two RPCs on the postgres transport, and one begins to answer `unavailable`,
+//! like a proxy without a server.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -33,14 +33,14 @@ event:
       - id: 'IllService/Take'
 ";
 
-/// What stands behind both RPCs.
+/// The servers of both RPCs.
 #[derive(Debug, Clone, Default)]
 struct Servers(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     ill: AtomicBool,
-    /// Of the well one.
+    /// The calls of the healthy RPC.
     arrived: Arc<Mutex<HashMap<u64, i64>>>,
     calls: AtomicUsize,
 }
@@ -85,8 +85,8 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     ])
 }
 
-/// The well RPC's p99 in milliseconds from COMMIT's return to its call, while as much goes to the other one; then its rate
-/// over a backlog of both.
+/// The healthy RPC's p99 in milliseconds from COMMIT's return to its call, with the same load on the other RPC. Then its
+/// rate over a backlog of both.
 async fn others(database: &Database, load: Load, backlog: usize, ill: bool) -> Result<(f64, f64)> {
     database.empty().await?;
     let servers = Servers::default();
@@ -102,7 +102,7 @@ async fn others(database: &Database, load: Load, backlog: usize, ill: bool) -> R
 
     let before = servers.0.calls.load(Ordering::Relaxed);
     let calls = || servers.0.calls.load(Ordering::Relaxed) - before;
-    // Stopped meanwhile, so that there is a backlog.
+    // Relay and worker are stopped while the backlog is written.
     line.stop().await?;
     database.fill(2 * backlog, &["event_well".to_owned(), "event_ill".to_owned()]).await?;
     let line = Line::start(database, &servers)?;

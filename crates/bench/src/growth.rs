@@ -1,5 +1,4 @@
-//! Does it get slower as it gets more? The relay's rate at a backlog a thousand times as large, and with a hundred times as
-//! many routes, beside the smallest.
+//! The relay's rate with a backlog a thousand times as large, and with a hundred times as many routes, beside the smallest.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Each in a database of its own, measured in turn.
+/// Each backlog is in a database of its own, measured in turn.
 async fn backlogs(plan: &Plan) -> Result<Vec<Row>> {
     let smallest = 10_000;
     let larger = if plan.quick { vec![100_000, 300_000] } else { vec![1_000_000, 10_000_000] };
@@ -53,7 +52,7 @@ async fn again(database: &Database, events: usize) -> Result<f64> {
     drained_per_second(&database.source, events).await
 }
 
-/// An event each, with one subscriber each; as many events in all.
+/// Each route has its own event and one subscriber; the total of events is the same.
 async fn routes(plan: &Plan) -> Result<Vec<Row>> {
     let events = plan.count(200_000, 30_000);
     let mut rows = Vec::new();
@@ -92,7 +91,7 @@ async fn routed_per_second(database: &Database, routes: usize, events: usize) ->
         yaml += &format!("  - name: '{name}'\n    subscriber:\n      - id: 'BenchService/Take{n}'\n");
     }
     let router = Router::parse("bench.yaml", &yaml).map_err(|report| report.to_string())?;
-    // Each event has one subscriber, and each delivery a number of its own.
+    // Each event has one subscriber, and each delivery its own number.
     let mut conn = database.connect().await?;
     let mut numbered = async || -> Result<i64> {
         Ok(sqlx::query_scalar("select last_value from outbox.delivery_seq").fetch_one(&mut conn).await?)

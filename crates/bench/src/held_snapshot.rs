@@ -1,5 +1,5 @@
-//! What an old snapshot costs: how fast the relay works off a backlog before somebody opens one, and after it was held for a
-//! minute under load. Rows that are updated or deleted can't be cleaned away meanwhile; the outbox has none.
+//! The cost of an old snapshot: the relay's rate over a backlog before a snapshot is opened, and after it was held for a
+//! minute under load. Updated or deleted rows can't be cleaned up meanwhile; the outbox has none.
 
 use sqlx::{Connection, Executor};
 
@@ -49,7 +49,7 @@ async fn drained(database: &Database, backlog: usize) -> Result<f64> {
     drained_per_second(&database.source, backlog).await
 }
 
-/// 5,000 events a second in 100 transactions, with a relay awake, all of which it puts.
+/// Publishes 5,000 events a second in 100 transactions, with a relay that puts them all.
 async fn load(database: &Database, seconds: u64) -> Result<()> {
     let (bus, count) = sink();
     let relay = Relaying::start(&database.source, bus);
@@ -73,7 +73,7 @@ async fn load(database: &Database, seconds: u64) -> Result<()> {
     relay.stop().await
 }
 
-/// In every table of the outbox that grows with its events. (Migrating leaves one in its own.)
+/// In every table that grows with its events. (The migration leaves one dead tuple in its own table.)
 async fn dead_tuples(database: &Database) -> Result<f64> {
     let mut conn = database.connect().await?;
     let dead: Vec<(String, i64)> = sqlx::query_as(

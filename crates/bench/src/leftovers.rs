@@ -1,20 +1,20 @@
-//! What others left lying costs: open transactions, old snapshots, what was published since, many subscribers, and records
-//! that are too old.
+//! The cost of what other sessions left: open transactions, old snapshots, events after a window, many subscribers, and old
+//! records.
 
 mod dedup_cleanup; // records that leave while deliveries are made
 mod fan_out; // large events with many subscribers
 mod line; // relay and worker as processes
 mod open_transaction; // millions of uncommitted events
 mod pile; // millions of small events
-mod retries; // deliveries that were tried again under an old snapshot
-mod ring; // how much stays while a transaction is open
-mod window_end; // what was published since a window's end
+mod retries; // retries under an old snapshot
+mod ring; // the size of the outbox beside an open transaction
+mod window_end; // events that were published since a window's end
 
 use crate::plan::Plan;
 use crate::report::Row;
 use crate::result::Result;
 
-/// Takes half an hour: each part is told when it begins, and what it measured is kept if a later one fails.
+/// Half an hour's work: each part is reported when it begins, and its rows are kept if a later one fails.
 pub(crate) async fn run(plan: &Plan, rows: &mut Vec<Row>) -> Result<()> {
     let part = |name: &str| eprintln!("leftovers: {name}");
     part("an open transaction with millions of events");

@@ -1,18 +1,17 @@
-//! The whole line on the postgres transport, from the publisher's COMMIT to the handler: how late, how much, and how fast a
-//! backlog goes. Beside graphile-worker and pg-boss with the same payload, server and publisher, and with the settings that
-//! their documentation gives for performance.
+//! From the publisher's COMMIT to the handler on the postgres transport: latency, rate, and backlog. Peers are
+//! graphile-worker and pg-boss, with the same payload, server and publisher, and their documented settings for performance.
 
 pub(crate) mod calls; // a server behind a Connect call
 mod cell; // one system under one load
-mod drain; // how fast a backlog goes
-mod handler; // our worker's process, with nothing behind the seam
-mod peers; // what npm installs
-mod rate; // the highest rate that holds
-mod rounds; // what is set beside what
-mod running; // processes, and what they say
-mod search; // for the highest rate
-mod steady; // how late
-mod system; // what is measured in turn
+mod drain; // the rate over a backlog
+mod handler; // our worker's process, with a handler that returns at once
+mod peers; // the peers from npm
+mod rate; // the highest sustainable rate
+mod rounds; // pairs of systems, measured in turn
+mod running; // running processes and their reports
+mod search; // the search for the highest rate
+mod steady; // latency at fixed rates
+mod system; // the systems that are measured in turn
 
 pub(crate) use handler::run as handle;
 
@@ -31,7 +30,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Ours, and the peers if they can be had.
+/// The project, and the peers if they can be installed.
 async fn systems(database: &Database, plan: &Plan) -> Result<Vec<System>> {
     let mut systems = Vec::new();
     for kind in [Kind::Ours, Kind::Connect, Kind::FanOut] {

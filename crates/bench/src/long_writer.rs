@@ -1,4 +1,4 @@
-//! What an open transaction costs everybody else: one that enqueued and does not end, while others publish.
+//! The cost of an open transaction for other publishers: one has enqueued and does not end.
 
 use sqlx::Executor;
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     Ok(vec![row(&p50, "p50"), row(&p99, "p99").must(Must::RatioAtMost(1.5))])
 }
 
-/// Milliseconds from COMMIT's return to the put, of everybody else's events.
+/// Milliseconds from COMMIT's return to the put, for other publishers' events.
 async fn others(database: &Database, load: Load) -> Result<Vec<f64>> {
     let (relay, arrived) = watched(database);
     let sent = publish(&database.url(), &format!("select outbox.enqueue('{EVENT}', $1)"), load).await?;

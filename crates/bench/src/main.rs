@@ -1,26 +1,26 @@
-//! How fast, beside what. Every figure is a ratio of two things measured in turn, in one run: on a machine that others
-//! share, absolute figures mean little.
+//! Benchmarks. Every figure is a ratio of two things that were measured in turn, in one run. On a shared machine, absolute
+//! figures mean little.
 
-mod catch_up; // how fast a backlog is read
-mod database; // a throwaway server, and what is published there
-mod dead_target; // what a dead subscriber costs the others
-mod growth; // does it get slower as it gets more
-mod held_snapshot; // what an old snapshot costs
-mod leftovers; // what others left lying costs
+mod catch_up; // the rate over a backlog
+mod database; // a throwaway server, and the events in it
+mod dead_target; // the cost of a dead subscriber for the others
+mod growth; // the rate as backlog and routes grow
+mod held_snapshot; // the cost of an old snapshot
+mod leftovers; // the cost of what other sessions left
 mod line; // from commit to the handler, beside other queues in Postgres
-mod long_writer; // what an open transaction costs
-mod memory; // how much is held
-mod pairs; // A B A B ...
-mod plan; // how long, how many
-mod publish; // what publishing costs the publisher
+mod long_writer; // the cost of an open transaction
+mod memory; // peak memory
+mod pairs; // measurements in turn: A B A B ...
+mod plan; // durations and sizes
+mod publish; // the cost of publishing for the publisher
 mod publisher; // an open-loop load
 mod put; // a backlog onto EventBridge
-mod relaying; // a relay within this process
-mod report; // rows for programs and for people
-mod result; // why something was not measured
+mod relaying; // a relay in this process
+mod report; // results, for programs and for people
+mod result; // why a benchmark failed
 mod stub; // AWS and RPCs that answer at once
 mod wake; // from commit to put
-mod worker_aws; // a queue on SQS worked off
+mod worker_aws; // the rate over a queue on SQS
 
 use std::process::ExitCode;
 
@@ -30,15 +30,16 @@ use crate::plan::Plan;
 use crate::report::{Report, Row};
 use crate::result::Result;
 
-/// Measures what the README promises, beside what people would use instead. It starts what it needs, on loopback, and ends by
-/// itself. Nothing else should run meanwhile.
+/// Measures what the README promises, beside the usual alternatives. It starts everything it needs, on loopback, and ends by
+/// itself. Other programs should not run meanwhile.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
 struct Cli {
-    /// Which; all of them if none is named.
+    /// The benchmarks to run; without one, all of them.
     #[arg(value_enum)]
     benches: Vec<Bench>,
-    /// Every row in under five minutes: shorter, smaller, fewer pairs. For seeing that it works, not for figures.
+    /// Every row in under five minutes: shorter, smaller, with fewer pairs. It shows that the benchmarks work; its figures
+    /// mean nothing.
     #[arg(long)]
     quick: bool,
     /// One JSON object per result and line instead of a table.
@@ -47,7 +48,7 @@ struct Cli {
     /// Also write the table, the machine and the versions to this file, for example ops/benchmarks.md.
     #[arg(long, value_name = "FILE")]
     write: Option<std::path::PathBuf>,
-    /// Be the worker's process of `line`: a database and a router.
+    /// Run as the worker's process of `line`, with a database and a router.
     #[arg(long, hide = true, num_args = 2, value_names = ["SOURCE", "ROUTER"])]
     line_handler: Option<Vec<String>>,
 }
@@ -69,13 +70,13 @@ enum Bench {
     WorkerAws,
     /// What an old snapshot costs the relay.
     HeldSnapshot,
-    /// What an open transaction costs everybody else.
+    /// What an open transaction costs other publishers.
     LongWriter,
     /// What a dead subscriber costs the others.
     DeadTarget,
     /// The most memory that relay and worker hold.
     Memory,
-    /// What others left lying costs: open transactions, old snapshots, old records, many subscribers.
+    /// What other sessions' leftovers cost: open transactions, old snapshots, old records, many subscribers.
     Leftovers,
     /// The relay's cost per event as backlog and routes grow.
     Growth,
@@ -111,7 +112,7 @@ async fn run(cli: Cli) -> ExitCode {
             eprintln!("error: {}: {}", bench.name(), outbox_runtime::Chain(&*error));
             code = ExitCode::FAILURE;
         }
-        // What was measured before something failed was measured all the same.
+        // Earlier results are kept when a benchmark fails.
         rows.into_iter().for_each(|row| report.add(row));
     }
     if let Err(error) = report.end(&plan, cli.write.as_deref()) {

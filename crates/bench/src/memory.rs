@@ -1,5 +1,4 @@
-//! The most memory that the shipped binaries ever held: relay with a million events to put, worker at 5,000 deliveries a
-//! second.
+//! The peak memory of the shipped binaries: the relay with a million events to put, the worker at 5,000 deliveries a second.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -73,7 +72,7 @@ async fn worker(plan: &Plan) -> Result<Row> {
     Ok(row.with("deliveries/s", load.per_second).must(Must::OursAtMost(MB_MAX)))
 }
 
-/// Resident, at its highest.
+/// Resident memory, at its peak.
 pub(crate) fn peak_megabytes(pid: u32) -> Result<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

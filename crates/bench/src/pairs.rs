@@ -1,6 +1,6 @@
-//! A B A B …: what disturbs one half of a pair disturbs the other, and the median leaves the worst pairs out.
+//! A B A B …: a disturbance meets both halves of a pair, and the median ignores the worst pairs.
 
-/// What was measured in turn.
+/// Two things, measured in turn.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs {
     ours: Vec<f64>,
@@ -21,7 +21,7 @@ impl Pairs {
         median(&self.baseline)
     }
 
-    /// Of each pair.
+    /// The ratio of each pair.
     fn ratios(&self) -> Vec<f64> {
         self.ours.iter().zip(&self.baseline).map(|(ours, baseline)| ours / baseline).collect()
     }
@@ -41,7 +41,7 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The smallest value that so large a part of them does not exceed; NaN of none.
+/// The smallest value that is at least as large as this share of the values; NaN without values.
 pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -53,7 +53,7 @@ pub(crate) fn quantile(values: &[f64], q: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Guards: the ratio is the median of the pairs' own, not a ratio of medians; a quantile is a value that was measured.
+    /// Guards: the ratio is the median of the pairs' ratios, not a ratio of medians. A quantile is a measured value.
     #[test]
     fn ratios_are_of_pairs() {
         let mut pairs = Pairs::default();

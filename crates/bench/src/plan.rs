@@ -1,4 +1,4 @@
-//! How long and how many: figures take their time, a look does not.
+//! Durations and sizes: long for figures, and short for `--quick`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) quick: bool,
-    /// Where the project's own programs are: those that this one was built with.
+    /// The directory of the project's programs, which were built with this one.
     pub(crate) programs: PathBuf,
 }
 
@@ -16,7 +16,7 @@ impl Plan {
         Self { quick, programs: programs.unwrap_or_default() }
     }
 
-    /// How many pairs.
+    /// The number of pairs.
     pub(crate) fn pairs(&self) -> usize {
         if self.quick { 1 } else { 5 }
     }

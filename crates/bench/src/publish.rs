@@ -21,7 +21,7 @@ struct Variant {
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     let database = Database::start().await?;
     let mut conn = database.connect().await?;
-    // As a service without an outbox would keep its events: same columns, same indexes, and nobody who reads them.
+    // A service's own event table without an outbox: the same columns and indexes, and no reader.
     sqlx::raw_sql(
         "create table plain_event (like outbox.event including defaults);
          create index on plain_event (xid, seq);
@@ -29,7 +29,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     )
     .execute(&mut conn)
     .await?;
-    // pgbench takes a colon before letters or digits for one of its variables.
+    // pgbench reads a colon before letters or digits as a variable.
     let payload = database::payload(0).replace(':', ": ");
     let row = |table: &str| {
         format!(

@@ -1,4 +1,4 @@
-//! An open-loop load: a service that changes a row and publishes, so often a second, whether or not the line keeps up.
+//! An open-loop load: a service that changes a row and publishes at a fixed rate, even if delivery falls behind.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::result::Result;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
     pub(crate) n: u64,
-    /// When it should have begun.
+    /// The planned start.
     pub(crate) due: Duration,
     pub(crate) before_commit: i64,
     pub(crate) after_commit: i64,
 }
 
-/// How much, from how many connections, for how long.
+/// The rate, the connections, and the duration.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) per_second: f64,
@@ -34,8 +34,8 @@ pub(crate) fn now() -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
-/// Publishes with `enqueue`, whose `$1` is the payload. Each transaction changes one row, enqueues, and commits: change and
-/// enqueue go in one round trip, so that it is the server that is measured and not the publisher.
+/// Publishes with `enqueue`, whose `$1` is the payload. Each transaction changes one row, enqueues, and commits. Change and
+/// enqueue share a round trip, so that the server is measured and not the publisher.
 pub(crate) async fn publish(url: &str, enqueue: &str, load: Load) -> Result<Vec<Sent>> {
     let mut clients = Vec::new();
     for _ in 0..load.connections {
@@ -63,7 +63,7 @@ pub(crate) async fn publish(url: &str, enqueue: &str, load: Load) -> Result<Vec<
     Ok(all)
 }
 
-/// How much the same publishers reach if each begins its next transaction when the last one is committed.
+/// The rate of the same publishers if each begins its next transaction after the last commit.
 pub(crate) async fn published_per_second(
     url: &str,
     enqueue: &str,

@@ -40,7 +40,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
                 .with("beside", "the SDK alone"),
         );
     }
-    // With the best concurrency, which is what one would set.
+    // With the best concurrency, which a user would choose.
     let best =
         rows.iter().enumerate().max_by(|(_, a), (_, b)| a.ours().total_cmp(&b.ours())).map(|(at, _)| at);
     if let Some(best) = best {
@@ -49,7 +49,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// From the first put to the last, as the bus sees them.
+/// From the first put to the last, as the stub receives them.
 async fn relayed_per_second(
     database: &Database,
     stub: &Stub,
@@ -69,7 +69,7 @@ async fn relayed_per_second(
     Ok((events - first) as f64 / seconds)
 }
 
-/// As many requests under way, each with ten entries of the same size.
+/// So many concurrent requests, each with ten entries of the same size.
 async fn put_per_second(stub: &Stub, concurrency: usize, events: usize) -> Result<f64> {
     let client = Client::new(&stub.config());
     let envelope = format!(

@@ -1,4 +1,4 @@
-//! A relay within this process, and a bus that only counts.
+//! A relay in this process, with a bus that only counts.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::result::Result;
 
-/// Longer than any bench: what was put is put again.
+/// Longer than any benchmark, because events are put again after `rewind`.
 const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A relay that runs until it is stopped.
@@ -30,7 +30,7 @@ impl Relaying {
         Self::keeping(source, bus, RETENTION)
     }
 
-    /// Events stay in the outbox for so long.
+    /// Events stay in the outbox for this retention.
     pub(crate) fn keeping<R: RemoteBus + 'static>(source: &Source, bus: Bus<R>, retention: Duration) -> Self {
         let stop = CancellationToken::new();
         let settings = Settings {
@@ -52,7 +52,7 @@ impl Relaying {
     }
 }
 
-/// A bus that takes everything at once, calls `each` for every event, and counts them.
+/// A bus that accepts everything at once, calls `each` for every event, and counts them.
 #[derive(Debug)]
 pub(crate) struct Sink<F = fn(&Envelope<'_>)> {
     each: F,
@@ -67,7 +67,7 @@ impl Count {
         self.0.0.load(Ordering::Relaxed)
     }
 
-    /// When so many had been put.
+    /// The time when so many events had been put.
     pub(crate) async fn reaches(&self, count: usize) -> Instant {
         loop {
             let more = self.0.1.notified();
@@ -102,8 +102,8 @@ impl<F: Fn(&Envelope<'_>) + Send + Sync> RemoteBus for Sink<F> {
     }
 }
 
-/// How fast a relay puts `events` that stand in the outbox on a bus that takes everything, per second: from the first put to
-/// the last, so that connecting does not count.
+/// The relay's rate over `events` in the outbox, per second, on a bus that accepts everything: from the first put to the
+/// last, without connecting.
 pub(crate) async fn drained_per_second(source: &Source, events: usize) -> Result<f64> {
     let (bus, count) = sink();
     let relay = Relaying::start(source, bus);

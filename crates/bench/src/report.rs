@@ -1,4 +1,4 @@
-//! Rows, for programs and for people.
+//! Results, for programs and for people.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(crate) struct Row {
     met: Option<bool>,
 }
 
-/// What a row must reach.
+/// The target of a row.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Must {
@@ -50,7 +50,7 @@ impl Row {
         }
     }
 
-    /// Of something that nothing is set beside.
+    /// A result without a baseline.
     pub(crate) fn alone(bench: &'static str, unit: &'static str, ours: f64) -> Self {
         let params = Map::new();
         Self { bench, params, ours, baseline: None, ratio: None, unit, spread: None, must: None, met: None }
@@ -119,7 +119,7 @@ impl std::fmt::Display for Must {
     }
 }
 
-/// Three digits that count, and no more than were measured.
+/// Three significant digits, and never more than were measured.
 fn figure(value: f64) -> String {
     match value.abs() {
         v if v >= 1000.0 => {
@@ -160,12 +160,12 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Whether the table can be written there: a run takes long, and this would else be said at its end.
+    /// Checks early whether the table can be written there, because a run takes long.
     pub(crate) fn fits(path: &Path) -> Result<()> {
         replaced(path, "").map(drop)
     }
 
-    /// Prints the table, and writes it where it is wanted.
+    /// Prints the table, and writes it to the file if one is given.
     pub(crate) fn end(&self, plan: &Plan, write: Option<&Path>) -> Result<()> {
         eprintln!("[{:>4.0} s] done", self.began.elapsed().as_secs_f64());
         if !self.json {
@@ -191,21 +191,21 @@ impl Report {
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
-/// The file with these figures.
+/// The file's text with these figures.
 fn replaced(path: &Path, measured: &str) -> Result<String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let text = between(&text, measured);
     text.ok_or_else(|| format!("{}: no line `{BEGIN}` and then `{END}`", path.display()).into())
 }
 
-/// What stands around the figures is written by people.
+/// The text around the figures is written by hand.
 fn between(text: &str, measured: &str) -> Option<String> {
     let (before, rest) = text.split_once(BEGIN)?;
     let (_, after) = rest.split_once(END)?;
     Some(format!("{before}{BEGIN}\n\n{measured}\n{END}{after}"))
 }
 
-/// Where and when, and with what.
+/// The machine, the date and the versions.
 fn machine(plan: &Plan) -> String {
     let said = |program: &str, args: &[&str]| {
         let output = Command::new(program).args(args).output().ok()?;
@@ -236,7 +236,7 @@ fn machine(plan: &Plan) -> String {
 mod tests {
     use super::*;
 
-    /// Guards: figures show no more than was measured, and a target that is missed says so.
+    /// Guards: figures show no more digits than were measured, and a missed target is marked.
     #[test]
     fn rows_say_whether_they_reach_what_they_must() {
         assert_eq!(
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(Row::alone("memory", "MB", 70.0).must(Must::OursAtMost(64.0)).met, Some(false));
     }
 
-    /// Guards: what people wrote around the figures stays.
+    /// Guards: the text around the figures stays.
     #[test]
     fn only_what_was_measured_is_replaced() {
         let text = format!("# Title\n{BEGIN}\nold\n{END}\nmethod\n");

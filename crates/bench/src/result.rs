@@ -1,4 +1,4 @@
-//! Why something was not measured.
+//! Why a benchmark failed.
 
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Result<T> = std::result::Result<T, Error>;

@@ -1,5 +1,5 @@
-//! AWS and an RPC server that answer at once: what is left is the client's own time. One server on loopback, so that both
-//! sides of a pair meet the same.
+//! AWS and an RPC server that answer at once, so that the client's own time remains. One server on loopback serves both
+//! sides of a pair.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,11 +21,11 @@ use crate::result::Result;
 
 const BATCH: usize = 10;
 
-/// What it was asked for.
+/// The requests so far.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     pub(crate) put_events: AtomicUsize,
-    /// Events in them.
+    /// Events in these requests.
     pub(crate) events: AtomicUsize,
     pub(crate) deleted: AtomicUsize,
     pub(crate) calls: AtomicUsize,
@@ -35,9 +35,9 @@ pub(crate) struct Asked {
 pub(crate) struct Stub {
     pub(crate) endpoint: String,
     pub(crate) asked: Arc<Asked>,
-    /// How many more messages its queue has.
+    /// The remaining messages of its queue.
     messages: Arc<AtomicUsize>,
-    /// Where its messages are addressed.
+    /// The RPC of its messages.
     rpc: &'static str,
 }
 
@@ -63,7 +63,7 @@ impl Stub {
         Ok(stub)
     }
 
-    /// As the binaries configure their clients, but for where and who.
+    /// The binaries' configuration of clients, with the stub's endpoint and credentials.
     pub(crate) fn config(&self) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -79,7 +79,7 @@ impl Stub {
             .build()
     }
 
-    /// Lets its queue have so many more messages, each of an event of its own.
+    /// Adds so many messages to its queue, each with an event of its own.
     pub(crate) fn send(&self, messages: usize) {
         self.messages.fetch_add(messages, Ordering::Relaxed);
     }
@@ -107,7 +107,7 @@ impl Stub {
     }
 
     fn put_events(&self, body: &[u8]) -> String {
-        // Not within a detail, where quotes are escaped.
+        // This can't match within a detail, where quotes are escaped.
         let marker = br#""DetailType":"#;
         let entries = body.windows(marker.len()).filter(|window| window == marker).count();
         self.asked.put_events.fetch_add(1, Ordering::Relaxed);
@@ -116,7 +116,7 @@ impl Stub {
         format!(r#"{{"FailedEntryCount":0,"Entries":[{results}]}}"#)
     }
 
-    /// Ten, or as many as there are left; an empty queue is polled for a moment.
+    /// Ten messages, or the remaining ones; an empty queue is polled for a moment.
     async fn receive(&self) -> String {
         let taken = self
             .messages

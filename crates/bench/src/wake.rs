@@ -1,5 +1,5 @@
-//! From COMMIT to the bus: how long after its COMMIT returned an event is put, beside how long a bare NOTIFY takes from its
-//! sender to its receiver.
+//! From COMMIT to the bus: the time from COMMIT's return to the put, beside the time of a bare NOTIFY from its sender to its
+//! receiver.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,10 +19,10 @@ use crate::report::{Must, Row};
 use crate::result::Result;
 
 const CONNECTIONS: usize = 16;
-/// At first plans are made, and files grow.
+/// The first events include planning and growing files.
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// When each number arrived.
+/// The arrival of each number.
 pub(crate) type Arrived = Arc<Mutex<HashMap<u64, i64>>>;
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
@@ -56,7 +56,7 @@ async fn put_after(database: &Database, load: Load) -> Result<Vec<f64>> {
     Ok(after_commit(&sent, &arrived))
 }
 
-/// A relay whose bus notes when it got which event.
+/// A relay whose bus notes the arrival of each event.
 pub(crate) fn watched(database: &Database) -> (Relaying, Arrived) {
     let arrived = Arrived::default();
     let note = Arc::clone(&arrived);
@@ -75,7 +75,7 @@ pub(crate) async fn all_arrived(arrived: &Arrived, count: usize) -> Result<()> {
     .await
 }
 
-/// Not below zero: the relay may have an event before its publisher hears that it is committed.
+/// Not below zero: the relay may have an event before its publisher gets COMMIT's answer.
 pub(crate) fn after_commit(sent: &[Sent], arrived: &Arrived) -> Vec<f64> {
     let arrived = arrived.lock().expect("no panic while held");
     let warm = sent.iter().filter(|sent| sent.due >= WARM_UP);
@@ -83,7 +83,7 @@ pub(crate) fn after_commit(sent: &[Sent], arrived: &Arrived) -> Vec<f64> {
     after.map(|nanos| nanos as f64 / 1e6).collect()
 }
 
-/// Milliseconds from a NOTIFY alone, which has nothing to flush, to its arrival.
+/// Milliseconds from a bare NOTIFY, which flushes nothing, to its arrival.
 async fn notified_after(database: &Database, load: Load) -> Result<Vec<f64>> {
     let arrived = Arrived::default();
     let mut listener = PgListener::connect(&database.url()).await?;
@@ -103,7 +103,7 @@ async fn notified_after(database: &Database, load: Load) -> Result<Vec<f64>> {
     Ok(after_commit(&sent, &arrived))
 }
 
-/// As often a second; what counts is when each is sent.
+/// Sends notifications at this rate, and notes the time of each.
 async fn notify(database: &Database, load: Load) -> Result<Vec<Sent>> {
     let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await?;
     tokio::spawn(connection);

@@ -26,7 +26,7 @@ const RPC: &str = "BenchService/Take";
 const BATCH: usize = 10;
 const CONCURRENCY: usize = 160;
 
-/// Nothing behind the seam, or a call over Connect.
+/// Nothing in place of the RPC, or a call over Connect.
 #[derive(Debug, Clone)]
 enum Handler {
     Nothing,
@@ -93,7 +93,7 @@ async fn delivered_per_second(
     Ok(rate)
 }
 
-/// Receive ten, claim each, call each, complete each, delete ten; as many tens side by side as make up the concurrency.
+/// Receive ten, lease each, call each, complete each, delete ten. As many tens run side by side as make up the concurrency.
 async fn requested_per_second(stub: &Stub, handler: &Handler, deliveries: usize) -> Result<f64> {
     let config = stub.config();
     let (sqs, dynamodb) = (aws_sdk_sqs::Client::new(&config), aws_sdk_dynamodb::Client::new(&config));
@@ -113,7 +113,7 @@ async fn requested_per_second(stub: &Stub, handler: &Handler, deliveries: usize)
     }
 }
 
-/// Of so many messages, from the first delete to the last.
+/// Deletes per second of so many messages, from the first to the last.
 async fn deleted_per_second(stub: &Stub, deliveries: usize) -> Result<f64> {
     let before = stub.asked.deleted.load(Ordering::Relaxed);
     let deleted = || stub.asked.deleted.load(Ordering::Relaxed) - before;
@@ -166,7 +166,7 @@ fn number(value: i64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-/// The requests that the worker makes, attribute for attribute.
+/// The worker's own requests, attribute for attribute.
 async fn claim(dynamodb: &aws_sdk_dynamodb::Client, body: &str) -> Result<()> {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let put = dynamodb

@@ -1,8 +1,7 @@
-//! What RPC servers answer, byte for byte, and what each answer means: a table for the tests, and for every program that
-//! plays an RPC server.
+//! Answers of RPC servers, byte for byte, and their meaning: a table for tests, and for programs that play an RPC server.
 //!
-//! A row names its source: the client of the protocol's own project, or the document, that reads the answer this way. Where a
-//! row says `here`, the project decided for itself, and says why.
+//! A row names its source: the protocol's own client, or the document, that reads the answer this way. A row with the source
+//! `here` is the project's own decision, with its reason.
 
 mod connect_body;
 mod connect_http1;
@@ -22,7 +21,7 @@ pub use frames::{Frame, SETTINGS};
 pub use row::{Answer, Expected, Sent, Then, Wire};
 pub use server::{Reply, Server, Turn, end, read_http1};
 
-/// Every row there is.
+/// Every row.
 pub fn all() -> Vec<Answer> {
     [
         connect_status::rows(),

@@ -1,5 +1,5 @@
-//! A throwaway Postgres. It lives in a temporary directory, listens on loopback only, and goes away with the process that
-//! made it, however that ends.
+//! A throwaway Postgres. It lives in a temporary directory, listens on loopback only, and ends with the process that started
+//! it, even after `kill -9`.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::tools::{self, ToolError};
 
-/// The minder outlives us by a moment: when our end of its standard input closes, by whatever death, it stops the
-/// server and removes the directory.
+/// The minder's standard input closes when the process that started it ends, in any way. Then the minder stops the server
+/// and removes the directory.
 const MINDER: &str = r#"
 set -eu
 bin=$1 dir=$2 port=$3 settings=$4
@@ -57,14 +57,14 @@ impl Cluster {
         Self::tuned(&[])
     }
 
-    /// With settings of its own in `postgresql.conf`.
+    /// With more settings in `postgresql.conf`.
     pub fn tuned(settings: &[(&str, &str)]) -> Result<Self, ClusterError> {
         let bin = tools::postgres_bin()?;
         Self::start_in(new_dir()?, bin, settings)
     }
 
-    /// Of another server than the machine's: a directory with its `bin`, `lib` and `share`. They are copied, because the
-    /// user who runs Postgres may not be allowed to enter that directory.
+    /// With another server than the machine's: a directory with its `bin`, `lib` and `share`. They are copied, because the
+    /// user that runs Postgres may not be allowed to enter that directory.
     pub fn of(server: &Path, settings: &[(&str, &str)]) -> Result<Self, ClusterError> {
         let dir = new_dir()?;
         let copy = dir.join("server");
@@ -92,7 +92,7 @@ impl Cluster {
         let mut command = as_owner("sh");
         command.arg("-c").arg(MINDER).arg("postgres-minder").arg(&bin).arg(&dir);
         command.arg(port.to_string()).arg(settings);
-        // A group of its own: Ctrl-C is ours to handle, and must not stop the server under the demo.
+        // In a process group of its own, because Ctrl-C must not stop the server under the demo.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
         let mut minder = command.spawn()?;
         let mut said = String::new();
@@ -109,7 +109,7 @@ impl Cluster {
         }
     }
 
-    /// The address of one of its databases, which need not exist yet.
+    /// The address of a database, which need not exist yet.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://outbox@127.0.0.1:{}/{database}", self.port)
     }
@@ -123,7 +123,7 @@ impl Cluster {
         &self.dir
     }
 
-    /// Stops the server as an upgrade of the machine does: sessions are ended, and everything is written.
+    /// Stops the server as an upgrade does: sessions are ended, and everything is written.
     pub fn shut_down(&self) -> std::io::Result<()> {
         self.pg_ctl(&["-m", "fast", "-w", "stop"], &[])
     }
@@ -133,15 +133,15 @@ impl Cluster {
         self.pg_ctl(&["-m", "immediate", "stop"], &[])
     }
 
-    /// Starts it again after [`crash`](Cluster::crash) or [`shut_down`](Cluster::shut_down), with something more in its
-    /// environment.
+    /// Starts the server again after [`crash`](Cluster::crash) or [`shut_down`](Cluster::shut_down), with more environment
+    /// variables.
     pub fn restart(&self, env: &[(String, String)]) -> std::io::Result<()> {
         let log = self.dir.join("log").display().to_string();
         self.pg_ctl(&["-l", &log, "-w", "start"], env)
     }
 
     fn pg_ctl(&self, args: &[&str], env: &[(String, String)]) -> std::io::Result<()> {
-        // Only the server's: what a library does for root, on the way, its user can't undo.
+        // For the server alone: files that a library makes as root could not be removed by the server's user.
         let status = as_owner("env")
             .args(env.iter().map(|(name, value)| format!("{name}={value}")))
             .arg(self.bin.join("pg_ctl"))
@@ -178,7 +178,7 @@ fn new_dir() -> std::io::Result<PathBuf> {
 /// Runs a program as a user that may run Postgres: this one, or another one if this is root.
 pub fn as_owner(program: &str) -> Command {
     if tools::is_root() {
-        // Not runuser or su: they stay in between, and a kill would hit them and not the program.
+        // Not runuser or su: these stay between as a process, and a kill would hit them instead of the program.
         let mut command = Command::new("setpriv");
         command.args(["--reuid", owner(), "--regid", owner(), "--init-groups", program]);
         command

@@ -1,4 +1,4 @@
-//! A local stand-in for AWS: ministack, on loopback, for as long as its handle lives.
+//! An emulator of AWS, ministack, on loopback, for as long as its handle lives.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,9 +10,9 @@ use crate::terraform::{Terraform, TerraformError};
 use crate::tools::{self, ToolError};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// Of PyPI.
+/// A package on PyPI.
 pub const PACKAGE: &str = "ministack==1.5.33";
-/// It ends when our end of its standard input closes, by whatever death.
+/// The emulator's standard input closes when the process that started it ends, in any way.
 const MINDER: &str = r#"
 import os, sys, threading
 threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
@@ -68,8 +68,8 @@ impl Emulator {
         Ok(emulator)
     }
 
-    /// With everything that Terraform makes. Once in a few hundred times an answer of the emulator's is lost, and what the
-    /// provider then asks for again is there already: so a second emulator is tried.
+    /// Starts an emulator and applies Terraform. In one of a few hundred runs an answer of the emulator is lost, and the
+    /// provider repeats a request that has succeeded. Then a second emulator is tried.
     pub fn provisioned(terraform: &Terraform) -> Result<Self, EmulatorError> {
         let first = Self::start()?;
         let Err(error) = terraform.apply(first.endpoint()) else { return Ok(first) };
@@ -84,7 +84,7 @@ impl Emulator {
         &self.endpoint
     }
 
-    /// What a program needs to take it for AWS.
+    /// The environment in which a program takes the emulator for AWS.
     pub fn environment(&self) -> [(&'static str, &str); 6] {
         [
             ("AWS_ENDPOINT_URL", &self.endpoint),
@@ -92,7 +92,7 @@ impl Emulator {
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
-            // The profile of the user who runs this is not meant.
+            // Ignores the user's own profile.
             ("AWS_CONFIG_FILE", "/dev/null"),
         ]
     }

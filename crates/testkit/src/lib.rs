@@ -1,13 +1,14 @@
-//! What tests, benchmarks, demo and torture share: a throwaway Postgres, a stand-in for AWS, Terraform, and the project's own
-//! programs as processes.
+//! What tests, benchmarks, demo and torture share: a throwaway Postgres, an emulator of AWS, Terraform, and the project's
+//! own programs as processes.
 
-pub mod answers; // what RPC servers answer, byte for byte, and what each answer means
+pub mod answers; // answers of RPC servers, byte for byte, and their meaning
 pub mod cluster; // a throwaway Postgres
-pub mod emulator; // a stand-in for AWS
+pub mod database; // databases, created, migrated and dropped
+pub mod emulator; // an emulator of AWS
 pub mod process; // the project's own programs, built and started
 pub mod proxy; // a proxy before Postgres that cuts and stalls connections
-pub mod scrape; // what a process serves to Prometheus
-pub mod servers; // Postgres's servers of other versions
-pub mod strict; // a proxy before the stand-in that refuses what AWS refuses
+pub mod scrape; // the metrics of a process
+pub mod servers; // servers of other versions of Postgres
+pub mod strict; // a proxy in front of the emulator that refuses what AWS refuses
 pub mod terraform; // infra/, applied
-pub mod tools; // programs of other people
+pub mod tools; // programs of other projects

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command as AsyncCommand};
 use tokio::sync::mpsc;
 
-/// Builds the programs that demo and tests start and returns where they are. Without AWS they are built in half the time.
+/// Builds the programs that demo and tests start. Returns their directory. Without AWS the build takes half the time.
 pub fn build(aws: bool) -> std::io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
@@ -35,7 +35,7 @@ pub fn build(aws: bool) -> std::io::Result<PathBuf> {
     Ok(target().join("debug"))
 }
 
-/// Where cargo puts what it builds.
+/// The directory in which cargo builds.
 pub fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
@@ -45,7 +45,7 @@ pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
-/// Copies a directory, but for files and directories whose names are not wanted.
+/// Copies a directory, without files and directories whose names are not wanted.
 pub fn copy_dir(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> std::io::Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
@@ -63,7 +63,7 @@ pub fn copy_dir(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> std::i
     Ok(())
 }
 
-/// A running program. Dropped, it is killed.
+/// A running program. It is killed when it is dropped.
 #[derive(Debug)]
 pub struct Process {
     name: String,
@@ -72,7 +72,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program; what it prints, on either stream, comes out of [`line`](Process::line).
+    /// Starts a program. [`line`](Process::line) returns its output on both streams.
     pub fn start<S: AsRef<OsStr>>(
         program: &PathBuf,
         args: impl IntoIterator<Item = S>,
@@ -98,12 +98,12 @@ impl Process {
         Ok(Self { name, child, lines })
     }
 
-    /// The next line it prints; `None` when it has ended.
+    /// The next line of its output; `None` when it has ended.
     pub async fn line(&mut self) -> Option<String> {
         self.lines.recv().await
     }
 
-    /// Reads on until a line contains `text`, and returns that line.
+    /// Reads on until a line contains `text`. Returns that line.
     pub async fn wait_for(&mut self, text: &str) -> std::io::Result<String> {
         let mut seen = Vec::new();
         let found = tokio::time::timeout(Duration::from_secs(30), async {
@@ -125,7 +125,7 @@ impl Process {
         }
     }
 
-    /// Takes over what it prints from here on.
+    /// Takes over the rest of its output.
     pub fn take_lines(&mut self) -> mpsc::UnboundedReceiver<String> {
         std::mem::replace(&mut self.lines, mpsc::unbounded_channel().1)
     }
@@ -140,18 +140,18 @@ impl Process {
         Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().map(|_| ())
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Sends SIGTERM and waits for the end.
     pub async fn stop(mut self) -> std::io::Result<ExitStatus> {
         self.signal("TERM")?;
         self.ended().await
     }
 
-    /// Kills it, as `kill -9` does.
+    /// Kills the program, as `kill -9` does.
     pub async fn kill(mut self) -> std::io::Result<()> {
         self.child.kill().await
     }
 
-    /// Waits until it has ended, at most half a minute.
+    /// Waits for the end, at most half a minute.
     pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         tokio::time::timeout(Duration::from_secs(30), self.child.wait())
             .await
@@ -163,7 +163,7 @@ fn forward(stream: impl AsyncRead + Unpin + Send + 'static, lines: mpsc::Unbound
     tokio::spawn(async move {
         let mut reader = BufReader::new(stream).lines();
         while let Ok(Some(line)) = reader.next_line().await {
-            // Nobody listens any more: read on, so that the program never blocks on a full pipe.
+            // Reads on without a receiver, so that the program never blocks on a full pipe.
             let _ = lines.send(line);
         }
     });

@@ -1,4 +1,4 @@
-//! A TCP proxy before Postgres, for one client, that can cut, refuse, hold up and forget connections.
+//! A TCP proxy in front of Postgres, for one client, that can cut, refuse, stall and forget connections.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// When a server's kernel gives up a peer that is gone without a word.
+/// The time after which a server's kernel gives up a peer that vanished.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone)]
@@ -17,19 +17,19 @@ pub struct Proxy {
     state: Arc<watch::Sender<State>>,
 }
 
-/// Connections are numbered as they come.
+/// Connections are numbered in the order of their arrival.
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     next: u64,
     cut_below: u64,
     half_open_below: u64,
-    /// How often over.
+    /// The number of faults under way that refuse connections.
     refuses: u32,
     stalls: u32,
 }
 
 impl Proxy {
-    /// Of a server on this port of ours. It ends with the runtime.
+    /// Starts a proxy for the server on this local port. It ends with the runtime.
     pub async fn start(server: u16) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -62,7 +62,7 @@ impl Proxy {
         self.state.send_modify(|state| state.cut_below = state.next);
     }
 
-    /// Ends every connection and takes no new one, for so long.
+    /// Ends every connection and refuses new ones, for this time.
     pub async fn refuse(&self, time: Duration) {
         self.state.send_modify(|state| state.refuses += 1);
         self.cut();
@@ -70,24 +70,24 @@ impl Proxy {
         self.state.send_modify(|state| state.refuses -= 1);
     }
 
-    /// Nothing goes through, and nothing is lost, for so long.
+    /// Stops the traffic for this time, without a loss.
     pub async fn stall(&self, time: Duration) {
         self.hold_up();
         tokio::time::sleep(time).await;
         self.let_go();
     }
 
-    /// From here on nothing goes through, and nothing is lost.
+    /// Stops the traffic from here on, without a loss.
     pub fn hold_up(&self) {
         self.state.send_modify(|state| state.stalls += 1);
     }
 
-    /// As often as it was held up.
+    /// Lets the traffic go on, once for each `hold_up`.
     pub fn let_go(&self) {
         self.state.send_modify(|state| state.stalls = state.stalls.saturating_sub(1));
     }
 
-    /// What is open never goes anywhere again. The server notices after a while, the client by itself or never.
+    /// Open connections carry no more traffic. The server notices after a while, the client by itself or never.
     pub fn half_open(&self) {
         self.state.send_modify(|state| state.half_open_below = state.next);
     }
@@ -144,7 +144,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
-    /// A server that answers with what it is sent.
+    /// A server that echoes its input.
     async fn echo() -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -164,7 +164,7 @@ mod tests {
         stream.write_all(b"ping").await.is_ok() && stream.read_exact(&mut answer).await.is_ok()
     }
 
-    /// Guards: the proxy does what the torture says it did: it passes, cuts, refuses, holds up without a loss, and forgets.
+    /// Guards torture: the proxy passes, cuts, refuses and stalls traffic without a loss, and forgets connections.
     #[tokio::test]
     async fn it_passes_cuts_refuses_stalls_and_forgets() {
         let proxy = Proxy::start(echo().await).await.unwrap();
@@ -195,7 +195,7 @@ mod tests {
         assert!(says(&mut forgotten).await);
         proxy.half_open();
         let silence = tokio::time::timeout(Duration::from_millis(300), says(&mut forgotten)).await;
-        assert!(silence.is_err(), "nothing comes back, and nobody is told");
+        assert!(silence.is_err(), "no byte and no error comes back");
         assert!(says(&mut connect().await).await, "a new one works");
     }
 }

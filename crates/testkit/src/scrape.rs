@@ -1,4 +1,4 @@
-//! What a process serves to Prometheus.
+//! The metrics of a process.
 
 use std::io::{Error, Result};
 
@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::process::Process;
 
-/// Where a process serves its metrics, from what it says at start.
+/// The address of a process's metrics, from its first log lines.
 pub async fn addr(process: &mut Process) -> Result<String> {
     let line = process.wait_for("serving /metrics").await?;
     let addr = line.split_once("addr=").or_else(|| line.split_once("\"addr\":\""));
@@ -15,7 +15,7 @@ pub async fn addr(process: &mut Process) -> Result<String> {
     addr.ok_or_else(|| Error::other(format!("no address in {line}")))
 }
 
-/// Status and body of what it answers to a GET. Of HTTP/1.0, whose answers come in one piece.
+/// Status and body of a GET, with HTTP/1.0, whose answers come in one piece.
 pub async fn get(addr: &str, path: &str) -> Result<(u16, String)> {
     let mut stream = TcpStream::connect(addr).await?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {addr}\r\n\r\n");

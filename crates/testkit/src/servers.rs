@@ -1,4 +1,4 @@
-//! Postgres's servers of other versions than the machine's. They are unpacked below `target`, and nothing is installed.
+//! Servers of other versions of Postgres than the machine's. They are unpacked below `target`, and nothing is installed.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::symlink;
@@ -8,10 +8,10 @@ use crate::tools::{self, ToolError};
 
 /// The versions that are supported.
 pub const SUPPORTED: [u32; 5] = [14, 15, 16, 17, 18];
-/// The newest that is refused.
+/// The newest version that is refused.
 pub const TOO_OLD: u32 = 13;
 
-/// A released server of each version, by the version of its package on npm. ("beta" is what the package calls itself.)
+/// A released server of each version, by the version of its package on npm. ("beta" is a part of the package's name.)
 const PACKAGES: [(u32, &str); 6] = [
     (13, "13.23.0-beta.16"),
     (14, "14.23.0-beta.17"),
@@ -21,16 +21,16 @@ const PACKAGES: [(u32, &str); 6] = [
     (18, "18.4.0-beta.17"),
 ];
 
-/// A link that belongs to a package. npm packs none, so the package lists them.
+/// A link that belongs to a package. npm packs no links, so the package lists them.
 #[derive(Debug, serde::Deserialize)]
 struct Link {
-    /// The file that is there, in the same directory.
+    /// An existing file, in the same directory.
     source: PathBuf,
-    /// The name that is missing.
+    /// The missing name.
     target: PathBuf,
 }
 
-/// The server of one version, unpacked if need be: the directory with its `bin`, `lib` and `share`.
+/// The directory of one version, with its `bin`, `lib` and `share`, unpacked if need be.
 pub fn unpacked(major: u32) -> Result<PathBuf, ToolError> {
     let package = package();
     let pinned = PACKAGES.iter().find(|(version, _)| *version == major);
@@ -46,7 +46,7 @@ pub fn unpacked(major: u32) -> Result<PathBuf, ToolError> {
     Ok(package.join("native"))
 }
 
-/// npm names systems and processors differently.
+/// npm has its own names for systems and processors.
 fn package() -> String {
     let system = match std::env::consts::OS {
         "macos" => "darwin",
@@ -60,7 +60,7 @@ fn package() -> String {
     format!("@embedded-postgres/{system}-{processor}")
 }
 
-/// Makes the links that are missing. Tests may do it side by side, and none uses the package before it has done it.
+/// Makes the missing links. Tests may do this side by side, and each does it before it uses the package.
 fn link(package: &Path) -> std::io::Result<()> {
     let links: Vec<Link> = serde_json::from_slice(&std::fs::read(package.join("native/pg-symlinks.json"))?)?;
     for Link { source, target } in links {

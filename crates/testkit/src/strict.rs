@@ -1,10 +1,10 @@
-//! The fault server: a proxy before AWS's stand-in that refuses what SQS documents that it refuses and the stand-in takes;
-//! and what a test says: rights on one queue, a key, or a clock that is hours ahead.
+//! The fault server: a proxy in front of the emulator. It refuses requests that SQS documents as refused and the emulator
+//! accepts. A test can also withdraw a right, disable a key, or set the clock ahead.
 //!
-//! `tests/aws-limits.json` lists what is enforced, by whom, and after which of AWS's documents.
+//! `tests/aws-limits.json` lists what is enforced, by which of the two, and after which of AWS's documents.
 
-mod refusal; // how AWS says no
-mod rules; // what SQS refuses
+mod refusal; // the form of AWS's refusals
+mod rules; // the requests that SQS refuses
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use refusal::Refusal;
 use rules::{Examined, Received};
 
-/// What stands between a program and the stand-in.
+/// A proxy between a program and the emulator.
 #[derive(Debug)]
 pub struct Strict {
     emulator: SocketAddr,
@@ -34,11 +34,11 @@ pub struct Strict {
 #[derive(Debug, Default)]
 struct State {
     received: HashMap<String, Received>,
-    /// Actions that nobody may do, by the end of the queue's name.
+    /// Forbidden actions, by the end of the queue's name.
     denied: HashSet<(String, String)>,
     /// Queues whose key is disabled.
     locked: HashSet<String>,
-    /// By so much is the clock ahead.
+    /// How far the clock is ahead.
     ahead: Duration,
 }
 
@@ -51,7 +51,7 @@ impl Strict {
     ///
     /// # Errors
     ///
-    /// If there is no port.
+    /// If no port is free.
     pub async fn serve(self: Arc<Self>) -> std::io::Result<String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
@@ -71,24 +71,24 @@ impl Strict {
         Ok(endpoint)
     }
 
-    /// Nobody has the right to do this with the queues whose names end so, or has it again. `sqs:SendMessage`, say.
+    /// Forbids or allows an action, such as `sqs:SendMessage`, on the queues whose names end so.
     pub fn deny(&self, action: &str, queue: &str, denied: bool) {
         let action = (action.to_owned(), queue.to_owned());
         self.with(|state| if denied { state.denied.insert(action) } else { state.denied.remove(&action) });
     }
 
-    /// The key of the queues whose names end so is disabled, or enabled again.
+    /// Disables or enables the key of the queues whose names end so.
     pub fn disable_key(&self, queue: &str, disabled: bool) {
         let queue = queue.to_owned();
         self.with(|state| if disabled { state.locked.insert(queue) } else { state.locked.remove(&queue) });
     }
 
-    /// SQS counts a message's 12 hours as if this time had gone by.
+    /// Counts a message's 12 hours as if this time had passed.
     pub fn let_pass(&self, time: Duration) {
         self.with(|state| state.ahead += time);
     }
 
-    /// What was received from the queues whose names end so and is hidden, newest first: its handle, and for how long yet.
+    /// The hidden messages of the queues whose names end so, newest first: the handle, and the remaining time.
     pub fn hidden(&self, queue: &str) -> Vec<(String, Duration)> {
         self.with(|state| {
             let now = Instant::now() + state.ahead;
@@ -110,11 +110,11 @@ impl Strict {
         Ok(self.pass(parts, body).await?.map(Full::new))
     }
 
-    /// One request, by SQS's rules. An error is one of the connection to the stand-in.
+    /// Passes one request, by SQS's rules. An error is one of the connection to the emulator.
     ///
     /// # Errors
     ///
-    /// If the stand-in does not answer.
+    /// If the emulator does not answer.
     pub async fn pass(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, std::io::Error> {
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         let operation =
@@ -138,7 +138,7 @@ impl Strict {
             self.with(|state| state.note(&operation, &input, answer.body()));
             return Ok(answer);
         }
-        // Only the others go on.
+        // Only the other entries are forwarded.
         let all = input["Entries"].take();
         let others = all.as_array().into_iter().flatten();
         let others: Vec<&Value> =
@@ -171,11 +171,11 @@ impl Strict {
         Ok(max.unwrap_or(rules::MESSAGE_BYTES_MAX))
     }
 
-    /// To the stand-in, whatever its rules.
+    /// Passes a request to the emulator without any rule.
     ///
     /// # Errors
     ///
-    /// If it does not answer.
+    /// If the emulator does not answer.
     pub async fn forward(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, std::io::Error> {
         let stream = TcpStream::connect(self.emulator).await?;
         let _ = stream.set_nodelay(true);
@@ -229,7 +229,7 @@ impl State {
             .then(|| Refusal::new("KmsDisabled", "arn:aws:kms:us-east-1:000000000000:key/test is disabled."))
     }
 
-    /// What was received, and what is hidden for how long now.
+    /// Notes received messages, and how long each is hidden.
     fn note(&mut self, operation: &str, input: &Value, output: &[u8]) {
         let now = Instant::now() + self.ahead;
         let seconds = |value: &Value| value.as_u64().map(Duration::from_secs);
@@ -239,7 +239,7 @@ impl State {
                 let output: Value = serde_json::from_slice(output).unwrap_or_default();
                 for message in output["Messages"].as_array().into_iter().flatten() {
                     let Some(handle) = message["ReceiptHandle"].as_str() else { continue };
-                    // Without one, the queue's own counts, which is not known here.
+                    // Without a timeout the queue's own counts, which the proxy does not have.
                     let hidden = seconds(&input["VisibilityTimeout"]).unwrap_or(rules::VISIBILITY_MAX);
                     let one = Received { queue: queue.to_owned(), at: now, until: now + hidden };
                     self.received.insert(handle.to_owned(), one);

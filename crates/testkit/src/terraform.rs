@@ -1,4 +1,4 @@
-//! Terraform, run on copies of `infra/`: what it leaves beside the files is of no interest to the repository.
+//! Terraform, run on copies of `infra/`, because it leaves files beside the configuration.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::process::{copy_dir, root};
 
 #[derive(Debug)]
 pub struct Terraform {
-    /// Of a copy: `infra/` and beside it an event_router.yaml, as in the repository.
+    /// A copy: `infra/`, and an event_router.yaml beside it, as in the repository.
     dir: PathBuf,
 }
 
@@ -21,7 +21,7 @@ pub enum TerraformError {
 }
 
 impl Terraform {
-    /// A copy of the module and its example, for this event_router.yaml, in a directory of the caller's.
+    /// Copies the module and its example, for this event_router.yaml, into a directory of the caller's.
     pub fn copy(dir: &Path, router: &str) -> Result<Self, TerraformError> {
         let wanted = |name: &str| !name.starts_with(".terraform") && !name.contains(".tfstate");
         copy_dir(&root().join("infra"), &dir.join("infra"), &wanted)?;
@@ -29,7 +29,7 @@ impl Terraform {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// Checks the module as it is: format, validity, tests. Returns the last line it said.
+    /// Checks the module: format, validity, tests. Returns the last line of output.
     pub fn check(&self) -> Result<String, TerraformError> {
         self.run("infra", &["fmt", "-check", "-diff", "-recursive"], &[])?;
         for root in ["infra", "infra/example"] {
@@ -40,7 +40,7 @@ impl Terraform {
         Ok(said.trim().lines().last().unwrap_or_default().to_owned())
     }
 
-    /// What `terraform plan` says of each event_router.yaml below a folder that it refuses, by the file's path there.
+    /// Terraform's refusal of each event_router.yaml below a folder, by the file's path there.
     pub fn refusals(&self, folder: &Path) -> Result<BTreeMap<String, String>, TerraformError> {
         const ROOT: &str = "infra/tests/each";
         self.run(ROOT, &["init", "-input=false", "-no-color"], &[])?;
@@ -74,7 +74,7 @@ impl Terraform {
         Ok(())
     }
 
-    /// Whatever was made is of no interest any more.
+    /// Forgets everything that was made.
     pub fn forget(&self) -> Result<(), TerraformError> {
         match std::fs::remove_file(self.dir.join("infra/example/terraform.tfstate")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -98,7 +98,7 @@ impl Terraform {
         let mut command = Command::new("terraform");
         command.args(args).current_dir(self.dir.join(root)).envs(env.iter().copied());
         command.env("CHECKPOINT_DISABLE", "1").env("TF_IN_AUTOMATION", "1");
-        // One that is named and not there is only warned about, at length.
+        // Terraform warns at length about a named file that does not exist.
         if std::env::var_os("TF_CLI_CONFIG_FILE").is_some_and(|file| !Path::new(&file).exists()) {
             command.env_remove("TF_CLI_CONFIG_FILE");
         }
@@ -112,7 +112,7 @@ impl Terraform {
     }
 }
 
-/// Providers that somebody put on the machine, where no registry can be reached: `DIR/<registry>/hashicorp/aws`.
+/// Providers that are installed on a machine without a registry: `DIR/<registry>/hashicorp/aws`.
 fn mirror() -> Option<PathBuf> {
     let below = |dir: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()

@@ -1,9 +1,9 @@
-//! Programs of other people: where they are, and how to get them.
+//! Programs of other projects: their places, and how they are installed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Why a program can't be had; says what to install.
+/// Why a program can't be installed, with the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     #[error("{program} is not installed: install it with `{remedy}`, or whatever your system calls it")]
@@ -12,7 +12,7 @@ pub enum ToolError {
     Install { command: String, reason: String },
 }
 
-/// The directory of Postgres's server programs, the newest there is. As root on Debian it installs them if need be.
+/// The directory of the newest Postgres server's programs. As root on Debian it installs them if need be.
 pub fn postgres_bin() -> Result<PathBuf, ToolError> {
     if let Some(found) = find_postgres() {
         return Ok(found);
@@ -31,7 +31,7 @@ pub fn postgres_bin() -> Result<PathBuf, ToolError> {
     })
 }
 
-/// A program of Debian's, installed if need be and if we may.
+/// A program from a Debian package, which is installed if need be, as root.
 pub fn debian(program: &str, package: &str) -> Result<PathBuf, ToolError> {
     if let Some(found) = on_path(program) {
         return Ok(found);
@@ -40,8 +40,7 @@ pub fn debian(program: &str, package: &str) -> Result<PathBuf, ToolError> {
     on_path(program).ok_or_else(|| missing(program, package))
 }
 
-/// A file of a package of Debian's that has to lie where others look for it; the package is installed if need be and if we
-/// may.
+/// Ensures that a file of a Debian package is there; the package is installed if need be, as root.
 pub fn debian_file(file: &str, package: &str) -> Result<(), ToolError> {
     if !Path::new(file).is_file() {
         apt_install(package)?;
@@ -49,8 +48,8 @@ pub fn debian_file(file: &str, package: &str) -> Result<(), ToolError> {
     if Path::new(file).is_file() { Ok(()) } else { Err(missing(file, package)) }
 }
 
-/// A package of Debian's, unpacked below `target` and not installed: nothing of it is started, and no root is needed. Returns
-/// the directory that stands for `/`.
+/// Unpacks a Debian package below `target` instead of installing it: nothing of it is started, and no root is needed.
+/// Returns the directory that stands for `/`.
 pub fn debian_unpacked(package: &str) -> Result<PathBuf, ToolError> {
     let dir = crate::process::target().join("debian").join(package);
     if dir.is_dir() {
@@ -63,7 +62,7 @@ pub fn debian_unpacked(package: &str) -> Result<PathBuf, ToolError> {
     let partial = dir.with_extension(std::process::id().to_string());
     let failed = |command: &str, reason: String| ToolError::Install { command: command.to_owned(), reason };
     std::fs::create_dir_all(&partial).map_err(|error| failed("mkdir", error.to_string()))?;
-    // As root, apt would rather download as somebody who may not write here.
+    // As root, apt would download as a user without write access here.
     let download = |dir: &Path| {
         let mut apt = Command::new("apt-get");
         apt.args(["-o", "APT::Sandbox::User=root", "download", "-qq", package]).current_dir(dir);
@@ -89,13 +88,13 @@ pub fn debian_unpacked(package: &str) -> Result<PathBuf, ToolError> {
     Ok(dir)
 }
 
-/// Google's protobuf, an implementation of proto3 JSON that is not ours: the directory to put on PYTHONPATH.
+/// Google's protobuf, another implementation of proto3 JSON: the directory for PYTHONPATH.
 pub fn python_protobuf() -> Result<PathBuf, ToolError> {
     python_package("protobuf==6.33.1", "google/protobuf")
 }
 
-/// A package of Python's, installed below `target` if need be; `module` is a directory of it. Returns the directory to
-/// put on PYTHONPATH.
+/// A Python package, installed below `target` if need be; `module` is a directory in it. Returns the directory for
+/// PYTHONPATH.
 pub fn python_package(package: &str, module: &str) -> Result<PathBuf, ToolError> {
     let dir = crate::process::target().join("python").join(package);
     if dir.join(module).is_dir() {
@@ -105,7 +104,7 @@ pub fn python_package(package: &str, module: &str) -> Result<PathBuf, ToolError>
     let pip = |dir: &Path| {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "--quiet", "--target"]).arg(dir).arg(package);
-        // It goes into a directory of its own, and not into the system's.
+        // Into a directory of its own, and not into the system's.
         pip.env("PIP_BREAK_SYSTEM_PACKAGES", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
         pip
     };
@@ -117,13 +116,13 @@ pub fn python_package(package: &str, module: &str) -> Result<PathBuf, ToolError>
     Ok(dir)
 }
 
-/// A package of npm's, installed below `target` if need be, without its scripts. Returns the package's directory.
+/// An npm package, installed below `target` if need be, without its scripts. Returns the package's directory.
 pub fn npm_package(package: &str, version: &str) -> Result<PathBuf, ToolError> {
     let packages = node_packages(&package.replace('/', "-"), &[&format!("{package}@{version}")])?;
     Ok(packages.join("node_modules").join(package))
 }
 
-/// Installs into a directory that has a name of its own until it is whole: tests may install the same thing side by side.
+/// Installs into a directory with a temporary name, because tests may install the same package side by side.
 fn install_into(dir: &Path, command: &str, install: impl Fn(&Path) -> Command) -> Result<(), ToolError> {
     let failed = |reason: String| ToolError::Install { command: command.to_owned(), reason };
     let mut partial = dir.as_os_str().to_owned();
@@ -153,12 +152,12 @@ pub fn node_rpc() -> Result<PathBuf, ToolError> {
     node_packages("rpc", &packages)
 }
 
-/// The official gRPC library for Python: the directory to put on PYTHONPATH.
+/// The official gRPC library for Python: the directory for PYTHONPATH.
 pub fn python_grpc() -> Result<PathBuf, ToolError> {
     python_package("grpcio==1.76.0", "grpc")
 }
 
-/// nginx, which nobody starts but who asks for it: the program.
+/// The program nginx. Debian's package is unpacked, because an installed one would start it.
 pub fn nginx() -> Result<PathBuf, ToolError> {
     match on_path("nginx") {
         Some(found) => Ok(found),
@@ -166,9 +165,9 @@ pub fn nginx() -> Result<PathBuf, ToolError> {
     }
 }
 
-/// Packages of npm's, installed below `target` if need be, without their scripts. Returns the directory of `node_modules`.
+/// npm packages, installed below `target` if need be, without their scripts. Returns the directory of `node_modules`.
 pub fn node_packages(name: &str, packages: &[&str]) -> Result<PathBuf, ToolError> {
-    // Another version is another directory.
+    // Each version has a directory of its own.
     let dir = crate::process::target().join("node").join(format!("{name}-{}", fingerprint(packages)));
     if dir.join("node_modules").is_dir() {
         return Ok(dir);
@@ -230,7 +229,7 @@ fn apt_install(package: &str) -> Result<(), ToolError> {
         return Err(missing(package, package));
     }
     eprintln!("installing {package} (apt-get)");
-    // Lists may be missing on a fresh machine, or refer to packages that are no longer there.
+    // Lists may be missing on a fresh machine, or name packages that no longer exist.
     let _ = apt(&["update", "-qq"]);
     apt(&["install", "-y", "-qq", "--no-install-recommends", package])
 }

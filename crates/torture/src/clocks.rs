@@ -1,4 +1,4 @@
-//! Clocks that are wrong: libfaketime stands between a program and the time of day, and leaves alone what only goes forward.
+//! Wrong clocks: libfaketime stands between a program and the time of day. Monotonic clocks stay right.
 
 use std::path::{Path, PathBuf};
 
@@ -8,21 +8,21 @@ use testkit::tools;
 const ONE_THREAD: &str = "libfaketime.so.1";
 const MANY_THREADS: &str = "libfaketimeMT.so.1";
 
-/// One process's clock, which can be set while it runs.
+/// One process's clock, which can be changed while it runs.
 #[derive(Debug)]
 pub(crate) struct WallClock {
-    /// For a program of many threads.
+    /// The library for programs with several threads.
     library: PathBuf,
-    /// By how much it is off; read again every second.
+    /// How far the clock is off; the library reads the file every second.
     file: PathBuf,
 }
 
-/// What a wrong clock needs. It is Debian's package; elsewhere all clocks are right, and the report says so.
+/// The library of a wrong clock, from Debian's package. Elsewhere all clocks stay right, and the report says so.
 #[derive(Debug, Clone)]
 pub(crate) struct Faketime(PathBuf);
 
 impl Faketime {
-    /// Puts its libraries into `directory`, where the server's user can read them, too.
+    /// Puts the libraries into `directory`, where the server's user can read them, too.
     pub(crate) fn unpack(directory: &Path) -> Result<Self, Failure> {
         let root = tools::debian_unpacked("libfaketime")?;
         let found = std::fs::read_dir(root.join("usr/lib"))?
@@ -42,7 +42,7 @@ impl Faketime {
         Ok(clock)
     }
 
-    /// For a server that keeps its wrong clock for as long as it runs.
+    /// The environment of a server, whose clock stays wrong for as long as it runs.
     pub(crate) fn environment(&self, off_ms: i64) -> Vec<(String, String)> {
         environment(&self.0.join(ONE_THREAD), ("FAKETIME", offset(off_ms)))
     }
@@ -56,7 +56,7 @@ impl WallClock {
         environment
     }
 
-    /// What the library leaves behind of a process that had no time to clean up.
+    /// Removes files that the library left when a process was killed.
     pub(crate) fn sweep(pid: u32) {
         for name in ["faketime_shm", "sem.faketime_sem"] {
             let _ = std::fs::remove_file(format!("/dev/shm/{name}_{pid}"));
@@ -64,7 +64,7 @@ impl WallClock {
     }
 
     pub(crate) fn set(&self, off_ms: i64) -> std::io::Result<()> {
-        // At once: it is read at any time.
+        // Replaced atomically, because the library reads it at any time.
         let written = self.file.with_extension("next");
         std::fs::write(&written, offset(off_ms))?;
         std::fs::rename(written, &self.file)

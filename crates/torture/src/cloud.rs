@@ -1,4 +1,4 @@
-//! The stand-in for AWS with what Terraform made of the torture's routes, behind a proxy with AWS's bad days.
+//! The emulator of AWS with the torture's routes, as Terraform makes them, behind a proxy that injects faults.
 
 mod front;
 
@@ -25,7 +25,7 @@ use testkit::emulator::Emulator;
 use testkit::terraform::Terraform;
 
 const DEDUP_TABLE: &str = "outbox-dedup";
-/// Longer than any run: what was found in a dead-letter queue is counted, and not found again.
+/// Longer than any run: a dead letter that was counted once is not received again.
 const COUNTED_FOR_SECONDS: u32 = 43_200;
 
 pub(crate) struct Cloud {
@@ -44,7 +44,7 @@ struct QueueUrls {
 }
 
 impl Cloud {
-    /// Everything that `terraform apply` makes of the torture's routes. Blocks.
+    /// Starts an emulator and applies Terraform with the torture's routes. Blocks.
     pub(crate) fn make(dir: &Path) -> Result<(Emulator, Terraform), Failure> {
         let terraform = Terraform::copy(&dir.join("terraform"), &yaml())?;
         let emulator = Emulator::provisioned(&terraform)?;
@@ -66,7 +66,7 @@ impl Cloud {
         Ok(Self { emulator, front, port, queues, undeliverable, dead: Mutex::default() })
     }
 
-    /// What relay and worker need to take the proxy for AWS.
+    /// The environment in which relay and worker take the proxy for AWS.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let mut environment: Vec<(String, String)> =
             self.emulator.environment().map(|(name, value)| (name.to_owned(), value.to_owned())).into();
@@ -76,14 +76,14 @@ impl Cloud {
         environment
     }
 
-    /// It is like this for so long.
-    pub(crate) async fn weather(&self, fault: Fault, time: Duration) {
-        self.front.becomes(fault, true);
+    /// Injects a fault for this time.
+    pub(crate) async fn inject(&self, fault: Fault, time: Duration) {
+        self.front.switch(fault, true);
         tokio::time::sleep(time).await;
-        self.front.becomes(fault, false);
+        self.front.switch(fault, false);
     }
 
-    /// Sends messages again that were received before.
+    /// Sends received messages again.
     pub(crate) async fn duplicate(&self, many: usize) -> Result<(), Failure> {
         for (url, body) in self.front.received(many) {
             self.ask("AmazonSQS.SendMessage", json!({"QueueUrl": url, "MessageBody": body})).await?;
@@ -95,7 +95,7 @@ impl Cloud {
         self.front.puts()
     }
 
-    /// Messages that are neither done nor dead.
+    /// The number of messages that are neither done nor dead.
     pub(crate) async fn open(&self) -> Result<i64, Failure> {
         let mut open = 0;
         for urls in self.queues.values() {
@@ -104,7 +104,7 @@ impl Cloud {
         Ok(open)
     }
 
-    /// What EventBridge could not put into a queue.
+    /// The number of events that EventBridge could not put into a queue.
     pub(crate) async fn undeliverable(&self) -> Result<i64, Failure> {
         self.depth(&self.undeliverable).await
     }
@@ -120,7 +120,7 @@ impl Cloud {
         Ok(counts.iter().sum())
     }
 
-    /// Everything that was dead-lettered so far.
+    /// All dead letters so far.
     pub(crate) async fn dead(&self) -> Result<HashSet<(EventId, Rpc)>, Failure> {
         for (rpc, urls) in &self.queues {
             loop {
@@ -141,7 +141,7 @@ impl Cloud {
         Ok(self.dead.lock().expect("no panic while held").clone())
     }
 
-    /// What the record has as done, and since when.
+    /// The done records, each with its time.
     pub(crate) async fn recorded(&self) -> Result<Vec<(EventId, Rpc, DateTime<Utc>)>, Failure> {
         let (mut recorded, mut from) = (Vec::new(), Value::Null);
         loop {
@@ -157,7 +157,7 @@ impl Cloud {
                     continue;
                 };
                 let at_ms = item["at_ms"]["N"].as_str().and_then(|at| at.parse().ok());
-                // Not later than the end of that millisecond.
+                // The record's time ends with that millisecond.
                 let at_ms = at_ms.map(|at: i64| at + 1);
                 let at =
                     at_ms.and_then(DateTime::from_timestamp_millis).ok_or("a record without its time")?;
@@ -172,7 +172,7 @@ impl Cloud {
         }
     }
 
-    /// A request of ours, past the proxy.
+    /// A request to the emulator, without the proxy's faults.
     async fn ask(&self, target: &str, input: Value) -> Result<Value, Failure> {
         let service = if target.starts_with("Dynamo") { "dynamodb" } else { "sqs" };
         let request = Request::post("/")

@@ -1,16 +1,15 @@
-//! Databases of a run: made, migrated, and asked again while they are down.
+//! The run's databases: created, migrated, and queried again while they are down.
 
 use std::path::Path;
 use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use testkit::cluster::Cluster;
 use testkit::process::Process;
 
 use crate::run::Failure;
 
-/// Notes every delivery that the relay makes, in the relay's own transaction: deliveries are gone soon. Again after the schema
+/// Notes every delivery in the relay's own transaction, because deliveries are truncated soon. Runs again after the schema
 /// was made anew.
 pub(crate) const PUTS: &str = "
     create table if not exists torture.put (seq bigint, rpc text, event_id uuid);
@@ -22,26 +21,25 @@ pub(crate) const PUTS: &str = "
     end $$;
     create or replace trigger note_puts after insert on outbox.delivery referencing new table as new
         for each statement execute function torture.note_puts()";
-/// A role that may connect and nothing more.
+/// A role with no privilege but to connect.
 pub(crate) const STRANGER: &str = "stranger";
-/// Of those who look: no timeouts that are meant for people.
+/// For the torture's own sessions: no timeouts.
 const UNTIMED: &str = "
     select set_config(name, '0', false) from pg_settings
     where name in ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
                    'transaction_timeout')";
-/// What a crash, or a fault that comes in between, interrupts is done again.
+/// Repeats a statement that a crash or another fault interrupted.
 const INSISTS_FOR: Duration = Duration::from_secs(60);
 const INSISTS_EVERY: Duration = Duration::from_millis(300);
 
-/// A database with the schema, as `relay migrate` makes it.
+/// A database with the schema, made by `relay migrate`.
 pub(crate) async fn database(cluster: &Cluster, name: &str, bin: &Path) -> Result<PgPool, Failure> {
-    let mut admin = PgConnection::connect(&cluster.url("postgres")).await?;
-    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await?;
-    migrate(&bin.join("relay"), &cluster.url(name)).await?;
+    let url = testkit::database::create(&cluster.url("postgres"), name).await?;
+    migrate(&bin.join("relay"), &url).await?;
     let pool = PgPoolOptions::new().max_connections(12).after_connect(|conn, _| {
         Box::pin(async move { sqlx::query(UNTIMED).execute(conn).await.map(|_| ()) })
     });
-    Ok(pool.connect(&cluster.url(name)).await?)
+    Ok(pool.connect(&url).await?)
 }
 
 pub(crate) async fn migrate(relay: &Path, url: &str) -> Result<(), Failure> {
@@ -52,7 +50,7 @@ pub(crate) async fn migrate(relay: &Path, url: &str) -> Result<(), Failure> {
     }
 }
 
-/// Does it again until it succeeds: the database may be down.
+/// Repeats an operation until it succeeds, because the database may be down.
 pub(crate) async fn insist<T, F: Future<Output = Result<T, Failure>>>(
     mut what: impl FnMut() -> F,
 ) -> Result<T, Failure> {

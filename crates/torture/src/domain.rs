@@ -1,11 +1,11 @@
-//! The services' own tables. What stands there was committed, whatever a publisher was told.
+//! The services' own tables. They contain what was committed, even if a publisher got no answer.
 
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
 use crate::history::Change;
 
-/// What publishers call themselves.
+/// The application name of publishers.
 pub(crate) const APPLICATION: &str = "torture publisher";
 /// The domain: keys whose rows are locked, and what was committed.
 pub(crate) const DOMAIN: &str = "

@@ -1,4 +1,4 @@
-//! What goes wrong, and when: drawn from the seed. Pure.
+//! The faults of a run and their times, drawn from the seed. Pure.
 
 use std::time::Duration;
 
@@ -14,16 +14,16 @@ mod tests;
 pub(crate) enum Fault {
     RelayKilled,
     WorkerKilled,
-    /// Stopped for longer than a standby waits, and resumed.
+    /// The leader is stopped for longer than a standby waits, and resumed.
     LeaderPaused,
     WorkerPaused,
-    /// Stopped as by a power cut, and started again.
+    /// The server is stopped as by a power cut, and started again.
     PostgresCrashed,
     PublishersCut,
     RelayCut,
     RelayRefused,
     RelayStalled,
-    /// What is open goes nowhere any more, and nobody is told; new connections work.
+    /// Open connections carry no more traffic, without an error; new connections work.
     RelayHalfOpen,
     WorkerCut,
     WorkerRefused,
@@ -31,25 +31,25 @@ pub(crate) enum Fault {
     WorkerHalfOpen,
     RpcDown,
     RpcStalled,
-    /// Messages that were delivered arrive again.
+    /// Delivered messages arrive again.
     Duplicates,
-    /// Somebody reads all of the rings and keeps his locks and his snapshot: what is to be truncated is not, and what is old
-    /// stays visible.
+    /// A session reads all of the rings, and keeps its locks and its snapshot. Slots can't be truncated meanwhile, and dead
+    /// rows stay.
     SlowReader,
     /// A transaction publishes very many events and stays open for a while. Most are rolled back.
     BigTransaction,
-    /// Somebody keeps a snapshot while an RPC fails and recovers: retries come and go under it.
+    /// A session keeps a snapshot while an RPC fails and recovers: retries come and go under it.
     RetriesUnderSnapshot,
-    /// The database or the role gets timeouts that are meant for people's sessions, and sessions end so that they count.
+    /// The database or the role gets timeouts for interactive sessions. Sessions end, so that the new settings apply.
     Timeouts,
     /// The second database loses its schema for a while, or gets a new one.
     SchemaLost,
     /// A role that may only connect holds the advisory locks of the outbox.
     LocksHeld,
-    /// As after a switch-over that carries no sequences along: they are set back while no relay runs.
+    /// Sequences are set back while no relay runs, as after a switch-over to a replica without its sequences.
     SequencesSetBack,
-    /// One relay's or worker's clock is wrong for a while. (Postgres's is wrong after each crash, as another machine's would
-    /// be.)
+    /// One relay's or worker's clock is wrong for a while. (Postgres's clock is wrong after each crash, as on another
+    /// machine.)
     ClockStepped,
     /// No fault: publishers pause, so that the relay sleeps and must be woken.
     Lull,
@@ -61,11 +61,11 @@ pub(crate) enum Fault {
     DynamoAway,
 }
 
-/// Either way. A lease outlives a call by half of the visibility: two clocks may differ by less than that.
+/// In both directions. A lease outlives a call by half of the visibility, so two clocks may differ by less than that.
 pub(crate) const CLOCK_OFF_MAX: Duration = Duration::from_millis(400);
 
-/// A fault, when it begins, how long it lasts, whom of two or three it meets, by how much a clock is off, and what the rest
-/// of it is drawn from.
+/// A fault with its start and duration. `whom` chooses among two or three targets, `clock_off_ms` is a clock's error, and
+/// `dice` seeds the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Planned {
     pub(crate) at: Duration,
@@ -77,12 +77,12 @@ pub(crate) struct Planned {
 }
 
 impl Fault {
-    /// As it is counted.
+    /// The name in the report.
     pub(crate) fn name(self) -> String {
         serde_json::to_value(self).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
     }
 
-    /// May it come between an RPC's success and the record of it?
+    /// Whether the fault may come between an RPC's success and its record.
     pub(crate) fn parts_success_from_record(self, transport: Transport) -> bool {
         use Fault::{
             DynamoAway, PostgresCrashed, WorkerCut, WorkerHalfOpen, WorkerKilled, WorkerPaused,
@@ -98,18 +98,18 @@ impl Fault {
         }
     }
 
-    /// May it keep a record from being written for longer than a lease lasts?
+    /// Whether the fault may delay a record for longer than a lease.
     pub(crate) fn delays_the_record(self) -> bool {
         use Fault::{CloudLosesAnswers, CloudSlow, CloudThrottles, CloudTruncates};
         matches!(self, CloudLosesAnswers | CloudSlow | CloudThrottles | CloudTruncates)
     }
 
-    /// May it keep a ring from the relay while the rest of its connections work?
-    pub(crate) fn may_mute_the_bell(self) -> bool {
+    /// Whether the fault may keep a notification from the relay, while its other connections work.
+    pub(crate) fn may_keep_notifications(self) -> bool {
         matches!(self, Fault::RelayStalled | Fault::RelayHalfOpen | Fault::LeaderPaused)
     }
 
-    /// One of them, and not the others.
+    /// Whether the fault affects one worker alone.
     pub(crate) fn meets_a_worker(self) -> bool {
         use Fault::{WorkerCut, WorkerHalfOpen, WorkerKilled, WorkerPaused, WorkerRefused, WorkerStalled};
         matches!(
@@ -134,7 +134,7 @@ impl Fault {
         )
     }
 
-    /// In tenths of a second.
+    /// The duration, in tenths of a second.
     fn lasts(self) -> std::ops::Range<u64> {
         use Fault::{
             BigTransaction, ClockStepped, CloudFailsEntries, CloudLosesAnswers, CloudSlow, CloudThrottles,
@@ -183,7 +183,7 @@ const EVERYWHERE: [Fault; 20] = [
     Fault::SchemaLost,
     Fault::LocksHeld,
 ];
-/// Where the workers' queues and records are in Postgres.
+/// Only where the workers' queues and records are in Postgres.
 const ON_POSTGRES: [Fault; 5] = [
     Fault::WorkerCut,
     Fault::WorkerRefused,
@@ -200,8 +200,7 @@ const ON_AWS: [Fault; 6] = [
     Fault::DynamoAway,
 ];
 
-/// A run's faults in their order: the great ones one after another, the small ones about one a second, each kind as often as
-/// the others.
+/// The faults of a run, in order: great ones one after another, small ones about one a second, each kind equally often.
 pub(crate) fn plan(seed: u64, length: Duration, transport: Transport) -> Vec<Planned> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut plan = great(&mut random, length);
@@ -217,7 +216,7 @@ pub(crate) fn plan(seed: u64, length: Duration, transport: Transport) -> Vec<Pla
             random.shuffle(&mut bag);
         }
         let one = draw(&mut random, bag.pop().unwrap_or(Fault::WorkerKilled), at);
-        // Who is to take over is left alone while the leader is stopped.
+        // The standby is spared while the leader is stopped, because it must take over.
         let spared = one.fault.meets_a_relay()
             && paused.iter().any(|pause| {
                 let about = pause.at..pause.at + pause.lasts;

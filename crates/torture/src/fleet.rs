@@ -1,4 +1,4 @@
-//! The relays and workers: real processes, which are killed, stopped and started again. What they say is kept in files.
+//! The relays and workers: real processes, which are killed, stopped and started again. Their logs are kept in files.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -23,16 +23,16 @@ use crate::routes::Rpc;
 use crate::run::Failure;
 
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// From SIGTERM on: as long as the longest call may take, and some seconds to record what came of it.
+/// From SIGTERM on: the longest call, and some seconds to record its result.
 const STOPS_WITHIN: Duration = Duration::from_secs(25);
-/// What the databases are called, and what they are called by relays and workers.
+/// The names of the databases, for Postgres, relays and workers.
 pub(crate) const SOURCE: &str = "torture";
 pub(crate) const SECOND: &str = "second";
 
-/// One relay or worker, however often it is started.
+/// One relay or worker, over all of its starts.
 pub(crate) struct Member {
     pub(crate) name: String,
-    /// Its way to Postgres.
+    /// The member's connection to Postgres.
     pub(crate) proxy: Proxy,
     /// `None` where clocks can't be set.
     wall_clock: Option<WallClock>,
@@ -46,11 +46,11 @@ pub(crate) struct Member {
 struct Running {
     process: Process,
     said: Arc<Said>,
-    /// What its metric said of each source when it was last looked at, and when that was.
+    /// The metric's value for each source at the last reading, and its time.
     found: ([u64; 2], At),
 }
 
-/// One that was killed and is not started yet: nobody else starts it meanwhile.
+/// A killed member that is not started yet. The lock keeps other tasks from starting it.
 pub(crate) struct Down<'a> {
     member: &'a Member,
     running: tokio::sync::MutexGuard<'a, Option<Running>>,
@@ -63,16 +63,16 @@ impl Down<'_> {
     }
 }
 
-/// What is known of a process from what it said.
+/// What a process's log has shown so far.
 #[derive(Debug, Default)]
 struct Said {
     metrics_addr: Mutex<Option<SocketAddr>>,
     leads: AtomicBool,
-    /// Its end is ours.
+    /// The torture ended the process.
     ended_by_us: AtomicBool,
 }
 
-/// What is remembered of all of them.
+/// Notes on all members.
 #[derive(Debug)]
 pub(crate) struct Notes {
     clock: Clock,
@@ -153,7 +153,7 @@ impl Member {
         Ok(Running { process, said, found: ([0; 2], now) })
     }
 
-    /// As `kill -9` does; and starts it again.
+    /// Kills it, as `kill -9` does, and starts it again.
     pub(crate) async fn kill_and_restart(&self) -> std::io::Result<()> {
         self.kill().await?.start()
     }
@@ -169,7 +169,7 @@ impl Member {
         Ok(Down { member: self, running })
     }
 
-    /// Stops its process as a debugger does, and lets it go on.
+    /// Stops its process as a debugger does, and continues it.
     pub(crate) async fn pause(&self, time: Duration) -> std::io::Result<()> {
         self.signal("STOP").await?;
         tokio::time::sleep(time).await;
@@ -177,9 +177,9 @@ impl Member {
         self.signal("CONT").await
     }
 
-    /// Its clock is wrong for a while, also if it is killed and started meanwhile.
+    /// Sets its clock wrong for a while, over kills and starts.
     pub(crate) async fn misdate(&self, off_ms: i64, time: Duration) -> Result<(), Failure> {
-        let clock = self.wall_clock.as_ref().ok_or("there is no libfaketime")?;
+        let clock = self.wall_clock.as_ref().ok_or("libfaketime is missing")?;
         clock.set(off_ms)?;
         tokio::time::sleep(time).await;
         Ok(clock.set(0)?)
@@ -192,13 +192,13 @@ impl Member {
         }
     }
 
-    /// The first database.
+    /// Whether it leads the first database.
     pub(crate) async fn leads(&self) -> bool {
         let running = self.running.lock().await;
         running.as_ref().is_some_and(|running| running.said.leads.load(Ordering::SeqCst))
     }
 
-    /// Asks a relay whether its fallback poll ever found anything. One that does not answer is asked again later.
+    /// Reads from a relay whether its fallback poll ever found an event. A relay without an answer is read again later.
     pub(crate) async fn look(&self) {
         let mut running = self.running.lock().await;
         let Some(running) = running.as_mut() else { return };
@@ -208,7 +208,7 @@ impl Member {
         let ((before, from), to) = (running.found, self.notes.clock.now());
         for (at, source) in [SOURCE, SECOND].into_iter().enumerate() {
             let Some(value) = found_by_fallback(&metrics, source) else { continue };
-            // Of the first one there is always something to read.
+            // The first source always has a metric.
             self.notes.looks.fetch_add(usize::from(at == 0), Ordering::Relaxed);
             running.found.0[at] = value;
             running.found.1 = to;
@@ -220,7 +220,7 @@ impl Member {
         }
     }
 
-    /// Asks it to stop: that must be quick, and a success.
+    /// Stops it, which must be quick and successful.
     pub(crate) async fn stop(&self) {
         let Some(running) = self.running.lock().await.take() else { return };
         running.said.ended_by_us.store(true, Ordering::SeqCst);
@@ -251,7 +251,7 @@ async fn metrics(addr: SocketAddr) -> Option<String> {
     Some(answer)
 }
 
-/// A log line, as far as anybody here is interested.
+/// The fields of a log line that the torture reads.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Line {

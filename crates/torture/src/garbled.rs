@@ -1,14 +1,14 @@
-//! Rows that no bus can take. `outbox.enqueue` would refuse them, so they are written past it, as their owner may.
+//! Rows that no bus can carry. `outbox.enqueue` would refuse them, so they are written past it, as the table's owner may.
 
 use crate::history::Change;
 use crate::routes::GARBLED;
 use crate::run::Failure;
 use crate::work::Work;
 
-/// More than any event has.
+/// Larger than any event.
 const OVERSIZE_BYTES: usize = 1_100_000;
 
-/// What is wrong with a row. The rest of it is sound.
+/// A row's flaw; the rest of the row is valid.
 struct Flaw {
     payload: String,
     headers: Option<String>,

@@ -1,4 +1,4 @@
-//! What happened in a run, as plain data: the judge knows nothing else.
+//! What happened in a run, as plain data: the judge's only input.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ impl Clock {
         (self.began + at).into()
     }
 
-    /// What the database, or AWS's stand-in, calls the time.
+    /// Converts a time of the database or of the emulator.
     pub(crate) fn of(self, time: DateTime<Utc>) -> At {
         (time - self.began_at).to_std().unwrap_or_default()
     }
@@ -44,32 +44,32 @@ impl Clock {
 pub(crate) struct History {
     pub(crate) transport: Transport,
     pub(crate) told: Vec<Told>,
-    /// What the domain table says, which the same transactions wrote: the truth of what was committed.
+    /// The rows of the domain table, which the same transactions wrote: the truth about what was committed.
     pub(crate) committed: Vec<Change>,
     pub(crate) calls: Vec<Call>,
-    /// Calls whose answer a worker did not wait for any longer.
+    /// Calls whose answer came too late for their worker.
     pub(crate) unheard: HashSet<(EventId, Rpc, u32)>,
     pub(crate) dead: HashSet<(EventId, Rpc)>,
-    /// And the codes of each, once for every time that it was parked.
+    /// The codes of each parked event, one for every time that it was parked.
     pub(crate) parked: HashMap<EventId, Vec<String>>,
-    /// What the dedup record has as done, and since when.
+    /// The done records, each with its time.
     #[serde(serialize_with = "as_list")]
     pub(crate) recorded: HashMap<(EventId, Rpc), At>,
     pub(crate) puts: Vec<Put>,
     pub(crate) cursor: Vec<Sample>,
     pub(crate) spells: Vec<Spell>,
     pub(crate) found: Vec<Found>,
-    /// Commits that can't ring.
+    /// Commits without a notification.
     pub(crate) silent: Vec<Silent>,
     /// Transactions that were prepared while the relay was awake, and while it slept.
     pub(crate) prepared: (usize, usize),
     /// How often relays' metrics were read.
     pub(crate) looks: usize,
-    /// What was not as it must be at the end, and what processes did that they never may.
+    /// Wrong states at the end of the run, and forbidden acts of processes.
     pub(crate) complaints: Vec<Complaint>,
 }
 
-/// What a publisher was told became of its transaction.
+/// The outcome that a publisher saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Told {
     pub(crate) event: EventId,
@@ -92,18 +92,18 @@ pub(crate) struct Change {
     pub(crate) key: Option<String>,
     /// Counts a key's changes, under its row's lock.
     pub(crate) n: i64,
-    /// Its RPC is to refuse it for good.
+    /// Its RPC must refuse it for good.
     pub(crate) refuse: bool,
     /// How it was published.
     pub(crate) how: String,
-    /// What the outbox's sequence had come to when its key's row was locked, and when it was written: its own seq is between
-    /// them, unless the sequence was set back meanwhile.
+    /// The sequence's value when the key's row was locked, and after the write. The event's seq lies between them, unless
+    /// the sequence was set back meanwhile.
     pub(crate) seq_before: i64,
     pub(crate) seq: i64,
 }
 
 impl Change {
-    /// With nothing said of it yet.
+    /// A change with the id alone.
     pub(crate) fn of(event: EventId, how: How) -> Self {
         let how = format!("{how:?}");
         Self { event, name: String::new(), key: None, n: 0, refuse: false, how, seq_before: 0, seq: 0 }
@@ -115,7 +115,7 @@ impl Change {
 pub(crate) struct Call {
     pub(crate) event: EventId,
     pub(crate) rpc: Rpc,
-    /// The name of who called.
+    /// The name of the calling worker.
     pub(crate) worker: &'static str,
     pub(crate) attempt: u32,
     pub(crate) came: At,
@@ -130,8 +130,8 @@ pub(crate) enum Answer {
     Failed,
 }
 
-/// An event took effect on the bus: once in each subscriber's queue on the transport postgres, once on aws. `begun` and
-/// `done` are ticks of one clock: the delivery's seq, or requests and answers counted.
+/// An event took effect on the bus: on postgres once in each subscriber's queue, on aws once. `begun` and `done` are ticks
+/// of one clock: the delivery's seq, or counted requests and answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Put {
     pub(crate) event: EventId,
@@ -144,7 +144,7 @@ pub(crate) struct Put {
 pub(crate) struct Sample {
     pub(crate) at: At,
     pub(crate) last_seq: i64,
-    /// Somebody keeps the bell's lock to himself: the relay, mostly.
+    /// A session holds the doorbell's lock exclusively, mostly the relay's.
     pub(crate) asleep: bool,
 }
 
@@ -157,7 +157,7 @@ pub(crate) struct Spell {
     pub(crate) until: At,
 }
 
-/// A relay's fallback poll found events that nobody had rung for, between two looks at its metrics.
+/// A relay's fallback poll found events without a notification, between two readings of its metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Found {
     pub(crate) relay: String,
@@ -167,7 +167,7 @@ pub(crate) struct Found {
     pub(crate) to: At,
 }
 
-/// A prepared transaction was committed at some time between these: PREPARE allows no notification, and so nobody rings.
+/// A prepared transaction was committed between these times. PREPARE allows no notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Silent {
     pub(crate) from: At,

@@ -14,7 +14,7 @@ pub(crate) enum How {
     Garbled,
     /// By two-phase commit.
     Prepared,
-    /// One of the faults.
+    /// As the fault of a big transaction.
     Big,
     /// Into the second database.
     Second,

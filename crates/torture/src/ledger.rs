@@ -1,4 +1,4 @@
-//! What publishers were told.
+//! What publishers saw.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::history::{Change, Complaint, Outcome, Silent, Told};
 use crate::routes::{GARBLED, subscribers};
 
-/// What publishers were told, and how much is due because of it.
+/// What publishers saw, and the number of deliveries that follow from it.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     told: Mutex<Vec<Told>>,
@@ -35,7 +35,7 @@ impl Ledger {
         self.events.load(Ordering::Relaxed)
     }
 
-    /// Deliveries, but for those of transactions of which nothing is known yet.
+    /// The deliveries of all transactions with a known outcome.
     pub(crate) fn due(&self) -> usize {
         self.due.load(Ordering::Relaxed)
     }
@@ -59,7 +59,7 @@ impl Ledger {
         (self.prepared[0].load(Ordering::Relaxed), self.prepared[1].load(Ordering::Relaxed))
     }
 
-    /// A prepared transaction was committed.
+    /// Notes the commit of a prepared transaction.
     pub(crate) fn committed_silently(&self, silent: Silent) {
         self.silent.lock().expect("no panic while held").push(silent);
     }

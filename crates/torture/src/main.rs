@@ -1,25 +1,25 @@
-//! `cargo xtask torture`: everything goes wrong for some minutes, on purpose, while services publish; then what arrived is
-//! held against what was committed.
+//! `cargo xtask torture`: injects faults for some minutes while services publish, then compares what arrived with what was
+//! committed.
 
-mod clocks; // processes whose clocks are wrong
-mod cloud; // AWS's stand-in, and its bad days
-mod database; // databases: made, migrated, asked again while they are down
+mod clocks; // wrong clocks of processes
+mod cloud; // the emulator of AWS, and its faults
+mod database; // databases: created, migrated, queried again while they are down
 mod domain; // the services' own tables
-mod faults; // what goes wrong, and when: drawn from the seed
+mod faults; // the faults of a run, drawn from the seed
 mod fleet; // relays and workers, killed and started again
-mod garbled; // rows that no bus can take
+mod garbled; // rows that no bus can carry
 mod history; // what happened, as plain data
 mod how; // the ways in which services publish
-mod judge; // what is wrong with a history
-mod ledger; // what publishers were told
+mod judge; // the promises that a history breaks
+mod ledger; // what publishers saw
 mod publishers; // services that publish
-mod report; // the result, for people and for machines
+mod report; // the result, for operators and for programs
 mod routes; // events and RPCs of a run
 mod rpcs; // the RPCs' servers
-mod run; // what one run is
-mod second; // a second database, whose schema goes away
-mod storm; // makes it go wrong, and mends it
-mod witness; // looks at the database and the processes
+mod run; // the parameters of a run
+mod second; // a second database, whose schema is removed
+mod storm; // injects the faults, and ends them
+mod witness; // observes the database and the processes
 mod work; // one transaction of a publisher
 mod world; // everything that a run starts
 
@@ -45,29 +45,29 @@ use storm::{Spells, rage};
 use witness::Witness;
 use world::World;
 
-/// When nothing goes wrong any more, everything must have arrived by then: much longer than it takes.
+/// After the last fault everything must arrive within this time, which is much longer than it takes.
 const QUIET_WITHIN: Duration = Duration::from_secs(120);
-/// A server notices within this time that a client of its is gone without a word.
+/// Within this time a server notices that a client has vanished.
 const LEFT_BEHIND_FOR: Duration = Duration::from_secs(30);
 
-/// Break everything for some minutes while services publish, and hold what arrived against what was committed: real
-/// processes are killed, stopped and cut off, the database crashes and is full of other people, queues repeat themselves,
-/// AWS has its bad days.
+/// Break everything for some minutes while services publish, and compare what arrived with what was committed. Real
+/// processes are killed, stopped and cut off, the database crashes and is used by others, queues deliver twice, and AWS
+/// fails.
 ///
-/// Exits with 0 if every promise was kept, with 1 if one was broken or the run could not be made, and with 3 if there is no
-/// emulator of AWS or no Terraform for it.
+/// Exits with 0 if every promise was kept. Exits with 1 if one was broken or the run was not possible, and with 3 without an
+/// emulator of AWS or Terraform.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "cargo xtask torture", bin_name = "cargo xtask torture")]
 struct Options {
-    /// What carries the events: the database's own queues, or an emulator of AWS with what Terraform makes.
+    /// What carries the events: the database's own queues, or an emulator of AWS with Terraform's resources.
     #[arg(long, value_enum, default_value_t = Transport::Postgres)]
     transport: Transport,
 
-    /// How long things go wrong. Then everything must arrive.
+    /// For how long faults are injected. Then everything must arrive.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=86_400), value_name = "N")]
     seconds: u64,
 
-    /// What goes wrong when, and what is published, is drawn from it. Without it: any, which is said.
+    /// Determines faults and events. Without it a seed is drawn and printed.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
@@ -80,7 +80,7 @@ struct Options {
     keep: bool,
 }
 
-/// The exit code when there is no stand-in for AWS. `cargo xtask test` may go on without it.
+/// The exit code without an emulator of AWS. `cargo xtask test` may go on without it.
 const NO_CLOUD: u8 = 3;
 
 fn main() -> ExitCode {
@@ -94,8 +94,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// `false` if a promise was broken. An error says why it could not be tried, [`NoCloud`] among others; so does being
-/// interrupted.
+/// Returns `false` if a promise was broken. An error says why the run was not possible, [`NoCloud`] among others, or that it
+/// was interrupted.
 fn torture(options: &Options) -> Result<bool, Failure> {
     let Options { transport, seconds, seed, json, keep } = *options;
     let run = Run { transport, seconds, seed: seed.unwrap_or_else(|| fastrand::u64(..1_000_000)) };
@@ -104,7 +104,7 @@ fn torture(options: &Options) -> Result<bool, Failure> {
     let logs = process::target().join("torture").join(run.seed.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let report = runtime.block_on(async {
-        // What was started ends with the world, on every way out of here, Ctrl-C included.
+        // Everything that was started ends with the world, on every way out of here, Ctrl-C included.
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             report = tried(&run, &bin, &logs) => report,
@@ -124,7 +124,7 @@ fn torture(options: &Options) -> Result<bool, Failure> {
     Ok(report.holds())
 }
 
-/// The run: a world, publishers, a storm; then calm, a look around, and the judge.
+/// The run: a world, publishers, and faults; then the wait for everything, the observations, and the judge.
 async fn tried(run: &Run, bin: &Path, logs: &PathBuf) -> Result<Report, Failure> {
     let _ = std::fs::remove_dir_all(logs);
     std::fs::create_dir_all(logs)?;

@@ -1,5 +1,5 @@
-//! Services that publish, in every way there is. Each event's transaction writes a row of the domain table, too: what is
-//! there was committed, whatever a publisher was told.
+//! Services that publish in every form. Each event's transaction also writes a row of the domain table. Its rows are the
+//! committed events, even if a publisher got no answer.
 
 mod big;
 pub(crate) mod prepared;
@@ -22,12 +22,12 @@ use crate::work::Work;
 use crate::world::World;
 
 const KEYS: i64 = 10;
-/// Once nobody publishes.
+/// After the last publication.
 const FALLS_ASLEEP_WITHIN: Duration = Duration::from_secs(3);
-/// Of long transactions, which hold their row's lock for as long.
+/// Keys of long transactions, which hold their row's lock for as long.
 const SLOW_KEYS: i64 = 2;
 
-/// Who publishes, side by side.
+/// The publishers, which run side by side.
 const PUBLISHERS: [How; 15] = [
     How::Keyed,
     How::Keyed,
@@ -53,7 +53,7 @@ pub(crate) struct Publisher {
     clock: Clock,
     /// Publishers wait while this is true.
     held: watch::Receiver<bool>,
-    /// The relay is to fall asleep: nobody keeps it awake.
+    /// During a lull the relay must fall asleep: no publisher keeps it awake.
     lull: watch::Receiver<bool>,
     stop: CancellationToken,
     pace: Pace,
@@ -76,7 +76,7 @@ impl Publisher {
         Ok(Self { pool, ledger: Arc::clone(&world.ledger), clock, held, lull, stop, pace })
     }
 
-    /// Publishes until `stop`; returns when every transaction has ended, one way or another.
+    /// Publishes until `stop`. Returns when every transaction has ended.
     pub(crate) async fn run(self, seed: u64) {
         let mut publishers = JoinSet::new();
         for (number, how) in PUBLISHERS.into_iter().enumerate() {
@@ -96,7 +96,7 @@ impl Publisher {
             }
             let pause = match self.publish(how, &mut random).await {
                 Ok(()) => how.pause(&mut random),
-                // The database is away, or the connection was cut: what was begun is rolled back.
+                // The database is away, or the connection was cut: the transaction is rolled back.
                 Err(_) => Duration::from_millis(random.u64(50..300)),
             };
             tokio::select! {
@@ -117,7 +117,7 @@ impl Publisher {
         let Work { tx, changes, .. } = work;
         if done.is_err() || how == How::RolledBack {
             self.ledger.tell(&changes, Outcome::RolledBack);
-            // An explicit ROLLBACK, or a transaction that is dropped.
+            // An explicit ROLLBACK, or a dropped transaction.
             if random.bool() {
                 let _ = tx.rollback().await;
             }
@@ -133,7 +133,7 @@ impl Publisher {
         Ok(committed?)
     }
 
-    /// With a transaction open: for so long, or until the relay is to fall asleep, or the end.
+    /// Keeps a transaction open for this time, until a lull or the end.
     async fn rest(&self, time: Duration) {
         let mut lull = self.lull.clone();
         let begins = async {
@@ -147,7 +147,7 @@ impl Publisher {
         }
     }
 
-    /// What one transaction does before it ends.
+    /// The statements of one transaction before its end.
     async fn fill(&self, work: &mut Work<'_>, random: &mut fastrand::Rng) -> Result<(), Failure> {
         match work.how {
             How::Keyed => work.change(&key(random), 1).await,
@@ -178,7 +178,7 @@ impl Publisher {
         }
     }
 
-    /// What is rolled back to a savepoint was never committed, though its transaction was.
+    /// An event that is rolled back to a savepoint is never committed, though its transaction is.
     async fn fill_around_a_savepoint(
         &self,
         work: &mut Work<'_>,
@@ -216,7 +216,7 @@ fn key(random: &mut fastrand::Rng) -> String {
     format!("key-{}", random.i64(0..KEYS))
 }
 
-/// Waits until nobody has published for so long that the relay sleeps.
+/// Waits until publishers have paused for so long that the relay sleeps.
 async fn asleep(lull: &mut watch::Receiver<bool>) {
     loop {
         let _ = lull.wait_for(|lull| *lull).await;

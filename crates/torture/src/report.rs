@@ -1,4 +1,4 @@
-//! What a run came to, for people and for machines.
+//! The result of a run, for operators and for programs.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub(crate) struct Report {
     about: About,
 }
 
-/// How much there was of what a run is to have a lot of.
+/// The amount of everything that a run must have plenty of.
 #[derive(Debug)]
 struct About {
     rolled_back: usize,
@@ -37,7 +37,7 @@ struct About {
     /// While the relay was awake, and while it slept.
     prepared: (usize, usize),
     turns: usize,
-    /// In a hundred looks.
+    /// In a hundred samples.
     slept: usize,
 }
 
@@ -87,7 +87,7 @@ impl Report {
         );
         println!("{} transactions prepared, {asleep} of them while the relay slept", awake + asleep);
         println!("{} deliveries due, {calls} calls, {dead} dead-lettered, {parked} parked", self.deliveries);
-        println!("the outbox's ring turned {turns} times; its relay slept in {slept} of 100 looks");
+        println!("the outbox's ring turned {turns} times; its relay slept in {slept} of 100 samples");
         let faults: Vec<String> = self.faults.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
         println!("faults: {}", faults.join(", "));
         let mut because: BTreeMap<&str, usize> = BTreeMap::new();
@@ -113,7 +113,7 @@ impl Report {
     }
 }
 
-/// Writes down what may explain a failure.
+/// Writes files that may explain a failure.
 pub(crate) fn keep(logs: &Path, world: &World, history: &History, verdict: &Verdict) -> Result<(), Failure> {
     std::fs::write(logs.join("history.json"), serde_json::to_vec(history)?)?;
     std::fs::write(logs.join("verdict.json"), serde_json::to_vec_pretty(verdict)?)?;

@@ -1,22 +1,22 @@
-//! The torture's own events and RPCs: one that is healthy, one that has moods, one that refuses.
+//! The torture's events and RPCs: a healthy RPC, one that fails at random, and one that refuses.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// Changes of a few keys, in order; to two subscribers.
+/// Changes of a few keys, in order, to two subscribers.
 pub(crate) const CHANGED: &str = "event_changed";
 /// Without a key.
 pub(crate) const NOTED: &str = "event_noted";
-/// Some of these are refused for good, as their payload says.
+/// Its RPC refuses some of these for good, by their payload.
 pub(crate) const OFFERED: &str = "event_offered";
-/// Written past `outbox.enqueue`, as no bus can take it: the relay parks it.
+/// Written past `outbox.enqueue`, because no bus can carry it: the relay parks it.
 pub(crate) const GARBLED: &str = "event_garbled";
 
 /// Without a subscriber.
 pub(crate) const UNHEARD: &str = "event_unheard";
 
-/// What has a route.
+/// The events with a route.
 const EVENTS: [&str; 4] = [CHANGED, NOTED, OFFERED, GARBLED];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -25,7 +25,7 @@ pub(crate) enum Rpc {
     Steady,
     /// Is slow, and fails at random.
     Moody,
-    /// Refuses what says so itself.
+    /// Refuses events by their payload.
     Strict,
 }
 
@@ -66,8 +66,8 @@ pub(crate) fn subscribers(event: &str) -> &'static [Rpc] {
     }
 }
 
-/// These routes as an event_router.yaml. Backoffs are short, so that a lot happens, and attempts many, so that only what is
-/// refused dies.
+/// These routes as an event_router.yaml. Backoffs are short, so that a lot happens. Attempts are many, so that only refused
+/// events die.
 pub(crate) fn yaml() -> String {
     let mut yaml = "event:\n".to_owned();
     for event in EVENTS {

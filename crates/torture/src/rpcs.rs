@@ -1,6 +1,6 @@
-//! The RPCs' servers: Connect unary JSON by hand, and what others answer byte for byte. They know whom they answered, and what.
+//! The RPCs' servers: Connect unary JSON by hand, and other servers' answers byte for byte. They note every call and answer.
 
-mod wire; // what goes over the connection
+mod wire; // requests and answers as bytes
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
@@ -37,36 +37,36 @@ struct Server {
 struct Journal {
     clock: Clock,
     calls: Mutex<Vec<Call>>,
-    /// What came to an end: done, or refused for good.
+    /// Deliveries that ended: done, or refused for good.
     arrived: Mutex<HashSet<(EventId, Rpc)>>,
     random: Mutex<fastrand::Rng>,
-    /// What other servers answer.
+    /// Answers of other servers.
     rows: Vec<Row>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Up,
-    /// Connections end, and nobody is called.
+    /// Connections are refused, and no call is noted.
     Down,
-    /// Nobody is answered.
+    /// No call is answered.
     Stalled,
-    /// Everybody is told that it failed.
+    /// Every call fails.
     Failing,
 }
 
-/// What a server does about a call.
+/// A server's reaction to a call.
 enum Mood {
     Succeed,
     Refuse,
-    /// As one of the rows, which may be a success.
+    /// One of the rows, which may be a success.
     Answer(usize),
     Hang,
     HangUp,
 }
 
 impl Rpcs {
-    /// Each worker has servers of its own: so it is known who calls.
+    /// Starts servers for each worker, so that the calling worker is known.
     pub(crate) async fn start(workers: &[&'static str], seed: u64, clock: Clock) -> std::io::Result<Self> {
         let random = Mutex::new(fastrand::Rng::with_seed(seed));
         let (calls, arrived) = (Mutex::default(), Mutex::default());
@@ -86,7 +86,7 @@ impl Rpcs {
         Ok(Self { servers, journal })
     }
 
-    /// As the worker of this name is told.
+    /// The options of the worker with this name.
     pub(crate) fn endpoints(&self, worker: &str) -> Vec<String> {
         let endpoint = |server: &Server| format!("{}=http://127.0.0.1:{}", server.rpc.service(), server.port);
         self.servers.iter().filter(|server| server.worker == worker).map(endpoint).collect()
@@ -96,7 +96,7 @@ impl Rpcs {
         self.journal.calls.lock().expect("no panic while held").clone()
     }
 
-    /// How many deliveries came to an end, done or refused for good.
+    /// The number of deliveries that ended, done or refused for good.
     pub(crate) fn arrived(&self) -> usize {
         self.journal.arrived.lock().expect("no panic while held").len()
     }
@@ -113,7 +113,7 @@ impl Rpcs {
         self.in_mode(whom, Mode::Stalled, time).await
     }
 
-    /// All of its servers, for every worker.
+    /// Fails an RPC on all of its servers, for every worker.
     pub(crate) async fn fail(&self, rpc: Rpc, time: Duration) {
         let servers = || self.servers.iter().filter(|server| server.rpc == rpc);
         for server in servers() {
@@ -138,7 +138,7 @@ impl Server {
     async fn serve(self, listener: TcpListener) {
         loop {
             let Ok((stream, _)) = listener.accept().await else { continue };
-            // The port stays ours: every connection is refused.
+            // The port stays reserved, so that every connection is refused.
             if *self.mode.borrow() != Mode::Down {
                 tokio::spawn(self.clone().converse(stream));
             }
@@ -150,7 +150,7 @@ impl Server {
         loop {
             let request = tokio::select! {
                 request = read_http1(&mut stream) => request,
-                // Calls under way see the mode themselves, and end the connection.
+                // Calls under way check the mode themselves, and end the connection.
                 _ = mode.wait_for(|mode| *mode == Mode::Down) => return,
             };
             let Ok(Some((head, body))) = request else { return };
@@ -165,7 +165,7 @@ impl Server {
         }
     }
 
-    /// None ends the connection without an answer.
+    /// `None` ends the connection without an answer.
     async fn answer(&self, head: &Head<'_>, body: &[u8]) -> Option<Written> {
         let event = head.header("outbox-event-id").and_then(|id| id.parse::<EventId>().ok());
         let attempt = head.header("outbox-attempt").and_then(|attempt| attempt.parse().ok());
@@ -224,7 +224,7 @@ impl Server {
             refuse: bool,
         }
         let Ok(Body { event }) = serde_json::from_slice(body) else {
-            // The torture's own payloads are all readable.
+            // A payload of the torture is always readable.
             return (Mood::Refuse, Duration::ZERO);
         };
         let mut random = self.journal.random.lock().expect("no panic while held");

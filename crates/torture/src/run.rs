@@ -1,4 +1,4 @@
-//! What one run is: its transport, its seed, and how much it publishes.
+//! The parameters of a run: its transport, its seed, and its rate.
 
 use serde::Serialize;
 
@@ -9,15 +9,15 @@ pub(crate) enum Transport {
     Aws,
 }
 
-/// Why a run could not be made.
+/// Why a run was not possible.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// There is no emulator of AWS, no Terraform, or no provider for it.
+/// The emulator of AWS, Terraform, or its provider is missing.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no emulator with what Terraform makes: {0}")]
+#[error("the emulator of AWS could not be provisioned: {0}")]
 pub(crate) struct NoCloud(pub(crate) Failure);
 
-/// One run: its seed is settled.
+/// One run, with its seed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Run {
     pub(crate) transport: Transport,
@@ -41,14 +41,14 @@ impl Transport {
     }
 }
 
-/// How much may be published. The emulator is slow.
+/// Limits of what is published, because the emulator is slow.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
-    /// So many deliveries may be open before publishers wait.
+    /// Publishers wait while more deliveries are open.
     pub(crate) open_max: usize,
-    /// So many events has one transaction at most.
+    /// The most events of one transaction.
     pub(crate) bulk_max: usize,
-    /// So many has a big one that commits, and of these so many have a subscriber.
+    /// The most events of a big transaction that commits, and how many of these have a subscriber.
     pub(crate) big_max: i64,
     pub(crate) heard_max: usize,
 }

@@ -1,5 +1,5 @@
-//! A second database, served by the same relays and workers, which loses its schema now and then. The first must not notice;
-//! and once the schema is back, what is published there arrives.
+//! A second database with the same relays and workers, which loses its schema now and then. The first database must not be
+//! affected. Once the schema is back, its events arrive.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,16 +17,16 @@ use crate::rpcs::Rpcs;
 use crate::run::Failure;
 use crate::work::Work;
 
-/// What was published must have arrived before the schema may go for good: what is dropped with it is gone.
+/// All events must have arrived before the schema is dropped, because they are dropped with it.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(15);
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 
-/// What the record says as done goes with the schema, and is kept here.
+/// Done records are copied here before the schema is dropped.
 const RECORDED: &str = "
     create table torture.recorded (event_id uuid, rpc text, done_at timestamptz, primary key (event_id, rpc))";
 
 pub(crate) struct Second {
-    /// Past the proxies.
+    /// Without a proxy.
     pub(crate) pool: PgPool,
     url: String,
     relay: PathBuf,
@@ -35,7 +35,7 @@ pub(crate) struct Second {
     turn: tokio::sync::Mutex<()>,
 }
 
-/// What becomes of the schema.
+/// What happens to the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Loss {
     Renamed,
@@ -51,7 +51,7 @@ impl Second {
         Ok(Self { pool, url, relay: bin.join("relay"), losses, turn })
     }
 
-    /// The schema goes for so long, and comes back as it was, or new. Published is before and afterwards.
+    /// Removes the schema for this time, and brings it back unchanged or new. Publishes before and afterwards.
     pub(crate) async fn lose(
         &self,
         rpcs: &Rpcs,
@@ -64,7 +64,7 @@ impl Second {
         let wanted = if random.bool() { Loss::Dropped } else { Loss::Renamed };
         self.publish(ledger, &mut random).await?;
         let loss = match wanted {
-            // Some is on its way still: so nothing may be lost.
+            // Some events are still under way, and must not be lost.
             Loss::Dropped if !self.is_over(rpcs).await => Loss::Renamed,
             wanted => wanted,
         };
@@ -72,13 +72,13 @@ impl Second {
         tokio::time::sleep(lasts).await;
         insist(|| self.bring_back(loss)).await?;
         taken?;
-        // Delivery sequences begin anew, and so does the order of a key.
+        // The sequences of deliveries begin anew, and so does the order of a key.
         self.losses.fetch_add(1, Ordering::Relaxed);
         self.publish(ledger, &mut random).await?;
         Ok(format!("second, {loss:?}").to_lowercase())
     }
 
-    /// A few transactions.
+    /// Publishes a few transactions.
     async fn publish(&self, ledger: &Ledger, random: &mut fastrand::Rng) -> Result<(), Failure> {
         let key = format!("second-{}", self.losses.load(Ordering::Relaxed));
         for _ in 0..random.u8(2..5) {
@@ -107,7 +107,7 @@ impl Second {
         committed
     }
 
-    /// Everything that was published has arrived and stands in the record. Not known in time: no.
+    /// Whether every published event has arrived and is recorded. `false` if that does not happen in time.
     async fn is_over(&self, rpcs: &Rpcs) -> bool {
         let over = async {
             loop {
@@ -133,7 +133,7 @@ impl Second {
         Ok(arrived && open == 0)
     }
 
-    /// Also if an answer was lost, and it is gone already.
+    /// Succeeds also if an earlier answer was lost and the schema is gone already.
     async fn take_away(&self, loss: Loss) -> Result<(), Failure> {
         let here: bool =
             sqlx::query_scalar("select to_regnamespace('outbox') is not null").fetch_one(&self.pool).await?;
@@ -160,7 +160,7 @@ impl Second {
         Ok(tx.commit().await?)
     }
 
-    /// Also if an answer was lost, and it is back already.
+    /// Succeeds also if an earlier answer was lost and the schema is back already.
     async fn bring_back(&self, loss: Loss) -> Result<(), Failure> {
         match loss {
             Loss::Renamed => {

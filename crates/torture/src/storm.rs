@@ -1,4 +1,4 @@
-//! Makes what is planned go wrong, and mends it again.
+//! Injects the planned faults, and ends them.
 
 mod database;
 mod switched;
@@ -15,11 +15,12 @@ use crate::publishers::Publisher;
 use crate::run::Failure;
 use crate::world::World;
 
-/// A connection that goes nowhere is given up by then, on both ends.
+/// Both ends give up a connection without traffic within this time.
 const HALF_OPEN_FOR: Duration = Duration::from_secs(20);
 const LEADS_WITHIN: Duration = Duration::from_secs(10);
 
-/// All of it, in time; returns when everything is mended. What could not be done is no fault.
+/// Injects all faults at their times. Returns when all have ended. A fault that could not be injected is recorded as "not
+/// done", and the judge ignores it.
 pub(crate) async fn rage(world: &Arc<World>, publisher: &Publisher, plan: Vec<Planned>, spells: &Spells) {
     let mut under_way = JoinSet::new();
     for one in plan {
@@ -37,7 +38,7 @@ pub(crate) async fn rage(world: &Arc<World>, publisher: &Publisher, plan: Vec<Pl
     while under_way.join_next().await.is_some() {}
 }
 
-/// What went wrong so far.
+/// The faults so far.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Spells(Arc<std::sync::Mutex<Vec<Spell>>>);
 
@@ -64,7 +65,7 @@ impl Spells {
     }
 }
 
-/// Whom it met.
+/// Injects one fault. Returns its target.
 async fn meet(
     world: &World,
     publisher: &Publisher,
@@ -140,8 +141,8 @@ async fn meet(
         | Fault::CloudTruncates
         | Fault::CloudSlow
         | Fault::DynamoAway => {
-            let Some(cloud) = &world.cloud else { return Err("there is no cloud".into()) };
-            cloud.weather(fault, lasts).await;
+            let Some(cloud) = &world.cloud else { return Err("this run has no emulator of AWS".into()) };
+            cloud.inject(fault, lasts).await;
             return Ok("aws".to_owned());
         }
     }
@@ -156,7 +157,7 @@ async fn meet(
     name(if of_a_relay { relay } else { worker })
 }
 
-/// Who leads, as soon as somebody does.
+/// Waits for a leader.
 async fn leader(world: &World) -> Arc<Member> {
     loop {
         for relay in &world.relays {

@@ -1,4 +1,4 @@
-//! Looks at the database and the processes, during a run and at its end.
+//! Observes the database and the processes, during a run and at its end.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -24,7 +24,7 @@ const ASKED_EVERY: Duration = Duration::from_secs(1);
 const SAID_EVERY: Duration = Duration::from_secs(10);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// What is seen while it goes on.
+/// Observations during the run.
 #[derive(Debug, Default)]
 pub(crate) struct Witness {
     cursor: Mutex<Vec<Sample>>,
@@ -41,7 +41,7 @@ impl Witness {
         self.turns.load(Ordering::Relaxed)
     }
 
-    /// Looks on until `stop`.
+    /// Observes until `stop`.
     pub(crate) async fn watch(&self, world: &World, stop: &CancellationToken) {
         let looking = async { tokio::join!(self.sample(world), ask(world)) };
         tokio::select! {
@@ -72,7 +72,7 @@ impl Witness {
         }
     }
 
-    /// Holds publishers while too much is open, or in a lull: how fast the machine is must not matter.
+    /// Holds publishers in a lull, and while too many deliveries are open: the machine's speed must not matter.
     pub(crate) async fn hold(world: &World, held: &watch::Sender<bool>, open_max: usize) {
         loop {
             let open = world.ledger.due().saturating_sub(world.rpcs.arrived());
@@ -92,7 +92,7 @@ async fn ask(world: &World) {
     }
 }
 
-/// Every transaction of a publisher has ended: one whose connection died may still be committing.
+/// Waits until every publisher's transaction has ended: one whose connection died may still be committing.
 pub(crate) async fn publishers_have_ended(pool: &PgPool) -> Result<(), Failure> {
     loop {
         let open: bool =
@@ -113,7 +113,7 @@ pub(crate) async fn committed(world: &World) -> Result<Vec<Change>, Failure> {
     Ok([first, domain::committed(&world.second.pool).await?].concat())
 }
 
-/// Waits until nothing is open any more, so long at most; says what is, if that is in vain.
+/// Waits until nothing is open, for `patience` at most. An error names what is still open.
 pub(crate) async fn quiet(world: &World, committed: &[Change], patience: Duration) -> Result<(), String> {
     let mut open = String::new();
     let mut said = tokio::time::Instant::now();
@@ -162,7 +162,7 @@ async fn still_open(world: &World, committed: &[Change]) -> Result<Vec<String>, 
         ("retries", "select count(*) from outbox.retry"),
         ("claims", "select count(*) from outbox.claim where until is not null"),
         (
-            "deliveries that nobody received",
+            "deliveries that were not received",
             "select count(*) from outbox.delivery as d where d.seq >
                  (select h.seq from outbox.queue_head as h where h.queue = d.queue)",
         ),
@@ -198,7 +198,7 @@ pub(crate) async fn dead(world: &World) -> Result<HashSet<(EventId, Rpc)>, Failu
     Ok(dead)
 }
 
-/// With the codes of each, once for every time.
+/// The codes of each parked event, one for every time that it was parked.
 pub(crate) async fn parked(world: &World) -> Result<HashMap<EventId, Vec<String>>, Failure> {
     let mut parked: HashMap<EventId, Vec<String>> = HashMap::new();
     for pool in [&world.pool, &world.second.pool] {
@@ -211,7 +211,7 @@ pub(crate) async fn parked(world: &World) -> Result<HashMap<EventId, Vec<String>
     Ok(parked)
 }
 
-/// What the dedup record has as done, and since when.
+/// The done records, each with its time.
 pub(crate) async fn recorded(world: &World) -> Result<HashMap<(EventId, Rpc), At>, Failure> {
     let records = match &world.cloud {
         Some(cloud) => cloud.recorded().await?,
@@ -229,7 +229,7 @@ pub(crate) async fn recorded(world: &World) -> Result<HashMap<(EventId, Rpc), At
     Ok(records.into_iter().map(|(event, rpc, at)| ((event, rpc), world.clock.of(at))).collect())
 }
 
-/// In which order events took effect on the bus.
+/// The order in which events took effect on the bus.
 pub(crate) async fn puts(world: &World) -> Result<Vec<Put>, Failure> {
     if let Some(cloud) = &world.cloud {
         return Ok(cloud.puts());
@@ -247,7 +247,7 @@ pub(crate) async fn puts(world: &World) -> Result<Vec<Put>, Failure> {
     Ok(rows.into_iter().map(put).collect())
 }
 
-/// With every relay and worker stopped, nothing of theirs is left in the database.
+/// Sessions, locks and rows that are left in the database after every relay and worker has stopped.
 pub(crate) async fn left_behind(world: &World) -> Result<Vec<String>, Failure> {
     let mut left: Vec<String> = sqlx::query_scalar(
         "select format('a session of %s, %s for %s', application_name, state, clock_timestamp() - state_change)

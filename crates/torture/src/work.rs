@@ -55,7 +55,7 @@ impl Work<'_> {
         Ok(Self { tx: pool.begin().await?, changes: Vec::new(), how })
     }
 
-    /// Changes a key so many times: its row's lock comes first, and keeps its events in order.
+    /// Changes a key so many times: its row's lock is taken first, and keeps its events in order.
     pub(crate) async fn change(&mut self, key: &str, times: usize) -> Result<(), Failure> {
         let times = i64::try_from(times)?;
         let (last, seq_before): (i64, i64) = sqlx::query_as(
@@ -129,13 +129,13 @@ impl Work<'_> {
         self.changes.push(change);
     }
 
-    /// The domain's rows of what was enqueued since.
+    /// Writes the domain's rows of the events that were enqueued since.
     pub(crate) async fn save(&mut self) -> Result<(), Failure> {
         save(&mut self.tx, &self.changes).await
     }
 }
 
-/// With what the sequence of events has come to: the highest seq of those that are new here.
+/// With the sequence's value after the write: the highest seq among these events.
 async fn save(conn: &mut PgConnection, changes: &[Change]) -> Result<(), Failure> {
     let ids: Vec<Uuid> = changes.iter().map(|change| change.event.as_uuid()).collect();
     let names: Vec<&str> = changes.iter().map(|change| change.name.as_str()).collect();

@@ -1,5 +1,5 @@
-//! Everything a run starts: a throwaway Postgres with two databases, or an emulator of AWS beside it, two relays, two workers,
-//! the RPCs' servers, and the proxies in between.
+//! Everything a run starts: a throwaway Postgres with two databases, two relays, two workers, the RPCs' servers, and proxies
+//! in between. On aws an emulator is added.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ const RELAYS: [&str; 2] = ["relay-1", "relay-2"];
 const WORKERS: [&str; 2] = ["worker-1", "worker-2"];
 /// Short, so that slots are truncated and rings wrap.
 const RETENTION: &str = "6s";
-/// Short, so that what a dead worker had comes back.
+/// Short, so that a dead worker's deliveries come back.
 const VISIBILITY: &str = "3s";
-/// Copies that are made past the relay are numbered below everything: whatever is set back, nobody else has their seqs.
+/// Copies that are made past the relay have numbers below all others, so that no sequence that is set back repeats one.
 const COPIES: &str = "create sequence torture.copy increment by -1 maxvalue -1 minvalue -1000000000";
 pub(crate) struct World {
     pub(crate) clock: Clock,
@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub(crate) rpcs: Rpcs,
     /// Only on the transport aws.
     pub(crate) cloud: Option<Cloud>,
-    /// Past the proxies, for who looks.
+    /// Without a proxy, for observations.
     pub(crate) pool: PgPool,
     pub(crate) second: Second,
     pub(crate) ledger: Arc<Ledger>,
@@ -102,7 +102,7 @@ impl World {
         Ok(world)
     }
 
-    /// The way publishers go.
+    /// The address of publishers, with their proxy.
     pub(crate) fn publishers_url(&self) -> String {
         url(self.publishers.port(), SOURCE)
     }
@@ -138,7 +138,7 @@ fn worker_args(rpcs: &Rpcs, name: &str) -> Vec<String> {
     args
 }
 
-/// What all relays and workers are started with.
+/// What all relays and workers have in common at their start.
 struct Fleet<'a> {
     bin: &'a Path,
     router: &'a Path,

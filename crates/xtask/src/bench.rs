@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: a program of its own, because what is measured is built for release and the tasks are not.
+//! `cargo xtask bench`: a program of its own, because benchmarks are built for release and the tasks are not.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use testkit::process::target;
 
 use crate::programs::{build, run as run_program};
 
-/// The programs that it starts, and itself.
+/// The programs that the benchmarks start, and the benchmarks.
 const BUILD: [&str; 8] =
     ["--release", "--bins", "--package", "outbox-relay", "--package", "outbox-worker", "--package", "bench"];
 

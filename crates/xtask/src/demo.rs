@@ -1,12 +1,12 @@
-//! `cargo xtask demo`: the whole line at work, told as a story.
+//! `cargo xtask demo`: all parts at work, step by step.
 
-mod cloud; // AWS's part, on an emulator
-mod failure; // why the demo could not be told
-mod services; // the sample services, and what they were called with
-mod show; // what it looks like
-mod story; // what happens, scene by scene
-mod summary; // what became of everything
-mod world; // everything that it starts
+mod cloud; // the emulator of AWS
+mod failure; // why the demo could not run
+mod services; // the sample services, and their calls
+mod show; // the demo's output
+mod story; // the steps
+mod summary; // the result of every event
+mod world; // everything that the demo starts
 
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) aws: bool,
 
-    /// End after the story; exit 0 only if every count is what it must be.
+    /// End after the story; exit 0 only if every count is correct.
     #[arg(long)]
     pub(crate) once: bool,
 
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let told = runtime.map_err(Failure::from).and_then(|runtime| {
         runtime.block_on(async {
-            // What was started ends with `world`, on every way out of here, Ctrl-C included.
+            // Everything that was started ends with `world`, on every way out of here, Ctrl-C included.
             let story = async {
                 let mut world = World::start(&bin, options.aws, &show).await?;
                 let told = tell(&mut world, &show, options).await;

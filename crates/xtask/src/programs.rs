@@ -1,4 +1,4 @@
-//! Programs of the workspace that are tasks of their own: built, and run with the arguments that are theirs.
+//! Tasks that are programs of the workspace: they are built, and run with their own arguments.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -20,7 +20,7 @@ pub(crate) fn build(args: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Runs a program, and ends as it does.
+/// Runs a program. Returns its exit code.
 pub(crate) fn run(program: &Path, args: &[impl AsRef<OsStr>]) -> Result<ExitCode, String> {
     match Command::new(program).args(args).status() {
         Ok(status) if status.success() => Ok(ExitCode::SUCCESS),
@@ -29,7 +29,7 @@ pub(crate) fn run(program: &Path, args: &[impl AsRef<OsStr>]) -> Result<ExitCode
     }
 }
 
-/// An error that is told, and the exit code of a failure.
+/// Prints an error, and returns the exit code of a failure.
 pub(crate) fn or_failure(ended: Result<ExitCode, String>) -> ExitCode {
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -1,6 +1,6 @@
-//! `cargo xtask test`: everything that CI runs, or what is quick of it.
+//! `cargo xtask test`: everything that CI runs, or its quick part.
 
-pub(crate) mod quick; // what is left out at the desk
+pub(crate) mod quick; // what `--quick` leaves out
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -13,8 +13,8 @@ use crate::torture::{self, Outcome};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// Only format, unit tests and those tests against a throwaway Postgres that are quick. They take a few minutes after the
-    /// build. The list below says what is left out; CI runs the whole.
+    /// Only format, unit tests and quick tests against a throwaway Postgres. They take a few minutes after the build. The
+    /// list below shows what is left out; CI runs everything.
     #[arg(long)]
     pub(crate) quick: bool,
 }
@@ -39,7 +39,7 @@ fn quick() -> Result<(), String> {
     Step { name: "build", args: "test --no-run --quiet", remedy: "see above" }.run(&[], &[])?;
     let mut args = vec!["--"];
     args.extend(quick::skips());
-    // One binary's failure is no reason to know nothing of the others.
+    // The other binaries run even if one fails.
     Step { name: "tests", args: "test --quiet --no-fail-fast", remedy: "see above" }.run(&args, &[])
 }
 
@@ -57,11 +57,11 @@ fn whole() -> Result<(), String> {
     Ok(())
 }
 
-/// Where there is no Terraform, or no provider for it, AWS is left out, and that is said; in CI that is a failure.
+/// Without Terraform or its provider, the transport aws is left out with a report; in CI that is a failure.
 fn tortured(transport: &str) -> Result<(), String> {
     let in_ci = std::env::var_os("CI").is_some();
     let seconds = if in_ci { 30 } else { 150 };
-    // CI does the same each time; everybody else's runs differ, and a seed that fails says how to repeat it.
+    // CI uses the same seed each time. Other runs differ, and the report of a failed run has the command to repeat it.
     let seed = in_ci.then_some(7);
     println!("\n=== torture: {transport}, {seconds} s");
     let began = Instant::now();
@@ -73,7 +73,7 @@ fn tortured(transport: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What the tests start, before they start it: an installation is not part of a test's time.
+/// Installs what the tests start, because an installation is not part of a test's time.
 fn install() -> Result<(), ToolError> {
     tools::postgres_bin()?;
     tools::debian("pgbouncer", "pgbouncer")?;
@@ -88,7 +88,7 @@ fn install() -> Result<(), ToolError> {
             eprintln!("\n!!! NOT TESTED: PostgreSQL {version}, because {problem}\n");
         }
     }
-    // Where these can't be had, the tests that need them say so; in CI they fail.
+    // Tests report a missing tool themselves; in CI they fail.
     for tool in [tools::node_rpc(), tools::python_grpc(), tools::nginx()] {
         if let Err(error) = tool {
             eprintln!("warning: {error}");

@@ -7,9 +7,9 @@ use testkit::process::target;
 
 use crate::programs::{build, run as run_program};
 
-/// All of the workspace, so that its dependencies are those that the tests were built with.
+/// The whole workspace, so that its dependencies have the same features as in the tests' build.
 const BUILD: [&str; 3] = ["--workspace", "--bin", "torture"];
-/// What it exits with when there is no stand-in for AWS, or no Terraform.
+/// The exit code without an emulator of AWS or Terraform.
 const NO_CLOUD: i32 = 3;
 
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
@@ -20,11 +20,11 @@ pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
 /// Whether every promise was kept.
 pub(crate) enum Outcome {
     Kept,
-    /// There is no stand-in for AWS, or no Terraform.
+    /// The emulator of AWS or Terraform is missing.
     NoCloud,
 }
 
-/// For so many seconds. An error is a promise that was broken, or why the run could not be made.
+/// Runs torture for so many seconds. An error is a broken promise, or the reason why the run was not possible.
 pub(crate) fn torture(transport: &str, seconds: u64, seed: Option<u64>) -> Result<Outcome, String> {
     build(&BUILD)?;
     let mut torture = Command::new(target().join("debug").join("torture"));

@@ -1,4 +1,4 @@
-# What AWS would answer. A mock makes up texts that no ARN is, and the provider refuses those.
+# Mocked answers of AWS. Terraform's own mocks are random texts, and the provider refuses those as ARNs.
 
 mock_resource "aws_cloudwatch_event_bus" {
   defaults = { arn = "arn:aws:events:us-east-1:123456789012:event-bus/outbox" }
@@ -23,7 +23,7 @@ mock_resource "aws_iam_policy" {
   defaults = { arn = "arn:aws:iam::123456789012:policy/any" }
 }
 
-# All mocks of a kind have one ARN; what tests tell apart has its own. These are the routes of router.yaml.
+# All mocks of a kind have one ARN; resources that tests distinguish have their own. These are the routes of router.yaml.
 override_resource {
   target = aws_cloudwatch_event_rule.route["event_hoge_updated -> NotificationService/NotifyHogeUpdated"]
   values = { arn = "arn:aws:events:us-east-1:123456789012:rule/outbox/notify-updated" }

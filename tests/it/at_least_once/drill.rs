@@ -1,4 +1,4 @@
-//! An outage, as operators live through it.
+//! An outage of an RPC, as an operator sees it.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::server;
 use crate::world::{One, Two, World, programs, until};
 
-/// The defaults, twenty times as fast: five minutes are fifteen seconds.
+/// The default policy, twenty times as fast: five minutes become fifteen seconds.
 const ROUTER: &str = "
 event:
   - name: event_one
@@ -31,11 +31,10 @@ const OUTAGE: Duration = Duration::from_secs(15);
 const BEFORE: Duration = Duration::from_secs(8);
 const EVENTS: usize = 10_000;
 
-/// Guards promises 2, 3, 6 and 8: while an RPC's server is down and ten thousand events come for it, the other RPC's are as
-/// quick as before, metrics and `outbox status` tell what is going on, and afterwards each is delivered once and none is
-/// dead.
+/// Guards promises 2, 3, 6 and 8: ten thousand events are published while their RPC's server is down. The other RPC stays as
+/// quick as before. Metrics and `outbox status` show the outage. Afterwards each event is delivered once, and none is dead.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_outage_costs_nobody_an_event_or_the_others_their_time() {
+async fn an_outage_loses_no_event_and_slows_no_other_rpc() {
     let world = World::alone(ROUTER).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -72,8 +71,8 @@ async fn an_outage_costs_nobody_an_event_or_the_others_their_time() {
     world.finish().await;
 }
 
-/// Publishes for the RPC that is to go down as many in fifteen seconds as the drill wants, and every twenty milliseconds one
-/// for the other. Returns the former, and the 99th percentile of the latter's time from commit to call.
+/// Publishes the drill's events for `Down`, and one every twenty milliseconds for the other RPC. Returns the ids of the
+/// former, and the 99th percentile of the latter's time from commit to call.
 async fn load(world: &World, time: Duration) -> (Vec<EventId>, Duration) {
     let (began, mut ids, mut timed) = (Instant::now(), Vec::new(), Vec::new());
     let per_second = EVENTS as f64 / OUTAGE.as_secs_f64();
@@ -94,7 +93,7 @@ async fn load(world: &World, time: Duration) -> (Vec<EventId>, Duration) {
     (ids, took[took.len() * 99 / 100])
 }
 
-/// Waits until metrics and `outbox status` tell that the server is away; returns what status says of its queue.
+/// Waits until metrics and `outbox status` show that the server is away. Returns the queue's part of the status.
 async fn watch(world: &World, metrics: &str) -> Value {
     until("the metrics tell it", async || {
         let (_, body) = scrape::get(metrics, "/metrics").await.unwrap();
@@ -123,7 +122,7 @@ async fn watch(world: &World, metrics: &str) -> Value {
     told
 }
 
-/// Serves `Down` until the token is cancelled, and closes its connections then.
+/// Serves `Down` until the token is cancelled, then closes its connections.
 fn serve(world: &World, listener: TcpListener) -> CancellationToken {
     let (up, rpcs) = (CancellationToken::new(), world.rpcs.clone());
     let down = up.clone();

@@ -14,8 +14,8 @@ use crate::pgbouncer::PgBouncer;
 use crate::processes::{assert_stops_cleanly, assert_stops_soon};
 use crate::world::{One, PATIENCE, ROUTER, World, until};
 
-/// Publishes, one event a transaction, until told to stop; knows exactly which ones committed. A commit whose answer
-/// was lost is looked up once the database is back.
+/// Publishes one event per transaction until it is stopped, and returns exactly the committed ids. A commit without an
+/// answer is looked up once the database is back.
 struct Publisher {
     stop: Arc<AtomicBool>,
     task: JoinHandle<Vec<EventId>>,
@@ -65,7 +65,7 @@ async fn until_some_succeeded(world: &World, more: usize) {
     world.rpcs.until(&format!("{more} more events are done"), |rpcs| rpcs.succeeded().len() >= goal).await;
 }
 
-/// Compares id sets, not counts: what was committed is done, and nothing else was ever seen.
+/// Compares sets of ids, not counts: each committed event is done, and no other event was seen.
 async fn assert_all_done(world: &World, committed: &[EventId]) {
     world.rpcs.until_done("Test/One", committed).await;
     let seen: HashSet<EventId> = world.rpcs.calls().iter().map(|call| call.event).collect();
@@ -90,7 +90,7 @@ async fn killed_processes_lose_nothing() {
     let committed = publisher.finish().await;
     assert_all_done(&world, &committed).await;
     world.until_settled().await;
-    // A kill between an RPC's effect and its record is the one honest gap: count it, do not forbid it.
+    // A kill between an RPC's effect and its record can repeat a call: such calls are counted, not forbidden.
     let mut again = world.rpcs.succeeded();
     let before = again.len();
     again.sort();
@@ -102,7 +102,8 @@ async fn killed_processes_lose_nothing() {
     world.finish().await;
 }
 
-/// Guards: a stop finishes what is in flight, saves the cursor, and loses and repeats nothing.
+/// Guards promises 2 and 3: a stop under load finishes the calls under way and saves the cursor, and neither loses nor
+/// repeats a call.
 #[tokio::test(flavor = "multi_thread")]
 async fn stopping_under_load_loses_and_repeats_nothing() {
     let world = World::alone(ROUTER).await;
@@ -129,13 +130,14 @@ async fn stopping_under_load_loses_and_repeats_nothing() {
     world.finish().await;
 }
 
-/// Guards: of relays started together one leads and the others stand by; when it stops, another leads at once.
+/// Guards: of relays that start together one leads and the others stand by. When the leader stops, another one leads at
+/// once.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_relay_leads_and_another_takes_over() {
     let mut world = World::alone(ROUTER).await;
     world.worker();
     let (mut first, mut second) = (world.relay_process(), world.relay_process());
-    // Each says one or the other, in any order.
+    // Each logs one or the other, in any order.
     let leads = async |relay: &mut Process| loop {
         let line = relay.line().await.expect("it runs");
         if line.contains("leading") || line.contains("standing by") {
@@ -161,7 +163,7 @@ async fn one_relay_leads_and_another_takes_over() {
     world.finish().await;
 }
 
-/// Guards promise 2: a leader that hangs is noticed and replaced, and when it wakes up it steps down and harms nothing.
+/// Guards promise 2: a hanging leader is detected and replaced. When it continues, it steps down and writes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_leader_is_replaced_and_steps_down() {
     let mut world = World::alone(ROUTER).await;
@@ -181,7 +183,7 @@ async fn a_hanging_leader_is_replaced_and_steps_down() {
     standby.wait_for("leading").await.unwrap();
     world.rpcs.until_done("Test/One", &[stuck]).await;
     assert!((8..20).contains(&began.elapsed().as_secs()), "taken over after {:?}", began.elapsed());
-    // The doorbell is the new leader's: it can sleep, and be woken.
+    // The new leader holds the doorbell: it can sleep and be woken.
     world.until_relay_sleeps().await;
 
     leader.signal("CONT").unwrap();
@@ -195,8 +197,8 @@ async fn a_hanging_leader_is_replaced_and_steps_down() {
     world.finish().await;
 }
 
-/// Guards: relay and worker wait for a database that is down at their start, and come back by themselves when it
-/// crashes under them; nothing that was committed is lost.
+/// Guards promise 2: relay and worker wait for a database that is down at their start, and reconnect after it crashed. No
+/// committed event is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_may_be_down_at_start_and_crash_later() {
     let own = Cluster::start().unwrap();
@@ -226,7 +228,7 @@ async fn a_database_may_be_down_at_start_and_crash_later() {
     world.finish().await;
 }
 
-/// Guards promise 2: a worker killed while its calls run loses none of them; they come back after their visibility.
+/// Guards promise 2: calls of a killed worker are not lost; they are received again after their visibility.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_a_killed_worker_come_back() {
     let mut world = World::new(ROUTER).await;
@@ -253,10 +255,10 @@ async fn calls_of_a_killed_worker_come_back() {
     world.finish().await;
 }
 
-/// Guards promises 2 and 6: a worker that is frozen, as by a paused machine, keeps nobody from delivering, and what it
-/// had comes back to others; when it wakes up it does no harm.
+/// Guards promises 2 and 6: a frozen worker, as on a paused machine, delays no other worker. Its deliveries go to others,
+/// and it does no harm when it continues.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_worker_holds_nobody_up() {
+async fn a_frozen_worker_delays_no_other() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     let publisher = Publisher::start(world.pool.clone());
@@ -279,8 +281,8 @@ async fn a_frozen_worker_holds_nobody_up() {
     world.finish().await;
 }
 
-/// Guards promises 3 and 8: what a worker knows of a success that it could not record answers no replay by force. Its
-/// connections are frozen until another worker has called, too, and has recorded that; then the RPC is called again.
+/// Guards promises 3 and 8: a forced replay calls the RPC, even if a worker still remembers an unrecorded success. The
+/// worker's connections are frozen until another worker has called and recorded. Then the RPC is called again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forced_replay_calls_though_a_success_went_unrecorded() {
     let router = "event:\n  - name: event_one\n    subscriber: [{ id: Test/Frozen, timeout: 1s }]\n";
@@ -316,13 +318,13 @@ async fn a_forced_replay_calls_though_a_success_went_unrecorded() {
     assert!(sent.out.contains("1 of them had been done: their RPC runs again"), "{sent:?}");
     world.until("select exists (select from outbox.dedup where done_at is not null)").await;
     world.until_settled().await;
-    assert_eq!(world.rpcs.calls_of(id).len(), 3, "it is recorded as done again, and nobody was called");
+    assert_eq!(world.rpcs.calls_of(id).len(), 3, "it is recorded as done again, without a call");
     world.rpcs.forget();
     world.finish().await;
 }
 
-/// Guards: one relay process and one worker process serve several databases, and one that is away does not keep the
-/// others waiting.
+/// Guards promise 6: one relay process and one worker process serve several databases. One that is away does not delay the
+/// others.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_process_serves_many_databases() {
     let first = World::new(ROUTER).await;
@@ -346,7 +348,7 @@ async fn one_process_serves_many_databases() {
     first.finish().await;
 }
 
-/// Guards: publishers behind PgBouncer in transaction mode publish as if they were not.
+/// Guards: publishers can publish through PgBouncer in transaction mode.
 #[tokio::test(flavor = "multi_thread")]
 async fn publishers_may_sit_behind_pgbouncer() {
     let mut world = World::new(ROUTER).await;
@@ -381,7 +383,7 @@ async fn publishers_may_sit_behind_pgbouncer() {
     assert_eq!(committed.len(), 160);
     assert_all_done(&world, &committed).await;
 
-    // Relay and worker must not: they say so instead of half working.
+    // Relay and worker can't work through it: they report that instead of half working.
     let env = [("DATABASE_URL", bouncer.url.as_str()), ("OUTBOX_METRICS_ADDR", "127.0.0.1:0")];
     let router = world.router_file.display().to_string();
     let mut relay =

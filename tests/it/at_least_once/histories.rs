@@ -10,12 +10,12 @@ use tokio_util::sync::CancellationToken;
 use crate::world::{One, ROUTER, World, relay_settings};
 
 const KEYS: [&str; 3] = ["a", "b", "c"];
-const PUBLISHERS: usize = 6;
+const WRITERS: usize = 6;
 const STEPS: usize = 600;
 
-/// Guards promises 1, 2 and 4 on real SQL: whatever transactions do beside each other, with savepoints, row locks, xids
-/// drawn early, short and long, and wherever the relay is stopped and its pages end, what is put is what was committed,
-/// each once, and each key in its order. The oracle is a list in memory.
+/// Guards promises 1, 2 and 4 on real SQL. Random transactions run beside each other, with savepoints, row locks, xids that
+/// are drawn early, short and long ones. The relay is stopped at random, and its pages end anywhere. What is put is what was
+/// committed, each event once, and each key in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn random_histories_are_put_as_they_were_committed() {
     let mut world = World::new(ROUTER).await;
@@ -39,7 +39,7 @@ async fn random_histories_are_put_as_they_were_committed() {
     world.finish().await;
 }
 
-/// What was committed, in its order: a later writer of a key had to wait for an earlier one.
+/// What was committed, in order: a later writer of a key has to wait for an earlier one.
 #[derive(Default)]
 struct Oracle {
     committed: Vec<(EventId, Option<&'static str>)>,
@@ -69,23 +69,23 @@ impl Oracle {
     }
 }
 
-/// Some publishers that take turns at random, and a relay beside them.
+/// Writers that take steps at random, and a relay beside them.
 struct History<'w> {
     world: &'w mut World,
     random: Rng,
-    publishers: Vec<Publisher>,
+    writers: Vec<Writer>,
     relay: CancellationToken,
     oracle: Oracle,
 }
 
 #[derive(Default)]
-struct Publisher {
+struct Writer {
     transaction: Option<Transaction<'static, Postgres>>,
-    /// Of the transaction, and within it of the savepoints.
+    /// One for the transaction, and one for each savepoint within it.
     levels: Vec<Level>,
 }
 
-/// What is undone together.
+/// What one rollback undoes.
 #[derive(Default)]
 struct Level {
     events: Vec<(EventId, Option<&'static str>)>,
@@ -95,11 +95,11 @@ struct Level {
 impl<'w> History<'w> {
     fn new(world: &'w mut World) -> Self {
         let random = Rng::new();
-        let publishers = (0..PUBLISHERS).map(|_| Publisher::default()).collect();
-        Self { world, random, publishers, relay: CancellationToken::new(), oracle: Oracle::default() }
+        let writers = (0..WRITERS).map(|_| Writer::default()).collect();
+        Self { world, random, writers, relay: CancellationToken::new(), oracle: Oracle::default() }
     }
 
-    /// Some steps, until nothing is open any more and everything is put. The relay goes on into the next one.
+    /// Takes some steps, and waits until nothing is open and everything is put. The relay keeps running.
     async fn go_on(&mut self, seed: u64) {
         self.random = Rng::with_seed(seed);
         self.replace_relay();
@@ -107,18 +107,18 @@ impl<'w> History<'w> {
             if self.random.usize(0..STEPS) == 0 {
                 self.replace_relay();
             }
-            let at = self.random.usize(0..PUBLISHERS);
+            let at = self.random.usize(0..WRITERS);
             self.step(at).await;
         }
-        for at in 0..PUBLISHERS {
-            while !self.publishers[at].levels.is_empty() {
+        for at in 0..WRITERS {
+            while !self.writers[at].levels.is_empty() {
                 self.end(at).await;
             }
         }
         self.oracle.check(self.world, seed).await;
     }
 
-    /// By one whose pages are small.
+    /// By a relay with small pages.
     fn replace_relay(&mut self) {
         self.relay.cancel();
         let page_max = self.random.usize(1..6);
@@ -126,11 +126,11 @@ impl<'w> History<'w> {
     }
 
     async fn step(&mut self, at: usize) {
-        let in_transaction = !self.publishers[at].levels.is_empty();
+        let in_transaction = !self.writers[at].levels.is_empty();
         match self.random.u8(0..20) {
-            _ if !in_transaction => self.publishers[at].begin(&self.world.pool).await,
-            0 => self.publishers[at].execute("select pg_current_xact_id()").await,
-            1..3 => self.publishers[at].savepoint().await,
+            _ if !in_transaction => self.writers[at].begin(&self.world.pool).await,
+            0 => self.writers[at].execute("select pg_current_xact_id()").await,
+            1..3 => self.writers[at].savepoint().await,
             3..6 => self.end(at).await,
             6..9 => self.enqueue(at, None).await,
             _ => {
@@ -142,18 +142,18 @@ impl<'w> History<'w> {
         }
     }
 
-    /// Takes a key's row, unless another publisher has it.
+    /// Takes a key's row, unless another writer has it.
     async fn lock(&mut self, at: usize, key: &'static str) -> bool {
-        let has = |publisher: &Publisher| publisher.levels.iter().any(|level| level.locks.contains(&key));
-        if has(&self.publishers[at]) {
+        let has = |writer: &Writer| writer.levels.iter().any(|level| level.locks.contains(&key));
+        if has(&self.writers[at]) {
             return true;
         }
-        if self.publishers.iter().any(has) {
+        if self.writers.iter().any(has) {
             return false;
         }
-        let publisher = &mut self.publishers[at];
-        publisher.execute(&format!("update account set touched = touched + 1 where key = '{key}'")).await;
-        publisher.levels.last_mut().unwrap().locks.push(key);
+        let writer = &mut self.writers[at];
+        writer.execute(&format!("update account set touched = touched + 1 where key = '{key}'")).await;
+        writer.levels.last_mut().unwrap().locks.push(key);
         true
     }
 
@@ -164,29 +164,29 @@ impl<'w> History<'w> {
                 None => Entry::new(One { n }),
             })
             .collect();
-        let publisher = &mut self.publishers[at];
-        let transaction = publisher.transaction.as_mut().unwrap();
+        let writer = &mut self.writers[at];
+        let transaction = writer.transaction.as_mut().unwrap();
         let ids = outbox::enqueue_all(transaction, entries).await.unwrap();
-        publisher.levels.last_mut().unwrap().events.extend(ids.into_iter().map(|id| (id, key)));
+        writer.levels.last_mut().unwrap().events.extend(ids.into_iter().map(|id| (id, key)));
     }
 
-    /// Ends the innermost savepoint or the transaction, one way or the other.
+    /// Ends the innermost savepoint or the transaction, by commit or rollback.
     async fn end(&mut self, at: usize) {
         let keep = self.random.u8(0..3) > 0;
-        let publisher = &mut self.publishers[at];
-        let level = publisher.levels.pop().unwrap();
-        if publisher.levels.is_empty() {
-            let transaction = publisher.transaction.take().unwrap();
+        let writer = &mut self.writers[at];
+        let level = writer.levels.pop().unwrap();
+        if writer.levels.is_empty() {
+            let transaction = writer.transaction.take().unwrap();
             if keep { transaction.commit().await } else { transaction.rollback().await }.unwrap();
         } else {
             if !keep {
-                publisher.execute("rollback to savepoint s").await;
+                writer.execute("rollback to savepoint s").await;
             }
-            publisher.execute("release savepoint s").await;
+            writer.execute("release savepoint s").await;
         }
         if !keep {
             self.oracle.undone.extend(level.events.iter().map(|(id, _)| *id));
-        } else if let Some(outer) = publisher.levels.last_mut() {
+        } else if let Some(outer) = writer.levels.last_mut() {
             outer.events.extend(level.events);
             outer.locks.extend(level.locks);
         } else {
@@ -195,7 +195,7 @@ impl<'w> History<'w> {
     }
 }
 
-impl Publisher {
+impl Writer {
     async fn begin(&mut self, pool: &PgPool) {
         self.transaction = Some(pool.begin().await.unwrap());
         self.levels.push(Level::default());

@@ -1,4 +1,4 @@
-//! Whose transaction ids these are: databases that are copied, restored and upgraded.
+//! Databases that are copied, restored or upgraded: transaction ids belong to one server's history.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +11,7 @@ use testkit::tools;
 
 use crate::world::{One, ROUTER, World, cluster};
 
-/// A physical copy of a cluster that stands still: the same system identifier, other transaction ids from then on.
+/// A physical copy of a stopped cluster: it has the same system identifier, and draws its own transaction ids from then on.
 struct Copy {
     bin: PathBuf,
     data: PathBuf,
@@ -19,7 +19,7 @@ struct Copy {
 }
 
 impl Copy {
-    /// The original is stopped for it, and started again.
+    /// Stops the original to copy it, and starts it again.
     fn of(original: &Cluster) -> Self {
         let bin = tools::postgres_bin().unwrap();
         let data = original.dir().join("copy");
@@ -60,7 +60,7 @@ fn run(command: &mut Command) {
     assert!(status.unwrap().success(), "{command:?}");
 }
 
-/// `pg_dump | psql`, with more options of pg_dump.
+/// Runs `pg_dump | psql`, with more options of pg_dump.
 async fn dump(from: &str, to: &str, options: &[&str], file: &Path) {
     let bin = tools::postgres_bin().unwrap();
     run(as_owner(&bin.join("pg_dump").display().to_string())
@@ -78,7 +78,7 @@ async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap()
 }
 
-/// Transactions that nothing carries along.
+/// Draws transaction ids that no event has.
 async fn burn_xids(url: &str, transactions: i32) {
     let mut conn = connect(url).await;
     let burn = format!(
@@ -96,14 +96,15 @@ async fn sql_publish(url: &str, n: i64) -> EventId {
     id.into()
 }
 
-/// Guards promises 2 and 8: the system identifier is the same and the transaction ids are not, as after logical replication
-/// or a restore into a physical copy. The cursor is recognised as another history's, and what is published there arrives.
+/// Guards promises 2 and 8: the system identifier is the same, but the transaction ids are others, as after logical
+/// replication or a restore into a physical copy. The relay recognises the cursor as another history's. Events that are
+/// published there arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dump_in_a_physical_copy_is_not_believed() {
     let own = Cluster::start().unwrap();
     let mut world = World::on(ROUTER, &own).await;
     let copy = Copy::of(&own);
-    // The original goes on, and its transaction ids run ahead of the copy's.
+    // The original goes on, so that its transaction ids run ahead of the copy's.
     world.pool = PgPoolOptions::new().connect(&world.url).await.unwrap();
     let (stop_relay, stop_worker) = (world.relay(), world.worker());
     let before = world.publish_all((0..30).map(|n| Entry::new(One { n }))).await;
@@ -142,7 +143,7 @@ async fn a_dump_in_a_physical_copy_is_not_believed() {
     world.finish().await;
 }
 
-/// Guards promise 2: a saved xmax that this server has not reached yet is of another history, whatever its row looks like.
+/// Guards promise 2: a saved xmax above this server's xids belongs to another history, regardless of how its row looks.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_xmax_of_the_future_is_not_believed() {
     let mut world = World::new(ROUTER).await;
@@ -159,17 +160,17 @@ async fn an_xmax_of_the_future_is_not_believed() {
     world.finish().await;
 }
 
-/// Guards promise 2: what a cursor of another history calls put is not truncated, though nobody leads who would look at it.
+/// Guards promise 2: events that another history's cursor counts as put are not truncated, even while no relay leads.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_history_has_put_is_kept() {
+async fn events_of_another_history_are_kept() {
     let mut world = World::new(ROUTER).await;
     let stop = world.relay();
     world.publish(One { n: 1 }).await;
     world.until("select count(*) = 1 from outbox.delivery").await;
     world.stop_relay(&stop).await;
-    // As retention does where nothing is kept for a time.
+    // As retention does, with a retention time of zero.
     const TRUNCATE: &str = "select outbox.truncate_slot('event', 0::smallint, '0', 0)";
-    // A row that was copied, and not its xmin.
+    // The row was copied, without its xmin.
     world.execute("update outbox.cursor set relay = relay || '?'").await;
     assert_eq!(world.scalar::<String>(TRUNCATE).await, "kept");
     world
@@ -182,8 +183,8 @@ async fn what_another_history_has_put_is_kept() {
     world.finish().await;
 }
 
-/// Guards promises 2 and 6: a re-seed works where everything is published to subscribers, and under any statement_timeout of
-/// the database; where ids go on it rewrites nothing.
+/// Guards promises 2 and 6: a re-seed works with a publication of all tables, and under any statement_timeout of the
+/// database. Where ids continue, it rewrites nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reseed_works_with_a_publication_and_a_timeout() {
     let own = Cluster::tuned(&[("wal_level", "logical")]).unwrap();
@@ -200,7 +201,7 @@ async fn a_reseed_works_with_a_publication_and_a_timeout() {
     world.until_settled().await;
     stop_worker.cancel();
     world.stop_relay(&stop_relay).await;
-    // Of another server, whose ids were far ahead: every row must get another one.
+    // The cursor of a server whose ids were far ahead: every row must get another one.
     connect(&world.url)
         .await
         .execute("set statement_timeout = 0; update outbox.event set xid = '1500000000'")
@@ -219,8 +220,8 @@ async fn a_reseed_works_with_a_publication_and_a_timeout() {
     world.finish().await;
 }
 
-/// Guards promise 6: after pg_upgrade the identifier is new and the ids go on: the cursor is believed, and no row is written
-/// again.
+/// Guards promise 6: pg_upgrade gives a new identifier and continues the ids. The cursor is believed, and no row is
+/// rewritten.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_in_place_rewrites_nothing() {
     let mut world = World::new(ROUTER).await;
@@ -229,8 +230,8 @@ async fn an_upgrade_in_place_rewrites_nothing() {
     let ids = world.publish_all((0..20).map(|n| Entry::new(One { n }))).await;
     world.rpcs.until_done("Test/One", &ids).await;
     world.stop_relay(&stop).await;
-    // As if another system identifier had been given to this data: the newest rows say that they are of the old one, and
-    // prove by their own xids that they were written here.
+    // As if this data had been given another system identifier. The newest rows name the old one, and their own xids prove
+    // that they were written here.
     for _ in 0..2 {
         world
             .execute(
@@ -250,14 +251,13 @@ async fn an_upgrade_in_place_rewrites_nothing() {
     world.finish().await;
 }
 
-/// Guards promise 2: a subscription that still fills these tables brings rows whose transaction ids are another server's. It is
-/// named, with the remedy, and nobody leads before it is disabled.
+/// Guards promise 2: a subscription that still fills these tables brings rows with another server's transaction ids. The
+/// relay names the subscription and the remedy, and does not lead before it is disabled.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_still_filled_is_not_led() {
     let own = Cluster::tuned(&[("wal_level", "logical")]).unwrap();
     let mut world = World::on(ROUTER, &own).await;
-    let filled = crate::world::new_database(&own).await;
-    outbox_schema::migrate(&mut connect(&filled).await).await.unwrap();
+    let filled = crate::world::migrated_database(&own).await;
     world.execute("create publication everything for all tables").await;
     world.execute("select pg_create_logical_replication_slot('filling', 'pgoutput')").await;
     let name = world.source.name();
@@ -280,7 +280,7 @@ async fn a_database_that_is_still_filled_is_not_led() {
     world.finish().await;
 }
 
-/// Guards promise 2: a schema that a restore has half filled is not led, and served once the restore is through.
+/// Guards promise 2: no relay leads a schema that a restore has half filled. Once the restore is complete, it is served.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_restored_schema_is_not_led() {
     let mut world = World::new(ROUTER).await;
@@ -312,8 +312,8 @@ async fn a_half_restored_schema_is_not_led() {
     world.finish().await;
 }
 
-/// Guards promises 2 and 6: a database that is restored under a running worker and relay gives queues other ids. Each is found
-/// by its RPC's name, without a restart.
+/// Guards promises 2 and 6: a restore under a running worker and relay gives queues other ids. Each queue is found by its
+/// RPC's name, without a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn queues_are_found_after_a_restore_under_running_processes() {
     let world = World::new(ROUTER).await;
@@ -324,7 +324,7 @@ async fn queues_are_found_after_a_restore_under_running_processes() {
     world.rpcs.until_done("Test/One", &[id]).await;
     world.until_settled().await;
 
-    // An earlier state of the database: two RPCs of the three did not exist then, and ids are dealt out again.
+    // An earlier state of the database: two of the three RPCs did not exist then, and ids are drawn again.
     let mut tx = world.pool.begin().await.unwrap();
     tx.execute("delete from outbox.queue").await.unwrap();
     tx.execute("alter sequence outbox.queue_id_seq restart with 50").await.unwrap();

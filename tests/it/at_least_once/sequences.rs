@@ -1,13 +1,13 @@
-//! Sequences that were set back, or left behind.
+//! Sequences that were set back or not copied.
 
 use outbox::Entry;
 
 use crate::world::{One, ROUTER, World};
 
-/// Guards promise 2: the same where neither xids nor sequences were carried along, which is what logical replication does: new
-/// events have ids and numbers that the old cursor calls put.
+/// Guards promise 2: logical replication copies neither xids nor sequences. New events then have ids and numbers that the
+/// old cursor counts as put.
 #[tokio::test(flavor = "multi_thread")]
-async fn sequences_that_were_left_behind_are_set_right() {
+async fn sequences_that_were_not_copied_are_corrected() {
     let mut world = World::new(ROUTER).await;
     let (stop_relay, stop_worker) = (world.relay(), world.worker());
     let before = world.publish_all((0..40).map(|n| Entry::new(One { n }))).await;
@@ -15,7 +15,7 @@ async fn sequences_that_were_left_behind_are_set_right() {
     world.until_settled().await;
     stop_worker.cancel();
     world.stop_relay(&stop_relay).await;
-    // Another server's cursor: its row was copied, and not its xmin.
+    // Another server's cursor: its row was copied, without its xmin.
     world.execute("update outbox.cursor set relay = relay || '?'").await;
     for sequence in ["event_seq", "delivery_seq", "claim_id", "cursor_id"] {
         world.execute(&format!("select setval('outbox.{sequence}', 1, false)")).await;
@@ -47,8 +47,9 @@ async fn sequences_that_were_left_behind_are_set_right() {
     world.finish().await;
 }
 
-/// A world with a worker and without a relay. 41 events were put in two windows, so that the cursor's floor lies above the first.
-/// Then the sequence was set back, and 60 events were published: their seqs begin below the floor and end above it.
+/// A world with a worker and without a relay. 41 events were put in two windows, so that the cursor's floor lies above the
+/// first one. Then the sequence was set back, and 60 events were published. Their seqs begin below the floor and end above
+/// it.
 async fn set_back() -> (World, Vec<outbox::EventId>) {
     let mut world = World::new(ROUTER).await;
     let relay = world.relay();
@@ -64,8 +65,8 @@ async fn set_back() -> (World, Vec<outbox::EventId>) {
     (world, fresh)
 }
 
-/// Guards promise 2: a sequence that was set back under a cursor that is ours, with a backlog that is read page by page. What
-/// lies below the floor is found, too.
+/// Guards promise 2: a sequence was set back under a valid cursor, and the backlog is read page by page. Events below the
+/// floor are found, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequence_that_was_set_back_hides_nothing() {
     let (mut world, fresh) = set_back().await;
@@ -75,13 +76,14 @@ async fn a_sequence_that_was_set_back_hides_nothing() {
     world.finish().await;
 }
 
-/// Guards promise 2: the same where a relay that took the lead set the sequence right, and ended before it could write a cursor.
+/// Guards promise 2: the same, where a new leader corrected the sequence and ended before it wrote a cursor.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sequence_that_was_set_back_is_remembered_until_a_cursor_says_so() {
+async fn a_sequence_that_was_set_back_is_remembered_until_a_cursor_is_written() {
     let (mut world, fresh) = set_back().await;
     let term: i64 = world.scalar("select term from outbox.leader").await;
 
-    // As a leader's session that is frozen in the middle of a statement: the next one waits for a while, and tries again.
+    // Like a leader's session that is frozen in the middle of a statement: the next leader waits for a while and tries
+    // again.
     let mut frozen = world.pool.begin().await.unwrap();
     sqlx::query("lock table outbox.cursor in row exclusive mode").execute(&mut *frozen).await.unwrap();
     world.relay_with(outbox_relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
@@ -92,8 +94,8 @@ async fn a_sequence_that_was_set_back_is_remembered_until_a_cursor_says_so() {
     world.finish().await;
 }
 
-/// Guards promise 2: the same where the sequence stands above all rows, and below what the cursor has seen of it: numbers were
-/// drawn by a transaction that was rolled back.
+/// Guards promise 2: the same, where the sequence is above all rows and below the cursor's floor. A transaction that was
+/// rolled back had drawn those numbers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequence_below_the_cursors_floor_is_behind() {
     let mut world = World::new(ROUTER).await;
@@ -107,7 +109,7 @@ async fn a_sequence_below_the_cursors_floor_is_behind() {
     world.stop_relay(&stop).await;
     world.execute("delete from outbox.event").await;
     world.execute("update outbox.cursor set last_seq = 100").await;
-    // Rewritten, it would be of another history: as the relay writes it.
+    // Rewriting this row would make it another history's: so it is appended, as the relay does.
     world
         .execute(
             "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot)
@@ -121,10 +123,10 @@ async fn a_sequence_below_the_cursors_floor_is_behind() {
     world.finish().await;
 }
 
-/// Guards promise 2: what an open transaction has numbered before the sequence was set back lies above where the sequence is set
-/// right: nobody can see those rows then. They are found when they are committed, soon or late.
+/// Guards promise 2: an open transaction drew its seqs before the sequence was set back. Its rows lie above the corrected
+/// sequence, because the correction can't see them. They are found when they are committed, soon or late.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_numbered_above_a_mended_sequence_is_found() {
+async fn events_above_a_corrected_sequence_are_found() {
     let mut world = World::new(ROUTER).await;
     let stop = world.relay();
     world.worker();
@@ -155,10 +157,10 @@ async fn what_is_numbered_above_a_mended_sequence_is_found() {
     world.finish().await;
 }
 
-/// Guards promise 2: a sequence that is set back under a relay that leads ends its term, and the next one finds what was
-/// numbered anew.
+/// Guards promise 2: a sequence that is set back under a leader ends its term. The next leader finds the events that were
+/// numbered again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sequence_that_is_set_back_under_the_leader_is_noticed() {
+async fn a_sequence_that_is_set_back_under_the_leader_ends_its_term() {
     let mut world = World::new(ROUTER).await;
     world.relay_with(outbox_relay::relay::Settings { page_max: 5, ..crate::world::relay_settings() });
     world.worker();

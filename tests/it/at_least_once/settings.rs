@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::world::{One, ROUTER, World};
 
-/// Guards promises 2 and 6: relay and worker work the same whatever is set for the database: limits for people's sessions, a
-/// search path, spellings of values.
+/// Guards promises 2 and 6: settings of the database change nothing for relay and worker: session limits, a search path,
+/// formats of values.
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_the_database_change_nothing() {
     let world = World::new(ROUTER).await;
@@ -40,7 +40,7 @@ async fn settings_of_the_database_change_nothing() {
     for n in 0..5 {
         ids.push(world.publish(One { n }).await);
         world.rpcs.until_done("Test/One", &ids).await;
-        // Idle for longer than a session may be.
+        // Longer than a session may be idle.
         tokio::time::sleep(Duration::from_millis(800)).await;
     }
     let connected = "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'outbox relay (leader)'

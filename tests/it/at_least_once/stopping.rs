@@ -1,4 +1,4 @@
-//! A planned stop: what is under way is finished, and what can't be is given back.
+//! A planned stop: calls under way are finished, or else given back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ event:
         timeout: 60s
 ";
 
-/// The first call of this RPC hangs until it is told to go on; the others are answered at once.
+/// The first call of this RPC hangs until it is notified. The others are answered at once.
 fn first_hangs(world: &World, rpc: &'static str) -> Arc<Notify> {
     let (go_on, calls) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
     let gate = Arc::clone(&go_on);
@@ -55,7 +55,7 @@ async fn rest(process: &mut Process) -> String {
     said
 }
 
-/// Guards promise 3: a call that takes longer than any stop used to is finished and recorded, and called once.
+/// Guards promise 3: a stop waits for a call of eleven seconds, which is finished, recorded, and called once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_a_long_call_finish() {
     let mut world = World::new(ROUTER).await;
@@ -66,7 +66,7 @@ async fn a_stop_lets_a_long_call_finish() {
     world.rpcs.until("it is called", |rpcs| rpcs.calls().len() == 1).await;
     worker.signal("TERM").unwrap();
     worker.wait_for("finishing what is in flight").await.unwrap();
-    // Long enough for a worker that waits for less than the call.
+    // A worker with a shorter limit for its stop would cut the call off.
     tokio::time::sleep(Duration::from_secs(11)).await;
     go_on.notify_one();
     let said = rest(&mut worker).await;
@@ -77,10 +77,10 @@ async fn a_stop_lets_a_long_call_finish() {
     world.finish().await;
 }
 
-/// Guards promises 2 and 3: a call that a stop can't wait for is given back before the worker ends, and its lease is not: the
-/// next worker has its claim at once, and calls only after the lease, when the first call can have no effect any more.
+/// Guards promises 2 and 3: a worker gives back a call that it can't wait for, and keeps the lease. The next worker receives
+/// it at once, and calls after the lease, when the first call can have no effect any more.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_stop_cuts_off_is_given_back() {
+async fn calls_that_a_stop_cuts_off_are_given_back() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     let _hangs = first_hangs(&world, "Test/One");
@@ -111,7 +111,7 @@ async fn what_a_stop_cuts_off_is_given_back() {
     world.finish().await;
 }
 
-/// Guards: a second signal ends a worker that is still finishing, and says so.
+/// Guards: a second signal ends a worker that is still finishing, and is logged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_signal_ends_sooner() {
     let mut world = World::new(ROUTER).await;
@@ -130,7 +130,7 @@ async fn a_second_signal_ends_sooner() {
     world.finish().await;
 }
 
-/// The database's queue. Its worker is told to stop in the moment in which it has received something.
+/// The database's queue. It stops its worker in the moment in which the worker has received something.
 struct StopsAsItReceives {
     real: PostgresQueue,
     stop: CancellationToken,
@@ -162,10 +162,10 @@ impl Queue for StopsAsItReceives {
     }
 }
 
-/// Guards promises 2 and 3: what is received as the stop comes is not called, and goes back at once: another worker may have
-/// it without waiting for visibility or lease, and no attempt is counted.
+/// Guards promises 2 and 3: a delivery that is received during a stop is not called, and goes back at once. Another worker
+/// gets it without waiting for visibility or lease, and no attempt is counted.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_begun_goes_back_at_once() {
+async fn unbegun_deliveries_go_back_at_once() {
     let mut world = World::new(ROUTER).await;
     let relay = world.relay();
     let ids = world.publish_all((0..3).map(|n| Entry::new(One { n }))).await;

@@ -1,4 +1,4 @@
-//! Numbers of deliveries that were dealt twice: a sequence was set back while a relay led.
+//! Delivery numbers that were drawn twice, because a sequence was set back while a relay led.
 
 use connectrpc::ConnectError;
 use outbox::EventId;
@@ -6,7 +6,7 @@ use outbox::EventId;
 use crate::operator::{outbox, paste};
 use crate::world::{One, ROUTER, Two, World};
 
-/// `Test/TwoA` answers so, and `Test/One` refuses what it gets first.
+/// Makes `Test/TwoA` answer with `two`. `Test/One` answers its first call with `one`.
 fn answers(world: &World, two: fn() -> ConnectError, one: fn() -> ConnectError) {
     world.rpcs.on("Test/TwoA", move |_| Box::pin(async move { Err(two()) }));
     world.rpcs.on("Test/One", move |called| {
@@ -15,7 +15,7 @@ fn answers(world: &World, two: fn() -> ConnectError, one: fn() -> ConnectError) 
     });
 }
 
-/// An event whose delivery to `Test/One` has the number that this table holds for `Test/TwoA`.
+/// Publishes an event whose delivery to `Test/One` gets the number that this table has for `Test/TwoA`.
 async fn publish_with_the_number_of(world: &World, table: &str) -> EventId {
     world.until(&format!("select count(*) = 1 from outbox.{table}")).await;
     world
@@ -24,8 +24,8 @@ async fn publish_with_the_number_of(world: &World, table: &str) -> EventId {
     world.publish(One { n: 1 }).await
 }
 
-/// Guards promise 2: a dead letter is kept though another delivery's dead letter has its number. Each of the two is listed,
-/// and moved by itself.
+/// Guards promise 2: a dead letter is kept, although another delivery's dead letter has the same number. Each of the two is
+/// listed and redriven by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_with_the_number_of_another_is_kept() {
     let mut world = World::new(ROUTER).await;
@@ -50,7 +50,7 @@ async fn a_dead_letter_with_the_number_of_another_is_kept() {
     world.finish().await;
 }
 
-/// Guards promise 2: the same of a delivery that needs another attempt.
+/// Guards promise 2: the same for a delivery that needs another attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_with_the_number_of_another_is_made() {
     let mut world = World::new(ROUTER).await;

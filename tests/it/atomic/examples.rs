@@ -1,4 +1,4 @@
-//! Each example of the publisher's library, as the program that a reader starts.
+//! Each example of the publisher's library, run as a program.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,7 +14,7 @@ type Row = (String, Option<String>, Option<String>, String);
 /// line says.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_publishes_what_it_says() {
-    // Cargo runs within the turn of this test: it must not disturb a test that measures.
+    // Cargo runs within this test's turn, because it would disturb a test that measures.
     let world = World::new(ROUTER).await;
     let programs = build();
     let mut tested = Vec::new();
@@ -62,7 +62,7 @@ async fn published(database: &World) -> Vec<Row> {
         .unwrap()
 }
 
-/// With the features of the whole workspace: they are built already wherever all tests run.
+/// With the features of the whole workspace, which a full test run has built already.
 fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)

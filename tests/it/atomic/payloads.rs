@@ -1,4 +1,5 @@
-//! What is refused at enqueue, and in which forms one may publish. `tests/payloads.json` has payloads by their verdict.
+//! Which payloads enqueue refuses, and in which forms a service may publish. `tests/payloads.json` has payloads by their
+//! verdict.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ fn payloads() -> Payloads {
     payloads
 }
 
-/// An event whose payload is whatever JSON it is given.
+/// An event with any JSON as its payload.
 #[derive(serde::Serialize)]
 #[serde(transparent)]
 struct Raw(Box<RawValue>);
@@ -35,8 +36,8 @@ impl Event for Raw {
 const TEXT: &str = "select outbox.enqueue('event_one', $1)::text";
 const MANY: &str = "select outbox.enqueue_all(array['event_one'], array[$1::text], array[null], array[null], array[null::uuid])::text";
 
-/// Guards promise 2: what no reader of proto3 JSON takes is refused while the publisher can still mend it, in SQL and in Rust
-/// alike; everything else is kept as it was written.
+/// Guards promise 2: `enqueue` refuses payloads that no reader of proto3 JSON accepts, in SQL and in Rust alike, while the
+/// publisher can still correct them. All others are kept as they were written.
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_and_rust_refuse_the_same_payloads() {
     let world = World::new(ROUTER).await;
@@ -65,7 +66,7 @@ async fn sql_and_rust_refuse_the_same_payloads() {
                 error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
             assert_eq!(code, "22023", "{name}: {error}");
         }
-        // What is no JSON at all is refused by serde_json.
+        // serde_json refuses what is not JSON.
         let Ok(raw) = RawValue::from_string(payload.clone()) else { continue };
         let mut tx = world.pool.begin().await.unwrap();
         let error = Entry::new(Raw(raw)).enqueue(&mut tx).await.expect_err(name);
@@ -74,7 +75,7 @@ async fn sql_and_rust_refuse_the_same_payloads() {
     world.finish().await;
 }
 
-/// Guards promise 8: a refusal says what is wrong and quotes nothing of the value, neither to the client nor in the server's
+/// Guards promise 8: a refusal names the mistake and quotes nothing of the value, neither to the client nor in the server's
 /// log.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_payload_is_not_quoted() {
@@ -101,7 +102,7 @@ async fn a_refused_payload_is_not_quoted() {
     world.finish().await;
 }
 
-/// Each publishes one event: how it is called, and the payload that is kept.
+/// Each publishes one event: the call, and the payload that is kept.
 const FORMS: [(&str, &str); 22] = [
     ("select outbox.enqueue('event_one', '{\"n\":1}')", "{\"n\":1}"),
     ("select outbox.enqueue('event_one', '{\"n\":1}', 'k')", "{\"n\":1}"),
@@ -160,8 +161,8 @@ const FORMS: [(&str, &str); 22] = [
     ("insert into public.change values (1)", "{\"n\": 1}"),
 ];
 
-/// Guards README: every form in which a service may publish reaches the RPC, as a role that may do nothing else, and a literal
-/// or an untyped parameter is text.
+/// Guards README: every form of the call reaches the RPC, for a role with no other privilege. A literal or an untyped
+/// parameter is text.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_form_of_a_call_publishes() {
     let mut world = World::new(ROUTER).await;
@@ -200,7 +201,7 @@ async fn every_form_of_a_call_publishes() {
     world.finish().await;
 }
 
-/// Guards: what builds JSON is held to the same rule as text, and null is no payload.
+/// Guards: JSON that SQL builds obeys the same rule as text, and null is not a payload.
 #[tokio::test(flavor = "multi_thread")]
 async fn built_json_is_checked_like_text() {
     let world = World::new(ROUTER).await;

@@ -4,9 +4,9 @@ use sqlx::Row;
 
 use crate::world::{One, ROUTER, Two, World};
 
-/// Guards promise 1: what is rolled back, also to a savepoint, is never seen; what is committed is.
+/// Guards promise 1: events that are rolled back, also to a savepoint, are never seen; committed ones are.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_shares_the_fate_of_its_transaction() {
+async fn an_event_exists_if_its_transaction_commits() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     world.worker();
@@ -31,7 +31,7 @@ async fn an_event_shares_the_fate_of_its_transaction() {
     world.finish().await;
 }
 
-/// Guards: what is refused before SQL is sent leaves the transaction usable; and the SQL function refuses the same.
+/// Guards: a refusal before any SQL is sent leaves the transaction usable, and the SQL function refuses the same events.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_event_leaves_the_transaction_usable() {
     let world = World::new(ROUTER).await;
@@ -57,7 +57,8 @@ async fn a_refused_event_leaves_the_transaction_usable() {
     world.finish().await;
 }
 
-/// Guards: publishers in other languages get the same checks, with messages that teach and never quote the payload.
+/// Guards: publishers in other languages get the same checks, with messages that name the remedy and never quote the
+/// payload.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sql_function_refuses_what_rust_refuses() {
     let world = World::new(ROUTER).await;
@@ -117,7 +118,7 @@ async fn the_sql_function_refuses_what_rust_refuses() {
     world.finish().await;
 }
 
-/// Guards: the two places that say which headers are taken, one in Rust and one in SQL, agree.
+/// Guards: the rules for headers, one in Rust and one in SQL, agree.
 #[tokio::test(flavor = "multi_thread")]
 async fn rust_and_sql_agree_on_headers() {
     let world = World::new(ROUTER).await;
@@ -173,7 +174,7 @@ async fn rust_and_sql_agree_on_headers() {
     world.finish().await;
 }
 
-/// Guards: any language publishes with one statement, and its events arrive like any other.
+/// Guards: any language publishes with one statement, and its events arrive like all others.
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_publishes() {
     let mut world = World::new(ROUTER).await;
@@ -189,7 +190,7 @@ async fn sql_publishes() {
     let id = id.into();
     world.rpcs.until_done("Test/One", &[id]).await;
     let call = world.rpcs.calls_of(id).remove(0);
-    // Untouched: neither the spelling of the number nor the order of the keys has changed.
+    // The payload is unchanged: neither the spelling of the number nor the order of the keys differs.
     assert_eq!(
         std::str::from_utf8(&call.incoming.body).unwrap(),
         r#"{"event":{"n": 1.0, "z":"a", "a":"é"}}"#
@@ -232,7 +233,7 @@ async fn many_events_go_in_one_statement_in_order() {
     world.finish().await;
 }
 
-/// Guards: a service's own tests can ask what was enqueued, inside the transaction that did it.
+/// Guards: a service's own test can read the enqueued events inside its transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn services_can_test_what_they_enqueue() {
     let world = World::new(ROUTER).await;
@@ -249,7 +250,7 @@ async fn services_can_test_what_they_enqueue() {
     world.finish().await;
 }
 
-/// Guards: a role that may only enqueue can publish, and can do nothing else.
+/// Guards SECURITY.md: a role that may only enqueue can publish, and can do nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_only_enqueue_can_publish() {
     let world = World::new(ROUTER).await;

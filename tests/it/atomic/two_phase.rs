@@ -3,15 +3,15 @@ use testkit::cluster::Cluster;
 
 use crate::world::{One, ROUTER, World};
 
-/// Guards promises 1 and 2: `enqueue` works in a transaction that ends in PREPARE TRANSACTION, however it is spelled, with the
-/// relay asleep, awake or absent. What is committed arrives, what is rolled back does not.
+/// Guards promises 1 and 2: `enqueue` works in a transaction that ends in PREPARE TRANSACTION, in any spelling, with the
+/// relay asleep, awake or absent. Committed events arrive, rolled-back ones do not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_transaction_publishes() {
     let own = Cluster::tuned(&[("max_prepared_transactions", "10")]).unwrap();
     let mut world = World::on(ROUTER, &own).await;
     let mut conn = PgConnection::connect(&world.url).await.unwrap();
     let enqueue = "select outbox.enqueue('event_one', '{\"n\":7}')";
-    // Nobody relays.
+    // No relay runs.
     conn.execute("begin").await.unwrap();
     conn.execute(enqueue).await.unwrap();
     conn.execute("prepare transaction 'absent'").await.unwrap();
@@ -32,7 +32,7 @@ async fn a_prepared_transaction_publishes() {
     .enumerate()
     {
         world.until_relay_sleeps().await;
-        // At once, as psql -c does, and one by one, as drivers do.
+        // Both at once, as psql -c does, and one by one, as drivers do.
         if at % 2 == 0 {
             conn.execute(sqlx::AssertSqlSafe(format!("begin; {enqueue}; {prepare}"))).await.expect(prepare);
         } else {
@@ -47,12 +47,12 @@ async fn a_prepared_transaction_publishes() {
     conn.execute("prepare transaction 'taken back'").await.unwrap();
     conn.execute("rollback prepared 'taken back'").await.unwrap();
     world.until("select count(*) = 6 from outbox.dedup where done_at is not null").await;
-    // A transaction that says the words and commits wakes the relay all the same.
+    // A transaction that contains the words and commits still wakes the relay.
     world.stop_relay(&relay).await;
     world.relay();
     let id = world.publish(One { n: 8 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;
     assert_eq!(world.rpcs.calls().len(), 7);
-    // A prepared transaction can't ring: the fallback found these, as README says.
+    // A prepared transaction can't notify: the fallback poll found these events, as the README says.
     world.finish_found_by_fallback().await;
 }

@@ -13,8 +13,8 @@ use crate::contracts::bus_contract;
 use crate::stub::{Answer, Stub};
 use crate::world::{One, ROUTER, World, relay_settings};
 
-/// Guards: what goes onto EventBridge comes out of its rule and queue as a message for its subscriber, the largest payload
-/// there may be included, and what can't travel is refused.
+/// Guards: an event on EventBridge arrives as a message in its subscriber's queue, up to the largest payload. An event that
+/// can't travel is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn eventbridge_keeps_the_contract() {
     let Some(cloud) = cloud() else { return };
@@ -42,8 +42,8 @@ async fn eventbridge_keeps_the_contract() {
     world.finish().await;
 }
 
-/// Guards: a success with failures in it is taken apart. What failed is put again and what did not is not; what is refused
-/// is parked with AWS's words, and its nine neighbours go on; events of a key stay in order.
+/// Guards: an answer that lists failed entries is read entry by entry. Only failed ones are put again. A refused one is
+/// parked with AWS's words, and its nine neighbours go on. Events of a key stay in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partial_failure_is_taken_apart() {
     let taken: Arc<Mutex<Vec<i64>>> = Arc::default();
@@ -89,9 +89,9 @@ async fn a_partial_failure_is_taken_apart() {
     world.finish().await;
 }
 
-/// Guards: under load requests are full, so that a thousand events are at most 105 calls; and an entry is what was agreed.
+/// Guards: under load requests are full, so that a thousand events take at most 105 calls. An entry has the agreed form.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_events_are_a_hundred_calls() {
+async fn a_thousand_events_take_a_hundred_calls() {
     let stub = Stub::start(|_, input| taken(input)).await;
     let mut world = World::new(ROUTER).await;
     let ids = world
@@ -113,7 +113,7 @@ async fn a_thousand_events_are_a_hundred_calls() {
     world.finish().await;
 }
 
-/// Guards: a request that is refused as a whole is divided until the offender is alone, and only that one is parked.
+/// Guards: a request that is refused as a whole is divided until the offending entry is alone. Only that one is parked.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversize_request_is_divided() {
     const LIMIT: usize = 300_000;
@@ -142,7 +142,7 @@ async fn an_oversize_request_is_divided() {
         let insert = sqlx::query("select outbox.enqueue('event_one', $1)").bind(payload(90_000));
         insert.execute(&world.pool).await.unwrap();
     }
-    // One that got past enqueue and that no request can take, here and anywhere.
+    // It was written past enqueue, and is too large for any request of any region.
     world
         .execute(&format!(
             "insert into outbox.event (slot, id, name, payload)
@@ -168,8 +168,8 @@ async fn an_oversize_request_is_divided() {
     world.finish().await;
 }
 
-/// Guards: whatever AWS or the way to it does, no event is lost, and none is parked that is not to blame: a bus that is
-/// missing, permissions, throttling, answers that break off, get lost or never come.
+/// Guards: no failure of AWS or of the network loses an event or parks an innocent one. The bus is missing, forbidden or
+/// throttled; answers break off, are lost or never come.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_day_of_the_bus_loses_nothing() {
     let taken_ids: Arc<Mutex<HashSet<String>>> = Arc::default();
@@ -226,7 +226,7 @@ fn relay(world: &mut World, stub: &Stub) {
     world.relay_on(Bus::Remote(EventBridge::new(client, "outbox", "cards", 4)), relay_settings());
 }
 
-/// The cursor is past everything that was published.
+/// Waits until the cursor is past everything that was published.
 async fn until_put(world: &World) {
     world
         .until("select (select last_seq from outbox.cursor_now()) >= (select max(seq) from outbox.event)")

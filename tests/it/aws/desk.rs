@@ -1,4 +1,4 @@
-//! The line as an operator sees it, with or without its database.
+//! Commands and processes on the transport `aws`, with or without the database.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::cloud::Cloud;
 use crate::operator::{Said, paste};
 use crate::world::World;
 
-/// No worker receives from its queue.
+/// A router whose queue has no worker.
 pub(crate) const LYING: &str = "
 event:
   - name: event_lying
@@ -14,7 +14,7 @@ event:
       - id: Test/Lying
 ";
 
-/// The line as an operator sees it, with or without its database.
+/// Runs commands and processes with the environment of the emulator.
 pub(crate) struct Desk<'a> {
     world: &'a World,
     env: Vec<(&'a str, &'a str)>,
@@ -26,7 +26,7 @@ impl<'a> Desk<'a> {
         Self { world, env: cloud.environment(), router: world.router_file.display().to_string() }
     }
 
-    /// What needs AWS alone is asked without the database.
+    /// Runs a command of `outbox` without the database.
     pub(crate) async fn outbox(&self, args: &str) -> Said {
         self.paste(&format!("outbox {args}")).await
     }

@@ -1,4 +1,4 @@
-//! What is missing on AWS, and what differs from event_router.yaml.
+//! Resources on AWS that are missing, or differ from event_router.yaml.
 
 use serde_json::Value;
 
@@ -7,9 +7,9 @@ use crate::cloud::cloud;
 use crate::operator::paste;
 use crate::world::World;
 
-/// Guards: what keeps AWS from answering is told with its remedy.
+/// Guards: each reason why AWS can't be reached is reported with its remedy.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_missing_on_aws_is_told() {
+async fn doctor_names_what_aws_lacks() {
     let Some(cloud) = cloud() else { return };
     let world = World::new(LYING).await;
     let desk = Desk::new(&world, cloud);
@@ -44,8 +44,8 @@ async fn what_is_missing_on_aws_is_told() {
     world.finish().await;
 }
 
-/// Guards: `doctor` finds that Terraform made what event_router.yaml asks for, and names each thing that is missing, is
-/// superfluous or was changed by hand.
+/// Guards: `doctor` finds nothing wrong with what Terraform made of event_router.yaml. It names each resource that is
+/// missing, superfluous, or was changed by hand.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_compares_aws_with_the_routes() {
     let Some(cloud) = cloud() else { return };
@@ -81,7 +81,7 @@ async fn the_doctor_compares_aws_with_the_routes() {
         finds(&found, begins);
     }
 
-    // Named wrongly.
+    // A wrong name.
     finds(&look("--bus nowhere").await.1, "error bus nowhere: there is none");
     finds(&look("--dedup-table nowhere").await.1, "error table nowhere: there is none");
     finds(
@@ -89,7 +89,7 @@ async fn the_doctor_compares_aws_with_the_routes() {
         "error queue nowhere-Test--One: there is none, and Test/One needs it",
     );
 
-    // Drift, in both directions.
+    // Differences in both directions.
     let more = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One }, { id: Test/New }]\n";
     std::fs::write(&world.router_file, more).unwrap();
     let (code, found) = look("").await;
@@ -99,7 +99,7 @@ async fn the_doctor_compares_aws_with_the_routes() {
     finds(&found, "warning queue outbox-Other--TwoB: no route of event_router.yaml needs it");
     finds(&found, "warning rule event_two--Other--TwoB: no route of event_router.yaml needs it");
 
-    // Changed by hand.
+    // A change by hand.
     std::fs::write(&world.router_file, LYING).unwrap();
     let events = aws_sdk_eventbridge::Client::new(&cloud.sdk());
     let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());

@@ -1,5 +1,5 @@
-//! `tests/aws-limits.json`: what AWS documents, and whether the stand-in or the fault server holds to it. A green test of the
-//! transport `aws` says as much as this list, and no more.
+//! `tests/aws-limits.json`: AWS's documented limits, and whether the emulator or the proxy in front of it enforces them.
+//! Tests of the transport `aws` prove as much as this list, and no more.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testkit::process::root;
 use testkit::strict::Strict;
 
-use super::line::Queue;
+use super::stored::Queue;
 use crate::cloud::{Cloud, cloud};
 
 const QUEUE: &str = "outbox-Test--Limits";
@@ -24,35 +24,35 @@ struct Limit {
     says: String,
     source: String,
     by: By,
-    /// What must be so before, in order.
+    /// Requests that come first, in order.
     #[serde(default)]
     given: Vec<Given>,
     #[serde(default)]
     ask: Option<Ask>,
-    /// AWS's code; or of a batch, by the entry's id; or `taken`.
+    /// AWS's code. For a batch: the codes by the entry's id. Or `taken`.
     #[serde(default)]
     answer: Value,
 }
 
-/// Who holds to it.
+/// What enforces the limit here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum By {
     StandIn,
     FaultServer,
-    /// What AWS would refuse is taken here, or not looked at.
+    /// AWS would refuse the request, and neither emulator nor proxy does.
     Nobody,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Given {
-    /// A message was sent, and received for so many seconds: its handle is `$handle`.
+    /// A message was sent, and received with a visibility of so many seconds: its handle is `$handle`.
     Received(u64),
     HoursLater(u64),
     Denied(String),
     KeyDisabled,
-    /// A request that is taken.
+    /// A request that is accepted.
     Asked(Ask),
 }
 
@@ -62,7 +62,7 @@ struct Ask {
     input: Value,
 }
 
-/// One line's stand: a queue that no other line uses, behind a fault server of its own.
+/// One line's resources: a queue that no other line uses, behind a proxy of its own.
 struct Stand {
     strict: Arc<Strict>,
     endpoint: String,
@@ -97,7 +97,7 @@ impl Stand {
         }
     }
 
-    /// With `$queue`, `$table` and `$handle`; `{"$repeat": ["x", 3]}` is `"xxx"`.
+    /// Fills in `$queue`, `$table` and `$handle`. `{"$repeat": ["x", 3]}` becomes `"xxx"`.
     fn filled(&self, input: &Value) -> Value {
         match input {
             Value::String(text) => {
@@ -117,7 +117,7 @@ impl Stand {
         }
     }
 
-    /// The output, or AWS's code.
+    /// Returns the output, or AWS's code.
     async fn ask(&self, target: &str, input: &Value) -> Result<Value, String> {
         let service = match target {
             _ if target.starts_with("Dynamo") => "dynamodb",
@@ -151,7 +151,7 @@ impl Stand {
     }
 }
 
-/// As the list has it.
+/// In the form of the list.
 fn answer(answered: Result<Value, String>) -> Value {
     let output = match answered {
         Ok(output) => output,
@@ -174,8 +174,8 @@ fn limits() -> Vec<Limit> {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Guards: each line of tests/aws-limits.json is true: what is said to be enforced is refused here as AWS documents it, and what
-/// is said to be enforced by nobody is taken.
+/// Guards: each line of tests/aws-limits.json is true. A limit that is listed as enforced is refused here as AWS documents
+/// it. One that is listed as unenforced is accepted.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_of_limits_is_true() {
     let Some(cloud) = cloud() else { return };

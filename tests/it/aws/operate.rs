@@ -6,50 +6,98 @@ use serde_json::json;
 use testkit::process::Process;
 
 use super::desk::Desk;
-use crate::cloud::cloud;
-use crate::world::{Rpcs, World, programs, until};
+use crate::cloud::{Cloud, cloud};
+use crate::world::{Rpcs, World, until};
 
-const ROUTER: &str = "
-event:
-  - name: event_operate
-    subscriber:
-      - id: Test/Operate
-";
-
-async fn publish(world: &World, n: i64) -> EventId {
-    let id: uuid::Uuid = sqlx::query_scalar("select outbox.enqueue('event_operate', $1, 'key-1')")
-        .bind(format!("{{\"n\":{n}}}"))
-        .fetch_one(&world.pool)
-        .await
-        .unwrap();
-    id.into()
+/// One RPC with an event and a queue that no other test uses.
+#[derive(Clone, Copy)]
+struct Route {
+    event: &'static str,
+    rpc: &'static str,
 }
 
-/// Guards promise 8 on AWS: what is dead is counted, listed with its reason, shown, redriven, redriven by force and dropped,
-/// without the database; what is put back can be seen at once; replay and `why` work as on Postgres.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_commands_work_on_aws() {
-    let Some(cloud) = cloud() else { return };
-    let world = World::new(ROUTER).await;
-    let desk = Desk::new(&world, cloud);
-    let mut env = cloud.environment();
-    env.push(("DATABASE_URL", &world.url));
-    let relay = Process::start(&programs().join("relay"), ["--metrics-addr", "127.0.0.1:0"], &env).unwrap();
-    let endpoints = world.endpoints();
-    let mut args = vec!["--router", &desk.router, "--metrics-addr", "127.0.0.1:0", "--visibility", "3s"];
-    args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
-    let worker = Process::start(&programs().join("worker"), args, &cloud.environment()).unwrap();
+impl Route {
+    fn yaml(self) -> String {
+        format!("event:\n  - name: {}\n    subscriber: [{{ id: {} }}]\n", self.event, self.rpc)
+    }
+}
 
-    world.rpcs.on("Test/Operate", |called| {
-        let n = crate::operator::n(called);
-        Box::pin(
-            async move { if n == 13 { Err(ConnectError::invalid_argument("no such card")) } else { Ok(()) } },
-        )
-    });
-    let done = publish(&world, 1).await;
-    let dead = [publish(&world, 13).await, publish(&world, 13).await, publish(&world, 13).await];
-    world.rpcs.until_done("Test/Operate", &[done]).await;
-    until("they are dead", async || desk.letters("").await.len() == 3).await;
+/// A relay and a worker of one RPC. It refuses events with 13 in their payload until `mend`.
+struct Case<'a> {
+    world: &'a World,
+    desk: Desk<'a>,
+    route: Route,
+    processes: [Process; 2],
+}
+
+impl<'a> Case<'a> {
+    fn start(world: &'a World, cloud: &'a Cloud, route: Route) -> Self {
+        world.rpcs.on(route.rpc, |called| {
+            let n = crate::operator::n(called);
+            Box::pin(async move {
+                if n == 13 { Err(ConnectError::invalid_argument("no such card")) } else { Ok(()) }
+            })
+        });
+        let relay = world.relay_process_in(&cloud.environment());
+        let worker = world.worker_process_without_database(&cloud.environment(), &[]);
+        Self { world, desk: Desk::new(world, cloud), route, processes: [relay, worker] }
+    }
+
+    async fn publish(&self, n: i64) -> EventId {
+        let id: uuid::Uuid = sqlx::query_scalar("select outbox.enqueue($1, $2, 'key-1')")
+            .bind(self.route.event)
+            .bind(format!("{{\"n\":{n}}}"))
+            .fetch_one(&self.world.pool)
+            .await
+            .unwrap();
+        id.into()
+    }
+
+    /// Publishes an event that is done, and waits for its record.
+    async fn done(&self) -> EventId {
+        let done = self.publish(1).await;
+        self.until_recorded(done).await;
+        done
+    }
+
+    /// Publishes three events that are dead-lettered.
+    async fn dead(&self) -> [EventId; 3] {
+        let dead = [self.publish(13).await, self.publish(13).await, self.publish(13).await];
+        until("they are dead", async || self.desk.letters("").await.len() == 3).await;
+        dead
+    }
+
+    fn mend(&self) {
+        self.world.rpcs.on(self.route.rpc, |_| Box::pin(async { Ok(()) }));
+    }
+
+    async fn until_recorded(&self, event: EventId) {
+        self.world.rpcs.until_done(self.route.rpc, &[event]).await;
+        let why = format!("why {event} --format json");
+        until("it is recorded", async || {
+            self.desk.outbox(&why).await.json()["deliveries"][0]["state"] == "done"
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        for process in self.processes {
+            process.stop().await.unwrap();
+        }
+    }
+}
+
+/// Guards promise 8 on AWS: dead letters are counted, listed with their reason, and shown, without the database. Reading
+/// does not hide them.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_on_aws_are_counted_listed_and_shown() {
+    const ROUTE: Route = Route { event: "event_operate_list", rpc: "Test/OperateList" };
+    let Some(cloud) = cloud() else { return };
+    let world = World::new(&ROUTE.yaml()).await;
+    let case = Case::start(&world, cloud, ROUTE);
+    let desk = &case.desk;
+    case.done().await;
+    let dead = case.dead().await;
 
     let status = desk.with_database("outbox status --format json").await;
     assert_eq!(
@@ -59,21 +107,19 @@ async fn the_commands_work_on_aws() {
     );
     let alone = desk.outbox("status").await;
     assert!(
-        alone.out.contains("3 dead letters of Test/Operate: outbox dlq list --rpc Test/Operate"),
+        alone.out.contains("3 dead letters of Test/OperateList: outbox dlq list --rpc Test/OperateList"),
         "{alone:?}"
     );
     assert!(
         alone.out.contains("No database given") && alone.out.contains("outbox-undeliverable"),
         "{alone:?}"
     );
-
-    // Looked at twice in a row: what was looked at is not hidden.
     let listed = desk.letters("--code invalid_argument").await;
     assert_eq!(desk.letters("").await.len(), 3);
     assert!(
         listed
             .iter()
-            .all(|letter| letter["reason"] == "no such card" && letter["event_name"] == "event_operate")
+            .all(|letter| letter["reason"] == "no such card" && letter["event_name"] == "event_operate_list")
     );
     assert_eq!(desk.letters(&format!("--event {}", dead[1])).await.len(), 1);
     assert_eq!(desk.letters("--limit 2").await.len(), 2);
@@ -85,12 +131,24 @@ async fn the_commands_work_on_aws() {
         (&json!({"n": 13}), &json!("key-1")),
         "{shown:?}"
     );
+    case.stop().await;
+    world.finish().await;
+}
 
-    // Mended: one redriven, one dropped, one redriven as the list says.
+/// Guards promise 8 on AWS: dead letters are redriven and dropped without the database, also as the list says and without
+/// the record. The audit keeps each command.
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_on_aws_are_redriven_and_dropped() {
+    const ROUTE: Route = Route { event: "event_operate_redrive", rpc: "Test/OperateRedrive" };
+    let Some(cloud) = cloud() else { return };
+    let world = World::new(&ROUTE.yaml()).await;
+    let case = Case::start(&world, cloud, ROUTE);
+    let desk = &case.desk;
+    let dead = case.dead().await;
     assert_eq!(desk.outbox("dlq redrive --all --dry-run").await.out, "would redrive 3 dead letters");
-    world.rpcs.on("Test/Operate", |_| Box::pin(async { Ok(()) }));
-    // Without the record, too: it is only asked for what is worth knowing.
-    let args = format!("dlq redrive --event {} --rpc Test/Operate --dedup-table nowhere", dead[0]);
+    case.mend();
+    // The record only serves the output, so a redrive works without it.
+    let args = format!("dlq redrive --event {} --rpc Test/OperateRedrive --dedup-table nowhere", dead[0]);
     let redriven = desk.outbox(&args).await;
     assert!(redriven.code == 0 && redriven.out.starts_with("redriven 1 dead letter\n"), "{redriven:?}");
     assert!(redriven.out.contains("the record can't be asked"), "{redriven:?}");
@@ -100,11 +158,11 @@ async fn the_commands_work_on_aws() {
     );
     let list = desk.outbox("dlq list").await;
     assert_eq!(desk.paste(&list.command("outbox dlq redrive")).await.out, "redriven 1 dead letter");
-    world.rpcs.until_done("Test/Operate", &[dead[0], dead[2]]).await;
+    world.rpcs.until_done("Test/OperateRedrive", &[dead[0], dead[2]]).await;
     assert!(desk.letters("").await.is_empty());
     assert_eq!(world.rpcs.calls_of(dead[1]).len(), 1);
 
-    // Who did that is found again, without a scan and without a router; other tests' repairs stand there, too.
+    // The audit needs neither a scan nor a router, and contains other tests' repairs, too.
     let kept = desk.outbox("audit --format json --limit 1000 --router nowhere.yaml").await.json();
     let kept = kept.as_array().unwrap();
     let of_drop = format!("dlq drop --yes --event {}", dead[1]);
@@ -116,18 +174,26 @@ async fn the_commands_work_on_aws() {
     assert!(kept.is_sorted_by_key(|one| std::cmp::Reverse(one["at"].as_str().unwrap().to_owned())));
     let listed = desk.outbox("audit --limit 1").await;
     assert!(listed.code == 0 && listed.out.contains("outbox dlq"), "{listed:?}");
+    case.stop().await;
+    world.finish().await;
+}
 
-    // SQS moves what kills workers, and says nothing: that is said. What was done calls nobody, unless by force.
+/// Guards promises 3 and 8 on AWS: a message that SQS itself moved is listed with its reason. For a done event a redrive
+/// calls nothing, unless by force.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_done_event_on_aws_is_called_again_only_by_force() {
+    const ROUTE: Route = Route { event: "event_operate_force", rpc: "Test/OperateForce" };
+    let Some(cloud) = cloud() else { return };
+    let world = World::new(&ROUTE.yaml()).await;
+    let case = Case::start(&world, cloud, ROUTE);
+    let desk = &case.desk;
+    let done = case.done().await;
     let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
-    let url =
-        sqs.get_queue_url().queue_name("outbox-Test--Operate-dlq").send().await.unwrap().queue_url.unwrap();
+    let queue = "outbox-Test--OperateForce-dlq";
+    let url = sqs.get_queue_url().queue_name(queue).send().await.unwrap().queue_url.unwrap();
     let body = format!(
-        r#"{{"rpc":"Test/Operate","event":{{"id":"{done}","name":"event_operate","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{{"n":1}}}}}}"#
+        r#"{{"rpc":"Test/OperateForce","event":{{"id":"{done}","name":"event_operate_force","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{{"n":1}}}}}}"#
     );
-    until("it is recorded", async || {
-        desk.outbox(&format!("why {done} --format json")).await.json()["deliveries"][0]["state"] == "done"
-    })
-    .await;
     sqs.send_message().queue_url(&url).message_body(&body).send().await.unwrap();
     let letter = &desk.letters("").await[0];
     assert_eq!(
@@ -142,36 +208,63 @@ async fn the_commands_work_on_aws() {
     assert_eq!(calls, 1);
     let forced = desk.outbox("dlq redrive --all --force --yes").await;
     assert!(forced.out.contains("their RPC runs again"), "{forced:?}");
-    world.rpcs.until_done("Test/Operate", &[done]).await;
+    world.rpcs.until_done("Test/OperateForce", &[done]).await;
+    case.stop().await;
+    world.finish().await;
+}
 
-    // The past, from the database into SQS.
+/// Guards promise 8 on AWS: replay sends past events from the database into SQS, with its header, and `why` shows put and
+/// record.
+#[tokio::test(flavor = "multi_thread")]
+async fn past_events_are_replayed_on_aws() {
+    const ROUTE: Route = Route { event: "event_operate_replay", rpc: "Test/OperateReplay" };
+    let Some(cloud) = cloud() else { return };
+    let world = World::new(&ROUTE.yaml()).await;
+    let case = Case::start(&world, cloud, ROUTE);
+    let desk = &case.desk;
+    case.done().await;
+    let dead = case.dead().await;
+    case.mend();
+    let dropped = desk.outbox(&format!("dlq drop --yes --event {}", dead[1])).await;
+    assert_eq!(dropped.out, "dropped 1 dead letter");
+    assert_eq!(desk.outbox("dlq redrive --all --yes").await.code, 0);
+    case.until_recorded(dead[0]).await;
+    case.until_recorded(dead[2]).await;
+
     let why = desk.with_database(&format!("outbox why {}", dead[0])).await;
     assert!(why.code == 0 && why.out.contains("put       20") && why.out.contains("done      "), "{why:?}");
     let dry = desk.with_database("outbox replay --since 1h").await;
     assert!(dry.out.contains("To send 4 messages"), "{dry:?}");
     let sent = desk.with_database(&dry.command("outbox replay")).await;
     assert!(sent.out.contains("sent 4 messages\n  3 of them had been done before"), "{sent:?}");
-    world.rpcs.until_done("Test/Operate", &[dead[1]]).await;
+    world.rpcs.until_done("Test/OperateReplay", &[dead[1]]).await;
     let replayed = world.rpcs.calls_of(dead[1]).pop().unwrap();
     assert!(replayed.incoming.header("outbox-replay").starts_with("20"));
     assert_eq!(desk.outbox("replay --since 1h").await.code, 2, "it needs the database");
+    case.stop().await;
+    world.finish().await;
+}
 
-    // Held, until a person says that it is poison.
-    world
-        .rpcs
-        .on("Test/Operate", |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
+/// Guards promise 8 on AWS: `outbox poison` ends a hold, and its events are dead-lettered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_on_aws_ends_by_an_operators_command() {
+    const ROUTE: Route = Route { event: "event_operate_poison", rpc: "Test/OperatePoison" };
+    let Some(cloud) = cloud() else { return };
+    let world = World::new(&ROUTE.yaml()).await;
+    let case = Case::start(&world, cloud, ROUTE);
+    let desk = &case.desk;
+    case.done().await;
+    world.rpcs.on(ROUTE.rpc, |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
     let mut refused = Vec::new();
     for n in 0..7 {
-        refused.push(publish(&world, n).await);
+        refused.push(case.publish(n).await);
     }
     let called = |rpcs: &Rpcs| refused.iter().all(|id| !rpcs.calls_of(*id).is_empty());
     world.rpcs.until("each was refused", called).await;
     until("four are dead", async || desk.letters("").await.len() == 4).await;
-    let spoken = desk.outbox("poison --rpc Test/Operate --for 10m --yes").await;
+    let spoken = desk.outbox("poison --rpc Test/OperatePoison --for 10m --yes").await;
     assert!(spoken.code == 0 && spoken.out.contains("is dead-lettered for 10m"), "{spoken:?}");
     until("all are dead", async || desk.letters("").await.len() == 7).await;
-    for process in [relay, worker] {
-        process.stop().await.unwrap();
-    }
+    case.stop().await;
     world.finish().await;
 }

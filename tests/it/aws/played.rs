@@ -1,4 +1,4 @@
-//! Queue and table, as far as the worker can tell, of a server that fails as the test says.
+//! SQS and DynamoDB as a worker sees them, on a server that fails as the test defines.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::stub::Answer;
 
-/// Queue and table, as far as the worker can tell.
+/// The messages and records of the played SQS and DynamoDB.
 #[derive(Default)]
 pub(crate) struct State {
     /// Bodies, and how often they were received.
@@ -81,7 +81,7 @@ impl State {
 }
 
 impl State {
-    /// What was hidden and is no more.
+    /// Makes messages visible again whose visibility has ended.
     pub(crate) fn bring_back(&mut self) {
         let now = Instant::now();
         let back: Vec<String> = self
@@ -96,7 +96,7 @@ impl State {
         }
     }
 
-    /// Of a batch those fail whose receipt is no longer good.
+    /// Answers a batch: entries whose receipt is no longer valid fail.
     pub(crate) fn each(&mut self, input: &Value, does: impl Fn(&mut Self, &Value) -> bool) -> Answer {
         let (mut successful, mut failed) = (Vec::new(), Vec::new());
         for entry in input["Entries"].as_array().unwrap() {

@@ -14,8 +14,8 @@ use crate::world::until;
 
 const TABLE: &str = "outbox-dedup";
 
-/// Guards promise 3 on DynamoDB: the contract of the Postgres table, and an expired record that DynamoDB has not removed
-/// yet counts as gone. And promise 8: what came of the last attempt stands in the record.
+/// Guards promise 3 on DynamoDB: it keeps the contract of the Postgres table. An expired record that DynamoDB has not
+/// removed yet counts as absent. Promise 8: the record keeps the result of the last attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn dynamodb_dedup_keeps_the_contract() {
     let Some(cloud) = cloud() else { return };
@@ -49,8 +49,8 @@ async fn dynamodb_dedup_keeps_the_contract() {
     assert!(matches!(long.lease(&[event]).await.unwrap()[0], LeaseAnswer::Won(_)), "it was redriven");
 }
 
-/// Guards: the contract of the Postgres queue; and that a dead message says why in the dead-letter queue, and more than a
-/// request holds are settled.
+/// Guards: SQS keeps the contract of the Postgres queue. A dead letter has its reason in the dead-letter queue, and more
+/// messages than one request holds are settled.
 #[tokio::test(flavor = "multi_thread")]
 async fn sqs_keeps_the_contract() {
     let Some(cloud) = cloud() else { return };

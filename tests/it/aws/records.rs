@@ -1,4 +1,4 @@
-//! Records on DynamoDB, told by `why`.
+//! Records on DynamoDB, as `why` shows them.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use super::desk::{Desk, LYING};
 use crate::cloud::cloud;
 use crate::world::World;
 
-/// Guards: `why` tells every state of a record on DynamoDB, redrive does not run into its own messages, and a call that is
-/// under way is not forgotten by force.
+/// Guards promise 8 on AWS: `why` shows every state of a record on DynamoDB. A redrive skips the messages that it sends
+/// itself. A call under way can't be forgotten by force.
 #[tokio::test(flavor = "multi_thread")]
-async fn records_on_dynamodb_are_told() {
+async fn why_shows_records_on_dynamodb() {
     let Some(cloud) = cloud() else { return };
     let world = World::new(LYING).await;
     let desk = Desk::new(&world, cloud);
@@ -69,7 +69,7 @@ async fn records_on_dynamodb_are_told() {
         (0, json!({"source": "sqs", "rpc": "Test/Lying", "state": "not_received"}))
     );
 
-    // More than one page, one of them under way.
+    // More than one page, with one call under way.
     let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
     let url =
         sqs.get_queue_url().queue_name("outbox-Test--Lying-dlq").send().await.unwrap().queue_url.unwrap();

@@ -1,4 +1,4 @@
-//! What AWS refuses, before the stand-in: the worker as a process, with real queues and a real table behind SQS's rules.
+//! What AWS refuses: the worker as a process, with real queues and a real table behind a proxy with SQS's rules.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use testkit::process::Process;
 use testkit::scrape;
 use testkit::strict::Strict;
 
-use super::line::{Queue, state};
+use super::stored::{Queue, state};
 use crate::cloud::{Cloud, cloud, sdk};
 use crate::operator::paste;
-use crate::world::{World, programs, until};
+use crate::world::{World, until};
 
 /// Each test has a queue of its own.
 fn router(rpc: &str) -> String {
@@ -30,7 +30,8 @@ fn router(rpc: &str) -> String {
     )
 }
 
-/// A stop that waited for what is away would take `--stop-within`, 25 s. Less than that leaves room for a busy machine.
+/// A stop that waited for an unreachable service would take `--stop-within`, 25 s. The margin below that is for a busy
+/// machine.
 const STOP_SECONDS_MAX: u64 = 20;
 
 fn message(rpc: &str, id: EventId, payload: &str) -> String {
@@ -63,13 +64,10 @@ impl<'a> Line<'a> {
     }
 
     fn worker(&self) -> Process {
-        let (router, endpoints) = (self.world.router_file.display().to_string(), self.world.endpoints());
-        let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "2s"];
-        args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
-        Process::start(&programs().join("worker"), args, &self.environment()).unwrap()
+        self.world.worker_process_without_database(&self.environment(), &[])
     }
 
-    /// Ids by their place; each body's payload is made from that.
+    /// Ids by position; each body's payload contains its position.
     async fn send(&self, payloads: &[String]) -> Vec<EventId> {
         let mut ids = Vec::new();
         for payload in payloads {
@@ -104,7 +102,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// `n` stands in the payload: 0 is refused by the RPC, all others are done.
+/// The RPC refuses events with `n` = 0 in their payload, and accepts all others.
 fn misbehave(world: &World, rpc: &str, said: &'static str) {
     world.rpcs.on(rpc, move |called| {
         let body: serde_json::Value = serde_json::from_slice(&called.incoming.body).unwrap();
@@ -125,7 +123,7 @@ fn payloads(many: i64) -> Vec<String> {
     (0..many).map(|n| format!(r#"{{"n":{n}}}"#)).collect()
 }
 
-/// How the dead-letter queue may refuse a letter.
+/// How the dead-letter queue may refuse a dead letter.
 #[derive(Debug, Clone, Copy)]
 enum Refuses {
     NoRight,
@@ -168,9 +166,9 @@ impl Refuses {
     }
 }
 
-/// Guards promises 3, 6 and 8: a dead letter that its queue refuses, for whatever reason, is set aside by itself. All others
-/// of its RPC are called, recorded and deleted; the next worker calls none of them again; a stop does not wait; `status`
-/// says why; and once it is mended, the letter is there.
+/// Guards promises 3, 6 and 8: a dead letter that its queue refuses is set aside by itself, for every kind of refusal. All
+/// others of its RPC are called, recorded and deleted. The next worker calls none of them again, a stop does not wait, and
+/// `status` says why. Once the queue accepts it, the dead letter is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_that_sqs_refuses_costs_its_neighbours_nothing() {
     let Some(cloud) = cloud() else { return };
@@ -180,7 +178,7 @@ async fn a_dead_letter_that_sqs_refuses_costs_its_neighbours_nothing() {
     for refuses in [Refuses::NoRight, Refuses::KeyDisabled, Refuses::TooLarge, Refuses::Deleted] {
         let mut worker = line.worker();
         let addr = scrape::addr(&mut worker).await.unwrap();
-        // Its queues are found once: what is deleted then is deleted under way.
+        // A worker looks its queues up once: one that is deleted later goes missing under way.
         let mut payloads = payloads(60);
         let warm = line.send(&payloads.split_off(59)).await;
         line.until_recorded(&warm).await;
@@ -217,7 +215,7 @@ async fn a_dead_letter_that_sqs_refuses_costs_its_neighbours_nothing() {
     world.finish().await;
 }
 
-/// Guards promises 2 and 6: whatever an RPC says of its error, the dead letter is taken, and says as much of it as SQS allows.
+/// Guards promises 2 and 6: the dead letter is accepted with any error text, and keeps as much of it as SQS allows.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_text_of_an_error_is_taken_by_sqs() {
     let Some(cloud) = cloud() else { return };
@@ -246,8 +244,8 @@ async fn any_text_of_an_error_is_taken_by_sqs() {
     world.finish().await;
 }
 
-/// Guards promises 2 and 3: single entries of batches, sends and records that are refused or fail at random, with two workers
-/// and one that is killed between, lose nothing; what succeeded and was recorded is not called again.
+/// Guards promises 2 and 3: entries of batches, sends and records are refused or fail at random, with two workers, and one
+/// that is killed meanwhile. No message is lost, and no recorded success is called again.
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_come_and_go_lose_nothing() {
     let Some(cloud) = cloud() else { return };
@@ -266,7 +264,7 @@ async fn rights_that_come_and_go_lose_nothing() {
             ("sqs:DeleteMessage", "Test--Rights"),
             ("sqs:ChangeMessageVisibility", "Test--Rights"),
         ];
-        // A letter that is refused waits twice as long each time: after more of this, for longer than a test waits.
+        // The wait of a refused dead letter doubles each time: a longer phase would outlast the test.
         let until = Instant::now() + Duration::from_secs(12);
         while !ended.is_cancelled() && Instant::now() < until {
             let (action, queue) = rights[fastrand::usize(..rights.len())];
@@ -280,7 +278,7 @@ async fn rights_that_come_and_go_lose_nothing() {
     let ids = line.send(&payloads(150)).await;
     world.rpcs.until("half of them are called", |rpcs| rpcs.calls().len() > 75).await;
     first.kill().await.unwrap();
-    // What it had called and not recorded is the one honest gap.
+    // The killed worker may have called without recording: that gap is allowed.
     world.rpcs.forget();
     let good: Vec<EventId> = ids.iter().enumerate().filter(|(n, _)| n % 10 != 0).map(|(_, id)| *id).collect();
     line.until_recorded(&good).await;
@@ -294,14 +292,14 @@ async fn rights_that_come_and_go_lose_nothing() {
     assert!(dead.iter().all(|n| n % 10 == 0), "{dead:?}");
     line.queue.until_empty().await;
     let twice = good.iter().filter(|id| world.rpcs.calls_of(**id).len() > 1).count();
-    // Of the killed worker: eight calls, twice as many that wait for their record, and a batch that is being recorded.
+    // For the killed worker: eight calls, twice as many that wait for their record, and a batch that is being recorded.
     assert!(twice <= 8 + 16 + 10, "{twice}: more than the killed worker had called and not recorded");
     stop(second).await;
     world.finish().await;
 }
 
-/// Guards promises 2 and 3: a server that asks for a day is not called before that is over, though SQS can hide its message
-/// for half a day only; and what comes back meanwhile is no attempt.
+/// Guards promises 2 and 3: a server that demands a wait of a day is not called earlier, though SQS can hide a message for
+/// at most half a day. Receives in between do not count as attempts.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wait_longer_than_sqs_can_hold_is_kept() {
     let Some(cloud) = cloud() else { return };
@@ -381,8 +379,7 @@ async fn item(
     client.get_item().table_name("outbox-dedup").key("id", key).send().await.unwrap().item.unwrap()
 }
 
-/// Guards promises 6 and 8: of dead letters that are redriven on AWS those that the queue refuses stay, with the reason, and
-/// the others go.
+/// Guards promises 6 and 8: of dead letters that are redriven on AWS, refused ones stay with the reason, and the others go.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redrive_that_sqs_refuses_costs_the_others_nothing() {
     let Some(cloud) = cloud() else { return };

@@ -1,4 +1,4 @@
-//! What the worker costs on AWS, and what it does when AWS does not.
+//! What the worker costs on AWS, and what it does while AWS fails.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ event:
         backoff: { min: 10ms, max: 50ms }
 ";
 
-/// Guards: under load a message costs a tenth of a receive, a tenth of a delete and two writes, and no more.
+/// Guards: under load a message costs a tenth of a receive, a tenth of a delete, and two writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_costs_what_it_must() {
     let (state, ids) = filled(1000);
@@ -31,7 +31,7 @@ async fn a_message_costs_what_it_must() {
     let counted = Arc::clone(&received);
     let stub = Stub::start(move |operation, input| {
         let answer = state.lock().unwrap().answer(operation, input);
-        // One that found nothing is no longer under load.
+        // An empty receive means that the load is over.
         if operation == "ReceiveMessage" && matches!(answer, Answer::Ok(_)) {
             counted.fetch_add(1, Ordering::Relaxed);
         }
@@ -53,7 +53,7 @@ async fn a_message_costs_what_it_must() {
     world.finish().await;
 }
 
-/// Guards: a busy queue is not bound to one receive's round trip, and an idle one costs one receive at a time.
+/// Guards: a busy queue gets several receives at a time, and an idle one gets one.
 #[tokio::test(flavor = "multi_thread")]
 async fn receivers_help_while_there_is_work() {
     const ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -80,7 +80,7 @@ async fn receivers_help_while_there_is_work() {
         |first: &Instant| busy.iter().filter(|other| (*first..*first + ROUND_TRIP).contains(*other)).count();
     assert_eq!(busy.iter().map(at_once).max(), Some(4));
 
-    // Each of the four finds nothing once; then one goes on looking, every half second.
+    // Each of the four finds nothing once. Then one goes on receiving, every half second.
     crate::world::until("the queue was looked at", async || began.lock().unwrap().len() >= busy.len() + 8)
         .await;
     worker.stop().await.unwrap();
@@ -90,8 +90,8 @@ async fn receivers_help_while_there_is_work() {
     world.finish().await;
 }
 
-/// Guards: while DynamoDB or SQS can't be asked, answers late, breaks off or throttles, nothing is called that may have been
-/// called, and nothing is lost: every message is called once, recorded and deleted in the end.
+/// Guards: while DynamoDB or SQS can't be reached, is late, breaks off or throttles, no event is called twice, and none is
+/// lost. In the end every message is called once, recorded and deleted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_day_of_queue_and_table_loses_nothing() {
     let (state, ids) = filled(60);
@@ -108,7 +108,7 @@ async fn a_bad_day_of_queue_and_table_loses_nothing() {
             ("PutItem" | "UpdateItem", 1) => throttled(),
             ("PutItem" | "UpdateItem", 2) => Answer::Truncated,
             ("UpdateItem" | "DeleteMessageBatch", 3) => {
-                // It took effect, and nobody hears of it.
+                // The write took effect, and its answer is lost.
                 let _ = state.answer(operation, input);
                 Answer::Lost
             }
@@ -138,8 +138,8 @@ async fn a_bad_day_of_queue_and_table_loses_nothing() {
     world.finish().await;
 }
 
-/// Guards: while DynamoDB can't be asked, nothing is called and messages are left in the queue, where every receive would
-/// count as an attempt; when it is back, they are delivered.
+/// Guards: while DynamoDB can't be reached, nothing is called, and messages stay in the queue, where each receive would
+/// count as an attempt. When it is back, they are delivered.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     let (state, ids) = filled(30);
@@ -155,7 +155,7 @@ async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     let world = World::new(ROUTER).await;
     let worker = worker(&world, &stub, "30s");
     crate::world::until("it was asked for a while", async || stub.asked("PutItem").len() > 150).await;
-    // Of ten seconds without it: each time twice as long as before.
+    // For ten seconds without it: each wait is twice as long as before.
     let receives = stub.asked("ReceiveMessage").len();
     assert!(receives <= 12, "{receives} receives");
     assert!(world.rpcs.calls().is_empty());
@@ -217,7 +217,7 @@ async fn a_message_that_comes_back_during_its_call_is_not_called_again() {
     world.rpcs.on("Test/One", move |_| {
         let stub = received.clone();
         Box::pin(async move {
-            // Until somebody has asked whether it was done before, a second time.
+            // Until the second worker, too, has checked whether it was done.
             while stub.asked("PutItem").len() < 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -232,7 +232,7 @@ async fn a_message_that_comes_back_during_its_call_is_not_called_again() {
     world.finish().await;
 }
 
-/// Guards: a receive that is never answered ends by itself, and the queue is received from again.
+/// Guards: a receive without an answer ends by itself, and the next one follows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receive_that_never_answers_ends() {
     let (state, ids) = filled(3);
@@ -255,7 +255,7 @@ async fn a_receive_that_never_answers_ends() {
     world.finish().await;
 }
 
-/// Guards: credentials that have expired are named with what to do, asked with rarely, and renewed ones are used at once.
+/// Guards: expired credentials are reported with the remedy and tried rarely. Renewed ones are used at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_credentials_are_named_and_waited_for() {
     let (state, ids) = filled(3);

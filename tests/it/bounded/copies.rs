@@ -5,7 +5,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::world::{ROUTER, World};
 
-/// Guards promises 6 and 7: the embedded bus makes a copy for each subscriber, and the relay holds and sends one.
+/// Guards promises 6 and 7: the Postgres bus makes a copy for each subscriber, but the relay holds and sends one.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_held_once_however_many_subscribe() {
     let world = World::new(ROUTER).await;

@@ -5,13 +5,13 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::world::{One, ROUTER, World, relay_settings};
 
-/// How many blocks of the outbox's events have been looked at, by sessions that ended or were idle for long enough to tell.
+/// How many blocks of the events' table were read, by sessions that ended or were idle long enough to report it.
 const LOOKED_AT: &str =
     "select coalesce(sum(heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read), 0)::bigint
      from pg_statio_user_tables where schemaname = 'outbox' and relname ~ '^event_'";
 
-/// Guards promise 6: what an open transaction has written is not walked over by each read of the relay. Counted in blocks: 300
-/// reads of 100,000 rows that nobody can see would be some 600,000.
+/// Guards promise 6: the relay's reads do not walk over an open transaction's rows. Blocks are counted: 300 reads of 100,000
+/// invisible rows would be some 600,000.
 #[tokio::test(flavor = "multi_thread")]
 async fn uncommitted_events_are_not_walked_over() {
     let mut world = World::new(ROUTER).await;
@@ -33,7 +33,7 @@ async fn uncommitted_events_are_not_walked_over() {
         world.rpcs.until_done("Test/One", &[id]).await;
     }
     world.stop_relay(&relay).await;
-    // Sessions that end tell what they have done.
+    // Sessions report their statistics when they end.
     world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox relay' and datname = current_database())").await;
     let looked_at = world.scalar::<i64>(LOOKED_AT).await - before;
     assert!(looked_at < 100_000, "{looked_at} blocks");
@@ -41,8 +41,7 @@ async fn uncommitted_events_are_not_walked_over() {
     world.finish().await;
 }
 
-/// Guards promise 6: a relay that takes the lead does not walk over what an open transaction has written, when it looks whether
-/// the sequences lie behind their tables.
+/// Guards promise 6: a new leader compares sequences and tables without walking over an open transaction's rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_term_begins_without_a_walk_over_uncommitted_events() {
     let world = World::new(ROUTER).await;
@@ -70,8 +69,8 @@ async fn a_term_begins_without_a_walk_over_uncommitted_events() {
     world.finish().await;
 }
 
-/// Guards promise 7: one transaction that stays open for ten times the retention holds one slot, and the ring turns through the
-/// others. The table stays below twice what retention keeps.
+/// Guards promise 7: a transaction that stays open for ten times the retention holds one slot, and the ring turns through
+/// the others. The table stays below twice what retention keeps.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_transaction_holds_one_slot() {
     let mut world = World::new(ROUTER).await;
@@ -89,7 +88,7 @@ async fn an_open_transaction_holds_one_slot() {
         world.rpcs.until_done("Test/One", &ids).await;
         most = most.max(world.scalar::<i64>("select count(*) from outbox.event").await);
     }
-    // Retention keeps 1.2 of 12 seconds; a slot is a sixth of it, and rounds take their time on a busy machine.
+    // Retention keeps 1.2 of 12 seconds. A slot is a sixth of it, and rounds are slower on a busy machine.
     assert!(most < published / 2, "{most} of {published} rows stood at once");
     world.until("select count(*) < 200 from outbox.event").await;
     open.execute("commit").await.unwrap();
@@ -97,7 +96,7 @@ async fn an_open_transaction_holds_one_slot() {
     world.finish().await;
 }
 
-/// Guards promise 7: a clock that was ahead once does not keep the ring from turning, and rows with future times do not either.
+/// Guards promise 7: neither a clock that was ahead once nor rows with future times keep the ring from turning.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_ahead_pins_no_slot() {
     let mut world = World::new(ROUTER).await;
@@ -121,8 +120,8 @@ async fn a_clock_that_was_ahead_pins_no_slot() {
     world.finish().await;
 }
 
-/// Guards `relay --retention`: events are kept for that long after they were put, also where the put came long after they were
-/// written, and where an old event that had been parked is put among new ones.
+/// Guards `relay --retention`: events are kept for that long after their put. It also holds for a put long after the write,
+/// and for an old parked event among new ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_counts_from_the_put() {
     let mut world = World::new(ROUTER).await;
@@ -135,7 +134,7 @@ async fn retention_counts_from_the_put() {
     let retention = Duration::from_secs(6);
     world.relay_with(outbox_relay::relay::Settings { retention, ..relay_settings() });
     world.until("select count(*) = 50 from outbox.dedup where done_at is not null").await;
-    // The retention's rounds have seen that all of it was put, and many of them pass before they truncate.
+    // Retention has seen that everything is put, and runs many rounds before it truncates.
     world.until("select put_at is not null from outbox.ring where ring = 'event' and slot = 0").await;
     world.until("select count(*) = 0 from outbox.event").await;
     let kept: bool = world
@@ -145,10 +144,10 @@ async fn retention_counts_from_the_put() {
     world.finish().await;
 }
 
-/// Guards promise 6: cleaning up the dedup record keeps no delivery waiting: a statement of the worker names the slots that it
-/// needs, and an old one may be locked for as long as it takes.
+/// Guards promise 6: the cleanup of the dedup record delays no delivery. A worker's statement names the slots it needs, so
+/// an old one may stay locked.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_locked_old_slot_of_the_record_holds_nobody_up() {
+async fn a_locked_old_slot_of_the_record_delays_nothing() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     world.worker();
@@ -174,8 +173,8 @@ async fn a_locked_old_slot_of_the_record_holds_nobody_up() {
     world.finish().await;
 }
 
-/// Guards promise 2: a page spans a bounded number of seqs, and one without any event moves on: a gap in the sequence, or rows of
-/// others, may be wider than a page.
+/// Guards promise 2: a page spans a bounded number of seqs, and an empty page moves on. A gap in the sequence, or other
+/// transactions' rows, may be wider than a page.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_in_the_sequence_is_stepped_over() {
     let mut world = World::new(ROUTER).await;

@@ -10,8 +10,8 @@ fn short_retention() -> outbox_relay::relay::Settings {
     outbox_relay::relay::Settings { retention: Duration::from_millis(1200), ..relay_settings() }
 }
 
-/// Guards promise 7: events leave after their retention by truncation, deliveries once settled, and the rings turn many
-/// times over without losing anything on the way.
+/// Guards promise 7: events leave by truncation after their retention, deliveries once settled. The rings turn many times
+/// over without losing an event.
 #[tokio::test(flavor = "multi_thread")]
 async fn rings_turn_and_lose_nothing() {
     let mut world = World::new(ROUTER).await;
@@ -35,9 +35,9 @@ async fn rings_turn_and_lose_nothing() {
     world.finish().await;
 }
 
-/// Guards: a slot with an event that is not put yet is not truncated, however old it is.
+/// Guards promise 2: a slot with an event that is not put yet is not truncated, at any age.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_put_is_not_truncated() {
+async fn unput_events_are_not_truncated() {
     let mut world = World::new(ROUTER).await;
     world.worker();
     let mut long = world.pool.begin().await.unwrap();
@@ -45,12 +45,12 @@ async fn what_is_not_put_is_not_truncated() {
     let early = world.publish(One { n: 1 }).await;
     world.relay_with(short_retention());
     world.rpcs.until_done("Test/One", &[early]).await;
-    // Ring turns meanwhile, and a second event shows that truncation goes on around the open transaction.
+    // The ring turns meanwhile. A second event shows that truncation goes on around the open transaction.
     let turned = world.publish(One { n: 2 }).await;
     world.rpcs.until_done("Test/One", &[turned]).await;
     world.until("select last_value <> 0 from outbox.event_slot").await;
     for slot in 0..8_i16 {
-        // As retention does, and with no retention time at all.
+        // As retention does, with a retention time of zero.
         let became: String = sqlx::query_scalar("select outbox.truncate_slot('event', $1, '0', 0)")
             .bind(slot)
             .fetch_one(&world.pool)
@@ -64,13 +64,12 @@ async fn what_is_not_put_is_not_truncated() {
     world.finish().await;
 }
 
-/// Guards promise 6 and 7: a queue that nobody receives from does not hold back the ring for the others, and loses
-/// nothing itself.
+/// Guards promises 6 and 7: a queue without a worker does not hold back the ring for the others, and loses no delivery.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_without_a_worker_holds_nobody_back() {
+async fn a_queue_without_a_worker_blocks_no_other() {
     let mut world = World::new(ROUTER).await;
     world.relay_with(short_retention());
-    // No worker at all: slots fill until the oldest must be moved aside.
+    // Without a worker, slots fill until the oldest deliveries are evicted to retry.
     let mut ids = Vec::new();
     let mut moved = 0;
     while moved == 0 {

@@ -1,9 +1,9 @@
-//! Answers of RPC servers, byte for byte, through the worker's own client: `testkit::answers` has the table.
+//! Answers of RPC servers, byte for byte, read by the worker's own client. `testkit::answers` has the table.
 
 mod calling; // the worker's client, and one call of it
-mod connections; // those that end while they are used
-mod peers; // servers of other people's making, as processes
-mod real; // what those answer
+mod connections; // connections that end while they are used
+mod peers; // servers of other projects, as processes
+mod real; // their answers
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use tokio::task::JoinSet;
 
 use self::calling::{Caller, contract};
 
-/// So many answers are looked at side by side.
+/// The number of answers that are checked side by side.
 const AT_ONCE: usize = 8;
 
-/// Guards promises 2 and 7: whatever a server answers, the worker reads it as the protocol's own clients do. So what is done
-/// is done, what is refused is refused, and nothing else is either.
+/// Guards promises 2 and 7: the worker reads every answer as the protocol's own clients do. So a success is a success, a
+/// refusal is a refusal, and nothing else is either.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_are_read_as_the_protocols_clients_read_them() {
     let contract = Arc::new(contract());
@@ -41,7 +41,7 @@ async fn answers_are_read_as_the_protocols_clients_read_them() {
     assert!(wrong.is_empty(), "{} of {rows} answers are read wrongly:\n{list}", wrong.len());
 }
 
-/// Guards the table itself: it is as large as it says, and each row can be found by its name.
+/// Guards the table: it has the expected size, and each row has a name of its own.
 #[test]
 fn every_answer_has_a_name_of_its_own_and_a_source() {
     let answers = all();
@@ -55,13 +55,14 @@ fn every_answer_has_a_name_of_its_own_and_a_source() {
     assert!(answers.iter().all(|answer| answer.source.len() > 10));
 }
 
-/// A server that speaks another protocol may close before the request is written. Then the call is made once more.
+/// A server that speaks another protocol may close the connection before the request is written. Then the call is made once
+/// more.
 fn calls_are(answer: &Answer, calls: u32) -> bool {
     let expected = answer.expected.calls;
     calls == expected || matches!(answer.wire, Wire::Foreign(_)) && calls == expected + 1
 }
 
-/// Why a row is read wrongly, if it is.
+/// The difference between the expected and the actual reading of a row.
 async fn check(answer: &Answer, contract: &Contract) -> Result<(), String> {
     let server = Server::start(answer).await.map_err(|error| error.to_string())?;
     let url = format!("{}://{}", answer.scheme, server.addr());

@@ -1,4 +1,4 @@
-//! Verdicts, retries, leases, and the transports of the RPC call.
+//! Verdicts, retries and leases of calls.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{One, ROUTER, Two, World};
 
-/// Guards: each subscriber of an event gets it, with the headers of the contract, and a failing one does not
-/// concern the other.
+/// Guards promise 2: each subscriber of an event gets it, with the headers of the contract. A failing subscriber does not
+/// affect the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subscriber_is_called_with_the_contracts_headers() {
     let mut world = World::new(ROUTER).await;
@@ -47,8 +47,8 @@ async fn every_subscriber_is_called_with_the_contracts_headers() {
     world.finish().await;
 }
 
-/// Guards the verdict table end to end: transient errors are retried with backoff and at last dead-lettered, permanent
-/// ones at once, and Retry-After is honoured.
+/// Guards the verdict table end to end: transient errors are retried with backoff and dead-lettered at last, permanent ones
+/// at once. Retry-After is honoured.
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_are_retried_or_dead_lettered_as_the_table_says() {
     let mut world = World::new(ROUTER).await;
@@ -107,8 +107,8 @@ async fn errors_are_retried_or_dead_lettered_as_the_table_says() {
     world.finish().await;
 }
 
-/// Guards: a call that outlasts its message's visibility is neither repeated by another worker nor lost, because the
-/// visibility is extended while it runs.
+/// Guards promise 3: a call that outlasts its message's visibility is neither repeated by another worker nor lost, because
+/// the visibility is extended meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_call_keeps_its_message() {
     let router = "event:\n  - name: event_one\n    subscriber:\n      - { id: Test/One, timeout: 20s }\n";
@@ -129,7 +129,8 @@ async fn a_long_call_keeps_its_message() {
     world.finish().await;
 }
 
-/// Guards: an RPC that does not answer in time is a failed attempt, and no more calls run at a time than the policy says.
+/// Guards: an RPC that exceeds its timeout is a failed attempt, and at most as many calls run at a time as the policy
+/// allows.
 #[tokio::test(flavor = "multi_thread")]
 async fn timeouts_and_concurrency_are_the_policys() {
     let router = "event:\n  - name: event_one\n    subscriber:\n      - { id: Test/One, timeout: 200ms, concurrency: 3, max_attempts: 2, backoff: { min: 10ms, max: 20ms } }\n";
@@ -162,8 +163,8 @@ async fn timeouts_and_concurrency_are_the_policys() {
     world.finish().await;
 }
 
-/// Guards promise 6: an RPC that hangs takes no capacity from its neighbours: they are all done while it hangs, which it does
-/// for longer than any test waits.
+/// Guards promise 6: a hanging RPC takes no capacity from its neighbours. They finish while it hangs, which lasts longer
+/// than any test.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_rpc_does_not_slow_its_neighbour() {
     let router = "event:\n  - name: event_two\n    subscriber: [{ id: Test/TwoA }, { id: Other/TwoB, timeout: 10m }]\n";
@@ -186,7 +187,7 @@ async fn a_hanging_rpc_does_not_slow_its_neighbour() {
     world.finish().await;
 }
 
-/// Guards: an RPC that says how many calls a second it wants gets no more, and all of them in the end.
+/// Guards `rate_per_second`: an RPC gets no more calls a second than its policy says, and all of them in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_keep_to_the_rate() {
     let mut world = World::alone(

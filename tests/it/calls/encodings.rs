@@ -1,4 +1,4 @@
-//! One event, three ways to send it: Connect with JSON, Connect with protobuf's binary, and gRPC.
+//! One event in three encodings: Connect with JSON, Connect with protobuf's binary, and gRPC.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ event:
         backoff: { min: 1ms, max: 10ms }
 ";
 
-/// Guards: the same event reaches a Connect server as JSON and as binary, and a plain gRPC server, each with the headers
-/// of the contract; RPCs are found with and without their package, the event in whatever field carries it.
+/// Guards: the same event reaches a Connect server as JSON and as binary, and a plain gRPC server, with the headers of the
+/// contract. RPCs are found with and without their package, and the event in any field.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_event_reaches_services_of_every_encoding() {
     let mut world = World::new(ROUTER).await;
@@ -84,8 +84,8 @@ async fn one_event_reaches_services_of_every_encoding() {
     world.finish().await;
 }
 
-/// Guards: a payload that is newer than the worker's proto is kept whole on JSON; on the others it waits, and the error
-/// names the field and no value.
+/// Guards: a payload that is newer than the worker's proto is sent whole as JSON. In the other encodings it waits, and the
+/// error names the field and no value.
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_fields_are_kept_on_json_and_named_on_the_others() {
     let (taken, mut takes) = mpsc::unbounded_channel();
@@ -131,8 +131,7 @@ async fn unknown_fields_are_kept_on_json_and_named_on_the_others() {
     assert!(takes.try_recv().is_err(), "nothing was called");
 }
 
-/// Guards promise 6: no payload panics a worker. Odd values of every kind stand where each kind of field is, and are sent or
-/// refused.
+/// Guards promise 6: no payload panics a worker. Odd values stand in every kind of field, and are sent or refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_payload_panics_a_worker() {
     let contract = contract();

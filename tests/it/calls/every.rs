@@ -1,4 +1,4 @@
-//! Services that take every kind of event, in each encoding, and the worker's client for one call of them.
+//! Services that accept every kind of event, in each encoding, and one call of them by the worker's client.
 
 use std::convert::Infallible;
 use std::future::Ready;
@@ -30,7 +30,7 @@ pub(crate) async fn call(url: String, service: &str, payload: &str) -> Result<()
     call_with(url, service, MAYBE, payload).await
 }
 
-/// Calls a service's `Take` with an event of this payload, in the encoding the service is named after.
+/// Calls a service's `Take` with this payload. The service's name says which encoding it has.
 pub(crate) async fn call_with(
     url: String,
     service: &str,
@@ -103,7 +103,7 @@ pub(crate) async fn connect_server(taken: mpsc::UnboundedSender<Take>) -> String
     addr
 }
 
-/// A gRPC server as tonic's users have it, but for the generated code.
+/// A gRPC server as users of tonic have it, without the generated code.
 pub(crate) async fn grpc_server(
     taken: mpsc::UnboundedSender<Take>,
     answer: impl Fn(&TakeRequest) -> Result<(), Status> + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What a gRPC server answers, or does not answer.
+//! What a gRPC server answers, and connections without an answer.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tonic::Status;
 use super::every::*;
 use crate::world::PATIENCE;
 
-/// Guards: what a gRPC server refuses is told from what it can't do now, with its own message; its pushback is honoured.
+/// Guards: a gRPC server's refusal differs from an outage, and keeps its message. Its pushback is honoured.
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_statuses_are_understood() {
     let (taken, _takes) = mpsc::unbounded_channel();
@@ -38,19 +38,19 @@ async fn grpc_statuses_are_understood() {
     }
 }
 
-/// Guards: what does not answer, or answers something else, is an error that says so, and no success.
+/// Guards: no answer, or an answer in another protocol, is an error that says so, and never a success.
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_calls_fail_clearly() {
     let refused = call("http://127.0.0.1:1".into(), "EveryGrpcService", "{}").await.unwrap_err();
     assert_eq!(refused.code, Code::Unavailable, "{refused}");
 
-    // A server that speaks no HTTP/2.
+    // A server without HTTP/2.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hung =
         call(format!("http://{}", silent.local_addr().unwrap()), "EveryGrpcService", "{}").await.unwrap_err();
     assert_eq!((hung.code, hung.message.as_str()), (Code::DeadlineExceeded, "no answer within 2s"));
 
-    // A gRPC server that has no such service, and a Connect server that does not know the path.
+    // A gRPC server without this service, and a Connect server without this path.
     let (taken, _takes) = mpsc::unbounded_channel();
     let grpc = grpc_server(taken.clone(), |_| Ok(())).await;
     let other = call(format!("http://{grpc}/prefix"), "EveryGrpcService", "{}").await.unwrap_err();
@@ -60,7 +60,7 @@ async fn grpc_calls_fail_clearly() {
     assert_eq!(other.code, Code::Unimplemented, "{other}");
 }
 
-/// Guards: a connection whose other end is gone without a word is given up after a few calls, not when the kernel does.
+/// Guards promise 6: a connection whose peer vanished is given up after a few calls, long before the kernel does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_connection_is_given_up() {
     let (taken, mut takes) = mpsc::unbounded_channel();

@@ -5,7 +5,7 @@ use testkit::scrape;
 
 use crate::world::{One, ROUTER, World};
 
-/// Names by which an event could say who calls, how, or which way: `enqueue` takes them all.
+/// Headers that could forge a caller, a protocol or a route: `enqueue` accepts them all.
 const FORGED: [(&str, &str); 14] = [
     ("x-api-key", "k"),
     ("x-forwarded-for", "10.0.0.1"),
@@ -23,10 +23,10 @@ const FORGED: [(&str, &str); 14] = [
     ("tenant", "not allowed by anybody"),
 ];
 
-/// Guards SECURITY.md: over HTTP/1.1 an RPC gets the headers of traces and those that the operator allows, and no other;
-/// what stays behind is counted, and each name is logged once, with the flag and without its value.
+/// Guards SECURITY.md: over HTTP/1.1 an RPC gets trace headers and those that the operator allows, and no others. The others
+/// are counted, and each name is logged once, with the flag and without its value.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_can_not_say_who_calls() {
+async fn an_event_can_not_forge_its_caller() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     let mut worker = world.worker_process_in(&[("OUTBOX_HEADER_PREFIX", "acme- beta-")], &[]);

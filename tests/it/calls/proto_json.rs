@@ -1,5 +1,5 @@
-//! The payload is canonical proto3 JSON: what any other language's protobuf writes and reads. Held against Google's own
-//! implementation, field type by field type, both ways.
+//! The payload is canonical proto3 JSON, as any other language's protobuf writes and reads it. Each field type is compared
+//! with Google's own implementation, both ways.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -22,7 +22,7 @@ use tests::proto::every::v1::{
 
 const TYPE: &str = "every.v1.EveryKindHappenedEvent";
 
-/// Guards: what we write is what Google's implementation writes, and each reads the other's.
+/// Guards: our JSON equals the JSON of Google's implementation, and each reads the other's.
 #[test]
 fn payloads_are_canonical_json_both_ways() {
     let mut python = Python::start();
@@ -46,10 +46,10 @@ fn payloads_are_canonical_json_both_ways() {
     assert_eq!(all.difference(&covered).collect::<Vec<_>>(), Vec::<&String>::new(), "fields no value sets");
 }
 
-/// Guards: of the many ways to write a value, we read those that Google's implementation reads, as the same value, and
+/// Guards: of the many ways to write a value, we accept those that Google's implementation accepts, as the same value. We
 /// refuse those that it refuses.
 #[test]
-fn every_accepted_spelling_is_read_and_no_other() {
+fn only_accepted_spellings_are_read() {
     let mut python = Python::start();
     let spellings = [
         r#"{"int32Value": "7"}"#,
@@ -140,9 +140,9 @@ fn every_accepted_spelling_is_read_and_no_other() {
     assert!(differ.is_empty(), "{}", differ.join("\n"));
 }
 
-/// Guards: where Google's implementation in Python takes what the specification does not, we do not follow it.
+/// Guards: where Google's Python implementation accepts more than the specification, we do not.
 #[test]
-fn what_is_no_such_value_is_refused() {
+fn invalid_values_are_refused() {
     let mut python = Python::start();
     for json in [r#"{"bytesValue": "§"}"#, r#"{"messageValue": []}"#, "[]"] {
         assert!(python.read(json).is_ok(), "it refuses {json}, too: no exception any more");
@@ -150,16 +150,16 @@ fn what_is_no_such_value_is_refused() {
     }
 }
 
-/// Guards: a reader that is older than its publisher reads what it knows.
+/// Guards: a reader that is older than its publisher reads the fields it has.
 #[test]
 fn unknown_fields_are_passed_over_when_read() {
     let read: MaybeKeyedEvent = serde_json::from_str(r#"{"id": 3, "fromTheFuture": {"a": [1]}}"#).unwrap();
     assert_eq!(read, MaybeKeyedEvent { id: Some(3) });
 }
 
-/// Guards: what can't be written as JSON is an error and nothing half.
+/// Guards: a value without a JSON form is an error, and nothing is written.
 #[test]
-fn what_json_has_no_words_for_is_refused() {
+fn values_without_a_json_form_are_refused() {
     let lost = [
         Every { timestamp: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..Every::default() },
         Every { double_wrapper: Some(f64::NAN), ..Every::default() },
@@ -172,7 +172,7 @@ fn what_json_has_no_words_for_is_refused() {
     }
 }
 
-/// Guards: names and keys follow the convention, for every kind of key; an unset field is no key.
+/// Guards: names and keys follow the convention, for every kind of key; an unset field gives no key.
 #[test]
 fn events_have_the_names_and_keys_of_their_proto() {
     assert_eq!(Every::NAME, "event_every_kind_happened");
@@ -186,7 +186,7 @@ fn events_have_the_names_and_keys_of_their_proto() {
     assert_eq!((maybe(Some(0)).key().as_deref(), maybe(None).key()), (Some("0"), None));
 }
 
-/// One event for each value worth writing, named after what it shows.
+/// One event for each interesting value, with a name for it.
 fn values() -> Vec<(&'static str, Every)> {
     let inner = |text: &str| Inner { text: text.into(), deeper: Some(Deeper { number: i64::MIN }) };
     let choice = |choice| Every { choice: Some(choice), ..Every::default() };
@@ -292,7 +292,7 @@ fn values() -> Vec<(&'static str, Every)> {
     values
 }
 
-/// Maps have no order, and `Debug` shows them in theirs.
+/// Sorts the entries of maps, which `Debug` shows in no fixed order.
 fn sorted(event: &Every) -> String {
     fn sort(value: serde_json::Value) -> serde_json::Value {
         match value {
@@ -304,8 +304,8 @@ fn sorted(event: &Every) -> String {
             other => other,
         }
     }
-    // Through the descriptors to JSON again would be our own code twice: so the message without its maps as it is, and the
-    // maps by key.
+    // Reading through the descriptors would compare our code with itself. So the message is compared without its maps, and
+    // the maps by key.
     let maps = json!({
         "strings_by_string": event.strings_by_string,
         "messages_by_int64": event.messages_by_int64.iter().map(|(key, value)| (key.to_string(), format!("{value:?}"))).collect::<HashMap<_, _>>(),
@@ -348,7 +348,7 @@ impl Python {
             .unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let mut python = Self { child, stdin, stdout: BufReader::new(stdout) };
-        // It has read the descriptors when it answers.
+        // It answers once it has read the descriptors.
         python.ask(&json!({ "type": TYPE, "json": "{}" })).unwrap();
         std::fs::remove_file(descriptors).unwrap();
         python

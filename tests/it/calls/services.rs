@@ -1,4 +1,4 @@
-//! How a service's encoding and address are told to the worker, and what is refused.
+//! The worker's options for a service's encoding and address, and their mistakes.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 
 use super::every::*;
 
-/// Guards SECURITY.md: in every encoding, a row that was written past `enqueue` included, an RPC gets no header that could
-/// say who calls or which way, and in gRPC none that is base64; those that the operator allows arrive.
+/// Guards SECURITY.md: in every encoding an RPC gets no header that could forge a caller or a route, and in gRPC no base64
+/// header. This includes rows that were written past `enqueue`. Headers that the operator allows arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_encoding_lets_forged_headers_through() {
     let (taken, mut takes) = mpsc::unbounded_channel();
@@ -60,7 +60,7 @@ async fn no_encoding_lets_forged_headers_through() {
     }
 }
 
-/// Guards: an encoding that can't work is refused at start, with what to write.
+/// Guards: an encoding that can't work is refused at start, with the remedy.
 #[tokio::test(flavor = "multi_thread")]
 async fn impossible_encodings_are_refused_at_start() {
     let contract = contract();
@@ -112,9 +112,9 @@ async fn impossible_encodings_are_refused_at_start() {
     }
 }
 
-/// Guards: what is said of a service by its very name goes before what may be meant for another one of that short name.
+/// Guards: an option for a service's full name goes before one for its short name.
 #[tokio::test(flavor = "multi_thread")]
-async fn services_of_one_short_name_are_told_apart() {
+async fn services_with_one_short_name_are_distinct() {
     let (taken, mut takes) = mpsc::unbounded_channel();
     let right = format!("http://{}", connect_server(taken).await);
     let wrong = "http://127.0.0.1:1".to_owned();

@@ -7,7 +7,7 @@ use outbox_worker::rpc::{Call, Client, Code, Endpoint, RpcClient, Services};
 
 use crate::world::{One, ROUTER, World};
 
-/// Guards: the call works over HTTP/2 in the clear and over TLS with a checked certificate, and an unknown certificate is
+/// Guards: the call works over HTTP/2 in the clear, and over TLS with a checked certificate. An unknown certificate is
 /// refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_go_over_http2_and_tls() {
@@ -36,7 +36,7 @@ async fn calls_go_over_http2_and_tls() {
     assert_eq!(unknown.code, Code::Unavailable);
     assert!(unknown.message.to_lowercase().contains("certificate"), "{unknown}");
 
-    // The roots are read when a worker starts, from where the standard variable says: so ask a real one.
+    // A worker reads the roots at its start, from the standard variable: so this needs a real process.
     let mut world = world;
     world.relay();
     let router = world.router_file.display().to_string();
@@ -59,7 +59,7 @@ async fn calls_go_over_http2_and_tls() {
     world.rpcs.until_done("Test/One", &[id]).await;
     assert!(worker.stop().await.unwrap().success());
     let _ = std::fs::remove_file(&tls.root_file);
-    // This test called the same event over each transport, past the dedup record.
+    // This test called the same event over each transport, without a dedup record.
     world.rpcs.forget();
     world.finish().await;
 }

@@ -1,4 +1,4 @@
-//! What every bus does with an event, and how the bus of Postgres does it.
+//! The contract of every bus, and the Postgres bus's part.
 
 use outbox_event::{Envelope, EventId, Message};
 use outbox_postgres::PostgresBus;
@@ -8,7 +8,7 @@ use outbox_transport::PutErrorKind;
 
 use crate::world::World;
 
-/// Guards: what goes onto the embedded bus comes out as a message for its subscriber, and what can't travel is refused.
+/// Guards: an event on the Postgres bus arrives as a message for its subscriber, and an event that can't travel is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_bus_keeps_the_contract() {
     let router = "event:\n  - name: event_bus_contract\n    subscriber: [{ id: Test/Bus }]\n";
@@ -33,7 +33,8 @@ async fn postgres_bus_keeps_the_contract() {
     world.finish().await;
 }
 
-/// `put` puts on a bus that carries `event_bus_contract` to `Test/Bus`; `arrived` waits for so many bodies in the RPC's queue.
+/// `put` puts on a bus that routes `event_bus_contract` to `Test/Bus`. `arrived` waits for so many bodies in the RPC's
+/// queue.
 pub(crate) async fn bus_contract(
     mut put: impl AsyncFnMut(&[&Envelope<'_>]),
     arrived: impl AsyncFn(usize) -> Vec<String>,
@@ -50,7 +51,7 @@ pub(crate) async fn bus_contract(
             flaw: None,
         };
     let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> \u00e9 \u0000","z":[],"a":{}}"#;
-    // As much as `enqueue` lets through, and it must get through everything that comes after.
+    // The largest payload that `enqueue` accepts: every later step must accept it, too.
     let largest = format!(r#"{{"text":"{}"}}"#, "x".repeat(outbox_event::PAYLOAD_BYTES_MAX - 11));
     assert_eq!(largest.len(), outbox_event::PAYLOAD_BYTES_MAX);
     let entries = [

@@ -1,4 +1,4 @@
-//! What every dedup record promises, and what the one of Postgres costs.
+//! The contract of every dedup record, and the cost of the Postgres one.
 
 use crate::world::{ROUTER, World, until};
 use outbox_event::EventId;
@@ -53,7 +53,7 @@ async fn records_are_found_by_their_keys() {
         let again = dedup.lease(&events).await.unwrap();
         assert!(again[..10].iter().all(|claim| matches!(claim, LeaseAnswer::Done)), "{again:?}");
     };
-    // The cumulative statistics of this one session.
+    // The cumulative statistics of this session alone.
     let rows_read = async || -> i64 {
         let mut loan = connections.lend().await.unwrap();
         sqlx::query("select pg_stat_force_next_flush()").execute(loan.conn()).await.unwrap();
@@ -83,7 +83,7 @@ async fn records_are_found_by_their_keys() {
     world.finish().await;
 }
 
-/// Its call did not succeed.
+/// A lease that is released after a failed call.
 pub(crate) fn failed(lease: Lease) -> Released {
     let (again, after, error) = (Again::Failed, Duration::ZERO, "no card".into());
     Released {
@@ -94,7 +94,7 @@ pub(crate) fn failed(lease: Lease) -> Released {
     }
 }
 
-/// Those of the leases that somebody else has by now.
+/// Returns those of the leases that another worker has by now.
 pub(crate) async fn lost_of<D: Dedup>(dedup: &D, leases: &[Lease]) -> Vec<Lease> {
     let answers = dedup.complete(leases).await;
     assert_eq!(answers.len(), leases.len());
@@ -106,7 +106,7 @@ pub(crate) async fn release<D: Dedup>(dedup: &D, released: &[Released]) {
     assert_eq!(dedup.release(released).await, released.iter().map(|_| Ok(())).collect::<Vec<_>>());
 }
 
-/// `long` and `short` are two holders of the same record, whose leases last longer than the test, and 300 ms.
+/// `long` and `short` are two holders of the same record. Their leases last longer than the test, and 300 ms.
 pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     let won = |claim: LeaseAnswer| match claim {
         LeaseAnswer::Won(lease) => lease,
@@ -114,7 +114,7 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     };
     let (a, b) = (EventId::new(), EventId::new());
 
-    // One winner, answers in order, and a copy in the same batch finds the first one on it.
+    // One winner, answers in order, and a copy in the same batch finds the first one leased.
     let claims = long.lease(&[a, b, a]).await.unwrap();
     let (lease_a, lease_b) = (won(claims[0]), won(claims[1]));
     assert!(matches!(claims[2], LeaseAnswer::Held { .. }), "{claims:?}");
@@ -127,14 +127,14 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
         matches!(short.lease(&[a]).await.unwrap()[0], LeaseAnswer::Held { remaining } if remaining > Duration::from_secs(30))
     );
 
-    // Done is for good, and may be said again by its worker: the first answer may have been lost.
+    // Done is final, and its worker may repeat it, because the first answer may have been lost.
     assert!(lost_of(long, &[lease_a]).await.is_empty());
     assert_eq!(short.lease(&[a, b]).await.unwrap()[0], LeaseAnswer::Done);
     assert!(lost_of(long, &[lease_a]).await.is_empty());
     release(long, &[failed(lease_a)]).await;
     assert_eq!(short.lease(&[a]).await.unwrap()[0], LeaseAnswer::Done, "what is done can't be released");
 
-    // What is released is free at once.
+    // A released lease is free at once.
     release(long, &[failed(lease_b)]).await;
     let taken = won(short.lease(&[b]).await.unwrap()[0]);
 
@@ -155,12 +155,12 @@ pub(crate) async fn dedup_contract<D: Dedup>(long: &D, short: &D) {
     assert!(lost_of(long, &[won(claim)]).await.is_empty());
     assert_eq!(short.lease(&[b]).await.unwrap()[0], LeaseAnswer::Done);
 
-    // A lease that a crash of the record took back is still ours to complete: nobody else has it.
+    // After a crash that lost the lease, its holder may still complete it, because no other worker has one.
     let forgotten = Lease { event: EventId::new(), token: 7 };
     assert!(lost_of(long, &[forgotten]).await.is_empty());
     assert_eq!(short.lease(&[forgotten.event]).await.unwrap()[0], LeaseAnswer::Done);
 
-    // After an outage one batch may know of both copies of a message that they succeeded, with a lease each.
+    // After an outage one batch may report both copies of a message as succeeded, with a lease each.
     let event = EventId::new();
     let copies = [Lease { event, token: 8 }, Lease { event, token: 9 }];
     assert!(lost_of(long, &copies).await.is_empty());

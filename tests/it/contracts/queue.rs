@@ -1,4 +1,4 @@
-//! What every queue does with a message, and what the one of Postgres costs.
+//! The contract of every queue, and the cost of the Postgres one.
 
 use super::dedup::lost_of;
 use crate::world::{One, PATIENCE, ROUTER, World};
@@ -23,7 +23,7 @@ pub(crate) async fn settle<Q: Queue>(queue: &Q, settled: &[(Q::Receipt, Outcome)
     assert_eq!(queue.settle(settled).await, settled.iter().map(|_| Ok(())).collect::<Vec<_>>());
 }
 
-/// Guards: a queue's contract, and that this one keeps its order and does not count an attempt that called nobody.
+/// Guards: the contract of queues. This one also keeps its order, and counts no attempt without a call.
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_queue_keeps_the_contract() {
     let mut world = World::new(ROUTER).await;
@@ -42,7 +42,7 @@ async fn postgres_queue_keeps_the_contract() {
         let _: i64 =
             sqlx::query_scalar("select outbox.recover($1, 0)").bind(id).fetch_one(&world.pool).await.unwrap();
     };
-    // Instead of the bell, which would recover, too, and not when the suite says so.
+    // Instead of the doorbell, which would recover claims, too, but not when the suite says so.
     let mut ringing = JoinSet::new();
     let mut queue = |visibility| {
         let watched = Arc::new(Watched::new(&rpc));
@@ -156,7 +156,7 @@ async fn what_is_received_has_its_lease_unless_there_is_a_record() {
     let lease = Duration::from_secs(60);
     let connections = world.source.connections("test", &SESSION, 4);
     let dedup = PostgresDedup::new(connections.clone(), &rpc, lease);
-    // The first one was done before, the second one somebody is on, the third one stands there twice.
+    // The first one was done before, the second one has a lease, the third one is there twice.
     let claims = dedup.lease(&events[..2]).await.unwrap();
     let [LeaseAnswer::Won(done), LeaseAnswer::Won(held)] = claims[..] else { panic!("{claims:?}") };
     assert!(lost_of(&dedup, &[done]).await.is_empty());
@@ -202,7 +202,7 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
     let receipt = |received: &Received<Q>, n: &i64| received[n].receipt.clone();
     assert_eq!(counts().await, (7, 0, 0));
     let first = receive(long, 4, &number).await;
-    // What is received at once may be extended at once.
+    // A received message may be extended at once.
     let mut second = receive(short, 1, &number).await;
     let kept = numbers(&second)[0];
     second.extend(receive(short, 2, &number).await);
@@ -211,7 +211,7 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
     );
     assert!(first.keys().all(|n| !second.contains_key(n)), "{first:?} {second:?}");
 
-    // Acked and dead are gone, retried comes back at its time.
+    // Acked and dead messages are gone, and a retried one comes back at its time.
     let [acked, retried, poison, other] = numbers(&first)[..] else { panic!("{first:?}") };
     let retry = |after| Outcome::Retry { after, again: Again::Failed, code: "internal", error: "e".into() };
     let dead = |reason: &str| Outcome::Dead { code: "internal", reason: reason.into() };
@@ -250,7 +250,7 @@ pub(crate) async fn queue_contract<Q: Queue<Receipt: Debug> + Depths>(
     settle(short, &[(receipt(&second, &kept), Outcome::Done)]).await;
     assert_eq!(counts().await, (0, 0, 2));
 
-    // A receive that waits ends at stop.
+    // A receive that waits ends at a stop.
     let stop = CancellationToken::new();
     let cancel = stop.clone();
     tokio::spawn(async move { cancel.cancel() });

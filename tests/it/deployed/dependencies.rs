@@ -1,4 +1,4 @@
-//! What is built in, without a tool that is not part of Rust. `cargo deny check` looks at advisories, too.
+//! Dependencies, checked with cargo alone. `cargo deny check` looks at advisories, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -7,16 +7,16 @@ use spdx::{Expression, LicenseReq, Licensee, ParseMode};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// Two of one of these, and everything that hangs on it is there twice.
+/// A second version of one of these would double everything that depends on it.
 const ONE_OF: [&str; 7] = ["aws-lc-rs", "h2", "http", "hyper", "prost", "rustls", "tokio"];
-/// Another TLS stack, or no longer maintained.
+/// Another TLS stack, or crates without a maintainer.
 const NONE_OF: [&str; 7] =
     ["backoff", "instant", "native-tls", "openssl", "openssl-sys", "ring", "serde_yaml"];
 
 struct Package {
     name: String,
     version: String,
-    /// Where it is from, unless that is crates.io.
+    /// The registry or repository, unless it is crates.io.
     source: Option<String>,
     license: String,
 }
@@ -35,7 +35,7 @@ fn packages() -> Vec<Package> {
     lines.into_iter().filter(|line| !line.is_empty()).map(package).collect()
 }
 
-/// `name v1.2.3 (source)|license`, and `(*)` if it has been shown before.
+/// A line is `name v1.2.3 (source)|license`, with `(*)` if it was shown before.
 fn package(line: &str) -> Package {
     let line = line.trim_end_matches(" (*)");
     let (id, license) = line.split_once('|').unwrap();
@@ -46,7 +46,7 @@ fn package(line: &str) -> Package {
     Package { name, version, source: words.next().map(str::to_owned), license: license.to_owned() }
 }
 
-/// The licences of `deny.toml`: one list for both.
+/// The licences of `deny.toml`, so that there is one list.
 fn allowed() -> Vec<Licensee> {
     let config = std::fs::read_to_string(format!("{ROOT}/deny.toml")).unwrap();
     let (_, rest) = config.split_once("\nallow = [\n").unwrap();
@@ -54,7 +54,7 @@ fn allowed() -> Vec<Licensee> {
     list.lines().map(|line| Licensee::parse(line.split('"').nth(1).unwrap()).unwrap()).collect()
 }
 
-/// Guards: one TLS stack, one HTTP stack, and nothing that nobody looks after.
+/// Guards: there is one TLS stack, one HTTP stack, and no crate without a maintainer.
 #[test]
 fn there_is_one_of_each_stack() {
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -72,7 +72,7 @@ fn there_is_one_of_each_stack() {
     }
 }
 
-/// Guards: everything is from crates.io or from here, under a licence that is allowed.
+/// Guards: every crate is from crates.io or this repository, under an allowed licence.
 #[test]
 fn licences_and_sources_are_allowed() {
     let allowed = allowed();

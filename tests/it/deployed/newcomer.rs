@@ -1,4 +1,4 @@
-//! A developer's three steps, done as one would: in a copy of the repository, with cargo.
+//! A developer's three steps for a new event, in a copy of the repository, with cargo.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,15 +7,15 @@ use testkit::process::{self, Process};
 
 use crate::world::{World, programs};
 
-/// Guards: a new event takes a change of proto/, event_router.yaml and the RPC's implementation, and nothing else; and
-/// each step that is forgotten or misspelt is an error that says what to do.
+/// Guards: a new event needs a change of proto/, event_router.yaml and the RPC's implementation, and nothing else. Each
+/// forgotten or misspelt step is an error with its remedy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_event_takes_three_steps() {
     let copy = Copy::of_the_repository();
-    // From here on, so that cargo does not run beside a test that measures.
+    // The test's turn begins here, so that cargo does not run beside a test that measures.
     let world = World::new(&(copy.read("event_router.yaml") + ROUTE)).await;
 
-    // 1. Define the event, and first get it wrong.
+    // 1. Define the event, first with a mistake.
     copy.edit("proto/card/v1/card_event.proto", |text| {
         text.replace(
             "  EVENT_CARD_TRANSACTION_SETTLED = 1;\n",
@@ -34,7 +34,7 @@ async fn a_new_event_takes_three_steps() {
         text + "\nmessage CardBlockedEvent {\n  string card_id = 1 [(outbox.key) = true];\n}\n"
     });
 
-    // 2. Implement the RPC; the compiler asks for it.
+    // 2. Implement the RPC, because the compiler demands it.
     copy.edit("proto/notification/v1/notification_service.proto", |text| {
         text.replace(
             "service NotificationService {\n",
@@ -64,7 +64,7 @@ async fn a_new_event_takes_three_steps() {
     });
     copy.cargo(&["build", "--package", "sample", "--bins"]).unwrap_or_else(|said| panic!("{said}"));
 
-    // 3. Tie them together; until then somebody says so.
+    // 3. Add the route; `outbox check` reports its absence until then.
     let checked = |copy: &Copy| copy.run(&programs().join("outbox"), &["check"]);
     let said = checked(&copy).unwrap();
     assert!(said.contains("warning: 'event_card_blocked' has no subscriber"), "{said}");
@@ -83,7 +83,7 @@ const ROUTE: &str = "
 
 struct Copy {
     root: PathBuf,
-    /// Beside the project's own, so that what other people wrote is compiled once.
+    /// Beside the project's own, so that dependencies are compiled once.
     target: PathBuf,
 }
 
@@ -106,7 +106,7 @@ impl Copy {
         std::fs::write(self.root.join(file), after).unwrap();
     }
 
-    /// What it said, as an error if it failed.
+    /// Returns the output, as an error if cargo failed.
     fn cargo(&self, args: &[&str]) -> Result<String, String> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         self.run(Path::new(&cargo), &[args, &["--locked", "--color", "never"]].concat())

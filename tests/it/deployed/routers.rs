@@ -1,5 +1,5 @@
-//! One event_router.yaml, one verdict. `tests/routers/` has files by the verdict that they must get: `accepted`, `refused`,
-//! and `beyond_aws`, which routes on Postgres and is too much for one bus.
+//! `tests/routers/` has files in folders named after their verdict. Binaries and Terraform must agree on it: `accepted`,
+//! `refused`, and `beyond_aws`, which works on Postgres and is too large for one bus.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use crate::world::{ROUTER, cluster, programs, shared_turn};
 /// The most bytes that a file may have.
 const BYTES_MAX: usize = 196_608;
 
-/// Files of any size need not lie in the repository.
+/// Large files are made here, so that the repository stays small.
 fn sizes() -> Vec<(&'static str, &'static str, String)> {
     let route = "event:\n  - name: event_a\n    subscriber:\n      - id: Test/One\n";
     let of_bytes = |n: usize| format!("#{}\n{route}", " ".repeat(n - route.len() - 2));
@@ -32,7 +32,7 @@ fn sizes() -> Vec<(&'static str, &'static str, String)> {
 
 struct Files {
     folder: PathBuf,
-    /// Path below the folder, and the folder that it must be in.
+    /// The file's path below the folder, and its verdict.
     verdicts: BTreeMap<String, String>,
 }
 
@@ -61,8 +61,8 @@ impl Files {
     }
 }
 
-/// Guards: what relay and worker accept or refuse is what the folders say; a refusal is about the file, has its place and a
-/// remedy, and says nothing of a reader's inside.
+/// Guards: relay and worker give each file its folder's verdict. A refusal names the place in the file and the remedy, and
+/// nothing internal.
 #[test]
 fn the_binaries_give_each_file_its_verdict() {
     let _turn = shared_turn();
@@ -81,12 +81,12 @@ fn the_binaries_give_each_file_its_verdict() {
     assert_eq!(refused, files.of(&["refused"]));
 }
 
-/// Guards: `outbox check` refuses what relay and worker refuse, and what AWS would; the rest it accepts, given the proto.
+/// Guards: `outbox check` refuses files that relay, worker or AWS would refuse. It accepts the rest, given the proto.
 #[test]
 fn outbox_check_gives_each_file_its_verdict() {
     let _turn = shared_turn();
     let files = Files::lay_out("routers-checked");
-    // It reads as relay and worker do: of what they refuse, some are enough.
+    // It shares its reader with relay and worker: a sample of the refused files is enough.
     let some = files.of(&["refused"]).into_iter().step_by(8);
     let asked: BTreeSet<String> = files.of(&["accepted", "beyond_aws"]).into_iter().chain(some).collect();
     let mut refused = BTreeSet::new();
@@ -94,7 +94,7 @@ fn outbox_check_gives_each_file_its_verdict() {
         let file = files.folder.join(name);
         let proto = files.folder.join("proto");
         std::fs::create_dir_all(&proto).unwrap();
-        // What can't be read has no events that proto could lack.
+        // A file that can't be read has no events to declare.
         let declared =
             Router::read(&file).map_or_else(|_| "syntax = \"proto3\";".to_owned(), |it| declare(&it));
         std::fs::write(proto.join("events.proto"), declared).unwrap();
@@ -121,7 +121,7 @@ fn check(router: &Path, proto: &Path) -> Output {
         .unwrap()
 }
 
-/// Proto that has the events and RPCs of a router, in the package that its longest names have.
+/// Proto with the events and RPCs of a router, in a package of the longest name.
 fn declare(router: &Router) -> String {
     let mut proto = "syntax = \"proto3\";\nimport \"google/protobuf/empty.proto\";\n".to_owned();
     let package = router
@@ -156,22 +156,23 @@ fn declare(router: &Router) -> String {
     proto
 }
 
-/// HogeUpdatedEvent of event_hoge_updated.
+/// event_hoge_updated becomes HogeUpdatedEvent.
 fn message(event: &str) -> String {
     let words = event.trim_start_matches("event_").split('_');
     let camel = words.map(|word| word[..1].to_uppercase() + &word[1..]);
     camel.collect::<String>() + "Event"
 }
 
-/// Guards what infra/README.md promises: `terraform plan` refuses what AWS or the binaries would, and nothing else.
+/// Guards what infra/README.md promises: `terraform plan` refuses files that AWS or the binaries would refuse, and no
+/// others.
 #[test]
 fn terraform_gives_each_file_its_verdict() {
     if Command::new("terraform").arg("version").output().is_err() {
         assert!(std::env::var_os("CI").is_none(), "in CI Terraform must be tested");
-        eprintln!("\n!!! NOT TESTED: what Terraform says of tests/routers, because there is no terraform\n");
+        eprintln!("\n!!! NOT TESTED: Terraform's verdicts on tests/routers, because terraform is missing\n");
         return;
     }
-    // Terraform takes both cores for a while: not beside a test that measures.
+    // Terraform uses both cores for a while, which would disturb a test that measures.
     let _turn = shared_turn();
     let files = Files::lay_out("routers-planned");
     let terraform = Terraform::copy(&cluster().dir().join("terraform-each"), ROUTER).unwrap();

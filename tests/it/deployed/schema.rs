@@ -22,7 +22,7 @@ async fn migrating_twice_changes_nothing() {
     assert_eq!(before, after);
 }
 
-/// Guards: a relay or worker that meets a missing, older or newer schema says so, says what to do, and exits with 3.
+/// Guards: a relay or worker with a missing, older or newer schema names the remedy and exits with 3.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_does_not_fit_is_refused() {
     let world = World::new(ROUTER).await;

@@ -1,5 +1,5 @@
-//! The whole line on each version of Postgres that is supported, with roles as a managed service has them; and the newest
-//! version that is refused.
+//! All parts on each supported version of Postgres, with the roles of a managed service; and the newest version that is
+//! refused.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ async fn the_line_works_on_postgres_18() {
     the_line_works_on(18).await;
 }
 
-/// Guards: each version that is supported has its test above.
+/// Guards: each supported version has its test above.
 #[test]
 fn every_supported_version_is_tested() {
     let tests = include_str!("versions.rs");
@@ -60,12 +60,12 @@ fn every_supported_version_is_tested() {
     }
 }
 
-/// Guards: a server that is too old is refused by its version: by `relay migrate`, relay, worker and `outbox`. Nothing is
-/// made in it.
+/// Guards: `relay migrate`, relay, worker and `outbox` refuse a server that is too old, name its version, and make nothing
+/// in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_server_is_refused() {
     let Some(server) = server(servers::TOO_OLD) else { return };
-    // Of the machine's Postgres, for what does not depend on the server.
+    // The world is on the machine's own Postgres: its RPCs and router file do not depend on the server.
     let world = World::new(ROUTER).await;
     let cluster = Cluster::of(&server, &[]).unwrap();
     let url = new_database(&cluster).await;
@@ -99,15 +99,15 @@ async fn an_older_server_is_refused() {
     world.finish().await;
 }
 
-/// The server of that version. `None`, said loudly, where it can't be had; in CI that is a failure.
+/// The server of that version. `None`, reported loudly, if it can't be installed; in CI that is a failure.
 fn server(version: u32) -> Option<PathBuf> {
     match servers::unpacked(version) {
         Ok(server) => Some(server),
         Err(problem) => {
-            // Not eprintln: what a test that passes prints so is not shown.
+            // Not eprintln: the output of a passing test is not shown.
             let _ = writeln!(
                 std::io::stderr(),
-                "\n!!! NOT TESTED: PostgreSQL {version}, because its server can't be had:\n{problem}\n"
+                "\n!!! NOT TESTED: PostgreSQL {version}, because its server can't be installed:\n{problem}\n"
             );
             assert!(std::env::var_os("CI").is_none(), "in CI PostgreSQL {version} must be tested");
             None
@@ -115,13 +115,13 @@ fn server(version: u32) -> Option<PathBuf> {
     }
 }
 
-/// Events are published, from SQL and from Rust, before and after a restart of the server that finds events in every state.
-/// Every event is delivered once, each command of `outbox` knows of it, and in the end the rings are empty again.
+/// Publishes events, from SQL and from Rust, before and after a restart of the server, with events in every state. Every
+/// event is delivered once, each command of `outbox` sees it, and in the end the rings are empty again.
 async fn the_line_works_on(version: u32) {
     let Some(server) = server(version) else { return };
     let settings = [("wal_level", "logical")];
     let (world, cluster) = World::with_own(ROUTER, || Cluster::of(&server, &settings).unwrap()).await;
-    // As others make it who replicate the service's tables: Postgres then refuses some changes of tables without a key.
+    // A service with logical replication has such a publication. Postgres then refuses some changes of tables without a key.
     world.execute("create publication everything for all tables").await;
     let found: String = world.scalar("show server_version").await;
     assert!(found.starts_with(&format!("{version}.")), "{found}");
@@ -161,7 +161,7 @@ async fn the_line_works_on(version: u32) {
     world.finish().await;
 }
 
-/// As on a managed service, where nobody is a superuser.
+/// As on a managed service, which gives out no superuser.
 async fn a_plain_role_migrates(cluster: &Cluster) {
     let url = new_database(cluster).await;
     let mut conn = PgConnection::connect(&url).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_plain_role_migrates(cluster: &Cluster) {
     }
 }
 
-/// The addresses with which each part connects, as a role that may do no more.
+/// The addresses with which each part connects, as a role with least privileges.
 struct Roles {
     publisher: PgPool,
     relay: String,
@@ -212,7 +212,7 @@ struct Published {
     twos: Vec<EventId>,
 }
 
-/// Test/One refuses the event 13, and Test/TwoA all of its events, until they are up.
+/// Test/One refuses the event 13, and Test/TwoA all of its events, until the flag is set.
 fn services_that_are_down(world: &World) -> Arc<AtomicBool> {
     let up = Arc::new(AtomicBool::new(false));
     let is_up = Arc::clone(&up);
@@ -230,7 +230,7 @@ fn services_that_are_down(world: &World) -> Arc<AtomicBool> {
     up
 }
 
-/// Publishes in every way there is, as a role that may do no more.
+/// Publishes in every form, as a role with least privileges.
 async fn publish(world: &World, publisher: &PgPool) -> Published {
     let mut ones = Vec::new();
     for enqueue in [
@@ -252,7 +252,7 @@ async fn publish(world: &World, publisher: &PgPool) -> Published {
     Published { ones, twos: vec![two] }
 }
 
-/// Done and recorded, waiting for another attempt, dead, parked.
+/// Waits until events are done and recorded, waiting for a retry, dead, and parked.
 async fn until_in_every_state(world: &World, published: &Published) {
     world.rpcs.until_done("Test/One", &published.ones).await;
     let done = published.ones.len() + published.twos.len();
@@ -266,7 +266,7 @@ async fn until_in_every_state(world: &World, published: &Published) {
     }
 }
 
-/// Runs a command of `outbox` as a role, and expects that it exits with 0.
+/// Runs a command of `outbox` as a role, and expects exit code 0.
 async fn operator(world: &World, url: &str, args: &str) -> crate::operator::Said {
     let router = world.router_file.display().to_string();
     let said = paste(&[("DATABASE_URL", url), ("OUTBOX_ROUTER", &router)], &format!("outbox {args}")).await;
@@ -274,7 +274,7 @@ async fn operator(world: &World, url: &str, args: &str) -> crate::operator::Said
     said
 }
 
-/// Repairs what is broken.
+/// Runs the commands that repair.
 async fn operate(world: &World, url: &str) {
     let says = async |args: &str| operator(world, url, args).await.out;
     assert_eq!(says("dlq redrive --rpc Test/One").await, "redriven 1 dead letter");
@@ -298,7 +298,7 @@ async fn all_is_said_to_be_well(world: &World, url: &str, published: &Published)
     assert!(doctor.code == 0 && doctor.out.ends_with("All is well."), "{doctor:?}");
 }
 
-/// A second of retention: every slot is left and truncated, and nothing goes wrong on the way.
+/// With a retention of one second, every slot is left and truncated without an error.
 async fn rings_turn(world: &World, url: &str) {
     let env = [("DATABASE_URL", url), ("OUTBOX_RETENTION", "1s")];
     let mut relay = world.relay_process_in(&env);
@@ -311,7 +311,7 @@ async fn rings_turn(world: &World, url: &str) {
     while let Some(line) = lines.recv().await {
         assert!(!line.contains("retention failed"), "{line}");
     }
-    // What is only called after weeks.
+    // Functions that are called only after weeks.
     let truncated =
         "select bool_or(outbox.truncate_dedup(slot::smallint, '0', now() + interval '12 days') = 'truncated')
          from generate_series(0, 4) as slot";

@@ -7,12 +7,12 @@ use testkit::process::{Process, root};
 
 use crate::world::{One, ROUTER, World, cluster, new_database, programs};
 
-/// What arguments are of here. A planted function or operator can only be a better match for types that pg_catalog has no
-/// exact one for, so every pair of these is planted.
+/// Types of arguments in the project's SQL. A planted function or operator is a better match only for types without an exact
+/// one in pg_catalog. So every pair of these types is planted.
 const TYPES: &str = "array['int2', 'int4', 'int8', 'float8', 'numeric', 'text', 'varchar', 'name', '\"char\"', 'bool', 'uuid', 'oid', 'regclass',
     'xid', 'xid8', 'timestamptz', 'timestamp', 'date', 'interval', 'json', 'jsonb', 'pg_snapshot', 'text[]', 'int4[]', 'int8[]', 'uuid[]']";
 
-/// A function that does what it likes, for every name that the project's SQL calls, and an operator for every symbol.
+/// Plants a function for every name that the project's SQL calls, and an operator for every symbol.
 const PLANT: &str = r#"
 do $$
 declare
@@ -59,7 +59,7 @@ begin
     end loop;
 end $$"#;
 
-/// Whatever looks like a call in the project's SQL.
+/// Every name in the project's SQL that looks like a call.
 fn called() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for folder in [
@@ -90,7 +90,8 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
-/// As a role that may publish, and create in `public` as everybody may on PostgreSQL 14 and in what was upgraded from it.
+/// Plants as a role that may publish, and may create in `public`, as every role may on PostgreSQL 14 and after upgrades from
+/// it.
 async fn plant(url: &str, role: &str) {
     let mut admin = PgConnection::connect(url).await.unwrap();
     for statement in [
@@ -112,12 +113,12 @@ async fn plant(url: &str, role: &str) {
     let names = names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
     let plant = PLANT.replace("TYPES", TYPES).replace("NAMES", &format!("array[{names}]"));
     let mut stranger = PgConnection::connect(&url.replace("outbox@", &format!("{role}@"))).await.unwrap();
-    // What it plants must not run here either.
+    // The planted functions must not run in this session either.
     stranger.execute("set search_path = pg_catalog").await.unwrap();
     stranger.execute(AssertSqlSafe(plant)).await.unwrap();
 }
 
-/// What ran in one of our sessions, or in one of our functions.
+/// What ran in a session or a function of the project.
 async fn loot(url: &str) -> Vec<(String, String, String)> {
     sqlx::query_as("select * from public.loot where application operator(pg_catalog.~) '^outbox' or context operator(pg_catalog.~) 'outbox[.]' limit 5")
         .fetch_all(&mut PgConnection::connect(&format!("{url}?options=-csearch_path%3Dpg_catalog")).await.unwrap())
@@ -126,7 +127,7 @@ async fn loot(url: &str) -> Vec<(String, String, String)> {
 }
 
 /// Guards SECURITY.md: functions and operators that a role planted in `public` do not run as the role that migrates, grants,
-/// relays, works or operates, nor within `enqueue`.
+/// relays, works or operates. Nor do they run within `enqueue`.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_another_schema_runs() {
     let role = format!("planter_{:08x}", fastrand::u32(..));
@@ -177,7 +178,7 @@ async fn nothing_of_another_schema_runs() {
     }
     world.rpcs.until_done("Test/One", &ids).await;
     world.until("select count(*) = 1 from outbox.dead_letter").await;
-    // The rings turn, too.
+    // Until the rings turn, too.
     world.until("select last_value > 0 from outbox.event_slot").await;
     for command in [
         vec!["status"],
@@ -208,7 +209,7 @@ async fn nothing_of_another_schema_runs() {
     world.finish().await;
 }
 
-/// Guards SECURITY.md: nothing that was planted runs while a service's own connection migrates, whatever its search path.
+/// Guards SECURITY.md: no planted function runs while a service's own connection migrates, with any search path.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_in_any_session_runs_nothing_of_another_schema() {
     let url = new_database(cluster()).await;
@@ -223,7 +224,8 @@ async fn a_migration_in_any_session_runs_nothing_of_another_schema() {
     assert_eq!(ran, [] as [String; 0]);
 }
 
-/// Guards SECURITY.md: no function finds a name by its caller's search path: each sets its own, or was bound when it was made.
+/// Guards SECURITY.md: no function resolves a name by its caller's search path. Each sets its own, or was bound when it was
+/// made.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_function_looks_where_its_caller_does() {
     let world = World::new(ROUTER).await;

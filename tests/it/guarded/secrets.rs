@@ -1,4 +1,4 @@
-//! What is never said: payloads, header values, passwords, keys.
+//! Payloads, header values, passwords and keys, which are never shown.
 
 use std::process::Command;
 
@@ -13,9 +13,10 @@ const SECRET_KEY: &str = "key-marked-7";
 const PAYLOAD: &str = "payload-marked-7";
 const HEADER: &str = "header-marked-7";
 
-/// Guards: whatever happens to an event, and however much is logged, no payload, no header's value and no secret is in it.
+/// Guards SECURITY.md: at the highest log level, no payload, header value or secret is logged, for every outcome of an
+/// event.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_log_says_a_payload_or_a_secret() {
+async fn no_log_shows_a_payload_or_a_secret() {
     let world = World::new(ROUTER).await;
     let url = world.url.replace("outbox@", &format!("outbox:{PASSWORD}@"));
     let env = [
@@ -27,7 +28,7 @@ async fn no_log_says_a_payload_or_a_secret() {
     ];
     let (mut relay, mut worker) = (world.relay_process_in(&env), world.worker_process_in(&env, &[]));
     let (mut said, mut more) = (relay.take_lines(), worker.take_lines());
-    // Done, retried, dead, parked, malformed, and a transport that fails.
+    // Outcomes: done, retried, dead, parked, malformed, and a transport that fails.
     world.rpcs.on("Test/One", |called| {
         let first = called.attempt == 1;
         Box::pin(async move { if first { Err(ConnectError::internal("not yet")) } else { Ok(()) } })
@@ -75,9 +76,9 @@ async fn no_log_says_a_payload_or_a_secret() {
     world.finish().await;
 }
 
-/// Guards: neither `--help` nor an error about an address or an argument repeats what may be secret.
+/// Guards SECURITY.md: neither `--help` nor an error about an address or an argument repeats a possible secret.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_help_and_no_error_says_a_secret() {
+async fn no_help_and_no_error_shows_a_secret() {
     let world = World::new(ROUTER).await;
     let url = format!("postgres://outbox:{PASSWORD}@127.0.0.1:1/nowhere");
     for program in ["relay", "worker", "outbox"] {
@@ -96,7 +97,7 @@ async fn no_help_and_no_error_says_a_secret() {
             );
         }
     }
-    // A database that is not there is waited for, and its address not told.
+    // An unreachable database is waited for, and its address is not shown.
     let mut relay = Process::start(
         &programs().join("relay"),
         ["--metrics-addr", "127.0.0.1:0"],

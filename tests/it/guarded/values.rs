@@ -2,8 +2,8 @@ use sqlx::{Connection, PgConnection};
 
 use crate::world::{ROUTER, World};
 
-/// Guards promise 8: no value of a header, key or payload stands in an error of `enqueue`, neither in the client's nor in the
-/// server's log, whatever is wrong with it.
+/// Guards promise 8: no value of a header, key or payload stands in an error of `enqueue`, neither the client's nor the
+/// server's log. This holds for every kind of mistake.
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_enqueue_quote_no_value() {
     const SECRET: &str = "hunter2-in-a-value";

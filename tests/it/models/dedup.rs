@@ -1,42 +1,42 @@
-//! Is an RPC ever called again for an event once its success is recorded? One event, one RPC, two workers, and a queue that
-//! may hand out the message to anybody at any time until it is acked; it came twice, too.
+//! Is an RPC ever called again for an event once its success is recorded? The model has one event, one RPC, two workers, and
+//! two copies of its message. The queue may hand a copy to any worker at any time until it is acked.
 //!
 //! | step | code |
 //! |---|---|
-//! | `Receive` | `Queue::receive`: whatever visibility says, for it may have ended |
-//! | `Lease` | `Dedup::lease`, and what `Deliverer::lease` makes of the answer. It calls, unless it knows better |
+//! | `Receive` | `Queue::receive`: at any time, because visibility may have ended |
+//! | `Lease` | `Dedup::lease`, then `Deliverer::lease`, which calls unless the answer forbids it |
 //! | `Succeed`, `Fail` | `RpcClient::call` returns, and `decide` decides |
 //! | `Complete` | the settler: `Dedup::complete` |
 //! | `Release` | the settler: `Dedup::release`. The message comes back later |
 //! | `Ack` | the settler: `Queue::settle` |
-//! | `Unanswered` | a lease or a completion takes effect, and the worker does not hear of it |
-//! | `Expire` | the lease's time is over |
-//! | `Die` | a worker dies, and all it knows with it |
-//! | `Flush`, `Crash` | of the database: what is not flushed never was. Only `Dedup::complete` waits for the flush |
+//! | `Unanswered` | a lease or a completion takes effect, and its answer is lost |
+//! | `Expire` | the lease ends |
+//! | `Die` | a worker dies, with its memory |
+//! | `Flush`, `Crash` | of the database: unflushed writes are lost. Only `Dedup::complete` waits for the flush |
 //!
-//! A lease and the start of its call are one step: `Leasing::ask` throws away answers that took long, and a lease is longer
-//! than what is left and the call together. `a_pause_before_the_call_would_call_again` shows what that is worth.
+//! A lease and the start of its call are one step: `Leasing::ask` discards answers that took long, and a lease is longer
+//! than the remaining time and the call together. `a_pause_before_the_call_would_call_again` shows why that is needed.
 //!
-//! Dead letters are left out: their leases are released as those of failures are.
+//! Left out: dead letters, because their leases are released as those of failures are.
 
 mod tests;
-mod worker; // and the record
+mod worker; // the record, and the worker's use of it
 
 use stateright::{Model, Property};
 use worker::LeaseAnswer;
 
 const NOT_AGAIN: &str = "once its success is recorded, an RPC is not called again";
-const ACKED_IS_RECORDED: &str = "no message is acked whose success is not recorded";
-const HOLDER_COMPLETES: &str = "who lost the lease can't complete";
+const ACKED_IS_RECORDED: &str = "no message is acked before its success is recorded";
+const HOLDER_COMPLETES: &str = "a worker that lost the lease can't complete";
 const ALONE: &str = "two calls run at once only after time ended the lease of one";
 const KNOWS: &str = "a worker that has yet to record a success does not call again";
-const TWICE: &str = "a success is called again, whose worker died before the record";
+const TWICE: &str = "a success is called again after its worker died before the record";
 const LOST: &str = "a worker finds its lease lost";
-const GONE: &str = "a lease is completed that a crash took back";
+const GONE: &str = "a lease is completed that a crash has lost";
 
 #[derive(Debug, Clone)]
 struct Dedup {
-    /// Whose delivery it is: a worker has several at a time.
+    /// The worker of each delivery: one has several at a time.
     deliveries: Vec<usize>,
     receives_max: u8,
     deaths_max: u8,
@@ -48,7 +48,7 @@ struct Dedup {
 enum Store {
     /// A crash may take back leases.
     Postgres { crashes_max: u8 },
-    /// Nothing is lost, but answers are: a lease is asked for again with the same token.
+    /// No write is lost, but answers are: a lease is requested again with the same token.
     DynamoDb,
 }
 
@@ -61,13 +61,13 @@ enum Code {
     ReleasesAnyway,
     /// The message leaves the queue before its success is recorded.
     AcksFirst,
-    /// A lease that is over can be had again, done or not.
+    /// An expired lease can be taken over, done or not.
     LeasesWhatIsDone,
     /// A record does not wait for the flush.
     RecordsLater,
-    /// Nobody looks for successes that are yet to be recorded.
+    /// Unrecorded successes are not remembered.
     ForgetsSuccesses,
-    /// Between its lease and its call a worker may stand still for longer than the lease.
+    /// Between its lease and its call a worker may pause for longer than the lease.
     PausesBeforeTheCall,
 }
 
@@ -81,13 +81,12 @@ struct State {
     /// What a crash of the database leaves.
     flushed: Option<Record>,
     deliveries: Vec<Delivery>,
-    /// By worker: `Unrecorded` has the event.
+    /// By worker: the event is in its `Unrecorded`.
     unrecorded: [bool; 2],
     tokens: Token,
     receives: u8,
     deaths: u8,
     crashes: u8,
-    /// What has happened.
     recorded: bool,
     died_after_success: bool,
     seen: Seen,
@@ -103,17 +102,17 @@ struct Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Delivery {
     None,
-    /// DynamoDB: with the token of a lease that was not answered.
+    /// DynamoDB: with the token of a lease whose answer was lost.
     Received {
         copy: usize,
         asked_with: Option<Token>,
     },
-    /// Only where it pauses there.
+    /// Only where the worker pauses before the call.
     Won {
         copy: usize,
         lease: Token,
     },
-    /// `lapsed`: time has ended its lease.
+    /// `lapsed`: the lease ended during the call.
     Calls {
         copy: usize,
         lease: Token,

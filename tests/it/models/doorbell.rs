@@ -1,4 +1,4 @@
-//! Can a committed event be left lying while the relay sleeps?
+//! Can a committed event wait while the relay sleeps?
 //!
 //! | step | code |
 //! |---|---|
@@ -10,18 +10,19 @@
 //! | `Wake` | `Doorbell::recv`, then `Doorbell::drain` |
 //! | `Crash`, `SessionEnds` | the relay dies, or loses the lead; the server notices, and releases its lock |
 //!
-//! Left out: the fallback poll, which would find what the doorbell missed; and so a connection of which only the server
-//! knows that it is gone, which is what that poll is for.
+//! Left out: the fallback poll, which finds events that the doorbell missed. So is a connection whose end only the server
+//! has noticed, which is the poll's purpose.
 
 use stateright::{Checker, Model, Property};
 
 use super::{breaks, holds};
 
-const NEVER_LEFT_LYING: &str = "no committed event waits while the relay sleeps and nobody will ring";
+const NEVER_LEFT_LYING: &str =
+    "no committed event waits while the relay sleeps and no notification will come";
 const ALL_READ: &str = "at rest, everything committed has been read";
 const REFUSED: &str = "the lock is refused";
 const LAST_READ_FINDS: &str = "the last read finds an event";
-const WOKEN_IN_VAIN: &str = "it is woken, and there is nothing";
+const WOKEN_IN_VAIN: &str = "it is woken, and finds nothing";
 const LOCK_REMAINS: &str = "it reads while a dead relay's lock remains";
 
 #[derive(Debug, Clone)]
@@ -34,11 +35,11 @@ struct Doorbell {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     AsItIs,
-    /// The relay says in a flag that it sleeps, and publishers look at it: nobody holds anything.
+    /// The relay sets a flag while it sleeps, and publishers read it, without a lock.
     Flag,
-    /// It sleeps as soon as it has the lock.
+    /// The relay sleeps as soon as it has the lock.
     NoLastRead,
-    /// It forgets old rings after the last read instead of before the first.
+    /// The relay drains old notifications after the last read instead of before the first.
     ForgetsLate,
 }
 
@@ -48,7 +49,7 @@ struct State {
     relay: Relay,
     /// A notification waits for the listener.
     rung: bool,
-    /// The lock of a relay that is dead, whose session the server still keeps.
+    /// The lock of a dead relay, whose session the server still has.
     left_locked: bool,
     crashes: u8,
 }
@@ -58,7 +59,7 @@ enum Publisher {
     Begun,
     Inserted,
     Rang(Saw),
-    /// Others see the event; the locks are not released yet, and the notification is not sent.
+    /// Others see the event. The locks are not released yet, and the notification is not sent.
     Committed(Saw, Event),
     Ended(Event),
     RolledBack,
@@ -67,9 +68,9 @@ enum Publisher {
 /// What `outbox.wake` found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Saw {
-    /// He has the lock shared, to the end of his transaction.
+    /// The publisher holds the lock shared, to the end of its transaction.
     Awake,
-    /// The notification is sent when he has committed.
+    /// The notification is sent when the publisher has committed.
     Asleep,
 }
 
@@ -87,15 +88,15 @@ enum Relay {
     Tired,
     /// It has the lock, and reads once more.
     LastRead,
-    /// Only where it forgets late: the last read found nothing.
+    /// Only with `ForgetsLate`: the last read found nothing.
     Forgetting,
     Asleep,
-    /// It unlocks and reads, at the same time.
+    /// The relay unlocks and reads, at the same time.
     Waking {
         opened: bool,
         read: bool,
     },
-    /// The last read found something: it unlocks before it goes on.
+    /// The last read found something: the relay unlocks before it goes on.
     Opening,
 }
 
@@ -154,7 +155,7 @@ impl State {
         self.relay.holds_lock() || self.left_locked
     }
 
-    /// Reads what is committed, one event at most. Whether there was any.
+    /// Reads one committed event at most. Returns whether there was any.
     fn read(&mut self) -> bool {
         let found = self.publishers.iter_mut().find(|publisher| publisher.unread());
         found.map(Publisher::mark_read).is_some()
@@ -162,7 +163,7 @@ impl State {
 }
 
 impl Doorbell {
-    /// What the relay does next; nothing while it sleeps and nobody has rung.
+    /// What the relay does next: nothing while it sleeps without a notification.
     fn relay_steps(state: &State) -> &'static [Step] {
         match state.relay {
             Relay::Starting => &[Step::Listen],
@@ -245,7 +246,7 @@ impl Model for Doorbell {
             }
             Step::End(p) => {
                 let Publisher::Committed(saw, event) = state.publishers[p] else { return None };
-                // Who does not listen yet hears nothing.
+                // A notification without a listener is lost.
                 state.rung |= saw == Saw::Asleep && state.relay != Relay::Starting;
                 state.publishers[p] = Publisher::Ended(event);
             }
@@ -311,17 +312,17 @@ fn doorbell(protocol: Protocol) -> Doorbell {
     Doorbell { publishers: 3, crashes_max: 2, protocol }
 }
 
-/// Guards promise 2, and the latency of a rare event: whatever three publishers do and whenever two relays die, nobody's
+/// Guards promise 2, and the latency of a rare event: three publishers take any steps, and two relays die at any time. No
 /// event waits for the fallback poll.
 #[test]
-fn nobody_waits_for_a_relay_that_sleeps() {
+fn no_event_waits_for_a_sleeping_relay() {
     let seen = holds(doorbell(Protocol::AsItIs));
     for happens in [REFUSED, LAST_READ_FINDS, WOKEN_IN_VAIN, LOCK_REMAINS] {
         seen.assert_any_discovery(happens);
     }
 }
 
-/// Guards the reason for the lock: a publisher who saw the flag down commits after the relay's last read.
+/// Guards the reason for the lock: a publisher that saw the flag unset commits after the relay's last read.
 #[test]
 fn a_flag_would_lose_a_wake_up() {
     use Step::{Commit, Insert, Listen, Read, Ring, TryLock};
@@ -329,7 +330,7 @@ fn a_flag_would_lose_a_wake_up() {
     breaks(doorbell(Protocol::Flag), NEVER_LEFT_LYING, &story);
 }
 
-/// Guards the reason for the last read: what was committed between the read before and the lock would lie there.
+/// Guards the reason for the last read: it finds events that were committed between the read before and the lock.
 #[test]
 fn sleeping_without_a_last_read_would_lose_a_wake_up() {
     use Step::{Commit, End, Insert, Listen, Read, Ring, TryLock};
@@ -337,9 +338,9 @@ fn sleeping_without_a_last_read_would_lose_a_wake_up() {
     breaks(doorbell(Protocol::NoLastRead), NEVER_LEFT_LYING, &story);
 }
 
-/// Guards the place where rings are forgotten: one that came after the last read is news.
+/// Guards the place where notifications are drained: one that comes after the last read is new.
 #[test]
-fn forgetting_rings_before_sleeping_would_lose_a_wake_up() {
+fn draining_right_before_sleeping_would_lose_a_wake_up() {
     use Step::{Commit, End, Forget, Insert, Listen, Read, Ring, TryLock};
     let story = [Insert(0), Listen, Read, TryLock, Ring(0), Read, Commit(0), End(0), Forget];
     breaks(doorbell(Protocol::ForgetsLate), NEVER_LEFT_LYING, &story);

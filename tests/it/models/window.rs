@@ -1,19 +1,19 @@
-//! Is anything committed passed over, whatever order transactions begin, draw and end in, and wherever the relay dies?
+//! Can a committed event be skipped? Transactions begin, draw and end in any order, and the relay dies at any step.
 //!
 //! | step | code |
 //! |---|---|
-//! | `DrawXid`, `Lock`, `DrawSeq` | a publisher: whatever he writes first, the row his event is about, `outbox.enqueue` |
+//! | `DrawXid`, `Lock`, `DrawSeq` | a publisher: its first write, the row its event is about, `outbox.enqueue` |
 //! | `Commit`, `Abort` | Postgres. A snapshot's xmax is one above the newest xid that has *ended*, not above those that have begun |
 //! | `Look` | `Outbox::next_window`: the statement's snapshot, and the rows it finds |
 //! | `Count` | the same statement reads the sequence; `Outbox::next_page` does, too |
-//! | `Put` | `put_all`, one entry after another. (That lanes keep a key's order is tested beside them.) |
+//! | `Put` | `put_all`, one entry after another. (The order of a key is tested in `key_order.rs`.) |
 //! | `Advance` | `settle`, then `Outbox::advance` |
-//! | `Stop` | the same before all is put, because the relay is to stop; then another one starts |
+//! | `Stop` | the same before all is put, because the relay stops; then another one starts |
 //! | `Restart` | the relay dies or reconnects: `Outbox::open` |
 //! | `Flush` | the WAL reaches the disk. A publisher's commit flushes it; the relay's own does not wait for that |
-//! | `ServerCrash` | what is not flushed never was: the cursor, and values drawn, which are dealt out again |
+//! | `ServerCrash` | unflushed writes are lost: the cursor, and drawn values, which are drawn again |
 //!
-//! Bytes bound a page as entries do, and are left out; so are re-seeding, parking, and rings.
+//! Left out: bytes, which bound a page as entries do; re-seeding, parking, and rings.
 
 mod postgres;
 mod relay;
@@ -36,12 +36,12 @@ struct Outbox {
     transactions: Vec<Plan>,
     page_max: usize,
     restarts_max: u8,
-    /// Once.
+    /// At most once.
     server_crashes: bool,
     reading: Reading,
 }
 
-/// What a transaction does: it takes the row of a key, and enqueues so many events of it.
+/// What a transaction does: it locks the row of a key, and enqueues so many events with it.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
     key: char,
@@ -51,15 +51,15 @@ struct Plan {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
     AsItIs,
-    /// The window is what has a seq above the last one put.
+    /// The window contains the rows with a seq above the last one put.
     SeqAboveLast,
-    /// The floor of the next window is the sequence's value as this turn reads it, not as the turn before did.
+    /// The floor of the next window is the sequence's value in this turn, not in the previous turn.
     FloorOfThisTurn,
-    /// A turn in which the bus took nothing writes nothing, and the next one reads again.
+    /// A turn without a put writes nothing, and the next one reads again.
     TurnWithoutAdvance,
     /// A window is put in the order of xids.
     OrderOfXids,
-    /// In the outbox's table, seq stands before xid, and is drawn before it.
+    /// In the outbox's table, seq stands before xid, and is drawn first.
     SeqBeforeXid,
 }
 
@@ -77,7 +77,7 @@ struct State {
     restarts: u8,
     /// What a crash of the server leaves: cursor, xid, seq.
     flushed: Option<(Cursor, Xid, Seq)>,
-    /// What is wrong as soon as it has happened.
+    /// A promise that broke in one step.
     overtaken: bool,
     went_back: bool,
 }
@@ -93,7 +93,7 @@ enum Step {
     Count,
     Put,
     Advance,
-    /// Only where a turn may end without.
+    /// Only where a turn may end without an advance.
     Forgo,
     Stop,
     Restart,

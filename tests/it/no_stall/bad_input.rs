@@ -3,9 +3,9 @@ use testkit::process::Process;
 
 use crate::world::{One, ROUTER, World, programs};
 
-/// Guards: an event that nobody subscribes to is kept in the history, counted, and blocks nobody.
+/// Guards promise 6: an event without a subscriber is kept in the history, counted, and blocks no other.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unrouted_event_is_kept_and_blocks_nobody() {
+async fn an_unrouted_event_is_kept_and_blocks_no_other() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     world.worker();
@@ -26,7 +26,7 @@ async fn an_unrouted_event_is_kept_and_blocks_nobody() {
     world.finish().await;
 }
 
-/// Guards promise 6: a row that no bus could carry is parked with its reason, and everyone else goes on.
+/// Guards promise 6: a row that no bus could carry is parked with its reason, and all others go on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_cannot_travel_is_parked() {
     let mut world = World::new(ROUTER).await;
@@ -58,8 +58,8 @@ async fn a_row_that_cannot_travel_is_parked() {
     world.finish().await;
 }
 
-/// Guards: a message that is malformed, or another queue's, is dead-lettered with its reason, calls nothing, and
-/// blocks nobody.
+/// Guards promise 6: a message that is malformed, or another queue's, is dead-lettered with its reason. It calls nothing and
+/// blocks no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_message_is_dead_lettered() {
     let mut world = World::new(ROUTER).await;
@@ -98,7 +98,7 @@ async fn a_bad_message_is_dead_lettered() {
     world.finish().await;
 }
 
-/// Guards: a bad message in a batch costs its neighbours nothing: each good one is called once and recorded.
+/// Guards promise 6: a bad message in a batch harms no neighbour: each good one is called once and recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_message_in_a_batch_harms_no_neighbour() {
     let mut world = World::new(ROUTER).await;
@@ -122,7 +122,7 @@ async fn a_bad_message_in_a_batch_harms_no_neighbour() {
     world.finish().await;
 }
 
-/// Guards: wrong arguments are refused at start with what to write, exit code 2, and no secret in the message.
+/// Guards: wrong arguments are refused at start with the remedy, exit code 2, and no secret in the message.
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_arguments_are_refused_at_start() {
     let world = World::new(ROUTER).await;
@@ -168,7 +168,7 @@ async fn wrong_arguments_are_refused_at_start() {
     world.finish().await;
 }
 
-/// Guards: `--help` is the manual, and shows no value of the environment that may hold a secret.
+/// Guards: `--help` explains each option, and shows no value of the environment that may be secret.
 #[tokio::test(flavor = "multi_thread")]
 async fn help_teaches_and_keeps_secrets() {
     for (program, expected) in [
@@ -190,7 +190,7 @@ async fn help_teaches_and_keeps_secrets() {
     }
 }
 
-/// Guards: ids in the outbox are the publisher's, wherever they come from.
+/// Guards: an event's id is the publisher's, in each form that it can have.
 #[test]
 fn event_ids_parse_and_print() {
     let id: EventId = "0198c7e2-0000-7000-8000-000000000001".parse().unwrap();

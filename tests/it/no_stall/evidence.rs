@@ -1,4 +1,4 @@
-//! What an answer says of an event is kept apart from what it says of the server.
+//! Failures that an event causes are kept apart from failures of its server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,10 +18,10 @@ event:
       - { id: Test/One, timeout: 2s }
 ";
 
-/// Longer than the two seconds that the rule allows, by what a busy machine takes.
+/// The rule allows two seconds; the rest is for a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Publishes events that the RPC takes, now and then, and says how long the slowest of them waited.
+/// Publishes events that the RPC accepts, now and then, and returns the longest wait of one.
 async fn slowest(world: &World, from: i64, count: i64) -> Duration {
     let mut slowest = Duration::ZERO;
     for n in from..from + count {
@@ -34,9 +34,9 @@ async fn slowest(world: &World, from: i64, count: i64) -> Duration {
     slowest
 }
 
-/// Guards promise 6: ten events that are larger than the server's limit fail for ever, and keep no small one waiting.
+/// Guards promise 6: ten events that exceed the server's limit fail for ever, and delay no small one.
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_fail_by_themselves_keep_nobody_waiting() {
+async fn events_that_fail_by_themselves_delay_no_other() {
     let mut world = World::alone(ROUTER).await;
     world.rpcs.on("Test/One", |called| {
         let too_large = n(called) < 10;
@@ -57,9 +57,9 @@ async fn events_that_fail_by_themselves_keep_nobody_waiting() {
     world.finish().await;
 }
 
-/// Guards promise 6: on a real line, too, what fails in every way there is slows nothing else, in many slots and in one.
+/// Guards promise 6 with real processes: every kind of failure delays no other event, with many slots and with one.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mixture_of_failures_slows_nobody() {
+async fn a_mixture_of_failures_slows_no_other() {
     for concurrency in [1, 4] {
         let router = format!(
             "event:\n  - name: event_one\n    subscriber:\n      - {{ id: Test/One, timeout: 200ms, concurrency: {concurrency}, backoff: {{ min: 50ms, max: 10m }} }}\n"
@@ -86,13 +86,13 @@ async fn a_mixture_of_failures_slows_nobody() {
         world.rpcs.until("each was called", called).await;
         let waited = slowest(&world, 100, 10).await;
         assert!(waited < WAIT_MAX, "an event waited {waited:?}, {concurrency} at a time");
-        // What hangs is given up at its timeout, not waited for here.
+        // The hanging calls end at their timeout, which this test does not wait for.
         world.rpcs.on("Test/One", |_| Box::pin(async { Ok(()) }));
         world.finish().await;
     }
 }
 
-/// Refuses everything until the flag says that it is mended.
+/// Refuses every call until the flag is set.
 fn broken(world: &World) -> Arc<AtomicBool> {
     let mended = Arc::new(AtomicBool::new(false));
     let is_mended = Arc::clone(&mended);
@@ -110,9 +110,9 @@ async fn dead(world: &World) -> Vec<EventId> {
     ids.into_iter().map(EventId::from).collect()
 }
 
-/// Guards promise 2: a server that refuses everything for a while empties no queue into the dead letters, whatever else its
-/// messages contain, and a worker that is restarted meanwhile begins with a few more. Afterwards all others are delivered,
-/// and a single event that is refused among successes is dead at once.
+/// Guards promise 2: a server that refuses everything for a while does not move its queue to the dead letters, with any
+/// content of its messages. A worker that restarts meanwhile adds a few. Afterwards all others are delivered, and a single
+/// event that is refused among successes is dead at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_deploy_is_held() {
     let mut world = World::new(ROUTER).await;
@@ -129,8 +129,8 @@ async fn a_broken_deploy_is_held() {
     mended.store(true, Ordering::SeqCst);
     world.until_settled().await;
     let dead_letters = dead(&world).await;
-    // Five for each start of a worker. The first success after the mending ends the hold, and a refusal that was under way then
-    // may still die: as many as there are slots for.
+    // Five for each start of a worker. The first success ends the hold, and refused calls under way may still die: as many
+    // as there are slots.
     assert!(dead_letters.len() <= 20, "{} died", dead_letters.len());
     let others: Vec<EventId> = ids.into_iter().chain(more).filter(|id| !dead_letters.contains(id)).collect();
     world.rpcs.until_done("Test/One", &others).await;
@@ -147,10 +147,10 @@ async fn a_broken_deploy_is_held() {
     world.finish().await;
 }
 
-/// Guards promise 8: that an RPC is held, and why, stands in a metric, in `outbox status` and, of each event, in `outbox why`;
-/// and a person's word lets the events die. Taken back, the RPC is held again.
+/// Guards promise 8: a hold and its reason stand in a metric, in `outbox status` and, for each event, in `outbox why`.
+/// `outbox poison` lets the events die, and its end begins the hold again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hold_is_told_and_ended_by_a_persons_word() {
+async fn a_hold_is_shown_and_ended_by_an_operator() {
     let world = World::new(ROUTER).await;
     broken(&world);
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());

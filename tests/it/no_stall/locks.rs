@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use crate::world::{One, ROUTER, World};
 
 /// Guards promise 6 and SECURITY.md: a role that may only connect takes every advisory lock that this project ever used. The
-/// relay leads, queues are received from, and events arrive; the relay polls instead of sleeping, that is all.
+/// relay still leads, queues are received from, and events arrive. The relay polls instead of sleeping.
 #[tokio::test(flavor = "multi_thread")]
 async fn advisory_locks_of_a_stranger_stop_nothing() {
     let mut world = World::new(ROUTER).await;
@@ -40,8 +40,8 @@ async fn advisory_locks_of_a_stranger_stop_nothing() {
     world.finish().await;
 }
 
-/// Guards promise 6: a relay of another role than the one that hangs can't end its session, and takes the lead all the same.
-/// When the old one goes on, nothing that it still wants to write lands.
+/// Guards promise 6: a relay of another role can't end the session of a hanging leader, but takes the lead.
+/// When the old leader continues, none of its writes takes effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_leader_of_another_role_is_replaced() {
     let mut world = World::new(ROUTER).await;
@@ -70,10 +70,10 @@ async fn a_hanging_leader_of_another_role_is_replaced() {
     world.finish().await;
 }
 
-/// Guards promise 2: a leader that has read a window writes nothing of it once the cursor has gone on without it, and goes on
-/// from there. Here another relay has put the same window meanwhile, and the old leader has not noticed.
+/// Guards promise 2: a leader that has read a window writes nothing of it once another relay has advanced the cursor. Here
+/// another relay has put the same window meanwhile, and the old leader has not noticed.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cursor_that_went_on_fences_its_old_leader() {
+async fn an_advanced_cursor_fences_its_old_leader() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     let before = world.publish(One { n: 0 }).await;
@@ -82,7 +82,7 @@ async fn a_cursor_that_went_on_fences_its_old_leader() {
         put.bind(id.as_uuid()).fetch_one(&world.pool).await.unwrap()
     };
     crate::world::until("the relay leads", async || put(before).await == 1).await;
-    // What the leader has read it can't write while this is open.
+    // The leader can't write the window that it has read while this is open.
     let mut other = world.pool.begin().await.unwrap();
     other.execute("lock table outbox.delivery in share row exclusive mode").await.unwrap();
     let id = world.publish(One { n: 1 }).await;

@@ -1,4 +1,4 @@
-//! What is wrong with one database, one consumer or one delivery is its own trouble, and the process goes on.
+//! Trouble of one database, consumer or delivery stays there, and the process goes on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::world::{One, PATIENCE, ROUTER, World, programs, until};
 
-/// Guards promises 6 and 8: of three databases one has no schema and one is down; the worker delivers from the third, names
-/// the one that waiting does not mend, with the remedy, and delivers from it, too, once it is mended.
+/// Guards promises 6 and 8: of three databases one has no schema and one is down. The worker delivers from the third. It
+/// names the database without a schema and the remedy, and delivers from it once that is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_without_a_schema_is_its_own_trouble() {
     let mut good = World::new(ROUTER).await;
@@ -62,8 +62,8 @@ async fn a_database_without_a_schema_is_its_own_trouble() {
     good.finish().await;
 }
 
-/// Guards: the worker ends with exit code 3 when it knows of every database that it can't be worked on, and says of each what
-/// to do. One that does not fit any more, because an older copy was restored, is noticed while it runs.
+/// Guards: the worker exits with 3 once it has found every database unusable, and names the remedy for each. It also notices
+/// a database that becomes unusable while it runs, because an older copy was restored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_ends_when_no_database_can_be_used() {
     let first = World::new(ROUTER).await;
@@ -105,11 +105,11 @@ fn worker(world: &World, sources: &str) -> Process {
     Process::start(&programs().join("worker"), args, &env).unwrap()
 }
 
-/// Panics where it is told to.
+/// Panics for one payload.
 #[derive(Clone)]
 struct Panics {
     client: Client,
-    /// In the payload.
+    /// A part of the payload.
     at: &'static str,
 }
 
@@ -120,15 +120,15 @@ impl RpcClient for Panics {
     }
 }
 
-/// Guards promises 2 and 6: a delivery that panics its worker is retried and dead-lettered as one that fails, takes no slot
-/// with it, and its neighbours of the same batch are called once and recorded.
+/// Guards promises 2 and 6: a delivery that panics is retried and dead-lettered like one that fails, and keeps no slot. Its
+/// neighbours in the batch are called once and recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_one_call_is_that_deliverys_own() {
     let router = "event:\n  - name: event_one\n    subscriber:\n      - { id: Test/Panicky, concurrency: 2, max_attempts: 3, backoff: { min: 10ms, max: 20ms } }\n";
     let mut world = World::new(router).await;
     world.relay();
     let client = Panics { client: world.client(), at: r#"{"n":13}"# };
-    // So long that only what was settled can be done in time.
+    // So long that only settled deliveries are done in time.
     world.worker_that_calls(client, world.source.clone(), 10 * PATIENCE);
     let ids = world.publish_all((10..20).map(|n| Entry::new(One { n }))).await;
     let good: Vec<EventId> = ids.iter().copied().filter(|id| *id != ids[3]).collect();
@@ -154,7 +154,7 @@ async fn a_panic_of_one_call_is_that_deliverys_own() {
     world.finish().await;
 }
 
-/// The database's queue and record, which panic once where they are told to.
+/// The database's queue and record, which panic once in the chosen operation.
 struct Faulty<T> {
     real: Arc<T>,
     receive: Arc<AtomicBool>,
@@ -202,15 +202,15 @@ impl Dedup for Faulty<PostgresDedup> {
     }
 }
 
-/// Guards promises 2, 3 and 6: a consumer whose receiver or settler panics is begun again and goes on. What had succeeded and was
-/// not recorded is not called again, though its lease has ended.
+/// Guards promises 2, 3 and 6: a consumer whose receiver or settler panicked is started again and goes on. An unrecorded
+/// success is not called again, though its lease has ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_one_consumer_is_its_own() {
     let router = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 3s }]\n";
     let mut world = World::new(router).await;
     world.relay();
     let (receive, record) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(true)));
-    // What has succeeded is known for as long beyond its lease: on a busy machine a message is late.
+    // A success is remembered for as long beyond its lease: on a busy machine a message is late.
     let (stop, visibility) = (CancellationToken::new(), Duration::from_secs(5));
     let (rpc, policy) = world.router.rpcs().map(|(rpc, policy)| (rpc.clone(), *policy)).next().unwrap();
     let connections = world.source.connections("test", &SESSION, 8);
@@ -256,9 +256,9 @@ async fn a_panic_of_one_consumer_is_its_own() {
     world.finish().await;
 }
 
-/// Guards: SIGHUP, which a terminal sends when it goes, ends neither relay nor worker.
+/// Guards: SIGHUP, which a closed terminal sends, ends neither relay nor worker.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hangup_is_no_stop() {
+async fn a_hangup_ends_no_process() {
     let world = World::new(ROUTER).await;
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
     relay.wait_for("leading").await.unwrap();

@@ -5,8 +5,8 @@ use sqlx::{Connection, PgConnection};
 
 use crate::world::{One, ROUTER, World};
 
-/// Guards promise 6: an old snapshot held for half a minute under load makes no dead tuple in what is only appended to,
-/// and slows neither relay nor worker.
+/// Guards promise 6: an old snapshot held for half a minute under load leaves no dead tuple in appended tables, and slows
+/// neither relay nor worker.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_snapshot_costs_nothing() {
     let mut world = World::alone(ROUTER).await;
@@ -56,7 +56,7 @@ async fn an_old_snapshot_costs_nothing() {
     world.finish().await;
 }
 
-/// How long many events take from their commit to the last call.
+/// How long a number of events takes from commit to the last call.
 async fn drain_seconds(world: &World, events: i64) -> f64 {
     let ids = world.publish_all((0..events).map(|n| Entry::new(One { n }))).await;
     let began = Instant::now();
@@ -95,7 +95,7 @@ async fn idle_processes_cost_next_to_nothing() {
 
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // After the program's name, in parentheses: utime and stime are the 12th and 13th, in hundredths.
+    // Fields are counted after the program's name in parentheses: utime and stime are the 12th and 13th, in hundredths.
     let ticks: f64 = stat
         .rsplit(')')
         .next()

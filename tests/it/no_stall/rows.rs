@@ -2,10 +2,10 @@ use outbox::EventId;
 
 use crate::world::{One, ROUTER, World};
 
-/// Guards promises 6 and 8: a row that was written past `enqueue` and can't be read as an event is parked with its code, and
-/// nobody else waits.
+/// Guards promises 6 and 8: a row that was written past `enqueue` and is not a valid event is parked with its code, and
+/// delays no other.
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_are_no_events_are_parked() {
+async fn malformed_rows_are_parked() {
     let mut world = World::new(ROUTER).await;
     let odd = [
         ("'{}'", "null", "'infinity'", "MalformedEvent"),
@@ -35,7 +35,7 @@ async fn rows_that_are_no_events_are_parked() {
         .await
         .unwrap();
     assert_eq!(parked, odd.map(|(.., code)| code));
-    // As it was, so that a person can find out what went wrong.
+    // The row is kept unchanged, so that an operator can find its cause.
     assert_eq!(
         world.scalar::<i64>("select count(*) from outbox.parked where not isfinite(occurred_at)").await,
         2
@@ -49,7 +49,7 @@ async fn rows_that_are_no_events_are_parked() {
     world.finish().await;
 }
 
-/// Guards promise 6: odd times in the queue's own tables keep no delivery back.
+/// Guards promise 6: odd times in the queue's tables delay no delivery.
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_times_in_a_queue_are_read() {
     let mut world = World::new(ROUTER).await;

@@ -1,4 +1,4 @@
-//! What can't be settled, on Postgres: rows that are refused, one by one and at random.
+//! Deliveries that can't be settled on Postgres: their rows are refused, one by one and at random.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::operator::{n, outbox};
 use crate::world::{One, ROUTER, World, until};
 
-/// Nobody waits longer than this for a stop: the worker's own patience with what is away.
+/// No stop takes longer: a worker waits so long for an unreachable database.
 const STOP_SECONDS_MAX: u64 = 8;
 
-/// Every seventh event is refused by its RPC, with its number.
+/// The RPC refuses every seventh event, with its number.
 fn refuse_every_seventh(world: &World) {
     world.rpcs.on("Test/One", |called| {
         let n = n(called);
@@ -39,7 +39,7 @@ async fn publish(world: &World, many: i64) -> Vec<(i64, EventId)> {
     (1..=many).zip(ids).collect()
 }
 
-/// Of the calls after the first so many.
+/// The calls by number, without the first `before` of them.
 fn calls_by_n(world: &World, before: usize) -> BTreeMap<i64, usize> {
     let mut calls = BTreeMap::new();
     for called in world.rpcs.calls().split_off(before) {
@@ -48,7 +48,7 @@ fn calls_by_n(world: &World, before: usize) -> BTreeMap<i64, usize> {
     calls
 }
 
-/// Stops it as a deploy does. It must have finished, and soon: the test has the machine for itself.
+/// Stops the worker as a deploy does. It must finish its work, and soon: the test has the machine for itself.
 async fn stop(mut worker: Process) {
     let began = std::time::Instant::now();
     worker.signal("TERM").unwrap();
@@ -57,9 +57,9 @@ async fn stop(mut worker: Process) {
     assert!(began.elapsed().as_secs() < STOP_SECONDS_MAX, "{:?}", began.elapsed());
 }
 
-/// Guards promises 3, 6 and 8: a dead letter that a constraint refuses is set aside by itself. Its neighbours are recorded,
-/// acknowledged and not called again by the next worker; a stop does not wait for it; `status`, `why` and a metric say what
-/// refuses it; and once that is mended, it is moved without another call.
+/// Guards promises 3, 6 and 8: a dead letter that a constraint refuses is set aside by itself. Its neighbours are recorded
+/// and acked, and the next worker does not call them again. A stop does not wait for it. `status`, `why` and a metric show
+/// the constraint. Once that accepts it, it is moved without another call.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_letter_that_is_refused_costs_its_neighbours_nothing() {
     let mut world = World::alone(ROUTER).await;
@@ -89,7 +89,7 @@ async fn a_dead_letter_that_is_refused_costs_its_neighbours_nothing() {
         world.source.name()
     );
     until("it is counted", async || scrape::get(&addr, "/metrics").await.unwrap().1.contains(&gauge)).await;
-    // It has come back at least once, and nobody was called for that.
+    // It came back at least once, without a call.
     worker.wait_for("set aside").await.unwrap();
     worker.wait_for("set aside").await.unwrap();
     assert_eq!(calls_by_n(&world, 0)[&14], 1);
@@ -113,8 +113,8 @@ async fn a_dead_letter_that_is_refused_costs_its_neighbours_nothing() {
     world.finish().await;
 }
 
-/// Guards promises 2, 3 and 7: whichever rows are refused at random, of dead letters and of retries, with two workers and one
-/// that is killed between, every event is done or dead in the end, and what succeeded is called once.
+/// Guards promises 2, 3 and 7: rows of dead letters and retries are refused at random, with two workers, and one that is
+/// killed meanwhile. In the end every event is done or dead, and each success was one call.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_are_refused_at_random_lose_nothing() {
     let mut world = World::alone(ROUTER).await;
@@ -139,7 +139,7 @@ async fn rows_that_are_refused_at_random_lose_nothing() {
                  end $$"
             ))
             .await;
-        // A claim that nobody settled is given back by one insert of all: that one must get through.
+        // An unsettled claim is given back by one insert of all its rows, which must succeed.
         let when = if table == "retry" { "when (new.last_code in ('internal', 'set_aside'))" } else { "" };
         world
             .execute(&format!(
@@ -158,14 +158,14 @@ async fn rows_that_are_refused_at_random_lose_nothing() {
             .await
             .unwrap();
     let before = world.rpcs.calls().len();
-    // What it had called and not recorded is the one honest gap.
+    // The killed worker may have called without recording: that gap is allowed.
     world.rpcs.forget();
     world.until("select count(*) = 343 from outbox.dedup where done_at is not null").await;
     stop(second).await;
     for table in ["dead_letter", "retry"] {
         world.execute(&format!("drop trigger refuse on outbox.{table}")).await;
     }
-    // All that is left is refused alike, which looks like a broken deploy: a person says that it is poison.
+    // All remaining deliveries fail alike, which looks like a broken deploy: the operator declares them poison.
     world
         .execute("update outbox.queue set poison_until = now() + interval '1 hour' where rpc = 'Test/One'")
         .await;
@@ -188,10 +188,10 @@ async fn rows_that_are_refused_at_random_lose_nothing() {
     world.finish().await;
 }
 
-/// Guards promise 2: a crash of the server takes back what was committed and not flushed, and the worker lives on. What it had
-/// settled of a claim must still be there when it settles the rest, and closes the claim over it.
+/// Guards promise 2: a crash of the server loses unflushed commits, and the worker goes on. Settled deliveries of a claim
+/// must still be settled when the worker settles the rest and closes the claim.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_crash_takes_back_no_half_of_a_claim() {
+async fn a_crash_loses_no_half_of_a_claim() {
     let own = Cluster::tuned(&[("wal_writer_delay", "10s")]).unwrap();
     let mut world = World::on(ROUTER, &own).await;
     let relay = world.relay();
@@ -205,7 +205,7 @@ async fn a_crash_takes_back_no_half_of_a_claim() {
     watched.ring();
     let received = queue.receive(Wanted::any(3), &CancellationToken::new()).await.unwrap();
     let [dead, failed, done] = <[_; 3]>::try_from(received).unwrap().map(|delivery| delivery.receipt);
-    // Flushes what was committed so far: the claim.
+    // Flushes the earlier commits, with the claim among them.
     world.execute("create table public.flushed ()").await;
     let reason = Outcome::Dead { code: "internal", reason: "poison".into() };
     let again =
@@ -222,7 +222,7 @@ async fn a_crash_takes_back_no_half_of_a_claim() {
     world.finish().await;
 }
 
-/// What an RPC may say.
+/// Texts of errors that an RPC may send.
 fn texts() -> Vec<String> {
     vec![
         "can not parse: \u{ffff}\u{fffe}".to_owned(),
@@ -234,8 +234,8 @@ fn texts() -> Vec<String> {
     ]
 }
 
-/// Guards promises 2 and 6: whatever an RPC says of its error, its event is dead or retried by that error, and the reason is
-/// kept as far as a text can hold it.
+/// Guards promises 2 and 6: every text of an error leaves its event dead or retried, with as much of the reason as a text
+/// can hold.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_text_of_an_error_is_kept() {
     let mut world = World::new(ROUTER).await;
@@ -267,7 +267,7 @@ async fn any_text_of_an_error_is_kept() {
     world.finish().await;
 }
 
-/// Guards promises 6 and 8: of dead letters that are redriven those that a constraint refuses stay, with the reason; the
+/// Guards promises 6 and 8: of dead letters that are redriven, those that a constraint refuses stay, with the reason. The
 /// others are delivered again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redrive_that_is_refused_costs_the_others_nothing() {

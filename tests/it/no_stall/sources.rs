@@ -2,8 +2,8 @@ use testkit::process::Process;
 
 use crate::world::{One, ROUTER, World, cluster, new_database, programs};
 
-/// Guards promise 6: of several databases one has no schema, and one loses it under the relay. The others are led all the same;
-/// the relay says of each what is wrong, and leads it once it is mended. Only where no database can be used the process ends.
+/// Guards promise 6: of several databases one has no schema, and one loses it under the relay. The relay leads the others,
+/// names the trouble of each, and leads it once it is repaired. The process ends only if it can use no database.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_databases_schema_is_its_own_trouble() {
     let mut world = World::new(ROUTER).await;

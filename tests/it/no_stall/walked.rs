@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::world::{One, ROUTER, World, relay_settings, until};
 
-/// What a statement cost since the last time it was asked: scans of these tables' indexes, and blocks of tables and indexes.
+/// The cost of a statement since the last reading: scans of these tables' indexes, and blocks of tables and indexes.
 struct Meter {
     query: String,
     seen: Cell<(i64, i64)>,
@@ -27,7 +27,7 @@ impl Meter {
         sqlx::query_as(AssertSqlSafe(self.query.clone())).fetch_one(&world.pool).await.unwrap()
     }
 
-    /// Waits until these indexes were scanned so many times more, and says how many blocks each scan looked at.
+    /// Waits until these indexes were scanned so many times more. Returns how many blocks each scan read.
     async fn blocks_per_scan(&self, world: &World, scans: i64) -> i64 {
         let before = self.look(world).await;
         until("the tables were looked into", async || {
@@ -40,11 +40,11 @@ impl Meter {
     }
 }
 
-/// What it costs to walk over 20,000 dead rows of `outbox.retry`, in blocks.
+/// The cost of walking over 20,000 dead rows of `outbox.retry`, in blocks.
 const WALK: i64 = 1_700;
 
-/// One look in ten seconds is at everything: a slow machine has more of them in the same number of looks. A session tells what
-/// it has done up to ten seconds later, so what was done before may be counted as well.
+/// One read in ten seconds covers all rows, so a slow machine has more of these among the same number. A session reports its
+/// statistics up to ten seconds later, so earlier reads may be counted as well.
 fn walks_in(began: Instant) -> i64 {
     4 + i64::try_from(began.elapsed().as_secs() / 10).unwrap()
 }
@@ -61,12 +61,12 @@ async fn open_with_events(world: &World, events: u32) -> PgConnection {
     open
 }
 
-/// Guards promise 6: a relay that has put nothing since an open transaction began does not walk over what that has written,
-/// each time it looks.
+/// Guards promise 6: a relay that has put nothing since an open transaction began does not walk over its rows with every
+/// read.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_open_transaction_wrote_since_is_not_walked_over() {
+async fn rows_of_an_open_transaction_are_not_walked_over() {
     let mut world = World::new(ROUTER).await;
-    // Awake or asleep, it looks again and again.
+    // Awake or asleep, the relay reads again and again.
     world.relay_with(outbox_relay::relay::Settings {
         fallback: Duration::from_millis(10),
         ..relay_settings()
@@ -75,22 +75,22 @@ async fn what_an_open_transaction_wrote_since_is_not_walked_over() {
     let first = world.publish(One { n: 0 }).await;
     world.rpcs.until_done("Test/One", &[first]).await;
     let mut open = open_with_events(&world, 50_000).await;
-    // Snapshots reach beyond it from here on.
+    // Snapshots reach beyond the open transaction from here on.
     world.execute("select pg_current_xact_id()").await;
     let meter = Meter::of("event_[0-9]");
-    // What was read while it wrote.
+    // Skips the reads that ran while the transaction wrote.
     meter.blocks_per_scan(&world, 100).await;
     let blocks = meter.blocks_per_scan(&world, 400).await;
-    // Of 8 slots one is filled, with a thousand blocks.
+    // One of 8 slots is filled, with a thousand blocks.
     println!("{blocks} blocks for each scan of an index");
     assert!(blocks < 20, "{blocks} blocks for each scan of an index");
     open.execute("rollback").await.unwrap();
     world.finish_found_by_fallback().await;
 }
 
-/// Guards promises 2 and 6: the last page of a window does not walk over what was published after the window's end, and the
-/// first one does not walk over what an older transaction has written and not committed. Both are written here by one
-/// transaction that stays open, so that no window ever takes them.
+/// Guards promises 2 and 6: the last page of a window does not walk over events that were published after the window's end.
+/// The first page does not walk over an older transaction's uncommitted rows. One transaction writes both here and stays
+/// open, so that no window contains them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_is_bounded_on_both_sides() {
     let mut world = World::new(ROUTER).await;
@@ -114,7 +114,7 @@ async fn a_page_is_bounded_on_both_sides() {
         world.rpcs.until_done("Test/One", &ids).await;
     }
     world.stop_relay(&relay).await;
-    // Sessions that end tell what they have done.
+    // Sessions report their statistics when they end.
     world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox relay' and datname = current_database())").await;
     let blocks = meter.look(&world).await.1 - before;
     println!("{blocks} blocks for 50 windows of two pages");
@@ -128,8 +128,8 @@ async fn a_page_is_bounded_on_both_sides() {
     world.finish().await;
 }
 
-/// Guards promise 6: claims that were settled under an old snapshot stay in their indexes. Once they are known to be settled,
-/// neither the worker's look nor the relay's walks over them.
+/// Guards promise 6: claims that were settled under an old snapshot stay in their indexes. Once they are known as settled,
+/// neither worker nor relay walks over them.
 #[tokio::test(flavor = "multi_thread")]
 async fn settled_claims_are_not_walked_over() {
     let mut world = World::new(ROUTER).await;
@@ -150,10 +150,10 @@ async fn settled_claims_are_not_walked_over() {
     world.worker();
     let meter = Meter::of("claim");
     let blocks = Cell::new(0);
-    // Ids that were drawn in the last ten seconds are not known to be settled.
+    // Ids of the last ten seconds are not yet known as settled.
     until("no look walks over them", async || {
         blocks.set(meter.blocks_per_scan(&world, 50).await);
-        // A walk over them is 260. Now and then one look is at everything, on a busy machine several times within 50 scans.
+        // A walk over them is 260. Some reads cover all rows, on a busy machine several among 50 scans.
         blocks.get() < 60
     })
     .await;
@@ -162,10 +162,10 @@ async fn settled_claims_are_not_walked_over() {
     world.finish().await;
 }
 
-/// Guards promise 6: what was delivered from `outbox.retry` under an old snapshot stays in its indexes. Neither a worker's looks
-/// nor its receives walk over it, but for one look in ten seconds.
+/// Guards promise 6: deliveries from `outbox.retry` under an old snapshot stay in its indexes. Neither a worker's polls nor
+/// its receives walk over them, except one poll in ten seconds.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_retried_under_an_old_snapshot_is_not_walked_over() {
+async fn retries_under_an_old_snapshot_are_not_walked_over() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     world.until("select count(*) = 3 from outbox.queue").await;
@@ -182,11 +182,11 @@ async fn what_was_retried_under_an_old_snapshot_is_not_walked_over() {
     world.execute("delete from outbox.retry").await;
     let worker = world.worker();
     let meter = Meter::of("retry");
-    // Its first look and its first receives are at everything. One look is a scan for each of three queues.
+    // The first poll and the first receives cover all rows. One poll is a scan for each of three queues.
     let blocks = Cell::new(0);
     until("no look walks over them", async || {
         blocks.set(meter.blocks_per_scan(&world, 12).await);
-        // Four walks are 560 blocks a scan. One look in ten seconds is at everything, on a busy machine two of four.
+        // Four walks are 560 blocks a scan. One poll in ten seconds covers all rows, on a busy machine two of four.
         blocks.get() < 350
     })
     .await;
@@ -208,8 +208,8 @@ async fn what_was_retried_under_an_old_snapshot_is_not_walked_over() {
     world.finish().await;
 }
 
-/// Guards promise 2: a retry that is due before where a worker begins to look, because its transaction was open for long, is
-/// found all the same.
+/// Guards promise 2: a long transaction commits a retry whose due time lies before the start of a worker's read. The retry
+/// is found.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_that_was_committed_late_is_found() {
     let mut world = World::new(ROUTER).await;

@@ -4,12 +4,12 @@ use sqlx::postgres::PgListener;
 
 use crate::world::{One, ROUTER, World, relay_settings};
 
-/// Guards promise 5 and the doorbell: while the relay is awake publishers send no notification; asleep, the first
-/// commit wakes it. (That no event ever waited for the fallback poll is checked at the end of every test.)
+/// Guards promise 5 and the doorbell: publishers send no notification while the relay is awake, and the first commit wakes a
+/// sleeping relay. (Every test checks at its end that no event waited for the fallback poll.)
 #[tokio::test(flavor = "multi_thread")]
 async fn publishers_ring_only_when_the_relay_sleeps() {
     let mut world = World::alone(ROUTER).await;
-    // A fallback that could never save this test.
+    // The fallback poll comes too late to help this test.
     world
         .relay_with(outbox_relay::relay::Settings { fallback: Duration::from_secs(600), ..relay_settings() });
     world.worker();
@@ -26,7 +26,7 @@ async fn publishers_ring_only_when_the_relay_sleeps() {
     let mut rings = heard(&mut ears).await;
     assert!((1..=20).contains(&rings), "{rings} rings for 20 events, one at a time");
 
-    // A publisher who saw the relay awake and is still in his transaction keeps it awake.
+    // A publisher that saw the relay awake and is still in its transaction keeps it awake.
     let mut keeps_awake = loop {
         world.publish(One { n: 0 }).await;
         let mut tx = world.pool.begin().await.unwrap();
@@ -50,7 +50,7 @@ async fn publishers_ring_only_when_the_relay_sleeps() {
     }
     world.rpcs.until_done("Test/One", &ids).await;
     rings = heard(&mut ears).await;
-    assert_eq!(rings, 0, "the relay was awake, and somebody rang");
+    assert_eq!(rings, 0, "a publisher sent a notification while the relay was awake");
 
     sqlx::query("select 1").execute(&mut *keeps_awake).await.unwrap();
     keeps_awake.commit().await.unwrap();
@@ -60,7 +60,7 @@ async fn publishers_ring_only_when_the_relay_sleeps() {
     world.finish().await;
 }
 
-/// The rings so far. One of our own marks the end: notifications come in the order of commits.
+/// The notifications so far. One of the test's own marks the end, because notifications come in the order of commits.
 async fn heard(ears: &mut PgListener) -> usize {
     sqlx::query("select pg_notify('outbox', 'end')").execute(&mut *ears).await.unwrap();
     let mut rings = 0;
@@ -72,18 +72,16 @@ async fn heard(ears: &mut PgListener) -> usize {
     }
 }
 
-/// Guards the doorbell's race: commits that fall between the relay's empty read and its sleep are never left lying,
-/// at any timing.
+/// Guards the doorbell's race: a commit between the relay's empty read and its sleep is never missed, at any timing.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_commit_is_left_lying_at_any_timing() {
+async fn no_commit_is_missed_at_any_timing() {
     let mut world = World::new(ROUTER).await;
     world
         .relay_with(outbox_relay::relay::Settings { fallback: Duration::from_secs(600), ..relay_settings() });
     world.worker();
     let mut random = fastrand::Rng::with_seed(7);
     for n in 0..300 {
-        // The first wakes the relay; the second comes while it is awake, and commits somewhere around its next read
-        // and its decision to sleep.
+        // The first commit wakes the relay. The second one comes around its next read and its decision to sleep.
         let pause = Duration::from_micros(random.u64(0..4000));
         let late = async {
             tokio::time::sleep(pause).await;
@@ -95,7 +93,7 @@ async fn no_commit_is_left_lying_at_any_timing() {
     world.finish().await;
 }
 
-/// Guards: a worker whose deliveries come from another process is woken by notification, not by its poll.
+/// Guards: deliveries from another process wake a worker by notification, not by its poll.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_is_woken_by_notification() {
     let mut world = World::alone(ROUTER).await;

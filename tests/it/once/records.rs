@@ -1,4 +1,4 @@
-//! How long a record of success is kept, and what it costs to let it go.
+//! How long a record of a success is kept, and what its removal costs.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use sqlx::Connection;
 
 use crate::world::{One, ROUTER, World};
 
-/// Guards promise 3's window: a dedup record stays until all of its slot is older than the window, and leaves before the slot
-/// is used again. No record is read for that.
+/// Guards promise 3's window: dedup records stay until their whole slot is older than the window, and leave before the slot
+/// is used again. That reads no record.
 #[tokio::test(flavor = "multi_thread")]
 async fn dedup_records_leave_by_the_week() {
     let mut world = World::new(ROUTER).await;
@@ -20,7 +20,7 @@ async fn dedup_records_leave_by_the_week() {
     world.rpcs.until_done("Test/One", &[id]).await;
     world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
     let slot: i16 = world.scalar("select slot from outbox.dedup").await;
-    // In a transaction that is taken back: what would become of the record's slot at that time.
+    // What would become of the record's slot at that time, in a transaction that is rolled back.
     let at = async |days: i32| -> String {
         let mut tx = world.pool.begin().await.unwrap();
         let truncate = "select outbox.truncate_dedup($1, '21 days', now() + make_interval(days => $2))";
@@ -47,7 +47,7 @@ async fn dedup_records_leave_by_the_week() {
     world.finish().await;
 }
 
-/// Guards promise 3's window and promise 6: whether a week's records may leave is known without a look at any of them.
+/// Guards promise 3's window and promise 6: whether a week's records may leave is known without reading one.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_record_is_read_to_clean_up() {
     let world = World::new(ROUTER).await;
@@ -81,12 +81,11 @@ async fn no_record_is_read_to_clean_up() {
     world.finish().await;
 }
 
-/// Guards promise 3's window: what is leased or done for an event of another week is noted for its slot, by each of the
-/// statements that write records.
+/// Guards promise 3's window: each statement that writes a record of another week notes the time for that week's slot.
 #[tokio::test(flavor = "multi_thread")]
 async fn late_records_are_noted() {
     let mut world = World::new(ROUTER).await;
-    let old: EventId = "0198c7e2-0000-7000-8000-000000000001".parse().unwrap(); // of August 2025
+    let old: EventId = "0198c7e2-0000-7000-8000-000000000001".parse().unwrap(); // August 2025
     world.execute(&format!("select outbox.enqueue('event_one', '{{\"n\":1}}', null, null, '{old}')")).await;
     world.publish(One { n: 1 }).await;
     world.relay();

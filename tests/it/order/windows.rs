@@ -6,9 +6,9 @@ use outbox::{Entry, EventId};
 
 use crate::world::{One, PATIENCE, ROUTER, World, relay_settings};
 
-/// Guards promises 1, 2 and 4: with 8 writers that lock a row, enqueue, and roll back at random, the ids delivered are
-/// the ids committed, nothing rolled back is seen, and each key is on the bus in the order its writers had the lock;
-/// however small the pages.
+/// Guards promises 1, 2 and 4: 8 writers lock a row, enqueue, and roll back at random, with small and large pages. The
+/// delivered ids are the committed ones, and no rolled-back event is seen. Each key is on the bus in the order in which its
+/// writers had the lock.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_writers_lose_nothing_and_keep_each_keys_order() {
     for page_max in [1000, 7] {
@@ -40,7 +40,7 @@ async fn concurrent_writers_lose_nothing_and_keep_each_keys_order() {
         assert_eq!(seen, committed, "page_max {page_max}");
         assert!(seen.is_disjoint(&rolled_back));
 
-        // The order of deliveries in the queue's log is the order in which the bus took them.
+        // The queue's log has the deliveries in the order of their puts.
         let bodies: Vec<String> = sqlx::query_scalar("select body from outbox.delivery order by seq")
             .fetch_all(&world.pool)
             .await
@@ -58,12 +58,12 @@ async fn concurrent_writers_lose_nothing_and_keep_each_keys_order() {
     }
 }
 
-/// One writer: takes a row's lock, raises its version, enqueues that, and commits three times out of four.
+/// One writer: locks a row, raises its version, enqueues that, and commits three times out of four.
 async fn write(pool: sqlx::PgPool, mut random: fastrand::Rng) -> (Vec<EventId>, Vec<EventId>) {
     let (mut committed, mut rolled_back) = (Vec::new(), Vec::new());
     for _ in 0..60 {
         let mut tx = pool.begin().await.unwrap();
-        // An xid taken before the row's lock: the order of xids is not the order of the key.
+        // An xid that is drawn before the row's lock: the order of xids is not the order of the key.
         if random.bool() {
             sqlx::query("select pg_current_xact_id()").execute(&mut *tx).await.unwrap();
         }
@@ -94,8 +94,7 @@ async fn write(pool: sqlx::PgPool, mut random: fastrand::Rng) -> (Vec<EventId>, 
     (committed, rolled_back)
 }
 
-/// Guards promise 6: a long transaction that has enqueued delays nobody else's events, and its own arrive right after
-/// its commit.
+/// Guards promise 6: a long transaction that has enqueued delays no other event, and its own arrive right after its commit.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_transaction_delays_only_itself() {
     let mut world = World::alone(ROUTER).await;
@@ -121,15 +120,15 @@ async fn a_long_transaction_delays_only_itself() {
     world.finish().await;
 }
 
-/// Guards promise 2: what was published before any relay ever ran is delivered, in pages, by the first one, and the
-/// transactions that were in flight while it paged are not passed over.
+/// Guards promise 2: events from before the first relay are delivered in pages. Transactions that were in flight meanwhile
+/// are not skipped.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backlog_is_paged_through_without_loss() {
     let mut world = World::new(ROUTER).await;
     let mut open = Vec::new();
     let mut ids = Vec::new();
     for n in 0..5 {
-        // In flight with a low seq while the window is fixed; committed while it is being paged through.
+        // In flight with a low seq while the window is fixed, and committed during its pages.
         let mut tx = world.pool.begin().await.unwrap();
         ids.push(outbox::enqueue(&mut tx, &One { n: -n }).await.unwrap());
         open.push(tx);
@@ -151,7 +150,7 @@ async fn a_backlog_is_paged_through_without_loss() {
     world.finish().await;
 }
 
-/// Guards promise 7: large payloads are taken in pages bounded by their bytes, and none is passed over.
+/// Guards promise 7: pages of large payloads are bounded by their bytes, and no event is skipped.
 #[tokio::test(flavor = "multi_thread")]
 async fn large_payloads_are_paged_by_their_bytes() {
     #[derive(serde::Serialize)]
@@ -182,8 +181,8 @@ async fn large_payloads_are_paged_by_their_bytes() {
     world.finish().await;
 }
 
-/// Guards promise 2 across a restore: in another cluster xids start anew, and still nothing that was not put is
-/// passed over, and nothing that was put is put again.
+/// Guards promise 2 across a restore: xids start anew in another cluster. Still no unput event is skipped, and no put event
+/// is put again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_outbox_goes_on_where_it_was() {
     let mut world = World::new(ROUTER).await;
@@ -195,8 +194,8 @@ async fn a_restored_outbox_goes_on_where_it_was() {
     worker.cancel();
     world.until("select not exists (select from pg_stat_activity where application_name like 'outbox relay%' and datname = current_database())").await;
 
-    // As in a dump of an older, busier cluster: its xids are far ahead of ours, a hole below the cursor was in flight
-    // when it was saved and has committed, and some were never put.
+    // As in a dump of an older, busier cluster, whose xids are far ahead. A gap below the cursor was in flight at the dump
+    // and has committed, and some events were never put.
     let unput = world.publish_all((20..30).map(|n| Entry::new(One { n }))).await;
     world.execute("update outbox.event set xid = ('1000' || xid)::xid8").await;
     let hole = put[3];
@@ -208,7 +207,7 @@ async fn a_restored_outbox_goes_on_where_it_was() {
         )
         .await;
     world.execute("update outbox.event set xid = '60000000' where seq <= 20 and xid <> '50000000'").await;
-    // Published in the new cluster before the relay came: a small xid, which the old snapshot would call seen.
+    // Published in the new cluster before the relay starts: its xid is small, and the old snapshot would count it as seen.
     let new = world.publish(One { n: 99 }).await;
 
     let mut expected: HashSet<EventId> = unput.into_iter().collect();

@@ -10,8 +10,8 @@ use crate::world::{One, World, until};
 
 const LETTERS: &str = "select count(*) from outbox.dead_letter";
 
-/// Guards: dead letters are listed with their reasons, shown without their payload, filtered, counted before they are
-/// moved, called again when they are redriven, and gone when they are dropped.
+/// Guards promise 8: dead letters are listed with their reasons, shown without payload, filtered, and counted before a
+/// redrive. A redriven one is called again, and a dropped one is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_seen_and_delivered_again() {
     let mut world = World::new(ROUTER).await;
@@ -48,7 +48,7 @@ async fn dead_letters_are_seen_and_delivered_again() {
     let told = outbox(&world, "dlq list --limit 3").await;
     assert!(told.out.contains("There are more: --limit is 3."), "{told:?}");
 
-    // An address is not repeated; the rest of the line is.
+    // A pasted command contains no address; the rest of the line is kept.
     let list = format!(
         "outbox dlq list --limit 1 --database-url {} --router {}",
         world.url,
@@ -76,7 +76,7 @@ async fn dead_letters_are_seen_and_delivered_again() {
     assert_eq!(counted.out, "would redrive 4 dead letters");
     assert_eq!(world.scalar::<i64>(LETTERS).await, 4);
 
-    // It is mended: one is redriven as `why` says, two as the list says, one is dropped.
+    // The RPC is repaired: one is redriven as `why` says, two as the list says, and one is dropped.
     world.rpcs.on("Test/One", |_| Box::pin(async { Ok(()) }));
     let router = world.router_file.display().to_string();
     let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", &router)];
@@ -96,10 +96,10 @@ async fn dead_letters_are_seen_and_delivered_again() {
     world.finish().await;
 }
 
-/// Guards promise 3: a dead letter of an event that was done meanwhile calls nobody when it is redriven, and says so;
-/// only --force calls again, and not beside a call that is under way.
+/// Guards promise 3: a redriven dead letter of a done event calls nothing, and the output says so. Only --force calls again,
+/// and never beside a call under way.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_done_is_done_again_only_by_force() {
+async fn a_done_event_is_called_again_only_by_force() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     world.worker();
@@ -126,7 +126,7 @@ async fn what_was_done_is_done_again_only_by_force() {
     world.until_settled().await;
     assert_eq!(world.rpcs.calls_of(id).len(), 2);
 
-    // Somebody is on it.
+    // A call is under way.
     world.execute(bury).await;
     world
         .execute("update outbox.dedup set done_at = null, until = clock_timestamp() + interval '1 hour'")
@@ -140,8 +140,8 @@ async fn what_was_done_is_done_again_only_by_force() {
     world.finish().await;
 }
 
-/// Guards: a redrive that is interrupted says so, has lost nothing, and goes on when it is run again; it keeps its rate,
-/// and what dies again at once is not redriven for ever.
+/// Guards promise 8: an interrupted redrive says so, loses nothing, and continues when it is run again. It keeps its rate,
+/// and does not redrive for ever what dies at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_redrive_goes_on() {
     let mut world = World::new(ROUTER).await;
@@ -199,9 +199,9 @@ async fn an_interrupted_redrive_goes_on() {
     world.finish().await;
 }
 
-/// Guards: what can't be undone is not done without a yes, and who repaired what is kept, with what came of it.
+/// Guards promise 8: irreversible commands need a confirmation, and each repair is kept with its role and result.
 #[tokio::test(flavor = "multi_thread")]
-async fn repairs_want_a_yes_and_are_kept() {
+async fn repairs_need_a_confirmation_and_are_kept() {
     let mut world = World::new(ROUTER).await;
     world.rpcs.on("Test/One", |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
     world.relay();

@@ -6,7 +6,7 @@ use crate::operator::{ROUTER, Said, outbox, paste};
 use crate::pgbouncer::PgBouncer;
 use crate::world::{One, PATIENCE, World, cluster, new_database, programs};
 
-/// What it found, as `severity place: message`, and each with a hint where there is something to do.
+/// The findings, as `severity place: message`. Each that needs a repair has a hint.
 pub(super) fn findings(said: &Said) -> Vec<String> {
     let json = said.json();
     let of = |finding: &Value| {
@@ -24,9 +24,9 @@ pub(super) fn assert_finds(said: &Said, begins: &str) {
     assert!(findings.iter().any(|finding| finding.starts_with(begins)), "no `{begins}` in {findings:#?}");
 }
 
-/// Guards: on a line that is well everything is looked at and said to be well.
+/// Guards promise 8: where nothing is wrong, every check runs and reports success.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_that_is_well_is_said_to_be() {
+async fn doctor_reports_that_all_is_well() {
     let mut world = World::new(ROUTER).await;
     world.relay();
     world.until_relay_sleeps().await;
@@ -49,9 +49,9 @@ async fn a_line_that_is_well_is_said_to_be() {
     world.finish().await;
 }
 
-/// Guards: each thing that is easily wrong is named, with its place and what to do, and the exit code says so.
+/// Guards promise 8: each common mistake is named, with its place and remedy, and sets the exit code.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_broken_is_named() {
+async fn each_mistake_is_named() {
     let world = World::new(ROUTER).await;
     let (name, router) = (world.source.name().to_owned(), world.router_file.display().to_string());
     let said = outbox(&world, "doctor --format json --endpoint Test=http://127.0.0.1:1").await;
@@ -116,10 +116,9 @@ async fn what_is_broken_is_named() {
     world.finish().await;
 }
 
-/// Guards: a role that may not do what relay and worker do is told which grants are missing; those grants are enough for
-/// both.
+/// Guards: `doctor` names the grants that relay's and worker's roles lack, and those grants are enough for both.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_grants_that_are_missing_are_the_ones_that_help() {
+async fn the_named_grants_are_enough() {
     let world = World::new(ROUTER).await;
     let role = format!("role_{}", world.source.name());
     world.execute(&format!("create role {role} login")).await;
@@ -156,7 +155,7 @@ async fn the_grants_that_are_missing_are_the_ones_that_help() {
         world.execute(&grant).await;
     }
 
-    // Both work, and rings turn.
+    // Until both work, and rings turn.
     let env = [("DATABASE_URL", url.as_str())];
     let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0", "--retention", "1s", "--log", "debug"];
     let mut relay = Process::start(&programs().join("relay"), args, &env).unwrap();

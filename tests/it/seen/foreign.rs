@@ -1,4 +1,4 @@
-//! An outbox that came from another server: its cursor, its rows and its sequences mean something else here.
+//! An outbox that was copied from another server: its cursor, rows and sequences have another meaning here.
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -6,17 +6,17 @@ use testkit::cluster::Cluster;
 
 use super::doctor::assert_finds;
 use crate::operator::{ROUTER, outbox, paste};
-use crate::world::{One, World, new_database};
+use crate::world::{One, World, migrated_database};
 
-/// As a copy of another server's row has it: a transaction id that is not that of the transaction which wrote it here.
+/// A row that was copied from another server: its transaction id differs from the xid that wrote it here.
 const FOREIGN: &str =
     "insert into outbox.cursor (xid, snapshot, last_seq, floor_seq, system_identifier, relay, slot)
      select '5', pg_current_snapshot()::text, 1, 0, system_identifier, 'theirs', 0 from pg_control_system()";
 
-/// Guards promises 2 and 8: under a cursor of another server nothing is said to be put, nor to wait, and both `status` and
-/// `doctor` say what that means.
+/// Guards promises 2 and 8: under another server's cursor no event is shown as put or as waiting. `status` and `doctor`
+/// explain why.
 #[tokio::test(flavor = "multi_thread")]
-async fn under_a_foreign_cursor_nothing_is_said_to_be_put() {
+async fn under_a_foreign_cursor_no_event_is_shown_as_put() {
     let mut world = World::new(ROUTER).await;
     let relay = world.relay();
     world.worker();
@@ -47,7 +47,7 @@ async fn under_a_foreign_cursor_nothing_is_said_to_be_put() {
     assert_finds(&said, &format!("warning {}: the cursor is of another server", world.source.name()));
     assert!(said.out.contains("re-seeds"), "{said:?}");
 
-    // A relay finds its place by itself, and what was put before and after is told again.
+    // A relay re-seeds by itself, and the commands show again which events were put.
     world.relay();
     world.rpcs.until_done("Test/One", &[after]).await;
     for id in [before, after] {
@@ -59,8 +59,8 @@ async fn under_a_foreign_cursor_nothing_is_said_to_be_put() {
     world.finish().await;
 }
 
-/// Guards promise 8: an event that came here after the cursor was written, by a way that the relay does not see, is not said
-/// to be put; and no event is said to be put at a time before it was enqueued.
+/// Guards promise 8: an event that arrived after the cursor, by a way that the relay does not see, is not shown as put. No
+/// event is shown as put before it was enqueued.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_event_is_put_before_it_came() {
     let world = World::new(ROUTER).await;
@@ -82,7 +82,7 @@ async fn no_event_is_put_before_it_came() {
     let told = outbox(&world, &format!("why {copied}")).await.out;
     assert!(told.contains("not known: ") && told.contains("copied"), "{told}");
 
-    // A clock that was set: it was put, at a time that can't be right.
+    // A clock was changed: the event was put, and the time can't be right.
     let ahead: uuid::Uuid = world
         .scalar(
             "with ahead as (
@@ -104,8 +104,8 @@ async fn no_event_is_put_before_it_came() {
     world.finish().await;
 }
 
-/// Guards promises 2 and 8: sequences that are behind their tables are named by `status` and `doctor`, with the statement that
-/// sets them right.
+/// Guards promises 2 and 8: `status` and `doctor` name sequences that are behind their tables, with the statement that
+/// corrects them.
 #[tokio::test(flavor = "multi_thread")]
 async fn sequences_behind_their_tables_are_named() {
     let mut world = World::new(ROUTER).await;
@@ -140,15 +140,14 @@ async fn sequences_behind_their_tables_are_named() {
     world.finish().await;
 }
 
-/// Guards promises 2 and 8: a subscription that fills the outbox's tables is told from one that is disabled, and so is a
-/// publication that carries them.
+/// Guards promises 2 and 8: a subscription that fills the outbox's tables is named, unless it is disabled. So is a
+/// publication that contains them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_that_fills_the_tables_is_named() {
     let cluster = Cluster::tuned(&[("wal_level", "logical")]).unwrap();
     let world = World::on(ROUTER, &cluster).await;
-    let origin = new_database(&cluster).await;
+    let origin = migrated_database(&cluster).await;
     let mut theirs = PgConnection::connect(&origin).await.unwrap();
-    outbox_schema::migrate(&mut theirs).await.unwrap();
     let name = world.source.name();
     for statement in [
         "create publication everything for all tables",
@@ -189,9 +188,9 @@ async fn a_subscription_that_fills_the_tables_is_named() {
     world.finish().await;
 }
 
-/// Guards promise 8: a schema that a restore has not finished is said to be that, with what to do.
+/// Guards promise 8: an unfinished restore of the schema is named, with the remedy.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schema_that_is_not_whole_is_said_to_be() {
+async fn an_unfinished_schema_is_named() {
     let world = World::new(ROUTER).await;
     world.execute("drop index outbox.retry_due").await;
     let said = outbox(&world, "doctor --format json").await;

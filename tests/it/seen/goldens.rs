@@ -1,7 +1,7 @@
 //! What `outbox status` and `outbox why` print in each state, word for word.
 //!
-//! The product's own commands make each state on a real database. A file in `goldens/` has what is said of it, with ids, times
-//! and sizes masked. After a change of wording: `BLESS=1 cargo test -p tests goldens`, and read the difference.
+//! The product's own commands make each state on a real database. A file in `goldens/` has the output, with ids, times and
+//! sizes masked. After a change of wording run `BLESS=1 cargo test -p tests goldens`, and read the difference.
 
 mod masked; // what differs from run to run
 
@@ -16,7 +16,7 @@ use self::masked::Mask;
 use crate::operator::{ROUTER, Said, misbehave, outbox, paste, publish_malformed};
 use crate::world::{One, Two, World, until};
 
-/// Compares what is said with the file of this name, or writes the file.
+/// Compares the output with the file of this name, or writes the file.
 fn compare(name: &str, said: &Said, mask: &Mask) {
     let file = root().join("tests/it/seen/goldens").join(name).with_extension("txt");
     let says = format!("{}\nexit {}\n", mask.hide(&format!("{}{}", said.out, said.err)), said.code);
@@ -29,7 +29,7 @@ fn compare(name: &str, said: &Said, mask: &Mask) {
     assert!(says == expected, "{}\nexpected:\n{expected}\nbut it said:\n{says}", file.display());
 }
 
-/// The same for one event, which is called by a word in the file.
+/// The same for one event, which the file calls by a word.
 async fn compare_why(name: &str, world: &World, id: EventId, mask: &Mask) {
     compare(&format!("why/{name}"), &outbox(world, &format!("why {id}")).await, mask);
 }
@@ -45,9 +45,9 @@ impl Event for Unheard {
     const NAME: &'static str = "event_unheard";
 }
 
-/// Guards promise 8: a line on which nothing is stuck says so, and an event that is done says when.
+/// Guards promise 8: where nothing is stuck, `status` says so, and `why` shows when an event was done.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_line_that_is_well() {
+async fn nothing_is_stuck() {
     let mut world = World::new(ROUTER).await;
     let mask = Mask::of(&world);
     compare_status("new", &world, "", &mask).await;
@@ -69,8 +69,8 @@ async fn a_line_that_is_well() {
     world.finish().await;
 }
 
-/// Guards promise 8: what became of each delivery is told: dead, failed, called, queued; and what is parked, and what has not
-/// been committed.
+/// Guards promise 8: `why` shows each delivery's state: dead, failed, called, queued. It also shows parked and uncommitted
+/// events.
 #[tokio::test(flavor = "multi_thread")]
 async fn deliveries_in_every_state() {
     let mut world = World::new(ROUTER).await;
@@ -109,7 +109,7 @@ async fn deliveries_in_every_state() {
     world.finish().await;
 }
 
-/// Guards promise 8: where no relay leads, or one that stands still, `status` and `why` say so, and how many events wait.
+/// Guards promise 8: without a leader, or with a stalled one, `status` and `why` say so, and count the waiting events.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_are_not_put() {
     let world = World::new(ROUTER).await;
@@ -130,7 +130,7 @@ async fn events_that_are_not_put() {
     relay.signal("CONT").unwrap();
     world.until("select count(*) = 3 from outbox.delivery").await;
     relay.stop().await.unwrap();
-    // Nobody receives, and one of the RPCs is not in this file any more.
+    // No worker receives, and one of the RPCs is no longer in this file.
     compare_why("queued_without_a_worker", &world, stands, &mask).await;
     let router = world.router_file.with_extension("other.yaml");
     std::fs::write(
@@ -145,7 +145,7 @@ async fn events_that_are_not_put() {
     world.finish().await;
 }
 
-/// Guards promise 8: under a cursor of another server, what was put is not known, and that is said.
+/// Guards promise 8: under another server's cursor, the commands report as unknown which events were put.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_of_another_server() {
     let world = World::new(ROUTER).await;
@@ -162,7 +162,7 @@ async fn a_cursor_of_another_server() {
     world.finish().await;
 }
 
-/// Guards promise 8: a delivery whose worker died is told as abandoned until it comes again.
+/// Guards promise 8: a dead worker's delivery is shown as abandoned until it is received again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delivery_whose_worker_died() {
     let world = World::new(ROUTER).await;
@@ -188,15 +188,14 @@ event:
     subscriber: [{ id: Other/Two }]
 ";
 
-/// Guards promise 8: what only workers know is told of them: that an RPC is held, that its server is away, that a worker does
-/// not answer.
+/// Guards promise 8: `status` shows facts of workers alone: holds, open breakers, and workers without an answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_workers_know() {
+async fn facts_that_only_workers_know() {
     let mut world = World::new(ONE_HELD_AND_ONE_AWAY).await;
     world.rpcs.on("Test/One", |_| Box::pin(async { Err(ConnectError::data_loss("the card is lost")) }));
     world.relay();
     let here = format!("Test=http://{}", world.rpcs.addr);
-    // Nothing listens there.
+    // A port on which nothing listens.
     let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let away = format!("Other=http://{away}");
     let mut worker = world.worker_process_with(&["--endpoint", &here, "--endpoint", &away]);

@@ -1,4 +1,4 @@
-//! Who holds what the relay needs: the doorbell's lock, the migrations', and the slots of a ring.
+//! Sessions that hold what the relay needs: the doorbell's lock, the lock of migrations, and slots of a ring.
 
 use outbox::Entry;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -18,7 +18,7 @@ async fn session(world: &World, application: &str) -> (PgConnection, i32) {
     (conn, pid)
 }
 
-/// The statements that end a session, of findings that begin like that.
+/// The statements that end a session, from findings that begin with `about`.
 fn ends(said: &Said, about: &str) -> Vec<String> {
     let json = said.json();
     let all = json["findings"].as_array().unwrap().iter();
@@ -28,8 +28,8 @@ fn ends(said: &Said, about: &str) -> Vec<String> {
     lines.filter(|line| line.starts_with("select pg_terminate_backend(")).collect()
 }
 
-/// Guards promise 6: a session that holds the doorbell's lock, or the one of migrations, and is none of ours, is named with
-/// what it does to others and how it is ended; a relay that sleeps is not.
+/// Guards promise 6: another session that holds the doorbell's lock, or the lock of migrations, is named with its effect and
+/// its end. A sleeping relay is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_is_held_by_others_is_named() {
     let mut world = World::new(ROUTER).await;
@@ -46,7 +46,7 @@ async fn a_lock_that_is_held_by_others_is_named() {
         sqlx::query("select pg_advisory_lock_shared(1869968994, 1)").execute(&mut rider).await.unwrap();
         rider
     });
-    // It waits for the relay to wake.
+    // This event waits until the relay wakes.
     world.publish(One { n: 1 }).await;
     let rider = ring.await.unwrap();
     let said = outbox(&world, "doctor --format json").await;
@@ -60,7 +60,7 @@ async fn a_lock_that_is_held_by_others_is_named() {
     world.until_relay_sleeps().await;
     drop(rider);
 
-    // Exclusively, by a session that calls itself as the relay's does, and a role that is none.
+    // Exclusively, by a role that is not a relay's, in a session with the relay's name.
     let role = format!("evil_{:08x}", fastrand::u32(..));
     world.execute(&format!("create role {role} login")).await;
     let mut evil = PgConnection::connect(&world.url.replace("outbox@", &format!("{role}@"))).await.unwrap();
@@ -99,9 +99,9 @@ async fn a_lock_that_is_held_by_others_is_named() {
     world.finish().await;
 }
 
-/// Guards promise 7: a ring whose slots are all in use is told, with the transaction that holds them.
+/// Guards promise 7: a ring with all slots in use is named, with the transactions that hold them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ring_that_cannot_turn_is_told_with_what_holds_it() {
+async fn a_stuck_ring_is_named_with_its_holders() {
     let cluster = testkit::cluster::Cluster::tuned(&[("max_prepared_transactions", "10")]).unwrap();
     let world = World::on(ROUTER, &cluster).await;
     let name = world.source.name().to_owned();
@@ -109,7 +109,7 @@ async fn a_ring_that_cannot_turn_is_told_with_what_holds_it() {
         world.execute(&format!("insert into outbox.event (id, name, payload, slot) values (gen_random_uuid(), 'event_one', '{{}}', {slot})")).await;
     }
     world.execute("select setval('outbox.event_slot', 7)").await;
-    // The pointer went on every hour, and should have gone on an hour ago.
+    // The pointer advanced every hour, and should have advanced an hour ago.
     world.execute("update outbox.ring set entered_at = clock_timestamp() - make_interval(hours => 9 - slot), put_at = clock_timestamp() where ring = 'event'").await;
     world
         .execute(
@@ -167,10 +167,10 @@ async fn a_ring_that_cannot_turn_is_told_with_what_holds_it() {
     world.finish().await;
 }
 
-/// Guards promises 6 and 8: what an open transaction has written is not walked over to count what waits, whether a window is
-/// put at once or page by page.
+/// Guards promises 6 and 8: counting the waiting events does not walk over an open transaction's rows, for a whole window
+/// and for pages.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_committed_costs_the_count_nothing() {
+async fn uncommitted_rows_cost_the_count_nothing() {
     const UNCOMMITTED: i64 = 20_000;
     let read = "select coalesce(sum(idx_tup_read), 0)::bigint from pg_stat_all_indexes where schemaname = 'outbox' and relname like 'event\\__'";
     let gone = "select not exists (select from pg_stat_activity where application_name = 'outbox command' and datname = current_database())";
@@ -203,10 +203,9 @@ async fn what_is_not_committed_costs_the_count_nothing() {
     }
 }
 
-/// Guards promise 8: a role has what it needs after `grant_to`, and `doctor` says so of each part; for an operator's all is
-/// well where all is.
+/// Guards promise 8: after `grant_to` a role has the privileges it needs, and `doctor` reports no finding for each part.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_is_content_with_what_grant_to_gives() {
+async fn doctor_accepts_the_grants_of_grant_to() {
     let mut world = World::new(ROUTER).await;
     crate::operator::publish_malformed(&world).await;
     world.relay();
@@ -240,7 +239,7 @@ async fn the_doctor_is_content_with_what_grant_to_gives() {
                 status["problems"].as_array().unwrap().iter().map(|problem| &problem["command"]).collect();
             assert_eq!(problems, ["outbox parked list"], "{status}");
             assert!(status["rpcs"][0]["oldest_seconds"].is_null(), "nothing waits: {status}");
-            // And rings for a relay that sleeps.
+            // A notification wakes the sleeping relay, too.
             world.until_relay_sleeps().await;
             for command in [
                 "parked retry --all",

@@ -1,4 +1,4 @@
-//! Names and texts that a role chose, a server answered, or a row holds: what is printed of them, and what is pasted.
+//! Hostile names and texts from roles, servers and rows, in output and in commands to paste.
 
 use chrono::{DateTime, Utc};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -7,12 +7,12 @@ use testkit::cluster::Cluster;
 use crate::operator::{ROUTER, Said, outbox, paste};
 use crate::world::World;
 
-/// Ends a literal and an identifier, runs a statement and a shell's command, draws on a terminal, turns the reading
-/// direction around, hides, and begins a line of its own.
+/// Ends a literal and an identifier, runs a statement and a shell command, and draws on a terminal. It also reverses the
+/// reading direction, hides, and begins a line of its own.
 const HOSTILE: &str = "x'\"; drop schema outbox cascade; -- '; touch pwned; '$(touch pwned)`touch pwned`\\ \u{1b}[2K\u{9b}1A\u{202e}\u{200b}\u{2066}\r\nFORGED all is well";
 const EVENT: &str = "0198c7e2-0000-7000-8000-000000000001";
 
-/// Puts it wherever a text of others stands.
+/// Puts it into every text that others can choose.
 async fn fill(world: &World) {
     for statement in [
         "insert into outbox.event (id, name, key, payload, slot, xid, occurred_at) values ($1, $2, $2, '{}', 0, '3', now() - interval '1 minute')",
@@ -37,7 +37,7 @@ async fn fill(world: &World) {
     }
 }
 
-/// No character that moves, hides or turns around, and no line that somebody else began.
+/// The output has no control character, no change of direction, and no line that a hostile text began.
 #[track_caller]
 fn assert_clean(said: &Said, what: &str) {
     for text in [&said.out, &said.err] {
@@ -51,10 +51,10 @@ fn assert_clean(said: &Said, what: &str) {
     assert!(!said.err.contains("panicked"), "{what}: {said:?}");
 }
 
-/// Guards SECURITY.md: whatever a role, a server or a row calls itself, no command prints what a terminal obeys, and no name
-/// begins a line of its own.
+/// Guards SECURITY.md: no command prints control characters from a role, a server or a row, and no name begins a line of its
+/// own.
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_others_wrote_is_obeyed() {
+async fn hostile_texts_control_no_terminal() {
     let world = World::new(ROUTER).await;
     fill(&world).await;
     let parked: uuid::Uuid = world.scalar("select id from outbox.parked").await;
@@ -81,7 +81,7 @@ async fn nothing_that_others_wrote_is_obeyed() {
             said.json();
         }
     }
-    // The server's own words, with a name in them.
+    // Postgres's own message, with a name in it.
     world.execute("create function outbox.refuse() returns trigger language plpgsql as $$ begin raise exception using message = (select relay from outbox.cursor order by id desc limit 1), errcode = '42501'; end $$").await;
     world.execute("create trigger refuse before delete on outbox.parked for each row execute function outbox.refuse()").await;
     let said = outbox(&world, "parked drop --all --yes").await;
@@ -91,7 +91,7 @@ async fn nothing_that_others_wrote_is_obeyed() {
     world.finish().await;
 }
 
-/// Guards SECURITY.md: a command to paste stays one command of ours, whatever name is in it.
+/// Guards SECURITY.md: a command to paste stays one command, with any name in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_to_paste_stays_one_command() {
     let world = World::new(ROUTER).await;
@@ -120,7 +120,7 @@ async fn a_command_to_paste_stays_one_command() {
     world.finish().await;
 }
 
-/// The lines of the hint that `doctor` gives for what contains `about`.
+/// The lines of `doctor`'s hint for the finding that contains `about`.
 fn hint(said: &Said, about: &str) -> Vec<String> {
     let json = said.json();
     let all = json["findings"].as_array().unwrap();
@@ -129,14 +129,14 @@ fn hint(said: &Said, about: &str) -> Vec<String> {
     finding["hint"].as_str().unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
-/// Runs a line as `psql` does with what is pasted.
+/// Runs a line as `psql` runs pasted text.
 async fn run(conn: &mut PgConnection, line: &str) {
     let ran = sqlx::raw_sql(AssertSqlSafe(line.to_owned())).execute(conn).await;
     ran.unwrap_or_else(|error| panic!("{line}: {error}"));
 }
 
-/// Guards SECURITY.md: what `doctor` says to paste about a prepared transaction, a role, a publication and a slot does that
-/// to them and nothing else, however they are called.
+/// Guards SECURITY.md: the statements that `doctor` suggests for a prepared transaction, a role, a publication and a slot
+/// affect only those, with any name.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctors_statements_do_only_what_they_say() {
     let cluster = Cluster::tuned(&[("max_prepared_transactions", "10"), ("wal_level", "logical")]).unwrap();
@@ -160,7 +160,7 @@ async fn the_doctors_statements_do_only_what_they_say() {
     run(&mut conn, rollback).await;
     world.until("select not exists (select from pg_prepared_xacts)").await;
 
-    // A role that may do nothing, and that is given what is missing.
+    // A role without privileges, which then gets the missing grants.
     run(&mut conn, &format!("create role \"{}\" login", role.replace('"', "\"\""))).await;
     let encoded: String = role.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let url = world.url.replace("outbox@", &format!("{encoded}@"));
@@ -183,7 +183,7 @@ async fn the_doctors_statements_do_only_what_they_say() {
     );
     assert!(!said.out.contains("does not see how old"), "{said:?}");
 
-    // Publications, and a slot that nobody reads.
+    // Publications, and a slot without a reader.
     run(
         &mut conn,
         "create publication \"p\"\"'; drop schema outbox cascade; --\u{1b}[2K\u{202e}\" for all tables",

@@ -1,4 +1,4 @@
-//! What is scraped is what is documented, and readiness tells progress.
+//! Metrics as documented, and readiness.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +8,15 @@ use testkit::scrape;
 
 use crate::world::{One, ROUTER, Two, World, until};
 
-/// Guards promise 8: every metric in a scrape of a line at work stands in ops/metrics.md with its type and labels, and every
-/// one that stands there is scraped.
+/// Guards promise 8: every scraped metric stands in ops/metrics.md with its type and labels, and every documented metric is
+/// scraped.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_scraped_is_what_is_documented() {
+async fn scraped_metrics_are_the_documented_ones() {
     let world = World::new(ROUTER).await;
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
     let (relay_addr, worker_addr) =
         (scrape::addr(&mut relay).await.unwrap(), scrape::addr(&mut worker).await.unwrap());
-    // Done, retried and then done, dead, held, and parked.
+    // Outcomes: done, retried and then done, dead, held, and parked.
     world.rpcs.on("Test/One", |called| {
         let first = called.attempt == 1;
         Box::pin(async move { if first { Err(ConnectError::internal("not yet")) } else { Ok(()) } })
@@ -61,15 +61,15 @@ async fn what_is_scraped_is_what_is_documented() {
         })
         .await;
     }
-    // No payload and no id is a label.
+    // Neither payload nor id is a label.
     assert!(!all.contains(&one.to_string()));
     relay.stop().await.unwrap();
     worker.stop().await.unwrap();
     world.finish().await;
 }
 
-/// Guards promise 8: a leader that has events and can't put them is alive and not ready, and says why; when it can, it is
-/// ready. A worker whose database is gone is not ready either.
+/// Guards promise 8: a leader that can't put its events is alive and not ready, and says why. Once it can, it is ready. A
+/// worker without its database is not ready either.
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_tells_progress() {
     let cluster = testkit::cluster::Cluster::start().unwrap();
@@ -82,7 +82,7 @@ async fn readiness_tells_progress() {
         assert_eq!(get(addr, "/healthz").await, (200, "alive\n".to_owned()));
         assert_eq!(get(addr, "/nothing").await.0, 404);
     }
-    // Nobody may insert what the bus wants to.
+    // Every insert by the bus fails.
     world.execute("alter table outbox.delivery rename to delivery_gone").await;
     world.publish(One { n: 1 }).await;
     let mut said = (0, String::new());

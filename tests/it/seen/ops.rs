@@ -1,4 +1,4 @@
-//! Rules, runbooks and dashboards, by the tools that use them.
+//! Rules, runbooks and dashboards, read by the tools that use them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use testkit::{scrape, tools};
 
 use crate::world::{One, ROUTER, Two, World, cluster, until};
 
-/// Guards: Prometheus itself accepts the rules and the configuration, and each alert fires where it should and not where it
-/// should not.
+/// Guards promise 8: Prometheus itself accepts the rules and the configuration. Each alert fires in the cases where it
+/// should, and only there.
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_accepts_the_rules() {
     let _turn = World::new(ROUTER).await;
@@ -25,7 +25,7 @@ async fn prometheus_accepts_the_rules() {
     assert!(!tests.is_empty());
     let named = tests.iter().map(String::as_str);
     promtool(&dir, &["test", "rules"].into_iter().chain(named).collect::<Vec<_>>());
-    // Both ways, for each alert: with expectations and without.
+    // Each alert has a case where it fires and one where it does not.
     let cases: String = tests.iter().map(|name| std::fs::read_to_string(dir.join(name)).unwrap()).collect();
     for alert in alerts() {
         let of_it = cases.matches(&format!("alertname: {alert}\n")).count();
@@ -41,8 +41,8 @@ async fn each_alert_has_a_runbook() {
     assert_eq!(alerts, runbooks);
 }
 
-/// Guards: every query of every dashboard, and every recording rule it stands on, finds data on a line at work, in a real
-/// Prometheus that scrapes relay and worker.
+/// Guards promise 8: every query of every dashboard, and every recording rule below it, finds data in a real Prometheus that
+/// scrapes a working relay and worker.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_dashboard_query_finds_data() {
     let world = World::new(ROUTER).await;
@@ -51,7 +51,7 @@ async fn every_dashboard_query_finds_data() {
         ("outbox-relay", scrape::addr(&mut relay).await.unwrap()),
         ("outbox-worker", scrape::addr(&mut worker).await.unwrap()),
     ];
-    // Done, done at the second attempt, dead.
+    // Outcomes: done, done at the second attempt, dead.
     world.rpcs.on("Test/One", |called| {
         let first = called.attempt == 1 && called.incoming.body.len() % 2 == 0;
         Box::pin(async move { if first { Err(ConnectError::internal("not yet")) } else { Ok(()) } })
@@ -115,7 +115,7 @@ impl Prometheus {
         Self { process, addr }
     }
 
-    /// Whether there is a result, and a number in it.
+    /// Whether the result contains a number.
     async fn finds(&self, query: &str) -> bool {
         let path = format!("/api/v1/query?query={}", utf8_percent_encode(query, NON_ALPHANUMERIC));
         let (status, body) = scrape::get(&self.addr, &path).await.unwrap();
@@ -126,7 +126,7 @@ impl Prometheus {
     }
 }
 
-/// Every query of every dashboard, with what its variables stand for.
+/// Every query of every dashboard, with values for its variables.
 fn queries(source: &str) -> Vec<(String, String)> {
     let dir = root().join("ops/grafana");
     let mut queries = Vec::new();

@@ -3,8 +3,8 @@ use serde_json::json;
 use crate::operator::{ROUTER, outbox, publish_malformed};
 use crate::world::{One, World};
 
-/// Guards: what the bus refused is listed with its reason; retried once it is mended, it is the same event and reaches its
-/// RPC, after a sleeping relay was rung for; retried too early it is parked again; dropped, it is gone.
+/// Guards promise 8: a parked event is listed with its reason. A retry after the repair wakes a sleeping relay, and the same
+/// event reaches its RPC. A retry before the repair parks it again, and a dropped event is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn parked_events_are_published_once_more() {
     let mut world = World::new(ROUTER).await;
@@ -36,7 +36,7 @@ async fn parked_events_are_published_once_more() {
     assert!(retried.out.contains("after what was published of their keys meanwhile"), "{retried:?}");
     world.until("select count(*) = 2 from outbox.parked where seq > 2").await;
 
-    // As somebody mends it who knows what he does.
+    // A repair by hand.
     world.execute(&format!("update outbox.parked set payload = '{{\"n\":7}}' where id = '{mended}'")).await;
     world.until_relay_sleeps().await;
     let occurred = "select occurred_at from outbox.event where seq = 1";

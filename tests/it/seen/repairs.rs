@@ -1,4 +1,4 @@
-//! What a role that plays `operator` may change, and what is kept of it.
+//! What the role `operator` may change, and what the audit keeps of it.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::operator::{ROUTER, misbehave, paste};
 use crate::role::{address, role};
 use crate::world::{One, World};
 
-/// Of every function that changes something for an operator, a call that would.
+/// One call of every function that changes something for an operator.
 const REPAIRS: [(&str, &str); 7] = [
     (
         "redrive",
@@ -26,7 +26,7 @@ const REPAIRS: [(&str, &str); 7] = [
     ("poison", "select outbox.poison($R, 'Test/One', '1 hour')"),
 ];
 
-/// All that a repair could change.
+/// A digest of everything that a repair could change.
 const STATE: &str = "select md5(concat_ws(' ',
      (select string_agg(e::text, ' ' order by e.seq) from outbox.event as e),
      (select string_agg(r::text, ' ' order by r.seq) from outbox.retry as r),
@@ -36,7 +36,7 @@ const STATE: &str = "select md5(concat_ws(' ',
      (select string_agg(q::text, ' ' order by q.id) from outbox.queue as q),
      (select string_agg(a::text, ' ' order by a.id) from outbox.audit as a)))";
 
-/// A dead letter, and an event that is parked. Nobody works on them.
+/// A dead letter and a parked event, without relay or worker.
 async fn broken() -> World {
     let mut world = World::new(ROUTER).await;
     misbehave(&world);
@@ -57,7 +57,7 @@ async fn code(conn: &mut PgConnection, statement: &str) -> String {
     code.map(|code| code.into_owned()).unwrap_or_else(|| failed.to_string())
 }
 
-/// Guards SECURITY.md: no operator writes a table, or moves a sequence, but through functions.
+/// Guards SECURITY.md: an operator writes no table and moves no sequence, except through functions.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_writes_no_table() {
     let world = World::new(ROUTER).await;
@@ -94,9 +94,9 @@ async fn an_operator_writes_no_table() {
     world.finish().await;
 }
 
-/// Guards SECURITY.md: what runs with its owner's rights is called by publishers or by operators, and by nobody else.
+/// Guards SECURITY.md: functions with their owner's rights can be called by publishers or by operators alone.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_owners_rights_are_lent_to_whom_they_are_for() {
+async fn functions_with_their_owners_rights_have_the_right_callers() {
     let world = World::new(ROUTER).await;
     let callable = "select distinct p.proname::text from pg_proc as p
                     where p.pronamespace = 'outbox'::regnamespace and p.prosecdef and has_function_privilege(p.oid, 'execute')";
@@ -113,7 +113,7 @@ async fn the_owners_rights_are_lent_to_whom_they_are_for() {
         let callable: Vec<String> = sqlx::query_scalar(callable).fetch_all(&mut conn).await.unwrap();
         assert_eq!(callable.into_iter().collect::<BTreeSet<_>>(), expected, "{part}");
     }
-    // Nor anything at all by a role that was given no part.
+    // A role without a part can call none at all.
     let nobody = format!("nobody_{:08x}", fastrand::u32(..));
     world.execute(&format!("create role {nobody} login")).await;
     world.execute(&format!("grant usage on schema outbox to {nobody}")).await;
@@ -129,8 +129,7 @@ async fn the_owners_rights_are_lent_to_whom_they_are_for() {
     world.finish().await;
 }
 
-/// Guards SECURITY.md: no function changes anything for an operator without a repair that the same role has begun and not
-/// ended; with one it does.
+/// Guards SECURITY.md: a function changes something only within a repair that the same role has begun and not ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_changed_without_a_repair() {
     let world = broken().await;
@@ -159,7 +158,7 @@ async fn nothing_is_changed_without_a_repair() {
     operator.execute(AssertSqlSafe(begin(mine))).await.unwrap();
     let mut before: String = world.scalar(STATE).await;
     for (name, call) in REPAIRS {
-        // What an earlier one has taken away is there for the next one.
+        // What an earlier case removed is there for the next one.
         let mut tx = operator.begin().await.unwrap();
         tx.execute(AssertSqlSafe(call.replace("$R", &format!("'{mine}'")))).await.unwrap();
         let changed = "select changed from outbox.audit where id = '0198c7e2-0000-7000-8000-000000000004'";
@@ -177,7 +176,7 @@ async fn nothing_is_changed_without_a_repair() {
     world.finish().await;
 }
 
-/// Guards SECURITY.md: the audit names the role of the session, whatever role that has set.
+/// Guards SECURITY.md: the audit names the session's role, even after `set role`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_audit_names_the_sessions_role() {
     let world = World::new(ROUTER).await;
@@ -197,9 +196,9 @@ async fn the_audit_names_the_sessions_role() {
     world.finish().await;
 }
 
-/// Guards SECURITY.md: input that means nothing is refused, with what to write instead.
+/// Guards SECURITY.md: meaningless input is refused, with the remedy.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_means_nothing_is_refused() {
+async fn meaningless_input_is_refused() {
     let world = World::new(ROUTER).await;
     let mut conn = PgConnection::connect(&role(&world, "operator").await).await.unwrap();
     let repair = "0198c7e2-0000-7000-8000-000000000001";
@@ -228,9 +227,9 @@ async fn what_means_nothing_is_refused() {
     world.finish().await;
 }
 
-/// Guards promise 8: of a command that was killed half-way the audit has what it had changed by then.
+/// Guards promise 8: of a command that was killed half-way, the audit keeps the changes up to then.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repair_that_did_not_live_to_tell_is_kept() {
+async fn a_killed_repair_is_kept_in_the_audit() {
     let world = broken().await;
     let url = role(&world, "operator").await;
     let mut conn = PgConnection::connect(&url).await.unwrap();

@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::operator::{ROUTER, outbox, paste, publish_malformed};
 use crate::world::{One, Two, World};
 
-/// Guards: a replay is shown before it is made, and is what was shown; it sends what a subscriber missed with the header
-/// that tells, calls nobody for what was done unless by force, and leaves alone what is not put or is parked.
+/// Guards promise 8: a replay is shown before it runs, and does what it showed. It sends a subscriber its missed events,
+/// with a header that marks them. It calls for done events only by force, and skips events that are parked or not put.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_past_is_sent_again() {
     let mut world = World::new(ROUTER).await;
@@ -26,7 +26,7 @@ async fn the_past_is_sent_again() {
     world.until("select not exists (select from pg_stat_activity where application_name like 'outbox relay%' and datname = current_database())").await;
     let waiting = world.publish(One { n: 9 }).await;
 
-    // What was done calls nobody.
+    // Done events call nothing.
     let (url, router) = (world.url.clone(), world.router_file.display().to_string());
     let env = [("DATABASE_URL", url.as_str()), ("OUTBOX_ROUTER", &router)];
     let since = before.to_rfc3339_opts(SecondsFormat::Micros, true);
@@ -49,7 +49,7 @@ async fn the_past_is_sent_again() {
     world.until_settled().await;
     assert_eq!(world.rpcs.calls().len(), 6);
 
-    // By force it does, and the message tells.
+    // By force they do, and the header marks them.
     world.rpcs.forget();
     let sent = outbox(&world, &format!("replay --event {} --force --yes --run", ids[2])).await;
     assert!(sent.out.contains("sent 1 message\n  1 of them had been done: their RPC runs again"), "{sent:?}");
@@ -64,7 +64,7 @@ async fn the_past_is_sent_again() {
     assert!(again.header("outbox-replay").starts_with("20"), "{}", again.header("outbox-replay"));
     world.until_settled().await;
 
-    // A new subscriber gets what it missed, and only that RPC does.
+    // A new subscriber gets the events that it missed, and no other RPC does.
     worker.cancel();
     let routes = ROUTER.replace("      - id: Test/Slow\n", "      - id: Other/New\n      - id: Test/Slow\n");
     std::fs::write(&world.router_file, &routes).unwrap();

@@ -1,4 +1,4 @@
-//! Rows with times that no program can read: infinite, or of years beyond its calendar.
+//! Rows with unreadable times: infinite, or in years beyond a program's calendar.
 
 use serde_json::Value;
 
@@ -37,8 +37,7 @@ async fn fill(world: &World, time: &str) {
     }
 }
 
-/// Guards promise 8: a row with a time that no calendar has stops no command: what is known is shown, and the time is said to
-/// be not known.
+/// Guards promise 8: a time beyond the calendar stops no command: the rest is shown, and the time is shown as unknown.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_that_no_calendar_has_stops_no_command() {
     for time in TIMES {
@@ -81,7 +80,7 @@ async fn a_time_that_no_calendar_has_stops_no_command() {
     }
 }
 
-/// Guards promise 8: an event that was parked for its time is put when it is retried: with the time of that.
+/// Guards promise 8: an event that was parked for its time is put when it is retried, with the time of the retry.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_was_parked_for_its_time_can_be_retried() {
     let mut world = World::new(ROUTER).await;
@@ -112,10 +111,10 @@ async fn an_event_that_was_parked_for_its_time_can_be_retried() {
     world.finish().await;
 }
 
-/// Guards promise 8: two parked events of one seq, as a sequence that was set back deals them, are two events: one can be
-/// retried without the other, and all of them are.
+/// Guards promise 8: two parked events with one seq, after a sequence was set back, are two events. One can be retried
+/// without the other, or all at once.
 #[tokio::test(flavor = "multi_thread")]
-async fn parked_events_of_one_seq_are_told_apart() {
+async fn parked_events_of_one_seq_are_two_events() {
     let mut world = World::new(ROUTER).await;
     world
         .execute(

@@ -19,8 +19,8 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::world::{One, ROUTER, World, until};
 
-/// Guards: the span in which an event is enqueued, the relay's, the worker's and the RPC's are one trace, each the parent of
-/// the next; it is exported with OTLP; and a process that exports nothing passes the publisher's span on.
+/// Guards promise 8: the spans of publisher, relay, worker and RPC are one trace, each the parent of the next, exported with
+/// OTLP. A process without an exporter passes the publisher's span on.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_trace_from_the_change_to_the_rpc() {
     let collector = Collector::start().await;
@@ -55,7 +55,7 @@ async fn one_trace_from_the_change_to_the_rpc() {
     world.finish().await;
 }
 
-/// Guards: an environment that can't be exported to as it says is refused with what to write.
+/// Guards: an unsupported protocol of the exporter is refused, with the remedy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_protocol_that_is_not_spoken_is_refused() {
     let world = World::new(ROUTER).await;
@@ -68,7 +68,7 @@ async fn a_protocol_that_is_not_spoken_is_refused() {
     world.finish().await;
 }
 
-/// As a service with tracing-opentelemetry's layer does; returns the event and the span's own `traceparent`.
+/// Enqueues in a span, as a service with tracing-opentelemetry's layer does. Returns the event and the span's `traceparent`.
 async fn enqueue_in_a_span(world: &World) -> (outbox_event::EventId, String) {
     let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
     let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("service"));
@@ -83,7 +83,7 @@ async fn enqueue_in_a_span(world: &World) -> (outbox_event::EventId, String) {
     enqueue.with_subscriber(subscriber).await
 }
 
-/// Takes spans as an OpenTelemetry collector does.
+/// Receives spans as an OpenTelemetry collector does.
 struct Collector {
     endpoint: String,
     spans: Arc<Mutex<Vec<Span>>>,

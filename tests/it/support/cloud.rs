@@ -12,16 +12,28 @@ use testkit::terraform::Terraform;
 
 use super::world::{ROUTER, cluster};
 
-/// Queues for tests that receive by themselves, or look at what lies there: no other test's worker knows of them.
+/// Queues for tests that receive by themselves or look into queues: no other test's worker receives from them.
 const MORE: &str = "  - name: event_contract
     subscriber:
       - id: Test/Contract
   - name: event_bus_contract
     subscriber:
       - id: Test/Bus
-  - name: event_operate
+  - name: event_operate_list
     subscriber:
-      - id: Test/Operate
+      - id: Test/OperateList
+  - name: event_operate_redrive
+    subscriber:
+      - id: Test/OperateRedrive
+  - name: event_operate_force
+    subscriber:
+      - id: Test/OperateForce
+  - name: event_operate_replay
+    subscriber:
+      - id: Test/OperateReplay
+  - name: event_operate_poison
+    subscriber:
+      - id: Test/OperatePoison
   - name: event_lying
     subscriber:
       - id: Test/Lying
@@ -44,15 +56,15 @@ pub(crate) struct Cloud {
     emulator: Emulator,
 }
 
-/// What Terraform made, once for all tests. `None`, said loudly, where there is no Terraform or no provider for it; in CI
-/// that is a failure.
+/// What Terraform made, once for all tests. `None`, reported loudly, without Terraform or its provider; in CI that is a
+/// failure.
 pub(crate) fn cloud() -> Option<&'static Cloud> {
     static CLOUD: OnceLock<Option<Cloud>> = OnceLock::new();
     let made = CLOUD.get_or_init(|| match Cloud::make() {
         Ok(cloud) => Some(cloud),
         Err(problem) => {
-            // Not eprintln: what a test that passes prints so is not shown.
-            let _ = writeln!(std::io::stderr(), "\n!!! NOT TESTED: the AWS transport, because there is no emulator with what Terraform makes:\n{problem}\n");
+            // Not eprintln: the output of a passing test is not shown.
+            let _ = writeln!(std::io::stderr(), "\n!!! NOT TESTED: the transport aws, because its emulator could not be provisioned:\n{problem}\n");
             None
         }
     });
@@ -61,8 +73,8 @@ pub(crate) fn cloud() -> Option<&'static Cloud> {
 }
 
 impl Cloud {
-    /// On a busy machine an answer of the emulator may come too late: Terraform then asks again for what is there by now, and
-    /// gives up. So from the start, once more.
+    /// On a busy machine an answer of the emulator may come too late. Terraform then repeats a request that has succeeded,
+    /// and fails. So it starts once more from the beginning.
     fn make() -> Result<Self, Box<dyn std::error::Error>> {
         Self::make_in("terraform").or_else(|problem| {
             eprintln!("once more, after:\n{problem}");
@@ -83,14 +95,14 @@ impl Cloud {
         self.emulator.endpoint().trim_start_matches("http://").parse().unwrap()
     }
 
-    /// Behind SQS's rules.
+    /// Starts a proxy with SQS's rules in front of the emulator.
     pub(crate) async fn strict(&self) -> (Arc<Strict>, String) {
         let strict = Arc::new(Strict::new(self.address()));
         let endpoint = Arc::clone(&strict).serve().await.unwrap();
         (strict, endpoint)
     }
 
-    /// For relay and worker.
+    /// The environment of relay and worker.
     pub(crate) fn environment(&self) -> Vec<(&str, &str)> {
         let mut environment = self.emulator.environment().to_vec();
         environment.push(("OUTBOX_TRANSPORT", "aws"));
@@ -98,7 +110,7 @@ impl Cloud {
     }
 }
 
-/// Clients of whatever answers there.
+/// A configuration of AWS's clients for this endpoint.
 pub(crate) fn sdk(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "test");
     SdkConfig::builder()

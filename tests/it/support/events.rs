@@ -1,4 +1,4 @@
-//! Events that tests publish, and who subscribes.
+//! Events that tests publish, and their subscribers.
 
 use outbox::Event;
 

@@ -1,4 +1,4 @@
-//! The operator's commands, run as an operator runs them. What they tell to paste is pasted.
+//! The operator's commands, run as in a shell, and the commands to paste from their output.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::world::{Called, World, programs};
 
-/// `event_one` is done, dead, or fails for half a day; `event_two` is called for minutes, one at a time.
+/// `event_one` is done, dead, or fails for half a day. Calls of `event_two` last minutes, one at a time.
 pub(crate) const ROUTER: &str = "
 event:
   - name: event_one
@@ -25,7 +25,7 @@ event:
         concurrency: 1
 ";
 
-/// What a run of `outbox` said.
+/// Exit code and output of `outbox`.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
@@ -39,7 +39,7 @@ impl Said {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The command that it tells to paste, by how that begins.
+    /// The command to paste that begins with these words.
     #[track_caller]
     pub(crate) fn command(&self, begins: &str) -> String {
         let at = self.out.find(begins).unwrap_or_else(|| panic!("no `{begins}` in {self:?}"));
@@ -47,7 +47,7 @@ impl Said {
     }
 }
 
-/// Runs a command line as somebody does who pasted it into a shell.
+/// Runs a command line as pasted into a shell.
 pub(crate) async fn paste(env: &[(&str, &str)], line: &str) -> Said {
     let run = shell(env, line).output();
     let output = tokio::time::timeout(super::world::PATIENCE, run).await.expect("it ends").unwrap();
@@ -73,7 +73,7 @@ pub(crate) fn shell(env: &[(&str, &str)], line: &str) -> Command {
     command
 }
 
-/// Runs `outbox` on the world's line.
+/// Runs `outbox` with the world's database and router.
 pub(crate) async fn outbox(world: &World, args: &str) -> Said {
     let router = world.router_file.display().to_string();
     paste(&[("DATABASE_URL", &world.url), ("OUTBOX_ROUTER", &router)], &format!("outbox {args}")).await
@@ -85,7 +85,7 @@ pub(crate) fn n(called: &Called) -> i64 {
     body["event"]["n"].as_i64().unwrap()
 }
 
-/// `event_one` is refused with 13 and fails with 14; `event_two` is answered when the token is cancelled.
+/// `event_one` is refused with 13 and fails with 14. `event_two` is answered when the token is cancelled.
 pub(crate) fn misbehave(world: &World) -> CancellationToken {
     let answer = CancellationToken::new();
     world.rpcs.on("Test/One", |called| {

@@ -24,7 +24,7 @@ impl PgBouncer {
         );
         let file = cluster.dir().join(format!("pgbouncer-{port}.ini"));
         std::fs::write(&file, config).unwrap();
-        // It too refuses to run as root.
+        // PgBouncer refuses to run as root.
         let command = cluster::as_owner(&program.display().to_string());
         let args: Vec<_> = command.get_args().map(ToOwned::to_owned).chain([file.into_os_string()]).collect();
         let mut process = Process::start(&command.get_program().into(), args, &[]).unwrap();

@@ -1,10 +1,10 @@
-//! What must hold of every relay and worker that a test stops.
+//! Checks of every relay and worker that a test stops.
 
 use std::time::{Duration, Instant};
 
 use testkit::process::Process;
 
-/// SIGTERM ends it with 0, and it never said that the fallback poll was needed.
+/// SIGTERM ends it with 0, and it never logged that the fallback poll found an event.
 pub(crate) async fn assert_stops_cleanly(mut process: Process) {
     process.signal("TERM").unwrap();
     assert!(process.ended().await.unwrap().success());
@@ -14,7 +14,7 @@ pub(crate) async fn assert_stops_cleanly(mut process: Process) {
     }
 }
 
-/// And within 10 s. Only for a test that has the machine for itself.
+/// The same within 10 s. Only for a test that has the machine for itself.
 pub(crate) async fn assert_stops_soon(process: Process) {
     let began = Instant::now();
     assert_stops_cleanly(process).await;

@@ -1,4 +1,4 @@
-//! Roles of a database, with the rights of one part of the line.
+//! Database roles with the rights of one part.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::world::World;
 
-/// A role of that part, and nothing else; the address with which it connects.
+/// Creates a role with the rights of that part alone. Returns the address with which it connects.
 pub(crate) async fn role(world: &World, part: &str) -> String {
     let name = format!("{part}_{:08x}", fastrand::u32(..));
     world.execute(&format!("create role {name} login")).await;

@@ -1,4 +1,4 @@
-//! The RPCs' server, which remembers what it was called with.
+//! The RPCs' server, which remembers its calls.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::server::{self, Answer, Incoming};
 use super::waiting::PATIENCE;
 
-/// A Connect server that answers as the test says and remembers who called.
+/// A Connect server that answers as the test defines, and remembers its calls.
 #[derive(Clone)]
 pub(crate) struct Rpcs {
     pub(crate) addr: String,
@@ -74,7 +74,7 @@ impl Rpcs {
         })
     }
 
-    /// From here on this RPC answers so.
+    /// Sets the answer of this RPC from here on.
     pub(crate) fn on(&self, rpc: &str, behaviour: impl Fn(&Called) -> Answer + Send + Sync + 'static) {
         self.state.behaviours.lock().unwrap().insert(rpc.to_owned(), Arc::new(behaviour));
     }
@@ -83,7 +83,7 @@ impl Rpcs {
         self.state.calls.lock().unwrap().clone()
     }
 
-    /// The calls of an event, in their order.
+    /// The calls for an event, in order.
     pub(crate) fn calls_of(&self, event: EventId) -> Vec<Called> {
         self.calls().into_iter().filter(|call| call.event == event).collect()
     }
@@ -93,7 +93,7 @@ impl Rpcs {
         self.state.succeeded.lock().unwrap().clone()
     }
 
-    /// Forgets who succeeded, where a test called past the dedup record on purpose.
+    /// Forgets successes, where a test bypassed the dedup record on purpose.
     pub(crate) fn forget(&self) {
         self.state.succeeded.lock().unwrap().clear();
     }
@@ -106,7 +106,7 @@ impl Rpcs {
         times.into_iter().filter(|&(_, times)| times > 1).map(|(success, _)| success).collect()
     }
 
-    /// Waits until something holds of the calls and successes so far.
+    /// Waits until a condition on the calls and successes holds.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let waiting = async {
             loop {
@@ -130,7 +130,7 @@ impl Rpcs {
 
     /// Waits until each of these events has succeeded at this RPC.
     pub(crate) async fn until_done(&self, rpc: &str, events: &[EventId]) {
-        // Looks at each success once: thousands of them must not make the test the slowest part of the line.
+        // Reads each success once: thousands of them must not slow the test down.
         let missing = RefCell::new((events.iter().copied().collect::<HashSet<EventId>>(), 0));
         self.until(&format!("{} events are done at {rpc}", events.len()), |rpcs| {
             let (missing, seen) = &mut *missing.borrow_mut();

@@ -1,4 +1,4 @@
-//! A Connect server for whatever unary methods a test thinks of, without generated code.
+//! A Connect server for any unary method, without generated code.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use connectrpc::{
 use http::HeaderMap;
 use tokio::net::TcpListener;
 
-/// What a call brought.
+/// The content of a call.
 #[derive(Debug, Clone)]
 pub(crate) struct Incoming {
     /// `NotificationService/NotifyHogeUpdated`

@@ -1,4 +1,4 @@
-//! A server that speaks AWS's JSON protocols as a test says: throttled, partial, slow, silent, or not at all.
+//! A server with AWS's JSON protocols that fails as a test defines: throttled, partial, slow, silent, or without an answer.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -11,18 +11,18 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// What is answered to a request.
+/// The answer to a request.
 pub(crate) enum Answer {
     Ok(Value),
-    /// AWS's error code, what it says, and what comes with it.
+    /// AWS's error code, its message, and further fields.
     Error(&'static str, &'static str, Value),
-    /// A success whose end is missing.
+    /// A success without its end.
     Truncated,
-    /// The connection is closed without a word: the answer is lost, and what the request did stays done.
+    /// The connection is closed without an answer. The request took effect.
     Lost,
-    /// A success that takes its time.
+    /// A late success.
     After(Duration, Value),
-    /// Nothing is ever answered.
+    /// No answer ever.
     Never,
 }
 

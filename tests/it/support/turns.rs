@@ -1,4 +1,4 @@
-//! Whose turn it is: tests that measure have the machine to themselves, the others share it.
+//! Turns: tests that measure have the machine to themselves, the others share it.
 
 use std::sync::OnceLock;
 
@@ -17,7 +17,7 @@ pub(crate) fn turns() -> &'static RwLock<()> {
     TURNS.get_or_init(RwLock::default)
 }
 
-/// The turn of a test that needs no world, but should not disturb one that measures.
+/// The turn of a test that needs no world, and should not disturb one that measures.
 pub(crate) fn shared_turn() -> RwLockReadGuard<'static, ()> {
     turns().blocking_read()
 }

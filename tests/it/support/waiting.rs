@@ -1,11 +1,11 @@
-//! Tests wait for what happens, never for time.
+//! Tests wait for events, never for time.
 
 use std::time::Duration;
 
-/// What a test waits for comes within this time, or not at all.
+/// Every awaited event comes within this time, or not at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until something holds, looking every few milliseconds.
+/// Waits until a condition holds, and checks it every few milliseconds.
 pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !holds().await {

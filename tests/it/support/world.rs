@@ -1,4 +1,4 @@
-//! A database with the schema, an RPC server, and relays and workers: what every test starts with.
+//! A database with the schema, an RPC server, and relays and workers: every test starts with it.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -13,8 +13,8 @@ use outbox_relay::bus::Bus;
 use outbox_runtime::{Readiness, Standing, Started, Tracer};
 use outbox_transport::RemoteBus;
 use outbox_worker::rpc::{Client, Endpoint, RpcClient, Services};
+use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use testkit::cluster::Cluster;
 use testkit::process::{self, Process};
 use tokio::task::JoinHandle;
@@ -23,13 +23,13 @@ use tokio_util::sync::CancellationToken;
 use super::databases::drop_database;
 use super::turns::{Turn, turns};
 
-pub(crate) use super::databases::{cluster, new_database};
+pub(crate) use super::databases::{cluster, migrated_database, new_database};
 pub(crate) use super::events::{One, ROUTER, Two};
 pub(crate) use super::rpcs::{Called, Rpcs};
 pub(crate) use super::turns::shared_turn;
 pub(crate) use super::waiting::{PATIENCE, until};
 
-/// A database with the schema, an RPC server, and whatever relays and workers the test starts.
+/// A database with the schema, an RPC server, and the test's relays and workers.
 pub(crate) struct World {
     pub(crate) source: Source,
     pub(crate) url: String,
@@ -47,7 +47,7 @@ pub(crate) fn metrics() -> &'static PrometheusHandle {
     METRICS.get_or_init(|| outbox_runtime::install_metrics().expect("the first recorder"))
 }
 
-/// Where the project's own programs are, built.
+/// The directory of the project's programs, built.
 pub(crate) fn programs() -> &'static PathBuf {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| process::build(true).expect("the programs build"))
@@ -58,7 +58,7 @@ impl World {
         Self::in_turn(router, Turn::Shared(turns().read().await), cluster()).await
     }
 
-    /// Another database for the test that has this one.
+    /// Another database for the same test.
     pub(crate) async fn beside(&self, router: &str) -> Self {
         Self::in_turn(router, Turn::Theirs, cluster()).await
     }
@@ -67,7 +67,7 @@ impl World {
         Self::in_turn(router, Turn::Alone(turns().write().await), cluster()).await
     }
 
-    /// In a cluster of the test's own, that it may crash.
+    /// In a cluster of the test's own, which the test may crash.
     pub(crate) async fn on(router: &str, cluster: &Cluster) -> Self {
         Self::in_turn(router, Turn::Shared(turns().read().await), cluster).await
     }
@@ -81,9 +81,7 @@ impl World {
 
     async fn in_turn(yaml: &str, turn: Turn, cluster: &Cluster) -> Self {
         metrics();
-        let url = new_database(cluster).await;
-        let mut conn = PgConnection::connect(&url).await.unwrap();
-        outbox_schema::migrate(&mut conn).await.unwrap();
+        let url = migrated_database(cluster).await;
         let source: Source = url.parse().unwrap();
         let router_file = cluster.dir().join(format!("router-{}.yaml", source.name()));
         std::fs::write(&router_file, yaml).unwrap();
@@ -123,7 +121,7 @@ impl World {
         stop
     }
 
-    /// Stops a relay that leads, and waits until nobody does.
+    /// Stops a leading relay, and waits until no relay leads.
     pub(crate) async fn stop_relay(&self, relay: &CancellationToken) {
         relay.cancel();
         self.until("select pid is null from outbox.leader").await;
@@ -138,7 +136,7 @@ impl World {
         self.worker_on(self.source.clone(), visibility)
     }
 
-    /// That reaches the database by another way.
+    /// With another way to the database.
     pub(crate) fn worker_on(&mut self, source: Source, visibility: Duration) -> CancellationToken {
         let client = self.client();
         self.worker_that_calls(client, source, visibility)
@@ -179,7 +177,7 @@ impl World {
         self.relay_process_in(&[])
     }
 
-    /// With more of an environment.
+    /// With more environment variables.
     pub(crate) fn relay_process_in(&self, env: &[(&str, &str)]) -> Process {
         let router = self.router_file.display().to_string();
         let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0"];
@@ -192,11 +190,17 @@ impl World {
     }
 
     pub(crate) fn worker_process_with(&self, endpoints: &[&str]) -> Process {
-        self.start_worker(&[], endpoints)
+        self.start_worker(&[("DATABASE_URL", &self.url)], endpoints)
     }
 
-    /// With more of an environment and of arguments.
+    /// With more environment variables and arguments.
     pub(crate) fn worker_process_in(&self, env: &[(&str, &str)], more: &[&str]) -> Process {
+        let env = [&[("DATABASE_URL", self.url.as_str())], env].concat();
+        self.worker_process_without_database(&env, more)
+    }
+
+    /// With this environment alone: on AWS a worker needs no database.
+    pub(crate) fn worker_process_without_database(&self, env: &[(&str, &str)], more: &[&str]) -> Process {
         let endpoints = self.endpoints();
         let endpoints = endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]);
         self.start_worker(env, &endpoints.chain(more.iter().copied()).collect::<Vec<_>>())
@@ -206,11 +210,10 @@ impl World {
         let router = self.router_file.display().to_string();
         let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "2s"];
         args.extend(more);
-        let env = [&[("DATABASE_URL", self.url.as_str())], env].concat();
-        Process::start(&programs().join("worker"), args, &env).unwrap()
+        Process::start(&programs().join("worker"), args, env).unwrap()
     }
 
-    // ---- publishing and looking
+    // ---- publishing and observing
 
     /// Publishes one event in a transaction of its own.
     pub(crate) async fn publish<E: Event>(&self, event: E) -> EventId {
@@ -239,7 +242,7 @@ impl World {
         sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&self.pool).await.unwrap();
     }
 
-    /// Waits until a query says true.
+    /// Waits until a query returns true.
     pub(crate) async fn until(&self, query: &str) {
         until(query, async || {
             sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.unwrap_or(false)
@@ -272,7 +275,7 @@ impl World {
         self.finish_after(false).await;
     }
 
-    /// The same for a test whose events nobody could ring for.
+    /// The same for a test whose events could not wake the relay.
     pub(crate) async fn finish_found_by_fallback(self) {
         self.finish_after(true).await;
     }
@@ -285,7 +288,7 @@ impl World {
         let found = format!("outbox_relay_fallback_found_total{{source=\"{}\"}} ", self.source.name());
         let rendered = metrics().render();
         let found = rendered.lines().find_map(|line| line.strip_prefix(&found)).unwrap_or("0");
-        assert!(fallback || found == "0", "the fallback poll found {found} events without a wake-up");
+        assert!(fallback || found == "0", "the fallback poll found {found} events without a notification");
         let twice = self.rpcs.called_again_after_success();
         assert!(twice.is_empty(), "called again after success: {twice:?}");
         drop_database(&self.url).await;

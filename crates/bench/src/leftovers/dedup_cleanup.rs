@@ -1,4 +1,4 @@
-//! The longest that a delivery takes while dedup records of an old week leave: all at once, and row by row.
+//! The slowest delivery while an old week's dedup records are removed: all at once, and row by row.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::publisher::{Load, publish};
 use crate::report::{Must, Row};
 use crate::result::Result;
 
-/// One event of so many fails at first; its lease is given back.
+/// One event of so many fails at first, and its lease is released.
 const FAILS_ONE_IN: u64 = 20;
-/// As the relay's clean-up: so much of the table at a time, and then a pause.
+/// As the relay's cleanup: a part of the table at a time, and then a pause.
 const BLOCKS: i64 = 4096;
 const PAUSE: Duration = Duration::from_secs(1);
-/// From the load's start to the clean-up's.
+/// From the load's start to the cleanup's.
 const AFTER: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +50,8 @@ pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Records of the week before the week before last, and which week that is. They are 22 days old; the relay's own clean-up
-/// would wait for two days more.
+/// Writes records of the week before the week before last, and returns that week. They are 22 days old; the relay's own
+/// cleanup would wait for two more days.
 async fn fill(database: &Database, records: usize) -> Result<i64> {
     let mut conn = database.connect().await?;
     let week = "select floor(extract(epoch from clock_timestamp()) / 604800)::bigint - 3";
@@ -68,13 +68,13 @@ async fn fill(database: &Database, records: usize) -> Result<i64> {
     .bind(i64::try_from(records)?)
     .execute(&mut conn)
     .await?;
-    // In three weeks autovacuum has been there; while it is, nothing is truncated.
+    // Autovacuum would have run within three weeks; a running one prevents the truncation.
     conn.execute("vacuum analyze outbox.dedup").await?;
     conn.execute("checkpoint").await?;
     Ok(week)
 }
 
-/// Milliseconds from enqueue to done, of those deliveries that do not fail.
+/// Milliseconds from enqueue to done, for deliveries without a failure.
 async fn longest(plan: &Plan, database: &Database, load: Load, week: i64, leaving: Leaving) -> Result<f64> {
     let calls = Calls::serve_failing(FAILS_ONE_IN).await?;
     let line = Line::start(plan, database, &calls.endpoint)?;
@@ -97,7 +97,7 @@ async fn longest(plan: &Plan, database: &Database, load: Load, week: i64, leavin
     Ok(well.map(|&(_, millis)| millis).fold(0.0, f64::max))
 }
 
-/// As by a clock that says that the week is over.
+/// As if the clock showed that the week is over.
 async fn truncate(conn: &mut PgConnection, week: i64) -> Result<()> {
     for _ in 0..50 {
         let became: String = sqlx::query_scalar(
@@ -109,7 +109,7 @@ async fn truncate(conn: &mut PgConnection, week: i64) -> Result<()> {
         .await?;
         match became.as_str() {
             "truncated" => return Ok(()),
-            // Somebody held a lock.
+            // A lock was held.
             "kept" => tokio::time::sleep(Duration::from_millis(100)).await,
             other => return Err(format!("the slot is {other}").into()),
         }
@@ -117,7 +117,7 @@ async fn truncate(conn: &mut PgConnection, week: i64) -> Result<()> {
     Err("the slot was never truncated".into())
 }
 
-/// What the relay does with a slot that was written to for an older event.
+/// The relay's cleanup of a slot that has a record of an older event.
 async fn sweep(conn: &mut PgConnection, week: i64) -> Result<()> {
     let size = "select pg_relation_size(('outbox.dedup_' || $1 % 5)::regclass) / current_setting('block_size')::bigint";
     let blocks: i64 = sqlx::query_scalar(size).bind(week).fetch_one(&mut *conn).await?;

@@ -1,4 +1,4 @@
-//! The most memory that the relay holds while it puts the largest events to many subscribers.
+//! The relay's peak memory while it puts the largest events to many subscribers.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::report::{Must, Row};
 use crate::result::Result;
 
-/// What `outbox.enqueue` takes at most.
+/// The largest payload of `outbox.enqueue`.
 const BYTES: usize = 240 * 1024;
 const MB_MAX: f64 = 160.0;
 
@@ -53,7 +53,7 @@ pub(super) async fn row(plan: &Plan) -> Result<Row> {
     Ok(row.must(Must::OursAtMost(MB_MAX)))
 }
 
-/// Nothing that the server could compress.
+/// Bytes that the server can't compress.
 fn large() -> String {
     let mut payload = String::with_capacity(BYTES);
     payload.push_str(r#"{"note":""#);

@@ -1,4 +1,4 @@
-//! Relay and worker as processes, and how long deliveries of one RPC took.
+//! Relay and worker as processes, and the times of one RPC's deliveries.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,14 +41,14 @@ impl Line {
     }
 }
 
-/// The highest seq of the outbox: what comes later is above it.
+/// The highest seq of the outbox: later events are above it.
 pub(super) async fn last_seq(database: &Database) -> Result<i64> {
     let mut conn = database.connect().await?;
     Ok(sqlx::query_scalar("select coalesce(max(seq), 0) from outbox.event").fetch_one(&mut conn).await?)
 }
 
-/// Milliseconds from enqueue to the record that it is done, with its number, of each event above `seq`; once all `events` of
-/// them are done.
+/// Waits until `events` events above `seq` are done. Returns the milliseconds from enqueue to the record of each, with its
+/// number.
 pub(super) async fn took(database: &Database, seq: i64, events: usize) -> Result<Vec<(u64, f64)>> {
     let mut conn = database.connect().await?;
     let mut took: Vec<(i64, f64)> = Vec::new();

@@ -1,4 +1,4 @@
-//! Others' latency while one transaction holds millions of uncommitted events.
+//! The latency of other events while one transaction holds millions of uncommitted events.
 
 use sqlx::Executor;
 
@@ -16,7 +16,7 @@ pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {
     let load = Load { per_second: 500.0, connections: 8, lasts: plan.seconds(15, 4) };
     let database = Database::start().await?;
     let mut before = Vec::new();
-    // All of these come first: what was rolled back stays in the table.
+    // All of these come first: rolled-back rows stay in the table.
     for _ in 0..rounds(plan) {
         before.push(others(&database, load).await?);
     }
@@ -43,7 +43,7 @@ fn rounds(plan: &Plan) -> usize {
     plan.count(3, 1)
 }
 
-/// Milliseconds from COMMIT's return to the put, of everybody else's events.
+/// Milliseconds from COMMIT's return to the put, for other publishers' events.
 async fn others(database: &Database, load: Load) -> Result<Vec<f64>> {
     let (relay, arrived) = watched(database);
     let sent = publish(&database.url(), &format!("select outbox.enqueue('{EVENT}', $1)"), load).await?;

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use crate::database::EVENT;
 use crate::result::Result;
 
-/// Small events, written past `enqueue`, which would take minutes for millions. In the connection's transaction, if it is in
+/// Writes small events past `enqueue`, which would take minutes for millions, in the connection's transaction if there is
 /// one.
 pub(super) async fn pile(conn: &mut PgConnection, events: usize) -> Result<()> {
     let mut left = events;

@@ -1,4 +1,4 @@
-//! Deliveries out of `outbox.retry`, and fresh ones of the same queue, after many went through it under an old snapshot.
+//! Deliveries from `outbox.retry`, and fresh ones of the same queue, after many passed through it under an old snapshot.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,10 +14,10 @@ use crate::report::{Must, Row};
 use crate::result::Result;
 use crate::stub::Stub;
 
-/// As many as `outbox.evict_to_retry` moves at a time.
+/// `outbox.evict_to_retry` moves as many at a time.
 const PART: usize = 5000;
 
-/// Of the events that are published when all retries are done.
+/// The load after all retries are done.
 const LOAD: Load = Load { per_second: 200.0, connections: 8, lasts: Duration::ZERO };
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {
     let stub = Stub::start("").await?;
     let through = plan.count(300_000, 20_000);
     let mut before = Vec::new();
-    // The first run makes the queue and files grow.
+    // The first run extends the queue's files.
     measured(plan, &database, &stub, Duration::from_secs(2)).await?;
     let fresh = plan.seconds(40, 5);
     for _ in 0..plan.count(3, 1) {
@@ -71,7 +71,7 @@ fn retries(plan: &Plan) -> usize {
     plan.count(40_000, 5_000)
 }
 
-/// How fast some retries are delivered; then, with the same processes, how long fresh events take.
+/// The rate of some retries; then, with the same processes, the times of fresh events.
 async fn measured(plan: &Plan, database: &Database, stub: &Stub, fresh: Duration) -> Result<Measured> {
     let (line, per_second) = drained(plan, database, stub, retries(plan)).await?;
     let seq = last_seq(database).await?;
@@ -79,13 +79,13 @@ async fn measured(plan: &Plan, database: &Database, stub: &Stub, fresh: Duration
     let sent = publish(&database.url(), &format!("select outbox.enqueue('{EVENT}', $1)"), load).await?;
     let took = took(database, seq, sent.len()).await?;
     line.stop().await?;
-    // At first plans are made.
+    // The first deliveries include planning.
     let took: Vec<f64> =
         took.iter().filter(|(n, _)| *n as f64 >= load.per_second).map(|&(_, ms)| ms).collect();
     Ok(Measured { per_second, p50: quantile(&took, 0.5), p99: quantile(&took, 0.99) })
 }
 
-/// Calls per second from the first to the last of so many rows of `outbox.retry`, which stood there when the worker started.
+/// Calls per second from the first to the last of so many rows of `outbox.retry`, which existed before the worker started.
 async fn drained(plan: &Plan, database: &Database, stub: &Stub, rows: usize) -> Result<(Line, f64)> {
     fill(database, rows).await?;
     let before = stub.asked.calls.load(Ordering::Relaxed);
@@ -97,7 +97,7 @@ async fn drained(plan: &Plan, database: &Database, stub: &Stub, rows: usize) -> 
     Ok((line, (rows - first) as f64 / began.elapsed().as_secs_f64()))
 }
 
-/// As after an outage of the worker: what waited for long was moved out of the queue's log, a part at a time.
+/// As after an outage of the worker: old deliveries were evicted to retry, a part at a time.
 async fn fill(database: &Database, rows: usize) -> Result<()> {
     let mut conn = database.connect().await?;
     let queue =

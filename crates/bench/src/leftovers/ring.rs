@@ -1,5 +1,4 @@
-//! How much of what was put stays in the outbox, while a transaction that enqueued an event stays open for ten times the
-//! retention.
+//! How many put events stay in the outbox, while a transaction that enqueued one stays open for ten times the retention.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +41,7 @@ pub(super) async fn row(plan: &Plan) -> Result<Row> {
     Ok(row.must(Must::RatioAtMost(2.0)))
 }
 
-/// That were in the outbox at any one time. A look locks no slot for longer than the count takes.
+/// The most rows at any one time. The count locks no slot for longer than it takes.
 async fn most_rows(conn: &mut PgConnection, lasts: Duration) -> Result<f64> {
     let (began, mut most) = (Instant::now(), 0_i64);
     while began.elapsed() < lasts {

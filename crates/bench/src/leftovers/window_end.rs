@@ -1,4 +1,4 @@
-//! The last page of a window, when millions of events were published since the window's end.
+//! The last page of a window, with millions of events that were published since the window's end.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::relaying::{Relaying, sink};
 use crate::report::{Must, Row};
 use crate::result::Result;
 
-/// Of the window, when the relay starts.
+/// The events of the window that are left when the relay starts.
 const LEFT: usize = 10;
 const WINDOW: usize = 1000;
 
@@ -36,7 +36,7 @@ pub(super) async fn row(plan: &Plan) -> Result<Row> {
     Ok(row.with("beside", "before them").must(Must::AboveBaselineAtMost(50.0)))
 }
 
-/// Where a window ends.
+/// The end of a window.
 #[derive(Debug)]
 struct End {
     snapshot: String,
@@ -54,10 +54,10 @@ impl End {
     }
 }
 
-/// Milliseconds from a relay's start to the put of what is left of the window.
+/// Milliseconds from a relay's start to the put of the window's remaining events.
 async fn last_page(database: &Database, end: &End) -> Result<f64> {
     let mut conn = database.connect().await?;
-    // As a relay leaves it that stops in the middle of its first window.
+    // The cursor of a relay that stopped in the middle of its first window.
     sqlx::query(
         "insert into outbox.cursor (snapshot, page_snapshot, page_seq, page_end_seq, last_seq, floor_seq, system_identifier, relay, slot)
          select '1:1:', $1, $2, $3, $2, 0, system_identifier, 'bench', (select last_value from outbox.cursor_slot)

@@ -1,4 +1,4 @@
-//! A server behind a real Connect call, which answers at once and notes when it was called.
+//! A server behind a real Connect call, which answers at once and notes the time of each call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::result::Result;
 pub(crate) struct Calls {
     pub(crate) endpoint: String,
     entered: Arc<Mutex<HashMap<u64, i64>>>,
-    /// Dropped, it serves no longer.
+    /// Stops serving when it is dropped.
     _serving: JoinSet<()>,
 }
 
@@ -47,7 +47,7 @@ impl Calls {
                 let server = hyper::server::conn::http1::Builder::new();
                 let connection = server.serve_connection(TokioIo::new(stream), service);
                 connections.spawn(async move {
-                    // A client that goes away is what ends it.
+                    // It ends when the client disconnects.
                     let _ = connection.await;
                 });
             }
@@ -83,7 +83,7 @@ async fn answer(
     Ok(response.body(Full::new(Bytes::from_static(body.as_bytes()))).expect("it is well-formed"))
 }
 
-/// Of the event within a request.
+/// The event's number in a request.
 fn number(body: &[u8]) -> Option<u64> {
     let body = std::str::from_utf8(body).ok()?;
     crate::database::number(&body[body.find(r#"{"n":"#)?..])
@@ -93,7 +93,7 @@ fn number(body: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Guards: a call is known again by its event's number.
+    /// Guards: a call has its event's number.
     #[test]
     fn calls_carry_their_number() {
         let body = format!(r#"{{"event":{}}}"#, crate::database::payload(42));

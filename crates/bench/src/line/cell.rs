@@ -1,4 +1,4 @@
-//! One system under one load: how late each event entered its handler.
+//! One system under one load: when each event entered its handler.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use crate::pairs::quantile;
 use crate::publisher::{Load, Sent, publish};
 use crate::result::Result;
 
-/// At first plans are made, and files grow.
+/// The first events include planning and growing files.
 const WARM_UP: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Cell {
-    /// What the publisher achieved.
+    /// The publisher's actual rate.
     pub(crate) per_second: f64,
     /// Milliseconds from COMMIT's return, of each copy of each event.
     pub(crate) after_commit: Vec<f64>,
     pub(crate) before_commit: Vec<f64>,
-    /// Copies that never came.
+    /// Copies that did not arrive.
     pub(crate) lost: usize,
 }
 
@@ -30,7 +30,7 @@ impl Cell {
         let sent = publish(&system.url, &system.sql.enqueue, Load { per_second, connections, lasts }).await?;
         running.entered((sent.len() + 1) * system.copies).await?;
         let entered = running.stop().await?;
-        // What it left is not for the server to clean up while the next one is measured.
+        // Otherwise the server would clean up after this system while the next one is measured.
         system.empty().await?;
         let (after_commit, before_commit) = (
             late(&sent, &entered, |sent| sent.after_commit),
@@ -41,13 +41,13 @@ impl Cell {
         Ok(Self { per_second: achieved(&sent), after_commit, before_commit, lost })
     }
 
-    /// Whether this is a rate that the line holds.
+    /// Whether the system sustains this rate.
     pub(crate) fn holds(&self, asked: f64) -> bool {
         self.lost == 0 && self.per_second >= 0.97 * asked && quantile(&self.after_commit, 0.99) < 100.0
     }
 }
 
-/// Not below zero: a handler may have an event before its publisher hears that it is committed.
+/// Not below zero: a handler may have an event before its publisher gets COMMIT's answer.
 fn late(sent: &[Sent], entered: &HashMap<u64, Vec<i64>>, since: impl Fn(&Sent) -> i64) -> Vec<f64> {
     let warm = sent.iter().filter(|sent| sent.due >= WARM_UP);
     let late = warm.flat_map(|sent| {

@@ -1,4 +1,4 @@
-//! How fast a backlog reaches its handlers.
+//! The rate at which a backlog reaches its handlers.
 
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Deliveries, from the first handler to the last.
+/// Deliveries per second, from the first handler to the last.
 async fn drained_per_second(system: &System, events: usize) -> Result<f64> {
     system.empty().await?;
     system.fill(events).await?;

@@ -1,4 +1,4 @@
-//! Our worker with nothing behind the RPC seam, as a process of its own: the peers' handlers are in processes of theirs.
+//! Our worker with a handler in place of an RPC, as a process of its own, because the peers' handlers are processes, too.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ use crate::result::Result;
 
 const TOLD_EVERY: Duration = Duration::from_millis(50);
 
-/// Notes when each event enters each RPC, and is done.
+/// Notes when each event enters each RPC, and returns at once.
 #[derive(Debug, Clone)]
 struct Handler(Arc<HashMap<String, Mutex<HashMap<u64, i64>>>>);
 
@@ -50,7 +50,7 @@ impl Handler {
     }
 }
 
-/// Tells how many have entered until SIGTERM; then when each of them did.
+/// Reports the number of entered events until SIGTERM, then the time of each.
 pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
     let source: Source = source.parse()?;
     let router = Router::read(router).map_err(|error| error.to_string())?;
@@ -79,7 +79,7 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
     tell(&handler.lines())
 }
 
-/// An error if the benchmark is gone.
+/// An error if the benchmark has ended.
 fn tell(line: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{line}")?;

@@ -1,4 +1,4 @@
-//! graphile-worker and pg-boss: programs of Node's, which are installed below `target` and nowhere else.
+//! graphile-worker and pg-boss: programs for Node.js, installed below `target` and nowhere else.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,22 +15,22 @@ const FILES: [(&str, &str); 5] = [
     ("graphile.mjs", include_str!("../../peers/graphile.mjs")),
     ("boss.mjs", include_str!("../../peers/boss.mjs")),
 ];
-/// A registry may be far away.
+/// For a slow registry.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Written last, with what was installed: an installation that was interrupted does not count.
+/// Written last, with the installed versions: an interrupted installation does not count.
 const INSTALLED: &str = "installed.json";
 
-/// What a peer's own SQL looks like.
+/// A peer's own SQL.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Statements {
     /// `$1` is a payload.
     pub(crate) enqueue: String,
-    /// `$1` is an array of them.
+    /// `$1` is an array of payloads.
     pub(crate) fill: String,
     pub(crate) empty: String,
 }
 
-/// Where the peers' scripts can be started.
+/// The directory of the peers' scripts.
 pub(crate) async fn installed() -> Result<PathBuf> {
     let dir = testkit::process::target().join("bench-peers");
     std::fs::create_dir_all(&dir)?;
@@ -48,7 +48,7 @@ pub(crate) async fn installed() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Makes its tables, and says how to use them.
+/// Creates the peer's tables, and returns its statements.
 pub(crate) async fn set_up(dir: &Path, script: &str, url: &str) -> Result<Statements> {
     Ok(serde_json::from_str(&said("node", &[script, "setup", url], dir).await?)?)
 }

@@ -1,5 +1,5 @@
-//! The highest rate that a line holds: p99 below 100 ms, nothing lost, the publisher not held up. Beside the peers' and beside
-//! what the publisher alone reaches.
+//! The highest sustainable rate: p99 below 100 ms, no loss, and a publisher that keeps up. It stands beside the peers'
+//! rates, and beside the publisher's own.
 
 use super::cell::Cell;
 use super::rounds::{COMPARISONS, Rounds, row};
@@ -37,7 +37,7 @@ pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// A step of each system in turn, and of the publisher alone, until every search has ended.
+/// One step of each system in turn, and of the publisher alone, until every search has ended.
 async fn search(plan: &Plan, systems: &[&System]) -> Result<(Vec<Search>, Vec<f64>)> {
     let steps = plan.count(6, 1);
     let mut searches: Vec<Search> = systems.iter().map(|system| from(system.kind, steps)).collect();
@@ -66,7 +66,7 @@ fn from(kind: Kind, steps: usize) -> Search {
     }
 }
 
-/// What it achieves for half a minute, lowered while it does not hold; NaN if nothing near what was found does.
+/// The rate over half a minute, lowered until it is sustained. NaN if no rate near the search's result is.
 async fn held(plan: &Plan, system: &System, found: f64) -> Result<f64> {
     let (mut asked, lower) = (found, if plan.quick { 0.5 } else { 0.9 });
     for _ in 0..plan.count(5, 3) {

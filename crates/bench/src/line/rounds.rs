@@ -1,4 +1,4 @@
-//! Every system once per round, in turn; what is set beside what is of the same round.
+//! Every system once per round, in turn; only results of the same round are compared.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::report::Row;
 
-/// What is set beside what.
+/// The compared pairs.
 pub(crate) const COMPARISONS: [(Kind, Kind); 4] = [
     (Kind::Ours, Kind::Graphile),
     (Kind::Ours, Kind::Boss),
@@ -29,7 +29,7 @@ impl<T> Rounds<T> {
         self.0.push(BTreeMap::new());
     }
 
-    /// Of the round that was begun last.
+    /// Adds a result to the current round.
     pub(crate) fn measured(&mut self, kind: Kind, value: T) {
         if let Some(round) = self.0.last_mut() {
             round.insert(kind, value);
@@ -64,7 +64,7 @@ pub(crate) fn row(unit: &'static str, pairs: &Pairs, ours: Kind, beside: Kind) -
     row.with("fan-out", copies).with("beside", beside)
 }
 
-/// How often everything is measured.
+/// The number of rounds.
 pub(super) fn rounds_of(plan: &Plan) -> usize {
     plan.count(3, 1)
 }

@@ -1,4 +1,4 @@
-//! A line's processes while they run, and what they say of the events that entered the handler.
+//! The processes of a system, and their reports of entered events.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::time::{Instant, timeout_at};
 use super::calls::Calls;
 use crate::result::Result;
 
-/// Longer than any backlog needs that a rate which holds leaves behind.
+/// Longer than the backlog of a sustainable rate needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Who knows when a handler was entered.
+/// The source of the times at which events entered a handler.
 #[derive(Debug)]
 pub(crate) enum Entered {
-    /// The handler's process: how many until it ends, and then when.
+    /// The handler's process: the count until it ends, and then the times.
     Told(Process),
     /// The server that our worker calls.
     Called(Process, Calls),
@@ -40,7 +40,7 @@ impl Running {
         Self { relay, entered, count: 0 }
     }
 
-    /// Waits until so many have entered. `false` if they don't.
+    /// Waits until so many have entered. `false` if they did not.
     pub(crate) async fn entered(&mut self, count: usize) -> Result<bool> {
         let deadline = Instant::now() + PATIENCE;
         while self.count < count {
@@ -65,7 +65,7 @@ impl Running {
         Ok(true)
     }
 
-    /// Stops everything; returns when each event's copies entered the handler.
+    /// Stops everything. Returns when each event's copies entered the handler.
     pub(crate) async fn stop(self) -> Result<HashMap<u64, Vec<i64>>> {
         let entered = match self.entered {
             Entered::Called(worker, calls) => {
@@ -81,7 +81,7 @@ impl Running {
     }
 }
 
-/// What the handler's process says at its end.
+/// The final report of the handler's process.
 async fn times(mut process: Process) -> Result<HashMap<u64, Vec<i64>>> {
     process.signal("TERM")?;
     let mut entered: HashMap<u64, Vec<i64>> = HashMap::new();

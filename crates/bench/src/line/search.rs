@@ -1,7 +1,7 @@
-//! The highest rate that holds: up in large steps, then between what held and what did not.
+//! The highest sustainable rate: first up in large steps, then between the best success and the lowest failure.
 
 const UP: f64 = 1.4;
-/// Closer is within what runs differ by anyway.
+/// Smaller steps are within the differences between runs.
 const CLOSE: f64 = 1.08;
 
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl Search {
         Self { first, held: None, failed: None, steps_left: steps }
     }
 
-    /// The rate to try next, if it is worth it.
+    /// The next rate to try; `None` at the end.
     pub(crate) fn next(&self) -> Option<f64> {
         if self.steps_left == 0 {
             return None;
@@ -40,7 +40,7 @@ impl Search {
         }
     }
 
-    /// The best that held; if none did, what would have been next.
+    /// The best sustained rate; without one, the next rate to try.
     pub(crate) fn best(&self) -> f64 {
         self.held.or(self.failed.map(|failed| failed / UP)).unwrap_or(self.first)
     }
@@ -58,7 +58,7 @@ mod tests {
         search.best()
     }
 
-    /// Guards: what is found holds, and is close to the limit, wherever that is.
+    /// Guards: the result is sustainable, and close to the limit, for any limit.
     #[test]
     fn a_search_ends_close_below_the_limit() {
         for limit in [220.0, 999.0, 1000.0, 1390.0, 5500.0, 12_000.0] {

@@ -1,4 +1,4 @@
-//! How late an event enters its handler, at rates that every system bears.
+//! The latency of an event at rates that every system sustains.
 
 use super::cell::Cell;
 use super::rounds::{COMPARISONS, Rounds, rounds_of, row};
@@ -34,7 +34,7 @@ fn rows_of(rounds: &Rounds<Cell>, per_second: f64) -> Vec<Row> {
     type Clock = fn(&Cell) -> &Vec<f64>;
     let clocks: [(&str, Clock, f64); 2] = [
         ("COMMIT's return", |cell| &cell.after_commit, 0.6),
-        // The honest one: a slow COMMIT is the publisher's to wait for.
+        // The honest measure: the publisher waits for a slow COMMIT.
         ("before COMMIT", |cell| &cell.before_commit, 0.2),
     ];
     let mut rows = Vec::new();

@@ -1,5 +1,5 @@
-//! What is measured in turn: our line with nothing behind the RPC seam, with a Connect call there, and to three RPCs; and the
-//! peers. All on one server, of which only one works at a time.
+//! The systems that are measured in turn: the project with a handler in place of an RPC, with a Connect call, and with three
+//! RPCs; and the peers. All use one server, and only one works at a time.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::database::{Database, EVENT, payload};
 use crate::plan::Plan;
 use crate::result::Result;
 
-/// Of each RPC: with nothing to wait for, as many as one receive takes; with a call, as a service would bear.
+/// For each RPC: without a call as many as one receive takes; with a call a service's usual number.
 const CONCURRENCY: usize = 500;
 const CONCURRENCY_OF_CALLS: usize = 64;
-/// Until a process that says nothing of it has connected.
+/// The wait for processes that do not report their connection.
 const CONNECTED_WITHIN: Duration = Duration::from_millis(500);
-/// The number of the event that warms a line up.
+/// The number of the warm-up event.
 const WARM_UP: u64 = u32::MAX as u64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,10 +36,10 @@ pub(crate) struct System {
     pub(crate) kind: Kind,
     pub(crate) url: String,
     pub(crate) sql: Statements,
-    /// How often each event is handled.
+    /// How many handlers each event has.
     pub(crate) copies: usize,
     programs: PathBuf,
-    /// Our router, or a peer's script.
+    /// The project's router, or a peer's script.
     file: PathBuf,
 }
 
@@ -89,13 +89,13 @@ impl System {
             let args = ["--line-handler", &self.url, &file];
             Entered::told(Process::start(&self.programs.join("bench"), args, &[])?).await?
         };
-        // First who takes, then who gives: a backlog has no head start.
+        // Workers start before relays, so that a backlog has no head start.
         tokio::time::sleep(CONNECTED_WITHIN).await;
         let relay = Process::start(&self.programs.join("relay"), shared, &[])?;
         Ok(Running::new(Some(relay), entered))
     }
 
-    /// Started, and one event has gone all the way.
+    /// Starts the system, and waits for one event to arrive.
     pub(crate) async fn warm(&self) -> Result<Running> {
         let mut running = self.start().await?;
         self.publish(vec![payload(WARM_UP)]).await?;
@@ -115,13 +115,13 @@ impl System {
 
     async fn publish(&self, payloads: Vec<String>) -> Result<()> {
         let mut conn = PgConnection::connect(&self.url).await?;
-        // Nothing that is lost with the machine is missed.
+        // This data need not survive a crash.
         sqlx::query("set synchronous_commit = off").execute(&mut conn).await?;
         sqlx::query(sqlx::AssertSqlSafe(self.sql.fill.clone())).bind(payloads).execute(&mut conn).await?;
         Ok(conn.close().await?)
     }
 
-    /// As it was before the first event.
+    /// Removes every event.
     pub(crate) async fn empty(&self) -> Result<()> {
         let mut conn = PgConnection::connect(&self.url).await?;
         sqlx::raw_sql(sqlx::AssertSqlSafe(self.sql.empty.clone())).execute(&mut conn).await?;

@@ -1,4 +1,4 @@
-//! Connect: a code, and what stands beside it.
+//! Connect: a code, with everything that may stand beside it.
 
 use super::row::{Answer, JSON, Sent, error, response};
 
@@ -14,7 +14,7 @@ pub(super) fn rows() -> Vec<Answer> {
     [messages(), details(), keys(), bytes(), no_code(), kinds()].concat()
 }
 
-/// A code that stands with a status that says something else, so that one can be told from the other.
+/// A code beside a status with another meaning, so that the two can be distinguished.
 fn coded(name: &str, body: impl AsRef<[u8]>, source: &'static str) -> Answer {
     Answer::http1(name, error(503, body), "already_exists", source)
 }
@@ -153,14 +153,9 @@ fn kinds() -> Vec<Answer> {
     }
     let encoded = |encoding| response(503, &[JSON, ("content-encoding", encoding)], body);
     const IDENTITY: &str = "connect-go validateResponse: identity is no compression";
-    const GZIP: &str = "here: nobody asked for it, so the status decides (connect-es: internal)";
+    const GZIP: &str = "here: the client did not request it, so the status decides (connect-es: internal)";
     rows.extend([
-        Answer::http1(
-            "parameters nobody knows",
-            of("application/json; a=b; c=\"d\""),
-            "already_exists",
-            HERE,
-        ),
+        Answer::http1("unknown parameters", of("application/json; a=b; c=\"d\""), "already_exists", HERE),
         Answer::http1("no content type", response(503, &[], body), "unavailable", KIND),
         Answer::http1("to binary, an error is JSON, too", of("application/json"), "already_exists", KIND)
             .sent(Sent::Proto),

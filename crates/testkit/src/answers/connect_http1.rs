@@ -1,4 +1,4 @@
-//! Connect over HTTP/1.1: where an answer begins and ends, and what becomes of one that does not.
+//! Connect over HTTP/1.1: the beginning and end of an answer, and answers without an end.
 
 use super::row::{Answer, JSON, Then, head, response};
 
@@ -14,7 +14,7 @@ pub(super) fn rows() -> Vec<Answer> {
 
 const ERROR: &str = r#"{"code":"already_exists","message":"m"}"#;
 
-/// A chunk, in as many bytes as it says.
+/// A chunk with its length.
 fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }

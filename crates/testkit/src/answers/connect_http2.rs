@@ -1,4 +1,4 @@
-//! Connect over HTTP/2: the same rules, and ends of its own.
+//! Connect over HTTP/2: the same rules, and other ends.
 
 use super::frames::Frame;
 use super::row::{Answer, GRPC, JSON, Sent, Then};

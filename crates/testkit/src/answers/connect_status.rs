@@ -1,8 +1,8 @@
-//! Connect: each code as each server sends it, and what a status means without a code.
+//! Connect: each code as each server sends it, and statuses without a code.
 
 use super::row::{Answer, GRPC, JSON, Sent, error, response};
 
-/// Connect's codes, and the HTTP status that goes with each.
+/// Connect's codes, each with its HTTP status.
 const CODES: [(&str, u16); 16] = [
     ("canceled", 499),
     ("unknown", 500),
@@ -24,7 +24,7 @@ const CODES: [(&str, u16); 16] = [
 const CODE: &str = "connect-go protocol_connect.go: connectWireError, connectCodeToHTTP";
 const ANY_STATUS: &str = "connect-go protocol_connect.go: validateResponse takes the code before the status";
 
-/// What an HTTP status means by itself.
+/// The meaning of an HTTP status without a code.
 const STATUSES: [(u16, &str); 46] = [
     (201, "unknown"),
     (202, "unknown"),
@@ -117,7 +117,7 @@ fn named() -> [Answer; 6] {
         Answer::http1("nothing at all with 503", response(503, &[], ""), "unavailable", MAPPED)
             .says("HTTP 503"),
         Answer::http1(
-            "JSON of somebody else",
+            "JSON in another form",
             response(503, &[JSON], r#"{"error":"busy"}"#),
             "unavailable",
             MAPPED,

@@ -1,4 +1,4 @@
-//! Connect: what is a success, and what only looks like one.
+//! Connect: successes, and answers that only look like one.
 
 use super::row::{Answer, GRPC, JSON, Sent, Then, head, response};
 
@@ -87,7 +87,7 @@ fn others() -> Vec<Answer> {
             "another protocol",
             head(101, &[("upgrade", "h2c"), ("connection", "upgrade")]),
             "unknown",
-            "here: nobody asked for it (net/http: no success either)",
+            "here: the client did not request it (net/http: no success either)",
         ),
     ]
 }

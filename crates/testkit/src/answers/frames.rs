@@ -1,4 +1,4 @@
-//! HTTP/2 as a server writes it, one frame after the other, right or wrong.
+//! HTTP/2 as a server writes it, one frame after the other, valid or not.
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -7,15 +7,15 @@ const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
-/// No peer has to take larger ones.
+/// A peer may refuse larger ones.
 const FRAME_BYTES_MAX: usize = 16_384;
 
 /// The frame with which each side begins.
 pub const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-/// Says that the other side's settings are in force.
+/// Acknowledges the other side's settings.
 pub(super) const SETTINGS_ACK: [u8; 9] = [0, 0, 0, 4, 1, 0, 0, 0, 0];
 
-/// What a server sends on the stream of a request.
+/// A frame on the stream of a request.
 #[derive(Debug, Clone)]
 pub enum Frame {
     /// Headers, or trailers; in several frames if there are many.
@@ -28,12 +28,12 @@ pub enum Frame {
         end: bool,
     },
     Reset(u32),
-    /// Says that the request was begun, or that it was not.
+    /// Says whether the request was begun.
     GoAway {
         begun: bool,
         code: u32,
     },
-    /// As it is.
+    /// Sent unchanged.
     Raw(Vec<u8>),
 }
 
@@ -47,7 +47,7 @@ impl Frame {
         Self::Data { bytes: bytes.as_ref().to_vec(), end }
     }
 
-    /// As it goes over the connection.
+    /// The frame's bytes on the connection.
     pub fn bytes(&self, stream: u32) -> Vec<u8> {
         match self {
             Self::Headers { fields, end } => headers(fields, *end, stream),
@@ -80,7 +80,7 @@ fn data(bytes: &[u8], end: bool, stream: u32) -> Vec<u8> {
     frames
 }
 
-/// Every field literally, without index and without Huffman's code.
+/// Writes every field literally, without index and without Huffman's code.
 fn headers(fields: &[(String, Vec<u8>)], end: bool, stream: u32) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {

@@ -1,4 +1,4 @@
-//! gRPC: streams that do not end as they should.
+//! gRPC: streams with a wrong end.
 
 use super::frames::Frame;
 use super::grpc_status::{MESSAGE_BYTES, begun};
@@ -10,7 +10,7 @@ const LOST: &str = "grpc-go http2_client.go: reader, `error reading from server`
 const BAD: &str = "grpc-go http2_client.go: a stream that can't be read is INTERNAL";
 const UNREADABLE: &str = "here: an answer came, so the server is not away (grpc-go: UNAVAILABLE)";
 
-/// What an error code of HTTP/2 means, by its number.
+/// The meaning of each error code of HTTP/2, by number.
 const REASONS: [(u32, &str); 14] = [
     (0, "internal"),
     (1, "internal"),
@@ -40,7 +40,7 @@ pub(super) fn rows() -> Vec<Answer> {
     rows
 }
 
-/// Headers that say a success, and do not end the stream.
+/// Headers of a success that do not end the stream.
 fn zero() -> Frame {
     Frame::headers(&[(":status", "200"), GRPC, ("grpc-status", "0")], false)
 }
@@ -108,7 +108,7 @@ fn malformed() -> Vec<Answer> {
             vec![raw(&[0, 0, 3, 1, 5, 0, 0, 0, 1, 0, 9, b'a'])],
         ),
         unreadable("gRPC: a frame larger than agreed", vec![raw(&[0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 1])]),
-        // Data padded with more than there are.
+        // More padding than data.
         unreadable("gRPC: padding beyond the frame", vec![begun(), raw(&[0, 0, 1, 0, 8, 0, 0, 0, 1, 9])]),
     ]
 }

@@ -1,4 +1,4 @@
-//! gRPC: what did not come from a gRPC server, or not as one sends it.
+//! gRPC: answers from other servers, or in an invalid form.
 
 use super::frames::Frame;
 use super::row::{Answer, GRPC};

@@ -1,4 +1,4 @@
-//! gRPC: where a status stands, and what stands beside it.
+//! gRPC: places of the status, and everything that may stand beside it.
 
 use super::frames::Frame;
 use super::row::{Answer, GRPC};
@@ -48,7 +48,7 @@ fn said(code: &str) -> &'static str {
     if code.is_empty() { "" } else { "no card" }
 }
 
-/// An empty message: not compressed, of no length.
+/// An empty message: not compressed, of length zero.
 pub(super) const MESSAGE_BYTES: [u8; 5] = [0; 5];
 
 pub(super) fn begun() -> Frame {

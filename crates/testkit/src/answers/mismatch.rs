@@ -1,12 +1,12 @@
-//! Servers that speak another protocol than they were called with: the message names the remedy.
+//! Servers with another protocol than the client's: the message names the remedy.
 
 use super::frames::{SETTINGS, frame};
 use super::row::{Answer, Sent, Then, Wire, response};
 
 const WORDS: &str = "F15: a mismatch is told in words that name the remedy";
-/// An alert of TLS 1.2, fatal: an unexpected message.
+/// A fatal alert of TLS 1.2: an unexpected message.
 const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 10];
-/// Likewise: none of the protocols that the client offers.
+/// A fatal alert: none of the protocols that the client offers.
 const NO_PROTOCOL: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 120];
 const NGINX: &str = "<html><body>The plain HTTP request was sent to HTTPS port</body></html>";
 const GO: &str = "Client sent an HTTP request to an HTTPS server.\n";

@@ -1,4 +1,4 @@
-//! When a server says when to come back.
+//! Answers with a wait before the next attempt.
 
 use super::frames::Frame;
 use super::row::{Answer, GRPC, JSON, error, response};

@@ -1,8 +1,8 @@
-//! One row of the table: what a server answers, and what that means.
+//! One row of the table: a server's answer and its meaning.
 
 use super::frames::Frame;
 
-/// What the client sends, and how it reads the answer.
+/// The client's protocol and encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     Json,
@@ -10,16 +10,16 @@ pub enum Sent {
     Grpc,
 }
 
-/// What goes over the connection after the server has read a whole request.
+/// The bytes that the server sends after it has read a whole request.
 #[derive(Debug, Clone)]
 pub enum Wire {
-    /// As it is.
+    /// Sent unchanged.
     Http1(Vec<u8>),
     /// On the stream of the request.
     Http2(Vec<Frame>),
-    /// Sent as soon as the client has said anything at all: the server speaks another protocol.
+    /// Sent after the client's first byte: the server speaks another protocol.
     Foreign(Vec<u8>),
-    /// Sent before the client has said anything.
+    /// Sent before the client's first byte.
     Greeting(Vec<u8>),
 }
 
@@ -28,16 +28,16 @@ pub enum Wire {
 pub enum Then {
     KeepOpen,
     Close,
-    /// The client's kernel is told to forget what it has not read.
+    /// The kernel discards everything unread, which resets the connection.
     Reset,
 }
 
-/// How the client must understand an answer.
+/// The meaning that the client must find in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
-    /// A success if there is none.
+    /// `None` for a success.
     pub code: Option<&'static str>,
-    /// What the message contains.
+    /// A part of the message.
     pub message: &'static str,
     /// In milliseconds.
     pub retry_after: Option<u64>,
@@ -50,7 +50,7 @@ pub struct Expected {
 pub struct Answer {
     pub name: String,
     pub sent: Sent,
-    /// Of the endpoint: `http`, `h2c`, or `https`.
+    /// The endpoint's scheme: `http`, `h2c`, or `https`.
     pub scheme: &'static str,
     pub wire: Wire,
     pub then: Then,
@@ -136,7 +136,7 @@ pub(super) fn response(status: u16, headers: &[(&str, &str)], body: impl AsRef<[
     bytes
 }
 
-/// A head of HTTP/1.1 that says nothing of the body's length.
+/// A head of HTTP/1.1 without the body's length.
 pub(super) fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status} Said So\r\n");
     for (name, value) in headers {

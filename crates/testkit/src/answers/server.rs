@@ -1,4 +1,4 @@
-//! A server that reads requests and answers them with bytes.
+//! A server that reads requests and answers them with given bytes.
 
 use std::fmt;
 use std::io;
@@ -19,14 +19,14 @@ const PING_FRAME: u8 = 6;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 
-/// Which request is answered: they are counted from 0, over all connections and on each.
+/// The number of a request, from 0, over all connections and on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
     pub connection: u32,
     pub request: u32,
 }
 
-/// How a request is answered.
+/// An answer to a request.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub wire: Wire,
@@ -43,21 +43,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Always the same answer.
+    /// Gives every request the same answer.
     ///
     /// # Errors
     ///
-    /// There is no free port.
+    /// No port is free.
     pub async fn start(answer: &Answer) -> io::Result<Self> {
         let reply = Reply { wire: answer.wire.clone(), then: answer.then };
         Self::scripted(move |_| reply.clone()).await
     }
 
-    /// An answer to each request. What a connection speaks is decided by the answer to its first one.
+    /// Gives each request an answer of its own. The first answer on a connection decides its protocol.
     ///
     /// # Errors
     ///
-    /// There is no free port.
+    /// No port is free.
     pub async fn scripted(script: impl Fn(Turn) -> Reply + Send + Sync + 'static) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
@@ -72,7 +72,7 @@ impl Server {
                     calls: Arc::clone(&counter),
                     turn: Turn { connection, request: 0 },
                 };
-                // The client may go when it likes.
+                // The client may disconnect at any time.
                 tokio::spawn(async move { served.serve().await.unwrap_or_default() });
                 connection += 1;
             }
@@ -84,7 +84,7 @@ impl Server {
         self.addr
     }
 
-    /// So many requests came.
+    /// The number of requests so far.
     pub fn calls(&self) -> u32 {
         self.calls.load(Ordering::SeqCst)
     }
@@ -131,7 +131,7 @@ impl Connection {
         }
     }
 
-    /// A request came: its answer.
+    /// The answer to the request that arrived.
     fn next(&mut self) -> Reply {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let reply = (self.script)(self.turn);
@@ -192,7 +192,7 @@ impl Connection {
     }
 }
 
-/// The head and the body of the next request on HTTP/1.1. None if the client has gone.
+/// Reads the head and the body of the next request on HTTP/1.1. `None` if the client has disconnected.
 ///
 /// # Errors
 ///
@@ -214,7 +214,7 @@ pub async fn read_http1(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<
     Ok(Some((head, body)))
 }
 
-/// What becomes of the connection after its last answer.
+/// Ends the connection after its last answer.
 ///
 /// # Errors
 ///
@@ -222,7 +222,7 @@ pub async fn read_http1(stream: &mut (impl AsyncBufRead + Unpin)) -> io::Result<
 pub async fn end(mut stream: BufReader<TcpStream>, then: Then) -> io::Result<()> {
     match then {
         Then::KeepOpen => {}
-        // What the client still sends is read: otherwise its kernel hears of a reset.
+        // The client's remaining bytes are read, because unread ones would cause a reset.
         Then::Close => stream.shutdown().await?,
         Then::Reset => return stream.get_ref().set_zero_linger(),
     }

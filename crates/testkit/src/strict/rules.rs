@@ -1,4 +1,4 @@
-//! What SQS refuses by its API Reference, and the stand-in takes. Pure.
+//! Requests that SQS refuses by its API Reference and the emulator accepts. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -6,23 +6,23 @@ use serde_json::Value;
 
 use super::refusal::Refusal;
 
-/// Of a queue without a MaximumMessageSize, and of a batch.
+/// For a queue without a MaximumMessageSize, and for a batch.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1_048_576;
 pub(super) const VISIBILITY_MAX: Duration = Duration::from_secs(43_200);
 const ATTRIBUTES_MAX: usize = 10;
 const NAME_CHARS_MAX: usize = 256;
 const DELAY_SECONDS_MAX: u64 = 900;
 
-/// A copy that was received.
+/// A received copy of a message.
 #[derive(Debug, Clone)]
 pub(super) struct Received {
     pub(super) queue: String,
     pub(super) at: Instant,
-    /// It is hidden until then.
+    /// The copy is hidden until then.
     pub(super) until: Instant,
 }
 
-/// What of a request is refused: all of it, or these entries.
+/// The refused part of a request: all of it, or these entries.
 #[derive(Debug, Default)]
 pub(super) struct Examined {
     pub(super) whole: Option<Refusal>,
@@ -60,7 +60,7 @@ pub(super) fn examine(
     Examined { whole: None, entries: refused }
 }
 
-/// Those of a batch, or the one that a request is itself.
+/// The entries of a batch, or the request itself.
 pub(super) fn entries(input: &Value) -> impl Iterator<Item = &Value> {
     let entries = input["Entries"].as_array();
     entries.into_iter().flatten().chain(entries.is_none().then_some(input))
@@ -145,7 +145,7 @@ fn visibility(asked: &Value, now: Instant, received: Option<Received>) -> Option
     if !(0..=43_200).contains(&seconds) {
         return Some(out_of_range(seconds, "VisibilityTimeout", "Must be between 0 and 43200, if provided."));
     }
-    // A handle that is not known here was never received: the stand-in says so.
+    // An unknown handle was never received, and the emulator refuses it.
     let received = received?;
     if received.until <= now {
         return Some(Refusal::value(
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Guards: 12 hours count from the receive, and a copy that is visible again is no longer its receiver's.
+    /// Guards: 12 hours count from the receive, and a copy that is visible again no longer belongs to its receiver.
     #[test]
     fn visibility_counts_from_the_receive() {
         let hours = |h: u64| Duration::from_secs(h * 3600);

@@ -1,5 +1,5 @@
-//! The proxy before AWS's stand-in, in which it throttles, fails entries of a request, loses answers, cuts them off, and takes
-//! its time. It sees in which order events take effect on the bus.
+//! The proxy in front of the emulator. It throttles, fails entries, loses and truncates answers, and delays them. It notes
+//! the order in which events take effect on the bus.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -21,15 +21,15 @@ use crate::faults::Fault;
 use crate::history::Put;
 use testkit::strict::Strict;
 
-/// Messages that were received, to be sent again.
+/// The number of received messages that are kept, to be sent again.
 const REMEMBERED: usize = 500;
 
 /// The proxy.
 pub(super) struct Front {
-    /// SQS's rules, and behind them the stand-in.
+    /// A proxy with SQS's rules, in front of the emulator.
     strict: Strict,
-    /// What is wrong now, and how often over.
-    weather: Mutex<HashMap<Fault, usize>>,
+    /// Each fault under way, with the number of its overlapping injections.
+    under_way: Mutex<HashMap<Fault, usize>>,
     random: Mutex<fastrand::Rng>,
     ticks: AtomicI64,
     puts: Mutex<Vec<Put>>,
@@ -40,7 +40,7 @@ impl Front {
     pub(super) fn new(emulator: SocketAddr, seed: u64) -> Self {
         Self {
             strict: Strict::new(emulator),
-            weather: Mutex::default(),
+            under_way: Mutex::default(),
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
             ticks: AtomicI64::new(0),
             puts: Mutex::default(),
@@ -48,7 +48,7 @@ impl Front {
         }
     }
 
-    /// Past all weather and all rules.
+    /// Passes a request without faults and without rules.
     pub(super) async fn ask(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, std::io::Error> {
         self.strict.forward(parts, body).await
     }
@@ -57,14 +57,14 @@ impl Front {
         self.puts.lock().expect("no panic while held").clone()
     }
 
-    /// It begins or ends to be like this; how often over is counted.
-    pub(super) fn becomes(&self, fault: Fault, begins: bool) {
-        let mut weather = self.weather.lock().expect("no panic while held");
-        let times = weather.entry(fault).or_default();
+    /// Begins or ends an injection; overlapping ones are counted.
+    pub(super) fn switch(&self, fault: Fault, begins: bool) {
+        let mut under_way = self.under_way.lock().expect("no panic while held");
+        let times = under_way.entry(fault).or_default();
         *times = if begins { *times + 1 } else { times.saturating_sub(1) };
     }
 
-    /// Some of the messages that were received lately, and their queues.
+    /// Some recently received messages, and their queues.
     pub(super) fn received(&self, many: usize) -> Vec<(String, String)> {
         let received = self.received.lock().expect("no panic while held");
         let mut random = self.random.lock().expect("no panic while held");
@@ -85,7 +85,7 @@ impl Front {
         }
     }
 
-    /// One request, in today's weather. An error ends the connection without an answer.
+    /// Passes one request, with the faults under way. An error ends the connection without an answer.
     async fn pass(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -107,7 +107,7 @@ impl Front {
             tokio::time::sleep(Duration::from_millis(wait)).await;
         }
         let answer = if target.ends_with(".PutEvents") {
-            // To its end, whether or not anybody waits for it: it is known then what took effect.
+            // The request runs to its end, even if the client disconnects, so that its effect is known.
             let front = Arc::clone(&self);
             tokio::spawn(async move { front.put(parts, &body).await })
                 .await
@@ -132,7 +132,7 @@ impl Front {
         Ok(answer.map(Full::new))
     }
 
-    /// `PutEvents`: some entries may fail, the others go on, and are noted.
+    /// `PutEvents`: some entries may fail. The others are put and noted.
     async fn put(&self, parts: Parts, body: &[u8]) -> Result<Response<Bytes>, std::io::Error> {
         let mut input: Value = serde_json::from_slice(body)?;
         let entries = input["Entries"].take().as_array().cloned().unwrap_or_default();
@@ -189,10 +189,10 @@ impl Front {
         }
     }
 
-    /// Is the weather like this, for this one of so many?
+    /// Whether this request meets the fault, which hits a share of all.
     fn is(&self, fault: Fault, share: f64) -> bool {
         let now =
-            self.weather.lock().expect("no panic while held").get(&fault).is_some_and(|times| *times > 0);
+            self.under_way.lock().expect("no panic while held").get(&fault).is_some_and(|times| *times > 0);
         now && self.random.lock().expect("no panic while held").f64() < share
     }
 }

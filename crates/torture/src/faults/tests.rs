@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use super::*;
 
-/// Guards: a seed says what goes wrong; nothing lasts beyond the run; what the brief promises does happen.
+/// Guards: a seed determines the faults, none outlasts the run, and every kind of fault happens.
 #[test]
 fn a_plan_is_its_seeds() {
     for transport in [Transport::Postgres, Transport::Aws] {
@@ -19,7 +19,7 @@ fn a_plan_is_its_seeds() {
     }
 }
 
-/// Guards: nothing keeps the standby from taking over while the leader is stopped.
+/// Guards: no fault keeps the standby from taking over while the leader is stopped.
 #[test]
 fn a_standby_is_left_alone_while_the_leader_is_stopped() {
     for seed in 0..50 {

@@ -13,19 +13,20 @@ use crate::run::Failure;
 use crate::work::Work;
 
 const EVENTS: std::ops::Range<i64> = 50_000..200_000;
-/// Of a key, before and behind all others.
+/// Changes of a key, before and after all other events.
 const CHANGES: usize = 4;
-/// Of a transaction that is rolled back: all of its events share one fate.
+/// Events of a rolled-back transaction that are checked: all of them share its outcome.
 const SAMPLE: usize = 100;
 
 impl Publisher {
-    /// One transaction, open for `lasts` after all of it was written. Another fault may end it before: then once more.
+    /// Publishes in one transaction, which stays open for `lasts` after its last event. If another fault ends it, it is
+    /// tried once more.
     pub(crate) async fn publish_very_many(&self, dice: u64, lasts: Duration) -> Result<String, Failure> {
         insist(|| self.try_very_many(dice, lasts)).await
     }
 
-    /// One in four commits. Of what is committed few events have a subscriber: the relay has to go through all of them, and
-    /// the RPCs' servers need not.
+    /// One in four commits. Few of the committed events have a subscriber: the relay must read all of them, and the RPCs'
+    /// servers need not.
     async fn try_very_many(&self, dice: u64, lasts: Duration) -> Result<String, Failure> {
         let mut random = fastrand::Rng::with_seed(dice);
         let commits = random.u8(0..4) == 0;
@@ -58,7 +59,7 @@ impl Publisher {
 }
 
 impl Work<'_> {
-    /// So many events; `heard` of them, spread evenly, are notes that have a row of the domain, and the others are called
+    /// Enqueues so many events. `heard` of them, spread evenly, are notes with a row of the domain; the others have the name
     /// `rest`.
     async fn very_many(&mut self, events: i64, heard: usize, rest: &str) -> Result<(), Failure> {
         let every = (events / i64::try_from(heard)?).max(1);

@@ -1,4 +1,4 @@
-//! Two-phase commit: transactions that are prepared, stay so for a while, also over a crash, and end then.
+//! Two-phase commit: transactions that stay prepared for a while, also over a crash, and then end.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,16 +15,16 @@ use crate::ledger::Ledger;
 use crate::run::Failure;
 use crate::work::Work;
 
-/// Of locks. Nobody else changes these keys: a prepared transaction keeps its rows locked.
+/// The number of keys. No other publisher changes these, because a prepared transaction keeps its rows locked.
 const KEYS: i64 = 2;
-/// Nobody works on one any more that is older than this.
+/// An older prepared transaction has no publisher any more.
 const ORPHANED_AFTER: &str = "25 seconds";
 /// Whether this transaction found the relay awake, and so keeps it awake.
 const AWAKE: &str = "
     select exists (select from pg_locks where pid = pg_backend_pid() and locktype = 'advisory' and classid = 1869968994 and objid = 1)";
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
 
-/// A prepared transaction's name says how it ends, for the task that ends it.
+/// The name of a prepared transaction, which says how to end it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Gid {
     commits: bool,
@@ -49,11 +49,11 @@ impl FromStr for Gid {
     }
 }
 
-/// Who ended a prepared transaction.
+/// The task that ended a prepared transaction.
 #[derive(Debug, PartialEq, Eq)]
 enum Ended {
     ByThis,
-    /// It was not there: an answer was lost before, or it was never prepared.
+    /// The transaction was absent: an answer was lost before, or it was never prepared.
     NotByThis,
 }
 
@@ -79,7 +79,7 @@ impl Publisher {
         };
         let gid = Gid { commits: random.u8(0..3) > 0, events: changes.len(), id: Uuid::now_v7() };
         let prepared = prepare(&mut tx, &gid, random).await;
-        // There is no transaction any more, and only the client's count of them is to know it.
+        // The server has no transaction any more; this only corrects the client's count.
         let _ = tx.commit().await;
         if let Err(error) = &prepared
             && is_refusal(error)
@@ -102,7 +102,7 @@ impl Publisher {
     }
 }
 
-/// However it is spelled.
+/// In any spelling.
 async fn prepare(conn: &mut PgConnection, gid: &Gid, random: &mut fastrand::Rng) -> Result<(), sqlx::Error> {
     let plain = format!("prepare transaction '{gid}'");
     let text = match random.u8(0..4) {
@@ -114,14 +114,14 @@ async fn prepare(conn: &mut PgConnection, gid: &Gid, random: &mut fastrand::Rng)
     sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await.map(|_| ())
 }
 
-/// Whether the server refused a transaction for what it had done, and not because the session ended or ran out of time.
+/// Whether the server refused the transaction for its statements, and not because the session ended or timed out.
 fn is_refusal(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-    // Operator intervention, timeouts of idle transactions, and connection exceptions.
+    // Exceptions: operator intervention, timeouts of idle transactions, and connection errors.
     code.is_some_and(|code| !["57", "25", "08"].iter().any(|class| code.starts_with(class)))
 }
 
-/// Ends it as its name says, however long the database is away.
+/// Ends it as its name says, even if the database is away for long.
 async fn end(pool: &PgPool, ledger: &Ledger, clock: Clock, gid: &Gid) -> Ended {
     let verb = if gid.commits { "commit" } else { "rollback" };
     let from = clock.now();
@@ -146,7 +146,7 @@ fn is_undefined(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("42704"))
 }
 
-/// Ends what is left of publishers that were told nothing, if it is so old.
+/// Ends old transactions whose publisher got no answer.
 pub(crate) async fn end_orphans(
     pool: &PgPool,
     ledger: &Ledger,
@@ -176,6 +176,6 @@ mod tests {
             let gid = Gid { commits, events: 3, id: Uuid::now_v7() };
             assert_eq!(gid.to_string().parse::<Gid>().unwrap(), gid);
         }
-        assert!("somebody's".parse::<Gid>().is_err());
+        assert!("another".parse::<Gid>().is_err());
     }
 }

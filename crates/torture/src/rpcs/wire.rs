@@ -1,10 +1,10 @@
-//! What comes and goes over a connection: the head of a request, and answers as bytes.
+//! The bytes of a connection: the head of a request, and answers.
 
 use testkit::answers::{self, Sent, Then, Wire};
 
 use crate::history::Answer;
 
-/// The longest wait that an answer may ask for: the torture does not last for days.
+/// The longest wait that an answer may demand, because a run is short.
 const RETRY_AFTER_MAX: u64 = 2000;
 
 /// Of a request on HTTP/1.1.
@@ -21,7 +21,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// An answer, and what becomes of the connection.
+/// An answer, and the connection's end after it.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     pub(super) bytes: Vec<u8>,
@@ -47,8 +47,8 @@ pub(super) struct Row {
     pub(super) written: Written,
 }
 
-/// What servers of others answer to Connect's JSON on HTTP/1.1, and what the worker must make of it. Left out is what refuses
-/// an event for good, which only the event's own payload asks for.
+/// Other servers' answers to Connect's JSON on HTTP/1.1, and their meaning for the worker. Permanent refusals are left out,
+/// because only an event's own payload causes them.
 pub(super) fn rows() -> Vec<Row> {
     let row = |row: answers::Answer| {
         let answers::Answer {
@@ -77,7 +77,7 @@ pub(super) fn rows() -> Vec<Row> {
 mod tests {
     use super::*;
 
-    /// Guards the torture: its servers answer as many others do, with failures and with successes.
+    /// Guards torture: its servers answer like many others, with failures and with successes.
     #[test]
     fn there_are_answers_of_both_kinds() {
         let rows = rows();

@@ -1,4 +1,4 @@
-//! What goes wrong in the database: crashes, readers, copies, and what other people do there.
+//! Faults in the database: crashes, readers, copies, and other sessions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::routes::Rpc;
 use crate::run::Failure;
 use crate::world::World;
 
-/// Messages that arrive again.
+/// The number of messages that arrive again.
 pub(super) const COPIES: usize = 20;
-/// What is meant for people's sessions, with the milliseconds that it may be set to. Some servers don't know all of them.
+/// Timeouts for interactive sessions, with ranges in milliseconds. Older servers lack some of them.
 const TIMEOUTS: [(&str, std::ops::Range<u64>); 5] = [
     ("statement_timeout", 20..2000),
     ("lock_timeout", 5..500),
@@ -23,9 +23,9 @@ const TIMEOUTS: [(&str, std::ops::Range<u64>); 5] = [
     ("idle_session_timeout", 100..2000),
     ("transaction_timeout", 100..3000),
 ];
-/// The doorbell, what once was leadership, and migrations.
+/// The locks of the doorbell and of migrations, and a former lock of leadership.
 const BELL: i32 = 1_869_968_994;
-/// What once were the queues.
+/// Former locks of queues.
 const QUEUES: i32 = 1_869_968_995;
 
 pub(super) async fn crash(world: &World, down: Duration, clock_off_ms: i64) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ pub(super) async fn crash(world: &World, down: Duration, clock_off_ms: i64) -> R
     Ok(())
 }
 
-/// As a dump does, or a report.
+/// Reads as a dump or a report does.
 pub(super) async fn read_slowly(world: &World, lasts: Duration) -> Result<(), Failure> {
     let mut reading = world.pool.begin().await?;
     sqlx::query("set transaction isolation level repeatable read").execute(&mut *reading).await?;
@@ -51,7 +51,7 @@ pub(super) async fn read_slowly(world: &World, lasts: Duration) -> Result<(), Fa
     Ok(reading.rollback().await?)
 }
 
-/// An RPC fails for most of the time that somebody keeps a snapshot, and works again for the rest of it.
+/// A session keeps a snapshot. An RPC fails for most of that time, and works again for the rest.
 pub(super) async fn retry_under_snapshot(world: &World, lasts: Duration) -> Result<(), Failure> {
     let mut reading = world.pool.begin().await?;
     sqlx::query("set transaction isolation level repeatable read").execute(&mut *reading).await?;
@@ -61,7 +61,7 @@ pub(super) async fn retry_under_snapshot(world: &World, lasts: Duration) -> Resu
     Ok(reading.rollback().await?)
 }
 
-/// Second copies of messages, as a queue may deliver them that promises no more than at least once.
+/// Writes second copies of messages, as a queue with at-least-once delivery may do.
 pub(super) async fn duplicate(world: &World) -> Result<(), Failure> {
     sqlx::query(
         "insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
@@ -75,7 +75,7 @@ pub(super) async fn duplicate(world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Some timeouts, for the database or for the role; then none, and publishers begin anew.
+/// Sets some timeouts for the database or the role; then removes them, and ends the publishers' sessions.
 pub(super) async fn limit_sessions(world: &World, dice: u64, lasts: Duration) -> Result<String, Failure> {
     let mut random = fastrand::Rng::with_seed(dice);
     let whom = random.choice(["database torture", "role outbox", "role outbox in database torture"]);
@@ -114,7 +114,7 @@ async fn execute(world: &World, statement: String) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Those that call themselves like this, in whatever database.
+/// Ends the sessions with this application name, in every database.
 pub(super) async fn end_sessions(world: &World, application: &str) -> Result<(), Failure> {
     sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where application_name like $1")
         .bind(application)
@@ -123,7 +123,7 @@ pub(super) async fn end_sessions(world: &World, application: &str) -> Result<(),
     Ok(())
 }
 
-/// A role without any privilege takes advisory locks of the outbox, and waits for those that it does not get.
+/// A role without any privilege takes advisory locks of the outbox, and waits for locks that it does not get.
 pub(super) async fn hold_locks(world: &World, dice: u64, lasts: Duration) -> Result<String, Failure> {
     let mut random = fastrand::Rng::with_seed(dice);
     let database = if random.u8(0..4) == 0 { SECOND } else { SOURCE };
@@ -139,7 +139,7 @@ pub(super) async fn hold_locks(world: &World, dice: u64, lasts: Duration) -> Res
     }
     let holding = async {
         for lock in &held {
-            // The server gives up waiting by itself: nobody would be left to be told.
+            // A timeout of the server ends the wait, even if this client is gone.
             let millis = lasts.as_millis().max(1);
             sqlx::raw_sql(AssertSqlSafe(format!("set lock_timeout = {millis}"))).execute(&mut conn).await?;
             let _ = sqlx::query(AssertSqlSafe(format!("select {lock}"))).execute(&mut conn).await;
@@ -148,7 +148,7 @@ pub(super) async fn hold_locks(world: &World, dice: u64, lasts: Duration) -> Res
     };
     match tokio::time::timeout(lasts, holding).await {
         Ok(ended) => ended?,
-        // In the middle of a statement, maybe.
+        // Possibly in the middle of a statement.
         Err(_) => drop(conn),
     }
     Ok(format!("{database}: {}", held.join(", ")))

@@ -1,5 +1,5 @@
-//! A switch-over to a server that was filled by logical replication, which carries no sequences: relays are down, the
-//! sequences lie behind their tables, and publishers and workers go on at once.
+//! A switch-over to a server that logical replication filled, without sequences. Relays are down, the sequences are behind
+//! their tables, and publishers and workers go on at once.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use crate::world::World;
 
 const SEQUENCES: [&str; 4] = ["event_seq", "delivery_seq", "claim_id", "cursor_id"];
 
-/// Sets sequences back while no relay runs. Returns when a relay leads again: what was written until then may have lower
-/// seqs than what was there before.
+/// Sets sequences back while no relay runs. Returns when a relay leads again: events until then may have lower seqs than
+/// earlier ones.
 pub(super) async fn set_back(world: &World, dice: u64, lasts: Duration) -> Result<String, Failure> {
     let mut random = fastrand::Rng::with_seed(dice);
     for relay in &world.relays {
@@ -26,7 +26,7 @@ pub(super) async fn set_back(world: &World, dice: u64, lasts: Duration) -> Resul
     chosen.truncate(random.usize(1..=SEQUENCES.len()));
     let switched = insist(|| switch(world, &chosen)).await;
     tokio::time::sleep(lasts).await;
-    // Whatever became of it, relays run.
+    // Relays are started again, even after an error.
     for relay in down {
         relay.start()?;
     }
@@ -36,8 +36,8 @@ pub(super) async fn set_back(world: &World, dice: u64, lasts: Duration) -> Resul
     Ok(names.join(", "))
 }
 
-/// To this share of where they are, or to their beginning. Nothing of the relays is left when that happens, as in a server
-/// that is new. Which cursor is the newest then.
+/// Sets each sequence to this share of its value, or to its beginning. No session of a relay is left by then, as on a new
+/// server. Returns the newest cursor.
 async fn switch(world: &World, sequences: &[(&str, f64)]) -> Result<(i64, String), Failure> {
     end_sessions(world, "outbox %").await?;
     let left: i64 = sqlx::query_scalar(

@@ -1,4 +1,4 @@
-//! AWS's part of the demo: an emulator, and what `terraform apply` makes there of event_router.yaml.
+//! The demo's part on AWS: an emulator, and what `terraform apply` makes of event_router.yaml.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use testkit::terraform::Terraform;
 
 pub(super) struct Cloud {
     emulator: Emulator,
-    /// Of the module's own output: what the binaries are told.
+    /// The module's output: the environment of the binaries.
     environment: BTreeMap<String, String>,
     _dir: TempDir,
 }
@@ -26,7 +26,9 @@ struct Queue {
 
 impl Cloud {
     pub(super) fn start(show: &Show) -> Result<Self, Failure> {
-        show.step("starting an emulator of AWS on loopback (ministack), and terraform apply: the module in infra/, of event_router.yaml");
+        show.step(
+            "starting an emulator of AWS on loopback (ministack), and applying infra/ with event_router.yaml",
+        );
         let dir = tempfile::tempdir()?;
         let terraform =
             Terraform::copy(dir.path(), &std::fs::read_to_string(root().join("event_router.yaml"))?)?;

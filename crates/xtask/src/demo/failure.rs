@@ -1,4 +1,4 @@
-//! Why the demo could not be told, and how that is said.
+//! Why the demo could not run, and how that is shown.
 
 use std::process::ExitCode;
 

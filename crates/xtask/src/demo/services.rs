@@ -1,4 +1,4 @@
-//! The sample services as processes, and what they were called with.
+//! The sample services as processes, and their calls.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use super::failure::Failure;
 use testkit::process::Process;
 
-/// What the sample services were called with, in the order they said so.
+/// The calls of the sample services, in the order of their output.
 #[derive(Clone, Default)]
 pub(super) struct Calls {
     list: Arc<Mutex<Vec<Call>>>,

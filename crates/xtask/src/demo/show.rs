@@ -1,4 +1,4 @@
-//! What the demo looks like.
+//! The demo's output.
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,4 @@
-//! The story: what goes right, and everything that goes wrong and is survived.
+//! The demo's steps: what succeeds, and faults that are survived.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const SUBSCRIBERS_OF_SETTLED: usize = 2;
 const STEADY: usize = 200;
 const STEADY_GAP: Duration = Duration::from_millis(10);
 
-/// What was done, and so what must have become of it.
+/// The events of the demo, and the result that each must have.
 #[derive(Default)]
 pub(super) struct Told {
     pub(super) published: Vec<Published>,
@@ -31,7 +31,7 @@ pub(super) struct Published {
     pub(super) id: EventId,
     pub(super) committed: DateTime<Utc>,
     pub(super) subscribers: usize,
-    /// Whether its way counts for the latency: not if its RPC was down.
+    /// Whether its time counts for the latency: not if its RPC was down.
     pub(super) timed: bool,
 }
 
@@ -70,7 +70,7 @@ async fn rollback(world: &World, show: &Show, told: &mut Told) -> Result<(), Fai
     let mut tx = world.pool.begin().await?;
     let id = sample::card::settle(&mut tx, &settled("t-rolled-back", 500)).await?;
     tx.rollback().await?;
-    // Whatever is committed after it and has arrived shows that it would have, too.
+    // Events that are committed later and have arrived show that this one would have arrived, too.
     let published = publish(world, &settled("t-4", 4800)).await?;
     let calls = world.calls.wait(published.id, |calls| succeeded(calls) == SUBSCRIBERS_OF_SETTLED).await?;
     let rows: i64 = sqlx::query_scalar("select count(*) from outbox.event where id = $1")
@@ -173,7 +173,7 @@ async fn poison(world: &World, show: &Show, told: &mut Told) -> Result<(), Failu
     Ok(())
 }
 
-/// As `outbox dlq list` has it.
+/// As `outbox dlq list` prints it.
 #[derive(Deserialize)]
 pub(super) struct DeadLetter {
     rpc: String,
@@ -186,7 +186,7 @@ pub(super) async fn dead_letters(world: &World) -> Result<Vec<DeadLetter>, Failu
     Ok(serde_json::from_value(world.outbox(&["dlq", "list"]).await?)?)
 }
 
-/// Publishes on and on, a line for each event, until somebody stops it.
+/// Publishes until it is stopped, and prints a line for each event.
 pub(super) async fn keep_publishing(world: &World, show: &Show) -> Result<(), Failure> {
     show.scene("Publishing on: Ctrl-C stops it");
     for n in 1_u64.. {
@@ -225,7 +225,7 @@ async fn show_way(
     published: Published,
     calls: &[Call],
 ) -> Result<(), Failure> {
-    // When the cursor advanced past it.
+    // The time at which the cursor advanced past it.
     let relayed: Option<DateTime<Utc>> = sqlx::query_scalar(
         "select min(c.at) from outbox.event as e
          join outbox.cursor as c on pg_visible_in_snapshot(e.xid, c.snapshot::pg_snapshot)
@@ -245,7 +245,7 @@ fn succeeded(calls: &[Call]) -> usize {
     calls.iter().filter(|call| call.refused.is_none()).count()
 }
 
-/// Waits until it holds, at most a minute.
+/// Waits until a condition holds, at most a minute.
 pub(super) async fn until<F: Future<Output = Result<bool, Failure>>>(
     what: &str,
     mut holds: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! What became of everything, from the services' own words and the database's.
+//! The result of every event, from the services' output and the database.
 
 use std::collections::HashMap;
 
@@ -37,7 +37,7 @@ impl Summary {
         show.scene("Summary");
         let rows = [
             ("events committed", self.events.to_string()),
-            ("events rolled back, seen by nobody", self.rolled_back.to_string()),
+            ("events rolled back, and never seen", self.rolled_back.to_string()),
             ("deliveries due", self.deliveries.to_string()),
             ("  delivered, each exactly once", self.delivered.to_string()),
             ("  dead-lettered", self.dead_lettered.to_string()),
@@ -54,7 +54,7 @@ impl Summary {
             println!("  {name:<36} {value:>14}");
         }
         if self.ok {
-            show.good("every count is what it must be");
+            show.good("every count is correct");
         }
         for problem in &self.problems {
             show.bad(problem);
@@ -74,7 +74,7 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         .iter()
         .map(|published| successes.keys().filter(|key| key.0 == published.id).count())
         .sum();
-    // On SQS what is deleted leaves the counts a moment later.
+    // SQS's counts include a deleted message for a moment.
     let settled = until("every queue is empty", || async { Ok(unfinished(world).await? == 0) }).await;
     let dead_lettered = dead_letters(world).await?.len();
     let mut latencies: Vec<f64> = told
@@ -115,8 +115,8 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
         (summary.called_twice == 0, "an RPC was called again after it had succeeded"),
         (summary.rolled_back == told.rolled_back.len(), "a rolled-back event was delivered"),
         (summary.duplicates_suppressed == 1, "the duplicate was not suppressed"),
-        (summary.dead_lettered == told.poison, "something else than the poison event was dead-lettered"),
-        (refused == told.poison, "a service refused something else than the poison event"),
+        (summary.dead_lettered == told.poison, "another event than the poison one was dead-lettered"),
+        (refused == told.poison, "a service refused another event than the poison one"),
         (summary.retries > 0, "nothing was retried, and a service was down"),
         (settled.is_ok(), "deliveries still wait for another attempt"),
     ];
@@ -125,7 +125,7 @@ pub(super) async fn summarize(world: &World, told: &Told) -> Result<Summary, Fai
     Ok(Summary { ok: problems.is_empty(), problems, ..summary })
 }
 
-/// What lies in the queues, as `outbox status` has it.
+/// The deliveries in the queues, as `outbox status` counts them.
 async fn unfinished(world: &World) -> Result<i64, Failure> {
     #[derive(Deserialize)]
     struct Status {

@@ -1,4 +1,4 @@
-//! Everything the demo starts, as separate processes, and what it sees of them.
+//! Everything the demo starts, as separate processes, and how it observes them.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,7 +8,6 @@ use outbox::EventId;
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -17,6 +16,7 @@ use super::failure::Failure;
 use super::services::{Calls, serve};
 use super::show::Show;
 use testkit::cluster::Cluster;
+use testkit::database;
 use testkit::process::{Process, root};
 use testkit::scrape;
 
@@ -30,8 +30,8 @@ pub(super) struct World {
     processes: Vec<Process>,
     worker_metrics: String,
     failed: Arc<Mutex<Vec<Failed>>>,
-    scratch: Option<(PgConnection, String)>,
-    /// What every program of ours is told.
+    scratch: Option<Scratch>,
+    /// The environment of all programs.
     environment: Vec<(String, String)>,
     _cloud: Option<Cloud>,
     _cluster: Option<Cluster>,
@@ -47,7 +47,7 @@ pub(super) struct Failed {
 impl World {
     pub(super) async fn start(bin: &Path, aws: bool, show: &Show) -> Result<Self, Failure> {
         let cloud = if aws { Some(Cloud::start(show)?) } else { None };
-        let (cluster, url, scratch) = database(show).await?;
+        let (cluster, url, scratch) = new_database(show).await?;
         let pool = PgPoolOptions::new().max_connections(4).connect(&url).await?;
         let path = |name: &str| root().join(name).display().to_string();
         let mut environment = cloud.as_ref().map(Cloud::environment).unwrap_or_default();
@@ -103,7 +103,7 @@ impl World {
         })
     }
 
-    /// What a command of `outbox` says, as an operator would ask it.
+    /// Runs a command of `outbox`, as an operator would. Returns its JSON.
     pub(super) async fn outbox(&self, args: &[&str]) -> Result<Value, Failure> {
         let output = Command::new(self.bin.join("outbox"))
             .args(args)
@@ -118,7 +118,7 @@ impl World {
         })
     }
 
-    /// How many deliveries the worker has recognised as done before.
+    /// How many deliveries the worker recognised as done.
     pub(super) async fn duplicates(&self) -> Result<usize, Failure> {
         let (_, metrics) = scrape::get(&self.worker_metrics, "/metrics").await?;
         let counts = metrics.lines().filter(|line| {
@@ -127,7 +127,7 @@ impl World {
         Ok(counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).sum())
     }
 
-    /// The attempts of an event that failed so far.
+    /// The failed attempts of an event so far.
     pub(super) fn failed(&self, event: EventId) -> Vec<Failed> {
         let failed = self.failed.lock().expect("no panic while held");
         failed.iter().filter(|failed| failed.event_id == event).cloned().collect()
@@ -152,9 +152,8 @@ impl World {
             let _ = process.stop().await;
         }
         self.pool.close().await;
-        if let Some((mut conn, name)) = self.scratch.take() {
-            let drop = AssertSqlSafe(format!("drop database if exists {name} with (force)"));
-            let _ = sqlx::query(drop).execute(&mut conn).await;
+        if let Some(Scratch { server, name }) = self.scratch.take() {
+            let _ = database::remove(&server, &name).await;
         }
     }
 }
@@ -171,13 +170,19 @@ fn watch_failures(mut lines: mpsc::UnboundedReceiver<String>, failed: Arc<Mutex<
     });
 }
 
-type Database = (Option<Cluster>, String, Option<(PgConnection, String)>);
+/// A database of the demo's own on the user's server.
+struct Scratch {
+    server: String,
+    name: String,
+}
+
+type Database = (Option<Cluster>, String, Option<Scratch>);
 
 /// A throwaway cluster, or a scratch database on the server that DATABASE_URL names.
-async fn database(show: &Show) -> Result<Database, Failure> {
-    let (cluster, admin_url) = match std::env::var("DATABASE_URL") {
+async fn new_database(show: &Show) -> Result<Database, Failure> {
+    let (cluster, server) = match std::env::var("DATABASE_URL") {
         Ok(url) => {
-            show.step("using the server that DATABASE_URL names, in a database of the demo's own");
+            show.step("using the server of DATABASE_URL, with a new database");
             (None, url)
         }
         Err(_) => {
@@ -188,15 +193,7 @@ async fn database(show: &Show) -> Result<Database, Failure> {
         }
     };
     let name = format!("outbox_demo_{:08x}", fastrand::u32(..));
-    let mut admin = PgConnection::connect(&admin_url).await?;
-    sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await?;
-    let (address, parameters) = admin_url.split_once('?').unwrap_or((&admin_url, ""));
-    let server = address.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
-    let url = if parameters.is_empty() {
-        format!("{server}/{name}")
-    } else {
-        format!("{server}/{name}?{parameters}")
-    };
-    let scratch = cluster.is_none().then_some((admin, name));
+    let url = database::create(&server, &name).await?;
+    let scratch = cluster.is_none().then_some(Scratch { server, name });
     Ok((cluster, url, scratch))
 }

@@ -1,10 +1,10 @@
-//! What `cargo xtask test --quick` leaves out: what takes long, or needs more than a throwaway Postgres.
+//! What `cargo xtask test --quick` leaves out: tests that are slow, or need more than a throwaway Postgres.
 
-/// By the beginning of the tests' names, with what they are.
+/// By the beginning of the tests' names, with a description.
 pub(crate) const LEFT_OUT: [(&str, &str); 25] = [
-    ("aws::", "the line on AWS's stand-in, which Terraform fills"),
-    ("deployed::", "other versions of Postgres, Terraform's reader of routes, a developer's first steps"),
-    ("models::", "the protocols in every order of their steps"),
+    ("aws::", "the transport aws, on an emulator"),
+    ("deployed::", "other versions of Postgres, routes in Terraform, the steps for a new event"),
+    ("models::", "models of the protocols"),
     ("at_least_once::drill", "an outage of a minute"),
     ("at_least_once::faults", "processes that are killed and paused"),
     ("at_least_once::histories", "fifteen seconds of random transactions"),
@@ -13,20 +13,20 @@ pub(crate) const LEFT_OUT: [(&str, &str); 25] = [
     ("at_least_once::stopping", "stops that wait for calls"),
     ("atomic::two_phase", "a server with prepared transactions"),
     ("bounded::open_transactions", "transactions that stay open"),
-    ("bounded::retention::a_queue", "a queue that nobody receives from"),
+    ("bounded::retention::a_queue", "a queue without a worker"),
     ("calls::answers::real", "RPC servers from npm, PyPI and Debian"),
     ("guarded::names", "functions and operators of other schemas"),
     ("guarded::values", "a server that logs everything"),
     ("no_stall::evidence", "failures in every mixture"),
-    ("no_stall::locks", "a leader that hangs"),
+    ("no_stall::locks", "a hanging leader"),
     ("no_stall::own_trouble", "panics, and databases that can't be used"),
     ("no_stall::quiet", "rates on a quiet machine"),
     ("no_stall::settling", "rows that are refused"),
-    ("no_stall::walked", "a million rows that were left lying"),
-    ("seen::metrics", "metrics of a line at work"),
+    ("no_stall::walked", "a million rows that no statement may walk over"),
+    ("seen::metrics", "metrics as documented"),
     ("seen::ops", "Prometheus"),
-    ("seen::times", "times that no calendar has"),
-    ("seen::told::a_full_outbox", "an outbox with a million rows"),
+    ("seen::times", "times beyond the calendar"),
+    ("seen::status::a_full_outbox", "an outbox with a million rows"),
 ];
 
 /// The arguments of the test binaries.
@@ -48,9 +48,9 @@ mod tests {
 
     use super::*;
 
-    /// Guards: what is said to be left out exists. A folder or file that was renamed would run, or be told wrongly.
+    /// Guards: the tests that `--quick` leaves out exist. After a renaming they would run, or `--help` would be wrong.
     #[test]
-    fn what_is_left_out_exists() {
+    fn omitted_tests_exist() {
         let it = testkit::process::root().join("tests/it");
         for (tests, _) in LEFT_OUT {
             let mut path: Vec<&str> = tests.split("::").filter(|part| !part.is_empty()).collect();

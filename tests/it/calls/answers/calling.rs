@@ -8,7 +8,7 @@ use outbox_worker::rpc::{Call, CallError, Client, Endpoint, RpcClient, Services}
 use testkit::answers::Sent;
 use testkit::process::root;
 
-/// No answer may need it: one that is waited for so long is a failure of its own.
+/// No answer may take as long: a timeout is a failure of its own kind.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn contract() -> Contract {

@@ -1,4 +1,4 @@
-//! Connections that end while they are used: which of them cost an attempt.
+//! Connections that end while they are used: which of these ends cost an attempt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ fn frames(frames: Vec<Frame>) -> Reply {
     Reply { wire: Wire::Http2(frames), then: Then::KeepOpen }
 }
 
-/// `script` is given what a success is.
+/// `script` gets a successful answer.
 async fn caller(
     sent: Sent,
     script: impl Fn(Turn, &Reply) -> Reply + Send + Sync + 'static,
@@ -49,8 +49,8 @@ async fn caller(
     (Caller::new(sent, format!("http://{}", server.addr()), &contract()), server)
 }
 
-/// Guards promise 7: a server that closes an idle connection exactly when a request comes costs no attempt, whether it says so
-/// by an end or by a reset, on HTTP/1.1 and on HTTP/2.
+/// Guards promise 7: a server closes an idle connection exactly when a request arrives. That costs no attempt, by an end or
+/// a reset, on HTTP/1.1 and HTTP/2.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_that_is_closed_as_a_request_comes_costs_no_attempt() {
     for sent in [Sent::Json, Sent::Grpc] {
@@ -63,23 +63,23 @@ async fn an_idle_connection_that_is_closed_as_a_request_comes_costs_no_attempt()
             for call in 0..20 {
                 caller.call().await.unwrap_or_else(|error| panic!("{sent:?} {then:?} {call}: {error}"));
             }
-            // Each connection answers once and is asked twice, but for one that is not yet back when the next call begins.
+            // Each connection answers once and is used twice, unless it is not back in the pool when the next call begins.
             assert!((21..=39).contains(&server.calls()), "{sent:?} {then:?}: {} calls", server.calls());
         }
     }
 }
 
-/// Guards promise 2: a call is made once more and no oftener, and not at all over a connection that never worked, nor if
-/// anything of an answer came.
+/// Guards promise 2: a call is repeated at most once. It is not repeated over a connection that never worked, nor after a
+/// part of an answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_not_made_again_without_a_reason() {
+async fn a_call_is_repeated_only_for_a_reason() {
     for sent in [Sent::Json, Sent::Grpc] {
-        // It never worked.
+        // A connection that never worked.
         let (fresh, server) = caller(sent, move |_, _| nothing(sent, Then::Close)).await;
         assert_eq!(fresh.call().await.unwrap_err().code, Code::Unavailable);
         assert_eq!(server.calls(), 1, "{sent:?}");
 
-        // It worked, and from the second request of a connection on it never does again.
+        // A connection that worked, and fails from its second request on.
         let broken = AtomicBool::new(false);
         let (gone, server) = caller(sent, move |turn, success| {
             if turn.request > 0 {
@@ -92,7 +92,7 @@ async fn a_call_is_not_made_again_without_a_reason() {
         assert_eq!((error.code, server.calls()), (Code::Unavailable, done + 2), "{sent:?}");
     }
 
-    // Half a head came.
+    // Half a head arrived.
     let half = reply("half a head");
     let (half, server) = caller(Sent::Json, move |turn, success| match turn.request {
         0 => success.clone(),
@@ -102,7 +102,7 @@ async fn a_call_is_not_made_again_without_a_reason() {
     let (done, error) = until_failed(&half, TIMEOUT).await;
     assert_eq!((error.code, server.calls()), (Code::Unavailable, done + 1));
 
-    // The server has begun, and says no more.
+    // The server has begun its answer, and stops.
     let (silent, server) = caller(Sent::Json, |turn, success| match turn.request {
         0 => success.clone(),
         _ => nothing(Sent::Json, Then::KeepOpen),
@@ -112,8 +112,8 @@ async fn a_call_is_not_made_again_without_a_reason() {
     assert_eq!((error.code, server.calls()), (Code::DeadlineExceeded, done + 1));
 }
 
-/// So many calls succeeded before one failed. A connection may not yet be back when the next call begins: so the second
-/// request of one is not always the second call.
+/// Returns how many calls succeeded before one failed. A connection may not be back in the pool when the next call begins:
+/// so the second request of one is not always the second call.
 async fn until_failed(caller: &Caller, timeout: Duration) -> (u32, CallError) {
     for done in 0.. {
         if let Err(error) = caller.call_within(timeout).await {
@@ -123,13 +123,13 @@ async fn until_failed(caller: &Caller, timeout: Duration) -> (u32, CallError) {
     unreachable!("some call fails")
 }
 
-/// Guards promise 7: what a server says that it has not begun costs no attempt.
+/// Guards promise 7: a request that the server declares as not begun costs no attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_the_server_has_not_begun_costs_no_attempt() {
     let refusals =
         [Frame::Reset(7), Frame::GoAway { begun: false, code: 0 }, Frame::GoAway { begun: false, code: 11 }];
     for refusal in refusals {
-        // The second request of each connection is refused, so that calls come over old connections and over new ones.
+        // The second request of each connection is refused, so that calls use old and new connections.
         let refused = refusal.clone();
         let (caller, _server) = caller(Sent::Grpc, move |turn, success| match turn.request {
             1 => frames(vec![refused.clone()]),
@@ -142,12 +142,12 @@ async fn a_call_that_the_server_has_not_begun_costs_no_attempt() {
     }
 }
 
-/// Guards promise 6: calls side by side over one connection of HTTP/2 survive its end together, over one new connection.
+/// Guards promise 6: calls side by side over one HTTP/2 connection survive its end together, over one new connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_side_by_side_move_to_one_new_connection() {
     let (caller, server) = caller(Sent::Grpc, |turn, success| match (turn.connection, turn.request) {
         (0, 0) | (1.., _) => success.clone(),
-        // The others wait until all of them are there.
+        // The others wait until all of them have arrived.
         (0, 8) => nothing(Sent::Grpc, Then::Reset),
         (0, _) => nothing(Sent::Grpc, Then::KeepOpen),
     })

@@ -1,4 +1,4 @@
-//! Servers of other people's making, started by the test and ended with it.
+//! Servers of other projects, started by the test and ended with it.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -28,9 +28,9 @@ impl Drop for Peer {
     }
 }
 
-/// What there is; `None`, said loudly, if it can't be had. In CI that is a failure.
+/// Returns what was installed. Reports loudly what can't be installed; in CI that is a failure.
 pub(super) fn or_told<T>(made: Result<T, ToolError>, what: &str) -> Option<T> {
-    // Not eprintln: what a test that passes prints so is not shown.
+    // Not eprintln: the output of a passing test is not shown.
     let told = |error| {
         let _ = writeln!(std::io::stderr(), "\n!!! NOT TESTED: the answers of {what}, because {error}\n");
     };
@@ -43,7 +43,7 @@ pub(super) fn or_told<T>(made: Result<T, ToolError>, what: &str) -> Option<T> {
 pub(super) fn node(script: &str) -> Result<Peer, ToolError> {
     let packages = tools::node_rpc()?;
     let dir = tempfile::tempdir().expect("a directory");
-    // Modules are looked for beside the script.
+    // Node.js looks for modules beside the script.
     let linked = std::os::unix::fs::symlink(packages.join("node_modules"), dir.path().join("node_modules"));
     linked.expect("a link");
     let file = dir.path().join(script);
@@ -74,12 +74,12 @@ impl Peer {
     }
 }
 
-/// A proxy before the other servers; what its configuration names stands in `ports`, and what it listens on is added.
+/// Starts a proxy before the other servers. Its configuration refers to `ports`; the ports that it listens on are added.
 pub(super) fn nginx(ports: &mut HashMap<&'static str, u16>) -> Result<Peer, ToolError> {
     let nginx = tools::nginx()?;
     let dir = tempfile::tempdir().expect("a directory");
     certificate(dir.path());
-    // Held until nginx takes them, so that none is given out twice.
+    // The listeners are held until nginx takes their ports, so that no port is used twice.
     let free: Vec<_> = ["http1", "http2", "tls", "nobody"].map(|name| (name, free())).into();
     ports.extend(free.iter().map(|(name, listener)| (*name, port(listener))));
     let conf = configured(ports, dir.path());

@@ -1,4 +1,4 @@
-//! What servers of other people's making answer: connect-node, grpc-js, grpcio, and nginx in between.
+//! What servers of other projects answer: connect-node, grpc-js, grpcio, and nginx in between.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use testkit::answers::Sent;
 use super::calling::{Caller, contract};
 use super::peers::{self, or_told};
 
-/// What is called, what comes of it (a success if there is no code), and what its message contains.
+/// The call, its expected result (a success without a code), and a part of its message.
 type Case<'c> = (Sent, String, Option<Code>, &'c str);
 
 /// How a message begins that names the remedy for another protocol.
 const MISMATCH: &str = "it ";
 
-/// Makes every call, and tells all that went wrong at once.
+/// Makes every call, and reports all failures at once.
 async fn check(cases: Vec<Case<'_>>, contract: &Contract) {
     let mut wrong = Vec::new();
     for (sent, url, code, message) in &cases {
@@ -27,7 +27,7 @@ async fn check(cases: Vec<Case<'_>>, contract: &Contract) {
             _ => false,
         };
         let mut said = caller.call().await;
-        // A server may reset the connection, and its words with it, before they are read.
+        // A server may reset the connection before its answer is read, which loses the message.
         for _ in 0..if message.starts_with(MISMATCH) { 20 } else { 0 } {
             if right(&said) {
                 break;
@@ -153,7 +153,8 @@ async fn grpcio_is_understood() {
     check(cases, &contract()).await;
 }
 
-/// Guards promises 2, 6 and 7 with nginx in between: it is told from the RPC, and the connections it closes cost no attempt.
+/// Guards promises 2, 6 and 7 with nginx in between: its own answers differ from the RPC's, and the connections it closes
+/// cost no attempt.
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_is_understood() {
     let Some(connect) = or_told(peers::node("connect.mjs"), "connect-node") else { return };

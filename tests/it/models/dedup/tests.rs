@@ -19,7 +19,7 @@ fn what_is_recorded_is_not_called_again_on_postgres() {
     }
 }
 
-/// Guards promise 3 on DynamoDB: answers are lost, and leases are asked for again.
+/// Guards promise 3 on DynamoDB: answers are lost, and leases are requested again.
 #[test]
 fn what_is_recorded_is_not_called_again_on_dynamodb() {
     let seen = holds(dedup(Store::DynamoDb, Code::AsItIs));
@@ -30,15 +30,15 @@ fn what_is_recorded_is_not_called_again_on_dynamodb() {
 
 /// Guards the token in `Dedup::complete`.
 #[test]
-fn completing_whoever_has_the_lease_would_not_fence() {
+fn completing_any_lease_would_not_fence() {
     use Step::{Complete, Expire, Lease, Receive, Succeed};
     let story = [Receive(0, 0), Lease(0), Expire, Receive(2, 0), Lease(2), Succeed(0), Complete(0)];
     breaks(dedup(POSTGRES, Code::CompletesAnyway), HOLDER_COMPLETES, &story);
 }
 
-/// Guards the token in `Dedup::release`: a failure that comes late must not let a third one in beside the second.
+/// Guards the token in `Dedup::release`: a late failure must not free the lease of a second worker for a third one.
 #[test]
-fn releasing_whoever_has_the_lease_would_not_fence() {
+fn releasing_any_lease_would_not_fence() {
     use Step::{Expire, Fail, Lease, Receive, Release};
     let story = [
         &[Receive(0, 0), Lease(0), Expire, Receive(2, 0), Lease(2)][..],
@@ -55,9 +55,9 @@ fn acking_first_would_leave_a_success_unrecorded() {
     breaks(dedup(POSTGRES, Code::AcksFirst), ACKED_IS_RECORDED, &story);
 }
 
-/// Guards the condition of a lease: a lease ends, what is done does not.
+/// Guards the condition of a lease: leases end, and recorded successes do not.
 #[test]
-fn leasing_what_is_done_would_call_again() {
+fn leasing_a_recorded_success_would_call_again() {
     use Step::{Complete, Expire, Lease, Receive, Succeed};
     let story = [Receive(0, 0), Lease(0), Succeed(0), Complete(0), Expire, Receive(2, 1), Lease(2)];
     breaks(dedup(POSTGRES, Code::LeasesWhatIsDone), NOT_AGAIN, &story);
@@ -79,8 +79,8 @@ fn forgetting_a_success_before_its_record_would_call_again() {
     breaks(dedup(POSTGRES, Code::ForgetsSuccesses), KNOWS, &story);
 }
 
-/// Guards `fresh_until`, which is looked at when a lease is answered and again before its call; and says what neither sees:
-/// a worker that stands still right then.
+/// Guards `fresh_until`, which is checked when a lease is answered and again before its call. The test also shows its limit:
+/// a worker that pauses right after the check.
 #[test]
 fn a_pause_before_the_call_would_call_again() {
     use Step::{Call, Complete, Expire, Lease, Receive, Succeed};

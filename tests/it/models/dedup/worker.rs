@@ -1,4 +1,4 @@
-//! The dedup record, and what a worker makes of it.
+//! The dedup record, and a worker's use of it.
 
 use super::{Code, Dedup, Delivery, Record, State, Store, Token};
 
@@ -21,7 +21,7 @@ impl State {
         self.seen.acked_unrecorded |= !self.recorded;
     }
 
-    /// The calls of this lease are no longer protected by it. All of them, if the record is not to be trusted any more.
+    /// This lease no longer protects its calls. `None` ends every lease, because a crash lost the record.
     pub(super) fn lapse(&mut self, ended: Option<Token>) {
         for delivery in &mut self.deliveries {
             if let Delivery::Calls { lease, lapsed, .. } = delivery {
@@ -52,7 +52,7 @@ impl Dedup {
         LeaseAnswer::Won(lease)
     }
 
-    /// `Dedup::complete`: whether the success is recorded now.
+    /// `Dedup::complete`: returns whether the success is recorded now.
     pub(super) fn complete(&self, state: &mut State, lease: Token) -> bool {
         match &mut state.record {
             Some(record) if record.lease == lease => record.done = true,
@@ -103,7 +103,7 @@ impl Dedup {
         }
     }
 
-    /// What the settler makes of a success, once it knows what became of the lease.
+    /// How the settler settles a success, once it has the result of `complete`.
     pub(super) fn settle(&self, state: &mut State, d: usize, copy: usize, recorded: bool) {
         state.unrecorded[self.deliveries[d]] &= !recorded;
         state.seen.lost_lease |= !recorded;
@@ -121,7 +121,7 @@ impl Dedup {
         state.deaths += 1;
     }
 
-    /// Acks may be taken back, too: their messages are handed out again.
+    /// Acks may be lost, too: their messages are received again.
     pub(super) fn crash(state: &mut State) {
         state.record = state.flushed;
         state.acked = [false; 2];

@@ -1,4 +1,4 @@
-//! What Postgres does: transactions, snapshots, and a crash.
+//! Postgres's part: transactions, snapshots, and a crash.
 
 use super::State;
 
@@ -97,12 +97,12 @@ impl State {
 
     pub(super) fn flush(&mut self) {
         if self.flushed.is_some() {
-            // An xid that has written nothing yet may be dealt out again.
+            // An xid that has written nothing yet may be drawn again.
             self.flushed = Some((self.cursor.clone(), self.ended_xid, self.last_seq));
         }
     }
 
-    /// What is not flushed never was, and who was at work is not any more.
+    /// Unflushed writes are lost, and open transactions end.
     pub(super) fn crash(&mut self) {
         let Some((cursor, xid, seq)) = self.flushed.take() else { return };
         for tx in self.transactions.iter_mut().filter(|tx| tx.is_at_work()) {

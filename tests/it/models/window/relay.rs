@@ -1,4 +1,4 @@
-//! The relay's turn, as `outbox.rs` and `settle.rs` have it.
+//! The relay's turn, as in `outbox.rs` and `settle.rs`.
 
 use super::postgres::{Event, Id, Seq, Snapshot, Xid};
 use super::{Outbox, Reading, State, Step};
@@ -48,7 +48,7 @@ impl Cursor {
 }
 
 impl Outbox {
-    /// The rows of a window, or of so much of it that it has to be put in pages.
+    /// The rows of a window, or its first rows if it is put in pages.
     pub(super) fn next_window(&self, state: &State) -> Vec<Id> {
         let cursor = &state.cursor;
         if self.reading == Reading::SeqAboveLast {

@@ -8,7 +8,7 @@ fn outbox(transactions: &[(char, usize)], page_max: usize, reading: Reading) -> 
     Outbox { transactions, page_max, restarts_max: 0, server_crashes: false, reading }
 }
 
-/// Guards promises 2 and 4: three transactions, two of one key, read whole or page by page, by a relay that dies once.
+/// Guards promises 2 and 4: three transactions, two with one key, are read whole or in pages, by a relay that dies once.
 #[test]
 fn nothing_is_passed_over_and_keys_keep_their_order() {
     for page_max in [1, 2] {
@@ -22,8 +22,8 @@ fn nothing_is_passed_over_and_keys_keep_their_order() {
     }
 }
 
-/// Guards promise 2 where commits are asynchronous: a crash of the server takes back cursors, and deals xids and seqs out
-/// again. Pages end within a transaction.
+/// Guards promise 2 with asynchronous commits: a crash of the server loses cursors, and xids and seqs are drawn again. Pages
+/// end within a transaction.
 #[test]
 fn nothing_is_passed_over_when_the_server_crashes() {
     let model = outbox(&[('a', 2), ('b', 2)], 1, Reading::AsItIs);
@@ -32,10 +32,10 @@ fn nothing_is_passed_over_when_the_server_crashes() {
     seen.assert_any_discovery(AGAIN);
 }
 
-/// A turn in which one page is put, and one that finds no more.
+/// A turn that puts one page, and a turn that finds no more.
 const A_PAGE: [Step; 6] = [Step::Look, Step::Count, Step::Put, Step::Advance, Step::Look, Step::Advance];
 
-/// Guards the reason for the window: who draws first may commit last.
+/// Guards the reason for the window: the transaction that draws first may commit last.
 #[test]
 fn reading_above_the_last_seq_would_lose_a_late_commit() {
     use Step::{Advance, Commit, Count, DrawSeq, DrawXid, Lock, Look, Put};
@@ -69,8 +69,8 @@ fn the_order_of_xids_would_turn_a_key_around() {
     breaks(outbox(&[('a', 1), ('a', 1)], 3, Reading::OrderOfXids), KEY_ORDER, &story);
 }
 
-/// Guards the floor: a snapshot's xmax does not say who has begun, so the sequence's present value may be that of an open
-/// transaction above it.
+/// Guards the floor: a snapshot's xmax does not show which transactions have begun. So the sequence's current value may
+/// belong to an open transaction above it.
 #[test]
 fn the_floor_of_this_turn_would_lose_an_open_transaction() {
     use Step::{Advance, Commit, Count, DrawSeq, DrawXid, Lock, Look};
@@ -82,8 +82,7 @@ fn the_floor_of_this_turn_would_lose_an_open_transaction() {
     breaks(outbox(&[('a', 1), ('b', 1)], 1, Reading::FloorOfThisTurn), NOT_PASSED_OVER, &story.concat());
 }
 
-/// Guards that a turn that reads something writes something: its xid lies between what it read of the sequence and the
-/// next snapshot.
+/// Guards that a turn that reads also writes: its xid lies between its reading of the sequence and the next snapshot.
 #[test]
 fn a_turn_without_an_advance_would_lose_an_open_transaction() {
     use Step::{Advance, Commit, Count, DrawSeq, DrawXid, Forgo, Lock, Look};

@@ -2,10 +2,10 @@
 
 use crate::world::World;
 
-/// Words that stand for the test's own names.
+/// Words for the test's own names.
 pub(super) struct Mask {
     names: Vec<(String, String)>,
-    /// How much of each there is depends on how far the worker has come.
+    /// Counts depend on the worker's progress.
     counts: bool,
 }
 
@@ -24,7 +24,7 @@ impl Mask {
         Self { counts: true, ..self }
     }
 
-    /// Columns are as wide as what is in them: so runs of spaces are two.
+    /// Runs of spaces become two, because columns are as wide as their content.
     pub(super) fn hide(&self, text: &str) -> String {
         let named =
             self.names.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name.as_str(), word));
@@ -62,7 +62,7 @@ fn line(text: &str, counts: bool) -> String {
     words.join(" ")
 }
 
-/// A word whose digits, letters of hex and punctuation look like what is masked.
+/// The mask of a word whose digits, hexadecimal letters and punctuation look like one of these.
 fn hidden(word: &str, before: Option<&str>) -> String {
     let core = word.trim_start_matches('(').trim_end_matches([')', ',', ':', ';', '.']);
     if core.is_empty() {
@@ -79,7 +79,7 @@ fn shape(word: &str) -> Option<&'static str> {
     if word.strip_prefix("127.0.0.1:").is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port > 1)) {
         return Some("ADDRESS");
     }
-    // A process by its host, its number, and what tells it from the one that had this number before.
+    // A process: its host, its pid, and a number that distinguishes it from an earlier process with this pid.
     if word.split(':').count() == 3 && word.rsplit(':').next().is_some_and(|end| end.len() == 6) {
         return Some("NAME");
     }
@@ -103,9 +103,9 @@ fn shape(word: &str) -> Option<&'static str> {
     }
 }
 
-/// Guards: no golden depends on when and where it was written, and nothing else is hidden.
+/// Guards: no golden depends on when and where it was written, and nothing else is masked.
 #[test]
-fn what_differs_is_masked() {
+fn differences_between_runs_are_masked() {
     for (said, masked) in [
         ("put       2026-11-22T03:04:05Z (3m 2s ago) by test", "put  TIME (AGE ago) by test"),
         (

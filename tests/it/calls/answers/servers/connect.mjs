@@ -1,5 +1,5 @@
-// A Connect server of the official library. The first part of a path is the name of what it answers: /CASE/SERVICE/METHOD.
-// It prints its ports, one for HTTP/1.1 and one for HTTP/2, and ends when its standard input does.
+// A Connect server of the official library. The first part of a path names the answer: /CASE/SERVICE/METHOD. It prints its
+// ports, one for HTTP/1.1 and one for HTTP/2, and ends when its standard input closes.
 import * as http from "node:http";
 import * as http2 from "node:http2";
 import { create, createFileRegistry } from "@bufbuild/protobuf";
@@ -13,7 +13,7 @@ import {
 import { Code, ConnectError } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 
-// JSON comes as a Struct, whatever its fields; binary as an Empty, which keeps fields it does not know.
+// JSON is read as a Struct, with any fields. Binary is read as an Empty, which keeps unknown fields.
 const method = (input, output) => ({ name: "Take", inputType: input, outputType: output });
 const file = create(FileDescriptorProtoSchema, {
   name: "every.proto",

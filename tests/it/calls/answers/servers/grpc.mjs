@@ -1,5 +1,5 @@
-// A gRPC server of the official library for Node.js. The first part of a path is the name of what it answers:
-// /CASE/SERVICE/METHOD. It prints its port, and ends when its standard input does.
+// A gRPC server of the official library for Node.js. The first part of a path names the answer: /CASE/SERVICE/METHOD. It
+// prints its port, and ends when its standard input closes.
 import * as grpc from "@grpc/grpc-js";
 
 const long = (bytes) => "x".repeat(bytes);

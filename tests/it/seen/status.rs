@@ -1,160 +1,18 @@
+//! `outbox status` and its data: workers, a missing relay, pages, several databases, mistakes, and a full outbox.
+
 use std::time::{Duration, Instant};
 
 use outbox::Entry;
 use serde_json::{Value, json};
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::operator::{ROUTER, misbehave, outbox, paste, publish_malformed};
-use crate::world::{One, Two, World, cluster, new_database};
+use crate::operator::{ROUTER, misbehave, outbox, paste};
+use crate::world::{One, Two, World, cluster, migrated_database, new_database};
 
-/// Guards promise 8: on a line with something in every state, `status` counts it and names every problem with a command,
-/// and `why` tells of each event where it is, why, and what repairs it.
+/// Guards promise 8: `status` reads from workers calls under way and breakers, and names a worker without an answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_stuck_is_told() {
-    let mut world = World::new(ROUTER).await;
-    let answer = misbehave(&world);
-    world.relay();
-    world.worker_with(Duration::from_secs(30));
-    let (done, dead, failed) = (
-        world.publish(One { n: 1 }).await,
-        world.publish(One { n: 13 }).await,
-        world.publish(One { n: 14 }).await,
-    );
-    let called = world.publish(Two { n: 1 }).await;
-    world.rpcs.until("it is being called", |rpcs| !rpcs.calls_of(called).is_empty()).await;
-    let (next, last) = (world.publish(Two { n: 2 }).await, world.publish(Two { n: 3 }).await);
-    let parked = publish_malformed(&world).await;
-    let mut open = world.pool.begin().await.unwrap();
-    let uncommitted = outbox::enqueue(&mut open, One { n: 2 }).await.unwrap();
-    let writer: i32 = sqlx::query("select pg_backend_pid()").fetch_one(&mut *open).await.unwrap().get(0);
-    world.until("select count(*) = 1 from outbox.dead_letter").await;
-    world.until("select count(*) = 1 from outbox.retry where last_code = 'unavailable'").await;
-    world.until("select count(*) = 1 from outbox.parked").await;
-    world.until("select count(*) = 6 from outbox.delivery").await;
-    world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
-
-    let said = outbox(&world, "status --format json").await;
-    let (status, source) = (said.json(), &said.json()["sources"][0]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert_eq!(source["source"], world.source.name());
-    assert!(source["leader"]["application"].as_str().unwrap().contains("relay"), "{source}");
-    assert_eq!((&source["waiting_events"], &source["parked"]), (&json!(0), &json!(1)));
-    assert_eq!(source["put_by"], "test");
-    let transaction = &source["oldest_transaction"];
-    assert_eq!((&transaction["pid"], &transaction["writes"]), (&json!(writer), &json!(true)), "{source}");
-    assert!(source["outbox_bytes"].as_i64().unwrap() > 100_000);
-    let rpc = |name: &str| {
-        let rpcs = status["rpcs"].as_array().unwrap();
-        rpcs.iter().find(|rpc| rpc["rpc"] == name).unwrap_or_else(|| panic!("{name}: {status}")).clone()
-    };
-    let counts =
-        |rpc: &Value| ["waiting", "hidden", "retrying", "dead"].map(|count| rpc[count].as_i64().unwrap());
-    assert_eq!(counts(&rpc("Test/One")), [0, 0, 1, 1]);
-    assert_eq!(counts(&rpc("Test/Slow")), [2, 1, 0, 0]);
-    assert_eq!(rpc("Test/Slow")["oldest_event"], json!(next));
-    assert!(rpc("Test/Slow")["oldest_seconds"].as_f64().unwrap() >= 0.0);
-    assert_eq!(rpc("Test/One")["breaker"], Value::Null);
-    let problems: Vec<&str> = status["problems"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|problem| problem["command"].as_str().unwrap())
-        .collect();
-    assert_eq!(problems, ["outbox parked list", "outbox dlq list --rpc Test/One"]);
-
-    let shown = outbox(&world, "status").await;
-    assert_eq!(shown.code, 1);
-    for words in [
-        "1 parked event in ",
-        "1 dead letter of Test/One: outbox dlq list --rpc Test/One",
-        "? only workers know",
-    ] {
-        assert!(shown.out.contains(words), "{words}: {}", shown.out);
-    }
-    let env = [("DATABASE_URL", world.url.as_str())];
-    for begins in ["outbox dlq list", "outbox parked list"] {
-        assert_eq!(paste(&env, &shown.command(begins)).await.code, 0, "{begins}");
-    }
-
-    // One event at a time.
-    let why = async |id| outbox(&world, &format!("why {id} --format json")).await;
-    let delivery = |said: &crate::operator::Said, at: usize| said.json()["deliveries"][at].clone();
-    let said = why(done).await;
-    let life = said.json();
-    assert_eq!(
-        (said.code, &life["enqueued"]["name"], &life["found"]),
-        (0, &json!("event_one"), &json!(true))
-    );
-    assert_eq!(life["put"]["relay"], "test");
-    assert_eq!(delivery(&said, 0)["state"], "done");
-    assert_eq!(delivery(&said, 0)["rpc"], "Test/One");
-
-    let said = why(dead).await;
-    let letter = delivery(&said, 0);
-    assert_eq!(said.code, 1);
-    assert_eq!(
-        [&letter["state"], &letter["code"], &letter["reason"], &letter["attempts"]],
-        [&json!("dead"), &json!("invalid_argument"), &json!("no such card"), &json!(1)]
-    );
-    assert_eq!(said.json()["commands"], json!([format!("outbox dlq redrive --event {dead} --rpc Test/One")]));
-
-    let said = why(failed).await;
-    let failure = delivery(&said, 0);
-    assert_eq!((said.code, &failure["state"], &failure["attempt"]), (0, &json!("failed"), &json!(1)));
-    assert_eq!((&failure["code"], &failure["error"]), (&json!("unavailable"), &json!("down for the night")));
-    assert!(failure["due_at"].as_str().unwrap() > failure["at"].as_str().unwrap(), "{failure}");
-
-    let said = why(called).await;
-    let call = delivery(&said, 0);
-    assert_eq!((said.code, &call["state"], &call["attempt"]), (0, &json!("calling"), &json!(1)));
-    assert!(call["worker"].as_str().unwrap().starts_with("test-"), "{call}");
-    for (id, ahead) in [(next, 0), (last, 1)] {
-        let said = why(id).await;
-        assert_eq!(
-            (&delivery(&said, 0)["state"], &delivery(&said, 0)["ahead"]),
-            (&json!("queued"), &json!(ahead))
-        );
-    }
-
-    let said = why(parked).await;
-    assert_eq!((said.code, &said.json()["parked"]["code"]), (1, &json!("MalformedDetail")));
-    assert_eq!((&said.json()["deliveries"], &said.json()["put"]), (&json!([]), &Value::Null));
-    assert_eq!(said.json()["commands"], json!([format!("outbox parked retry {parked}")]));
-
-    let said = why(uncommitted).await;
-    let open_there = &said.json()["nowhere"]["sources"][0]["writing_transactions"];
-    assert_eq!((said.code, &said.json()["found"], &open_there[0]["pid"]), (1, &json!(false), &json!(writer)));
-    let told = outbox(&world, &format!("why {uncommitted}")).await.out;
-    assert!(told.contains("it may still come with one of these transactions"), "{told}");
-    assert!(told.contains(&format!("pid {writer}, ")), "{told}");
-    open.rollback().await.unwrap();
-    let told = outbox(&world, &format!("why {uncommitted}")).await.out;
-    assert!(told.contains("no transaction is open that could still commit it"), "{told}");
-    assert!(told.contains("rolled back"), "{told}");
-
-    // For people, and without a payload.
-    for id in [done, dead, failed, called, next, parked] {
-        let told = outbox(&world, &format!("why {id}")).await;
-        assert!(told.out.contains("enqueued  20"), "{told:?}");
-        assert!(!told.out.contains("not json") && !told.out.contains("{\"n\""), "{told:?}");
-    }
-
-    // Retention took the event, and left what became of it.
-    world.execute(&format!("delete from outbox.event where id = '{done}'")).await;
-    let said = outbox(&world, &format!("why {done}")).await;
-    assert!(
-        said.code == 0 && said.out.contains("done      20") && said.out.contains("not in test_"),
-        "{said:?}"
-    );
-    answer.cancel();
-    world.until("select count(*) = 4 from outbox.dedup where done_at is not null").await;
-    world.finish().await;
-}
-
-/// Guards: what only workers know is asked of them: calls under way, and breakers; one that does not answer is named.
-#[tokio::test(flavor = "multi_thread")]
-async fn workers_are_asked_for_what_they_know() {
+async fn status_asks_workers() {
     let mut world = World::new(ROUTER).await;
     let answer = misbehave(&world);
     world.relay();
@@ -171,7 +29,7 @@ async fn workers_are_asked_for_what_they_know() {
         "{status}"
     );
 
-    // One whose breaker is open, and one that is gone.
+    // A worker with an open breaker, and one without an answer.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let open = format!("http://{}", listener.local_addr().unwrap());
     let name = world.source.name().to_owned();
@@ -193,9 +51,9 @@ async fn workers_are_asked_for_what_they_know() {
     world.finish().await;
 }
 
-/// Guards: where no relay leads, that is said first, and an event says behind how many it waits.
+/// Guards promise 8: without a relay, `status` says so first, and `why` counts the events ahead of one.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_relay_that_is_the_problem() {
+async fn a_missing_relay_is_the_first_problem() {
     let world = World::new(ROUTER).await;
     let first = world.publish(One { n: 1 }).await;
     let second = world.publish(Two { n: 2 }).await;
@@ -214,9 +72,9 @@ async fn without_a_relay_that_is_the_problem() {
     world.finish().await;
 }
 
-/// Guards: while a large window is put page by page, what was put and what waits are told apart within it.
+/// Guards promise 8: within a window that is put page by page, put events differ from waiting ones.
 #[tokio::test(flavor = "multi_thread")]
-async fn pages_of_a_window_are_told_apart() {
+async fn put_and_waiting_pages_of_a_window_differ() {
     let world = World::new(ROUTER).await;
     let page = |snapshot: &str| {
         format!(
@@ -241,13 +99,12 @@ async fn pages_of_a_window_are_told_apart() {
     world.finish().await;
 }
 
-/// Guards: of several databases each is told by its name, and an event is found in whichever has it.
+/// Guards promise 8: each of several databases has its name in the output, and an event is found in any of them.
 #[tokio::test(flavor = "multi_thread")]
-async fn several_databases_are_told_apart() {
+async fn each_of_several_databases_has_its_name() {
     let world = World::new(ROUTER).await;
-    let other = new_database(cluster()).await;
+    let other = migrated_database(cluster()).await;
     let mut conn = PgConnection::connect(&other).await.unwrap();
-    outbox_schema::migrate(&mut conn).await.unwrap();
     let id: uuid::Uuid =
         sqlx::query_scalar("select outbox.enqueue('event_one', '{}')").fetch_one(&mut conn).await.unwrap();
     sqlx::query("insert into outbox.queue (rpc) values ('Test/One')").execute(&mut conn).await.unwrap();
@@ -266,9 +123,9 @@ async fn several_databases_are_told_apart() {
     world.finish().await;
 }
 
-/// Guards: what can't be used or reached is told from what is wrong, by exit code and remedy, and no password comes out.
+/// Guards promise 8: unusable input and unreachable servers have their own exit code and a remedy. No password is printed.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_reached_is_told_with_its_remedy() {
+async fn unusable_input_and_servers_are_named_with_a_remedy() {
     let world = World::new(ROUTER).await;
     let url = world.url.as_str();
     let bare = new_database(cluster()).await;
@@ -311,13 +168,13 @@ async fn what_cannot_be_reached_is_told_with_its_remedy() {
     world.finish().await;
 }
 
-/// Guards: with a million events and a million deliveries `status` answers within a second, and `why` finds one of them,
-/// received or not.
+/// Guards promise 8: with a million events and a million deliveries `status` answers within a second. `why` finds any of
+/// them, received or not.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_outbox_is_told_within_a_second() {
+async fn a_full_outbox_is_reported_within_a_second() {
     let world = World::alone(ROUTER).await;
     world.execute("insert into outbox.queue (rpc) values ('Test/One'), ('Test/Slow')").await;
-    // As an hour's worth: ids, times and seqs in one order.
+    // The events of an hour: ids, times and seqs in one order.
     world
         .execute(
             "insert into outbox.event (id, name, payload, occurred_at, slot)
