@@ -15,12 +15,11 @@ use chrono::Utc;
 use futures_util::future::join_all;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
-use outbox_transport::{Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released, Unsettled};
+use outbox_transport::{
+    DEDUP_WINDOW, Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released, Unsettled,
+};
 
 use crate::Failure;
-
-/// Longer than retries, queue and dead-letter queue together can hold a copy.
-const WINDOW: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 
 const LEASE_TRIES_MAX: u32 = 3;
 const LEASE_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -74,7 +73,7 @@ impl DynamoDedup {
             .item("token", number(token))
             .item("leased_until_ms", number(now + millis(self.lease)))
             .item("at_ms", number(now))
-            .item("expires_at", number((now + millis(WINDOW)) / 1000))
+            .item("expires_at", number((now + millis(DEDUP_WINDOW)) / 1000))
             .condition_expression(
                 "attribute_not_exists(id) or expires_at < :now_seconds or #state = :dead \
                  or (#state = :failed and (attribute_not_exists(not_before_ms) or not_before_ms <= :now_ms)) \
@@ -135,7 +134,7 @@ impl DynamoDedup {
             .expression_attribute_values(":done", text("done"))
             .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":token", number(lease.token))
-            .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000))
+            .expression_attribute_values(":expires_at", number((now + millis(DEDUP_WINDOW)) / 1000))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
             Ok(_) => Ok(true),
@@ -170,7 +169,7 @@ impl DynamoDedup {
             .expression_attribute_values(":code", text(code))
             .expression_attribute_values(":error", text(error))
             .expression_attribute_values(":now", number(now))
-            .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000));
+            .expression_attribute_values(":expires_at", number((now + millis(DEDUP_WINDOW)) / 1000));
         let update = match released.waits {
             Some(wait) => update
                 .update_expression(format!("{RELEASE}, not_before_ms = :not_before remove leased_until_ms"))

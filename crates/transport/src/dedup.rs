@@ -6,6 +6,10 @@ use outbox_event::EventId;
 
 use crate::{Outcome, Unsettled};
 
+/// How long a success is remembered. Retries, queue and dead letters together hold no copy of a
+/// delivery for longer. `infra/queues.tf` checks that on AWS.
+pub const DEDUP_WINDOW: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+
 /// The right to call an RPC for an event, until it ends. The token fences: a worker that lost the lease can't complete it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Lease {

@@ -13,7 +13,7 @@ mod queue;
 mod unsettled;
 
 pub use bus::{BusLimits, PutError, PutErrorKind, RemoteBus};
-pub use dedup::{Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released};
+pub use dedup::{DEDUP_WINDOW, Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released};
 pub use entry::Entry;
 pub use outcome::{Again, Outcome};
 pub use queue::{Delivery, Depth, Depths, Limits, Queue, QueueError, Wait, Wanted};

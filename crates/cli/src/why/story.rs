@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use outbox_postgres::operate::Transaction;
+use outbox_transport::DEDUP_WINDOW;
 use outbox_transport::operate::{At, State};
 
 use super::life::{Life, NotIn, SourceDelivery};
@@ -141,8 +142,10 @@ fn delivery(one: &SourceDelivery) -> String {
         }
         State::NotReceived => "not received by a worker yet: on its way, or in the queue".to_owned(),
         State::Absent => {
-            "nowhere   it was put before this RPC subscribed, or what was recorded of it is gone (21 days)"
-                .to_owned()
+            let days = DEDUP_WINDOW.as_secs() / (24 * 60 * 60);
+            format!(
+                "nowhere   it was put before this RPC subscribed, or what was recorded of it is gone ({days} days)"
+            )
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{Source, interval, within_time};
 use outbox_runtime::Chain;
+use outbox_transport::DEDUP_WINDOW;
 use sqlx::PgConnection;
 
 const EVERY: Duration = Duration::from_secs(600);
@@ -14,7 +15,6 @@ const ROWS_MAX: i64 = 10_000;
 /// 32 MiB of a table.
 const BLOCKS_MAX: i64 = 4096;
 
-const DEDUP_WINDOW: Duration = Duration::from_secs(21 * 24 * 3600);
 /// SQS keeps a message no longer than this.
 const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);

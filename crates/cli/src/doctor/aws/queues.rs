@@ -5,6 +5,7 @@ use aws_sdk_sqs::types::QueueAttributeName as Name;
 use futures_util::StreamExt;
 use outbox_aws::Failure;
 use outbox_event_router::{Policy, Router, Rpc, names};
+use outbox_transport::DEDUP_WINDOW;
 use serde_json::Value;
 
 use super::unseen::{TOGETHER, unseen};
@@ -13,7 +14,6 @@ use crate::show::counted;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 /// How long a success is remembered.
-const WINDOW_DAYS: i64 = 21;
 const VISIBILITY_SECONDS_MIN: i64 = 10;
 const APPLY: &str = "`terraform apply` makes it; see --queue-prefix, AWS_REGION and the account";
 
@@ -200,11 +200,12 @@ fn retention(place: &str, live: &Attributes, dead: &Attributes) -> Option<Diagno
             "a dead letter keeps its age: `terraform apply` with dlq_retention_days above message_retention_days",
         ));
     }
-    (live + dead + DAY_SECONDS > WINDOW_DAYS * DAY_SECONDS).then(|| {
+    let window_days = DEDUP_WINDOW.as_secs() as i64 / DAY_SECONDS;
+    (live + dead + DAY_SECONDS > window_days * DAY_SECONDS).then(|| {
         Diagnosis::warning(
             place,
             format!(
-                "a copy may live for {} days, and what was done is remembered for {WINDOW_DAYS}",
+                "a copy may live for {} days, and what was done is remembered for {window_days}",
                 days(live + dead) + 1
             ),
             "message_retention_days and dlq_retention_days may be 20 together",
