@@ -49,7 +49,6 @@ pub struct Missing {
     pub remedy: &'static str,
 }
 
-/// Which of region and credentials are missing.
 pub async fn missing(config: &SdkConfig) -> Vec<Missing> {
     let mut missing = Vec::new();
     if config.region().is_none() {

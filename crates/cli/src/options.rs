@@ -45,7 +45,6 @@ impl Options {
         databases(&self.on.databases).map_err(|(problem, remedy)| Stopped::unusable(problem, remedy))
     }
 
-    /// Every given database, connected.
     pub(crate) async fn databases(&self) -> Result<Vec<Database>, Stopped> {
         let mut databases = Vec::new();
         for source in self.sources()? {

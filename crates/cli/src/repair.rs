@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::stopped::Stopped;
 
-/// Consent to an irreversible command.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Consent {
     /// Don't ask first. Without a terminal, irreversible commands need this.

@@ -27,7 +27,6 @@ pub(crate) fn holder(holder: &Holder) -> String {
     }
 }
 
-/// The statements that end it.
 pub(crate) fn ends(holder: &Holder) -> String {
     match (&holder.prepared, holder.pid) {
         (Some(gid), _) => ends_prepared(gid),

@@ -25,7 +25,6 @@ pub struct EventType {
     /// The field that is marked as the event's key.
     pub key: Option<FieldDescriptor>,
     pub value: EnumValueDescriptor,
-    /// The place of the value.
     pub place: Place,
 }
 

@@ -9,7 +9,6 @@ pub use report::Report;
 
 use std::fmt;
 
-/// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub severity: Severity,
@@ -28,7 +27,6 @@ pub enum Severity {
     Warning,
 }
 
-/// Where it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file's name as messages show it.

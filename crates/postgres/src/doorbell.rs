@@ -48,7 +48,6 @@ impl Doorbell {
         }
     }
 
-    /// Whether a notification comes within `patience`.
     pub async fn recv_within(&mut self, patience: Duration) -> Result<bool, sqlx::Error> {
         match tokio::time::timeout(patience, self.recv()).await {
             Ok(received) => received.map(|()| true),

@@ -60,7 +60,6 @@ impl Trouble {
     }
 }
 
-/// Which sources of the process are unusable.
 #[derive(Debug, Clone, Default)]
 pub struct Sources(Arc<All>);
 

@@ -14,7 +14,6 @@ enum LogFormat {
     Json,
 }
 
-/// What is logged, and how.
 #[derive(Debug, clap::Args)]
 pub struct Logs {
     /// How log lines look.

@@ -29,7 +29,6 @@ impl Interceptor for Journal {
     }
 }
 
-/// Prints a line at once.
 pub fn say(line: impl Display) {
     let mut out = std::io::stdout().lock();
     // The reader of the output may be gone; the calls go on.

@@ -101,7 +101,6 @@ pub trait Audit {
     /// Stores a repair before it changes anything. For one that can be undone, a failure is only a warning.
     async fn begin(&self, repair: &Repair, undoable: bool) -> Result<(), OperateError>;
 
-    /// Stores the repair's result.
     async fn end(&self, repair: &Repair) -> Result<(), OperateError>;
 
     /// The newest repairs, newest first.

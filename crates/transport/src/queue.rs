@@ -58,7 +58,6 @@ pub trait Queue: Send + Sync + 'static {
     }
 }
 
-/// A wait for the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait {
     pub all: Duration,

@@ -9,7 +9,6 @@ use crate::breaker::{Gate, Probe};
 /// How long a single slot waits for a delivery that has not failed, after each one that has.
 const TURN: Duration = Duration::from_millis(20);
 
-/// One request to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ask {
     pub(crate) most: usize,
@@ -25,7 +24,6 @@ pub(crate) struct Ask {
 /// Slots for deliveries that have failed before: an old backlog must not take the slots of all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FailedSlots {
-    /// The free ones of these.
     pub(crate) free: usize,
     /// There is only one slot for all deliveries.
     pub(crate) single: bool,

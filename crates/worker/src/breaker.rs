@@ -110,7 +110,6 @@ pub(crate) struct Answer<'a> {
     pub(crate) event: EventId,
     pub(crate) reply: &'a Result<(), CallError>,
     pub(crate) began: Instant,
-    /// Whether it was the probe.
     pub(crate) probe: bool,
 }
 
@@ -322,7 +321,6 @@ impl Breaker {
         self.hold.as_ref().map(|hold| &hold.reason)
     }
 
-    /// The value of the metric.
     pub(crate) fn level(&self) -> f64 {
         let probing = self.probes.as_ref().is_some_and(|probes| probes.any.is_out() || probes.fresh.is_out());
         match self.standing() {

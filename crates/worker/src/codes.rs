@@ -23,7 +23,6 @@ pub(crate) enum Says {
     Away,
     /// It refuses this event for good.
     Refuses,
-    /// It was not called.
     Nothing,
 }
 

@@ -172,7 +172,6 @@ impl Metrics {
     }
 }
 
-/// The reasons in the metric of holds.
 #[derive(Default)]
 struct Holds {
     reason: Option<Reason>,

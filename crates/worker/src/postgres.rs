@@ -141,7 +141,6 @@ async fn fits(source: &Source) -> Result<(), SchemaError> {
     outbox_schema::check(&mut conn).await
 }
 
-/// Creates missing queues.
 async fn queues<'a>(source: &Source, rpcs: impl Iterator<Item = &'a Rpc>) -> Result<(), SchemaError> {
     let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
     outbox_schema::check(&mut conn).await?;

@@ -109,7 +109,6 @@ impl Slots {
         self.found_failed.store(found, Ordering::Relaxed);
     }
 
-    /// Begins the probe.
     pub(crate) fn probing(self: &Arc<Self>, probe: Probe) -> Probing {
         Probing { slots: Arc::clone(self), probe, called: false }
     }

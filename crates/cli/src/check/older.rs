@@ -17,7 +17,6 @@ pub(crate) struct Older {
     pub(crate) router: OldRouter,
 }
 
-/// Its event_router.yaml.
 #[derive(Debug)]
 pub(crate) enum OldRouter {
     Known(Router),

@@ -27,7 +27,6 @@ pub(super) struct Plan {
     /// The bus refused them.
     parked: i64,
     oldest_event_at: Option<DateTime<Utc>>,
-    /// The command that sends them.
     pub(super) command: String,
 }
 

@@ -45,7 +45,6 @@ struct Url {
     authority: String,
 }
 
-/// One line of /metrics.
 #[derive(Debug, Clone, PartialEq)]
 struct Sample {
     name: String,

@@ -23,7 +23,6 @@ pub(super) struct Life {
     pub(super) parked: Option<Parked>,
     pub(super) deliveries: Vec<SourceDelivery>,
     pub(super) nowhere: Option<Nowhere>,
-    /// The commands that repair it.
     pub(super) commands: Vec<String>,
 }
 
@@ -41,7 +40,6 @@ pub(super) struct Enqueued {
 pub(super) struct PutAt {
     /// `null` if the time is impossible, because a clock was set.
     pub(super) at: Option<DateTime<Utc>>,
-    /// The time in the cursor.
     #[serde(skip)]
     pub(super) cursor_at: Option<DateTime<Utc>>,
     pub(super) relay: String,

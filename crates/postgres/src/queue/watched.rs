@@ -40,7 +40,6 @@ pub(super) struct From {
     pub(super) claims: i64,
 }
 
-/// The result of a look.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found {
     pub(super) id: i32,

@@ -6,7 +6,6 @@ use super::{ENDPOINTS, Role, is_wanted};
 #[derive(Debug, Clone, Default)]
 pub struct Tracer;
 
-/// No span.
 #[derive(Debug)]
 pub struct Span;
 

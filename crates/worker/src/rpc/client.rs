@@ -22,7 +22,6 @@ pub struct Client {
     targets: Arc<HashMap<Rpc, Target>>,
 }
 
-/// The services' options in the environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Services<'a> {
     pub endpoints: &'a [Endpoint],

@@ -19,7 +19,6 @@ pub(super) struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     NoConnection,
-    /// The connection ended.
     Lost,
     /// HTTP/2: the server goes away, and has not begun the call.
     GoneAway,

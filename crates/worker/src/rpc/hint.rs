@@ -5,7 +5,6 @@ use http::Uri;
 use super::failure::{Failure, Mismatch};
 use super::{By, CallError, failed};
 
-/// The protocol of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Called {
     Connect,

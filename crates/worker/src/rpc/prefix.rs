@@ -100,7 +100,6 @@ const ROUTE: &str = "it tells the route of a call";
 const HTTP: &str = "it is HTTP's own";
 const CALL: &str = "the call itself sets it";
 
-/// A prefix of names of headers: `acme-`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderPrefix(String);
 

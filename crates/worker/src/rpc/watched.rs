@@ -63,7 +63,6 @@ impl Protocol {
     }
 }
 
-/// The protocol of the newest connection.
 #[derive(Debug, Default)]
 pub(super) struct LastProtocol(AtomicU8);
 

@@ -17,7 +17,6 @@ const DAY_SECONDS: i64 = 24 * 60 * 60;
 const VISIBILITY_SECONDS_MIN: i64 = 10;
 const APPLY: &str = "`terraform apply` makes it; see --queue-prefix, AWS_REGION and the account";
 
-/// The queues of one installation.
 pub(super) struct Sqs<'a> {
     client: Client,
     prefix: &'a str,

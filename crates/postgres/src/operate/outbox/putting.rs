@@ -9,7 +9,6 @@ use super::{Outbox, Stored};
 pub enum Putting {
     Put(Put),
     NotYet,
-    /// The reason.
     NotKnown(&'static str),
 }
 
