@@ -1,7 +1,8 @@
-//! Bus, queue and dedup record: one suite for every implementation. Promise 3 rests on the record.
+//! Every seam between the product and what stores it: one suite for every implementation. Promise 3 rests on the record.
 
 mod bus; // what goes onto the bus comes out as a message
 mod dedup; // one winner at a time, and done is for good
+mod operate; // what an operator asks and repairs
 mod queue; // received once, hidden, extended, settled
 
 pub(crate) use bus::bus_contract;

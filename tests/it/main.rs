@@ -16,7 +16,7 @@ mod seen; // promise 8
 
 mod aws; // the same line on EventBridge, SQS and DynamoDB
 mod calls; // what reaches an RPC, and what its answer means
-mod contracts; // promise 3 and others: bus, queue and dedup, one suite for every implementation
+mod contracts; // promise 3 and others: bus, queue, dedup and the operator's half, one suite for every implementation
 mod deployed; // what it is built from, and where it runs
 mod guarded; // privileges, secrets, and names of others
 mod models; // the protocols, in every order of their steps

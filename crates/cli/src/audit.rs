@@ -19,7 +19,8 @@ const COMMAND_CHARS_MAX: usize = 100;
 /// Lists repairs: who redrove, dropped, retried or replayed what, and when. Newest first; kept for 400 days.
 ///
 /// They stand in outbox.audit of each database. On the transport aws, what was done with queues and dead letters stands in the
-/// dedup table, and is listed first.
+/// dedup table, and is listed first. One that has not ended goes on, or was killed: CHANGED is then what it had changed so
+/// far, where that is known.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 listed; 2 unusable arguments; 3 a database can't be reached.")]
 pub(crate) struct Args {
@@ -78,7 +79,7 @@ fn text(kept: &[Kept]) -> String {
             show::moment_of(one.at),
             line(&one.who, NAME_CHARS_MAX),
             or_dash(one.role.as_deref().map(|role| line(role, NAME_CHARS_MAX))),
-            or_dash(changed),
+            if one.ended { or_dash(changed) } else { format!("{}, not ended", or_dash(changed)) },
             line(&one.command, COMMAND_CHARS_MAX),
         ]);
     }

@@ -41,8 +41,11 @@ pub trait Queues {
     /// What could not even be put into a queue, where there is a place for it.
     async fn undeliverable(&self) -> Result<Option<Undeliverable>, OperateError>;
 
-    /// Sends messages into the queues of their RPCs; `force` forgets first that they were done. One answer for each, or one
-    /// failure for all. `false` if somebody is calling it at this moment: then nothing is forgotten, and nothing sent.
+    /// Sends messages into the queues of their RPCs; `force` forgets first that they were done. `false` if somebody is calling
+    /// it at this moment: then nothing is forgotten, and nothing sent.
+    ///
+    /// On Postgres all of them are one transaction, and one failure is the answer for all. On SQS each is sent by itself, and
+    /// has an answer of its own. Postgres makes a queue that is missing; on SQS that is a failure.
     async fn replay(
         &self,
         repair: &Repair,
@@ -56,10 +59,15 @@ pub trait Queues {
 pub trait DeadLetters {
     type Handle;
 
-    /// The next ones, none at the end. They may be hidden from others from here on, until [`DeadLetters::put_back`].
+    /// The next ones, none at the end. Postgres has them in the order of their ids. On SQS they are in no order, and are hidden
+    /// from others from here on, for a minute or until [`DeadLetters::put_back`]. What this redrove and died again is not among
+    /// them. An RPC without a queue has none, or on SQS is a failure.
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Self::Handle>>, OperateError>;
 
-    /// Back into their RPCs' queues; `force` forgets first that they were done. One answer for each, or one failure for all.
+    /// Back into their RPCs' queues; `force` forgets first that they were done.
+    ///
+    /// On Postgres all of them are one transaction, and one failure is the answer for all. On SQS each is moved by itself, and
+    /// has an answer of its own.
     async fn redrive(
         &self,
         repair: &Repair,
@@ -74,7 +82,7 @@ pub trait DeadLetters {
         letters: &[Letter<Self::Handle>],
     ) -> Vec<Result<Repaired, OperateError>>;
 
-    /// Lets others see again what was looked at and not moved.
+    /// Lets others see again what was looked at and not moved. On SQS it must be looked at anew before it can be moved.
     async fn put_back(&mut self);
 }
 
@@ -82,7 +90,7 @@ pub trait DeadLetters {
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Deliveries {
     /// What became of an event at each of these RPCs, and at others as far as they can be known; `put_at` tells where to
-    /// look for it.
+    /// look for it. SQS can't be searched: what has no record is [`State::NotReceived`] there, in a queue or not.
     async fn of(
         &self,
         event: EventId,
@@ -93,11 +101,12 @@ pub trait Deliveries {
     /// Whether the RPC has succeeded for the event, for each pair.
     async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, OperateError>;
 
-    /// For so long workers dead-letter what the RPC refuses, and hold none of it. `false` if it has no queue.
+    /// For so long, 30 days at most, workers dead-letter what the RPC refuses, and hold none of it. `false` if it has no queue.
     async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, OperateError>;
 }
 
-/// Who repaired what, and when.
+/// Who repaired what, and when. On Postgres a repair that has not begun, or has ended, changes nothing. On AWS everyone who may
+/// write can write past it, and it is the command that keeps it.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Audit {
     /// Keeps a repair before it changes anything. One that can be undone goes on where a failure is only a warning.
@@ -120,9 +129,11 @@ pub struct Kept {
     /// The role of Postgres. AWS has the identity in a trail of its own.
     pub role: Option<String>,
     pub command: String,
-    /// As the command itself printed it with --format json. Of one that did not live to tell, how many rows it had changed, where
-    /// that is known.
+    /// As the command itself printed it with --format json. Of one that has not ended, how many rows it has changed so far,
+    /// where that is known.
     pub result: Option<serde_json::Value>,
+    /// Otherwise it goes on, or did not live to tell.
+    pub ended: bool,
 }
 
 /// Events on the bus that reached no queue.
@@ -205,7 +216,7 @@ pub struct Letter<H> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repaired {
     Moved,
-    /// Somebody else has moved it meanwhile.
+    /// Somebody else has moved it meanwhile; on SQS also if somebody else has it before them.
     Gone,
     /// It stays: its RPC is being called at this moment, so that it was done can't be forgotten.
     Busy,
@@ -266,7 +277,7 @@ pub enum State {
         code: String,
         reason: String,
     },
-    /// No worker has received it yet: on the way to its queue, or in it.
+    /// Nothing is recorded of it: it is on the way to its queue, or in it, or was dropped.
     NotReceived,
     /// Neither in the queue nor recorded.
     Absent,

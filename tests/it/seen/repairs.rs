@@ -245,5 +245,8 @@ async fn a_repair_that_did_not_live_to_tell_is_kept() {
         (&"by hand".into(), &1.into()),
         "{said}"
     );
+    assert_eq!(said[0]["ended"], false, "{said}");
+    let told = paste(&[("DATABASE_URL", &url)], "outbox audit").await.out;
+    assert!(told.contains("1, not ended"), "{told}");
     world.finish().await;
 }
