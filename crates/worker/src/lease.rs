@@ -1,9 +1,10 @@
-//! Leasing: the right to call is asked of the dedup record for a whole batch, unless its queue gave it with the messages.
+//! Leasing: messages are read, and the right to call is asked of the dedup record for a whole batch, unless its queue gave it
+//! with the messages.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::{EventId, Message};
+use event::{EventId, Message, MessageError};
 use runtime::{Chain, Part};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -11,9 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use outbox_transport::{Dedup, Delivery, Lease, LeaseAnswer};
 
-/// A delivery, and what the dedup record says of it.
+/// A delivery that was read, and what the dedup record says of it.
 pub(crate) struct Leased<R> {
+    /// Without its body.
     pub(crate) delivery: Delivery<R>,
+    /// Read once: a payload may be large.
+    pub(crate) message: Result<Message<'static>, MessageError>,
     /// None for a body that names no event, and where the record could not be asked or answered too late.
     pub(crate) answer: Option<LeaseAnswer>,
     /// The lease was asked for then, or later.
@@ -40,12 +44,14 @@ impl<D: Dedup> Leasing<D> {
         let fresh_until = asked_at + self.visibility / 2;
         let leased = |mut delivery: Delivery<R>| {
             let answer = delivery.lease.take().map(|(lease, _)| LeaseAnswer::Won(lease));
-            Leased { delivery, answer, asked_at, fresh_until }
+            let body = std::mem::take(&mut delivery.body);
+            let message = Message::decode(&body).map(Message::into_owned);
+            Leased { delivery, message, answer, asked_at, fresh_until }
         };
         let mut batch: Vec<Leased<R>> = deliveries.into_iter().map(leased).collect();
         let unknown = batch.iter().enumerate().filter(|(_, leased)| leased.answer.is_none());
         let (places, events): (Vec<usize>, Vec<EventId>) =
-            unknown.filter_map(|(at, leased)| Some((at, event_of(&leased.delivery.body)?))).unzip();
+            unknown.filter_map(|(at, leased)| Some((at, leased.message.as_ref().ok()?.event.id))).unzip();
         // What came in as the process was told to stop goes back at once.
         let answers = if events.is_empty() || self.stop.is_cancelled() {
             Some(Vec::new())
@@ -88,8 +94,4 @@ impl<R> Leased<R> {
             LeaseAnswer::Done | LeaseAnswer::Early { .. } | LeaseAnswer::Held { .. } => None,
         }
     }
-}
-
-fn event_of(body: &str) -> Option<EventId> {
-    Message::decode(body).ok().map(|message| message.event.id)
 }

@@ -78,7 +78,7 @@ impl Shown {
             occurred_at: event.map(|event| event.occurred_at),
             headers: event.map(|event| event.headers.keys().cloned().collect()).unwrap_or_default(),
             body_bytes: letter.body.len(),
-            payload: event.filter(|_| payload).map(|event| event.payload.to_owned()),
+            payload: event.filter(|_| payload).map(|event| event.payload.clone().into_owned()),
             body: (payload && event.is_none()).then(|| letter.body.clone()),
         }
     }

@@ -1,5 +1,7 @@
 //! Sending what was planned.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use event::{Envelope, Headers, Message};
 use event_router::Rpc;
@@ -165,7 +167,7 @@ fn message<'a>(event: &'a Past, at: &str) -> Option<impl Fn(&Rpc) -> String + us
                 key: event.key.as_deref().map(Into::into),
                 occurred_at,
                 headers: headers.clone(),
-                payload,
+                payload: Cow::Borrowed(payload),
             };
             Message { rpc: rpc.as_str().into(), event: envelope }.encode()
         }
