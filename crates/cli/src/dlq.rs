@@ -55,6 +55,8 @@ struct List {
 }
 
 /// Shows one dead letter; its payload only if asked.
+///
+/// Every database counts its own letters. Of several with the same number each is shown; in JSON they are several objects.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct Show {
@@ -76,8 +78,8 @@ struct Show {
 /// Delivers dead letters again.
 ///
 /// Each goes back into the queue of its RPC, with its attempts counted anew. What was done meanwhile is not done again: the
-/// worker finds it in its record. Each is moved by itself; if this is interrupted, the rest stays, and the same command
-/// goes on.
+/// worker finds it in its record. Eight are moved at a time: on Postgres in one transaction, on SQS each by itself. If this
+/// is interrupted, the rest stays, and the same command goes on.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
@@ -111,7 +113,8 @@ struct Redrive {
 
 /// Drops dead letters for good.
 ///
-/// The events stay in the outbox until retention, for `outbox replay`.
+/// The events stay in the outbox until retention, for `outbox replay`. Eight are dropped at a time: on Postgres in one
+/// transaction, on SQS each by itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct Drop {

@@ -183,18 +183,23 @@ impl Work for Showing<'_> {
     async fn on<O: Operator>(self, lines: Vec<O>) -> Result<ExitCode, Stopped> {
         let args = self.0;
         let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
+        let mut shown = Vec::new();
         for mut line in lines {
             let looked = tokio::select! {
                 letters = line.next(&filter) => letters,
                 () = interrupted() => Ok(Vec::new()),
             };
             line.put_back().await;
-            let Some(letter) = looked?.into_iter().next() else { continue };
-            let shown = Shown::of(line.source(), &letter, args.payload);
+            shown.extend(looked?.iter().map(|letter| Shown::of(line.source(), letter, args.payload)));
+        }
+        for (at, letter) in shown.iter().enumerate() {
             match args.print.format {
-                Format::Json => show::json(&shown)?,
-                Format::Table => print(&describe(&shown, args))?,
+                Format::Json => show::json(letter)?,
+                Format::Table if at == 0 => print(&describe(letter, args))?,
+                Format::Table => print(&format!("\n{}", describe(letter, args)))?,
             }
+        }
+        if !shown.is_empty() {
             return Ok(ExitCode::SUCCESS);
         }
         let command = |words: &[&str]| args.print.options.command(words);

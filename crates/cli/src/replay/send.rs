@@ -136,16 +136,19 @@ impl Sending<'_> {
         done: &[bool],
     ) -> Result<(), Stopped> {
         let outcomes = line.replay(self.repair, messages, self.replay.args.force).await;
+        let mut failure = None;
         for (outcome, done) in outcomes.into_iter().zip(done) {
-            if outcome? {
-                self.sent.sent += 1;
-                self.sent.done_before = self.sent.done_before.map(|before| before + i64::from(*done));
-            } else {
-                self.sent.busy += 1;
+            match outcome {
+                Ok(true) => {
+                    self.sent.sent += 1;
+                    self.sent.done_before = self.sent.done_before.map(|before| before + i64::from(*done));
+                }
+                Ok(false) => self.sent.busy += 1,
+                Err(error) => failure = Some(error),
             }
         }
         self.progress.add(messages.len());
-        Ok(())
+        failure.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
