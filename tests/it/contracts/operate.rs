@@ -49,6 +49,8 @@ trait Subject {
 
     /// Another person's, each time.
     async fn operator(&self) -> Self::Operator;
+    /// One that can't write the audit.
+    async fn operator_without_audit(&self) -> Self::Operator;
     /// Its messages stay hidden for longer than a test.
     async fn queue(&self, rpc: &Rpc) -> Self::Queue;
     fn dedup(&self, rpc: &Rpc, lease: Duration) -> Self::Dedup;
@@ -89,6 +91,7 @@ macro_rules! suite {
             kept::a_repair_is_kept_whatever_came_of_it
             kept::a_repair_that_has_not_ended_says_so
             kept::without_a_repair_nothing_is_changed
+            kept::without_an_audit_only_what_can_be_undone_begins
             kept::poison_is_said_and_taken_back
         }
     };

@@ -254,6 +254,8 @@ async fn letters_that_share_a_number_are_all_shown() {
     for reason in ["of Test/One", "of Test/Slow", "of Test/Third"] {
         assert!(shown.out.contains(reason), "{reason}: {shown:?}");
     }
+    let sources_told = shown.out.lines().filter(|line| line.starts_with(" source "));
+    assert_eq!(sources_told.map(|line| &line[11..]).collect::<Vec<_>>(), ["cards", "cards", "notes"]);
     let shown = paste(&[], &format!("outbox dlq show 7 --format json {sources}")).await;
     let each = serde_json::Deserializer::from_str(&shown.out).into_iter::<serde_json::Value>();
     let each: Vec<String> = each.map(|one| one.unwrap()["source"].as_str().unwrap().to_owned()).collect();

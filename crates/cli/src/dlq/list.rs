@@ -192,14 +192,11 @@ impl Work for Showing<'_> {
             line.put_back().await;
             shown.extend(looked?.iter().map(|letter| Shown::of(line.source(), letter, args.payload)));
         }
-        for (at, letter) in shown.iter().enumerate() {
-            match args.print.format {
-                Format::Json => show::json(letter)?,
-                Format::Table if at == 0 => print(&describe(letter, args))?,
-                Format::Table => print(&format!("\n{}", describe(letter, args)))?,
-            }
-        }
         if !shown.is_empty() {
+            match args.print.format {
+                Format::Json => shown.iter().try_for_each(show::json)?,
+                Format::Table => print(&text_of(&shown, args))?,
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let command = |words: &[&str]| args.print.options.command(words);
@@ -213,9 +210,17 @@ impl Work for Showing<'_> {
     }
 }
 
-fn describe(shown: &Shown, args: &Show) -> String {
-    let Listed { id, rpc, event, event_name, attempts, code, reason, dead_at, .. } = &shown.listed;
+fn text_of(shown: &[Shown], args: &Show) -> String {
+    let several = shown.iter().any(|one| one.listed.source != shown[0].listed.source);
+    shown.iter().map(|one| describe(one, several, args)).collect::<Vec<_>>().join("\n\n")
+}
+
+fn describe(shown: &Shown, several: bool, args: &Show) -> String {
+    let Listed { source, id, rpc, event, event_name, attempts, code, reason, dead_at, .. } = &shown.listed;
     let mut rows = table(["ID", id]);
+    if several {
+        rows.add_row(["source", source]);
+    }
     rows.add_row(["rpc", rpc]);
     rows.add_row(["event", &or_dash(*event)]);
     rows.add_row(["name", &or_dash(event_name.as_deref())]);

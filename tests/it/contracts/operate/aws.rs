@@ -72,6 +72,11 @@ impl Aws {
         ask.send().await.unwrap().attributes.unwrap().remove(&QueueArn).unwrap()
     }
 
+    fn operator_of(&self, table: &str) -> AwsOperator {
+        let rpcs = vec![one(), other(), stranger()];
+        AwsOperator::new(&self.config, &self.prefix, table, rpcs, |said| eprintln!("{said}"))
+    }
+
     async fn make_table(&self) {
         let key = AttributeDefinition::builder()
             .attribute_name(KEY_ATTRIBUTE)
@@ -102,8 +107,11 @@ impl Subject for Aws {
     const NEEDS_AUDIT: bool = false;
 
     async fn operator(&self) -> AwsOperator {
-        let rpcs = vec![one(), other(), stranger()];
-        AwsOperator::new(&self.config, &self.prefix, &self.table, rpcs, |said| eprintln!("{said}"))
+        self.operator_of(&self.table)
+    }
+
+    async fn operator_without_audit(&self) -> AwsOperator {
+        self.operator_of("nowhere")
     }
 
     async fn queue(&self, rpc: &Rpc) -> SqsQueue {

@@ -8,7 +8,7 @@ use event_router::Rpc;
 use outbox_transport::operate::{Audit, DeadLetters, Deliveries, Filter, Kept, Queues, Repair, Repaired};
 use serde_json::json;
 
-use super::{LONG, Subject, begun, buried, done, is_empty, lease, listed, look, message, one, other};
+use super::{LONG, Subject, begun, buried, done, is_empty, lease, listed, look, message, of_rpc, one, other};
 
 fn repair(at: DateTime<Utc>, command: &str) -> Repair {
     let (id, who) = (EventId::new().as_uuid(), "me@host".to_owned());
@@ -133,6 +133,27 @@ pub(super) async fn without_a_repair_nothing_is_changed<S: Subject>(subject: &S)
     assert!(is_empty(subject, &one()).await);
     assert_eq!(lease(subject, was_done, &one(), LONG).await, outbox_transport::LeaseAnswer::Done);
     assert_eq!(subject.poison_for(&one()).await, None);
+}
+
+/// Guards promise 6: where the audit can't be written, nothing begins that can't be undone. What can be undone goes on where the
+/// command alone keeps the audit: nobody is kept from delivering because of it.
+pub(super) async fn without_an_audit_only_what_can_be_undone_begins<S: Subject>(subject: &S) {
+    buried(subject, &one(), 1).await;
+    let mut operator = subject.operator_without_audit().await;
+    let redrive = repair(Utc::now(), "redrive");
+    let error = operator.begin(&redrive, false).await.unwrap_err();
+    assert!(!error.problem.is_empty() && !error.remedy.is_empty(), "{error:?}");
+    let begun = operator.begin(&redrive, true).await;
+    assert_eq!(begun.is_err(), S::NEEDS_AUDIT, "{begun:?}");
+    operator.end(&redrive).await.unwrap_err();
+    operator.kept(1).await.unwrap_err();
+    if begun.is_ok() {
+        let letters = look(&mut operator, &of_rpc(one())).await;
+        let moved = operator.redrive(&redrive, &letters, false).await;
+        assert_eq!(super::tally(&moved), super::all_of(&Repaired::Moved, 1));
+        operator.put_back().await;
+    }
+    assert_eq!(listed(subject, &Filter::default()).await.len(), usize::from(S::NEEDS_AUDIT));
 }
 
 /// Guards promise 6: that an RPC's refusals are poison is heard by its workers for so long, is taken back by zero, and is of

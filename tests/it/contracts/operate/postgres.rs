@@ -6,11 +6,12 @@ use std::time::Duration;
 use event_router::Rpc;
 use outbox_postgres::operate::{Database, PostgresOperator};
 use outbox_postgres::queue::{PostgresQueue, Watched, ids};
-use outbox_postgres::{Connections, PostgresDedup, SESSION};
+use outbox_postgres::{Connections, PostgresDedup, SESSION, Source};
 use outbox_transport::Poison;
 use tokio::task::JoinSet;
 
 use super::{LONG, Subject, one, other, suite};
+use crate::role::role;
 use crate::world::{ROUTER, World};
 
 suite! { Postgres }
@@ -51,6 +52,11 @@ impl Subject for Postgres {
 
     async fn operator(&self) -> PostgresOperator {
         PostgresOperator::new(Database::open(&self.world.source).await.unwrap())
+    }
+
+    async fn operator_without_audit(&self) -> PostgresOperator {
+        let source: Source = role(&self.world, "worker").await.parse().unwrap();
+        PostgresOperator::new(Database::open(&source).await.unwrap())
     }
 
     async fn queue(&self, rpc: &Rpc) -> PostgresQueue {
