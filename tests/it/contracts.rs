@@ -1,7 +1,9 @@
-//! The contracts of bus, queue and dedup record: one suite for every implementation. Promise 3 depends on the record.
+//! The contracts of every seam between the product and its stores: one suite for every implementation. Promise 3 depends on
+//! the record.
 
 mod bus; // an event on the bus arrives as a message
 mod dedup; // one winner at a time, and done is final
+mod operate; // an operator's questions and repairs
 mod queue; // received once, hidden, extended, settled
 
 pub(crate) use bus::bus_contract;

@@ -16,7 +16,7 @@ mod seen; // promise 8
 
 mod aws; // the transport on EventBridge, SQS and DynamoDB
 mod calls; // what reaches an RPC, and what its answers mean
-mod contracts; // promise 3 and others: bus, queue and dedup, one suite for every implementation
+mod contracts; // promise 3 and others: bus, queue, dedup and the operator's half, one suite for every implementation
 mod deployed; // what the project is built from, and where it runs
 mod guarded; // privileges, secrets, and names of other schemas
 mod models; // models of the protocols, in every order of their steps

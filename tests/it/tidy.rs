@@ -133,6 +133,17 @@ fn the_sdk_of_aws_stays_at_the_edge() {
     }
 }
 
+/// Guards promise 5: a worker reads a message once, however it got its lease, and hands on what it read.
+#[test]
+fn a_worker_reads_a_message_in_one_place() {
+    let decodes = Regex::new(r"(?-u:\b)(Message::decode)(?-u:\b)").unwrap();
+    let worker = product().into_iter().filter(|source| source.package == "worker");
+    let places: Vec<String> = worker
+        .flat_map(|source| vec![source.path.clone(); decodes.find_iter(&source.text).count()])
+        .collect();
+    assert_eq!(places, ["crates/worker/src/lease.rs"]);
+}
+
 /// Guards the house rules: no state is shared by a static, and a file has one idea.
 #[test]
 fn there_are_no_statics_and_files_are_short() {

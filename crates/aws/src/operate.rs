@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -52,16 +53,20 @@ impl AwsOperator {
         if let Some(Missing { what, remedy, .. }) = crate::missing(&config).await.into_iter().next() {
             return Err(OperateError::unreachable(what, remedy));
         }
-        Ok(Self {
-            sqs: aws_sdk_sqs::Client::new(&config),
-            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+        Ok(Self::new(&config, prefix, table, rpcs, say))
+    }
+
+    pub fn new(config: &SdkConfig, prefix: &str, table: &str, rpcs: Vec<Rpc>, say: Say) -> Self {
+        Self {
+            sqs: aws_sdk_sqs::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::new(config),
             prefix: prefix.to_owned(),
             table: table.to_owned(),
             rpcs,
             say,
             urls: Mutex::default(),
             looking: Looking::default(),
-        })
+        }
     }
 
     fn queue(&self, rpc: &Rpc) -> String {
@@ -158,10 +163,10 @@ impl Queues for AwsOperator {
         force: bool,
     ) -> Vec<Result<bool, OperateError>> {
         let sent = messages.iter().map(async |Addressed { event, rpc, body }| {
+            let url = self.url_needed(&self.queue(rpc)).await?;
             if force && !self.forget(*event, rpc).await? {
                 return Ok(false);
             }
-            let url = self.url_needed(&self.queue(rpc)).await?;
             let sent = self.sqs.send_message().queue_url(url).message_body(body).send().await;
             sent.map(|_| true).map_err(|error| trouble("SQS", &Failure::of(&error)))
         });

@@ -19,7 +19,8 @@ const COMMAND_CHARS_MAX: usize = 100;
 /// Lists repairs: who redrove, dropped, retried or replayed what, and when. Newest first; kept for 400 days.
 ///
 /// They are in outbox.audit of each database. On the transport aws, repairs of queues and dead letters are in the dedup table,
-/// and are listed first.
+/// and are listed first. A repair that has not ended still runs, or was killed. CHANGED is then the number of rows it has
+/// changed so far, if that is known.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status: 0 listed; 2 unusable arguments; 3 a database can't be reached.")]
 pub(crate) struct Args {
@@ -78,7 +79,7 @@ fn text(kept: &[Kept]) -> String {
             show::moment_of(one.at),
             line(&one.who, NAME_CHARS_MAX),
             or_dash(one.role.as_deref().map(|role| line(role, NAME_CHARS_MAX))),
-            or_dash(changed),
+            if one.ended { or_dash(changed) } else { format!("{}, not ended", or_dash(changed)) },
             line(&one.command, COMMAND_CHARS_MAX),
         ]);
     }

@@ -24,7 +24,33 @@ pub struct Envelope<'a> {
     #[serde(default)]
     pub headers: Headers,
     #[serde(borrow)]
-    pub payload: &'a RawValue,
+    pub payload: Cow<'a, RawValue>,
+}
+
+impl Envelope<'_> {
+    /// The same, whose payload is not copied.
+    pub fn borrowed(&self) -> Envelope<'_> {
+        Envelope {
+            id: self.id,
+            name: Cow::Borrowed(&self.name),
+            key: self.key.as_deref().map(Cow::Borrowed),
+            occurred_at: self.occurred_at,
+            headers: self.headers.clone(),
+            payload: Cow::Borrowed(&self.payload),
+        }
+    }
+
+    /// The same, that outlives what it was read from.
+    pub fn into_owned(self) -> Envelope<'static> {
+        Envelope {
+            id: self.id,
+            name: self.name.into_owned().into(),
+            key: self.key.map(|key| key.into_owned().into()),
+            occurred_at: self.occurred_at,
+            headers: self.headers,
+            payload: Cow::Owned(self.payload.into_owned()),
+        }
+    }
 }
 
 /// The body of a queue's message, on every transport: which RPC runs, and with what.
@@ -45,6 +71,11 @@ impl<'a> Message<'a> {
     pub fn decode(body: &'a str) -> Result<Self, MessageError> {
         let message: Self = serde_json::from_str(body).map_err(MessageError)?;
         Ok(message)
+    }
+
+    /// The same, that outlives its body.
+    pub fn into_owned(self) -> Message<'static> {
+        Message { rpc: self.rpc.into_owned().into(), event: self.event.into_owned() }
     }
 }
 
@@ -98,6 +129,9 @@ mod tests {
         let message = Message::decode(BODY).unwrap();
         assert_eq!(message.event.payload.get(), r#"{"z":1.0,"a":"\u00e9"}"#);
         assert_eq!(message.encode(), BODY);
+        let owned = message.into_owned();
+        assert_eq!(owned.encode(), BODY);
+        assert_eq!(Message { rpc: owned.rpc.clone(), event: owned.event.borrowed() }.encode(), BODY);
     }
 
     /// Guards: nothing that comes out of a queue can panic a worker, and no error quotes a payload.

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
 use outbox_event::{Envelope, EventId, Headers};
 use serde_json::value::RawValue;
@@ -55,7 +57,7 @@ impl Entry {
             key: self.key.as_deref().map(Into::into),
             occurred_at: self.occurred_at,
             headers,
-            payload,
+            payload: Cow::Borrowed(payload),
         })
     }
 }

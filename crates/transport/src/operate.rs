@@ -40,8 +40,11 @@ pub trait Queues {
     /// The events that reached no queue, if the transport keeps them.
     async fn undeliverable(&self) -> Result<Option<Undeliverable>, OperateError>;
 
-    /// Sends messages to the queues of their RPCs; `force` first forgets past successes. One answer for each, or one failure
-    /// for all. `false` if a worker is calling at this moment: then nothing is forgotten, and nothing sent.
+    /// Sends messages to the queues of their RPCs; `force` first forgets past successes. `false` if a worker is calling at this
+    /// moment: then nothing is forgotten, and nothing sent.
+    ///
+    /// On Postgres all are one transaction, and one failure answers for all; a missing queue is made. On SQS each is sent by
+    /// itself and has its own answer; a missing queue is a failure.
     async fn replay(
         &self,
         repair: &Repair,
@@ -55,11 +58,15 @@ pub trait Queues {
 pub trait DeadLetters {
     type Handle;
 
-    /// The next dead letters; none at the end. They may be hidden from others until [`DeadLetters::put_back`].
+    /// The next dead letters; none at the end. On Postgres they come in the order of their ids. On SQS they have no order, and
+    /// are hidden from others for a minute or until [`DeadLetters::put_back`]. A letter that this command redrove and that
+    /// died again is not among them. For an RPC without a queue there are none; on SQS that is a failure.
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Self::Handle>>, OperateError>;
 
-    /// Moves letters back to their RPCs' queues; `force` first forgets past successes. One answer for each, or one failure for
-    /// all.
+    /// Moves letters back to their RPCs' queues; `force` first forgets past successes.
+    ///
+    /// On Postgres all are one transaction, and one failure answers for all. On SQS each is moved by itself and has its own
+    /// answer.
     async fn redrive(
         &self,
         repair: &Repair,
@@ -74,7 +81,7 @@ pub trait DeadLetters {
         letters: &[Letter<Self::Handle>],
     ) -> Vec<Result<Repaired, OperateError>>;
 
-    /// Makes letters that were read and not moved visible to others again.
+    /// Makes letters that were read and not moved visible to others again. On SQS they must be read again before a move.
     async fn put_back(&mut self);
 }
 
@@ -82,6 +89,7 @@ pub trait DeadLetters {
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Deliveries {
     /// What became of an event at each of these RPCs, and at others as far as they are known. `put_at` narrows the search.
+    /// SQS can't be searched: an event without a record is [`State::NotReceived`] there, in a queue or not.
     async fn of(
         &self,
         event: EventId,
@@ -92,10 +100,13 @@ pub trait Deliveries {
     /// Whether the RPC has succeeded for the event, for each pair.
     async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, OperateError>;
 
-    /// For this time workers dead-letter what the RPC refuses, and hold none of it. `false` if the RPC has no queue.
+    /// For this time, at most 30 days, workers dead-letter what the RPC refuses, and hold none of it. `false` if the RPC has no
+    /// queue.
     async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, OperateError>;
 }
 
+/// Who repaired what, and when. On Postgres a repair that has not begun, or has ended, changes nothing. On AWS only the command
+/// keeps the audit: a role that may write there can write without it.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Audit {
     /// Stores a repair before it changes anything. For one that can be undone, a failure is only a warning.
@@ -116,8 +127,10 @@ pub struct Kept {
     /// The role in Postgres. AWS has the identity in its own trail.
     pub role: Option<String>,
     pub command: String,
-    /// As the command printed it with --format json. After an interruption, the number of changed rows if it is known.
+    /// As the command printed it with --format json. Before the end, the number of rows changed so far, if it is known.
     pub result: Option<serde_json::Value>,
+    /// `false` while the repair runs, and after a repair that was killed.
+    pub ended: bool,
 }
 
 /// Events on the bus that reached no queue.
@@ -196,7 +209,7 @@ pub struct Letter<H> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repaired {
     Moved,
-    /// Another operator or a worker has moved it meanwhile.
+    /// Another operator or a worker has moved it meanwhile. On SQS also if another client holds it.
     Gone,
     /// It stays: a worker is calling its RPC at this moment, so a past success can't be forgotten.
     Busy,
@@ -255,7 +268,7 @@ pub enum State {
         code: String,
         reason: String,
     },
-    /// No worker has received it yet: it is on the way to its queue, or in it.
+    /// It has no record: it is on the way to its queue, in it, or was dropped.
     NotReceived,
     /// Neither in the queue nor recorded.
     Absent,

@@ -1,8 +1,9 @@
 //! One RPC's consumer. Consumers share only the database's connections, so a slow or dead RPC affects only its own consumer.
 //!
 //! The life of a delivery: **receive** a batch, as large as slots, rate and circuit breaker allow (`receive.rs`).
-//! **Lease** its events in the dedup record: the right to call each (`lease.rs`). **Call** the RPC for each event whose
-//! lease is ours, and **decide** by the answer what becomes of it, one [`Outcome`] (`deliver.rs`, `decide.rs`).
+//! Read each message once, and **lease** its event in the dedup record: the right to call it (`lease.rs`). **Call** the RPC for
+//! each event whose lease is ours, and **decide** by the answer what becomes of it, one [`Outcome`] (`deliver.rs`,
+//! `decide.rs`).
 //! **Settle** it: record a success or give the lease back, and only then settle it in the queue (`settle.rs`).
 //!
 //! A worker may die between any two of these steps:

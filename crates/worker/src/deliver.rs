@@ -1,9 +1,9 @@
-//! One delivery: decode, lease, call, decide.
+//! One delivery that was read and leased: whether it may be called, the call, and what becomes of it.
 
 use std::time::Duration;
 
 use chrono::Utc;
-use outbox_event::{Envelope, Message};
+use outbox_event::{Envelope, Message, MessageError};
 use outbox_runtime::{Role, Span, caught};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -63,20 +63,24 @@ impl<C: RpcClient> Deliverer<C> {
 
     /// `Err` is the decision without a call.
     async fn steps<R>(&self, leased: &Leased<R>, probe: bool) -> Result<Decision, Decision> {
-        let message = self.decode(&leased.delivery.body).map_err(|dead| (dead, leased.lease()))?;
-        let lease = self.lease(leased, &message.event)?;
+        let event = self.addressed(&leased.message).map_err(|dead| (dead, leased.lease()))?;
+        let lease = self.lease(leased, event)?;
         let attempt = self.attempt(&leased.delivery);
         if let Some(dead) = exhausted(attempt.number, &self.subscriber.policy) {
             return Err((dead, Some(lease)));
         }
-        let outcome = self.call(message.event, attempt, probe).await;
+        let outcome = self.call(event.borrowed(), attempt, probe).await;
         Ok((outcome, Some(lease)))
     }
 
-    fn decode<'a>(&self, body: &'a str) -> Result<Message<'a>, Outcome> {
+    /// The event of a message that can be read and is meant for this RPC.
+    fn addressed<'m>(
+        &self,
+        message: &'m Result<Message<'static>, MessageError>,
+    ) -> Result<&'m Envelope<'static>, Outcome> {
         let rpc = &self.subscriber.rpc;
-        let (code, reason) = match Message::decode(body) {
-            Ok(message) if message.rpc == rpc.as_str() => return Ok(message),
+        let (code, reason) = match message {
+            Ok(message) if message.rpc == rpc.as_str() => return Ok(&message.event),
             Ok(message) => {
                 let addressee: String = message.rpc.chars().take(200).collect();
                 ("wrong_queue", format!("it is addressed to {addressee:?}, and this is the queue of {rpc}"))

@@ -1,9 +1,10 @@
-//! Leasing: requests the leases of a whole batch from the dedup record, unless the queue gave them with the messages.
+//! Leasing: reads messages, and requests the leases of a whole batch from the dedup record, unless the queue gave them with
+//! the messages.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_event::{EventId, Message};
+use outbox_event::{EventId, Message, MessageError};
 use outbox_runtime::{Chain, Part};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -11,9 +12,12 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Metrics;
 use outbox_transport::{Dedup, Delivery, Lease, LeaseAnswer};
 
-/// A delivery, and the dedup record's answer for it.
+/// A delivery whose body was read, and the dedup record's answer for it.
 pub(crate) struct Leased<R> {
+    /// Without its body.
     pub(crate) delivery: Delivery<R>,
+    /// Read once, because a payload may be large.
+    pub(crate) message: Result<Message<'static>, MessageError>,
     /// None if the body names no event, or if the record did not answer in time.
     pub(crate) answer: Option<LeaseAnswer>,
     /// The lease was requested then, or later.
@@ -39,12 +43,14 @@ impl<D: Dedup> Leasing<D> {
         let fresh_until = asked_at + self.visibility / 2;
         let leased = |mut delivery: Delivery<R>| {
             let answer = delivery.lease.take().map(|(lease, _)| LeaseAnswer::Won(lease));
-            Leased { delivery, answer, asked_at, fresh_until }
+            let body = std::mem::take(&mut delivery.body);
+            let message = Message::decode(&body).map(Message::into_owned);
+            Leased { delivery, message, answer, asked_at, fresh_until }
         };
         let mut batch: Vec<Leased<R>> = deliveries.into_iter().map(leased).collect();
         let unknown = batch.iter().enumerate().filter(|(_, leased)| leased.answer.is_none());
         let (places, events): (Vec<usize>, Vec<EventId>) =
-            unknown.filter_map(|(at, leased)| Some((at, event_of(&leased.delivery.body)?))).unzip();
+            unknown.filter_map(|(at, leased)| Some((at, leased.message.as_ref().ok()?.event.id))).unzip();
         // Deliveries that arrived during a stop go back at once.
         let answers = if events.is_empty() || self.stop.is_cancelled() {
             Some(Vec::new())
@@ -87,8 +93,4 @@ impl<R> Leased<R> {
             LeaseAnswer::Done | LeaseAnswer::Early { .. } | LeaseAnswer::Held { .. } => None,
         }
     }
-}
-
-fn event_of(body: &str) -> Option<EventId> {
-    Message::decode(body).ok().map(|message| message.event.id)
 }

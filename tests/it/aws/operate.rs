@@ -5,7 +5,7 @@ use outbox_event::EventId;
 use serde_json::json;
 use testkit::process::Process;
 
-use super::desk::Desk;
+use super::desk::{Desk, LYING};
 use crate::cloud::{Cloud, cloud};
 use crate::world::{Rpcs, World, until};
 
@@ -266,5 +266,31 @@ async fn a_hold_on_aws_ends_by_an_operators_command() {
     assert!(spoken.code == 0 && spoken.out.contains("is dead-lettered for 10m"), "{spoken:?}");
     until("all are dead", async || desk.letters("").await.len() == 7).await;
     case.stop().await;
+    world.finish().await;
+}
+
+/// Guards promise 8 on AWS: a message that SQS refuses ends a replay, and what was sent beside it is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_counts_what_was_sent_beside_a_refusal() {
+    let Some(cloud) = cloud() else { return };
+    let mut world = World::new(LYING).await;
+    world.relay();
+    // No message on SQS may have the one in the middle.
+    for text in ["one", "\u{fffe}", "three"] {
+        sqlx::query("select outbox.enqueue('event_lying', $1)")
+            .bind(json!({ "text": text }).to_string())
+            .execute(&world.pool)
+            .await
+            .unwrap();
+    }
+    world.until("select count(*) = 3 from outbox.delivery").await;
+    let prefix = format!("c{:08x}-", fastrand::u32(..));
+    let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());
+    sqs.create_queue().queue_name(format!("{prefix}Test--Lying")).send().await.unwrap();
+    let desk = Desk::new(&world, cloud);
+    let said = desk.with_database(&format!("outbox replay --since 1h --run --queue-prefix {prefix}")).await;
+    assert!(said.code == 1 && said.out.starts_with("sent 2 messages\nthen it failed: "), "{said:?}");
+    let status = desk.outbox(&format!("status --format json --queue-prefix {prefix}")).await.json();
+    assert_eq!(status["rpcs"][0]["waiting"], 2, "{status}");
     world.finish().await;
 }

@@ -233,3 +233,35 @@ async fn repairs_need_a_confirmation_and_are_kept() {
     assert!(told.contains("WHO") && told.contains("outbox dlq drop --all --yes"), "{told}");
     world.finish().await;
 }
+
+/// Guards promise 8: of dead letters that share a number each is shown. A sequence that was set back deals its numbers out
+/// twice, and every database has its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_share_a_number_are_all_shown() {
+    let world = World::new(ROUTER).await;
+    let second = world.beside(ROUTER).await;
+    for (world, rpcs) in [(&world, "('Test/One'), ('Test/Slow')"), (&second, "('Test/Third')")] {
+        world.execute(&format!("insert into outbox.queue (rpc) values {rpcs}")).await;
+        world
+            .execute(
+                "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+                 select 7, id, outbox.uuid_v7(), '{}', clock_timestamp(), 1, 'internal', 'of ' || rpc from outbox.queue",
+            )
+            .await;
+    }
+    let sources = format!("--source cards={} --source notes={}", world.url, second.url);
+    let shown = paste(&[], &format!("outbox dlq show 7 {sources}")).await;
+    for reason in ["of Test/One", "of Test/Slow", "of Test/Third"] {
+        assert!(shown.out.contains(reason), "{reason}: {shown:?}");
+    }
+    let sources_told = shown.out.lines().filter(|line| line.starts_with(" source "));
+    assert_eq!(sources_told.map(|line| &line[11..]).collect::<Vec<_>>(), ["cards", "cards", "notes"]);
+    let shown = paste(&[], &format!("outbox dlq show 7 --format json {sources}")).await;
+    let each = serde_json::Deserializer::from_str(&shown.out).into_iter::<serde_json::Value>();
+    let each: Vec<String> = each.map(|one| one.unwrap()["source"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(each, ["cards", "cards", "notes"], "{shown:?}");
+    let one = paste(&[], &format!("outbox dlq show 7 --rpc Test/Slow {sources}")).await;
+    assert!(one.out.contains("of Test/Slow") && !one.out.contains("of Test/One"), "{one:?}");
+    second.finish().await;
+    world.finish().await;
+}

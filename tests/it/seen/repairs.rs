@@ -244,5 +244,8 @@ async fn a_killed_repair_is_kept_in_the_audit() {
         (&"by hand".into(), &1.into()),
         "{said}"
     );
+    assert_eq!(said[0]["ended"], false, "{said}");
+    let told = paste(&[("DATABASE_URL", &url)], "outbox audit").await.out;
+    assert!(told.contains("1, not ended"), "{told}");
     world.finish().await;
 }

@@ -20,14 +20,14 @@ const REQUESTS_TOGETHER: usize = 8;
 
 impl AwsOperator {
     /// Replaces the repair if it is stored already.
-    async fn keep(&self, repair: &Repair) -> Result<(), OperateError> {
+    async fn keep(&self, repair: &Repair, result: &str) -> Result<(), OperateError> {
         let text = |value: &str| AttributeValue::S(value.to_owned());
         let command: String = repair.command.chars().take(COMMAND_CHARS_MAX).collect();
         let kept = HashMap::from([
             ("at".to_owned(), text(&repair.at.to_rfc3339_opts(SecondsFormat::Millis, true))),
             ("who".to_owned(), text(&repair.who)),
             ("command".to_owned(), text(&command)),
-            ("result".to_owned(), text(repair.result.as_deref().unwrap_or("-"))),
+            ("result".to_owned(), text(result)),
         ]);
         let expires_at = (repair.at + TimeDelta::hours(KEPT_HOURS)).timestamp();
         let update = self
@@ -46,7 +46,7 @@ impl AwsOperator {
 impl Audit for AwsOperator {
     /// A failure must not prevent a repair that can be undone.
     async fn begin(&self, repair: &Repair, undoable: bool) -> Result<(), OperateError> {
-        match self.keep(repair).await {
+        match self.keep(repair, NOT_ENDED).await {
             Err(stopped) if undoable => {
                 (self.say)(&format!("warning: not in the audit: {}", stopped.problem));
                 Ok(())
@@ -56,7 +56,7 @@ impl Audit for AwsOperator {
     }
 
     async fn end(&self, repair: &Repair) -> Result<(), OperateError> {
-        self.keep(repair).await
+        self.keep(repair, repair.result.as_deref().unwrap_or(NO_RESULT)).await
     }
 
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError> {
@@ -79,6 +79,9 @@ impl Audit for AwsOperator {
     }
 }
 
+/// In place of a result, which is JSON.
+const NOT_ENDED: &str = "-";
+const NO_RESULT: &str = "null";
 /// The names of attributes that hold a repair begin with this.
 const PREFIX: &str = "repair ";
 
@@ -96,7 +99,8 @@ fn repairs(item: &Item) -> Vec<Kept> {
             who: words("who"),
             role: None,
             command: words("command"),
-            result: text(repair, "result").and_then(|result| serde_json::from_str(result).ok()),
+            result: text(repair, "result").and_then(|result| serde_json::from_str(result).ok().flatten()),
+            ended: text(repair, "result") != Some(NOT_ENDED),
         })
     };
     item.iter().filter(|(name, _)| name.starts_with(PREFIX)).filter_map(|(_, repair)| of(repair)).collect()

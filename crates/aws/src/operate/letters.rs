@@ -18,6 +18,13 @@ const HIDDEN_SECONDS: i32 = 60;
 const WAIT_SECONDS: i32 = 1;
 /// Hidden messages come back while we read. After so many receives without a new one, all have been seen.
 const NOTHING_NEW_MAX: u32 = 3;
+/// SQS's errors for a receipt whose message is deleted, visible again, or received by another client.
+const NOT_OURS: [&str; 4] = [
+    "ReceiptHandleIsInvalid",
+    "InvalidParameterValue",
+    "MessageNotInflight",
+    "AWS.SimpleQueueService.MessageNotInflight",
+];
 
 impl DeadLetters for AwsOperator {
     type Handle = Held;
@@ -62,7 +69,7 @@ impl DeadLetters for AwsOperator {
     }
 
     async fn take_away(&self, _: &Repair, letters: &[Letter<Held>]) -> Vec<Result<Repaired, OperateError>> {
-        join_all(letters.iter().map(|letter| self.delete(letter))).await
+        join_all(letters.iter().map(|letter| self.drop_one(letter))).await
     }
 
     async fn put_back(&mut self) {
@@ -89,29 +96,56 @@ impl DeadLetters for AwsOperator {
 impl AwsOperator {
     /// Sends first and deletes second: a failure in between makes a copy and loses nothing.
     async fn redrive_one(&self, letter: &Letter<Held>, force: bool) -> Result<Repaired, OperateError> {
+        let url = self.url_needed(&self.queue(&letter.rpc)).await?;
+        if !self.hold(letter).await? {
+            return Ok(Repaired::Gone);
+        }
         if let (true, Some(event)) = (force, letter.event)
             && !self.forget(event, &letter.rpc).await?
         {
             return Ok(Repaired::Busy);
         }
-        let url = self.url_needed(&self.queue(&letter.rpc)).await?;
         let send = self.sqs.send_message().queue_url(url).message_body(&letter.body);
         self.looking.remember(letter);
+        let before = Utc::now();
         if let Err(error) = send.send().await {
             return match Failure::of(&error) {
                 failure if crate::is_away(&failure.code) => Err(trouble("SQS", &failure)),
                 failure => Ok(Repaired::Refused(failure.to_string())),
             };
         }
-        self.delete(letter).await
+        self.delete(letter, before).await
     }
 
-    async fn delete(&self, letter: &Letter<Held>) -> Result<Repaired, OperateError> {
-        let held = self.looking.held.lock().expect("no panic while held").get(&letter.id).cloned();
-        let Held { url, receipt } = held.unwrap_or_else(|| letter.handle.clone());
+    async fn drop_one(&self, letter: &Letter<Held>) -> Result<Repaired, OperateError> {
+        match self.hold(letter).await? {
+            true => self.delete(letter, Utc::now()).await,
+            false => Ok(Repaired::Gone),
+        }
+    }
+
+    /// Keeps it hidden for another while. `false` if it is somebody else's by now: a delete would not say so.
+    async fn hold(&self, letter: &Letter<Held>) -> Result<bool, OperateError> {
+        let Held { url, receipt } = self.looking.held(letter);
+        let hide = self.sqs.change_message_visibility().queue_url(url).receipt_handle(receipt);
+        match hide.visibility_timeout(HIDDEN_SECONDS).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match Failure::of(&error) {
+                failure if NOT_OURS.contains(&failure.code.as_str()) => Ok(false),
+                failure => Err(trouble("SQS", &failure)),
+            },
+        }
+    }
+
+    /// `before` it was moved its event was dead at its RPC.
+    async fn delete(&self, letter: &Letter<Held>, before: DateTime<Utc>) -> Result<Repaired, OperateError> {
+        let Held { url, receipt } = self.looking.held(letter);
         let delete = self.sqs.delete_message().queue_url(url).receipt_handle(receipt);
         delete.send().await.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
         self.looking.held.lock().expect("no panic while held").remove(&letter.id);
+        if let Some(event) = letter.event {
+            self.forget_death(event, &letter.rpc, before).await;
+        }
         Ok(Repaired::Moved)
     }
 

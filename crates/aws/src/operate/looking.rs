@@ -33,6 +33,11 @@ pub struct Held {
 }
 
 impl Looking {
+    pub(super) fn held(&self, letter: &Letter<Held>) -> Held {
+        let held = self.held.lock().expect("no panic while held").get(&letter.id).cloned();
+        held.unwrap_or_else(|| letter.handle.clone())
+    }
+
     pub(super) fn remember(&self, letter: &Letter<Held>) {
         self.redriven.lock().expect("no panic while held").insert(content(letter));
     }

@@ -19,8 +19,8 @@ pub const EXPIRY_ATTRIBUTE: &str = "expires_at";
 /// Per request.
 pub(super) const KEYS_MAX: usize = 100;
 const TRIES_MAX: u32 = 10;
-/// For `outbox poison`: a longer time can't be added to a date.
-const LONGEST: TimeDelta = TimeDelta::days(400);
+/// The longest time for `outbox poison`, as on Postgres.
+const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -48,6 +48,12 @@ impl Deliveries for AwsOperator {
     }
 
     async fn poison(&self, _: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, OperateError> {
+        if time > POISON_MAX {
+            return Err(OperateError::failed(
+                "nothing can be held to be poison for more than 30 days",
+                "pass a time from zero to 30 days",
+            ));
+        }
         if !self.rpcs.contains(rpc) {
             return Ok(false);
         }
@@ -81,9 +87,23 @@ impl AwsOperator {
         }
     }
 
+    /// Deletes the record that an event was dead before its letter was moved. Only people read it, so a failure is ignored.
+    pub(super) async fn forget_death(&self, event: EventId, rpc: &Rpc, before: DateTime<Utc>) {
+        let delete = self
+            .dynamodb
+            .delete_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(key(event, rpc)))
+            .condition_expression("#state = :dead and at_ms <= :before")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":dead", AttributeValue::S("dead".to_owned()))
+            .expression_attribute_values(":before", AttributeValue::N(before.timestamp_millis().to_string()));
+        let _ = delete.send().await;
+    }
+
     /// Writes under a key that no event has.
     async fn say_poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, OperateError> {
-        let until = Utc::now() + TimeDelta::from_std(time).unwrap_or(LONGEST);
+        let until = Utc::now() + time;
         let put = self
             .dynamodb
             .put_item()

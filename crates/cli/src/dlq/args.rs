@@ -29,6 +29,8 @@ pub(super) struct List {
 }
 
 /// Shows one dead letter, with its payload only on request.
+///
+/// Every database counts its own letters. All letters with this number are shown; in JSON they are several objects.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Show {
@@ -50,8 +52,8 @@ pub(super) struct Show {
 /// Delivers dead letters again.
 ///
 /// Each goes back into the queue of its RPC, with its attempts counted from the beginning. An RPC that succeeded meanwhile is
-/// not called again, because the worker finds the record. Each letter is moved by itself. If this is interrupted, the rest
-/// stays, and the same command goes on.
+/// not called again, because the worker finds the record. Eight letters are moved at a time: on Postgres in one
+/// transaction, on SQS each by itself. If this is interrupted, the rest stays, and the same command goes on.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
@@ -85,7 +87,8 @@ pub(super) struct Redrive {
 
 /// Drops dead letters for good.
 ///
-/// The events stay in the outbox until retention, for `outbox replay`.
+/// The events stay in the outbox until retention, for `outbox replay`. Eight are dropped at a time: on Postgres in one
+/// transaction, on SQS each by itself.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Drop {

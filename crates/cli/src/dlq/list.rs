@@ -78,7 +78,7 @@ impl Shown {
             occurred_at: event.map(|event| event.occurred_at),
             headers: event.map(|event| event.headers.keys().cloned().collect()).unwrap_or_default(),
             body_bytes: letter.body.len(),
-            payload: event.filter(|_| payload).map(|event| event.payload.to_owned()),
+            payload: event.filter(|_| payload).map(|event| event.payload.clone().into_owned()),
             body: (payload && event.is_none()).then(|| letter.body.clone()),
         }
     }
@@ -183,17 +183,19 @@ impl Work for Showing<'_> {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let args = self.0;
         let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
+        let mut shown = Vec::new();
         for mut transport in transports {
             let looked = tokio::select! {
                 letters = transport.next(&filter) => letters,
                 () = interrupted() => Ok(Vec::new()),
             };
             transport.put_back().await;
-            let Some(letter) = looked?.into_iter().next() else { continue };
-            let shown = Shown::of(transport.source(), &letter, args.payload);
+            shown.extend(looked?.iter().map(|letter| Shown::of(transport.source(), letter, args.payload)));
+        }
+        if !shown.is_empty() {
             match args.print.format {
-                Format::Json => show::json(&shown)?,
-                Format::Table => print(&describe(&shown, args))?,
+                Format::Json => shown.iter().try_for_each(show::json)?,
+                Format::Table => print(&text_of(&shown, args))?,
             }
             return Ok(ExitCode::SUCCESS);
         }
@@ -208,9 +210,17 @@ impl Work for Showing<'_> {
     }
 }
 
-fn describe(shown: &Shown, args: &Show) -> String {
-    let Listed { id, rpc, event, event_name, attempts, code, reason, dead_at, .. } = &shown.listed;
+fn text_of(shown: &[Shown], args: &Show) -> String {
+    let several = shown.iter().any(|one| one.listed.source != shown[0].listed.source);
+    shown.iter().map(|one| describe(one, several, args)).collect::<Vec<_>>().join("\n\n")
+}
+
+fn describe(shown: &Shown, several: bool, args: &Show) -> String {
+    let Listed { source, id, rpc, event, event_name, attempts, code, reason, dead_at, .. } = &shown.listed;
     let mut rows = table(["ID", id]);
+    if several {
+        rows.add_row(["source", source]);
+    }
     rows.add_row(["rpc", rpc]);
     rows.add_row(["event", &or_dash(*event)]);
     rows.add_row(["name", &or_dash(event_name.as_deref())]);

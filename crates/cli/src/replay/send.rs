@@ -1,5 +1,7 @@
 //! Sends what was planned.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use outbox_event::{Envelope, Headers, Message};
 use outbox_event_router::Rpc;
@@ -134,16 +136,19 @@ impl Sending<'_> {
         done: &[bool],
     ) -> Result<(), Stopped> {
         let outcomes = transport.replay(self.repair, messages, self.replay.args.force).await;
+        let mut failure = None;
         for (outcome, done) in outcomes.into_iter().zip(done) {
-            if outcome? {
-                self.sent.sent += 1;
-                self.sent.done_before = self.sent.done_before.map(|before| before + i64::from(*done));
-            } else {
-                self.sent.busy += 1;
+            match outcome {
+                Ok(true) => {
+                    self.sent.sent += 1;
+                    self.sent.done_before = self.sent.done_before.map(|before| before + i64::from(*done));
+                }
+                Ok(false) => self.sent.busy += 1,
+                Err(error) => failure = Some(error),
             }
         }
         self.progress.add(messages.len());
-        Ok(())
+        failure.map_or(Ok(()), |error| Err(error.into()))
     }
 }
 
@@ -165,7 +170,7 @@ fn message<'a>(event: &'a Past, at: &str) -> Option<impl Fn(&Rpc) -> String + us
                 key: event.key.as_deref().map(Into::into),
                 occurred_at,
                 headers: headers.clone(),
-                payload,
+                payload: Cow::Borrowed(payload),
             };
             Message { rpc: rpc.as_str().into(), event: envelope }.encode()
         }

@@ -140,7 +140,7 @@ fn delivery(one: &SourceDelivery) -> String {
                 line(reason, REASON_CHARS_MAX)
             )
         }
-        State::NotReceived => "not received by a worker yet: on its way, or in the queue".to_owned(),
+        State::NotReceived => "not received by a worker yet: on its way, in the queue, or dropped".to_owned(),
         State::Absent => {
             let days = DEDUP_WINDOW.as_secs() / (24 * 60 * 60);
             format!(

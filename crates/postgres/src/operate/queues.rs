@@ -1,5 +1,7 @@
 //! The queues and the dedup record of one database, for an operator.
 
+use std::time::Duration;
+
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
@@ -13,6 +15,8 @@ use crate::interval;
 use crate::operate::database::Database;
 
 const LETTERS_PER_PAGE: i64 = 100;
+/// No letter is older; a longer time can't be taken from a date.
+const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
 #[derive(Debug)]
 pub struct PostgresOperator {
@@ -201,7 +205,7 @@ impl DeadLetters for PostgresOperator {
                 .bind(filter.rpc.as_ref().map(Rpc::as_str))
                 .bind(filter.event.map(EventId::as_uuid))
                 .bind(&filter.code)
-                .bind(filter.older_than.map(interval))
+                .bind(filter.older_than.map(|age| interval(age.min(AGE_MAX))))
                 .bind(id)
                 .bind(LETTERS_PER_PAGE)
                 .bind(newest)
@@ -283,18 +287,19 @@ impl Audit for PostgresOperator {
     /// For an interrupted repair, the number of changes is known.
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError> {
         let read = query_as(
-            "select at, who, role, command, coalesce(result, '{\"changed\":' || nullif(changed, 0) || '}')
+            "select at, who, role, command, coalesce(result, '{\"changed\":' || nullif(changed, 0) || '}'), ended_at is not null
                       from outbox.audit order by at desc limit $1",
         )
         .bind(i64::from(limit));
-        let rows: Vec<(At, String, String, String, Option<String>)> = self.database.all(read).await?;
-        let kept = rows.into_iter().map(|(at, who, role, command, result)| Kept {
+        let rows: Vec<(At, String, String, String, Option<String>, bool)> = self.database.all(read).await?;
+        let kept = rows.into_iter().map(|(at, who, role, command, result, ended)| Kept {
             source: self.database.name().to_owned(),
             at,
             who,
             role: Some(role),
             command,
             result: result.and_then(|result| serde_json::from_str(&result).ok()),
+            ended,
         });
         Ok(kept.collect())
     }

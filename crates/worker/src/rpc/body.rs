@@ -67,7 +67,7 @@ impl Body {
             }
             Self::Binary(fields) => {
                 let field = fields.get(event.name.as_ref()).ok_or_else(no_field)?;
-                transcode(field, event.payload)
+                transcode(field, &event.payload)
             }
         }
     }
