@@ -14,7 +14,7 @@ mod rpcs;
 mod sources;
 
 pub use compile::OPTIONS;
+pub use contract::Contract;
 pub use events::EventType;
-pub use outbox_contract::Contract;
 pub use rpcs::{CarrierError, RpcError, carrier};
 pub use sources::{ReadError, Sources};
