@@ -74,7 +74,13 @@ impl Work for Say<'_> {
         let repair = repair::begin(&transports, true).await?;
         let mut spoken = Spoken { rpc: rpc.to_string(), seconds: time.as_secs(), changed: 0 };
         for transport in &transports {
-            spoken.changed += u64::from(transport.poison(&repair, rpc, *time).await?);
+            match transport.poison(&repair, rpc, *time).await {
+                Ok(changed) => spoken.changed += u64::from(changed),
+                Err(error) => {
+                    repair::end(repair, &transports, &error.problem).await;
+                    return Err(error.into());
+                }
+            }
         }
         repair::end(repair, &transports, &spoken).await;
         if spoken.changed == 0 {
