@@ -3,6 +3,8 @@
 mod settle;
 mod text;
 
+pub(crate) use settle::is_gone;
+
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

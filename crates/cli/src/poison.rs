@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use outbox_event_router::Rpc;
 use outbox_transport::args::Transport;
-use outbox_transport::operate::Operator;
+use outbox_transport::operate::{Operator, POISON_MAX};
 use serde::Serialize;
 
 use crate::options::{Format, Options};
@@ -14,8 +14,6 @@ use crate::show;
 use crate::stopped::Stopped;
 use crate::terminal::print;
 use crate::transport::{self, Work};
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Declares that what an RPC refuses is poison: workers dead-letter it.
 ///
@@ -105,7 +103,7 @@ impl Work for Say<'_> {
 
 fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(time) if time <= 30 * DAY => Ok(time),
+        Ok(time) if time <= POISON_MAX => Ok(time),
         Ok(_) => Err("at most 30days".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -11,6 +11,7 @@ use outbox_transport::operate::{DeadLetters, Filter, Letter, OperateError, Repai
 use super::looking::{Held, Place};
 use super::{AwsOperator, is_no_queue, trouble};
 use crate::Failure;
+use crate::sqs::is_gone;
 
 const BATCH_MAX: i32 = 10;
 const HIDDEN_SECONDS: i32 = 60;
@@ -18,13 +19,6 @@ const HIDDEN_SECONDS: i32 = 60;
 const WAIT_SECONDS: i32 = 1;
 /// Hidden messages come back while we read. After so many receives without a new one, all have been seen.
 const NOTHING_NEW_MAX: u32 = 3;
-/// SQS's errors for a receipt whose message is deleted, visible again, or received by another client.
-const NOT_OURS: [&str; 4] = [
-    "ReceiptHandleIsInvalid",
-    "InvalidParameterValue",
-    "MessageNotInflight",
-    "AWS.SimpleQueueService.MessageNotInflight",
-];
 
 impl DeadLetters for AwsOperator {
     type Handle = Held;
@@ -131,7 +125,7 @@ impl AwsOperator {
         match hide.visibility_timeout(HIDDEN_SECONDS).send().await {
             Ok(_) => Ok(true),
             Err(error) => match Failure::of(&error) {
-                failure if NOT_OURS.contains(&failure.code.as_str()) => Ok(false),
+                failure if is_gone(&failure.code, &failure.message) => Ok(false),
                 failure => Err(trouble("SQS", &failure)),
             },
         }
