@@ -182,7 +182,7 @@ impl Depth {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     pub rpc: Option<Rpc>,
     pub event: Option<EventId>,
