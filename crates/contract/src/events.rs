@@ -251,7 +251,7 @@ fn claimed_twice(at: Place, name: &str, stem: &str, package: &Package, first: &E
         "the event {name} is claimed by two packages: {} and, at {}, {}",
         package.shown(),
         first.place,
-        shown(&first.value.parent_enum())
+        shown(first.value.parent_enum())
     );
     let own = package.event_enum.package_name().split('.').next().unwrap_or_default();
     let hint = format!(

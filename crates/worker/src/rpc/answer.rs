@@ -38,7 +38,7 @@ pub(super) async fn pass(response: Response<Incoming>) -> End {
     each(response, |_| true).await
 }
 
-/// Reads until `takes` wants no more.
+/// Reads to the end, or until `takes` returns false.
 async fn each(response: Response<Incoming>, mut takes: impl FnMut(&[u8]) -> bool) -> End {
     let version = response.version();
     let mut body = response.into_body();
