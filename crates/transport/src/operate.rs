@@ -184,7 +184,7 @@ impl Depth {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     pub rpc: Option<Rpc>,
     pub event: Option<EventId>,

@@ -111,9 +111,7 @@ impl AwsOperator {
             .item("expires_at", AttributeValue::N((until + TimeDelta::days(1)).timestamp().to_string()));
         put.send().await.map(|_| true).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
     }
-}
 
-impl AwsOperator {
     async fn items(&self, pairs: &[(EventId, Rpc)]) -> Result<HashMap<String, Item>, OperateError> {
         // A request must not contain a key twice.
         let mut keys: Vec<String> = pairs.iter().map(|(event, rpc)| key(*event, rpc)).collect();

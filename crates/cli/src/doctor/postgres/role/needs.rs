@@ -7,7 +7,7 @@ pub(super) struct Needs {
     pub(super) program: &'static str,
     tables: &'static [Table],
     sequences: &'static [(&'static str, &'static str)],
-    pub(super) functions: &'static [&'static str],
+    functions: &'static str,
 }
 
 pub(super) const RELAY: Needs = Needs {
@@ -25,20 +25,8 @@ pub(super) const RELAY: Needs = Needs {
         ("dedup|audit", "", "select, delete"),
     ],
     sequences: &[(".*", "usage, select, update")],
-    functions: &[
-        "check_sequences",
-        "cursor_now",
-        "slot_in_use",
-        "slot_is_empty",
-        "truncate_slot",
-        "truncate_dedup",
-        "truncate_waking",
-        "turn",
-        "evict_to_retry",
-        "requeue",
-        "recover",
-        "token",
-    ],
+    functions: "check_sequences, cursor_now, slot_in_use, slot_is_empty, truncate_slot, truncate_dedup, \
+                truncate_waking, turn, evict_to_retry, requeue, recover, token",
 };
 
 pub(super) const WORKER: Needs = Needs {
@@ -52,38 +40,16 @@ pub(super) const WORKER: Needs = Needs {
         ("dedup_late", "", "select, update"),
     ],
     sequences: &[("claim_id|queue_id_seq", "usage")],
-    functions: &[
-        "receive",
-        "receive_due",
-        "settle",
-        "requeue",
-        "recover",
-        "token",
-        "dedup_slot",
-        "id_millis",
-        "late_slots",
-        "sane_time",
-    ],
+    functions: "receive, receive_due, settle, requeue, recover, token, dedup_slot, id_millis, late_slots, \
+                sane_time",
 };
 
 pub(super) const OPERATOR: Needs = Needs {
     program: "an operator",
     tables: &[(".*", "", "select")],
     sequences: &[(".*", "select")],
-    functions: &[
-        "check_sequences",
-        "slot_is_empty",
-        "sane_time",
-        "dedup_slot",
-        "repair_begin",
-        "repair_end",
-        "redrive",
-        "drop_dead_letters",
-        "replay",
-        "retry_parked",
-        "drop_parked",
-        "poison",
-    ],
+    functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, repair_begin, repair_end, redrive, \
+                drop_dead_letters, replay, retry_parked, drop_parked, poison",
 };
 
 impl Needs {
@@ -98,6 +64,10 @@ impl Needs {
             }
         }
         (patterns, columns, privileges)
+    }
+
+    pub(super) fn functions(&self) -> Vec<&'static str> {
+        self.functions.split(", ").collect()
     }
 
     pub(super) fn sequences(&self) -> (Vec<&'static str>, Vec<&'static str>) {
