@@ -56,7 +56,8 @@ async fn a_message_costs_what_it_must() {
 /// Guards: a busy queue gets several receives at a time, and an idle one gets one.
 #[tokio::test(flavor = "multi_thread")]
 async fn receivers_help_while_there_is_work() {
-    const ROUND_TRIP: Duration = Duration::from_millis(100);
+    // Long enough for four receives to begin on a machine that is busy.
+    const ROUND_TRIP: Duration = Duration::from_millis(300);
     let (state, ids) = filled(600);
     let began = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&began);
