@@ -1,6 +1,7 @@
 //! The line on AWS: EventBridge, SQS and DynamoDB, made by Terraform on a local stand-in; and a stand-in of our own for the
 //! days that it knows nothing of.
 
+mod batches; // many records a request, each by itself
 mod bus; // what PutEvents answers -> what happens to an event
 mod desk; // the line as an operator sees it
 mod doctor; // what is missing, and what differs from the routes

@@ -56,7 +56,7 @@ impl Failure {
 /// Whether AWS, by this code, takes nobody's requests now: what passes by itself, and credentials, which concern all. What
 /// else is refused is refused for what it is, and will be again.
 pub fn is_away(code: &str) -> bool {
-    const AWAY: [&str; 29] = [
+    const AWAY: [&str; 32] = [
         "Unreachable",
         "Timeout",
         "UnreadableAnswer",
@@ -66,10 +66,13 @@ pub fn is_away(code: &str) -> bool {
         "Throttling",
         "ThrottlingException",
         "ThrottledException",
+        "ThrottlingError",
         "TooManyRequestsException",
         "RequestLimitExceeded",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
+        "ProvisionedThroughputExceeded",
+        "TransactionConflict",
         "OverLimit",
         "SlowDown",
         "KmsThrottled",
