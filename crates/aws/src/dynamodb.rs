@@ -217,7 +217,7 @@ impl Poison for DynamoDedup {
     }
 }
 
-/// The places of each batch: DynamoDB refuses one in which an item stands twice.
+/// The places of each batch. An item stands in it once: DynamoDB may refuse another batch as a whole.
 fn batches_of(leases: &[Lease]) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     for (at, lease) in leases.iter().enumerate() {

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 use super::{Item, number};
 use crate::Failure;
 
-/// By DynamoDB, in which no two are about the same item.
+/// In a batch, by DynamoDB.
 pub(super) const STATEMENTS_MAX: usize = 25;
 /// Where batches are refused, each record costs a request of its own for so long.
 const ALONE_FOR: Duration = Duration::from_secs(60);

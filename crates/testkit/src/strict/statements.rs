@@ -4,7 +4,9 @@
 //! `DuplicateItem`. It differs from AWS in this:
 //!
 //! - A duplicate comes without the item that is there. AWS does not document whether `ALL_OLD` shows it.
-//! - Two statements on one item run one after the other, and reads may stand beside writes. AWS refuses the whole batch.
+//! - Two statements on one item run one after the other. The fault server refuses such a batch, as AWS documents it of
+//!   `BatchWriteItem`.
+//! - Reads may stand beside writes, which AWS documents that it refuses. No batch of the product has a read.
 //! - No right is asked for, and nothing is throttled.
 
 use bytes::Bytes;
