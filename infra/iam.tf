@@ -104,7 +104,7 @@ resource "aws_iam_policy" "worker" {
         {
           Sid       = "Dedup"
           Effect    = "Allow"
-          Action    = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Action    = ["dynamodb:GetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PutItem", "dynamodb:UpdateItem"]
           Resource  = aws_dynamodb_table.dedup.arn
           Condition = local.no_audit
         },

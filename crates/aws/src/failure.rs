@@ -55,7 +55,7 @@ impl Failure {
 /// Whether this code means that AWS accepts no request now: a passing failure, or credentials, which concern every request. Any
 /// other code refuses this request, and will do so again.
 pub fn is_away(code: &str) -> bool {
-    const AWAY: [&str; 29] = [
+    const AWAY: [&str; 32] = [
         "Unreachable",
         "Timeout",
         "UnreadableAnswer",
@@ -65,10 +65,13 @@ pub fn is_away(code: &str) -> bool {
         "Throttling",
         "ThrottlingException",
         "ThrottledException",
+        "ThrottlingError",
         "TooManyRequestsException",
         "RequestLimitExceeded",
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
+        "ProvisionedThroughputExceeded",
+        "TransactionConflict",
         "OverLimit",
         "SlowDown",
         "KmsThrottled",

@@ -2,13 +2,13 @@
 //! sides of a pair.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
@@ -35,7 +35,9 @@ pub(crate) struct Asked {
 pub(crate) struct Stub {
     pub(crate) endpoint: String,
     pub(crate) asked: Arc<Asked>,
-    /// The remaining messages of its queue.
+    /// DynamoDB's batches of statements, as to a role that has no right to them.
+    pub(crate) refuses_batches: Arc<AtomicBool>,
+    /// How many more messages its queue has.
     messages: Arc<AtomicUsize>,
     /// The RPC of its messages.
     rpc: &'static str,
@@ -45,7 +47,8 @@ impl Stub {
     pub(crate) async fn start(rpc: &'static str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
-        let stub = Self { endpoint, asked: Arc::default(), messages: Arc::default(), rpc };
+        let (asked, refuses_batches, messages) = (Arc::default(), Arc::default(), Arc::default());
+        let stub = Self { endpoint, asked, refuses_batches, messages, rpc };
         let serving = stub.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -95,10 +98,20 @@ impl Stub {
             self.asked.calls.fetch_add(1, Ordering::Relaxed);
             return Ok(respond("application/json", "{}".to_owned()));
         };
+        if operation == "BatchExecuteStatement" && self.refuses_batches.load(Ordering::Relaxed) {
+            let mut refused =
+                respond("application/x-amz-json-1.0", r#"{"__type":"AccessDeniedException"}"#.to_owned());
+            *refused.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(refused);
+        }
         let body = match operation.as_str() {
             "PutEvents" => self.put_events(&body),
             "ReceiveMessage" => self.receive().await,
             "DeleteMessageBatch" => self.delete(&body),
+            "BatchExecuteStatement" => {
+                let results = vec![r#"{"TableName":"bench"}"#; count(&body, br#""Statement":"#)].join(",");
+                format!(r#"{{"Responses":[{results}]}}"#)
+            }
             "GetQueueUrl" => json!({"QueueUrl": format!("{}/1/queue", self.endpoint)}).to_string(),
             "GetQueueAttributes" => json!({"Attributes": {"MessageRetentionPeriod": "345600"}}).to_string(),
             _ => "{}".to_owned(),
@@ -107,9 +120,7 @@ impl Stub {
     }
 
     fn put_events(&self, body: &[u8]) -> String {
-        // This can't match within a detail, where quotes are escaped.
-        let marker = br#""DetailType":"#;
-        let entries = body.windows(marker.len()).filter(|window| window == marker).count();
+        let entries = count(body, br#""DetailType":"#);
         self.asked.put_events.fetch_add(1, Ordering::Relaxed);
         self.asked.events.fetch_add(entries, Ordering::Relaxed);
         let results = vec![r#"{"EventId":"2f6b7c1c-2b5f-4f0a-9d0e-0c6f7a1b2c3d"}"#; entries].join(",");
@@ -150,6 +161,11 @@ impl Stub {
         self.asked.deleted.fetch_add(ids.len(), Ordering::Relaxed);
         json!({"Successful": ids, "Failed": []}).to_string()
     }
+}
+
+/// Not within a text, where quotes are escaped.
+fn count(body: &[u8], marker: &[u8]) -> usize {
+    body.windows(marker.len()).filter(|window| *window == marker).count()
 }
 
 fn respond(content_type: &str, body: String) -> Response<Full<Bytes>> {

@@ -74,6 +74,12 @@ impl State {
                 item["state"] = values.get(":state").unwrap_or(&values[":done"]).clone();
                 Answer::Ok(json!({}))
             }
+            "BatchExecuteStatement" => {
+                let statements = input["Statements"].as_array().unwrap();
+                Answer::Ok(
+                    json!({"Responses": statements.iter().map(|one| self.run(one)).collect::<Vec<_>>()}),
+                )
+            }
             "GetQueueAttributes" => Answer::Ok(json!({"Attributes": {}})),
             other => panic!("{other} is not expected"),
         }
@@ -81,7 +87,27 @@ impl State {
 }
 
 impl State {
-    /// Makes messages visible again whose visibility has ended.
+    /// A statement of PartiQL: its result.
+    pub(crate) fn run(&mut self, statement: &Value) -> Value {
+        let values = values(statement);
+        let id = values["id"]["S"].as_str().unwrap().to_owned();
+        let there = self.items.get(&id).cloned().unwrap_or_default();
+        let failed = |code| json!({"Error": {"Code": code, "Message": "no", "Item": there}});
+        let is_insert = statement["Statement"].as_str().unwrap().starts_with("INSERT");
+        match is_insert {
+            true if !there.is_null() => return failed("DuplicateItem"),
+            false if there["token"] != values["token"] => return failed("ConditionalCheckFailed"),
+            _ => {}
+        }
+        if is_insert {
+            self.items.insert(id, values);
+        } else {
+            self.items.get_mut(&id).unwrap()["state"] = values["state"].clone();
+        }
+        json!({"TableName": "outbox-dedup"})
+    }
+
+    /// What was hidden and is no more.
     pub(crate) fn bring_back(&mut self) {
         let now = Instant::now();
         let back: Vec<String> = self
@@ -117,6 +143,16 @@ impl State {
     pub(crate) fn is_done(&self, id: &EventId) -> bool {
         self.items.get(&format!("{id} Test/One")).is_some_and(|item| item["state"]["S"] == "done")
     }
+}
+
+/// The attributes that a statement sets or compares, in the order of its parameters.
+fn values(statement: &Value) -> Value {
+    let words = statement["Statement"].as_str().unwrap();
+    let names = words
+        .split('?')
+        .filter_map(|part| part.trim_end_matches([':', '=', ' ', '\'', '"']).rsplit(['\'', '"']).next());
+    let parameters = statement["Parameters"].as_array().unwrap();
+    names.zip(parameters).map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
 fn seconds(value: &Value) -> Duration {

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use outbox_event::EventId;
-use serde_json::json;
+use event::EventId;
+use serde_json::{Value, json};
 use testkit::process::Process;
 
 use super::played::State;
@@ -23,7 +23,7 @@ event:
         backoff: { min: 10ms, max: 50ms }
 ";
 
-/// Guards: under load a message costs a tenth of a receive, a tenth of a delete, and two writes.
+/// Guards: under load a message costs a tenth of a receive, of a claim, of a record and of a delete, and no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_costs_what_it_must() {
     let (state, ids) = filled(1000);
@@ -49,7 +49,12 @@ async fn a_message_costs_what_it_must() {
     let received = received.load(Ordering::Relaxed);
     assert!(received <= 105, "{received} receives");
     assert!(asked("DeleteMessageBatch") <= 110, "{} deletes", asked("DeleteMessageBatch"));
-    assert_eq!((asked("PutItem"), asked("UpdateItem")), (1000, 1000));
+    assert_eq!((asked("PutItem"), asked("UpdateItem")), (0, 0));
+    let written: usize =
+        stub.asked("BatchExecuteStatement").iter().map(|input| statements(input).len()).sum();
+    assert_eq!(written, 2000);
+    let all = received + asked("BatchExecuteStatement") + asked("DeleteMessageBatch");
+    assert!(all <= 450, "{all} requests");
     world.finish().await;
 }
 
@@ -105,12 +110,28 @@ async fn a_bad_day_of_queue_and_table_loses_nothing() {
         let mut state = table.lock().unwrap();
         let throttled = || Answer::Error("ProvisionedThroughputExceededException", "slow down", json!({}));
         match (operation, call % 7) {
-            ("PutItem" | "UpdateItem", 1) => throttled(),
-            ("PutItem" | "UpdateItem", 2) => Answer::Truncated,
-            ("UpdateItem" | "DeleteMessageBatch", 3) => {
-                // The write took effect, and its answer is lost.
+            ("PutItem" | "BatchExecuteStatement", 1) => throttled(),
+            ("PutItem", 2) => Answer::Truncated,
+            ("BatchExecuteStatement", 2) => {
+                // Every other statement runs, and the others fail by themselves.
+                let results = statements(input).iter().enumerate().map(|(n, statement)| match n % 4 {
+                    0 => failed("ProvisionedThroughputExceeded"),
+                    2 => failed("InternalServerError"),
+                    _ => state.run(statement),
+                });
+                Answer::Ok(json!({"Responses": results.collect::<Vec<_>>()}))
+            }
+            ("BatchExecuteStatement" | "DeleteMessageBatch", 3) => {
+                // It took effect, and nobody hears of it.
                 let _ = state.answer(operation, input);
                 Answer::Lost
+            }
+            ("BatchExecuteStatement", 6) => {
+                // It took effect, and nobody hears of the last.
+                let results = statements(input).iter().map(|statement| state.run(statement));
+                let mut results: Vec<_> = results.collect();
+                results.pop();
+                Answer::Ok(json!({"Responses": results}))
             }
             ("DeleteMessageBatch", 4) => {
                 let entries = input["Entries"].as_array().unwrap();
@@ -146,7 +167,7 @@ async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     let (shared, away) = (Arc::clone(&state), Arc::new(AtomicBool::new(true)));
     let gone = Arc::clone(&away);
     let stub = Stub::start(move |operation, input| {
-        if operation == "PutItem" && gone.load(Ordering::Relaxed) {
+        if operation == "BatchExecuteStatement" && gone.load(Ordering::Relaxed) {
             return Answer::Error("InternalServerError", "away", json!({}));
         }
         shared.lock().unwrap().answer(operation, input)
@@ -154,8 +175,10 @@ async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     .await;
     let world = World::new(ROUTER).await;
     let worker = worker(&world, &stub, "30s");
-    crate::world::until("it was asked for a while", async || stub.asked("PutItem").len() > 150).await;
-    // For ten seconds without it: each wait is twice as long as before.
+    // A batch of messages is asked for three times.
+    crate::world::until("it was asked for a while", async || stub.asked("BatchExecuteStatement").len() > 15)
+        .await;
+    // Of ten seconds without it: each time twice as long as before.
     let receives = stub.asked("ReceiveMessage").len();
     assert!(receives <= 12, "{receives} receives");
     assert!(world.rpcs.calls().is_empty());
@@ -217,8 +240,8 @@ async fn a_message_that_comes_back_during_its_call_is_not_called_again() {
     world.rpcs.on("Test/One", move |_| {
         let stub = received.clone();
         Box::pin(async move {
-            // Until the second worker, too, has checked whether it was done.
-            while stub.asked("PutItem").len() < 2 {
+            // Until somebody has asked whether it was done before, a second time.
+            while stub.asked("BatchExecuteStatement").len() < 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             Ok(())
@@ -285,6 +308,14 @@ async fn expired_credentials_are_named_and_waited_for() {
     world.rpcs.until_done("Test/One", &ids).await;
     worker.stop().await.unwrap();
     world.finish().await;
+}
+
+fn statements(input: &Value) -> &[Value] {
+    input["Statements"].as_array().unwrap()
+}
+
+fn failed(code: &str) -> Value {
+    json!({"Error": {"Code": code, "Message": "not now"}})
 }
 
 /// A queue with so many messages.

@@ -112,6 +112,8 @@ impl Front {
             tokio::spawn(async move { front.put(parts, &body).await })
                 .await
                 .map_err(std::io::Error::other)??
+        } else if target.ends_with(".BatchExecuteStatement") {
+            self.strict.statements(parts, &body, |_| self.fails_statement()).await?
         } else {
             let answer = self.strict.pass(parts, body.clone()).await?;
             if target.ends_with(".ReceiveMessage") {
@@ -189,7 +191,14 @@ impl Front {
         }
     }
 
-    /// Whether this request meets the fault, which hits a share of all.
+    /// Some statements of a batch fail, the others go on.
+    fn fails_statement(&self) -> Option<&'static str> {
+        const CODES: [&str; 3] = ["InternalServerError", "ProvisionedThroughputExceeded", "ThrottlingError"];
+        let fails = self.is(Fault::CloudFailsEntries, 0.3);
+        fails.then(|| CODES[self.random.lock().expect("no panic while held").usize(..CODES.len())])
+    }
+
+    /// Is the weather like this, for this one of so many?
     fn is(&self, fault: Fault, share: f64) -> bool {
         let now =
             self.under_way.lock().expect("no panic while held").get(&fault).is_some_and(|times| *times > 0);
