@@ -1,12 +1,12 @@
 //! The transport `aws`: EventBridge, SQS and DynamoDB, made by Terraform on an emulator. A stub plays the failures that the
 //! emulator does not have.
 
-mod batches; // many records a request, each by itself
-mod bus; // what PutEvents answers -> what happens to an event
-mod desk; // the line as an operator sees it
-mod doctor; // what is missing, and what differs from the routes
-mod limits; // what of AWS's limits is enforced here, and by whom
-mod line; // from enqueue to RPC
+mod batches; // many records in one request, each by itself
+mod bus; // each answer of PutEvents, and what it does to an event
+mod desk; // commands and processes on AWS, with or without the database
+mod doctor; // resources that are missing, or differ from the routes
+mod end_to_end; // from enqueue to RPC
+mod limits; // which of AWS's limits the tests enforce
 mod operate; // the operator's commands
 mod played; // SQS and DynamoDB, played by the stub
 mod queue; // the contracts of queue and dedup record

@@ -100,7 +100,7 @@ impl DynamoDedup {
             number(lease.token),
             number(now + millis(self.lease)),
             number(now),
-            number((now + millis(WINDOW)) / 1000),
+            number((now + millis(DEDUP_WINDOW)) / 1000),
         ])
     }
 
@@ -135,7 +135,7 @@ impl DynamoDedup {
     /// `false` if another worker has the lease. Of a record that is gone, the single request decides.
     async fn complete_batch(&self, leases: Vec<Lease>) -> Vec<Result<bool, Failure>> {
         let now = Utc::now().timestamp_millis();
-        let (at, expires_at) = (number(now), number((now + millis(WINDOW)) / 1000));
+        let (at, expires_at) = (number(now), number((now + millis(DEDUP_WINDOW)) / 1000));
         let completes = |lease: &Lease| {
             let (id, token) = (self.id(lease.event), number(lease.token));
             self.batches.complete([text("done"), at.clone(), expires_at.clone(), id, token])

@@ -9,8 +9,8 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use futures_util::future::try_join_all;
 use outbox_aws::DynamoDedup;
+use outbox_runtime::Started;
 use outbox_transport::{Dedup, Lease, LeaseAnswer};
-use runtime::Started;
 use testkit::strict::Strict;
 use tokio::task::JoinSet;
 

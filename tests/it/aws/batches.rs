@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event::EventId;
-use event_router::Rpc;
 use outbox_aws::DynamoDedup;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_transport::{Dedup, Kind, Lease, LeaseAnswer, Recorded};
 use testkit::strict::Strict;
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use event::EventId;
+use outbox_event::EventId;
 use serde_json::{Value, json};
 use testkit::process::Process;
 

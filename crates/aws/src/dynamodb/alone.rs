@@ -4,11 +4,9 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use chrono::Utc;
-use outbox_transport::{DedupError, Lease, LeaseAnswer, Released};
+use outbox_transport::{DEDUP_WINDOW, DedupError, Lease, LeaseAnswer, Released};
 
-use super::{
-    DynamoDedup, Item, LEASE_TRIES_MAX, WINDOW, again_soon, failed, is_done, millis, number, read, text,
-};
+use super::{DynamoDedup, Item, LEASE_TRIES_MAX, again_soon, failed, is_done, millis, number, read, text};
 use crate::Failure;
 
 const RELEASE: &str = "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at";
@@ -39,7 +37,7 @@ impl DynamoDedup {
             .item("token", number(lease.token))
             .item("leased_until_ms", number(now + millis(self.lease)))
             .item("at_ms", number(now))
-            .item("expires_at", number((now + millis(WINDOW)) / 1000))
+            .item("expires_at", number((now + millis(DEDUP_WINDOW)) / 1000))
             .condition_expression(
                 "attribute_not_exists(id) or expires_at < :now_seconds or #state = :dead \
                  or (#state = :failed and (attribute_not_exists(not_before_ms) or not_before_ms <= :now_ms)) \
@@ -81,7 +79,7 @@ impl DynamoDedup {
             .expression_attribute_values(":done", text("done"))
             .expression_attribute_values(":now", number(now))
             .expression_attribute_values(":token", number(lease.token))
-            .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000))
+            .expression_attribute_values(":expires_at", number((now + millis(DEDUP_WINDOW)) / 1000))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
             Ok(_) => Ok(true),
@@ -116,7 +114,7 @@ impl DynamoDedup {
             .expression_attribute_values(":code", text(code))
             .expression_attribute_values(":error", text(error))
             .expression_attribute_values(":now", number(now))
-            .expression_attribute_values(":expires_at", number((now + millis(WINDOW)) / 1000));
+            .expression_attribute_values(":expires_at", number((now + millis(DEDUP_WINDOW)) / 1000));
         let update = match released.waits {
             Some(wait) => update
                 .update_expression(format!("{RELEASE}, not_before_ms = :not_before remove leased_until_ms"))
