@@ -1,4 +1,4 @@
-//! What relay, worker and the command `outbox` are told in the same words.
+//! The arguments that relay, worker and the command `outbox` share.
 
 use std::convert::Infallible;
 use std::fmt;

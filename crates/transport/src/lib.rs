@@ -2,7 +2,7 @@
 //! `outbox-postgres` and `outbox-aws`.
 
 #[cfg(feature = "args")]
-pub mod args; // what all binaries are told
+pub mod args; // the arguments that all binaries share
 pub mod operate; // an operator's questions and repairs
 
 mod bus;

@@ -107,7 +107,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// The path from the crate's root, if it begins in this crate.
-    fn from_root(&self, segments: &[String]) -> Option<Module> {
+    fn resolved(&self, segments: &[String]) -> Option<Module> {
         let supers = segments.iter().take_while(|segment| *segment == "super").count();
         let rest = &segments[supers..];
         match segments.first()?.as_str() {
@@ -124,17 +124,17 @@ impl Reading<'_> {
         match tree {
             syn::UseTree::Path(path) => self.tree(&with(&path.ident), &path.tree, is_public),
             syn::UseTree::Group(group) => {
-                group.items.iter().for_each(|tree| self.tree(before, tree, is_public))
+                group.items.iter().for_each(|tree| self.tree(before, tree, is_public));
             }
-            syn::UseTree::Glob(_) => self.uses.extend(self.from_root(before)),
-            syn::UseTree::Name(name) if name.ident == "self" => self.uses.extend(self.from_root(before)),
+            syn::UseTree::Glob(_) => self.uses.extend(self.resolved(before)),
+            syn::UseTree::Name(name) if name.ident == "self" => self.uses.extend(self.resolved(before)),
             syn::UseTree::Name(name) => self.name(&with(&name.ident), &name.ident, is_public),
             syn::UseTree::Rename(renamed) => self.name(&with(&renamed.ident), &renamed.rename, is_public),
         }
     }
 
     fn name(&mut self, path: &[String], known_as: &syn::Ident, is_public: bool) {
-        let Some(path) = self.from_root(path) else { return };
+        let Some(path) = self.resolved(path) else { return };
         if is_public {
             self.handed_on.push(([self.module, &[known_as.to_string()]].concat(), path));
         } else {
@@ -170,7 +170,7 @@ impl<'ast> Visit<'ast> for Reading<'_> {
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if segments.len() > 1 {
-            self.uses.extend(self.from_root(&segments));
+            self.uses.extend(self.resolved(&segments));
         }
         syn::visit::visit_path(self, path);
     }

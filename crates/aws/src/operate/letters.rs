@@ -124,7 +124,7 @@ impl AwsOperator {
         }
     }
 
-    /// Keeps it hidden for another while. `false` if it is somebody else's by now: a delete would not say so.
+    /// Extends its visibility. `false` if another client holds it by now: a delete would not report that.
     async fn hold(&self, letter: &Letter<Held>) -> Result<bool, OperateError> {
         let Held { url, receipt } = self.looking.held(letter);
         let hide = self.sqs.change_message_visibility().queue_url(url).receipt_handle(receipt);

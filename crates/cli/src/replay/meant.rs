@@ -1,4 +1,4 @@
-//! Which events are to be replayed, and to whom.
+//! Which events are to be replayed, and their RPCs.
 
 use std::collections::BTreeMap;
 
