@@ -13,7 +13,7 @@ pub type Headers = BTreeMap<String, String>;
 
 /// An event as it travels on the bus. The payload has the publisher's bytes when the relay hands it over; EventBridge may spell
 /// the same JSON otherwise.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Envelope<'a> {
     pub id: EventId,
     #[serde(borrow)]

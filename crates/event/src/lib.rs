@@ -2,6 +2,9 @@
 //!
 //! This crate does no IO and knows no database, no bus and no RPC.
 
+pub mod payload;
+pub mod rules;
+
 mod envelope;
 mod id;
 

@@ -3,6 +3,7 @@
 mod advance; // what is written when the cursor advances
 mod appetite; // how much one statement asks for
 mod open; // whose cursor it is, at the start of a term
+pub(crate) mod row; // a row, however it was written
 mod window; // what is new
 
 pub use appetite::Appetite;

@@ -116,7 +116,7 @@ impl Progress {
 
     /// What the bus answered to so many entries. AWS may think of new codes; a metric's label must stay within bounds.
     fn answered(&self, code: &str, entries: usize) {
-        const KNOWN: [&str; 14] = [
+        const KNOWN: [&str; 15] = [
             "ok",
             "AccessDeniedException",
             "EntryTooLarge",
@@ -125,6 +125,7 @@ impl Progress {
             "InternalFailure",
             "InvalidArgument",
             "MalformedDetail",
+            "MalformedEvent",
             "ResourceNotFoundException",
             "ThrottlingException",
             "Timeout",

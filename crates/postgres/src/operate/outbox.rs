@@ -9,7 +9,7 @@ mod rings; // what keeps the tables from being emptied
 mod sequences; // what numbers are drawn from
 
 pub use backlog::Backlog;
-pub use history::{Past, Span, Stored, time_of};
+pub use history::{Span, Stored, time_of};
 pub use parking::{Parked, ParkedFilter};
 pub use putting::Putting;
 pub use rings::{Holder, StuckRing};

@@ -10,6 +10,9 @@ impl Outbox<'_> {
     /// The cursor, the parked events and what lands in the queues of this database, in one statement: a transaction that a
     /// client holds open would keep the next leader waiting. Nothing, if the newest cursor is not the one that we wrote.
     ///
+    /// What is parked is kept as it was written, but for what no event has room for: a row may hold a gigabyte, and everybody
+    /// would wait for its copy.
+    ///
     /// A body is put together here and not by the relay: an event with many subscribers would be sent and held as many times.
     /// One notification per queue: this commit is asynchronous, so the lock that notify takes is held for microseconds and
     /// not across a flush.
@@ -25,7 +28,8 @@ impl Outbox<'_> {
                  select from (select c.id from outbox.cursor as c order by c.id desc limit 1) as newest where newest.id = $1
              ), parked as (
                  insert into outbox.parked (seq, id, name, key, payload, headers, occurred_at, code, reason)
-                 select e.seq, e.id, e.name, e.key, e.payload, e.headers, e.occurred_at, p.code, p.reason
+                 select e.seq, e.id, left(e.name, 1048576), left(e.key, 1048576), left(e.payload, 1048576), left(e.headers, 1048576),
+                        e.occurred_at, p.code, p.reason
                  from ours, unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[]) as p (seq, id, code, reason)
                  cross join lateral (select * from outbox.event as e where e.seq = p.seq and e.id = p.id limit 1) as e
                  on conflict (seq, id) do nothing
