@@ -175,11 +175,10 @@ begin
         delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids))
         returning p.seq, p.id, p.name, p.key, p.payload, p.headers, p.occurred_at
     )
-    insert into outbox.event (id, name, key, payload, headers, occurred_at, slot)
+    insert into outbox.event (id, name, key, payload, headers, occurred_at)
     select g.id, g.name, g.key, g.payload, g.headers,
            case when g.occurred_at between '0001-01-01 00:00:00+00' and '9999-12-31 00:00:00+00'
-                then g.occurred_at else clock_timestamp() end,
-           (select last_value from outbox.event_slot)
+                then g.occurred_at else clock_timestamp() end
     from gone as g order by g.seq, g.id;
     get diagnostics retried = row_count;
     perform outbox.wake();

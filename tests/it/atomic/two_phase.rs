@@ -11,7 +11,10 @@ async fn a_prepared_transaction_publishes() {
     let mut world = World::on(ROUTER, &own).await;
     let mut conn = PgConnection::connect(&world.url).await.unwrap();
     let enqueue = "select outbox.enqueue('event_one', '{\"n\":7}')";
-    // No relay runs.
+    let row = ["gen_random_uuid()", "'event_one'", "null", "'{\"n\":7}'", "null"];
+    let library =
+        (1..=row.len()).fold(outbox::INSERT.to_owned(), |sql, n| sql.replace(&format!("${n}"), row[n - 1]));
+    // Nobody relays.
     conn.execute("begin").await.unwrap();
     conn.execute(enqueue).await.unwrap();
     conn.execute("prepare transaction 'absent'").await.unwrap();
@@ -32,12 +35,14 @@ async fn a_prepared_transaction_publishes() {
     .enumerate()
     {
         world.until_relay_sleeps().await;
-        // Both at once, as psql -c does, and one by one, as drivers do.
+        // The function's doorbell, and that of the library's statement.
+        let enqueue = if at % 3 == 0 { enqueue.to_owned() } else { library.clone() };
+        // At once, as psql -c does, and one by one, as drivers do.
         if at % 2 == 0 {
             conn.execute(sqlx::AssertSqlSafe(format!("begin; {enqueue}; {prepare}"))).await.expect(prepare);
         } else {
             conn.execute("begin").await.unwrap();
-            conn.execute(enqueue).await.unwrap();
+            conn.execute(sqlx::AssertSqlSafe(enqueue)).await.unwrap();
             conn.execute(sqlx::AssertSqlSafe(prepare)).await.expect(prepare);
         }
         conn.execute("commit prepared 'x'").await.unwrap();

@@ -7,8 +7,8 @@ use sqlx::{Connection, PgConnection};
 use crate::role::{address, role};
 use crate::world::{One, ROUTER, Two, World};
 
-/// Guards: a role that may publish can do that and nothing else: it can't read an event, not even its own, nor move the
-/// relay, nor let anybody else do so.
+/// Guards: a role that may publish can do that and nothing else: it can't read an event, not even its own, nor choose its
+/// place, its time or its slot, nor move the relay, nor let anybody else do so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_can_publish_and_nothing_else() {
     let world = World::new(ROUTER).await;
@@ -18,16 +18,33 @@ async fn a_publisher_can_publish_and_nothing_else() {
     outbox::enqueue(&mut tx, One { n: 1 }).await.unwrap();
     outbox::enqueue_all(&mut tx, [Entry::new(One { n: 2 })]).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(world.scalar::<i64>("select count(*) from outbox.event").await, 2);
+    sqlx::query("insert into outbox.event (id, name, payload) values (gen_random_uuid(), 'event_one', '{}')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("select outbox.enqueue('event_one', '{}', 'k', '{\"tenant\":\"t\"}')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.event").await, 4);
     for statement in [
         "select * from outbox.event",
         "select * from outbox.event_0",
         "insert into outbox.event (slot, id, name, payload) values (0, gen_random_uuid(), 'event_one', '{}')",
+        "insert into outbox.event (seq, id, name, payload) values (1, gen_random_uuid(), 'event_one', '{}')",
+        "insert into outbox.event (xid, id, name, payload) values ('3', gen_random_uuid(), 'event_one', '{}')",
+        "insert into outbox.event (occurred_at, id, name, payload) values (now(), gen_random_uuid(), 'event_one', '{}')",
+        "insert into outbox.event (id, name, payload) values (gen_random_uuid(), 'event_one', '{}') returning seq",
+        "insert into outbox.event_0 (id, name, payload) values (gen_random_uuid(), 'event_one', '{}')",
+        "update outbox.event set payload = ''",
+        "do $$ begin lock table outbox.event in row exclusive mode; end $$",
+        "insert into outbox.waking default values",
         "delete from outbox.event",
         "truncate outbox.event_0",
         "select * from outbox.parked",
-        "select nextval('outbox.event_seq')",
+        "select setval('outbox.event_seq', 3)",
         "select setval('outbox.event_slot', 3)",
+        "select nextval('outbox.event_slot')",
         "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot) values ('9:9:', 0, 0, 0, '', 0)",
         "select outbox.truncate_slot('event', 0::smallint, '0', 0)",
         "select outbox.grant_to(current_user::text, 'relay')",

@@ -2,7 +2,7 @@
 //!
 //! | step | code |
 //! |---|---|
-//! | `Insert`, `Ring` | `outbox.enqueue`: the insert, then `outbox.wake()` |
+//! | `Insert`, `Ring` | `outbox::INSERT`, `outbox.enqueue`: the row and `outbox.wake()` |
 //! | `Commit`, `End`, `RollBack` | Postgres: others see the rows, then locks are released and notifications sent |
 //! | `Listen` | `Doorbell::listen`, at the start of a term |
 //! | `Read` | `Outbox::next_window` and `Leader::relay`: a page of one event. In `run`; in `try_sleep` before it sleeps; after it woke |

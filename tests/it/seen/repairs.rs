@@ -102,7 +102,7 @@ async fn functions_with_their_owners_rights_have_the_right_callers() {
                     where p.pronamespace = 'outbox'::regnamespace and p.prosecdef and has_function_privilege(p.oid, 'execute')";
     let repairs: BTreeSet<String> =
         REPAIRS.iter().map(|(name, _)| *name).chain(["repair_begin"]).map(str::to_owned).collect();
-    let publishing: BTreeSet<String> = ["enqueue", "enqueue_all"].map(str::to_owned).into();
+    let publishing: BTreeSet<String> = ["wake"].map(str::to_owned).into();
     for (part, expected) in [
         ("publisher", publishing),
         ("relay", BTreeSet::new()),

@@ -9,7 +9,7 @@ mod rings; // transactions that keep rings from turning
 mod sequences; // sequences that are behind their tables
 
 pub use backlog::Backlog;
-pub use history::{Past, Span, Stored, time_of};
+pub use history::{Span, Stored, time_of};
 pub use parking::{Parked, ParkedFilter};
 pub use putting::Putting;
 pub use rings::{Holder, StuckRing};

@@ -10,8 +10,12 @@ impl Outbox<'_> {
     /// Writes the cursor, the parked events and the deliveries in one statement: a transaction that a client holds open would
     /// block the next leader. It writes nothing if the newest cursor is not the one that this relay wrote.
     ///
-    /// The database builds the bodies: the relay would send and hold one for each subscriber. Each queue gets one notification.
-    /// This commit is asynchronous, so the lock of the notification is held for microseconds and not during a flush.
+    /// What is parked is kept as it was written, but for what no event has room for: a row may hold a gigabyte, and everybody
+    /// would wait for its copy.
+    ///
+    /// A body is put together here and not by the relay: an event with many subscribers would be sent and held as many times.
+    /// One notification per queue: this commit is asynchronous, so the lock that notify takes is held for microseconds and
+    /// not across a flush.
     pub(super) async fn append(
         &mut self,
         cursor: &Cursor,
@@ -24,7 +28,8 @@ impl Outbox<'_> {
                  select from (select c.id from outbox.cursor as c order by c.id desc limit 1) as newest where newest.id = $1
              ), parked as (
                  insert into outbox.parked (seq, id, name, key, payload, headers, occurred_at, code, reason)
-                 select e.seq, e.id, e.name, e.key, e.payload, e.headers, e.occurred_at, p.code, p.reason
+                 select e.seq, e.id, left(e.name, 1048576), left(e.key, 1048576), left(e.payload, 1048576), left(e.headers, 1048576),
+                        e.occurred_at, p.code, p.reason
                  from ours, unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[]) as p (seq, id, code, reason)
                  cross join lateral (select * from outbox.event as e where e.seq = p.seq and e.id = p.id limit 1) as e
                  on conflict (seq, id) do nothing

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{Stream, TryStreamExt};
 use uuid::Uuid;
 
+use super::row::{self, flaws, readable};
 use super::{Cursor, Entry, Outbox, Page, Window};
 use crate::bus::PostgresBus;
 
@@ -14,26 +15,6 @@ use crate::bus::PostgresBus;
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The bound for writes into this database, where each subscriber's copy counts.
 const COPIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// A row that was written without `outbox.enqueue` may hold what no program can read: an infinite time, or a payload of any
-/// size. Such a row comes with the name of its flaw and without its contents.
-macro_rules! readable {
-    () => {
-        "seq, id, case when oversize then left(name, 128) else name end, case when not oversize then key end,
-         case when oversize then '' else payload end, case when not oversize then headers end,
-         case when timely then occurred_at end,
-         case when not timely then 'time' when oversize then 'size' end"
-    };
-}
-
-macro_rules! flaws {
-    () => {
-        "cross join lateral (
-             select e.occurred_at between '0001-01-01 00:00:00+00' and '9999-12-31 00:00:00+00' as timely,
-                    greatest(octet_length(e.payload), octet_length(e.headers), octet_length(e.key), octet_length(e.name)) > 1048576
-                        as oversize) as flaw"
-    };
-}
 
 /// An event's columns and its flaw, then the statement's snapshot and the sequence's value.
 type Row = (
@@ -268,13 +249,7 @@ async fn read(
 }
 
 fn entry((seq, id, name, key, payload, headers, occurred_at, flaw, ..): Row) -> Entry {
-    let flaw = flaw.map(|flaw| match flaw.as_str() {
-        "time" => ("MalformedEvent", "its occurred_at is no date between the years 1 and 9999"),
-        _ => ("EntryTooLarge", "the row is larger than any event: written past outbox.enqueue"),
-    });
-    // A flawed row is not put, so its time means nothing.
-    let occurred_at = occurred_at.unwrap_or_else(Utc::now);
-    Entry { seq, id: id.into(), name, key, payload, headers, occurred_at, flaw }
+    row::entry((seq, id, name, key, payload, headers, occurred_at, flaw))
 }
 
 #[cfg(test)]
