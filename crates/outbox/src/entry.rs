@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use event::rules::{HEADERS_BYTES_MAX, KEY_BYTES_MAX, header_problem, is_event_name};
-use event::{Event, EventId, PAYLOAD_BYTES_MAX, payload};
+use outbox_event::rules::{HEADERS_BYTES_MAX, KEY_BYTES_MAX, header_problem, is_event_name};
+use outbox_event::{Event, EventId, PAYLOAD_BYTES_MAX, payload};
 use sqlx::{Connection, PgTransaction};
 use uuid::Uuid;
 

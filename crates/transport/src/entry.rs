@@ -1,8 +1,8 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use event::rules::{HEADERS_BYTES_MAX, KEY_BYTES_MAX, header_problem, is_event_name};
-use event::{Envelope, EventId, Headers, PAYLOAD_BYTES_MAX, payload};
+use outbox_event::rules::{HEADERS_BYTES_MAX, KEY_BYTES_MAX, header_problem, is_event_name};
+use outbox_event::{Envelope, EventId, Headers, PAYLOAD_BYTES_MAX, payload};
 use serde_json::value::RawValue;
 
 use crate::PutError;

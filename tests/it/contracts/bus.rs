@@ -52,8 +52,8 @@ pub(crate) async fn bus_contract(
         };
     let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> \u00e9 \u0001","z":[],"a":{}}"#;
     // As much as `enqueue` lets through, and it must get through everything that comes after.
-    let largest = format!(r#"{{"text":"{}"}}"#, "x".repeat(event::PAYLOAD_BYTES_MAX - 11));
-    assert_eq!(largest.len(), event::PAYLOAD_BYTES_MAX);
+    let largest = format!(r#"{{"text":"{}"}}"#, "x".repeat(outbox_event::PAYLOAD_BYTES_MAX - 11));
+    assert_eq!(largest.len(), outbox_event::PAYLOAD_BYTES_MAX);
     let entries = [
         entry(1, nasty.to_owned(), Some("a \"key\" \u{e9}"), Some(r#"{"tenant":"t-1"}"#)),
         entry(2, "[1]".to_owned(), None, None),

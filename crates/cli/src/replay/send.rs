@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use event::Message;
-use event_router::Rpc;
+use outbox_event::Message;
+use outbox_event_router::Rpc;
 use outbox_transport::Entry;
 use outbox_transport::operate::{Addressed, Deliveries, Queues, Repair, thousands};
 use serde::Serialize;

@@ -1,7 +1,7 @@
 //! Published events, put or not: found by id, and read again for a replay.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use event::EventId;
+use outbox_event::EventId;
 use outbox_transport::Entry;
 use outbox_transport::operate::{At, OperateError};
 use sqlx::query_as;
