@@ -5,11 +5,12 @@
 //! after `expires_at`, so every condition checks that time itself.
 
 mod alone; // one record a request
-mod batch; // 25 records a request
+mod batch; // 25 records in one request
+mod item; // one record
 
 pub use batch::may_write_batches;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,12 +26,11 @@ use outbox_transport::{
 
 use crate::Failure;
 use batch::{Batches, STATEMENTS_MAX, Said};
+use item::{Item, is_done, millis, number, read, text};
 
 const LEASE_TRIES_MAX: u32 = 3;
 const LEASE_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
-
-type Item = HashMap<String, AttributeValue>;
 
 /// The record of one RPC, in a table that all RPCs share.
 #[derive(Debug, Clone)]
@@ -231,26 +231,6 @@ fn batches_of(leases: &[Lease]) -> Vec<Vec<usize>> {
 
 async fn again_soon() {
     tokio::time::sleep(LEASE_AGAIN_AFTER.mul_f64(0.5 + fastrand::f64())).await;
-}
-
-fn is_done(item: &Item) -> bool {
-    item.get("state").and_then(|state| state.as_s().ok()).is_some_and(|state| state == "done")
-}
-
-fn read(item: &Item, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
 }
 
 fn failed(failure: Failure) -> DedupError {

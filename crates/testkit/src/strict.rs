@@ -6,6 +6,7 @@
 
 mod refusal; // how AWS says no
 mod rules; // what SQS refuses
+mod script; // the failures that a test ordered
 mod statements; // batches of statements of DynamoDB
 
 use std::collections::{HashMap, HashSet};
@@ -25,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use refusal::Refusal;
 use rules::{Examined, Received};
-use statements::Statements;
+use script::Statements;
 
 /// A proxy between a program and the emulator.
 #[derive(Debug)]

@@ -52,7 +52,7 @@ impl Entry {
             key: self.key.as_deref().map(Into::into),
             occurred_at: self.occurred_at,
             headers: self.headers()?,
-            payload: self.payload()?,
+            payload: Cow::Borrowed(self.payload()?),
         })
     }
 

@@ -6,7 +6,8 @@ use aws_sdk_dynamodb::types::{ReturnValue, ReturnValuesOnConditionCheckFailure};
 use chrono::Utc;
 use outbox_transport::{DEDUP_WINDOW, DedupError, Lease, LeaseAnswer, Released};
 
-use super::{DynamoDedup, Item, LEASE_TRIES_MAX, again_soon, failed, is_done, millis, number, read, text};
+use super::item::{Item, is_done, millis, number, read, text};
+use super::{DynamoDedup, LEASE_TRIES_MAX, again_soon, failed};
 use crate::Failure;
 
 const RELEASE: &str = "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at";

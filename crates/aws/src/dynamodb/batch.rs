@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{
     ReturnValuesOnConditionCheckFailure,
 };
 
-use super::{Item, number};
+use super::item::{Item, number};
 use crate::Failure;
 
 /// In a batch, by DynamoDB.

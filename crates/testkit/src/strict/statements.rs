@@ -16,18 +16,7 @@ use serde_json::{Value, json};
 
 use super::Strict;
 use super::refusal::{Refusal, respond};
-
-/// What is wrong with batches of statements now.
-#[derive(Debug, Default)]
-pub(super) struct Statements {
-    /// Each makes the next statement on an item fail, whose key contains this text.
-    fails: Vec<(String, &'static str)>,
-    /// Of so many batches the answer is lost.
-    lost: usize,
-    /// Of so many batches the last result is missing.
-    cut: usize,
-    shows_duplicates: bool,
-}
+use super::script::Statements;
 
 impl Strict {
     /// The next statement on an item whose key contains `item` does not run, and fails with this code.
