@@ -52,8 +52,8 @@ impl DynamoDedup {
         AttributeValue::S(format!("{event} {}", self.rpc))
     }
 
-    /// A new record of each event. A statement that got no answer may have taken effect: it is made again with the same token,
-    /// by which it knows its own record.
+    /// Writes a new record for each event. A statement without an answer may have taken effect. It is repeated with the same
+    /// token, by which its own record is recognized.
     async fn lease_batch(&self, events: &[EventId]) -> Vec<Result<LeaseAnswer, DedupError>> {
         let leases: Vec<Lease> =
             events.iter().map(|&event| Lease { event, token: fastrand::i64(..) }).collect();
@@ -104,7 +104,7 @@ impl DynamoDedup {
         ])
     }
 
-    /// What an item answers that can't be taken over for now. `None` if it may be, or is not shown: a put decides that.
+    /// The answer of an item that can't be taken over now. `None` if it may be, or if it is not shown: then a put decides.
     fn stands(&self, there: Option<&Item>, lease: Lease, now: i64) -> Option<LeaseAnswer> {
         let item = there?;
         let lies_ahead = |name| read(item, name).is_some_and(|at| at > now);
@@ -118,7 +118,7 @@ impl DynamoDedup {
         if is_done(there) {
             return LeaseAnswer::Done;
         }
-        // Our own request, whose answer was lost.
+        // An earlier try won, and its answer was lost.
         if read(there, "token") == Some(lease.token) {
             return LeaseAnswer::Won(lease);
         }
@@ -132,7 +132,7 @@ impl DynamoDedup {
         }
     }
 
-    /// `false` if another worker has the lease. Of a record that is gone, the single request decides.
+    /// `false` if another worker has the lease. For a record that is gone, the single request decides.
     async fn complete_batch(&self, leases: Vec<Lease>) -> Vec<Result<bool, Failure>> {
         let now = Utc::now().timestamp_millis();
         let (at, expires_at) = (number(now), number((now + millis(DEDUP_WINDOW)) / 1000));
@@ -186,7 +186,7 @@ impl Dedup for DynamoDedup {
         let answers = join_all(asked).await.into_iter().flatten();
         let mut answers: Vec<_> = batches.iter().flatten().copied().zip(answers).collect();
         answers.sort_unstable_by_key(|(at, _)| *at);
-        // Of two leases of one event that both succeeded, one is enough.
+        // Two leases of one event may both have succeeded: one record is enough.
         let completed = answers.iter().filter(|(_, answer)| matches!(answer, Ok(true)));
         let done: HashSet<EventId> = completed.map(|(at, _)| leases[*at].event).collect();
         let recorded = |(at, answer): (usize, Result<bool, Failure>)| match answer {
@@ -214,7 +214,7 @@ impl Poison for DynamoDedup {
     }
 }
 
-/// The places of each batch. An item stands in it once: DynamoDB may refuse another batch as a whole.
+/// The places of each batch. No batch has an item twice, because DynamoDB may refuse such a batch as a whole.
 fn batches_of(leases: &[Lease]) -> Vec<Vec<usize>> {
     let mut batches: Vec<Vec<usize>> = Vec::new();
     for (at, lease) in leases.iter().enumerate() {

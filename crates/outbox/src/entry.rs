@@ -11,10 +11,9 @@ use crate::EnqueueError;
 /// What [`enqueue`](crate::enqueue) sends, with id, name, key, payload and headers: the row, and the doorbell that wakes a
 /// sleeping relay, in one statement. The session's search path decides nothing in it.
 ///
-/// It is here for a publisher that can't use `enqueue` and must be as fast. Nothing checks such a row: what is no event is
-/// parked, and reaches nobody.
-// A call of `outbox.enqueue` takes longer than the row does. The columns that are not named are the database's to fill: no
-// publisher may.
+/// For a publisher that can't use `enqueue` and must be as fast. The database does not check such a row: the relay parks an
+/// invalid one, and no RPC gets it.
+// A call of `outbox.enqueue` takes longer than the row itself. A publisher may not write the columns that are not named.
 pub const INSERT: &str = "insert into outbox.event (id, name, key, payload, headers)
      select $1, $2, $3, $4, $5
      where pg_catalog.pg_try_advisory_xact_lock_shared(1869968994, 1) or outbox.wake()";

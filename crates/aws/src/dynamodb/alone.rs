@@ -1,4 +1,4 @@
-//! One record a request: what no batch can decide, and every lease that is given back.
+//! One record per request: for answers that no batch gives, and for leases that are given back.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -13,7 +13,7 @@ use crate::Failure;
 const RELEASE: &str = "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at";
 
 impl DynamoDedup {
-    /// A request that failed may have taken effect: it is made again with the same token, by which it knows its own record.
+    /// A failed request may have taken effect. It is repeated with the same token, by which its own lease is recognized.
     pub(super) async fn lease_one(&self, lease: Lease) -> Result<LeaseAnswer, DedupError> {
         let mut tries = 1;
         loop {
@@ -26,7 +26,7 @@ impl DynamoDedup {
         }
     }
 
-    /// Absent, or expired, or a lease that has ended: then it is ours. What stands there instead says why not.
+    /// Wins if the item is absent or expired, or its lease has ended. Otherwise the item gives the answer.
     async fn try_lease(&self, lease: Lease) -> Result<LeaseAnswer, DedupError> {
         let now = Utc::now().timestamp_millis();
         let put = self
@@ -63,7 +63,7 @@ impl DynamoDedup {
         }
     }
 
-    /// `false` if somebody else has the lease. A record that is gone, or done already, is as good as ours.
+    /// `false` if another worker has the lease. A record that is gone or already done counts as a success.
     pub(super) async fn complete_one(&self, lease: Lease) -> Result<bool, Failure> {
         let now = Utc::now().timestamp_millis();
         let update = self
@@ -124,7 +124,7 @@ impl DynamoDedup {
         };
         match update.send().await {
             Ok(_) => Ok(()),
-            // It is somebody else's by now, or done.
+            // Another worker has the lease by now, or the record is done.
             Err(error)
                 if error
                     .as_service_error()
@@ -137,7 +137,7 @@ impl DynamoDedup {
     }
 }
 
-/// What came back during a wait that its queue could not hold was received without an attempt. So they are counted here.
+/// Receives during a wait that the queue could not hold were no attempts, so the item has the number of attempts.
 fn won(lease: Lease, before: Option<&Item>) -> LeaseAnswer {
     let made = before
         .filter(|item| item.contains_key("not_before_ms"))

@@ -1,4 +1,4 @@
-//! Many records a request: DynamoDB runs up to 25 statements of PartiQL, each with its own condition and its own result.
+//! Many records per request: DynamoDB runs up to 25 statements of PartiQL, each with its own condition and its own result.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -12,20 +12,20 @@ use aws_sdk_dynamodb::types::{
 use super::item::{Item, number};
 use crate::Failure;
 
-/// In a batch, by DynamoDB.
+/// DynamoDB's limit for a batch.
 pub(super) const STATEMENTS_MAX: usize = 25;
-/// Where batches are refused, each record costs a request of its own for so long.
+/// After a refused batch, each record costs a request of its own for this long.
 const ALONE_FOR: Duration = Duration::from_secs(60);
 
-/// What became of one statement.
+/// The result of one statement.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Said {
     Written,
     /// Its condition failed, because of this item, if the server shows it.
     Failed(Option<Item>),
-    /// It may have taken effect. It is asked again, or its caller does that.
+    /// It may have taken effect, and is repeated.
     Unknown(Failure),
-    /// Not in a batch: the single request is made instead, and its answer counts.
+    /// It did not run in a batch. A single request is made instead, and its answer counts.
     Refused(Failure),
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Batches {
     claim: String,
     complete: String,
     rpc: String,
-    /// Why batches were refused last, and until when none is tried.
+    /// The reason of the last refusal of batches, and the time until which none is tried.
     refused: Mutex<Option<(Failure, Instant)>>,
 }
 
@@ -86,7 +86,7 @@ impl Batches {
         }
     }
 
-    /// A role of an older `infra/` may not write batches. It is told once, and goes on.
+    /// A role of an older `infra/` may not write batches. One warning says so, and single requests go on.
     fn go_alone(&self, failure: &Failure) {
         let until = Instant::now() + ALONE_FOR;
         let before = self.refused.lock().expect("no panic while held").replace((failure.clone(), until));
@@ -101,11 +101,7 @@ impl Batches {
     }
 }
 
-/// Whether this role may write records in batches: asked by a statement that no record matches.
-///
-/// # Errors
-///
-/// Why not, or why that is not known.
+/// Whether this role may write records in batches, by a statement that matches no record. An error says why not.
 pub async fn may_write_batches(client: &Client, table: &str) -> Result<(), Failure> {
     let batches = Batches::new(client.clone(), table, "");
     let nobody = || AttributeValue::S("doctor".to_owned());
@@ -129,7 +125,7 @@ fn each(many: usize, results: Vec<BatchStatementResponse>) -> Vec<Said> {
     if results.len() == many {
         return results.into_iter().map(|result| result.error.map_or(Said::Written, failed)).collect();
     }
-    // It can't be told which of them has none.
+    // It is not known which statement has none.
     let message = format!("{} results of {many} statements", results.len());
     vec![Said::of(Failure { code: "UnreadableAnswer".to_owned(), message, refused: false }); many]
 }
@@ -172,8 +168,8 @@ mod tests {
         BatchStatementResponse::builder().error(error).build()
     }
 
-    /// Guards promises 3 and 6: each statement's result is told by itself. Only a failed condition is an answer. What DynamoDB
-    /// does not take in a batch is asked alone, and everything else again.
+    /// Guards promises 3 and 6: each statement has a result of its own. Only a failed condition is an answer. A
+    /// statement that DynamoDB does not run in a batch runs alone, and any other failure is repeated.
     #[test]
     fn each_result_has_its_meaning() {
         let item = Item::from([("id".to_owned(), number(1))]);

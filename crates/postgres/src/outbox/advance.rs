@@ -10,8 +10,8 @@ impl Outbox<'_> {
     /// Writes the cursor, the parked events and the deliveries in one statement: a transaction that a client holds open would
     /// block the next leader. It writes nothing if the newest cursor is not the one that this relay wrote.
     ///
-    /// What is parked is kept as it was written, but for what no event has room for: a row may hold a gigabyte, and everybody
-    /// would wait for its copy.
+    /// A parked row is kept as it was written, except that texts which no event may hold are cut: a row may hold a gigabyte,
+    /// and all events would wait for its copy.
     ///
     /// A body is put together here and not by the relay: an event with many subscribers would be sent and held as many times.
     /// One notification per queue: this commit is asynchronous, so the lock that notify takes is held for microseconds and
