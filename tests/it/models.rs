@@ -1,4 +1,4 @@
-//! The three protocols that the promises rest on, as models: every state that any order of their steps leads to is
+//! The protocols that the promises rest on, as models: every state that any order of their steps leads to is
 //! looked at, and so are crashes between any two of them.
 //!
 //! Where the code does something for a reason that is easily lost, a model can leave it out, and a test holds that the
@@ -8,8 +8,10 @@
 //! overlooks paths that join, and loops.) That it comes to rest at all is seen from each model's steps: what can go round,
 //! like a relay that reads while a publisher is at work, goes round until another can act, and that one always can.
 
+mod batches; // claims of a log beside deliveries with a row of their own
 mod dedup; // one RPC of one event: claim, call, complete, ack
 mod doorbell; // how a sleeping relay is woken
+mod receipts; // how an id is found while receipts are folded and ids forgotten
 mod window; // what the relay reads, and how far its cursor goes
 
 use std::fmt::Debug;

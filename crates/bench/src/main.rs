@@ -15,6 +15,7 @@ mod plan; // how long, how many
 mod publish; // what publishing costs the publisher
 mod publisher; // an open-loop load
 mod put; // a backlog onto EventBridge
+mod record; // what the dedup record costs
 mod relaying; // a relay within this process
 mod report; // rows for programs and for people
 mod result; // why something was not measured
@@ -65,6 +66,8 @@ enum Bench {
     Wake,
     /// From COMMIT to the handler on the postgres transport, beside graphile-worker and pg-boss.
     Line,
+    /// The dedup record of a batch, beside a row for each delivery.
+    Record,
     /// A queue on SQS worked off, beside the AWS SDK alone.
     WorkerAws,
     /// What an old snapshot costs the relay.
@@ -133,6 +136,7 @@ impl Bench {
             Bench::Put => put::run(plan).await,
             Bench::Wake => wake::run(plan).await,
             Bench::Line => line::run(plan).await,
+            Bench::Record => record::run(plan).await,
             Bench::WorkerAws => worker_aws::run(plan).await,
             Bench::HeldSnapshot => held_snapshot::run(plan).await,
             Bench::LongWriter => long_writer::run(plan).await,

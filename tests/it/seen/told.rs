@@ -32,7 +32,7 @@ async fn whatever_is_stuck_is_told() {
     world.until("select count(*) = 1 from outbox.retry where last_code = 'unavailable'").await;
     world.until("select count(*) = 1 from outbox.parked").await;
     world.until("select count(*) = 6 from outbox.delivery").await;
-    world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
+    world.until("select count(*) = 1 from outbox.done").await;
 
     let said = outbox(&world, "status --format json").await;
     let (status, source) = (said.json(), &said.json()["sources"][0]);
@@ -148,7 +148,7 @@ async fn whatever_is_stuck_is_told() {
         "{said:?}"
     );
     answer.cancel();
-    world.until("select count(*) = 4 from outbox.dedup where done_at is not null").await;
+    world.until("select count(*) = 4 from outbox.done").await;
     world.finish().await;
 }
 

@@ -18,7 +18,7 @@ const KNOWN_AFTER: Duration = Duration::from_secs(5);
 /// all that was settled, and a look from the beginning would walk over it.
 #[derive(Debug)]
 pub struct Watched {
-    pub(super) rpc: Rpc,
+    pub(crate) rpc: Rpc,
     /// Rung when there is something to receive. A ring that nobody waits for is kept for the next who does.
     pub(super) ready: Notify,
     marks: Mutex<Marks>,
@@ -68,6 +68,11 @@ impl Watched {
     pub(super) fn from(&self) -> From {
         let marks = self.marks.lock().expect("no panic while held");
         From { id: marks.id, due: marks.due_from, claims: marks.claims.mark() }
+    }
+
+    /// No open claim of the queue has a lower id.
+    pub(crate) fn claims_from(&self) -> i64 {
+        self.from().claims
     }
 
     /// Whether the queue has another id than before: the database was restored under this worker.
