@@ -161,9 +161,16 @@ begin
             returns table (event_id uuid, done_at timestamptz, until timestamptz)
             language plpgsql stable set search_path = pg_catalog, pg_temp as $$
             begin
-                return query
-                    select d.event_id, d.done_at, d.until from outbox.dedup_%1$s as d
-                    where d.slot = %1$s and d.event_id = any (ids) and d.rpc = rpc_name;
+                -- One by one, by their keys: a plan for all of them would walk over the slot. Mostly there is none near them.
+                if exists (select from outbox.dedup_%1$s as d
+                           where d.slot = %1$s and d.event_id between (select k.id from unnest(ids) as k (id) order by k.id limit 1)
+                                                                  and (select k.id from unnest(ids) as k (id) order by k.id desc limit 1)) then
+                    return query
+                        select k.id, d.done_at, d.until from unnest(ids) as k (id)
+                        cross join lateral (
+                            select * from outbox.dedup_%1$s as d
+                            where d.slot = %1$s and d.event_id = k.id and d.rpc = rpc_name limit 1) as d;
+                end if;
                 -- Of most receipts of the minute only the ends are read: what was done lately has higher ids.
                 return query
                     select i.id, r.done_at, null::timestamptz
@@ -182,10 +189,14 @@ begin
         execute format($sql$
             create function outbox.release_%1$s(rpc_name text, ids uuid[], tokens bigint[]) returns void
             language plpgsql set search_path = pg_catalog, pg_temp as $$
+            declare
+                id uuid;
             begin
-                update outbox.dedup_%1$s as d set until = clock_timestamp() - interval '1 microsecond'
-                where d.slot = %1$s and d.event_id = any (ids) and d.rpc = rpc_name and d.lease = any (tokens)
-                  and d.done_at is null;
+                foreach id in array ids loop
+                    update outbox.dedup_%1$s as d set until = clock_timestamp() - interval '1 microsecond'
+                    where d.slot = %1$s and d.event_id = id and d.rpc = rpc_name and d.lease = any (tokens)
+                      and d.done_at is null;
+                end loop;
             end $$;
             $sql$, i);
     end loop;
@@ -253,7 +264,8 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     open bigint[] := array(
         select c.token from outbox.claim as c
-        where c.token = any (tokens) and c.until is not null order by c.id for no key update);
+        where c.id = any (array(select o.id from outbox.claim as o where o.token = any (tokens))) and c.until is not null
+        order by c.id for no key update);
 begin
     if open = '{}' then
         return;
@@ -309,7 +321,8 @@ language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     open bigint[] := array(
         select c.token from outbox.claim as c
-        where c.token = any (tokens) and c.until is not null order by c.id for no key update);
+        where c.id = any (array(select o.id from outbox.claim as o where o.token = any (tokens))) and c.until is not null
+        order by c.id for no key update);
     rows uuid[] := array(select k.id from unnest(ids, tokens) as k (id, token) where k.token <> all (open) order by k.id);
     s    smallint;
 begin
@@ -400,8 +413,10 @@ create function outbox.keep_leases(q integer, lease bigint, first bigint, last b
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     ids uuid[] := array(
-        select distinct r.event_id from outbox.retry as r
-        where r.seq between first and last and r.queue = q order by r.event_id);
+        select distinct r.event_id
+        from (select r.event_id from outbox.retry as r
+              where r.seq between first and last and r.queue = q order by r.seq offset 0) as r
+        order by r.event_id);
 begin
     if ids = '{}' or leased_until is null then
         return;

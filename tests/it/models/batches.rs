@@ -11,7 +11,7 @@
 //! | `Complete` | `outbox.record` writes a receipt under an open claim, and else `outbox.record_rows` a row |
 //! | `Release` | `outbox.release`: under an open claim it makes a row whose lease is over |
 //! | `Settle` | `outbox.settle`: what is done is acked, and the rest goes to `outbox.retry` |
-//! | `Rest` | the rest of a claim's batch is settled. A claim with nothing left is closed |
+//! | `Close` | the rest of its batch is settled, too: a claim with nothing left is closed |
 //! | `Recover` | `outbox.recover`: a claim ended before it was closed, and its batch goes to `outbox.retry` |
 //! | `Redrive` | `outbox.redrive`, `outbox.replay` |
 //! | `Expire` | the time of a lease is over |
@@ -114,16 +114,14 @@ struct Stored {
     receipt: bool,
 }
 
-/// Of a batch: the event, and the rest of it.
+/// Of a batch, as long as it is open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Claim {
     token: Token,
-    open: bool,
     /// Time has ended its leases; it stays open for as long as it is extended.
     lapsed: bool,
     settled: bool,
     retried: bool,
-    rest: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -195,7 +193,7 @@ enum Step {
     Complete(usize),
     Release(usize),
     Settle(usize),
-    Rest(Token),
+    Close(Token),
     Recover(Token),
     Redrive,
     Expire(Token),
@@ -244,8 +242,11 @@ impl Model for Batches {
                 Delivery::Postponed { .. } | Delivery::Recorded { .. } => steps.push(Step::Settle(d)),
             }
         }
-        for claim in state.stored.claims.iter().filter(|claim| claim.open) {
-            steps.extend([Step::Rest(claim.token), Step::Recover(claim.token)]);
+        for claim in &state.stored.claims {
+            steps.push(Step::Recover(claim.token));
+            if claim.settled {
+                steps.push(Step::Close(claim.token));
+            }
             if !claim.lapsed {
                 steps.push(Step::Expire(claim.token));
             }
@@ -299,10 +300,7 @@ impl Model for Batches {
             Step::Complete(d) => self.complete(&mut state, d),
             Step::Release(d) => self.release(&mut state, d),
             Step::Settle(d) => self.settle(&mut state, d),
-            Step::Rest(token) => {
-                state.stored.claim(token)?.rest = true;
-                self.close(&mut state.stored, token);
-            }
+            Step::Close(token) => self.close(&mut state.stored, token)?,
             Step::Recover(token) => self.recover(&mut state.stored, token)?,
             Step::Redrive => {
                 state.redrives += 1;
@@ -326,7 +324,7 @@ impl Model for Batches {
             Property::always(NOT_LOST, |_, state: &State| {
                 let Stored { head, claims, rows, row, receipt } = &state.stored;
                 let done = *receipt || row.is_some_and(|row| row.done);
-                done || *head < COPIES || *rows > 0 || claims.iter().any(|claim| claim.open)
+                done || *head < COPIES || *rows > 0 || !claims.is_empty()
             }),
             Property::always(HOLDER_COMPLETES, |_, state: &State| !state.seen.completed_by_a_loser),
             Property::always(ALONE, |_, state: &State| {

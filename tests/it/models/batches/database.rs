@@ -4,18 +4,23 @@ use super::{Batches, COPIES, Claim, Code, Delivery, From, ROWS_MAX, Row, State, 
 
 impl Stored {
     pub(super) fn claim(&mut self, token: Token) -> Option<&mut Claim> {
-        self.claims.iter_mut().find(|claim| claim.token == token && claim.open)
+        self.claims.iter_mut().find(|claim| claim.token == token)
     }
 
     fn is_claimed(&self) -> bool {
-        self.claims.iter().any(|claim| claim.open)
+        !self.claims.is_empty()
+    }
+
+    fn end(&mut self, token: Token) -> Option<Claim> {
+        let at = self.claims.iter().position(|claim| claim.token == token)?;
+        Some(self.claims.remove(at))
     }
 
     /// Who may complete: a row says it, whatever the claims say. Of several claims the first has the lease.
     fn holder(&self) -> Option<Token> {
         match self.row {
             Some(row) => Some(row.lease),
-            None => self.claims.iter().find(|claim| claim.open).map(|claim| claim.token),
+            None => self.claims.first().map(|claim| claim.token),
         }
     }
 
@@ -77,7 +82,7 @@ impl Batches {
         let has_receipt = stored.receipt && self.code != Code::ClaimsWhatIsDone;
         let is_claimed = stored.is_claimed() && self.code != Code::ClaimsWhatIsClaimed;
         stored.head += 1;
-        let claim = Claim { token, open: true, lapsed: false, settled: false, retried: false, rest: false };
+        let claim = Claim { token, lapsed: false, settled: false, retried: false };
         stored.claims.push(claim);
         let from = From::Claim(token);
         if has_row || has_receipt || is_claimed {
@@ -191,26 +196,22 @@ impl Batches {
                 if is_retry {
                     state.stored.rows = (state.stored.rows + 1).min(ROWS_MAX);
                 }
-                self.close(&mut state.stored, token);
             }
         }
     }
 
     /// The last part of `outbox.settle`.
-    pub(super) fn close(&self, stored: &mut Stored, token: Token) {
-        let Some(claim) = stored.claim(token).filter(|claim| claim.settled && claim.rest) else { return };
-        claim.open = false;
-        let closed = *claim;
+    pub(super) fn close(&self, stored: &mut Stored, token: Token) -> Option<()> {
+        let closed = stored.end(token)?;
         if closed.retried && self.code != Code::ClosesLeases {
             stored.keep_lease(closed);
         }
+        Some(())
     }
 
     /// `outbox.recover`
     pub(super) fn recover(&self, stored: &mut Stored, token: Token) -> Option<()> {
-        let claim = stored.claim(token)?;
-        claim.open = false;
-        let ended = *claim;
+        let ended = stored.end(token)?;
         stored.rows = (stored.rows + 1).min(ROWS_MAX);
         if self.code != Code::RecoversAtOnce {
             stored.keep_lease(ended);

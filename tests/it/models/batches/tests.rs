@@ -29,7 +29,8 @@ fn a_claim_is_a_lease() {
 /// Guards the same while the database crashes and takes claims back.
 #[test]
 fn a_claim_is_a_lease_where_a_crash_takes_it_back() {
-    let seen = holds(Batches { deliveries: vec![0, 1], deaths_max: 0, ..batches(Code::AsItIs) });
+    let seen =
+        holds(Batches { deliveries: vec![0, 1], receives_max: 2, deaths_max: 0, ..batches(Code::AsItIs) });
     for happens in [LOST, LATE, LEFT_OUT, FOUND] {
         seen.assert_any_discovery(happens);
     }
@@ -47,7 +48,7 @@ fn leasing_what_is_claimed_would_call_beside_its_claim() {
 fn looking_for_receipts_first_would_call_again() {
     let story = [
         &[Receive(0), Redrive, Take(2), Look(2)][..],
-        &[Succeed(0), Complete(0), Settle(0), Rest(1), Lease(2)],
+        &[Succeed(0), Complete(0), Settle(0), Close(1), Lease(2)],
     ];
     breaks(batches(Code::LooksForReceiptsFirst), NOT_AGAIN, &story.concat());
 }
@@ -62,7 +63,7 @@ fn a_batch_that_ignores_rows_would_call_beside_them() {
 /// Guards the look at receipts in `outbox.receive`: an event may stand in the log twice.
 #[test]
 fn a_batch_that_ignores_receipts_would_call_again() {
-    let story = [Receive(0), Succeed(0), Complete(0), Settle(0), Rest(1), Receive(2)];
+    let story = [Receive(0), Succeed(0), Complete(0), Settle(0), Close(1), Receive(2)];
     breaks(batches(Code::ClaimsWhatIsDone), NOT_AGAIN, &story);
 }
 
@@ -96,7 +97,7 @@ fn a_row_of_a_lost_claim_would_let_a_third_one_in() {
 /// Guards the leases that `outbox.settle` keeps as it closes a claim: a call that was given up may still have its effect.
 #[test]
 fn a_closed_claim_would_end_the_lease_of_a_call() {
-    let story = [Receive(0), GiveUp(0), Settle(0), Rest(1), Take(2), Lease(2)];
+    let story = [Receive(0), GiveUp(0), Settle(0), Close(1), Take(2), Lease(2)];
     breaks(batches(Code::ClosesLeases), ALONE, &story);
 }
 
@@ -116,6 +117,6 @@ fn a_receipt_without_a_flush_would_call_again() {
 /// Guards the order of record and settlement: a claim that is closed first leaves nothing behind.
 #[test]
 fn settling_first_would_lose_a_success() {
-    let story = [&[Receive(0), Succeed(0), Settle(0), Rest(1)][..], &[Receive(1), Settle(1), Rest(2)]];
+    let story = [&[Receive(0), Succeed(0), Settle(0), Close(1)][..], &[Receive(1), Settle(1), Close(2)]];
     breaks(batches(Code::SettlesFirst), NOT_LOST, &story.concat());
 }
