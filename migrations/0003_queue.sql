@@ -106,10 +106,10 @@ begin
                   (select outbox.sane_time(min(due.due_at)) from due where due.seq = r.seq);
 end $$;
 
--- Of these ids, which are leased by an open claim of this queue, and until when. Few claims are open, and each is at most a batch.
+-- Of these ids, which are leased by an open claim of this queue (below claims_to), and until when. Few claims are open, and each is at most a batch.
 -- These two look in one snapshot, that of the statement that calls them. A claim is closed after its receipt is written, so
 -- two snapshots could miss both.
-create function outbox.claimed(q integer, ids uuid[], claims_from bigint)
+create function outbox.claimed(q integer, ids uuid[], claims_from bigint, claims_to bigint default 9223372036854775807)
 returns table (event_id uuid, until timestamptz)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
@@ -124,7 +124,7 @@ begin
         from (
             select d.event_id, c.until from (
                 select c.first_seq, c.last_seq, c.until from outbox.claim as c
-                where c.queue = q and c.id >= lowest and c.until is not null
+                where c.queue = q and c.id >= lowest and c.id < claims_to and c.until is not null
                   and c.first_id <= sorted[cardinality(sorted)] and c.last_id >= sorted[1] offset 0) as c
             cross join lateral (
                 select d.event_id from outbox.delivery as d
@@ -256,7 +256,7 @@ begin
 end $$;
 
 -- Records for good what was done under claims that are still open, and says which of these leases that were, by their places. A receipt is
--- written and the claim's token is checked in one transaction, and whoever ends a claim waits for that.
+-- written and the claim's token is checked in one transaction, and what ends a claim waits for that.
 -- This and outbox.record_rows are the only commits of a worker that must be durable before it goes on: a record lost in a
 -- crash would mean a second call.
 create function outbox.record(rpc_name text, ids uuid[], tokens bigint[]) returns setof bigint
@@ -348,7 +348,7 @@ end $$;
 -- It locks the claims first, as outbox.recover does: two that lock them crosswise would wait for each other.
 -- fates: 'retry', 'dead' or 'done'. A claim is null for a message with a row of its own.
 create function outbox.settle(queues integer[], seqs bigint[], claims bigint[], tokens bigint[], fates text[], waits interval[],
-                              counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[])
+                              counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[], claims_from bigint)
 returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -398,33 +398,39 @@ begin
         end if;
     end loop;
     for m in
-        select c.queue, c.token, c.first_seq, c.last_seq, c.leased_until from outbox.claim as c
+        select c.id from outbox.claim as c
         where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null order by c.id
     loop
-        perform outbox.keep_leases(m.queue, m.token, m.first_seq, m.last_seq, m.leased_until);
+        perform outbox.keep_leases(m.id, claims_from);
     end loop;
     update outbox.claim as c set until = null
     where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null;
 end $$;
 
 -- A claim ends. What of its batch went to outbox.retry and was not given back keeps its lease, as a row: the call may still
--- have its effect, and its worker may still record it.
-create function outbox.keep_leases(q integer, lease bigint, first bigint, last bigint, leased_until timestamptz) returns void
+-- have its effect, and its worker may still record it. What an earlier claim has leased is left to that one.
+create function outbox.keep_leases(claim bigint, claims_from bigint) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    ids uuid[] := array(
+    ended record;
+    ids   uuid[];
+begin
+    select c.id, c.queue, w.rpc, c.token, c.first_seq, c.last_seq, c.leased_until into ended
+    from outbox.claim as c join outbox.queue as w on w.id = c.queue where c.id = keep_leases.claim;
+    ids := array(
         select distinct r.event_id
         from (select r.event_id from outbox.retry as r
-              where r.seq between first and last and r.queue = q order by r.seq offset 0) as r
-        order by r.event_id);
-begin
-    if ids = '{}' or leased_until is null then
+              where r.seq between ended.first_seq and ended.last_seq and r.queue = ended.queue order by r.seq offset 0) as r);
+    if ids = '{}' or ended.leased_until is null then
         return;
     end if;
+    ids := array(
+        select k.id from unnest(ids) as k (id)
+        where k.id not in (select r.event_id from outbox.recorded(ended.rpc, ids) as r)
+          and k.id not in (select e.event_id from outbox.claimed(ended.queue, ids, claims_from, ended.id) as e) order by k.id);
     perform outbox.note_late(ids);
     insert into outbox.dedup (slot, event_id, rpc, lease, until)
-    select outbox.dedup_slot(k.id), k.id, w.rpc, keep_leases.lease, leased_until
-    from unnest(ids) as k (id), outbox.queue as w where w.id = q order by k.id
+    select outbox.dedup_slot(k.id), k.id, ended.rpc, ended.token, ended.leased_until from unnest(ids) as k (id) order by k.id
     on conflict do nothing;
 end $$;
 
@@ -458,12 +464,12 @@ begin
         return 0; -- next time
     end if;
     for c in
-        select id, token, first_seq, last_seq, leased_until, worker from outbox.claim
+        select id, first_seq, last_seq, worker from outbox.claim
         where queue = q and id >= claims_from and until < clock_timestamp() for update
     loop
         recovered := recovered + outbox.requeue(q, c.first_seq, c.last_seq, 1, 'lease_expired',
             'worker ' || c.worker || ' did not settle it in time');
-        perform outbox.keep_leases(q, c.token, c.first_seq, c.last_seq, c.leased_until);
+        perform outbox.keep_leases(c.id, claims_from);
         update outbox.claim set until = null where id = c.id;
     end loop;
     delete from outbox.claim as old where old.queue = q and old.id >= claims_from and old.until is null

@@ -18,7 +18,8 @@
 //! | `Die` | a worker dies, and all it knows with it |
 //! | `Flush`, `Crash` | of the database: what is not flushed never was. Only `Complete` waits for the flush |
 //!
-//! A row says who has the lease, whatever the claims say. For a row comes to be in an open claim only by the claim's holder.
+//! A row says who has the lease, whatever the claims say. For of an event in an open claim only the claim's holder makes one.
+//! Of several claims with the event the first has the lease.
 //! What a lease of DynamoDB or of a row promises by itself is in the model `dedup`.
 
 mod database; // what its statements do
@@ -73,6 +74,8 @@ enum Code {
     ClosesLeases,
     /// The leases of a claim end when it is recovered.
     RecoversAtOnce,
+    /// What a claim leaves behind as its leases is all of its batch, whatever an earlier claim has leased of it.
+    KeepsWhatOthersLease,
     /// A receipt does not wait for the flush.
     RecordsLater,
     /// A batch is settled before its successes are recorded.

@@ -124,6 +124,18 @@ async fn a_copy_in_another_claim_is_not_leased() {
     log.append(&[&first[2..], &second[..], &first[..1]].concat()).await;
     let (_, leases) = log.receive().await;
     assert_eq!(leases.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, true, true, false]);
+
+    // Its claim ends before the first one, and leaves behind what it had leased, and no more.
+    let second_ends =
+        "update outbox.claim set until = clock_timestamp() where id = (select max(id) from outbox.claim)";
+    log.world.execute(second_ends).await;
+    log.world.execute("select outbox.recover(id, 0) from outbox.queue").await;
+    let left: Vec<Uuid> = sqlx::query_scalar("select event_id from outbox.dedup order by event_id")
+        .fetch_all(&log.world.pool)
+        .await
+        .unwrap();
+    assert_eq!(left, second.iter().map(|event| event.as_uuid()).collect::<Vec<_>>());
+    assert_eq!(log.ask(&first).await, "hhh");
     log.world.finish().await;
 }
 

@@ -11,9 +11,10 @@ impl Stored {
         !self.claims.is_empty()
     }
 
-    fn end(&mut self, token: Token) -> Option<Claim> {
+    /// The claim, and whether it has the lease: no earlier one does.
+    fn end(&mut self, token: Token) -> Option<(Claim, bool)> {
         let at = self.claims.iter().position(|claim| claim.token == token)?;
-        Some(self.claims.remove(at))
+        Some((self.claims.remove(at), at == 0))
     }
 
     /// Who may complete: a row says it, whatever the claims say. Of several claims the first has the lease.
@@ -26,7 +27,9 @@ impl Stored {
 
     /// What went to `outbox.retry` and was not released keeps its lease, as a row.
     fn keep_lease(&mut self, claim: Claim) {
-        self.row.get_or_insert(Row { lease: claim.token, live: !claim.lapsed, done: false });
+        if !self.receipt {
+            self.row.get_or_insert(Row { lease: claim.token, live: !claim.lapsed, done: false });
+        }
     }
 }
 
@@ -202,8 +205,9 @@ impl Batches {
 
     /// The last part of `outbox.settle`.
     pub(super) fn close(&self, stored: &mut Stored, token: Token) -> Option<()> {
-        let closed = stored.end(token)?;
-        if closed.retried && self.code != Code::ClosesLeases {
+        let (closed, leases) = stored.end(token)?;
+        let leases = leases || self.code == Code::KeepsWhatOthersLease;
+        if closed.retried && leases && self.code != Code::ClosesLeases {
             stored.keep_lease(closed);
         }
         Some(())
@@ -211,9 +215,10 @@ impl Batches {
 
     /// `outbox.recover`
     pub(super) fn recover(&self, stored: &mut Stored, token: Token) -> Option<()> {
-        let ended = stored.end(token)?;
+        let (ended, leases) = stored.end(token)?;
+        let leases = leases || self.code == Code::KeepsWhatOthersLease;
         stored.rows = (stored.rows + 1).min(ROWS_MAX);
-        if self.code != Code::RecoversAtOnce {
+        if leases && self.code != Code::RecoversAtOnce {
             stored.keep_lease(ended);
         }
         Some(())

@@ -107,6 +107,13 @@ fn a_recovered_claim_would_end_its_leases() {
     breaks(batches(Code::RecoversAtOnce), ALONE, &[Receive(0), Recover(1), Take(2), Lease(2)]);
 }
 
+/// Guards the look at earlier claims in `outbox.keep_leases`: a batch with a copy ended, while the first is called.
+#[test]
+fn a_claim_that_keeps_what_others_lease_would_let_a_third_one_in() {
+    let story = [Receive(0), Receive(2), Recover(2), Expire(2), Take(1), Lease(1)];
+    breaks(batches(Code::KeepsWhatOthersLease), ALONE, &story);
+}
+
 /// Guards the one commit of a worker that waits for the flush.
 #[test]
 fn a_receipt_without_a_flush_would_call_again() {
