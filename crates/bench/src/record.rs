@@ -60,6 +60,8 @@ async fn cost(database: &Database, deliveries: usize, receipts: bool) -> Result<
     fill(&mut conn, deliveries).await?;
     let rpc = Rpc::new("Bench/Record").ok_or("no RPC")?;
     let connections = database.source.connections("bench", &SESSION, 2);
+    // What is empty has pages, too.
+    let empty = kept(&mut conn).await?;
     let before = wal(&mut conn).await?;
     let began = Instant::now();
     if receipts {
@@ -75,12 +77,7 @@ async fn cost(database: &Database, deliveries: usize, receipts: bool) -> Result<
     }
     let micros = began.elapsed().as_secs_f64() * 1e6;
     let written = wal(&mut conn).await? - before;
-    let bytes: i64 = sqlx::query_scalar(
-        "select sum(pg_total_relation_size(oid))::bigint from pg_class
-         where relnamespace = 'outbox'::regnamespace and relname ~ '^(dedup|receipt)_[0-4]$'",
-    )
-    .fetch_one(&mut conn)
-    .await?;
+    let bytes = kept(&mut conn).await? - empty;
     let each = deliveries as f64;
     Ok(Cost { wal_bytes: written as f64 / each, kept_bytes: bytes as f64 / each, micros: micros / each })
 }
@@ -148,6 +145,12 @@ async fn by_rows(
         }
     }
     Ok(())
+}
+
+async fn kept(conn: &mut PgConnection) -> Result<i64> {
+    let bytes = "select sum(pg_total_relation_size(oid))::bigint from pg_class
+                 where relnamespace = 'outbox'::regnamespace and relname ~ '^(dedup|receipt)_[0-4]$'";
+    Ok(sqlx::query_scalar(bytes).fetch_one(conn).await?)
 }
 
 async fn wal(conn: &mut PgConnection) -> Result<i64> {

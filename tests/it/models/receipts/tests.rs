@@ -29,7 +29,7 @@ fn folding_in_two_transactions_would_hide_ids() {
     breaks(Receipts(Code::FoldsInTwo), FOUND, &[Record(2), Record(3), FoldReads(0)]);
 }
 
-/// Guards the locks of `outbox.fold_receipts`.
+/// Guards that `outbox.fold_receipts` writes what its delete returned, and locked.
 #[test]
 fn folding_without_locks_would_bring_back_what_is_forgotten() {
     let story = [Record(2), Record(3), FoldReads(0), ForgetReads(0), ForgetWrites, FoldWrites];
