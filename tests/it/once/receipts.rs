@@ -184,7 +184,7 @@ async fn a_success_outlives_a_claim_that_a_crash_took_back() {
 async fn an_event_is_found_whatever_its_id() {
     let log = Log::new().await;
     let week: i64 = log.world.scalar("select (extract(epoch from now())::bigint / 604800) * 604800000").await;
-    let at = |millis: i64, n: u128| Uuid::from_u128((millis as u128) << 80 | 7 << 76 | 8 << 60 | n);
+    let at = |millis: i64, n: u128| Uuid::from_u128(((millis as u128) << 80) | (7 << 76) | (8 << 60) | n);
     let mut ids: Vec<Uuid> = (0..20).map(|_| Uuid::from_u128(fastrand::u128(..))).collect();
     ids.extend([Uuid::from_u128(1), Uuid::from_u128(2), Uuid::max(), Uuid::from_u128(u128::MAX - 1)]);
     // On both sides of a week, and of a minute; five weeks apart, which is the same slot; and far ahead.
