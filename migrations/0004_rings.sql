@@ -141,10 +141,12 @@ begin
     return evicted;
 end $$;
 
--- Dedup records leave by the week: a slot is truncated once all that was written to it is older than `keep`. Returns
--- 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event since). A record
--- that was written within two days of its event is older three days after its week was over by `keep`. One of these days is for
--- differing clocks. Later records are in outbox.dedup_late, which is read again under the lock. So this reads no record.
+-- Dedup records leave by the week: a slot, its rows and its receipts, is truncated once all that was written to it is older
+-- than `keep`. Says 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event
+-- since).
+-- All that was written within two days of its event is older three days after its week was over by `keep`; a day of these
+-- is for clocks. What was written later stands in outbox.dedup_late, and is looked for again under the lock. So this reads
+-- no record.
 create function outbox.truncate_dedup(s smallint, keep interval, at timestamptz default clock_timestamp()) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare
@@ -152,25 +154,56 @@ declare
     weeks_ago bigint := (5 + this_week % 5 - s) % 5;
 begin
     if weeks_ago = 0 or at < to_timestamp((this_week - weeks_ago + 1) * 604800) + keep + interval '3 days'
-       or outbox.slot_is_empty('dedup', s) then
+       or outbox.slot_is_empty('dedup', s) and outbox.slot_is_empty('receipt', s) then
         return 'kept';
     end if;
     for n in 1..2 loop
         if exists (select from outbox.dedup_late as l where l.slot = s and l.newest > at - keep - interval '1 day') then
             return 'late';
         end if;
-        execute format('lock table outbox.%I in access exclusive mode', 'dedup_' || s);
+        execute format('lock table outbox.%I, outbox.%I in access exclusive mode', 'dedup_' || s, 'receipt_' || s);
     end loop;
-    execute format('truncate table outbox.%I', 'dedup_' || s);
+    execute format('truncate table outbox.%I, outbox.%I', 'dedup_' || s, 'receipt_' || s);
     return 'truncated';
 exception when lock_not_available then
     return 'kept';
 end $$;
 
--- Sequences that are behind their tables, and pointers to no slot. A dump of data alone, logical replication and a careless
--- setval cause this. A row with a number below a cursor or a head is never found. `mend` corrects them: well above the table,
--- because others draw from them meanwhile. Events below their sequence are not read: an open transaction may have written
--- millions of invisible rows.
+-- Folds small receipts of a slot together, at most n of those done since a time. Each receipt that comes of it has ids of one
+-- minute, as every receipt, and of one minute in which they were done. Says how many it took, and when the last was done.
+-- It is one statement, so a look finds each id before it as after it. Receipts that somebody takes an id out of are left for
+-- the next time.
+create function outbox.fold_receipts(s smallint, since timestamptz, n integer)
+returns table (folded bigint, newest timestamptz)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
+        with small as materialized (
+            select r.ctid as row from outbox.receipt as r
+            where r.slot = s and r.small and r.done_at >= since order by r.done_at limit n for update skip locked
+        ), gone as (
+            delete from outbox.receipt as r
+            where r.slot = s and r.ctid = any (array(select small.row from small))
+            returning r.rpc, r.done_at, r.ids
+        ), part as (
+            select g.rpc, g.done_at, k.id, outbox.minute_end(k.id) as minute, date_trunc('minute', g.done_at) as done_in,
+                   row_number() over (partition by g.rpc, outbox.minute_end(k.id), date_trunc('minute', g.done_at) order by k.id)
+                       / 496 as nth -- so many fill a page of a table
+            from gone as g cross join unnest(g.ids) as k (id)
+        ), written as (
+            insert into outbox.receipt (slot, small, done_at, first_id, last_id, rpc, ids)
+            select s, false, m.done_at, m.ids[1], m.ids[cardinality(m.ids)], m.rpc, m.ids
+            from (select p.rpc, max(p.done_at) as done_at, array_agg(distinct p.id order by p.id) as ids
+                  from part as p group by p.rpc, p.minute, p.done_in, p.nth) as m
+        )
+        select count(*), max(g.done_at) from gone as g;
+end $$;
+
+-- Sequences that lie behind their tables, and pointers that point nowhere: a dump of data alone, logical replication and a
+-- careless setval leave them so, and what is numbered below a cursor or a head is never found again. `mend` sets them
+-- right: well above the table, because others draw from them meanwhile.
+-- Events below their sequence are not looked at: an open transaction may have written millions that nobody can see.
 create function outbox.check_sequences(mend boolean)
 returns table (name text, stands_at bigint, used bigint)
 language plpgsql set search_path = pg_catalog, pg_temp as $$

@@ -37,16 +37,27 @@ begin
     end if;
 end $$;
 
--- Forgets a success of an RPC for an event. False while a worker calls it: then nothing is forgotten.
+-- Forgets that an event was done at an RPC. False while somebody calls it: then nothing is forgotten.
+-- A receipt that it waited for may be gone, and its ids be in another one. So it looks until the id is in none.
 create function outbox.forget(event uuid, rpc text) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
+    if exists (select from outbox.claimed((select q.id from outbox.queue as q where q.rpc = forget.rpc), array[event], 0))
+       and not exists (select from outbox.recorded(forget.rpc, array[event])) then
+        return false;
+    end if;
     delete from outbox.dedup as d
     where d.slot = outbox.dedup_slot(event) and d.event_id = event and d.rpc = forget.rpc
       and (d.done_at is not null or d.until < clock_timestamp());
-    return not exists (
-        select from outbox.dedup as d
-        where d.slot = outbox.dedup_slot(event) and d.event_id = event and d.rpc = forget.rpc);
+    if exists (select from outbox.recorded(forget.rpc, array[event]) as r where r.until is not null) then
+        return false;
+    end if;
+    while exists (select from outbox.recorded(forget.rpc, array[event])) loop
+        update outbox.receipt as r set ids = array_remove(r.ids, event)
+        where r.slot = outbox.dedup_slot(event) and r.rpc = forget.rpc
+          and r.last_id between event and outbox.minute_end(event) and r.first_id <= event and event = any (r.ids);
+    end loop;
+    return true;
 end $$;
 
 create function outbox.check_lengths(variadic lengths integer[]) returns void

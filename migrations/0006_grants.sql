@@ -29,11 +29,12 @@ begin
             'select, insert on outbox.cursor, outbox.delivery, outbox.parked, outbox.queue',
             'truncate on outbox.cursor',          -- what a leader needs to lock it, once a term
             'truncate on outbox.waking',
-            'select on outbox.newest_cursor, outbox.queue_head, outbox.dedup_late, outbox.waking',
-            'select, update on outbox.leader, outbox.ring',
+            'select on outbox.newest_cursor, outbox.queue_head, outbox.waking',
+            'select, update on outbox.leader, outbox.ring, outbox.dedup_late',
             'update (turn) on outbox.queue',
-            'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter',
-            'select, delete on outbox.dedup, outbox.audit',
+            'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter, outbox.receipt',
+            'select, insert, delete on outbox.dedup',
+            'select, delete on outbox.audit',
             'usage, select, update on all sequences in schema outbox'
         ] loop
             execute format('grant %s to %I', privilege, role);
@@ -50,6 +51,8 @@ begin
             'select, insert, update, delete on outbox.claim, outbox.retry',
             'select, insert, update on outbox.dedup',
             'select, insert, update on outbox.dedup_0, outbox.dedup_1, outbox.dedup_2, outbox.dedup_3, outbox.dedup_4',
+            'select, insert on outbox.receipt',
+            'select on outbox.receipt_0, outbox.receipt_1, outbox.receipt_2, outbox.receipt_3, outbox.receipt_4',
             'select, update on outbox.dedup_late',
             'usage on sequence outbox.claim_id, outbox.queue_id_seq'
         ] loop

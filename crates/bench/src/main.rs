@@ -15,9 +15,10 @@ mod plan; // durations and sizes
 mod publish; // the cost of publishing for the publisher
 mod publisher; // an open-loop load
 mod put; // a backlog onto EventBridge
-mod relaying; // a relay in this process
-mod report; // results, for programs and for people
-mod result; // why a benchmark failed
+mod record; // what the dedup record costs
+mod relaying; // a relay within this process
+mod report; // rows for programs and for people
+mod result; // why something was not measured
 mod stub; // AWS and RPCs that answer at once
 mod wake; // from commit to put
 mod worker_aws; // the rate over a queue on SQS
@@ -66,6 +67,8 @@ enum Bench {
     Wake,
     /// From COMMIT to the handler on the postgres transport, beside graphile-worker and pg-boss.
     Line,
+    /// The dedup record of a batch, beside a row for each delivery.
+    Record,
     /// A queue on SQS worked off, beside the AWS SDK alone.
     WorkerAws,
     /// What an old snapshot costs the relay.
@@ -134,6 +137,7 @@ impl Bench {
             Bench::Put => put::run(plan).await,
             Bench::Wake => wake::run(plan).await,
             Bench::Line => line::run(plan).await,
+            Bench::Record => record::run(plan).await,
             Bench::WorkerAws => worker_aws::run(plan).await,
             Bench::HeldSnapshot => held_snapshot::run(plan).await,
             Bench::LongWriter => long_writer::run(plan).await,

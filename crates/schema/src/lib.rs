@@ -23,12 +23,13 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
 ];
 
-/// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 23] = [
+/// Every index of the schema, but for those of partitions. A test compares them with a new schema's.
+const INDEXES: [&str; 26] = [
     "audit_at",
     "audit_pkey",
     "claim_head",
     "claim_pkey",
+    "claim_token",
     "cursor_newest",
     "dead_letter_event",
     "dead_letter_pkey",
@@ -44,6 +45,8 @@ const INDEXES: [&str; 23] = [
     "parked_pkey",
     "queue_pkey",
     "queue_rpc_key",
+    "receipt_last",
+    "receipt_small",
     "retry_due",
     "retry_event",
     "retry_pkey",

@@ -1,11 +1,14 @@
 //! How long a record of a success is kept, and what its removal costs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use outbox::EventId;
 use outbox_postgres::PostgresDedup;
-use outbox_transport::{Dedup, Lease, LeaseAnswer, Recorded};
+use outbox_postgres::queue::{PostgresQueue, Watched};
+use outbox_transport::{Dedup, Lease, LeaseAnswer, Queue, Recorded, Wanted};
 use sqlx::Connection;
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{One, ROUTER, World};
 
@@ -18,9 +21,9 @@ async fn dedup_records_leave_by_the_week() {
     world.worker();
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;
-    world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
-    let slot: i16 = world.scalar("select slot from outbox.dedup").await;
-    // What would become of the record's slot at that time, in a transaction that is rolled back.
+    world.until("select count(*) = 1 from outbox.done").await;
+    let slot: i16 = world.scalar("select slot from outbox.done").await;
+    // In a transaction that is taken back: what would become of the record's slot at that time.
     let at = async |days: i32| -> String {
         let mut tx = world.pool.begin().await.unwrap();
         let truncate = "select outbox.truncate_dedup($1, '21 days', now() + make_interval(days => $2))";
@@ -58,6 +61,13 @@ async fn no_record_is_read_to_clean_up() {
              from (select outbox.uuid_v7() as id from generate_series(1, 1000)) as done",
         )
         .await;
+    world
+        .execute(
+            "insert into outbox.receipt (slot, small, done_at, first_id, last_id, rpc, ids)
+             select outbox.dedup_slot(id), true, now(), id, id, 'Test/One', array[id]
+             from (select outbox.uuid_v7() as id from generate_series(1, 1000)) as done",
+        )
+        .await;
     let mut cleaner = sqlx::PgConnection::connect(&world.url).await.unwrap();
     let mut tx = cleaner.begin().await.unwrap();
     let became: String = sqlx::query_scalar(
@@ -71,7 +81,7 @@ async fn no_record_is_read_to_clean_up() {
     // Of tables and indexes, as this transaction counts them.
     let read: i64 = sqlx::query_scalar(
         "select (sum(pg_stat_get_xact_tuples_returned(oid)) + sum(pg_stat_get_xact_tuples_fetched(oid)))::bigint
-         from pg_class where relnamespace = 'outbox'::regnamespace and relname ~ '^dedup_[0-9]'",
+         from pg_class where relnamespace = 'outbox'::regnamespace and relname ~ '^(dedup|receipt)_[0-9]'",
     )
     .fetch_one(&mut *tx)
     .await
@@ -105,13 +115,17 @@ async fn late_records_are_noted() {
         assert_eq!(slots, [slot], "{by}: the old event's slot, and not that of today's");
         world.execute("update outbox.dedup_late set newest = '-infinity'").await;
     };
-    let received: i64 = world
-        .scalar("select count(*) from outbox.receive('Test/One', 10, '1 minute', 'test', '1 minute', '-infinity')")
-        .await;
-    assert_eq!(received, 2);
-    noted("receive").await;
     let connections = world.source.connections("test", &outbox_postgres::SESSION, 1);
-    let rpc = outbox_event_router::Rpc::new("Test/TwoA").unwrap();
+    let one = Arc::new(Watched::new(&event_router::Rpc::new("Test/One").unwrap()));
+    let minute = Duration::from_secs(60);
+    let queue = PostgresQueue::new(connections.clone(), one, "test", minute, minute);
+    let received = queue.receive(Wanted::any(10), &CancellationToken::new()).await.unwrap();
+    let leases: Vec<Lease> = received.iter().filter_map(|delivery| delivery.lease).map(|of| of.0).collect();
+    assert_eq!(leases.len(), 2);
+    assert!(queue.dedup().complete(&leases).await.iter().all(|one| *one == Ok(Recorded::Written)));
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.receipt").await, 2, "one for each week");
+    noted("receipt").await;
+    let rpc = event_router::Rpc::new("Test/TwoA").unwrap();
     let dedup = PostgresDedup::new(connections, &rpc, Duration::from_secs(60));
     let claims = dedup.lease(&[old, EventId::new()]).await.unwrap();
     noted("claim").await;

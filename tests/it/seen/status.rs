@@ -12,7 +12,150 @@ use crate::world::{One, Two, World, cluster, migrated_database, new_database};
 
 /// Guards promise 8: `status` reads from workers calls under way and breakers, and names a worker without an answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn status_asks_workers() {
+async fn whatever_is_stuck_is_told() {
+    let mut world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    world.relay();
+    world.worker_with(Duration::from_secs(30));
+    let (done, dead, failed) = (
+        world.publish(One { n: 1 }).await,
+        world.publish(One { n: 13 }).await,
+        world.publish(One { n: 14 }).await,
+    );
+    let called = world.publish(Two { n: 1 }).await;
+    world.rpcs.until("it is being called", |rpcs| !rpcs.calls_of(called).is_empty()).await;
+    let (next, last) = (world.publish(Two { n: 2 }).await, world.publish(Two { n: 3 }).await);
+    let parked = publish_malformed(&world).await;
+    let mut open = world.pool.begin().await.unwrap();
+    let uncommitted = outbox::enqueue(&mut open, One { n: 2 }).await.unwrap();
+    let writer: i32 = sqlx::query("select pg_backend_pid()").fetch_one(&mut *open).await.unwrap().get(0);
+    world.until("select count(*) = 1 from outbox.dead_letter").await;
+    world.until("select count(*) = 1 from outbox.retry where last_code = 'unavailable'").await;
+    world.until("select count(*) = 1 from outbox.parked").await;
+    world.until("select count(*) = 6 from outbox.delivery").await;
+    world.until("select count(*) = 1 from outbox.done").await;
+
+    let said = outbox(&world, "status --format json").await;
+    let (status, source) = (said.json(), &said.json()["sources"][0]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert_eq!(source["source"], world.source.name());
+    assert!(source["leader"]["application"].as_str().unwrap().contains("relay"), "{source}");
+    assert_eq!((&source["waiting_events"], &source["parked"]), (&json!(0), &json!(1)));
+    assert_eq!(source["put_by"], "test");
+    let transaction = &source["oldest_transaction"];
+    assert_eq!((&transaction["pid"], &transaction["writes"]), (&json!(writer), &json!(true)), "{source}");
+    assert!(source["outbox_bytes"].as_i64().unwrap() > 100_000);
+    let rpc = |name: &str| {
+        let rpcs = status["rpcs"].as_array().unwrap();
+        rpcs.iter().find(|rpc| rpc["rpc"] == name).unwrap_or_else(|| panic!("{name}: {status}")).clone()
+    };
+    let counts =
+        |rpc: &Value| ["waiting", "hidden", "retrying", "dead"].map(|count| rpc[count].as_i64().unwrap());
+    assert_eq!(counts(&rpc("Test/One")), [0, 0, 1, 1]);
+    assert_eq!(counts(&rpc("Test/Slow")), [2, 1, 0, 0]);
+    assert_eq!(rpc("Test/Slow")["oldest_event"], json!(next));
+    assert!(rpc("Test/Slow")["oldest_seconds"].as_f64().unwrap() >= 0.0);
+    assert_eq!(rpc("Test/One")["breaker"], Value::Null);
+    let problems: Vec<&str> = status["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| problem["command"].as_str().unwrap())
+        .collect();
+    assert_eq!(problems, ["outbox parked list", "outbox dlq list --rpc Test/One"]);
+
+    let shown = outbox(&world, "status").await;
+    assert_eq!(shown.code, 1);
+    for words in [
+        "1 parked event in ",
+        "1 dead letter of Test/One: outbox dlq list --rpc Test/One",
+        "? only workers know",
+    ] {
+        assert!(shown.out.contains(words), "{words}: {}", shown.out);
+    }
+    let env = [("DATABASE_URL", world.url.as_str())];
+    for begins in ["outbox dlq list", "outbox parked list"] {
+        assert_eq!(paste(&env, &shown.command(begins)).await.code, 0, "{begins}");
+    }
+
+    // One event at a time.
+    let why = async |id| outbox(&world, &format!("why {id} --format json")).await;
+    let delivery = |said: &crate::operator::Said, at: usize| said.json()["deliveries"][at].clone();
+    let said = why(done).await;
+    let life = said.json();
+    assert_eq!(
+        (said.code, &life["enqueued"]["name"], &life["found"]),
+        (0, &json!("event_one"), &json!(true))
+    );
+    assert_eq!(life["put"]["relay"], "test");
+    assert_eq!(delivery(&said, 0)["state"], "done");
+    assert_eq!(delivery(&said, 0)["rpc"], "Test/One");
+
+    let said = why(dead).await;
+    let letter = delivery(&said, 0);
+    assert_eq!(said.code, 1);
+    assert_eq!(
+        [&letter["state"], &letter["code"], &letter["reason"], &letter["attempts"]],
+        [&json!("dead"), &json!("invalid_argument"), &json!("no such card"), &json!(1)]
+    );
+    assert_eq!(said.json()["commands"], json!([format!("outbox dlq redrive --event {dead} --rpc Test/One")]));
+
+    let said = why(failed).await;
+    let failure = delivery(&said, 0);
+    assert_eq!((said.code, &failure["state"], &failure["attempt"]), (0, &json!("failed"), &json!(1)));
+    assert_eq!((&failure["code"], &failure["error"]), (&json!("unavailable"), &json!("down for the night")));
+    assert!(failure["due_at"].as_str().unwrap() > failure["at"].as_str().unwrap(), "{failure}");
+
+    let said = why(called).await;
+    let call = delivery(&said, 0);
+    assert_eq!((said.code, &call["state"], &call["attempt"]), (0, &json!("calling"), &json!(1)));
+    assert!(call["worker"].as_str().unwrap().starts_with("test-"), "{call}");
+    for (id, ahead) in [(next, 0), (last, 1)] {
+        let said = why(id).await;
+        assert_eq!(
+            (&delivery(&said, 0)["state"], &delivery(&said, 0)["ahead"]),
+            (&json!("queued"), &json!(ahead))
+        );
+    }
+
+    let said = why(parked).await;
+    assert_eq!((said.code, &said.json()["parked"]["code"]), (1, &json!("MalformedDetail")));
+    assert_eq!((&said.json()["deliveries"], &said.json()["put"]), (&json!([]), &Value::Null));
+    assert_eq!(said.json()["commands"], json!([format!("outbox parked retry {parked}")]));
+
+    let said = why(uncommitted).await;
+    let open_there = &said.json()["nowhere"]["sources"][0]["writing_transactions"];
+    assert_eq!((said.code, &said.json()["found"], &open_there[0]["pid"]), (1, &json!(false), &json!(writer)));
+    let told = outbox(&world, &format!("why {uncommitted}")).await.out;
+    assert!(told.contains("it may still come with one of these transactions"), "{told}");
+    assert!(told.contains(&format!("pid {writer}, ")), "{told}");
+    open.rollback().await.unwrap();
+    let told = outbox(&world, &format!("why {uncommitted}")).await.out;
+    assert!(told.contains("no transaction is open that could still commit it"), "{told}");
+    assert!(told.contains("rolled back"), "{told}");
+
+    // For people, and without a payload.
+    for id in [done, dead, failed, called, next, parked] {
+        let told = outbox(&world, &format!("why {id}")).await;
+        assert!(told.out.contains("enqueued  20"), "{told:?}");
+        assert!(!told.out.contains("not json") && !told.out.contains("{\"n\""), "{told:?}");
+    }
+
+    // Retention took the event, and left what became of it.
+    world.execute(&format!("delete from outbox.event where id = '{done}'")).await;
+    let said = outbox(&world, &format!("why {done}")).await;
+    assert!(
+        said.code == 0 && said.out.contains("done      20") && said.out.contains("not in test_"),
+        "{said:?}"
+    );
+    answer.cancel();
+    world.until("select count(*) = 4 from outbox.done").await;
+    world.finish().await;
+}
+
+/// Guards: what only workers know is asked of them: calls under way, and breakers; one that does not answer is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_asked_for_what_they_know() {
     let mut world = World::new(ROUTER).await;
     let answer = misbehave(&world);
     world.relay();

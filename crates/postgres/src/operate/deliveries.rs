@@ -62,8 +62,7 @@ impl Deliveries for PostgresOperator {
         let events: Vec<Uuid> = pairs.iter().map(|(event, _)| event.as_uuid()).collect();
         let rpcs: Vec<&str> = pairs.iter().map(|(_, rpc)| rpc.as_str()).collect();
         let done = query_as(
-            "select exists (select from outbox.dedup as d where d.slot = outbox.dedup_slot(k.id)
-                            and d.event_id = k.id and d.rpc = k.rpc and d.done_at is not null)
+            "select exists (select from outbox.recorded(k.rpc, array[k.id]) as r where r.done_at is not null)
              from unnest($1::uuid[], $2::text[]) with ordinality as k (id, rpc, n) order by k.n",
         );
         let done: Vec<(bool,)> = self.database.all(done.bind(events).bind(rpcs)).await?;
@@ -121,20 +120,26 @@ impl PostgresOperator {
     /// Successes, and leases.
     async fn recorded(&self, event: EventId) -> Result<(Vec<Delivery>, Vec<Delivery>), OperateError> {
         let recorded = query_as(
-            "select rpc, until, done_at, until > clock_timestamp() from outbox.dedup
-             where slot = outbox.dedup_slot($1) and event_id = $1 order by rpc",
+            "select p.rpc, r.until, r.done_at, r.until > clock_timestamp()
+             from (select rpc from outbox.queue
+                   union select rpc from outbox.dedup where slot = outbox.dedup_slot($1) and event_id = $1) as p
+             cross join lateral (
+                 -- Done is for good, whatever else is known.
+                 select r.until, r.done_at from outbox.recorded(p.rpc, array[$1]) as r
+                 order by r.done_at limit 1) as r
+             order by p.rpc",
         );
-        let rows: Vec<(String, At, Option<At>, bool)> =
+        let rows: Vec<(String, Option<At>, Option<At>, Option<bool>)> =
             self.database.all(recorded.bind(event.as_uuid())).await?;
         let (mut done, mut leased) = (Vec::new(), Vec::new());
         for (rpc, until, done_at, live) in rows {
             match done_at {
                 Some(at) => done.push(Delivery { rpc, state: State::Done { at: Some(at) } }),
-                None if live => {
-                    leased
-                        .push(Delivery { rpc, state: State::Calling { worker: None, until, attempt: None } });
+                None => {
+                    let calling = |until| State::Calling { worker: None, until, attempt: None };
+                    let state = until.filter(|_| live == Some(true)).map(calling);
+                    leased.extend(state.map(|state| Delivery { rpc, state }));
                 }
-                None => {}
             }
         }
         Ok((done, leased))

@@ -18,8 +18,8 @@ const KNOWN_AFTER: Duration = Duration::from_secs(5);
 /// and a read from the beginning would walk over them.
 #[derive(Debug)]
 pub struct Watched {
-    pub(super) rpc: Rpc,
-    /// Notified when there may be something to receive. A notification without a waiting receiver is kept for the next one.
+    pub(crate) rpc: Rpc,
+    /// Rung when there is something to receive. A ring that nobody waits for is kept for the next who does.
     pub(super) ready: Notify,
     marks: Mutex<Marks>,
 }
@@ -68,7 +68,12 @@ impl Watched {
         From { id: marks.id, due: marks.due_from, claims: marks.claims.mark() }
     }
 
-    /// Whether the queue's id has changed, because the database was restored under this worker.
+    /// No open claim of the queue has a lower id.
+    pub(crate) fn claims_from(&self) -> i64 {
+        self.from().claims
+    }
+
+    /// Whether the queue has another id than before: the database was restored under this worker.
     pub(super) fn saw(&self, found: Found, at: Instant) -> bool {
         let mut marks = self.marks.lock().expect("no panic while held");
         let other = marks.id.is_some_and(|id| id != found.id);

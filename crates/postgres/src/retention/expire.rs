@@ -1,10 +1,12 @@
-//! Removes dedup records, retries, dead letters and audit entries after their time: each kind alone, a bounded part at a time.
+//! What is kept for a time, and then removed: dedup records, retries, dead letters, the audit. Each by itself, a bounded
+//! part at a time. And small receipts are folded together.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{Source, interval, within_time};
-use outbox_runtime::Chain;
-use outbox_transport::DEDUP_WINDOW;
+use chrono::{DateTime, Utc};
+use runtime::Chain;
 use sqlx::PgConnection;
 
 const EVERY: Duration = Duration::from_secs(600);
@@ -12,6 +14,10 @@ const EVERY: Duration = Duration::from_secs(600);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const PART_WITHIN: Duration = Duration::from_secs(120);
 const ROWS_MAX: i64 = 10_000;
+/// Receipts that are folded at once.
+const FOLDED_MAX: i32 = 2000;
+/// A receipt is committed this soon after the time in it.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 /// 32 MiB of a table.
 const BLOCKS_MAX: i64 = 4096;
 
@@ -23,6 +29,7 @@ const DEDUP_SLOTS: i16 = 5;
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Dedup,
+    Receipts,
     Retries,
     DeadLetters,
     Audit,
@@ -30,9 +37,9 @@ enum Part {
 
 pub(super) async fn run(source: &Source) {
     let mut conn = None;
-    let mut sweep = Sweep::default();
+    let mut progress = Progress::default();
     loop {
-        for part in [Part::Dedup, Part::Retries, Part::DeadLetters, Part::Audit] {
+        for part in [Part::Dedup, Part::Receipts, Part::Retries, Part::DeadLetters, Part::Audit] {
             let mut more = true;
             while more {
                 let done = async {
@@ -40,7 +47,7 @@ pub(super) async fn run(source: &Source) {
                         Some(open) => open,
                         None => source.connect("outbox relay (clean-up)", &[]).await?,
                     };
-                    let more = part.clean(&mut open, &mut sweep).await?;
+                    let more = part.clean(&mut open, &mut progress).await?;
                     Ok::<_, sqlx::Error>((open, more))
                 };
                 more = match within_time(PART_WITHIN, done).await {
@@ -62,9 +69,10 @@ pub(super) async fn run(source: &Source) {
 
 impl Part {
     /// Whether there is more to do.
-    async fn clean(self, conn: &mut PgConnection, sweep: &mut Sweep) -> Result<bool, sqlx::Error> {
+    async fn clean(self, conn: &mut PgConnection, progress: &mut Progress) -> Result<bool, sqlx::Error> {
         let gone = match self {
-            Part::Dedup => return dedup(conn, sweep).await,
+            Part::Dedup => return dedup(conn, &mut progress.sweep).await,
+            Part::Receipts => return fold(conn, &mut progress.folded).await,
             Part::Retries => sqlx::query(
                 "with old as (
                      delete from outbox.retry where ctid = any (array(
@@ -96,7 +104,38 @@ impl Part {
     }
 }
 
-/// How far the rows of a slot have been read, if they are removed one by one.
+/// How far earlier rounds came.
+#[derive(Debug, Default)]
+struct Progress {
+    sweep: Sweep,
+    /// By slot: no small receipt is left that was done before.
+    folded: BTreeMap<i16, DateTime<Utc>>,
+}
+
+/// Folds small receipts together, so that a queue whose batches are small costs no more than others. Under an old snapshot
+/// those that are folded stay in the index, so each look begins where the one before it ended.
+async fn fold(
+    conn: &mut PgConnection,
+    folded: &mut BTreeMap<i16, DateTime<Utc>>,
+) -> Result<bool, sqlx::Error> {
+    let mut more = false;
+    for slot in 0..DEDUP_SLOTS {
+        let (taken, newest): (i64, Option<DateTime<Utc>>) = sqlx::query_as(
+            "select folded, newest from outbox.fold_receipts($1, coalesce($2 - $3, '-infinity'), $4)",
+        )
+        .bind(slot)
+        .bind(folded.get(&slot))
+        .bind(interval(WRITTEN_WITHIN))
+        .bind(FOLDED_MAX)
+        .fetch_one(&mut *conn)
+        .await?;
+        folded.extend(newest.map(|newest| (slot, newest)));
+        more |= taken >= FOLDED_MAX.into();
+    }
+    Ok(more)
+}
+
+/// How far the rows of a slot have been looked at, where they leave one by one.
 #[derive(Debug, Default)]
 struct Sweep {
     slot: i16,
@@ -127,7 +166,8 @@ impl Sweep {
     /// Whether there is more to look at.
     async fn on(&mut self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let blocks: i64 = sqlx::query_scalar(
-            "select pg_relation_size(('outbox.dedup_' || $1::text)::regclass) / current_setting('block_size')::bigint",
+            "select greatest(pg_relation_size(('outbox.dedup_' || $1::text)::regclass),
+                             pg_relation_size(('outbox.receipt_' || $1::text)::regclass)) / current_setting('block_size')::bigint",
         )
         .bind(self.slot)
         .fetch_one(&mut *conn)
@@ -137,7 +177,12 @@ impl Sweep {
             return Ok(false);
         }
         sqlx::query(
-            "delete from outbox.dedup
+            "with receipts as (
+                 delete from outbox.receipt
+                 where slot = $1 and ctid >= ('(' || $2 || ',0)')::tid and ctid < ('(' || $3 || ',0)')::tid
+                   and done_at < clock_timestamp() - $4
+             )
+             delete from outbox.dedup
              where slot = $1 and ctid >= ('(' || $2 || ',0)')::tid and ctid < ('(' || $3 || ',0)')::tid
                and coalesce(done_at, until) < clock_timestamp() - $4",
         )

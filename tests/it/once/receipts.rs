@@ -1,0 +1,312 @@
+//! Receipts: a claim of a queue's log is the lease of its events, and what succeeded under it is one row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_router::Rpc;
+use outbox::EventId;
+use outbox_postgres::queue::{PostgresQueue, Watched};
+use outbox_postgres::{Connections, SESSION};
+use outbox_transport::{Dedup, Lease, LeaseAnswer, Queue, Wanted};
+use sqlx::Connection;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::contracts::{failed, lost_of, release};
+use crate::world::{ROUTER, World, until};
+
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A queue's log that only the test fills and receives from.
+struct Log {
+    world: World,
+    connections: Connections,
+}
+
+impl Log {
+    async fn new() -> Self {
+        let world = World::new(ROUTER).await;
+        world.execute("insert into outbox.queue (rpc) values ('Test/One')").await;
+        let connections = world.source.connections("test", &SESSION, 8);
+        Self { world, connections }
+    }
+
+    /// As another worker has it.
+    fn queue(&self) -> PostgresQueue {
+        let watched = Arc::new(Watched::new(&Rpc::new("Test/One").unwrap()));
+        PostgresQueue::new(self.connections.clone(), watched, "test", LEASE, LEASE)
+    }
+
+    async fn append(&self, events: &[EventId]) {
+        let ids: Vec<Uuid> = events.iter().map(|event| event.as_uuid()).collect();
+        let append = "insert into outbox.delivery (queue, event_id, body, slot)
+                      select q.id, k.id, '{}', 0 from outbox.queue as q, unnest($1::uuid[]) with ordinality as k (id, n)
+                      where q.rpc = 'Test/One' order by k.n";
+        sqlx::query(append).bind(ids).execute(&self.world.pool).await.unwrap();
+    }
+
+    /// A batch of the log, by a worker: its dedup record, and its leases.
+    async fn receive(&self) -> (impl Dedup, Vec<Option<Lease>>) {
+        let queue = self.queue();
+        let received = queue.receive(Wanted::any(500), &CancellationToken::new()).await.unwrap();
+        let leases = received.into_iter().map(|delivery| delivery.lease.map(|of| of.0)).collect();
+        (queue.dedup(), leases)
+    }
+
+    /// The same, where nobody else has anything of it.
+    async fn lease(&self, events: &[EventId]) -> (impl Dedup, Vec<Lease>) {
+        self.append(events).await;
+        let (dedup, leases) = self.receive().await;
+        let leases: Vec<Lease> = leases.into_iter().flatten().collect();
+        assert_eq!(leases.iter().map(|lease| lease.event).collect::<Vec<_>>(), events);
+        (dedup, leases)
+    }
+
+    async fn done(&self, events: &[EventId]) {
+        let (dedup, leases) = self.lease(events).await;
+        assert!(lost_of(&dedup, &leases).await.is_empty());
+        self.world.execute("update outbox.claim set until = null").await;
+    }
+
+    /// What a delivery with a row of its own is told.
+    async fn ask(&self, events: &[EventId]) -> String {
+        let answers = self.queue().dedup().lease(events).await.unwrap();
+        let said = answers.iter().map(|answer| match answer {
+            LeaseAnswer::Won(_) => 'w',
+            LeaseAnswer::Done => 'd',
+            LeaseAnswer::Held { remaining } if *remaining <= LEASE => 'h',
+            other => panic!("{other:?}"),
+        });
+        said.collect()
+    }
+
+    async fn end_claims(&self) {
+        self.world.execute("update outbox.claim set until = clock_timestamp() where until is not null").await;
+        self.world.execute("select outbox.recover(id, 0) from outbox.queue").await;
+    }
+}
+
+fn events(many: usize) -> Vec<EventId> {
+    (0..many).map(|_| EventId::new()).collect()
+}
+
+/// Guards promise 3: what lies in an open claim is leased to nobody else; what was given back is, while the claim is open; and
+/// a batch that is settled in parts has a receipt for each.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_the_lease_of_its_batch() {
+    let log = Log::new().await;
+    let events = events(4);
+    let (dedup, leases) = log.lease(&events).await;
+    assert_eq!(log.ask(&events).await, "hhhh");
+    assert!(lost_of(&dedup, &leases[..1]).await.is_empty());
+    release(&dedup, &[failed(leases[1])]).await;
+    assert_eq!(log.ask(&events).await, "dwhh");
+    assert_eq!(log.ask(&events).await, "dhhh");
+    assert!(lost_of(&dedup, &leases[2..]).await.is_empty());
+    assert_eq!(log.ask(&events).await, "dhdd");
+    assert_eq!(log.world.scalar::<i64>("select count(*) from outbox.receipt").await, 2);
+    assert_eq!(log.world.scalar::<i64>("select count(*) from outbox.dedup").await, 1);
+
+    // The log has them again: as copies in a claim that is open, and as what is done.
+    log.append(&events).await;
+    let (_, leases) = log.receive().await;
+    assert_eq!(leases, [None; 4]);
+    log.world.finish().await;
+}
+
+/// Guards promise 3: of two copies in two claims only the first is leased, whichever part of the log they are in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_in_another_claim_is_not_leased() {
+    let log = Log::new().await;
+    let (first, second) = (events(3), events(3));
+    log.lease(&first).await;
+    log.append(&[&first[2..], &second[..], &first[..1]].concat()).await;
+    let (_, leases) = log.receive().await;
+    assert_eq!(leases.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, true, true, false]);
+
+    // Its claim ends before the first one, and leaves behind what it had leased, and no more.
+    let second_ends =
+        "update outbox.claim set until = clock_timestamp() where id = (select max(id) from outbox.claim)";
+    log.world.execute(second_ends).await;
+    log.world.execute("select outbox.recover(id, 0) from outbox.queue").await;
+    let left: Vec<Uuid> = sqlx::query_scalar("select event_id from outbox.dedup order by event_id")
+        .fetch_all(&log.world.pool)
+        .await
+        .unwrap();
+    assert_eq!(left, second.iter().map(|event| event.as_uuid()).collect::<Vec<_>>());
+    assert_eq!(log.ask(&first).await, "hhh");
+    log.world.finish().await;
+}
+
+/// Guards promise 3: a claim that ended before it was settled leaves its leases behind, its worker may still record what
+/// succeeded, and once another worker has the lease it may not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_ended_leaves_its_leases() {
+    let log = Log::new().await;
+    let events = events(3);
+    let (dedup, leases) = log.lease(&events).await;
+    assert!(lost_of(&dedup, &leases[..1]).await.is_empty());
+    log.end_claims().await;
+    assert_eq!(log.world.scalar::<i64>("select count(*) from outbox.retry").await, 3);
+    assert_eq!(log.ask(&events).await, "dhh", "their calls may still be under way");
+    assert!(lost_of(&dedup, &leases[1..2]).await.is_empty());
+    assert_eq!(log.ask(&events).await, "ddh");
+    log.world.execute("update outbox.dedup set until = clock_timestamp() where done_at is null").await;
+    assert_eq!(log.ask(&events).await, "ddw");
+    assert_eq!(lost_of(&dedup, &leases[2..]).await, leases[2..]);
+    assert_eq!(log.ask(&events).await, "ddh");
+    log.world.finish().await;
+}
+
+/// Guards promise 3: a success whose claim a crash took back is recorded, unless its batch was claimed again meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_outlives_a_claim_that_a_crash_took_back() {
+    let log = Log::new().await;
+    let events = events(4);
+    let (dedup, leases) = log.lease(&events).await;
+    log.world.execute("delete from outbox.claim").await;
+    assert!(lost_of(&dedup, &leases[..2]).await.is_empty());
+    let (other, again) = log.receive().await;
+    assert_eq!(again.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true, true]);
+    assert_eq!(lost_of(&dedup, &leases[2..]).await, leases[2..]);
+    release(&dedup, &[failed(leases[3])]).await;
+    assert_eq!(log.ask(&events).await, "ddhh", "only the holder gives back");
+    let again: Vec<Lease> = again.into_iter().flatten().collect();
+    assert!(lost_of(&other, &again).await.is_empty());
+    assert_eq!(log.ask(&events).await, "dddd");
+    log.world.finish().await;
+}
+
+/// Guards promise 3: a record is found whatever time its id says, or whether it says one at all; also where a batch has ids of
+/// two weeks, and where the log has them once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_found_whatever_its_id() {
+    let log = Log::new().await;
+    let week: i64 = log.world.scalar("select (extract(epoch from now())::bigint / 604800) * 604800000").await;
+    let at = |millis: i64, n: u128| Uuid::from_u128(((millis as u128) << 80) | (7 << 76) | (8 << 60) | n);
+    let mut ids: Vec<Uuid> = (0..20).map(|_| Uuid::from_u128(fastrand::u128(..))).collect();
+    ids.extend([Uuid::from_u128(1), Uuid::from_u128(2), Uuid::max(), Uuid::from_u128(u128::MAX - 1)]);
+    // On both sides of a week, and of a minute; five weeks apart, which is the same slot; and far ahead.
+    ids.extend([week - 1, week, week + 59_999, week + 60_000].map(|millis| at(millis, 1)));
+    ids.extend([at(week - 5 * 604_800_000, 2), at(week + 5 * 604_800_000, 2), at(week * 3, 1)]);
+    let events: Vec<EventId> = ids.iter().map(|id| EventId::from(*id)).chain(events(50)).collect();
+    log.done(&events).await;
+    let done = events.iter().map(|_| 'd').collect::<String>();
+    assert_eq!(log.ask(&events).await, done);
+    for event in &events {
+        assert_eq!(log.ask(&[*event]).await, "d", "{event}");
+    }
+    log.append(&events).await;
+    let (_, leases) = log.receive().await;
+    assert!(leases.iter().all(Option::is_none), "{leases:?}");
+    log.world.execute("update outbox.claim set until = null").await;
+
+    let forgets = "select outbox.forget(event_id, rpc) from outbox.done where event_id = any ($1)";
+    let forgotten: Vec<Uuid> = events[..40].iter().map(|event| event.as_uuid()).collect();
+    let said: Vec<bool> =
+        sqlx::query_scalar(forgets).bind(&forgotten).fetch_all(&log.world.pool).await.unwrap();
+    assert_eq!(said, [true; 40]);
+    let expected = (0..events.len()).map(|n| if n < 40 { 'w' } else { 'd' }).collect::<String>();
+    assert_eq!(log.ask(&events).await, expected);
+    log.world.finish().await;
+}
+
+/// Guards promise 3: receipts are folded while ids are looked for and forgotten. Each is found until it is forgotten, and no
+/// longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn folding_loses_nothing_and_brings_nothing_back() {
+    let log = Log::new().await;
+    let events = events(60);
+    for event in &events {
+        log.done(&[*event]).await;
+    }
+    let fold = "select sum(f.folded)::bigint from generate_series(0, 4) as s,
+                     lateral outbox.fold_receipts(s::smallint, '-infinity', 7) as f";
+    let (kept, gone) = events.split_at(30);
+    let (stop, mut folding) = (CancellationToken::new(), JoinSet::new());
+    let (pool, until_stopped) = (log.world.pool.clone(), stop.clone());
+    folding.spawn(async move {
+        while !until_stopped.is_cancelled() {
+            sqlx::query_scalar::<_, i64>(fold).fetch_one(&pool).await.unwrap();
+            // So that there is something to fold again.
+            let unfold = "update outbox.receipt set small = true where (slot, ctid) in (
+                              select slot, ctid from outbox.receipt for update skip locked)";
+            sqlx::query(unfold).execute(&pool).await.unwrap();
+        }
+    });
+    for event in gone {
+        let forget = "select outbox.forget($1, 'Test/One')";
+        let forgotten: bool =
+            sqlx::query_scalar(forget).bind(event.as_uuid()).fetch_one(&log.world.pool).await.unwrap();
+        assert!(forgotten);
+        assert_eq!(log.ask(kept).await, "d".repeat(30));
+    }
+    stop.cancel();
+    folding.join_all().await;
+    let left: Vec<Uuid> =
+        sqlx::query_scalar("select event_id from outbox.done").fetch_all(&log.world.pool).await.unwrap();
+    let mut expected: Vec<Uuid> = kept.iter().map(|event| event.as_uuid()).collect();
+    expected.sort_unstable();
+    let mut left = left;
+    left.sort_unstable();
+    assert_eq!(left, expected);
+    log.world.finish().await;
+}
+
+/// Guards promise 3: who forgets an id while its receipt is folded waits, and takes it out of the receipt that it went to.
+#[tokio::test(flavor = "multi_thread")]
+async fn forgetting_follows_a_fold() {
+    let log = Log::new().await;
+    let events = events(2);
+    for event in &events {
+        log.done(&[*event]).await;
+    }
+    let mut folder = sqlx::PgConnection::connect(&log.world.url).await.unwrap();
+    let mut tx = folder.begin().await.unwrap();
+    let folded: i64 = sqlx::query_scalar(
+        "select sum(f.folded)::bigint from generate_series(0, 4) as s,
+             lateral outbox.fold_receipts(s::smallint, '-infinity', 100) as f",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(folded, 2);
+    let (pool, event) = (log.world.pool.clone(), events[0].as_uuid());
+    let forgetting = tokio::spawn(async move {
+        let forget = "select outbox.forget($1, 'Test/One')";
+        sqlx::query_scalar::<_, bool>(forget).bind(event).fetch_one(&pool).await.unwrap()
+    });
+    until("it waits", async || {
+        log.world.scalar::<bool>("select exists (select from pg_locks where not granted)").await
+    })
+    .await;
+    tx.commit().await.unwrap();
+    assert!(forgetting.await.unwrap());
+    assert_eq!(log.ask(&events).await, "wd");
+    assert_eq!(log.world.scalar::<i64>("select count(*) from outbox.receipt").await, 1);
+    log.world.finish().await;
+}
+
+/// Guards promise 7: the record of a full batch takes a tenth of what a row for each event took.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_is_small() {
+    let log = Log::new().await;
+    // What is empty has pages, too.
+    let bytes = async || -> i64 {
+        log.world
+            .scalar(
+                "select sum(pg_total_relation_size(oid))::bigint from pg_class
+                 where relnamespace = 'outbox'::regnamespace and relname ~ '^(dedup|receipt)_[0-9]$'",
+            )
+            .await
+    };
+    let empty = bytes().await;
+    for _ in 0..40 {
+        log.done(&events(500)).await;
+    }
+    let bytes = bytes().await - empty;
+    println!("{bytes} bytes for 20000 deliveries");
+    assert!(bytes <= 25 * 20_000, "{bytes} bytes for 20000 deliveries");
+    log.world.finish().await;
+}
