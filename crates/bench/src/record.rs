@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::EventId;
-use event_router::Rpc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_postgres::queue::{PostgresQueue, Watched};
 use outbox_postgres::{Connections, PostgresDedup, SESSION};
 use outbox_transport::{Dedup, Lease, LeaseAnswer, Outcome, Queue, Wanted};

@@ -132,7 +132,7 @@ async fn retention_counts_from_the_put() {
     )
     .await;
     let retention = Duration::from_secs(6);
-    world.relay_with(relay::relay::Settings { retention, ..relay_settings() });
+    world.relay_with(outbox_relay::relay::Settings { retention, ..relay_settings() });
     world.until("select count(*) = 50 from outbox.done").await;
     // The retention's rounds have seen that all of it was put, and many of them pass before they truncate.
     world.until("select put_at is not null from outbox.ring where ring = 'event' and slot = 0").await;

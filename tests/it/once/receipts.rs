@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_router::Rpc;
 use outbox::EventId;
+use outbox_event_router::Rpc;
 use outbox_postgres::queue::{PostgresQueue, Watched};
 use outbox_postgres::{Connections, SESSION};
 use outbox_transport::{Dedup, Lease, LeaseAnswer, Queue, Wanted};

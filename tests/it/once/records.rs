@@ -116,7 +116,7 @@ async fn late_records_are_noted() {
         world.execute("update outbox.dedup_late set newest = '-infinity'").await;
     };
     let connections = world.source.connections("test", &outbox_postgres::SESSION, 1);
-    let one = Arc::new(Watched::new(&event_router::Rpc::new("Test/One").unwrap()));
+    let one = Arc::new(Watched::new(&outbox_event_router::Rpc::new("Test/One").unwrap()));
     let minute = Duration::from_secs(60);
     let queue = PostgresQueue::new(connections.clone(), one, "test", minute, minute);
     let received = queue.receive(Wanted::any(10), &CancellationToken::new()).await.unwrap();
@@ -125,7 +125,7 @@ async fn late_records_are_noted() {
     assert!(queue.dedup().complete(&leases).await.iter().all(|one| *one == Ok(Recorded::Written)));
     assert_eq!(world.scalar::<i64>("select count(*) from outbox.receipt").await, 2, "one for each week");
     noted("receipt").await;
-    let rpc = event_router::Rpc::new("Test/TwoA").unwrap();
+    let rpc = outbox_event_router::Rpc::new("Test/TwoA").unwrap();
     let dedup = PostgresDedup::new(connections, &rpc, Duration::from_secs(60));
     let claims = dedup.lease(&[old, EventId::new()]).await.unwrap();
     noted("claim").await;
