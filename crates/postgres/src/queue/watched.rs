@@ -19,7 +19,7 @@ const KNOWN_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Watched {
     pub(crate) rpc: Rpc,
-    /// Rung when there is something to receive. A ring that nobody waits for is kept for the next who does.
+    /// Notified when there may be something to receive. A notification without a waiting receiver is kept for the next one.
     pub(super) ready: Notify,
     marks: Mutex<Marks>,
 }
