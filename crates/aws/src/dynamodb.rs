@@ -10,7 +10,7 @@ mod item; // one record
 
 pub use batch::may_write_batches;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
