@@ -6,6 +6,7 @@ use std::time::Duration;
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::queue::{self, Bell, PostgresQueue, Watched};
 use outbox_postgres::{Connections, SESSION, Source};
+use outbox_runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use outbox_schema::SchemaError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::{Source, interval, within_time};
 use chrono::{DateTime, Utc};
 use outbox_runtime::Chain;
+use outbox_transport::DEDUP_WINDOW;
 use sqlx::PgConnection;
 
 const EVERY: Duration = Duration::from_secs(600);
