@@ -208,7 +208,10 @@ impl World {
 
     fn start_worker(&self, env: &[(&str, &str)], more: &[&str]) -> Process {
         let router = self.router_file.display().to_string();
-        let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "2s"];
+        let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0"];
+        if !more.contains(&"--visibility") {
+            args.extend(["--visibility", "2s"]);
+        }
         args.extend(more);
         Process::start(&programs().join("worker"), args, env).unwrap()
     }
