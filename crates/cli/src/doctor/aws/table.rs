@@ -65,10 +65,10 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Diagnos
         Err(error) => findings.push(unseen(&place, &Failure::of(&error), "dynamodb:DescribeTimeToLive")),
     }
     if findings.len() == before {
-        findings.push(Finding::ok(&place, "there, with its key and time to live"));
+        findings.push(Diagnosis::ok(&place, "there, with its key and time to live"));
         findings.push(match outbox_aws::may_write_batches(client, name).await {
-            Ok(()) => Finding::ok(&place, "this role may write records in batches"),
-            Err(failure) if failure.code.starts_with("AccessDenied") => Finding::skipped(
+            Ok(()) => Diagnosis::ok(&place, "this role may write records in batches"),
+            Err(failure) if failure.code.starts_with("AccessDenied") => Diagnosis::skipped(
                 &place,
                 "this role may not write records in batches, so this was not tried",
                 "a worker's role needs dynamodb:PartiQLInsert and dynamodb:PartiQLUpdate: `terraform apply` allows them",
