@@ -9,8 +9,12 @@ use aws_config::SdkConfig;
 use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use futures_util::future::try_join_all;
 use outbox_aws::DynamoDedup;
+use outbox_event::Message;
+use outbox_event_router::{Router, Rpc};
 use outbox_runtime::Started;
 use outbox_transport::{Dedup, Lease, LeaseAnswer};
+use outbox_worker::aws::Settings;
+use outbox_worker::rpc::{Call, CallError, Client, RpcClient, Services};
 use testkit::strict::Strict;
 use tokio::task::JoinSet;
 
