@@ -1,6 +1,5 @@
 //! Sends what was planned.
 
-use std::borrow::Cow;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use outbox_event::Message;
