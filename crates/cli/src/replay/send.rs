@@ -1,6 +1,5 @@
 //! Sends what was planned.
 
-
 use chrono::{DateTime, SecondsFormat, Utc};
 use outbox_event::Message;
 use outbox_event_router::Rpc;

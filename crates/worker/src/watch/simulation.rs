@@ -29,8 +29,6 @@ pub(super) enum Flaw {
     ComparesClocks,
     /// A worker that stops leaves its entry behind.
     KeepsItsEntry,
-    /// An entry counts before it was seen to change.
-    TrustsFirstSight,
     NeverSaysFull,
     NeverSaysAway,
 }
@@ -47,6 +45,8 @@ pub(super) struct Worker {
     /// Queues that it can't reach.
     cut_off: BTreeSet<usize>,
     ahead: Duration,
+    /// It shares every second step.
+    begins: Duration,
     last_read: BTreeMap<String, Entry>,
 }
 
@@ -114,6 +114,7 @@ impl Fleet {
             writes: true,
             cut_off: BTreeSet::new(),
             ahead: Duration::from_secs(self.random.u64(..1200)),
+            begins: STEP * self.random.u32(..2),
             last_read: BTreeMap::new(),
         });
         self.changed = (self.now, HANDED_OVER_WITHIN);
@@ -175,7 +176,9 @@ impl Fleet {
             }
             let mut workers = std::mem::take(&mut self.workers);
             for worker in workers.iter_mut().filter(|worker| worker.lives) {
-                self.share(worker);
+                if (self.now + worker.begins).as_millis().is_multiple_of(1000) {
+                    self.share(worker);
+                }
                 self.receive(worker);
             }
             self.workers = workers;
@@ -230,15 +233,6 @@ impl Fleet {
             Flaw::ComparesClocks => {
                 entries.retain(|id, _| self.now + worker.ahead < found[id].1 + 2 * EVERY);
                 again(&mut entries, &worker.last_read);
-            }
-            Flaw::TrustsFirstSight => {
-                let mut first = entries.clone();
-                first.retain(|id, _| !worker.last_read.contains_key(id));
-                if !first.is_empty() {
-                    let mut before = entries.clone();
-                    before.values_mut().for_each(|entry| entry.beat -= 1);
-                    worker.member.has_read(before, now);
-                }
             }
             _ => {}
         }
