@@ -146,7 +146,7 @@ fn faults(workers: usize, seed: u64, many: usize, flaw: Flaw) -> Result<Fleet, S
     let mut random = fastrand::Rng::with_seed(seed);
     // Every fifth has a router with fewer queues.
     let joins = |fleet: &mut Fleet, nth: usize| {
-        fleet.join(if nth.is_multiple_of(5) { 100..QUEUES } else { 0..QUEUES })
+        fleet.join(if nth.is_multiple_of(5) { 100..QUEUES } else { 0..QUEUES });
     };
     for nth in 1..=workers {
         joins(&mut fleet, nth);
