@@ -14,4 +14,5 @@ mod records; // records on DynamoDB, as `why` shows them
 mod stored; // the contents of SQS and DynamoDB
 mod strict; // what AWS refuses, and what the worker does then
 mod terraform; // the module by itself
+mod watching; // how workers share quiet queues, and take over from each other
 mod worker; // what the worker costs, and what it does while AWS fails

@@ -7,8 +7,10 @@
 mod alone; // one record a request
 mod batch; // 25 records in one request
 mod item; // one record
+mod roster; // which workers live
 
 pub use batch::may_write_batches;
+pub use roster::{Entry, Roster};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

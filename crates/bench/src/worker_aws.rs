@@ -96,6 +96,7 @@ async fn delivered_per_second(
         queue_prefix: "bench-".to_owned(),
         dedup_table: "bench".to_owned(),
         visibility: Duration::from_secs(30),
+        roster_every: Duration::from_secs(10),
     };
     let (config, router, handler, running) =
         (config.clone(), router.clone(), handler.clone(), started.clone());

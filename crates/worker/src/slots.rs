@@ -84,6 +84,10 @@ impl Slots {
         ask(gate, free, self.failed_slots(), now)
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.circuit.is_closed()
+    }
+
     /// What a helper requests. Only the watching receiver probes a server, and finds out about failures: then a helper requests
     /// nothing.
     pub(crate) fn ask_for_all(&self, free: usize) -> Option<Ask> {

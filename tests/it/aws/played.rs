@@ -66,6 +66,14 @@ impl State {
                     }
                 }
             }
+            "GetItem" => {
+                let item = self.items.get(input["Key"]["id"]["S"].as_str().unwrap());
+                Answer::Ok(item.map_or(json!({}), |item| json!({"Item": item})))
+            }
+            "UpdateItem" if is_of_roster(input) => {
+                self.sign(input);
+                Answer::Ok(json!({}))
+            }
             "UpdateItem" => {
                 let id = input["Key"]["id"]["S"].as_str().unwrap();
                 let item = self.items.get_mut(id).expect("it was claimed");
@@ -107,6 +115,30 @@ impl State {
         json!({"TableName": "outbox-dedup"})
     }
 
+    /// An entry of the roster is written or taken away.
+    fn sign(&mut self, input: &Value) {
+        let item =
+            self.items.entry(input["Key"]["id"]["S"].as_str().unwrap().to_owned()).or_insert(json!({}));
+        let worker = input["ExpressionAttributeNames"]["#worker"].as_str().unwrap();
+        let entry = &input["ExpressionAttributeValues"][":entry"];
+        match input["UpdateExpression"].as_str().unwrap().split(' ').next() {
+            Some("set") => item[worker] = entry.clone(),
+            _ if input["ConditionExpression"].is_null() || item[worker] == *entry => {
+                item.as_object_mut().unwrap().remove(worker);
+            }
+            _ => {}
+        }
+    }
+
+    /// The entries of all rosters.
+    pub(crate) fn entries(&self) -> usize {
+        let rosters = self.items.iter().filter(|(id, _)| id.starts_with("watch "));
+        rosters
+            .flat_map(|(_, item)| item.as_object().unwrap().keys())
+            .filter(|name| name.starts_with("w "))
+            .count()
+    }
+
     /// What was hidden and is no more.
     pub(crate) fn bring_back(&mut self) {
         let now = Instant::now();
@@ -143,6 +175,10 @@ impl State {
     pub(crate) fn is_done(&self, id: &EventId) -> bool {
         self.items.get(&format!("{id} Test/One")).is_some_and(|item| item["state"]["S"] == "done")
     }
+}
+
+pub(crate) fn is_of_roster(input: &Value) -> bool {
+    input["Key"]["id"]["S"].as_str().is_some_and(|id| id.starts_with("watch "))
 }
 
 /// The attributes that a statement sets or compares, in the order of its parameters.

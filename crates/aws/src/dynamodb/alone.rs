@@ -63,7 +63,7 @@ impl DynamoDedup {
         }
     }
 
-    /// `false` if another worker has the lease. A record that is gone or already done counts as a success.
+    /// `false` if another worker has the lease. A record that is gone, or done already, is as good as ours.
     pub(super) async fn complete_one(&self, lease: Lease) -> Result<bool, Failure> {
         let now = Utc::now().timestamp_millis();
         let update = self

@@ -1,0 +1,177 @@
+//! Pure: what a receiver does, and what the other workers need to know of it. The clock is a parameter.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A receive that takes this long has found no message waiting.
+const IDLE: Duration = Duration::from_millis(500);
+/// What passes sooner is not said.
+const LASTS: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// A request for any message is under way, since then.
+    asks: Option<Instant>,
+    /// Since then the receiver has not had to wait for a message.
+    busy: Option<Instant>,
+    /// Since then no request for any message has succeeded.
+    away: Option<Instant>,
+    was_full: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// There is more work than this worker can do.
+    pub(crate) full: bool,
+    /// This worker does not receive: there is no queue, or it does not answer, or the breaker lets through a probe at most.
+    pub(crate) away: bool,
+}
+
+impl Work {
+    /// Nothing is received before the queue is open.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { asks: None, busy: None, away: Some(now), was_full: None }
+    }
+
+    /// Waits for a free slot, or for what the rate allows.
+    pub(crate) fn is_crowded(&mut self, now: Instant) {
+        self.asks = None;
+        self.busy.get_or_insert(now);
+    }
+
+    /// A request for any message begins.
+    pub(crate) fn asks(&mut self, now: Instant) {
+        self.asks = Some(now);
+        self.busy.get_or_insert(now);
+    }
+
+    pub(crate) fn answered(&mut self, many: usize, now: Instant) {
+        let waited = self.asks.is_none_or(|since| now >= since + IDLE);
+        match (many, waited) {
+            (0, _) => self.busy = None,
+            (_, true) => self.busy = Some(now),
+            (_, false) => {}
+        }
+        (self.asks, self.away) = (None, None);
+    }
+
+    /// The queue is empty, and answers.
+    pub(crate) fn is_quiet(&mut self, _: Instant) {
+        if self.asks.is_some() {
+            (self.busy, self.away) = (None, None);
+        }
+    }
+
+    /// Neither free slots nor messages are what is missing.
+    pub(crate) fn is_away(&mut self, now: Instant) {
+        (self.asks, self.busy) = (None, None);
+        self.away.get_or_insert(now);
+    }
+
+    pub(crate) fn rests(&mut self, _: Instant) {
+        (self.asks, self.busy) = (None, None);
+    }
+
+    /// What was full stays so for the time between two entries in the roster, `every`, so that helpers do not come and go.
+    pub(crate) fn said(&mut self, now: Instant, every: Duration) -> Said {
+        let lasts = |since: Option<Instant>| since.is_some_and(|since| now >= since + LASTS);
+        let idles = self.asks.is_some_and(|since| now >= since + IDLE);
+        if lasts(self.busy) && !idles {
+            self.was_full = Some(now);
+        }
+        let full = self.was_full.is_some_and(|at| now < at + every);
+        Said { full, away: lasts(self.away) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERY: Duration = Duration::from_secs(10);
+
+    enum Did {
+        Crowded,
+        Asks,
+        Answered(usize),
+        Quiet,
+        Away,
+        Rests,
+    }
+    use Did::{Answered, Asks, Away, Crowded, Quiet, Rests};
+
+    /// After these steps, each at its millisecond, what is said at another.
+    fn said(steps: &[(u64, Did)], at: u64) -> (bool, bool) {
+        let start = Instant::now();
+        let mut work = Work::new(start);
+        for (at, did) in steps {
+            let now = start + Duration::from_millis(*at);
+            match did {
+                Crowded => work.is_crowded(now),
+                Asks => work.asks(now),
+                Answered(many) => work.answered(*many, now),
+                Quiet => work.is_quiet(now),
+                Away => work.is_away(now),
+                Rests => work.rests(now),
+            }
+        }
+        let Said { full, away } = work.said(start + Duration::from_millis(at), EVERY);
+        (full, away)
+    }
+
+    /// Guards promise 6: a worker asks for help if it has not had to wait for a message for two seconds, and not before.
+    #[tokio::test]
+    async fn a_queue_is_full_while_no_receive_waits() {
+        let quiet = |at| {
+            said(&[(0, Crowded), (0, Asks), (20_000, Answered(0)), (20_000, Crowded), (20_000, Asks)], at)
+        };
+        assert_eq!([quiet(20_100), quiet(23_000), quiet(39_000)], [(false, false); 3]);
+        // Ten batches that were there already; then every slot is taken.
+        let mut steps = Vec::new();
+        for n in 0..10 {
+            steps.extend([(n * 100, Crowded), (n * 100, Asks), (n * 100 + 50, Answered(10))]);
+        }
+        steps.push((1000, Crowded));
+        assert_eq!((said(&steps, 1900), said(&steps, 2100)), ((false, false), (true, false)));
+        // A message a second, each waited for.
+        let mut steps = Vec::new();
+        for n in 0..10 {
+            steps.extend([(n * 1000, Crowded), (n * 1000, Asks), (n * 1000 + 900, Answered(1))]);
+        }
+        assert_eq!(said(&steps, 9950), (false, false));
+        // Calls that take long leave no slot for the next message.
+        assert_eq!(said(&[(0, Asks), (600, Answered(1)), (600, Crowded)], 2700), (true, false));
+        assert_eq!(
+            said(&[(0, Asks), (600, Answered(1)), (600, Crowded), (2000, Rests)], 2700),
+            (false, false)
+        );
+    }
+
+    /// Guards: what was full stays so for the time between two entries, and then no longer.
+    #[tokio::test]
+    async fn a_full_queue_stays_full_for_a_while() {
+        let start = Instant::now();
+        let (mut work, at) = (Work::new(start), |seconds| start + Duration::from_secs(seconds));
+        work.is_crowded(at(0));
+        assert!(work.said(at(3), EVERY).full);
+        work.asks(at(4));
+        work.answered(0, at(5));
+        work.asks(at(5));
+        assert!(work.said(at(12), EVERY).full && !work.said(at(13), EVERY).full);
+    }
+
+    /// Guards promise 6: a worker that does not receive says so. One failure does not count, and the first success ends it.
+    #[tokio::test]
+    async fn a_worker_that_does_not_receive_says_so() {
+        assert_eq!((said(&[], 1000), said(&[], 2000)), ((false, false), (false, true)), "not open yet");
+        assert_eq!(said(&[(3000, Asks)], 3100), (false, true), "no answer yet");
+        assert_eq!(said(&[(3000, Asks), (8000, Quiet)], 8000), (false, false));
+        assert_eq!(said(&[(3000, Asks), (3001, Answered(0))], 3001), (false, false));
+        let once = [(0, Asks), (1, Answered(0)), (10_000, Asks), (10_001, Away)];
+        assert_eq!((said(&once, 11_000), said(&once, 12_100)), ((false, false), (false, true)));
+        let probes = [(0, Asks), (1, Answered(1)), (2, Away), (3000, Away), (3100, Rests)];
+        assert_eq!(said(&probes, 9000), (false, true), "while it rests it can't find out");
+        assert_eq!(said(&[(0, Away), (1, Quiet)], 5000), (false, true), "that was a probe");
+    }
+}

@@ -1,0 +1,177 @@
+//! Pure: one worker among those of its roster. What it must read and write and when, which of the others live, and which queues
+//! it receives from. The clock is a parameter.
+//!
+//! A worker rests only while it has seen a better one live, lately and by its own clock. So whatever it can't read or does not
+//! know makes it receive. Of the workers that live, the best of a queue sees no better one, so it receives, whatever the others
+//! know.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use outbox_aws::Entry;
+use tokio::time::Instant;
+
+use super::rank::{hash, score};
+use crate::duty::{Role, Said};
+
+/// A worker lives for so many times the pause between two entries, from when its entry was seen to change.
+const LIVES_FOR: u32 = 2;
+/// An entry that has not changed for so many of these pauses is taken away.
+const KEPT_FOR: u32 = 30;
+
+pub(super) struct Member {
+    pub(super) id: String,
+    rank: u64,
+    queues: Vec<u64>,
+    every: Duration,
+    others: BTreeMap<String, Other>,
+    wrote: Entry,
+    wrote_at: Option<Instant>,
+    write_at: Instant,
+    read_at: Instant,
+    decided: Option<Picture>,
+    random: fastrand::Rng,
+}
+
+struct Other {
+    rank: u64,
+    entry: Entry,
+    /// Since then the entry has not changed.
+    since: Instant,
+    /// Unknown until the entry has been seen to change.
+    lives_until: Option<Instant>,
+}
+
+/// All that decides about roles: the workers that live, with what they say.
+type Picture = Vec<(u64, BTreeSet<usize>, BTreeSet<usize>)>;
+
+impl Member {
+    /// The queues are in the order of their names.
+    pub(super) fn new<'a>(
+        id: String,
+        queues: impl IntoIterator<Item = &'a str>,
+        every: Duration,
+        now: Instant,
+        random: fastrand::Rng,
+    ) -> Self {
+        Self {
+            rank: hash(&id),
+            id,
+            queues: queues.into_iter().map(hash).collect(),
+            every,
+            others: BTreeMap::new(),
+            wrote: Entry::default(),
+            wrote_at: None,
+            write_at: now,
+            read_at: now,
+            decided: None,
+            random,
+        }
+    }
+
+    /// Whether to read the roster now. An entry is written less often than it is read, so a death is noticed soon.
+    pub(super) fn reads(&mut self, now: Instant) -> bool {
+        let is_due = now >= self.read_at;
+        if is_due {
+            self.read_at = now + self.about(self.every / 2);
+        }
+        is_due
+    }
+
+    /// The entries of a request that began then.
+    pub(super) fn has_read(&mut self, entries: BTreeMap<String, Entry>, began: Instant) {
+        self.others.retain(|id, _| entries.contains_key(id));
+        for (id, entry) in entries {
+            if id == self.id {
+                continue;
+            }
+            match self.others.get_mut(&id) {
+                None => {
+                    let other = Other { rank: hash(&id), entry, since: began, lives_until: None };
+                    self.others.insert(id, other);
+                }
+                // An older entry comes from a copy of the table that lags behind.
+                Some(other) if entry.beat > other.entry.beat => {
+                    let lives_until = Some(began + self.every * LIVES_FOR);
+                    *other = Other { entry, since: began, lives_until, ..*other };
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The entry to write now. It is written regularly, and sooner if it says something new.
+    pub(super) fn writes(&mut self, said: &[Said], now: Instant) -> Option<Entry> {
+        let of = |word: fn(&Said) -> bool| -> BTreeSet<usize> {
+            (0..said.len()).filter(|at| word(&said[*at])).collect()
+        };
+        let (full, away) = (of(|said| said.full), of(|said| said.away));
+        let is_new = (&full, &away) != (&self.wrote.full, &self.wrote.away);
+        let may = self.wrote_at.is_none_or(|at| now >= at + self.every / 10);
+        if now < self.write_at && !(is_new && may) {
+            return None;
+        }
+        self.wrote = Entry { beat: self.wrote.beat + 1, full, away };
+        (self.wrote_at, self.write_at) = (Some(now), now + self.about(self.every));
+        Some(self.wrote.clone())
+    }
+
+    /// The write may not have taken effect: it is made again soon.
+    pub(super) fn has_not_written(&mut self, now: Instant) {
+        self.write_at = now + self.every / 10;
+    }
+
+    /// The role for each queue, if any may have changed.
+    pub(super) fn decides(&mut self, said: &[Said], now: Instant) -> Option<Vec<Role>> {
+        let own: BTreeSet<usize> = (0..said.len()).filter(|at| said[*at].full).collect();
+        let mut picture: Picture = vec![(self.rank, own, BTreeSet::new())];
+        picture.extend(
+            self.living(now).map(|other| (other.rank, other.entry.full.clone(), other.entry.away.clone())),
+        );
+        if self.decided.as_ref() == Some(&picture) {
+            return None;
+        }
+        let roles = (0..self.queues.len()).map(|queue| self.role(queue, &picture)).collect();
+        self.decided = Some(picture);
+        Some(roles)
+    }
+
+    /// Without a better worker that receives, this one watches. Of two equal ones both do.
+    fn role(&self, queue: usize, picture: &Picture) -> Role {
+        let score = |rank| score(rank, self.queues[queue]);
+        let own = score(self.rank);
+        let is_better =
+            |(rank, _, away): &(u64, _, BTreeSet<usize>)| score(*rank) > own && !away.contains(&queue);
+        match picture {
+            _ if !picture.iter().any(is_better) => Role::Watch,
+            _ if picture.iter().any(|(_, full, _)| full.contains(&queue)) => Role::Help,
+            _ => Role::Rest,
+        }
+    }
+
+    fn living(&self, now: Instant) -> impl Iterator<Item = &Other> {
+        self.others.values().filter(move |other| other.lives_until.is_some_and(|until| now < until))
+    }
+
+    /// The workers that live, with this one.
+    pub(super) fn members(&self, now: Instant) -> usize {
+        self.living(now).count() + 1
+    }
+
+    /// Entries of workers that died long ago. One of those that live takes each away.
+    pub(super) fn left_behind(&self, now: Instant) -> Vec<(String, Entry)> {
+        let is_mine = |other: &Other| {
+            let own = score(self.rank, other.rank);
+            self.living(now).all(|living| score(living.rank, other.rank) < own)
+        };
+        let left = self.others.iter().filter(|(_, other)| now >= other.since + self.every * KEPT_FOR);
+        left.filter(|(_, other)| is_mine(other))
+            .map(|(id, other)| (id.clone(), other.entry.clone()))
+            .collect()
+    }
+
+    /// Workers that start together must not write together for ever.
+    fn about(&mut self, time: Duration) -> Duration {
+        time.mul_f64(0.9 + self.random.f64() / 5.0)
+    }
+}
