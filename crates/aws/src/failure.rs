@@ -55,41 +55,21 @@ impl Failure {
 /// Whether this code means that AWS accepts no request now: a passing failure, or credentials, which concern every request. Any
 /// other code refuses this request, and will do so again.
 pub fn is_away(code: &str) -> bool {
-    const AWAY: [&str; 32] = [
-        "Unreachable",
-        "Timeout",
-        "UnreadableAnswer",
-        "UnknownError",
-        "RequestThrottled",
-        "RequestThrottledException",
-        "Throttling",
-        "ThrottlingException",
-        "ThrottledException",
-        "ThrottlingError",
-        "TooManyRequestsException",
-        "RequestLimitExceeded",
-        "LimitExceededException",
-        "ProvisionedThroughputExceededException",
-        "ProvisionedThroughputExceeded",
-        "TransactionConflict",
-        "OverLimit",
-        "SlowDown",
-        "KmsThrottled",
-        "ServiceUnavailable",
-        "ServiceUnavailableException",
-        "InternalError",
-        "InternalFailure",
-        "InternalServerError",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "RequestExpired",
-        "UnrecognizedClientException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "SignatureDoesNotMatch",
-        "MissingAuthenticationToken",
-    ];
-    AWAY.contains(&code.rsplit('.').next().unwrap_or(code))
+    matches!(
+        code.rsplit('.').next().unwrap_or(code),
+        // There is no answer that can be read.
+        "Unreachable" | "Timeout" | "UnreadableAnswer" | "UnknownError"
+        // Throttled.
+        | "RequestThrottled" | "RequestThrottledException" | "Throttling" | "ThrottlingException" | "ThrottledException"
+        | "ThrottlingError" | "TooManyRequestsException" | "RequestLimitExceeded" | "LimitExceededException" | "OverLimit" | "SlowDown"
+        | "ProvisionedThroughputExceededException" | "ProvisionedThroughputExceeded" | "KmsThrottled" | "TransactionConflict"
+        // Down.
+        | "ServiceUnavailable" | "ServiceUnavailableException"
+        | "InternalError" | "InternalFailure" | "InternalServerError"
+        // Credentials.
+        | "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "UnrecognizedClientException"
+        | "InvalidClientTokenId" | "InvalidSignatureException" | "SignatureDoesNotMatch" | "MissingAuthenticationToken"
+    )
 }
 
 /// The remedy for an operator, if AWS's text does not have it. Meanwhile the process waits and tries again.
@@ -108,6 +88,13 @@ fn remedy(code: &str) -> Option<&'static str> {
             Some("attach the policy that Terraform made for it: the output policy_arns")
         }
         _ => None,
+    }
+}
+
+impl Failure {
+    /// SQS has two names for it, by the protocol.
+    pub fn is_no_queue(&self) -> bool {
+        ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"].contains(&self.code.as_str())
     }
 }
 

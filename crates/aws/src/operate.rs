@@ -8,7 +8,6 @@ mod records;
 pub use records::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -16,6 +15,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use outbox_event_router::{Rpc, names};
+use outbox_runtime::Guarded;
 use outbox_transport::operate::{
     Addressed, Count, Depth, OperateError, Queues, Repair, SQS, Say, Undeliverable,
 };
@@ -38,7 +38,7 @@ pub struct AwsOperator {
     rpcs: Vec<Rpc>,
     say: Say,
     /// By name, for the queues that were queried.
-    urls: Mutex<HashMap<String, String>>,
+    urls: Guarded<HashMap<String, String>>,
     looking: Looking,
 }
 
@@ -64,7 +64,7 @@ impl AwsOperator {
             table: table.to_owned(),
             rpcs,
             say,
-            urls: Mutex::default(),
+            urls: Guarded::default(),
             looking: Looking::default(),
         }
     }
@@ -79,19 +79,16 @@ impl AwsOperator {
 
     /// The URL of a queue; `None` if there is none of that name.
     async fn url(&self, name: &str) -> Result<Option<String>, OperateError> {
-        if let Some(url) = self.urls.lock().expect("no panic while held").get(name) {
+        if let Some(url) = self.urls.lock().get(name) {
             return Ok(Some(url.clone()));
         }
         match self.sqs.get_queue_url().queue_name(name).send().await {
             Ok(answer) => {
                 let url = answer.queue_url.unwrap_or_default();
-                self.urls.lock().expect("no panic while held").insert(name.to_owned(), url.clone());
+                self.urls.lock().insert(name.to_owned(), url.clone());
                 Ok(Some(url))
             }
-            Err(error) => match Failure::of(&error) {
-                failure if is_no_queue(&failure) => Ok(None),
-                failure => Err(trouble("SQS", &failure)),
-            },
+            Err(error) => absent(&Failure::of(&error)),
         }
     }
 
@@ -115,10 +112,7 @@ impl AwsOperator {
         let ask = ask.attribute_names(Visible).attribute_names(Hidden).attribute_names(Delayed);
         let answer = match ask.send().await {
             Ok(answer) => answer,
-            Err(error) => match Failure::of(&error) {
-                failure if is_no_queue(&failure) => return Ok(None),
-                failure => return Err(trouble("SQS", &failure)),
-            },
+            Err(error) => return absent(&Failure::of(&error)),
         };
         let number = |name: &QueueAttributeName| -> i64 {
             answer.attributes().and_then(|all| all.get(name)?.parse().ok()).unwrap_or(0)
@@ -174,8 +168,9 @@ impl Queues for AwsOperator {
     }
 }
 
-fn is_no_queue(failure: &Failure) -> bool {
-    ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"].contains(&failure.code.as_str())
+/// `None`, if there is no such queue.
+fn absent<T>(failure: &Failure) -> Result<Option<T>, OperateError> {
+    if failure.is_no_queue() { Ok(None) } else { Err(trouble("SQS", failure)) }
 }
 
 /// A failed request and its remedy.

@@ -3,13 +3,16 @@
 mod settle;
 mod text;
 
+pub(crate) use settle::is_gone;
+
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{DateTime, Utc};
+use outbox_runtime::Guarded;
 use outbox_transport::{
     Delivery, Depth, Depths, Limits, Outcome, Queue, QueueError, Unsettled, Wait, Wanted,
 };
@@ -42,7 +45,7 @@ pub struct SqsQueue {
     visibility: Duration,
     keeps: Duration,
     /// The oldest of the last received messages, because SQS gives the queue's oldest only to CloudWatch.
-    oldest: Mutex<Option<DateTime<Utc>>>,
+    oldest: Guarded<Option<DateTime<Utc>>>,
 }
 
 /// A received copy. The handle is only valid while it is hidden; the body is kept for the dead-letter queue.
@@ -76,7 +79,7 @@ impl SqsQueue {
     ) -> Result<Self, Failure> {
         let (url, dead_url) = (url(&client, name).await?, url(&client, &format!("{name}-dlq")).await?);
         let keeps = keeps(&client, &url).await?;
-        Ok(Self { polls, client, url, dead_url, visibility, keeps, oldest: Mutex::new(None) })
+        Ok(Self { polls, client, url, dead_url, visibility, keeps, oldest: Guarded::new(None) })
     }
 }
 
@@ -98,13 +101,12 @@ impl Queue for SqsQueue {
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
         let answer = tokio::select! {
-            answer = receive.send() => answer.map_err(|error| failed(Failure::of(&error)))?,
+            answer = receive.send() => answer.map_err(|error| QueueError::new(Failure::of(&error)))?,
             // A message that this poll still receives comes back after its visibility.
             () = stop.cancelled() => return Ok(Vec::new()),
         };
         let received: Vec<_> = answer.messages.unwrap_or_default().into_iter().filter_map(delivery).collect();
-        *self.oldest.lock().expect("no panic while held") =
-            received.iter().map(|delivery| delivery.enqueued_at).min();
+        *self.oldest.lock() = received.iter().map(|delivery| delivery.enqueued_at).min();
         Ok(received)
     }
 
@@ -115,7 +117,7 @@ impl Queue for SqsQueue {
     async fn extend(&self, receipts: &[SqsReceipt]) -> Result<(), QueueError> {
         let receipts: Vec<_> = receipts.iter().map(|receipt| (receipt, self.visibility)).collect();
         let failed = self.hide(&receipts).await.into_iter().find_map(Result::err);
-        failed.map_or(Ok(()), |error| Err(QueueError(Box::new(error))))
+        failed.map_or(Ok(()), |error| Err(QueueError::new(error)))
     }
 
     fn limits(&self) -> Limits {
@@ -146,7 +148,7 @@ impl Depths for SqsQueue {
                 .get_queue_attributes()
                 .queue_url(url)
                 .set_attribute_names(Some(vec![Waiting, Delayed, Hidden]));
-            let answer = ask.send().await.map_err(|error| failed(Failure::of(&error)))?;
+            let answer = ask.send().await.map_err(|error| QueueError::new(Failure::of(&error)))?;
             let read = |name: &QueueAttributeName| -> i64 {
                 answer.attributes().and_then(|all| all.get(name)?.parse().ok()).unwrap_or(0)
             };
@@ -154,7 +156,7 @@ impl Depths for SqsQueue {
         };
         let ((waiting, hidden), (dead, dead_hidden)) =
             tokio::try_join!(count(&self.url), count(&self.dead_url))?;
-        let oldest = *self.oldest.lock().expect("no panic while held");
+        let oldest = *self.oldest.lock();
         Ok(Depth {
             waiting,
             hidden,
@@ -167,14 +169,11 @@ impl Depths for SqsQueue {
 async fn url(client: &Client, name: &str) -> Result<String, Failure> {
     let answer = client.get_queue_url().queue_name(name).send().await.map_err(|error| {
         let failure = Failure::of(&error);
-        match failure.code.as_str() {
-            "QueueDoesNotExist" | "AWS.SimpleQueueService.NonExistentQueue" => Failure {
-                code: "QueueDoesNotExist".to_owned(),
-                message: format!("there is no queue '{name}' here"),
-                ..failure
-            },
-            _ => failure,
+        if !failure.is_no_queue() {
+            return failure;
         }
+        let message = format!("there is no queue '{name}' here");
+        Failure { code: "QueueDoesNotExist".to_owned(), message, ..failure }
     })?;
     Ok(answer.queue_url.unwrap_or_default())
 }
@@ -216,10 +215,6 @@ fn delivery(message: Message) -> Option<Delivery<SqsReceipt>> {
         enqueued_at: sent_at,
         lease: None,
     })
-}
-
-fn failed(failure: Failure) -> QueueError {
-    QueueError(Box::new(failure))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
-use outbox_contract::Contract;
+use outbox_contract::{Contract, is_googles};
 use outbox_finding::{Finding, Report};
 use prost_build::Module;
 use prost_reflect::{EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
@@ -19,7 +19,7 @@ pub(crate) fn check(contract: &Contract) -> Result<(), Error> {
         names.message(&message);
         names.fields(&message);
     }
-    for it in contract.pool().all_enums().filter(is_own) {
+    for it in contract.pool().all_enums().filter(|it| !is_googles(it.package_name())) {
         names.an_enum(&it);
     }
     if names.findings.is_empty() {
@@ -29,11 +29,6 @@ pub(crate) fn check(contract: &Contract) -> Result<(), Error> {
     contract.add_texts(&mut report);
     report.add(names.findings);
     Err(Error::Proto(report))
-}
-
-fn is_own(it: &EnumDescriptor) -> bool {
-    let package = it.package_name();
-    package != "google.protobuf" && !package.starts_with("google.protobuf.")
 }
 
 const BOTH: &str = "rename one of them";

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
 
 use heck::{ToSnakeCase, ToUpperCamelCase};
-use outbox_contract::{Contract, EventType};
+use outbox_contract::{Contract, EventType, is_googles};
 use prost_build::Module;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
@@ -39,10 +39,7 @@ pub(crate) fn generate(contract: &Contract) -> Result<String, Error> {
 
 /// Prost has its own types for google.protobuf, and only the compiler reads the options.
 pub(crate) fn is_generated(message: &MessageDescriptor) -> bool {
-    let package = message.package_name();
-    package != "google.protobuf"
-        && !package.starts_with("google.protobuf.")
-        && message.parent_file().name() != outbox_contract::OPTIONS
+    !is_googles(message.package_name()) && message.parent_file().name() != outbox_contract::OPTIONS
 }
 
 fn write_types(contract: &Contract, out: &mut String) -> Result<(), Error> {
@@ -149,7 +146,7 @@ fn key_expression(field: &FieldDescriptor) -> String {
 
 /// As prost names it: a nested message is in a module named after its parent.
 pub(crate) fn rust_path(message: &MessageDescriptor) -> String {
-    let mut parts = vec![camel(message.name())];
+    let mut parts = vec![escaped(message.name().to_upper_camel_case())];
     let mut parent = message.parent_message();
     while let Some(outer) = parent {
         parts.push(snake(outer.name()));
@@ -159,10 +156,6 @@ pub(crate) fn rust_path(message: &MessageDescriptor) -> String {
     parts.extend(package.parts().map(str::to_owned).collect::<Vec<_>>().into_iter().rev());
     parts.reverse();
     parts.join("::")
-}
-
-fn camel(name: &str) -> String {
-    escaped(name.to_upper_camel_case())
 }
 
 /// The name of a module or field in prost, which publishes this rule only for packages.

@@ -6,12 +6,10 @@ use outbox_postgres::operate::PostgresOperator;
 use outbox_transport::args::Transport;
 use outbox_transport::operate::{Audit, Kept};
 
-use crate::options::{Format, Options};
+use crate::options::Options;
 use crate::safe::line;
 use crate::show::{self, NAME_CHARS_MAX, or_dash, table};
 use crate::stopped::Stopped;
-use crate::terminal::print;
-#[cfg(feature = "aws")]
 use crate::transport;
 
 const COMMAND_CHARS_MAX: usize = 100;
@@ -28,41 +26,24 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-
     #[command(flatten)]
     options: Options,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let mut kept = Vec::new();
-    if args.options.transport() == Transport::Aws {
-        kept.extend(on_aws(&args.options, args.limit).await?);
-    }
     let databases = match args.options.transport() {
         Transport::Postgres => args.options.outboxes().await?,
-        Transport::Aws => args.options.databases().await?,
+        Transport::Aws => {
+            kept.extend(transport::aws(&args.options, false).await?.kept(args.limit).await?);
+            args.options.databases().await?
+        }
     };
     for database in databases {
         kept.extend(PostgresOperator::new(database).kept(args.limit).await?);
     }
-    match args.format {
-        Format::Json => show::json(&kept)?,
-        Format::Table => print(&text(&kept))?,
-    }
+    args.options.answer(&kept, || text(&kept))?;
     Ok(ExitCode::SUCCESS)
-}
-
-#[cfg(feature = "aws")]
-async fn on_aws(options: &Options, limit: u32) -> Result<Vec<Kept>, Stopped> {
-    Ok(transport::aws_without_queues(options).await?.kept(limit).await?)
-}
-
-#[cfg(not(feature = "aws"))]
-async fn on_aws(_: &Options, _: u32) -> Result<Vec<Kept>, Stopped> {
-    Err(Stopped::without_aws())
 }
 
 fn text(kept: &[Kept]) -> String {

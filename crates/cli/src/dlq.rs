@@ -7,14 +7,11 @@ mod moved; // redriven or dropped
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use outbox_transport::args::Transport;
-use outbox_transport::operate::Filter;
 
-use crate::options::Options;
 use crate::stopped::Stopped;
-use crate::transport;
+use crate::transport::work_on_queues;
 pub(crate) use args::rpc;
-use args::{Drop, EXIT_STATUS, List, Redrive, Show, Which};
+use args::{Drop, EXIT_STATUS, List, Redrive, Show};
 
 /// Lists dead letters, delivers them again, or drops them.
 ///
@@ -36,40 +33,9 @@ enum Command {
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     match &args.command {
-        Command::List(args) => on_transport(&args.print.options, list::Listing(args)).await,
-        Command::Show(args) => on_transport(&args.print.options, list::Showing(args)).await,
-        Command::Redrive(args) => {
-            let which = some(&args.which, args.all, "dlq redrive")?;
-            on_transport(&args.print.options, moved::Move::redrive(args, which)).await
-        }
-        Command::Drop(args) => {
-            let which = some(&args.which, args.all, "dlq drop")?;
-            on_transport(&args.print.options, moved::Move::drop(args, which)).await
-        }
-    }
-}
-
-async fn on_transport(options: &Options, work: impl transport::Work) -> Result<ExitCode, Stopped> {
-    // AWS needs no database, and a database that is down must not block access to dead letters.
-    if options.transport() == Transport::Aws {
-        return transport::work(options, &[], work).await;
-    }
-    transport::work(options, &options.databases().await?, work).await
-}
-
-/// A change needs a filter, or the flag for all.
-fn some(which: &Which, all: bool, command: &str) -> Result<Filter, Stopped> {
-    let filter = which.filter();
-    let none = filter.rpc.is_none()
-        && filter.event.is_none()
-        && filter.code.is_none()
-        && filter.older_than.is_none();
-    match (none, all) {
-        (true, false) => Err(Stopped::unusable(
-            format!("`outbox {command}` needs a filter"),
-            "pass --rpc, --event, --code or --older-than (every given condition must hold), or --all; --dry-run counts",
-        )),
-        (false, true) => Err(Stopped::unusable("--all and a filter contradict each other", "leave one out")),
-        _ => Ok(filter),
+        Command::List(args) => work_on_queues(&args.options, list::Listing(args)).await,
+        Command::Show(args) => work_on_queues(&args.options, list::Showing(args)).await,
+        Command::Redrive(args) => work_on_queues(&args.repair.options, moved::Move::redrive(args)?).await,
+        Command::Drop(args) => work_on_queues(&args.repair.options, moved::Move::drop(args)?).await,
     }
 }

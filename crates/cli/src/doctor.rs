@@ -14,10 +14,9 @@ use outbox_event_router::Router;
 use outbox_transport::args::Transport;
 use serde::Serialize;
 
-use crate::options::{Format, Options};
-use crate::show::{self, counted};
+use crate::options::Options;
+use crate::show::counted;
 use crate::stopped::Stopped;
-use crate::terminal::print;
 use diagnosis::{Diagnosis, Severity};
 
 /// Checks everything that an installation needs, and prints what is wrong and what to do.
@@ -38,10 +37,6 @@ pub(crate) struct Args {
     /// The services' proto, to check event_router.yaml against, as `outbox check` does.
     #[arg(long, env = "OUTBOX_PROTO", value_name = "PATH")]
     proto: Vec<PathBuf>,
-
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 
     #[command(flatten)]
     options: Options,
@@ -74,10 +69,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     }
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     let report = Report { errors: count(Severity::Error), warnings: count(Severity::Warning), findings };
-    match args.format {
-        Format::Json => show::json(&report)?,
-        Format::Table => print(&text(&report))?,
-    }
+    args.options.answer(&report, || text(&report))?;
     Ok(if report.errors > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

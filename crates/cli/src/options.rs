@@ -6,14 +6,20 @@ use outbox_event_router::{ReadError, Router};
 use outbox_postgres::operate::Database;
 use outbox_postgres::{Source, databases};
 use outbox_transport::args::{BusArgs, QueueArgs, Transport, TransportArgs};
+use serde::Serialize;
 
 use crate::safe::word;
 use crate::stopped::Stopped;
+use crate::{show, terminal};
 
-/// The same arguments as those of relay and worker, with the same environment variables.
+/// How to print, and the same arguments as those of relay and worker, with the same environment variables.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Which installation (as for relay and worker)")]
 pub(crate) struct Options {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table, help_heading = None::<&'static str>)]
+    pub(crate) format: Format,
+
     #[command(flatten)]
     on: TransportArgs,
 
@@ -33,6 +39,18 @@ pub(crate) enum Format {
 }
 
 impl Options {
+    /// Prints a result, whose text for people `text` makes.
+    pub(crate) fn answer(
+        &self,
+        result: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Stopped> {
+        match self.format {
+            Format::Table => terminal::print(&text()),
+            Format::Json => show::json(result),
+        }
+    }
+
     pub(crate) fn transport(&self) -> Transport {
         self.on.transport
     }
@@ -81,7 +99,7 @@ impl Options {
             )),
             Err(ReadError::Findings(report)) => {
                 let file = file.display();
-                crate::terminal::say(&format!("{report}\n"));
+                terminal::say(&format!("{report}\n"));
                 Err(Stopped::unusable(
                     format!("{file} has mistakes"),
                     format!("correct them; `outbox check --router {file}` shows more"),

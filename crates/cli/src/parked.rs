@@ -8,13 +8,12 @@ use outbox_postgres::operate::{Database, Outbox, Parked, ParkedFilter, PostgresO
 use outbox_transport::operate::{Repair, thousands};
 use serde::Serialize;
 
-use crate::options::{Format, Options};
+use crate::options::Options;
 use crate::pace::{Progress, interrupted};
-use crate::repair::{self, Consent};
+use crate::repair::{self, RepairArgs};
 use crate::safe::line;
-use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, counted, or_dash, seconds_since, table};
+use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, or_dash, seconds_since, table};
 use crate::stopped::Stopped;
-use crate::terminal::print;
 
 const TOGETHER: i64 = 100;
 const REASON_CHARS_MAX: usize = 80;
@@ -49,10 +48,6 @@ struct List {
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-
     #[command(flatten)]
     options: Options,
 }
@@ -71,23 +66,8 @@ struct Change {
     #[command(flatten)]
     which: Which,
 
-    /// All of them.
-    #[arg(long)]
-    all: bool,
-
-    /// Only print how many.
-    #[arg(long)]
-    dry_run: bool,
-
     #[command(flatten)]
-    consent: Consent,
-
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-
-    #[command(flatten)]
-    options: Options,
+    repair: RepairArgs,
 }
 
 /// Which parked events: every given condition must hold.
@@ -128,10 +108,7 @@ async fn list(args: &List) -> Result<ExitCode, Stopped> {
     }
     let more = listed.len() > args.limit as usize;
     listed.truncate(args.limit as usize);
-    match args.format {
-        Format::Json => show::json(&listed)?,
-        Format::Table => print(&text(&listed, more, args))?,
-    }
+    args.options.answer(&listed, || text(&listed, more, args))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -186,7 +163,9 @@ struct Changed {
 }
 
 async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
-    let filter = args.some(kind)?;
+    let Change { ids, which, repair: args } = args;
+    let command = if kind == Kind::Retry { "parked retry" } else { "parked drop" };
+    let filter = args.some(which.filter(ids), command, "ids, --code or --event-name")?;
     let databases = args.options.outboxes().await?;
     let mut changed = Changed { dry_run: args.dry_run, not_parked: filter.ids.clone(), ..Changed::default() };
     if args.dry_run {
@@ -201,10 +180,7 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
         repair::end(repair, &lines, &changed).await;
         went?;
     }
-    match args.format {
-        Format::Json => show::json(&changed)?,
-        Format::Table => print(&said(&changed, kind))?,
-    }
+    args.options.answer(&changed, || said(&changed, kind))?;
     let all = !changed.interrupted && changed.not_parked.is_empty();
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -269,24 +245,5 @@ fn said(changed: &Changed, kind: Kind) -> String {
 impl Which {
     fn filter(&self, ids: &[EventId]) -> ParkedFilter {
         ParkedFilter { ids: ids.to_vec(), code: self.code.clone(), event_name: self.event_name.clone() }
-    }
-}
-
-impl Change {
-    /// A change needs a filter, or the flag for all.
-    fn some(&self, kind: Kind) -> Result<ParkedFilter, Stopped> {
-        let filter = self.which.filter(&self.ids);
-        let none = filter.ids.is_empty() && filter.code.is_none() && filter.event_name.is_none();
-        let command = if kind == Kind::Retry { "retry" } else { "drop" };
-        match (none, self.all) {
-            (true, false) => Err(Stopped::unusable(
-                format!("`outbox parked {command}` needs a filter"),
-                "pass ids, --code or --event-name (every given condition must hold), or --all; --dry-run counts",
-            )),
-            (false, true) => {
-                Err(Stopped::unusable("--all and a filter contradict each other", "leave one out"))
-            }
-            _ => Ok(filter),
-        }
     }
 }

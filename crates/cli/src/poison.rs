@@ -4,18 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use outbox_event_router::Rpc;
-use outbox_transport::args::Transport;
-use outbox_transport::operate::Operator;
+use outbox_transport::operate::{Operator, POISON_MAX};
 use serde::Serialize;
 
-use crate::options::{Format, Options};
+use crate::options::Options;
 use crate::repair::{self, Consent};
-use crate::show;
 use crate::stopped::Stopped;
-use crate::terminal::print;
 use crate::transport::{self, Work};
-
-const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Declares that what an RPC refuses is poison: workers dead-letter it.
 ///
@@ -38,10 +33,6 @@ pub(crate) struct Args {
     #[command(flatten)]
     consent: Consent,
 
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-
     #[command(flatten)]
     options: Options,
 }
@@ -56,17 +47,14 @@ struct Spoken {
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
-    if args.options.transport() == Transport::Aws {
-        return transport::work(&args.options, &[], Say(args)).await;
-    }
-    transport::work(&args.options, &args.options.databases().await?, Say(args)).await
+    transport::work_on_queues(&args.options, Say(args)).await
 }
 
 struct Say<'a>(&'a Args);
 
 impl Work for Say<'_> {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
-        let Args { rpc, time, consent, format, .. } = self.0;
+        let Args { rpc, time, consent, options } = self.0;
         let how_long = humantime::format_duration(*time);
         if !time.is_zero() {
             consent.ask(&format!("dead-letters whatever {rpc} refuses in the next {how_long}"))?;
@@ -95,17 +83,14 @@ impl Work for Say<'_> {
                 format!("what {rpc} refuses is dead-lettered for {how_long}; workers follow within 5s")
             }
         };
-        match format {
-            Format::Json => show::json(&spoken)?,
-            Format::Table => print(&text)?,
-        }
+        options.answer(&spoken, || text)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(time) if time <= 30 * DAY => Ok(time),
+        Ok(time) if time <= POISON_MAX => Ok(time),
         Ok(_) => Err("at most 30days".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -3,9 +3,12 @@
 use std::io::{IsTerminal, Write};
 
 use chrono::Utc;
-use outbox_transport::operate::{Audit, Repair};
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
+use outbox_transport::operate::{Audit, Deliveries, Repair, thousands};
 use serde::Serialize;
 
+use crate::options::Options;
 use crate::stopped::Stopped;
 
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -43,11 +46,80 @@ impl Consent {
     }
 }
 
+/// What a repair of many things takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RepairArgs {
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+
+    /// Only print how many.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+
+    #[command(flatten)]
+    pub(crate) options: Options,
+}
+
+impl RepairArgs {
+    /// A repair needs a filter, or the flag for all.
+    pub(crate) fn some<F: Default + PartialEq>(
+        &self,
+        filter: F,
+        command: &str,
+        filters: &str,
+    ) -> Result<F, Stopped> {
+        match (filter == F::default(), self.all) {
+            (true, false) => Err(Stopped::unusable(
+                format!("`outbox {command}` needs a filter"),
+                format!("pass {filters} (every given condition must hold), or --all; --dry-run counts"),
+            )),
+            (false, true) => {
+                Err(Stopped::unusable("--all and a filter contradict each other", "leave one out"))
+            }
+            _ => Ok(filter),
+        }
+    }
+}
+
+/// Which of these pairs were done before. It is only information, so an error must not stop a repair: it makes the `count` of
+/// them unknown.
+pub(crate) async fn done(
+    transport: &impl Deliveries,
+    pairs: &[(EventId, Rpc)],
+    count: &mut Option<i64>,
+) -> Vec<bool> {
+    transport.done(pairs).await.unwrap_or_else(|_| {
+        *count = None;
+        vec![false; pairs.len()]
+    })
+}
+
+/// How many of them were done before, and whether their RPC runs again; `hint` says how it would.
+pub(crate) fn done_before(count: Option<i64>, force: bool, hint: &str) -> Option<String> {
+    let Some(count) = count else {
+        return Some(
+            "  how many of them had been done before is not known: the record can't be asked".to_owned(),
+        );
+    };
+    let done = thousands(count);
+    match force {
+        _ if count == 0 => None,
+        true => Some(format!("  {done} of them had been done: their RPC runs again")),
+        false => Some(format!(
+            "  {done} of them had been done before: the worker finds that in its record, and does not call again{hint}"
+        )),
+    }
+}
+
 /// Begins a repair, which is recorded before any change. An irreversible repair fails if it can't be recorded. So does any
 /// repair in a database, whose functions require the record.
 pub(crate) async fn begin(transports: &[impl Audit], undoable: bool) -> Result<Repair, Stopped> {
     let repair = Repair {
-        id: outbox_event::EventId::new().as_uuid(),
+        id: EventId::new().as_uuid(),
         at: Utc::now(),
         who: who(),
         command: command(std::env::args().skip(1)),

@@ -9,11 +9,8 @@ use std::process::ExitCode;
 use chrono::Utc;
 use outbox_transport::operate::Operator;
 
-use crate::options::Format;
 use crate::repair;
-use crate::show;
 use crate::stopped::Stopped;
-use crate::terminal::print;
 use crate::transport::{self, Work};
 pub(crate) use meant::Args;
 use meant::Replay;
@@ -51,10 +48,7 @@ impl Work for Replay<'_> {
         let mut plan = Plan::of(&meant, &self).await?;
         plan.command = self.command(until);
         if !self.args.run {
-            match self.args.format {
-                Format::Json => show::json(&plan)?,
-                Format::Table => print(&plan.text())?,
-            }
+            self.args.options.answer(&plan, || plan.text())?;
             return Ok(ExitCode::SUCCESS);
         }
         if self.args.force {
@@ -71,10 +65,7 @@ impl Work for Replay<'_> {
             }
         };
         repair::end(repair, &transports, &sent).await;
-        match self.args.format {
-            Format::Json => show::json(&sent)?,
-            Format::Table => print(&sent.text(&self, until))?,
-        }
+        self.args.options.answer(&sent, || sent.text(&self, until))?;
         Ok(if sent.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -54,17 +54,7 @@ pub(crate) fn json(text: &str) -> Cow<'_, str> {
 
 /// An SQL literal. With a backslash or an invisible character it is `E'…'`, which means the same in every session.
 pub(crate) fn literal(text: &str) -> String {
-    let mut quoted = String::new();
-    for c in text.chars() {
-        match c {
-            '\'' => quoted.push_str("''"),
-            '\\' => quoted.push_str(r"\\"),
-            c if is_seen(c) => quoted.push(c),
-            c => {
-                let _ = write!(quoted, "\\U{:08x}", u32::from(c));
-            }
-        }
-    }
+    let quoted = doubled(text, '\'', |c| format!("\\U{c:08x}"));
     if quoted.contains('\\') { format!("E'{quoted}'") } else { format!("'{quoted}'") }
 }
 
@@ -73,18 +63,17 @@ pub(crate) fn identifier(name: &str) -> String {
     if name.chars().all(is_seen) {
         return format!("\"{}\"", name.replace('"', "\"\""));
     }
-    let mut quoted = String::new();
-    for c in name.chars() {
-        match c {
-            '"' => quoted.push_str("\"\""),
-            '\\' => quoted.push_str(r"\\"),
-            c if is_seen(c) => quoted.push(c),
-            c => {
-                let _ = write!(quoted, "\\+{:06x}", u32::from(c));
-            }
-        }
-    }
-    format!("U&\"{quoted}\"")
+    format!("U&\"{}\"", doubled(name, '"', |c| format!("\\+{c:06x}")))
+}
+
+/// Quotes and backslashes twice, and invisible characters as escapes.
+fn doubled(text: &str, quote: char, escape: impl Fn(u32) -> String) -> String {
+    let double = |c: char| match c {
+        c if c == quote || c == '\\' => format!("{c}{c}"),
+        c if is_seen(c) => c.to_string(),
+        c => escape(u32::from(c)),
+    };
+    text.chars().map(double).collect()
 }
 
 /// One word of a shell. Invisible characters make it `$'…'`; a shell without that syntax still reads one word.

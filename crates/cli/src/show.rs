@@ -93,6 +93,12 @@ fn cells<const N: usize>(texts: [impl AsRef<str>; N]) -> Row {
     Row::from(texts.map(|text| Cell::new(line(text.as_ref(), CELL_CHARS_MAX))))
 }
 
+/// A name that a role has chosen, if there is one and this role may see it.
+pub(crate) fn name_or(name: Option<&str>, none: &str) -> String {
+    let name = name.filter(|name| !name.is_empty());
+    name.map_or_else(|| none.to_owned(), |name| line(name, NAME_CHARS_MAX))
+}
+
 pub(crate) fn or_dash(text: Option<impl fmt::Display>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }

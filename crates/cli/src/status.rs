@@ -10,11 +10,10 @@ use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Database, Outbox};
 use outbox_transport::operate::{At, COUNTED_MAX, Count, Depth, Operator, SQS, SetAside, Undeliverable};
 
-use crate::options::{Format, Options};
+use crate::options::Options;
 use crate::safe::line;
-use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, or_dash, table};
+use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, name_or, or_dash, table};
 use crate::stopped::Stopped;
-use crate::terminal::print;
 use crate::transport::{self, Work};
 use answer::{Problem, RpcStatus, SourceStatus, Status};
 use workers::{Breaker, Workers};
@@ -35,10 +34,6 @@ pub(crate) struct Args {
     /// is one.
     #[arg(long = "worker", env = "OUTBOX_WORKERS", value_delimiter = ' ', value_name = "URL")]
     workers: Vec<String>,
-
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 
     #[command(flatten)]
     options: Options,
@@ -96,10 +91,7 @@ impl Work for Look<'_> {
         let mut status =
             Status { counted_max: COUNTED_MAX, sources, rpcs, undeliverable, problems: Vec::new() };
         status.problems = problems::of(&status, &self.args.options, &self.unreached, &self.workers);
-        match self.args.format {
-            Format::Json => show::json(&status)?,
-            Format::Table => print(&text(&status, self.workers.answered()))?,
-        }
+        self.args.options.answer(&status, || text(&status, self.workers.answered()))?;
         Ok(ExitCode::from(match (self.unreached.first(), status.problems.is_empty()) {
             (Some(stopped), _) => stopped.code(),
             (None, false) => 1,
@@ -204,7 +196,7 @@ fn of_source(source: &SourceStatus) -> String {
                 "{}, pid {}, {}, {}{}",
                 or_dash(transaction.age_seconds.map(age)),
                 transaction.pid,
-                or_dash(Some(line(&transaction.application, NAME_CHARS_MAX)).filter(|name| !name.is_empty())),
+                name_or(Some(&transaction.application), "-"),
                 transaction.state.as_deref().unwrap_or("state not visible to this role"),
                 if transaction.writes { ", has written" } else { "" },
             )

@@ -2,8 +2,8 @@
 
 use outbox_postgres::operate::{Behind, Holder, StuckRing};
 
-use crate::safe::{line, literal};
-use crate::show::NAME_CHARS_MAX;
+use crate::safe::literal;
+use crate::show::name_or;
 
 /// Corrects sequences, as the relay does when it takes the lead.
 pub(crate) const MEND: &str = "select outbox.check_sequences(true);";
@@ -12,19 +12,16 @@ pub(crate) fn holder(holder: &Holder) -> String {
     match (&holder.prepared, holder.pid) {
         (Some(gid), _) => format!("the prepared transaction {}", literal(gid)),
         (None, pid) => {
-            let name = |name: &Option<String>, none| {
-                let name = name.as_deref().filter(|name| !name.is_empty());
-                name.map_or_else(|| String::from(none), |name| line(name, NAME_CHARS_MAX))
-            };
-            format!(
-                "pid {} ({}, {}), which {}",
-                pid.unwrap_or_default(),
-                name(&holder.role, "role not visible"),
-                name(&holder.application, "no application name"),
-                if holder.writes { "writes" } else { "reads" }
-            )
+            let (role, application) = (holder.role.as_deref(), holder.application.as_deref());
+            let does = if holder.writes { "writes" } else { "reads" };
+            format!("{}, which {does}", session(pid.unwrap_or_default(), role, application))
         }
     }
+}
+
+pub(crate) fn session(pid: i32, role: Option<&str>, application: Option<&str>) -> String {
+    let role = name_or(role, "role not visible");
+    format!("pid {pid} ({role}, {})", name_or(application, "no application name"))
 }
 
 pub(crate) fn ends(holder: &Holder) -> String {

@@ -24,34 +24,32 @@ pub(crate) async fn work(
 ) -> Result<ExitCode, Stopped> {
     match options.transport() {
         Transport::Postgres => work.on(databases.iter().cloned().map(PostgresOperator::new).collect()).await,
-        #[cfg(feature = "aws")]
-        Transport::Aws => work.on(vec![aws(options).await?]).await,
-        #[cfg(not(feature = "aws"))]
-        Transport::Aws => Err(Stopped::without_aws()),
+        Transport::Aws => work.on(vec![aws(options, true).await?]).await,
     }
 }
 
-#[cfg(feature = "aws")]
-async fn aws(options: &Options) -> Result<AwsOperator, Stopped> {
-    let router = options.router_needed("on the transport aws it names the queues")?;
-    let rpcs = router.rpcs().map(|(rpc, _)| rpc.clone()).collect();
-    Ok(AwsOperator::open(
-        &options.queues.queue_prefix,
-        &options.queues.dedup_table,
-        rpcs,
-        crate::terminal::say,
-    )
-    .await?)
+/// For work that needs no database on AWS: one that is down must not block access to dead letters.
+pub(crate) async fn work_on_queues(options: &Options, work_on: impl Work) -> Result<ExitCode, Stopped> {
+    let databases = match options.transport() {
+        Transport::Postgres => options.databases().await?,
+        Transport::Aws => Vec::new(),
+    };
+    work(options, &databases, work_on).await
 }
 
-/// For what is in the dedup table.
+/// Without queues, for what is in the dedup table.
 #[cfg(feature = "aws")]
-pub(crate) async fn aws_without_queues(options: &Options) -> Result<AwsOperator, Stopped> {
-    Ok(AwsOperator::open(
-        &options.queues.queue_prefix,
-        &options.queues.dedup_table,
-        Vec::new(),
-        crate::terminal::say,
-    )
-    .await?)
+pub(crate) async fn aws(options: &Options, with_queues: bool) -> Result<AwsOperator, Stopped> {
+    let mut rpcs = Vec::new();
+    if with_queues {
+        let router = options.router_needed("on the transport aws it names the queues")?;
+        rpcs.extend(router.rpcs().map(|(rpc, _)| rpc.clone()));
+    }
+    let queues = &options.queues;
+    Ok(AwsOperator::open(&queues.queue_prefix, &queues.dedup_table, rpcs, crate::terminal::say).await?)
+}
+
+#[cfg(not(feature = "aws"))]
+pub(crate) async fn aws(_: &Options, _: bool) -> Result<PostgresOperator, Stopped> {
+    Err(Stopped::without_aws())
 }

@@ -10,10 +10,8 @@ use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Database, Outbox, ParkedFilter, time_of};
 use outbox_transport::operate::{Operator, SQS};
 
-use crate::options::{Format, Options};
-use crate::show::{self};
+use crate::options::Options;
 use crate::stopped::Stopped;
-use crate::terminal::print;
 use crate::transport::{self, Work};
 use life::{Life, NotIn, Nowhere, SourceDelivery};
 
@@ -30,10 +28,6 @@ pub(crate) struct Args {
     /// The event's id.
     #[arg(value_name = "EVENT_ID")]
     event: EventId,
-
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 
     #[command(flatten)]
     options: Options,
@@ -96,10 +90,7 @@ impl Work for Ask<'_> {
         if life.found == Some(false) {
             life.nowhere = Some(self.nowhere(id).await?);
         }
-        match self.args.format {
-            Format::Json => show::json(&life)?,
-            Format::Table => print(&story::tell(&life))?,
-        }
+        self.args.options.answer(&life, || story::tell(&life))?;
         Ok(if life.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -108,7 +99,7 @@ impl Ask<'_> {
     /// The RPCs that should get it; all RPCs if its name is unknown.
     fn subscribers(&self, life: &Life) -> Vec<Rpc> {
         let Some(router) = &self.router else { return Vec::new() };
-        let name = life.enqueued.as_ref().map(|enqueued| &enqueued.name);
+        let name = life.enqueued.as_ref().map(|enqueued| &enqueued.event.name);
         match name.or(life.parked.as_ref().map(|parked| &parked.name)) {
             Some(name) => router.subscribers(name).to_vec(),
             None => router.rpcs().map(|(rpc, _)| rpc.clone()).collect(),

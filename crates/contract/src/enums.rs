@@ -11,11 +11,13 @@ use crate::place::Places;
 
 /// The enums that make prost panic.
 pub(crate) fn collisions(pool: &DescriptorPool, places: &Places) -> Vec<Finding> {
-    let is_googles = |it: &EnumDescriptor| {
-        let package = it.package_name();
-        package == "google.protobuf" || package.starts_with("google.protobuf.")
-    };
-    pool.all_enums().filter(|it| !is_googles(it)).flat_map(|it| of_one(&it, places)).collect()
+    let own = pool.all_enums().filter(|it| !is_googles(it.package_name()));
+    own.flat_map(|it| of_one(&it, places)).collect()
+}
+
+/// Whether a package is protobuf's own, for which there are types already.
+pub fn is_googles(package: &str) -> bool {
+    package == "google.protobuf" || package.starts_with("google.protobuf.")
 }
 
 fn of_one(of: &EnumDescriptor, places: &Places) -> Vec<Finding> {

@@ -94,10 +94,15 @@ impl Package {
     }
 
     fn shown(&self) -> String {
-        match self.event_enum.package_name() {
-            "" => "the files without a package".to_owned(),
-            package => format!("package {package}"),
-        }
+        shown(&self.event_enum)
+    }
+}
+
+/// The package of an enum.
+fn shown(event_enum: &EnumDescriptor) -> String {
+    match event_enum.package_name() {
+        "" => "the files without a package".to_owned(),
+        package => format!("package {package}"),
     }
 }
 
@@ -242,14 +247,11 @@ fn well_formed(value: &EnumValueDescriptor) -> Result<&str, (String, String, Str
 }
 
 fn claimed_twice(at: Place, name: &str, stem: &str, package: &Package, first: &EventType) -> Finding {
-    let other = match first.value.parent_enum().package_name() {
-        "" => "the files without a package".to_owned(),
-        package => format!("package {package}"),
-    };
     let claim = format!(
-        "the event {name} is claimed by two packages: {} and, at {}, {other}",
+        "the event {name} is claimed by two packages: {} and, at {}, {}",
         package.shown(),
-        first.place
+        first.place,
+        shown(first.value.parent_enum())
     );
     let own = package.event_enum.package_name().split('.').next().unwrap_or_default();
     let hint = format!(

@@ -67,21 +67,12 @@ fn unfit_for_key(field: &FieldDescriptor) -> Option<&'static str> {
         return Some("part of a oneof");
     }
     match field.kind() {
-        Kind::String
-        | Kind::Int32
-        | Kind::Int64
-        | Kind::Uint32
-        | Kind::Uint64
-        | Kind::Sint32
-        | Kind::Sint64
-        | Kind::Fixed32
-        | Kind::Fixed64
-        | Kind::Sfixed32
-        | Kind::Sfixed64 => None,
         Kind::Message(_) => Some("a message"),
         Kind::Enum(_) => Some("an enum"),
         Kind::Bytes => Some("bytes"),
         Kind::Bool => Some("a bool"),
         Kind::Double | Kind::Float => Some("a floating-point number"),
+        // A string or an integer.
+        _ => None,
     }
 }

@@ -15,6 +15,7 @@ mod sources;
 
 pub use compile::OPTIONS;
 pub use contract::Contract;
+pub use enums::is_googles;
 pub use events::EventType;
 pub use rpcs::{CarrierError, RpcError, carrier};
 pub use sources::{ReadError, Sources};

@@ -49,7 +49,22 @@ impl RpcError {
 impl Contract {
     /// Finds `Service/Method`, the service with or without its package.
     pub fn rpc(&self, id: &str) -> Result<MethodDescriptor, RpcError> {
-        find(self, id)
+        let (name, method_name) = id.split_once('/').unwrap_or((id, ""));
+        let service = service(self, name, method_name)?;
+        let method = service.methods().find(|method| method.name() == method_name);
+        let Some(method) = method else {
+            let methods: Vec<String> = service.methods().map(|method| method.name().to_owned()).collect();
+            return Err(RpcError::UnknownMethod {
+                service: name.to_owned(),
+                method: method_name.to_owned(),
+                similar: closest(method_name, methods.iter().map(String::as_str)).map(str::to_owned),
+                methods,
+            });
+        };
+        if method.is_client_streaming() || method.is_server_streaming() {
+            return Err(RpcError::Streaming { rpc: id.to_owned() });
+        }
+        Ok(method)
     }
 }
 
@@ -134,25 +149,6 @@ fn field_to_add(request: &MessageDescriptor, event: &MessageDescriptor) -> Strin
     };
     let number = (last + 1..=NUMBER_MAX).chain(1..=last).find(is_free);
     format!("{} {name} = {};", event.full_name(), number.map_or("…".to_owned(), |number| number.to_string()))
-}
-
-pub(crate) fn find(contract: &Contract, id: &str) -> Result<MethodDescriptor, RpcError> {
-    let (name, method_name) = id.split_once('/').unwrap_or((id, ""));
-    let service = service(contract, name, method_name)?;
-    let method = service.methods().find(|method| method.name() == method_name);
-    let Some(method) = method else {
-        let methods: Vec<String> = service.methods().map(|method| method.name().to_owned()).collect();
-        return Err(RpcError::UnknownMethod {
-            service: name.to_owned(),
-            method: method_name.to_owned(),
-            similar: closest(method_name, methods.iter().map(String::as_str)).map(str::to_owned),
-            methods,
-        });
-    };
-    if method.is_client_streaming() || method.is_server_streaming() {
-        return Err(RpcError::Streaming { rpc: id.to_owned() });
-    }
-    Ok(method)
 }
 
 /// The service with that full name, or the only one whose name ends with it.

@@ -198,27 +198,17 @@ impl Parser<'_> {
     }
 
     fn text<'a>(&mut self, map: &Map<'a>, what: &str, key: &str, example: &str) -> Option<&'a str> {
-        match get(map, key) {
-            Some(node) => {
-                if let Node::Text(text) = &*node.node
-                    && !text.is_empty()
-                {
-                    return Some(text);
-                }
-                let message = format!("`{key}` of {what} is {}, not a text", node.node.kind());
-                let message = if matches!(*node.node, Node::Text(_)) {
-                    format!("`{key}` of {what} is empty")
-                } else {
-                    message
-                };
-                self.found(node.at, message, format!("write {example}"));
-                None
-            }
-            None => {
-                self.missing(map, key, format!("{what} has no `{key}`"), format!("add {example}"));
-                None
-            }
-        }
+        let Some(Placed { node, at }) = get(map, key) else {
+            self.missing(map, key, format!("{what} has no `{key}`"), format!("add {example}"));
+            return None;
+        };
+        let problem = match &**node {
+            Node::Text(text) if !text.is_empty() => return Some(text),
+            Node::Text(_) => "empty".to_owned(),
+            other => format!("{}, not a text", other.kind()),
+        };
+        self.found(*at, format!("`{key}` of {what} is {problem}"), format!("write {example}"));
+        None
     }
 
     fn number(&mut self, map: &Map<'_>, key: &str, range: RangeInclusive<i64>) -> Option<i64> {

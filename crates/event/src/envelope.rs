@@ -70,8 +70,7 @@ impl<'a> Message<'a> {
 
     /// The error gives the position and never quotes the body.
     pub fn decode(body: &'a str) -> Result<Self, MessageError> {
-        let message: Self = serde_json::from_str(body).map_err(MessageError)?;
-        Ok(message)
+        serde_json::from_str(body).map_err(MessageError)
     }
 
     /// The same, that outlives its body.

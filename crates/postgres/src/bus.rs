@@ -18,9 +18,7 @@ impl PostgresBus {
     pub fn new(source: &str, router: Router) -> Self {
         Self { source: source.to_owned(), router, queues: HashMap::new() }
     }
-}
 
-impl PostgresBus {
     /// Prepares the queues at the start of a leader's term.
     pub async fn begin(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         metrics::counter!("outbox_relay_unrouted_events_total", "source" => self.source.clone()).increment(0);

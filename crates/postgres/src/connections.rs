@@ -3,9 +3,10 @@
 //! A pool of sqlx tests a connection whenever it is given back. That costs a round trip for every statement, and has no end on
 //! a half-open connection.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use outbox_runtime::Guarded;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -27,7 +28,7 @@ struct Shared {
     application: &'static str,
     settings: Settings,
     places: Arc<Semaphore>,
-    idle: Mutex<Vec<PgConnection>>,
+    idle: Guarded<Vec<PgConnection>>,
 }
 
 /// A connection on loan. It goes back only if its statements were answered, and is dropped otherwise: the next borrower would
@@ -43,7 +44,7 @@ impl Source {
     /// At most `size` connections as [`Source::connect`] makes them, for tasks to share.
     pub fn connections(&self, application: &'static str, settings: Settings, size: u32) -> Connections {
         let (source, places) = (self.clone(), Arc::new(Semaphore::new(size as usize)));
-        Connections(Arc::new(Shared { source, application, settings, places, idle: Mutex::default() }))
+        Connections(Arc::new(Shared { source, application, settings, places, idle: Guarded::default() }))
     }
 }
 
@@ -55,7 +56,7 @@ impl Connections {
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?
             .map_err(|_| sqlx::Error::PoolClosed)?;
-        let idle = shared.idle.lock().expect("no panic while held").pop();
+        let idle = shared.idle.lock().pop();
         let conn = match idle {
             Some(conn) => conn,
             None => shared.source.connect(shared.application, shared.settings).await?,
@@ -77,7 +78,7 @@ impl Connections {
     /// Ends the lending, and closes the idle connections.
     pub async fn close(&self) {
         self.0.places.close();
-        let idle = std::mem::take(&mut *self.0.idle.lock().expect("no panic while held"));
+        let idle = std::mem::take(&mut *self.0.idle.lock());
         for conn in idle {
             let _ = tokio::time::timeout(CLOSED_WITHIN, conn.close()).await;
         }
@@ -93,7 +94,7 @@ impl Loan {
         if let Some(conn) = self.conn.take()
             && !self.shared.places.is_closed()
         {
-            self.shared.idle.lock().expect("no panic while held").push(conn);
+            self.shared.idle.lock().push(conn);
         }
     }
 }

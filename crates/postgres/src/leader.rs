@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::from_row::from_row;
 use crate::{Source, within};
 use outbox_runtime::Chain;
 use sqlx::PgConnection;
@@ -25,16 +26,17 @@ pub struct Seen {
     beat: i64,
 }
 
+from_row!(Seen { term, relay, pid, lives, beat });
+
 pub async fn look(conn: &mut PgConnection) -> Result<Seen, sqlx::Error> {
     let look = sqlx::query_as(
         "select l.term, l.relay, l.pid,
                 exists (select from pg_stat_activity as a
-                        where a.pid = l.pid and a.datname = current_database() and a.application_name = $1),
-                h.last_value
+                        where a.pid = l.pid and a.datname = current_database() and a.application_name = $1) as lives,
+                h.last_value as beat
          from outbox.leader as l, outbox.heartbeat as h",
     );
-    let (term, relay, pid, lives, beat) = within(look.bind(APPLICATION).fetch_one(conn)).await?;
-    Ok(Seen { term, relay, pid, lives, beat })
+    within(look.bind(APPLICATION).fetch_one(conn)).await
 }
 
 /// Takes over from the leader that was seen. Returns the new term, or `None` if another relay was faster.

@@ -14,6 +14,7 @@ mod databases;
 mod dedup; // leases and successes
 mod doorbell; // wakes a sleeping relay
 mod failed; // why a statement could not write
+mod from_row; // reads a struct by the names of columns
 mod low_water;
 mod metrics; // the state of the database
 mod session;

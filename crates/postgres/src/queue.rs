@@ -6,12 +6,13 @@ pub use bell::Bell;
 pub use watched::Watched;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
+use outbox_runtime::Guarded;
 use outbox_transport::{
     DedupError, Delivery, Depth, Depths, Lease, Limits, Outcome, Poison, Queue, QueueError, Unsettled, Wanted,
 };
@@ -40,9 +41,9 @@ pub struct PostgresQueue {
     visibility: Duration,
     lease: Duration,
     /// When this process's retries are due. The set is bounded, because the poll of the bell finds the others.
-    due: Mutex<BTreeSet<Instant>>,
+    due: Guarded<BTreeSet<Instant>>,
     /// The unsettled deliveries of each claimed batch. At zero the claim is closed.
-    open: Mutex<HashMap<i64, usize>>,
+    open: Guarded<HashMap<i64, usize>>,
     /// A receive that passed over retries has consumed a wake-up, which may have been for them.
     passed_over: AtomicBool,
 }
@@ -73,8 +74,8 @@ impl PostgresQueue {
             worker: worker.to_owned(),
             visibility,
             lease,
-            due: Mutex::new(BTreeSet::new()),
-            open: Mutex::new(HashMap::new()),
+            due: Guarded::new(BTreeSet::new()),
+            open: Guarded::new(HashMap::new()),
             passed_over: AtomicBool::new(false),
         }
     }
@@ -104,7 +105,7 @@ impl PostgresQueue {
         if let Some(first_due) = rows.iter().filter_map(|row| row.9).min() {
             self.watched.received(first_due);
         }
-        let mut open = self.open.lock().expect("no panic while held");
+        let mut open = self.open.lock();
         // Of two copies of an event in one batch only the first has the lease.
         let mut leases = HashSet::new();
         let deliveries = rows.into_iter().map(
@@ -123,13 +124,13 @@ impl PostgresQueue {
 
     /// Waits for a wake-up, a due retry, or `stop`.
     async fn wait(&self, failed: bool, stop: &CancellationToken) {
-        let next = self.due.lock().expect("no panic while held").first().copied().filter(|_| failed);
+        let next = self.due.lock().first().copied().filter(|_| failed);
         tokio::select! {
             () = self.watched.ready.notified() => {}
             () = stop.cancelled() => {}
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                 let now = Instant::now();
-                self.due.lock().expect("no panic while held").retain(|due| *due > now);
+                self.due.lock().retain(|due| *due > now);
             }
         }
     }
@@ -137,15 +138,13 @@ impl PostgresQueue {
     fn remember_due(&self, after: Duration) {
         // The database reads its clock a little later than this process.
         let when = Instant::now() + after + Duration::from_millis(1);
-        let mut due = self.due.lock().expect("no panic while held");
+        let mut due = self.due.lock();
         due.insert(when);
         if due.len() > DUE_MAX {
             due.pop_last();
         }
     }
-}
 
-impl PostgresQueue {
     async fn extend_all(&self, receipts: &[Receipt]) -> Result<(), sqlx::Error> {
         let visibility = interval(self.visibility);
         let ((claims, claim_tokens), (seqs, tokens)) = columns(receipts.iter());

@@ -51,23 +51,18 @@ async fn rings(source: &Source, retention: Duration) {
         claims: LowWater::new(CLAIMS_SETTLED_AFTER),
         observer: Observer::new(source.name()),
     };
-    let mut conn = None;
+    let connections = source.connections("outbox relay (retention)", &SESSION, 1);
     loop {
         tokio::time::sleep(pause).await;
         for part in [Part::Observe, Part::Events, Part::Cursors, Part::Deliveries, Part::Ringing] {
             let done = async {
-                let mut open = match conn.take() {
-                    Some(open) => open,
-                    None => source.connect("outbox relay (retention)", &SESSION).await?,
-                };
-                rings.clean(part, &mut open).await?;
-                Ok::<_, sqlx::Error>(open)
+                let mut loan = connections.lend().await?;
+                rings.clean(part, loan.conn()).await?;
+                loan.give_back();
+                Ok(())
             };
-            match within_time(PART_WITHIN, done).await {
-                Ok(open) => conn = Some(open),
-                Err(error) => {
-                    tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "retention failed: trying again");
-                }
+            if let Err(error) = within_time(PART_WITHIN, done).await {
+                tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "retention failed: trying again");
             }
         }
     }

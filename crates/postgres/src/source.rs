@@ -102,8 +102,7 @@ impl Source {
             settle(&mut conn).await?;
             Ok(conn)
         };
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-        match connected.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))) {
+        match within_time(CONNECT_TIMEOUT, connecting).await {
             Err(sqlx::Error::Database(error))
                 if ["unsupported startup parameter", "support command-line options"]
                     .iter()

@@ -8,7 +8,7 @@ use outbox_postgres::{PostgresBus, Source};
 use outbox_relay::bus::Bus;
 use outbox_relay::config::{Cli, Command, Run};
 use outbox_relay::relay::Settings;
-use outbox_runtime::{Chain, Finished, Patience, Sources};
+use outbox_runtime::{Chain, Finished, Patience, Sources, refuse};
 use outbox_schema::Migrated;
 use outbox_transport::RemoteBus;
 use outbox_transport::args::{Transport, TransportArgs};
@@ -20,30 +20,25 @@ const PATIENCE: Patience = Patience { finish: Duration::from_secs(9), give_back:
 fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.logs.init();
-    outbox_runtime::block_on(start(cli))
+    outbox_runtime::block_on(async { start(cli).await.unwrap_or_else(|refused| refused) })
 }
 
-async fn start(cli: Cli) -> ExitCode {
-    let sources = match outbox_postgres::databases(&cli.transport.databases) {
-        Ok(sources) => sources,
-        Err((problem, remedy)) => return outbox_runtime::refuse(&problem, remedy),
-    };
+async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
+    let sources = outbox_postgres::databases(&cli.transport.databases)
+        .map_err(|(problem, remedy)| refuse(&problem, remedy))?;
     match cli.command {
-        Some(Command::Migrate) => migrate(&sources).await,
+        Some(Command::Migrate) => Ok(migrate(&sources).await),
         None => run(sources, &cli.transport, &cli.run).await,
     }
 }
 
-async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> ExitCode {
+async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> Result<ExitCode, ExitCode> {
     match on.transport {
         Transport::Postgres => {
-            let router = match Router::read(on.router()) {
-                Ok(router) => router,
-                Err(error) => {
-                    eprintln!("{error}");
-                    return ExitCode::from(2);
-                }
-            };
+            let router = Router::read(on.router()).map_err(|error| {
+                eprintln!("{error}");
+                ExitCode::from(2)
+            })?;
             relay_all(sources, options, move |source| {
                 Bus::from(PostgresBus::new(source.name(), router.clone()))
             })
@@ -54,7 +49,7 @@ async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> ExitCod
 }
 
 #[cfg(feature = "aws")]
-async fn aws(sources: Vec<Source>, options: &Run) -> ExitCode {
+async fn aws(sources: Vec<Source>, options: &Run) -> Result<ExitCode, ExitCode> {
     /// If a request takes longer, it or its answer is lost.
     const PUT_WITHIN: Duration = Duration::from_secs(10);
     let config = outbox_aws::config(PUT_WITHIN).await;
@@ -68,20 +63,16 @@ async fn aws(sources: Vec<Source>, options: &Run) -> ExitCode {
 }
 
 #[cfg(not(feature = "aws"))]
-async fn aws(_: Vec<Source>, _: &Run) -> ExitCode {
-    outbox_runtime::refuse("this relay was built without AWS", "build it with its default features")
+async fn aws(_: Vec<Source>, _: &Run) -> Result<ExitCode, ExitCode> {
+    Err(refuse("this relay was built without AWS", "build it with its default features"))
 }
 
 async fn relay_all<R: RemoteBus + 'static>(
     sources: Vec<Source>,
     options: &Run,
     bus: impl Fn(&Source) -> Bus<R>,
-) -> ExitCode {
-    let started = outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await;
-    let started = match started {
-        Ok(started) => started,
-        Err(refused) => return refused,
-    };
+) -> Result<ExitCode, ExitCode> {
+    let started = outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await?;
     let settings = Settings {
         name: outbox_runtime::process_name(),
         page_max: options.page_max as usize,
@@ -99,7 +90,7 @@ async fn relay_all<R: RemoteBus + 'static>(
             Finished::All
         });
     }
-    outbox_runtime::until_stopped(relays, &standings, &started, PATIENCE).await
+    Ok(outbox_runtime::until_stopped(relays, &standings, &started, PATIENCE).await)
 }
 
 async fn migrate(sources: &[Source]) -> ExitCode {

@@ -1,11 +1,11 @@
 //! The metrics of one database's relay, and its entry in `/readyz`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_postgres::outbox::Window;
-use outbox_runtime::Part;
+use outbox_runtime::{Guarded, Part};
 use outbox_transport::PutError;
 
 use crate::settle::Settled;
@@ -17,7 +17,7 @@ pub(crate) struct Progress {
     source: String,
     part: Part,
     /// When the oldest event that is read and not yet put was enqueued.
-    oldest: Arc<Mutex<Option<DateTime<Utc>>>>,
+    oldest: Arc<Guarded<Option<DateTime<Utc>>>>,
 }
 
 impl Progress {
@@ -136,11 +136,7 @@ impl Progress {
             .increment(entries as u64);
     }
 
-    pub(crate) fn woken_by(&self, cause: &'static str) {
-        self.wakeups(cause, 1);
-    }
-
-    fn wakeups(&self, cause: &'static str, times: u64) {
+    pub(crate) fn wakeups(&self, cause: &'static str, times: u64) {
         metrics::counter!("outbox_relay_wakeups_total", "source" => self.source.clone(), "cause" => cause)
             .increment(times);
     }
@@ -161,14 +157,14 @@ impl Progress {
     }
 
     fn behind(&self, oldest: Option<DateTime<Utc>>) {
-        *self.oldest.lock().expect("no panic while held") = oldest;
+        *self.oldest.lock() = oldest;
         if oldest.is_none() {
             self.show_lag();
         }
     }
 
     fn show_lag(&self) {
-        let oldest = *self.oldest.lock().expect("no panic while held");
+        let oldest = *self.oldest.lock();
         metrics::gauge!("outbox_relay_lag_seconds", "source" => self.source.clone())
             .set(oldest.map_or(0.0, |oldest| seconds_since(oldest).max(0.0)));
     }

@@ -146,32 +146,28 @@ impl Term<'_> {
         let mut beside = JoinSet::new();
         beside.spawn(leader::beat(source.clone(), term));
         beside.spawn(progress.clone().show());
-        let leading = async {
-            outbox_postgres::within(bus.begin(&mut conn)).await?;
-            let (name, part) = (&self.settings.name, self.standing.part());
-            let (outbox, cursor) =
-                Outbox::open(conn, name, appetite, bus.routes(), source.name(), part).await?;
-            let doorbell = Doorbell::listen(source).await?;
-            beside.spawn(retention::run(source.clone(), self.settings.retention));
-            let idle = IdlePolicy::new(Instant::now());
-            let limiter = PutLimiter::default();
-            let settings = self.settings;
-            let mut leader =
-                Leader { bus, settings, progress, outbox, cursor, ahead: None, doorbell, idle, limiter };
-            // A task beside the leader ends when another relay leads, or with a panic.
-            let led = tokio::select! {
-                led = leader.run(self.stop) => led,
-                Some(ended) = beside.join_next() => return Err(match ended {
-                    Ok(()) => TermError::Deposed,
-                    Err(panicked) => TermError::Beside(panicked),
-                }),
-            };
-            leader.doorbell.close().await;
-            // Close the session only if it works: after an error it may be in the middle of a statement.
-            led?;
-            Ok(leader.outbox.close(term).await?)
+        outbox_postgres::within(bus.begin(&mut conn)).await?;
+        let (name, part) = (&self.settings.name, self.standing.part());
+        let (outbox, cursor) = Outbox::open(conn, name, appetite, bus.routes(), source.name(), part).await?;
+        let doorbell = Doorbell::listen(source).await?;
+        beside.spawn(retention::run(source.clone(), self.settings.retention));
+        let idle = IdlePolicy::new(Instant::now());
+        let limiter = PutLimiter::default();
+        let settings = self.settings;
+        let mut leader =
+            Leader { bus, settings, progress, outbox, cursor, ahead: None, doorbell, idle, limiter };
+        // A task beside the leader ends when another relay leads, or with a panic.
+        let led = tokio::select! {
+            led = leader.run(self.stop) => led,
+            Some(ended) = beside.join_next() => return Err(match ended {
+                Ok(()) => TermError::Deposed,
+                Err(panicked) => TermError::Beside(panicked),
+            }),
         };
-        leading.await
+        leader.doorbell.close().await;
+        // Close the session only if it works: after an error it may be in the middle of a statement.
+        led?;
+        Ok(leader.outbox.close(term).await?)
     }
 }
 
@@ -199,7 +195,7 @@ impl<R: RemoteBus> Leader<'_, R> {
             match self.idle.after_read(moved, Instant::now()) {
                 Next::Read(pause) if pause.is_zero() => {}
                 Next::Read(pause) => {
-                    self.progress.woken_by("linger");
+                    self.progress.wakeups("linger", 1);
                     stop.run_until_cancelled(tokio::time::sleep(pause)).await;
                 }
                 Next::Sleep => self.try_sleep(stop).await?,
@@ -251,7 +247,7 @@ impl<R: RemoteBus> Leader<'_, R> {
             return self.relay(window, stop).await.map(|_| ());
         }
         let cause = self.sleep(stop).await?;
-        self.progress.woken_by(cause.name());
+        self.progress.wakeups(cause.name(), 1);
         self.doorbell.drain();
         let reading = self.outbox.next_window(&self.cursor, self.settings.page_max);
         let (opened, window) = tokio::join!(self.doorbell.unlock(), reading);

@@ -165,10 +165,7 @@ async fn ended(
             }
         }
     }
-    match code {
-        None => (all == Finished::All).then_some(ExitCode::SUCCESS),
-        code => code,
-    }
+    code.or((all == Finished::All).then_some(ExitCode::SUCCESS))
 }
 
 /// Returns when the time for a stop is over.

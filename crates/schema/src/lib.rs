@@ -67,15 +67,14 @@ pub struct Migrated {
 /// Any connection will do. The session's search path is set aside meanwhile, so that the migrating role never runs functions of
 /// another schema.
 pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
-    let path: String = sqlx::query_scalar("select pg_catalog.current_setting('search_path')")
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(SchemaError::Read)?;
-    set_path(conn, "pg_catalog, pg_temp").await.map_err(SchemaError::Read)?;
+    let path: String =
+        sqlx::query_scalar("select pg_catalog.current_setting('search_path')").fetch_one(&mut *conn).await?;
+    set_path(conn, "pg_catalog, pg_temp").await?;
     let migrated = migrate_safely(conn).await;
-    let restored = set_path(conn, &path).await.map_err(SchemaError::Read);
+    let restored = set_path(conn, &path).await;
     let migrated = migrated?;
-    restored.map(|()| migrated)
+    restored?;
+    Ok(migrated)
 }
 
 async fn set_path(conn: &mut PgConnection, path: &str) -> Result<(), sqlx::Error> {
@@ -85,8 +84,7 @@ async fn set_path(conn: &mut PgConnection, path: &str) -> Result<(), sqlx::Error
 
 async fn migrate_safely(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
     server(conn).await?;
-    let encoding: String =
-        sqlx::query_scalar("show server_encoding").fetch_one(&mut *conn).await.map_err(SchemaError::Read)?;
+    let encoding: String = sqlx::query_scalar("show server_encoding").fetch_one(&mut *conn).await?;
     if encoding != "UTF8" {
         return Err(SchemaError::Encoding { encoding });
     }
@@ -98,7 +96,7 @@ async fn migrate_safely(conn: &mut PgConnection) -> Result<Migrated, SchemaError
 }
 
 async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
-    let from = version(conn).await.map_err(SchemaError::Read)?;
+    let from = version(conn).await?;
     if from > VERSION {
         return Err(SchemaError::Newer { found: from });
     }
@@ -108,8 +106,7 @@ async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaErro
              where nspname = 'outbox' and pg_get_userbyid(nspowner) <> current_user",
         )
         .fetch_optional(&mut *conn)
-        .await
-        .map_err(SchemaError::Read)?;
+        .await?;
         if let Some(owner) = foreign {
             return Err(SchemaError::Foreign { owner });
         }
@@ -134,10 +131,8 @@ async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaErro
 async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
     let until = tokio::time::Instant::now() + TURN_WITHIN;
     loop {
-        let mine: bool = sqlx::query_scalar("select pg_try_advisory_lock(1869968994, 3)")
-            .fetch_one(&mut *conn)
-            .await
-            .map_err(SchemaError::Read)?;
+        let mine: bool =
+            sqlx::query_scalar("select pg_try_advisory_lock(1869968994, 3)").fetch_one(&mut *conn).await?;
         if mine {
             return Ok(());
         }
@@ -147,8 +142,7 @@ async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
                      and database = (select oid from pg_database where datname = current_database()) and granted limit 1",
             )
             .fetch_optional(conn)
-            .await
-            .map_err(SchemaError::Read)?;
+            .await?;
             return Err(SchemaError::Busy { pid: pid.unwrap_or_default() });
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -157,15 +151,13 @@ async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
 
 /// Whether this build can work on the database. The connection must come from `outbox_postgres::Source`.
 pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
-    let direct: Option<String> = sqlx::query_scalar("select current_setting('outbox.session', true)")
-        .fetch_one(&mut *conn)
-        .await
-        .map_err(SchemaError::Read)?;
+    let direct: Option<String> =
+        sqlx::query_scalar("select current_setting('outbox.session', true)").fetch_one(&mut *conn).await?;
     if direct.as_deref() != Some("direct") {
         return Err(SchemaError::Pooler);
     }
     server(conn).await?;
-    match version(conn).await.map_err(SchemaError::Read)? {
+    match version(conn).await? {
         VERSION => whole(conn).await,
         0 => Err(SchemaError::Missing),
         found if found < VERSION => Err(SchemaError::Older { found }),
@@ -186,8 +178,7 @@ async fn whole(conn: &mut PgConnection) -> Result<(), SchemaError> {
     )
     .bind(INDEXES.as_slice())
     .fetch_optional(conn)
-    .await
-    .map_err(SchemaError::Read)?;
+    .await?;
     missing.map_or(Ok(()), |index| Err(SchemaError::Partial { index }))
 }
 
@@ -195,8 +186,7 @@ async fn whole(conn: &mut PgConnection) -> Result<(), SchemaError> {
 async fn server(conn: &mut PgConnection) -> Result<(), SchemaError> {
     let version = "select current_setting('server_version_num')::integer,
                           split_part(current_setting('server_version'), ' ', 1)";
-    let (number, found): (i32, String) =
-        sqlx::query_as(version).fetch_one(conn).await.map_err(SchemaError::Read)?;
+    let (number, found): (i32, String) = sqlx::query_as(version).fetch_one(conn).await?;
     if number / 10_000 < SERVER_MIN { Err(SchemaError::Server { found }) } else { Ok(()) }
 }
 
@@ -246,7 +236,7 @@ pub enum SchemaError {
     )]
     Busy { pid: i32 },
     #[error("failed to read the schema's version")]
-    Read(#[source] sqlx::Error),
+    Read(#[from] sqlx::Error),
     #[error("failed to migrate")]
     Migrate(#[source] MigrateError),
 }

@@ -20,6 +20,8 @@ use uuid::Uuid;
 pub const SQS: &str = "sqs";
 /// The source of a repair that is not kept in a database.
 pub const DYNAMODB: &str = "dynamodb";
+/// The longest time for [`Deliveries::poison`].
+pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Shows progress to a waiting operator.
 pub type Say = fn(&str);
@@ -182,7 +184,7 @@ impl Depth {
     }
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Filter {
     pub rpc: Option<Rpc>,
     pub event: Option<EventId>,

@@ -6,7 +6,7 @@ use clap::Parser;
 use outbox_contract::{Contract, ReadError, Sources};
 use outbox_event_router::Router;
 use outbox_postgres::Source;
-use outbox_runtime::{Chain, Patience, Started};
+use outbox_runtime::{Chain, Patience, Started, refuse};
 use outbox_transport::args::Transport;
 use outbox_worker::config::Cli;
 use outbox_worker::postgres::{self, Settings};
@@ -19,48 +19,35 @@ const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.logs.init();
-    outbox_runtime::block_on(start(cli))
+    outbox_runtime::block_on(async { start(cli).await.unwrap_or_else(|refused| refused) })
 }
 
-async fn start(cli: Cli) -> ExitCode {
+async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
     let sources = match cli.transport.transport {
         Transport::Postgres => outbox_postgres::databases(&cli.transport.databases),
         Transport::Aws => Ok(Vec::new()),
     };
-    let sources = match sources {
-        Ok(sources) => sources,
-        Err((problem, remedy)) => return outbox_runtime::refuse(&problem, remedy),
-    };
-    let router = match Router::read(cli.transport.router()) {
-        Ok(router) => router,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::from(2);
-        }
-    };
-    let contract = match contract(&cli.proto) {
-        Ok(contract) => contract,
-        Err(error) => return outbox_runtime::refuse(&error.to_string(), "see --proto in worker --help"),
-    };
+    let sources = sources.map_err(|(problem, remedy)| refuse(&problem, remedy))?;
+    let router = Router::read(cli.transport.router()).map_err(|error| {
+        eprintln!("{error}");
+        ExitCode::from(2)
+    })?;
+    let contract =
+        contract(&cli.proto).map_err(|error| refuse(&error.to_string(), "see --proto in worker --help"))?;
     let services = Services {
         endpoints: &cli.endpoints,
         encodings: &cli.encodings,
         contract: contract.as_ref(),
         header_prefixes: &cli.header_prefixes,
     };
-    let client = match Client::new(&router, &services) {
-        Ok(client) => client,
-        Err(error) => return outbox_runtime::refuse(&Chain(&error).to_string(), &error.remedy()),
-    };
-    let started = match outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await {
-        Ok(started) => started,
-        Err(refused) => return refused,
-    };
+    let client = Client::new(&router, &services)
+        .map_err(|error| refuse(&Chain(&error).to_string(), &error.remedy()))?;
+    let started = outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await?;
 
-    match cli.transport.transport {
+    Ok(match cli.transport.transport {
         Transport::Postgres => postgres(&cli, sources, &router, &client, &started).await,
         Transport::Aws => aws(&cli, &router, &client, &started).await,
-    }
+    })
 }
 
 async fn postgres(
@@ -120,7 +107,7 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
 
 #[cfg(not(feature = "aws"))]
 async fn aws(_: &Cli, _: &Router, _: &Client, _: &Started) -> ExitCode {
-    outbox_runtime::refuse("this worker was built without AWS", "build it with its default features")
+    refuse("this worker was built without AWS", "build it with its default features")
 }
 
 fn contract(protos: &[PathBuf]) -> Result<Option<Contract>, ReadError> {

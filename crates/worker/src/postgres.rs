@@ -136,14 +136,14 @@ async fn answered<T>(asked: impl Future<Output = Result<T, SchemaError>>) -> Res
 }
 
 async fn fits(source: &Source) -> Result<(), SchemaError> {
-    let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
+    let mut conn = source.connect("outbox worker", &[]).await?;
     outbox_schema::check(&mut conn).await
 }
 
 async fn queues<'a>(source: &Source, rpcs: impl Iterator<Item = &'a Rpc>) -> Result<(), SchemaError> {
-    let mut conn = source.connect("outbox worker", &[]).await.map_err(SchemaError::Read)?;
+    let mut conn = source.connect("outbox worker", &[]).await?;
     outbox_schema::check(&mut conn).await?;
-    queue::ids(&mut conn, rpcs).await.map_err(SchemaError::Read)?;
+    queue::ids(&mut conn, rpcs).await?;
     Ok(())
 }
 

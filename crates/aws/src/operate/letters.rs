@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 use outbox_transport::operate::{DeadLetters, Filter, Letter, OperateError, Repair, Repaired};
 
 use super::looking::{Held, Place};
-use super::{AwsOperator, is_no_queue, trouble};
+use super::{AwsOperator, absent, trouble};
 use crate::Failure;
+use crate::sqs::is_gone;
 
 const BATCH_MAX: i32 = 10;
 const HIDDEN_SECONDS: i32 = 60;
@@ -18,13 +19,6 @@ const HIDDEN_SECONDS: i32 = 60;
 const WAIT_SECONDS: i32 = 1;
 /// Hidden messages come back while we read. After so many receives without a new one, all have been seen.
 const NOTHING_NEW_MAX: u32 = 3;
-/// SQS's errors for a receipt whose message is deleted, visible again, or received by another client.
-const NOT_OURS: [&str; 4] = [
-    "ReceiptHandleIsInvalid",
-    "InvalidParameterValue",
-    "MessageNotInflight",
-    "AWS.SimpleQueueService.MessageNotInflight",
-];
 
 impl DeadLetters for AwsOperator {
     type Handle = Held;
@@ -39,7 +33,7 @@ impl DeadLetters for AwsOperator {
             let mut fresh = 0;
             for letter in letters {
                 let held = letter.handle.clone();
-                self.looking.held.lock().expect("no panic while held").insert(letter.id.clone(), held);
+                self.looking.held.lock().insert(letter.id.clone(), held);
                 if self.looking.seen.insert(letter.id.clone()) {
                     fresh += 1;
                     if matches(filter, &letter) && !self.looking.has_redriven(&letter) {
@@ -73,7 +67,7 @@ impl DeadLetters for AwsOperator {
     }
 
     async fn put_back(&mut self) {
-        let held = std::mem::take(&mut *self.looking.held.lock().expect("no panic while held"));
+        let held = std::mem::take(&mut *self.looking.held.lock());
         self.looking.left = None;
         self.looking.seen.clear();
         let mut by_queue: HashMap<String, Vec<String>> = HashMap::new();
@@ -131,7 +125,7 @@ impl AwsOperator {
         match hide.visibility_timeout(HIDDEN_SECONDS).send().await {
             Ok(_) => Ok(true),
             Err(error) => match Failure::of(&error) {
-                failure if NOT_OURS.contains(&failure.code.as_str()) => Ok(false),
+                failure if is_gone(&failure.code, &failure.message) => Ok(false),
                 failure => Err(trouble("SQS", &failure)),
             },
         }
@@ -142,7 +136,7 @@ impl AwsOperator {
         let Held { url, receipt } = self.looking.held(letter);
         let delete = self.sqs.delete_message().queue_url(url).receipt_handle(receipt);
         delete.send().await.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
-        self.looking.held.lock().expect("no panic while held").remove(&letter.id);
+        self.looking.held.lock().remove(&letter.id);
         if let Some(event) = letter.event {
             self.forget_death(event, &letter.rpc, before).await;
         }
@@ -182,10 +176,7 @@ impl AwsOperator {
                 let messages = answer.messages.unwrap_or_default().into_iter();
                 Ok(messages.filter_map(|message| letter(place, message)).collect())
             }
-            Err(error) => match Failure::of(&error) {
-                failure if is_no_queue(&failure) => Ok(Vec::new()),
-                failure => Err(trouble("SQS", &failure)),
-            },
+            Err(error) => Ok(absent(&Failure::of(&error))?.unwrap_or_default()),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Mutex;
 
 use outbox_event_router::Rpc;
+use outbox_runtime::Guarded;
 use outbox_transport::operate::Letter;
 
 /// A command's progress through dead-letter queues.
@@ -15,9 +15,9 @@ pub(super) struct Looking {
     pub(super) seen: HashSet<String>,
     pub(super) nothing_new: u32,
     /// What this command has redriven: a letter that dies again at once is not redriven for ever.
-    redriven: Mutex<HashSet<u64>>,
+    redriven: Guarded<HashSet<u64>>,
     /// Messages that this command hides, by message id.
-    pub(super) held: Mutex<HashMap<String, Held>>,
+    pub(super) held: Guarded<HashMap<String, Held>>,
 }
 
 #[derive(Debug, Clone)]
@@ -34,16 +34,16 @@ pub struct Held {
 
 impl Looking {
     pub(super) fn held(&self, letter: &Letter<Held>) -> Held {
-        let held = self.held.lock().expect("no panic while held").get(&letter.id).cloned();
+        let held = self.held.lock().get(&letter.id).cloned();
         held.unwrap_or_else(|| letter.handle.clone())
     }
 
     pub(super) fn remember(&self, letter: &Letter<Held>) {
-        self.redriven.lock().expect("no panic while held").insert(content(letter));
+        self.redriven.lock().insert(content(letter));
     }
 
     pub(super) fn has_redriven(&self, letter: &Letter<Held>) -> bool {
-        self.redriven.lock().expect("no panic while held").contains(&content(letter))
+        self.redriven.lock().contains(&content(letter))
     }
 }
 

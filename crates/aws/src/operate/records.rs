@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use chrono::{DateTime, TimeDelta, Utc};
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
-use outbox_transport::operate::{At, Deliveries, Delivery, OperateError, Repair, State};
+use outbox_transport::operate::{At, Deliveries, Delivery, OperateError, POISON_MAX, Repair, State};
 
 use super::{AwsOperator, trouble};
 use crate::Failure;
@@ -19,8 +19,6 @@ pub const EXPIRY_ATTRIBUTE: &str = "expires_at";
 /// Per request.
 pub(super) const KEYS_MAX: usize = 100;
 const TRIES_MAX: u32 = 10;
-/// The longest time for `outbox poison`, as on Postgres.
-const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
@@ -113,9 +111,7 @@ impl AwsOperator {
             .item("expires_at", AttributeValue::N((until + TimeDelta::days(1)).timestamp().to_string()));
         put.send().await.map(|_| true).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
     }
-}
 
-impl AwsOperator {
     async fn items(&self, pairs: &[(EventId, Rpc)]) -> Result<HashMap<String, Item>, OperateError> {
         // A request must not contain a key twice.
         let mut keys: Vec<String> = pairs.iter().map(|(event, rpc)| key(*event, rpc)).collect();

@@ -159,7 +159,7 @@ fn each_of(many: usize, failed: &[BatchResultErrorEntry]) -> Answers {
 
 /// Whether the handle is invalid: its message has come back to the queue, and another worker may have it. The code alone does
 /// not show this, because it stands for other parameters, too.
-fn is_gone(code: &str, message: &str) -> bool {
+pub(crate) fn is_gone(code: &str, message: &str) -> bool {
     let code = code.rsplit('.').next().unwrap_or(code);
     match code {
         "ReceiptHandleIsInvalid" | "MessageNotInflight" => true,

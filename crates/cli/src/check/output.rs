@@ -5,6 +5,7 @@ use outbox_finding::{Finding, Report, Severity};
 use serde::Serialize;
 
 use crate::safe;
+use crate::show::counted;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -44,10 +45,6 @@ fn summary(report: &Report) -> String {
         (errors, 0) => counted(errors, "error"),
         (errors, warnings) => format!("{}, {}", counted(errors, "error"), counted(warnings, "warning")),
     }
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[derive(Serialize)]

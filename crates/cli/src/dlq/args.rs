@@ -6,8 +6,8 @@ use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::Filter;
 
-use crate::options::{Format, Options};
-use crate::repair::Consent;
+use crate::options::Options;
+use crate::repair::RepairArgs;
 
 pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
 
@@ -25,7 +25,7 @@ pub(super) struct List {
     pub(super) limit: u32,
 
     #[command(flatten)]
-    pub(super) print: Print,
+    pub(super) options: Options,
 }
 
 /// Shows one dead letter, with its payload only on request.
@@ -46,7 +46,7 @@ pub(super) struct Show {
     pub(super) payload: bool,
 
     #[command(flatten)]
-    pub(super) print: Print,
+    pub(super) options: Options,
 }
 
 /// Delivers dead letters again.
@@ -62,27 +62,16 @@ pub(super) struct Redrive {
     #[command(flatten)]
     pub(super) which: Which,
 
-    /// All of them.
-    #[arg(long)]
-    pub(super) all: bool,
-
     /// How many per second. A higher value is sooner done. A lower one spares a service that has just come back.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) rate: u32,
-
-    /// Only say how many.
-    #[arg(long)]
-    pub(super) dry_run: bool,
 
     /// Forget a past success first: the RPC runs again even if it had succeeded for the event.
     #[arg(long)]
     pub(super) force: bool,
 
     #[command(flatten)]
-    pub(super) consent: Consent,
-
-    #[command(flatten)]
-    pub(super) print: Print,
+    pub(super) repair: RepairArgs,
 }
 
 /// Drops dead letters for good.
@@ -95,19 +84,8 @@ pub(super) struct Drop {
     #[command(flatten)]
     pub(super) which: Which,
 
-    /// All of them.
-    #[arg(long)]
-    pub(super) all: bool,
-
-    /// Only say how many.
-    #[arg(long)]
-    pub(super) dry_run: bool,
-
     #[command(flatten)]
-    pub(super) consent: Consent,
-
-    #[command(flatten)]
-    pub(super) print: Print,
+    pub(super) repair: RepairArgs,
 }
 
 /// Which dead letters: every given condition must hold.
@@ -129,16 +107,6 @@ pub(super) struct Which {
     /// Letters that are dead for longer than this: 1h, 2days.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(super) older_than: Option<Duration>,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Print {
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(super) format: Format,
-
-    #[command(flatten)]
-    pub(super) options: Options,
 }
 
 impl Which {

@@ -99,10 +99,7 @@ impl Work for Listing<'_> {
                 break;
             }
         }
-        match self.0.print.format {
-            Format::Json => show::json(&listed)?,
-            Format::Table => print(&text(&listed, more, self.0))?,
-        }
+        self.0.options.answer(&listed, || text(&listed, more, self.0))?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -167,7 +164,7 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     if more {
         text.push_str(&format!("\n\nThere are more: --limit is {}.", args.limit));
     }
-    let (first, options) = (&listed[0], &args.print.options);
+    let (first, options) = (&listed[0], &args.options);
     let one_rpc = listed.iter().all(|letter| letter.rpc == first.rpc);
     let which = if one_rpc { vec!["--rpc", &first.rpc] } else { vec!["--all"] };
     text.push_str(&format!(
@@ -193,13 +190,13 @@ impl Work for Showing<'_> {
             shown.extend(looked?.iter().map(|letter| Shown::of(transport.source(), letter, args.payload)));
         }
         if !shown.is_empty() {
-            match args.print.format {
+            match args.options.format {
                 Format::Json => shown.iter().try_for_each(show::json)?,
                 Format::Table => print(&text_of(&shown, args))?,
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let command = |words: &[&str]| args.print.options.command(words);
+        let command = |words: &[&str]| args.options.command(words);
         let remedy = match args.id.parse::<EventId>() {
             Ok(_) => {
                 format!("that is an event's id: see `{}`", command(&["dlq", "list", "--event", &args.id]))
@@ -238,7 +235,7 @@ fn describe(shown: &Shown, several: bool, args: &Show) -> String {
         (None, Some(body)) => text.push_str(&format!("\n\nthe body is malformed:\n{}", body.escape_debug())),
         (None, None) => text.push_str("\n\n--payload prints the payload, too."),
     }
-    let options = &args.print.options;
+    let options = &args.options;
     if let Some(event) = event.map(|event| event.to_string()) {
         let again = options.command(["dlq", "redrive", "--event", &event, "--rpc", rpc]);
         text.push_str(&format!(

@@ -9,16 +9,15 @@ use outbox_transport::operate::{
 };
 use serde::Serialize;
 
-use super::args::{Drop, Print, Redrive};
-use crate::options::Format;
+use super::args::{Drop, Redrive};
 use crate::pace::{Pace, Progress, interrupted};
-use crate::repair::{self, Consent};
+use crate::repair::{self, RepairArgs};
 use crate::safe::line;
-use crate::show::{self, counted};
+use crate::show::counted;
 use crate::stopped::Stopped;
-use crate::terminal::print;
 use crate::transport::Work;
 
+const FILTERS: &str = "--rpc, --event, --code or --older-than";
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
 /// So many refusals are shown, with so many characters of each.
@@ -26,11 +25,9 @@ const REFUSALS_MAX: usize = 5;
 const REFUSAL_CHARS_MAX: usize = 400;
 
 pub(super) struct Move<'a> {
+    args: &'a RepairArgs,
     filter: Filter,
-    dry_run: bool,
-    print: &'a Print,
     kind: Kind,
-    consent: Consent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,25 +69,26 @@ impl Moved {
 }
 
 impl<'a> Move<'a> {
-    pub(super) fn redrive(args: &'a Redrive, filter: Filter) -> Self {
-        let kind = Kind::Redrive { rate: args.rate, force: args.force };
-        Self { filter, dry_run: args.dry_run, print: &args.print, kind, consent: args.consent }
+    pub(super) fn redrive(args: &'a Redrive) -> Result<Self, Stopped> {
+        let filter = args.repair.some(args.which.filter(), "dlq redrive", FILTERS)?;
+        Ok(Self { args: &args.repair, filter, kind: Kind::Redrive { rate: args.rate, force: args.force } })
     }
 
-    pub(super) fn drop(args: &'a Drop, filter: Filter) -> Self {
-        let (print, consent) = (&args.print, args.consent);
-        Self { filter, dry_run: args.dry_run, print, kind: Kind::Drop, consent }
+    pub(super) fn drop(args: &'a Drop) -> Result<Self, Stopped> {
+        let filter = args.repair.some(args.which.filter(), "dlq drop", FILTERS)?;
+        Ok(Self { args: &args.repair, filter, kind: Kind::Drop })
     }
 }
 
 impl Work for Move<'_> {
     async fn on<O: Operator>(self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
-        let mut moved = Moved { dry_run: self.dry_run, done_before: Some(0), ..Moved::default() };
-        if self.dry_run {
+        let mut moved = Moved { dry_run: self.args.dry_run, done_before: Some(0), ..Moved::default() };
+        if self.args.dry_run {
             self.each(&mut transports, None, &mut moved).await?;
         } else {
             self.ask()?;
-            let repair = repair::begin(&transports, self.is_undoable()).await?;
+            let is_undoable = matches!(self.kind, Kind::Redrive { force: false, .. });
+            let repair = repair::begin(&transports, is_undoable).await?;
             let went = self.each(&mut transports, Some(&repair), &mut moved).await;
             if let Err(stopped) = &went {
                 moved.failed = Some(stopped.problem.clone());
@@ -98,27 +96,20 @@ impl Work for Move<'_> {
             repair::end(repair, &transports, &moved).await;
             went?;
         }
-        match self.print.format {
-            Format::Json => show::json(&moved)?,
-            Format::Table => print(&self.text(&moved))?,
-        }
+        self.args.options.answer(&moved, || self.text(&moved))?;
         let all = moved.failed.is_none() && !moved.interrupted && moved.busy == 0 && moved.refused == 0;
         Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
 impl Move<'_> {
-    fn is_undoable(&self) -> bool {
-        matches!(self.kind, Kind::Redrive { force: false, .. })
-    }
-
     fn ask(&self) -> Result<(), Stopped> {
         match self.kind {
             Kind::Redrive { force: false, .. } => Ok(()),
-            Kind::Redrive { force: true, .. } => self.consent.ask(
+            Kind::Redrive { force: true, .. } => self.args.consent.ask(
                 "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
             ),
-            Kind::Drop => self.consent.ask("drops these dead letters"),
+            Kind::Drop => self.args.consent.ask("drops these dead letters"),
         }
     }
 
@@ -218,20 +209,12 @@ impl Move<'_> {
     ) -> Vec<bool> {
         let pairs: Vec<(EventId, Rpc)> =
             letters.iter().filter_map(|letter| Some((letter.event?, letter.rpc.clone()))).collect();
-        // This is only information, so an error must not stop the repair.
-        let done = match transport.done(&pairs).await {
-            Ok(done) => done,
-            Err(_) => {
-                moved.done_before = None;
-                Vec::new()
-            }
-        };
-        let mut done = done.into_iter();
+        let mut done = repair::done(transport, &pairs, &mut moved.done_before).await.into_iter();
         letters.iter().map(|letter| letter.event.is_some() && done.next().unwrap_or(false)).collect()
     }
 
     fn verb(&self) -> &'static str {
-        match (self.kind, self.dry_run) {
+        match (self.kind, self.args.dry_run) {
             (_, true) => "counted",
             (Kind::Redrive { .. }, _) => "redriven",
             (Kind::Drop, _) => "dropped",
@@ -240,23 +223,13 @@ impl Move<'_> {
 
     fn text(&self, moved: &Moved) -> String {
         let letters = |count: i64| counted(thousands(count), "dead letter");
-        let mut lines = vec![match (self.dry_run, self.kind) {
+        let mut lines = vec![match (self.args.dry_run, self.kind) {
             (true, Kind::Redrive { .. }) => format!("would redrive {}", letters(moved.found)),
             (true, Kind::Drop) => format!("would drop {}", letters(moved.found)),
             (false, _) => format!("{} {}", self.verb(), letters(moved.moved)),
         }];
-        if moved.done_before.is_none() {
-            lines.push(
-                "  how many of them had been done before is not known: the record can't be asked".to_owned(),
-            );
-        }
-        if let Some(done @ 1..) = moved.done_before {
-            let done = thousands(done);
-            lines.push(match self.kind {
-                Kind::Redrive { force: true, .. } => format!("  {done} of them had been done: their RPC runs again"),
-                _ => format!("  {done} of them had been done before: the worker finds that in its record, and does not call again"),
-            });
-        }
+        let force = matches!(self.kind, Kind::Redrive { force: true, .. });
+        lines.extend(repair::done_before(moved.done_before, force, ""));
         if moved.busy > 0 {
             lines.push(format!(
                 "  {} stay: their RPC is being called at this moment; run it again",

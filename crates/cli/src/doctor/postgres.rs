@@ -13,7 +13,7 @@ use sqlx::{PgConnection, query_as, query_scalar};
 
 use super::diagnosis::Diagnosis;
 use crate::safe::{identifier, line, literal};
-use crate::show::{NAME_CHARS_MAX, age, moment_of};
+use crate::show::{NAME_CHARS_MAX, age, moment_of, name_or};
 use crate::stopped::Stopped;
 use crate::stuck::{self, MEND, ends_prepared};
 use held::{LISTED_MAX, LONG_SECONDS};
@@ -127,11 +127,8 @@ async fn made(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
 
 /// Without it, age, state and address of other roles' sessions are hidden.
 async fn visibility(conn: &mut PgConnection, name: &str) -> Result<Option<Diagnosis>, sqlx::Error> {
-    let sees: bool = within(
-        query_scalar("select pg_has_role(current_user, 'pg_read_all_stats', 'usage')").fetch_one(&mut *conn),
-    )
-    .await?;
-    let role: String = within(query_scalar("select current_user::text").fetch_one(conn)).await?;
+    let look = "select pg_has_role(current_user, 'pg_read_all_stats', 'usage'), current_user::text";
+    let (sees, role): (bool, String) = within(query_as(look).fetch_one(conn)).await?;
     Ok((!sees).then(|| {
         Diagnosis::warning(
             name,
@@ -206,15 +203,13 @@ async fn relaying(source: &Source) -> Result<Vec<Diagnosis>, Stopped> {
             continue;
         };
         let wrote = if transaction.writes { "its own events wait" } else { "it only reads" };
-        let application =
-            Some(line(&transaction.application, NAME_CHARS_MAX)).filter(|name| !name.is_empty());
         findings.push(Diagnosis::warning(
             name,
             format!(
                 "a transaction is open for {} (pid {}, {}, {}): {wrote}, and no slot it might still see is truncated",
                 age(seconds),
                 transaction.pid,
-                application.as_deref().unwrap_or("no application name"),
+                name_or(Some(&transaction.application), "no application name"),
                 transaction.state.as_deref().unwrap_or("state not visible"),
             ),
             format!("end it in its application, or: select pg_terminate_backend({})", transaction.pid),

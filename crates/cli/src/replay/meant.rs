@@ -8,7 +8,7 @@ use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Cursor, Database, Outbox, Span};
 
 use crate::dlq::rpc;
-use crate::options::{Format, Options};
+use crate::options::Options;
 use crate::repair::Consent;
 use crate::stopped::Stopped;
 
@@ -58,10 +58,6 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) consent: Consent,
-
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(super) format: Format,
 
     #[command(flatten)]
     pub(super) options: Options,

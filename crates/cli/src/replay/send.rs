@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::meant::{Meant, Replay, exact};
 use super::plan::Plan;
 use crate::pace::{Pace, Progress, interrupted};
+use crate::repair;
 use crate::show::counted;
 use crate::stopped::Stopped;
 
@@ -104,14 +105,7 @@ impl Sending<'_> {
                 }));
             }
             let pairs: Vec<_> = messages.iter().map(|message| (message.event, message.rpc.clone())).collect();
-            // This is only information, so an error must not stop the sending.
-            let done = match transport.done(&pairs).await {
-                Ok(done) => done,
-                Err(_) => {
-                    self.sent.done_before = None;
-                    vec![false; messages.len()]
-                }
-            };
+            let done = repair::done(transport, &pairs, &mut self.sent.done_before).await;
             for (messages, done) in messages.chunks(TOGETHER).zip(done.chunks(TOGETHER)) {
                 tokio::select! {
                     () = self.pace.wait(messages.len()) => {}
@@ -168,19 +162,7 @@ impl Sent {
 
     pub(super) fn text(&self, replay: &Replay<'_>, until: DateTime<Utc>) -> String {
         let mut lines = vec![format!("sent {}", counted(thousands(self.sent), "message"))];
-        if self.done_before.is_none() {
-            lines.push(
-                "  how many of them had been done before is not known: the record can't be asked".to_owned(),
-            );
-        }
-        if let Some(done @ 1..) = self.done_before {
-            let done = thousands(done);
-            lines.push(if replay.args.force {
-                format!("  {done} of them had been done: their RPC runs again")
-            } else {
-                format!("  {done} of them had been done before: the worker finds that in its record, and does not call again (--force does)")
-            });
-        }
+        lines.extend(repair::done_before(self.done_before, replay.args.force, " (--force does)"));
         if self.busy > 0 {
             lines.push(format!(
                 "  {} were left alone: their RPC is being called at this moment",

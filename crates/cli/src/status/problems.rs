@@ -8,7 +8,7 @@ use super::workers::{Breaker, Workers};
 
 use crate::options::Options;
 use crate::safe::line;
-use crate::show::{NAME_CHARS_MAX, age, counted};
+use crate::show::{NAME_CHARS_MAX, age, counted, name_or};
 use crate::stopped::Stopped;
 use crate::stuck::{self, MEND};
 
@@ -99,11 +99,7 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
                 "a transaction in {name} is open for {} (pid {}, {}): {keeps}no slot it might still see is truncated",
                 age(transaction.age_seconds.unwrap_or_default()),
                 transaction.pid,
-                if transaction.application.is_empty() {
-                    "no application name".to_owned()
-                } else {
-                    line(&transaction.application, NAME_CHARS_MAX)
-                },
+                name_or(Some(&transaction.application), "no application name"),
             ),
             &format!("end it in its application, or: select pg_terminate_backend({})", transaction.pid),
         ));

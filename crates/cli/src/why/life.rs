@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use outbox_event::EventId;
 use outbox_postgres::operate::{Leader, Outbox, Parked, Putting, Stored, Transaction};
-use outbox_transport::operate::{At, Count, Delivery, State};
+use outbox_transport::operate::{Count, Delivery, State};
 use serde::Serialize;
 
 use crate::options::Options;
@@ -29,11 +29,8 @@ pub(super) struct Life {
 #[derive(Debug, Serialize)]
 pub(super) struct Enqueued {
     pub(super) source: String,
-    pub(super) name: String,
-    pub(super) key: Option<String>,
-    pub(super) payload_bytes: i32,
-    pub(super) occurred_at: At,
-    pub(super) seq: i64,
+    #[serde(flatten)]
+    pub(super) event: Stored,
 }
 
 #[derive(Debug, Serialize)]
@@ -104,14 +101,7 @@ impl Life {
             }
             Putting::NotKnown(why) => self.put_not_known = Some(why),
         }
-        self.enqueued = Some(Enqueued {
-            source: outbox.source().to_owned(),
-            name: stored.name,
-            key: stored.key,
-            payload_bytes: stored.payload_bytes,
-            occurred_at: stored.occurred_at,
-            seq: stored.seq,
-        });
+        self.enqueued = Some(Enqueued { source: outbox.source().to_owned(), event: stored });
         Ok(())
     }
 

@@ -5,27 +5,21 @@ use outbox_postgres::operate::Transaction;
 use outbox_transport::DEDUP_WINDOW;
 use outbox_transport::operate::{At, State};
 
-use super::life::{Life, NotIn, SourceDelivery};
+use super::life::{Enqueued, Life, NotIn, SourceDelivery};
 use crate::safe::{line, literal};
-use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, moment_of, or_dash};
+use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, moment_of, name_or, or_dash};
 
 const REASON_CHARS_MAX: usize = 500;
 
 pub(super) fn tell(life: &Life) -> String {
     let mut told = vec![format!("event {}", life.id)];
-    if let Some(enqueued) = &life.enqueued {
-        let key = enqueued
-            .key
-            .as_ref()
-            .map_or_else(|| "no key".to_owned(), |key| format!("key {}", line(key, 100)));
-        told.push(format!(
-            "  {}, {key}, {} bytes of payload, from {}",
-            line(&enqueued.name, NAME_CHARS_MAX),
-            enqueued.payload_bytes,
-            enqueued.source
-        ));
+    if let Some(Enqueued { source, event }) = &life.enqueued {
+        let key = event.key.as_ref();
+        let key = key.map_or_else(|| "no key".to_owned(), |key| format!("key {}", line(key, 100)));
+        let (name, bytes) = (line(&event.name, NAME_CHARS_MAX), event.payload_bytes);
+        told.push(format!("  {name}, {key}, {bytes} bytes of payload, from {source}"));
         told.push(String::new());
-        told.push(format!("enqueued  {}", moment_of(enqueued.occurred_at)));
+        told.push(format!("enqueued  {}", moment_of(event.occurred_at)));
         told.extend(put(life));
     } else {
         told.push(String::new());
@@ -207,11 +201,10 @@ fn why_not(made_at: Option<DateTime<Utc>>, source: &NotIn) -> String {
 }
 
 fn transaction(transaction: &Transaction) -> String {
-    let name = Some(transaction.application.as_str()).filter(|name| !name.is_empty());
     format!(
         "  pid {}, {}, role {}, open since {}, {}, last statement {}",
         transaction.pid,
-        name.map_or_else(|| "no application name".to_owned(), |name| line(name, NAME_CHARS_MAX)),
+        name_or(Some(&transaction.application), "no application name"),
         or_dash(transaction.user.as_deref().map(|role| line(role, NAME_CHARS_MAX))),
         transaction.began_at.map_or_else(|| "a time this role may not see".to_owned(), moment_of),
         transaction.state.as_deref().unwrap_or("state not visible to this role"),

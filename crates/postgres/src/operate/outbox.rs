@@ -19,6 +19,7 @@ use outbox_transport::operate::{At, OperateError, Say};
 use serde::Serialize;
 use sqlx::query_as;
 
+use crate::from_row::from_row;
 use crate::operate::database::Database;
 
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub struct Leader {
     pub connected_at: Option<At>,
 }
 
+from_row!(Leader { application, pid, address, connected_at });
+
 /// The relay's newest cursor.
 #[derive(Debug, Clone)]
 pub struct Cursor {
@@ -51,6 +54,8 @@ pub struct Cursor {
     pub ours: bool,
 }
 
+from_row!(Cursor { snapshot, page_snapshot, page_seq, page_end_seq, floor_seq, relay, at, ours });
+
 #[derive(Debug, Clone, Serialize)]
 pub struct Transaction {
     pub pid: i32,
@@ -64,6 +69,8 @@ pub struct Transaction {
     pub writes: bool,
 }
 
+from_row!(Transaction { pid, application, user, state, began_at, age_seconds, last_statement_at, writes });
+
 impl Outbox {
     /// `say` reports slow steps to the operator.
     pub fn new(database: Database, say: Say) -> Self {
@@ -75,76 +82,42 @@ impl Outbox {
     }
 
     pub async fn leader(&self) -> Result<Option<Leader>, OperateError> {
-        let row: Option<(Option<String>, i32, Option<String>, Option<At>)> = self
-            .database
-            .one(query_as(
-                "select a.application_name, l.pid, host(a.client_addr) || ':' || a.client_port, a.backend_start
-                 from outbox.leader as l join pg_stat_activity as a using (pid)
-                 where a.datname = current_database() and a.application_name = 'outbox relay (leader)'",
-            ))
-            .await?;
-        Ok(row.map(|(application, pid, address, connected_at)| Leader {
-            application: application.unwrap_or_default(),
-            pid,
-            address,
-            connected_at,
-        }))
+        let leader = query_as(
+            "select coalesce(a.application_name, '') as application, l.pid,
+                    host(a.client_addr) || ':' || a.client_port as address, a.backend_start as connected_at
+             from outbox.leader as l join pg_stat_activity as a using (pid)
+             where a.datname = current_database() and a.application_name = 'outbox relay (leader)'",
+        );
+        self.database.one(leader).await
     }
 
     pub async fn cursor(&self) -> Result<Cursor, OperateError> {
-        type Row = (String, Option<String>, Option<i64>, Option<i64>, i64, String, At, bool);
-        let row: Option<Row> = self
-            .database
-            .one(query_as(
-                "select snapshot, page_snapshot, page_seq, page_end_seq, floor_seq, relay, at, ours
-                 from outbox.newest_cursor",
-            ))
-            .await?;
-        let (snapshot, page_snapshot, page_seq, page_end_seq, floor_seq, relay, at, ours) =
-            row.ok_or_else(|| {
-                OperateError::unreachable(
-                    format!("{}: outbox.cursor is empty", self.source()),
-                    "it was truncated: restore it from a backup, or run `relay migrate` on an empty schema",
-                )
-            })?;
-        Ok(Cursor { snapshot, page_snapshot, page_seq, page_end_seq, floor_seq, relay, at, ours })
+        let cursor = query_as(
+            "select snapshot, page_snapshot, page_seq, page_end_seq, floor_seq, relay, at, ours
+             from outbox.newest_cursor",
+        );
+        self.database.one(cursor).await?.ok_or_else(|| {
+            OperateError::unreachable(
+                format!("{}: outbox.cursor is empty", self.source()),
+                "it was truncated: restore it from a backup, or run `relay migrate` on an empty schema",
+            )
+        })
     }
 
     /// Open transactions, oldest first: those that have written, and without `writing` also those that hold a snapshot. The
     /// command's own sessions are left out.
     pub async fn transactions(&self, writing: bool, limit: i64) -> Result<Vec<Transaction>, OperateError> {
-        type Row =
-            (i32, Option<String>, Option<String>, Option<String>, Option<At>, Option<f64>, Option<At>, bool);
-        let rows: Vec<Row> = self
-            .database
-            .all(
-                query_as(
-                    "select pid, application_name, usename::text, state, xact_start,
-                            extract(epoch from clock_timestamp() - xact_start)::float8, query_start,
-                            backend_xid is not null
-                     from pg_stat_activity
-                     where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
-                       and application_name <> 'outbox command'
-                       and (backend_xid is not null or backend_xmin is not null and not $1)
-                     order by xact_start nulls last, pid limit $2",
-                )
-                .bind(writing)
-                .bind(limit),
-            )
-            .await?;
-        let transactions = rows.into_iter().map(
-            |(pid, application, user, state, began_at, age_seconds, last_statement_at, writes)| Transaction {
-                pid,
-                application: application.unwrap_or_default(),
-                user,
-                state,
-                began_at,
-                age_seconds,
-                last_statement_at,
-                writes,
-            },
+        let transactions = query_as(
+            "select pid, coalesce(application_name, '') as application, usename::text as user, state, xact_start as began_at,
+                    extract(epoch from clock_timestamp() - xact_start)::float8 as age_seconds,
+                    query_start as last_statement_at, backend_xid is not null as writes
+             from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+               and application_name <> 'outbox command'
+               and (backend_xid is not null or backend_xmin is not null and not $1)
+             order by xact_start nulls last, pid limit $2",
         );
-        Ok(transactions.collect())
+        self.database.all(transactions.bind(writing).bind(limit)).await
     }
 
     /// The names of prepared transactions, oldest first. No session shows them.
@@ -158,14 +131,11 @@ impl Outbox {
 
     /// The size of the schema's tables with their indexes, on disk.
     pub async fn bytes(&self) -> Result<i64, OperateError> {
-        let row: Option<(i64,)> = self
-            .database
-            .one(query_as(
-                "select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
-                 from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
-                 where n.nspname = 'outbox' and c.relkind = 'r'",
-            ))
-            .await?;
-        Ok(row.map_or(0, |(bytes,)| bytes))
+        let bytes = query_as(
+            "select coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+             from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+             where n.nspname = 'outbox' and c.relkind = 'r'",
+        );
+        Ok(self.database.one(bytes).await?.map_or(0, |(bytes,)| bytes))
     }
 }

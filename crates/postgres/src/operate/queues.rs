@@ -47,8 +47,7 @@ impl PostgresOperator {
     async fn newest(&self) -> Result<i64, OperateError> {
         let newest =
             "select greatest(last_value, (select max(seq) from outbox.dead_letter)) from outbox.delivery_seq";
-        let newest: Option<(i64,)> = self.database.one(query_as(newest)).await?;
-        Ok(newest.map_or(i64::MAX, |(newest,)| newest))
+        Ok(self.database.one(query_as(newest)).await?.map_or(i64::MAX, |(newest,)| newest))
     }
 }
 
@@ -183,11 +182,8 @@ impl DeadLetters for PostgresOperator {
 
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Key>>, OperateError> {
         type Row = (i64, i32, String, Uuid, String, i32, String, String, At);
-        let id = match filter.id.as_deref().map(str::parse::<i64>) {
-            Some(Err(_)) => return Ok(Vec::new()),
-            Some(Ok(id)) => Some(id),
-            None => None,
-        };
+        let id = filter.id.as_deref().map(str::parse::<i64>).transpose();
+        let Ok(id) = id else { return Ok(Vec::new()) };
         let newest = match self.newest {
             Some(newest) => newest,
             None => self.newest().await?,

@@ -11,6 +11,7 @@ use super::advance::take_over;
 use super::appetite::Appetite;
 use super::{Cursor, Outbox, Page};
 use crate::bus::PostgresBus;
+use crate::from_row::from_row;
 
 impl<'a> Outbox<'a> {
     /// Reads the cursor from its table, because memory may be ahead of the database after a crash or failover. From here on the
@@ -34,7 +35,8 @@ impl<'a> Outbox<'a> {
         sqlx::query("set local lock_timeout = '5s'").execute(&mut *tx).await?;
         sqlx::query("lock table outbox.cursor in share row exclusive mode").execute(&mut *tx).await?;
         sqlx::query("set local lock_timeout = 0").execute(&mut *tx).await?;
-        let saved = Saved::read(&mut tx).await?;
+        let saved = sqlx::query_as(SAVED).fetch_optional(&mut *tx).await?;
+        let saved: Saved = saved.ok_or(OpenError::NoCursor)?;
         let system_identifier = saved.here;
         let cursor = match saved.history() {
             History::Same => saved.cursor(),
@@ -63,10 +65,10 @@ const SUBSCRIPTION: &str = "select quote_ident(s.subname) from pg_subscription a
      limit 1";
 
 /// `earlier_ours` is about the row before. One row may have its own xid by chance, but not two.
-const SAVED: &str = "select c.snapshot, c.page_snapshot, c.page_seq, c.page_end_seq, c.last_seq, c.floor_seq, c.system_identifier,
-            s.system_identifier, c.ours, c.written_by::text,
+const SAVED: &str = "select c.snapshot, c.page_snapshot, c.page_seq, c.page_end_seq, c.last_seq, c.floor_seq, c.system_identifier as saved_on,
+            s.system_identifier as here, c.ours, c.written_by::text as written_by,
             coalesce((select e.xmin::text::bigint = e.xid::text::bigint % 4294967296
-                      from outbox.cursor as e where e.id < c.id order by e.id desc limit 1), true)
+                      from outbox.cursor as e where e.id < c.id order by e.id desc limit 1), true) as earlier_ours
      from outbox.newest_cursor as c, pg_control_system() as s";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +87,20 @@ struct Saved {
     earlier_ours: bool,
 }
 
+from_row!(Saved {
+    snapshot,
+    page_snapshot,
+    page_seq,
+    page_end_seq,
+    last_seq,
+    floor_seq,
+    saved_on,
+    here,
+    ours,
+    written_by,
+    earlier_ours
+});
+
 /// The history of transaction ids to which a saved cursor belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum History {
@@ -95,37 +111,6 @@ enum History {
 }
 
 impl Saved {
-    async fn read(tx: &mut PgTransaction<'_>) -> Result<Self, OpenError> {
-        type Row = (String, Option<String>, Option<i64>, Option<i64>, i64, i64, i64, i64, bool, String, bool);
-        let row: Option<Row> = sqlx::query_as(SAVED).fetch_optional(&mut **tx).await?;
-        let (
-            snapshot,
-            page_snapshot,
-            page_seq,
-            page_end_seq,
-            last_seq,
-            floor_seq,
-            saved_on,
-            here,
-            ours,
-            written_by,
-            earlier_ours,
-        ) = row.ok_or(OpenError::NoCursor)?;
-        Ok(Self {
-            snapshot,
-            page_snapshot,
-            page_seq,
-            page_end_seq,
-            last_seq,
-            floor_seq,
-            saved_on,
-            here,
-            ours,
-            written_by,
-            earlier_ours,
-        })
-    }
-
     fn history(&self) -> History {
         match (self.ours, self.saved_on == self.here) {
             (true, true) => History::Same,

@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
-use outbox_runtime::{Chain, Part};
+use outbox_runtime::{Chain, Guarded, Part};
 use sqlx::postgres::PgListener;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -28,14 +28,14 @@ const SWEEP_SHARE: u32 = 100;
 pub struct Bell {
     queues: BTreeMap<String, Arc<Watched>>,
     /// When to read everything again.
-    sweep_at: Mutex<Instant>,
+    sweep_at: Guarded<Instant>,
 }
 
 impl Bell {
     pub fn new<'a>(rpcs: impl IntoIterator<Item = &'a Rpc>) -> Self {
         let watched = |rpc: &Rpc| (rpc.as_str().to_owned(), Arc::new(Watched::new(rpc)));
         let queues = rpcs.into_iter().map(watched).collect();
-        Self { queues, sweep_at: Mutex::new(Instant::now()) }
+        Self { queues, sweep_at: Guarded::new(Instant::now()) }
     }
 
     pub fn of(&self, rpc: &Rpc) -> Arc<Watched> {
@@ -60,7 +60,7 @@ impl Bell {
                 listener.eager_reconnect(false);
                 within(listener.listen("outbox_delivery")).await?;
                 // Notifications may have come before the listen.
-                self.ring_all();
+                self.queues.values().for_each(|queue| queue.ring());
                 loop {
                     match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
                         Ok(Ok(Some(notification))) => self.ring(notification.payload()),
@@ -107,7 +107,7 @@ impl Bell {
 
     async fn look(&self, source: &Source, connections: &Connections) -> Result<(), sqlx::Error> {
         let began = Instant::now();
-        let swept = began >= *self.sweep_at.lock().expect("no panic while held");
+        let swept = began >= *self.sweep_at.lock();
         let mut loan = connections.lend().await?;
         let looks = within(self.query(swept).fetch_all(loan.conn())).await?;
         for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale) in looks {
@@ -144,7 +144,7 @@ impl Bell {
         loan.give_back();
         if swept {
             let every = SWEEP_EVERY.max(began.elapsed() * SWEEP_SHARE);
-            *self.sweep_at.lock().expect("no panic while held") = began + every;
+            *self.sweep_at.lock() = began + every;
         }
         Ok(())
     }
@@ -185,10 +185,6 @@ impl Bell {
         if let Some(queue) = self.queues.values().find(rings) {
             queue.ring();
         }
-    }
-
-    fn ring_all(&self) {
-        self.queues.values().for_each(|queue| queue.ring());
     }
 }
 

@@ -39,7 +39,7 @@ impl PostgresQueue {
         let dead = matches!(one, [(_, outcome)] if outcome.dead().is_some());
         if answer.as_ref().is_err_and(Unsettled::is_refused) && !dead {
             // Without a count, its claim is not closed while this delivery is unsettled.
-            let mut open = self.open.lock().expect("no panic while held");
+            let mut open = self.open.lock();
             one.iter().filter_map(|(receipt, _)| receipt.claim).for_each(|claim| _ = open.remove(&claim));
         }
         answer
@@ -83,7 +83,7 @@ impl PostgresQueue {
 
     /// The claims without an open delivery after these settlements, and their tokens.
     fn closed_by(&self, settled: &[(Receipt, Outcome)]) -> (Vec<i64>, Vec<i64>) {
-        let open = self.open.lock().expect("no panic while held");
+        let open = self.open.lock();
         let mut left: HashMap<(i64, i64), usize> = HashMap::new();
         for (receipt, _) in settled {
             if let Some((claim, &of_claim)) = receipt.claim.and_then(|claim| Some((claim, open.get(&claim)?)))
@@ -97,7 +97,7 @@ impl PostgresQueue {
 
     /// Only after a successful write, because a failed settlement is repeated.
     fn count_down(&self, settled: &[(Receipt, Outcome)]) {
-        let mut open = self.open.lock().expect("no panic while held");
+        let mut open = self.open.lock();
         for claim in settled.iter().filter_map(|(receipt, _)| receipt.claim) {
             if let Some(left) = open.get_mut(&claim) {
                 *left = left.saturating_sub(1);

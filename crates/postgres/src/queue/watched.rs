@@ -1,8 +1,8 @@
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
+use outbox_runtime::Guarded;
 use tokio::sync::Notify;
 
 use crate::LowWater;
@@ -21,7 +21,7 @@ pub struct Watched {
     pub(crate) rpc: Rpc,
     /// Notified when there may be something to receive. A notification without a waiting receiver is kept for the next one.
     pub(super) ready: Notify,
-    marks: Mutex<Marks>,
+    marks: Guarded<Marks>,
 }
 
 #[derive(Debug)]
@@ -55,7 +55,7 @@ pub(super) struct Found {
 impl Watched {
     pub fn new(rpc: &Rpc) -> Self {
         let marks = Marks { id: None, due_from: None, claims: LowWater::new(SETTLED_AFTER) };
-        Self { rpc: rpc.clone(), ready: Notify::new(), marks: Mutex::new(marks) }
+        Self { rpc: rpc.clone(), ready: Notify::new(), marks: Guarded::new(marks) }
     }
 
     /// There may be something to receive.
@@ -64,7 +64,7 @@ impl Watched {
     }
 
     pub(super) fn from(&self) -> From {
-        let marks = self.marks.lock().expect("no panic while held");
+        let marks = self.marks.lock();
         From { id: marks.id, due: marks.due_from, claims: marks.claims.mark() }
     }
 
@@ -75,7 +75,7 @@ impl Watched {
 
     /// Whether the queue has another id than before: the database was restored under this worker.
     pub(super) fn saw(&self, found: Found, at: Instant) -> bool {
-        let mut marks = self.marks.lock().expect("no panic while held");
+        let mut marks = self.marks.lock();
         let other = marks.id.is_some_and(|id| id != found.id);
         if other {
             marks.claims.reset();
@@ -93,7 +93,7 @@ impl Watched {
 
     /// Due retries were received; the first of them was due at this time.
     pub(super) fn received(&self, first_due: DateTime<Utc>) {
-        let mut marks = self.marks.lock().expect("no panic while held");
+        let mut marks = self.marks.lock();
         let from = first_due - WRITTEN_WITHIN;
         marks.due_from = Some(marks.due_from.map_or(from, |before| before.max(from)));
     }

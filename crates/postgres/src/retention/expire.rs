@@ -37,30 +37,22 @@ enum Part {
 }
 
 pub(super) async fn run(source: &Source) {
-    let mut conn = None;
+    let connections = source.connections("outbox relay (clean-up)", &[], 1);
     let mut progress = Progress::default();
     loop {
         for part in [Part::Dedup, Part::Receipts, Part::Retries, Part::DeadLetters, Part::Audit] {
             let mut more = true;
             while more {
                 let done = async {
-                    let mut open = match conn.take() {
-                        Some(open) => open,
-                        None => source.connect("outbox relay (clean-up)", &[]).await?,
-                    };
-                    let more = part.clean(&mut open, &mut progress).await?;
-                    Ok::<_, sqlx::Error>((open, more))
+                    let mut loan = connections.lend().await?;
+                    let more = part.clean(loan.conn(), &mut progress).await?;
+                    loan.give_back();
+                    Ok(more)
                 };
-                more = match within_time(PART_WITHIN, done).await {
-                    Ok((open, more)) => {
-                        conn = Some(open);
-                        more
-                    }
-                    Err(error) => {
-                        tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "clean-up failed: trying again later");
-                        false
-                    }
-                };
+                more = within_time(PART_WITHIN, done).await.unwrap_or_else(|error| {
+                    tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "clean-up failed: trying again later");
+                    false
+                });
                 tokio::time::sleep(if more { AGAIN_AFTER } else { Duration::ZERO }).await;
             }
         }

@@ -1,13 +1,12 @@
 //! What every encoding reads of an answer: its content type, its end, and when to call again.
 
-use std::error::Error;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use h2::Reason;
 use http::{HeaderMap, HeaderName, Response, Version, header};
 use http_body::Body;
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 
 use super::RETRY_AFTER_MAX;
 use super::failure::{Cause, Failure};
@@ -23,51 +22,35 @@ pub(super) enum End {
 }
 
 /// Reads to the end, but no more than `most` bytes, and keeps those.
-pub(super) async fn read<B>(response: Response<B>, most: usize) -> (Vec<u8>, End)
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Error + 'static,
-{
-    let version = response.version();
-    let mut body = response.into_body();
+pub(super) async fn read(response: Response<Incoming>, most: usize) -> (Vec<u8>, End) {
     let mut kept = Vec::new();
-    loop {
-        match body.frame().await {
-            None => return (kept, end(version, body.is_end_stream())),
-            Some(Err(error)) => return (kept, End::BrokeOff(Failure::of(&error))),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    let wanted = data.len().min(most - kept.len());
-                    kept.extend_from_slice(&data[..wanted]);
-                    if wanted < data.len() {
-                        return (kept, End::More);
-                    }
-                }
-                Err(frame) => {
-                    return (kept, frame.into_trailers().map_or(End::Whole, End::Trailers));
-                }
-            },
-        }
-    }
+    let end = each(response, |data| {
+        let wanted = data.len().min(most - kept.len());
+        kept.extend_from_slice(&data[..wanted]);
+        wanted == data.len()
+    })
+    .await;
+    (kept, end)
 }
 
 /// Reads to the end, and keeps nothing.
-pub(super) async fn pass<B>(response: Response<B>) -> End
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: Error + 'static,
-{
+pub(super) async fn pass(response: Response<Incoming>) -> End {
+    each(response, |_| true).await
+}
+
+/// Reads to the end, or until `takes` returns false.
+async fn each(response: Response<Incoming>, mut takes: impl FnMut(&[u8]) -> bool) -> End {
     let version = response.version();
     let mut body = response.into_body();
     loop {
         match body.frame().await {
             None => return end(version, body.is_end_stream()),
             Some(Err(error)) => return End::BrokeOff(Failure::of(&error)),
-            Some(Ok(frame)) => {
-                if let Ok(trailers) = frame.into_trailers() {
-                    return End::Trailers(trailers);
-                }
-            }
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if takes(&data) => {}
+                Ok(_) => return End::More,
+                Err(frame) => return frame.into_trailers().map_or(End::Whole, End::Trailers),
+            },
         }
     }
 }

@@ -52,7 +52,8 @@ impl Client {
         let prefixes = services.header_prefixes.into();
         for (rpc, _) in router.rpcs() {
             let method = services.method(rpc)?;
-            let names = Names { written: rpc.service(), full: method.as_ref().map(service_name) };
+            let full = method.as_ref().map(|method| method.parent_service().full_name().to_owned());
+            let names = Names { written: rpc.service(), full };
             let encoding = names.find(services.encodings, |it| &it.service)?;
             named.extend(encoding.map(|it| it.service.as_str()));
             let encoding = encoding.map_or(Encoding::default(), |it| it.encoding);
@@ -116,10 +117,6 @@ impl Names<'_> {
             }),
         }
     }
-}
-
-fn service_name(method: &MethodDescriptor) -> String {
-    method.parent_service().full_name().to_owned()
 }
 
 /// `notification.v1.NotificationService/NotifyHogeUpdated`

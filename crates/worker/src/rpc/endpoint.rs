@@ -18,7 +18,6 @@ pub enum Encoding {
     Json,
     /// Connect with protobuf's binary.
     Proto,
-    /// gRPC.
     Grpc,
 }
 

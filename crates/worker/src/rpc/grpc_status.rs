@@ -25,7 +25,7 @@ pub(super) fn outcome(status: StatusCode, headers: &HeaderMap, end: End, uri: &U
         End::BrokeOff(failure) => {
             return Err(failed(failure.code(), &format!("the answer broke off: {}", failure.message)));
         }
-        End::Whole | End::More if status == StatusCode::OK => return Err(no_trailers()),
+        End::Whole | End::More if status == StatusCode::OK => return Err(failed(Code::Internal, NO_STATUS)),
         End::Whole | End::More => HeaderMap::new(),
     };
     match Status::of(&trailers) {
@@ -51,10 +51,6 @@ pub(super) fn not_grpc(status: StatusCode, headers: &HeaderMap, uri: &Uri) -> Ca
 }
 
 const NO_STATUS: &str = "the answer ended without a gRPC status: is there a proxy that cuts off trailers?";
-
-fn no_trailers() -> CallError {
-    failed(Code::Internal, NO_STATUS)
-}
 
 enum Status {
     Ok,

@@ -1,7 +1,7 @@
 //! The connections to one RPC's server.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use outbox_runtime::Guarded;
 
 use super::Encoding;
 use super::failure::{Again, Failure, Mismatch};
@@ -34,7 +35,7 @@ const HEADERS_MAX: usize = 512;
 #[derive(Debug)]
 pub(super) struct Line {
     kind: Kind,
-    pool: Mutex<Pool>,
+    pool: Guarded<Pool>,
     silence: AtomicU32,
     last: Arc<LastProtocol>,
 }
@@ -87,12 +88,12 @@ impl Line {
             (Kind::Http1, url.to_owned())
         };
         let last = Arc::new(LastProtocol::default());
-        let pool = Mutex::new(Pool { generation: 0, client: kind.connect(&last) });
+        let pool = Guarded::new(Pool { generation: 0, client: kind.connect(&last) });
         Ok((Self { kind, pool, silence: AtomicU32::new(0), last }, base))
     }
 
     pub(super) fn http(&self) -> Http<'_> {
-        Http { line: self, pool: self.pool.lock().expect("no panic while held").clone() }
+        Http { line: self, pool: self.pool.lock().clone() }
     }
 
     /// Notes whether a call was answered. Calls under way on a connection that is given up go on.
@@ -108,7 +109,7 @@ impl Line {
 
     /// Replaces the connections of a generation. If another call has done so already, returns its new ones.
     fn renewed(&self, generation: u64) -> Transport {
-        let mut pool = self.pool.lock().expect("no panic while held");
+        let mut pool = self.pool.lock();
         if pool.generation == generation {
             *pool = Pool { generation: generation + 1, client: self.kind.connect(&self.last) };
         }

@@ -245,22 +245,9 @@ fn shape(field: &FieldDescriptor) -> String {
 
 fn shown(kind: &Kind) -> String {
     match kind {
-        Kind::Double => "double".to_owned(),
-        Kind::Float => "float".to_owned(),
-        Kind::Int32 => "int32".to_owned(),
-        Kind::Int64 => "int64".to_owned(),
-        Kind::Uint32 => "uint32".to_owned(),
-        Kind::Uint64 => "uint64".to_owned(),
-        Kind::Sint32 => "sint32".to_owned(),
-        Kind::Sint64 => "sint64".to_owned(),
-        Kind::Fixed32 => "fixed32".to_owned(),
-        Kind::Fixed64 => "fixed64".to_owned(),
-        Kind::Sfixed32 => "sfixed32".to_owned(),
-        Kind::Sfixed64 => "sfixed64".to_owned(),
-        Kind::Bool => "bool".to_owned(),
-        Kind::String => "string".to_owned(),
-        Kind::Bytes => "bytes".to_owned(),
         Kind::Message(message) => message.full_name().to_owned(),
         Kind::Enum(it) => it.full_name().to_owned(),
+        // The library shows a scalar by its name in proto.
+        scalar => format!("{scalar:?}"),
     }
 }

@@ -13,9 +13,9 @@ use crate::doctor::diagnosis::Diagnosis;
 use crate::show::counted;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
-/// How long a success is remembered.
 const VISIBILITY_SECONDS_MIN: i64 = 10;
 const APPLY: &str = "`terraform apply` makes it; see --queue-prefix, AWS_REGION and the account";
+const LOOK: &str = "sqs:GetQueueUrl, sqs:GetQueueAttributes";
 
 pub(super) struct Sqs<'a> {
     client: Client,
@@ -53,30 +53,21 @@ impl<'a> Sqs<'a> {
             queues.extend(found.map(|found| (rpc, found)));
         }
         let name = self.undeliverable();
-        match self.attributes(&name).await {
-            Ok(Some(attributes)) => {
-                let waiting = number(&attributes, &Name::ApproximateNumberOfMessages).unwrap_or(0);
-                findings.push(if waiting == 0 {
-                    Diagnosis::ok(format!("queue {name}"), "empty")
-                } else {
-                    Diagnosis::warning(
-                        &format!("queue {name}"),
-                        format!("EventBridge could not deliver {}", counted(waiting, "event")),
-                        "correct what is wrong with rules and queues, then: outbox replay --since 24h; and purge the queue",
-                    )
-                });
+        let place = format!("queue {name}");
+        findings.push(match self.attributes(&name).await {
+            Ok(Some(attributes)) => match number(&attributes, &Name::ApproximateNumberOfMessages).unwrap_or(0) {
+                0 => Diagnosis::ok(place, "empty"),
+                waiting => Diagnosis::warning(
+                    &place,
+                    format!("EventBridge could not deliver {}", counted(waiting, "event")),
+                    "correct what is wrong with rules and queues, then: outbox replay --since 24h; and purge the queue",
+                ),
+            },
+            Ok(None) => {
+                Diagnosis::warning(&place, "there is none: what EventBridge can't deliver would be lost", APPLY)
             }
-            Ok(None) => findings.push(Diagnosis::warning(
-                &format!("queue {name}"),
-                "there is none: what EventBridge can't deliver would be lost",
-                APPLY,
-            )),
-            Err(failure) => findings.push(unseen(
-                &format!("queue {name}"),
-                &failure,
-                "sqs:GetQueueUrl, sqs:GetQueueAttributes",
-            )),
-        }
+            Err(failure) => unseen(&place, &failure, LOOK),
+        });
         queues
     }
 
@@ -91,7 +82,7 @@ impl<'a> Sqs<'a> {
                 None
             }
             Err(failure) => {
-                said.push(unseen(place, &failure, "sqs:GetQueueUrl, sqs:GetQueueAttributes"));
+                said.push(unseen(place, &failure, LOOK));
                 None
             }
         };
@@ -110,10 +101,7 @@ impl<'a> Sqs<'a> {
 
     /// `None` if there is no such queue.
     async fn attributes(&self, name: &str) -> Result<Option<Attributes>, Failure> {
-        let absent = |failure: Failure| {
-            let absent = ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"];
-            if absent.contains(&failure.code.as_str()) { Ok(None) } else { Err(failure) }
-        };
+        let absent = |failure: Failure| if failure.is_no_queue() { Ok(None) } else { Err(failure) };
         let url = match self.client.get_queue_url().queue_name(name).send().await {
             Ok(answer) => answer.queue_url.unwrap_or_default(),
             Err(error) => return absent(Failure::of(&error)),

@@ -5,8 +5,7 @@ use outbox_postgres::within;
 use sqlx::{PgConnection, query_as};
 
 use crate::doctor::diagnosis::Diagnosis;
-use crate::safe::line;
-use crate::show::{NAME_CHARS_MAX, age};
+use crate::show::age;
 use crate::stopped::Stopped;
 use crate::stuck;
 
@@ -40,13 +39,7 @@ const HELD: &str = "select l.objid::bigint = 3, l.mode = 'ExclusiveLock', l.pid,
 pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
     let held: Vec<(bool, bool, i32, Option<String>, Option<String>)> =
         within(query_as(HELD).bind(LONG_SECONDS).bind(LISTED_MAX).fetch_all(conn)).await?;
-    let finding = |(migrations, exclusive, pid, role, application): (
-        _,
-        _,
-        _,
-        Option<String>,
-        Option<String>,
-    )| {
+    let findings = held.into_iter().map(|(migrations, exclusive, pid, role, application)| {
         let (lock, does) = match (migrations, exclusive) {
             (true, _) => (
                 "the lock of migrations is held",
@@ -58,21 +51,15 @@ pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Dia
             ),
             (false, false) => ("the doorbell's lock is held, shared,", "the relay can't sleep, and polls"),
         };
-        let shown = |name: Option<String>, none: &str| {
-            let name = name.filter(|name| !name.is_empty());
-            name.map_or_else(|| none.to_owned(), |name| line(&name, NAME_CHARS_MAX))
-        };
-        let (role, application) =
-            (shown(role, "role not visible"), shown(application, "no application name"));
         Diagnosis::warning(
             name,
-            format!("{lock} by pid {pid} ({role}, {application}): {does}"),
+            format!("{lock} by {}: {does}", stuck::session(pid, role.as_deref(), application.as_deref())),
             format!(
                 "it is no session of relay or worker, and no short transaction. End it in its application, or:\nselect pg_terminate_backend({pid});"
             ),
         )
-    };
-    Ok(held.into_iter().map(finding).collect())
+    });
+    Ok(findings.collect())
 }
 
 /// Rings that can't turn, and the holders of their slots.

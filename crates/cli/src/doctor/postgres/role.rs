@@ -113,7 +113,7 @@ async fn missing(conn: &mut PgConnection, role: &str, needs: &Needs) -> Result<V
              from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace
              where n.nspname = 'outbox' and p.proname = any ($1) and not has_function_privilege(p.oid, 'execute')",
         )
-        .bind(needs.functions)
+        .bind(needs.functions())
         .fetch_one(conn),
     )
     .await?;

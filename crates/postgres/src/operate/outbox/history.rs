@@ -4,10 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use outbox_event::EventId;
 use outbox_transport::Entry;
 use outbox_transport::operate::{At, OperateError};
+use serde::Serialize;
 use sqlx::query_as;
 use uuid::Uuid;
 
 use super::{Cursor, Outbox};
+use crate::from_row::from_row;
 use crate::operate::search::{Seqs, known, narrow};
 use crate::outbox::row::{self, flaws, readable};
 
@@ -18,17 +20,21 @@ const NEIGHBOURS: TimeDelta = TimeDelta::seconds(60);
 const PER_PAGE: i64 = 100;
 
 /// An event's row, without its payload.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Stored {
-    pub seq: i64,
+    #[serde(skip)]
     pub(super) xid: String,
     /// The transaction that wrote the row here. It differs from `xid` if the row was copied from another server.
+    #[serde(skip)]
     pub(super) came: String,
     pub name: String,
     pub key: Option<String>,
     pub payload_bytes: i32,
     pub occurred_at: At,
+    pub seq: i64,
 }
+
+from_row!(Stored { seq, xid, came, name, key, payload_bytes, occurred_at });
 
 /// Which events of the past.
 #[derive(Debug, Clone)]
@@ -57,8 +63,6 @@ impl Span {
 
 /// The name of events: how many are put, not put yet, and parked.
 type Tally = (String, i64, i64, i64);
-
-type Row = (i64, String, String, String, Option<String>, i32, At);
 
 impl Outbox {
     /// Finds an event by its id. An index on ids would cost every publisher. The id contains its time, and seqs follow time. A
@@ -91,26 +95,16 @@ impl Outbox {
 
     async fn scan(&self, seqs: Seqs, id: EventId, all: bool) -> Result<Option<Stored>, OperateError> {
         let scan = query_as(
-            "select e.seq, e.xid::text,
+            "select e.seq, e.xid::text as xid,
                     case when e.xmin::text::bigint = e.xid::text::bigint % 4294967296 then e.xid::text
-                         else (m.current - (m.current - e.xmin::text::bigint) % 4294967296)::text end,
-                    left(e.name, 128), left(e.key, 512), octet_length(e.payload), e.occurred_at
+                         else (m.current - (m.current - e.xmin::text::bigint) % 4294967296)::text end as came,
+                    left(e.name, 128) as name, left(e.key, 512) as key, octet_length(e.payload) as payload_bytes, e.occurred_at
              from outbox.event as e, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as current) as m
              where e.seq between $1 and $2 and e.id = $3 order by e.seq desc limit 1",
         );
         let scan = scan.bind(seqs.first).bind(seqs.last).bind(id.as_uuid());
-        let rows: Vec<Row> =
-            if all { self.database.scan(scan).await? } else { self.database.all(scan).await? };
-        let found = rows.into_iter().next();
-        Ok(found.map(|(seq, xid, came, name, key, payload_bytes, occurred_at)| Stored {
-            seq,
-            xid,
-            came,
-            name,
-            key,
-            payload_bytes,
-            occurred_at,
-        }))
+        let found = if all { self.database.scan(scan).await? } else { self.database.all(scan).await? };
+        Ok(found.into_iter().next())
     }
 
     async fn ends(&self) -> Result<Option<Seqs>, OperateError> {
@@ -136,9 +130,8 @@ impl Outbox {
 
     /// The time of the oldest event; `None` without an event or a valid time.
     pub async fn oldest(&self) -> Result<Option<DateTime<Utc>>, OperateError> {
-        let row: Option<(At,)> =
-            self.database.one(query_as("select occurred_at from outbox.event order by seq limit 1")).await?;
-        Ok(row.and_then(|(at,)| at.known()))
+        let oldest = query_as("select occurred_at from outbox.event order by seq limit 1");
+        Ok(self.database.one(oldest).await?.and_then(|(at,): (At,)| at.known()))
     }
 
     /// The seqs of a time's events; `None` if there are no events at all.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Outbox;
 
 /// A filter for parked events; every given condition must hold.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ParkedFilter {
     pub ids: Vec<EventId>,
     pub code: Option<String>,
@@ -32,19 +32,16 @@ pub struct Parked {
 
 impl Outbox {
     pub async fn parked_count(&self) -> Result<Count, OperateError> {
-        let row: Option<(i64,)> = self
-            .database
-            .one(query_as("select count(*) from (select from outbox.parked limit $1) as p").bind(COUNT_LIMIT))
-            .await?;
-        Ok(Count::new(row.map_or(0, |(count,)| count)))
+        let count = query_as("select count(*) from (select from outbox.parked limit $1) as p");
+        let count = self.database.one(count.bind(COUNT_LIMIT)).await?;
+        Ok(Count::new(count.map_or(0, |(count,)| count)))
     }
 
     /// The newest seq. A retried event comes after it, unless the sequence is behind.
     pub async fn newest(&self) -> Result<i64, OperateError> {
         let newest =
             "select greatest(last_value, (select max(seq) from outbox.parked)) from outbox.event_seq";
-        let row: Option<(i64,)> = self.database.one(query_as(newest)).await?;
-        Ok(row.map_or(i64::MAX, |(newest,)| newest))
+        Ok(self.database.one(query_as(newest)).await?.map_or(i64::MAX, |(newest,)| newest))
     }
 
     /// Parked events in the order of publishing, after `after` and up to `newest`. (A sequence that was set back draws a seq
@@ -101,8 +98,7 @@ impl Outbox {
     ) -> Result<u64, OperateError> {
         let (seqs, ids): (Vec<i64>, Vec<Uuid>) =
             parked.iter().map(|parked| (parked.seq, parked.id.as_uuid())).unzip();
-        let changed: Option<(i64,)> =
-            self.database.one(query_as(change).bind(repair.id).bind(seqs).bind(ids)).await?;
-        Ok(changed.map_or(0, |(changed,)| changed.unsigned_abs()))
+        let change = query_as(change).bind(repair.id).bind(seqs).bind(ids);
+        Ok(self.database.one(change).await?.map_or(0, |(changed,): (i64,)| changed.unsigned_abs()))
     }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::query_as;
 
 use super::Outbox;
+use crate::from_row::from_row;
 
 const HOLDERS_MAX: i64 = 20;
 /// A ring is emptied in rounds, which take seconds.
@@ -29,6 +30,8 @@ pub struct Holder {
     /// Whether it has written to the slot; otherwise it reads, as a dump does.
     pub writes: bool,
 }
+
+from_row!(Holder { slot, pid, prepared, role, application, writes });
 
 impl Outbox {
     /// A ring turns once a slot is empty and its pointer has not moved for the configured time. Only the relay has that option.
@@ -57,9 +60,9 @@ impl Outbox {
     /// Transactions that hold a lock on a slot other than the current one. Our own take milliseconds. A prepared transaction
     /// has no pid, and is recognized by the lock on its own id.
     async fn holders(&self, ring: &str) -> Result<Vec<Holder>, OperateError> {
-        type Row = (i16, Option<i32>, Option<String>, Option<String>, Option<String>, bool);
         let holders = query_as(
-            "select r.slot, l.pid, p.gid, coalesce(a.usename, p.owner)::text, a.application_name, bool_or(l.mode <> 'AccessShareLock')
+            "select r.slot, l.pid, p.gid as prepared, coalesce(a.usename, p.owner)::text as role, a.application_name as application,
+                    bool_or(l.mode <> 'AccessShareLock') as writes
              from outbox.ring as r
              join pg_namespace as n on n.nspname = 'outbox'
              join pg_class as c on c.relnamespace = n.oid and c.relname = r.ring || '_' || r.slot
@@ -76,15 +79,6 @@ impl Outbox {
              group by r.slot, l.pid, p.gid, a.usename, p.owner, a.application_name
              order by r.slot, l.pid limit $2",
         );
-        let rows: Vec<Row> = self.database.all(holders.bind(ring).bind(HOLDERS_MAX)).await?;
-        let holders = rows.into_iter().map(|(slot, pid, prepared, role, application, writes)| Holder {
-            slot,
-            pid,
-            prepared,
-            role,
-            application,
-            writes,
-        });
-        Ok(holders.collect())
+        self.database.all(holders.bind(ring).bind(HOLDERS_MAX)).await
     }
 }

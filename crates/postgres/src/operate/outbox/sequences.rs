@@ -5,6 +5,7 @@ use serde::Serialize;
 use sqlx::query_as;
 
 use super::Outbox;
+use crate::from_row::from_row;
 
 /// It was left behind by logical replication, by a dump of data alone, or by a careless `setval`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -15,11 +16,11 @@ pub struct Behind {
     pub used: i64,
 }
 
+from_row!(Behind { sequence, stands_at, used });
+
 impl Outbox {
     pub async fn behind(&self) -> Result<Vec<Behind>, OperateError> {
-        let behind = query_as("select name, stands_at, used from outbox.check_sequences(false)");
-        let rows: Vec<(String, i64, i64)> = self.database.all(behind).await?;
-        let behind = rows.into_iter().map(|(sequence, stands_at, used)| Behind { sequence, stands_at, used });
-        Ok(behind.collect())
+        let behind = query_as("select name as sequence, stands_at, used from outbox.check_sequences(false)");
+        self.database.all(behind).await
     }
 }

@@ -7,7 +7,7 @@ pub(super) struct Needs {
     pub(super) program: &'static str,
     tables: &'static [Table],
     sequences: &'static [(&'static str, &'static str)],
-    pub(super) functions: &'static [&'static str],
+    functions: &'static str,
 }
 
 pub(super) const RELAY: Needs = Needs {
@@ -26,27 +26,9 @@ pub(super) const RELAY: Needs = Needs {
         ("audit", "", "select, delete"),
     ],
     sequences: &[(".*", "usage, select, update")],
-    functions: &[
-        "check_sequences",
-        "cursor_now",
-        "slot_in_use",
-        "slot_is_empty",
-        "truncate_slot",
-        "truncate_dedup",
-        "truncate_waking",
-        "fold_receipts",
-        "minute_end",
-        "dedup_slot",
-        "id_millis",
-        "turn",
-        "evict_to_retry",
-        "requeue",
-        "recover",
-        "keep_leases",
-        "note_late",
-        "late_slots",
-        "token",
-    ],
+    functions: "check_sequences, cursor_now, slot_in_use, slot_is_empty, truncate_slot, truncate_dedup, \
+                truncate_waking, fold_receipts, minute_end, dedup_slot, id_millis, turn, evict_to_retry, \
+                requeue, recover, keep_leases, note_late, late_slots, token",
 };
 
 pub(super) const WORKER: Needs = Needs {
@@ -62,65 +44,19 @@ pub(super) const WORKER: Needs = Needs {
         ("dedup_late", "", "select, update"),
     ],
     sequences: &[("claim_id|queue_id_seq", "usage")],
-    functions: &[
-        "receive",
-        "receive_due",
-        "claimed",
-        "recorded",
-        "recorded_0",
-        "recorded_1",
-        "recorded_2",
-        "recorded_3",
-        "recorded_4",
-        "lease",
-        "record",
-        "record_rows",
-        "release",
-        "release_0",
-        "release_1",
-        "release_2",
-        "release_3",
-        "release_4",
-        "settle",
-        "keep_leases",
-        "requeue",
-        "recover",
-        "token",
-        "dedup_slot",
-        "id_millis",
-        "minute_end",
-        "note_late",
-        "late_slots",
-        "sane_time",
-    ],
+    functions: "receive, receive_due, claimed, recorded, recorded_0, recorded_1, recorded_2, recorded_3, \
+                recorded_4, lease, record, record_rows, release, release_0, release_1, release_2, \
+                release_3, release_4, settle, keep_leases, requeue, recover, token, dedup_slot, id_millis, \
+                minute_end, note_late, late_slots, sane_time",
 };
 
 pub(super) const OPERATOR: Needs = Needs {
     program: "an operator",
     tables: &[(".*", "", "select")],
     sequences: &[(".*", "select")],
-    functions: &[
-        "check_sequences",
-        "slot_is_empty",
-        "sane_time",
-        "dedup_slot",
-        "id_millis",
-        "minute_end",
-        "recorded",
-        "recorded_0",
-        "recorded_1",
-        "recorded_2",
-        "recorded_3",
-        "recorded_4",
-        "repair_begin",
-        "repair_end",
-        "redrive",
-        "drop_dead_letters",
-        "replay",
-        "retry_parked",
-        "drop_parked",
-        "poison",
-    ],
+    functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, id_millis, minute_end, recorded, \
+                recorded_0, recorded_1, recorded_2, recorded_3, recorded_4, repair_begin, repair_end, \
+                redrive, drop_dead_letters, replay, retry_parked, drop_parked, poison",
 };
 
 impl Needs {
@@ -135,6 +71,10 @@ impl Needs {
             }
         }
         (patterns, columns, privileges)
+    }
+
+    pub(super) fn functions(&self) -> Vec<&'static str> {
+        self.functions.split(", ").collect()
     }
 
     pub(super) fn sequences(&self) -> (Vec<&'static str>, Vec<&'static str>) {
