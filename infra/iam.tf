@@ -40,7 +40,7 @@ locals {
   }
 
   # Items of the audit begin with `audit `. No policy allows to delete them, and workers may not write them. Workers write the
-  # dedup records, and the items `watch …`, in which they show each other that they live.
+  # dedup records and the rosters, whose keys begin with `watch `.
   audit_only = {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }

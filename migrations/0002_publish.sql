@@ -145,9 +145,8 @@ end $$;
 create constraint trigger wake after insert on outbox.waking
 deferrable initially deferred for each row execute function outbox.notify_relay();
 
---
--- Always true, for a statement that publishes by itself: `insert into outbox.event (id, name, key, payload, headers)
--- select … where pg_try_advisory_xact_lock_shared(1869968994, 1) or outbox.wake()`. The publisher's library sends that.
+-- Returns true, so that an INSERT can call it in its condition: `insert into outbox.event (id, name, key, payload, headers)
+-- select … where pg_try_advisory_xact_lock_shared(1869968994, 1) or outbox.wake()`. The library sends this statement.
 create function outbox.wake() returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -157,8 +156,9 @@ begin
     return true;
 end $$;
 
--- Whether nothing but the payload can be wrong with an event, and whether a payload is right, given its jsonb as text. What
--- these do not know, outbox.check_entry does. Bound here and free of sub-selects, so they become part of what calls them.
+-- is_plain: whether everything except the payload is certainly right. is_sound: whether the payload certainly is, with its
+-- jsonb as text. If they are not certain, outbox.check_entry decides. They are bound here and have no sub-selects, so that
+-- Postgres inlines them.
 create function outbox.is_plain(name text, payload text, key text, headers text) returns boolean
 language sql immutable parallel safe
 return headers is null and (key is null or octet_length(key) <= 512)
@@ -175,8 +175,8 @@ return ascii(written) = ascii('{') and strpos(payload, '\u003') = 0
 -- Publishes one event in the caller's transaction: if that commits, the event reaches every subscriber; if it
 -- rolls back, nobody ever sees it. Returns the event's id.
 --
--- It sets no search path and has no owner's rights: both take longer than the doorbell. So all of its names are qualified,
--- and every operator stands in a function that was bound when it was made.
+-- It sets no search path and has no owner's rights, because both take longer than the doorbell. So all of its names are
+-- qualified, and every operator is in a function that was bound when it was created.
 create function outbox.enqueue(name text, payload text, key text default null, headers text default null, id uuid default null)
 returns uuid
 language plpgsql as $$
@@ -185,7 +185,7 @@ declare
     written  text;
     is_sound boolean;
 begin
-    -- That nothing is wrong is seen here, without a call; outbox.check_entry, which says what is wrong, takes as long as the
+    -- A right event is recognised here, without a call. outbox.check_entry, which reports what is wrong, takes as long as the
     -- INSERT.
     if outbox.is_plain(name, payload, key, headers) then
         begin

@@ -5,15 +5,15 @@ create function outbox.token() returns bigint
 language sql volatile parallel safe
 return ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint;
 
--- Claims up to n deliveries of an RPC's queue, hidden from others for a while. The lock of the queue's row makes claims of
--- the log take turns; each statement of a volatile function sees what the one before it in the queue committed.
--- The claim is the lease of each event in it that nobody has a record of, or leases: "leased" says so. To ask for it afterwards
--- would be one more round trip for each batch. What has a lease here and in outbox.lease is decided under the queue's lock,
--- in one statement with the looks. So of a batch and a row with the same event only one is leased.
--- The queue is found by its RPC's name each time: after a restore the same id may be another RPC's.
--- due_from: see outbox.receive_due. Of what is due, the rows come with the time they were due at. claims_from: see outbox.claim.
--- Asynchronous commit is safe: a claim lost in a crash is made again, and the dedup record, written durably
--- and later in the WAL, says what was done.
+-- Claims up to n deliveries of an RPC's queue, and hides them for a while. The lock of the queue's row makes claims of the log
+-- take turns. Each statement of a volatile function sees what the one before it in the queue committed.
+-- The claim is the lease of each of its events that has no dedup record and no other lease: "leased" says so. A later request
+-- would be one more round trip for each batch. This function and outbox.lease decide about leases under the queue's lock, in
+-- the statement that reads the other records. So of a batch and a row with the same event only one is leased.
+-- The queue is found by its RPC's name each time, because after a restore the same id may be another RPC's.
+-- due_from: see outbox.receive_due. Rows that are due come with the time at which they were due. claims_from: see outbox.claim.
+-- Asynchronous commit is safe: a claim lost in a crash is made again. The dedup record, written durably and later in the WAL,
+-- has what was done.
 create function outbox.receive(rpc_name text, n integer, hidden interval, worker_name text, leased_for interval, due_from timestamptz,
                                claims_from bigint)
 returns table (queue integer, seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer,
@@ -44,7 +44,7 @@ begin
     select c.id, c.last_seq into newest, head from outbox.claim as c where c.queue = q order by c.id desc limit 1;
     head := coalesce(head, 0);
     new_id := nextval('outbox.claim_id');
-    while new_id <= newest loop -- The sequence was set back. A lower id would be below the head, and below claims_from.
+    while new_id <= newest loop -- The sequence was set back. A lower id would be below the head and below claims_from.
         new_id := nextval('outbox.claim_id');
     end loop;
     return query
@@ -106,16 +106,17 @@ begin
                   (select outbox.sane_time(min(due.due_at)) from due where due.seq = r.seq);
 end $$;
 
--- Of these ids, which are leased by an open claim of this queue (below claims_to), and until when. Few claims are open, and each is at most a batch.
--- These two look in one snapshot, that of the statement that calls them. A claim is closed after its receipt is written, so
--- two snapshots could miss both.
+-- Those of these ids that are in an open claim of this queue with an id below claims_to, and when that claim ends. Few claims
+-- are open, and each has at most one batch.
+-- This and outbox.recorded read the snapshot of the statement that calls them. A claim is closed after its receipt is
+-- written, so a read of claims and a later read of receipts, or the reverse, could miss both.
 create function outbox.claimed(q integer, ids uuid[], claims_from bigint, claims_to bigint default 9223372036854775807)
 returns table (event_id uuid, until timestamptz)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
     sorted uuid[] := array(select k.id from unnest(ids) as k (id) order by k.id);
-    lowest bigint := ( -- Of another time, if it is above all claims: the database was restored.
+    lowest bigint := ( -- If claims_from is above all claims, it is from before a restore of the database.
         select case when c.id >= claims_from then claims_from else 0 end
         from outbox.claim as c where c.queue = q order by c.id desc limit 1);
 begin
@@ -134,8 +135,9 @@ begin
         join unnest(sorted) as k (id) on k.id = d.event_id;
 end $$;
 
--- Of these ids, which have a row or are in a receipt. Of a row it says until when its lease lasts.
--- Slot by slot, each by its own name: a statement that names all slots locks them, and would wait while an old one is truncated.
+-- Those of these ids that have a row or are in a receipt. Only a row has the end of a lease.
+-- It reads each slot by the slot's own name: a statement on the whole record locks all slots, and would wait while an old one
+-- is truncated.
 create function outbox.recorded(rpc_name text, ids uuid[])
 returns table (event_id uuid, done_at timestamptz, until timestamptz)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -161,7 +163,7 @@ begin
             returns table (event_id uuid, done_at timestamptz, until timestamptz)
             language plpgsql stable set search_path = pg_catalog, pg_temp as $$
             begin
-                -- One by one, by their keys: a plan for all of them would walk over the slot. Mostly there is none near them.
+                -- Ids are found one by one, because a plan for all would walk over the slot. Mostly no row is near them.
                 if exists (select from outbox.dedup_%1$s as d
                            where d.slot = %1$s and d.event_id between (select k.id from unnest(ids) as k (id) order by k.id limit 1)
                                                                   and (select k.id from unnest(ids) as k (id) order by k.id desc limit 1)) then
@@ -171,7 +173,7 @@ begin
                             select * from outbox.dedup_%1$s as d
                             where d.slot = %1$s and d.event_id = k.id and d.rpc = rpc_name limit 1) as d;
                 end if;
-                -- Of most receipts of the minute only the ends are read: what was done lately has higher ids.
+                -- Of most receipts of the minute only the first and last id are read, because recent ones have higher ids.
                 return query
                     select i.id, r.done_at, null::timestamptz
                     from (
@@ -185,7 +187,7 @@ begin
                     join unnest(m.sorted) as k (id) on k.id = i.id and k.id between r.first_id and r.last_id;
             end $$;
             $sql$, i);
-        -- Gives back leases of rows.
+        -- Gives back the leases of rows.
         execute format($sql$
             create function outbox.release_%1$s(rpc_name text, ids uuid[], tokens bigint[]) returns void
             language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -202,8 +204,8 @@ begin
     end loop;
 end $do$;
 
--- Takes the leases of deliveries that have a row of their own. An event in an open claim is that claim's, unless it has a row:
--- then the row says whose it is, for only the claim's holder makes one. held: how many seconds another lease lasts. Null: done.
+-- Leases deliveries that have a row of their own. An open claim has the lease of its events, except of those with a row. There
+-- the row decides, because only the claim's worker writes one. held: the seconds that another lease lasts, or null if done.
 create function outbox.lease(rpc_name text, ids uuid[], tokens bigint[], leased_for interval, claims_from bigint)
 returns table (event_id uuid, won boolean, held double precision)
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -220,7 +222,7 @@ begin
             select o.event_id, bool_or(o.done_at is not null) as done, bool_and(o.of_claim) as only_claimed,
                    coalesce(max(o.until) filter (where not o.of_claim), max(o.until)) as until
             from (
-                -- One that has ended is recovered soon, and not before.
+                -- A claim that has ended keeps its leases until its recovery, which follows soon.
                 select c.event_id, null::timestamptz as done_at, greatest(c.until, clock_timestamp() + interval '0.2 s') as until,
                        true as of_claim
                 from outbox.claimed(q, ids, claims_from) as c
@@ -228,7 +230,7 @@ begin
                 select r.event_id, r.done_at, r.until, false from outbox.recorded(rpc_name, ids) as r) as o
             group by o.event_id
         ), won as (
-            -- In the keys' order, as every statement here: two that lock them crosswise would wait for each other.
+            -- In the keys' order, as every statement here: crosswise locks would wait for each other.
             insert into outbox.dedup as d (slot, event_id, rpc, lease, until)
             select outbox.dedup_slot(k.id), k.id, rpc_name, k.lease, clock_timestamp() + leased_for
             from unnest(ids, tokens) as k (id, lease)
@@ -247,7 +249,7 @@ begin
         left join others as o on o.event_id = k.id;
 end $$;
 
--- Writes down that slots were written to for old events: see outbox.dedup_late.
+-- Notes that slots were written to for old events: see outbox.dedup_late.
 create function outbox.note_late(ids uuid[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -255,10 +257,10 @@ begin
     where l.newest < clock_timestamp() - interval '1 day' and l.slot = any (outbox.late_slots(ids));
 end $$;
 
--- Records for good what was done under claims that are still open, and says which of these leases that were, by their places. A receipt is
--- written and the claim's token is checked in one transaction, and what ends a claim waits for that.
--- This and outbox.record_rows are the only commits of a worker that must be durable before it goes on: a record lost in a
--- crash would mean a second call.
+-- Writes receipts for the leases of claims that are still open, and returns the places of these leases. One transaction checks
+-- the claims' tokens and writes the receipts. The claims' locks keep another one from ending a claim meanwhile.
+-- Only this commit of a worker, and that of outbox.record_rows, must be durable before it goes on: a lost record would mean a
+-- second call.
 create function outbox.record(rpc_name text, ids uuid[], tokens bigint[]) returns setof bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -279,9 +281,9 @@ begin
     return query select k.n from unnest(tokens) with ordinality as k (token, n) where k.token = any (open);
 end $$;
 
--- Records for good what was done under leases of rows, and under claims that have ended: then their events have rows, too.
--- A lease that is not there at all was lost in a crash. It is still good, unless somebody else has a claim: that is looked for
--- under the queue's lock. Says which of them are recorded; of the others somebody else has the lease.
+-- Records successes under leases of rows, and under claims that have ended: then their events have rows, too. A missing lease
+-- was lost in a crash. It is still valid, unless an open claim has the event. Claims are read under the queue's lock. Returns
+-- the places of the recorded leases. Another worker has the leases of the others.
 create function outbox.record_rows(rpc_name text, ids uuid[], tokens bigint[], claims_from bigint) returns setof bigint
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
 declare
@@ -314,8 +316,8 @@ begin
         select k.n from unnest(ids) with ordinality as k (id, n) join written as w on w.event_id = k.id;
 end $$;
 
--- Gives back leases whose calls did not succeed. Under an open claim that makes a row: from then on the row says whose the
--- event is, and the next attempt need not wait for the rest of the batch. Says of all that nothing is left to do.
+-- Gives back leases whose calls did not succeed. Under an open claim that writes a row, which has the event's lease from then
+-- on. So the next attempt does not wait for the rest of the batch. Returns all places, because a lost lease needs nothing.
 create function outbox.release(rpc_name text, ids uuid[], tokens bigint[]) returns setof bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -342,10 +344,10 @@ begin
     return query select k.n from unnest(ids) with ordinality as k (id, n);
 end $$;
 
--- Settles messages that a worker has received, all of them or none: what needs another attempt, what is dead, and what is
--- done and has a row of its own. Then it closes the claims that are settled as a whole. A message whose claim was lost is
--- somebody else's, and stays as it is. A claim's messages get rows before it is closed: a crash takes back both.
--- It locks the claims first, as outbox.recover does: two that lock them crosswise would wait for each other.
+-- Settles messages that a worker has received, all of them or none: those for another attempt, dead ones, and done ones with a
+-- row of their own. Then it closes the claims that are settled as a whole. A message whose claim was lost is another worker's,
+-- and stays as it is. A claim's messages get rows before it is closed, so that a crash takes back both.
+-- It locks the claims first, as outbox.recover does: crosswise locks would wait for each other.
 -- fates: 'retry', 'dead' or 'done'. A claim is null for a message with a row of its own.
 create function outbox.settle(queues integer[], seqs bigint[], claims bigint[], tokens bigint[], fates text[], waits interval[],
                               counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[], claims_from bigint)
@@ -407,8 +409,8 @@ begin
     where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null;
 end $$;
 
--- A claim ends. What of its batch went to outbox.retry and was not given back keeps its lease, as a row: the call may still
--- have its effect, and its worker may still record it. What an earlier claim has leased is left to that one.
+-- Keeps the leases of a claim that ends, as rows, for the events of its batch that are in outbox.retry and were not given
+-- back. Their calls may still have their effect, and its worker may still record them. An earlier claim keeps its own leases.
 create function outbox.keep_leases(claim bigint, claims_from bigint) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -434,8 +436,8 @@ begin
     on conflict do nothing;
 end $$;
 
--- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they
--- are; rows already done come along and are recognised by their row or receipt.
+-- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they are. Rows already
+-- done are moved, too, and recognised by their dedup record.
 create function outbox.requeue(q integer, first bigint, last bigint, made integer, why_code text, why text) returns bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

@@ -141,11 +141,10 @@ begin
     return evicted;
 end $$;
 
--- Dedup records leave by the week: a slot, its rows and its receipts, is truncated once all that was written to it is older
--- than `keep`. Says 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event
--- since).
--- All that was written within two days of its event is older three days after its week was over by `keep`; a day of these
--- is for clocks. What was written later stands in outbox.dedup_late, and is looked for again under the lock. So this reads
+-- Dedup records leave by the week: a slot, with its rows and receipts, is truncated once all that was written to it is older
+-- than `keep`. Returns 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event
+-- since). A record that was written within two days of its event is older three days after its week was over by `keep`. One of
+-- these days is for differing clocks. Later records are in outbox.dedup_late, which is read again under the lock. So this reads
 -- no record.
 create function outbox.truncate_dedup(s smallint, keep interval, at timestamptz default clock_timestamp()) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
@@ -169,10 +168,10 @@ exception when lock_not_available then
     return 'kept';
 end $$;
 
--- Folds small receipts of a slot together, at most n of those done since a time. Each receipt that comes of it has ids of one
--- minute, as every receipt, and of one minute in which they were done. Says how many it took, and when the last was done.
--- It is one statement, so a look finds each id before it as after it. Receipts that somebody takes an id out of are left for
--- the next time.
+-- Folds at most n small receipts of a slot, of those done since a time. A folded receipt has ids of one minute, as every
+-- receipt, and of one minute in which they were done. Returns how many it took, and when the last of them was done.
+-- It is one statement, so a read finds each id before and after it. Receipts that outbox.forget has locked are left for the
+-- next time.
 create function outbox.fold_receipts(s smallint, since timestamptz, n integer)
 returns table (folded bigint, newest timestamptz)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -189,7 +188,7 @@ begin
         ), part as (
             select g.rpc, g.done_at, k.id, outbox.minute_end(k.id) as minute, date_trunc('minute', g.done_at) as done_in,
                    row_number() over (partition by g.rpc, outbox.minute_end(k.id), date_trunc('minute', g.done_at) order by k.id)
-                       / 496 as nth -- so many fill a page of a table
+                       / 496 as nth -- 496 ids fill a page of a table
             from gone as g cross join unnest(g.ids) as k (id)
         ), written as (
             insert into outbox.receipt (slot, small, done_at, first_id, last_id, rpc, ids)
@@ -200,10 +199,10 @@ begin
         select count(*), max(g.done_at) from gone as g;
 end $$;
 
--- Sequences that lie behind their tables, and pointers that point nowhere: a dump of data alone, logical replication and a
--- careless setval leave them so, and what is numbered below a cursor or a head is never found again. `mend` sets them
--- right: well above the table, because others draw from them meanwhile.
--- Events below their sequence are not looked at: an open transaction may have written millions that nobody can see.
+-- Sequences that are behind their tables, and pointers to no slot. A dump of data alone, logical replication and a careless
+-- setval cause this. A row with a number below a cursor or a head is never found. `mend` corrects them: well above the table,
+-- because others draw from them meanwhile. Events below their sequence are not read: an open transaction may have written
+-- millions of invisible rows.
 create function outbox.check_sequences(mend boolean)
 returns table (name text, stands_at bigint, used bigint)
 language plpgsql set search_path = pg_catalog, pg_temp as $$

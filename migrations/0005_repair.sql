@@ -37,8 +37,8 @@ begin
     end if;
 end $$;
 
--- Forgets that an event was done at an RPC. False while somebody calls it: then nothing is forgotten.
--- A receipt that it waited for may be gone, and its ids be in another one. So it looks until the id is in none.
+-- Forgets a success of an RPC for an event. False while a worker calls it: then nothing is forgotten.
+-- A fold may have moved the id to another receipt while this waited for a lock. So it searches until no receipt has the id.
 create function outbox.forget(event uuid, rpc text) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin

@@ -3,8 +3,8 @@
 revoke all on all functions in schema outbox from public;
 
 -- Lets a role do one thing and nothing more: be a 'publisher', the 'relay', a 'worker', or an 'operator' (the commands of
--- `outbox`). Run by the schema's owner, again after each migration. A publisher can read nothing, not even its own events. Of
--- an event it writes what is its own: it can't choose the slot, the time, or a place in the order.
+-- `outbox`). Run by the schema's owner, again after each migration. A publisher can read nothing, not even its own events. It
+-- can't choose an event's slot, time, or place in the order.
 create function outbox.grant_to(role text, part text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -72,13 +72,13 @@ begin
     if part <> 'publisher' then
         execute format('grant select on outbox.migration to %I', role);
     end if;
-    -- What runs with the owner's rights is for operators, but for the doorbell; all else does only what its caller may do.
+    -- Functions with the owner's rights are for operators, except the doorbell. All others do only what their caller may do.
     for callable in
         select p.oid::regprocedure from pg_proc as p
         where p.pronamespace = 'outbox'::regnamespace and p.proname <> 'grant_to'
           and case when p.proname in ('enqueue', 'enqueue_all', 'wake') then part = 'publisher'
                    when p.prosecdef then part = 'operator'
-                   -- What enqueue calls reads and writes nothing.
+                   -- The functions that enqueue calls read and write nothing.
                    else part <> 'publisher'
                         or p.proname in ('uuid_v7', 'check_entry', 'is_plain', 'is_sound', 'are_headers', 'payload_problem',
                                          'payload_bytes_max', 'is_json_object', 'keys_lost', 'has_huge_number') end

@@ -32,7 +32,7 @@ pub struct Settings {
     pub queue_prefix: String,
     pub dedup_table: String,
     pub visibility: Duration,
-    /// How often a worker shows the others that it lives.
+    /// How often a worker writes its entry to the roster.
     pub roster_every: Duration,
 }
 
@@ -82,7 +82,7 @@ pub async fn run<C: RpcClient + Clone>(
     tokio::join!(all_finished(consumers), watching).0
 }
 
-/// Only workers of the same queues share a roster, because it numbers them; and only those that agree on its times.
+/// Only workers of the same queues share a roster, because entries name queues by number. They must also agree on its times.
 fn watch(clients: &Clients, mut duties: Vec<(String, Duty)>, settings: &Settings) -> Watch {
     duties.sort_by(|(one, _), (other, _)| one.cmp(other));
     let every = settings.roster_every;

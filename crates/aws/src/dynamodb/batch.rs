@@ -95,7 +95,7 @@ impl Batches {
                 rpc = self.rpc,
                 code = failure.code,
                 message = failure.message,
-                "writing one dedup record a request, for DynamoDB refuses batches: `terraform apply` allows dynamodb:PartiQLInsert and dynamodb:PartiQLUpdate"
+                "writing one dedup record per request, because DynamoDB refuses batches: `terraform apply` allows dynamodb:PartiQLInsert and dynamodb:PartiQLUpdate"
             );
         }
     }
