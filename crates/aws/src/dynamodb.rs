@@ -4,10 +4,10 @@
 //! attempt, for operators. A `failed` item may have a time before which no worker calls. DynamoDB removes an item some time
 //! after `expires_at`, so every condition checks that time itself.
 
-mod alone; // one record a request
+mod alone; // one record in one request
 mod batch; // 25 records in one request
-mod item; // one record
-mod roster; // which workers live
+mod item; // the attributes of one record
+mod roster; // the running workers of the same queues
 
 pub use batch::may_write_batches;
 pub use roster::{Entry, Roster};
@@ -55,7 +55,7 @@ impl DynamoDedup {
     }
 
     /// Writes a new record for each event. A statement without an answer may have taken effect. It is repeated with the same
-    /// token, by which its own record is recognized.
+    /// token, by which its own lease is recognized.
     async fn lease_batch(&self, events: &[EventId]) -> Vec<Result<LeaseAnswer, DedupError>> {
         let leases: Vec<Lease> =
             events.iter().map(|&event| Lease { event, token: fastrand::i64(..) }).collect();
@@ -106,7 +106,7 @@ impl DynamoDedup {
         ])
     }
 
-    /// The answer of an item that can't be taken over now. `None` if it may be, or if it is not shown: then a put decides.
+    /// The answer of an item that can't be taken over now. `None` if it can be, or is not shown: then a put decides.
     fn stands(&self, there: Option<&Item>, lease: Lease, now: i64) -> Option<LeaseAnswer> {
         let item = there?;
         let lies_ahead = |name| read(item, name).is_some_and(|at| at > now);
@@ -134,7 +134,7 @@ impl DynamoDedup {
         }
     }
 
-    /// `false` if another worker has the lease. For a record that is gone, the single request decides.
+    /// `false` if another worker has the lease. If a record is gone, a single request decides.
     async fn complete_batch(&self, leases: Vec<Lease>) -> Vec<Result<bool, Failure>> {
         let now = Utc::now().timestamp_millis();
         let (at, expires_at) = (number(now), number((now + millis(DEDUP_WINDOW)) / 1000));

@@ -43,11 +43,11 @@ pub fn rule(event: &str, rpc: &Rpc) -> String {
     shortened(&format!("{event}--{}", dashed(rpc)), RULE_CHARS_MAX)
 }
 
-/// Sixteen hex digits that stand for these texts, in this order.
+/// A hash of these texts in this order: sixteen hexadecimal digits.
 pub fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut digest = Sha256::new();
     for text in texts {
-        // No name has this character, so two lists never make one text.
+        // No name has this character, so two different lists never join to the same text.
         digest.update(text);
         digest.update("\n");
     }

@@ -11,8 +11,7 @@ use crate::EventId;
 /// Lower-case names and their values, among them `traceparent`.
 pub type Headers = BTreeMap<String, String>;
 
-/// An event as it travels on the bus. The payload has the publisher's bytes when the relay hands it over; EventBridge may spell
-/// the same JSON otherwise.
+/// An event as it travels on the bus. The relay sends the publisher's payload bytes; EventBridge may reformat the JSON.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Envelope<'a> {
     pub id: EventId,

@@ -1,15 +1,15 @@
-//! What no reader of proto3 JSON takes, though it is JSON. A publisher is refused by this rule, and the relay parks by it what
-//! was written past a publisher's checks. The same rule stands in SQL (`outbox.payload_problem`) for publishers in other
-//! languages; tests/payloads.json holds them together.
+//! Finds JSON that no reader of proto3 JSON accepts. The library refuses such a payload, and the relay parks a row with one. The
+//! same rule stands in SQL (`outbox.payload_problem`) for publishers in other languages. A test compares both by
+//! tests/payloads.json.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// Postgres gives up sooner or later, as its stack allows. Only a publisher is refused for it.
+/// Deeper JSON may exceed Postgres's stack. Only publishers apply this limit.
 pub const DEPTH_MAX: usize = 2000;
-/// Up to so many keys of an object are compared one by one: that takes less time than to hash them.
+/// Up to this number the keys of an object are compared one by one, which takes less time than hashing.
 const FEW_KEYS: usize = 16;
-/// Of a numeric, which Postgres makes of a number: digits behind the point.
+/// The digits behind the point in a numeric, to which Postgres converts a number.
 const SCALE_MAX: i64 = 16_383;
 
 pub const NOT_AN_OBJECT: &str = "is not a JSON object";
@@ -18,13 +18,13 @@ const TWICE: &str = "has a key twice in one object";
 const NUMBER: &str = "has a number beyond what a double holds";
 const DEEP: &str = "is nested too deep";
 
-/// What is wrong with a text that serde_json wrote or has read: so it is JSON, and only what that allows is looked for.
+/// The problem of a text that serde_json wrote or read. The text is JSON, so only mistakes that JSON permits are sought.
 pub fn problem(payload: &str, depth_max: usize) -> Option<&'static str> {
     if !payload.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Some(NOT_AN_OBJECT);
     }
     let mut scan = Scan { text: payload, at: 0 };
-    // Of each object or list that is open: the keys of an object.
+    // For each open object its keys; `None` for a list.
     let mut open: Vec<Option<Keys<'_>>> = Vec::new();
     while let Some(byte) = scan.peek() {
         match byte {
@@ -62,7 +62,7 @@ pub fn problem(payload: &str, depth_max: usize) -> Option<&'static str> {
     None
 }
 
-/// Of one object.
+/// The keys of one object.
 #[derive(Default)]
 struct Keys<'a> {
     few: Vec<Cow<'a, str>>,
@@ -70,7 +70,7 @@ struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// False if it is there already.
+    /// Returns false if the object already has this key.
     fn insert(&mut self, key: Cow<'a, str>) -> bool {
         if self.few.contains(&key) {
             return false;
@@ -104,7 +104,7 @@ impl<'a> Scan<'a> {
     fn string(&mut self) -> Result<Cow<'a, str>, &'static str> {
         let begin = self.at;
         self.at += 1;
-        // Most have no escape, and are passed over at once.
+        // Most strings have no escape, and are skipped as a whole.
         let rest = &self.text[self.at..];
         match rest.find('"').map(|end| &rest[..end]) {
             Some(plain) if !plain.contains('\\') => {

@@ -1,6 +1,5 @@
-//! What an event may be called, and what may travel with it. The library refuses by these rules before it sends SQL, and the
-//! relay parks by them what was written past every check. They stand in SQL, too (`outbox.check_entry`), for publishers in
-//! other languages; a test holds them together.
+//! The rules for names, keys and headers of events. The library applies them before it sends SQL. The relay parks rows that
+//! break them. The same rules stand in SQL (`outbox.check_entry`) for publishers in other languages. A test compares both.
 
 pub const NAME_BYTES_MAX: usize = 128;
 pub const KEY_BYTES_MAX: usize = 512;
@@ -13,7 +12,7 @@ pub fn is_event_name(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// Why a header can't be kept.
+/// The reason to refuse a header.
 pub fn header_problem(header: &str, value: &str) -> Option<&'static str> {
     const TAKEN_PREFIXES: [&str; 6] = ["outbox-", "connect-", "content-", "accept", "grpc-", "proxy-"];
     const TAKEN: [&str; 11] = [

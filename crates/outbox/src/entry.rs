@@ -8,17 +8,17 @@ use uuid::Uuid;
 
 use crate::EnqueueError;
 
-/// What [`enqueue`](crate::enqueue) sends, with id, name, key, payload and headers: the row, and the doorbell that wakes a
-/// sleeping relay, in one statement. The session's search path decides nothing in it.
+/// The statement that [`enqueue`](crate::enqueue) sends, with id, name, key, payload and headers. It inserts the row, and wakes
+/// the relay if it sleeps. It does not depend on the session's search path.
 ///
-/// For a publisher that can't use `enqueue` and must be as fast. The database does not check such a row: the relay parks an
-/// invalid one, and no RPC gets it.
-// A call of `outbox.enqueue` takes longer than the row itself. A publisher may not write the columns that are not named.
+/// It is for a publisher that can't use `enqueue` and must be as fast. The database does not check such a row. The relay parks
+/// an invalid one, and no RPC gets it.
+// A call of `outbox.enqueue` takes longer than the INSERT itself. A publisher may write only the columns that are named here.
 pub const INSERT: &str = "insert into outbox.event (id, name, key, payload, headers)
      select $1, $2, $3, $4, $5
      where pg_catalog.pg_try_advisory_xact_lock_shared(1869968994, 1) or outbox.wake()";
 
-/// Many rows. The sub-select asks for the doorbell once.
+/// The same for many rows. The sub-select tries the doorbell's lock once.
 const INSERT_ALL: &str = "insert into outbox.event (id, name, key, payload, headers)
      select e.id, e.name, e.key, e.payload, e.headers
      from unnest($1, $2, $3, $4, $5) with ordinality as e (id, name, key, payload, headers, n)

@@ -11,8 +11,8 @@ use crate::failed::unsettled;
 use crate::queue::Watched;
 use crate::{Connections, interval};
 
-/// The dedup record in the same database as the queue: receipts of batches, whose claims are their leases, and rows of
-/// deliveries that have a row of their own.
+/// The dedup record in the same database as the queue. Batches have receipts, and their claims are their leases. Deliveries
+/// with a row of their own have a row here, too.
 #[derive(Debug)]
 pub struct PostgresDedup {
     connections: Connections,
@@ -25,7 +25,7 @@ impl PostgresDedup {
         Self::beside(connections, Arc::new(Watched::new(rpc)), lease)
     }
 
-    /// Of the same queue that is watched.
+    /// The record of the RPC of a watched queue.
     pub(crate) fn beside(connections: Connections, watched: Arc<Watched>, lease: Duration) -> Self {
         Self { connections, watched, lease }
     }
@@ -35,7 +35,7 @@ impl PostgresDedup {
     }
 
     async fn lease_all(&self, events: &[EventId]) -> Result<Vec<LeaseAnswer>, sqlx::Error> {
-        // One statement may not touch a key twice, and two workers' statements must lock keys in the same order.
+        // One statement can't touch a key twice, and statements of two workers must lock keys in the same order.
         let tokens: BTreeMap<Uuid, i64> =
             events.iter().map(|event| (event.as_uuid(), fastrand::i64(..))).collect();
         let lease = sqlx::query_as("select event_id, won, held from outbox.lease($1, $2, $3, $4, $5)")
@@ -58,14 +58,14 @@ impl PostgresDedup {
         let held = LeaseAnswer::Held { remaining: self.lease };
         let answers = events.iter().map(|event| {
             let said = said.entry(event.as_uuid()).or_insert(held);
-            // A second copy in the same batch finds the first one on it.
+            // A second copy in the same batch counts as held.
             let later = if matches!(said, LeaseAnswer::Won(_)) { held } else { *said };
             std::mem::replace(said, later)
         });
         Ok(answers.collect())
     }
 
-    /// Whether each was written. All of them at once, or each by itself if the database refuses that.
+    /// Writes all at once, or each alone if the database refuses that. Returns whether each was written.
     async fn write(&self, what: Write, leases: &[Lease]) -> Vec<Result<bool, Unsettled>> {
         let error = match self.written(what, leases).await {
             Ok(written) => return written.into_iter().map(Ok).collect(),
@@ -108,12 +108,12 @@ impl PostgresDedup {
     }
 }
 
-/// What can be written about leases.
+/// The kinds of writes about leases.
 #[derive(Debug, Clone, Copy)]
 enum Write {
-    /// What was done under claims that are still open.
+    /// Successes under claims that are still open.
     Receipts,
-    /// What else was done. No event may be among them twice.
+    /// All other successes. One write has no event twice.
     Rows,
     GivenBack,
 }
@@ -125,7 +125,7 @@ impl Dedup for PostgresDedup {
 
     async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
         let mut done: HashMap<EventId, Result<bool, Unsettled>> = HashMap::new();
-        // Of two leases of one event that both succeeded, one is enough.
+        // Two leases of one event may both have succeeded: one record is enough.
         let mut note = |lease: &Lease, written: Result<bool, Unsettled>| {
             if !matches!(done.get(&lease.event), Some(Ok(true))) {
                 done.insert(lease.event, written);
@@ -152,7 +152,7 @@ impl Dedup for PostgresDedup {
         leases.iter().map(recorded).collect()
     }
 
-    /// What came of the call stands in the queue's own tables.
+    /// The queue's own tables hold the result of the call.
     async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
         let leases: Vec<Lease> = released.iter().map(|one| one.lease).collect();
         let answers = self.write(Write::GivenBack, &leases).await;

@@ -1,10 +1,10 @@
 //! The outbox as the leader sees it: the window reader and the cursor.
 
-mod advance; // what is written when the cursor advances
-mod appetite; // how much one statement asks for
-mod open; // whose cursor it is, at the start of a term
-pub(crate) mod row; // a row, however it was written
-mod window; // what is new
+mod advance; // writes for an advance of the cursor
+mod appetite; // how much one statement reads
+mod open; // checks the cursor at the start of a term
+pub(crate) mod row; // reads a row, also one that is no event
+mod window; // reads new events
 
 pub use appetite::Appetite;
 pub use open::OpenError;

@@ -80,7 +80,7 @@ impl PostgresQueue {
         }
     }
 
-    /// The dedup record of its RPC, which has receipts of what is received here.
+    /// The dedup record of its RPC, which writes receipts for this queue's claims.
     pub fn dedup(&self) -> PostgresDedup {
         PostgresDedup::beside(self.connections.clone(), Arc::clone(&self.watched), self.lease)
     }

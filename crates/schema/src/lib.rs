@@ -23,7 +23,7 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
 ];
 
-/// Every index of the schema, but for those of partitions. A test compares them with a new schema's.
+/// Every index of the schema except those of partitions. A test compares the list with a new schema.
 const INDEXES: [&str; 26] = [
     "audit_at",
     "audit_pkey",

@@ -35,8 +35,7 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// Why it can't travel. A row may have been written past every check of the publishers, and hold anything. No error quotes
-    /// any of it.
+    /// Why the event can't travel. A row that was written without `outbox.enqueue` may hold anything. No error quotes it.
     pub fn envelope(&self) -> Result<Envelope<'_>, PutError> {
         if let Some((code, reason)) = self.flaw {
             return Err(PutError::refused(code, reason));
@@ -75,7 +74,7 @@ impl Entry {
         let payload: &RawValue = serde_json::from_str(&self.payload).map_err(|error| {
             malformed(&format!("the payload is not JSON (line {} column {})", error.line(), error.column()))
         })?;
-        // How deep a payload may be nested is the publisher's to bound.
+        // Only publishers limit the depth of a payload.
         match payload::problem(payload.get(), usize::MAX) {
             Some(problem) => Err(malformed(&format!("the payload {problem}"))),
             None => Ok(payload),
@@ -112,8 +111,8 @@ impl std::fmt::Debug for Entry {
 mod tests {
     use super::*;
 
-    /// Guards promises 6 and 8: what the publishers' own rules refuse is refused with a code and a reason that quotes nothing;
-    /// what they let through travels.
+    /// Guards promises 6 and 8: a row that breaks the publishers' rules is refused with a code, and with a reason that quotes
+    /// nothing. All other rows travel.
     #[test]
     fn what_is_no_event_does_not_travel() {
         let sound = Entry {

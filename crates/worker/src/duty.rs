@@ -1,5 +1,5 @@
-//! A consumer's part in receiving from its queue. On AWS one worker watches a quiet queue, and others rest: `watch.rs` decides
-//! that, and sets it here. The receiver keeps to it, and notes here what the other workers need to know.
+//! The role of a consumer in receiving from its queue. On AWS one worker watches a quiet queue, and others rest. `watch.rs`
+//! decides about roles and sets them here. The receiver follows its role, and records here what the other workers need.
 
 mod work;
 
@@ -15,15 +15,15 @@ pub(crate) use work::{Said, Work};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Receives nothing while others do.
+    /// Receives nothing, because another worker watches the queue.
     Rest,
-    /// Receives, because another worker has too much to do.
+    /// Receives, because the queue is full.
     Help,
-    /// Receives, because no other worker is to.
+    /// Receives, because no better worker does.
     Watch,
 }
 
-/// Shared by the consumer and by the task that decides. A consumer alone watches.
+/// Shared by the consumer and by the task that decides. Without such a task the role is always to watch.
 #[derive(Clone)]
 pub(crate) struct Duty {
     role: watch::Sender<Role>,
@@ -54,21 +54,21 @@ impl Duty {
 
     /// Returns once the role is one of these.
     pub(crate) async fn until(&self, wanted: impl Fn(Role) -> bool) {
-        // The sender is in `self`, so it is open.
+        // It can't fail, because `self` has the sender.
         let _ = self.role.subscribe().wait_for(|role| wanted(*role)).await;
     }
 
-    /// The receiver did something.
+    /// Records a step of the receiver.
     pub(crate) fn notes(&self, change: impl FnOnce(&mut Work, Instant)) {
         change(&mut self.work.lock(), Instant::now());
     }
 
-    /// What other workers need to know.
+    /// The state of the queue for the roster.
     pub(crate) fn said(&self, now: Instant, every: Duration) -> Said {
         self.work.lock().said(now, every)
     }
 
-    /// Until this is dropped the consumer may receive. Afterwards it does not, however it ended.
+    /// A guard of a running consumer. When it is dropped, also by a panic, the consumer counts as away.
     pub(crate) fn begins(&self) -> OnDuty {
         OnDuty(self.clone())
     }

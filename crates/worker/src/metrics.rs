@@ -60,7 +60,7 @@ impl Metrics {
         metrics
     }
 
-    /// Whether this worker receives from the queue.
+    /// The role of this worker in receiving from the queue.
     pub(crate) fn duty(&self) -> Gauge {
         gauge!("outbox_worker_duty", "source" => self.source.clone(), "rpc" => self.rpc.clone())
     }
@@ -134,8 +134,8 @@ impl Metrics {
         }
     }
 
-    /// Measures the queue's depth regularly, until it is dropped. Only the worker that watches the queue does, because each
-    /// measurement may cost money. The others show nothing, and not what they saw last.
+    /// Measures the queue's depth regularly, until it is dropped. Only the watcher measures, because each measurement may cost
+    /// money. The others show 0 and not an old value.
     pub(crate) async fn watch<Q: Depths>(&self, queue: &Q, duty: &Duty, every: Duration) {
         loop {
             duty.until(|role| role == Role::Watch).await;
@@ -245,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Guards: a queue is measured by the worker that watches it, at once, and by no other.
+    /// Guards: only the watcher measures a queue, and it begins at once.
     #[tokio::test(start_paused = true)]
     async fn only_the_watcher_measures() {
         let metrics = Metrics::new("sqs", &Rpc::new("Test/Depth").unwrap());

@@ -1,5 +1,5 @@
-//! Who watches a quiet queue: the workers of the same queues show each other in a roster that they live, and each queue is
-//! watched by one of them. `member.rs` decides; this reads, writes and says what was decided.
+//! Which worker watches a quiet queue. The workers of the same queues write entries to a roster, and one of them watches each
+//! queue. `member.rs` decides. This file reads and writes the roster, and sets the roles.
 
 mod member;
 mod rank;
@@ -20,14 +20,14 @@ use tokio_util::sync::CancellationToken;
 use crate::duty::{Duty, Role, Said};
 use member::Member;
 
-/// An answer that takes longer would come too late for the workers that wait for the next entry.
+/// A longer wait would delay the next entry, and other workers would count this one as ended.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// 36 to the power of this is many more than there are workers.
+/// 36 to this power is far more than the number of workers, so ids do not collide.
 const ID_CHARS: usize = 8;
 
 pub(crate) struct Watch {
     pub(crate) roster: Roster,
-    /// The name of each queue, in order, and the part that this worker takes in it.
+    /// The queues in the order of their names, each with the role of this worker.
     pub(crate) duties: Vec<(String, Duty)>,
     /// The time between two entries.
     pub(crate) every: Duration,
@@ -49,7 +49,7 @@ enum Request {
 }
 
 impl Watch {
-    /// Until `stop`. Then the other workers take over.
+    /// Runs until `stop`. Then the other workers take over.
     pub(crate) async fn run(&self, stop: &CancellationToken) {
         for request in [Request::Read, Request::Write] {
             request.errors(0);
@@ -61,7 +61,7 @@ impl Watch {
         let (member, troubles) = (Guarded::new(member), Default::default());
         let run = Run { watch: self, id, member, troubles, shown: Guarded::default() };
         tokio::select! {
-            // It ends itself, so that no entry is written after the last one was taken away.
+            // It is not cut off at the stop, so that no entry is written after its removal.
             () = run.write(stop) => {}
             () = run.read() => {}
             () = run.decide() => {}
@@ -78,7 +78,7 @@ impl Watch {
     }
 }
 
-/// Without this task there is nothing to keep to.
+/// Without this task no role changes, so the worker watches every queue.
 impl Drop for Run<'_> {
     fn drop(&mut self) {
         for (_, duty) in &self.watch.duties {
@@ -118,7 +118,7 @@ impl Run<'_> {
                 }
                 let left = self.member.lock().left_behind(began);
                 for (worker, entry) in left {
-                    // If it fails, it is tried again after the next read.
+                    // After a failure it is repeated after the next read.
                     let _ = within(roster.strike(&worker, &entry)).await;
                 }
             }
@@ -126,7 +126,7 @@ impl Run<'_> {
         }
     }
 
-    /// By the clock, too: a worker that is not seen any more dies without an answer from the table.
+    /// It also decides without an answer from the table, because an entry that no longer changes ends by time.
     async fn decide(&self) {
         loop {
             let now = Instant::now();
@@ -153,12 +153,12 @@ impl Run<'_> {
                 queues,
                 watched,
                 worker = self.id,
-                "the workers that live share the queues: this one watches its part"
+                "the running workers share the queues: this one watches its part"
             );
         }
     }
 
-    /// Returns whether it succeeded. A trouble is logged when it begins and when it ends.
+    /// Returns whether the request succeeded. The first of several failures is logged, and the success after them.
     fn done(&self, request: Request, answer: Result<(), Failure>) -> bool {
         let mut trouble = self.troubles[request as usize].lock();
         match answer {
@@ -179,7 +179,7 @@ impl Run<'_> {
         }
     }
 
-    /// If it fails, the others take over as if this worker had died.
+    /// After a failure the others take over once the entry has not changed for a while.
     async fn leave(&self) {
         let left = within(self.watch.roster.leave(&self.id)).await;
         self.done(Request::Write, left);
@@ -197,9 +197,9 @@ impl Request {
     fn consequence(self) -> &'static str {
         match self {
             Self::Read => {
-                "can't read which other workers live: this one will receive from every queue, as if it were alone"
+                "can't read which other workers are running: this one will receive from every queue"
             }
-            Self::Write => "can't write that this worker lives: the others will receive from its queues, too",
+            Self::Write => "can't write that this worker is running: the others will receive from its queues, too",
         }
     }
 

@@ -165,7 +165,7 @@ async fn without_the_table_every_worker_receives() {
     stand.until_polled_by(1).await;
     stand.unreadable.store(true, Ordering::Relaxed);
     for worker in &mut stand.workers {
-        let said = worker.wait_for("can't read which other workers live").await.unwrap();
+        let said = worker.wait_for("can't read which other workers are running").await.unwrap();
         assert!(said.contains("AccessDenied"), "{said}");
     }
     stand.until_polled_by(3).await;

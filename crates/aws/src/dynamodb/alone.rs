@@ -1,4 +1,4 @@
-//! One record per request: for answers that no batch gives, and for leases that are given back.
+//! One record per request: for cases that no batch decides, and for leases that are given back.
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
@@ -63,7 +63,7 @@ impl DynamoDedup {
         }
     }
 
-    /// `false` if another worker has the lease. A record that is gone, or done already, is as good as ours.
+    /// `false` if another worker has the lease. A record that is gone or already done counts as a success.
     pub(super) async fn complete_one(&self, lease: Lease) -> Result<bool, Failure> {
         let now = Utc::now().timestamp_millis();
         let update = self

@@ -21,7 +21,7 @@ const ALONE_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Said {
     Written,
-    /// Its condition failed, because of this item, if the server shows it.
+    /// Its condition failed because of this item, if DynamoDB shows it.
     Failed(Option<Item>),
     /// It may have taken effect, and is repeated.
     Unknown(Failure),
@@ -62,7 +62,7 @@ impl Batches {
         statement(&self.complete, parameters.into())
     }
 
-    /// One request. One result for each statement, in their order.
+    /// Sends one request. Returns one result for each statement, in their order.
     pub(super) async fn ask(&self, statements: Vec<BatchStatementRequest>) -> Vec<Said> {
         let many = statements.len();
         let refused = self.refused.lock().expect("no panic while held").clone();
@@ -86,7 +86,7 @@ impl Batches {
         }
     }
 
-    /// A role of an older `infra/` may not write batches. One warning says so, and single requests go on.
+    /// A role of an older `infra/` may not write batches. This is logged once, and single requests are made.
     fn go_alone(&self, failure: &Failure) {
         let until = Instant::now() + ALONE_FOR;
         let before = self.refused.lock().expect("no panic while held").replace((failure.clone(), until));
@@ -101,7 +101,7 @@ impl Batches {
     }
 }
 
-/// Whether this role may write records in batches, by a statement that matches no record. An error says why not.
+/// Tests whether this role may write records in batches, with a statement that matches no record. An error has the reason.
 pub async fn may_write_batches(client: &Client, table: &str) -> Result<(), Failure> {
     let batches = Batches::new(client.clone(), table, "");
     let nobody = || AttributeValue::S("doctor".to_owned());
@@ -125,7 +125,7 @@ fn each(many: usize, results: Vec<BatchStatementResponse>) -> Vec<Said> {
     if results.len() == many {
         return results.into_iter().map(|result| result.error.map_or(Said::Written, failed)).collect();
     }
-    // It is not known which statement has none.
+    // It is unknown which statements these results are of.
     let message = format!("{} results of {many} statements", results.len());
     vec![Said::of(Failure { code: "UnreadableAnswer".to_owned(), message, refused: false }); many]
 }
@@ -168,8 +168,8 @@ mod tests {
         BatchStatementResponse::builder().error(error).build()
     }
 
-    /// Guards promises 3 and 6: each statement has a result of its own. Only a failed condition is an answer. A
-    /// statement that DynamoDB does not run in a batch runs alone, and any other failure is repeated.
+    /// Guards promises 3 and 6: each statement has its own result. Only a failed condition is an answer. A statement that
+    /// DynamoDB does not run in a batch is sent alone, and is repeated after any other failure.
     #[test]
     fn each_result_has_its_meaning() {
         let item = Item::from([("id".to_owned(), number(1))]);
@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// Guards: no name of a table ends its quotes.
+    /// Guards: a quote in the name of a table does not end the quoted name.
     #[test]
     fn names_of_tables_are_quoted() {
         let config = aws_sdk_dynamodb::Config::builder().behavior_version(BehaviorVersion::v2026_01_12());

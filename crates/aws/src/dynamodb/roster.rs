@@ -1,5 +1,5 @@
-//! The roster: one item in which the workers of the same queues show each other that they live. Each worker has one attribute,
-//! its entry, so one request reads all of them.
+//! The roster: one item with an entry for each running worker of the same queues. An entry is one attribute, so one request
+//! reads all of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,7 +13,7 @@ use crate::Failure;
 
 /// The names of attributes that hold an entry begin with this.
 const PREFIX: &str = "w ";
-/// A roster that no worker writes any more leaves by itself. Clocks may differ by less than that.
+/// DynamoDB removes a roster that no worker has written for this long. Clocks differ by much less.
 const KEPT: TimeDelta = TimeDelta::days(7);
 
 /// The roster of the workers that receive from the same queues.
@@ -24,10 +24,10 @@ pub struct Roster {
     key: String,
 }
 
-/// What a worker says of itself. Queues are numbered by the order of their names.
+/// What a worker writes to the roster. Queues are numbered by the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// Larger with each write.
+    /// The number of the worker's writes, by which readers see that it is running.
     pub beat: u64,
     /// Queues that have more work than this worker can do.
     pub full: BTreeSet<usize>,
@@ -36,7 +36,7 @@ pub struct Entry {
 }
 
 impl Roster {
-    /// Workers share a roster if all of these texts are the same: the names of their queues, and what else they must agree on.
+    /// Workers share a roster if all of these texts are the same: the names of their queues, and other settings that must agree.
     pub fn new<'a>(client: Client, table: &str, same: impl IntoIterator<Item = &'a str>) -> Self {
         Self { client, table: table.to_owned(), key: format!("watch {}", names::digest(same)) }
     }
@@ -69,7 +69,7 @@ impl Roster {
         self.update(worker, "set #worker = :entry, expires_at = :expires_at", None, values).await
     }
 
-    /// Takes this worker's entry away.
+    /// Removes this worker's entry.
     ///
     /// # Errors
     ///
@@ -78,11 +78,11 @@ impl Roster {
         self.update(worker, "remove #worker", None, HashMap::new()).await
     }
 
-    /// Takes the entry of another worker away, unless that worker has written since this was read.
+    /// Removes the entry of another worker, unless that worker has written since `seen` was read.
     ///
     /// # Errors
     ///
-    /// As [`Roster::sign`]; and with the code `ConditionalCheckFailedException` if it has written.
+    /// As [`Roster::sign`]. The code is `ConditionalCheckFailedException` if that worker has written.
     pub async fn strike(&self, worker: &str, seen: &Entry) -> Result<(), Failure> {
         let values = HashMap::from([(":entry".to_owned(), text(&seen.text()))]);
         self.update(worker, "remove #worker", Some("#worker = :entry"), values).await
@@ -109,7 +109,7 @@ impl Roster {
 }
 
 impl Entry {
-    /// The beat, and then a word for each kind of queues that there are. A table's price depends on this length.
+    /// The beat, and then a word for each non-empty set of queues. It is short, because DynamoDB's price grows with an item.
     fn text(&self) -> String {
         let word = |name: &str, queues: &BTreeSet<usize>| match queues.is_empty() {
             true => String::new(),
@@ -118,7 +118,7 @@ impl Entry {
         format!("{}{}{}", self.beat, word("full", &self.full), word("away", &self.away))
     }
 
-    /// `None` for a text without a beat. Words of a later version are left out.
+    /// `None` for a text that is not an entry. Unknown words, as of a later version, are ignored.
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let mut entry = Self { beat: words.next()?.parse().ok()?, ..Self::default() };
@@ -133,7 +133,7 @@ impl Entry {
     }
 }
 
-/// A bit for each queue, four a digit, up to the last that is set.
+/// A bit for each queue, four in a digit, up to the last one that is set.
 fn digits(queues: &BTreeSet<usize>) -> String {
     let digits = queues.last().map_or(0, |last| last / 4 + 1);
     let digit = |at: usize| (0..4).map(|bit| u32::from(queues.contains(&(4 * at + bit))) << bit).sum::<u32>();
@@ -153,7 +153,7 @@ fn queues(digits: &str) -> Option<BTreeSet<usize>> {
 mod tests {
     use super::*;
 
-    /// Guards promise 6: an entry comes back as it was written, in few characters, and what is no entry is none.
+    /// Guards promise 6: an entry is read as it was written, and is short. A text that is no entry is ignored.
     #[test]
     fn entries_are_written_and_read() {
         let entry = |beat, full: &[usize], away: &[usize]| Entry {

@@ -143,8 +143,8 @@ impl Sending<'_> {
     }
 }
 
-/// The event as the relay put it, with the header that tells a replay; its body for an RPC. `None` for a row that no bus
-/// could carry.
+/// The event as the relay put it, with the header that marks a replay, as a body for each RPC. `None` for a row that no bus can
+/// carry.
 fn message<'a>(event: &'a Entry, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
     let mut envelope = event.envelope().ok()?;
     envelope.headers.insert(HEADER.to_owned(), at.to_owned());

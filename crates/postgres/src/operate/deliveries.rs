@@ -124,7 +124,7 @@ impl PostgresOperator {
              from (select rpc from outbox.queue
                    union select rpc from outbox.dedup where slot = outbox.dedup_slot($1) and event_id = $1) as p
              cross join lateral (
-                 -- Done is for good, whatever else is known.
+                 -- A success is final, whatever other records there are.
                  select r.until, r.done_at from outbox.recorded(p.rpc, array[$1]) as r
                  order by r.done_at limit 1) as r
              order by p.rpc",

@@ -10,12 +10,11 @@ impl Outbox<'_> {
     /// Writes the cursor, the parked events and the deliveries in one statement: a transaction that a client holds open would
     /// block the next leader. It writes nothing if the newest cursor is not the one that this relay wrote.
     ///
-    /// A parked row is kept as it was written, except that texts which no event may hold are cut: a row may hold a gigabyte,
-    /// and all events would wait for its copy.
+    /// A parked row is copied as it was written, but each text is cut to 1,048,576 characters. A row may have a gigabyte, and
+    /// all events would wait for its copy.
     ///
-    /// A body is put together here and not by the relay: an event with many subscribers would be sent and held as many times.
-    /// One notification per queue: this commit is asynchronous, so the lock that notify takes is held for microseconds and
-    /// not across a flush.
+    /// The database builds the bodies: the relay would send and hold one for each subscriber. Each queue gets one notification.
+    /// This commit is asynchronous, so the lock of the notification is held for microseconds and not during a flush.
     pub(super) async fn append(
         &mut self,
         cursor: &Cursor,

@@ -1,11 +1,11 @@
-//! A row of `outbox.event`, however it was written. A publisher may insert what no program can carry.
+//! Reads a row of `outbox.event`. A row that was inserted without `outbox.enqueue` may hold what no program can read.
 
 use chrono::{DateTime, Utc};
 use outbox_transport::Entry;
 use uuid::Uuid;
 
-/// The columns of [`Columns`], of a row `e` with its [`flaws`]. What no program can read comes with the name of its flaw and
-/// without its contents: an infinite time, or a text of any size.
+/// The columns of [`Columns`], of a row `e` with its [`flaws`]. A row with an infinite time or a huge text comes with the name
+/// of its flaw and without its contents.
 macro_rules! readable {
     () => {
         "e.seq, e.id, case when oversize then left(e.name, 128) else e.name end, case when not oversize then e.key end,
@@ -34,7 +34,7 @@ pub(crate) fn entry((seq, id, name, key, payload, headers, occurred_at, flaw): C
         "time" => ("MalformedEvent", "its occurred_at is no date between the years 1 and 9999"),
         _ => ("EntryTooLarge", "the row is larger than any event"),
     });
-    // What is flawed goes nowhere, and so its time means nothing.
+    // A flawed row is not put, so its time means nothing.
     let occurred_at = occurred_at.unwrap_or_else(Utc::now);
     Entry { seq, id: id.into(), name, key, payload, headers, occurred_at, flaw }
 }

@@ -73,7 +73,7 @@ impl Watched {
         self.from().claims
     }
 
-    /// Whether the queue has another id than before: the database was restored under this worker.
+    /// Whether the queue's id has changed, because the database was restored under this worker.
     pub(super) fn saw(&self, found: Found, at: Instant) -> bool {
         let mut marks = self.marks.lock();
         let other = marks.id.is_some_and(|id| id != found.id);

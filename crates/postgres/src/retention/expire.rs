@@ -1,5 +1,5 @@
-//! What is kept for a time, and then removed: dedup records, retries, dead letters, the audit. Each by itself, a bounded
-//! part at a time. And small receipts are folded together.
+//! Removes dedup records, retries, dead letters and audit entries after their time: each kind alone, a bounded part at a time.
+//! It also folds small receipts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,9 +15,9 @@ const EVERY: Duration = Duration::from_secs(600);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const PART_WITHIN: Duration = Duration::from_secs(120);
 const ROWS_MAX: i64 = 10_000;
-/// Receipts that are folded at once.
+/// The receipts that one statement folds.
 const FOLDED_MAX: i32 = 2000;
-/// A receipt is committed this soon after the time in it.
+/// A receipt is committed at most this long after the time in it.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
 /// 32 MiB of a table.
 const BLOCKS_MAX: i64 = 4096;
@@ -97,16 +97,16 @@ impl Part {
     }
 }
 
-/// How far earlier rounds came.
+/// The progress of earlier rounds.
 #[derive(Debug, Default)]
 struct Progress {
     sweep: Sweep,
-    /// By slot: no small receipt is left that was done before.
+    /// For each slot the time before which no small receipt is left.
     folded: BTreeMap<i16, DateTime<Utc>>,
 }
 
-/// Folds small receipts together, so that a queue whose batches are small costs no more than others. Under an old snapshot
-/// those that are folded stay in the index, so each look begins where the one before it ended.
+/// Folds small receipts, so that a queue with small batches costs no more than others. Under an old snapshot folded receipts
+/// stay in the index, so each read begins where the one before it ended.
 async fn fold(
     conn: &mut PgConnection,
     folded: &mut BTreeMap<i16, DateTime<Utc>>,
@@ -128,7 +128,7 @@ async fn fold(
     Ok(more)
 }
 
-/// How far the rows of a slot have been looked at, where they leave one by one.
+/// How far the rows of a slot have been read, if they are removed one by one.
 #[derive(Debug, Default)]
 struct Sweep {
     slot: i16,

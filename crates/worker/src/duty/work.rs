@@ -1,21 +1,21 @@
-//! Pure: what a receiver does, and what the other workers need to know of it. The clock is a parameter.
+//! Pure: the steps of a receiver, and what its entry in the roster has to say of the queue. The clock is a parameter.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A receive that takes this long has found no message waiting.
+/// A receive that takes this long found no message at its start.
 const IDLE: Duration = Duration::from_millis(500);
-/// What passes sooner is not said.
+/// A state that lasts less than this is not shown.
 const LASTS: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Work {
-    /// A request for any message is under way, since then.
+    /// Since when a request for any message has been under way.
     asks: Option<Instant>,
-    /// Since then the receiver has not had to wait for a message.
+    /// Since when the receiver has not waited for a message.
     busy: Option<Instant>,
-    /// Since then no request for any message has succeeded.
+    /// Since when no request for any message has succeeded.
     away: Option<Instant>,
     was_full: Option<Instant>,
 }
@@ -24,17 +24,17 @@ pub(crate) struct Work {
 pub(crate) struct Said {
     /// There is more work than this worker can do.
     pub(crate) full: bool,
-    /// This worker does not receive: there is no queue, or it does not answer, or the breaker lets through a probe at most.
+    /// This worker does not receive: the queue is missing or does not answer, or the breaker admits one probe at most.
     pub(crate) away: bool,
 }
 
 impl Work {
-    /// Nothing is received before the queue is open.
+    /// The worker is away until the queue is open.
     pub(crate) fn new(now: Instant) -> Self {
         Self { asks: None, busy: None, away: Some(now), was_full: None }
     }
 
-    /// Waits for a free slot, or for what the rate allows.
+    /// The receiver waits for a free slot or for its rate.
     pub(crate) fn is_crowded(&mut self, now: Instant) {
         self.asks = None;
         self.busy.get_or_insert(now);
@@ -56,14 +56,14 @@ impl Work {
         (self.asks, self.away) = (None, None);
     }
 
-    /// The queue is empty, and answers.
+    /// A request finds nothing for a while, and has not failed.
     pub(crate) fn is_quiet(&mut self, _: Instant) {
         if self.asks.is_some() {
             (self.busy, self.away) = (None, None);
         }
     }
 
-    /// Neither free slots nor messages are what is missing.
+    /// Nothing can be received, whatever slots and messages there are.
     pub(crate) fn is_away(&mut self, now: Instant) {
         (self.asks, self.busy) = (None, None);
         self.away.get_or_insert(now);
@@ -73,7 +73,7 @@ impl Work {
         (self.asks, self.busy) = (None, None);
     }
 
-    /// What was full stays so for the time between two entries in the roster, `every`, so that helpers do not come and go.
+    /// A queue counts as full for `every` more, the time between two entries, so that helpers do not begin and end in turn.
     pub(crate) fn said(&mut self, now: Instant, every: Duration) -> Said {
         let lasts = |since: Option<Instant>| since.is_some_and(|since| now >= since + LASTS);
         let idles = self.asks.is_some_and(|since| now >= since + IDLE);
@@ -101,7 +101,7 @@ mod tests {
     }
     use Did::{Answered, Asks, Away, Crowded, Quiet, Rests};
 
-    /// After these steps, each at its millisecond, what is said at another.
+    /// Takes these steps, each at its millisecond. Returns whether the queue is full and the worker away at `at`.
     fn said(steps: &[(u64, Did)], at: u64) -> (bool, bool) {
         let start = Instant::now();
         let mut work = Work::new(start);
@@ -120,27 +120,27 @@ mod tests {
         (full, away)
     }
 
-    /// Guards promise 6: a worker asks for help if it has not had to wait for a message for two seconds, and not before.
+    /// Guards promise 6: a queue is full after two seconds in which the receiver waited for no message, and not before.
     #[tokio::test]
     async fn a_queue_is_full_while_no_receive_waits() {
         let quiet = |at| {
             said(&[(0, Crowded), (0, Asks), (20_000, Answered(0)), (20_000, Crowded), (20_000, Asks)], at)
         };
         assert_eq!([quiet(20_100), quiet(23_000), quiet(39_000)], [(false, false); 3]);
-        // Ten batches that were there already; then every slot is taken.
+        // Ten full batches that were waiting; then no slot is free.
         let mut steps = Vec::new();
         for n in 0..10 {
             steps.extend([(n * 100, Crowded), (n * 100, Asks), (n * 100 + 50, Answered(10))]);
         }
         steps.push((1000, Crowded));
         assert_eq!((said(&steps, 1900), said(&steps, 2100)), ((false, false), (true, false)));
-        // A message a second, each waited for.
+        // One message a second, for which the receiver waits.
         let mut steps = Vec::new();
         for n in 0..10 {
             steps.extend([(n * 1000, Crowded), (n * 1000, Asks), (n * 1000 + 900, Answered(1))]);
         }
         assert_eq!(said(&steps, 9950), (false, false));
-        // Calls that take long leave no slot for the next message.
+        // Long calls leave no slot for the next message.
         assert_eq!(said(&[(0, Asks), (600, Answered(1)), (600, Crowded)], 2700), (true, false));
         assert_eq!(
             said(&[(0, Asks), (600, Answered(1)), (600, Crowded), (2000, Rests)], 2700),
@@ -148,7 +148,7 @@ mod tests {
         );
     }
 
-    /// Guards: what was full stays so for the time between two entries, and then no longer.
+    /// Guards promise 6: a full queue counts as full for the time between two entries, and no longer.
     #[tokio::test]
     async fn a_full_queue_stays_full_for_a_while() {
         let start = Instant::now();
@@ -161,7 +161,7 @@ mod tests {
         assert!(work.said(at(12), EVERY).full && !work.said(at(13), EVERY).full);
     }
 
-    /// Guards promise 6: a worker that does not receive says so. One failure does not count, and the first success ends it.
+    /// Guards promise 6: a worker that does not receive counts as away. One failure does not count, and a success ends it.
     #[tokio::test]
     async fn a_worker_that_does_not_receive_says_so() {
         assert_eq!((said(&[], 1000), said(&[], 2000)), ((false, false), (false, true)), "not open yet");
@@ -171,7 +171,7 @@ mod tests {
         let once = [(0, Asks), (1, Answered(0)), (10_000, Asks), (10_001, Away)];
         assert_eq!((said(&once, 11_000), said(&once, 12_100)), ((false, false), (false, true)));
         let probes = [(0, Asks), (1, Answered(1)), (2, Away), (3000, Away), (3100, Rests)];
-        assert_eq!(said(&probes, 9000), (false, true), "while it rests it can't find out");
+        assert_eq!(said(&probes, 9000), (false, true), "a worker that rests sends no request");
         assert_eq!(said(&[(0, Away), (1, Quiet)], 5000), (false, true), "that was a probe");
     }
 }

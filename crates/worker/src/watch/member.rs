@@ -1,9 +1,8 @@
-//! Pure: one worker among those of its roster. What it must read and write and when, which of the others live, and which queues
-//! it receives from. The clock is a parameter.
+//! Pure: one worker of a roster. It decides when to read and to write what, which other workers are running, and which queues
+//! this worker receives from. The clock is a parameter.
 //!
-//! A worker rests only while it has seen a better one live, lately and by its own clock. So whatever it can't read or does not
-//! know makes it receive. Of the workers that live, the best of a queue sees no better one, so it receives, whatever the others
-//! know.
+//! A worker rests only if the entry of a better one has changed lately, by its own clock. So a failed read makes it receive. The
+//! best running worker of a queue finds no better one. So it receives, whatever the others have read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,9 +13,9 @@ use tokio::time::Instant;
 use super::rank::{hash, score};
 use crate::duty::{Role, Said};
 
-/// A worker lives for so many times the pause between two entries, from when its entry was seen to change.
+/// A worker counts as running for this many pauses between two entries after its entry was seen to change.
 const LIVES_FOR: u32 = 2;
-/// An entry that has not changed for so many of these pauses is taken away.
+/// An entry that has not changed for this many of these pauses is removed.
 const KEPT_FOR: u32 = 30;
 
 pub(super) struct Member {
@@ -36,13 +35,13 @@ pub(super) struct Member {
 struct Other {
     rank: u64,
     entry: Entry,
-    /// Since then the entry has not changed.
+    /// Since when the entry has not changed.
     since: Instant,
     /// Unknown until the entry has been seen to change.
     lives_until: Option<Instant>,
 }
 
-/// All that decides about roles: the workers that live, with what they say.
+/// All that decides about roles: the running workers, each with its full queues and those that it is away from.
 type Picture = Vec<(u64, BTreeSet<usize>, BTreeSet<usize>)>;
 
 impl Member {
@@ -69,7 +68,7 @@ impl Member {
         }
     }
 
-    /// Whether to read the roster now. An entry is written less often than it is read, so a death is noticed soon.
+    /// Whether to read the roster now. It is read more often than entries are written, so a missing write is noticed soon.
     pub(super) fn reads(&mut self, now: Instant) -> bool {
         let is_due = now >= self.read_at;
         if is_due {
@@ -78,7 +77,7 @@ impl Member {
         is_due
     }
 
-    /// The entries of a request that began then.
+    /// Takes the entries of a request that began at this time.
     pub(super) fn has_read(&mut self, entries: BTreeMap<String, Entry>, began: Instant) {
         self.others.retain(|id, _| entries.contains_key(id));
         for (id, entry) in entries {
@@ -90,7 +89,7 @@ impl Member {
                     let other = Other { rank: hash(&id), entry, since: began, lives_until: None };
                     self.others.insert(id, other);
                 }
-                // An older entry comes from a copy of the table that lags behind.
+                // An older entry is of an older copy of the table, and is ignored.
                 Some(other) if entry.beat > other.entry.beat => {
                     let lives_until = Some(began + self.every * LIVES_FOR);
                     *other = Other { entry, since: began, lives_until, ..*other };
@@ -100,7 +99,7 @@ impl Member {
         }
     }
 
-    /// The entry to write now. It is written regularly, and sooner if it says something new.
+    /// The entry to write now. It is written regularly, and sooner after a change.
     pub(super) fn writes(&mut self, said: &[Said], now: Instant) -> Option<Entry> {
         let of = |word: fn(&Said) -> bool| -> BTreeSet<usize> {
             (0..said.len()).filter(|at| word(&said[*at])).collect()
@@ -116,7 +115,7 @@ impl Member {
         Some(self.wrote.clone())
     }
 
-    /// The write may not have taken effect: it is made again soon.
+    /// The write may not have taken effect, so it is repeated soon.
     pub(super) fn has_not_written(&mut self, now: Instant) {
         self.write_at = now + self.every / 10;
     }
@@ -136,7 +135,7 @@ impl Member {
         Some(roles)
     }
 
-    /// Without a better worker that receives, this one watches. Of two equal ones both do.
+    /// Without a better worker that receives, this one watches. Of two equal ones both watch.
     fn role(&self, queue: usize, picture: &Picture) -> Role {
         let score = |rank| score(rank, self.queues[queue]);
         let own = score(self.rank);
@@ -153,12 +152,12 @@ impl Member {
         self.others.values().filter(move |other| other.lives_until.is_some_and(|until| now < until))
     }
 
-    /// The workers that live, with this one.
+    /// The number of running workers, with this one.
     pub(super) fn members(&self, now: Instant) -> usize {
         self.living(now).count() + 1
     }
 
-    /// Entries of workers that died long ago. One of those that live takes each away.
+    /// Entries that have not changed for long. One of the running workers removes each.
     pub(super) fn left_behind(&self, now: Instant) -> Vec<(String, Entry)> {
         let is_mine = |other: &Other| {
             let own = score(self.rank, other.rank);
@@ -170,7 +169,7 @@ impl Member {
             .collect()
     }
 
-    /// Workers that start together must not write together for ever.
+    /// Random pauses, so that workers that start together do not always write together.
     fn about(&mut self, time: Duration) -> Duration {
         time.mul_f64(0.9 + self.random.f64() / 5.0)
     }

@@ -1,14 +1,14 @@
-//! Rendezvous hashing: each queue ranks the workers in an order of its own, which every worker computes alike. When one leaves,
+//! Rendezvous hashing: each queue has its own order of the workers, which every worker computes alike. When a worker leaves,
 //! only its queues move.
 
-/// FNV-1a. It must be the same in every build and version, as the one of the standard library is not.
+/// FNV-1a. It must be the same in every build and version, and the standard library's hash is not.
 pub(super) fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
 
-/// The worker with the highest is first in the order of the queue.
+/// The worker with the highest score is first in the order of the queue.
 pub(super) fn score(worker: u64, queue: u64) -> u64 {
     mix(mix(worker) ^ mix(queue).rotate_left(32))
 }
@@ -29,7 +29,7 @@ mod tests {
         (0..workers.len()).max_by_key(score).unwrap()
     }
 
-    /// Guards: two versions of the worker rank alike.
+    /// Guards promise 2: two versions of the worker compute the same order.
     #[test]
     fn ranks_are_the_same_in_every_version() {
         assert_eq!(hash(""), 0xcbf2_9ce4_8422_2325);
@@ -37,7 +37,7 @@ mod tests {
         assert_eq!(score(hash("worker"), hash("queue")), 0x1571_c891_6a71_3ed0);
     }
 
-    /// Guards: 300 queues are spread over the workers, and a worker that leaves moves no queue of another.
+    /// Guards promise 6: 300 queues are spread over the workers. If a worker leaves, no queue of another one moves.
     #[test]
     fn queues_are_spread_and_stay() {
         for many in [10, 100] {

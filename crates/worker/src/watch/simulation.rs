@@ -1,4 +1,4 @@
-//! Workers on simulated time, with their roster, their queues and faults that a seed draws. Each flaw must be found.
+//! Workers in simulated time, with their roster, their queues, and faults drawn from a seed. It must find each flaw.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,16 +14,16 @@ const STEP: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_secs(20);
 const CALL: Duration = Duration::from_secs(1);
 const SLOTS: usize = 10;
-/// Without a worker that receives, after a death or a partition.
+/// The longest time without a worker that receives, after a kill or a partition.
 const AWAY_MAX: Duration = Duration::from_secs(30);
-/// After a start or a stop, which the workers can read in the roster.
+/// The same after a start or a stop, which the workers read in the roster.
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(8);
 
-/// What a broken implementation would do.
+/// The fault of a broken implementation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     None,
-    /// While the roster can't be read, the others are taken to live.
+    /// While the roster can't be read, the others count as running.
     TrustsOldReads,
     /// An entry is compared with the reader's own clock.
     ComparesClocks,
@@ -44,8 +44,9 @@ pub(super) struct Worker {
     writes: bool,
     /// Queues that it can't reach.
     cut_off: BTreeSet<usize>,
+    /// How far its clock is ahead.
     ahead: Duration,
-    /// It shares every second step.
+    /// It reads and writes the roster in every second step. This is its first one.
     begins: Duration,
     last_read: BTreeMap<String, Entry>,
 }
@@ -64,9 +65,9 @@ pub(super) struct Fleet {
     flaw: Flaw,
     names: Vec<String>,
     pub(super) workers: Vec<Worker>,
-    /// One for each set of queues. Each entry with the writer's clock.
+    /// One roster for each set of queues. Each entry has the time of its writer's clock.
     rosters: BTreeMap<Vec<usize>, BTreeMap<String, (Entry, Duration)>>,
-    /// As a copy that lags behind has them.
+    /// An older copy of the rosters, which some reads get.
     lagging: BTreeMap<Vec<usize>, BTreeMap<String, (Entry, Duration)>>,
     messages: Vec<VecDeque<Duration>>,
     received_from: Vec<Duration>,
@@ -166,7 +167,7 @@ impl Fleet {
         self.living().into_iter().filter(|at| watches(&self.workers[*at])).collect()
     }
 
-    /// Fails if no worker receives from a queue for longer than it may.
+    /// Fails if no worker receives from a queue for longer than is allowed.
     pub(super) fn run(&mut self, time: Duration) -> Result<(), String> {
         let end = self.now + time;
         while self.now < end {

@@ -15,7 +15,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// A worker, with another one that is better for some of its queues.
+/// A worker, and another one that is better for some of its queues.
 struct Two {
     start: Instant,
     member: Member,
@@ -36,9 +36,9 @@ impl Two {
         self.member.has_read(entries, self.start + seconds(at));
     }
 
-    /// How many queues it watches and helps.
+    /// The numbers of queues that it watches and that it helps.
     fn roles(&mut self, at: u64) -> (usize, usize) {
-        // Another thing that is said makes it decide again.
+        // A change makes it decide again.
         let now = self.start + seconds(at);
         let mut other = self.said.clone();
         other.iter_mut().for_each(|said| said.full = !said.full);
@@ -53,14 +53,14 @@ fn entry(beat: u64) -> Entry {
     Entry { beat, ..Entry::default() }
 }
 
-/// Guards promise 2: a worker rests only for one that it has seen live within two entries. It never trusts an entry that it has
-/// not seen change, an older one, or one that is gone.
+/// Guards promise 2: a worker rests only for a better one whose entry changed within the time of two entries. An entry does not
+/// count if it has not changed yet, is older, or is gone.
 #[tokio::test]
 async fn a_worker_rests_only_for_one_that_lives() {
     let mut two = Two::new();
     assert_eq!(two.roles(0), (8, 0), "alone");
     two.reads(1, &[("two", entry(5))]);
-    assert_eq!(two.roles(1), (8, 0), "a first sight may be of a dead worker");
+    assert_eq!(two.roles(1), (8, 0), "at first sight its worker may have ended");
     two.reads(6, &[("two", entry(5))]);
     assert_eq!(two.roles(6), (8, 0));
     two.reads(11, &[("two", entry(6))]);
@@ -72,14 +72,14 @@ async fn a_worker_rests_only_for_one_that_lives() {
     two.reads(32, &[("two", entry(7))]);
     assert_eq!(two.roles(32), (shared, 0));
     two.reads(33, &[]);
-    assert_eq!(two.roles(33), (8, 0), "it took its entry away");
+    assert_eq!(two.roles(33), (8, 0), "it removed its entry");
     two.reads(34, &[("two", entry(7))]);
-    assert_eq!(two.roles(34), (8, 0), "a copy of the table that lags behind");
+    assert_eq!(two.roles(34), (8, 0), "an older copy of the table");
     two.reads(35, &[("one", entry(9))]);
     assert_eq!(two.member.members(two.start + seconds(35)), 1, "its own entry is no other worker");
 }
 
-/// Guards promise 6: what is full is helped, and what the better worker does not receive from is watched.
+/// Guards promise 6: a full queue is helped, and a queue from which the better worker does not receive is watched.
 #[tokio::test]
 async fn full_queues_are_helped_and_left_ones_watched() {
     let all: BTreeSet<usize> = (0..8).collect();
@@ -93,12 +93,12 @@ async fn full_queues_are_helped_and_left_ones_watched() {
     assert_eq!(two.roles(15), (8, 0));
     two.reads(20, &[("two", entry(5))]);
     assert_eq!(two.roles(20), (watched, 0));
-    // Its own queue is full: it goes on.
+    // Its own queues are full: it helps.
     two.said.iter_mut().for_each(|said| said.full = true);
     assert_eq!(two.roles(21), (watched, 8 - watched));
 }
 
-/// Guards: an entry is written every ten seconds, at once if it says something new, and never more often than every second.
+/// Guards promise 6: an entry is written every ten seconds, after a change at once, but at most once a second.
 #[tokio::test]
 async fn entries_are_written_when_they_must_be() {
     let mut two = Two::new();
@@ -120,7 +120,7 @@ async fn entries_are_written_when_they_must_be() {
     assert!(written.iter().filter(|(tick, _)| *tick < 300).count() <= 4, "{written:?}");
 }
 
-/// Guards promise 7: the entry of a dead worker is taken away in the end, by one worker, and none that changes is.
+/// Guards promise 7: one worker removes an entry that no longer changes, and no entry that changes.
 #[tokio::test]
 async fn entries_of_the_dead_are_taken_away() {
     let start = Instant::now();
@@ -140,11 +140,11 @@ async fn entries_of_the_dead_are_taken_away() {
     assert_eq!(left, [("dead".to_owned(), entry(9))]);
 }
 
-/// Workers that join, die, stop, and lose the roster or a queue, one such thing at a time.
+/// Workers that start, are killed, stop, or lose the roster or a queue, one such fault at a time.
 fn faults(workers: usize, seed: u64, many: usize, flaw: Flaw) -> Result<Fleet, String> {
     let mut fleet = Fleet::new(QUEUES, seed, flaw);
     let mut random = fastrand::Rng::with_seed(seed);
-    // Every fifth has a router with fewer queues.
+    // Every fifth worker has a router with fewer queues.
     let joins = |fleet: &mut Fleet, nth: usize| {
         fleet.join(if nth.is_multiple_of(5) { 100..QUEUES } else { 0..QUEUES });
     };
@@ -183,8 +183,8 @@ fn faults(workers: usize, seed: u64, many: usize, flaw: Flaw) -> Result<Fleet, S
     }
 }
 
-/// Guards promise 2: each queue with a worker that can reach it is received from within 30 s of any fault, and no message waits
-/// longer than that.
+/// Guards promise 2: if a worker can reach a queue, a worker receives from it within 30 s of any fault. No message waits longer
+/// than that.
 #[tokio::test]
 async fn every_queue_is_received_from() {
     for seed in 0..3 {
@@ -193,7 +193,7 @@ async fn every_queue_is_received_from() {
     faults(100, 7, 4, Flaw::None).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
-/// Guards: the simulation finds what would leave a queue alone.
+/// Guards promise 2: the simulation finds each fault that would leave a queue without a worker.
 #[tokio::test]
 async fn the_simulation_finds_each_flaw() {
     for flaw in [Flaw::TrustsOldReads, Flaw::ComparesClocks, Flaw::KeepsItsEntry, Flaw::NeverSaysAway] {
@@ -203,7 +203,7 @@ async fn the_simulation_finds_each_flaw() {
     assert!(burst(Flaw::NeverSaysFull).is_err());
 }
 
-/// Guards: ten workers, or a hundred, cost no more long polls than one on 300 quiet queues, and do not change their roles.
+/// Guards: ten or a hundred workers make no more long polls of 300 quiet queues than one, and do not change their roles.
 #[tokio::test]
 async fn a_quiet_queue_has_one_watcher() {
     let quiet = |workers: usize| {
@@ -224,7 +224,7 @@ async fn a_quiet_queue_has_one_watcher() {
     }
 }
 
-/// A queue with more than one worker can do, and then with nothing.
+/// A queue that has more messages than one worker can deliver, and later none.
 fn burst(flaw: Flaw) -> Result<(), String> {
     let mut fleet = Fleet::new(20, 7, flaw);
     for _ in 0..10 {
@@ -248,14 +248,14 @@ fn burst(flaw: Flaw) -> Result<(), String> {
     }
 }
 
-/// Guards promise 6: a busy queue is helped by all within the time between two entries, without a break, and no longer once it
-/// is quiet.
+/// Guards promise 6: all workers help a busy queue within the time between two entries, without a break. They stop once it is
+/// quiet.
 #[tokio::test]
 async fn a_busy_queue_is_helped_until_it_is_quiet() {
     burst(Flaw::None).unwrap();
 }
 
-/// Guards: with as much as three workers can do, helpers do not come and go.
+/// Guards promise 6: under a load that three workers can deliver, helpers do not begin and end in turn.
 #[tokio::test]
 async fn helpers_do_not_come_and_go() {
     let mut fleet = Fleet::new(20, 7, Flaw::None);
@@ -269,6 +269,6 @@ async fn helpers_do_not_come_and_go() {
         fleet.run(Duration::from_millis(500)).unwrap();
     }
     assert!(fleet.longest_wait <= seconds(15), "{:?}", fleet.longest_wait);
-    // Each of nine begins and ends a few times in five minutes.
+    // Each of nine helpers begins and ends a few times in five minutes.
     assert!(fleet.turns <= 9 * 2 * 8, "{} changes", fleet.turns);
 }

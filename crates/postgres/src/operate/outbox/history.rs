@@ -36,7 +36,7 @@ pub struct Stored {
 
 from_row!(Stored { seq, xid, came, name, key, payload_bytes, occurred_at });
 
-/// Which events of the past.
+/// A selection of past events.
 #[derive(Debug, Clone)]
 pub struct Span {
     pub seqs: Seqs,
