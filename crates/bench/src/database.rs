@@ -14,7 +14,7 @@ pub(crate) const EVENT: &str = "event_bench";
 pub(crate) const PAYLOAD_BYTES: usize = 500;
 pub(crate) const ACCOUNTS: i32 = 10_000;
 
-/// Takes away every event and what became of it.
+/// Removes every event and every delivery.
 pub(crate) const EMPTY: &str = "truncate outbox.event, outbox.delivery, outbox.claim, outbox.retry, outbox.dead_letter, outbox.dedup, outbox.receipt, outbox.parked";
 
 const SETTINGS: [(&str, &str); 3] =

@@ -15,10 +15,10 @@ mod plan; // durations and sizes
 mod publish; // the cost of publishing for the publisher
 mod publisher; // an open-loop load
 mod put; // a backlog onto EventBridge
-mod record; // what the dedup record costs
-mod relaying; // a relay within this process
-mod report; // rows for programs and for people
-mod result; // why something was not measured
+mod record; // the cost of the dedup record
+mod relaying; // a relay in this process
+mod report; // results, for programs and for people
+mod result; // why a benchmark failed
 mod stub; // AWS and RPCs that answer at once
 mod wake; // from commit to put
 mod worker_aws; // the rate over a queue on SQS

@@ -1,5 +1,5 @@
 //! What publishing costs the publisher, while a relay is awake and drains: the service's transaction with the library's
-//! statement, or with `outbox.enqueue`, beside the same transaction with a plain INSERT of the same row.
+//! statement or with `outbox.enqueue`, beside the same transaction with a plain INSERT of the same row.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     let columns = ["gen_random_uuid()", "'event_bench'", "null", &format!("'{payload}'"), "null"];
     let library = (1..=columns.len())
         .fold(outbox::INSERT.to_owned(), |sql, n| sql.replace(&format!("${n}"), columns[n - 1]));
-    // Each with the least ratio to a plain INSERT.
+    // Each has its lowest accepted ratio to a plain INSERT.
     let ours = [
         (Variant { name: "library", sql: library + ";" }, 0.95),
         (Variant { name: "SQL", sql: format!("select outbox.enqueue('event_bench', '{payload}');") }, 0.85),
@@ -51,7 +51,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
         Variant { name: "insert and notify", sql: row("outbox.event") + "select pg_notify('bench', '');" },
     ];
     let relay = Relaying::start(&database.source, sink().0);
-    // A plain INSERT does not wake the relay, which would sleep for most of such a half of a pair, and take nothing from it.
+    // A plain INSERT does not wake the relay. It would sleep during most of that half of a pair, and use no CPU time there.
     let mut awake = database.connect().await?;
     sqlx::raw_sql("begin; select pg_advisory_xact_lock_shared(1869968994, 1)").execute(&mut awake).await?;
     let mut rows = Vec::new();

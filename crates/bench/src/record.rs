@@ -1,5 +1,5 @@
 //! What the dedup record costs: a receipt for each batch of a queue's log, beside a row for each delivery, which is leased and
-//! then done. Batches are received, recorded and settled; nothing is called.
+//! then done. Batches are received, recorded and settled. No RPC is called.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ use crate::result::Result;
 
 const LEASE: Duration = Duration::from_secs(600);
 const BATCH: usize = 500;
-/// So long ago, and of so many a second: of a minute or two in a batch.
+/// Ids of an hour ago, at 100 a second. So the ids of a batch are of one minute or two.
 const IDS: &str =
     "(lpad(to_hex((extract(epoch from clock_timestamp()) * 1000)::bigint - 3600000 + n * 10), 12, '0')
                     || substr(outbox.uuid_v7()::text, 15))::uuid";
 
-/// Of each delivery.
+/// The costs per delivery.
 struct Cost {
     wal_bytes: f64,
     kept_bytes: f64,
@@ -60,7 +60,7 @@ async fn cost(database: &Database, deliveries: usize, receipts: bool) -> Result<
     fill(&mut conn, deliveries).await?;
     let rpc = Rpc::new("Bench/Record").ok_or("no RPC")?;
     let connections = database.source.connections("bench", &SESSION, 2);
-    // What is empty has pages, too.
+    // An empty table has pages, too.
     let empty = kept(&mut conn).await?;
     let before = wal(&mut conn).await?;
     let began = Instant::now();

@@ -35,9 +35,9 @@ pub(crate) struct Asked {
 pub(crate) struct Stub {
     pub(crate) endpoint: String,
     pub(crate) asked: Arc<Asked>,
-    /// DynamoDB's batches of statements, as to a role that has no right to them.
+    /// Whether DynamoDB refuses batches of statements, as for a role without the right to them.
     pub(crate) refuses_batches: Arc<AtomicBool>,
-    /// How many more messages its queue has.
+    /// The remaining messages of its queue.
     messages: Arc<AtomicUsize>,
     /// The RPC of its messages.
     rpc: &'static str,
@@ -163,7 +163,7 @@ impl Stub {
     }
 }
 
-/// Not within a text, where quotes are escaped.
+/// Counts a marker. It can't match within a text, where quotes are escaped.
 fn count(body: &[u8], marker: &[u8]) -> usize {
     body.windows(marker.len()).filter(|window| *window == marker).count()
 }

@@ -1,5 +1,5 @@
 //! A queue on SQS worked off: the worker, beside the AWS SDK alone with one request for each record, as many at a time. Both
-//! without a call behind the RPC seam, and with one over Connect. And how many requests the worker makes.
+//! without a call behind the RPC seam, and with one over Connect. It also counts the worker's requests.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,7 +75,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Of a queue that has more than can be delivered, counted by the fault server.
+/// The requests per delivery, while the queue has more messages than the worker can deliver. The fault server counts them.
 async fn calls_per_delivery(stub: &Stub, router: &Router, deliveries: usize) -> Result<f64> {
     let strict = Arc::new(Strict::new(stub.endpoint.trim_start_matches("http://").parse()?));
     let endpoint = Arc::clone(&strict).serve().await?;
@@ -109,8 +109,8 @@ async fn delivered_per_second(
     Ok(rate)
 }
 
-/// Receive ten, claim each, call each, complete each, delete ten; as many tens side by side as make up the concurrency. The
-/// requests are the product's: where batches are refused, each record costs one of its own.
+/// Receive ten, lease each, call each, complete each, delete ten. As many tens run side by side as make up the concurrency. The
+/// requests are the product's. Batches are refused here, so each record costs a request of its own.
 async fn requested_per_second(stub: &Stub, handler: &Handler, deliveries: usize) -> Result<f64> {
     let config = stub.config();
     let rpc = Rpc::new(RPC).ok_or("not the name of an RPC")?;

@@ -1,11 +1,11 @@
-//! The fault server: a proxy before AWS's stand-in that refuses what AWS documents that it refuses and the stand-in takes;
-//! and what a test says: rights on one queue, a key, a clock that is hours ahead, or single statements that fail. It counts
-//! the requests.
+//! The fault server: a proxy in front of the emulator. It refuses requests that AWS documents as refused and the emulator
+//! accepts. A test can also withdraw a right, disable a key, set the clock ahead, or let single statements fail. It counts the
+//! requests.
 //!
 //! `tests/aws-limits.json` lists what is enforced, by which of the two, and after which of AWS's documents.
 
-mod refusal; // how AWS says no
-mod rules; // what SQS refuses
+mod refusal; // the form of AWS's refusals
+mod rules; // the requests that SQS refuses
 mod script; // the failures that a test ordered
 mod statements; // batches of statements of DynamoDB
 
@@ -38,10 +38,10 @@ pub struct Strict {
 #[derive(Debug, Default)]
 struct State {
     received: HashMap<String, Received>,
-    /// Requests, by operation.
+    /// The number of requests, by operation.
     asked: HashMap<String, usize>,
     statements: Statements,
-    /// Actions that nobody may do, by the end of the name of the queue or table.
+    /// Forbidden actions, by the end of the name of the queue or table.
     denied: HashSet<(String, String)>,
     /// Queues whose key is disabled.
     locked: HashSet<String>,
@@ -78,12 +78,12 @@ impl Strict {
         Ok(endpoint)
     }
 
-    /// How many requests there were, by operation.
+    /// The number of requests, by operation.
     pub fn asked(&self) -> HashMap<String, usize> {
         self.with(|state| state.asked.clone())
     }
 
-    /// Nobody has the right to do this with the queues or tables whose names end so, or has it again. `sqs:SendMessage`, say.
+    /// Forbids or allows an action, such as `sqs:SendMessage`, on the queues or tables whose names end so.
     pub fn deny(&self, action: &str, queue: &str, denied: bool) {
         let action = (action.to_owned(), queue.to_owned());
         self.with(|state| if denied { state.denied.insert(action) } else { state.denied.remove(&action) });
@@ -122,11 +122,11 @@ impl Strict {
         Ok(self.pass(parts, body).await?.map(Full::new))
     }
 
-    /// One request, by AWS's rules. An error ends the connection.
+    /// Passes one request, by AWS's rules. An error ends the connection.
     ///
     /// # Errors
     ///
-    /// If the stand-in does not answer, or the answer is to be lost.
+    /// If the emulator does not answer, or the answer is to be lost.
     pub async fn pass(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, std::io::Error> {
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
         let called = target.and_then(|target| target.rsplit('.').next()).unwrap_or_default().to_owned();

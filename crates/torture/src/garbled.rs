@@ -1,4 +1,4 @@
-//! Rows that no bus can take. `outbox.enqueue` would refuse them, so they are written past it, as any publisher may.
+//! Rows that no bus can carry. `outbox.enqueue` would refuse them, so they are inserted without it, as any publisher may.
 
 use crate::history::Change;
 use crate::routes::GARBLED;

@@ -199,7 +199,9 @@ impl Request {
             Self::Read => {
                 "can't read which other workers are running: this one will receive from every queue"
             }
-            Self::Write => "can't write that this worker is running: the others will receive from its queues, too",
+            Self::Write => {
+                "can't write that this worker is running: the others will receive from its queues, too"
+            }
         }
     }
 

@@ -1,13 +1,14 @@
-//! DynamoDB's batches of statements: what it refuses and the stand-in takes, and what a test says of single statements.
+//! DynamoDB's batches of statements: refusals that the emulator does not have, and failures of single statements that a test
+//! ordered.
 //!
-//! By ministack 1.5.33 a statement fails by itself, with `ConditionalCheckFailed` and the item that is there, or with
-//! `DuplicateItem`. It differs from AWS in this:
+//! In ministack 1.5.33 a statement fails alone, with `ConditionalCheckFailed` and the existing item, or with `DuplicateItem`. It
+//! differs from AWS:
 //!
-//! - A duplicate comes without the item that is there. AWS does not document whether `ALL_OLD` shows it.
-//! - Two statements on one item run one after the other. The fault server refuses such a batch, as AWS documents it of
+//! - A duplicate comes without the existing item. AWS does not document whether `ALL_OLD` shows it.
+//! - Two statements on one item run one after the other. The fault server refuses such a batch, as AWS documents for
 //!   `BatchWriteItem`.
-//! - Reads may stand beside writes, which AWS documents that it refuses. No batch of the product has a read.
-//! - No right is asked for, and nothing is throttled.
+//! - A batch may have reads and writes, which AWS documents as refused. No batch of the product has a read.
+//! - It checks no rights, and throttles nothing.
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -34,12 +35,12 @@ impl Strict {
         self.with(|state| state.statements.cut += many);
     }
 
-    /// A duplicate comes with the item that is there, where the statement asks for it.
+    /// From now on a duplicate comes with the existing item, if the statement requests it.
     pub fn show_duplicates(&self) {
         self.with(|state| state.statements.shows_duplicates = true);
     }
 
-    /// How much of what was to go wrong has not yet.
+    /// The number of ordered failures that have not happened yet.
     pub fn still_to_fail(&self) -> usize {
         self.with(|state| {
             let Statements { fails, lost, cut, .. } = &state.statements;
@@ -73,11 +74,11 @@ impl Strict {
         })
     }
 
-    /// `BatchExecuteStatement`: those for whose item `fails` has a code do not run, and the others go on.
+    /// Passes a `BatchExecuteStatement`. A statement does not run if `fails` has a code for its item. The others run.
     ///
     /// # Errors
     ///
-    /// If the stand-in does not answer.
+    /// If the emulator does not answer.
     pub async fn statements(
         &self,
         parts: Parts,
@@ -148,12 +149,12 @@ impl Strict {
     }
 }
 
-/// The name of its table.
+/// The name of the statement's table.
 fn table(words: &str) -> &str {
     words.split('"').nth(1).unwrap_or_default()
 }
 
-/// The key of its item: the parameter that stands for `id`.
+/// The key of the statement's item: the parameter of `id`.
 fn key(statement: &Value) -> &str {
     let words = statement["Statement"].as_str().unwrap_or_default();
     let at = words.find("'id': ?").or_else(|| words.find(r#""id" = ?"#));

@@ -191,14 +191,14 @@ impl Front {
         }
     }
 
-    /// Some statements of a batch fail, the others go on.
+    /// Some statements of a batch fail, and the others run.
     fn fails_statement(&self) -> Option<&'static str> {
         const CODES: [&str; 3] = ["InternalServerError", "ProvisionedThroughputExceeded", "ThrottlingError"];
         let fails = self.is(Fault::CloudFailsEntries, 0.3);
         fails.then(|| CODES[self.random.lock().expect("no panic while held").usize(..CODES.len())])
     }
 
-    /// Is the weather like this, for this one of so many?
+    /// Whether this request meets the fault, which hits a share of all.
     fn is(&self, fault: Fault, share: f64) -> bool {
         let now =
             self.under_way.lock().expect("no panic while held").get(&fault).is_some_and(|times| *times > 0);

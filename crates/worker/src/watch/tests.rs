@@ -93,7 +93,7 @@ async fn full_queues_are_helped_and_left_ones_watched() {
     assert_eq!(two.roles(15), (8, 0));
     two.reads(20, &[("two", entry(5))]);
     assert_eq!(two.roles(20), (watched, 0));
-    // Its own queues are full: it helps.
+    // The queues are full for this worker itself: it goes on helping.
     two.said.iter_mut().for_each(|said| said.full = true);
     assert_eq!(two.roles(21), (watched, 8 - watched));
 }
