@@ -1,9 +1,9 @@
 //! What SECURITY.md promises: privileges, secrets, and names of other schemas.
 
-mod inserts; // what a publisher can write past every check
+mod inserts; // rows that a publisher inserts without any check
 mod names; // no function or operator of another schema runs
-mod roles; // least privileges, with real roles
-mod secrets; // what is never said
-mod values; // no value in an error
+mod roles; // least privileges
+mod secrets; // payloads, passwords and keys, which are never shown
+mod values; // errors without values
 
 pub(crate) use inserts::{bad_rows, insert_bad_rows, parked};

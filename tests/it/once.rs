@@ -2,5 +2,5 @@
 //! end, too, in `World::finish`. `contracts` has the contract of the records.
 
 mod copies; // several copies of one message
-mod receipts; // the record of a batch, and how it goes with rows
-mod records; // how long a record is kept, and what it costs to let it go
+mod receipts; // the record of a batch, beside the rows of single deliveries
+mod records; // how long a record is kept, and what its removal costs

@@ -91,7 +91,7 @@ fn each_table_has_one_owner() {
     let mut found =
         named(&product(), &Regex::new(&format!(r"(?-u:\b)outbox\.({words})(?-u:\b)[^(]")).unwrap());
     assert!(found.remove("postgres").is_some_and(|places| places.len() >= 20), "{found:?}");
-    // A service writes its events, and its tests read them. Both depend on no transport.
+    // A service writes its events, and its tests read them. Neither depends on a transport.
     let library = found.remove("outbox").unwrap_or_default();
     let expected = ["crates/outbox/src/entry.rs: event", "crates/outbox/src/testing.rs: event"];
     assert!(library.iter().all(|place| expected.contains(&place.as_str())), "{library:?}");

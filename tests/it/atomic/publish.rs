@@ -250,8 +250,8 @@ async fn services_can_test_what_they_enqueue() {
     world.finish().await;
 }
 
-/// Guards: what only the database can refuse is told with its cause and with what to do: a schema that is missing, a right, a
-/// transaction that may only read.
+/// Guards: the error names the cause and the remedy if the database refuses: for a missing schema, a missing right, or a
+/// read-only transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_refuses_is_told() {
     let world = World::new(ROUTER).await;
@@ -282,7 +282,7 @@ async fn what_the_database_refuses_is_told() {
     world.finish().await;
 }
 
-/// Guards promise 1: a pointer of the ring that was set anew keeps nobody from publishing.
+/// Guards promise 1: after a reset of the ring's pointer, events can be published and are delivered.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pointer_that_was_reset_keeps_nobody_from_publishing() {
     let mut world = World::new(ROUTER).await;
@@ -295,7 +295,7 @@ async fn a_pointer_that_was_reset_keeps_nobody_from_publishing() {
     world.finish().await;
 }
 
-/// Guards: a role that may only enqueue can publish, and can do nothing else.
+/// Guards SECURITY.md: a role that may only enqueue can publish, and can do nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_only_enqueue_can_publish() {
     let world = World::new(ROUTER).await;

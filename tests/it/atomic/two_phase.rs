@@ -14,7 +14,7 @@ async fn a_prepared_transaction_publishes() {
     let row = ["gen_random_uuid()", "'event_one'", "null", "'{\"n\":7}'", "null"];
     let library =
         (1..=row.len()).fold(outbox::INSERT.to_owned(), |sql, n| sql.replace(&format!("${n}"), row[n - 1]));
-    // Nobody relays.
+    // No relay runs.
     conn.execute("begin").await.unwrap();
     conn.execute(enqueue).await.unwrap();
     conn.execute("prepare transaction 'absent'").await.unwrap();
@@ -35,9 +35,9 @@ async fn a_prepared_transaction_publishes() {
     .enumerate()
     {
         world.until_relay_sleeps().await;
-        // The function's doorbell, and that of the library's statement.
+        // The doorbell of the function, and that of the library's statement.
         let enqueue = if at % 3 == 0 { enqueue.to_owned() } else { library.clone() };
-        // At once, as psql -c does, and one by one, as drivers do.
+        // Both at once, as psql -c does, and one by one, as drivers do.
         if at % 2 == 0 {
             conn.execute(sqlx::AssertSqlSafe(format!("begin; {enqueue}; {prepare}"))).await.expect(prepare);
         } else {
@@ -52,7 +52,7 @@ async fn a_prepared_transaction_publishes() {
     conn.execute("prepare transaction 'taken back'").await.unwrap();
     conn.execute("rollback prepared 'taken back'").await.unwrap();
     world.until("select count(*) = 6 from outbox.done").await;
-    // A transaction that says the words and commits wakes the relay all the same.
+    // A transaction that contains the words and commits still wakes the relay.
     world.stop_relay(&relay).await;
     world.relay();
     let id = world.publish(One { n: 8 }).await;

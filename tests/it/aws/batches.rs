@@ -1,4 +1,4 @@
-//! Claims and completions in batches, on a real table behind the fault server: each statement succeeds and fails by itself.
+//! Leases and completions in batches, on a table behind the fault server: each statement succeeds or fails alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::contracts::{dedup_contract, failed, lost_of, release};
 
 const TABLE: &str = "outbox-dedup";
 
-/// A record behind a fault server of its own.
+/// A dedup record behind its own fault server.
 struct Stand {
     strict: Arc<Strict>,
     client: aws_sdk_dynamodb::Client,
     dedup: DynamoDedup,
-    /// The same record, past the fault server.
+    /// The same record without the fault server.
     other: DynamoDedup,
 }
 
@@ -39,12 +39,12 @@ impl Stand {
         self.strict.asked().get(operation).copied().unwrap_or_default()
     }
 
-    /// Batches, and single requests.
+    /// The numbers of batches and of single requests.
     fn requests(&self) -> [usize; 3] {
         ["BatchExecuteStatement", "PutItem", "UpdateItem"].map(|operation| self.asked(operation))
     }
 
-    /// As the doctor asks.
+    /// The request of the doctor.
     async fn may_write(&self) -> Result<(), outbox_aws::Failure> {
         outbox_aws::may_write_batches(&self.client, TABLE).await
     }
@@ -65,7 +65,7 @@ fn events(many: usize) -> Vec<EventId> {
     (0..many).map(|_| EventId::new()).collect()
 }
 
-/// Guards promise 3: the contract, where a duplicate comes with the item that is there, and where it does not.
+/// Guards promise 3: batches keep the contract of the record also if a duplicate comes with the existing item.
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_keep_the_contract() {
     let Some(cloud) = cloud() else { return };
@@ -78,7 +78,7 @@ async fn batches_keep_the_contract() {
     assert!(strict.asked()["BatchExecuteStatement"] > 0, "{:?}", strict.asked());
 }
 
-/// Guards: 25 records cost one request to claim, and one to complete, and what is done or held costs no more.
+/// Guards: one request leases 25 records, and one completes them. Records that are done or held cost no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_holds_25_records() {
     let Some(cloud) = cloud() else { return };
@@ -95,7 +95,7 @@ async fn a_request_holds_25_records() {
     assert_eq!(stand.requests(), [8, 0, 0]);
 }
 
-/// Guards promise 3: a claim that took effect is recognised as ours, though its answer is lost or has no result for it.
+/// Guards promise 3: the worker recognises its own lease, though the answer was lost or has no result for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_whose_answer_is_lost_is_ours() {
     let Some(cloud) = cloud() else { return };
@@ -114,8 +114,8 @@ async fn a_claim_whose_answer_is_lost_is_ours() {
     }
 }
 
-/// Guards promise 6: a statement that is throttled, or fails in any other way that passes, is asked again alone. The others
-/// of its batch are not.
+/// Guards promise 6: a statement that is throttled, or has another passing failure, is repeated alone. The others of its batch
+/// are not repeated.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_statement_that_fails_is_asked_again_alone() {
     let Some(cloud) = cloud() else { return };
@@ -149,8 +149,8 @@ async fn one_statement_that_fails_is_asked_again_alone() {
     assert_eq!(stand.strict.still_to_fail(), 0);
 }
 
-/// Guards promise 6: what is throttled for as long as it is asked costs the others of its batch nothing: they are won, and it
-/// is not called.
+/// Guards promise 6: a record that stays throttled does not affect the others of its batch. They are leased, and its event is
+/// not called.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_stays_throttled_costs_its_neighbours_nothing() {
     let Some(cloud) = cloud() else { return };
@@ -165,14 +165,14 @@ async fn a_record_that_stays_throttled_costs_its_neighbours_nothing() {
     assert_eq!(stand.strict.still_to_fail(), 0);
 }
 
-/// Guards promise 3: in a batch, too, a lost lease completes nothing, and a success whose answer was lost is written once.
+/// Guards promise 3: in a batch, too, a lost lease completes nothing. A success whose answer was lost is written once.
 #[tokio::test(flavor = "multi_thread")]
 async fn completions_in_a_batch_are_fenced() {
     let Some(cloud) = cloud() else { return };
     let stand = Stand::new(cloud).await;
     let all = events(4);
     let leases = stand.win(&all).await;
-    // Somebody else has the second; the third is done by somebody else.
+    // Another worker has the second lease, and has completed the third.
     release(&stand.other, &[failed(leases[1]), failed(leases[2])]).await;
     let theirs: Vec<Lease> = stand.other.lease(&all[1..3]).await.unwrap().into_iter().map(won).collect();
     assert!(lost_of(&stand.other, &theirs[1..]).await.is_empty());
@@ -189,8 +189,8 @@ async fn completions_in_a_batch_are_fenced() {
     assert!(lost_of(&stand.other, &theirs[..1]).await.is_empty(), "its holder's token still stands");
 }
 
-/// Guards promise 3: two successes of one event, and more than one request holds, are recorded in batches in which no item
-/// stands twice, which DynamoDB would refuse.
+/// Guards promise 3: two successes of one event, and more successes than one batch takes, are recorded. DynamoDB would refuse a
+/// batch that has an item twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_stands_once_in_a_batch() {
     let Some(cloud) = cloud() else { return };
@@ -206,8 +206,8 @@ async fn an_event_stands_once_in_a_batch() {
     assert_eq!(twice, [LeaseAnswer::Done, LeaseAnswer::Done]);
 }
 
-/// Guards: a role of an older `infra/` may not write in batches: each record then costs a request of its own, as before, and
-/// batches are not tried again with each.
+/// Guards: a role of an older `infra/` may not write batches. Then each record costs its own request, as before, and batches
+/// are not tried each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_right_to_batches_each_record_is_written_alone() {
     let Some(cloud) = cloud() else { return };

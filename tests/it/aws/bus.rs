@@ -116,8 +116,8 @@ async fn a_thousand_events_take_a_hundred_calls() {
     world.finish().await;
 }
 
-/// Guards promises 4, 6 and 8: what a publisher inserts past the checks reaches no bus. It is parked with a code, and the others
-/// of its key are put in their order.
+/// Guards promises 4, 6 and 8: a row that a publisher inserted without the checks reaches no bus. It is parked with a code, and
+/// the other events of its key are put in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_publisher_inserts_reaches_no_bus() {
     let stub = Stub::start(|_, input| taken(input)).await;
@@ -139,7 +139,7 @@ async fn what_a_publisher_inserts_reaches_no_bus() {
     world.finish().await;
 }
 
-/// Guards: a request that is refused as a whole is divided until the offender is alone, and only that one is parked.
+/// Guards: a request that is refused as a whole is divided until the offending entry is alone. Only that one is parked.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_oversize_request_is_divided() {
     const LIMIT: usize = 230_000;
@@ -168,7 +168,7 @@ async fn an_oversize_request_is_divided() {
         let insert = sqlx::query("select outbox.enqueue('event_one', $1)").bind(payload(70_000));
         insert.execute(&world.pool).await.unwrap();
     }
-    // One that no request can take here, and one that no request takes anywhere.
+    // One that no request of this region can take, and one that no request of any region can.
     let insert = sqlx::query("select outbox.enqueue('event_one', $1)").bind(payload(240_000));
     insert.execute(&world.pool).await.unwrap();
     world

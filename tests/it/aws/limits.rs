@@ -29,7 +29,7 @@ struct Limit {
     given: Vec<Given>,
     #[serde(default)]
     ask: Option<Ask>,
-    /// AWS's code; or of a batch, by the entry's id or place; or `taken`.
+    /// AWS's code. For a batch: the codes by the entry's id or place. Or `taken`.
     #[serde(default)]
     answer: Value,
 }

@@ -95,7 +95,7 @@ impl State {
 }
 
 impl State {
-    /// A statement of PartiQL: its result.
+    /// Runs a statement of PartiQL, and returns its result.
     pub(crate) fn run(&mut self, statement: &Value) -> Value {
         let values = values(statement);
         let id = values["id"]["S"].as_str().unwrap().to_owned();
@@ -115,7 +115,7 @@ impl State {
         json!({"TableName": "outbox-dedup"})
     }
 
-    /// An entry of the roster is written or taken away.
+    /// Writes or removes an entry of the roster.
     fn sign(&mut self, input: &Value) {
         let item =
             self.items.entry(input["Key"]["id"]["S"].as_str().unwrap().to_owned()).or_insert(json!({}));
@@ -130,7 +130,7 @@ impl State {
         }
     }
 
-    /// The entries of all rosters.
+    /// The number of entries in all rosters.
     pub(crate) fn entries(&self) -> usize {
         let rosters = self.items.iter().filter(|(id, _)| id.starts_with("watch "));
         rosters
@@ -139,7 +139,7 @@ impl State {
             .count()
     }
 
-    /// What was hidden and is no more.
+    /// Makes messages visible again whose visibility has ended.
     pub(crate) fn bring_back(&mut self) {
         let now = Instant::now();
         let back: Vec<String> = self

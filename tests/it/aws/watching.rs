@@ -1,4 +1,4 @@
-//! Workers share quiet queues: one of them receives from each. Their requests are counted by the stub.
+//! Workers share quiet queues: one of them receives from each. The stub counts their requests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,18 +25,18 @@ struct Stand {
     stub: Stub,
     state: Arc<Mutex<State>>,
     workers: Vec<Process>,
-    /// Where the workers show their metrics.
+    /// The addresses of the workers' metrics.
     addrs: Vec<String>,
-    /// When each long poll began, by queue.
+    /// The beginnings of long polls, by queue.
     polls: Polls,
-    /// The table can't be read.
+    /// Whether the table can't be read.
     unreadable: Arc<AtomicBool>,
 }
 
 type Polls = Arc<Mutex<BTreeMap<String, Vec<Instant>>>>;
 
 impl Stand {
-    /// Starts workers, and returns once each has seen all of them live.
+    /// Starts workers, and returns once each has counted all of them.
     async fn new(queues: usize, workers: usize) -> Self {
         let state: Arc<Mutex<State>> = Arc::default();
         let (polls, unreadable): (Polls, Arc<AtomicBool>) = Default::default();
@@ -105,11 +105,11 @@ impl Stand {
     }
 }
 
-/// Guards: ten workers cost no more long polls than one, on queues that are quiet.
+/// Guards: ten workers make no more long polls of quiet queues than one.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_workers_poll_a_quiet_queue_as_one_does() {
     let stand = Stand::new(30, 10).await;
-    // What was under way before ends.
+    // Earlier long polls end first.
     stand.until_polled_by(1).await;
     let before = stand.counts();
     let since = |before: &[usize]| -> Vec<usize> {
@@ -125,7 +125,7 @@ async fn ten_workers_poll_a_quiet_queue_as_one_does() {
     };
     assert_eq!(many("outbox_worker_roster_members ", " 10"), 10);
     assert_eq!((many("outbox_worker_duty{", " 2"), many("outbox_worker_duty{", " 0")), (30, 270));
-    // All that is only on this transport is documented, and is there.
+    // The metrics that are documented as only on this transport are there.
     let documented = std::fs::read_to_string(root().join("ops/metrics.md")).unwrap();
     let only = documented.lines().filter(|line| line.contains("Only on `aws`"));
     let only: Vec<&str> = only.map(|line| line.split('`').nth(1).unwrap()).collect();
@@ -133,8 +133,7 @@ async fn ten_workers_poll_a_quiet_queue_as_one_does() {
     stand.finish().await;
 }
 
-/// Guards promise 2: the queues of a worker that is killed are received from by another one, and its entry is not trusted any
-/// more.
+/// Guards promise 2: after a worker was killed, another one receives from its queues, though its entry is still there.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_queues_of_a_killed_worker_are_taken_over() {
     let mut stand = Stand::new(12, 2).await;
@@ -142,11 +141,11 @@ async fn the_queues_of_a_killed_worker_are_taken_over() {
     stand.workers.remove(0).kill().await.unwrap();
     stand.until_all_see(1).await;
     stand.until_polled_by(1).await;
-    assert_eq!(stand.state.lock().unwrap().entries(), 2, "nobody has taken its entry away");
+    assert_eq!(stand.state.lock().unwrap().entries(), 2, "no worker has removed its entry");
     stand.finish().await;
 }
 
-/// Guards promise 2: a worker that stops takes its entry away before it ends, so the others take over at once.
+/// Guards promise 2: a worker that stops removes its entry before it ends, so the others take over at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_stops_hands_over() {
     let mut stand = Stand::new(12, 2).await;
@@ -157,8 +156,8 @@ async fn a_worker_that_stops_hands_over() {
     stand.finish().await;
 }
 
-/// Guards promise 2: while the table can't be read, every worker receives from every queue, and says why. Afterwards they share
-/// the queues again.
+/// Guards promise 2: while the table can't be read, every worker receives from every queue, and logs the reason. Afterwards
+/// they share the queues again.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_table_every_worker_receives() {
     let mut stand = Stand::new(6, 3).await;
@@ -179,8 +178,8 @@ async fn without_the_table_every_worker_receives() {
     stand.finish().await;
 }
 
-/// Guards promise 7: on a real table each worker writes and takes away its own entry alone. The entry of a dead worker is taken
-/// away, and that of one that has written since is not.
+/// Guards promise 7: on the emulator's table each worker writes and removes only its own entry. An old entry of another worker
+/// can be removed, unless that worker has written since.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_roster_is_one_item() {
     let Some(cloud) = cloud() else { return };
@@ -203,11 +202,11 @@ async fn the_roster_is_one_item() {
     assert_eq!(ids(&roster).await, ["c"]);
 }
 
-/// Guards promise 6: a queue with more than its watcher can do is helped by the other workers.
+/// Guards promise 6: the other workers help if a queue has more messages than its watcher can deliver.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_busy_queue_is_helped() {
     let (state, ids) = filled(120);
-    // They come once the workers have shared the queue.
+    // The messages are sent once the workers share the queue.
     let waiting = std::mem::take(&mut state.lock().unwrap().waiting);
     let shared = Arc::clone(&state);
     let stub = Stub::start(move |operation, input| shared.lock().unwrap().answer(operation, input)).await;

@@ -23,7 +23,7 @@ event:
         backoff: { min: 10ms, max: 50ms }
 ";
 
-/// Guards: under load a message costs a tenth of a receive, of a claim, of a record and of a delete, and no more.
+/// Guards: under load a message costs a tenth of a receive, of a lease, of a record and of a delete, and no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_costs_what_it_must() {
     let (state, ids) = filled(1000);
@@ -114,7 +114,7 @@ async fn a_bad_day_of_queue_and_table_loses_nothing() {
             ("PutItem" | "BatchExecuteStatement", 1) => throttled(),
             ("PutItem", 2) => Answer::Truncated,
             ("BatchExecuteStatement", 2) => {
-                // Every other statement runs, and the others fail by themselves.
+                // Every second statement runs, and the others fail.
                 let results = statements(input).iter().enumerate().map(|(n, statement)| match n % 4 {
                     0 => failed("ProvisionedThroughputExceeded"),
                     2 => failed("InternalServerError"),
@@ -123,12 +123,12 @@ async fn a_bad_day_of_queue_and_table_loses_nothing() {
                 Answer::Ok(json!({"Responses": results.collect::<Vec<_>>()}))
             }
             ("BatchExecuteStatement" | "DeleteMessageBatch", 3) => {
-                // It took effect, and nobody hears of it.
+                // The write took effect, and its answer is lost.
                 let _ = state.answer(operation, input);
                 Answer::Lost
             }
             ("BatchExecuteStatement", 6) => {
-                // It took effect, and nobody hears of the last.
+                // All statements took effect, and the last result is missing.
                 let results = statements(input).iter().map(|statement| state.run(statement));
                 let mut results: Vec<_> = results.collect();
                 results.pop();
@@ -176,10 +176,10 @@ async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     .await;
     let world = World::new(ROUTER).await;
     let worker = worker(&world, &stub, "30s");
-    // A batch of messages is asked for three times.
+    // The leases of a batch are requested three times.
     crate::world::until("it was asked for a while", async || stub.asked("BatchExecuteStatement").len() > 15)
         .await;
-    // Of ten seconds without it: each time twice as long as before.
+    // For ten seconds without it: each wait is twice as long as before.
     let receives = stub.asked("ReceiveMessage").len();
     assert!(receives <= 12, "{receives} receives");
     assert!(world.rpcs.calls().is_empty());
@@ -241,7 +241,7 @@ async fn a_message_that_comes_back_during_its_call_is_not_called_again() {
     world.rpcs.on("Test/One", move |_| {
         let stub = received.clone();
         Box::pin(async move {
-            // Until somebody has asked whether it was done before, a second time.
+            // Until the second worker, too, has checked whether it was done.
             while stub.asked("BatchExecuteStatement").len() < 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -335,7 +335,7 @@ fn worker(world: &World, stub: &Stub, visibility: &str) -> Process {
     worker_with(world, stub, &["--visibility", visibility])
 }
 
-/// With more arguments.
+/// Starts a worker with more arguments.
 pub(super) fn worker_with(world: &World, stub: &Stub, more: &[&str]) -> Process {
     let (router, endpoints) = (world.router_file.display().to_string(), world.endpoints());
     let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0"];

@@ -134,7 +134,7 @@ async fn retention_counts_from_the_put() {
     let retention = Duration::from_secs(6);
     world.relay_with(outbox_relay::relay::Settings { retention, ..relay_settings() });
     world.until("select count(*) = 50 from outbox.done").await;
-    // The retention's rounds have seen that all of it was put, and many of them pass before they truncate.
+    // Retention has seen that everything is put, and runs many rounds before it truncates.
     world.until("select put_at is not null from outbox.ring where ring = 'event' and slot = 0").await;
     world.until("select count(*) = 0 from outbox.event").await;
     let kept: bool = world

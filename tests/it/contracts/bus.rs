@@ -51,7 +51,7 @@ pub(crate) async fn bus_contract(
             flaw: None,
         };
     let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> \u00e9 \u0001","z":[],"a":{}}"#;
-    // As much as `enqueue` lets through, and it must get through everything that comes after.
+    // The largest payload that `enqueue` accepts: every later step must accept it, too.
     let largest = format!(r#"{{"text":"{}"}}"#, "x".repeat(outbox_event::PAYLOAD_BYTES_MAX - 11));
     assert_eq!(largest.len(), outbox_event::PAYLOAD_BYTES_MAX);
     let entries = [

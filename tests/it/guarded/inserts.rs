@@ -1,4 +1,4 @@
-//! What a role that may publish can write past every check of the library and of `outbox.enqueue`.
+//! Rows that a role with the part `publisher` can insert without the checks of the library and of `outbox.enqueue`.
 
 use outbox::EventId;
 use sqlx::{Connection, PgConnection};
@@ -7,12 +7,12 @@ use uuid::Uuid;
 use crate::role::role;
 use crate::world::{One, ROUTER, World};
 
-/// Stands in everything that is wrong, and in no reason.
+/// Every wrong value contains it, and no reason may contain it.
 const SECRET: &str = "hunter2";
 const HOSTILE: &str = "hunter2'; drop schema outbox cascade; -- \u{1b}[2K\u{202e}\r\nFORGED";
 const KEY: &str = "key-7";
 
-/// A row, and the code with which it is parked.
+/// A row that is no event, and the code with which it is parked.
 pub(crate) struct Bad {
     name: String,
     key: Option<String>,
@@ -21,7 +21,7 @@ pub(crate) struct Bad {
     pub(crate) code: &'static str,
 }
 
-/// One thing is wrong with each; all of them are of one key, or of none.
+/// Each row has one mistake. All have the same key, except those with a wrong key.
 pub(crate) fn bad_rows() -> Vec<Bad> {
     let sound = |code| Bad {
         name: "event_one".to_owned(),
@@ -81,8 +81,8 @@ pub(crate) fn bad_rows() -> Vec<Bad> {
     rows
 }
 
-/// Writes them as the library writes its rows, each in its own transaction, and between them sound rows of the same key.
-/// Returns the ids of the sound ones.
+/// Inserts them with the library's statement, each in its own transaction. After each one it inserts a sound row of the same
+/// key. Returns the ids of the sound ones.
 pub(crate) async fn insert_bad_rows(conn: &mut PgConnection) -> Vec<EventId> {
     let mut sound = Vec::new();
     for (n, bad) in bad_rows().into_iter().enumerate() {
@@ -114,7 +114,7 @@ async fn insert(
         .unwrap_or_else(|error| panic!("{}: {error}", name.chars().take(40).collect::<String>()));
 }
 
-/// What was parked, in the order of its events; nothing of an event stands in a reason.
+/// The codes of the parked rows, in their order. It checks that no reason quotes a row.
 pub(crate) async fn parked(world: &World) -> Vec<String> {
     let parked: Vec<(String, String)> = sqlx::query_as("select code, reason from outbox.parked order by seq")
         .fetch_all(&world.pool)
@@ -126,8 +126,8 @@ pub(crate) async fn parked(world: &World) -> Vec<String> {
     parked.into_iter().map(|(code, _)| code).collect()
 }
 
-/// Guards promises 4, 6 and 8: whatever a publisher inserts past the checks is parked with a code, nobody else waits, and the
-/// order of its key holds.
+/// Guards promises 4, 6 and 8: a row that breaks the rules is parked with a code. It delays no other event, and the order of
+/// its key holds.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_publisher_inserts_is_parked_or_put() {
     let mut world = World::new(ROUTER).await;
@@ -143,13 +143,13 @@ async fn what_a_publisher_inserts_is_parked_or_put() {
         .await
         .unwrap();
     assert_eq!(put, sound.iter().map(|id| id.as_uuid()).collect::<Vec<_>>());
-    // Nothing of them is a name that a metric keeps.
+    // No metric has a label from these rows.
     let metrics = crate::world::metrics().render();
     assert!(!metrics.contains(SECRET) && !metrics.contains("EventOne"), "{metrics}");
     world.finish().await;
 }
 
-/// Guards promise 6: an id is the publisher's to choose. One of any version, or of any time, is an event like others.
+/// Guards promise 6: a publisher may choose any id. An event with an id of any version or time is delivered.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_id_is_delivered() {
     let mut world = World::new(ROUTER).await;
@@ -178,8 +178,8 @@ async fn any_id_is_delivered() {
     world.finish().await;
 }
 
-/// Guards promises 6 and 7: of a row that no event has room for, so much is kept as shows what it was. Everybody else would
-/// wait for its copy.
+/// Guards promises 6 and 7: of a row that is larger than any event, only the beginnings of its texts are kept. All other
+/// events would wait for the whole copy.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_row_is_not_copied_as_a_whole() {
     let mut world = World::new(ROUTER).await;

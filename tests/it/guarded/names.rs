@@ -176,7 +176,7 @@ async fn nothing_of_another_schema_runs() {
     ] {
         publisher.execute(built).await.unwrap();
     }
-    // A service whose path has `public` first. Its own statements would find what was planted there; ours do not.
+    // A service has `public` first in its path. Its own statements would find the planted names; the outbox's do not.
     publisher
         .execute("set application_name = 'outbox publisher'; set search_path = public, pg_catalog")
         .await
@@ -239,8 +239,9 @@ async fn a_migration_in_any_session_runs_nothing_of_another_schema() {
     assert_eq!(ran, [] as [String; 0]);
 }
 
-/// Guards SECURITY.md: no function finds a name by its caller's search path: each sets its own, or was bound when it was made.
-/// `enqueue` does neither, because it is called for each event: all of its names are qualified (`nothing_of_another_schema_runs`).
+/// Guards SECURITY.md: no function resolves a name by its caller's search path. Each sets its own, or was bound when it was
+/// made. Only `enqueue` does neither, because it is called for each event. All of its names are qualified, which
+/// `nothing_of_another_schema_runs` tests.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_function_looks_where_its_caller_does() {
     let world = World::new(ROUTER).await;

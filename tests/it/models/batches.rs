@@ -1,50 +1,50 @@
-//! Does a queue's log, whose claims are leases, go together with deliveries that have a row of their own? One event, one RPC,
-//! two workers. The event stands in the log twice, and an operator sends it again.
+//! A queue's log, whose claims are leases, beside deliveries that have a row of their own. One event, one RPC, two workers. The
+//! event is in the log twice, and an operator sends it again.
 //!
 //! | step | code |
 //! |---|---|
-//! | `Receive` | `outbox.receive`: claims a batch of the log. It leases what no row, receipt or other open claim has |
-//! | `Take` | the same, of a row of `outbox.retry`: whatever visibility says, for it may have ended |
-//! | `Lease` | `outbox.lease`, and what the worker makes of the answer. It calls, unless it knows better |
+//! | `Receive` | `outbox.receive`: claims a batch of the log. It leases the events without a row, a receipt or another open claim |
+//! | `Take` | the same, of a row of `outbox.retry`, at any time, because its visibility may have ended |
+//! | `Lease` | `outbox.lease`, and the worker's next step: it calls, unless it has a success to record |
 //! | `Succeed`, `Fail` | `RpcClient::call` returns |
-//! | `GiveUp` | the worker is stopped in its call. The lease is not given back, for the call may have its effect |
-//! | `Complete` | `outbox.record` writes a receipt under an open claim, and else `outbox.record_rows` a row |
-//! | `Release` | `outbox.release`: under an open claim it makes a row whose lease is over |
-//! | `Settle` | `outbox.settle`: what is done is acked, and the rest goes to `outbox.retry` |
-//! | `Close` | the rest of its batch is settled, too: a claim with nothing left is closed |
-//! | `Recover` | `outbox.recover`: a claim ended before it was closed, and its batch goes to `outbox.retry` |
+//! | `GiveUp` | the worker stops during its call. The lease is not given back, because the call may have its effect |
+//! | `Complete` | `outbox.record` writes a receipt under an open claim, otherwise `outbox.record_rows` writes a row |
+//! | `Release` | `outbox.release`: under an open claim it writes a row whose lease has ended |
+//! | `Settle` | `outbox.settle`: a done delivery is acked, and any other goes to `outbox.retry` |
+//! | `Close` | the rest of the batch is settled, too, and the claim is closed |
+//! | `Recover` | `outbox.recover`: a claim ended before it was closed, so its batch goes to `outbox.retry` |
 //! | `Redrive` | `outbox.redrive`, `outbox.replay` |
-//! | `Expire` | the time of a lease is over |
-//! | `Die` | a worker dies, and all it knows with it |
-//! | `Flush`, `Crash` | of the database: what is not flushed never was. Only `Complete` waits for the flush |
+//! | `Expire` | a lease ends by time |
+//! | `Die` | a worker is killed, and its memory is lost |
+//! | `Flush`, `Crash` | of the database: a crash loses what is not flushed. Only `Complete` waits for the flush |
 //!
-//! A row says who has the lease, whatever the claims say. For of an event in an open claim only the claim's holder makes one.
-//! Of several claims with the event the first has the lease.
-//! What a lease of DynamoDB or of a row promises by itself is in the model `dedup`.
+//! A row decides which worker has the lease, and claims do not: for an event in an open claim, only the claim's worker writes a
+//! row. If several claims have the event, the first one has the lease. The model `dedup` has the leases of DynamoDB and of rows
+//! by themselves.
 
-mod database; // what its statements do
+mod database; // the steps of the database's statements
 mod tests;
 
 use stateright::{Model, Property};
 
 const NOT_AGAIN: &str = "once its success is recorded, an RPC is not called again";
 const NOT_LOST: &str = "an event that is not done is in the log, in an open claim, or in a row";
-const HOLDER_COMPLETES: &str = "who lost the lease can't complete";
-const ALONE: &str = "two calls have their effect at once only after time ended the lease of one";
+const HOLDER_COMPLETES: &str = "a worker that lost its lease can't complete";
+const ALONE: &str = "two calls may have their effect at once only after the lease of one ended by time";
 const KNOWS: &str = "a worker that has yet to record a success does not call again";
-const TWICE: &str = "a success is called again, whose worker died before the record";
+const TWICE: &str = "an event is called again after its worker was killed between success and record";
 const LOST: &str = "a worker finds its lease lost";
 const LATE: &str = "a success is recorded in a row, because its claim had ended";
-const LEFT_OUT: &str = "a batch leaves out what a row has";
+const LEFT_OUT: &str = "a batch does not lease an event with a row";
 const FOUND: &str = "a row is found done in a receipt";
 
-/// Of the event, in the log.
+/// The copies of the event in the log.
 const COPIES: u8 = 2;
 const ROWS_MAX: u8 = 3;
 
 #[derive(Debug, Clone)]
 struct Batches {
-    /// Whose delivery it is.
+    /// The worker of each delivery.
     deliveries: Vec<usize>,
     receives_max: u8,
     redrives_max: u8,
@@ -56,25 +56,25 @@ struct Batches {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Code {
     AsItIs,
-    /// A lease of a row is taken without a look at the open claims.
+    /// A lease of a row is taken without reading the open claims.
     LeasesWhatIsClaimed,
-    /// A lease of a row looks for receipts first, and then at the claims: both may have changed in between.
+    /// A lease of a row reads receipts first and claims later. Both may change in between.
     LooksForReceiptsFirst,
-    /// A batch is claimed without a look at the rows, at the receipts, or at the other open claims.
+    /// A batch is claimed without reading the rows, the receipts, or the other open claims.
     ClaimsWhatRowsHave,
     ClaimsWhatIsDone,
     ClaimsWhatIsClaimed,
     /// A receipt is written by a worker that lost its claim.
     RecordsWithoutItsClaim,
-    /// A row is written for a success though somebody's claim has the event.
+    /// A row is written for a success though another worker's claim has the event.
     RecordsPastClaims,
-    /// A failure of a worker that lost its claim makes a row, too.
+    /// A failure writes a row, also if the worker lost its claim.
     ReleasesWithoutItsClaim,
     /// The lease of a call that was given up ends with its claim.
     ClosesLeases,
     /// The leases of a claim end when it is recovered.
     RecoversAtOnce,
-    /// What a claim leaves behind as its leases is all of its batch, whatever an earlier claim has leased of it.
+    /// A claim that ends keeps leases of its whole batch, also of events that an earlier claim has leased.
     KeepsWhatOthersLease,
     /// A receipt does not wait for the flush.
     RecordsLater,
@@ -87,12 +87,12 @@ type Token = u8;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State {
     stored: Stored,
-    /// What a crash of the database leaves.
+    /// The state after a crash of the database.
     flushed: Stored,
     deliveries: Vec<Delivery>,
-    /// Calls that nobody waits for, and that may still have their effect under these leases.
+    /// The leases of calls for which no worker waits, and which may still have their effect.
     ghosts: Vec<Token>,
-    /// By worker: `Unrecorded` has the event.
+    /// Whether each worker's `Unrecorded` has the event.
     unrecorded: [bool; 2],
     tokens: Token,
     receives: u8,
@@ -104,24 +104,24 @@ struct State {
     seen: Seen,
 }
 
-/// In the database.
+/// The state of the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct Stored {
-    /// So many copies of the log were received.
+    /// The received copies of the log.
     head: u8,
     claims: Vec<Claim>,
-    /// Of `outbox.retry`.
+    /// The number of rows in `outbox.retry`.
     rows: u8,
     /// The row of `outbox.dedup`.
     row: Option<Row>,
     receipt: bool,
 }
 
-/// Of a batch, as long as it is open.
+/// The open claim of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Claim {
     token: Token,
-    /// Time has ended its leases; it stays open for as long as it is extended.
+    /// Its leases ended by time. It stays open while it is extended.
     lapsed: bool,
     settled: bool,
     retried: bool,
@@ -134,7 +134,7 @@ struct Row {
     done: bool,
 }
 
-/// Where a delivery came from.
+/// The origin of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum From {
     Claim(Token),
@@ -144,7 +144,7 @@ enum From {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Delivery {
     None,
-    /// Without a lease. `saw`: whether there was a receipt, where that is looked for first.
+    /// Without a lease. `saw`: whether there was a receipt, if that is read first.
     Received {
         from: From,
         saw: Option<bool>,
@@ -162,7 +162,7 @@ enum Delivery {
         from: From,
         lease: Token,
     },
-    /// To be tried again.
+    /// It waits for another attempt.
     Postponed {
         from: From,
     },
@@ -171,7 +171,7 @@ enum Delivery {
     },
 }
 
-/// What happened in the last step.
+/// The events of the last step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Seen {
     called_again: bool,

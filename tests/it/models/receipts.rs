@@ -1,16 +1,16 @@
-//! Is an id found as long as it is recorded, and no longer once it is forgotten? Ids of two weeks, whose receipts are folded
-//! while they are looked for and forgotten.
+//! An id is found while it is recorded, and not after it is forgotten. The ids are of two weeks. Their receipts are folded while
+//! ids are searched and forgotten.
 //!
-//! An id stands for the time in it: three of them are a minute, and six a week. The receipts of a minute lie in the slot of its
+//! An id stands for the time in it: three ids are a minute, and six a week. The receipts of a minute lie in the slot of its
 //! week, and are found by their last id.
 //!
 //! | step | code |
 //! |---|---|
 //! | `Record` | `outbox.record`: a batch of ids, one receipt for each minute |
-//! | `FoldReads`, `FoldWrites` | `outbox.fold_receipts`: reads and locks small receipts of a minute, and writes one for them |
-//! | `ForgetReads`, `ForgetWrites` | `outbox.forget`: finds the receipts with an id, and takes it out of each |
+//! | `FoldReads`, `FoldWrites` | `outbox.fold_receipts`: reads and locks small receipts of a minute, then replaces them by one |
+//! | `ForgetReads`, `ForgetWrites` | `outbox.forget`: finds the receipts with an id, then removes it from each |
 //!
-//! A look is one statement, so it sees what is committed at one time. The promise holds it in each state.
+//! A search is one statement, so it reads one committed state. The properties check it in each state.
 
 mod tests;
 
@@ -33,21 +33,21 @@ struct Receipts(Code);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Code {
     AsItIs,
-    /// A look reads only receipts whose last id is next to the one that is looked for.
+    /// A search reads only receipts whose last id is next to its own.
     LooksNearby,
     /// A batch becomes one receipt, in the slot of its first id.
     KeepsWeeksTogether,
-    /// Receipts are deleted in one transaction, and what replaces them is written in the next.
+    /// Receipts are deleted in one transaction, and their replacement is written in the next.
     FoldsInTwo,
     /// Receipts are read without being locked.
     FoldsUnlocked,
-    /// An id is taken out of the receipts that were found, and they are not looked for again.
+    /// An id is removed from the receipts that were found, and the search is not repeated.
     ForgetsOnce,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 struct State {
-    /// Each by its number, which is never another one's.
+    /// Each has a number that no other one gets.
     receipts: Vec<(u8, Receipt)>,
     written: u8,
     recorded: [bool; BATCHES.len()],
@@ -131,7 +131,7 @@ impl Model for Receipts {
         }
         match state.forget {
             Some(_) => steps.push(Step::ForgetWrites),
-            // As an operator forgets: what was done.
+            // An operator forgets only ids that were done.
             None => steps.extend(
                 FORGETS
                     .into_iter()

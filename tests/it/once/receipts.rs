@@ -1,4 +1,4 @@
-//! Receipts: a claim of a queue's log is the lease of its events, and what succeeded under it is one row.
+//! Receipts: a claim of a queue's log is the lease of its events, and one row records its successes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::world::{ROUTER, World, until};
 
 const LEASE: Duration = Duration::from_secs(60);
 
-/// A queue's log that only the test fills and receives from.
+/// A queue's log that only the test fills, and from which only the test receives.
 struct Log {
     world: World,
     connections: Connections,
@@ -32,7 +32,7 @@ impl Log {
         Self { world, connections }
     }
 
-    /// As another worker has it.
+    /// The queue as of another worker.
     fn queue(&self) -> PostgresQueue {
         let watched = Arc::new(Watched::new(&Rpc::new("Test/One").unwrap()));
         PostgresQueue::new(self.connections.clone(), watched, "test", LEASE, LEASE)
@@ -46,7 +46,7 @@ impl Log {
         sqlx::query(append).bind(ids).execute(&self.world.pool).await.unwrap();
     }
 
-    /// A batch of the log, by a worker: its dedup record, and its leases.
+    /// Receives a batch of the log as another worker. Returns its dedup record and its leases.
     async fn receive(&self) -> (impl Dedup, Vec<Option<Lease>>) {
         let queue = self.queue();
         let received = queue.receive(Wanted::any(500), &CancellationToken::new()).await.unwrap();
@@ -54,7 +54,7 @@ impl Log {
         (queue.dedup(), leases)
     }
 
-    /// The same, where nobody else has anything of it.
+    /// The same for new events, which are all leased.
     async fn lease(&self, events: &[EventId]) -> (impl Dedup, Vec<Lease>) {
         self.append(events).await;
         let (dedup, leases) = self.receive().await;
@@ -69,7 +69,7 @@ impl Log {
         self.world.execute("update outbox.claim set until = null").await;
     }
 
-    /// What a delivery with a row of its own is told.
+    /// The answers for deliveries with rows of their own: won, done or held.
     async fn ask(&self, events: &[EventId]) -> String {
         let answers = self.queue().dedup().lease(events).await.unwrap();
         let said = answers.iter().map(|answer| match answer {
@@ -91,8 +91,8 @@ fn events(many: usize) -> Vec<EventId> {
     (0..many).map(|_| EventId::new()).collect()
 }
 
-/// Guards promise 3: what lies in an open claim is leased to nobody else; what was given back is, while the claim is open; and
-/// a batch that is settled in parts has a receipt for each.
+/// Guards promise 3: no other worker leases an event of an open claim, unless it was given back. A batch that is settled in
+/// parts has a receipt for each part.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_is_the_lease_of_its_batch() {
     let log = Log::new().await;
@@ -108,14 +108,14 @@ async fn a_claim_is_the_lease_of_its_batch() {
     assert_eq!(log.world.scalar::<i64>("select count(*) from outbox.receipt").await, 2);
     assert_eq!(log.world.scalar::<i64>("select count(*) from outbox.dedup").await, 1);
 
-    // The log has them again: as copies in a claim that is open, and as what is done.
+    // The log has the events again. Some are in an open claim, and some are done.
     log.append(&events).await;
     let (_, leases) = log.receive().await;
     assert_eq!(leases, [None; 4]);
     log.world.finish().await;
 }
 
-/// Guards promise 3: of two copies in two claims only the first is leased, whichever part of the log they are in.
+/// Guards promise 3: of two copies in two claims only the first is leased, wherever the copies are in the log.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_in_another_claim_is_not_leased() {
     let log = Log::new().await;
@@ -125,7 +125,7 @@ async fn a_copy_in_another_claim_is_not_leased() {
     let (_, leases) = log.receive().await;
     assert_eq!(leases.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, true, true, false]);
 
-    // Its claim ends before the first one, and leaves behind what it had leased, and no more.
+    // The second claim ends before the first one. Only its own leases remain.
     let second_ends =
         "update outbox.claim set until = clock_timestamp() where id = (select max(id) from outbox.claim)";
     log.world.execute(second_ends).await;
@@ -139,8 +139,8 @@ async fn a_copy_in_another_claim_is_not_leased() {
     log.world.finish().await;
 }
 
-/// Guards promise 3: a claim that ended before it was settled leaves its leases behind, its worker may still record what
-/// succeeded, and once another worker has the lease it may not.
+/// Guards promise 3: the leases of a claim remain if it ends before it is settled. Its worker may still record successes, until
+/// another worker has the lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_ended_leaves_its_leases() {
     let log = Log::new().await;
@@ -159,7 +159,7 @@ async fn a_claim_that_ended_leaves_its_leases() {
     log.world.finish().await;
 }
 
-/// Guards promise 3: a success whose claim a crash took back is recorded, unless its batch was claimed again meanwhile.
+/// Guards promise 3: a success is recorded though a crash lost its claim, unless its batch was claimed again meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_outlives_a_claim_that_a_crash_took_back() {
     let log = Log::new().await;
@@ -171,15 +171,15 @@ async fn a_success_outlives_a_claim_that_a_crash_took_back() {
     assert_eq!(again.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true, true]);
     assert_eq!(lost_of(&dedup, &leases[2..]).await, leases[2..]);
     release(&dedup, &[failed(leases[3])]).await;
-    assert_eq!(log.ask(&events).await, "ddhh", "only the holder gives back");
+    assert_eq!(log.ask(&events).await, "ddhh", "only the lease's worker gives it back");
     let again: Vec<Lease> = again.into_iter().flatten().collect();
     assert!(lost_of(&other, &again).await.is_empty());
     assert_eq!(log.ask(&events).await, "dddd");
     log.world.finish().await;
 }
 
-/// Guards promise 3: a record is found whatever time its id says, or whether it says one at all; also where a batch has ids of
-/// two weeks, and where the log has them once more.
+/// Guards promise 3: a record is found for an id of any time or without one. It is also found if a batch has ids of two weeks,
+/// and if the log has the ids again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_found_whatever_its_id() {
     let log = Log::new().await;
@@ -187,7 +187,7 @@ async fn an_event_is_found_whatever_its_id() {
     let at = |millis: i64, n: u128| Uuid::from_u128(((millis as u128) << 80) | (7 << 76) | (8 << 60) | n);
     let mut ids: Vec<Uuid> = (0..20).map(|_| Uuid::from_u128(fastrand::u128(..))).collect();
     ids.extend([Uuid::from_u128(1), Uuid::from_u128(2), Uuid::max(), Uuid::from_u128(u128::MAX - 1)]);
-    // On both sides of a week, and of a minute; five weeks apart, which is the same slot; and far ahead.
+    // On both sides of the end of a week and of a minute. Five weeks apart, which is the same slot. Far in the future.
     ids.extend([week - 1, week, week + 59_999, week + 60_000].map(|millis| at(millis, 1)));
     ids.extend([at(week - 5 * 604_800_000, 2), at(week + 5 * 604_800_000, 2), at(week * 3, 1)]);
     let events: Vec<EventId> = ids.iter().map(|id| EventId::from(*id)).chain(events(50)).collect();
@@ -212,8 +212,8 @@ async fn an_event_is_found_whatever_its_id() {
     log.world.finish().await;
 }
 
-/// Guards promise 3: receipts are folded while ids are looked for and forgotten. Each is found until it is forgotten, and no
-/// longer.
+/// Guards promise 3: while receipts are folded, ids are searched and forgotten. Each id is found until it is forgotten, and not
+/// later.
 #[tokio::test(flavor = "multi_thread")]
 async fn folding_loses_nothing_and_brings_nothing_back() {
     let log = Log::new().await;
@@ -229,7 +229,7 @@ async fn folding_loses_nothing_and_brings_nothing_back() {
     folding.spawn(async move {
         while !until_stopped.is_cancelled() {
             sqlx::query_scalar::<_, i64>(fold).fetch_one(&pool).await.unwrap();
-            // So that there is something to fold again.
+            // Then the next statement has receipts to fold.
             let unfold = "update outbox.receipt set small = true where (slot, ctid) in (
                               select slot, ctid from outbox.receipt for update skip locked)";
             sqlx::query(unfold).execute(&pool).await.unwrap();
@@ -254,7 +254,7 @@ async fn folding_loses_nothing_and_brings_nothing_back() {
     log.world.finish().await;
 }
 
-/// Guards promise 3: who forgets an id while its receipt is folded waits, and takes it out of the receipt that it went to.
+/// Guards promise 3: `outbox.forget` waits while the id's receipt is folded, and then removes the id from the new receipt.
 #[tokio::test(flavor = "multi_thread")]
 async fn forgetting_follows_a_fold() {
     let log = Log::new().await;
@@ -288,11 +288,11 @@ async fn forgetting_follows_a_fold() {
     log.world.finish().await;
 }
 
-/// Guards promise 7: the record of a full batch takes a tenth of what a row for each event took.
+/// Guards promise 7: the record of a full batch takes a tenth of the size of a row for each event.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_is_small() {
     let log = Log::new().await;
-    // What is empty has pages, too.
+    // An empty table has pages, too.
     let bytes = async || -> i64 {
         log.world
             .scalar(

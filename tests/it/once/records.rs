@@ -23,7 +23,7 @@ async fn dedup_records_leave_by_the_week() {
     world.rpcs.until_done("Test/One", &[id]).await;
     world.until("select count(*) = 1 from outbox.done").await;
     let slot: i16 = world.scalar("select slot from outbox.done").await;
-    // In a transaction that is taken back: what would become of the record's slot at that time.
+    // What would become of the record's slot at that time, in a transaction that is rolled back.
     let at = async |days: i32| -> String {
         let mut tx = world.pool.begin().await.unwrap();
         let truncate = "select outbox.truncate_dedup($1, '21 days', now() + make_interval(days => $2))";

@@ -148,7 +148,7 @@ fn metrics_in(scrape: &str) -> Metrics {
     metrics
 }
 
-/// The tables of ops/metrics.md, without what is only on the transport `aws`.
+/// The tables of ops/metrics.md, without the metrics that are only on the transport `aws`.
 fn documented() -> Metrics {
     let text = std::fs::read_to_string(root().join("ops/metrics.md")).unwrap();
     text.lines()

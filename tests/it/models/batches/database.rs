@@ -1,4 +1,4 @@
-//! The statements of the queue and of the dedup record, and what a worker makes of their answers.
+//! The statements of the queue and of the dedup record, and what a worker does after their answers.
 
 use super::{Batches, COPIES, Claim, Code, Delivery, From, ROWS_MAX, Row, State, Stored, Token};
 
@@ -11,13 +11,13 @@ impl Stored {
         !self.claims.is_empty()
     }
 
-    /// The claim, and whether it has the lease: no earlier one does.
+    /// Removes a claim. Returns it, and whether it had the lease, because it was the first.
     fn end(&mut self, token: Token) -> Option<(Claim, bool)> {
         let at = self.claims.iter().position(|claim| claim.token == token)?;
         Some((self.claims.remove(at), at == 0))
     }
 
-    /// Who may complete: a row says it, whatever the claims say. Of several claims the first has the lease.
+    /// The lease that may complete: that of the row, or else that of the first claim.
     fn holder(&self) -> Option<Token> {
         match self.row {
             Some(row) => Some(row.lease),
@@ -25,7 +25,7 @@ impl Stored {
         }
     }
 
-    /// What went to `outbox.retry` and was not released keeps its lease, as a row.
+    /// Keeps the lease of an event as a row. The event is in `outbox.retry`, and was not given back.
     fn keep_lease(&mut self, claim: Claim) {
         if !self.receipt {
             self.row.get_or_insert(Row { lease: claim.token, live: !claim.lapsed, done: false });
@@ -41,14 +41,14 @@ impl State {
         self.deliveries[d] = Delivery::Calls { from, lease, lapsed: false };
     }
 
-    /// Its worker hears no answer, and the call may have its effect all the same.
+    /// The worker gets no answer, and the call may still have its effect.
     pub(super) fn leaves_its_call(&mut self, d: usize) {
         if let Delivery::Calls { lease, lapsed: false, .. } = self.deliveries[d] {
             self.ghosts.push(lease);
         }
     }
 
-    /// Calls under this lease are no longer protected by it. All calls, if the record is not to be trusted any more.
+    /// Ends the protection of the calls under this lease. `None`: of all calls, because a crash changed the record.
     pub(super) fn lapse(&mut self, ended: Option<Token>) {
         self.ghosts.retain(|lease| ended.is_some_and(|ended| ended != *lease));
         for delivery in &mut self.deliveries {
@@ -130,7 +130,7 @@ impl Batches {
         }
     }
 
-    /// `Dedup::complete`: `outbox.record`, and for what no open claim has, `outbox.record_rows`.
+    /// `Dedup::complete`: `outbox.record`, and `outbox.record_rows` for events without an open claim.
     pub(super) fn complete(&self, state: &mut State, d: usize) {
         let Delivery::Succeeded { from, lease } = state.deliveries[d] else { return };
         let holder = state.stored.holder();

@@ -4,39 +4,38 @@ use super::Step::*;
 use super::*;
 use crate::models::{breaks, holds};
 
-/// Guards promise 3: while receipts are folded and ids forgotten, each id is found that is recorded, and none that is
-/// forgotten.
+/// Guards promise 3: while receipts are folded and ids forgotten, each recorded id is found, and no forgotten one.
 #[test]
 fn an_id_is_found_until_it_is_forgotten() {
     holds(Receipts(Code::AsItIs)).assert_any_discovery(FOLDED);
 }
 
-/// Guards `outbox.minute_end`: receipts of the whole minute are read.
+/// Guards promise 3: a search reads the receipts of the whole minute (`outbox.minute_end`).
 #[test]
 fn a_look_nearby_would_not_find_an_id() {
     breaks(Receipts(Code::LooksNearby), FOUND, &[Record(2), Record(3), FoldReads(0), FoldWrites]);
 }
 
-/// Guards the split of a batch by minutes: a look reads the slot of its id, and so does what truncates it.
+/// Guards promise 3: a batch has a receipt for each minute, because a search reads only the slot of its id.
 #[test]
 fn a_receipt_of_two_weeks_would_not_be_found() {
     breaks(Receipts(Code::KeepsWeeksTogether), FOUND, &[Record(1)]);
 }
 
-/// Guards the one statement of `outbox.fold_receipts`.
+/// Guards promise 3: `outbox.fold_receipts` is one statement.
 #[test]
 fn folding_in_two_transactions_would_hide_ids() {
     breaks(Receipts(Code::FoldsInTwo), FOUND, &[Record(2), Record(3), FoldReads(0)]);
 }
 
-/// Guards that `outbox.fold_receipts` writes what its delete returned, and locked.
+/// Guards promise 3: `outbox.fold_receipts` locks the receipts that it reads.
 #[test]
 fn folding_without_locks_would_bring_back_what_is_forgotten() {
     let story = [Record(2), Record(3), FoldReads(0), ForgetReads(0), ForgetWrites, FoldWrites];
     breaks(Receipts(Code::FoldsUnlocked), FORGOTTEN, &story);
 }
 
-/// Guards the loop of `outbox.forget`: what it waited for may be gone, and its ids be in another receipt.
+/// Guards promise 3: `outbox.forget` repeats its search, because a fold may have moved the id to another receipt.
 #[test]
 fn forgetting_once_would_leave_what_was_folded() {
     let story = [Record(2), Record(3), FoldReads(0), ForgetReads(0), FoldWrites, ForgetWrites];
