@@ -246,7 +246,7 @@ create table outbox.dedup (
 ) partition by list (slot);
 
 -- Successes of a queue's log. A batch has a receipt for each minute of the time in its ids. So the receipt of any id lies in
--- the id's slot, and its last id lies between the id and the end of the id's minute. Ids without a time have a receipt each.
+-- the id's slot. Its last id lies between the id and the end of the id's minute. Ids without a time have a receipt each.
 -- The relay folds small receipts.
 create table outbox.receipt (
     slot     smallint    not null,

@@ -185,7 +185,7 @@ declare
     written  text;
     is_sound boolean;
 begin
-    -- A right event is recognised here, without a call. outbox.check_entry, which reports what is wrong, takes as long as the
+    -- A right event is recognised here, without a call. outbox.check_entry, which names the mistake, takes as long as the
     -- INSERT.
     if outbox.is_plain(name, payload, key, headers) then
         begin

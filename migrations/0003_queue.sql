@@ -109,7 +109,7 @@ end $$;
 -- Those of these ids that are in an open claim of this queue with an id below claims_to, and when that claim ends. Few claims
 -- are open, and each has at most one batch.
 -- This and outbox.recorded read the snapshot of the statement that calls them. A claim is closed after its receipt is
--- written, so a read of claims and a later read of receipts, or the reverse, could miss both.
+-- written, so two reads in two snapshots could miss both.
 create function outbox.claimed(q integer, ids uuid[], claims_from bigint, claims_to bigint default 9223372036854775807)
 returns table (event_id uuid, until timestamptz)
 language plpgsql stable set search_path = pg_catalog, pg_temp as $$
@@ -136,7 +136,7 @@ begin
 end $$;
 
 -- Those of these ids that have a row or are in a receipt. Only a row has the end of a lease.
--- It reads each slot by the slot's own name: a statement on the whole record locks all slots, and would wait while an old one
+-- It reads each slot by the slot's own name. A statement on the whole record locks all slots, and would wait while an old one
 -- is truncated.
 create function outbox.recorded(rpc_name text, ids uuid[])
 returns table (event_id uuid, done_at timestamptz, until timestamptz)

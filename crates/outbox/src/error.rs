@@ -44,7 +44,7 @@ pub enum EnqueueError {
     },
 
     #[error(
-        "failed to insert into the outbox (is its schema there? `relay migrate` makes it; may this role publish? `outbox.grant_to` lets it)"
+        "failed to insert into the outbox (`relay migrate` makes a missing schema, and `outbox.grant_to` allows this role to publish)"
     )]
     Insert(#[source] sqlx::Error),
 }

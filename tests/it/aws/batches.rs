@@ -186,7 +186,7 @@ async fn completions_in_a_batch_are_fenced() {
     let expected = [Recorded::Written, Recorded::Lost, Recorded::Written, Recorded::Written].map(Ok);
     assert_eq!(recorded, expected);
     assert_eq!(stand.strict.still_to_fail(), 0);
-    assert!(lost_of(&stand.other, &theirs[..1]).await.is_empty(), "its holder's token still stands");
+    assert!(lost_of(&stand.other, &theirs[..1]).await.is_empty(), "the token of its lease is still there");
 }
 
 /// Guards promise 3: two successes of one event, and more successes than one batch takes, are recorded. DynamoDB would refuse a

@@ -10,15 +10,15 @@
 //! | `GiveUp` | the worker stops during its call. The lease is not given back, because the call may have its effect |
 //! | `Complete` | `outbox.record` writes a receipt under an open claim, otherwise `outbox.record_rows` writes a row |
 //! | `Release` | `outbox.release`: under an open claim it writes a row whose lease has ended |
-//! | `Settle` | `outbox.settle`: a done delivery is acked, and any other goes to `outbox.retry` |
+//! | `Settle` | `outbox.settle`: a done delivery is acked, and any other moves to `outbox.retry` |
 //! | `Close` | the rest of the batch is settled, too, and the claim is closed |
-//! | `Recover` | `outbox.recover`: a claim ended before it was closed, so its batch goes to `outbox.retry` |
+//! | `Recover` | `outbox.recover`: a claim ended before it was closed, so its batch moves to `outbox.retry` |
 //! | `Redrive` | `outbox.redrive`, `outbox.replay` |
 //! | `Expire` | a lease ends by time |
 //! | `Die` | a worker is killed, and its memory is lost |
 //! | `Flush`, `Crash` | of the database: a crash loses what is not flushed. Only `Complete` waits for the flush |
 //!
-//! A row decides which worker has the lease, and claims do not: for an event in an open claim, only the claim's worker writes a
+//! A row decides which worker has the lease, and claims do not. For an event in an open claim, only the claim's worker writes a
 //! row. If several claims have the event, the first one has the lease. The model `dedup` has the leases of DynamoDB and of rows
 //! by themselves.
 

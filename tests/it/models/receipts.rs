@@ -16,8 +16,8 @@ mod tests;
 
 use stateright::{Model, Property};
 
-const FOUND: &str = "what is recorded is found";
-const FORGOTTEN: &str = "what is forgotten is not found";
+const FOUND: &str = "a recorded id is found";
+const FORGOTTEN: &str = "a forgotten id is not found";
 const FOLDED: &str = "receipts are folded";
 
 type Id = u8;

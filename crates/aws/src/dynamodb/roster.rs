@@ -27,7 +27,7 @@ pub struct Roster {
 /// What a worker writes to the roster. Queues are numbered by the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// The number of the worker's writes, by which readers see that it is running.
+    /// The number of the worker's writes. It grows while the worker is running.
     pub beat: u64,
     /// Queues that have more work than this worker can do.
     pub full: BTreeSet<usize>,

@@ -1,4 +1,4 @@
-//! Pure: the steps of a receiver, and what its entry in the roster has to say of the queue. The clock is a parameter.
+//! Pure: the steps of a receiver, and the state of its queue for the roster. The clock is a parameter.
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::rank::{hash, score};
 use crate::duty::{Role, Said};
 
-/// A worker counts as running for this many pauses between two entries after its entry was seen to change.
+/// A worker counts as running for this many pauses between two entries after a read found its entry changed.
 const LIVES_FOR: u32 = 2;
 /// An entry that has not changed for this many of these pauses is removed.
 const KEPT_FOR: u32 = 30;
@@ -37,7 +37,7 @@ struct Other {
     entry: Entry,
     /// Since when the entry has not changed.
     since: Instant,
-    /// Unknown until the entry has been seen to change.
+    /// `None` until a read has found the entry changed.
     lives_until: Option<Instant>,
 }
 

@@ -60,7 +60,7 @@ async fn a_worker_rests_only_for_one_that_lives() {
     let mut two = Two::new();
     assert_eq!(two.roles(0), (8, 0), "alone");
     two.reads(1, &[("two", entry(5))]);
-    assert_eq!(two.roles(1), (8, 0), "at first sight its worker may have ended");
+    assert_eq!(two.roles(1), (8, 0), "its worker may have ended before the first read");
     two.reads(6, &[("two", entry(5))]);
     assert_eq!(two.roles(6), (8, 0));
     two.reads(11, &[("two", entry(6))]);
