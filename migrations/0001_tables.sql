@@ -166,8 +166,8 @@ create index delivery_age on outbox.delivery (seq);          -- oldest and newes
 
 create sequence outbox.claim_id cache 1;
 
--- One row claims a whole batch: queue, first_seq..last_seq, until. The newest row of a queue is its head, and is kept after it
--- is closed (until is null). Heads are read newest first, so dead rows cost nothing.
+-- One row claims a whole batch: queue, first_seq..last_seq, until. The newest row of a queue is its head, and is kept after
+-- it is closed (until is null). Heads are read newest first, so dead rows cost nothing.
 -- An open claim is the lease of each event of its batch that has no row in outbox.dedup and is in no receipt.
 create table outbox.claim (
     id           bigint      primary key default nextval('outbox.claim_id'),

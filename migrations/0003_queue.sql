@@ -5,15 +5,15 @@ create function outbox.token() returns bigint
 language sql volatile parallel safe
 return ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint;
 
--- Claims up to n deliveries of an RPC's queue, and hides them for a while. The lock of the queue's row makes claims of the log
--- take turns. Each statement of a volatile function sees what the one before it in the queue committed.
--- The claim is the lease of each of its events that has no dedup record and no other lease: "leased" says so. A later request
--- would be one more round trip for each batch. This function and outbox.lease decide about leases under the queue's lock, in
--- the statement that reads the other records. So of a batch and a row with the same event only one is leased.
+-- Claims up to n deliveries of an RPC's queue, and hides them for a while. The lock of the queue's row makes claims of the
+-- log take turns. Each statement of a volatile function sees what the one before it in the queue committed.
+-- The claim is the lease of each of its events that has no dedup record and no other lease: "leased" says so. A later
+-- request would be one more round trip for each batch. This function and outbox.lease decide about leases under the queue's
+-- lock, in the statement that reads the other records. So of a batch and a row with the same event only one is leased.
 -- The queue is found by its RPC's name each time, because after a restore the same id may be another RPC's.
--- due_from: see outbox.receive_due. Rows that are due come with the time at which they were due. claims_from: see outbox.claim.
--- Asynchronous commit is safe: a claim lost in a crash is made again. The dedup record, written durably and later in the WAL,
--- has what was done.
+-- due_from: see outbox.receive_due. Rows that are due come with the time at which they were due. claims_from: see
+-- outbox.claim. Asynchronous commit is safe: a claim lost in a crash is made again. The dedup record, written durably and
+-- later in the WAL, has what was done.
 create function outbox.receive(rpc_name text, n integer, hidden interval, worker_name text, leased_for interval, due_from timestamptz,
                                claims_from bigint)
 returns table (queue integer, seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer,
@@ -204,8 +204,9 @@ begin
     end loop;
 end $do$;
 
--- Leases deliveries that have a row of their own. An open claim has the lease of its events, except of those with a row. There
--- the row decides, because only the claim's worker writes one. held: the seconds that another lease lasts, or null if done.
+-- Leases deliveries that have a row of their own. An open claim has the lease of its events, except of those with a row.
+-- There the row decides, because only the claim's worker writes one. held: the seconds that another lease lasts, or null if
+-- done.
 create function outbox.lease(rpc_name text, ids uuid[], tokens bigint[], leased_for interval, claims_from bigint)
 returns table (event_id uuid, won boolean, held double precision)
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -257,10 +258,10 @@ begin
     where l.newest < clock_timestamp() - interval '1 day' and l.slot = any (outbox.late_slots(ids));
 end $$;
 
--- Writes receipts for the leases of claims that are still open, and returns the places of these leases. One transaction checks
--- the claims' tokens and writes the receipts. The claims' locks keep another one from ending a claim meanwhile.
--- Only this commit of a worker, and that of outbox.record_rows, must be durable before it goes on: a lost record would mean a
--- second call.
+-- Writes receipts for the leases of claims that are still open, and returns the places of these leases. One transaction
+-- checks the claims' tokens and writes the receipts. The claims' locks keep another one from ending a claim meanwhile.
+-- Only this commit of a worker, and that of outbox.record_rows, must be durable before it goes on: a lost record would mean
+-- a second call.
 create function outbox.record(rpc_name text, ids uuid[], tokens bigint[]) returns setof bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare

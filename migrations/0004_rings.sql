@@ -142,10 +142,10 @@ begin
 end $$;
 
 -- Dedup records leave by the week. A slot, with its rows and receipts, is truncated once all that was written to it is older
--- than `keep`. Returns 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event
--- since). A record that was written within two days of its event is older three days after its week was over by `keep`. One of
--- these days is for differing clocks. Later records are in outbox.dedup_late, which is read again under the lock. So this reads
--- no record.
+-- than `keep`. Returns 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older
+-- event since). A record that was written within two days of its event is older three days after its week was over by
+-- `keep`. One of these days is for differing clocks. Later records are in outbox.dedup_late, which is read again under the
+-- lock. So this reads no record.
 create function outbox.truncate_dedup(s smallint, keep interval, at timestamptz default clock_timestamp()) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare

@@ -1,5 +1,5 @@
-//! Models of the protocols on which the promises depend. The checker visits every state that any order of steps leads to, with
-//! crashes between any two of them.
+//! Models of the protocols on which the promises depend. The checker visits every state that any order of steps leads to,
+//! with crashes between any two of them.
 //!
 //! Some reasons in the code are easily lost. For these a model can leave the code's step out, and a test holds that the
 //! checker then finds the broken promise. It also holds that the given steps break it. So the model is strict enough to

@@ -1,5 +1,5 @@
-//! What publishing costs the publisher, while a relay is awake and drains. The service's transaction has the library's statement
-//! or `outbox.enqueue`. Beside it runs the same transaction with a plain INSERT of the same row.
+//! What publishing costs the publisher, while a relay is awake and drains. The service's transaction has the library's
+//! statement or `outbox.enqueue`. Beside it runs the same transaction with a plain INSERT of the same row.
 
 use std::time::Duration;
 

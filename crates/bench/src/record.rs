@@ -1,5 +1,5 @@
-//! What the dedup record costs: a receipt for each batch of a queue's log, beside a leased and completed row for each delivery.
-//! Batches are received, recorded and settled. No RPC is called.
+//! What the dedup record costs: a receipt for each batch of a queue's log, beside a leased and completed row for each
+//! delivery. Batches are received, recorded and settled. No RPC is called.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

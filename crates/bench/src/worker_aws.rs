@@ -109,8 +109,8 @@ async fn delivered_per_second(
     Ok(rate)
 }
 
-/// Receive ten, lease each, call each, complete each, delete ten. As many tens run side by side as make up the concurrency. The
-/// requests are the product's. Batches are refused here, so each record costs a request of its own.
+/// Receive ten, lease each, call each, complete each, delete ten. As many tens run side by side as make up the concurrency.
+/// The requests are the product's. Batches are refused here, so each record costs a request of its own.
 async fn requested_per_second(stub: &Stub, handler: &Handler, deliveries: usize) -> Result<f64> {
     let config = stub.config();
     let rpc = Rpc::new(RPC).ok_or("not the name of an RPC")?;

@@ -1,5 +1,5 @@
-//! Finds JSON that no reader of proto3 JSON accepts. The library refuses such a payload, and the relay parks a row with one. The
-//! same rule stands in SQL (`outbox.payload_problem`) for publishers in other languages. A test compares both by
+//! Finds JSON that no reader of proto3 JSON accepts. The library refuses such a payload, and the relay parks a row with one.
+//! The same rule stands in SQL (`outbox.payload_problem`) for publishers in other languages. A test compares both by
 //! tests/payloads.json.
 
 use std::borrow::Cow;

@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use crate::EnqueueError;
 
-/// The statement that [`enqueue`](crate::enqueue) sends, with id, name, key, payload and headers. It inserts the row, and wakes
-/// the relay if it sleeps. It does not depend on the session's search path.
+/// The statement that [`enqueue`](crate::enqueue) sends, with id, name, key, payload and headers. It inserts the row, and
+/// wakes the relay if it sleeps. It does not depend on the session's search path.
 ///
-/// It is for a publisher that can't use `enqueue` and must be as fast. The database does not check such a row. The relay parks
-/// an invalid one, and no RPC gets it.
+/// It is for a publisher that can't use `enqueue` and must be as fast. The database does not check such a row. The relay
+/// parks an invalid one, and no RPC gets it.
 // A call of `outbox.enqueue` takes longer than the INSERT itself. A publisher may write only the columns that are named here.
 pub const INSERT: &str = "insert into outbox.event (id, name, key, payload, headers)
      select $1, $2, $3, $4, $5

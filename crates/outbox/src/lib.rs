@@ -60,9 +60,9 @@ use sqlx::PgTransaction;
 
 /// Publishes `event` when `tx` commits, and never if it does not.
 ///
-/// It is one statement: one insert, and a wake-up if the relay sleeps. The library checks the event, which costs no round trip.
-/// It takes the event by value or by reference, and returns the event's id to log or to answer with. Before the call, lock what
-/// the event is about, for example by an `update` of its row. That lock keeps the events of one key in order.
+/// It is one statement: one insert, and a wake-up if the relay sleeps. The library checks the event, which costs no round
+/// trip. It takes the event by value or by reference, and returns the event's id to log or to answer with. Before the call,
+/// lock what the event is about, for example by an `update` of its row. That lock keeps the events of one key in order.
 ///
 /// For a key or headers other than the event's own, build an [`Entry`]. For many events, [`enqueue_all`].
 ///

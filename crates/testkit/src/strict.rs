@@ -1,6 +1,6 @@
 //! The fault server: a proxy in front of the emulator. It refuses requests that AWS documents as refused and the emulator
-//! accepts. A test can also withdraw a right, disable a key, set the clock ahead, or let single statements fail. It counts the
-//! requests.
+//! accepts. A test can also withdraw a right, disable a key, set the clock ahead, or let single statements fail. It counts
+//! the requests.
 //!
 //! `tests/aws-limits.json` lists what is enforced, by which of the two, and after which of AWS's documents.
 

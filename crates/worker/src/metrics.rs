@@ -134,8 +134,8 @@ impl Metrics {
         }
     }
 
-    /// Measures the queue's depth regularly, until it is dropped. Only the watcher measures, because each measurement may cost
-    /// money. The others show 0 and not an old value.
+    /// Measures the queue's depth regularly, until it is dropped. Only the watcher measures, because each measurement may
+    /// cost money. The others show 0 and not an old value.
     pub(crate) async fn watch<Q: Depths>(&self, queue: &Q, duty: &Duty, every: Duration) {
         loop {
             duty.until(|role| role == Role::Watch).await;

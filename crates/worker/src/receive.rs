@@ -1,6 +1,6 @@
-//! Receiving: one receiver watches its queue, and others help it while batches are full. So an idle queue costs one long poll
-//! at a time, and a busy one is not limited to one request's round trip. On AWS an idle queue costs nothing while another worker
-//! watches it (`duty.rs`).
+//! Receiving: one receiver watches its queue, and others help it while batches are full. So an idle queue costs one long
+//! poll at a time, and a busy one is not limited to one request's round trip. On AWS an idle queue costs nothing while
+//! another worker watches it (`duty.rs`).
 
 mod helper;
 
@@ -136,8 +136,8 @@ impl<Q: Queue> Receiver<Q> {
         }
     }
 
-    /// Waits while another worker watches the queue. It does not wait after a receive that found messages. A request under way is
-    /// never cut off for that, because it may have received something. Returns `None` at the stop.
+    /// Waits while another worker watches the queue. It does not wait after a receive that found messages. A request under
+    /// way is never cut off for that, because it may have received something. Returns `None` at the stop.
     async fn rest(&mut self) -> Option<()> {
         if self.found || self.duty.role() != Role::Rest {
             return Some(());

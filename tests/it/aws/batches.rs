@@ -114,8 +114,8 @@ async fn a_claim_whose_answer_is_lost_is_ours() {
     }
 }
 
-/// Guards promise 6: a statement that is throttled, or has another passing failure, is repeated alone. The others of its batch
-/// are not repeated.
+/// Guards promise 6: a statement that is throttled, or has another passing failure, is repeated alone. The others of its
+/// batch are not repeated.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_statement_that_fails_is_asked_again_alone() {
     let Some(cloud) = cloud() else { return };
@@ -189,8 +189,8 @@ async fn completions_in_a_batch_are_fenced() {
     assert!(lost_of(&stand.other, &theirs[..1]).await.is_empty(), "the token of its lease is still there");
 }
 
-/// Guards promise 3: two successes of one event, and more successes than one batch takes, are recorded. DynamoDB would refuse a
-/// batch that has an item twice.
+/// Guards promise 3: two successes of one event, and more successes than one batch takes, are recorded. DynamoDB would
+/// refuse a batch that has an item twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_stands_once_in_a_batch() {
     let Some(cloud) = cloud() else { return };

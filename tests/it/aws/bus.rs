@@ -116,8 +116,8 @@ async fn a_thousand_events_take_a_hundred_calls() {
     world.finish().await;
 }
 
-/// Guards promises 4, 6 and 8: a row that a publisher inserted without the checks reaches no bus. It is parked with a code, and
-/// the other events of its key are put in order.
+/// Guards promises 4, 6 and 8: a row that a publisher inserted without the checks reaches no bus. It is parked with a code,
+/// and the other events of its key are put in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_publisher_inserts_reaches_no_bus() {
     let stub = Stub::start(|_, input| taken(input)).await;

@@ -178,8 +178,8 @@ async fn without_the_table_every_worker_receives() {
     stand.finish().await;
 }
 
-/// Guards promise 7: on the emulator's table each worker writes and removes only its own entry. An old entry of another worker
-/// can be removed, unless that worker has written since.
+/// Guards promise 7: on the emulator's table each worker writes and removes only its own entry. An old entry of another
+/// worker can be removed, unless that worker has written since.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_roster_is_one_item() {
     let Some(cloud) = cloud() else { return };

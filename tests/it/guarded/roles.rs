@@ -7,8 +7,8 @@ use sqlx::{Connection, PgConnection};
 use crate::role::{address, role};
 use crate::world::{One, ROUTER, Two, World};
 
-/// Guards SECURITY.md: a role that may publish can do nothing else. It can't read an event, not even its own, choose an event's
-/// place, time or slot, move the relay's cursor, or grant a right.
+/// Guards SECURITY.md: a role that may publish can do nothing else. It can't read an event, not even its own, choose an
+/// event's place, time or slot, move the relay's cursor, or grant a right.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_can_publish_and_nothing_else() {
     let world = World::new(ROUTER).await;

@@ -1,5 +1,5 @@
-//! A queue's log, whose claims are leases, beside deliveries that have a row of their own. One event, one RPC, two workers. The
-//! event is in the log twice, and an operator sends it again.
+//! A queue's log, whose claims are leases, beside deliveries that have a row of their own. One event, one RPC, two workers.
+//! The event is in the log twice, and an operator sends it again.
 //!
 //! | step | code |
 //! |---|---|
@@ -18,9 +18,9 @@
 //! | `Die` | a worker is killed, and its memory is lost |
 //! | `Flush`, `Crash` | of the database: a crash loses what is not flushed. Only `Complete` waits for the flush |
 //!
-//! A row decides which worker has the lease, and claims do not. For an event in an open claim, only the claim's worker writes a
-//! row. If several claims have the event, the first one has the lease. The model `dedup` has the leases of DynamoDB and of rows
-//! by themselves.
+//! A row decides which worker has the lease, and claims do not. For an event in an open claim, only the claim's worker
+//! writes a row. If several claims have the event, the first one has the lease. The model `dedup` has the leases of DynamoDB
+//! and of rows by themselves.
 
 mod database; // the steps of the database's statements
 mod tests;

@@ -1,5 +1,5 @@
-//! An id is found while it is recorded, and not after it is forgotten. The ids are of two weeks. Their receipts are folded while
-//! ids are searched and forgotten.
+//! An id is found while it is recorded, and not after it is forgotten. The ids are of two weeks. Their receipts are folded
+//! while ids are searched and forgotten.
 //!
 //! An id stands for the time in it: three ids are a minute, and six a week. The receipts of a minute lie in the slot of its
 //! week, and are found by their last id.

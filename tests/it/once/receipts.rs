@@ -139,8 +139,8 @@ async fn a_copy_in_another_claim_is_not_leased() {
     log.world.finish().await;
 }
 
-/// Guards promise 3: the leases of a claim remain if it ends before it is settled. Its worker may still record successes, until
-/// another worker has the lease.
+/// Guards promise 3: the leases of a claim remain if it ends before it is settled. Its worker may still record successes,
+/// until another worker has the lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_ended_leaves_its_leases() {
     let log = Log::new().await;
@@ -178,8 +178,8 @@ async fn a_success_outlives_a_claim_that_a_crash_took_back() {
     log.world.finish().await;
 }
 
-/// Guards promise 3: a record is found for an id of any time or without one. It is also found if a batch has ids of two weeks,
-/// and if the log has the ids again.
+/// Guards promise 3: a record is found for an id of any time or without one. It is also found if a batch has ids of two
+/// weeks, and if the log has the ids again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_found_whatever_its_id() {
     let log = Log::new().await;
@@ -212,8 +212,8 @@ async fn an_event_is_found_whatever_its_id() {
     log.world.finish().await;
 }
 
-/// Guards promise 3: while receipts are folded, ids are searched and forgotten. Each id is found until it is forgotten, and not
-/// later.
+/// Guards promise 3: while receipts are folded, ids are searched and forgotten. Each id is found until it is forgotten, and
+/// not later.
 #[tokio::test(flavor = "multi_thread")]
 async fn folding_loses_nothing_and_brings_nothing_back() {
     let log = Log::new().await;

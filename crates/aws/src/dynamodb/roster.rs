@@ -36,7 +36,8 @@ pub struct Entry {
 }
 
 impl Roster {
-    /// Workers share a roster if all of these texts are the same: the names of their queues, and other settings that must agree.
+    /// Workers share a roster if all of these texts are the same: the names of their queues, and other settings that must
+    /// agree.
     pub fn new<'a>(client: Client, table: &str, same: impl IntoIterator<Item = &'a str>) -> Self {
         Self { client, table: table.to_owned(), key: format!("watch {}", names::digest(same)) }
     }

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use outbox_transport::Entry;
 use uuid::Uuid;
 
-/// The columns of [`Columns`], of a row `e` with its [`flaws`]. A row with an infinite time or a huge text comes with the name
-/// of its flaw and without its contents.
+/// The columns of [`Columns`], of a row `e` with its [`flaws`]. A row with an infinite time or a huge text comes with the
+/// name of its flaw and without its contents.
 macro_rules! readable {
     () => {
         "e.seq, e.id, case when oversize then left(e.name, 128) else e.name end, case when not oversize then e.key end,

@@ -1,5 +1,5 @@
-//! Removes dedup records, retries, dead letters and audit entries after their time: each kind alone, a bounded part at a time.
-//! It also folds small receipts.
+//! Removes dedup records, retries, dead letters and audit entries after their time: each kind alone, a bounded part at a
+//! time. It also folds small receipts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! DynamoDB's batches of statements: refusals that the emulator does not have, and failures of single statements that a test
 //! ordered.
 //!
-//! In ministack 1.5.33 a statement fails alone, with `ConditionalCheckFailed` and the existing item, or with `DuplicateItem`. It
-//! differs from AWS:
+//! In ministack 1.5.33 a statement fails alone, with `ConditionalCheckFailed` and the existing item, or with
+//! `DuplicateItem`. It differs from AWS:
 //!
 //! - A duplicate comes without the existing item. AWS does not document whether `ALL_OLD` shows it.
 //! - Two statements on one item run one after the other. The fault server refuses such a batch, as AWS documents for

@@ -1,8 +1,8 @@
 //! Pure: one worker of a roster. It decides when to read and to write what, which other workers are running, and which queues
 //! this worker receives from. The clock is a parameter.
 //!
-//! A worker rests only if the entry of a better one has changed lately, by its own clock. So a failed read makes it receive. The
-//! best running worker of a queue finds no better one. So it receives, whatever the others have read.
+//! A worker rests only if the entry of a better one has changed lately, by its own clock. So a failed read makes it receive.
+//! The best running worker of a queue finds no better one. So it receives, whatever the others have read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

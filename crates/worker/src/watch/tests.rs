@@ -53,8 +53,8 @@ fn entry(beat: u64) -> Entry {
     Entry { beat, ..Entry::default() }
 }
 
-/// Guards promise 2: a worker rests only for a better one whose entry changed within the time of two entries. An entry does not
-/// count if it has not changed yet, is older, or is gone.
+/// Guards promise 2: a worker rests only for a better one whose entry changed within the time of two entries. An entry does
+/// not count if it has not changed yet, is older, or is gone.
 #[tokio::test]
 async fn a_worker_rests_only_for_one_that_lives() {
     let mut two = Two::new();
@@ -183,8 +183,8 @@ fn faults(workers: usize, seed: u64, many: usize, flaw: Flaw) -> Result<Fleet, S
     }
 }
 
-/// Guards promise 2: if a worker can reach a queue, a worker receives from it within 30 s of any fault. No message waits longer
-/// than that.
+/// Guards promise 2: if a worker can reach a queue, a worker receives from it within 30 s of any fault. No message waits
+/// longer than that.
 #[tokio::test]
 async fn every_queue_is_received_from() {
     for seed in 0..3 {

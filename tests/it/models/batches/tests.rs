@@ -16,8 +16,8 @@ fn batches(code: Code) -> Batches {
     }
 }
 
-/// Guards promises 2 and 3 on Postgres: the log and the rows share one record. Workers are killed, and leases and claims end at
-/// any time.
+/// Guards promises 2 and 3 on Postgres: the log and the rows share one record. Workers are killed, and leases and claims end
+/// at any time.
 #[test]
 fn a_claim_is_a_lease() {
     let seen = holds(Batches { deliveries: vec![0, 1], crashes_max: 0, ..batches(Code::AsItIs) });
