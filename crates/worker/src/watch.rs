@@ -158,7 +158,7 @@ impl Run<'_> {
         }
     }
 
-    /// Returns whether the request succeeded. The first of several failures is logged, and the success after them.
+    /// Returns whether the request succeeded. Of several equal failures the first is logged, and then the next success.
     fn done(&self, request: Request, answer: Result<(), Failure>) -> bool {
         let mut trouble = self.troubles[request as usize].lock();
         match answer {

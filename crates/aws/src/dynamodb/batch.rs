@@ -169,7 +169,7 @@ mod tests {
     }
 
     /// Guards promises 3 and 6: each statement has its own result. Only a failed condition is an answer. A statement that
-    /// DynamoDB does not run in a batch is sent alone, and is repeated after any other failure.
+    /// DynamoDB does not run in a batch is sent alone. After any other failure it is repeated.
     #[test]
     fn each_result_has_its_meaning() {
         let item = Item::from([("id".to_owned(), number(1))]);

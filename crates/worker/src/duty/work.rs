@@ -148,7 +148,7 @@ mod tests {
         );
     }
 
-    /// Guards promise 6: a full queue counts as full for the time between two entries, and no longer.
+    /// Guards: a full queue counts as full for the time between two entries, and no longer.
     #[tokio::test]
     async fn a_full_queue_stays_full_for_a_while() {
         let start = Instant::now();

@@ -37,7 +37,7 @@ mod tests {
         assert_eq!(score(hash("worker"), hash("queue")), 0x1571_c891_6a71_3ed0);
     }
 
-    /// Guards promise 6: 300 queues are spread over the workers. If a worker leaves, no queue of another one moves.
+    /// Guards: 300 queues are spread over the workers. If a worker leaves, no queue of another one moves.
     #[test]
     fn queues_are_spread_and_stay() {
         for many in [10, 100] {

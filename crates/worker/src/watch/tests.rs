@@ -98,7 +98,7 @@ async fn full_queues_are_helped_and_left_ones_watched() {
     assert_eq!(two.roles(21), (watched, 8 - watched));
 }
 
-/// Guards promise 6: an entry is written every ten seconds, after a change at once, but at most once a second.
+/// Guards: an entry is written every ten seconds, after a change at once, but at most once a second.
 #[tokio::test]
 async fn entries_are_written_when_they_must_be() {
     let mut two = Two::new();
@@ -255,7 +255,7 @@ async fn a_busy_queue_is_helped_until_it_is_quiet() {
     burst(Flaw::None).unwrap();
 }
 
-/// Guards promise 6: under a load that three workers can deliver, helpers do not begin and end in turn.
+/// Guards: under a load that three workers can deliver, helpers do not begin and end in turn.
 #[tokio::test]
 async fn helpers_do_not_come_and_go() {
     let mut fleet = Fleet::new(20, 7, Flaw::None);

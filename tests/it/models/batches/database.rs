@@ -130,7 +130,7 @@ impl Batches {
         }
     }
 
-    /// `Dedup::complete`: `outbox.record`, and `outbox.record_rows` for events without an open claim.
+    /// `Dedup::complete`: `outbox.record`, and `outbox.record_rows` for leases without an open claim.
     pub(super) fn complete(&self, state: &mut State, d: usize) {
         let Delivery::Succeeded { from, lease } = state.deliveries[d] else { return };
         let holder = state.stored.holder();
