@@ -11,10 +11,12 @@ mod line; // from commit to the handler, beside other queues in Postgres
 mod long_writer; // the cost of an open transaction
 mod memory; // peak memory
 mod pairs; // measurements in turn: A B A B ...
+mod picture; // the ratios as bars
 mod plan; // durations and sizes
 mod publish; // the cost of publishing for the publisher
 mod publisher; // an open-loop load
 mod put; // a backlog onto EventBridge
+mod quiet_queues; // what idle workers request from AWS
 mod record; // the cost of the dedup record
 mod relaying; // a relay in this process
 mod report; // results, for programs and for people
@@ -46,7 +48,8 @@ struct Cli {
     /// One JSON object per result and line instead of a table.
     #[arg(long)]
     json: bool,
-    /// Also write the table, the machine and the versions to this file, for example ops/benchmarks.md.
+    /// Also write the table, the machine and the versions to this file, for example ops/benchmarks.md, and a picture of the
+    /// ratios beside it.
     #[arg(long, value_name = "FILE")]
     write: Option<std::path::PathBuf>,
     /// Run as the worker's process of `line`, with a database and a router.
@@ -71,6 +74,8 @@ enum Bench {
     Record,
     /// A queue on SQS worked off, beside the AWS SDK alone.
     WorkerAws,
+    /// What ten workers request from 300 empty queues on SQS, beside one worker.
+    QuietQueues,
     /// What an old snapshot costs the relay.
     HeldSnapshot,
     /// What an open transaction costs other publishers.
@@ -139,6 +144,7 @@ impl Bench {
             Bench::Line => line::run(plan).await,
             Bench::Record => record::run(plan).await,
             Bench::WorkerAws => worker_aws::run(plan).await,
+            Bench::QuietQueues => quiet_queues::run(plan).await,
             Bench::HeldSnapshot => held_snapshot::run(plan).await,
             Bench::LongWriter => long_writer::run(plan).await,
             Bench::DeadTarget => dead_target::run(plan).await,

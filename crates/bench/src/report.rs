@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::pairs::Pairs;
+use crate::picture;
 use crate::plan::Plan;
 use crate::result::Result;
 
@@ -19,14 +20,14 @@ pub(crate) struct Row {
     params: Map<String, Value>,
     ours: f64,
     baseline: Option<f64>,
-    ratio: Option<f64>,
+    pub(crate) ratio: Option<f64>,
     unit: &'static str,
     /// The least and the greatest ratio of the pairs.
-    spread: Option<[f64; 2]>,
+    pub(crate) spread: Option<[f64; 2]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    must: Option<Must>,
+    pub(crate) must: Option<Must>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    met: Option<bool>,
+    pub(crate) met: Option<bool>,
 }
 
 /// The target of a row.
@@ -78,8 +79,17 @@ impl Row {
         self.ours
     }
 
-    fn cells(&self) -> [String; 7] {
+    fn params(&self) -> String {
         let params: Vec<String> = self.params.iter().map(|(name, value)| param(name, value)).collect();
+        params.join(", ")
+    }
+
+    /// What was measured, in one line.
+    pub(crate) fn label(&self) -> String {
+        format!("{}, {}", self.bench, self.params())
+    }
+
+    fn cells(&self) -> [String; 7] {
         let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), figure);
         let (must, met) = match (self.must, self.met) {
             (Some(must), Some(met)) => (must.to_string(), if met { "yes" } else { "**no**" }),
@@ -87,7 +97,7 @@ impl Row {
         };
         [
             format!("`{}`", self.bench),
-            params.join(", "),
+            self.params(),
             format!("{} {}", figure(self.ours), self.unit),
             self.baseline
                 .map_or_else(|| "–".to_owned(), |baseline| format!("{} {}", figure(baseline), self.unit)),
@@ -120,7 +130,7 @@ impl std::fmt::Display for Must {
 }
 
 /// Three significant digits, and never more than were measured.
-fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         v if v >= 1000.0 => {
             let digits = format!("{value:.0}");
@@ -165,15 +175,16 @@ impl Report {
         replaced(path, "").map(drop)
     }
 
-    /// Prints the table, and writes it to the file if one is given.
+    /// Prints the table, and writes it to the file if one is given, with a picture beside it.
     pub(crate) fn end(&self, plan: &Plan, write: Option<&Path>) -> Result<()> {
         eprintln!("[{:>4.0} s] done", self.began.elapsed().as_secs_f64());
         if !self.json {
             println!("{}", self.table());
         }
         let Some(path) = write else { return Ok(()) };
-        let measured = format!("{}\n\n{}", machine(plan), self.table());
-        Ok(std::fs::write(path, replaced(path, &measured)?)?)
+        let machine = machine(plan);
+        std::fs::write(path, replaced(path, &format!("{machine}\n\n{}", self.table()))?)?;
+        Ok(std::fs::write(path.with_extension("svg"), picture::svg(&self.rows, &machine))?)
     }
 
     fn table(&self) -> String {

@@ -1,8 +1,10 @@
 //! AWS and an RPC server that answer at once, so that the client's own time remains. One server on loopback serves both
 //! sides of a pair.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -29,6 +31,9 @@ pub(crate) struct Asked {
     pub(crate) events: AtomicUsize,
     pub(crate) deleted: AtomicUsize,
     pub(crate) calls: AtomicUsize,
+    pub(crate) polls: AtomicUsize,
+    /// To AWS, of every kind.
+    pub(crate) requests: AtomicUsize,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +44,10 @@ pub(crate) struct Stub {
     pub(crate) refuses_batches: Arc<AtomicBool>,
     /// The remaining messages of its queue.
     messages: Arc<AtomicUsize>,
+    /// How long a receive waits at an empty queue, in milliseconds.
+    poll_ms: Arc<AtomicU64>,
+    /// The entries of the workers' roster.
+    roster: Arc<Mutex<BTreeMap<String, Value>>>,
     /// The RPC of its messages.
     rpc: &'static str,
 }
@@ -48,7 +57,8 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let (asked, refuses_batches, messages) = (Arc::default(), Arc::default(), Arc::default());
-        let stub = Self { endpoint, asked, refuses_batches, messages, rpc };
+        let (poll_ms, roster) = (Arc::new(AtomicU64::new(200)), Arc::default());
+        let stub = Self { endpoint, asked, refuses_batches, messages, poll_ms, roster, rpc };
         let serving = stub.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -87,6 +97,11 @@ impl Stub {
         self.messages.fetch_add(messages, Ordering::Relaxed);
     }
 
+    /// From now on.
+    pub(crate) fn polls_last(&self, time: Duration) {
+        self.poll_ms.store(time.as_millis() as u64, Ordering::Relaxed);
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,
@@ -98,6 +113,7 @@ impl Stub {
             self.asked.calls.fetch_add(1, Ordering::Relaxed);
             return Ok(respond("application/json", "{}".to_owned()));
         };
+        self.asked.requests.fetch_add(1, Ordering::Relaxed);
         if operation == "BatchExecuteStatement" && self.refuses_batches.load(Ordering::Relaxed) {
             let mut refused =
                 respond("application/x-amz-json-1.0", r#"{"__type":"AccessDeniedException"}"#.to_owned());
@@ -113,6 +129,7 @@ impl Stub {
                 format!(r#"{{"Responses":[{results}]}}"#)
             }
             "GetQueueUrl" => json!({"QueueUrl": format!("{}/1/queue", self.endpoint)}).to_string(),
+            "GetItem" | "UpdateItem" => self.roster(&serde_json::from_slice(&body).unwrap_or_default()),
             "GetQueueAttributes" => json!({"Attributes": {"MessageRetentionPeriod": "345600"}}).to_string(),
             _ => "{}".to_owned(),
         };
@@ -127,14 +144,31 @@ impl Stub {
         format!(r#"{{"FailedEntryCount":0,"Entries":[{results}]}}"#)
     }
 
+    /// Reads the roster, or writes or removes one entry. Another record has no item.
+    fn roster(&self, request: &Value) -> String {
+        if !request["Key"]["id"]["S"].as_str().is_some_and(|id| id.starts_with("watch ")) {
+            return "{}".to_owned();
+        }
+        let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(worker) = request["ExpressionAttributeNames"]["#worker"].as_str() else {
+            return json!({"Item": *roster}).to_string();
+        };
+        match request["ExpressionAttributeValues"].get(":entry") {
+            Some(entry) => _ = roster.insert(worker.to_owned(), entry.clone()),
+            None => _ = roster.remove(worker),
+        }
+        "{}".to_owned()
+    }
+
     /// Ten messages, or the remaining ones; an empty queue is polled for a moment.
     async fn receive(&self) -> String {
+        self.asked.polls.fetch_add(1, Ordering::Relaxed);
         let taken = self
             .messages
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(BATCH)));
         let count = taken.unwrap_or_default().min(BATCH);
         if count == 0 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(self.poll_ms.load(Ordering::Relaxed))).await;
         }
         let messages: Vec<Value> = (0..count).map(|_| self.message()).collect();
         json!({"Messages": messages}).to_string()
