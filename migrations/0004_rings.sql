@@ -146,6 +146,8 @@ end $$;
 -- event since). A record that was written within two days of its event is older three days after its week was over by
 -- `keep`. One of these days is for differing clocks. Later records are in outbox.dedup_late, which is read again under the
 -- lock. So this reads no record.
+-- An id may be a day ahead of the clock. So in the two days before the slot's next week begins, it may have records of that
+-- week, and is kept. Again one of the days is for differing clocks.
 create function outbox.truncate_dedup(s smallint, keep interval, at timestamptz default clock_timestamp()) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare
@@ -153,6 +155,7 @@ declare
     weeks_ago bigint := (5 + this_week % 5 - s) % 5;
 begin
     if weeks_ago = 0 or at < to_timestamp((this_week - weeks_ago + 1) * 604800) + keep + interval '3 days'
+       or weeks_ago = 4 and at >= to_timestamp((this_week + 1) * 604800) - interval '2 days'
        or outbox.slot_is_empty('dedup', s) and outbox.slot_is_empty('receipt', s) then
         return 'kept';
     end if;
