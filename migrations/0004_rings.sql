@@ -172,7 +172,8 @@ exception when lock_not_available then
 end $$;
 
 -- Folds at most n small receipts of a slot, of those done since a time. A folded receipt has ids of one minute, as every
--- receipt, and of one minute in which they were done. Returns how many it took, and when the last of them was done.
+-- receipt, and of one minute in which they were done. Returns how many it took, and when the last of them was done. A time
+-- that is ahead of the clock counts as now.
 -- It is one statement, so a read finds each id before and after it. Receipts that outbox.forget has locked are left for the
 -- next time.
 create function outbox.fold_receipts(s smallint, since timestamptz, n integer)
@@ -199,7 +200,7 @@ begin
             from (select p.rpc, max(p.done_at) as done_at, array_agg(distinct p.id order by p.id) as ids
                   from part as p group by p.rpc, p.minute, p.done_in, p.nth) as m
         )
-        select count(*), max(g.done_at) from gone as g;
+        select count(*), case when count(*) > 0 then least(max(g.done_at), clock_timestamp()) end from gone as g;
 end $$;
 
 -- Sequences that are behind their tables, and pointers to no slot. A dump of data alone, logical replication and a careless

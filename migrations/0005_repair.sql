@@ -37,7 +37,8 @@ begin
     end if;
 end $$;
 
--- Forgets a success of an RPC for an event. False while a worker calls it: then nothing is forgotten.
+-- Forgets a success of an RPC for an event. False while a worker calls it, and if a row appeared meanwhile: then nothing is
+-- forgotten.
 -- A fold may have moved the id to another receipt while this waited for a lock. So it searches until no receipt has the id.
 create function outbox.forget(event uuid, rpc text) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -49,15 +50,17 @@ begin
     delete from outbox.dedup as d
     where d.slot = outbox.dedup_slot(event) and d.event_id = event and d.rpc = forget.rpc
       and (d.done_at is not null or d.until < clock_timestamp());
-    if exists (select from outbox.recorded(forget.rpc, array[event]) as r where r.until is not null) then
-        return false;
-    end if;
-    while exists (select from outbox.recorded(forget.rpc, array[event])) loop
+    while exists (select from outbox.recorded(forget.rpc, array[event]) as r where r.until is null) loop
         update outbox.receipt as r set ids = array_remove(r.ids, event)
         where r.slot = outbox.dedup_slot(event) and r.rpc = forget.rpc
           and r.last_id between event and outbox.minute_end(event) and r.first_id <= event and event = any (r.ids);
     end loop;
+    if exists (select from outbox.recorded(forget.rpc, array[event])) then
+        raise sqlstate 'OBUSY'; -- takes back what is above
+    end if;
     return true;
+exception when sqlstate 'OBUSY' then
+    return false;
 end $$;
 
 create function outbox.check_lengths(variadic lengths integer[]) returns void
