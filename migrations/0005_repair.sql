@@ -177,8 +177,8 @@ begin
     return sent;
 end $$;
 
--- Publishes parked events again, unchanged, and wakes the relay. One whose time is no date gets a new one. Returns how many of
--- them were still parked.
+-- Publishes parked events again, unchanged, and wakes the relay. One whose time is no date gets a new one. One that was cut
+-- stays, because its beginning may be another valid event. Returns how many it published.
 create function outbox.retry_parked(repair uuid, seqs bigint[], ids uuid[]) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -186,7 +186,7 @@ declare
 begin
     perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
     with gone as (
-        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids))
+        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids)) and not p.cut
         returning p.seq, p.id, p.name, p.key, p.payload, p.headers, p.occurred_at
     )
     insert into outbox.event (id, name, key, payload, headers, occurred_at)
