@@ -119,6 +119,7 @@ create table outbox.parked (
     occurred_at timestamptz not null,
     code        text        not null,
     reason      text        not null,
+    cut         boolean     not null default false, -- only the beginnings of its texts are kept: it can't be published again
     parked_at   timestamptz not null default clock_timestamp(),
     primary key (seq, id) -- seq alone would lose an event if a sequence ever fell behind its table
 );

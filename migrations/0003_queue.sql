@@ -191,12 +191,10 @@ begin
         execute format($sql$
             create function outbox.release_%1$s(rpc_name text, ids uuid[], tokens bigint[]) returns void
             language plpgsql set search_path = pg_catalog, pg_temp as $$
-            declare
-                id uuid;
             begin
-                foreach id in array ids loop
+                for n in 1 .. cardinality(ids) loop
                     update outbox.dedup_%1$s as d set until = clock_timestamp() - interval '1 microsecond'
-                    where d.slot = %1$s and d.event_id = id and d.rpc = rpc_name and d.lease = any (tokens)
+                    where d.slot = %1$s and d.event_id = ids[n] and d.rpc = rpc_name and d.lease = tokens[n]
                       and d.done_at is null;
                 end loop;
             end $$;
@@ -250,7 +248,8 @@ begin
         left join others as o on o.event_id = k.id;
 end $$;
 
--- Notes that slots were written to for old events: see outbox.dedup_late.
+-- Notes that slots were written to for old events: see outbox.dedup_late. Its locks come after those of queues and claims,
+-- in every function: crosswise locks would wait for each other.
 create function outbox.note_late(ids uuid[]) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
@@ -293,7 +292,6 @@ declare
     held uuid[] := '{}';
 begin
     perform set_config('synchronous_commit', 'on', true);
-    perform outbox.note_late(ids);
     lost := array(
         select k.id from unnest(ids) as k (id)
         where k.id not in (select r.event_id from outbox.recorded(rpc_name, ids) as r where r.until is not null));
@@ -303,6 +301,7 @@ begin
             select c.event_id from outbox.claimed(q, lost, claims_from) as c
             where c.event_id not in (select r.event_id from outbox.recorded(rpc_name, lost) as r));
     end if;
+    perform outbox.note_late(ids);
     return query
         with written as (
             insert into outbox.dedup as d (slot, event_id, rpc, lease, until, done_at)
@@ -326,20 +325,23 @@ declare
         select c.token from outbox.claim as c
         where c.id = any (array(select o.id from outbox.claim as o where o.token = any (tokens))) and c.until is not null
         order by c.id for no key update);
-    rows uuid[] := array(select k.id from unnest(ids, tokens) as k (id, token) where k.token <> all (open) order by k.id);
+    rows uuid[];
+    held bigint[];
     s    smallint;
 begin
+    select array_agg(k.id order by k.id, k.token), array_agg(k.token order by k.id, k.token) into rows, held
+    from unnest(ids, tokens) as k (id, token) where k.token <> all (open);
     insert into outbox.dedup (slot, event_id, rpc, lease, until)
     select outbox.dedup_slot(k.id), k.id, rpc_name, k.token, clock_timestamp() - interval '1 microsecond'
     from unnest(ids, tokens) as k (id, token) where k.token = any (open) order by k.id
     on conflict do nothing;
     for s in select distinct outbox.dedup_slot(k.id) from unnest(rows) as k (id) loop
         case s
-        when 0 then perform outbox.release_0(rpc_name, rows, tokens);
-        when 1 then perform outbox.release_1(rpc_name, rows, tokens);
-        when 2 then perform outbox.release_2(rpc_name, rows, tokens);
-        when 3 then perform outbox.release_3(rpc_name, rows, tokens);
-        else perform outbox.release_4(rpc_name, rows, tokens);
+        when 0 then perform outbox.release_0(rpc_name, rows, held);
+        when 1 then perform outbox.release_1(rpc_name, rows, held);
+        when 2 then perform outbox.release_2(rpc_name, rows, held);
+        when 3 then perform outbox.release_3(rpc_name, rows, held);
+        else perform outbox.release_4(rpc_name, rows, held);
         end case;
     end loop;
     return query select k.n from unnest(ids) with ordinality as k (id, n);

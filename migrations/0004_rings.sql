@@ -146,6 +146,8 @@ end $$;
 -- event since). A record that was written within two days of its event is older three days after its week was over by
 -- `keep`. One of these days is for differing clocks. Later records are in outbox.dedup_late, which is read again under the
 -- lock. So this reads no record.
+-- An id may be a day ahead of the clock. So in the two days before the slot's next week begins, it may have records of that
+-- week, and is kept. Again one of the days is for differing clocks.
 create function outbox.truncate_dedup(s smallint, keep interval, at timestamptz default clock_timestamp()) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare
@@ -153,6 +155,7 @@ declare
     weeks_ago bigint := (5 + this_week % 5 - s) % 5;
 begin
     if weeks_ago = 0 or at < to_timestamp((this_week - weeks_ago + 1) * 604800) + keep + interval '3 days'
+       or weeks_ago = 4 and at >= to_timestamp((this_week + 1) * 604800) - interval '2 days'
        or outbox.slot_is_empty('dedup', s) and outbox.slot_is_empty('receipt', s) then
         return 'kept';
     end if;
@@ -169,7 +172,8 @@ exception when lock_not_available then
 end $$;
 
 -- Folds at most n small receipts of a slot, of those done since a time. A folded receipt has ids of one minute, as every
--- receipt, and of one minute in which they were done. Returns how many it took, and when the last of them was done.
+-- receipt, and of one minute in which they were done. Returns how many it took, and when the last of them was done. A time
+-- that is ahead of the clock counts as now.
 -- It is one statement, so a read finds each id before and after it. Receipts that outbox.forget has locked are left for the
 -- next time.
 create function outbox.fold_receipts(s smallint, since timestamptz, n integer)
@@ -196,7 +200,7 @@ begin
             from (select p.rpc, max(p.done_at) as done_at, array_agg(distinct p.id order by p.id) as ids
                   from part as p group by p.rpc, p.minute, p.done_in, p.nth) as m
         )
-        select count(*), max(g.done_at) from gone as g;
+        select count(*), case when count(*) > 0 then least(max(g.done_at), clock_timestamp()) end from gone as g;
 end $$;
 
 -- Sequences that are behind their tables, and pointers to no slot. A dump of data alone, logical replication and a careless

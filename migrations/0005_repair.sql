@@ -37,7 +37,8 @@ begin
     end if;
 end $$;
 
--- Forgets a success of an RPC for an event. False while a worker calls it: then nothing is forgotten.
+-- Forgets a success of an RPC for an event. False while a worker calls it, and if a row appeared meanwhile: then nothing is
+-- forgotten.
 -- A fold may have moved the id to another receipt while this waited for a lock. So it searches until no receipt has the id.
 create function outbox.forget(event uuid, rpc text) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
@@ -49,15 +50,17 @@ begin
     delete from outbox.dedup as d
     where d.slot = outbox.dedup_slot(event) and d.event_id = event and d.rpc = forget.rpc
       and (d.done_at is not null or d.until < clock_timestamp());
-    if exists (select from outbox.recorded(forget.rpc, array[event]) as r where r.until is not null) then
-        return false;
-    end if;
-    while exists (select from outbox.recorded(forget.rpc, array[event])) loop
+    while exists (select from outbox.recorded(forget.rpc, array[event]) as r where r.until is null) loop
         update outbox.receipt as r set ids = array_remove(r.ids, event)
         where r.slot = outbox.dedup_slot(event) and r.rpc = forget.rpc
           and r.last_id between event and outbox.minute_end(event) and r.first_id <= event and event = any (r.ids);
     end loop;
+    if exists (select from outbox.recorded(forget.rpc, array[event])) then
+        raise sqlstate 'OBUSY'; -- takes back what is above
+    end if;
     return true;
+exception when sqlstate 'OBUSY' then
+    return false;
 end $$;
 
 create function outbox.check_lengths(variadic lengths integer[]) returns void
@@ -174,8 +177,8 @@ begin
     return sent;
 end $$;
 
--- Publishes parked events again, unchanged, and wakes the relay. One whose time is no date gets a new one. Returns how many of
--- them were still parked.
+-- Publishes parked events again, unchanged, and wakes the relay. One whose time is no date gets a new one. One that was cut
+-- stays, because its beginning may be another valid event. Returns how many it published.
 create function outbox.retry_parked(repair uuid, seqs bigint[], ids uuid[]) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -183,7 +186,7 @@ declare
 begin
     perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
     with gone as (
-        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids))
+        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids)) and not p.cut
         returning p.seq, p.id, p.name, p.key, p.payload, p.headers, p.occurred_at
     )
     insert into outbox.event (id, name, key, payload, headers, occurred_at)

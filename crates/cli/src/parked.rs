@@ -18,7 +18,7 @@ use crate::stopped::Stopped;
 const TOGETHER: i64 = 100;
 const REASON_CHARS_MAX: usize = 80;
 
-const EXIT_STATUS: &str = "Exit status: 0 done; 1 interrupted, or an id is not parked; 2 unusable arguments; 3 a database can't be reached.";
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 interrupted, an id is not parked, or an event can't be retried; 2 unusable arguments; 3 a database can't be reached.";
 
 /// Lists events that the bus refused for good, publishes them again, or drops them.
 ///
@@ -55,7 +55,8 @@ struct List {
 /// Publishes parked events again (retry), or drops them for good (drop).
 ///
 /// A retried event keeps its id and its content. It comes after everything that was published meanwhile, also with its key. If
-/// its time is not a date between the years 1 and 9999, it gets the time of the retry.
+/// its time is not a date between the years 1 and 9999, it gets the time of the retry. If a text was over its limit, only its
+/// beginning is kept, and the event can't be retried: publish it again, and drop it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct Change {
@@ -159,6 +160,8 @@ struct Changed {
     not_parked: Vec<EventId>,
     /// Events with a key. They now come after later events with the same key.
     with_key: u64,
+    /// Events that can't be retried, because only the beginnings of their texts are kept.
+    cut: u64,
     interrupted: bool,
 }
 
@@ -181,7 +184,7 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
         went?;
     }
     args.options.answer(&changed, || said(&changed, kind))?;
-    let all = !changed.interrupted && changed.not_parked.is_empty();
+    let all = !changed.interrupted && changed.not_parked.is_empty() && changed.cut == 0;
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -210,9 +213,12 @@ async fn each(
             };
             let Some(last) = parked.last() else { break };
             after = Some((last.seq, last.id));
+            changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));
+            let (cut, parked): (Vec<_>, Vec<_>) =
+                parked.into_iter().partition(|parked| kind == Kind::Retry && parked.cut);
+            changed.cut += cut.len() as u64;
             changed.found += parked.len() as u64;
             changed.with_key += parked.iter().filter(|parked| parked.key.is_some()).count() as u64;
-            changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));
             changed.changed += match (kind, repair) {
                 (_, None) => 0,
                 (Kind::Retry, Some(repair)) => outbox.retry_parked(repair, &parked).await?,
@@ -234,6 +240,12 @@ fn said(changed: &Changed, kind: Kind) -> String {
     }];
     if kind == Kind::Retry && changed.with_key > 0 {
         lines.push("  they come after what was published of their keys meanwhile".to_owned());
+    }
+    if changed.cut > 0 {
+        lines.push(format!(
+            "{} can't be retried: only the beginning of each is kept; publish it again, and drop it",
+            changed.cut
+        ));
     }
     lines.extend(changed.not_parked.iter().map(|id| format!("not parked: {id}")));
     if changed.interrupted {

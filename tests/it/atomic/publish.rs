@@ -250,8 +250,8 @@ async fn services_can_test_what_they_enqueue() {
     world.finish().await;
 }
 
-/// Guards: the error names the cause and the remedy if the database refuses: for a missing schema, a missing right, or a
-/// read-only transaction.
+/// Guards promise 1: an event that the database refuses is an error, which names the cause and the remedy: for a missing
+/// schema, a missing right, or a read-only transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_refuses_is_told() {
     let world = World::new(ROUTER).await;

@@ -10,6 +10,9 @@
 //! | `Wake` | `Doorbell::recv`, then `Doorbell::drain` |
 //! | `Crash`, `SessionEnds` | the relay dies, or loses the lead; the server notices, and releases its lock |
 //!
+//! `outbox::INSERT` takes the doorbell before it writes the row. That makes no difference: until `Commit` no other process sees
+//! the row, so `Insert` changes nothing for the relay, whether it comes before `Ring` or after.
+//!
 //! Left out: the fallback poll, which finds events that the doorbell missed. So is a connection whose end only the server
 //! has noticed, which is the poll's purpose.
 

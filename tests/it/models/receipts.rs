@@ -78,7 +78,7 @@ fn slot(id: Id) -> u8 {
 }
 
 impl Receipts {
-    /// `outbox.known`
+    /// `outbox.recorded`
     fn finds(self, state: &State, id: Id) -> bool {
         let bound = match self.0 {
             Code::LooksNearby => id + 1,

@@ -8,24 +8,23 @@ use outbox_event_router::Rpc;
 use outbox_postgres::queue::{PostgresQueue, Watched};
 use outbox_postgres::{Connections, SESSION};
 use outbox_transport::{Dedup, Lease, LeaseAnswer, Queue, Wanted};
-use sqlx::Connection;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::contracts::{failed, lost_of, release};
-use crate::world::{ROUTER, World, until};
+use crate::world::{ROUTER, World};
 
 const LEASE: Duration = Duration::from_secs(60);
 
 /// A queue's log that only the test fills, and from which only the test receives.
-struct Log {
-    world: World,
+pub(super) struct Log {
+    pub(super) world: World,
     connections: Connections,
 }
 
 impl Log {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let world = World::new(ROUTER).await;
         world.execute("insert into outbox.queue (rpc) values ('Test/One')").await;
         let connections = world.source.connections("test", &SESSION, 8);
@@ -33,12 +32,12 @@ impl Log {
     }
 
     /// The queue as of another worker.
-    fn queue(&self) -> PostgresQueue {
+    pub(super) fn queue(&self) -> PostgresQueue {
         let watched = Arc::new(Watched::new(&Rpc::new("Test/One").unwrap()));
         PostgresQueue::new(self.connections.clone(), watched, "test", LEASE, LEASE)
     }
 
-    async fn append(&self, events: &[EventId]) {
+    pub(super) async fn append(&self, events: &[EventId]) {
         let ids: Vec<Uuid> = events.iter().map(|event| event.as_uuid()).collect();
         let append = "insert into outbox.delivery (queue, event_id, body, slot)
                       select q.id, k.id, '{}', 0 from outbox.queue as q, unnest($1::uuid[]) with ordinality as k (id, n)
@@ -47,7 +46,7 @@ impl Log {
     }
 
     /// Receives a batch of the log as another worker. Returns its dedup record and its leases.
-    async fn receive(&self) -> (impl Dedup, Vec<Option<Lease>>) {
+    pub(super) async fn receive(&self) -> (impl Dedup, Vec<Option<Lease>>) {
         let queue = self.queue();
         let received = queue.receive(Wanted::any(500), &CancellationToken::new()).await.unwrap();
         let leases = received.into_iter().map(|delivery| delivery.lease.map(|of| of.0)).collect();
@@ -55,7 +54,7 @@ impl Log {
     }
 
     /// The same for new events, which are all leased.
-    async fn lease(&self, events: &[EventId]) -> (impl Dedup, Vec<Lease>) {
+    pub(super) async fn lease(&self, events: &[EventId]) -> (impl Dedup, Vec<Lease>) {
         self.append(events).await;
         let (dedup, leases) = self.receive().await;
         let leases: Vec<Lease> = leases.into_iter().flatten().collect();
@@ -63,14 +62,14 @@ impl Log {
         (dedup, leases)
     }
 
-    async fn done(&self, events: &[EventId]) {
+    pub(super) async fn done(&self, events: &[EventId]) {
         let (dedup, leases) = self.lease(events).await;
         assert!(lost_of(&dedup, &leases).await.is_empty());
         self.world.execute("update outbox.claim set until = null").await;
     }
 
     /// The answers for deliveries with rows of their own: won, done or held.
-    async fn ask(&self, events: &[EventId]) -> String {
+    pub(super) async fn ask(&self, events: &[EventId]) -> String {
         let answers = self.queue().dedup().lease(events).await.unwrap();
         let said = answers.iter().map(|answer| match answer {
             LeaseAnswer::Won(_) => 'w',
@@ -81,13 +80,13 @@ impl Log {
         said.collect()
     }
 
-    async fn end_claims(&self) {
+    pub(super) async fn end_claims(&self) {
         self.world.execute("update outbox.claim set until = clock_timestamp() where until is not null").await;
         self.world.execute("select outbox.recover(id, 0) from outbox.queue").await;
     }
 }
 
-fn events(many: usize) -> Vec<EventId> {
+pub(super) fn events(many: usize) -> Vec<EventId> {
     (0..many).map(|_| EventId::new()).collect()
 }
 
@@ -251,40 +250,6 @@ async fn folding_loses_nothing_and_brings_nothing_back() {
     let mut left = left;
     left.sort_unstable();
     assert_eq!(left, expected);
-    log.world.finish().await;
-}
-
-/// Guards promise 3: `outbox.forget` waits while the id's receipt is folded, and then removes the id from the new receipt.
-#[tokio::test(flavor = "multi_thread")]
-async fn forgetting_follows_a_fold() {
-    let log = Log::new().await;
-    let events = events(2);
-    for event in &events {
-        log.done(&[*event]).await;
-    }
-    let mut folder = sqlx::PgConnection::connect(&log.world.url).await.unwrap();
-    let mut tx = folder.begin().await.unwrap();
-    let folded: i64 = sqlx::query_scalar(
-        "select sum(f.folded)::bigint from generate_series(0, 4) as s,
-             lateral outbox.fold_receipts(s::smallint, '-infinity', 100) as f",
-    )
-    .fetch_one(&mut *tx)
-    .await
-    .unwrap();
-    assert_eq!(folded, 2);
-    let (pool, event) = (log.world.pool.clone(), events[0].as_uuid());
-    let forgetting = tokio::spawn(async move {
-        let forget = "select outbox.forget($1, 'Test/One')";
-        sqlx::query_scalar::<_, bool>(forget).bind(event).fetch_one(&pool).await.unwrap()
-    });
-    until("it waits", async || {
-        log.world.scalar::<bool>("select exists (select from pg_locks where not granted)").await
-    })
-    .await;
-    tx.commit().await.unwrap();
-    assert!(forgetting.await.unwrap());
-    assert_eq!(log.ask(&events).await, "wd");
-    assert_eq!(log.world.scalar::<i64>("select count(*) from outbox.receipt").await, 1);
     log.world.finish().await;
 }
 

@@ -50,6 +50,49 @@ async fn dedup_records_leave_by_the_week() {
     world.finish().await;
 }
 
+/// Guards promise 3's window: a record that is written at any time for an event of the last 21 days, or of the day to come, is
+/// there for 21 days. Times are tried over ten weeks.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_leaves_before_its_time() {
+    let world = World::new(ROUTER).await;
+    world
+        .execute(
+            "insert into outbox.receipt (slot, small, done_at, first_id, last_id, rpc, ids)
+             select n, false, now(), '00000000-0000-0000-0000-000000000000', '00000000-0000-0000-0000-000000000000', 'Test/One', '{}'
+             from generate_series(0, 4) as n",
+        )
+        .await;
+    // A note of a late record may be up to a day old. Then the next one is not noted.
+    world
+        .execute(
+            "do $$
+             declare
+                 written timestamptz;
+                 ahead   interval;
+                 s       smallint;
+                 gone_at timestamptz;
+             begin
+                 for written in select generate_series(timestamptz '2026-10-01 00:30+00', '2026-12-10', '11 hours') loop
+                     foreach ahead in array array['-21 days', '-15 days', '-8 days', '-50 hours', '-47 hours', '-1 day', '0', '6 hours',
+                                                  '12 hours', '24 hours']::interval[] loop
+                         s := (extract(epoch from written + ahead)::bigint / 604800) % 5;
+                         update outbox.dedup_late as l
+                         set newest = case when ahead < '-2 days' then written - interval '1 day' else '-infinity' end where l.slot = s;
+                         select at into gone_at
+                         from (select generate_series(written, written + interval '20 days 23 hours', '13 hours') as at
+                               union all select written + interval '21 days' - interval '1 second') as later
+                         where outbox.truncate_dedup(s, '21 days', at) = 'truncated' limit 1;
+                         if found then
+                             raise exception 'the record of an event of % that was written at % is gone at %', written + ahead, written, gone_at;
+                         end if;
+                     end loop;
+                 end loop;
+             end $$",
+        )
+        .await;
+    world.finish().await;
+}
+
 /// Guards promise 3's window and promise 6: whether a week's records may leave is known without reading one.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_record_is_read_to_clean_up() {

@@ -124,8 +124,9 @@ impl Life {
         if unknown && self.deliveries.iter().any(|one| one.delivery.state != State::NotReceived) {
             self.deliveries.retain(|one| one.delivery.state != State::NotReceived);
         }
-        if self.parked.is_some() {
-            self.commands.push(options.command(["parked", "retry", &id]));
+        if let Some(parked) = &self.parked {
+            let change = if parked.cut { "drop" } else { "retry" };
+            self.commands.push(options.command(["parked", change, &id]));
         }
         for SourceDelivery { delivery, .. } in &self.deliveries {
             let rpc = &delivery.rpc;

@@ -10,7 +10,7 @@ use super::row::{self, flaws, readable};
 use super::{Cursor, Entry, Outbox, Page, Window};
 use crate::bus::PostgresBus;
 
-/// A thousand of the largest payloads are a quarter of a gigabyte, so a page is bounded in bytes, too. One more payload may
+/// A thousand of the largest events are a quarter of a gigabyte, so a page is bounded in bytes, too. One more event may
 /// begin below the bound. The relay counts, because the server would take more time to count than to read.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The bound for writes into this database, where each subscriber's copy counts.
@@ -240,9 +240,11 @@ async fn read(
         if (heavy || rows.len() >= rows_max) && rows.last().is_some_and(|last| last.0 != row.0) {
             return Ok(Rows { rows, more: true, heavy });
         }
-        bytes += row.4.len();
-        copied = copied
-            .saturating_add(row.4.len().saturating_mul(routes.map_or(0, |routes| routes.copies(&row.2))));
+        let beside: usize = [&row.3, &row.5].into_iter().flatten().map(String::len).sum();
+        let texts = row.2.len() + row.4.len() + beside;
+        bytes += texts;
+        let copies = routes.map_or(0, |routes| routes.copies(&row.2));
+        copied = copied.saturating_add(texts.saturating_mul(copies));
         rows.push(row);
     }
     Ok(Rows { rows, more: false, heavy: false })
@@ -286,6 +288,22 @@ mod tests {
             });
             let read = read(stream::iter(rows), Some(&bus), 1000).await.unwrap();
             assert_eq!((read.rows.len(), read.more, read.heavy), (together, true, true), "{name}");
+        }
+    }
+
+    /// Guards promises 6 and 7: a page is bounded by all texts of its rows.
+    #[tokio::test]
+    async fn a_page_is_bounded_by_all_texts() {
+        let heavy = "x".repeat(4_000_000);
+        for column in 0..4 {
+            let rows = (0..10).map(|seq| {
+                let text = |of: usize| if of == column { heavy.clone() } else { String::new() };
+                let (key, headers) = (Some(text(1)), Some(text(3)));
+                let row = (seq, Uuid::nil(), text(0), key, text(2), headers, None, None, String::new(), 0);
+                Ok::<Row, sqlx::Error>(row)
+            });
+            let read = read(stream::iter(rows), None, 1000).await.unwrap();
+            assert_eq!((read.rows.len(), read.more, read.heavy), (3, true, true), "{column}");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! time. It also folds small receipts.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{Source, interval, within_time};
 use chrono::{DateTime, Utc};
@@ -17,8 +17,10 @@ const PART_WITHIN: Duration = Duration::from_secs(120);
 const ROWS_MAX: i64 = 10_000;
 /// The receipts that one statement folds.
 const FOLDED_MAX: i32 = 2000;
-/// A receipt is committed at most this long after the time in it.
+/// A receipt is mostly committed within this time after the time in it.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
+/// Then folding begins anew. It finds receipts that were committed later, or under a clock that was set back.
+const FOLDED_ANEW: Duration = Duration::from_secs(24 * 3600);
 /// 32 MiB of a table.
 const BLOCKS_MAX: i64 = 4096;
 
@@ -65,7 +67,7 @@ impl Part {
     async fn clean(self, conn: &mut PgConnection, progress: &mut Progress) -> Result<bool, sqlx::Error> {
         let gone = match self {
             Part::Dedup => return dedup(conn, &mut progress.sweep).await,
-            Part::Receipts => return fold(conn, &mut progress.folded).await,
+            Part::Receipts => return fold(conn, progress.folded(Instant::now())).await,
             Part::Retries => sqlx::query(
                 "with old as (
                      delete from outbox.retry where ctid = any (array(
@@ -103,6 +105,18 @@ struct Progress {
     sweep: Sweep,
     /// For each slot the time before which no small receipt is left.
     folded: BTreeMap<i16, DateTime<Utc>>,
+    /// When folding began anew.
+    began: Option<Instant>,
+}
+
+impl Progress {
+    fn folded(&mut self, now: Instant) -> &mut BTreeMap<i16, DateTime<Utc>> {
+        if self.began.is_none_or(|began| now - began >= FOLDED_ANEW) {
+            self.folded.clear();
+            self.began = Some(now);
+        }
+        &mut self.folded
+    }
 }
 
 /// Folds small receipts, so that a queue with small batches costs no more than others. Under an old snapshot folded receipts
@@ -187,5 +201,21 @@ impl Sweep {
         .await?;
         self.block += BLOCKS_MAX;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 7: once a day folding begins anew, so that a receipt that was committed late is folded, too.
+    #[test]
+    fn folding_begins_anew_once_a_day() {
+        let (start, mut progress) = (Instant::now(), Progress::default());
+        progress.folded(start).insert(3, Utc::now());
+        assert_eq!(progress.folded(start + FOLDED_ANEW - EVERY).len(), 1);
+        assert!(progress.folded(start + FOLDED_ANEW).is_empty());
+        progress.folded(start + FOLDED_ANEW).insert(3, Utc::now());
+        assert_eq!(progress.folded(start + FOLDED_ANEW + EVERY).len(), 1);
     }
 }
