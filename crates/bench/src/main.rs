@@ -21,6 +21,7 @@ mod record; // the cost of the dedup record
 mod relaying; // a relay in this process
 mod report; // results, for programs and for people
 mod result; // why a benchmark failed
+mod row; // one result and its target
 mod stub; // AWS and RPCs that answer at once
 mod wake; // from commit to put
 mod worker_aws; // the rate over a queue on SQS
@@ -30,8 +31,9 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::plan::Plan;
-use crate::report::{Report, Row};
+use crate::report::Report;
 use crate::result::Result;
+use crate::row::Row;
 
 /// Measures what the README promises, beside the usual alternatives. It starts everything it needs, on loopback, and ends by
 /// itself. Other programs should not run meanwhile.

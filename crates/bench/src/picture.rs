@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::report::{Must, Row, figure};
+use crate::row::{Must, Row, figure};
 
 const WIDTH: f64 = 760.0;
 const MARGIN: f64 = 20.0;

@@ -9,8 +9,8 @@ use crate::database::{self, Database};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::{Relaying, sink};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 /// A publisher's last statement before its commit.
 struct Variant {

@@ -9,10 +9,11 @@ use outbox_worker::aws::Settings;
 use outbox_worker::rpc::{Client, Services};
 use tokio::task::JoinSet;
 
+use crate::database::until;
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 use crate::stub::Stub;
 
 const QUEUES: usize = 300;
@@ -61,8 +62,13 @@ async fn requested(plan: &Plan, workers: usize) -> Result<Requested> {
             outbox_worker::aws::run(&config, &router, &client, &settings, &started).await
         });
     }
+    // Opening so many queues in one process takes long.
+    until("as many polls as there are receivers", Duration::from_secs(300), async || {
+        Ok(stub.asked.polls.load(Ordering::Relaxed) >= workers * QUEUES)
+    })
+    .await?;
     // At first each worker receives from every queue, until it has seen the others twice and its long polls have ended.
-    tokio::time::sleep(plan.seconds(60, 12)).await;
+    tokio::time::sleep(plan.seconds(60, 15)).await;
     let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed) as f64;
     let counts = || (read(&stub.asked.polls), read(&stub.asked.requests));
     let (time, before) = (plan.seconds(80, 8), counts());

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use crate::database::Database;
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 const LEASE: Duration = Duration::from_secs(600);
 const BATCH: usize = 500;

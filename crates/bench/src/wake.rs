@@ -15,8 +15,8 @@ use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, Sent, now, publish};
 use crate::relaying::{Relaying, sink_with};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 const CONNECTIONS: usize = 16;
 /// The first events include planning and growing files.

@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 use crate::database::until;
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::report::{Must, Row};
 use crate::result::{Error, Result};
+use crate::row::{Must, Row};
 use crate::stub::Stub;
 
 const RPC: &str = "BenchService/Take";

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Above this rate sleeping would cost publishers more notifications than polling costs the relay.
 const POLL_ABOVE_PER_SECOND: f64 = 500.0;
-/// Polling costs at most this many reads an event.
+/// Polling costs about this many reads an event.
 const POLLS_PER_EVENT: f64 = 4.0;
 const POLL_PAUSE_MIN: Duration = Duration::from_micros(100);
 const POLL_FOR: Duration = Duration::from_millis(20);

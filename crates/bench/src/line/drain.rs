@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::rounds::{COMPARISONS, Rounds, rounds_of, row};
 use super::system::{Kind, System};
 use crate::plan::Plan;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     let events = plan.count(100_000, 10_000);
