@@ -9,7 +9,7 @@ mod batch; // 25 records in one request
 mod item; // one record
 mod roster; // which workers live
 
-pub use batch::may_write_batches;
+pub use batch::may_complete_batches;
 pub use roster::{Entry, Roster};
 
 use std::collections::{HashMap, HashSet};
