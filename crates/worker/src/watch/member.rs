@@ -29,7 +29,7 @@ pub(super) struct Member {
     others: BTreeMap<String, Other>,
     wrote: Entry,
     wrote_at: Option<Instant>,
-    /// When it last wrote something new.
+    /// When it last wrote that a queue is full or left alone.
     said_at: Option<Instant>,
     write_at: Instant,
     read_at: Instant,
@@ -114,12 +114,12 @@ impl Member {
         let (full, away) = (of(|said| said.full), of(|said| said.away));
         let is_new = !(full.is_subset(&self.wrote.full) && away.is_subset(&self.wrote.away));
         let gap = self.every / 10;
-        let rarer = gap.mul_f64((self.members(now) as f64 / FEW).max(1.0));
         let past = |at: Option<Instant>, gap| at.is_none_or(|at| now >= at + gap);
-        if now < self.write_at && !(is_new && past(self.wrote_at, gap) && past(self.said_at, rarer)) {
+        let rarer = || gap.mul_f64((self.members(now) as f64 / FEW).max(1.0));
+        if now < self.write_at && !(is_new && past(self.wrote_at, gap) && past(self.said_at, rarer())) {
             return None;
         }
-        if is_new {
+        if !(full.is_empty() && away.is_empty()) {
             self.said_at = Some(now);
         }
         self.wrote = Entry { beat: self.wrote.beat + 1, full, away };

@@ -259,7 +259,7 @@ async fn a_quiet_queue_has_one_watcher() {
         }
         fleet.run(seconds(60)).unwrap();
         (fleet.polls, fleet.turns) = (0, 0);
-        fleet.run(seconds(300)).unwrap();
+        fleet.run(seconds(150)).unwrap();
         (fleet.polls as f64, fleet.turns)
     };
     let (alone, _) = quiet(1);
