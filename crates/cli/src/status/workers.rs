@@ -284,9 +284,9 @@ mod tests {
             workers.oldest_seconds("sqs", "A/B")
         };
         let (rests, helps, watches) = (age(&duty(0), 0), age(&duty(1), 0), age(&duty(2), 7));
-        assert_eq!(oldest(&[rests.clone()]), None);
-        assert_eq!(oldest(&[helps.clone()]), None);
-        assert_eq!(oldest(&[watches.clone()]), Some(7.0));
+        assert_eq!(oldest(std::slice::from_ref(&rests)), None);
+        assert_eq!(oldest(std::slice::from_ref(&helps)), None);
+        assert_eq!(oldest(std::slice::from_ref(&watches)), Some(7.0));
         assert_eq!(oldest(&[rests, watches, helps]), Some(7.0));
         assert_eq!(oldest(&[age("", 3)]), Some(3.0), "an older worker does not show its part");
         let other = duty(0).replace("A/B", "A/C");

@@ -148,10 +148,11 @@ async fn a_worker_with_an_open_breaker_goes_on() {
     let breaker = async || pair.shows(worse, "outbox_worker_breaker_state").await.pop().unwrap().1;
     until("its breaker opens", async || breaker().await != "0").await;
     until("it is not needed any more", async || {
-        let mut state = state.lock().unwrap();
-        state.waiting.clear();
-        state.hidden.clear();
-        drop(state);
+        {
+            let mut state = state.lock().unwrap();
+            state.waiting.clear();
+            state.hidden.clear();
+        }
         pair.has(worse, "0").await == ["Test/One"]
     })
     .await;
@@ -159,11 +160,12 @@ async fn a_worker_with_an_open_breaker_goes_on() {
         server.on("Test/One", |_| Box::pin(async { Ok(()) }));
     }
     until("its breaker closes", async || {
-        let mut state = state.lock().unwrap();
-        if state.is_settled() {
-            state.waiting.push_back(message());
+        {
+            let mut state = state.lock().unwrap();
+            if state.is_settled() {
+                state.waiting.push_back(message());
+            }
         }
-        drop(state);
         breaker().await == "0"
     })
     .await;
