@@ -9,7 +9,7 @@ mod batch; // 25 records in one request
 mod item; // the attributes of one record
 mod roster; // the running workers of the same queues
 
-pub use batch::may_write_batches;
+pub use batch::may_complete_batches;
 pub use roster::{Entry, Roster};
 
 use std::collections::{HashMap, HashSet};

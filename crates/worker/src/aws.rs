@@ -17,7 +17,7 @@ use crate::supervise::{all_finished, consume};
 use crate::watch::Watch;
 
 /// A long poll lasts 20 s. After this time no answer will come.
-const RECEIVE_WITHIN: Duration = Duration::from_secs(26);
+const RECEIVE_WITHIN: Duration = Duration::from_secs(22);
 /// Two requests for each queue that this worker watches. They cost money.
 const DEPTH_EVERY: Duration = Duration::from_secs(60);
 /// The pauses between tries to open a queue.

@@ -136,16 +136,21 @@ impl<Q: Queue> Receiver<Q> {
         }
     }
 
-    /// Waits while another worker watches the queue. It does not wait after a receive that found messages. A request under
-    /// way is never cut off for that, because it may have received something. Returns `None` at the stop.
+    /// Waits while another worker watches the queue, as long as this one finds nothing. A request under way is never cut off
+    /// for that, because it may have received something. With an open breaker it goes on: only a call closes it. `None` at the
+    /// stop.
     async fn rest(&mut self) -> Option<()> {
-        if self.found || self.duty.role() != Role::Rest {
-            return Some(());
+        while !self.found && self.duty.role() == Role::Rest && self.slots.is_closed() {
+            self.full.send_replace(0);
+            self.duty.notes(Work::rests);
+            self.part.moves();
+            tokio::select! {
+                () = self.duty.until(|role| role != Role::Rest) => {}
+                () = self.slots.opened.notified() => {}
+                () = self.stop.cancelled() => return None,
+            }
         }
-        self.full.send_replace(0);
-        self.duty.notes(Work::rests);
-        self.part.moves();
-        self.stop.run_until_cancelled(self.duty.until(|role| role != Role::Rest)).await
+        Some(())
     }
 
     async fn receive(&self, ask: &Ask) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {

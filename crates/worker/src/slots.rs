@@ -28,6 +28,8 @@ pub(crate) struct Slots {
     found_failed: AtomicBool,
     /// Notified when more may be received than before. A notification without a waiting task is kept for the next one.
     pub(crate) loosened: Notify,
+    /// Notified when a call has opened the breaker.
+    pub(crate) opened: Notify,
 }
 
 /// A received batch: each delivery with its slot, and those that must go back without one.
@@ -48,6 +50,7 @@ impl Slots {
             failed: AtomicUsize::default(),
             found_failed: AtomicBool::default(),
             loosened: Notify::new(),
+            opened: Notify::new(),
         }
     }
 
@@ -172,8 +175,10 @@ impl Slot {
     /// Its call has ended: the next one may begin before this one is recorded.
     pub(crate) fn ends(&mut self) {
         drop((self.probing.take(), self.again.take()));
-        if !self.was_closed && self.slots.circuit.is_closed() {
-            self.slots.loosened.notify_one();
+        match (self.was_closed, self.slots.circuit.is_closed()) {
+            (false, true) => self.slots.loosened.notify_one(),
+            (true, false) => self.slots.opened.notify_one(),
+            _ => {}
         }
     }
 }

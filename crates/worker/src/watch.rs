@@ -74,7 +74,7 @@ impl Watch {
     }
 
     fn tick(&self) -> impl Future<Output = ()> {
-        tokio::time::sleep(self.every / 10)
+        tokio::time::sleep(self.every / 20)
     }
 }
 

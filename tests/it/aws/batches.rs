@@ -46,7 +46,7 @@ impl Stand {
 
     /// The request of the doctor.
     async fn may_write(&self) -> Result<(), outbox_aws::Failure> {
-        outbox_aws::may_write_batches(&self.client, TABLE).await
+        outbox_aws::may_complete_batches(&self.client, TABLE).await
     }
 
     async fn win(&self, events: &[EventId]) -> Vec<Lease> {

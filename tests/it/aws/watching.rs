@@ -1,5 +1,7 @@
 //! Workers share quiet queues: one of them receives from each. The stub counts their requests.
 
+mod failing;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -151,6 +153,9 @@ async fn a_worker_that_stops_hands_over() {
     let mut stand = Stand::new(12, 2).await;
     stand.workers.remove(0).stop().await.unwrap();
     assert_eq!(stand.state.lock().unwrap().entries(), 1);
+    // A request that comes when the item has expired makes it anew.
+    let keeps = |input: &serde_json::Value| !input["ExpressionAttributeValues"][":expires_at"].is_null();
+    assert!(stand.stub.asked("UpdateItem").iter().all(keeps), "an item without an end");
     stand.until_all_see(1).await;
     stand.until_polled_by(1).await;
     stand.finish().await;
@@ -200,6 +205,13 @@ async fn the_roster_is_one_item() {
     let written_since = roster.strike("c", &entry(6)).await.unwrap_err();
     assert_eq!(written_since.code, "ConditionalCheckFailedException");
     assert_eq!(ids(&roster).await, ["c"]);
+    // A request that comes when the item has expired makes it anew.
+    of(["outbox-Test--One", "8s"]).leave("a").await.unwrap();
+    let items = client.scan().table_name("outbox-dedup").send().await.unwrap().items.unwrap();
+    let rosters: Vec<_> =
+        items.iter().filter(|item| item["id"].as_s().unwrap().starts_with("watch ")).collect();
+    assert_eq!(rosters.len(), 2, "{rosters:?}");
+    assert!(rosters.iter().all(|item| item.contains_key("expires_at")), "{rosters:?}");
 }
 
 /// Guards promise 6: the other workers help if a queue has more messages than its watcher can deliver.

@@ -337,7 +337,12 @@ fn worker(world: &World, stub: &Stub, visibility: &str) -> Process {
 
 /// Starts a worker with more arguments.
 pub(super) fn worker_with(world: &World, stub: &Stub, more: &[&str]) -> Process {
-    let (router, endpoints) = (world.router_file.display().to_string(), world.endpoints());
+    worker_at(world, stub, &world.endpoints(), more)
+}
+
+/// With other endpoints.
+pub(super) fn worker_at(world: &World, stub: &Stub, endpoints: &[String], more: &[&str]) -> Process {
+    let router = world.router_file.display().to_string();
     let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0"];
     args.extend(more);
     args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));

@@ -70,10 +70,8 @@ impl Batches {
             return vec![Said::Refused(failure); many];
         }
         let said = self.request(statements).await;
-        if let Some(Said::Refused(failure)) = said.first()
-            && said.iter().all(|said| matches!(said, Said::Refused(_)))
-        {
-            self.go_alone(failure);
+        if let Some((failure, words)) = self.heard(&said) {
+            tracing::warn!(rpc = self.rpc, code = failure.code, message = failure.message, "{words}");
         }
         said
     }
@@ -86,23 +84,30 @@ impl Batches {
         }
     }
 
-    /// A role of an older `infra/` may not write batches. This is logged once, and single requests are made.
-    fn go_alone(&self, failure: &Failure) {
-        let until = Instant::now() + ALONE_FOR;
-        let before = self.refused.lock().expect("no panic while held").replace((failure.clone(), until));
-        if before.is_none() {
-            tracing::warn!(
-                rpc = self.rpc,
-                code = failure.code,
-                message = failure.message,
-                "writing one dedup record per request, because DynamoDB refuses batches: `terraform apply` allows dynamodb:PartiQLInsert and dynamodb:PartiQLUpdate"
-            );
+    /// A role of an older `infra/` may not write batches. One warning says so, and single requests go on. It is said again if a
+    /// batch was written meanwhile.
+    fn heard<'s>(&self, said: &'s [Said]) -> Option<(&'s Failure, &'static str)> {
+        let mut before = self.refused.lock().expect("no panic while held");
+        if said.iter().any(|said| matches!(said, Said::Written | Said::Failed(_))) {
+            *before = None;
         }
+        let Some(Said::Refused(failure)) = said.first() else { return None };
+        if !said.iter().all(|said| matches!(said, Said::Refused(_))) {
+            return None;
+        }
+        let until = Instant::now() + ALONE_FOR;
+        let words = if failure.code.starts_with("AccessDenied") {
+            "writing one dedup record a request, for DynamoDB refuses batches: `terraform apply` allows dynamodb:PartiQLInsert and dynamodb:PartiQLUpdate"
+        } else {
+            "writing one dedup record a request, for DynamoDB refuses batches"
+        };
+        before.replace((failure.clone(), until)).is_none().then_some((failure, words))
     }
 }
 
-/// Tests whether this role may write records in batches, with a statement that matches no record. An error has the reason.
-pub async fn may_write_batches(client: &Client, table: &str) -> Result<(), Failure> {
+/// Whether this role may complete records in batches, by a statement that matches no record. An error says why not. A claim
+/// can't be tried without writing a record.
+pub async fn may_complete_batches(client: &Client, table: &str) -> Result<(), Failure> {
     let batches = Batches::new(client.clone(), table, "");
     let nobody = || AttributeValue::S("doctor".to_owned());
     let statement = batches.complete([nobody(), number(0), number(0), nobody(), number(0)]);
@@ -206,11 +211,45 @@ mod tests {
         }
     }
 
-    /// Guards: a quote in the name of a table does not end the quoted name.
+    fn batches(table: &str) -> Batches {
+        let config = aws_sdk_dynamodb::Config::builder().behavior_version(BehaviorVersion::v2026_01_12());
+        Batches::new(Client::from_conf(config.build()), table, "")
+    }
+
+    /// Guards: a refusal of batches is said once until a batch runs again, with a remedy that helps against it.
+    #[test]
+    fn a_refusal_is_said_once_with_its_remedy() {
+        let refused = |code: &str| {
+            let failure = Failure { code: code.to_owned(), message: "no".to_owned(), refused: false };
+            vec![Said::Refused(failure); 2]
+        };
+        for (code, helps) in [
+            ("AccessDenied", true),
+            ("AccessDeniedException", true),
+            ("UnknownOperationException", false),
+            ("ValidationError", false),
+            ("ValidationException", false),
+        ] {
+            let batches = batches("table");
+            let words = |said: &[Said]| batches.heard(said).map(|(_, words)| words);
+            let first = words(&refused(code)).expect(code);
+            assert_eq!(first.contains("`terraform apply` allows dynamodb:PartiQLInsert"), helps, "{code}");
+            assert!(first.contains("DynamoDB refuses batches"), "{code}");
+            assert_eq!(words(&refused(code)), None, "{code}");
+            let unknown = Failure { code: "Timeout".to_owned(), message: String::new(), refused: false };
+            assert_eq!(words(&[Said::Unknown(unknown)]), None);
+            assert_eq!(words(&refused(code)), None, "no batch has run since");
+            for runs in [Said::Written, Said::Failed(None)] {
+                assert_eq!(words(&[runs]), None);
+                assert!(words(&refused(code)).is_some(), "{code}");
+            }
+        }
+    }
+
+    /// Guards: no name of a table ends its quotes.
     #[test]
     fn names_of_tables_are_quoted() {
-        let config = aws_sdk_dynamodb::Config::builder().behavior_version(BehaviorVersion::v2026_01_12());
-        let batches = Batches::new(Client::from_conf(config.build()), r#"a"b.c-d"#, "");
+        let batches = batches(r#"a"b.c-d"#);
         assert!(batches.claim.starts_with(r#"INSERT INTO "a""b.c-d" VALUE {"#), "{}", batches.claim);
         assert!(batches.complete.starts_with(r#"UPDATE "a""b.c-d" SET "#), "{}", batches.complete);
     }

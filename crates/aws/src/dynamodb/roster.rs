@@ -62,21 +62,18 @@ impl Roster {
     ///
     /// If DynamoDB does not take it, or its answer is lost.
     pub async fn sign(&self, worker: &str, entry: &Entry) -> Result<(), Failure> {
-        let expires_at = (Utc::now() + KEPT).timestamp();
-        let values = HashMap::from([
-            (":entry".to_owned(), text(&entry.text())),
-            (":expires_at".to_owned(), number(expires_at)),
-        ]);
+        let values = HashMap::from([(":entry".to_owned(), text(&entry.text())), expiry()]);
         self.update(worker, "set #worker = :entry, expires_at = :expires_at", None, values).await
     }
 
-    /// Removes this worker's entry.
+    /// Takes this worker's entry away. The item may have expired, and is then made anew.
     ///
     /// # Errors
     ///
     /// As [`Roster::sign`].
     pub async fn leave(&self, worker: &str) -> Result<(), Failure> {
-        self.update(worker, "remove #worker", None, HashMap::new()).await
+        let values = HashMap::from([expiry()]);
+        self.update(worker, "remove #worker set expires_at = :expires_at", None, values).await
     }
 
     /// Removes the entry of another worker, unless that worker has written since `seen` was read.
@@ -104,9 +101,13 @@ impl Roster {
             .update_expression(change)
             .set_condition_expression(condition.map(str::to_owned))
             .expression_attribute_names("#worker", format!("{PREFIX}{worker}"))
-            .set_expression_attribute_values((!values.is_empty()).then_some(values));
+            .set_expression_attribute_values(Some(values));
         update.send().await.map(|_| ()).map_err(|error| Failure::of(&error))
     }
+}
+
+fn expiry() -> (String, AttributeValue) {
+    (":expires_at".to_owned(), number((Utc::now() + KEPT).timestamp()))
 }
 
 impl Entry {

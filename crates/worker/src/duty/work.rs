@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A receive that takes this long found no message at its start.
+use crate::codes::Says;
+
+/// A receive that takes this long has found no message waiting.
 const IDLE: Duration = Duration::from_millis(500);
 /// A state that lasts less than this is not shown.
 const LASTS: Duration = Duration::from_secs(2);
@@ -18,20 +20,23 @@ pub(crate) struct Work {
     /// Since when no request for any message has succeeded.
     away: Option<Instant>,
     was_full: Option<Instant>,
+    /// A call has failed, and none has succeeded since.
+    failing: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     /// There is more work than this worker can do.
     pub(crate) full: bool,
-    /// This worker does not receive: the queue is missing or does not answer, or the breaker admits one probe at most.
+    /// This worker does not deliver: there is no queue, or it does not answer, or calls fail, or the breaker lets through a
+    /// probe at most.
     pub(crate) away: bool,
 }
 
 impl Work {
     /// The worker is away until the queue is open.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { asks: None, busy: None, away: Some(now), was_full: None }
+        Self { asks: None, busy: None, away: Some(now), was_full: None, failing: false }
     }
 
     /// The receiver waits for a free slot or for its rate.
@@ -56,17 +61,26 @@ impl Work {
         (self.asks, self.away) = (None, None);
     }
 
-    /// A request finds nothing for a while, and has not failed.
+    /// No message comes: the queue is empty, or the request hangs. Only its answer shows which.
     pub(crate) fn is_quiet(&mut self, _: Instant) {
         if self.asks.is_some() {
-            (self.busy, self.away) = (None, None);
+            self.busy = None;
         }
     }
 
-    /// Nothing can be received, whatever slots and messages there are.
+    /// Neither free slots nor messages are what is missing. A request that failed counts from its beginning.
     pub(crate) fn is_away(&mut self, now: Instant) {
-        (self.asks, self.busy) = (None, None);
-        self.away.get_or_insert(now);
+        self.away.get_or_insert(self.asks.take().unwrap_or(now));
+        self.busy = None;
+    }
+
+    /// A call ended. What the queue answers shows nothing about calls.
+    pub(crate) fn called(&mut self, says: Says) {
+        match says {
+            Says::Away | Says::Doubtful | Says::Refuses => self.failing = true,
+            Says::Succeeds => self.failing = false,
+            Says::Serves | Says::Nothing => {}
+        }
     }
 
     pub(crate) fn rests(&mut self, _: Instant) {
@@ -81,7 +95,7 @@ impl Work {
             self.was_full = Some(now);
         }
         let full = self.was_full.is_some_and(|at| now < at + every);
-        Said { full, away: lasts(self.away) }
+        Said { full, away: self.failing || lasts(self.away) }
     }
 }
 
@@ -98,8 +112,9 @@ mod tests {
         Quiet,
         Away,
         Rests,
+        Called(Says),
     }
-    use Did::{Answered, Asks, Away, Crowded, Quiet, Rests};
+    use Did::{Answered, Asks, Away, Called, Crowded, Quiet, Rests};
 
     /// Takes these steps, each at its millisecond. Returns whether the queue is full and the worker away at `at`.
     fn said(steps: &[(u64, Did)], at: u64) -> (bool, bool) {
@@ -114,6 +129,7 @@ mod tests {
                 Quiet => work.is_quiet(now),
                 Away => work.is_away(now),
                 Rests => work.rests(now),
+                Called(says) => work.called(*says),
             }
         }
         let Said { full, away } = work.said(start + Duration::from_millis(at), EVERY);
@@ -166,12 +182,42 @@ mod tests {
     async fn a_worker_that_does_not_receive_says_so() {
         assert_eq!((said(&[], 1000), said(&[], 2000)), ((false, false), (false, true)), "not open yet");
         assert_eq!(said(&[(3000, Asks)], 3100), (false, true), "no answer yet");
-        assert_eq!(said(&[(3000, Asks), (8000, Quiet)], 8000), (false, false));
+        assert_eq!(said(&[(3000, Asks), (8000, Quiet)], 8000), (false, true), "it may hang");
         assert_eq!(said(&[(3000, Asks), (3001, Answered(0))], 3001), (false, false));
         let once = [(0, Asks), (1, Answered(0)), (10_000, Asks), (10_001, Away)];
         assert_eq!((said(&once, 11_000), said(&once, 12_100)), ((false, false), (false, true)));
         let probes = [(0, Asks), (1, Answered(1)), (2, Away), (3000, Away), (3100, Rests)];
         assert_eq!(said(&probes, 9000), (false, true), "a worker that rests sends no request");
         assert_eq!(said(&[(0, Away), (1, Quiet)], 5000), (false, true), "that was a probe");
+    }
+
+    /// Guards promise 2: a receive that hung counts from when it began, so it is said at once. The next one, which may hang as
+    /// well, does not end that.
+    #[tokio::test]
+    async fn a_receive_that_hung_is_said_at_once() {
+        let hung = || vec![(0, Asks), (1, Answered(0)), (10_000, Asks), (15_000, Quiet), (32_000, Away)];
+        assert_eq!((said(&hung()[..4], 31_999), said(&hung(), 32_000)), ((false, false), (false, true)));
+        let mut again = hung();
+        again.extend([(32_200, Asks), (37_200, Quiet)]);
+        assert_eq!(said(&again, 37_200), (false, true));
+        again.push((52_200, Answered(0)));
+        assert_eq!(said(&again, 52_200), (false, false));
+    }
+
+    /// Guards promises 2 and 6: a failed call is said at once. Only a call that succeeds ends that.
+    #[tokio::test]
+    async fn a_worker_whose_calls_fail_says_so() {
+        for says in [Says::Away, Says::Doubtful, Says::Refuses] {
+            let mut steps = vec![(0, Asks), (1, Answered(1)), (2, Called(says))];
+            assert_eq!(said(&steps, 2), (false, true), "{says:?}");
+            steps.extend([(10, Asks), (20_010, Answered(0)), (20_011, Asks), (25_011, Quiet)]);
+            steps.extend([(25_012, Called(Says::Serves)), (25_013, Called(Says::Nothing)), (25_014, Rests)]);
+            assert_eq!(said(&steps, 25_014), (false, true), "{says:?}");
+            steps.push((25_015, Called(Says::Succeeds)));
+            assert_eq!(said(&steps, 25_015), (false, false), "{says:?}");
+        }
+        for says in [Says::Succeeds, Says::Serves, Says::Nothing] {
+            assert!(!said(&[(0, Asks), (1, Answered(1)), (2, Called(says))], 9000).1, "{says:?}");
+        }
     }
 }

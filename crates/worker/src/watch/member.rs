@@ -17,6 +17,8 @@ use crate::duty::{Role, Said};
 const LIVES_FOR: u32 = 2;
 /// An entry that has not changed for this many of these pauses is removed.
 const KEPT_FOR: u32 = 30;
+/// With more workers, early writes of each are rarer, so that all together write no more often.
+const FEW: f64 = 10.0;
 
 pub(super) struct Member {
     pub(super) id: String,
@@ -26,6 +28,8 @@ pub(super) struct Member {
     others: BTreeMap<String, Other>,
     wrote: Entry,
     wrote_at: Option<Instant>,
+    /// When it last wrote that a queue is full or left alone.
+    said_at: Option<Instant>,
     write_at: Instant,
     read_at: Instant,
     decided: Option<Picture>,
@@ -61,6 +65,7 @@ impl Member {
             others: BTreeMap::new(),
             wrote: Entry::default(),
             wrote_at: None,
+            said_at: None,
             write_at: now,
             read_at: now,
             decided: None,
@@ -99,16 +104,22 @@ impl Member {
         }
     }
 
-    /// The entry to write now. It is written regularly, and sooner after a change.
+    /// The entry to write now. It is written regularly, and sooner if a queue became full or was left alone. What has ended
+    /// can wait: until then the others only receive more than they must.
     pub(super) fn writes(&mut self, said: &[Said], now: Instant) -> Option<Entry> {
         let of = |word: fn(&Said) -> bool| -> BTreeSet<usize> {
             (0..said.len()).filter(|at| word(&said[*at])).collect()
         };
         let (full, away) = (of(|said| said.full), of(|said| said.away));
-        let is_new = (&full, &away) != (&self.wrote.full, &self.wrote.away);
-        let may = self.wrote_at.is_none_or(|at| now >= at + self.every / 10);
-        if now < self.write_at && !(is_new && may) {
+        let is_new = !(full.is_subset(&self.wrote.full) && away.is_subset(&self.wrote.away));
+        let gap = self.every / 10;
+        let past = |at: Option<Instant>, gap| at.is_none_or(|at| now >= at + gap);
+        let rarer = || gap.mul_f64((self.members(now) as f64 / FEW).max(1.0));
+        if now < self.write_at && !(is_new && past(self.wrote_at, gap) && past(self.said_at, rarer())) {
             return None;
+        }
+        if !(full.is_empty() && away.is_empty()) {
+            self.said_at = Some(now);
         }
         self.wrote = Entry { beat: self.wrote.beat + 1, full, away };
         (self.wrote_at, self.write_at) = (Some(now), now + self.about(self.every));

@@ -1,13 +1,17 @@
 //! Workers in simulated time, with their roster, their queues, and faults drawn from a seed. It must find each flaw.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod fault;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use outbox_aws::Entry;
 use tokio::time::Instant;
 
 use super::member::Member;
+use crate::codes::Says;
 use crate::duty::{Role, Said, Work};
+pub(super) use fault::{Flaw, Wrong};
 
 const EVERY: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(500);
@@ -19,20 +23,6 @@ const AWAY_MAX: Duration = Duration::from_secs(30);
 /// The same after a start or a stop, which the workers read in the roster.
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(8);
 
-/// The fault of a broken implementation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Flaw {
-    None,
-    /// While the roster can't be read, the others count as running.
-    TrustsOldReads,
-    /// An entry is compared with the reader's own clock.
-    ComparesClocks,
-    /// A worker that stops leaves its entry behind.
-    KeepsItsEntry,
-    NeverSaysFull,
-    NeverSaysAway,
-}
-
 pub(super) struct Worker {
     member: Member,
     /// The queues of its router.
@@ -42,12 +32,9 @@ pub(super) struct Worker {
     lives: bool,
     reads: bool,
     writes: bool,
-    /// Queues that it can't reach.
-    cut_off: BTreeSet<usize>,
-    /// How far its clock is ahead.
+    /// By queue.
+    wrong: BTreeMap<usize, Wrong>,
     ahead: Duration,
-    /// It reads and writes the roster in every second step. This is its first one.
-    begins: Duration,
     last_read: BTreeMap<String, Entry>,
 }
 
@@ -55,7 +42,10 @@ struct Receiver {
     work: Work,
     polls_until: Option<Duration>,
     found: bool,
-    calls: VecDeque<Duration>,
+    /// When each ends, and when its message was sent.
+    calls: VecDeque<(Duration, Duration)>,
+    /// Its last call failed.
+    fails: bool,
 }
 
 pub(super) struct Fleet {
@@ -70,6 +60,8 @@ pub(super) struct Fleet {
     /// An older copy of the rosters, which some reads get.
     lagging: BTreeMap<Vec<usize>, BTreeMap<String, (Entry, Duration)>>,
     messages: Vec<VecDeque<Duration>>,
+    /// After failed calls: the queue, and when the message was sent.
+    hidden: Vec<(usize, Duration)>,
     received_from: Vec<Duration>,
     changed: (Duration, Duration),
     pub(super) polls: usize,
@@ -89,6 +81,7 @@ impl Fleet {
             rosters: BTreeMap::new(),
             lagging: BTreeMap::new(),
             messages: vec![VecDeque::new(); queues],
+            hidden: Vec::new(),
             received_from: vec![Duration::ZERO; queues],
             changed: (Duration::ZERO, AWAY_MAX),
             polls: 0,
@@ -103,8 +96,13 @@ impl Fleet {
         let id: String = std::iter::repeat_with(|| self.random.lowercase()).take(8).collect();
         let names = queues.iter().map(|queue| self.names[*queue].as_str());
         let member = Member::new(id, names, EVERY, now, fastrand::Rng::with_seed(seed));
-        let receiver =
-            |_| Receiver { work: Work::new(now), polls_until: None, found: false, calls: VecDeque::new() };
+        let receiver = |_| Receiver {
+            work: Work::new(now),
+            polls_until: None,
+            found: false,
+            calls: VecDeque::new(),
+            fails: false,
+        };
         self.workers.push(Worker {
             member,
             receivers: queues.iter().map(receiver).collect(),
@@ -113,9 +111,8 @@ impl Fleet {
             lives: true,
             reads: true,
             writes: true,
-            cut_off: BTreeSet::new(),
+            wrong: BTreeMap::new(),
             ahead: Duration::from_secs(self.random.u64(..1200)),
-            begins: STEP * self.random.u32(..2),
             last_read: BTreeMap::new(),
         });
         self.changed = (self.now, HANDED_OVER_WITHIN);
@@ -142,10 +139,10 @@ impl Fleet {
         self.changed = (self.now, AWAY_MAX);
     }
 
-    /// The worker can't reach this queue, or can again.
-    pub(super) fn cut_off(&mut self, worker: usize, queue: usize, away: bool) {
-        let cut_off = &mut self.workers[worker].cut_off;
-        _ = if away { cut_off.insert(queue) } else { cut_off.remove(&queue) };
+    pub(super) fn goes(&mut self, worker: usize, queue: usize, wrong: Option<Wrong>) {
+        let wrongs = &mut self.workers[worker].wrong;
+        wrongs.remove(&queue);
+        wrongs.extend(wrong.map(|wrong| (queue, wrong)));
         self.changed = (self.now, AWAY_MAX);
     }
 
@@ -175,16 +172,21 @@ impl Fleet {
             if self.now.as_millis().is_multiple_of(2000) {
                 self.lagging.clone_from(&self.rosters);
             }
+            for (queue, sent) in std::mem::take(&mut self.hidden) {
+                self.messages[queue].push_front(sent);
+            }
             let mut workers = std::mem::take(&mut self.workers);
-            for worker in workers.iter_mut().filter(|worker| worker.lives) {
-                if (self.now + worker.begins).as_millis().is_multiple_of(1000) {
-                    self.share(worker);
-                }
+            let mut order: Vec<&mut Worker> = workers.iter_mut().filter(|worker| worker.lives).collect();
+            self.random.shuffle(&mut order);
+            for worker in order {
+                self.share(worker);
                 self.receive(worker);
             }
             self.workers = workers;
             self.check()?;
         }
+        let waits = self.messages.iter().flatten().map(|sent| self.now - *sent).max();
+        self.longest_wait = self.longest_wait.max(waits.unwrap_or_default());
         Ok(())
     }
 
@@ -245,10 +247,21 @@ impl Fleet {
         let now = self.start + self.now;
         for (at, receiver) in worker.receivers.iter_mut().enumerate() {
             let queue = worker.queues[at];
-            while receiver.calls.front().is_some_and(|ends| *ends <= self.now) {
-                receiver.calls.pop_front();
+            let wrong = worker.wrong.get(&queue).copied();
+            let (is_cut_off, hangs) = (wrong == Some(Wrong::CutOff), wrong == Some(Wrong::Hangs));
+            let calls_fail = wrong == Some(Wrong::CallsFail);
+            while let Some((_, sent)) = receiver.calls.pop_front_if(|(ends, _)| *ends <= self.now) {
+                if calls_fail {
+                    self.hidden.push((queue, sent));
+                    if !receiver.fails {
+                        self.changed = (self.now, AWAY_MAX);
+                    }
+                }
+                receiver.fails = calls_fail;
+                if self.flaw != Flaw::ForgetsCalls {
+                    receiver.work.called(if calls_fail { Says::Away } else { Says::Succeeds });
+                }
             }
-            let is_cut_off = worker.cut_off.contains(&queue);
             loop {
                 let Some(until) = receiver.polls_until else {
                     if worker.roles[at] == Role::Rest && !receiver.found {
@@ -267,21 +280,27 @@ impl Fleet {
                     self.polls += 1;
                     continue;
                 };
-                if is_cut_off {
+                let is_late = hangs && self.now + POLL >= until + self.flaw.receive_within();
+                if is_cut_off || is_late {
                     (receiver.polls_until, receiver.found) = (None, false);
                     receiver.work.is_away(now);
                     break;
                 }
                 let many = self.messages[queue].len().min(SLOTS - receiver.calls.len());
-                if many == 0 && self.now < until {
+                if hangs || many == 0 && self.now < until {
                     if self.now + POLL >= until + Duration::from_secs(5) {
                         receiver.work.is_quiet(now);
+                        if self.flaw == Flaw::TrustsOpenPolls {
+                            receiver.work.answered(0, now);
+                        }
                     }
                     break;
                 }
                 for sent in self.messages[queue].drain(..many) {
-                    self.longest_wait = self.longest_wait.max(self.now - sent);
-                    receiver.calls.push_back(self.now + CALL);
+                    if !calls_fail {
+                        self.longest_wait = self.longest_wait.max(self.now - sent);
+                    }
+                    receiver.calls.push_back((self.now + CALL, sent));
                 }
                 receiver.work.answered(many, now);
                 (receiver.polls_until, receiver.found) = (None, many > 0);
@@ -293,8 +312,7 @@ impl Fleet {
         let (changed, within) = self.changed;
         for queue in 0..self.names.len() {
             let can = |worker: &&Worker| worker.lives && worker.can(queue);
-            let mut able = self.workers.iter().filter(can).peekable();
-            if able.peek().is_none() || able.any(|worker| worker.is_at(queue)) {
+            if !self.workers.iter().any(|worker| can(&worker)) || self.at(queue) > 0 {
                 self.received_from[queue] = self.now;
             }
             let away = self.now - self.received_from[queue].max(changed);
@@ -317,13 +335,14 @@ impl Worker {
     }
 
     fn can(&self, queue: usize) -> bool {
-        self.place(queue).is_some() && !self.cut_off.contains(&queue)
+        self.place(queue).is_some() && !self.wrong.contains_key(&queue)
     }
 
     fn is_at(&self, queue: usize) -> bool {
         self.place(queue).is_some_and(|at| {
-            let receiver = &self.receivers[at];
-            receiver.polls_until.is_some() || !receiver.calls.is_empty()
+            let (receiver, wrong) = (&self.receivers[at], self.wrong.get(&queue));
+            let polls = receiver.polls_until.is_some() && wrong != Some(&Wrong::Hangs);
+            (polls || !receiver.calls.is_empty()) && !receiver.fails
         })
     }
 }

@@ -1,3 +1,5 @@
+mod wrongs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -5,7 +7,7 @@ use outbox_aws::Entry;
 use tokio::time::Instant;
 
 use super::member::Member;
-use super::simulation::{Flaw, Fleet};
+use super::simulation::{Flaw, Fleet, Wrong};
 use crate::duty::{Role, Said};
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -120,7 +122,39 @@ async fn entries_are_written_when_they_must_be() {
     assert!(written.iter().filter(|(tick, _)| *tick < 300).count() <= 4, "{written:?}");
 }
 
-/// Guards promise 7: one worker removes an entry that no longer changes, and no entry that changes.
+/// Guards: while queues become full all the time, writes do not grow with the number of workers. What has ended waits for the
+/// regular write.
+#[tokio::test]
+async fn a_load_does_not_multiply_writes() {
+    for (others, gap) in [(1, 10), (9, 10), (49, 50), (99, 90)] {
+        let (mut two, mut written) = (Two::new(), Vec::new());
+        let names: Vec<String> = (0..others).map(|n| format!("other {n}")).collect();
+        for tick in 0..3000 {
+            if tick % 50 == 0 {
+                let entries = names.iter().map(|name| (name.as_str(), entry(tick))).collect::<Vec<_>>();
+                two.reads(tick / 10, &entries);
+            }
+            (0..8).for_each(|queue| two.said[queue].full = queue as u64 == tick % 8);
+            let now = two.start + Duration::from_millis(100 * tick);
+            // The first reads show who lives.
+            if two.member.writes(&two.said, now).is_some() && tick > 300 {
+                written.push(tick);
+            }
+        }
+        let least = written.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
+        assert!((gap..gap + 10).contains(&least), "{others} others: {least} of {written:?}");
+    }
+    let (mut two, mut written) = (Two::new(), Vec::new());
+    for tick in 0..300 {
+        two.said[3].away = tick < 20;
+        let now = two.start + Duration::from_millis(100 * tick);
+        written.extend(two.member.writes(&two.said, now).map(|entry| (tick, entry.away.len())));
+    }
+    let first = written.iter().find(|(_, away)| *away == 0).unwrap();
+    assert!((90..=111).contains(&first.0), "{written:?}");
+}
+
+/// Guards promise 7: the entry of a dead worker is taken away in the end, by one worker, and none that changes is.
 #[tokio::test]
 async fn entries_of_the_dead_are_taken_away() {
     let start = Instant::now();
@@ -163,13 +197,18 @@ fn faults(workers: usize, seed: u64, many: usize, flaw: Flaw) -> Result<Fleet, S
             [watcher, ..] => watcher,
             [] => living[0],
         };
-        match random.u8(..8) {
+        match random.u8(..10) {
             _ if living.len() < workers / 2 => joins(&mut fleet, nth),
             0 => joins(&mut fleet, nth),
             1 | 2 => fleet.kill(one),
             3 => fleet.stop(one),
-            4 => fleet.cut_off(one, queue, true),
-            5 => fleet.cut_off(one, queue, false),
+            4 => fleet.goes(one, queue, Some(Wrong::CutOff)),
+            5 => fleet.goes(one, queue, None),
+            6 => fleet.goes(one, queue, Some(Wrong::Hangs)),
+            7 => {
+                fleet.goes(one, queue, Some(Wrong::CallsFail));
+                fleet.send(queue, 1);
+            }
             _ => fleet.part(one, random.bool(), random.bool()),
         }
         for _ in 0..80 {
@@ -196,7 +235,14 @@ async fn every_queue_is_received_from() {
 /// Guards promise 2: the simulation finds each fault that would leave a queue without a worker.
 #[tokio::test]
 async fn the_simulation_finds_each_flaw() {
-    for flaw in [Flaw::TrustsOldReads, Flaw::ComparesClocks, Flaw::KeepsItsEntry, Flaw::NeverSaysAway] {
+    for flaw in [
+        Flaw::TrustsOldReads,
+        Flaw::ComparesClocks,
+        Flaw::KeepsItsEntry,
+        Flaw::NeverSaysAway,
+        Flaw::ForgetsCalls,
+        Flaw::TrustsOpenPolls,
+    ] {
         let found = (0..20).find_map(|seed| faults(10, seed, 20, flaw).err());
         assert!(found.is_some(), "{flaw:?} is not found");
     }
@@ -213,7 +259,7 @@ async fn a_quiet_queue_has_one_watcher() {
         }
         fleet.run(seconds(60)).unwrap();
         (fleet.polls, fleet.turns) = (0, 0);
-        fleet.run(seconds(300)).unwrap();
+        fleet.run(seconds(150)).unwrap();
         (fleet.polls as f64, fleet.turns)
     };
     let (alone, _) = quiet(1);
