@@ -18,6 +18,10 @@ const KEPT_HOURS: i64 = 400 * 24;
 const COMMAND_CHARS_MAX: usize = 2000;
 const REQUESTS_TOGETHER: usize = 8;
 
+pub(super) fn kept_for() -> TimeDelta {
+    TimeDelta::hours(KEPT_HOURS)
+}
+
 impl AwsOperator {
     /// Replaces the repair if it is stored already.
     async fn keep(&self, repair: &Repair, result: &str) -> Result<(), OperateError> {
@@ -29,7 +33,7 @@ impl AwsOperator {
             ("command".to_owned(), text(&command)),
             ("result".to_owned(), text(result)),
         ]);
-        let expires_at = (repair.at + TimeDelta::hours(KEPT_HOURS)).timestamp();
+        let expires_at = (repair.at + kept_for()).timestamp();
         let update = self
             .dynamodb
             .update_item()
