@@ -133,6 +133,8 @@ declare
     n       bigint;
     dropped boolean[];
 begin
+    -- First, because a row of outbox.dropped needs the repair's.
+    perform outbox.repaired(repair, 0);
     perform outbox.check_lengths(cardinality(seqs), cardinality(queues), cardinality(events));
     dropped := array_fill(false, array[cardinality(seqs)]);
     for n in select k.n from unnest(events) with ordinality as k (event, n) order by k.event, k.n loop
@@ -217,6 +219,7 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     dropped bigint;
 begin
+    perform outbox.repaired(repair, 0);
     perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
     with gone as (
         delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids)) returning p.id

@@ -105,29 +105,6 @@ impl AwsOperator {
         let _ = delete.send().await;
     }
 
-    /// Records that an operator drops a letter. The key is one of the audit, which no policy allows to delete.
-    pub(super) async fn keep_drop(
-        &self,
-        event: EventId,
-        rpc: &Rpc,
-        repair: &Repair,
-    ) -> Result<(), OperateError> {
-        let now = Utc::now();
-        let update = self
-            .dynamodb
-            .update_item()
-            .table_name(&self.table)
-            .key("id", AttributeValue::S(dropped_key(event, rpc)))
-            .update_expression("set at_ms = :now, who = :who, expires_at = :expires_at")
-            .expression_attribute_values(":now", AttributeValue::N(now.timestamp_millis().to_string()))
-            .expression_attribute_values(":who", AttributeValue::S(repair.who.clone()))
-            .expression_attribute_values(
-                ":expires_at",
-                AttributeValue::N((now + super::audit::kept_for()).timestamp().to_string()),
-            );
-        update.send().await.map(|_| ()).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
-    }
-
     /// Writes under a key that no event has.
     async fn say_poison(&self, rpc: &Rpc, time: Duration) -> Result<bool, OperateError> {
         let until = Utc::now() + time;
@@ -193,7 +170,7 @@ fn key(event: EventId, rpc: &Rpc) -> String {
     format!("{event} {rpc}")
 }
 
-fn dropped_key(event: EventId, rpc: &Rpc) -> String {
+pub(super) fn dropped_key(event: EventId, rpc: &Rpc) -> String {
     format!("audit dropped {event} {rpc}")
 }
 

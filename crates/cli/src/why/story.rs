@@ -74,7 +74,7 @@ fn put(life: &Life) -> Option<String> {
         return Some(match (put.at, put.before) {
             (Some(at), _) => format!("put       {}{by}", moment(at)),
             (None, Some(before)) => format!("put       before {} (exact time not known)", moment(before)),
-            (None, None) => format!("put      {by} at a time that is {NOT_KNOWN}"),
+            (None, None) => format!("put      {by}, at a time that is {NOT_KNOWN}"),
         });
     }
     if let Some(why) = life.put_not_known {
