@@ -3,6 +3,17 @@
 -- outbox.audit in the same transaction, so there is no repair without its audit.
 -- The role is the session's: `set role` does not change it.
 
+-- What operators dropped for good, so that it is not taken for lost. It goes with its repair, after 400 days.
+create table outbox.dropped (
+    event_id uuid        not null,
+    queue    integer,    -- null: a parked event, for which there was no queue yet
+    at       timestamptz not null default clock_timestamp(),
+    repair   uuid        not null references outbox.audit on delete cascade
+);
+
+create index dropped_event on outbox.dropped (event_id);
+create index dropped_repair on outbox.dropped (repair);
+
 create function outbox.repair_begin(repair uuid, who text, command text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -125,11 +136,16 @@ declare
     n       bigint;
     dropped boolean[];
 begin
+    -- First, because a row of outbox.dropped needs the repair's.
+    perform outbox.repaired(repair, 0);
     perform outbox.check_lengths(cardinality(seqs), cardinality(queues), cardinality(events));
     dropped := array_fill(false, array[cardinality(seqs)]);
     for n in select k.n from unnest(events) with ordinality as k (event, n) order by k.event, k.n loop
         delete from outbox.dead_letter as l where l.seq = seqs[n] and l.queue = queues[n] and l.event_id = events[n];
         dropped[n] := found;
+        if dropped[n] then
+            insert into outbox.dropped (event_id, queue, repair) values (events[n], queues[n], drop_dead_letters.repair);
+        end if;
     end loop;
     perform outbox.repaired(repair, cardinality(array_positions(dropped, true)));
     return dropped;
@@ -206,8 +222,12 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     dropped bigint;
 begin
+    perform outbox.repaired(repair, 0);
     perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
-    delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids));
+    with gone as (
+        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids)) returning p.id
+    )
+    insert into outbox.dropped (event_id, repair) select g.id, drop_parked.repair from gone as g;
     get diagnostics dropped = row_count;
     perform outbox.repaired(repair, dropped);
     return dropped;

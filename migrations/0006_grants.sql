@@ -72,6 +72,16 @@ begin
     if part <> 'publisher' then
         execute format('grant select on outbox.migration to %I', role);
     end if;
+    -- Relay and operator say how old the transactions of other roles are. On a managed service its administrator may grant that,
+    -- and the schema's owner may not.
+    if part in ('relay', 'operator') and not pg_has_role(role::name, 'pg_read_all_stats', 'usage') then
+        begin
+            execute format('grant pg_read_all_stats to %I', role);
+        exception when insufficient_privilege then
+            raise warning '% may not grant pg_read_all_stats. Until it is granted, % does not see how old the transactions of other roles are. As an administrator of the server: %',
+                current_user, quote_ident(role), format('grant pg_read_all_stats to %I;', role);
+        end;
+    end if;
     -- Functions with the owner's rights are for operators, except the doorbell. All others do only what their caller may do.
     for callable in
         select p.oid::regprocedure from pg_proc as p

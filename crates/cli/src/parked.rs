@@ -8,6 +8,8 @@ use outbox_postgres::operate::{Database, Outbox, Parked, ParkedFilter, PostgresO
 use outbox_transport::operate::{Repair, thousands};
 use serde::Serialize;
 
+use crate::counted::Counted;
+use crate::filter;
 use crate::options::Options;
 use crate::pace::{Progress, interrupted};
 use crate::repair::{self, RepairArgs};
@@ -102,8 +104,9 @@ struct Listed {
 async fn list(args: &List) -> Result<ExitCode, Stopped> {
     let filter = args.which.filter(&[]);
     let (limit, mut listed) = (i64::from(args.limit), Vec::new());
-    for database in args.options.outboxes().await? {
-        let outbox = Outbox::new(database, crate::terminal::say);
+    let outboxes = outboxes(&args.options.outboxes().await?);
+    filter::parked(&args.options, &outboxes, &filter).await?;
+    for outbox in outboxes {
         let parked = outbox.parked(&filter, None, i64::MAX, limit + 1).await?;
         listed.extend(parked.into_iter().map(|parked| Listed { source: outbox.source().to_owned(), parked }));
     }
@@ -170,16 +173,23 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
     let command = if kind == Kind::Retry { "parked retry" } else { "parked drop" };
     let filter = args.some(which.filter(ids), command, "ids, --code or --event-name")?;
     let databases = args.options.outboxes().await?;
+    filter::parked(&args.options, &outboxes(&databases), &filter).await?;
     let mut changed = Changed { dry_run: args.dry_run, not_parked: filter.ids.clone(), ..Changed::default() };
     if args.dry_run {
         each(None, kind, &filter, &databases, &mut changed).await?;
     } else {
+        let asked = match kind == Kind::Drop && !args.consent.is_given() {
+            true => Some(count(&filter, &databases).await?),
+            false => None,
+        };
         if kind == Kind::Drop {
-            args.consent.ask("drops these events: no subscriber will ever get them")?;
+            let events = asked.as_ref().map(|asked| asked.text("parked event", "parked"));
+            let events = events.unwrap_or_else(|| "these events".to_owned());
+            args.consent.ask(&format!("drops {events}: no subscriber will ever get them"))?;
         }
         let lines: Vec<PostgresOperator> = databases.iter().cloned().map(PostgresOperator::new).collect();
         let repair = repair::begin(&lines, kind == Kind::Retry).await?;
-        let went = each(Some(&repair), kind, &filter, &databases, &mut changed).await;
+        let went = each(Some((&repair, asked.as_ref())), kind, &filter, &databases, &mut changed).await;
         repair::end(repair, &lines, &changed).await;
         went?;
     }
@@ -190,7 +200,7 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
 
 /// Without a repair it only counts them.
 async fn each(
-    repair: Option<&Repair>,
+    repair: Option<(&Repair, Option<&Counted>)>,
     kind: Kind,
     filter: &ParkedFilter,
     databases: &[Database],
@@ -199,12 +209,11 @@ async fn each(
     let interrupted = interrupted();
     tokio::pin!(interrupted);
     let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
-    'all: for outbox in databases.iter().cloned().map(|database| Outbox::new(database, crate::terminal::say))
-    {
+    'all: for outbox in outboxes(databases) {
         // An event that is refused again is parked again, and must not be retried for ever.
         let (mut after, newest) = (None, outbox.newest().await?);
         loop {
-            let parked = tokio::select! {
+            let mut parked = tokio::select! {
                 parked = outbox.parked(filter, after, newest, TOGETHER) => parked?,
                 () = &mut interrupted => {
                     changed.interrupted = true;
@@ -214,6 +223,9 @@ async fn each(
             let Some(last) = parked.last() else { break };
             after = Some((last.seq, last.id));
             changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));
+            if let Some((_, Some(asked))) = repair {
+                parked.retain(|parked| asked.covers(parked.parked_at));
+            }
             let (cut, parked): (Vec<_>, Vec<_>) =
                 parked.into_iter().partition(|parked| kind == Kind::Retry && parked.cut);
             changed.cut += cut.len() as u64;
@@ -221,13 +233,33 @@ async fn each(
             changed.with_key += parked.iter().filter(|parked| parked.key.is_some()).count() as u64;
             changed.changed += match (kind, repair) {
                 (_, None) => 0,
-                (Kind::Retry, Some(repair)) => outbox.retry_parked(repair, &parked).await?,
-                (Kind::Drop, Some(repair)) => outbox.drop_parked(repair, &parked).await?,
+                (Kind::Retry, Some((repair, _))) => outbox.retry_parked(repair, &parked).await?,
+                (Kind::Drop, Some((repair, _))) => outbox.drop_parked(repair, &parked).await?,
             };
             progress.add(parked.len());
         }
     }
     Ok(())
+}
+
+fn outboxes(databases: &[Database]) -> Vec<Outbox> {
+    databases.iter().cloned().map(|database| Outbox::new(database, crate::terminal::say)).collect()
+}
+
+async fn count(filter: &ParkedFilter, databases: &[Database]) -> Result<Counted, Stopped> {
+    let mut counted = Counted::default();
+    for outbox in outboxes(databases) {
+        let mut after = None;
+        loop {
+            let parked = outbox.parked(filter, after, i64::MAX, TOGETHER).await?;
+            let Some(last) = parked.last() else { break };
+            after = Some((last.seq, last.id));
+            for Parked { id, name, code, reason, parked_at, .. } in &parked {
+                counted.add(&format!("{name} with {code}"), *parked_at, || format!("event {id} ({reason})"));
+            }
+        }
+    }
+    Ok(counted)
 }
 
 fn said(changed: &Changed, kind: Kind) -> String {

@@ -24,7 +24,7 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 26] = [
+const INDEXES: [&str; 28] = [
     "audit_at",
     "audit_pkey",
     "claim_head",
@@ -38,6 +38,8 @@ const INDEXES: [&str; 26] = [
     "dedup_pkey",
     "delivery_age",
     "delivery_queue",
+    "dropped_event",
+    "dropped_repair",
     "event_page",
     "event_window",
     "leader_pkey",

@@ -120,6 +120,25 @@ async fn a_plain_role_can_own_the_schema() {
     outbox_schema::migrate(&mut conn).await.unwrap();
     let granted = "select outbox.grant_to('service_of_the_plain_owner', 'publisher')";
     sqlx::query(granted).execute(&mut conn).await.unwrap();
+    // It can't grant a role of the server, and says who may, and what.
+    for part in ["operator", "relay"] {
+        let grant = format!("select outbox.grant_to('service_of_the_plain_owner', '{part}')");
+        let psql = testkit::tools::postgres_bin().unwrap().join("psql");
+        let said = std::process::Command::new(psql)
+            .args(["-X", "-q", "-d", &address(&world, &owner), "-c", &grant])
+            .output()
+            .unwrap();
+        let warned = String::from_utf8(said.stderr).unwrap();
+        assert!(said.status.success(), "{part}: {warned}");
+        assert!(
+            warned.contains("WARNING") && warned.contains("service_of_the_plain_owner"),
+            "{part}: {warned}"
+        );
+        assert!(
+            warned.contains("grant pg_read_all_stats to service_of_the_plain_owner;"),
+            "{part}: {warned}"
+        );
+    }
     let refused = sqlx::query("select * from account").execute(&mut conn).await.unwrap_err();
     assert!(refused.to_string().contains("permission denied"), "{refused}");
 
@@ -127,5 +146,35 @@ async fn a_plain_role_can_own_the_schema() {
     sqlx::query("set local role service_of_the_plain_owner").execute(&mut *tx).await.unwrap();
     outbox::enqueue(&mut tx, One { n: 1 }).await.unwrap();
     tx.commit().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards promise 8: a relay that may not see the sessions of other roles does not export the age of the oldest snapshot,
+/// and says so once. A relay that may see them exports it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_exports_no_age_that_it_can_not_see() {
+    let world = World::new(ROUTER).await;
+    let url = role(&world, "relay").await;
+    let name = url.split(['/', '@']).nth(2).unwrap();
+    let metric = "outbox_relay_oldest_snapshot_seconds{";
+    for sees in [true, false] {
+        if !sees {
+            world.execute(&format!("revoke pg_read_all_stats from {name}")).await;
+        }
+        let mut relay = world.relay_process_in(&[("DATABASE_URL", &url)]);
+        let addr = testkit::scrape::addr(&mut relay).await.unwrap();
+        if !sees {
+            let said = relay.wait_for("outbox_relay_oldest_snapshot_seconds").await.unwrap();
+            assert!(said.contains("grant pg_read_all_stats to"), "{said}");
+        }
+        let mut shown = String::new();
+        crate::world::until("it has looked", async || {
+            shown = testkit::scrape::get(&addr, "/metrics").await.unwrap().1;
+            shown.contains("outbox_relay_ring_empty_slots{") && (!sees || shown.contains(metric))
+        })
+        .await;
+        assert_eq!(shown.contains(metric), sees, "{shown}");
+        relay.stop().await.unwrap();
+    }
     world.finish().await;
 }

@@ -32,7 +32,23 @@ pub struct Parked {
     pub parked_at: At,
 }
 
+/// A parked event that an operator dropped.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dropped {
+    pub at: At,
+    pub by: String,
+}
+
 impl Outbox {
+    pub async fn dropped(&self, id: EventId) -> Result<Option<Dropped>, OperateError> {
+        let dropped = query_as(
+            "select d.at, a.who from outbox.dropped as d join outbox.audit as a on a.id = d.repair
+             where d.event_id = $1 and d.queue is null order by d.at desc limit 1",
+        );
+        let dropped: Option<(At, String)> = self.database.one(dropped.bind(id.as_uuid())).await?;
+        Ok(dropped.map(|(at, by)| Dropped { at, by }))
+    }
+
     pub async fn parked_count(&self) -> Result<Count, OperateError> {
         let count = query_as("select count(*) from (select from outbox.parked limit $1) as p");
         let count = self.database.one(count.bind(COUNT_LIMIT)).await?;
