@@ -53,14 +53,14 @@ resource "aws_cloudwatch_metric_alarm" "dedup_errors" {
 
   metric_query {
     id          = "errors"
-    expression  = "FILL(deletes, 0) + FILL(gets, 0) + FILL(puts, 0) + FILL(updates, 0)"
+    expression  = "FILL(batches, 0) + FILL(deletes, 0) + FILL(gets, 0) + FILL(puts, 0) + FILL(updates, 0)"
     label       = "System errors"
     return_data = true
   }
 
   # DynamoDB counts by operation and has no sum for a table.
   dynamic "metric_query" {
-    for_each = { deletes = "DeleteItem", gets = "GetItem", puts = "PutItem", updates = "UpdateItem" }
+    for_each = { batches = "BatchExecuteStatement", deletes = "DeleteItem", gets = "GetItem", puts = "PutItem", updates = "UpdateItem" }
     content {
       id = metric_query.key
       metric {

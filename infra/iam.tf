@@ -39,7 +39,8 @@ locals {
     }
   }
 
-  # Items of the audit begin with `audit `. No policy allows to delete them, and workers may not write them.
+  # Items of the audit begin with `audit `. No policy allows to delete them, and workers may not write them. Workers write the
+  # dedup records and the rosters, whose keys begin with `watch `.
   audit_only = {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }
@@ -104,7 +105,7 @@ resource "aws_iam_policy" "worker" {
         {
           Sid       = "Dedup"
           Effect    = "Allow"
-          Action    = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+          Action    = ["dynamodb:GetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PutItem", "dynamodb:UpdateItem"]
           Resource  = aws_dynamodb_table.dedup.arn
           Condition = local.no_audit
         },

@@ -47,6 +47,8 @@ select 'cursor', n from generate_series(0, 1) as n;
 -- per session would draw numbers in blocks and break that.
 create sequence outbox.event_seq cache 1;
 
+-- A publisher may write id, name, key, payload and headers. Nothing checks them here, so the relay checks each row. A check
+-- constraint takes half as long as the INSERT, because each statement reads it anew.
 create table outbox.event (
     -- The column order matters: a transaction has its xid before it draws a seq. Paging depends on that (cursor.floor_seq).
     xid         xid8        not null default pg_current_xact_id(),
@@ -57,7 +59,9 @@ create table outbox.event (
     payload     text        not null, -- proto3 JSON, untouched: jsonb would reorder keys and respell numbers
     headers     text,                 -- a JSON object of strings
     occurred_at timestamptz not null default clock_timestamp(),
-    slot        smallint    not null
+    -- The sequence has no last value before its first use, as after `alter sequence … restart`. Writing to any slot is safe,
+    -- because the writer's lock prevents its truncation.
+    slot        smallint    not null default coalesce(pg_sequence_last_value('outbox.event_slot'), 0)
 ) partition by list (slot);
 
 create index event_window on outbox.event (xid, seq); -- the next window
@@ -115,6 +119,7 @@ create table outbox.parked (
     occurred_at timestamptz not null,
     code        text        not null,
     reason      text        not null,
+    cut         boolean     not null default false, -- only the beginnings of its texts are kept: it can't be published again
     parked_at   timestamptz not null default clock_timestamp(),
     primary key (seq, id) -- seq alone would lose an event if a sequence ever fell behind its table
 );
@@ -162,19 +167,24 @@ create index delivery_age on outbox.delivery (seq);          -- oldest and newes
 
 create sequence outbox.claim_id cache 1;
 
--- One row claims a whole batch: queue, first_seq..last_seq, until. The newest row of a queue is its head, and is kept after it
--- is closed (until is null). Heads are read newest first, so dead rows cost nothing.
+-- One row claims a whole batch: queue, first_seq..last_seq, until. The newest row of a queue is its head, and is kept after
+-- it is closed (until is null). Heads are read newest first, so dead rows cost nothing.
+-- An open claim is the lease of each event of its batch that has no row in outbox.dedup and is in no receipt.
 create table outbox.claim (
-    id        bigint      primary key default nextval('outbox.claim_id'),
-    queue     integer     not null,
-    token     bigint      not null, -- random, because a sequence draws values again after a crash took them back
-    first_seq bigint      not null,
-    last_seq  bigint      not null,
-    until     timestamptz,
-    worker    text        not null
+    id           bigint      primary key default nextval('outbox.claim_id'),
+    queue        integer     not null,
+    token        bigint      not null, -- random, because a sequence draws values again after a crash took them back
+    first_seq    bigint      not null,
+    last_seq     bigint      not null,
+    until        timestamptz,
+    leased_until timestamptz,          -- the end of its leases, which may be later than its own
+    first_id     uuid,                 -- the lowest id of its batch
+    last_id      uuid,                 -- the highest id of its batch
+    worker       text        not null
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 
 create index claim_head on outbox.claim (queue, id);
+create index claim_token on outbox.claim (token); -- the claim of a lease
 -- Under an old snapshot closed claims stay in the indexes. So no statement reads these from the beginning. Each takes the
 -- lowest id that may still matter (claims_from), as the last look found it.
 
@@ -223,8 +233,9 @@ create index dead_letter_event on outbox.dead_letter (event_id);
 
 -- ------------------------------------------------------------------ dedup
 
--- Successes and leases. The slot is the week of the event id (a v7 uuid contains its time), so a key is unique within one
--- partition. A week is truncated as a whole once all of it is older than 21 days.
+-- Successes and leases of deliveries that have a row of their own in outbox.retry. The slot is the week of the event id (a v7
+-- uuid contains its time), so a key is unique within one partition. A week is truncated as a whole once all of it is older
+-- than 21 days.
 create table outbox.dedup (
     slot     smallint    not null,
     event_id uuid        not null,
@@ -235,6 +246,23 @@ create table outbox.dedup (
     primary key (slot, event_id, rpc)
 ) partition by list (slot);
 
+-- Successes of a queue's log. A batch has a receipt for each minute of the time in its ids. So the receipt of any id lies in
+-- the id's slot. Its last id lies between the id and the end of the id's minute. Ids without a time have a receipt each.
+-- The relay folds small receipts.
+create table outbox.receipt (
+    slot     smallint    not null,
+    small    boolean     not null, -- to be folded
+    done_at  timestamptz not null, -- when the last one was done
+    first_id uuid        not null,
+    last_id  uuid        not null,
+    rpc      text        not null,
+    ids      uuid[]      not null
+) partition by list (slot);
+
+alter table outbox.receipt alter column ids set storage external; -- ids are random, so compression saves nothing
+create index receipt_last on outbox.receipt (rpc, last_id);
+create index receipt_small on outbox.receipt (done_at) where small;
+
 create function outbox.id_millis(id uuid) returns bigint
 language sql immutable strict parallel safe
 return ('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint;
@@ -242,6 +270,18 @@ return ('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint;
 create function outbox.dedup_slot(id uuid) returns smallint
 language sql immutable strict parallel safe
 return ((('x' || translate(left(id::text, 13), '-', ''))::bit(48)::bigint / 604800000) % 5)::smallint;
+
+-- The last id of the same minute. A strict function could not be inlined.
+create function outbox.minute_end(id uuid) returns uuid
+language sql immutable parallel safe
+return (lpad(to_hex(least((outbox.id_millis(id) / 60000 + 1) * 60000 - 1, 281474976710655)), 12, '0')
+        || 'ffffffffffffffffffff')::uuid;
+
+-- All successes, for operators. Programs find those of single events by outbox.recorded.
+create view outbox.done as
+select d.slot, d.event_id, d.rpc, d.done_at from outbox.dedup as d where d.done_at is not null
+union all
+select r.slot, k.id, r.rpc, r.done_at from outbox.receipt as r cross join unnest(r.ids) as k (id);
 
 -- When a slot was last written to for an event that is not of these days. All other records of a slot are as old as its week,
 -- so no row is read to decide on its truncation. It is exact to a day, so that it is rarely written.
@@ -282,6 +322,9 @@ begin
     for i in 0..4 loop
         execute format('create table outbox.dedup_%1$s partition of outbox.dedup for values in (%1$s)
                         with (fillfactor = 70)', i);
+        execute format('create table outbox.receipt_%1$s partition of outbox.receipt for values in (%1$s)', i);
+        -- Without an identity Postgres refuses to fold receipts that a publication publishes.
+        execute format('alter table outbox.receipt_%1$s replica identity full', i);
     end loop;
 end $$;
 

@@ -5,15 +5,17 @@ create function outbox.token() returns bigint
 language sql volatile parallel safe
 return ('x' || translate(left(gen_random_uuid()::text, 18), '-', ''))::bit(64)::bigint;
 
--- Claims up to n deliveries of an RPC's queue, and hides them for a while. The lock of the queue's row makes claims of the log
--- take turns. Each statement of a volatile function sees what the one before it in the queue committed.
--- A new delivery gets its lease in the dedup record at once, under the claim's token, unless it has a record already: "leased"
--- says so. A later request would be one more round trip for each batch.
+-- Claims up to n deliveries of an RPC's queue, and hides them for a while. The lock of the queue's row makes claims of the
+-- log take turns. Each statement of a volatile function sees what the one before it in the queue committed.
+-- The claim is the lease of each of its events that has no dedup record and no other lease: "leased" says so. A later
+-- request would be one more round trip for each batch. This function and outbox.lease decide about leases under the queue's
+-- lock, in the statement that reads the other records. So of a batch and a row with the same event only one is leased.
 -- The queue is found by its RPC's name each time, because after a restore the same id may be another RPC's.
--- due_from: see outbox.receive_due. Rows that are due come with the time at which they were due.
--- Asynchronous commit is safe: a claim lost in a crash is made again. The dedup record, written durably and later in the WAL,
--- has what was done.
-create function outbox.receive(rpc_name text, n integer, hidden interval, worker_name text, leased_for interval, due_from timestamptz)
+-- due_from: see outbox.receive_due. Rows that are due come with the time at which they were due. claims_from: see
+-- outbox.claim. Asynchronous commit is safe: a claim lost in a crash is made again. The dedup record, written durably and
+-- later in the WAL, has what was done.
+create function outbox.receive(rpc_name text, n integer, hidden interval, worker_name text, leased_for interval, due_from timestamptz,
+                               claims_from bigint)
 returns table (queue integer, seq bigint, claim bigint, token bigint, event_id uuid, body text, attempt integer,
                enqueued_at timestamptz, leased boolean, due_at timestamptz)
 language plpgsql set search_path = pg_catalog, pg_temp
@@ -27,6 +29,7 @@ declare
     share     integer := n / 2 + (n % 2) * floor(random() * 2)::integer;
     taken     integer;
     more      integer;
+    newest    bigint;
     head      bigint;
     new_id    bigint;
     new_token bigint := outbox.token();
@@ -38,31 +41,31 @@ begin
     get diagnostics taken = row_count;
 
     perform from outbox.queue as w where w.id = q for update;
-    select h.seq into head from outbox.queue_head as h where h.queue = q;
+    select c.id, c.last_seq into newest, head from outbox.claim as c where c.queue = q order by c.id desc limit 1;
+    head := coalesce(head, 0);
     new_id := nextval('outbox.claim_id');
+    while new_id <= newest loop -- The sequence was set back. A lower id would be below the head and below claims_from.
+        new_id := nextval('outbox.claim_id');
+    end loop;
     return query
         with batch as materialized (
             select d.seq, d.event_id, d.body, d.enqueued_at from outbox.delivery as d
             where d.queue = q and d.seq > head
             order by d.seq limit n - taken
+        ), sorted as materialized (
+            select array(select b.event_id from batch as b order by b.event_id) as ids
         ), claimed as (
-            insert into outbox.claim (id, queue, token, first_seq, last_seq, until, worker)
-            select new_id, q, new_token, min(b.seq), max(b.seq), clock_timestamp() + hidden, worker_name from batch as b
-            having count(*) > 0
-        ), leased as (
-            -- In the keys' order, as every statement here: crosswise locks would wait for each other.
-            insert into outbox.dedup (slot, event_id, rpc, lease, until)
-            select outbox.dedup_slot(b.event_id), b.event_id, rpc_name, new_token, clock_timestamp() + leased_for
-            from batch as b order by b.event_id
-            on conflict do nothing
-            returning event_id
-        ), late as (
-            update outbox.dedup_late as l set newest = clock_timestamp()
-            where l.newest < clock_timestamp() - interval '1 day'
-              and l.slot = any (outbox.late_slots(array(select b.event_id from batch as b)))
+            insert into outbox.claim (id, queue, token, first_seq, last_seq, until, leased_until, first_id, last_id, worker)
+            select new_id, q, new_token, min(b.seq), max(b.seq), clock_timestamp() + hidden, clock_timestamp() + leased_for,
+                   (select s.ids[1] from sorted as s), (select s.ids[cardinality(s.ids)] from sorted as s), worker_name
+            from batch as b having count(*) > 0
+        ), others as materialized (
+            select o.event_id from sorted as s cross join lateral outbox.claimed(q, s.ids, claims_from) as o
+            union all
+            select o.event_id from sorted as s cross join lateral outbox.recorded(rpc_name, s.ids) as o
         )
         select q, b.seq, new_id, new_token, b.event_id, b.body, 1, outbox.sane_time(b.enqueued_at),
-               b.event_id in (select l.event_id from leased as l), null::timestamptz
+               b.event_id not in (select o.event_id from others as o), null::timestamptz
         from batch as b order by b.seq;
     get diagnostics more = row_count;
 
@@ -103,13 +106,254 @@ begin
                   (select outbox.sane_time(min(due.due_at)) from due where due.seq = r.seq);
 end $$;
 
+-- Those of these ids that are in an open claim of this queue with an id below claims_to, and when that claim ends. Few claims
+-- are open, and each has at most one batch.
+-- This and outbox.recorded read the snapshot of the statement that calls them. A claim is closed after its receipt is
+-- written, so two reads in two snapshots could miss both.
+create function outbox.claimed(q integer, ids uuid[], claims_from bigint, claims_to bigint default 9223372036854775807)
+returns table (event_id uuid, until timestamptz)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+    sorted uuid[] := array(select k.id from unnest(ids) as k (id) order by k.id);
+    lowest bigint := ( -- If claims_from is above all claims, it is from before a restore of the database.
+        select case when c.id >= claims_from then claims_from else 0 end
+        from outbox.claim as c where c.queue = q order by c.id desc limit 1);
+begin
+    return query
+        select d.event_id, d.until
+        from (
+            select d.event_id, c.until from (
+                select c.first_seq, c.last_seq, c.until from outbox.claim as c
+                where c.queue = q and c.id >= lowest and c.id < claims_to and c.until is not null
+                  and c.first_id <= sorted[cardinality(sorted)] and c.last_id >= sorted[1] offset 0) as c
+            cross join lateral (
+                select d.event_id from outbox.delivery as d
+                where d.queue = q and d.seq between c.first_seq and c.last_seq
+                  and d.event_id between sorted[1] and sorted[cardinality(sorted)] offset 0) as d
+            offset 0) as d
+        join unnest(sorted) as k (id) on k.id = d.event_id;
+end $$;
+
+-- Those of these ids that have a row or are in a receipt. Only a row has the end of a lease.
+-- It reads each slot by the slot's own name. A statement on the whole record locks all slots, and would wait while an old one
+-- is truncated.
+create function outbox.recorded(rpc_name text, ids uuid[])
+returns table (event_id uuid, done_at timestamptz, until timestamptz)
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+declare
+    s smallint;
+begin
+    for s in select distinct outbox.dedup_slot(k.id) from unnest(ids) as k (id) loop
+        case s
+        when 0 then return query select * from outbox.recorded_0(rpc_name, ids);
+        when 1 then return query select * from outbox.recorded_1(rpc_name, ids);
+        when 2 then return query select * from outbox.recorded_2(rpc_name, ids);
+        when 3 then return query select * from outbox.recorded_3(rpc_name, ids);
+        else return query select * from outbox.recorded_4(rpc_name, ids);
+        end case;
+    end loop;
+end $$;
+
+do $do$
+begin
+    for i in 0..4 loop
+        execute format($sql$
+            create function outbox.recorded_%1$s(rpc_name text, ids uuid[])
+            returns table (event_id uuid, done_at timestamptz, until timestamptz)
+            language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+            begin
+                -- Ids are found one by one, because a plan for all would walk over the slot. Mostly no row is near them.
+                if exists (select from outbox.dedup_%1$s as d
+                           where d.slot = %1$s and d.event_id between (select k.id from unnest(ids) as k (id) order by k.id limit 1)
+                                                                  and (select k.id from unnest(ids) as k (id) order by k.id desc limit 1)) then
+                    return query
+                        select k.id, d.done_at, d.until from unnest(ids) as k (id)
+                        cross join lateral (
+                            select * from outbox.dedup_%1$s as d
+                            where d.slot = %1$s and d.event_id = k.id and d.rpc = rpc_name limit 1) as d;
+                end if;
+                -- Of most receipts of the minute only the first and last id are read, because recent ones have higher ids.
+                return query
+                    select i.id, r.done_at, null::timestamptz
+                    from (
+                        select array_agg(k.id order by k.id) as sorted, outbox.minute_end(k.id) as minute_end
+                        from unnest(ids) as k (id) group by outbox.minute_end(k.id)) as m
+                    cross join lateral (
+                        select r.done_at, r.first_id, r.last_id, r.ids as had from outbox.receipt_%1$s as r
+                        where r.rpc = rpc_name and r.last_id between m.sorted[1] and m.minute_end
+                          and r.first_id <= m.sorted[cardinality(m.sorted)] offset 0) as r
+                    cross join lateral unnest(r.had) as i (id)
+                    join unnest(m.sorted) as k (id) on k.id = i.id and k.id between r.first_id and r.last_id;
+            end $$;
+            $sql$, i);
+        -- Gives back the leases of rows.
+        execute format($sql$
+            create function outbox.release_%1$s(rpc_name text, ids uuid[], tokens bigint[]) returns void
+            language plpgsql set search_path = pg_catalog, pg_temp as $$
+            begin
+                for n in 1 .. cardinality(ids) loop
+                    update outbox.dedup_%1$s as d set until = clock_timestamp() - interval '1 microsecond'
+                    where d.slot = %1$s and d.event_id = ids[n] and d.rpc = rpc_name and d.lease = tokens[n]
+                      and d.done_at is null;
+                end loop;
+            end $$;
+            $sql$, i);
+    end loop;
+end $do$;
+
+-- Leases deliveries that have a row of their own. An open claim has the lease of its events, except of those with a row.
+-- There the row decides, because only the claim's worker writes one. held: the seconds that another lease lasts, or null if
+-- done.
+create function outbox.lease(rpc_name text, ids uuid[], tokens bigint[], leased_for interval, claims_from bigint)
+returns table (event_id uuid, won boolean, held double precision)
+language plpgsql set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s' -- as outbox.receive
+as $$
+#variable_conflict use_column
+declare
+    q integer := (select w.id from outbox.queue as w where w.rpc = rpc_name);
+begin
+    perform from outbox.queue as w where w.id = q for update;
+    perform outbox.note_late(ids);
+    return query
+        with others as materialized (
+            select o.event_id, bool_or(o.done_at is not null) as done, bool_and(o.of_claim) as only_claimed,
+                   coalesce(max(o.until) filter (where not o.of_claim), max(o.until)) as until
+            from (
+                -- A claim that has ended keeps its leases until its recovery, which follows soon.
+                select c.event_id, null::timestamptz as done_at, greatest(c.until, clock_timestamp() + interval '0.2 s') as until,
+                       true as of_claim
+                from outbox.claimed(q, ids, claims_from) as c
+                union all
+                select r.event_id, r.done_at, r.until, false from outbox.recorded(rpc_name, ids) as r) as o
+            group by o.event_id
+        ), won as (
+            -- In the keys' order, as every statement here: crosswise locks would wait for each other.
+            insert into outbox.dedup as d (slot, event_id, rpc, lease, until)
+            select outbox.dedup_slot(k.id), k.id, rpc_name, k.lease, clock_timestamp() + leased_for
+            from unnest(ids, tokens) as k (id, lease)
+            where k.id not in (select o.event_id from others as o where o.done or o.only_claimed)
+            order by k.id
+            on conflict (slot, event_id, rpc) do update set lease = excluded.lease, until = excluded.until
+            where d.done_at is null and d.until < clock_timestamp()
+            returning d.event_id
+        )
+        select k.id, w.event_id is not null,
+               case when o.done then null
+                    else extract(epoch from greatest(least(o.until, t.now + interval '1 year'), t.now) - t.now)
+               end::double precision
+        from unnest(ids) as k (id) cross join (select clock_timestamp() as now) as t
+        left join won as w on w.event_id = k.id
+        left join others as o on o.event_id = k.id;
+end $$;
+
+-- Notes that slots were written to for old events: see outbox.dedup_late. Its locks come after those of queues and claims,
+-- in every function: crosswise locks would wait for each other.
+create function outbox.note_late(ids uuid[]) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+begin
+    update outbox.dedup_late as l set newest = clock_timestamp()
+    where l.newest < clock_timestamp() - interval '1 day' and l.slot = any (outbox.late_slots(ids));
+end $$;
+
+-- Writes receipts for the leases of claims that are still open, and returns the places of these leases. One transaction
+-- checks the claims' tokens and writes the receipts. The claims' locks keep another one from ending a claim meanwhile.
+-- Only this commit of a worker, and that of outbox.record_rows, must be durable before it goes on: a lost record would mean
+-- a second call.
+create function outbox.record(rpc_name text, ids uuid[], tokens bigint[]) returns setof bigint
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    open bigint[] := array(
+        select c.token from outbox.claim as c
+        where c.id = any (array(select o.id from outbox.claim as o where o.token = any (tokens))) and c.until is not null
+        order by c.id for no key update);
+begin
+    if open = '{}' then
+        return;
+    end if;
+    perform set_config('synchronous_commit', 'on', true);
+    perform outbox.note_late(ids);
+    insert into outbox.receipt (slot, small, done_at, first_id, last_id, rpc, ids)
+    select outbox.dedup_slot(m.ids[1]), cardinality(m.ids) < 250, clock_timestamp(), m.ids[1], m.ids[cardinality(m.ids)], rpc_name, m.ids
+    from (select array_agg(distinct k.id order by k.id) as ids from unnest(ids, tokens) as k (id, token)
+          where k.token = any (open) group by outbox.id_millis(k.id) / 60000) as m;
+    return query select k.n from unnest(tokens) with ordinality as k (token, n) where k.token = any (open);
+end $$;
+
+-- Records successes under leases of rows, and under claims that have ended: then their events have rows, too. A missing lease
+-- was lost in a crash. It is still valid, unless an open claim has the event. Claims are read under the queue's lock. Returns
+-- the places of the recorded leases. Another worker has the leases of the others.
+create function outbox.record_rows(rpc_name text, ids uuid[], tokens bigint[], claims_from bigint) returns setof bigint
+language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
+declare
+    q    integer := (select w.id from outbox.queue as w where w.rpc = rpc_name);
+    lost uuid[];
+    held uuid[] := '{}';
+begin
+    perform set_config('synchronous_commit', 'on', true);
+    lost := array(
+        select k.id from unnest(ids) as k (id)
+        where k.id not in (select r.event_id from outbox.recorded(rpc_name, ids) as r where r.until is not null));
+    if lost <> '{}' then
+        perform from outbox.queue as w where w.id = q for update;
+        held := array(
+            select c.event_id from outbox.claimed(q, lost, claims_from) as c
+            where c.event_id not in (select r.event_id from outbox.recorded(rpc_name, lost) as r));
+    end if;
+    perform outbox.note_late(ids);
+    return query
+        with written as (
+            insert into outbox.dedup as d (slot, event_id, rpc, lease, until, done_at)
+            select outbox.dedup_slot(k.id), k.id, rpc_name, k.lease, clock_timestamp(), clock_timestamp()
+            from unnest(ids, tokens) as k (id, lease)
+            where k.id <> all (held)
+            order by k.id
+            on conflict (slot, event_id, rpc) do update set done_at = coalesce(d.done_at, excluded.done_at)
+            where d.lease = excluded.lease
+            returning d.event_id
+        )
+        select k.n from unnest(ids) with ordinality as k (id, n) join written as w on w.event_id = k.id;
+end $$;
+
+-- Gives back leases whose calls did not succeed. Under an open claim that writes a row, which has the event's lease from then
+-- on. So the next attempt does not wait for the rest of the batch. Returns all places, because a lost lease needs nothing.
+create function outbox.release(rpc_name text, ids uuid[], tokens bigint[]) returns setof bigint
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    open bigint[] := array(
+        select c.token from outbox.claim as c
+        where c.id = any (array(select o.id from outbox.claim as o where o.token = any (tokens))) and c.until is not null
+        order by c.id for no key update);
+    rows uuid[];
+    held bigint[];
+    s    smallint;
+begin
+    select array_agg(k.id order by k.id, k.token), array_agg(k.token order by k.id, k.token) into rows, held
+    from unnest(ids, tokens) as k (id, token) where k.token <> all (open);
+    insert into outbox.dedup (slot, event_id, rpc, lease, until)
+    select outbox.dedup_slot(k.id), k.id, rpc_name, k.token, clock_timestamp() - interval '1 microsecond'
+    from unnest(ids, tokens) as k (id, token) where k.token = any (open) order by k.id
+    on conflict do nothing;
+    for s in select distinct outbox.dedup_slot(k.id) from unnest(rows) as k (id) loop
+        case s
+        when 0 then perform outbox.release_0(rpc_name, rows, held);
+        when 1 then perform outbox.release_1(rpc_name, rows, held);
+        when 2 then perform outbox.release_2(rpc_name, rows, held);
+        when 3 then perform outbox.release_3(rpc_name, rows, held);
+        else perform outbox.release_4(rpc_name, rows, held);
+        end case;
+    end loop;
+    return query select k.n from unnest(ids) with ordinality as k (id, n);
+end $$;
+
 -- Settles messages that a worker has received, all of them or none: those for another attempt, dead ones, and done ones with a
 -- row of their own. Then it closes the claims that are settled as a whole. A message whose claim was lost is another worker's,
 -- and stays as it is. A claim's messages get rows before it is closed, so that a crash takes back both.
 -- It locks the claims first, as outbox.recover does: crosswise locks would wait for each other.
 -- fates: 'retry', 'dead' or 'done'. A claim is null for a message with a row of its own.
 create function outbox.settle(queues integer[], seqs bigint[], claims bigint[], tokens bigint[], fates text[], waits interval[],
-                              counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[])
+                              counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[], claims_from bigint)
 returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -158,8 +402,41 @@ begin
             delete from outbox.retry as r where r.seq = m.seq and r.token = m.token and r.queue = m.queue;
         end if;
     end loop;
+    for m in
+        select c.id from outbox.claim as c
+        where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null order by c.id
+    loop
+        perform outbox.keep_leases(m.id, claims_from);
+    end loop;
     update outbox.claim as c set until = null
     where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null;
+end $$;
+
+-- Keeps the leases of a claim that ends, as rows, for the events of its batch that are in outbox.retry and were not given
+-- back. Their calls may still have their effect, and its worker may still record them. An earlier claim keeps its own leases.
+create function outbox.keep_leases(claim bigint, claims_from bigint) returns void
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    ended record;
+    ids   uuid[];
+begin
+    select c.id, c.queue, w.rpc, c.token, c.first_seq, c.last_seq, c.leased_until into ended
+    from outbox.claim as c join outbox.queue as w on w.id = c.queue where c.id = keep_leases.claim;
+    ids := array(
+        select distinct r.event_id
+        from (select r.event_id from outbox.retry as r
+              where r.seq between ended.first_seq and ended.last_seq and r.queue = ended.queue order by r.seq offset 0) as r);
+    if ids = '{}' or ended.leased_until is null then
+        return;
+    end if;
+    ids := array(
+        select k.id from unnest(ids) as k (id)
+        where k.id not in (select r.event_id from outbox.recorded(ended.rpc, ids) as r)
+          and k.id not in (select e.event_id from outbox.claimed(ended.queue, ids, claims_from, ended.id) as e) order by k.id);
+    perform outbox.note_late(ids);
+    insert into outbox.dedup (slot, event_id, rpc, lease, until)
+    select outbox.dedup_slot(k.id), k.id, ended.rpc, ended.token, ended.leased_until from unnest(ids) as k (id) order by k.id
+    on conflict do nothing;
 end $$;
 
 -- Moves what is left of a range of a queue's log to outbox.retry. Rows already retried or dead stay as they are. Rows already
@@ -197,6 +474,7 @@ begin
     loop
         recovered := recovered + outbox.requeue(q, c.first_seq, c.last_seq, 1, 'lease_expired',
             'worker ' || c.worker || ' did not settle it in time');
+        perform outbox.keep_leases(c.id, claims_from);
         update outbox.claim set until = null where id = c.id;
     end loop;
     delete from outbox.claim as old where old.queue = q and old.id >= claims_from and old.until is null

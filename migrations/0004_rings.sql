@@ -141,10 +141,13 @@ begin
     return evicted;
 end $$;
 
--- Dedup records leave by the week: a slot is truncated once all that was written to it is older than `keep`. Returns
--- 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older event since). A record
--- that was written within two days of its event is older three days after its week was over by `keep`. One of these days is for
--- differing clocks. Later records are in outbox.dedup_late, which is read again under the lock. So this reads no record.
+-- Dedup records leave by the week. A slot, with its rows and receipts, is truncated once all that was written to it is older
+-- than `keep`. Returns 'truncated', 'kept' (its week is not over by that time), or 'late' (it was written to for an older
+-- event since). A record that was written within two days of its event is older three days after its week was over by
+-- `keep`. One of these days is for differing clocks. Later records are in outbox.dedup_late, which is read again under the
+-- lock. So this reads no record.
+-- An id may be a day ahead of the clock. So in the two days before the slot's next week begins, it may have records of that
+-- week, and is kept. Again one of the days is for differing clocks.
 create function outbox.truncate_dedup(s smallint, keep interval, at timestamptz default clock_timestamp()) returns text
 language plpgsql set search_path = pg_catalog, pg_temp set lock_timeout = '25ms' as $$
 declare
@@ -152,19 +155,52 @@ declare
     weeks_ago bigint := (5 + this_week % 5 - s) % 5;
 begin
     if weeks_ago = 0 or at < to_timestamp((this_week - weeks_ago + 1) * 604800) + keep + interval '3 days'
-       or outbox.slot_is_empty('dedup', s) then
+       or weeks_ago = 4 and at >= to_timestamp((this_week + 1) * 604800) - interval '2 days'
+       or outbox.slot_is_empty('dedup', s) and outbox.slot_is_empty('receipt', s) then
         return 'kept';
     end if;
     for n in 1..2 loop
         if exists (select from outbox.dedup_late as l where l.slot = s and l.newest > at - keep - interval '1 day') then
             return 'late';
         end if;
-        execute format('lock table outbox.%I in access exclusive mode', 'dedup_' || s);
+        execute format('lock table outbox.%I, outbox.%I in access exclusive mode', 'dedup_' || s, 'receipt_' || s);
     end loop;
-    execute format('truncate table outbox.%I', 'dedup_' || s);
+    execute format('truncate table outbox.%I, outbox.%I', 'dedup_' || s, 'receipt_' || s);
     return 'truncated';
 exception when lock_not_available then
     return 'kept';
+end $$;
+
+-- Folds at most n small receipts of a slot, of those done since a time. A folded receipt has ids of one minute, as every
+-- receipt, and of one minute in which they were done. Returns how many it took, and when the last of them was done. A time
+-- that is ahead of the clock counts as now.
+-- It is one statement, so a read finds each id before and after it. Receipts that outbox.forget has locked are left for the
+-- next time.
+create function outbox.fold_receipts(s smallint, since timestamptz, n integer)
+returns table (folded bigint, newest timestamptz)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+    return query
+        with small as materialized (
+            select r.ctid as row from outbox.receipt as r
+            where r.slot = s and r.small and r.done_at >= since order by r.done_at limit n for update skip locked
+        ), gone as (
+            delete from outbox.receipt as r
+            where r.slot = s and r.ctid = any (array(select small.row from small))
+            returning r.rpc, r.done_at, r.ids
+        ), part as (
+            select g.rpc, g.done_at, k.id, outbox.minute_end(k.id) as minute, date_trunc('minute', g.done_at) as done_in,
+                   row_number() over (partition by g.rpc, outbox.minute_end(k.id), date_trunc('minute', g.done_at) order by k.id)
+                       / 496 as nth -- 496 ids fill a page of a table
+            from gone as g cross join unnest(g.ids) as k (id)
+        ), written as (
+            insert into outbox.receipt (slot, small, done_at, first_id, last_id, rpc, ids)
+            select s, false, m.done_at, m.ids[1], m.ids[cardinality(m.ids)], m.rpc, m.ids
+            from (select p.rpc, max(p.done_at) as done_at, array_agg(distinct p.id order by p.id) as ids
+                  from part as p group by p.rpc, p.minute, p.done_in, p.nth) as m
+        )
+        select count(*), case when count(*) > 0 then least(max(g.done_at), clock_timestamp()) end from gone as g;
 end $$;
 
 -- Sequences that are behind their tables, and pointers to no slot. A dump of data alone, logical replication and a careless

@@ -3,6 +3,17 @@
 -- outbox.audit in the same transaction, so there is no repair without its audit.
 -- The role is the session's: `set role` does not change it.
 
+-- What operators dropped for good, so that it is not taken for lost. It goes with its repair, after 400 days.
+create table outbox.dropped (
+    event_id uuid        not null,
+    queue    integer,    -- null: a parked event, for which there was no queue yet
+    at       timestamptz not null default clock_timestamp(),
+    repair   uuid        not null references outbox.audit on delete cascade
+);
+
+create index dropped_event on outbox.dropped (event_id);
+create index dropped_repair on outbox.dropped (repair);
+
 create function outbox.repair_begin(repair uuid, who text, command text) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
@@ -37,16 +48,30 @@ begin
     end if;
 end $$;
 
--- Forgets a success of an RPC for an event. False while a worker calls it: then nothing is forgotten.
+-- Forgets a success of an RPC for an event. False while a worker calls it, and if a row appeared meanwhile: then nothing is
+-- forgotten.
+-- A fold may have moved the id to another receipt while this waited for a lock. So it searches until no receipt has the id.
 create function outbox.forget(event uuid, rpc text) returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 begin
+    if exists (select from outbox.claimed((select q.id from outbox.queue as q where q.rpc = forget.rpc), array[event], 0))
+       and not exists (select from outbox.recorded(forget.rpc, array[event])) then
+        return false;
+    end if;
     delete from outbox.dedup as d
     where d.slot = outbox.dedup_slot(event) and d.event_id = event and d.rpc = forget.rpc
       and (d.done_at is not null or d.until < clock_timestamp());
-    return not exists (
-        select from outbox.dedup as d
-        where d.slot = outbox.dedup_slot(event) and d.event_id = event and d.rpc = forget.rpc);
+    while exists (select from outbox.recorded(forget.rpc, array[event]) as r where r.until is null) loop
+        update outbox.receipt as r set ids = array_remove(r.ids, event)
+        where r.slot = outbox.dedup_slot(event) and r.rpc = forget.rpc
+          and r.last_id between event and outbox.minute_end(event) and r.first_id <= event and event = any (r.ids);
+    end loop;
+    if exists (select from outbox.recorded(forget.rpc, array[event])) then
+        raise sqlstate 'OBUSY'; -- takes back what is above
+    end if;
+    return true;
+exception when sqlstate 'OBUSY' then
+    return false;
 end $$;
 
 create function outbox.check_lengths(variadic lengths integer[]) returns void
@@ -111,11 +136,16 @@ declare
     n       bigint;
     dropped boolean[];
 begin
+    -- First, because a row of outbox.dropped needs the repair's.
+    perform outbox.repaired(repair, 0);
     perform outbox.check_lengths(cardinality(seqs), cardinality(queues), cardinality(events));
     dropped := array_fill(false, array[cardinality(seqs)]);
     for n in select k.n from unnest(events) with ordinality as k (event, n) order by k.event, k.n loop
         delete from outbox.dead_letter as l where l.seq = seqs[n] and l.queue = queues[n] and l.event_id = events[n];
         dropped[n] := found;
+        if dropped[n] then
+            insert into outbox.dropped (event_id, queue, repair) values (events[n], queues[n], drop_dead_letters.repair);
+        end if;
     end loop;
     perform outbox.repaired(repair, cardinality(array_positions(dropped, true)));
     return dropped;
@@ -163,8 +193,8 @@ begin
     return sent;
 end $$;
 
--- Publishes parked events again, unchanged, and wakes the relay. One whose time is no date gets a new one. Returns how many of
--- them were still parked.
+-- Publishes parked events again, unchanged, and wakes the relay. One whose time is no date gets a new one. One that was cut
+-- stays, because its beginning may be another valid event. Returns how many it published.
 create function outbox.retry_parked(repair uuid, seqs bigint[], ids uuid[]) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -172,14 +202,13 @@ declare
 begin
     perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
     with gone as (
-        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids))
+        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids)) and not p.cut
         returning p.seq, p.id, p.name, p.key, p.payload, p.headers, p.occurred_at
     )
-    insert into outbox.event (id, name, key, payload, headers, occurred_at, slot)
+    insert into outbox.event (id, name, key, payload, headers, occurred_at)
     select g.id, g.name, g.key, g.payload, g.headers,
            case when g.occurred_at between '0001-01-01 00:00:00+00' and '9999-12-31 00:00:00+00'
-                then g.occurred_at else clock_timestamp() end,
-           (select last_value from outbox.event_slot)
+                then g.occurred_at else clock_timestamp() end
     from gone as g order by g.seq, g.id;
     get diagnostics retried = row_count;
     perform outbox.wake();
@@ -193,8 +222,12 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     dropped bigint;
 begin
+    perform outbox.repaired(repair, 0);
     perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
-    delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids));
+    with gone as (
+        delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids)) returning p.id
+    )
+    insert into outbox.dropped (event_id, repair) select g.id, drop_parked.repair from gone as g;
     get diagnostics dropped = row_count;
     perform outbox.repaired(repair, dropped);
     return dropped;

@@ -3,7 +3,8 @@
 revoke all on all functions in schema outbox from public;
 
 -- Lets a role do one thing and nothing more: be a 'publisher', the 'relay', a 'worker', or an 'operator' (the commands of
--- `outbox`). Run by the schema's owner, again after each migration. A publisher can read nothing, not even its own events.
+-- `outbox`). Run by the schema's owner, again after each migration. A publisher can read nothing, not even its own events. It
+-- can't choose an event's slot, time, or place in the order.
 create function outbox.grant_to(role text, part text) returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
@@ -14,7 +15,13 @@ begin
     execute format('grant usage on schema outbox to %I', role);
     case part
     when 'publisher' then
-        null;
+        foreach privilege in array array[
+            'insert (id, name, key, payload, headers) on outbox.event',
+            'usage on sequence outbox.event_seq', -- to draw the next number, not to set it
+            'select on sequence outbox.event_slot'
+        ] loop
+            execute format('grant %s to %I', privilege, role);
+        end loop;
     when 'relay' then
         foreach privilege in array array[
             'select, update (xid) on outbox.event', -- update: only in another cluster, once
@@ -22,11 +29,12 @@ begin
             'select, insert on outbox.cursor, outbox.delivery, outbox.parked, outbox.queue',
             'truncate on outbox.cursor',          -- what a leader needs to lock it, once a term
             'truncate on outbox.waking',
-            'select on outbox.newest_cursor, outbox.queue_head, outbox.dedup_late, outbox.waking',
-            'select, update on outbox.leader, outbox.ring',
+            'select on outbox.newest_cursor, outbox.queue_head, outbox.waking',
+            'select, update on outbox.leader, outbox.ring, outbox.dedup_late',
             'update (turn) on outbox.queue',
-            'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter',
-            'select, delete on outbox.dedup, outbox.audit',
+            'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter, outbox.receipt',
+            'select, insert, delete on outbox.dedup',
+            'select, delete on outbox.audit',
             'usage, select, update on all sequences in schema outbox'
         ] loop
             execute format('grant %s to %I', privilege, role);
@@ -43,6 +51,8 @@ begin
             'select, insert, update, delete on outbox.claim, outbox.retry',
             'select, insert, update on outbox.dedup',
             'select, insert, update on outbox.dedup_0, outbox.dedup_1, outbox.dedup_2, outbox.dedup_3, outbox.dedup_4',
+            'select, insert on outbox.receipt',
+            'select on outbox.receipt_0, outbox.receipt_1, outbox.receipt_2, outbox.receipt_3, outbox.receipt_4',
             'select, update on outbox.dedup_late',
             'usage on sequence outbox.claim_id, outbox.queue_id_seq'
         ] loop
@@ -62,13 +72,26 @@ begin
     if part <> 'publisher' then
         execute format('grant select on outbox.migration to %I', role);
     end if;
-    -- Functions with the owner's rights are for publishers or for operators. All others do only what their caller may do.
+    -- Relay and operator say how old the transactions of other roles are. On a managed service its administrator may grant that,
+    -- and the schema's owner may not.
+    if part in ('relay', 'operator') and not pg_has_role(role::name, 'pg_read_all_stats', 'usage') then
+        begin
+            execute format('grant pg_read_all_stats to %I', role);
+        exception when insufficient_privilege then
+            raise warning '% may not grant pg_read_all_stats. Until it is granted, % does not see how old the transactions of other roles are. As an administrator of the server: %',
+                current_user, quote_ident(role), format('grant pg_read_all_stats to %I;', role);
+        end;
+    end if;
+    -- Functions with the owner's rights are for operators, except the doorbell. All others do only what their caller may do.
     for callable in
         select p.oid::regprocedure from pg_proc as p
         where p.pronamespace = 'outbox'::regnamespace and p.proname <> 'grant_to'
-          and case when p.proname in ('enqueue', 'enqueue_all') then part = 'publisher'
+          and case when p.proname in ('enqueue', 'enqueue_all', 'wake') then part = 'publisher'
                    when p.prosecdef then part = 'operator'
-                   else part <> 'publisher' end
+                   -- The functions that enqueue calls read and write nothing.
+                   else part <> 'publisher'
+                        or p.proname in ('uuid_v7', 'check_entry', 'is_plain', 'is_sound', 'are_headers', 'payload_problem',
+                                         'payload_bytes_max', 'is_json_object', 'keys_lost', 'has_huge_number') end
     loop
         execute format('grant execute on function %s to %I', callable, role);
     end loop;

@@ -148,7 +148,7 @@ run "roles" {
       {
         Sid      = "Dedup"
         Effect   = "Allow"
-        Action   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+        Action   = ["dynamodb:GetItem", "dynamodb:PartiQLInsert", "dynamodb:PartiQLUpdate", "dynamodb:PutItem", "dynamodb:UpdateItem"]
         Resource = "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"
         Condition = {
           "ForAllValues:StringNotLike" = { "dynamodb:LeadingKeys" = ["audit *"] }

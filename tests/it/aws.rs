@@ -1,6 +1,7 @@
 //! The transport `aws`: EventBridge, SQS and DynamoDB, made by Terraform on an emulator. A stub plays the failures that the
 //! emulator does not have.
 
+mod batches; // many records in one request, each with its own result
 mod bus; // each answer of PutEvents, and what it does to an event
 mod desk; // commands and processes on AWS, with or without the database
 mod doctor; // resources that are missing, or differ from the routes
@@ -13,4 +14,5 @@ mod records; // records on DynamoDB, as `why` shows them
 mod stored; // the contents of SQS and DynamoDB
 mod strict; // what AWS refuses, and what the worker does then
 mod terraform; // the module by itself
+mod watching; // one worker for each quiet queue, and its replacement
 mod worker; // what the worker costs, and what it does while AWS fails

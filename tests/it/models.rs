@@ -1,5 +1,5 @@
-//! Models of the three protocols on which the promises depend. The checker visits every state that any order of steps leads
-//! to, with crashes between any two of them.
+//! Models of the protocols on which the promises depend. The checker visits every state that any order of steps leads to,
+//! with crashes between any two of them.
 //!
 //! Some reasons in the code are easily lost. For these a model can leave the code's step out, and a test holds that the
 //! checker then finds the broken promise. It also holds that the given steps break it. So the model is strict enough to
@@ -9,8 +9,10 @@
 //! overlooks joining paths and loops.) Each model's steps show that it comes to rest: a loop, like a relay that reads while
 //! a publisher works, continues until another process acts, and that one always can.
 
+mod batches; // claims of a log beside deliveries with a row of their own
 mod dedup; // one RPC of one event: lease, call, complete, ack
 mod doorbell; // how a sleeping relay is woken
+mod receipts; // how an id is found while receipts are folded and ids forgotten
 mod window; // what the relay reads, and how far its cursor advances
 
 use std::fmt::Debug;

@@ -2,4 +2,6 @@
 //! end, too, in `World::finish`. `contracts` has the contract of the records.
 
 mod copies; // several copies of one message
+mod meeting; // statements that meet at the same records
+mod receipts; // the record of a batch, beside the rows of single deliveries
 mod records; // how long a record is kept, and what its removal costs

@@ -9,9 +9,11 @@ mod hostile; // hostile names and texts
 mod metrics; // metrics as documented, and readiness
 mod ops; // rules, runbooks and dashboards, read by the tools that use them
 mod parked; // events that the bus refused
+mod questions; // mistyped filters, and questions before irreversible commands
 mod repairs; // what an operator's role may do, and its audit
 mod replay; // past events, sent again
 mod states; // status and why, as data, in every state
 mod status; // status with workers, pages, several databases, mistakes, and a full outbox
 mod times; // times beyond the calendar
 mod trace; // one trace from the change to the RPC
+mod truth; // what status and why claim, and what they can't know

@@ -4,13 +4,20 @@
 //! attempt, for operators. A `failed` item may have a time before which no worker calls. DynamoDB removes an item some time
 //! after `expires_at`, so every condition checks that time itself.
 
+mod alone; // one record in one request
+mod batch; // 25 records in one request
+mod item; // the attributes of one record
+mod roster; // the running workers of the same queues
+
+pub use batch::may_complete_batches;
+pub use roster::{Entry, Roster};
+
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::{AttributeValue, BatchStatementRequest};
 use chrono::Utc;
 use futures_util::future::join_all;
 use outbox_event::EventId;
@@ -20,14 +27,12 @@ use outbox_transport::{
 };
 
 use crate::Failure;
+use batch::{Batches, STATEMENTS_MAX, Said};
+use item::{Item, is_done, millis, number, read, text};
 
 const LEASE_TRIES_MAX: u32 = 3;
 const LEASE_AGAIN_AFTER: Duration = Duration::from_millis(50);
 const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
-
-const RELEASE: &str = "set #state = :state, #attempt = :attempt, #code = :code, #error = :error, at_ms = :now, expires_at = :expires_at";
-
-type Item = HashMap<String, AttributeValue>;
 
 /// The record of one RPC, in a table that all RPCs share.
 #[derive(Debug, Clone)]
@@ -36,76 +41,88 @@ pub struct DynamoDedup {
     table: String,
     rpc: String,
     lease: Duration,
+    batches: Arc<Batches>,
 }
 
 impl DynamoDedup {
     pub fn new(client: Client, table: &str, rpc: &Rpc, lease: Duration) -> Self {
-        Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease }
+        let batches = Arc::new(Batches::new(client.clone(), table, rpc.as_str()));
+        Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease, batches }
     }
 
     fn id(&self, event: EventId) -> AttributeValue {
         AttributeValue::S(format!("{event} {}", self.rpc))
     }
 
-    /// A failed request may have taken effect. It is repeated with the same token, by which its own lease is recognized.
-    async fn lease_one(&self, event: EventId) -> Result<LeaseAnswer, DedupError> {
-        let token = fastrand::i64(..);
-        let mut tries = 1;
-        loop {
-            match self.try_lease(event, token).await {
-                Err(error) if tries == LEASE_TRIES_MAX => return Err(error),
-                Err(_) => tries += 1,
-                answered => return answered,
-            }
-            tokio::time::sleep(LEASE_AGAIN_AFTER.mul_f64(0.5 + fastrand::f64())).await;
-        }
-    }
-
-    /// Wins if the item is absent or expired, or its lease has ended. Otherwise the item gives the answer.
-    async fn try_lease(&self, event: EventId, token: i64) -> Result<LeaseAnswer, DedupError> {
-        let now = Utc::now().timestamp_millis();
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .item("id", self.id(event))
-            .item("state", text("leased"))
-            .item("token", number(token))
-            .item("leased_until_ms", number(now + millis(self.lease)))
-            .item("at_ms", number(now))
-            .item("expires_at", number((now + millis(DEDUP_WINDOW)) / 1000))
-            .condition_expression(
-                "attribute_not_exists(id) or expires_at < :now_seconds or #state = :dead \
-                 or (#state = :failed and (attribute_not_exists(not_before_ms) or not_before_ms <= :now_ms)) \
-                 or (#state = :leased and leased_until_ms < :now_ms)",
-            )
-            .expression_attribute_values(":failed", text("failed"))
-            .expression_attribute_values(":dead", text("dead"))
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_values(":leased", text("leased"))
-            .expression_attribute_values(":now_ms", number(now))
-            .expression_attribute_values(":now_seconds", number(now / 1000))
-            .return_values(ReturnValue::AllOld)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match put.send().await {
-            Ok(answer) => Ok(won(Lease { event, token }, answer.attributes())),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(there)) => {
-                    Ok(self.answer_of(there.item(), token, event, now))
+    /// Writes a new record for each event. A statement without an answer may have taken effect. It is repeated with the same
+    /// token, by which its own lease is recognized.
+    async fn lease_batch(&self, events: &[EventId]) -> Vec<Result<LeaseAnswer, DedupError>> {
+        let leases: Vec<Lease> =
+            events.iter().map(|&event| Lease { event, token: fastrand::i64(..) }).collect();
+        let mut answers: Vec<_> = events.iter().map(|_| None).collect();
+        let (mut open, mut alone): (Vec<usize>, _) = ((0..leases.len()).collect(), Vec::new());
+        for tries in 1..=LEASE_TRIES_MAX {
+            let now = Utc::now().timestamp_millis();
+            let statements = open.iter().map(|&at| self.claim(leases[at], now)).collect();
+            let said = self.batches.ask(statements).await;
+            let mut again = Vec::new();
+            for (at, said) in open.into_iter().zip(said) {
+                answers[at] = match said {
+                    Said::Written => Some(Ok(LeaseAnswer::Won(leases[at]))),
+                    Said::Failed(there) => self.stands(there.as_ref(), leases[at], now).map(Ok),
+                    Said::Refused(_) => None,
+                    Said::Unknown(failure) => {
+                        again.push(at);
+                        Some(Err(failed(failure)))
+                    }
+                };
+                if answers[at].is_none() {
+                    alone.push(at);
                 }
-                _ => Err(failed(Failure::of(&error))),
-            },
+            }
+            open = again;
+            if open.is_empty() {
+                break;
+            }
+            if tries < LEASE_TRIES_MAX {
+                again_soon().await;
+            }
         }
+        let asked = join_all(alone.iter().map(|&at| self.lease_one(leases[at]))).await;
+        for (at, answer) in alone.into_iter().zip(asked) {
+            answers[at] = Some(answer);
+        }
+        answers.into_iter().flatten().collect()
     }
 
-    fn answer_of(&self, there: Option<&Item>, token: i64, event: EventId, now: i64) -> LeaseAnswer {
+    fn claim(&self, lease: Lease, now: i64) -> BatchStatementRequest {
+        self.batches.claim([
+            self.id(lease.event),
+            text("leased"),
+            number(lease.token),
+            number(now + millis(self.lease)),
+            number(now),
+            number((now + millis(DEDUP_WINDOW)) / 1000),
+        ])
+    }
+
+    /// The answer of an item that can't be taken over now. `None` if it can be, or is not shown: then a put decides.
+    fn stands(&self, there: Option<&Item>, lease: Lease, now: i64) -> Option<LeaseAnswer> {
+        let item = there?;
+        let lies_ahead = |name| read(item, name).is_some_and(|at| at > now);
+        let stands = is_done(item) || lies_ahead("leased_until_ms") || lies_ahead("not_before_ms");
+        let is_live = read(item, "expires_at").is_none_or(|at| at >= now / 1000);
+        (stands && is_live).then(|| self.answer_of(there, lease, now))
+    }
+
+    fn answer_of(&self, there: Option<&Item>, lease: Lease, now: i64) -> LeaseAnswer {
         let Some(there) = there else { return LeaseAnswer::Held { remaining: self.lease } };
         if is_done(there) {
             return LeaseAnswer::Done;
         }
         // An earlier try won, and its answer was lost.
-        if read(there, "token") == Some(token) {
-            return LeaseAnswer::Won(Lease { event, token });
+        if read(there, "token") == Some(lease.token) {
+            return LeaseAnswer::Won(lease);
         }
         let remaining = |name| {
             let until = read(there, name).unwrap_or(now);
@@ -117,76 +134,24 @@ impl DynamoDedup {
         }
     }
 
-    /// `false` if another worker has the lease. A record that is gone or already done counts as a success.
-    async fn complete_one(&self, lease: Lease) -> Result<bool, Failure> {
+    /// `false` if another worker has the lease. If a record is gone, a single request decides.
+    async fn complete_batch(&self, leases: Vec<Lease>) -> Vec<Result<bool, Failure>> {
         let now = Utc::now().timestamp_millis();
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", self.id(lease.event))
-            .update_expression(
-                "set #state = :done, #token = :token, expires_at = :expires_at, at_ms = :now remove leased_until_ms",
-            )
-            .condition_expression("attribute_not_exists(id) or #token = :token")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_names("#token", "token")
-            .expression_attribute_values(":done", text("done"))
-            .expression_attribute_values(":now", number(now))
-            .expression_attribute_values(":token", number(lease.token))
-            .expression_attribute_values(":expires_at", number((now + millis(DEDUP_WINDOW)) / 1000))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(there)) => {
-                    Ok(there.item().is_some_and(is_done))
-                }
-                _ => Err(Failure::of(&error)),
-            },
-        }
+        let (at, expires_at) = (number(now), number((now + millis(DEDUP_WINDOW)) / 1000));
+        let completes = |lease: &Lease| {
+            let (id, token) = (self.id(lease.event), number(lease.token));
+            self.batches.complete([text("done"), at.clone(), expires_at.clone(), id, token])
+        };
+        let said = self.batches.ask(leases.iter().map(completes).collect()).await;
+        join_all(leases.into_iter().zip(said).map(|(lease, said)| self.completed(lease, said))).await
     }
 
-    async fn release_one(&self, released: &Released) -> Result<(), Failure> {
-        let (code, error) = released.outcome.failure().unwrap_or_default();
-        let state = if released.outcome.dead().is_some() { "dead" } else { "failed" };
-        let now = Utc::now().timestamp_millis();
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", self.id(released.lease.event))
-            .condition_expression("#token = :token and #state = :leased")
-            .expression_attribute_names("#state", "state")
-            .expression_attribute_names("#token", "token")
-            .expression_attribute_names("#attempt", "attempt")
-            .expression_attribute_names("#code", "code")
-            .expression_attribute_names("#error", "error")
-            .expression_attribute_values(":leased", text("leased"))
-            .expression_attribute_values(":state", text(state))
-            .expression_attribute_values(":token", number(released.lease.token))
-            .expression_attribute_values(":attempt", number(released.attempt.into()))
-            .expression_attribute_values(":code", text(code))
-            .expression_attribute_values(":error", text(error))
-            .expression_attribute_values(":now", number(now))
-            .expression_attribute_values(":expires_at", number((now + millis(DEDUP_WINDOW)) / 1000));
-        let update = match released.waits {
-            Some(wait) => update
-                .update_expression(format!("{RELEASE}, not_before_ms = :not_before remove leased_until_ms"))
-                .expression_attribute_values(":not_before", number(now + millis(wait))),
-            None => update.update_expression(format!("{RELEASE} remove leased_until_ms")),
-        };
-        match update.send().await {
-            Ok(_) => Ok(()),
-            // Another worker has the lease by now, or the record is done.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(Failure::of(&error)),
+    async fn completed(&self, lease: Lease, said: Said) -> Result<bool, Failure> {
+        match said {
+            Said::Written => Ok(true),
+            Said::Failed(Some(there)) => Ok(is_done(&there)),
+            Said::Unknown(failure) => Err(failure),
+            Said::Failed(None) | Said::Refused(_) => self.complete_one(lease).await,
         }
     }
 }
@@ -195,7 +160,8 @@ impl Dedup for DynamoDedup {
     async fn lease(&self, events: &[EventId]) -> Result<Vec<LeaseAnswer>, DedupError> {
         let mut seen = HashSet::new();
         let firsts: Vec<EventId> = events.iter().copied().filter(|event| seen.insert(*event)).collect();
-        let mut answers = join_all(firsts.iter().map(|event| self.lease_one(*event))).await;
+        let batches = firsts.chunks(STATEMENTS_MAX).map(|events| self.lease_batch(events));
+        let mut answers: Vec<_> = join_all(batches).await.into_iter().flatten().collect();
         if !answers.is_empty() && answers.iter().all(Result::is_err) {
             return answers.swap_remove(0).map(|_| Vec::new());
         }
@@ -216,16 +182,21 @@ impl Dedup for DynamoDedup {
     }
 
     async fn complete(&self, leases: &[Lease]) -> Vec<Result<Recorded, Unsettled>> {
-        let answers = join_all(leases.iter().map(|lease| self.complete_one(*lease))).await;
+        let batches = batches_of(leases);
+        let batch = |places: &Vec<usize>| places.iter().map(|&at| leases[at]).collect();
+        let asked = batches.iter().map(|places| self.complete_batch(batch(places)));
+        let answers = join_all(asked).await.into_iter().flatten();
+        let mut answers: Vec<_> = batches.iter().flatten().copied().zip(answers).collect();
+        answers.sort_unstable_by_key(|(at, _)| *at);
         // Two leases of one event may both have succeeded: one record is enough.
-        let completed = leases.iter().zip(&answers).filter(|(_, answer)| matches!(answer, Ok(true)));
-        let done: HashSet<EventId> = completed.map(|(lease, _)| lease.event).collect();
-        let recorded = |(lease, answer): (&Lease, Result<bool, Failure>)| match answer {
-            _ if done.contains(&lease.event) => Ok(Recorded::Written),
+        let completed = answers.iter().filter(|(_, answer)| matches!(answer, Ok(true)));
+        let done: HashSet<EventId> = completed.map(|(at, _)| leases[*at].event).collect();
+        let recorded = |(at, answer): (usize, Result<bool, Failure>)| match answer {
+            _ if done.contains(&leases[at].event) => Ok(Recorded::Written),
             Ok(_) => Ok(Recorded::Lost),
             Err(failure) => Err(failure.into()),
         };
-        leases.iter().zip(answers).map(recorded).collect()
+        answers.into_iter().map(recorded).collect()
     }
 
     async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
@@ -245,32 +216,23 @@ impl Poison for DynamoDedup {
     }
 }
 
-/// Receives during a wait that the queue could not hold were no attempts, so the item has the number of attempts.
-fn won(lease: Lease, before: Option<&Item>) -> LeaseAnswer {
-    let made = before
-        .filter(|item| item.contains_key("not_before_ms"))
-        .and_then(|item| u32::try_from(read(item, "attempt")?).ok());
-    made.map_or(LeaseAnswer::Won(lease), |made| LeaseAnswer::WonAfter(lease, made))
+/// The places of each batch. No batch has an item twice, because DynamoDB may refuse such a batch as a whole.
+fn batches_of(leases: &[Lease]) -> Vec<Vec<usize>> {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    for (at, lease) in leases.iter().enumerate() {
+        let has_room = |batch: &&mut Vec<usize>| {
+            batch.len() < STATEMENTS_MAX && batch.iter().all(|&other| leases[other].event != lease.event)
+        };
+        match batches.iter_mut().find(has_room) {
+            Some(batch) => batch.push(at),
+            None => batches.push(vec![at]),
+        }
+    }
+    batches
 }
 
-fn is_done(item: &Item) -> bool {
-    item.get("state").and_then(|state| state.as_s().ok()).is_some_and(|state| state == "done")
-}
-
-fn read(item: &Item, name: &str) -> Option<i64> {
-    item.get(name)?.as_n().ok()?.parse().ok()
-}
-
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
-}
-
-fn number(value: i64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+async fn again_soon() {
+    tokio::time::sleep(LEASE_AGAIN_AFTER.mul_f64(0.5 + fastrand::f64())).await;
 }
 
 fn failed(failure: Failure) -> DedupError {

@@ -61,8 +61,8 @@ pub fn is_away(code: &str) -> bool {
         "Unreachable" | "Timeout" | "UnreadableAnswer" | "UnknownError"
         // Throttled.
         | "RequestThrottled" | "RequestThrottledException" | "Throttling" | "ThrottlingException" | "ThrottledException"
-        | "TooManyRequestsException" | "RequestLimitExceeded" | "LimitExceededException" | "OverLimit" | "SlowDown"
-        | "ProvisionedThroughputExceededException" | "KmsThrottled"
+        | "ThrottlingError" | "TooManyRequestsException" | "RequestLimitExceeded" | "LimitExceededException" | "OverLimit" | "SlowDown"
+        | "ProvisionedThroughputExceededException" | "ProvisionedThroughputExceeded" | "KmsThrottled" | "TransactionConflict"
         // Down.
         | "ServiceUnavailable" | "ServiceUnavailableException"
         | "InternalError" | "InternalFailure" | "InternalServerError"

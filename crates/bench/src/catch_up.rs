@@ -10,8 +10,8 @@ use crate::database::{self, Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::drained_per_second;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 /// The size of PgQ's batches; larger ones were no faster.
 const TICK_EVENTS: usize = 5000;

@@ -15,7 +15,7 @@ pub(crate) const PAYLOAD_BYTES: usize = 500;
 pub(crate) const ACCOUNTS: i32 = 10_000;
 
 /// Removes every event and every delivery.
-pub(crate) const EMPTY: &str = "truncate outbox.event, outbox.delivery, outbox.claim, outbox.retry, outbox.dead_letter, outbox.dedup, outbox.parked";
+pub(crate) const EMPTY: &str = "truncate outbox.event, outbox.delivery, outbox.claim, outbox.retry, outbox.dead_letter, outbox.dedup, outbox.receipt, outbox.parked";
 
 const SETTINGS: [(&str, &str); 3] =
     [("shared_buffers", "1GB"), ("max_wal_size", "8GB"), ("checkpoint_timeout", "15min")];

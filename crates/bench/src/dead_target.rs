@@ -19,8 +19,8 @@ use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, now, publish};
 use crate::relaying::Relaying;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 use crate::wake::{after_commit, all_arrived};
 
 const ROUTER: &str = "

@@ -9,8 +9,8 @@ use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::{Relaying, drained_per_second};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = backlogs(plan).await?;

@@ -7,8 +7,8 @@ use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::{Relaying, drained_per_second, sink};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 const PER_SECOND: usize = 5000;
 const PER_TRANSACTION: usize = 50;

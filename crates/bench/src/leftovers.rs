@@ -11,8 +11,8 @@ mod ring; // the size of the outbox beside an open transaction
 mod window_end; // events that were published since a window's end
 
 use crate::plan::Plan;
-use crate::report::Row;
 use crate::result::Result;
+use crate::row::Row;
 
 /// Half an hour's work: each part is reported when it begins, and its rows are kept if a later one fails.
 pub(crate) async fn run(plan: &Plan, rows: &mut Vec<Row>) -> Result<()> {

@@ -17,8 +17,8 @@ pub(crate) use handler::run as handle;
 
 use crate::database::Database;
 use crate::plan::Plan;
-use crate::report::Row;
 use crate::result::Result;
+use crate::row::Row;
 use system::{Kind, System};
 
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {

@@ -11,13 +11,17 @@ mod line; // from commit to the handler, beside other queues in Postgres
 mod long_writer; // the cost of an open transaction
 mod memory; // peak memory
 mod pairs; // measurements in turn: A B A B ...
+mod picture; // the ratios as bars
 mod plan; // durations and sizes
 mod publish; // the cost of publishing for the publisher
 mod publisher; // an open-loop load
 mod put; // a backlog onto EventBridge
+mod quiet_queues; // what idle workers request from AWS
+mod record; // the cost of the dedup record
 mod relaying; // a relay in this process
 mod report; // results, for programs and for people
 mod result; // why a benchmark failed
+mod row; // one result and its target
 mod stub; // AWS and RPCs that answer at once
 mod wake; // from commit to put
 mod worker_aws; // the rate over a queue on SQS
@@ -27,8 +31,9 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::plan::Plan;
-use crate::report::{Report, Row};
+use crate::report::Report;
 use crate::result::Result;
+use crate::row::Row;
 
 /// Measures what the README promises, beside the usual alternatives. It starts everything it needs, on loopback, and ends by
 /// itself. Other programs should not run meanwhile.
@@ -45,7 +50,8 @@ struct Cli {
     /// One JSON object per result and line instead of a table.
     #[arg(long)]
     json: bool,
-    /// Also write the table, the machine and the versions to this file, for example ops/benchmarks.md.
+    /// Also write the table, the machine and the versions to this file, for example ops/benchmarks.md, and a picture of the
+    /// ratios beside it.
     #[arg(long, value_name = "FILE")]
     write: Option<std::path::PathBuf>,
     /// Run as the worker's process of `line`, with a database and a router.
@@ -66,8 +72,12 @@ enum Bench {
     Wake,
     /// From COMMIT to the handler on the postgres transport, beside graphile-worker and pg-boss.
     Line,
+    /// The dedup record of a batch, beside a row for each delivery.
+    Record,
     /// A queue on SQS worked off, beside the AWS SDK alone.
     WorkerAws,
+    /// What ten workers request from 300 empty queues on SQS, beside one worker.
+    QuietQueues,
     /// What an old snapshot costs the relay.
     HeldSnapshot,
     /// What an open transaction costs other publishers.
@@ -134,7 +144,9 @@ impl Bench {
             Bench::Put => put::run(plan).await,
             Bench::Wake => wake::run(plan).await,
             Bench::Line => line::run(plan).await,
+            Bench::Record => record::run(plan).await,
             Bench::WorkerAws => worker_aws::run(plan).await,
+            Bench::QuietQueues => quiet_queues::run(plan).await,
             Bench::HeldSnapshot => held_snapshot::run(plan).await,
             Bench::LongWriter => long_writer::run(plan).await,
             Bench::DeadTarget => dead_target::run(plan).await,

@@ -8,8 +8,8 @@ use testkit::process::Process;
 use crate::database::{Database, EVENT, until};
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 use crate::stub::Stub;
 
 const MB_MAX: f64 = 64.0;

@@ -14,8 +14,8 @@ use crate::database::{Database, EVENT, payload, until};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::Relaying;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 use crate::stub::Stub;
 
 const BATCH: usize = 10;

@@ -1,14 +1,16 @@
 //! AWS and an RPC server that answer at once, so that the client's own time remains. One server on loopback serves both
 //! sides of a pair.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
@@ -29,14 +31,23 @@ pub(crate) struct Asked {
     pub(crate) events: AtomicUsize,
     pub(crate) deleted: AtomicUsize,
     pub(crate) calls: AtomicUsize,
+    pub(crate) polls: AtomicUsize,
+    /// To AWS, of every kind.
+    pub(crate) requests: AtomicUsize,
 }
 
 #[derive(Debug, Clone)]
 pub(crate) struct Stub {
     pub(crate) endpoint: String,
     pub(crate) asked: Arc<Asked>,
+    /// Whether DynamoDB refuses batches of statements, as for a role without the right to them.
+    pub(crate) refuses_batches: Arc<AtomicBool>,
     /// The remaining messages of its queue.
     messages: Arc<AtomicUsize>,
+    /// How long a receive waits at an empty queue, in milliseconds.
+    poll_ms: Arc<AtomicU64>,
+    /// The entries of the workers' roster.
+    roster: Arc<Mutex<BTreeMap<String, Value>>>,
     /// The RPC of its messages.
     rpc: &'static str,
 }
@@ -45,7 +56,9 @@ impl Stub {
     pub(crate) async fn start(rpc: &'static str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
-        let stub = Self { endpoint, asked: Arc::default(), messages: Arc::default(), rpc };
+        let (asked, refuses_batches, messages) = (Arc::default(), Arc::default(), Arc::default());
+        let (poll_ms, roster) = (Arc::new(AtomicU64::new(200)), Arc::default());
+        let stub = Self { endpoint, asked, refuses_batches, messages, poll_ms, roster, rpc };
         let serving = stub.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -84,6 +97,11 @@ impl Stub {
         self.messages.fetch_add(messages, Ordering::Relaxed);
     }
 
+    /// From now on.
+    pub(crate) fn polls_last(&self, time: Duration) {
+        self.poll_ms.store(time.as_millis() as u64, Ordering::Relaxed);
+    }
+
     async fn answer(
         &self,
         request: Request<Incoming>,
@@ -95,11 +113,23 @@ impl Stub {
             self.asked.calls.fetch_add(1, Ordering::Relaxed);
             return Ok(respond("application/json", "{}".to_owned()));
         };
+        self.asked.requests.fetch_add(1, Ordering::Relaxed);
+        if operation == "BatchExecuteStatement" && self.refuses_batches.load(Ordering::Relaxed) {
+            let mut refused =
+                respond("application/x-amz-json-1.0", r#"{"__type":"AccessDeniedException"}"#.to_owned());
+            *refused.status_mut() = StatusCode::BAD_REQUEST;
+            return Ok(refused);
+        }
         let body = match operation.as_str() {
             "PutEvents" => self.put_events(&body),
             "ReceiveMessage" => self.receive().await,
             "DeleteMessageBatch" => self.delete(&body),
+            "BatchExecuteStatement" => {
+                let results = vec![r#"{"TableName":"bench"}"#; count(&body, br#""Statement":"#)].join(",");
+                format!(r#"{{"Responses":[{results}]}}"#)
+            }
             "GetQueueUrl" => json!({"QueueUrl": format!("{}/1/queue", self.endpoint)}).to_string(),
+            "GetItem" | "UpdateItem" => self.roster(&serde_json::from_slice(&body).unwrap_or_default()),
             "GetQueueAttributes" => json!({"Attributes": {"MessageRetentionPeriod": "345600"}}).to_string(),
             _ => "{}".to_owned(),
         };
@@ -107,23 +137,38 @@ impl Stub {
     }
 
     fn put_events(&self, body: &[u8]) -> String {
-        // This can't match within a detail, where quotes are escaped.
-        let marker = br#""DetailType":"#;
-        let entries = body.windows(marker.len()).filter(|window| window == marker).count();
+        let entries = count(body, br#""DetailType":"#);
         self.asked.put_events.fetch_add(1, Ordering::Relaxed);
         self.asked.events.fetch_add(entries, Ordering::Relaxed);
         let results = vec![r#"{"EventId":"2f6b7c1c-2b5f-4f0a-9d0e-0c6f7a1b2c3d"}"#; entries].join(",");
         format!(r#"{{"FailedEntryCount":0,"Entries":[{results}]}}"#)
     }
 
+    /// Reads the roster, or writes or removes one entry. Another record has no item.
+    fn roster(&self, request: &Value) -> String {
+        if !request["Key"]["id"]["S"].as_str().is_some_and(|id| id.starts_with("watch ")) {
+            return "{}".to_owned();
+        }
+        let mut roster = self.roster.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(worker) = request["ExpressionAttributeNames"]["#worker"].as_str() else {
+            return json!({"Item": *roster}).to_string();
+        };
+        match request["ExpressionAttributeValues"].get(":entry") {
+            Some(entry) => _ = roster.insert(worker.to_owned(), entry.clone()),
+            None => _ = roster.remove(worker),
+        }
+        "{}".to_owned()
+    }
+
     /// Ten messages, or the remaining ones; an empty queue is polled for a moment.
     async fn receive(&self) -> String {
+        self.asked.polls.fetch_add(1, Ordering::Relaxed);
         let taken = self
             .messages
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(BATCH)));
         let count = taken.unwrap_or_default().min(BATCH);
         if count == 0 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(self.poll_ms.load(Ordering::Relaxed))).await;
         }
         let messages: Vec<Value> = (0..count).map(|_| self.message()).collect();
         json!({"Messages": messages}).to_string()
@@ -150,6 +195,11 @@ impl Stub {
         self.asked.deleted.fetch_add(ids.len(), Ordering::Relaxed);
         json!({"Successful": ids, "Failed": []}).to_string()
     }
+}
+
+/// Counts a marker. It can't match within a text, where quotes are escaped.
+fn count(body: &[u8], marker: &[u8]) -> usize {
+    body.windows(marker.len()).filter(|window| *window == marker).count()
 }
 
 fn respond(content_type: &str, body: String) -> Response<Full<Bytes>> {

@@ -12,6 +12,7 @@ use crate::stopped::Stopped;
 use crate::transport::work_on_queues;
 pub(crate) use args::rpc;
 use args::{Drop, EXIT_STATUS, List, Redrive, Show};
+pub(crate) use moved::FORGETS;
 
 /// Lists dead letters, delivers them again, or drops them.
 ///

@@ -2,8 +2,10 @@
 
 mod audit;
 mod check;
+mod counted; // what an irreversible command would change
 mod dlq;
 mod doctor;
+mod filter; // mistyped filters
 mod options;
 mod pace;
 mod parked;

@@ -8,6 +8,8 @@ use outbox_postgres::operate::{Database, Outbox, Parked, ParkedFilter, PostgresO
 use outbox_transport::operate::{Repair, thousands};
 use serde::Serialize;
 
+use crate::counted::Counted;
+use crate::filter;
 use crate::options::Options;
 use crate::pace::{Progress, interrupted};
 use crate::repair::{self, RepairArgs};
@@ -18,7 +20,7 @@ use crate::stopped::Stopped;
 const TOGETHER: i64 = 100;
 const REASON_CHARS_MAX: usize = 80;
 
-const EXIT_STATUS: &str = "Exit status: 0 done; 1 interrupted, or an id is not parked; 2 unusable arguments; 3 a database can't be reached.";
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 interrupted, an id is not parked, or an event can't be retried; 2 unusable arguments; 3 a database can't be reached.";
 
 /// Lists events that the bus refused for good, publishes them again, or drops them.
 ///
@@ -55,7 +57,8 @@ struct List {
 /// Publishes parked events again (retry), or drops them for good (drop).
 ///
 /// A retried event keeps its id and its content. It comes after everything that was published meanwhile, also with its key. If
-/// its time is not a date between the years 1 and 9999, it gets the time of the retry.
+/// its time is not a date between the years 1 and 9999, it gets the time of the retry. If a text was over its limit, only its
+/// beginning is kept, and the event can't be retried: publish it again, and drop it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct Change {
@@ -101,8 +104,9 @@ struct Listed {
 async fn list(args: &List) -> Result<ExitCode, Stopped> {
     let filter = args.which.filter(&[]);
     let (limit, mut listed) = (i64::from(args.limit), Vec::new());
-    for database in args.options.outboxes().await? {
-        let outbox = Outbox::new(database, crate::terminal::say);
+    let outboxes = outboxes(&args.options.outboxes().await?);
+    filter::parked(&args.options, &outboxes, &filter).await?;
+    for outbox in outboxes {
         let parked = outbox.parked(&filter, None, i64::MAX, limit + 1).await?;
         listed.extend(parked.into_iter().map(|parked| Listed { source: outbox.source().to_owned(), parked }));
     }
@@ -159,6 +163,8 @@ struct Changed {
     not_parked: Vec<EventId>,
     /// Events with a key. They now come after later events with the same key.
     with_key: u64,
+    /// Events that can't be retried, because only the beginnings of their texts are kept.
+    cut: u64,
     interrupted: bool,
 }
 
@@ -167,27 +173,34 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
     let command = if kind == Kind::Retry { "parked retry" } else { "parked drop" };
     let filter = args.some(which.filter(ids), command, "ids, --code or --event-name")?;
     let databases = args.options.outboxes().await?;
+    filter::parked(&args.options, &outboxes(&databases), &filter).await?;
     let mut changed = Changed { dry_run: args.dry_run, not_parked: filter.ids.clone(), ..Changed::default() };
     if args.dry_run {
         each(None, kind, &filter, &databases, &mut changed).await?;
     } else {
+        let asked = match kind == Kind::Drop && !args.consent.is_given() {
+            true => Some(count(&filter, &databases).await?),
+            false => None,
+        };
         if kind == Kind::Drop {
-            args.consent.ask("drops these events: no subscriber will ever get them")?;
+            let events = asked.as_ref().map(|asked| asked.text("parked event", "parked"));
+            let events = events.unwrap_or_else(|| "these events".to_owned());
+            args.consent.ask(&format!("drops {events}: no subscriber will ever get them"))?;
         }
         let lines: Vec<PostgresOperator> = databases.iter().cloned().map(PostgresOperator::new).collect();
         let repair = repair::begin(&lines, kind == Kind::Retry).await?;
-        let went = each(Some(&repair), kind, &filter, &databases, &mut changed).await;
+        let went = each(Some((&repair, asked.as_ref())), kind, &filter, &databases, &mut changed).await;
         repair::end(repair, &lines, &changed).await;
         went?;
     }
     args.options.answer(&changed, || said(&changed, kind))?;
-    let all = !changed.interrupted && changed.not_parked.is_empty();
+    let all = !changed.interrupted && changed.not_parked.is_empty() && changed.cut == 0;
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Without a repair it only counts them.
 async fn each(
-    repair: Option<&Repair>,
+    repair: Option<(&Repair, Option<&Counted>)>,
     kind: Kind,
     filter: &ParkedFilter,
     databases: &[Database],
@@ -196,12 +209,11 @@ async fn each(
     let interrupted = interrupted();
     tokio::pin!(interrupted);
     let mut progress = Progress::new(if kind == Kind::Retry { "retried" } else { "dropped" }, None);
-    'all: for outbox in databases.iter().cloned().map(|database| Outbox::new(database, crate::terminal::say))
-    {
+    'all: for outbox in outboxes(databases) {
         // An event that is refused again is parked again, and must not be retried for ever.
         let (mut after, newest) = (None, outbox.newest().await?);
         loop {
-            let parked = tokio::select! {
+            let mut parked = tokio::select! {
                 parked = outbox.parked(filter, after, newest, TOGETHER) => parked?,
                 () = &mut interrupted => {
                     changed.interrupted = true;
@@ -210,18 +222,44 @@ async fn each(
             };
             let Some(last) = parked.last() else { break };
             after = Some((last.seq, last.id));
+            changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));
+            if let Some((_, Some(asked))) = repair {
+                parked.retain(|parked| asked.covers(parked.parked_at));
+            }
+            let (cut, parked): (Vec<_>, Vec<_>) =
+                parked.into_iter().partition(|parked| kind == Kind::Retry && parked.cut);
+            changed.cut += cut.len() as u64;
             changed.found += parked.len() as u64;
             changed.with_key += parked.iter().filter(|parked| parked.key.is_some()).count() as u64;
-            changed.not_parked.retain(|id| !parked.iter().any(|parked| parked.id == *id));
             changed.changed += match (kind, repair) {
                 (_, None) => 0,
-                (Kind::Retry, Some(repair)) => outbox.retry_parked(repair, &parked).await?,
-                (Kind::Drop, Some(repair)) => outbox.drop_parked(repair, &parked).await?,
+                (Kind::Retry, Some((repair, _))) => outbox.retry_parked(repair, &parked).await?,
+                (Kind::Drop, Some((repair, _))) => outbox.drop_parked(repair, &parked).await?,
             };
             progress.add(parked.len());
         }
     }
     Ok(())
+}
+
+fn outboxes(databases: &[Database]) -> Vec<Outbox> {
+    databases.iter().cloned().map(|database| Outbox::new(database, crate::terminal::say)).collect()
+}
+
+async fn count(filter: &ParkedFilter, databases: &[Database]) -> Result<Counted, Stopped> {
+    let mut counted = Counted::default();
+    for outbox in outboxes(databases) {
+        let mut after = None;
+        loop {
+            let parked = outbox.parked(filter, after, i64::MAX, TOGETHER).await?;
+            let Some(last) = parked.last() else { break };
+            after = Some((last.seq, last.id));
+            for Parked { id, name, code, reason, parked_at, .. } in &parked {
+                counted.add(&format!("{name} with {code}"), *parked_at, || format!("event {id} ({reason})"));
+            }
+        }
+    }
+    Ok(counted)
 }
 
 fn said(changed: &Changed, kind: Kind) -> String {
@@ -234,6 +272,12 @@ fn said(changed: &Changed, kind: Kind) -> String {
     }];
     if kind == Kind::Retry && changed.with_key > 0 {
         lines.push("  they come after what was published of their keys meanwhile".to_owned());
+    }
+    if changed.cut > 0 {
+        lines.push(format!(
+            "{} can't be retried: only the beginning of each is kept; publish it again, and drop it",
+            changed.cut
+        ));
     }
     lines.extend(changed.not_parked.iter().map(|id| format!("not parked: {id}")));
     if changed.interrupted {

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use outbox_event_router::Rpc;
-use outbox_transport::operate::{Operator, POISON_MAX};
+use outbox_transport::operate::{Count, Operator, POISON_MAX};
 use serde::Serialize;
 
+use crate::filter;
 use crate::options::Options;
 use crate::repair::{self, Consent};
+use crate::show::{age, counted};
 use crate::stopped::Stopped;
 use crate::transport::{self, Work};
 
@@ -19,7 +21,7 @@ use crate::transport::{self, Work};
 /// from where `outbox dlq` redrives or drops them. Workers follow within 5 s.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 done; 1 there is no such queue; 2 unusable arguments; 3 a database or AWS can't be reached."
+    after_help = "Exit status: 0 done; 1 its queue is not made yet; 2 unusable arguments; 3 a database or AWS can't be reached."
 )]
 pub(crate) struct Args {
     /// The RPC, as event_router.yaml has it.
@@ -55,9 +57,14 @@ struct Say<'a>(&'a Args);
 impl Work for Say<'_> {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let Args { rpc, time, consent, options } = self.0;
+        filter::rpc(options, &transports, Some(rpc)).await?;
         let how_long = humantime::format_duration(*time);
         if !time.is_zero() {
-            consent.ask(&format!("dead-letters whatever {rpc} refuses in the next {how_long}"))?;
+            let waiting = match consent.is_given() {
+                true => String::new(),
+                false => waiting(&transports, rpc).await?,
+            };
+            consent.ask(&format!("dead-letters whatever {rpc} refuses in the next {how_long}{waiting}"))?;
         }
         let repair = repair::begin(&transports, true).await?;
         let mut spoken = Spoken { rpc: rpc.to_string(), seconds: time.as_secs(), changed: 0 };
@@ -86,6 +93,21 @@ impl Work for Say<'_> {
         options.answer(&spoken, || text)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// How many messages that may concern, and the oldest.
+async fn waiting(transports: &[impl Operator], rpc: &Rpc) -> Result<String, Stopped> {
+    let (mut count, mut oldest) = (Count::default(), None);
+    for transport in transports {
+        for depth in transport.depths(std::slice::from_ref(rpc)).await? {
+            if depth.rpc == rpc.as_str() {
+                count = count + depth.waiting + depth.retrying.unwrap_or_default();
+                oldest = oldest.or(depth.oldest_seconds.zip(depth.oldest_event));
+            }
+        }
+    }
+    let oldest = oldest.map(|(seconds, event)| format!(", the oldest for {}: event {event}", age(seconds)));
+    Ok(format!(" ({} wait{})", counted(count, "message"), oldest.unwrap_or_default()))
 }
 
 fn time(text: &str) -> Result<Duration, String> {

@@ -13,7 +13,7 @@ use crate::stopped::Stopped;
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Consent {
-    /// Don't ask first. Without a terminal, irreversible commands need this.
+    /// Don't ask first. Without a terminal, commands that would ask need this.
     #[arg(long, short = 'y')]
     yes: bool,
 }
@@ -23,19 +23,24 @@ impl Consent {
         self.yes
     }
 
+    /// Before what can't be undone.
     pub(crate) fn ask(self, what: &str) -> Result<(), Stopped> {
         if self.yes {
             crate::terminal::say(what);
             return Ok(());
         }
+        self.confirm(&format!("{what}: that can't be undone"))
+    }
+
+    pub(crate) fn confirm(self, what: &str) -> Result<(), Stopped> {
+        if self.yes {
+            return Ok(());
+        }
         let mut terminal = std::io::stderr();
         if !std::io::stdin().is_terminal() || !terminal.is_terminal() {
-            return Err(Stopped::unusable(
-                format!("{what}: that can't be undone"),
-                "pass --yes if it is meant; --dry-run counts",
-            ));
+            return Err(Stopped::unusable(what, "pass --yes if it is meant; --dry-run counts"));
         }
-        let _ = write!(terminal, "{what}: that can't be undone. Go on? [y/N] ");
+        let _ = write!(terminal, "{what}. Go on? [y/N] ");
         let _ = terminal.flush();
         let mut said = String::new();
         let heard = std::io::stdin().read_line(&mut said);

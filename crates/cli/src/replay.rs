@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use chrono::Utc;
 use outbox_transport::operate::Operator;
 
+use crate::dlq::FORGETS;
+use crate::filter;
 use crate::repair;
 use crate::stopped::Stopped;
 use crate::transport::{self, Work};
@@ -18,18 +20,8 @@ use plan::Plan;
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let router = args.options.router_needed("it says who subscribes to what")?;
-    if let Some(rpc) = &args.rpc
-        && !router.rpcs().any(|(known, _)| known == rpc)
-    {
-        let known: Vec<&str> = router.rpcs().map(|(rpc, _)| rpc.as_str()).collect();
-        let meant = outbox_finding::closest(rpc.as_str(), known.iter().copied());
-        return Err(Stopped::unusable(
-            format!("{} does not have {rpc}", args.options.router_file().display()),
-            meant.map_or_else(
-                || "`outbox routes` shows who subscribes".to_owned(),
-                |meant| format!("did you mean {meant}?"),
-            ),
-        ));
+    if let Some(rpc) = &args.rpc {
+        filter::routed(&router, rpc)?;
     }
     let databases = args.options.outboxes().await?;
     transport::work(&args.options, &databases, Replay { args, router, databases: &databases }).await
@@ -47,14 +39,19 @@ impl Work for Replay<'_> {
         let meant = self.meant(until).await?;
         let mut plan = Plan::of(&meant, &self).await?;
         plan.command = self.command(until);
+        // An event without a subscriber need not be in the file.
+        if let (Some(name), true) = (&self.args.event_name, plan.is_empty()) {
+            filter::event(&self.router, name)?;
+        }
         if !self.args.run {
             self.args.options.answer(&plan, || plan.text())?;
             return Ok(ExitCode::SUCCESS);
         }
         if self.args.force {
-            self.args.consent.ask(
-                "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
-            )?;
+            let oldest = meant::oldest(&meant).await?;
+            self.args
+                .consent
+                .ask(&format!("sends {}, with --force: {FORGETS}", plan.meant(oldest.as_ref())))?;
         }
         let repair = repair::begin(&transports, !self.args.force).await?;
         let sent = match send::all(&repair, &meant, &transports, &self, &plan).await {

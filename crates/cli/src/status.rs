@@ -14,6 +14,7 @@ use crate::options::Options;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, name_or, or_dash, table};
 use crate::stopped::Stopped;
+use crate::stuck;
 use crate::transport::{self, Work};
 use answer::{Problem, RpcStatus, SourceStatus, Status};
 use workers::{Breaker, Workers};
@@ -119,10 +120,11 @@ impl Look<'_> {
 
 async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
     let cursor = outbox.cursor().await?;
-    let (leader, backlog, parked, transactions, outbox_bytes, sequences_behind, rings_stuck) = tokio::try_join!(
+    let (leader, backlog, parked, blind_role, transactions, outbox_bytes, sequences_behind, rings_stuck) = tokio::try_join!(
         outbox.leader(),
         outbox.backlog(&cursor, None),
         outbox.parked_count(),
+        outbox.blind_role(),
         outbox.transactions(false, 1),
         outbox.bytes(),
         outbox.behind(),
@@ -139,7 +141,9 @@ async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
         put_at: put.as_ref().map(|put| put.0),
         put_by: put.map(|put| put.1),
         parked,
-        oldest_transaction: transactions.into_iter().next(),
+        sees_transactions: blind_role.is_none(),
+        oldest_transaction: transactions.into_iter().next().filter(|_| blind_role.is_none()),
+        blind_role,
         outbox_bytes,
         restored: !cursor.ours,
         sequences_behind,
@@ -156,11 +160,11 @@ fn text(status: &Status, workers_answered: bool) -> String {
         parts.push("No database given: the relay's half is not shown (set DATABASE_URL).".to_owned());
     }
     parts.push(of_rpcs(status, workers_answered));
-    parts.push(if status.problems.is_empty() {
-        "Nothing is stuck.".to_owned()
-    } else {
-        let lines = status.problems.iter().map(Problem::to_string);
-        lines.collect::<Vec<_>>().join("\n")
+    let blind = status.sources.iter().any(|source| !source.sees_transactions);
+    parts.push(match (status.problems.is_empty(), blind) {
+        (true, false) => "Nothing is stuck.".to_owned(),
+        (true, true) => "Nothing that this role sees is stuck.".to_owned(),
+        (false, _) => status.problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"),
     });
     parts.join("\n\n")
 }
@@ -190,7 +194,7 @@ fn of_source(source: &SourceStatus) -> String {
         Some(events) => format!("{events}, the oldest for {}", age(source.lag_seconds.unwrap_or_default())),
     };
     let transaction = source.oldest_transaction.as_ref().map_or_else(
-        || "none".to_owned(),
+        || source.blind_role.as_deref().map_or_else(|| "none".to_owned(), stuck::not_visible),
         |transaction| {
             format!(
                 "{}, pid {}, {}, {}{}",

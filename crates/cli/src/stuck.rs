@@ -2,7 +2,7 @@
 
 use outbox_postgres::operate::{Behind, Holder, StuckRing};
 
-use crate::safe::literal;
+use crate::safe::{identifier, literal};
 use crate::show::name_or;
 
 /// Corrects sequences, as the relay does when it takes the lead.
@@ -25,19 +25,43 @@ pub(crate) fn session(pid: i32, role: Option<&str>, application: Option<&str>) -
 }
 
 pub(crate) fn ends(holder: &Holder) -> String {
+    let role = holder.role.as_deref();
     match (&holder.prepared, holder.pid) {
-        (Some(gid), _) => ends_prepared(gid),
+        (Some(gid), _) => ends_prepared(gid, role),
         (None, pid) => {
-            let pid = pid.unwrap_or_default();
-            format!("end it in its application, or:\nselect pg_terminate_backend({pid});")
+            format!("end it in its application, or {}", ends_session(pid.unwrap_or_default(), role))
         }
     }
 }
 
-/// Both ways to end a prepared transaction, one a line.
-pub(crate) fn ends_prepared(gid: &str) -> String {
-    let gid = literal(gid);
-    format!("end it, one way or the other:\ncommit prepared {gid};\nrollback prepared {gid};")
+/// The statement that ends a session, and who may run it, because most roles may end only their own sessions.
+pub(crate) fn ends_session(pid: i32, role: Option<&str>) -> String {
+    let role = name_or(role, "its own role");
+    format!(
+        "as {role}, or as a role with pg_signal_backend (a superuser's session: as a superuser):\nselect pg_terminate_backend({pid});"
+    )
+}
+
+/// Both ways to end a prepared transaction, one a line, and who may do it.
+pub(crate) fn ends_prepared(gid: &str, owner: Option<&str>) -> String {
+    let (gid, owner) = (literal(gid), name_or(owner, "its owner"));
+    format!(
+        "end it, one way or the other, as {owner} or a superuser:\ncommit prepared {gid};\nrollback prepared {gid};"
+    )
+}
+
+/// What stands in place of what a role may not see.
+pub(crate) fn not_visible(role: &str) -> String {
+    format!("not visible to this role (grant pg_read_all_stats to {})", identifier(role))
+}
+
+/// What an open transaction delays. A reader delays nothing of ours: slots are truncated under an old snapshot.
+pub(crate) fn delays(writes: bool) -> &'static str {
+    if writes {
+        "its own events wait until it ends, and so does a slot that it has written to"
+    } else {
+        "it only reads and holds nothing of the outbox up, but vacuum waits for it in your own tables"
+    }
 }
 
 /// What keeps a ring's slots in use, if no transaction does.

@@ -56,6 +56,7 @@ impl Work for Ask<'_> {
             put_not_known: None,
             waiting: None,
             parked: None,
+            dropped: None,
             deliveries: Vec::new(),
             nowhere: None,
             commands: Vec::new(),
@@ -69,7 +70,10 @@ impl Work for Ask<'_> {
                 let filter = ParkedFilter { ids: vec![id], ..ParkedFilter::default() };
                 life.parked = outbox.parked(&filter, None, i64::MAX, 1).await?.into_iter().next();
             }
-            if life.enqueued.is_some() || life.parked.is_some() {
+            if life.parked.is_none() {
+                life.dropped = outbox.dropped(id).await?;
+            }
+            if life.enqueued.is_some() || life.parked.is_some() || life.dropped.is_some() {
                 life.found = Some(true);
                 break;
             }
@@ -78,12 +82,14 @@ impl Work for Ask<'_> {
         for transport in &transports {
             let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == transport.source());
             if ours || transport.source() == SQS {
-                let put_at = life.put.as_ref().and_then(|put| put.cursor_at);
-                let of = transport.of(id, &subscribers, put_at).await?;
+                let between = life.put.as_ref().map(|put| put.between);
+                let of = transport.of(id, &subscribers, between).await?;
                 let source = transport.source().to_owned();
-                life.deliveries.extend(
-                    of.into_iter().map(|delivery| SourceDelivery { source: source.clone(), delivery }),
-                );
+                life.deliveries.extend(of.into_iter().map(|delivery| SourceDelivery {
+                    source: source.clone(),
+                    routed: self.is_routed(&delivery.rpc),
+                    delivery,
+                }));
             }
         }
         life.settle(&self.args.options);
@@ -106,16 +112,24 @@ impl Ask<'_> {
         }
     }
 
+    fn is_routed(&self, rpc: &str) -> Option<bool> {
+        self.router.as_ref().map(|router| router.rpcs().any(|(known, _)| known.as_str() == rpc))
+    }
+
     async fn nowhere(&self, id: EventId) -> Result<Nowhere, Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
             let outbox = Outbox::new(database.clone(), crate::terminal::say);
-            sources.push(NotIn {
+            let mut not_in = NotIn {
                 source: outbox.source().to_owned(),
                 oldest_event_at: outbox.oldest().await?,
                 writing_transactions: outbox.transactions(true, TRANSACTIONS_MAX).await?,
-                prepared_transactions: outbox.prepared(TRANSACTIONS_MAX).await?,
-            });
+                prepared_transactions: Vec::new(),
+                others_open: false,
+                blind_role: outbox.blind_role().await?,
+            };
+            not_in.keep_possible(time_of(id), outbox.prepared(TRANSACTIONS_MAX).await?);
+            sources.push(not_in);
         }
         Ok(Nowhere { made_at: time_of(id), sources })
     }

@@ -43,6 +43,21 @@ pub fn rule(event: &str, rpc: &Rpc) -> String {
     shortened(&format!("{event}--{}", dashed(rpc)), RULE_CHARS_MAX)
 }
 
+/// A hash of these texts in this order: sixteen hexadecimal digits.
+pub fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut digest = Sha256::new();
+    for text in texts {
+        // No name has this character, so two different lists never join to the same text.
+        digest.update(text);
+        digest.update("\n");
+    }
+    hex(&digest.finalize()[..8])
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn dashed(rpc: &Rpc) -> String {
     rpc.as_str().replace('.', "-").replace('/', "--")
 }
@@ -52,7 +67,7 @@ fn shortened(name: &str, chars_max: usize) -> String {
     if name.len() <= chars_max {
         return name.to_owned();
     }
-    let hash: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&Sha256::digest(name));
     format!("{}-{}", &name[..chars_max - HASH_CHARS - 1], &hash[..HASH_CHARS])
 }
 

@@ -12,7 +12,7 @@ use crate::EventId;
 pub type Headers = BTreeMap<String, String>;
 
 /// An event as it travels on the bus. The relay sends the publisher's payload bytes; EventBridge may reformat the JSON.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Envelope<'a> {
     pub id: EventId,
     #[serde(borrow)]

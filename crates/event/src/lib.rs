@@ -2,6 +2,9 @@
 //!
 //! This crate does no IO and depends on no database, bus or RPC.
 
+pub mod payload;
+pub mod rules;
+
 mod envelope;
 mod id;
 

@@ -25,6 +25,9 @@ pub enum EnqueueError {
     )]
     KeyTooLong { name: &'static str, key_bytes: usize, key_bytes_max: usize },
 
+    #[error("key of {name} holds a null character, which no text in Postgres can hold")]
+    InvalidKey { name: &'static str },
+
     #[error("header `{header}` of {name} {problem}")]
     InvalidHeader { name: &'static str, header: String, problem: &'static str },
 
@@ -40,6 +43,8 @@ pub enum EnqueueError {
         source: serde_json::Error,
     },
 
-    #[error("failed to insert into the outbox (is its schema there? `relay migrate` makes it)")]
+    #[error(
+        "failed to insert into the outbox (`relay migrate` makes a missing schema, and `outbox.grant_to` allows this role to publish)"
+    )]
     Insert(#[source] sqlx::Error),
 }

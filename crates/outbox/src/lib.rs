@@ -47,13 +47,12 @@
 
 mod entry;
 mod error;
-mod payload;
 pub mod proto;
 pub mod testing;
 #[cfg(feature = "opentelemetry")]
 mod trace;
 
-pub use entry::Entry;
+pub use entry::{Entry, INSERT};
 pub use error::EnqueueError;
 pub use outbox_event::{Event, EventId, PAYLOAD_BYTES_MAX};
 
@@ -61,9 +60,9 @@ use sqlx::PgTransaction;
 
 /// Publishes `event` when `tx` commits, and never if it does not.
 ///
-/// It is one statement: one insert, and a wake-up if the relay sleeps. It takes the event by value or by reference, and returns
-/// the event's id to log or to answer with. Before the call, lock what the event is about, for example by an `update` of its
-/// row. That lock keeps the events of one key in order.
+/// It is one statement: one insert, and a wake-up if the relay sleeps. The library checks the event, which costs no round
+/// trip. It takes the event by value or by reference, and returns the event's id to log or to answer with. Before the call,
+/// lock what the event is about, for example by an `update` of its row. That lock keeps the events of one key in order.
 ///
 /// For a key or headers other than the event's own, build an [`Entry`]. For many events, [`enqueue_all`].
 ///

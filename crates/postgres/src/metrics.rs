@@ -16,11 +16,13 @@ pub(crate) struct Observer {
     looked_at: Option<Instant>,
     /// The session whose old snapshot was logged, and when.
     said: Option<(i32, Instant)>,
+    /// Whether the age of the oldest snapshot could be seen, at the last look.
+    sees: Option<bool>,
 }
 
 impl Observer {
     pub(crate) fn new(source: &str) -> Self {
-        Self { source: source.to_owned(), looked_at: None, said: None }
+        Self { source: source.to_owned(), looked_at: None, said: None, sees: None }
     }
 
     /// Updates the metrics, if it is time to.
@@ -42,7 +44,8 @@ impl Observer {
 
     async fn sizes(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let sizes: Vec<(String, i64)> = sqlx::query_as(
-            "select case when p.relname in ('event', 'delivery', 'cursor', 'dedup') then p.relname::text else 'other' end as name,
+            "select case when p.relname in ('event', 'delivery', 'cursor', 'dedup') then p.relname::text
+                         when p.relname = 'receipt' then 'dedup' else 'other' end as name,
                     sum(pg_total_relation_size(c.oid))::bigint
              from pg_class as c
              join pg_namespace as n on n.oid = c.relnamespace
@@ -74,8 +77,20 @@ impl Observer {
         Ok(())
     }
 
-    /// Without the role pg_read_all_stats only sessions of the relay's own role are visible.
+    /// Without the role pg_read_all_stats only sessions of the relay's own role are visible. An age of zero would then be a
+    /// claim, so there is none.
     async fn oldest_snapshot(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let (sees, role): (bool, String) =
+            sqlx::query_as("select pg_has_role('pg_read_all_stats', 'usage'), quote_ident(current_user)")
+                .fetch_one(&mut *conn)
+                .await?;
+        let saw = self.sees.replace(sees);
+        if !sees && saw != Some(false) {
+            tracing::warn!(
+                source = self.source,
+                "outbox_relay_oldest_snapshot_seconds is not exported: this role does not see the transactions of others; grant pg_read_all_stats to {role}"
+            );
+        }
         let oldest: Option<(i32, String, String, f64)> = sqlx::query_as(
             "select pid, coalesce(application_name, ''), coalesce(state, ''),
                     extract(epoch from clock_timestamp() - xact_start)::float8
@@ -86,8 +101,12 @@ impl Observer {
         )
         .fetch_optional(conn)
         .await?;
-        let age = oldest.as_ref().map_or(0.0, |oldest| oldest.3.max(0.0));
-        metrics::gauge!("outbox_relay_oldest_snapshot_seconds", "source" => self.source.clone()).set(age);
+        // A gauge that was exported can't be taken back.
+        if sees || saw == Some(true) {
+            let age = oldest.as_ref().map_or(0.0, |oldest| oldest.3.max(0.0));
+            metrics::gauge!("outbox_relay_oldest_snapshot_seconds", "source" => self.source.clone())
+                .set(if sees { age } else { f64::NAN });
+        }
         let Some((pid, application, state, age)) = oldest.filter(|old| old.3 >= OLD.as_secs_f64()) else {
             self.said = None;
             return Ok(());

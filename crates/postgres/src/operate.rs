@@ -8,7 +8,7 @@ mod search; // finds a time in a log
 
 pub use database::Database;
 pub use outbox::{
-    Backlog, Behind, Cursor, Holder, Leader, Outbox, Parked, ParkedFilter, Past, Putting, Span, Stored,
+    Backlog, Behind, Cursor, Dropped, Holder, Leader, Outbox, Parked, ParkedFilter, Putting, Span, Stored,
     StuckRing, Transaction, time_of,
 };
 pub use queues::PostgresOperator;

@@ -3,6 +3,7 @@
 mod advance; // writes for an advance of the cursor
 mod appetite; // how much one statement reads
 mod open; // checks the cursor at the start of a term
+pub(crate) mod row; // reads a row, also one that is no event
 mod window; // reads new events
 
 pub use appetite::Appetite;

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Connections, interval, within};
+use crate::{Connections, PostgresDedup, interval, within};
 
 /// Per statement.
 const BATCH_MAX: usize = 500;
@@ -80,12 +80,17 @@ impl PostgresQueue {
         }
     }
 
+    /// The dedup record of its RPC, which writes receipts for this queue's claims.
+    pub fn dedup(&self) -> PostgresDedup {
+        PostgresDedup::beside(self.connections.clone(), Arc::clone(&self.watched), self.lease)
+    }
+
     async fn claim(&self, Wanted { most, failed }: Wanted) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
         type Row =
             (i32, i64, Option<i64>, i64, Uuid, String, i32, DateTime<Utc>, bool, Option<DateTime<Utc>>);
         let receive = sqlx::query_as(
             "select queue, seq, claim, token, event_id, body, attempt, enqueued_at, leased, due_at
-             from outbox.receive($1, $2, $3, $4, $5, case when $7 then coalesce($6, '-infinity') else 'infinity' end)",
+             from outbox.receive($1, $2, $3, $4, $5, case when $7 then coalesce($6, '-infinity') else 'infinity' end, $8)",
         )
         .bind(self.watched.rpc.as_str())
         .bind(i32::try_from(most).unwrap_or(i32::MAX))
@@ -93,7 +98,8 @@ impl PostgresQueue {
         .bind(&self.worker)
         .bind(interval(self.lease))
         .bind(self.watched.from().due)
-        .bind(failed);
+        .bind(failed)
+        .bind(self.watched.claims_from());
         let asked_at = Instant::now();
         let rows: Vec<Row> = self.connections.run(async |conn| receive.fetch_all(conn).await).await?;
         if let Some(first_due) = rows.iter().filter_map(|row| row.9).min() {

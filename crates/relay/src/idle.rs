@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 /// Above this rate sleeping would cost publishers more notifications than polling costs the relay.
 const POLL_ABOVE_PER_SECOND: f64 = 500.0;
-const POLL_EVERY: Duration = Duration::from_micros(100);
+/// Polling costs about this many reads an event.
+const POLLS_PER_EVENT: f64 = 4.0;
+const POLL_PAUSE_MIN: Duration = Duration::from_micros(100);
 const POLL_FOR: Duration = Duration::from_millis(20);
 /// The pauses while a publisher that saw the relay awake is still in its transaction.
 const BACKOFF_MIN: Duration = Duration::from_millis(5);
@@ -43,7 +45,16 @@ impl IdlePolicy {
             return Next::Read(Duration::ZERO);
         }
         let recently = now.duration_since(self.last_found_at) < POLL_FOR;
-        if self.per_second > POLL_ABOVE_PER_SECOND && recently { Next::Read(POLL_EVERY) } else { Next::Sleep }
+        if self.per_second > POLL_ABOVE_PER_SECOND && recently {
+            Next::Read(self.poll_pause())
+        } else {
+            Next::Sleep
+        }
+    }
+
+    /// A part of the mean time between events.
+    fn poll_pause(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / (self.per_second * POLLS_PER_EVENT)).max(POLL_PAUSE_MIN)
     }
 
     /// The pause before the next read, after the lock was refused.
@@ -61,6 +72,9 @@ mod tests {
 
     use super::*;
 
+    /// At the lowest rate that is polled for.
+    const POLL_PAUSE_MAX: Duration = Duration::from_micros(500);
+
     /// Guards the two latencies: no polling for a rare event, and no sleep while events are frequent.
     #[test]
     fn it_sleeps_at_a_low_rate_and_lingers_at_a_high_one() {
@@ -76,7 +90,8 @@ mod tests {
         for n in 1..1000 {
             busy.after_read(1, at(n));
         }
-        assert_eq!(busy.after_read(0, at(1001)), Next::Read(POLL_EVERY), "1000 events a second");
+        let Next::Read(pause) = busy.after_read(0, at(1001)) else { panic!("1000 events a second") };
+        assert!((240..=260).contains(&pause.as_micros()), "a quarter of the time between events: {pause:?}");
         assert_eq!(busy.after_read(0, at(1030)), Next::Sleep, "and then nothing");
     }
 
@@ -102,7 +117,7 @@ mod tests {
                 now += Duration::from_micros(micros);
                 match policy.after_read(events.into(), now) {
                     Next::Read(pause) if events > 0 => prop_assert_eq!(pause, Duration::ZERO),
-                    Next::Read(pause) => prop_assert_eq!(pause, POLL_EVERY),
+                    Next::Read(pause) => prop_assert!((POLL_PAUSE_MIN..=POLL_PAUSE_MAX).contains(&pause)),
                     Next::Sleep => prop_assert_eq!(events, 0),
                 }
                 if backs_off {

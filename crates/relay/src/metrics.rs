@@ -114,7 +114,7 @@ impl Progress {
 
     /// AWS may add codes, and a metric's label must have few values.
     fn answered(&self, code: &str, entries: usize) {
-        const KNOWN: [&str; 14] = [
+        const KNOWN: [&str; 15] = [
             "ok",
             "AccessDeniedException",
             "EntryTooLarge",
@@ -123,6 +123,7 @@ impl Progress {
             "InternalFailure",
             "InvalidArgument",
             "MalformedDetail",
+            "MalformedEvent",
             "ResourceNotFoundException",
             "ThrottlingException",
             "Timeout",

@@ -196,7 +196,7 @@ impl<R: RemoteBus> Leader<'_, R> {
                 Next::Read(pause) if pause.is_zero() => {}
                 Next::Read(pause) => {
                     self.progress.wakeups("linger", 1);
-                    stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                    linger(pause).await;
                 }
                 Next::Sleep => self.try_sleep(stop).await?,
             }
@@ -283,6 +283,12 @@ fn parked<'a>(window: &'a Window, settled: &'a Settled) -> Vec<Parked<'a>> {
         reason,
     };
     settled.parked.iter().map(parked).collect()
+}
+
+/// Tokio's timer counts in whole milliseconds, and a pause is much shorter. The runtime's own threads must not sleep.
+async fn linger(pause: Duration) {
+    // It fails only while the runtime ends.
+    let _ = tokio::task::spawn_blocking(move || std::thread::sleep(pause)).await;
 }
 
 async fn read_ahead(

@@ -24,11 +24,12 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 23] = [
+const INDEXES: [&str; 28] = [
     "audit_at",
     "audit_pkey",
     "claim_head",
     "claim_pkey",
+    "claim_token",
     "cursor_newest",
     "dead_letter_event",
     "dead_letter_pkey",
@@ -37,6 +38,8 @@ const INDEXES: [&str; 23] = [
     "dedup_pkey",
     "delivery_age",
     "delivery_queue",
+    "dropped_event",
+    "dropped_repair",
     "event_page",
     "event_window",
     "leader_pkey",
@@ -44,6 +47,8 @@ const INDEXES: [&str; 23] = [
     "parked_pkey",
     "queue_pkey",
     "queue_rpc_key",
+    "receipt_last",
+    "receipt_small",
     "retry_due",
     "retry_event",
     "retry_pkey",

@@ -1,10 +1,13 @@
-//! The fault server: a proxy in front of the emulator. It refuses requests that SQS documents as refused and the emulator
-//! accepts. A test can also withdraw a right, disable a key, or set the clock ahead.
+//! The fault server: a proxy in front of the emulator. It refuses requests that AWS documents as refused and the emulator
+//! accepts. A test can also withdraw a right, disable a key, set the clock ahead, or let single statements fail. It counts
+//! the requests.
 //!
 //! `tests/aws-limits.json` lists what is enforced, by which of the two, and after which of AWS's documents.
 
 mod refusal; // the form of AWS's refusals
 mod rules; // the requests that SQS refuses
+mod script; // the failures that a test ordered
+mod statements; // batches of statements of DynamoDB
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use refusal::Refusal;
 use rules::{Examined, Received};
+use script::Statements;
 
 /// A proxy between a program and the emulator.
 #[derive(Debug)]
@@ -34,7 +38,10 @@ pub struct Strict {
 #[derive(Debug, Default)]
 struct State {
     received: HashMap<String, Received>,
-    /// Forbidden actions, by the end of the queue's name.
+    /// The number of requests, by operation.
+    asked: HashMap<String, usize>,
+    statements: Statements,
+    /// Forbidden actions, by the end of the name of the queue or table.
     denied: HashSet<(String, String)>,
     /// Queues whose key is disabled.
     locked: HashSet<String>,
@@ -71,7 +78,12 @@ impl Strict {
         Ok(endpoint)
     }
 
-    /// Forbids or allows an action, such as `sqs:SendMessage`, on the queues whose names end so.
+    /// The number of requests, by operation.
+    pub fn asked(&self) -> HashMap<String, usize> {
+        self.with(|state| state.asked.clone())
+    }
+
+    /// Forbids or allows an action, such as `sqs:SendMessage`, on the queues or tables whose names end so.
     pub fn deny(&self, action: &str, queue: &str, denied: bool) {
         let action = (action.to_owned(), queue.to_owned());
         self.with(|state| if denied { state.denied.insert(action) } else { state.denied.remove(&action) });
@@ -110,13 +122,19 @@ impl Strict {
         Ok(self.pass(parts, body).await?.map(Full::new))
     }
 
-    /// Passes one request, by SQS's rules. An error is one of the connection to the emulator.
+    /// Passes one request, by AWS's rules. An error ends the connection.
     ///
     /// # Errors
     ///
-    /// If the emulator does not answer.
+    /// If the emulator does not answer, or the answer is to be lost.
     pub async fn pass(&self, parts: Parts, body: Bytes) -> Result<Response<Bytes>, std::io::Error> {
         let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+        let called = target.and_then(|target| target.rsplit('.').next()).unwrap_or_default().to_owned();
+        let is_batch = called == "BatchExecuteStatement";
+        self.with(|state| *state.asked.entry(called).or_default() += 1);
+        if is_batch {
+            return self.scripted(parts, &body).await;
+        }
         let operation =
             target.and_then(|target| target.strip_prefix("AmazonSQS.")).unwrap_or_default().to_owned();
         let Ok(mut input) = serde_json::from_slice::<Value>(&body) else {

@@ -1,4 +1,4 @@
-//! Rows that no bus can carry. `outbox.enqueue` would refuse them, so they are written past it, as the table's owner may.
+//! Rows that no bus can carry. `outbox.enqueue` would refuse them, so they are inserted without it, as any publisher may.
 
 use crate::history::Change;
 use crate::routes::GARBLED;
@@ -19,9 +19,20 @@ struct Flaw {
 impl Flaw {
     fn draw(random: &mut fastrand::Rng) -> Self {
         let times = ["infinity", "-infinity", "290000-01-01 00:00:00+00", "4000-01-01 00:00:00+00 BC"];
-        let payloads = ["", "this is no JSON", "[1]", "\"a text\"", "7", "null", "{\"n\":", "{}{}"];
-        let headers =
-            ["", "these are no headers", "[]", "{\"a\":1}", "{\"a\":null}", "{\"a\":{\"b\":\"c\"}}"];
+        let payloads = [
+            "",
+            "this is no JSON",
+            "[1]",
+            "\"a text\"",
+            "7",
+            "null",
+            "{\"n\":",
+            "{}{}",
+            "{\"n\":1,\"n\":2}",
+            "{\"n\":\"\\ud800\"}",
+            "{\"n\":1e999}",
+        ];
+        let headers = ["", "these are no headers", "[]", "{\"a\":1}", "{\"a\":null}", "{\"host\":\"h\"}"];
         let large = || format!("{{\"a\":\"{}\"}}", "x".repeat(OVERSIZE_BYTES));
         let mut flaw = Self { payload: "{}".to_owned(), headers: None, key: None, occurred_at: None };
         match random.u8(0..8) {

@@ -149,7 +149,7 @@ impl Second {
             Loss::Dropped => {
                 sqlx::query(
                     "insert into torture.recorded
-                     select event_id, rpc, done_at from outbox.dedup where done_at is not null
+                     select event_id, rpc, max(done_at) from outbox.done group by event_id, rpc
                      on conflict do nothing",
                 )
                 .execute(&mut *tx)

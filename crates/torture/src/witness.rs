@@ -216,7 +216,7 @@ pub(crate) async fn recorded(world: &World) -> Result<HashMap<(EventId, Rpc), At
     let records = match &world.cloud {
         Some(cloud) => cloud.recorded().await?,
         None => {
-            const DONE: &str = "select event_id, rpc, done_at from outbox.dedup where done_at is not null";
+            const DONE: &str = "select event_id, rpc, max(done_at) from outbox.done group by event_id, rpc";
             const KEPT: &str = "select event_id, rpc, done_at from torture.recorded";
             let mut rows: Vec<(Uuid, String, DateTime<Utc>)> = Vec::new();
             for (pool, query) in [(&world.pool, DONE), (&world.second.pool, DONE), (&world.second.pool, KEPT)]

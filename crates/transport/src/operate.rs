@@ -90,13 +90,13 @@ pub trait DeadLetters {
 /// The dedup records, and what else is known of an event after it was put.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Deliveries {
-    /// What became of an event at each of these RPCs, and at others as far as they are known. `put_at` narrows the search.
-    /// SQS can't be searched: an event without a record is [`State::NotReceived`] there, in a queue or not.
+    /// What became of an event at each of these RPCs, and at others as far as they are known. The times between which it was
+    /// put narrow the search. SQS can't be searched: an event without a record is [`State::NotReceived`] there, in a queue or not.
     async fn of(
         &self,
         event: EventId,
         rpcs: &[Rpc],
-        put_at: Option<DateTime<Utc>>,
+        put_between: Option<(DateTime<Utc>, DateTime<Utc>)>,
     ) -> Result<Vec<Delivery>, OperateError>;
 
     /// Whether the RPC has succeeded for the event, for each pair.
@@ -269,6 +269,11 @@ pub enum State {
         attempts: Option<i32>,
         code: String,
         reason: String,
+    },
+    /// An operator dropped it for good, and nothing later is known of it.
+    Dropped {
+        at: At,
+        by: String,
     },
     /// It has no record: it is on the way to its queue, in it, or was dropped.
     NotReceived,

@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use outbox_aws::{DynamoDedup, Failure, SqsQueue};
+use outbox_aws::{DynamoDedup, Failure, Roster, SqsQueue};
 use outbox_event_router::{Router, Rpc, names};
 use outbox_runtime::{Finished, Part, Started};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::duty::Duty;
 use crate::rpc::RpcClient;
 use crate::subscriber::Subscriber;
 use crate::supervise::{all_finished, consume};
+use crate::watch::Watch;
 
 /// A long poll lasts 20 s. After this time no answer will come.
-const RECEIVE_WITHIN: Duration = Duration::from_secs(26);
-/// Two requests for each RPC, which cost money.
+const RECEIVE_WITHIN: Duration = Duration::from_secs(22);
+/// Two requests for each queue that this worker watches. They cost money.
 const DEPTH_EVERY: Duration = Duration::from_secs(60);
 /// The pauses between tries to open a queue.
 const OPEN_AGAIN_MIN: Duration = Duration::from_millis(500);
@@ -30,6 +32,8 @@ pub struct Settings {
     pub queue_prefix: String,
     pub dedup_table: String,
     pub visibility: Duration,
+    /// How often a worker writes its entry to the roster.
+    pub roster_every: Duration,
 }
 
 /// Delivers from every RPC's queue until `stop`; `config` has the time limit of everything but a long poll. A missing queue is
@@ -50,8 +54,10 @@ pub async fn run<C: RpcClient + Clone>(
     tracing::info!(rpcs = router.rpcs().count(), table = settings.dedup_table, "delivering");
 
     let mut consumers = JoinSet::new();
+    let mut duties = Vec::new();
     for rpc in router.rpcs() {
         let subscriber = Subscriber::new(SOURCE, rpc, client.clone(), settings.visibility, false, started);
+        duties.push((names::queue(&settings.queue_prefix, rpc.0), subscriber.duty.clone()));
         let (clients, settings) = (clients.clone(), settings.clone());
         let (stop, give_up) = (started.stop.clone(), started.give_up.clone());
         consumers.spawn(async move {
@@ -66,7 +72,24 @@ pub async fn run<C: RpcClient + Clone>(
             consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
         });
     }
-    all_finished(consumers).await
+    let watch = watch(&clients, duties, settings);
+    let part = started.readiness.part("roster");
+    let watching = outbox_runtime::again("roster", &part, &started.stop, || async {
+        part.moves();
+        watch.run(&started.stop).await;
+        Ok(())
+    });
+    tokio::join!(all_finished(consumers), watching).0
+}
+
+/// Only workers of the same queues share a roster, because entries name queues by number. They must also agree on its times.
+fn watch(clients: &Clients, mut duties: Vec<(String, Duty)>, settings: &Settings) -> Watch {
+    duties.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let every = settings.roster_every;
+    let times = format!("{every:?}");
+    let same = duties.iter().map(|(name, _)| name.as_str()).chain([times.as_str()]);
+    let roster = Roster::new(clients.dynamodb.clone(), &settings.dedup_table, same);
+    Watch { roster, duties, every }
 }
 
 #[derive(Clone)]

@@ -68,6 +68,13 @@ pub struct Cli {
     #[arg(long, default_value = "30s", env = "OUTBOX_VISIBILITY", value_parser = outbox_runtime::duration(SECOND..=12 * HOUR), value_name = "TIME")]
     pub visibility: Duration,
 
+    /// On the transport aws, how often this worker writes its entry to the roster, an item of the dedup table. Of the workers
+    /// of the same queues, one receives from a quiet queue. If it is killed, another one takes its place within three times
+    /// this. A lower value costs more writes to the table. Give all workers the same value: workers with different values
+    /// share no roster, so each group receives from every queue.
+    #[arg(long, default_value = "10s", env = "OUTBOX_ROSTER_EVERY", value_parser = outbox_runtime::duration(SECOND..=60 * SECOND), value_name = "TIME")]
+    pub roster_every: Duration,
+
     /// How long a stop (SIGTERM or SIGINT) may take. The worker receives nothing more, and finishes its calls under way. That
     /// takes no longer than the longest `timeout` of an RPC, and 8 s to record the outcomes: a higher value than that changes
     /// nothing. A lower one ends the process sooner, but cuts off longer calls. These may have had their effect, and are made

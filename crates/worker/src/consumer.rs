@@ -126,7 +126,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         give_up: &CancellationToken,
     ) -> Result<Finished, Panicked> {
         let Self { subscriber, queue, dedup } = self;
-        let Subscriber { policy, unrecorded, circuit, metrics, readiness, .. } = subscriber.clone();
+        let Subscriber { policy, unrecorded, circuit, duty, metrics, readiness, .. } = subscriber.clone();
         let (limits, aside, in_flight) = (queue.limits(), Aside::default(), Arc::<InFlight<_>>::default());
         let (decided, decisions) = mpsc::channel(2 * policy.concurrency);
         let part = readiness.part(metrics.name());
@@ -146,7 +146,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
             aside: aside.clone(),
         };
         let slots = Slots::new(policy.concurrency, limits, circuit);
-        let receiver = Receiver::new(&policy, &queue, slots, &metrics, &part, stop);
+        let receiver = Receiver::new(&policy, &queue, slots, duty, &metrics, &part, stop);
         let visibility = limits.visibility;
         let leasing =
             Leasing { dedup, visibility, metrics: metrics.clone(), part: part.clone(), stop: stop.clone() };

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aside::Aside;
 use crate::breaker::Answer;
+use crate::codes::{Says, says};
 use crate::decide::{Attempt, decide, exhausted, held, panicked};
 use crate::lease::Leased;
 use crate::rpc::{Call, REPLAY, RpcClient};
@@ -139,6 +140,8 @@ impl<C: RpcClient> Deliverer<C> {
             span.fail(error.code.as_str(), &error.message);
         }
         drop(span);
+        let says = reply.as_ref().map_or_else(says, |()| Says::Succeeds);
+        self.subscriber.duty.notes(|work, _| work.called(says));
         // The queue would soon lose this message, so it is not held: the dead-letter queue keeps it.
         let is_held = !(attempt.last_chance && reply.is_err())
             && self.subscriber.circuit.heard(Answer { event: event.id, reply: &reply, began, probe });

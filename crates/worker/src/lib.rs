@@ -15,6 +15,7 @@ mod circuit; // the breaker, which the stages share
 mod codes; // the table: what a code means
 mod decide; // the RPC's answer -> what becomes of the delivery
 mod deliver; // one delivery, from its body to its outcome
+mod duty; // whether a consumer receives, rests or helps
 mod in_flight; // keeps deliveries under way hidden
 mod lease; // requests leases
 mod metrics; // metrics of a consumer and its queue
@@ -26,6 +27,8 @@ mod slots; // limits the concurrent calls
 mod subscriber; // one RPC, and the state that outlives its consumers
 mod supervise; // starts a consumer again after a panic
 mod unrecorded; // successes whose record is not written yet
+#[cfg(feature = "aws")]
+mod watch; // decides which worker watches which queue
 
 pub use consumer::Consumer;
 pub use subscriber::Subscriber;

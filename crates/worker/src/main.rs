@@ -95,6 +95,7 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
         queue_prefix: cli.queues.queue_prefix.clone(),
         dedup_table: cli.queues.dedup_table.clone(),
         visibility: cli.visibility,
+        roster_every: cli.roster_every,
     };
     let patience = patience(cli, router);
     let (router, client, shared) = (router.clone(), client.clone(), started.clone());

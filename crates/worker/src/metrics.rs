@@ -10,6 +10,7 @@ use outbox_event_router::Rpc;
 use outbox_runtime::{Chain, Guarded};
 
 use crate::breaker::{Breaker, Reason};
+use crate::duty::{Duty, Role};
 use crate::rpc::withheld_of;
 use outbox_transport::{Depth, Depths, Outcome};
 
@@ -57,6 +58,11 @@ impl Metrics {
         withheld_of(&metrics.rpc).increment(0);
         metrics.in_flight.increment(0.0);
         metrics
+    }
+
+    /// The role of this worker in receiving from the queue.
+    pub(crate) fn duty(&self) -> Gauge {
+        gauge!("outbox_worker_duty", "source" => self.source.clone(), "rpc" => self.rpc.clone())
     }
 
     /// The consumer's name as a part of the process.
@@ -128,16 +134,21 @@ impl Metrics {
         }
     }
 
-    /// Measures the queue's depth regularly, until it is dropped.
-    pub(crate) async fn watch<Q: Depths>(&self, queue: &Q, every: Duration) {
+    /// Measures the queue's depth regularly, until it is dropped. Only the watcher measures, because each measurement may
+    /// cost money. The others show 0 and not an old value.
+    pub(crate) async fn watch<Q: Depths>(&self, queue: &Q, duty: &Duty, every: Duration) {
         loop {
+            duty.until(|role| role == Role::Watch).await;
             match Box::pin(queue.depth()).await {
                 Ok(depth) => self.depth(&depth),
                 Err(error) => {
                     tracing::debug!(rpc = self.rpc, error = %Chain(&error), "failed to look how full it is");
                 }
             }
-            tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
+            tokio::select! {
+                () = tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)) => {}
+                () = duty.until(|role| role != Role::Watch) => self.depth(&Depth::default()),
+            }
         }
     }
 
@@ -222,6 +233,38 @@ impl std::fmt::Debug for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A queue that counts how often it is measured.
+    #[derive(Default)]
+    struct Counted(std::sync::atomic::AtomicUsize);
+
+    impl Depths for Counted {
+        async fn depth(&self) -> Result<Depth, outbox_transport::QueueError> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(Depth::default())
+        }
+    }
+
+    /// Guards: only the watcher measures a queue, and it begins at once.
+    #[tokio::test(start_paused = true)]
+    async fn only_the_watcher_measures() {
+        let metrics = Metrics::new("sqs", &Rpc::new("Test/Depth").unwrap());
+        let (queue, duty) = (Counted::default(), Duty::new(metrics.duty()));
+        let mut measured = Vec::new();
+        let script = async {
+            for role in [Role::Rest, Role::Help, Role::Watch, Role::Rest] {
+                duty.set(role);
+                tokio::time::sleep(Duration::from_secs(90)).await;
+                measured.push(queue.0.load(std::sync::atomic::Ordering::Relaxed));
+            }
+        };
+        tokio::select! {
+            biased;
+            () = script => {}
+            () = metrics.watch(&queue, &duty, Duration::from_secs(60)) => {}
+        }
+        assert_eq!(measured, [0, 0, 2, 2]);
+    }
 
     /// Guards promise 6: any time of an event can be measured.
     #[test]

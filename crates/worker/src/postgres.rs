@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::queue::{self, Bell, PostgresQueue, Watched};
-use outbox_postgres::{Connections, PostgresDedup, SESSION, Source};
+use outbox_postgres::{Connections, SESSION, Source};
 use outbox_runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use outbox_schema::SchemaError;
 use tokio::task::JoinSet;
@@ -105,12 +105,11 @@ async fn consumer<C: RpcClient + Clone>(
     stop: CancellationToken,
     give_up: CancellationToken,
 ) -> Finished {
-    let Subscriber { rpc, metrics, visibility, lease, readiness, .. } = &subscriber;
+    let Subscriber { metrics, visibility, lease, readiness, .. } = &subscriber;
     let open = || {
         let (connections, watched) = (connections.clone(), Arc::clone(&watched));
-        let dedup = PostgresDedup::new(connections.clone(), rpc, *lease);
         let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, *lease));
-        std::future::ready(Some((Arc::clone(&queue), dedup, queue)))
+        std::future::ready(Some((Arc::clone(&queue), queue.dedup(), queue)))
     };
     let part = readiness.part(metrics.name());
     consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await

@@ -1,5 +1,6 @@
-//! Receiving: one receiver watches its queue, and others help it while batches are full. So an idle queue costs one long poll
-//! at a time, and a busy one is not limited to one request's round trip.
+//! Receiving: one receiver watches its queue, and others help it while batches are full. So an idle queue costs one long
+//! poll at a time, and a busy one is not limited to one request's round trip. On AWS an idle queue costs nothing while
+//! another worker watches it (`duty.rs`).
 
 mod helper;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::Ask;
+use crate::duty::{Duty, Role, Work};
 use crate::metrics::Metrics;
 use crate::rate::Rate;
 use crate::slots::{Received, Slots};
@@ -29,6 +31,9 @@ const BLIND_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Receiver<Q: Queue> {
     queue: Arc<Q>,
     slots: Arc<Slots>,
+    duty: Duty,
+    /// Whether the last receive of the watching receiver found messages.
+    found: bool,
     metrics: Metrics,
     part: Part,
     stop: CancellationToken,
@@ -48,6 +53,7 @@ impl<Q: Queue> Receiver<Q> {
         policy: &Policy,
         queue: &Arc<Q>,
         slots: Slots,
+        duty: Duty,
         metrics: &Metrics,
         part: &Part,
         stop: &CancellationToken,
@@ -55,6 +61,8 @@ impl<Q: Queue> Receiver<Q> {
         Self {
             queue: Arc::clone(queue),
             slots: Arc::new(slots),
+            duty,
+            found: false,
             metrics: metrics.clone(),
             part: part.clone(),
             stop: stop.clone(),
@@ -78,6 +86,7 @@ impl<Q: Queue> Receiver<Q> {
             (true, 0) => self.blind = BLIND_MIN,
             (true, _) => {}
             (false, 0) => {
+                self.duty.notes(Work::is_away);
                 self.pause(self.blind).await;
                 self.blind = (self.blind * 2).min(BLIND_MAX);
             }
@@ -87,32 +96,61 @@ impl<Q: Queue> Receiver<Q> {
 
     async fn keep_watch(&mut self) -> Option<Received<Q::Receipt>> {
         loop {
+            self.rest().await?;
+            self.duty.notes(Work::is_crowded);
             let mut permits = self.slots.gather(&self.stop).await?;
             let ask = match self.slots.ask(permits.len(), &mut self.rate) {
                 Ok(ask) => ask,
                 Err(until) => {
                     drop(permits);
+                    if !self.slots.is_closed() {
+                        self.duty.notes(Work::is_away);
+                    }
                     self.loosened(until).await;
                     continue;
                 }
             };
             let probing = ask.probe.map(|probe| self.slots.probing(probe));
             permits.truncate(ask.most);
+            self.duty.notes(if probing.is_some() { Work::is_away } else { Work::asks });
             match self.receive(&ask).await {
                 Ok(deliveries) => {
                     self.wait = RETRY_MIN;
+                    self.found = !deliveries.is_empty();
+                    if probing.is_none() {
+                        self.duty.notes(|work, now| work.answered(deliveries.len(), now));
+                    }
                     if let Some(rate) = &mut self.rate {
                         rate.began(deliveries.len());
                     }
                     return Some(self.slots.admit(deliveries, permits, &ask, probing));
                 }
                 Err(error) => {
+                    self.found = false;
+                    self.duty.notes(Work::is_away);
                     self.failed(&error, self.wait);
                     self.pause(self.wait).await;
                     self.wait = (self.wait * 2).min(RETRY_MAX);
                 }
             }
         }
+    }
+
+    /// Waits while another worker watches the queue, as long as this one finds nothing. A request under way is never cut off
+    /// for that, because it may have received something. With an open breaker it goes on: only a call closes it. `None` at the
+    /// stop.
+    async fn rest(&mut self) -> Option<()> {
+        while !self.found && self.duty.role() == Role::Rest && self.slots.is_closed() {
+            self.full.send_replace(0);
+            self.duty.notes(Work::rests);
+            self.part.moves();
+            tokio::select! {
+                () = self.duty.until(|role| role != Role::Rest) => {}
+                () = self.slots.opened.notified() => {}
+                () = self.stop.cancelled() => return None,
+            }
+        }
+        Some(())
     }
 
     async fn receive(&self, ask: &Ask) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
@@ -134,6 +172,9 @@ impl<Q: Queue> Receiver<Q> {
                 () = &mut quiet, if !is_quiet => {
                     // No error and no message: the queue is empty.
                     self.part.moves();
+                    if self.nth == 0 {
+                        self.duty.notes(Work::is_quiet);
+                    }
                     is_quiet = true;
                 }
             }

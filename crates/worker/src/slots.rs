@@ -28,6 +28,8 @@ pub(crate) struct Slots {
     found_failed: AtomicBool,
     /// Notified when more may be received than before. A notification without a waiting task is kept for the next one.
     pub(crate) loosened: Notify,
+    /// Notified when a call has opened the breaker.
+    pub(crate) opened: Notify,
 }
 
 /// A received batch: each delivery with its slot, and those that must go back without one.
@@ -48,6 +50,7 @@ impl Slots {
             failed: AtomicUsize::default(),
             found_failed: AtomicBool::default(),
             loosened: Notify::new(),
+            opened: Notify::new(),
         }
     }
 
@@ -82,6 +85,10 @@ impl Slots {
         let free = free.min(calls.map_err(|wait| Some(now + wait))?);
         let gate = self.circuit.with(|breaker| breaker.gate(now));
         ask(gate, free, self.failed_slots(), now)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.circuit.is_closed()
     }
 
     /// What a helper requests. Only the watching receiver probes a server, and finds out about failures: then a helper requests
@@ -168,8 +175,10 @@ impl Slot {
     /// Its call has ended: the next one may begin before this one is recorded.
     pub(crate) fn ends(&mut self) {
         drop((self.probing.take(), self.again.take()));
-        if !self.was_closed && self.slots.circuit.is_closed() {
-            self.slots.loosened.notify_one();
+        match (self.was_closed, self.slots.circuit.is_closed()) {
+            (false, true) => self.slots.loosened.notify_one(),
+            (true, false) => self.slots.opened.notify_one(),
+            _ => {}
         }
     }
 }

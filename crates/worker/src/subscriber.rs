@@ -6,6 +6,7 @@ use outbox_event_router::{Policy, Rpc};
 use outbox_runtime::{Readiness, Started, Tracer};
 
 use crate::circuit::Circuit;
+use crate::duty::Duty;
 use crate::metrics::Metrics;
 use crate::unrecorded::Unrecorded;
 
@@ -21,6 +22,7 @@ pub struct Subscriber<C> {
     pub(crate) lease: Duration,
     pub(crate) unrecorded: Unrecorded,
     pub(crate) circuit: Circuit,
+    pub(crate) duty: Duty,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
     pub(crate) tracer: Tracer,
@@ -45,6 +47,7 @@ impl<C> Subscriber<C> {
             lease,
             unrecorded: Unrecorded::new(lease, visibility),
             circuit: Circuit::new(policy.backoff, chooses, &metrics),
+            duty: Duty::new(metrics.duty()),
             metrics,
             readiness: started.readiness.clone(),
             tracer: started.tracer.clone(),

@@ -30,12 +30,13 @@ pub(crate) async fn consume<Q: Queue + Depths, D: Dedup, P: Poison, C: RpcClient
 where
     F: Future<Output = Option<(Arc<Q>, D, Arc<P>)>>,
 {
-    let Subscriber { circuit, metrics, .. } = subscriber;
+    let Subscriber { circuit, duty, metrics, .. } = subscriber;
     let term = || async {
+        let _on_duty = duty.begins();
         let Some((queue, dedup, poison)) = open().await else { return Ok(Finished::All) };
         let consumer = Consumer::new(subscriber, Arc::clone(&queue), dedup);
         let watching = outbox_runtime::again("depth", part, stop, || async {
-            tokio::join!(metrics.watch(&*queue, every), watch_poison(&metrics.rpc, circuit, &*poison));
+            tokio::join!(metrics.watch(&*queue, duty, every), watch_poison(&metrics.rpc, circuit, &*poison));
             Ok(())
         });
         // The consumer's end ends it.

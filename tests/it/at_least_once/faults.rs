@@ -302,7 +302,7 @@ async fn a_forced_replay_calls_though_a_success_went_unrecorded() {
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/Frozen", &[id]).await;
     let other = world.worker_process();
-    world.until("select exists (select from outbox.dedup where done_at is not null)").await;
+    world.until("select exists (select from outbox.done)").await;
     world.until_settled().await;
     assert_eq!(world.rpcs.calls_of(id).len(), 2, "the lease had ended");
     assert_stops_cleanly(other).await;
@@ -316,7 +316,7 @@ async fn a_forced_replay_calls_though_a_success_went_unrecorded() {
     let replay = format!("replay --event {id} --force --yes --run");
     let sent = crate::operator::outbox(&world, &replay).await;
     assert!(sent.out.contains("1 of them had been done: their RPC runs again"), "{sent:?}");
-    world.until("select exists (select from outbox.dedup where done_at is not null)").await;
+    world.until("select exists (select from outbox.done)").await;
     world.until_settled().await;
     assert_eq!(world.rpcs.calls_of(id).len(), 3, "it is recorded as done again, without a call");
     world.rpcs.forget();

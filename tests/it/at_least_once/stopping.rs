@@ -71,7 +71,7 @@ async fn a_stop_lets_a_long_call_finish() {
     go_on.notify_one();
     let said = rest(&mut worker).await;
     assert!(worker.ended().await.unwrap().success(), "{said}");
-    world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
+    world.until("select count(*) = 1 from outbox.done").await;
     world.until_settled().await;
     assert_eq!(world.rpcs.calls_of(id).len(), 1);
     world.finish().await;

@@ -250,6 +250,51 @@ async fn services_can_test_what_they_enqueue() {
     world.finish().await;
 }
 
+/// Guards promise 1: an event that the database refuses is an error, which names the cause and the remedy: for a missing
+/// schema, a missing right, or a read-only transaction.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_refuses_is_told() {
+    let world = World::new(ROUTER).await;
+    let stranger = format!("stranger_{}", world.source.name());
+    world.execute(&format!("create role {stranger}")).await;
+    world.execute("create schema elsewhere").await;
+    let cases = [
+        ("42501", format!("set local role {stranger}"), "permission denied"),
+        ("25006", "set transaction read only".to_owned(), "read-only transaction"),
+        ("42P01", "drop schema outbox cascade".to_owned(), "relation \"outbox.event\" does not exist"),
+    ];
+    for (code, before, cause) in cases {
+        for many in [false, true] {
+            let mut tx = world.pool.begin().await.unwrap();
+            sqlx::query(sqlx::AssertSqlSafe(before.clone())).execute(&mut *tx).await.unwrap();
+            let refused = match many {
+                false => outbox::enqueue(&mut tx, One { n: 1 }).await.unwrap_err(),
+                true => outbox::enqueue_all(&mut tx, [Entry::new(One { n: 1 })]).await.unwrap_err(),
+            };
+            let said = refused.to_string();
+            assert!(said.contains("relay migrate") && said.contains("outbox.grant_to"), "{said}");
+            let EnqueueError::Insert(error) = refused else { panic!("{refused:?}") };
+            let error = error.as_database_error().expect("the server's own");
+            assert_eq!(error.code().as_deref(), Some(code), "{error}");
+            assert!(error.message().contains(cause), "{error}");
+        }
+    }
+    world.finish().await;
+}
+
+/// Guards promise 1: after a reset of the ring's pointer, events can be published and are delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pointer_that_was_reset_keeps_nobody_from_publishing() {
+    let mut world = World::new(ROUTER).await;
+    world.execute("alter sequence outbox.event_slot restart").await;
+    let rust = world.publish(One { n: 1 }).await;
+    let sql: uuid::Uuid = world.scalar("select outbox.enqueue('event_one', '{\"n\":2}')").await;
+    world.relay();
+    world.worker();
+    world.rpcs.until_done("Test/One", &[rust, sql.into()]).await;
+    world.finish().await;
+}
+
 /// Guards SECURITY.md: a role that may only enqueue can publish, and can do nothing else.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_that_may_only_enqueue_can_publish() {

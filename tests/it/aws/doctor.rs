@@ -77,6 +77,7 @@ async fn the_doctor_compares_aws_with_the_routes() {
         "ok queue outbox-undeliverable: empty",
         "ok event_two -> Other/TwoB: its rule sends to its queue",
         "ok table outbox-dedup: there, with its key and time to live",
+        "ok table outbox-dedup: this role may complete records in batches (dynamodb:PartiQLUpdate). Whether",
     ] {
         finds(&found, begins);
     }

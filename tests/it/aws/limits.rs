@@ -29,7 +29,7 @@ struct Limit {
     given: Vec<Given>,
     #[serde(default)]
     ask: Option<Ask>,
-    /// AWS's code. For a batch: the codes by the entry's id. Or `taken`.
+    /// AWS's code. For a batch: the codes by the entry's id or place. Or `taken`.
     #[serde(default)]
     answer: Value,
 }
@@ -164,8 +164,11 @@ fn answer(answered: Result<Value, String>) -> Value {
         .enumerate()
         .filter_map(|(at, entry)| Some((at.to_string(), entry.get("ErrorCode")?.clone())));
     let failed = failed.iter().map(|entry| (entry["Id"].as_str().unwrap().to_owned(), entry["Code"].clone()));
+    let results = output["Responses"].as_array().cloned().unwrap_or_default();
+    let ran =
+        results.iter().enumerate().map(|(at, result)| (at.to_string(), result["Error"]["Code"].clone()));
     let refused: serde_json::Map<String, Value> =
-        failed.chain(put).filter(|(_, code)| !code.is_null()).collect();
+        failed.chain(put).chain(ran).filter(|(_, code)| !code.is_null()).collect();
     if refused.is_empty() { json!("taken") } else { Value::Object(refused) }
 }
 

@@ -66,6 +66,14 @@ impl State {
                     }
                 }
             }
+            "GetItem" => {
+                let item = self.items.get(input["Key"]["id"]["S"].as_str().unwrap());
+                Answer::Ok(item.map_or(json!({}), |item| json!({"Item": item})))
+            }
+            "UpdateItem" if is_of_roster(input) => {
+                self.sign(input);
+                Answer::Ok(json!({}))
+            }
             "UpdateItem" => {
                 let id = input["Key"]["id"]["S"].as_str().unwrap();
                 let item = self.items.get_mut(id).expect("it was claimed");
@@ -74,6 +82,12 @@ impl State {
                 item["state"] = values.get(":state").unwrap_or(&values[":done"]).clone();
                 Answer::Ok(json!({}))
             }
+            "BatchExecuteStatement" => {
+                let statements = input["Statements"].as_array().unwrap();
+                Answer::Ok(
+                    json!({"Responses": statements.iter().map(|one| self.run(one)).collect::<Vec<_>>()}),
+                )
+            }
             "GetQueueAttributes" => Answer::Ok(json!({"Attributes": {}})),
             other => panic!("{other} is not expected"),
         }
@@ -81,6 +95,50 @@ impl State {
 }
 
 impl State {
+    /// Runs a statement of PartiQL, and returns its result.
+    pub(crate) fn run(&mut self, statement: &Value) -> Value {
+        let values = values(statement);
+        let id = values["id"]["S"].as_str().unwrap().to_owned();
+        let there = self.items.get(&id).cloned().unwrap_or_default();
+        let failed = |code| json!({"Error": {"Code": code, "Message": "no", "Item": there}});
+        let is_insert = statement["Statement"].as_str().unwrap().starts_with("INSERT");
+        match is_insert {
+            true if !there.is_null() => return failed("DuplicateItem"),
+            false if there["token"] != values["token"] => return failed("ConditionalCheckFailed"),
+            _ => {}
+        }
+        if is_insert {
+            self.items.insert(id, values);
+        } else {
+            self.items.get_mut(&id).unwrap()["state"] = values["state"].clone();
+        }
+        json!({"TableName": "outbox-dedup"})
+    }
+
+    /// Writes or removes an entry of the roster.
+    fn sign(&mut self, input: &Value) {
+        let item =
+            self.items.entry(input["Key"]["id"]["S"].as_str().unwrap().to_owned()).or_insert(json!({}));
+        let worker = input["ExpressionAttributeNames"]["#worker"].as_str().unwrap();
+        let entry = &input["ExpressionAttributeValues"][":entry"];
+        match input["UpdateExpression"].as_str().unwrap().split(' ').next() {
+            Some("set") => item[worker] = entry.clone(),
+            _ if input["ConditionExpression"].is_null() || item[worker] == *entry => {
+                item.as_object_mut().unwrap().remove(worker);
+            }
+            _ => {}
+        }
+    }
+
+    /// The number of entries in all rosters.
+    pub(crate) fn entries(&self) -> usize {
+        let rosters = self.items.iter().filter(|(id, _)| id.starts_with("watch "));
+        rosters
+            .flat_map(|(_, item)| item.as_object().unwrap().keys())
+            .filter(|name| name.starts_with("w "))
+            .count()
+    }
+
     /// Makes messages visible again whose visibility has ended.
     pub(crate) fn bring_back(&mut self) {
         let now = Instant::now();
@@ -117,6 +175,20 @@ impl State {
     pub(crate) fn is_done(&self, id: &EventId) -> bool {
         self.items.get(&format!("{id} Test/One")).is_some_and(|item| item["state"]["S"] == "done")
     }
+}
+
+pub(crate) fn is_of_roster(input: &Value) -> bool {
+    input["Key"]["id"]["S"].as_str().is_some_and(|id| id.starts_with("watch "))
+}
+
+/// The attributes that a statement sets or compares, in the order of its parameters.
+fn values(statement: &Value) -> Value {
+    let words = statement["Statement"].as_str().unwrap();
+    let names = words
+        .split('?')
+        .filter_map(|part| part.trim_end_matches([':', '=', ' ', '\'', '"']).rsplit(['\'', '"']).next());
+    let parameters = statement["Parameters"].as_array().unwrap();
+    names.zip(parameters).map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
 
 fn seconds(value: &Value) -> Duration {

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use outbox_event::EventId;
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::process::Process;
 
-use super::played::State;
+use super::played::{State, is_of_roster};
 use crate::stub::{Answer, Stub};
 use crate::world::{World, programs};
 
@@ -23,7 +23,7 @@ event:
         backoff: { min: 10ms, max: 50ms }
 ";
 
-/// Guards: under load a message costs a tenth of a receive, a tenth of a delete, and two writes.
+/// Guards: under load a message costs a tenth of a receive, of a lease, of a record and of a delete, and no more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_costs_what_it_must() {
     let (state, ids) = filled(1000);
@@ -49,7 +49,13 @@ async fn a_message_costs_what_it_must() {
     let received = received.load(Ordering::Relaxed);
     assert!(received <= 105, "{received} receives");
     assert!(asked("DeleteMessageBatch") <= 110, "{} deletes", asked("DeleteMessageBatch"));
-    assert_eq!((asked("PutItem"), asked("UpdateItem")), (1000, 1000));
+    let updates = stub.asked("UpdateItem").into_iter().filter(|input| !is_of_roster(input)).count();
+    assert_eq!((asked("PutItem"), updates), (0, 0));
+    let written: usize =
+        stub.asked("BatchExecuteStatement").iter().map(|input| statements(input).len()).sum();
+    assert_eq!(written, 2000);
+    let all = received + asked("BatchExecuteStatement") + asked("DeleteMessageBatch");
+    assert!(all <= 450, "{all} requests");
     world.finish().await;
 }
 
@@ -106,12 +112,28 @@ async fn a_bad_day_of_queue_and_table_loses_nothing() {
         let mut state = table.lock().unwrap();
         let throttled = || Answer::Error("ProvisionedThroughputExceededException", "slow down", json!({}));
         match (operation, call % 7) {
-            ("PutItem" | "UpdateItem", 1) => throttled(),
-            ("PutItem" | "UpdateItem", 2) => Answer::Truncated,
-            ("UpdateItem" | "DeleteMessageBatch", 3) => {
+            ("PutItem" | "BatchExecuteStatement", 1) => throttled(),
+            ("PutItem", 2) => Answer::Truncated,
+            ("BatchExecuteStatement", 2) => {
+                // Every second statement runs, and the others fail.
+                let results = statements(input).iter().enumerate().map(|(n, statement)| match n % 4 {
+                    0 => failed("ProvisionedThroughputExceeded"),
+                    2 => failed("InternalServerError"),
+                    _ => state.run(statement),
+                });
+                Answer::Ok(json!({"Responses": results.collect::<Vec<_>>()}))
+            }
+            ("BatchExecuteStatement" | "DeleteMessageBatch", 3) => {
                 // The write took effect, and its answer is lost.
                 let _ = state.answer(operation, input);
                 Answer::Lost
+            }
+            ("BatchExecuteStatement", 6) => {
+                // All statements took effect, and the last result is missing.
+                let results = statements(input).iter().map(|statement| state.run(statement));
+                let mut results: Vec<_> = results.collect();
+                results.pop();
+                Answer::Ok(json!({"Responses": results}))
             }
             ("DeleteMessageBatch", 4) => {
                 let entries = input["Entries"].as_array().unwrap();
@@ -147,7 +169,7 @@ async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     let (shared, away) = (Arc::clone(&state), Arc::new(AtomicBool::new(true)));
     let gone = Arc::clone(&away);
     let stub = Stub::start(move |operation, input| {
-        if operation == "PutItem" && gone.load(Ordering::Relaxed) {
+        if operation == "BatchExecuteStatement" && gone.load(Ordering::Relaxed) {
             return Answer::Error("InternalServerError", "away", json!({}));
         }
         shared.lock().unwrap().answer(operation, input)
@@ -155,7 +177,9 @@ async fn while_the_record_cannot_be_asked_messages_are_left_alone() {
     .await;
     let world = World::new(ROUTER).await;
     let worker = worker(&world, &stub, "30s");
-    crate::world::until("it was asked for a while", async || stub.asked("PutItem").len() > 150).await;
+    // The leases of a batch are requested three times.
+    crate::world::until("it was asked for a while", async || stub.asked("BatchExecuteStatement").len() > 15)
+        .await;
     // For ten seconds without it: each wait is twice as long as before.
     let receives = stub.asked("ReceiveMessage").len();
     assert!(receives <= 12, "{receives} receives");
@@ -219,7 +243,7 @@ async fn a_message_that_comes_back_during_its_call_is_not_called_again() {
         let stub = received.clone();
         Box::pin(async move {
             // Until the second worker, too, has checked whether it was done.
-            while stub.asked("PutItem").len() < 2 {
+            while stub.asked("BatchExecuteStatement").len() < 2 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             Ok(())
@@ -288,8 +312,16 @@ async fn expired_credentials_are_named_and_waited_for() {
     world.finish().await;
 }
 
+fn statements(input: &Value) -> &[Value] {
+    input["Statements"].as_array().unwrap()
+}
+
+fn failed(code: &str) -> Value {
+    json!({"Error": {"Code": code, "Message": "not now"}})
+}
+
 /// A queue with so many messages.
-fn filled(many: usize) -> (Arc<Mutex<State>>, Vec<EventId>) {
+pub(super) fn filled(many: usize) -> (Arc<Mutex<State>>, Vec<EventId>) {
     let ids: Vec<EventId> = (0..many).map(|_| EventId::new()).collect();
     let body = |id: &EventId| {
         format!(
@@ -301,8 +333,19 @@ fn filled(many: usize) -> (Arc<Mutex<State>>, Vec<EventId>) {
 }
 
 fn worker(world: &World, stub: &Stub, visibility: &str) -> Process {
-    let (router, endpoints) = (world.router_file.display().to_string(), world.endpoints());
-    let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", visibility];
+    worker_with(world, stub, &["--visibility", visibility])
+}
+
+/// Starts a worker with more arguments.
+pub(super) fn worker_with(world: &World, stub: &Stub, more: &[&str]) -> Process {
+    worker_at(world, stub, &world.endpoints(), more)
+}
+
+/// With other endpoints.
+pub(super) fn worker_at(world: &World, stub: &Stub, endpoints: &[String], more: &[&str]) -> Process {
+    let router = world.router_file.display().to_string();
+    let mut args = vec!["--router", &router, "--metrics-addr", "127.0.0.1:0"];
+    args.extend(more);
     args.extend(endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]));
     let env = [
         ("OUTBOX_TRANSPORT", "aws"),

@@ -133,7 +133,7 @@ async fn retention_counts_from_the_put() {
     .await;
     let retention = Duration::from_secs(6);
     world.relay_with(outbox_relay::relay::Settings { retention, ..relay_settings() });
-    world.until("select count(*) = 50 from outbox.dedup where done_at is not null").await;
+    world.until("select count(*) = 50 from outbox.done").await;
     // Retention has seen that everything is put, and runs many rounds before it truncates.
     world.until("select put_at is not null from outbox.ring where ring = 'event' and slot = 0").await;
     world.until("select count(*) = 0 from outbox.event").await;
@@ -156,7 +156,9 @@ async fn a_locked_old_slot_of_the_record_delays_nothing() {
     cleaner.execute("begin").await.unwrap();
     for slot in (0..5).filter(|slot| *slot != now) {
         cleaner
-            .execute(AssertSqlSafe(format!("lock table outbox.dedup_{slot} in access exclusive mode")))
+            .execute(AssertSqlSafe(format!(
+                "lock table outbox.dedup_{slot}, outbox.receipt_{slot} in access exclusive mode"
+            )))
             .await
             .unwrap();
     }

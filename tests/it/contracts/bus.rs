@@ -50,7 +50,7 @@ pub(crate) async fn bus_contract(
             occurred_at: "2026-11-22T03:04:05.678Z".parse().unwrap(),
             flaw: None,
         };
-    let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> \u00e9 \u0000","z":[],"a":{}}"#;
+    let nasty = r#"{"n":1.0,"text":"\"quoted\" \\ \n <detail> \u00e9 \u0001","z":[],"a":{}}"#;
     // The largest payload that `enqueue` accepts: every later step must accept it, too.
     let largest = format!(r#"{{"text":"{}"}}"#, "x".repeat(outbox_event::PAYLOAD_BYTES_MAX - 11));
     assert_eq!(largest.len(), outbox_event::PAYLOAD_BYTES_MAX);

@@ -257,7 +257,7 @@ async fn until_in_every_state(world: &World, published: &Published) {
     world.rpcs.until_done("Test/One", &published.ones).await;
     let done = published.ones.len() + published.twos.len();
     for state in [
-        &format!("select count(*) = {done} from outbox.dedup where done_at is not null"),
+        &format!("select count(*) = {done} from outbox.done"),
         "select count(*) = 1 from outbox.retry where last_code = 'unavailable'",
         "select count(*) = 1 from outbox.dead_letter where code = 'invalid_argument'",
         "select count(*) = 1 from outbox.parked",

@@ -7,8 +7,8 @@ use sqlx::{Connection, PgConnection};
 use crate::role::{address, role};
 use crate::world::{One, ROUTER, Two, World};
 
-/// Guards: a role that may publish can do that and nothing else: it can't read an event, not even its own, nor move the
-/// relay, nor let anybody else do so.
+/// Guards SECURITY.md: a role that may publish can do nothing else. It can't read an event, not even its own, choose an
+/// event's place, time or slot, move the relay's cursor, or grant a right.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_can_publish_and_nothing_else() {
     let world = World::new(ROUTER).await;
@@ -18,16 +18,33 @@ async fn a_publisher_can_publish_and_nothing_else() {
     outbox::enqueue(&mut tx, One { n: 1 }).await.unwrap();
     outbox::enqueue_all(&mut tx, [Entry::new(One { n: 2 })]).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(world.scalar::<i64>("select count(*) from outbox.event").await, 2);
+    sqlx::query("insert into outbox.event (id, name, payload) values (gen_random_uuid(), 'event_one', '{}')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("select outbox.enqueue('event_one', '{}', 'k', '{\"tenant\":\"t\"}')")
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.event").await, 4);
     for statement in [
         "select * from outbox.event",
         "select * from outbox.event_0",
         "insert into outbox.event (slot, id, name, payload) values (0, gen_random_uuid(), 'event_one', '{}')",
+        "insert into outbox.event (seq, id, name, payload) values (1, gen_random_uuid(), 'event_one', '{}')",
+        "insert into outbox.event (xid, id, name, payload) values ('3', gen_random_uuid(), 'event_one', '{}')",
+        "insert into outbox.event (occurred_at, id, name, payload) values (now(), gen_random_uuid(), 'event_one', '{}')",
+        "insert into outbox.event (id, name, payload) values (gen_random_uuid(), 'event_one', '{}') returning seq",
+        "insert into outbox.event_0 (id, name, payload) values (gen_random_uuid(), 'event_one', '{}')",
+        "update outbox.event set payload = ''",
+        "do $$ begin lock table outbox.event in row exclusive mode; end $$",
+        "insert into outbox.waking default values",
         "delete from outbox.event",
         "truncate outbox.event_0",
         "select * from outbox.parked",
-        "select nextval('outbox.event_seq')",
+        "select setval('outbox.event_seq', 3)",
         "select setval('outbox.event_slot', 3)",
+        "select nextval('outbox.event_slot')",
         "insert into outbox.cursor (snapshot, last_seq, floor_seq, system_identifier, relay, slot) values ('9:9:', 0, 0, 0, '', 0)",
         "select outbox.truncate_slot('event', 0::smallint, '0', 0)",
         "select outbox.grant_to(current_user::text, 'relay')",
@@ -103,6 +120,25 @@ async fn a_plain_role_can_own_the_schema() {
     outbox_schema::migrate(&mut conn).await.unwrap();
     let granted = "select outbox.grant_to('service_of_the_plain_owner', 'publisher')";
     sqlx::query(granted).execute(&mut conn).await.unwrap();
+    // It can't grant a role of the server, and says who may, and what.
+    for part in ["operator", "relay"] {
+        let grant = format!("select outbox.grant_to('service_of_the_plain_owner', '{part}')");
+        let psql = testkit::tools::postgres_bin().unwrap().join("psql");
+        let said = std::process::Command::new(psql)
+            .args(["-X", "-q", "-d", &address(&world, &owner), "-c", &grant])
+            .output()
+            .unwrap();
+        let warned = String::from_utf8(said.stderr).unwrap();
+        assert!(said.status.success(), "{part}: {warned}");
+        assert!(
+            warned.contains("WARNING") && warned.contains("service_of_the_plain_owner"),
+            "{part}: {warned}"
+        );
+        assert!(
+            warned.contains("grant pg_read_all_stats to service_of_the_plain_owner;"),
+            "{part}: {warned}"
+        );
+    }
     let refused = sqlx::query("select * from account").execute(&mut conn).await.unwrap_err();
     assert!(refused.to_string().contains("permission denied"), "{refused}");
 
@@ -110,5 +146,35 @@ async fn a_plain_role_can_own_the_schema() {
     sqlx::query("set local role service_of_the_plain_owner").execute(&mut *tx).await.unwrap();
     outbox::enqueue(&mut tx, One { n: 1 }).await.unwrap();
     tx.commit().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards promise 8: a relay that may not see the sessions of other roles does not export the age of the oldest snapshot,
+/// and says so once. A relay that may see them exports it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_exports_no_age_that_it_can_not_see() {
+    let world = World::new(ROUTER).await;
+    let url = role(&world, "relay").await;
+    let name = url.split(['/', '@']).nth(2).unwrap();
+    let metric = "outbox_relay_oldest_snapshot_seconds{";
+    for sees in [true, false] {
+        if !sees {
+            world.execute(&format!("revoke pg_read_all_stats from {name}")).await;
+        }
+        let mut relay = world.relay_process_in(&[("DATABASE_URL", &url)]);
+        let addr = testkit::scrape::addr(&mut relay).await.unwrap();
+        if !sees {
+            let said = relay.wait_for("outbox_relay_oldest_snapshot_seconds").await.unwrap();
+            assert!(said.contains("grant pg_read_all_stats to"), "{said}");
+        }
+        let mut shown = String::new();
+        crate::world::until("it has looked", async || {
+            shown = testkit::scrape::get(&addr, "/metrics").await.unwrap().1;
+            shown.contains("outbox_relay_ring_empty_slots{") && (!sees || shown.contains(metric))
+        })
+        .await;
+        assert_eq!(shown.contains(metric), sees, "{shown}");
+        relay.stop().await.unwrap();
+    }
     world.finish().await;
 }

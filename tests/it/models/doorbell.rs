@@ -2,13 +2,16 @@
 //!
 //! | step | code |
 //! |---|---|
-//! | `Insert`, `Ring` | `outbox.enqueue`: the insert, then `outbox.wake()` |
+//! | `Insert`, `Ring` | `outbox::INSERT`, `outbox.enqueue`: the row and `outbox.wake()` |
 //! | `Commit`, `End`, `RollBack` | Postgres: others see the rows, then locks are released and notifications sent |
 //! | `Listen` | `Doorbell::listen`, at the start of a term |
 //! | `Read` | `Outbox::next_window` and `Leader::relay`: a page of one event. In `run`; in `try_sleep` before it sleeps; after it woke |
 //! | `TryLock`, `Open` | `Doorbell::try_lock`, `Doorbell::unlock` |
 //! | `Wake` | `Doorbell::recv`, then `Doorbell::drain` |
 //! | `Crash`, `SessionEnds` | the relay dies, or loses the lead; the server notices, and releases its lock |
+//!
+//! `outbox::INSERT` takes the doorbell before it writes the row. That makes no difference: until `Commit` no other process sees
+//! the row, so `Insert` changes nothing for the relay, whether it comes before `Ring` or after.
 //!
 //! Left out: the fallback poll, which finds events that the doorbell missed. So is a connection whose end only the server
 //! has noticed, which is the poll's purpose.

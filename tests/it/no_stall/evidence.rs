@@ -198,7 +198,7 @@ async fn a_hold_is_shown_and_ended_by_an_operator() {
     world.publish_all((30..60).map(|n| Entry::new(One { n }))).await;
     world.until("select count(*) = 26 from outbox.retry where last_error like 'held, %'").await;
     let nowhere = outbox(&world, "poison --rpc Test/Nothing --yes").await;
-    assert!(nowhere.code == 1 && nowhere.err.contains("there is no queue of Test/Nothing"), "{nowhere:?}");
+    assert!(nowhere.code == 2 && nowhere.err.contains("there is no RPC Test/Nothing"), "{nowhere:?}");
     worker.stop().await.unwrap();
     relay.stop().await.unwrap();
     world.finish().await;

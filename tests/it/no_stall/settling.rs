@@ -72,7 +72,7 @@ async fn a_dead_letter_that_is_refused_costs_its_neighbours_nothing() {
     let addr = scrape::addr(&mut worker).await.unwrap();
     let events = publish(&world, 60).await;
     world.until("select count(*) = 7 from outbox.dead_letter").await;
-    world.until("select count(*) = 52 from outbox.dedup where done_at is not null").await;
+    world.until("select count(*) = 52 from outbox.done").await;
     world.until("select count(*) = 1 and bool_and(last_code = 'set_aside') from outbox.retry").await;
     world.until("select not exists (select from outbox.claim where until is not null)").await;
 
@@ -150,17 +150,14 @@ async fn rows_that_are_refused_at_random_lose_nothing() {
     }
     let (first, second) = (world.worker_process(), world.worker_process());
     let events = publish(&world, 400).await;
-    world.until("select count(*) > 100 from outbox.dedup where done_at is not null").await;
+    world.until("select count(*) > 100 from outbox.done").await;
     first.kill().await.unwrap();
     let recorded: Vec<uuid::Uuid> =
-        sqlx::query_scalar("select event_id from outbox.dedup where done_at is not null")
-            .fetch_all(&world.pool)
-            .await
-            .unwrap();
+        sqlx::query_scalar("select event_id from outbox.done").fetch_all(&world.pool).await.unwrap();
     let before = world.rpcs.calls().len();
     // The killed worker may have called without recording: that gap is allowed.
     world.rpcs.forget();
-    world.until("select count(*) = 343 from outbox.dedup where done_at is not null").await;
+    world.until("select count(*) = 343 from outbox.done").await;
     stop(second).await;
     for table in ["dead_letter", "retry"] {
         world.execute(&format!("drop trigger refuse on outbox.{table}")).await;

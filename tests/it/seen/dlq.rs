@@ -175,7 +175,7 @@ async fn an_interrupted_redrive_goes_on() {
 
     let router = world.router_file.display().to_string();
     let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", &router)];
-    let mut slow = shell(&env, "exec outbox dlq redrive --all --rate 50");
+    let mut slow = shell(&env, "exec outbox dlq redrive --all --yes --rate 50");
     let child =
         slow.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
     let pid = child.id().unwrap().to_string();
@@ -195,7 +195,7 @@ async fn an_interrupted_redrive_goes_on() {
     let redriven: i64 = out.strip_prefix("redriven ").unwrap().split(' ').next().unwrap().parse().unwrap();
     assert!(left > 0 && redriven + left == 301, "{redriven} + {left}");
 
-    let again = outbox(&world, "dlq redrive --all --rate 10000 --format json").await;
+    let again = outbox(&world, "dlq redrive --all --yes --rate 10000 --format json").await;
     assert_eq!((again.code, again.json()["moved"].as_i64()), (0, Some(left)), "{again:?}");
     world.rpcs.until_done("Test/One", &ids).await;
     world.until("select count(*) = 1 from outbox.dead_letter").await;

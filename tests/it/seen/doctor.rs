@@ -199,3 +199,36 @@ async fn the_named_grants_are_enough() {
     worker.stop().await.unwrap();
     world.finish().await;
 }
+
+/// Guards SECURITY.md: a function that relay or worker needs calls only functions that `doctor` names, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_named_functions_call_is_named() {
+    let world = World::new(ROUTER).await;
+    for program in ["relay", "worker"] {
+        let role = format!("{program}_{}", world.source.name());
+        world.execute(&format!("create role {role} login")).await;
+        let url = world.url.replace("outbox@", &format!("{role}@"));
+        let said = paste(&[("DATABASE_URL", url.as_str())], "outbox doctor --format json").await.json();
+        let message = format!("{role} can't be the role of {program}");
+        let finding =
+            said["findings"].as_array().unwrap().iter().find(|finding| finding["message"] == message);
+        let hint = finding.unwrap_or_else(|| panic!("{said:#}"))["hint"].as_str().unwrap();
+        for grant in hint.split("grant ").skip(1) {
+            world.execute(&format!("grant {}", grant.trim())).await;
+        }
+        let closed: Vec<String> = sqlx::query_scalar(
+            "select distinct caller.proname || ' calls ' || called.proname
+             from pg_proc as caller
+             cross join lateral regexp_matches(pg_get_functiondef(caller.oid), 'outbox[.]([a-z0-9_]+)[(]', 'g') as named
+             join pg_proc as called on called.pronamespace = caller.pronamespace and called.proname = named[1]
+             where caller.pronamespace = 'outbox'::regnamespace and not caller.prosecdef
+               and has_function_privilege($1, caller.oid, 'execute') and not has_function_privilege($1, called.oid, 'execute')",
+        )
+        .bind(&role)
+        .fetch_all(&world.pool)
+        .await
+        .unwrap();
+        assert_eq!(closed, [] as [&str; 0], "{program}");
+    }
+    world.finish().await;
+}

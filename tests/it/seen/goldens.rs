@@ -55,7 +55,7 @@ async fn nothing_is_stuck() {
     world.worker();
     let done = world.publish(One { n: 1 }).await;
     let unheard = world.publish(Unheard {}).await;
-    world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
+    world.until("select count(*) = 1 from outbox.done").await;
     world.until("select last_seq = 2 from outbox.cursor_now()").await;
     world.until_settled().await;
     world.until_relay_sleeps().await;

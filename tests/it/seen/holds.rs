@@ -228,9 +228,10 @@ async fn doctor_accepts_the_grants_of_grant_to() {
         let program = if part == "operator" { "an operator" } else { part };
         assert_finds(&said, &format!("ok {}: {role} may do what {program} does", world.source.name()));
         assert_eq!(said.code, 0, "{said:?}");
-        assert_finds(&said, &format!("warning {}: {role} does not see how old", world.source.name()));
+        if part == "worker" {
+            assert_finds(&said, &format!("warning {}: {role} does not see how old", world.source.name()));
+        }
         if part == "operator" {
-            world.execute(&format!("grant pg_read_all_stats to {role}")).await;
             let said = look("").await;
             assert!(said.code == 0 && said.out.ends_with("All is well."), "{said:?}");
             let env = [("DATABASE_URL", url.as_str()), ("OUTBOX_ROUTER", router.as_str())];

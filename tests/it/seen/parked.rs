@@ -1,4 +1,5 @@
-use serde_json::json;
+use outbox::EventId;
+use serde_json::{Value, json};
 
 use crate::operator::{ROUTER, outbox, publish_malformed};
 use crate::world::{One, World};
@@ -21,9 +22,12 @@ async fn parked_events_are_published_once_more() {
     );
     assert_eq!(first["code"], "MalformedDetail");
     assert!(!listed.out.contains("not json"), "a payload: {listed:?}");
-    for (filter, count) in
-        [("--code MalformedDetail", 2), ("--code X", 0), ("--event-name event_two", 0), ("--limit 1", 1)]
-    {
+    for (filter, count) in [
+        ("--code MalformedDetail", 2),
+        ("--code EntryTooLarge", 0),
+        ("--event-name event_two", 0),
+        ("--limit 1", 1),
+    ] {
         let listed = outbox(&world, &format!("parked list --format json {filter}")).await;
         assert_eq!(listed.json().as_array().unwrap().len(), count, "{filter}");
     }
@@ -58,5 +62,48 @@ async fn parked_events_are_published_once_more() {
     assert_eq!(world.scalar::<i64>("select count(*) from outbox.parked").await, 0);
     let good = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[good]).await;
+    world.finish().await;
+}
+
+/// Guards promise 8: of a text over its limit only the beginning is parked. Such an event is never published again, and the
+/// commands say why.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_cut_is_not_retried() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    world.worker();
+    // The beginning of each of them is a valid event.
+    let cut = [EventId::new(), EventId::new()];
+    for (id, rest) in cut.iter().zip(["", "nonsense"]) {
+        world
+            .execute(&format!(
+                "insert into outbox.event (id, name, payload)
+                 select '{id}', 'event_one', '{{\"n\":1}}' || repeat(' ', 250000) || '{rest}' where outbox.wake()"
+            ))
+            .await;
+    }
+    let whole = publish_malformed(&world).await;
+    world.until("select count(*) = 3 from outbox.parked").await;
+    let why = outbox(&world, &format!("why {} --format json", cut[0])).await;
+    assert_eq!(why.json()["commands"], json!([format!("outbox parked drop {}", cut[0])]), "{why:?}");
+    let listed = outbox(&world, "parked list --format json").await.json();
+    let is_cut: Vec<&Value> = listed.as_array().unwrap().iter().map(|one| &one["cut"]).collect();
+    assert_eq!(is_cut, [true, true, false]);
+
+    let retried = outbox(&world, &format!("parked retry {} {}", cut[0], cut[1])).await;
+    assert_eq!(retried.code, 1, "{retried:?}");
+    assert!(retried.out.starts_with("retried 0 parked events\n2 can't be retried: "), "{retried:?}");
+    let retried = outbox(&world, "parked retry --all --format json").await;
+    assert_eq!((retried.code, &retried.json()["changed"], &retried.json()["cut"]), (1, &json!(1), &json!(2)));
+    // Nor by the function itself.
+    world.execute("select outbox.repair_begin('0198c7e2-0000-7000-8000-000000000001', 'me', 'it')").await;
+    let tried =
+        "select outbox.retry_parked('0198c7e2-0000-7000-8000-000000000001', array_agg(seq), array_agg(id))
+                 from outbox.parked where cut";
+    assert_eq!(world.scalar::<i64>(tried).await, 0);
+    world.until(&format!("select count(*) = 1 from outbox.parked where id = '{whole}' and seq > 3")).await;
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.parked where cut").await, 2);
+    let dropped = outbox(&world, "parked drop --yes --all --format json").await;
+    assert_eq!((dropped.code, &dropped.json()["changed"]), (0, &json!(3)), "{dropped:?}");
     world.finish().await;
 }

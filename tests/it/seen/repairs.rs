@@ -33,6 +33,7 @@ const STATE: &str = "select md5(concat_ws(' ',
      (select string_agg(l::text, ' ' order by l.seq) from outbox.dead_letter as l),
      (select string_agg(p::text, ' ' order by p.seq) from outbox.parked as p),
      (select string_agg(d::text, ' ' order by d.event_id, d.rpc) from outbox.dedup as d),
+     (select string_agg(d::text, ' ' order by d.event_id, d.rpc) from outbox.done as d),
      (select string_agg(q::text, ' ' order by q.id) from outbox.queue as q),
      (select string_agg(a::text, ' ' order by a.id) from outbox.audit as a)))";
 
@@ -83,6 +84,7 @@ async fn an_operator_writes_no_table() {
         "update outbox.audit set who = 'nobody'",
         "insert into outbox.audit (id, at, who, command) values (outbox.uuid_v7(), now(), 'me', 'nothing')",
         "delete from outbox.dedup",
+        "delete from outbox.receipt",
         "update outbox.queue set poison_until = now()",
         "select outbox.forget(outbox.uuid_v7(), 'Test/One')",
         "select outbox.repaired(outbox.uuid_v7(), 1)",
@@ -102,7 +104,7 @@ async fn functions_with_their_owners_rights_have_the_right_callers() {
                     where p.pronamespace = 'outbox'::regnamespace and p.prosecdef and has_function_privilege(p.oid, 'execute')";
     let repairs: BTreeSet<String> =
         REPAIRS.iter().map(|(name, _)| *name).chain(["repair_begin"]).map(str::to_owned).collect();
-    let publishing: BTreeSet<String> = ["enqueue", "enqueue_all"].map(str::to_owned).into();
+    let publishing: BTreeSet<String> = ["wake"].map(str::to_owned).into();
     for (part, expected) in [
         ("publisher", publishing),
         ("relay", BTreeSet::new()),

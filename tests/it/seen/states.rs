@@ -49,7 +49,7 @@ impl Stuck {
         world.until("select count(*) = 1 from outbox.retry where last_code = 'unavailable'").await;
         world.until("select count(*) = 1 from outbox.parked").await;
         world.until("select count(*) = 6 from outbox.delivery").await;
-        world.until("select count(*) = 1 from outbox.dedup where done_at is not null").await;
+        world.until("select count(*) = 1 from outbox.done").await;
         Self {
             world,
             done,
@@ -78,7 +78,7 @@ impl Stuck {
     async fn finish(self) {
         drop(self.open);
         self.answer.cancel();
-        self.world.until("select count(*) = 4 from outbox.dedup where done_at is not null").await;
+        self.world.until("select count(*) = 4 from outbox.done").await;
         self.world.finish().await;
     }
 }

@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt};
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
 use outbox_transport::operate::{At, Audit, DYNAMODB, Kept, OperateError, Repair};
 
-use super::records::{Item, KEYS_MAX, is_live, text};
+use super::records::{Item, KEYS_MAX, dropped_key, is_live, text};
 use super::{AwsOperator, trouble};
 use crate::Failure;
 
@@ -17,6 +19,10 @@ const KEPT_HOURS: i64 = 400 * 24;
 /// An item has room for 400 KB: hundreds of repairs an hour.
 const COMMAND_CHARS_MAX: usize = 2000;
 const REQUESTS_TOGETHER: usize = 8;
+
+fn kept_for() -> TimeDelta {
+    TimeDelta::hours(KEPT_HOURS)
+}
 
 impl AwsOperator {
     /// Replaces the repair if it is stored already.
@@ -29,7 +35,7 @@ impl AwsOperator {
             ("command".to_owned(), text(&command)),
             ("result".to_owned(), text(result)),
         ]);
-        let expires_at = (repair.at + TimeDelta::hours(KEPT_HOURS)).timestamp();
+        let expires_at = (repair.at + kept_for()).timestamp();
         let update = self
             .dynamodb
             .update_item()
@@ -39,6 +45,29 @@ impl AwsOperator {
             .expression_attribute_names("#repair", format!("{PREFIX}{}", repair.id))
             .expression_attribute_values(":repair", AttributeValue::M(kept))
             .expression_attribute_values(":expires_at", AttributeValue::N(expires_at.to_string()));
+        update.send().await.map(|_| ()).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
+    }
+
+    /// Records that an operator drops a letter. The key is one of the audit, which no policy allows to delete.
+    pub(super) async fn keep_drop(
+        &self,
+        event: EventId,
+        rpc: &Rpc,
+        repair: &Repair,
+    ) -> Result<(), OperateError> {
+        let now = Utc::now();
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(dropped_key(event, rpc)))
+            .update_expression("set at_ms = :now, who = :who, expires_at = :expires_at")
+            .expression_attribute_values(":now", AttributeValue::N(now.timestamp_millis().to_string()))
+            .expression_attribute_values(":who", AttributeValue::S(repair.who.clone()))
+            .expression_attribute_values(
+                ":expires_at",
+                AttributeValue::N((now + kept_for()).timestamp().to_string()),
+            );
         update.send().await.map(|_| ()).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
     }
 }

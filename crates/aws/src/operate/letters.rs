@@ -62,8 +62,12 @@ impl DeadLetters for AwsOperator {
         join_all(letters.iter().map(|letter| self.redrive_one(letter, force))).await
     }
 
-    async fn take_away(&self, _: &Repair, letters: &[Letter<Held>]) -> Vec<Result<Repaired, OperateError>> {
-        join_all(letters.iter().map(|letter| self.drop_one(letter))).await
+    async fn take_away(
+        &self,
+        repair: &Repair,
+        letters: &[Letter<Held>],
+    ) -> Vec<Result<Repaired, OperateError>> {
+        join_all(letters.iter().map(|letter| self.drop_one(repair, letter))).await
     }
 
     async fn put_back(&mut self) {
@@ -111,11 +115,15 @@ impl AwsOperator {
         self.delete(letter, before).await
     }
 
-    async fn drop_one(&self, letter: &Letter<Held>) -> Result<Repaired, OperateError> {
-        match self.hold(letter).await? {
-            true => self.delete(letter, Utc::now()).await,
-            false => Ok(Repaired::Gone),
+    /// Recorded first: nothing is dropped without a trace.
+    async fn drop_one(&self, repair: &Repair, letter: &Letter<Held>) -> Result<Repaired, OperateError> {
+        if !self.hold(letter).await? {
+            return Ok(Repaired::Gone);
         }
+        if let Some(event) = letter.event {
+            self.keep_drop(event, &letter.rpc, repair).await?;
+        }
+        self.delete(letter, Utc::now()).await
     }
 
     /// Extends its visibility. `false` if another client holds it by now: a delete would not report that.

@@ -27,14 +27,20 @@ impl Deliveries for AwsOperator {
         &self,
         event: EventId,
         rpcs: &[Rpc],
-        _: Option<DateTime<Utc>>,
+        _: Option<(DateTime<Utc>, DateTime<Utc>)>,
     ) -> Result<Vec<Delivery>, OperateError> {
         let pairs: Vec<(EventId, Rpc)> = rpcs.iter().map(|rpc| (event, rpc.clone())).collect();
-        let items = self.items(&pairs).await?;
+        let mut keys: Vec<String> = pairs.iter().map(|(event, rpc)| key(*event, rpc)).collect();
+        keys.extend(pairs.iter().map(|(event, rpc)| dropped_key(*event, rpc)));
+        keys.sort_unstable();
+        keys.dedup();
+        let items = self.items_of(&keys).await?;
         let now = Utc::now();
+        let live = |key: String| items.get(&key).filter(|item| is_live(item, now));
         let deliveries = pairs.iter().map(|(event, rpc)| {
-            let item = items.get(&key(*event, rpc)).filter(|item| is_live(item, now));
-            Delivery { rpc: rpc.to_string(), state: item.map_or(State::NotReceived, |item| state(item, now)) }
+            let dropped = live(dropped_key(*event, rpc)).and_then(dropped);
+            let state = live(key(*event, rpc)).map(|item| state(item, now)).or(dropped);
+            Delivery { rpc: rpc.to_string(), state: state.unwrap_or(State::NotReceived) }
         });
         Ok(deliveries.collect())
     }
@@ -162,6 +168,14 @@ impl AwsOperator {
 
 fn key(event: EventId, rpc: &Rpc) -> String {
     format!("{event} {rpc}")
+}
+
+pub(super) fn dropped_key(event: EventId, rpc: &Rpc) -> String {
+    format!("audit dropped {event} {rpc}")
+}
+
+fn dropped(item: &Item) -> Option<State> {
+    Some(State::Dropped { at: time(item, "at_ms")?, by: text(item, "who")?.to_owned() })
 }
 
 /// DynamoDB may remove an expired item days late.

@@ -10,8 +10,8 @@ use crate::line::calls::Calls;
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 /// One event of so many fails at first, and its lease is released.
 const FAILS_ONE_IN: u64 = 20;

@@ -8,8 +8,8 @@ use testkit::process::Process;
 use crate::database::{Database, EVENT, until};
 use crate::memory::peak_megabytes;
 use crate::plan::Plan;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 /// The largest payload of `outbox.enqueue`.
 const BYTES: usize = 240 * 1024;

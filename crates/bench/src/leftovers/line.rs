@@ -59,8 +59,8 @@ pub(super) async fn took(database: &Database, seq: i64, events: usize) -> Result
                     extract(epoch from d.done_at - e.occurred_at)::float8 * 1000
              from outbox.event as e
              cross join lateral (
-                 select d.done_at from outbox.dedup as d
-                 where d.slot = outbox.dedup_slot(e.id) and d.event_id = e.id and d.done_at is not null limit 1) as d
+                 select r.done_at from outbox.queue as q cross join lateral outbox.recorded(q.rpc, array[e.id]) as r
+                 where r.done_at is not null limit 1) as d
              where e.seq > $1",
         )
         .bind(seq)

@@ -7,8 +7,8 @@ use crate::database::{Database, EVENT};
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 use crate::wake::{after_commit, all_arrived, watched};
 
 pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {

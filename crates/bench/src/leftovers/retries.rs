@@ -10,8 +10,8 @@ use crate::database::{Database, EVENT, payload, until};
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 use crate::stub::Stub;
 
 /// `outbox.evict_to_retry` moves as many at a time.

@@ -9,8 +9,8 @@ use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
 use crate::relaying::{Relaying, sink};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 const LOOKS_EVERY: Duration = Duration::from_millis(500);
 

@@ -9,8 +9,8 @@ use crate::database::{Database, EVENT};
 use crate::pairs::Pairs;
 use crate::plan::Plan;
 use crate::relaying::{Relaying, sink};
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 /// The events of the window that are left when the relay starts.
 const LEFT: usize = 10;

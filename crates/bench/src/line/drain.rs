@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::rounds::{COMPARISONS, Rounds, rounds_of, row};
 use super::system::{Kind, System};
 use crate::plan::Plan;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     let events = plan.count(100_000, 10_000);
@@ -21,7 +21,11 @@ pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     for (ours, beside) in COMPARISONS {
         let Some(pairs) = rounds.pairs(ours, beside, |rate| *rate) else { continue };
         let row = row("deliveries/s", &pairs, ours, beside).with("backlog", events);
-        rows.push(if beside == Kind::Graphile { row.must(Must::RatioAtLeast(2.5)) } else { row });
+        rows.push(match (ours, beside) {
+            (Kind::Ours, Kind::Graphile) => row.must(Must::RatioAtLeast(2.5)),
+            (Kind::Connect, _) => row.must(Must::RatioAtLeast(0.5)),
+            _ => row,
+        });
     }
     Ok(rows)
 }

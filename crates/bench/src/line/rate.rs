@@ -8,8 +8,8 @@ use super::system::{Kind, System};
 use crate::pairs::{Pairs, median};
 use crate::plan::Plan;
 use crate::publisher::published_per_second;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 const CONNECTIONS: usize = 32;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::system::Kind;
 use crate::pairs::Pairs;
 use crate::plan::Plan;
-use crate::report::Row;
+use crate::row::Row;
 
 /// The compared pairs.
 pub(crate) const COMPARISONS: [(Kind, Kind); 4] = [

@@ -5,8 +5,8 @@ use super::rounds::{COMPARISONS, Rounds, rounds_of, row};
 use super::system::{Kind, System};
 use crate::pairs::quantile;
 use crate::plan::Plan;
-use crate::report::{Must, Row};
 use crate::result::Result;
+use crate::row::{Must, Row};
 
 const FULL: f64 = 1000.0;
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::args::{List, Show};
+use crate::filter;
 use crate::options::Format;
 use crate::pace::interrupted;
 use crate::safe::{self, line};
@@ -87,7 +88,10 @@ impl Shown {
 pub(super) struct Listing<'a>(pub(super) &'a List);
 
 impl Work for Listing<'_> {
-    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
+        let which = &self.0.which;
+        filter::rpc(&self.0.options, &transports, which.rpc.as_ref()).await?;
+        filter::letter_code(&mut transports, which.code.as_ref()).await?;
         let limit = self.0.limit as usize;
         let (mut listed, mut more) = (Vec::new(), false);
         for mut transport in transports {
@@ -179,6 +183,7 @@ pub(super) struct Showing<'a>(pub(super) &'a Show);
 impl Work for Showing<'_> {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let args = self.0;
+        filter::rpc(&args.options, &transports, args.rpc.as_ref()).await?;
         let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
         let mut shown = Vec::new();
         for mut transport in transports {

@@ -10,6 +10,8 @@ use outbox_transport::operate::{
 use serde::Serialize;
 
 use super::args::{Drop, Redrive};
+use crate::counted::Counted;
+use crate::filter;
 use crate::pace::{Pace, Progress, interrupted};
 use crate::repair::{self, RepairArgs};
 use crate::safe::line;
@@ -17,6 +19,10 @@ use crate::show::counted;
 use crate::stopped::Stopped;
 use crate::transport::Work;
 
+pub(crate) const FORGETS: &str =
+    "what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded";
+/// So many are redriven without a question: as many as `dlq list` shows.
+const UNASKED_MAX: i64 = 100;
 const FILTERS: &str = "--rpc, --event, --code or --older-than";
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
@@ -28,6 +34,8 @@ pub(super) struct Move<'a> {
     args: &'a RepairArgs,
     filter: Filter,
     kind: Kind,
+    /// What the question was about, if one was asked.
+    asked: Option<Counted>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,22 +79,29 @@ impl Moved {
 impl<'a> Move<'a> {
     pub(super) fn redrive(args: &'a Redrive) -> Result<Self, Stopped> {
         let filter = args.repair.some(args.which.filter(), "dlq redrive", FILTERS)?;
-        Ok(Self { args: &args.repair, filter, kind: Kind::Redrive { rate: args.rate, force: args.force } })
+        Ok(Self {
+            args: &args.repair,
+            filter,
+            kind: Kind::Redrive { rate: args.rate, force: args.force },
+            asked: None,
+        })
     }
 
     pub(super) fn drop(args: &'a Drop) -> Result<Self, Stopped> {
         let filter = args.repair.some(args.which.filter(), "dlq drop", FILTERS)?;
-        Ok(Self { args: &args.repair, filter, kind: Kind::Drop })
+        Ok(Self { args: &args.repair, filter, kind: Kind::Drop, asked: None })
     }
 }
 
 impl Work for Move<'_> {
-    async fn on<O: Operator>(self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(mut self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
+        filter::rpc(&self.args.options, &transports, self.filter.rpc.as_ref()).await?;
+        filter::letter_code(&mut transports, self.filter.code.as_ref()).await?;
         let mut moved = Moved { dry_run: self.args.dry_run, done_before: Some(0), ..Moved::default() };
         if self.args.dry_run {
             self.each(&mut transports, None, &mut moved).await?;
         } else {
-            self.ask()?;
+            self.ask(&mut transports).await?;
             let is_undoable = matches!(self.kind, Kind::Redrive { force: false, .. });
             let repair = repair::begin(&transports, is_undoable).await?;
             let went = self.each(&mut transports, Some(&repair), &mut moved).await;
@@ -103,14 +118,42 @@ impl Work for Move<'_> {
 }
 
 impl Move<'_> {
-    fn ask(&self) -> Result<(), Stopped> {
-        match self.kind {
-            Kind::Redrive { force: false, .. } => Ok(()),
-            Kind::Redrive { force: true, .. } => self.args.consent.ask(
-                "--force: what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded",
-            ),
-            Kind::Drop => self.args.consent.ask("drops these dead letters"),
+    /// Without an answer of yes in advance, the letters are counted for the question, and later ones are left alone.
+    async fn ask(&mut self, transports: &mut [impl Operator]) -> Result<(), Stopped> {
+        let is_undoable = matches!(self.kind, Kind::Redrive { force: false, .. });
+        if is_undoable && self.filter != Filter::default() {
+            return Ok(());
         }
+        if !self.args.consent.is_given() {
+            self.asked = Some(self.count(transports).await?);
+        }
+        let letters = match &self.asked {
+            Some(asked) => asked.text("dead letter", "dead"),
+            None => "these dead letters".to_owned(),
+        };
+        match self.kind {
+            Kind::Redrive { force: true, .. } => {
+                self.args.consent.ask(&format!("redrives {letters}, with --force: {FORGETS}"))
+            }
+            Kind::Redrive { .. } if self.asked.as_ref().is_none_or(|asked| asked.count() <= UNASKED_MAX) => {
+                Ok(())
+            }
+            Kind::Redrive { .. } => self.args.consent.confirm(&format!("redrives {letters}")),
+            Kind::Drop => self.args.consent.ask(&format!("drops {letters}")),
+        }
+    }
+
+    async fn count(&self, transports: &mut [impl Operator]) -> Result<Counted, Stopped> {
+        let mut counted = Counted::default();
+        for transport in transports {
+            let went = tokio::select! {
+                went = count_in(transport, &self.filter, &mut counted) => went,
+                () = interrupted() => Err(Stopped::failed("interrupted", "nothing was done")),
+            };
+            transport.put_back().await;
+            went?;
+        }
+        Ok(counted)
     }
 
     /// Without a repair it only counts them.
@@ -149,7 +192,7 @@ impl Move<'_> {
         let interrupted = interrupted();
         tokio::pin!(interrupted);
         loop {
-            let letters = tokio::select! {
+            let mut letters = tokio::select! {
                 letters = transport.next(&self.filter) => letters?,
                 () = &mut interrupted => {
                     moved.interrupted = true;
@@ -159,6 +202,7 @@ impl Move<'_> {
             if letters.is_empty() {
                 return Ok(());
             }
+            letters.retain(|letter| self.asked.as_ref().is_none_or(|asked| asked.covers(letter.dead_at)));
             moved.found += letters.len() as i64;
             let done = match self.kind {
                 Kind::Redrive { .. } => self.done(transport, &letters, moved).await,
@@ -249,5 +293,24 @@ impl Move<'_> {
             ));
         }
         lines.join("\n")
+    }
+}
+
+async fn count_in<O: DeadLetters>(
+    transport: &mut O,
+    filter: &Filter,
+    counted: &mut Counted,
+) -> Result<(), Stopped> {
+    loop {
+        let letters = transport.next(filter).await?;
+        if letters.is_empty() {
+            return Ok(());
+        }
+        for Letter { id, rpc, event, code, reason, dead_at, .. } in &letters {
+            counted.add(&format!("{rpc} with {code}"), *dead_at, || match event {
+                Some(event) => format!("event {event} ({reason})"),
+                None => format!("{id} ({reason})"),
+            });
+        }
     }
 }

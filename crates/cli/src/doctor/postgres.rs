@@ -13,7 +13,7 @@ use sqlx::{PgConnection, query_as, query_scalar};
 
 use super::diagnosis::Diagnosis;
 use crate::safe::{identifier, line, literal};
-use crate::show::{NAME_CHARS_MAX, age, moment_of, name_or};
+use crate::show::{NAME_CHARS_MAX, age, moment_of};
 use crate::stopped::Stopped;
 use crate::stuck::{self, MEND, ends_prepared};
 use held::{LISTED_MAX, LONG_SECONDS};
@@ -161,7 +161,7 @@ async fn prepared(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>,
                 moment_of(at)
             );
             let finding = if old { Diagnosis::warning } else { Diagnosis::info };
-            finding(name, message, ends_prepared(&gid))
+            finding(name, message, ends_prepared(&gid, Some(&owner)))
         })
         .collect())
 }
@@ -202,17 +202,17 @@ async fn relaying(source: &Source) -> Result<Vec<Diagnosis>, Stopped> {
         let Some(seconds) = transaction.age_seconds.filter(|seconds| *seconds > LONG_SECONDS) else {
             continue;
         };
-        let wrote = if transaction.writes { "its own events wait" } else { "it only reads" };
+        let (pid, role) = (transaction.pid, transaction.user.as_deref());
         findings.push(Diagnosis::warning(
             name,
             format!(
-                "a transaction is open for {} (pid {}, {}, {}): {wrote}, and no slot it might still see is truncated",
+                "a transaction is open for {} ({}, {}): {}",
                 age(seconds),
-                transaction.pid,
-                name_or(Some(&transaction.application), "no application name"),
+                stuck::session(pid, role, Some(&transaction.application)),
                 transaction.state.as_deref().unwrap_or("state not visible"),
+                stuck::delays(transaction.writes),
             ),
-            format!("end it in its application, or: select pg_terminate_backend({})", transaction.pid),
+            format!("end it in its application, or {}", stuck::ends_session(pid, role)),
         ));
     }
     Ok(findings)

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use outbox_event::EventId;
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Cursor, Database, Outbox, Span};
+use outbox_transport::Entry;
 
 use crate::dlq::rpc;
 use crate::options::Options;
@@ -137,6 +138,16 @@ impl Replay<'_> {
         words.push("--run".to_owned());
         self.args.options.command(words)
     }
+}
+
+/// The first event that would be sent.
+pub(super) async fn oldest(meant: &[Meant]) -> Result<Option<Entry>, Stopped> {
+    let mut oldest: Option<Entry> = None;
+    for Meant { outbox, cursor, span } in meant {
+        let first = outbox.page(cursor, span).await?.into_iter().next();
+        oldest = first.into_iter().chain(oldest).min_by_key(|event| event.occurred_at);
+    }
+    Ok(oldest)
 }
 
 /// How many messages each RPC gets of each event.

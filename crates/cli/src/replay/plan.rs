@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use outbox_postgres::operate::Seqs;
+use outbox_transport::Entry;
 use outbox_transport::operate::thousands;
 use serde::Serialize;
 
@@ -12,6 +13,8 @@ use crate::stopped::Stopped;
 
 /// Above this, a replay is only known to be large.
 const COUNTED_MAX: i64 = 1_000_000;
+/// So many are named in a question.
+const ROUTES_MAX: usize = 3;
 /// Per statement.
 const PIECE: i64 = 50_000;
 
@@ -77,6 +80,29 @@ impl Plan {
     /// What there is to send, if all was counted.
     pub(super) fn total(&self) -> Option<i64> {
         self.counted_all.then_some(self.messages)
+    }
+
+    /// Whether no event is selected.
+    pub(super) fn is_empty(&self) -> bool {
+        self.routes.is_empty() && self.not_put == 0 && self.parked == 0
+    }
+
+    /// `3 messages (3 of event_one to A/B; the oldest event is ID, of TIME)`
+    pub(super) fn meant(&self, oldest: Option<&Entry>) -> String {
+        let more = if self.counted_all { "" } else { "+" };
+        let routes: Vec<String> = self
+            .routes
+            .iter()
+            .filter_map(|route| {
+                Some(format!("{} of {} to {}", thousands(route.events), route.event, route.rpc.as_ref()?))
+            })
+            .take(ROUTES_MAX)
+            .collect();
+        let oldest = oldest.map(|event| {
+            format!("; the oldest event is {}, of {}", event.id, crate::show::moment(event.occurred_at))
+        });
+        let messages = counted(format!("{}{more}", thousands(self.messages)), "message");
+        format!("{messages} ({}{})", routes.join(", "), oldest.unwrap_or_default())
     }
 
     pub(super) fn text(&self) -> String {

@@ -1,14 +1,11 @@
 //! Sends what was planned.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, SecondsFormat, Utc};
-use outbox_event::{Envelope, Headers, Message};
+use outbox_event::Message;
 use outbox_event_router::Rpc;
-use outbox_postgres::operate::Past;
+use outbox_transport::Entry;
 use outbox_transport::operate::{Addressed, Deliveries, Queues, Repair, thousands};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::meant::{Meant, Replay, exact};
 use super::plan::Plan;
@@ -93,7 +90,7 @@ impl Sending<'_> {
             let past = meant.outbox.page(&meant.cursor, &span).await?;
             let Some(last) = past.last() else { return Ok(()) };
             (span.seqs.first, span.after) = (last.seq, Some(last.id.as_uuid()));
-            let reached = past.iter().rev().find_map(|event| event.occurred_at.known());
+            let reached = past.iter().rev().find(|event| event.flaw.is_none()).map(|event| event.occurred_at);
             let mut messages: Vec<Addressed> = Vec::new();
             for event in &past {
                 let rpcs = self.replay.subscribers(&event.name);
@@ -148,27 +145,10 @@ impl Sending<'_> {
 
 /// The event as the relay put it, with the header that marks a replay, as a body for each RPC. `None` for a row that no bus can
 /// carry.
-fn message<'a>(event: &'a Past, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
-    let payload: &RawValue = serde_json::from_str(&event.payload).ok()?;
-    let occurred_at = event.occurred_at.known()?;
-    let mut headers: Headers = match &event.headers {
-        None => Headers::new(),
-        Some(text) => serde_json::from_str(text).ok()?,
-    };
-    headers.insert(HEADER.to_owned(), at.to_owned());
-    payload.get().starts_with('{').then_some({
-        move |rpc: &Rpc| {
-            let envelope = Envelope {
-                id: event.id,
-                name: event.name.as_str().into(),
-                key: event.key.as_deref().map(Into::into),
-                occurred_at,
-                headers: headers.clone(),
-                payload: Cow::Borrowed(payload),
-            };
-            Message { rpc: rpc.as_str().into(), event: envelope }.encode()
-        }
-    })
+fn message<'a>(event: &'a Entry, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
+    let mut envelope = event.envelope().ok()?;
+    envelope.headers.insert(HEADER.to_owned(), at.to_owned());
+    Some(move |rpc: &Rpc| Message { rpc: rpc.as_str().into(), event: envelope.clone() }.encode())
 }
 
 impl Sent {
@@ -191,7 +171,7 @@ impl Sent {
         }
         if self.malformed > 0 {
             lines.push(format!(
-                "  {} can't be carried: their payload or headers are no JSON, or their time is no date",
+                "  {} can't be carried: `outbox.enqueue` would have refused them, or their time is no date",
                 thousands(self.malformed)
             ));
         }

@@ -34,6 +34,10 @@ pub(super) struct SourceStatus {
     pub(super) put_at: Option<At>,
     pub(super) put_by: Option<String>,
     pub(super) parked: Count,
+    /// Whether this role sees the transactions of other roles. If not, the oldest is unknown.
+    pub(super) sees_transactions: bool,
+    #[serde(skip)]
+    pub(super) blind_role: Option<String>,
     pub(super) oldest_transaction: Option<Transaction>,
     pub(super) outbox_bytes: i64,
     /// Whether the cursor is of another server.

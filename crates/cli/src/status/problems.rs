@@ -8,7 +8,7 @@ use super::workers::{Breaker, Workers};
 
 use crate::options::Options;
 use crate::safe::line;
-use crate::show::{NAME_CHARS_MAX, age, counted, name_or};
+use crate::show::{NAME_CHARS_MAX, age, counted};
 use crate::stopped::Stopped;
 use crate::stuck::{self, MEND};
 
@@ -93,15 +93,23 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
     if let Some(transaction) = &source.oldest_transaction
         && transaction.age_seconds.is_some_and(|age| age > TRANSACTION_SECONDS_MAX)
     {
-        let keeps = if transaction.writes { "its own events wait, and " } else { "" };
+        let (pid, role) = (transaction.pid, transaction.user.as_deref());
         problems.push(Problem::remedy(
             format!(
-                "a transaction in {name} is open for {} (pid {}, {}): {keeps}no slot it might still see is truncated",
+                "a transaction in {name} is open for {} ({}): {}",
                 age(transaction.age_seconds.unwrap_or_default()),
-                transaction.pid,
-                name_or(Some(&transaction.application), "no application name"),
+                stuck::session(pid, role, Some(&transaction.application)),
+                stuck::delays(transaction.writes),
             ),
-            &format!("end it in its application, or: select pg_terminate_backend({})", transaction.pid),
+            &match transaction.writes {
+                true => format!("end it in its application, or {}", stuck::ends_session(pid, role))
+                    .replace('\n', " "),
+                false => format!(
+                    "let a backup or a migration end; otherwise end it in its application, or {}",
+                    stuck::ends_session(pid, role)
+                )
+                .replace('\n', " "),
+            },
         ));
     }
     problems
@@ -219,6 +227,8 @@ mod tests {
             put_at: None,
             put_by: None,
             parked: Count::default(),
+            sees_transactions: true,
+            blind_role: None,
             oldest_transaction: None,
             outbox_bytes: 0,
             restored: false,
@@ -243,7 +253,7 @@ mod tests {
         Transaction {
             pid: 42,
             application: "batch".into(),
-            user: None,
+            user: Some("svc".into()),
             state: None,
             began_at: None,
             age_seconds: Some(age_seconds),
@@ -334,12 +344,12 @@ mod tests {
             (
                 SourceStatus { oldest_transaction: Some(transaction(61.0, true)), ..source() },
                 rpc(),
-                "a transaction in cards is open for 1m 1s (pid 42, batch): its own events wait, and no slot",
+                "a transaction in cards is open for 1m 1s (pid 42 (svc, batch)): its own events wait until it ends",
             ),
             (
                 SourceStatus { oldest_transaction: Some(transaction(61.0, false)), ..source() },
                 rpc(),
-                "a transaction in cards is open for 1m 1s (pid 42, batch): no slot it might still see is truncated",
+                "a transaction in cards is open for 1m 1s (pid 42 (svc, batch)): it only reads and holds nothing of the outbox up",
             ),
             (
                 source(),

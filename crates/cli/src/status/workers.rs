@@ -47,6 +47,8 @@ struct Url {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Sample {
+    /// The number of the worker that showed it.
+    worker: usize,
     name: String,
     labels: BTreeMap<String, String>,
     value: f64,
@@ -65,9 +67,9 @@ impl Workers {
     pub(crate) async fn ask(mut self) -> Self {
         let answers =
             join_all(self.asked.iter().map(|url| tokio::time::timeout(ANSWER_WITHIN, url.metrics()))).await;
-        for (url, answer) in self.asked.iter().zip(answers) {
+        for (worker, (url, answer)) in self.asked.iter().zip(answers).enumerate() {
             match answer {
-                Ok(Ok(text)) => self.samples.extend(text.lines().filter_map(sample)),
+                Ok(Ok(text)) => self.samples.extend(samples(worker, &text)),
                 Ok(Err(error)) if self.named => self.silent.push(format!("{}: {error}", url.text)),
                 Err(_) if self.named => self.silent.push(format!("{}: no answer", url.text)),
                 _ => {}
@@ -80,9 +82,13 @@ impl Workers {
         !self.samples.is_empty()
     }
 
-    /// The age of the oldest message that workers received lately, because SQS does not give it.
+    /// The age of the oldest message that workers received lately, because SQS does not give it. Only a worker that watches the
+    /// queue measures it; the others show zero.
     pub(crate) fn oldest_seconds(&self, source: &str, rpc: &str) -> Option<f64> {
+        let duties = || self.samples(source, rpc, "outbox_worker_duty");
+        let watches = |worker| duties().all(|duty| duty.worker != worker || duty.value == 2.0);
         self.samples(source, rpc, "outbox_worker_queue_oldest_seconds")
+            .filter(|sample| watches(sample.worker))
             .map(|sample| sample.value)
             .reduce(f64::max)
     }
@@ -188,14 +194,23 @@ impl Url {
     }
 }
 
+fn samples(worker: usize, text: &str) -> impl Iterator<Item = Sample> {
+    text.lines().filter_map(move |line| sample(worker, line))
+}
+
 /// `name{label="value",…} value`, in Prometheus's text format.
-fn sample(line: &str) -> Option<Sample> {
+fn sample(worker: usize, line: &str) -> Option<Sample> {
     if line.starts_with('#') {
         return None;
     }
     let Some((name, rest)) = line.split_once('{') else {
         let (name, value) = line.split_once(' ')?;
-        return Some(Sample { name: name.to_owned(), labels: BTreeMap::new(), value: number(value)? });
+        return Some(Sample {
+            worker,
+            name: name.to_owned(),
+            labels: BTreeMap::new(),
+            value: number(value)?,
+        });
     };
     let (mut labels, mut rest) = (BTreeMap::new(), rest);
     while let Some((label, after)) = rest.split_once("=\"") {
@@ -206,7 +221,7 @@ fn sample(line: &str) -> Option<Sample> {
         labels.insert(label.trim_start_matches(',').trim().to_owned(), value);
         rest = after;
     }
-    Some(Sample { name: name.to_owned(), labels, value: number(rest.split_once('}')?.1)? })
+    Some(Sample { worker, name: name.to_owned(), labels, value: number(rest.split_once('}')?.1)? })
 }
 
 /// A label's value up to its closing quote, and what comes after.
@@ -246,7 +261,7 @@ mod tests {
             outbox_worker_held{source=\"cards\",rpc=\"A/D\",code=\"data_loss\",reason=\"before\"} 0\n\
             outbox_worker_in_flight{rpc=\"A/B\"} 3\noutbox_worker_in_flight{rpc=\"A/B\"} 4 1700000000\n\
             odd{a=\"x\\\"},b=\\\\\\n\",c=\"\"} 1e3\nplain 7\ngarbage\n{\n";
-        let workers = Workers { samples: text.lines().filter_map(sample).collect(), ..Workers::default() };
+        let workers = Workers { samples: samples(0, text).collect(), ..Workers::default() };
         assert_eq!(workers.of("cards", "A/B"), (Some(Breaker::Open), Some(7)));
         assert_eq!(workers.of("cards", "A/C"), (None, None));
         assert_eq!(workers.of("cards", "A/D"), (Some(Breaker::Held), None));
@@ -254,6 +269,28 @@ mod tests {
         let odd = workers.samples.iter().find(|sample| sample.name == "odd").unwrap();
         assert_eq!((odd.labels["a"].as_str(), odd.value), ("x\"},b=\\\n", 1000.0));
         assert!(workers.samples.iter().any(|sample| sample.name == "plain" && sample.value == 7.0));
+    }
+
+    /// Guards: a worker that rests at a queue does not measure it, so its zeros are not shown. Others are.
+    #[test]
+    fn a_worker_that_rests_shows_no_age() {
+        let age = |duty: &str, age: u32| {
+            format!("{duty}outbox_worker_queue_oldest_seconds{{source=\"sqs\",rpc=\"A/B\"}} {age}\n")
+        };
+        let duty = |role: u32| format!("outbox_worker_duty{{source=\"sqs\",rpc=\"A/B\"}} {role}\n");
+        let oldest = |answers: &[String]| {
+            let samples = answers.iter().enumerate().flat_map(|(worker, text)| samples(worker, text));
+            let workers = Workers { samples: samples.collect(), ..Workers::default() };
+            workers.oldest_seconds("sqs", "A/B")
+        };
+        let (rests, helps, watches) = (age(&duty(0), 0), age(&duty(1), 0), age(&duty(2), 7));
+        assert_eq!(oldest(std::slice::from_ref(&rests)), None);
+        assert_eq!(oldest(std::slice::from_ref(&helps)), None);
+        assert_eq!(oldest(std::slice::from_ref(&watches)), Some(7.0));
+        assert_eq!(oldest(&[rests, watches, helps]), Some(7.0));
+        assert_eq!(oldest(&[age("", 3)]), Some(3.0), "an older worker does not show its part");
+        let other = duty(0).replace("A/B", "A/C");
+        assert_eq!(oldest(&[age(&other, 4)]), Some(4.0));
     }
 
     /// Guards: an unusable address is refused with the remedy.

@@ -1,9 +1,9 @@
 //! What is known of one event, as JSON has it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use outbox_event::EventId;
-use outbox_postgres::operate::{Leader, Outbox, Parked, Putting, Stored, Transaction};
-use outbox_transport::operate::{Count, Delivery, State};
+use outbox_postgres::operate::{Dropped, Leader, Outbox, Parked, Putting, Stored, Transaction};
+use outbox_transport::operate::{At, Count, Delivery, State};
 use serde::Serialize;
 
 use crate::options::Options;
@@ -21,6 +21,8 @@ pub(super) struct Life {
     pub(super) put_not_known: Option<&'static str>,
     pub(super) waiting: Option<Waiting>,
     pub(super) parked: Option<Parked>,
+    /// It was parked, and an operator dropped it.
+    pub(super) dropped: Option<Dropped>,
     pub(super) deliveries: Vec<SourceDelivery>,
     pub(super) nowhere: Option<Nowhere>,
     pub(super) commands: Vec<String>,
@@ -35,13 +37,15 @@ pub(super) struct Enqueued {
 
 #[derive(Debug, Serialize)]
 pub(super) struct PutAt {
-    /// `null` if the time is impossible, because a clock was set.
+    /// `null` if older cursors are gone, or if the time is impossible, because a clock was set.
     pub(super) at: Option<DateTime<Utc>>,
+    /// If older cursors are gone: some time after it was put.
+    pub(super) before: Option<DateTime<Utc>>,
+    /// `null` if older cursors are gone.
+    pub(super) relay: Option<String>,
+    /// Its deliveries were written between these times.
     #[serde(skip)]
-    pub(super) cursor_at: Option<DateTime<Utc>>,
-    pub(super) relay: String,
-    /// Older cursors are gone.
-    pub(super) or_before: bool,
+    pub(super) between: (DateTime<Utc>, DateTime<Utc>),
 }
 
 /// It is committed and not put yet.
@@ -55,6 +59,8 @@ pub(super) struct Waiting {
 #[derive(Debug, Serialize)]
 pub(super) struct SourceDelivery {
     pub(super) source: String,
+    /// Whether event_router.yaml has the RPC; unknown without one.
+    pub(super) routed: Option<bool>,
     #[serde(flatten)]
     pub(super) delivery: Delivery,
 }
@@ -71,20 +77,52 @@ pub(super) struct Nowhere {
 pub(super) struct NotIn {
     pub(super) source: String,
     pub(super) oldest_event_at: Option<DateTime<Utc>>,
+    /// Those that may contain it.
     pub(super) writing_transactions: Vec<Transaction>,
     pub(super) prepared_transactions: Vec<String>,
+    /// Whether other transactions are open, which can't contain it.
+    pub(super) others_open: bool,
+    #[serde(skip)]
+    pub(super) blind_role: Option<String>,
+}
+
+/// How much the clock that made an id may differ from the database's.
+const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(10);
+
+impl NotIn {
+    /// Keeps transactions that began before the id was made, or at an unknown time, and those that were prepared after it.
+    pub(super) fn keep_possible(&mut self, made_at: Option<DateTime<Utc>>, prepared: Vec<(String, At)>) {
+        let all = self.writing_transactions.len() + prepared.len();
+        let known = |at: At| at.known().zip(made_at);
+        self.writing_transactions.retain(|transaction| {
+            let times = transaction.began_at.and_then(known);
+            times.is_none_or(|(began, made)| began <= made + CLOCKS_DIFFER)
+        });
+        let possible = prepared
+            .into_iter()
+            .filter(|(_, at)| known(*at).is_none_or(|(at, made)| at >= made - CLOCKS_DIFFER));
+        self.prepared_transactions = possible.map(|(gid, _)| gid).collect();
+        self.others_open = self.writing_transactions.len() + self.prepared_transactions.len() < all;
+    }
 }
 
 impl Life {
     pub(super) async fn tell(&mut self, outbox: &Outbox, stored: Stored) -> Result<(), Stopped> {
         match outbox.put(&stored).await? {
             Putting::Put(put) => {
-                let cursor_at = put.at.known();
+                let (cursor_at, enqueued) = (put.at.known(), stored.occurred_at.known());
                 // Nothing is put before it is enqueued.
-                let late =
-                    |at: &DateTime<Utc>| stored.occurred_at.known().is_none_or(|enqueued| enqueued <= *at);
-                let at = cursor_at.filter(late);
-                self.put = Some(PutAt { at, cursor_at, relay: put.relay, or_before: put.or_before });
+                let at = cursor_at.filter(|at| enqueued.is_none_or(|enqueued| enqueued <= *at));
+                let last = cursor_at.unwrap_or(DateTime::<Utc>::MAX_UTC);
+                self.put = Some(match put.or_before || cursor_at.is_none() {
+                    true => PutAt {
+                        at: None,
+                        before: at,
+                        relay: (!put.or_before).then_some(put.relay),
+                        between: (enqueued.unwrap_or(DateTime::<Utc>::MIN_UTC).min(last), last),
+                    },
+                    false => PutAt { at, before: None, relay: Some(put.relay), between: (last, last) },
+                });
             }
             Putting::NotYet => {
                 let cursor = outbox.cursor().await?;
@@ -109,7 +147,7 @@ impl Life {
     pub(super) fn settle(&mut self, options: &Options) {
         let id = self.id.to_string();
         // The relay passed it without putting it.
-        if self.parked.is_some() {
+        if self.parked.is_some() || self.dropped.is_some() {
             (self.put, self.put_not_known) = (None, None);
         }
         // An event that is not put, or that the bus refused, can't be anywhere yet. For an unknown event no delivery is
@@ -124,8 +162,10 @@ impl Life {
         if unknown && self.deliveries.iter().any(|one| one.delivery.state != State::NotReceived) {
             self.deliveries.retain(|one| one.delivery.state != State::NotReceived);
         }
-        if self.parked.is_some() {
-            self.commands.push(options.command(["parked", "retry", &id]));
+        self.narrow_put();
+        if let Some(parked) = &self.parked {
+            let change = if parked.cut { "drop" } else { "retry" };
+            self.commands.push(options.command(["parked", change, &id]));
         }
         for SourceDelivery { delivery, .. } in &self.deliveries {
             let rpc = &delivery.rpc;
@@ -145,6 +185,23 @@ impl Life {
         self.commands.dedup();
     }
 
+    /// Nothing becomes of a delivery before it is put.
+    fn narrow_put(&mut self) {
+        let enqueued = self.enqueued.as_ref().and_then(|enqueued| enqueued.event.occurred_at.known());
+        let Some(PutAt { before: Some(before), .. }) = &mut self.put else { return };
+        for SourceDelivery { delivery, .. } in &self.deliveries {
+            let at = match delivery.state {
+                State::Queued { since, .. } => Some(since),
+                State::Failed { at, .. } | State::Dropped { at, .. } => Some(at),
+                State::Done { at } | State::Dead { at, .. } => at,
+                _ => None,
+            };
+            if let Some(at) = at.and_then(At::known).filter(|at| enqueued.is_none_or(|first| first <= *at)) {
+                *before = at.min(*before);
+            }
+        }
+    }
+
     pub(super) fn is_done(&self, rpc: &str) -> bool {
         self.deliveries
             .iter()
@@ -153,12 +210,69 @@ impl Life {
 
     /// Whether no operator is needed.
     pub(super) fn is_well(&self) -> bool {
-        let bad = |state: &State| matches!(state, State::Dead { .. } | State::Absent);
+        let bad = |one: &SourceDelivery| {
+            one.is_stranded() || matches!(one.delivery.state, State::Dead { .. } | State::Absent)
+        };
         let done = |one: &SourceDelivery| matches!(one.delivery.state, State::Done { .. });
         let known = match self.put_not_known {
             Some(_) => self.deliveries.iter().any(done),
             None => self.found != Some(false) || !self.deliveries.is_empty(),
         };
-        known && self.parked.is_none() && !self.deliveries.iter().any(|one| bad(&one.delivery.state))
+        known && self.parked.is_none() && !self.deliveries.iter().any(bad)
+    }
+}
+
+impl SourceDelivery {
+    /// Whether it waits in a queue that event_router.yaml lacks.
+    pub(super) fn is_stranded(&self) -> bool {
+        let waits = matches!(
+            self.delivery.state,
+            State::Queued { .. } | State::Abandoned { .. } | State::Failed { .. }
+        );
+        waits && self.routed == Some(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 8: an event can only be in a transaction that began before its id was made, in one whose beginning is
+    /// not visible, and in one that was prepared after it.
+    #[test]
+    fn only_possible_transactions_are_kept() {
+        let made: DateTime<Utc> = "2026-11-26T06:00:00Z".parse().unwrap();
+        let at = |seconds| made + TimeDelta::seconds(seconds);
+        for (made_at, begun, prepared, kept, kept_prepared, others) in [
+            (Some(made), vec![Some(-60), Some(0), Some(9)], vec![0, 60, -9], 3, 3, false),
+            (Some(made), vec![Some(-60), Some(11), Some(100)], vec![-11], 1, 0, true),
+            (Some(made), vec![None, Some(100)], vec![], 1, 0, true),
+            (Some(made), vec![], vec![], 0, 0, false),
+            (None, vec![Some(-60), Some(100), None], vec![-60, 60], 3, 2, false),
+        ] {
+            let transaction = |seconds: Option<i64>| Transaction {
+                pid: 1,
+                application: String::new(),
+                user: None,
+                state: None,
+                began_at: seconds.map(|seconds| at(seconds).into()),
+                age_seconds: None,
+                last_statement_at: None,
+                writes: true,
+            };
+            let mut not_in = NotIn {
+                source: "cards".to_owned(),
+                oldest_event_at: None,
+                writing_transactions: begun.iter().copied().map(transaction).collect(),
+                prepared_transactions: Vec::new(),
+                others_open: false,
+                blind_role: None,
+            };
+            let gids = prepared.iter().map(|seconds| (seconds.to_string(), at(*seconds).into()));
+            not_in.keep_possible(made_at, gids.collect());
+            let said =
+                (not_in.writing_transactions.len(), not_in.prepared_transactions.len(), not_in.others_open);
+            assert_eq!(said, (kept, kept_prepared, others), "{made_at:?} {begun:?} {prepared:?}");
+        }
     }
 }

@@ -3,11 +3,12 @@
 use chrono::{DateTime, Utc};
 use outbox_postgres::operate::Transaction;
 use outbox_transport::DEDUP_WINDOW;
-use outbox_transport::operate::{At, State};
+use outbox_transport::operate::{At, SQS, State};
 
 use super::life::{Enqueued, Life, NotIn, SourceDelivery};
 use crate::safe::{line, literal};
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, moment_of, name_or, or_dash};
+use crate::stuck::not_visible;
 
 const REASON_CHARS_MAX: usize = 500;
 
@@ -32,6 +33,9 @@ pub(super) fn tell(life: &Life) -> String {
             line(&parked.reason, REASON_CHARS_MAX)
         ));
     }
+    if let Some(dropped) = &life.dropped {
+        told.push(format!("dropped   {}, after the bus refused it", dropped_by(dropped.at, &dropped.by)));
+    }
     if life.found.is_none() {
         told.push(
             "No database given: when it was enqueued and put is not known (set DATABASE_URL).".to_owned(),
@@ -42,6 +46,12 @@ pub(super) fn tell(life: &Life) -> String {
     }
     for one in &life.deliveries {
         told.push(format!("{}\n  {}", line(&one.delivery.rpc, NAME_CHARS_MAX), delivery(one)));
+        if one.is_stranded() {
+            told.push(
+                "            the event_router.yaml here does not have this RPC: a worker with it does not receive this"
+                    .to_owned(),
+            );
+        }
     }
     if life.deliveries.is_empty() && life.put.is_some() {
         told.push("\nIt has no subscriber: it stays in the history only.".to_owned());
@@ -56,11 +66,15 @@ pub(super) fn tell(life: &Life) -> String {
 
 fn put(life: &Life) -> Option<String> {
     if let Some(put) = &life.put {
-        let before = if put.or_before { ", or before: older cursors are gone" } else { "" };
-        let by = line(&put.relay, NAME_CHARS_MAX);
-        return Some(match put.at {
-            Some(at) => format!("put       {} by {by}{before}", moment(at)),
-            None => format!("put       by {by}, at a time that is {NOT_KNOWN}"),
+        let by = put
+            .relay
+            .as_ref()
+            .map(|relay| format!(" by {}", line(relay, NAME_CHARS_MAX)))
+            .unwrap_or_default();
+        return Some(match (put.at, put.before) {
+            (Some(at), _) => format!("put       {}{by}", moment(at)),
+            (None, Some(before)) => format!("put       before {} (exact time not known)", moment(before)),
+            (None, None) => format!("put      {by}, at a time that is {NOT_KNOWN}"),
         });
     }
     if let Some(why) = life.put_not_known {
@@ -134,6 +148,10 @@ fn delivery(one: &SourceDelivery) -> String {
                 line(reason, REASON_CHARS_MAX)
             )
         }
+        State::Dropped { at, by } => {
+            let since = if one.source == SQS { ", and not received since" } else { "" };
+            format!("dropped   {}{since}", dropped_by(*at, by))
+        }
         State::NotReceived => "not received by a worker yet: on its way, in the queue, or dropped".to_owned(),
         State::Absent => {
             let days = DEDUP_WINDOW.as_secs() / (24 * 60 * 60);
@@ -142,6 +160,10 @@ fn delivery(one: &SourceDelivery) -> String {
             )
         }
     }
+}
+
+fn dropped_by(at: At, by: &str) -> String {
+    format!("{} by {}", moment_of(at), line(by, NAME_CHARS_MAX))
 }
 
 fn called_by(worker: Option<&str>) -> String {
@@ -166,8 +188,12 @@ fn nowhere(life: &Life) -> Vec<String> {
         told.extend(
             source.prepared_transactions.iter().map(|gid| format!("  prepared transaction {}", literal(gid))),
         );
+        if let Some(role) = &source.blind_role {
+            told.push(format!("  when the transactions of other roles began is {}", not_visible(role)));
+        }
     }
-    if life.deliveries.is_empty() && !gone {
+    let blind = nowhere.sources.iter().any(|source| source.blind_role.is_some());
+    if life.deliveries.is_empty() && !gone && !blind {
         let open = nowhere.sources.iter().any(NotIn::may_come);
         let if_not = if open { "If it comes with none of them, its" } else { "Either its" };
         told.push(format!(
@@ -195,8 +221,14 @@ fn why_not(made_at: Option<DateTime<Utc>>, source: &NotIn) -> String {
             instant(made),
             instant(oldest)
         ),
-        _ if !source.may_come() => "no transaction is open that could still commit it".to_owned(),
-        _ => "it may still come with one of these transactions, which are open:".to_owned(),
+        _ if source.may_come() => {
+            "it may still come with one of these transactions, which are open:".to_owned()
+        }
+        _ if source.blind_role.is_some() => {
+            "whether a transaction may still commit it is not known:".to_owned()
+        }
+        _ if source.others_open => "no transaction is open that began before its id was made".to_owned(),
+        _ => "no transaction is open that could still commit it".to_owned(),
     }
 }
 

@@ -22,20 +22,26 @@ impl Deliveries for PostgresOperator {
         &self,
         event: EventId,
         rpcs: &[Rpc],
-        put_at: Option<DateTime<Utc>>,
+        put_between: Option<(DateTime<Utc>, DateTime<Utc>)>,
     ) -> Result<Vec<Delivery>, OperateError> {
-        let mut found = self.dead(event).await?;
-        found.extend(self.retried(event).await?);
-        let (done, leased) = self.recorded(event).await?;
-        found.extend(done);
-        let known = |found: &[Delivery], rpc: &str| found.iter().any(|delivery| delivery.rpc == rpc);
-        // Only a delivery without a trace elsewhere can still be untouched in the log.
-        if let Some(put_at) = put_at
-            && rpcs.iter().any(|rpc| !known(&found, rpc.as_str()))
-        {
-            let traced = found.clone();
-            let logged = self.logged(event, put_at).await?;
-            found.extend(logged.into_iter().filter(|delivery| !known(&traced, &delivery.rpc)));
+        let (mut found, leased) = self.traced(event).await?;
+        if let Some(between) = put_between {
+            let logged = self.logged(event, between).await?;
+            add_unknown(&mut found, logged);
+            let lost = |found: &[Delivery]| -> Vec<&str> {
+                rpcs.iter().map(Rpc::as_str).filter(|rpc| !is_known(found, rpc)).collect()
+            };
+            // A clock may have been set, so the times of rows are no proof.
+            if !lost(&found).is_empty() {
+                let waiting = self.unsettled(event, &lost(&found)).await?;
+                add_unknown(&mut found, waiting);
+            }
+            // It may have been moved while this looked.
+            if !lost(&found).is_empty() {
+                let (moved, leased) = self.traced(event).await?;
+                add_unknown(&mut found, moved);
+                add_unknown(&mut found, leased);
+            }
         }
         // A queue's row has more details than the lease.
         for delivery in leased {
@@ -51,7 +57,7 @@ impl Deliveries for PostgresOperator {
             }
         }
         for rpc in rpcs {
-            if !known(&found, rpc.as_str()) {
+            if !is_known(&found, rpc.as_str()) {
                 found.push(Delivery { rpc: rpc.to_string(), state: State::Absent });
             }
         }
@@ -62,8 +68,7 @@ impl Deliveries for PostgresOperator {
         let events: Vec<Uuid> = pairs.iter().map(|(event, _)| event.as_uuid()).collect();
         let rpcs: Vec<&str> = pairs.iter().map(|(_, rpc)| rpc.as_str()).collect();
         let done = query_as(
-            "select exists (select from outbox.dedup as d where d.slot = outbox.dedup_slot(k.id)
-                            and d.event_id = k.id and d.rpc = k.rpc and d.done_at is not null)
+            "select exists (select from outbox.recorded(k.rpc, array[k.id]) as r where r.done_at is not null)
              from unnest($1::uuid[], $2::text[]) with ordinality as k (id, rpc, n) order by k.n",
         );
         let done: Vec<(bool,)> = self.database.all(done.bind(events).bind(rpcs)).await?;
@@ -78,6 +83,29 @@ impl Deliveries for PostgresOperator {
 }
 
 impl PostgresOperator {
+    /// Deliveries with a row of their own or a record, and leases.
+    async fn traced(&self, event: EventId) -> Result<(Vec<Delivery>, Vec<Delivery>), OperateError> {
+        let mut found = self.dead(event).await?;
+        found.extend(self.retried(event).await?);
+        let (done, leased) = self.recorded(event).await?;
+        found.extend(done);
+        let dropped = self.dropped(event).await?;
+        add_unknown(&mut found, dropped);
+        Ok((found, leased))
+    }
+
+    async fn dropped(&self, event: EventId) -> Result<Vec<Delivery>, OperateError> {
+        let dropped = query_as(
+            "select distinct on (q.rpc) q.rpc, d.at, a.who
+             from outbox.dropped as d join outbox.audit as a on a.id = d.repair join outbox.queue as q on q.id = d.queue
+             where d.event_id = $1 order by q.rpc, d.at desc",
+        );
+        let rows: Vec<(String, At, String)> = self.database.all(dropped.bind(event.as_uuid())).await?;
+        let dropped =
+            rows.into_iter().map(|(rpc, at, by)| Delivery { rpc, state: State::Dropped { at, by } });
+        Ok(dropped.collect())
+    }
+
     async fn dead(&self, event: EventId) -> Result<Vec<Delivery>, OperateError> {
         let dead = query_as(
             "select q.rpc, l.attempts, l.code, l.reason, l.dead_at
@@ -121,20 +149,26 @@ impl PostgresOperator {
     /// Successes, and leases.
     async fn recorded(&self, event: EventId) -> Result<(Vec<Delivery>, Vec<Delivery>), OperateError> {
         let recorded = query_as(
-            "select rpc, until, done_at, until > clock_timestamp() from outbox.dedup
-             where slot = outbox.dedup_slot($1) and event_id = $1 order by rpc",
+            "select p.rpc, r.until, r.done_at, r.until > clock_timestamp()
+             from (select rpc from outbox.queue
+                   union select rpc from outbox.dedup where slot = outbox.dedup_slot($1) and event_id = $1) as p
+             cross join lateral (
+                 -- A success is final, whatever other records there are.
+                 select r.until, r.done_at from outbox.recorded(p.rpc, array[$1]) as r
+                 order by r.done_at limit 1) as r
+             order by p.rpc",
         );
-        let rows: Vec<(String, At, Option<At>, bool)> =
+        let rows: Vec<(String, Option<At>, Option<At>, Option<bool>)> =
             self.database.all(recorded.bind(event.as_uuid())).await?;
         let (mut done, mut leased) = (Vec::new(), Vec::new());
         for (rpc, until, done_at, live) in rows {
             match done_at {
                 Some(at) => done.push(Delivery { rpc, state: State::Done { at: Some(at) } }),
-                None if live => {
-                    leased
-                        .push(Delivery { rpc, state: State::Calling { worker: None, until, attempt: None } });
+                None => {
+                    let calling = |until| State::Calling { worker: None, until, attempt: None };
+                    let state = until.filter(|_| live == Some(true)).map(calling);
+                    leased.extend(state.map(|state| Delivery { rpc, state }));
                 }
-                None => {}
             }
         }
         Ok((done, leased))
@@ -142,43 +176,35 @@ impl PostgresOperator {
 
     /// The log has no index on events, so it is searched around the time of the put. A received and settled delivery has no
     /// other trace in it.
-    async fn logged(&self, event: EventId, put_at: DateTime<Utc>) -> Result<Vec<Delivery>, OperateError> {
-        type Row = (String, At, bool, i64, Option<String>, Option<At>, bool);
+    async fn logged(
+        &self,
+        event: EventId,
+        (first, last): (DateTime<Utc>, DateTime<Utc>),
+    ) -> Result<Vec<Delivery>, OperateError> {
         let Some(all) = self.log().await? else { return Ok(Vec::new()) };
-        let (from, to) = (put_at - BEFORE_THE_CURSOR, put_at + AFTER_THE_CURSOR);
+        let from = first.checked_sub_signed(BEFORE_THE_CURSOR).unwrap_or(first);
+        let to = last.checked_add_signed(AFTER_THE_CURSOR).unwrap_or(last);
         let seqs = narrow(all, from, to, |seqs| self.log_times(seqs)).await?;
-        let logged = query_as(
-            "select head.rpc, d.enqueued_at, d.seq > head.seq, ahead.count, c.worker, c.until,
-                    coalesce(c.until > clock_timestamp(), false)
-             from outbox.delivery as d
-             join outbox.queue_head as head on head.queue = d.queue
-             cross join lateral (
-                 select count(*) from (
-                     select from outbox.delivery as a
-                     where a.queue = d.queue and a.seq > head.seq and a.seq < d.seq limit $4) as a
-             ) as ahead
-             left join lateral (
-                 select c.worker, c.until from outbox.claim as c
-                 where c.queue = d.queue and c.until is not null and d.seq between c.first_seq and c.last_seq
-                 order by c.id desc limit 1
-             ) as c on true
-             where d.seq between $1 and $2 and d.event_id = $3
-             order by d.seq",
+        let logged = query_as(LOGGED).bind(seqs.first).bind(seqs.last).bind(event.as_uuid());
+        Ok(logged_states(self.database.all(logged.bind(COUNT_LIMIT).bind(None::<Vec<&str>>)).await?))
+    }
+
+    /// Looks through everything that waits, or is claimed, in these queues.
+    async fn unsettled(&self, event: EventId, rpcs: &[&str]) -> Result<Vec<Delivery>, OperateError> {
+        let first = query_as(
+            "select min(least(head.seq + 1, (select min(c.first_seq) from outbox.claim as c
+                                             where c.queue = head.queue and c.until is not null)))
+             from outbox.queue_head as head where head.rpc = any ($1)",
         );
-        let rows: Vec<Row> = self
-            .database
-            .all(logged.bind(seqs.first).bind(seqs.last).bind(event.as_uuid()).bind(COUNT_LIMIT))
-            .await?;
-        let states = rows.into_iter().filter_map(|(rpc, since, waits, ahead, worker, until, live)| {
-            let state = match until {
-                _ if waits => State::Queued { since, ahead: Some(Count::new(ahead)), why: None },
-                Some(until) if live => State::Calling { worker, until, attempt: Some(1) },
-                Some(until) => State::Abandoned { worker, until },
-                None => return None,
-            };
-            Some(Delivery { rpc, state })
-        });
-        Ok(states.collect())
+        let first: Option<(Option<i64>,)> = self.database.one(first.bind(rpcs)).await?;
+        let Some((first, log)) = first.and_then(|(first,)| first).zip(self.log().await?) else {
+            return Ok(Vec::new());
+        };
+        if first > log.last {
+            return Ok(Vec::new());
+        }
+        let logged = query_as(LOGGED).bind(first).bind(log.last).bind(event.as_uuid());
+        Ok(logged_states(self.database.scan(logged.bind(COUNT_LIMIT).bind(rpcs)).await?))
     }
 
     async fn log(&self) -> Result<Option<Seqs>, OperateError> {
@@ -201,4 +227,46 @@ impl PostgresOperator {
         );
         Ok(known(self.database.all(times.bind(seqs)).await?))
     }
+}
+
+type Logged = (String, At, bool, i64, Option<String>, Option<At>, bool);
+
+const LOGGED: &str = "select head.rpc, d.enqueued_at, d.seq > head.seq, ahead.count, c.worker, c.until,
+            coalesce(c.until > clock_timestamp(), false)
+     from outbox.delivery as d
+     join outbox.queue_head as head on head.queue = d.queue
+     cross join lateral (
+         select count(*) from (
+             select from outbox.delivery as a
+             where a.queue = d.queue and a.seq > head.seq and a.seq < d.seq limit $4) as a
+     ) as ahead
+     left join lateral (
+         select c.worker, c.until from outbox.claim as c
+         where c.queue = d.queue and c.until is not null and d.seq between c.first_seq and c.last_seq
+         order by c.id desc limit 1
+     ) as c on true
+     where d.seq between $1 and $2 and d.event_id = $3 and ($5::text[] is null or head.rpc = any ($5))
+     order by d.seq";
+
+fn logged_states(rows: Vec<Logged>) -> Vec<Delivery> {
+    let states = rows.into_iter().filter_map(|(rpc, since, waits, ahead, worker, until, live)| {
+        let state = match until {
+            _ if waits => State::Queued { since, ahead: Some(Count::new(ahead)), why: None },
+            Some(until) if live => State::Calling { worker, until, attempt: Some(1) },
+            Some(until) => State::Abandoned { worker, until },
+            None => return None,
+        };
+        Some(Delivery { rpc, state })
+    });
+    states.collect()
+}
+
+fn is_known(found: &[Delivery], rpc: &str) -> bool {
+    found.iter().any(|delivery| delivery.rpc == rpc)
+}
+
+/// Adds what `more` has of RPCs of which `found` has nothing.
+fn add_unknown(found: &mut Vec<Delivery>, more: Vec<Delivery>) {
+    let fresh: Vec<Delivery> = more.into_iter().filter(|one| !is_known(found, &one.rpc)).collect();
+    found.extend(fresh);
 }

@@ -9,8 +9,8 @@ mod rings; // transactions that keep rings from turning
 mod sequences; // sequences that are behind their tables
 
 pub use backlog::Backlog;
-pub use history::{Past, Span, Stored, time_of};
-pub use parking::{Parked, ParkedFilter};
+pub use history::{Span, Stored, time_of};
+pub use parking::{Dropped, Parked, ParkedFilter};
 pub use putting::Putting;
 pub use rings::{Holder, StuckRing};
 pub use sequences::Behind;
@@ -104,29 +104,38 @@ impl Outbox {
         })
     }
 
+    /// `None` if this role sees when the transactions of other roles began. Otherwise its own name, for a grant.
+    pub async fn blind_role(&self) -> Result<Option<String>, OperateError> {
+        let look = query_as("select current_user::text where not pg_has_role('pg_read_all_stats', 'usage')");
+        Ok(self.database.one(look).await?.map(|(role,)| role))
+    }
+
     /// Open transactions, oldest first: those that have written, and without `writing` also those that hold a snapshot. The
-    /// command's own sessions are left out.
+    /// command's own sessions are left out, and with `writing` those of relays and workers, which publish nothing. Of other
+    /// roles' sessions a role may see neither kind nor time.
     pub async fn transactions(&self, writing: bool, limit: i64) -> Result<Vec<Transaction>, OperateError> {
         let transactions = query_as(
             "select pid, coalesce(application_name, '') as application, usename::text as user, state, xact_start as began_at,
                     extract(epoch from clock_timestamp() - xact_start)::float8 as age_seconds,
                     query_start as last_statement_at, backend_xid is not null as writes
              from pg_stat_activity
-             where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'
+             where datname = current_database() and pid <> pg_backend_pid() and usename is not null
+               and coalesce(backend_type, 'client backend') = 'client backend'
                and application_name <> 'outbox command'
+               and not ($1 and application_name ~ '^outbox (relay|worker|doctor|migrate)')
                and (backend_xid is not null or backend_xmin is not null and not $1)
              order by xact_start nulls last, pid limit $2",
         );
         self.database.all(transactions.bind(writing).bind(limit)).await
     }
 
-    /// The names of prepared transactions, oldest first. No session shows them.
-    pub async fn prepared(&self, limit: i64) -> Result<Vec<String>, OperateError> {
+    /// The names of prepared transactions, and when they were prepared, newest first. No session shows them.
+    pub async fn prepared(&self, limit: i64) -> Result<Vec<(String, At)>, OperateError> {
         let prepared = query_as(
-            "select gid from pg_prepared_xacts where database = current_database() order by prepared limit $1",
+            "select gid, prepared from pg_prepared_xacts where database = current_database()
+             order by prepared desc limit $1",
         );
-        let rows: Vec<(String,)> = self.database.all(prepared.bind(limit)).await?;
-        Ok(rows.into_iter().map(|(gid,)| gid).collect())
+        self.database.all(prepared.bind(limit)).await
     }
 
     /// The size of the schema's tables with their indexes, on disk.

@@ -78,15 +78,21 @@ impl Queues for PostgresOperator {
                                 count(*) filter (where h.until <= clock_timestamp()) as ended
                          from (
                              select c.until from outbox.claim as c
+                             cross join lateral (
+                                 select array(
+                                     select p.event_id from outbox.recorded(q.rpc, array(
+                                         select d.event_id from outbox.delivery as d
+                                         where d.queue = c.queue and d.seq between c.first_seq and c.last_seq)) as p
+                                     where p.done_at is not null) as ids
+                                 where c.until is not null offset 0
+                             ) as done
                              join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
                              where c.queue = q.id and c.until is not null
                                and not exists (select from outbox.retry as r
                                                where r.seq = d.seq and r.queue = d.queue and r.event_id = d.event_id)
                                and not exists (select from outbox.dead_letter as l
                                                where l.seq = d.seq and l.queue = d.queue and l.event_id = d.event_id)
-                               and not exists (select from outbox.dedup as p
-                                               where p.slot = outbox.dedup_slot(d.event_id) and p.event_id = d.event_id
-                                                 and p.rpc = q.rpc and p.done_at is not null)
+                               and d.event_id <> all (done.ids)
                              limit $1) as h
                      ) as held
                      cross join lateral (

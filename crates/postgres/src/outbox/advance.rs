@@ -3,12 +3,16 @@
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::row::flaws;
 use super::{Cursor, Outbox, Parked};
 use crate::bus::Deliveries;
 
 impl Outbox<'_> {
     /// Writes the cursor, the parked events and the deliveries in one statement: a transaction that a client holds open would
     /// block the next leader. It writes nothing if the newest cursor is not the one that this relay wrote.
+    ///
+    /// A parked row is copied as it was written. If one of its texts is over its limit, each text is cut to 1,024 characters.
+    /// Such a row may have a gigabyte, and all events would wait for its copy.
     ///
     /// The database builds the bodies: the relay would send and hold one for each subscriber. Each queue gets one notification.
     /// This commit is asynchronous, so the lock of the notification is held for microseconds and not during a flush.
@@ -19,14 +23,17 @@ impl Outbox<'_> {
         parked: &[Parked<'_>],
     ) -> Result<Option<i64>, sqlx::Error> {
         let page = cursor.page.as_ref();
-        sqlx::query_scalar(
+        sqlx::query_scalar(concat!(
             "with ours as materialized (
                  select from (select c.id from outbox.cursor as c order by c.id desc limit 1) as newest where newest.id = $1
              ), parked as (
-                 insert into outbox.parked (seq, id, name, key, payload, headers, occurred_at, code, reason)
-                 select e.seq, e.id, e.name, e.key, e.payload, e.headers, e.occurred_at, p.code, p.reason
+                 insert into outbox.parked (seq, id, name, key, payload, headers, occurred_at, code, reason, cut)
+                 select e.seq, e.id, left(e.name, chars), left(e.key, chars), left(e.payload, chars), left(e.headers, chars),
+                        e.occurred_at, p.code, p.reason, oversize is not null
                  from ours, unnest($2::bigint[], $3::uuid[], $4::text[], $5::text[]) as p (seq, id, code, reason)
-                 cross join lateral (select * from outbox.event as e where e.seq = p.seq and e.id = p.id limit 1) as e
+                 cross join lateral (select * from outbox.event as e where e.seq = p.seq and e.id = p.id limit 1) as e ",
+            flaws!(),
+            "    cross join lateral (select case when oversize is null then 245760 else 1024 end as chars) as kept
                  on conflict (seq, id) do nothing
              ), delivered as (
                  insert into outbox.delivery (queue, event_id, body, slot)
@@ -40,7 +47,7 @@ impl Outbox<'_> {
              insert into outbox.cursor (snapshot, page_snapshot, page_seq, page_end_seq, last_seq, floor_seq, system_identifier, relay, slot)
              select $13, $14, $15, $16, $17, $18, $19, $20, (select last_value from outbox.cursor_slot) from ours, woken
              returning id",
-        )
+        ))
         .bind(self.cursor_id)
         .bind(parked.iter().map(|parked| parked.entry.seq).collect::<Vec<_>>())
         .bind(parked.iter().map(|parked| parked.entry.id.as_uuid()).collect::<Vec<Uuid>>())

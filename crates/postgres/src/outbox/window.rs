@@ -6,34 +6,15 @@ use chrono::{DateTime, Utc};
 use futures_util::{Stream, TryStreamExt};
 use uuid::Uuid;
 
+use super::row::{self, flaws, readable};
 use super::{Cursor, Entry, Outbox, Page, Window};
 use crate::bus::PostgresBus;
 
-/// A thousand of the largest payloads are a quarter of a gigabyte, so a page is bounded in bytes, too. One more payload may
+/// A thousand of the largest events are a quarter of a gigabyte, so a page is bounded in bytes, too. One more event may
 /// begin below the bound. The relay counts, because the server would take more time to count than to read.
 const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The bound for writes into this database, where each subscriber's copy counts.
 const COPIES_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// A row that was written without `outbox.enqueue` may hold what no program can read: an infinite time, or a payload of any
-/// size. Such a row comes with the name of its flaw and without its contents.
-macro_rules! readable {
-    () => {
-        "seq, id, case when oversize then left(name, 128) else name end, case when not oversize then key end,
-         case when oversize then '' else payload end, case when not oversize then headers end,
-         case when timely then occurred_at end,
-         case when not timely then 'time' when oversize then 'size' end"
-    };
-}
-
-macro_rules! flaws {
-    () => {
-        "cross join lateral (
-             select e.occurred_at between '0001-01-01 00:00:00+00' and '9999-12-31 00:00:00+00' as timely,
-                    greatest(octet_length(e.payload), octet_length(e.headers), octet_length(e.key), octet_length(e.name)) > 1048576
-                        as oversize) as flaw"
-    };
-}
 
 /// An event's columns and its flaw, then the statement's snapshot and the sequence's value.
 type Row = (
@@ -259,22 +240,18 @@ async fn read(
         if (heavy || rows.len() >= rows_max) && rows.last().is_some_and(|last| last.0 != row.0) {
             return Ok(Rows { rows, more: true, heavy });
         }
-        bytes += row.4.len();
-        copied = copied
-            .saturating_add(row.4.len().saturating_mul(routes.map_or(0, |routes| routes.copies(&row.2))));
+        let beside: usize = [&row.3, &row.5].into_iter().flatten().map(String::len).sum();
+        let texts = row.2.len() + row.4.len() + beside;
+        bytes += texts;
+        let copies = routes.map_or(0, |routes| routes.copies(&row.2));
+        copied = copied.saturating_add(texts.saturating_mul(copies));
         rows.push(row);
     }
     Ok(Rows { rows, more: false, heavy: false })
 }
 
 fn entry((seq, id, name, key, payload, headers, occurred_at, flaw, ..): Row) -> Entry {
-    let flaw = flaw.map(|flaw| match flaw.as_str() {
-        "time" => ("MalformedEvent", "its occurred_at is no date between the years 1 and 9999"),
-        _ => ("EntryTooLarge", "the row is larger than any event: written past outbox.enqueue"),
-    });
-    // A flawed row is not put, so its time means nothing.
-    let occurred_at = occurred_at.unwrap_or_else(Utc::now);
-    Entry { seq, id: id.into(), name, key, payload, headers, occurred_at, flaw }
+    row::entry((seq, id, name, key, payload, headers, occurred_at, flaw))
 }
 
 #[cfg(test)]
@@ -311,6 +288,22 @@ mod tests {
             });
             let read = read(stream::iter(rows), Some(&bus), 1000).await.unwrap();
             assert_eq!((read.rows.len(), read.more, read.heavy), (together, true, true), "{name}");
+        }
+    }
+
+    /// Guards promises 6 and 7: a page is bounded by all texts of its rows.
+    #[tokio::test]
+    async fn a_page_is_bounded_by_all_texts() {
+        let heavy = "x".repeat(4_000_000);
+        for column in 0..4 {
+            let rows = (0..10).map(|seq| {
+                let text = |of: usize| if of == column { heavy.clone() } else { String::new() };
+                let (key, headers) = (Some(text(1)), Some(text(3)));
+                let row = (seq, Uuid::nil(), text(0), key, text(2), headers, None, None, String::new(), 0);
+                Ok::<Row, sqlx::Error>(row)
+            });
+            let read = read(stream::iter(rows), None, 1000).await.unwrap();
+            assert_eq!((read.rows.len(), read.more, read.heavy), (3, true, true), "{column}");
         }
     }
 }

@@ -50,18 +50,20 @@ impl PostgresQueue {
         let (closed, closed_tokens) = self.closed_by(settled);
         let rows = Rows::of(settled);
         if !rows.seqs.is_empty() || !closed.is_empty() {
-            let settle = sqlx::query("select outbox.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
-                .bind(rows.queues)
-                .bind(rows.seqs)
-                .bind(rows.claims)
-                .bind(rows.tokens)
-                .bind(rows.outcomes)
-                .bind(rows.waits)
-                .bind(rows.counted)
-                .bind(rows.codes)
-                .bind(rows.texts)
-                .bind(closed)
-                .bind(closed_tokens);
+            let settle =
+                sqlx::query("select outbox.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)")
+                    .bind(rows.queues)
+                    .bind(rows.seqs)
+                    .bind(rows.claims)
+                    .bind(rows.tokens)
+                    .bind(rows.outcomes)
+                    .bind(rows.waits)
+                    .bind(rows.counted)
+                    .bind(rows.codes)
+                    .bind(rows.texts)
+                    .bind(closed)
+                    .bind(closed_tokens)
+                    .bind(self.watched.claims_from());
             let mut loan = self.connections.lend().await.map_err(|error| unsettled(&error))?;
             let written = within(settle.execute(loan.conn())).await.map_err(|error| unsettled(&error));
             // A refusal leaves the connection usable.

@@ -18,7 +18,7 @@ const KNOWN_AFTER: Duration = Duration::from_secs(5);
 /// and a read from the beginning would walk over them.
 #[derive(Debug)]
 pub struct Watched {
-    pub(super) rpc: Rpc,
+    pub(crate) rpc: Rpc,
     /// Notified when there may be something to receive. A notification without a waiting receiver is kept for the next one.
     pub(super) ready: Notify,
     marks: Guarded<Marks>,
@@ -66,6 +66,11 @@ impl Watched {
     pub(super) fn from(&self) -> From {
         let marks = self.marks.lock();
         From { id: marks.id, due: marks.due_from, claims: marks.claims.mark() }
+    }
+
+    /// No open claim of the queue has a lower id.
+    pub(crate) fn claims_from(&self) -> i64 {
+        self.from().claims
     }
 
     /// Whether the queue's id has changed, because the database was restored under this worker.

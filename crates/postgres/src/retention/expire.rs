@@ -1,8 +1,11 @@
-//! Removes dedup records, retries, dead letters and audit entries after their time: each kind alone, a bounded part at a time.
+//! Removes dedup records, retries, dead letters and audit entries after their time: each kind alone, a bounded part at a
+//! time. It also folds small receipts.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use crate::{Source, interval, within_time};
+use chrono::{DateTime, Utc};
 use outbox_runtime::Chain;
 use outbox_transport::DEDUP_WINDOW;
 use sqlx::PgConnection;
@@ -12,6 +15,12 @@ const EVERY: Duration = Duration::from_secs(600);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const PART_WITHIN: Duration = Duration::from_secs(120);
 const ROWS_MAX: i64 = 10_000;
+/// The receipts that one statement folds.
+const FOLDED_MAX: i32 = 2000;
+/// A receipt is mostly committed within this time after the time in it.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
+/// Then folding begins anew. It finds receipts that were committed later, or under a clock that was set back.
+const FOLDED_ANEW: Duration = Duration::from_secs(24 * 3600);
 /// 32 MiB of a table.
 const BLOCKS_MAX: i64 = 4096;
 
@@ -23,6 +32,7 @@ const DEDUP_SLOTS: i16 = 5;
 #[derive(Debug, Clone, Copy)]
 enum Part {
     Dedup,
+    Receipts,
     Retries,
     DeadLetters,
     Audit,
@@ -30,14 +40,14 @@ enum Part {
 
 pub(super) async fn run(source: &Source) {
     let connections = source.connections("outbox relay (clean-up)", &[], 1);
-    let mut sweep = Sweep::default();
+    let mut progress = Progress::default();
     loop {
-        for part in [Part::Dedup, Part::Retries, Part::DeadLetters, Part::Audit] {
+        for part in [Part::Dedup, Part::Receipts, Part::Retries, Part::DeadLetters, Part::Audit] {
             let mut more = true;
             while more {
                 let done = async {
                     let mut loan = connections.lend().await?;
-                    let more = part.clean(loan.conn(), &mut sweep).await?;
+                    let more = part.clean(loan.conn(), &mut progress).await?;
                     loan.give_back();
                     Ok(more)
                 };
@@ -54,9 +64,10 @@ pub(super) async fn run(source: &Source) {
 
 impl Part {
     /// Whether there is more to do.
-    async fn clean(self, conn: &mut PgConnection, sweep: &mut Sweep) -> Result<bool, sqlx::Error> {
+    async fn clean(self, conn: &mut PgConnection, progress: &mut Progress) -> Result<bool, sqlx::Error> {
         let gone = match self {
-            Part::Dedup => return dedup(conn, sweep).await,
+            Part::Dedup => return dedup(conn, &mut progress.sweep).await,
+            Part::Receipts => return fold(conn, progress.folded(Instant::now())).await,
             Part::Retries => sqlx::query(
                 "with old as (
                      delete from outbox.retry where ctid = any (array(
@@ -86,6 +97,49 @@ impl Part {
         }
         Ok(gone >= ROWS_MAX as u64)
     }
+}
+
+/// The progress of earlier rounds.
+#[derive(Debug, Default)]
+struct Progress {
+    sweep: Sweep,
+    /// For each slot the time before which no small receipt is left.
+    folded: BTreeMap<i16, DateTime<Utc>>,
+    /// When folding began anew.
+    began: Option<Instant>,
+}
+
+impl Progress {
+    fn folded(&mut self, now: Instant) -> &mut BTreeMap<i16, DateTime<Utc>> {
+        if self.began.is_none_or(|began| now - began >= FOLDED_ANEW) {
+            self.folded.clear();
+            self.began = Some(now);
+        }
+        &mut self.folded
+    }
+}
+
+/// Folds small receipts, so that a queue with small batches costs no more than others. Under an old snapshot folded receipts
+/// stay in the index, so each read begins where the one before it ended.
+async fn fold(
+    conn: &mut PgConnection,
+    folded: &mut BTreeMap<i16, DateTime<Utc>>,
+) -> Result<bool, sqlx::Error> {
+    let mut more = false;
+    for slot in 0..DEDUP_SLOTS {
+        let (taken, newest): (i64, Option<DateTime<Utc>>) = sqlx::query_as(
+            "select folded, newest from outbox.fold_receipts($1, coalesce($2 - $3, '-infinity'), $4)",
+        )
+        .bind(slot)
+        .bind(folded.get(&slot))
+        .bind(interval(WRITTEN_WITHIN))
+        .bind(FOLDED_MAX)
+        .fetch_one(&mut *conn)
+        .await?;
+        folded.extend(newest.map(|newest| (slot, newest)));
+        more |= taken >= FOLDED_MAX.into();
+    }
+    Ok(more)
 }
 
 /// How far the rows of a slot have been read, if they are removed one by one.
@@ -119,7 +173,8 @@ impl Sweep {
     /// Whether there is more to look at.
     async fn on(&mut self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
         let blocks: i64 = sqlx::query_scalar(
-            "select pg_relation_size(('outbox.dedup_' || $1::text)::regclass) / current_setting('block_size')::bigint",
+            "select greatest(pg_relation_size(('outbox.dedup_' || $1::text)::regclass),
+                             pg_relation_size(('outbox.receipt_' || $1::text)::regclass)) / current_setting('block_size')::bigint",
         )
         .bind(self.slot)
         .fetch_one(&mut *conn)
@@ -129,7 +184,12 @@ impl Sweep {
             return Ok(false);
         }
         sqlx::query(
-            "delete from outbox.dedup
+            "with receipts as (
+                 delete from outbox.receipt
+                 where slot = $1 and ctid >= ('(' || $2 || ',0)')::tid and ctid < ('(' || $3 || ',0)')::tid
+                   and done_at < clock_timestamp() - $4
+             )
+             delete from outbox.dedup
              where slot = $1 and ctid >= ('(' || $2 || ',0)')::tid and ctid < ('(' || $3 || ',0)')::tid
                and coalesce(done_at, until) < clock_timestamp() - $4",
         )
@@ -141,5 +201,21 @@ impl Sweep {
         .await?;
         self.block += BLOCKS_MAX;
         Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 7: once a day folding begins anew, so that a receipt that was committed late is folded, too.
+    #[test]
+    fn folding_begins_anew_once_a_day() {
+        let (start, mut progress) = (Instant::now(), Progress::default());
+        progress.folded(start).insert(3, Utc::now());
+        assert_eq!(progress.folded(start + FOLDED_ANEW - EVERY).len(), 1);
+        assert!(progress.folded(start + FOLDED_ANEW).is_empty());
+        progress.folded(start + FOLDED_ANEW).insert(3, Utc::now());
+        assert_eq!(progress.folded(start + FOLDED_ANEW + EVERY).len(), 1);
     }
 }

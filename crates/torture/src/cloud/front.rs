@@ -112,6 +112,8 @@ impl Front {
             tokio::spawn(async move { front.put(parts, &body).await })
                 .await
                 .map_err(std::io::Error::other)??
+        } else if target.ends_with(".BatchExecuteStatement") {
+            self.strict.statements(parts, &body, |_| self.fails_statement()).await?
         } else {
             let answer = self.strict.pass(parts, body.clone()).await?;
             if target.ends_with(".ReceiveMessage") {
@@ -187,6 +189,13 @@ impl Front {
         while received.len() > REMEMBERED {
             received.pop_front();
         }
+    }
+
+    /// Some statements of a batch fail, and the others run.
+    fn fails_statement(&self) -> Option<&'static str> {
+        const CODES: [&str; 3] = ["InternalServerError", "ProvisionedThroughputExceeded", "ThrottlingError"];
+        let fails = self.is(Fault::CloudFailsEntries, 0.3);
+        fails.then(|| CODES[self.random.lock().expect("no panic while held").usize(..CODES.len())])
     }
 
     /// Whether this request meets the fault, which hits a share of all.

@@ -22,6 +22,8 @@ impl<Q: Queue> Receiver<Q> {
         Self {
             queue: Arc::clone(&self.queue),
             slots: Arc::clone(&self.slots),
+            duty: self.duty.clone(),
+            found: false,
             metrics: self.metrics.clone(),
             part: self.part.clone(),
             stop: self.stop.clone(),

@@ -28,6 +28,7 @@ async fn told<S: Subject>(subject: &S, event: EventId, rpc: &Rpc) -> String {
         State::Calling { .. } => "calling".to_owned(),
         State::Abandoned { .. } => "abandoned".to_owned(),
         State::Failed { attempt, code, error, .. } => format!("failed {attempt} {code} {error}"),
+        State::Dropped { by, .. } => format!("dropped by {by}"),
         State::Done { at } => format!("done {}", at.is_some()),
         State::Dead { attempts, code, reason, .. } => {
             format!("dead {} {code} {reason}", attempts.unwrap_or_default())
@@ -98,7 +99,8 @@ pub(super) async fn a_repaired_letter_is_dead_no_more<S: Subject>(subject: &S) {
     operator.put_back().await;
     let waiting = if S::SEES_QUEUES { "queued" } else { "not received" };
     assert_eq!(told(subject, redriven, &one()).await, waiting);
-    assert_eq!(told(subject, dropped, &one()).await, unseen::<S>());
+    assert_eq!(told(subject, dropped, &one()).await, format!("dropped by {}", repair.who));
+    assert_eq!(told(subject, dropped, &other()).await, unseen::<S>(), "at its own RPC");
 
     // What was done after it died stays done, whatever becomes of the letter.
     let [late] = buried(subject, &other(), 1).await[..] else { panic!("one died") };

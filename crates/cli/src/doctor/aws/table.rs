@@ -65,6 +65,19 @@ pub(super) async fn look(client: &Client, name: &str, findings: &mut Vec<Diagnos
         Err(error) => findings.push(unseen(&place, &Failure::of(&error), "dynamodb:DescribeTimeToLive")),
     }
     if findings.len() == before {
-        findings.push(Diagnosis::ok(place, "there, with its key and time to live"));
+        findings.push(Diagnosis::ok(&place, "there, with its key and time to live"));
+        findings.push(match outbox_aws::may_complete_batches(client, name).await {
+            Ok(()) => Diagnosis::ok(
+                &place,
+                "this role may complete records in batches (dynamodb:PartiQLUpdate). Whether it may claim them so \
+                 (dynamodb:PartiQLInsert) was not tried, because that would write a record",
+            ),
+            Err(failure) if failure.code.starts_with("AccessDenied") => Diagnosis::skipped(
+                &place,
+                "this role may not complete records in batches, and to claim them so was not tried",
+                "a worker's role needs dynamodb:PartiQLInsert and dynamodb:PartiQLUpdate: `terraform apply` allows them",
+            ),
+            Err(failure) => unseen(&place, &failure, "dynamodb:PartiQLUpdate"),
+        });
     }
 }

@@ -55,7 +55,8 @@ pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Dia
             name,
             format!("{lock} by {}: {does}", stuck::session(pid, role.as_deref(), application.as_deref())),
             format!(
-                "it is no session of relay or worker, and no short transaction. End it in its application, or:\nselect pg_terminate_backend({pid});"
+                "it is no session of relay or worker, and no short transaction. End it in its application, or {}",
+                stuck::ends_session(pid, role.as_deref())
             ),
         )
     });

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use outbox_event::EventId;
+use outbox_transport::Entry;
 use outbox_transport::operate::{At, OperateError};
 use serde::Serialize;
 use sqlx::query_as;
@@ -10,6 +11,7 @@ use uuid::Uuid;
 use super::{Cursor, Outbox};
 use crate::from_row::from_row;
 use crate::operate::search::{Seqs, known, narrow};
+use crate::outbox::row::{self, flaws, readable};
 
 /// How much the clock that made an id may differ from the database's. The values are tried in order.
 const CLOCKS_DIFFER: [TimeDelta; 2] = [TimeDelta::seconds(10), TimeDelta::minutes(10)];
@@ -34,18 +36,7 @@ pub struct Stored {
 
 from_row!(Stored { seq, xid, came, name, key, payload_bytes, occurred_at });
 
-/// An event as it was published, for a replay.
-#[expect(missing_debug_implementations, reason = "its payload is never shown")]
-pub struct Past {
-    pub seq: i64,
-    pub id: EventId,
-    pub name: String,
-    pub key: Option<String>,
-    pub payload: String,
-    pub headers: Option<String>,
-    pub occurred_at: At,
-}
-
+/// A selection of past events.
 #[derive(Debug, Clone)]
 pub struct Span {
     pub seqs: Seqs,
@@ -107,7 +98,7 @@ impl Outbox {
             "select e.seq, e.xid::text as xid,
                     case when e.xmin::text::bigint = e.xid::text::bigint % 4294967296 then e.xid::text
                          else (m.current - (m.current - e.xmin::text::bigint) % 4294967296)::text end as came,
-                    e.name, e.key, octet_length(e.payload) as payload_bytes, e.occurred_at
+                    left(e.name, 128) as name, left(e.key, 512) as key, octet_length(e.payload) as payload_bytes, e.occurred_at
              from outbox.event as e, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as current) as m
              where e.seq between $1 and $2 and e.id = $3 order by e.seq desc limit 1",
         );
@@ -158,7 +149,7 @@ impl Outbox {
     /// The events of each name in one piece of a span: put, not put yet, parked.
     pub async fn tally(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Tally>, OperateError> {
         let tally = query_as(
-            "select e.name,
+            "select left(e.name, 128),
                     count(*) filter (where e.put and not e.parked), count(*) filter (where not e.put),
                     count(*) filter (where e.put and e.parked)
              from (
@@ -170,7 +161,7 @@ impl Outbox {
                  where seq between $4 and $5 and ($6::timestamptz is null or occurred_at >= $6)
                    and ($7::timestamptz is null or occurred_at < $7) and ($8::text is null or name = $8)
                    and ($9::uuid is null or id = $9)
-             ) as e group by e.name order by e.name",
+             ) as e group by 1 order by 1",
         );
         let tally = tally
             .bind(&cursor.snapshot)
@@ -186,19 +177,23 @@ impl Outbox {
     }
 
     /// The next events of a span that were put, and were not parked.
-    pub async fn page(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Past>, OperateError> {
-        type Row = (i64, Uuid, String, Option<String>, String, Option<String>, At);
-        let page = query_as(
-            "select seq, id, name, key, payload, headers, occurred_at from outbox.event as event
-             where seq between $4 and $5 and ($6::timestamptz is null or occurred_at >= $6)
-               and ($7::timestamptz is null or occurred_at < $7) and ($8::text is null or name = $8)
-               and ($9::uuid is null or id = $9)
-               and (pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
-                    or coalesce(seq <= $3 and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot)), false))
-               and not exists (select from outbox.parked as p where p.seq = event.seq and p.id = event.id)
-               and (seq > $4 or $11::uuid is null or id > $11)
-             order by seq, id limit $10",
-        );
+    pub async fn page(&self, cursor: &Cursor, span: &Span) -> Result<Vec<Entry>, OperateError> {
+        let page = query_as(concat!(
+            "select ",
+            readable!(),
+            " from (
+                 select * from outbox.event as event
+                 where seq between $4 and $5 and ($6::timestamptz is null or occurred_at >= $6)
+                   and ($7::timestamptz is null or occurred_at < $7) and ($8::text is null or name = $8)
+                   and ($9::uuid is null or id = $9)
+                   and (pg_visible_in_snapshot(xid, (select $1::text::pg_snapshot))
+                        or coalesce(seq <= $3 and pg_visible_in_snapshot(xid, (select $2::text::pg_snapshot)), false))
+                   and not exists (select from outbox.parked as p where p.seq = event.seq and p.id = event.id)
+                   and (seq > $4 or $11::uuid is null or id > $11)
+                 order by seq, id limit $10) as e ",
+            flaws!(),
+            " order by e.seq, e.id"
+        ));
         let page = page
             .bind(&cursor.snapshot)
             .bind(&cursor.page_snapshot)
@@ -211,17 +206,8 @@ impl Outbox {
             .bind(span.id.map(EventId::as_uuid))
             .bind(PER_PAGE)
             .bind(span.after);
-        let rows: Vec<Row> = self.database.all(page).await?;
-        let past = rows.into_iter().map(|(seq, id, name, key, payload, headers, occurred_at)| Past {
-            seq,
-            id: id.into(),
-            name,
-            key,
-            payload,
-            headers,
-            occurred_at,
-        });
-        Ok(past.collect())
+        let rows: Vec<row::Columns> = self.database.all(page).await?;
+        Ok(rows.into_iter().map(row::entry).collect())
     }
 }
 

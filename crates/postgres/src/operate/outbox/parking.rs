@@ -26,11 +26,29 @@ pub struct Parked {
     pub key: Option<String>,
     pub code: String,
     pub reason: String,
+    /// Only the beginnings of its texts are kept, so it can't be retried.
+    pub cut: bool,
     pub occurred_at: At,
     pub parked_at: At,
 }
 
+/// A parked event that an operator dropped.
+#[derive(Debug, Clone, Serialize)]
+pub struct Dropped {
+    pub at: At,
+    pub by: String,
+}
+
 impl Outbox {
+    pub async fn dropped(&self, id: EventId) -> Result<Option<Dropped>, OperateError> {
+        let dropped = query_as(
+            "select d.at, a.who from outbox.dropped as d join outbox.audit as a on a.id = d.repair
+             where d.event_id = $1 and d.queue is null order by d.at desc limit 1",
+        );
+        let dropped: Option<(At, String)> = self.database.one(dropped.bind(id.as_uuid())).await?;
+        Ok(dropped.map(|(at, by)| Dropped { at, by }))
+    }
+
     pub async fn parked_count(&self) -> Result<Count, OperateError> {
         let count = query_as("select count(*) from (select from outbox.parked limit $1) as p");
         let count = self.database.one(count.bind(COUNT_LIMIT)).await?;
@@ -54,12 +72,12 @@ impl Outbox {
         newest: i64,
         limit: i64,
     ) -> Result<Vec<Parked>, OperateError> {
-        type Row = (i64, Uuid, String, Option<String>, String, String, At, At);
+        type Row = (i64, Uuid, String, Option<String>, String, String, bool, At, At);
         let rows: Vec<Row> = self
             .database
             .all(
                 query_as(
-                    "select seq, id, name, key, code, reason, occurred_at, parked_at from outbox.parked
+                    "select seq, id, left(name, 128), left(key, 512), code, reason, cut, occurred_at, parked_at from outbox.parked
                      where ($1::bigint is null or (seq, id) > ($1, $8)) and seq <= $7 and ($2 or id = any ($3::uuid[])) and ($4::text is null or code = $4)
                        and ($5::text is null or name = $5)
                      order by seq, id limit $6",
@@ -74,14 +92,23 @@ impl Outbox {
                 .bind(after.map(|(_, id)| id.as_uuid())),
             )
             .await?;
-        let parked = rows.into_iter().map(|(seq, id, name, key, code, reason, occurred_at, parked_at)| {
-            Parked { seq, id: id.into(), name, key, code, reason, occurred_at, parked_at }
-        });
+        let parked =
+            rows.into_iter().map(|(seq, id, name, key, code, reason, cut, occurred_at, parked_at)| Parked {
+                seq,
+                id: id.into(),
+                name,
+                key,
+                code,
+                reason,
+                cut,
+                occurred_at,
+                parked_at,
+            });
         Ok(parked.collect())
     }
 
-    /// Publishes parked events again, unchanged. One that was parked for its time gets a new time. Returns how many were still
-    /// parked.
+    /// Publishes parked events again, unchanged, except those that were cut. One that was parked for its time gets a new time.
+    /// Returns how many it published.
     pub async fn retry_parked(&self, repair: &Repair, parked: &[Parked]) -> Result<u64, OperateError> {
         self.change("select outbox.retry_parked($1, $2, $3)", repair, parked).await
     }

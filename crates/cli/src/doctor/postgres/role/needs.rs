@@ -13,20 +13,23 @@ pub(super) struct Needs {
 pub(super) const RELAY: Needs = Needs {
     program: "relay",
     tables: &[
-        ("migration|newest_cursor|queue_head|dedup_late", "", "select"),
+        ("migration|newest_cursor|queue_head", "", "select"),
         ("event", "", "select"),
         ("event", " (xid, seq)", "update"),
         ("cursor", "", "select, insert, truncate"),
-        ("(event|cursor|delivery|dedup)_[0-9]|waking", "", "select, truncate"),
+        ("(event|cursor|delivery|dedup|receipt)_[0-9]|waking", "", "select, truncate"),
         ("delivery|parked|queue", "", "select, insert"),
         ("queue", " (turn)", "update"),
-        ("leader|ring", "", "select, update"),
-        ("claim|retry|dead_letter", "", "select, insert, update, delete"),
-        ("dedup|audit", "", "select, delete"),
+        ("leader|ring|dedup_late", "", "select, update"),
+        ("claim|retry|dead_letter|receipt", "", "select, insert, update, delete"),
+        ("dedup", "", "select, insert, delete"),
+        ("audit", "", "select, delete"),
     ],
     sequences: &[(".*", "usage, select, update")],
     functions: "check_sequences, cursor_now, slot_in_use, slot_is_empty, truncate_slot, truncate_dedup, \
-                truncate_waking, turn, evict_to_retry, requeue, recover, token",
+                truncate_waking, fold_receipts, minute_end, dedup_slot, id_millis, turn, evict_to_retry, \
+                requeue, recover, keep_leases, claimed, recorded, recorded_0, recorded_1, recorded_2, \
+                recorded_3, recorded_4, note_late, late_slots, token",
 };
 
 pub(super) const WORKER: Needs = Needs {
@@ -37,19 +40,24 @@ pub(super) const WORKER: Needs = Needs {
         ("queue", " (turn)", "update"),
         ("claim|retry", "", "select, insert, update, delete"),
         ("dedup|dedup_[0-9]", "", "select, insert, update"),
+        ("receipt", "", "select, insert"),
+        ("receipt_[0-9]", "", "select"),
         ("dedup_late", "", "select, update"),
     ],
     sequences: &[("claim_id|queue_id_seq", "usage")],
-    functions: "receive, receive_due, settle, requeue, recover, token, dedup_slot, id_millis, late_slots, \
-                sane_time",
+    functions: "receive, receive_due, claimed, recorded, recorded_0, recorded_1, recorded_2, recorded_3, \
+                recorded_4, lease, record, record_rows, release, release_0, release_1, release_2, \
+                release_3, release_4, settle, keep_leases, requeue, recover, token, dedup_slot, id_millis, \
+                minute_end, note_late, late_slots, sane_time",
 };
 
 pub(super) const OPERATOR: Needs = Needs {
     program: "an operator",
     tables: &[(".*", "", "select")],
     sequences: &[(".*", "select")],
-    functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, repair_begin, repair_end, redrive, \
-                drop_dead_letters, replay, retry_parked, drop_parked, poison",
+    functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, id_millis, minute_end, recorded, \
+                recorded_0, recorded_1, recorded_2, recorded_3, recorded_4, repair_begin, repair_end, \
+                redrive, drop_dead_letters, replay, retry_parked, drop_parked, poison",
 };
 
 impl Needs {

@@ -1,28 +1,31 @@
-//! Finds JSON that no reader of proto3 JSON accepts. The same rule stands in SQL (`outbox.payload_problem`) for publishers in
-//! other languages. A test compares both by tests/payloads.json.
+//! Finds JSON that no reader of proto3 JSON accepts. The library refuses such a payload, and the relay parks a row with one.
+//! The same rule stands in SQL (`outbox.payload_problem`) for publishers in other languages. A test compares both by
+//! tests/payloads.json.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-/// Deeper JSON may exceed Postgres's stack.
-const DEPTH_MAX: usize = 2000;
+/// Deeper JSON may exceed Postgres's stack. Only publishers apply this limit.
+pub const DEPTH_MAX: usize = 2000;
+/// Up to this number the keys of an object are compared one by one, which takes less time than hashing.
+const FEW_KEYS: usize = 16;
 /// The digits behind the point in a numeric, to which Postgres converts a number.
 const SCALE_MAX: i64 = 16_383;
 
-pub(crate) const NOT_AN_OBJECT: &str = "is not a JSON object";
+pub const NOT_AN_OBJECT: &str = "is not a JSON object";
 const ESCAPE: &str = "has an escape that stands for no character: \\u0000, or half of a surrogate pair";
 const TWICE: &str = "has a key twice in one object";
 const NUMBER: &str = "has a number beyond what a double holds";
 const DEEP: &str = "is nested too deep";
 
-/// The problem of a text that serde_json wrote. The text is JSON, so only mistakes that JSON permits are sought.
-pub(crate) fn problem(payload: &str) -> Option<&'static str> {
+/// The problem of a text that serde_json wrote or read. The text is JSON, so only mistakes that JSON permits are sought.
+pub fn problem(payload: &str, depth_max: usize) -> Option<&'static str> {
     if !payload.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Some(NOT_AN_OBJECT);
     }
     let mut scan = Scan { text: payload, at: 0 };
     // For each open object its keys; `None` for a list.
-    let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
+    let mut open: Vec<Option<Keys<'_>>> = Vec::new();
     while let Some(byte) = scan.peek() {
         match byte {
             b'"' => {
@@ -43,10 +46,10 @@ pub(crate) fn problem(payload: &str) -> Option<&'static str> {
                 }
             }
             b'{' | b'[' => {
-                if open.len() == DEPTH_MAX {
+                if open.len() == depth_max {
                     return Some(DEEP);
                 }
-                open.push((byte == b'{').then(HashSet::new));
+                open.push((byte == b'{').then(Keys::default));
                 scan.at += 1;
             }
             b'}' | b']' => {
@@ -57,6 +60,27 @@ pub(crate) fn problem(payload: &str) -> Option<&'static str> {
         }
     }
     None
+}
+
+/// The keys of one object.
+#[derive(Default)]
+struct Keys<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Keys<'a> {
+    /// Returns false if the object already has this key.
+    fn insert(&mut self, key: Cow<'a, str>) -> bool {
+        if self.few.contains(&key) {
+            return false;
+        }
+        if self.few.len() < FEW_KEYS {
+            self.few.push(key);
+            return true;
+        }
+        self.many.insert(key)
+    }
 }
 
 fn is_held(number: &str) -> bool {
@@ -79,25 +103,26 @@ impl<'a> Scan<'a> {
     /// Reads the string that begins here, and resolves its escapes.
     fn string(&mut self) -> Result<Cow<'a, str>, &'static str> {
         let begin = self.at;
-        let mut escaped = false;
         self.at += 1;
+        // Most strings have no escape, and are skipped as a whole.
+        let rest = &self.text[self.at..];
+        match rest.find('"').map(|end| &rest[..end]) {
+            Some(plain) if !plain.contains('\\') => {
+                self.at += plain.len() + 1;
+                return Ok(Cow::Borrowed(plain));
+            }
+            _ => {}
+        }
         loop {
             match self.peek() {
                 None => return Err(NOT_AN_OBJECT),
                 Some(b'"') => break,
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                Some(b'\\') => self.escape()?,
                 Some(_) => self.at += 1,
             }
         }
         self.at += 1;
-        let quoted = &self.text[begin..self.at];
-        if escaped {
-            return serde_json::from_str(quoted).map(Cow::Owned).map_err(|_| NOT_AN_OBJECT);
-        }
-        Ok(Cow::Borrowed(&quoted[1..quoted.len() - 1]))
+        serde_json::from_str(&self.text[begin..self.at]).map(Cow::Owned).map_err(|_| NOT_AN_OBJECT)
     }
 
     fn escape(&mut self) -> Result<(), &'static str> {
