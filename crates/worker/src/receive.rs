@@ -136,9 +136,9 @@ impl<Q: Queue> Receiver<Q> {
         }
     }
 
-    /// Waits while another worker watches the queue, as long as this one finds nothing. A request under way is never cut off
-    /// for that, because it may have received something. With an open breaker it goes on: only a call closes it. `None` at the
-    /// stop.
+    /// Waits while another worker watches the queue. It does not wait after a receive that found messages, or with an open
+    /// breaker, which only a call closes. A request under way is never cut off for that, because it may have received
+    /// something. Returns `None` at the stop.
     async fn rest(&mut self) -> Option<()> {
         while !self.found && self.duty.role() == Role::Rest && self.slots.is_closed() {
             self.full.send_replace(0);
@@ -170,7 +170,7 @@ impl<Q: Queue> Receiver<Q> {
                 () = self.slots.loosened.notified(), if is_restricted && !enough.is_cancelled() => enough.cancel(),
                 () = at(ask.until), if is_restricted && !enough.is_cancelled() => enough.cancel(),
                 () = &mut quiet, if !is_quiet => {
-                    // No error and no message: the queue is empty.
+                    // There is no error and no message: the queue is empty, or the request hangs.
                     self.part.moves();
                     if self.nth == 0 {
                         self.duty.notes(Work::is_quiet);

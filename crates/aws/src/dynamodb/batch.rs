@@ -84,8 +84,8 @@ impl Batches {
         }
     }
 
-    /// A role of an older `infra/` may not write batches. One warning says so, and single requests go on. It is said again if a
-    /// batch was written meanwhile.
+    /// A role of an older `infra/` may not write batches. This is logged once, and single requests are made. It is logged again
+    /// if a batch was written in between.
     fn heard<'s>(&self, said: &'s [Said]) -> Option<(&'s Failure, &'static str)> {
         let mut before = self.refused.lock().expect("no panic while held");
         if said.iter().any(|said| matches!(said, Said::Written | Said::Failed(_))) {
@@ -97,16 +97,16 @@ impl Batches {
         }
         let until = Instant::now() + ALONE_FOR;
         let words = if failure.code.starts_with("AccessDenied") {
-            "writing one dedup record a request, for DynamoDB refuses batches: `terraform apply` allows dynamodb:PartiQLInsert and dynamodb:PartiQLUpdate"
+            "writing one dedup record per request, because DynamoDB refuses batches: `terraform apply` allows dynamodb:PartiQLInsert and dynamodb:PartiQLUpdate"
         } else {
-            "writing one dedup record a request, for DynamoDB refuses batches"
+            "writing one dedup record per request, because DynamoDB refuses batches"
         };
         before.replace((failure.clone(), until)).is_none().then_some((failure, words))
     }
 }
 
-/// Whether this role may complete records in batches, by a statement that matches no record. An error says why not. A claim
-/// can't be tried without writing a record.
+/// Tests whether this role may complete records in batches, with a statement that matches no record. An error has the reason.
+/// A claim can't be tried without writing a record.
 pub async fn may_complete_batches(client: &Client, table: &str) -> Result<(), Failure> {
     let batches = Batches::new(client.clone(), table, "");
     let nobody = || AttributeValue::S("doctor".to_owned());
@@ -216,7 +216,7 @@ mod tests {
         Batches::new(Client::from_conf(config.build()), table, "")
     }
 
-    /// Guards: a refusal of batches is said once until a batch runs again, with a remedy that helps against it.
+    /// Guards: a refusal of batches is logged once until a batch runs again, with the remedy for that refusal.
     #[test]
     fn a_refusal_is_said_once_with_its_remedy() {
         let refused = |code: &str| {
@@ -246,7 +246,7 @@ mod tests {
         }
     }
 
-    /// Guards: no name of a table ends its quotes.
+    /// Guards: a quote in the name of a table does not end the quoted name.
     #[test]
     fn names_of_tables_are_quoted() {
         let batches = batches(r#"a"b.c-d"#);

@@ -66,7 +66,7 @@ impl Roster {
         self.update(worker, "set #worker = :entry, expires_at = :expires_at", None, values).await
     }
 
-    /// Takes this worker's entry away. The item may have expired, and is then made anew.
+    /// Removes this worker's entry. An item that has expired is made again, with an end.
     ///
     /// # Errors
     ///

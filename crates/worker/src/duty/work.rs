@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::codes::Says;
 
-/// A receive that takes this long has found no message waiting.
+/// A receive that takes this long found no message at its start.
 const IDLE: Duration = Duration::from_millis(500);
 /// A state that lasts less than this is not shown.
 const LASTS: Duration = Duration::from_secs(2);
@@ -28,8 +28,8 @@ pub(crate) struct Work {
 pub(crate) struct Said {
     /// There is more work than this worker can do.
     pub(crate) full: bool,
-    /// This worker does not deliver: there is no queue, or it does not answer, or calls fail, or the breaker lets through a
-    /// probe at most.
+    /// This worker does not deliver: the queue is missing or does not answer, or calls fail, or the breaker admits one probe
+    /// at most.
     pub(crate) away: bool,
 }
 
@@ -61,20 +61,20 @@ impl Work {
         (self.asks, self.away) = (None, None);
     }
 
-    /// No message comes: the queue is empty, or the request hangs. Only its answer shows which.
+    /// A request finds nothing for a while. The queue is empty, or the request hangs: only its answer shows which.
     pub(crate) fn is_quiet(&mut self, _: Instant) {
         if self.asks.is_some() {
             self.busy = None;
         }
     }
 
-    /// Neither free slots nor messages are what is missing. A request that failed counts from its beginning.
+    /// Nothing can be received, whatever slots and messages there are. A request that failed counts from its beginning.
     pub(crate) fn is_away(&mut self, now: Instant) {
         self.away.get_or_insert(self.asks.take().unwrap_or(now));
         self.busy = None;
     }
 
-    /// A call ended. What the queue answers shows nothing about calls.
+    /// A call ended. The queue's answers show nothing about calls.
     pub(crate) fn called(&mut self, says: Says) {
         match says {
             Says::Away | Says::Doubtful | Says::Refuses => self.failing = true,
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(said(&[(0, Away), (1, Quiet)], 5000), (false, true), "that was a probe");
     }
 
-    /// Guards promise 2: a receive that hung counts from when it began, so it is said at once. The next one, which may hang as
+    /// Guards promise 2: a receive that hung counts from when it began, so it is shown at once. The next one, which may hang as
     /// well, does not end that.
     #[tokio::test]
     async fn a_receive_that_hung_is_said_at_once() {
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(said(&again, 52_200), (false, false));
     }
 
-    /// Guards promises 2 and 6: a failed call is said at once. Only a call that succeeds ends that.
+    /// Guards promises 2 and 6: a failed call is shown at once. Only a call that succeeds ends that.
     #[tokio::test]
     async fn a_worker_whose_calls_fail_says_so() {
         for says in [Says::Away, Says::Doubtful, Says::Refuses] {

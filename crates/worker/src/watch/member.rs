@@ -17,7 +17,7 @@ use crate::duty::{Role, Said};
 const LIVES_FOR: u32 = 2;
 /// An entry that has not changed for this many of these pauses is removed.
 const KEPT_FOR: u32 = 30;
-/// With more workers, early writes of each are rarer, so that all together write no more often.
+/// With more workers each makes fewer early writes, so the number of all writes stays the same.
 const FEW: f64 = 10.0;
 
 pub(super) struct Member {
@@ -28,7 +28,7 @@ pub(super) struct Member {
     others: BTreeMap<String, Other>,
     wrote: Entry,
     wrote_at: Option<Instant>,
-    /// When it last wrote that a queue is full or left alone.
+    /// The time of the last write with a full queue, or one that is left alone.
     said_at: Option<Instant>,
     write_at: Instant,
     read_at: Instant,
@@ -104,8 +104,8 @@ impl Member {
         }
     }
 
-    /// The entry to write now. It is written regularly, and sooner if a queue became full or was left alone. What has ended
-    /// can wait: until then the others only receive more than they must.
+    /// The entry to write now. It is written regularly, and sooner if a queue became full or was left alone. The end of that
+    /// waits for the regular write: until then the others only receive more than they must.
     pub(super) fn writes(&mut self, said: &[Said], now: Instant) -> Option<Entry> {
         let of = |word: fn(&Said) -> bool| -> BTreeSet<usize> {
             (0..said.len()).filter(|at| word(&said[*at])).collect()
