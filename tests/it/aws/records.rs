@@ -66,7 +66,7 @@ async fn why_shows_records_on_dynamodb() {
     let expired = put(&[("state", json!("done")), ("expires_at", json!(1))]).await;
     assert_eq!(
         why(expired).await,
-        (0, json!({"source": "sqs", "rpc": "Test/Lying", "state": "not_received"}))
+        (0, json!({"source": "sqs", "rpc": "Test/Lying", "routed": true, "state": "not_received"}))
     );
 
     // More than one page, with one call under way.
