@@ -1,6 +1,5 @@
 //! Many records per request: DynamoDB runs up to 25 statements of PartiQL, each with its own condition and its own result.
 
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::Client;
@@ -8,6 +7,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, BatchStatementError, BatchStatementRequest, BatchStatementResponse,
     ReturnValuesOnConditionCheckFailure,
 };
+use outbox_runtime::Guarded;
 
 use super::item::{Item, number};
 use crate::Failure;
@@ -37,7 +37,7 @@ pub(super) struct Batches {
     complete: String,
     rpc: String,
     /// The reason of the last refusal of batches, and the time until which none is tried.
-    refused: Mutex<Option<(Failure, Instant)>>,
+    refused: Guarded<Option<(Failure, Instant)>>,
 }
 
 impl Batches {
@@ -49,7 +49,7 @@ impl Batches {
         let complete = format!(
             r#"UPDATE {table} SET "state" = ? SET "at_ms" = ? SET "expires_at" = ? REMOVE "leased_until_ms" WHERE "id" = ? AND "token" = ?"#
         );
-        Self { client, claim, complete, rpc: rpc.to_owned(), refused: Mutex::default() }
+        Self { client, claim, complete, rpc: rpc.to_owned(), refused: Guarded::default() }
     }
 
     /// Fails if there is any item of this key, whatever its state.
@@ -65,7 +65,7 @@ impl Batches {
     /// Sends one request. Returns one result for each statement, in their order.
     pub(super) async fn ask(&self, statements: Vec<BatchStatementRequest>) -> Vec<Said> {
         let many = statements.len();
-        let refused = self.refused.lock().expect("no panic while held").clone();
+        let refused = self.refused.lock().clone();
         if let Some((failure, _)) = refused.filter(|(_, until)| Instant::now() < *until) {
             return vec![Said::Refused(failure); many];
         }
@@ -87,7 +87,7 @@ impl Batches {
     /// A role of an older `infra/` may not write batches. This is logged once, and single requests are made. It is logged again
     /// if a batch was written in between.
     fn heard<'s>(&self, said: &'s [Said]) -> Option<(&'s Failure, &'static str)> {
-        let mut before = self.refused.lock().expect("no panic while held");
+        let mut before = self.refused.lock();
         if said.iter().any(|said| matches!(said, Said::Written | Said::Failed(_))) {
             *before = None;
         }
