@@ -55,7 +55,7 @@ pub(super) async fn locks(conn: &mut PgConnection, name: &str) -> Result<Vec<Dia
             name,
             format!("{lock} by {}: {does}", stuck::session(pid, role.as_deref(), application.as_deref())),
             format!(
-                "it is no session of relay or worker, and no short transaction. End it in its application, or {}",
+                "this session is not a relay's or a worker's, and its transaction is not short. End it in its application, or {}",
                 stuck::ends_session(pid, role.as_deref())
             ),
         )
