@@ -57,7 +57,7 @@ impl State {
             "PutItem" => {
                 let id = input["Item"]["id"]["S"].as_str().unwrap().to_owned();
                 match self.items.get(&id) {
-                    Some(there) if there["state"]["S"] != "failed" => {
+                    Some(there) if !is_free(there) => {
                         Answer::Error("ConditionalCheckFailedException", "no", json!({"Item": there}))
                     }
                     _ => {
@@ -80,6 +80,8 @@ impl State {
                 let values = &input["ExpressionAttributeValues"];
                 assert_eq!(item["token"], values[":token"]);
                 item["state"] = values.get(":state").unwrap_or(&values[":done"]).clone();
+                // As each of these expressions says. What stays leased is held for the rest of its lease.
+                item.as_object_mut().unwrap().remove("leased_until_ms");
                 Answer::Ok(json!({}))
             }
             "BatchExecuteStatement" => {
@@ -110,7 +112,9 @@ impl State {
         if is_insert {
             self.items.insert(id, values);
         } else {
-            self.items.get_mut(&id).unwrap()["state"] = values["state"].clone();
+            let item = self.items.get_mut(&id).unwrap();
+            item["state"] = values["state"].clone();
+            item.as_object_mut().unwrap().remove("leased_until_ms");
         }
         json!({"TableName": "outbox-dedup"})
     }
@@ -179,6 +183,16 @@ impl State {
 
 pub(crate) fn is_of_roster(input: &Value) -> bool {
     input["Key"]["id"]["S"].as_str().is_some_and(|id| id.starts_with("watch "))
+}
+
+/// Whether a put takes this item over.
+fn is_free(item: &Value) -> bool {
+    let until = item["leased_until_ms"]["N"].as_str().and_then(|until| until.parse().ok());
+    match item["state"]["S"].as_str() {
+        Some("failed" | "dead") => true,
+        Some("leased") => until.is_some_and(|until: i64| until < chrono::Utc::now().timestamp_millis()),
+        _ => false,
+    }
 }
 
 /// The attributes that a statement sets or compares, in the order of its parameters.

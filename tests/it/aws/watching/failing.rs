@@ -80,10 +80,9 @@ impl Pair {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_whose_calls_fail_is_helped() {
     const QUEUES: usize = 12;
-    let (state, ids) = filled(1);
-    let (message, _) = state.lock().unwrap().waiting.pop_front().unwrap();
-    let filled: Arc<Mutex<String>> = Arc::default();
-    let (played, at) = (Arc::clone(&state), Arc::clone(&filled));
+    let (state, _) = filled(0);
+    let queue: Arc<Mutex<String>> = Arc::default();
+    let (played, at) = (Arc::clone(&state), Arc::clone(&queue));
     let stub = Stub::start(move |operation, input| {
         let is_filled = input["QueueUrl"].as_str().is_some_and(|url| url.ends_with(&*at.lock().unwrap()));
         match operation {
@@ -108,14 +107,23 @@ async fn a_worker_whose_calls_fail_is_helped() {
     pair.until_shared(QUEUES).await;
     let rpc = pair.watches(0).await.pop().expect("one of twelve queues");
     assert!(!pair.watches(1).await.contains(&rpc));
-    *filled.lock().unwrap() = rpc.replace('/', "--");
-    state.lock().unwrap().waiting.push_back((message.replace("Test/One", &rpc), 0));
-    world.rpcs.until_done(&rpc, &ids).await;
-    // It says so until a call succeeds, and goes on.
+    *queue.lock().unwrap() = rpc.replace('/', "--");
+    // On a slow machine the other worker may watch for a moment, and deliver a message before any call has failed.
+    let mut sent = Vec::new();
     until("both watch the queue", async || {
+        {
+            let mut state = state.lock().unwrap();
+            if state.is_settled() {
+                let (one, id) = filled(1);
+                let (message, _) = one.lock().unwrap().waiting.pop_front().unwrap();
+                state.waiting.push_back((message.replace("Test/One", &rpc), 0));
+                sent.extend(id);
+            }
+        }
         pair.watches(0).await.contains(&rpc) && pair.watches(1).await.contains(&rpc)
     })
     .await;
+    world.rpcs.until_done(&rpc, &sent).await;
     pair.stop().await;
     world.finish().await;
 }
