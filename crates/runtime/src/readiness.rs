@@ -20,6 +20,15 @@ pub struct Part {
     name: String,
 }
 
+/// A part that makes no progress.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Halted {
+    pub part: String,
+    pub reason: String,
+    /// Since when, in seconds; `None` if waiting does not help.
+    pub seconds: Option<f64>,
+}
+
 #[derive(Debug)]
 enum State {
     Starting,
@@ -46,7 +55,39 @@ impl Readiness {
     }
 }
 
+impl Readiness {
+    /// As `/readyz` says it.
+    pub fn is_ready(&self) -> bool {
+        self.problems(Instant::now()).is_empty()
+    }
+
+    /// The parts that have made no progress for this time. It may be shorter than that of `/readyz`.
+    pub fn halted(&self, after: Duration) -> Vec<Halted> {
+        let now = Instant::now();
+        let halted = |(part, state): (&String, &State)| {
+            let (reason, seconds) = match state {
+                State::Moving | State::Starting => return None,
+                State::Failed { reason } => (reason, None),
+                State::Waiting { since, reason } => {
+                    let waited = now.saturating_duration_since(*since);
+                    if waited < after {
+                        return None;
+                    }
+                    (reason, Some(waited.as_secs_f64()))
+                }
+            };
+            Some(Halted { part: part.clone(), reason: reason.clone(), seconds })
+        };
+        self.0.lock().iter().filter_map(halted).collect()
+    }
+}
+
 impl Part {
+    /// The readiness of the whole process.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
     /// The part did something, or has nothing to do.
     pub fn moves(&self) {
         self.set(|_| State::Moving);

@@ -1,0 +1,106 @@
+//! The row of this process in `outbox.process`. `docs/decisions/processes.md` has the reasons.
+
+use std::time::{Duration, Instant};
+
+use outbox_runtime::Chain;
+use outbox_transport::process::{Process, Store};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{Connections, SESSION, Source, within_time};
+
+const EVERY: Duration = Duration::from_secs(5);
+/// A row with another key then: under an old snapshot, the former versions of one key stay in the index.
+const RENEWED_AFTER: Duration = Duration::from_secs(600);
+/// A row that nobody has written for this long is of a process that was killed.
+const KEPT: Duration = Duration::from_secs(600);
+const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub struct ProcessRow {
+    connections: Connections,
+    key: Option<(Uuid, Instant)>,
+}
+
+impl Source {
+    /// The row of this process in this database. It has a connection of its own, because those for work may all be busy.
+    pub fn process_row(&self, application: &'static str) -> ProcessRow {
+        ProcessRow { connections: self.connections(application, &SESSION, 1), key: None }
+    }
+}
+
+impl Store for ProcessRow {
+    fn every(&self) -> Duration {
+        EVERY
+    }
+
+    async fn write(&mut self, process: &Process) -> Result<(), String> {
+        let report = serde_json::to_string(&process.report).map_err(|error| error.to_string())?;
+        let now = Instant::now();
+        let lasting = self.key.filter(|(_, since)| now.duration_since(*since) < RENEWED_AFTER);
+        let (key, since) = lasting.unwrap_or_else(|| (Uuid::now_v7(), now));
+        let former = self.key.map(|(former, _)| former).filter(|former| *former != key);
+        let written = self.connections.run(async |conn| {
+            if lasting.is_none() {
+                make_room(conn, former).await?;
+            }
+            write(conn, key, process, &report).await
+        });
+        within_time(WRITTEN_WITHIN, written).await.map_err(|error| Chain(&error).to_string())?;
+        self.key = Some((key, since));
+        Ok(())
+    }
+
+    async fn remove(&mut self) -> Result<(), String> {
+        let Some((key, _)) = self.key.take() else { return Ok(()) };
+        let removed = self.connections.run(async |conn| {
+            sqlx::query("delete from outbox.process where id = $1").bind(key).execute(conn).await.map(|_| ())
+        });
+        let removed = within_time(WRITTEN_WITHIN, removed).await;
+        self.connections.close().await;
+        removed.map_err(|error| Chain(&error).to_string())
+    }
+}
+
+/// Removes the former row of this process, and rows of processes that were killed.
+async fn make_room(conn: &mut PgConnection, former: Option<Uuid>) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from outbox.process where id = $1 or seen_at < clock_timestamp() - $2")
+        .bind(former)
+        .bind(crate::interval(KEPT))
+        .execute(conn)
+        .await
+        .map(|_| ())
+}
+
+/// The routes never change, and a report seldom does: values that stay the same are not written again.
+async fn write(
+    conn: &mut PgConnection,
+    key: Uuid,
+    process: &Process,
+    report: &str,
+) -> Result<(), sqlx::Error> {
+    let rpcs: Vec<String> = process.rpcs().map(str::to_owned).collect();
+    sqlx::query(
+        "insert into outbox.process as p
+             (id, name, program, version, revision, address, router, routes, rpcs, started_at, every_seconds, report)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, clock_timestamp()), $11, $12)
+         on conflict (id) do update
+         set seen_at = clock_timestamp(),
+             report = case when p.report = excluded.report then p.report else excluded.report end",
+    )
+    .bind(key)
+    .bind(&process.name)
+    .bind(process.program.as_str())
+    .bind(&process.version)
+    .bind(&process.revision)
+    .bind(&process.address)
+    .bind(&process.router)
+    .bind(&process.routes)
+    .bind(rpcs)
+    .bind(process.started_at.known())
+    .bind(EVERY.as_secs_f64())
+    .bind(report)
+    .execute(conn)
+    .await
+    .map(|_| ())
+}
