@@ -87,7 +87,7 @@ pub enum Duty {
 
 impl Report {
     /// Whether it should be known soon: readiness or a breaker changed. Reasons and numbers change all the time.
-    pub(super) fn is_news_after(&self, before: &Self) -> bool {
+    pub fn is_news_after(&self, before: &Self) -> bool {
         let parts =
             |report: &Self| -> Vec<String> { report.waits.iter().map(|waits| waits.part.clone()).collect() };
         let breakers = |report: &Self| -> Vec<(String, Breaker)> {
