@@ -7,6 +7,7 @@ use outbox_transport::operate::{At, Count, Delivery, State};
 use serde::Serialize;
 
 use crate::options::Options;
+use crate::running::Serving;
 use crate::stopped::Stopped;
 
 /// Everything known of an event; the names are stable.
@@ -63,6 +64,10 @@ pub(super) struct SourceDelivery {
     pub(super) routed: Option<bool>,
     #[serde(flatten)]
     pub(super) delivery: Delivery,
+    /// Why it may wait, as the running workers say.
+    pub(super) causes: Vec<String>,
+    /// Whether it waits, and no running worker serves its RPC.
+    pub(super) unserved: bool,
 }
 
 /// No outbox has it: where it may still be, and why it may be nowhere.
@@ -211,7 +216,9 @@ impl Life {
     /// Whether no operator is needed.
     pub(super) fn is_well(&self) -> bool {
         let bad = |one: &SourceDelivery| {
-            one.is_stranded() || matches!(one.delivery.state, State::Dead { .. } | State::Absent)
+            one.is_stranded()
+                || one.unserved
+                || matches!(one.delivery.state, State::Dead { .. } | State::Absent)
         };
         let done = |one: &SourceDelivery| matches!(one.delivery.state, State::Done { .. });
         let known = match self.put_not_known {
@@ -223,6 +230,18 @@ impl Life {
 }
 
 impl SourceDelivery {
+    pub(super) fn new(source: &str, routed: Option<bool>, delivery: Delivery, serving: &Serving) -> Self {
+        let waits =
+            matches!(delivery.state, State::Queued { .. } | State::Failed { .. } | State::NotReceived);
+        Self {
+            source: source.to_owned(),
+            routed,
+            causes: if waits { serving.causes() } else { Vec::new() },
+            unserved: serving.workers == 0 && matches!(delivery.state, State::Queued { .. }),
+            delivery,
+        }
+    }
+
     /// Whether it waits in a queue that event_router.yaml lacks.
     pub(super) fn is_stranded(&self) -> bool {
         let waits = matches!(
