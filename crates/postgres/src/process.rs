@@ -19,13 +19,33 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct ProcessRow {
     connections: Connections,
+    /// The key, and since when. A write without an answer may have taken effect, so it is kept.
     key: Option<(Uuid, Instant)>,
+    /// The key before, until its row is removed.
+    former: Option<Uuid>,
+    /// Whether rows of others were removed, too, since the key is this one.
+    made_room: bool,
 }
 
 impl Source {
     /// The row of this process in this database. It has a connection of its own, because those for work may all be busy.
     pub fn process_row(&self, application: &'static str) -> ProcessRow {
-        ProcessRow { connections: self.connections(application, &SESSION, 1), key: None }
+        let connections = self.connections(application, &SESSION, 1);
+        ProcessRow { connections, key: None, former: None, made_room: false }
+    }
+}
+
+impl ProcessRow {
+    fn key(&mut self, now: Instant) -> Uuid {
+        match self.key {
+            Some((key, since)) if now.duration_since(since) < RENEWED_AFTER => key,
+            former => {
+                let key = Uuid::now_v7();
+                (self.key, self.former, self.made_room) =
+                    (Some((key, now)), former.map(|(key, _)| key), false);
+                key
+            }
+        }
     }
 }
 
@@ -36,18 +56,13 @@ impl Store for ProcessRow {
 
     async fn write(&mut self, process: &Process) -> Result<(), String> {
         let report = serde_json::to_string(&process.report).map_err(|error| error.to_string())?;
-        let now = Instant::now();
-        let lasting = self.key.filter(|(_, since)| now.duration_since(*since) < RENEWED_AFTER);
-        let (key, since) = lasting.unwrap_or_else(|| (Uuid::now_v7(), now));
-        let former = self.key.map(|(former, _)| former).filter(|former| *former != key);
+        let (key, former, made_room) = (self.key(Instant::now()), self.former, self.made_room);
         let written = self.connections.run(async |conn| {
-            if lasting.is_none() {
-                make_room(conn, former).await?;
-            }
-            write(conn, key, process, &report).await
+            write(conn, key, process, &report).await?;
+            if made_room { Ok(()) } else { make_room(conn, former).await }
         });
         within_time(WRITTEN_WITHIN, written).await.map_err(|error| Chain(&error).to_string())?;
-        self.key = Some((key, since));
+        (self.former, self.made_room) = (None, true);
         Ok(())
     }
 

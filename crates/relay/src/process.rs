@@ -17,9 +17,10 @@ pub(crate) fn process(name: &str, address: Option<String>, routes: Option<&Postg
     }
 }
 
-/// The readiness is that of the whole process: it may relay other databases, too.
-pub(crate) fn now(process: &Process, readiness: &Readiness) -> Process {
-    let waits = readiness.halted(HALTED_AFTER).into_iter().map(|halted| Waits {
+/// Whether it is ready is said of the whole process: it may relay other databases, too.
+pub(crate) fn now(process: &Process, source: &str, readiness: &Readiness) -> Process {
+    let halted = readiness.halted(HALTED_AFTER).into_iter().filter(|halted| halted.is_of(source));
+    let waits = halted.map(|halted| Waits {
         part: halted.part,
         reason: shortened(&halted.reason),
         seconds: halted.seconds,

@@ -69,7 +69,7 @@ pub async fn run<R: RemoteBus + 'static>(
         }
     };
     let work = Box::pin(standing.tend(&stop, term));
-    shown_beside(work, row, || process::now(&process, standing.part().readiness())).await;
+    shown_beside(work, row, || process::now(&process, source.name(), standing.part().readiness())).await;
 }
 
 /// The state that outlives a term.

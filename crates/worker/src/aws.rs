@@ -90,6 +90,7 @@ pub async fn run<C: RpcClient + Clone>(
     let mut look = Look {
         process: process.routed_by(router),
         readiness: &started.readiness,
+        source: None,
         subscribers: &subscribers,
         since: BTreeMap::new(),
     };

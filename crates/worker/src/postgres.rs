@@ -54,6 +54,7 @@ pub async fn run<C: RpcClient + Clone>(
     let mut look = Look {
         process: process.routed_by(router),
         readiness: &started.readiness,
+        source: Some(source.name()),
         subscribers: &subscribers,
         since: BTreeMap::new(),
     };

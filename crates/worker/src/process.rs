@@ -19,6 +19,8 @@ const HALTED_AFTER: Duration = Duration::from_secs(3);
 pub(crate) struct Look<'a, C> {
     pub(crate) process: Process,
     pub(crate) readiness: &'a Readiness,
+    /// The database whose parts are reported. `None` for all parts.
+    pub(crate) source: Option<&'a str>,
     pub(crate) subscribers: &'a [Subscriber<C>],
     /// Since when each breaker is in its state.
     pub(crate) since: BTreeMap<String, (process::Breaker, DateTime<Utc>)>,
@@ -36,7 +38,9 @@ impl<C> Look<'_, C> {
             rpc
         });
         let rpcs = rpcs.collect();
-        let waits = self.readiness.halted(HALTED_AFTER).into_iter().map(|halted| Waits {
+        let mut halted = self.readiness.halted(HALTED_AFTER);
+        halted.retain(|halted| self.source.is_none_or(|source| halted.is_of(source)));
+        let waits = halted.into_iter().map(|halted| Waits {
             part: halted.part,
             reason: shortened(&halted.reason),
             seconds: halted.seconds,

@@ -132,11 +132,8 @@ async fn status_prints_commands_to_paste() {
     let stuck = Stuck::new().await;
     let shown = stuck.outbox("status").await;
     assert_eq!(shown.code, 1);
-    for words in [
-        "1 parked event in ",
-        "1 dead letter of Test/One: outbox dlq list --rpc Test/One",
-        " of 1",
-    ] {
+    for words in ["1 parked event in ", "1 dead letter of Test/One: outbox dlq list --rpc Test/One", " of 1"]
+    {
         assert!(shown.out.contains(words), "{words}: {}", shown.out);
     }
     let env = [("DATABASE_URL", stuck.world.url.as_str())];
