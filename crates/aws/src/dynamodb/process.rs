@@ -93,9 +93,9 @@ impl ProcessItem {
             .update_item()
             .table_name(&self.table)
             .key("id", text(NAMES))
-            .update_expression(format!("set #name = :ends, expires_at = :ends{remove}"))
+            .update_expression(format!("set #name = :expires_at, expires_at = :expires_at{remove}"))
             .set_expression_attribute_names(Some(names))
-            .expression_attribute_values(":ends", number((now + REGISTERED_FOR).timestamp()));
+            .expression_attribute_values(":expires_at", number((now + REGISTERED_FOR).timestamp()));
         update.send().await.map(|_| ()).map_err(|error| Failure::of(&error))
     }
 
@@ -122,9 +122,9 @@ impl ProcessItem {
             .table_name(&self.table)
             .key("id", text(NAMES))
             // An item that has ended is made again, with an end.
-            .update_expression("remove #name set expires_at = :ends")
+            .update_expression("remove #name set expires_at = :expires_at")
             .expression_attribute_names("#name", format!("{PREFIX}{}", self.name))
-            .expression_attribute_values(":ends", number((Utc::now() + REGISTERED_FOR).timestamp()));
+            .expression_attribute_values(":expires_at", number((Utc::now() + REGISTERED_FOR).timestamp()));
         update.send().await.map(|_| ()).map_err(|error| Failure::of(&error))
     }
 }
