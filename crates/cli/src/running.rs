@@ -3,6 +3,8 @@
 mod halted; // processes that make no progress
 mod routers; // processes with different routes
 
+use std::collections::BTreeMap;
+
 use outbox_postgres::operate::Database;
 use outbox_transport::operate::{Operator, SQS};
 use outbox_transport::process::{Breaker, Program, RpcReport, Seen};
@@ -13,7 +15,7 @@ pub(crate) use halted::{Halted, halted};
 pub(crate) use routers::{Differing, differing};
 
 use crate::safe::line;
-use crate::show::{NAME_CHARS_MAX, age};
+use crate::show::{NAME_CHARS_MAX, age, seconds_since};
 use crate::stopped::Stopped;
 
 /// Calls that take longer on average are slow.
@@ -36,6 +38,11 @@ pub(crate) struct Serving {
     pub(crate) calls_max: usize,
     pub(crate) mean_seconds: f64,
     pub(crate) longest_seconds: f64,
+    /// The age of the oldest message, if a worker measures the queue.
+    #[serde(skip)]
+    pub(crate) oldest_seconds: Option<f64>,
+    #[serde(skip)]
+    pub(crate) set_aside: BTreeMap<String, i64>,
     #[serde(skip)]
     pub(crate) breaker: Option<Breaker>,
     /// Workers with an open breaker: the name, for how long, and the last error.
@@ -88,6 +95,12 @@ impl Running {
                 workers.open.push(open(&seen.process.name, report));
             }
             workers.held.extend(report.held.clone());
+            let oldest = report.oldest_at.map(|at| seconds_since(at).max(0.0));
+            workers.oldest_seconds = workers.oldest_seconds.into_iter().chain(oldest).reduce(f64::max);
+            for (code, count) in &report.set_aside {
+                *workers.set_aside.entry(code.clone()).or_default() +=
+                    i64::try_from(*count).unwrap_or(i64::MAX);
+            }
             workers.halted.extend(halted_for(seen, rpc));
         }
         workers.held.sort();
@@ -166,7 +179,7 @@ fn halted_for(seen: &Seen, rpc: &str) -> Vec<String> {
 }
 
 fn open(worker: &str, report: &RpcReport) -> String {
-    let since = report.breaker_since.map(|since| format!(" for {}", age(crate::show::seconds_since(since))));
+    let since = report.breaker_since.map(|since| format!(" for {}", age(seconds_since(since))));
     let error = report.last_error.as_ref().map(|error| {
         format!(", after {}: {}", line(&error.code, NAME_CHARS_MAX), line(&error.text, TEXT_CHARS_MAX))
     });

@@ -115,15 +115,19 @@ impl Work for Look<'_> {
 
 impl Look<'_> {
     fn rpc(&self, source: &str, mut depth: Depth, running: &Running) -> RpcStatus {
+        let serving = running.workers(source, &depth.rpc);
         if source == SQS {
-            depth.oldest_seconds = self.workers.oldest_seconds(source, &depth.rpc);
-            let aside = self.workers.set_aside(source, &depth.rpc);
+            let asked = self.workers.oldest_seconds(source, &depth.rpc);
+            depth.oldest_seconds = asked.or(serving.oldest_seconds);
+            let mut aside = self.workers.set_aside(source, &depth.rpc);
+            if aside.is_empty() {
+                aside.clone_from(&serving.set_aside);
+            }
             depth.set_aside = (!aside.is_empty()).then(|| SetAside {
                 messages: Count::new(aside.values().sum()),
                 reason: aside.into_keys().collect::<Vec<_>>().join(", "),
             });
         }
-        let serving = running.workers(source, &depth.rpc);
         let (breaker, calls) = self.workers.of(source, &depth.rpc);
         let breaker = breaker.max(serving.breaker.map(Breaker::from));
         let calls = calls.or_else(|| i64::try_from(serving.calls).ok().filter(|_| serving.workers > 0));

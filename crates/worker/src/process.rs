@@ -58,6 +58,7 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         Standing::Away => (process::Breaker::Away, None),
         Standing::Held(reason) => (process::Breaker::Held, Some(reason.to_string())),
     };
+    let measured = subscriber.metrics.measured();
     RpcReport {
         rpc: subscriber.rpc.to_string(),
         breaker,
@@ -72,5 +73,7 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
             Role::Help => process::Duty::Help,
             Role::Watch => process::Duty::Watch,
         },
+        oldest_at: measured.oldest,
+        set_aside: measured.set_aside,
     }
 }

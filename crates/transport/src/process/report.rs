@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +43,10 @@ pub struct RpcReport {
     pub calls_max: usize,
     pub minute: Minute,
     pub duty: Duty,
+    /// When the oldest message of the queue came, if this worker measures the queue. SQS does not say it to operators.
+    pub oldest_at: Option<DateTime<Utc>>,
+    /// Dead letters that their queue refuses, by the code of the refusal.
+    pub set_aside: BTreeMap<String, usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -25,6 +25,8 @@ fn worker(name: &str) -> Process {
         calls_max: 16,
         minute: Minute { ended: 7, mean_seconds: 0.25, longest_seconds: 1.5 },
         duty: Duty::Help,
+        oldest_at: Some(Utc::now()),
+        set_aside: [("AccessDenied".to_owned(), 2)].into(),
     };
     let quiet = RpcReport { rpc: "Test/Other".to_owned(), calls_max: 1, ..RpcReport::default() };
     let waits = Waits { part: "cards".to_owned(), reason: awkward.to_owned(), seconds: Some(4.5) };
