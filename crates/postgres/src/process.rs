@@ -57,10 +57,15 @@ impl Store for ProcessRow {
     async fn write(&mut self, process: &Process) -> Result<(), String> {
         let report = serde_json::to_string(&process.report).map_err(|error| error.to_string())?;
         let (key, former, made_room) = (self.key(Instant::now()), self.former, self.made_room);
-        let written = self.connections.run(async |conn| {
-            write(conn, key, process, &report).await?;
-            if made_room { Ok(()) } else { make_room(conn, former).await }
-        });
+        let written = async {
+            let mut loan = self.connections.lend().await?;
+            write(loan.conn(), key, process, &report).await?;
+            if !made_room {
+                make_room(loan.conn(), former).await?;
+            }
+            loan.give_back();
+            Ok(())
+        };
         within_time(WRITTEN_WITHIN, written).await.map_err(|error| Chain(&error).to_string())?;
         (self.former, self.made_room) = (None, true);
         Ok(())
@@ -68,9 +73,13 @@ impl Store for ProcessRow {
 
     async fn remove(&mut self) -> Result<(), String> {
         let Some((key, _)) = self.key.take() else { return Ok(()) };
-        let removed = self.connections.run(async |conn| {
-            sqlx::query("delete from outbox.process where id = $1").bind(key).execute(conn).await.map(|_| ())
-        });
+        let removed = async {
+            let mut loan = self.connections.lend().await?;
+            let remove = sqlx::query("delete from outbox.process where id = $1").bind(key);
+            remove.execute(loan.conn()).await?;
+            loan.give_back();
+            Ok(())
+        };
         let removed = within_time(WRITTEN_WITHIN, removed).await;
         self.connections.close().await;
         removed.map_err(|error| Chain(&error).to_string())
