@@ -12,7 +12,7 @@ mod roster; // the running workers of the same queues
 
 pub use batch::may_complete_batches;
 pub use process::ProcessItem;
-pub(crate) use process::{NAMES, PREFIX, SILENT_AFTER, keys};
+pub(crate) use process::{PREFIX, SILENT_AFTER, keys, names_key};
 pub use roster::{Entry, Roster};
 
 use std::collections::{HashMap, HashSet};

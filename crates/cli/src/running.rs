@@ -166,11 +166,12 @@ impl Serving {
     }
 }
 
-/// A part is named after its database, or after database and RPC.
+/// A part is named after its database, or after database and RPC. The name is that of the process: an operator may have given
+/// the database another one.
 fn halted_for(seen: &Seen, rpc: &str) -> Vec<String> {
     let name = line(&seen.process.name, NAME_CHARS_MAX);
-    let of_rpc = format!("{} {rpc}", seen.source);
-    let halted = waits(seen).filter(|(waits, _)| waits.part == seen.source || waits.part == of_rpc);
+    let concerns = |part: &str| part.split_once(' ').is_none_or(|(_, of)| of == rpc);
+    let halted = waits(seen).filter(|(waits, _)| concerns(&waits.part));
     let told = halted.map(|(waits, seconds)| {
         let time = seconds.map(|seconds| format!(" for {}", age(seconds))).unwrap_or_default();
         format!("worker {name} makes no progress{time}: {}", line(&waits.reason, TEXT_CHARS_MAX))

@@ -86,7 +86,8 @@ pub async fn run<C: RpcClient + Clone>(
     });
     let name = outbox_runtime::process_name();
     let process = Process::new(Program::Worker, &name, env!("CARGO_PKG_VERSION"), started.address.clone());
-    let item = ProcessItem::new(clients.dynamodb.clone(), &settings.dedup_table, &name);
+    let (table, prefix) = (&settings.dedup_table, &settings.queue_prefix);
+    let item = ProcessItem::new(clients.dynamodb.clone(), table, prefix, &name);
     let mut look = Look {
         process: process.routed_by(router),
         readiness: &started.readiness,

@@ -26,9 +26,13 @@ const REGISTERED_FOR: TimeDelta = TimeDelta::hours(2);
 /// Names that one request removes.
 const REMOVED_MAX: usize = 50;
 
-/// The key of the item with all names. Each is an attribute that begins with [`PREFIX`], and its value is when it ends.
-pub(crate) const NAMES: &str = "processes";
+/// The attributes of the item with all names begin with this. The value is when the name ends.
 pub(crate) const PREFIX: &str = "p ";
+
+/// The key of the item with all names. Installations with other queues may have the same table.
+pub(crate) fn names_key(queue_prefix: &str) -> String {
+    format!("processes {queue_prefix}")
+}
 
 /// The keys of a worker's items: the small one, the report, and the routes.
 pub(crate) fn keys(name: &str) -> [String; 3] {
@@ -39,14 +43,16 @@ pub(crate) fn keys(name: &str) -> [String; 3] {
 pub struct ProcessItem {
     client: Client,
     table: String,
+    names: String,
     name: String,
     registered: Option<Instant>,
     reported: Option<(Report, Instant)>,
 }
 
 impl ProcessItem {
-    pub fn new(client: Client, table: &str, name: &str) -> Self {
-        Self { client, table: table.to_owned(), name: name.to_owned(), registered: None, reported: None }
+    pub fn new(client: Client, table: &str, queue_prefix: &str, name: &str) -> Self {
+        let (table, name, names) = (table.to_owned(), name.to_owned(), names_key(queue_prefix));
+        Self { client, table, names, name, registered: None, reported: None }
     }
 
     async fn write_all(&mut self, process: &Process) -> Result<(), Failure> {
@@ -76,7 +82,7 @@ impl ProcessItem {
 
     /// Writes the name to the item of all names, and removes names that have ended.
     async fn register(&self) -> Result<(), Failure> {
-        let get = self.client.get_item().table_name(&self.table).key("id", text(NAMES));
+        let get = self.client.get_item().table_name(&self.table).key("id", text(&self.names));
         let answer = get.send().await.map_err(|error| Failure::of(&error))?;
         let now = Utc::now();
         let own = format!("{PREFIX}{}", self.name);
@@ -92,7 +98,7 @@ impl ProcessItem {
             .client
             .update_item()
             .table_name(&self.table)
-            .key("id", text(NAMES))
+            .key("id", text(&self.names))
             .update_expression(format!("set #name = :expires_at, expires_at = :expires_at{remove}"))
             .set_expression_attribute_names(Some(names))
             .expression_attribute_values(":expires_at", number((now + REGISTERED_FOR).timestamp()));
@@ -120,7 +126,7 @@ impl ProcessItem {
             .client
             .update_item()
             .table_name(&self.table)
-            .key("id", text(NAMES))
+            .key("id", text(&self.names))
             // An item that has ended is made again, with an end.
             .update_expression("remove #name set expires_at = :expires_at")
             .expression_attribute_names("#name", format!("{PREFIX}{}", self.name))
@@ -197,7 +203,7 @@ mod tests {
     #[test]
     fn names_that_have_ended_are_removed() {
         let item: Item = HashMap::from([
-            ("id".to_owned(), text(NAMES)),
+            ("id".to_owned(), text("processes outbox-")),
             ("expires_at".to_owned(), number(5)),
             ("p vm:1:a".to_owned(), number(99)),
             ("p vm:2:b".to_owned(), number(100)),

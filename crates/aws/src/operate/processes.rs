@@ -6,15 +6,16 @@ use outbox_transport::process::{Process, Program, Report, Seen};
 
 use super::AwsOperator;
 use super::records::{Item, is_live, number, text, time};
-use crate::dynamodb::{NAMES, PREFIX, SILENT_AFTER, keys};
+use crate::dynamodb::{PREFIX, SILENT_AFTER, keys, names_key};
 
 const PROCESSES_MAX: usize = 500;
 
 impl Processes for AwsOperator {
     async fn processes(&self) -> Result<Vec<Seen>, OperateError> {
         let now = Utc::now();
-        let names = self.items_of(&[NAMES.to_owned()]).await?;
-        let mut names: Vec<String> = names.get(NAMES).map(|item| running(item, now)).unwrap_or_default();
+        let key = names_key(&self.prefix);
+        let names = self.items_of(std::slice::from_ref(&key)).await?;
+        let mut names: Vec<String> = names.get(&key).map(|item| running(item, now)).unwrap_or_default();
         names.sort();
         names.truncate(PROCESSES_MAX);
         let wanted: Vec<String> = names.iter().flat_map(|name| keys(name)).collect();
@@ -82,7 +83,7 @@ mod tests {
     #[test]
     fn items_are_read() {
         let now = DateTime::from_timestamp_millis(1_000_000).unwrap();
-        assert_eq!(running(&item(&[("id", "processes"), ("p a", "1000"), ("p b", "999")]), now), ["a"]);
+        assert_eq!(running(&item(&[("id", "processes outbox-"), ("p a", "1000"), ("p b", "999")]), now), ["a"]);
         let small = item(&[("version", "v1"), ("address", "http://vm:1"), ("seen_ms", "960000")]);
         let seen = of("vm:1:a", &small, r#"{"ready":true}"#, r#"["e A/B 00"]"#, now);
         assert_eq!((seen.seen_seconds_ago, seen.is_silent()), (40.0, true));

@@ -125,11 +125,13 @@ impl Subject for Aws {
     }
 
     fn store(&self, name: &str) -> ProcessItem {
-        ProcessItem::new(aws_sdk_dynamodb::Client::new(&self.config), &self.table, name)
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        ProcessItem::new(client, &self.table, &self.prefix, name)
     }
 
     fn store_that_fails(&self) -> ProcessItem {
-        ProcessItem::new(aws_sdk_dynamodb::Client::new(&self.config), "nowhere", "vm:1:aaaaaa")
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        ProcessItem::new(client, "nowhere", &self.prefix, "vm:1:aaaaaa")
     }
 
     async fn poison_for(&self, rpc: &Rpc) -> Option<Duration> {
