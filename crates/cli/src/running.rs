@@ -230,7 +230,7 @@ pub(crate) mod tests {
         Report { waits: vec![waits], ..serving(Breaker::Closed, 0, 0.0) }
     }
 
-    /// Guards promise 8: the workers of an RPC are those that serve it and are not silent. Each cause of a wait is told.
+    /// Guards promise 8: the workers of an RPC are those that serve it and are not silent. Each cause of a wait is shown.
     #[test]
     fn each_cause_of_a_wait_is_told() {
         let worker = |name: &str, ago, report| seen(Program::Worker, name, ago, report);
@@ -269,7 +269,7 @@ pub(crate) mod tests {
         assert_eq!((elsewhere.workers, elsewhere.breaker), (0, None));
     }
 
-    /// Guards promise 8: one reason that halts many is told once, and silent processes are told by kind.
+    /// Guards promise 8: one reason that halts many is shown once, and silent processes are shown by kind.
     #[test]
     fn one_reason_is_told_once() {
         let running = Running(vec![

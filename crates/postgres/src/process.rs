@@ -12,7 +12,7 @@ use crate::{Connections, SESSION, Source, within_time};
 const EVERY: Duration = Duration::from_secs(5);
 /// A row with another key then: under an old snapshot, the former versions of one key stay in the index.
 const RENEWED_AFTER: Duration = Duration::from_secs(600);
-/// A row that nobody has written for this long is of a process that was killed.
+/// A row that was not written for this long is of a process that was killed.
 const KEPT: Duration = Duration::from_secs(600);
 const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 

@@ -83,7 +83,10 @@ mod tests {
     #[test]
     fn items_are_read() {
         let now = DateTime::from_timestamp_millis(1_000_000).unwrap();
-        assert_eq!(running(&item(&[("id", "processes outbox-"), ("p a", "1000"), ("p b", "999")]), now), ["a"]);
+        assert_eq!(
+            running(&item(&[("id", "processes outbox-"), ("p a", "1000"), ("p b", "999")]), now),
+            ["a"]
+        );
         let small = item(&[("version", "v1"), ("address", "http://vm:1"), ("seen_ms", "960000")]);
         let seen = of("vm:1:a", &small, r#"{"ready":true}"#, r#"["e A/B 00"]"#, now);
         assert_eq!((seen.seen_seconds_ago, seen.is_silent()), (40.0, true));

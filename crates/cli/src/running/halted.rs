@@ -1,4 +1,4 @@
-//! Processes that make no progress. A full disk halts many parts of many processes, and is told once. Pure.
+//! Processes that make no progress. A full disk halts many parts of many processes, and is shown once. Pure.
 
 use outbox_transport::process::{Program, Seen, Waits};
 

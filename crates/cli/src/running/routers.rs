@@ -92,7 +92,7 @@ mod tests {
         Seen { source: "cards".into(), process, seen_seconds_ago: ago, silent_after_seconds: 10.0 }
     }
 
-    /// Guards promise 8: a process with other routes than most is told, with each difference.
+    /// Guards promise 8: a process with other routes than most is shown, with each difference.
     #[test]
     fn differences_are_told() {
         let usual = "{ id: A/B }, { id: A/C, timeout: 5s }";
