@@ -8,6 +8,7 @@ use testkit::cluster::Cluster;
 use testkit::process::Process;
 
 use crate::operator::{ROUTER, Said, misbehave, outbox, paste};
+use crate::role::role;
 use crate::world::{One, Two, World, until};
 
 /// Waits until a problem of `status` contains these words, and returns it.
@@ -231,6 +232,32 @@ async fn silent_processes_are_told() {
     assert!(told.contains("is silent"), "{told}");
     assert!(problem(&world, "no relay leads").await.contains("start `relay`"));
     worker.stop().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards promise 8: processes that can't log in any more, as with a wrong password, are silent, and are named with what may be
+/// wrong. Once they can, the problem is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_can_not_log_in_are_told() {
+    let world = World::new(ROUTER).await;
+    let url = role(&world, "relay").await;
+    let name = url.split(['/', '@']).nth(2).unwrap().to_owned();
+    let relay = world.relay_process_in(&[("DATABASE_URL", &url)]);
+    until_ready(&world, &relay).await;
+    world.execute(&format!("alter role {name} nologin")).await;
+    world
+        .execute(&format!("select pg_terminate_backend(pid) from pg_stat_activity where usename = '{name}'"))
+        .await;
+    let told = problem(&world, "1 relay of ").await;
+    assert!(told.contains("is silent") && told.contains("wrong password"), "{told}");
+    assert!(
+        told.contains(&format!(":{}:", relay.pid())) && told.contains("/readyz at http://127.0.0.1:"),
+        "{told}"
+    );
+    assert!(problem(&world, "no relay leads").await.contains("its log says"));
+    world.execute(&format!("alter role {name} login")).await;
+    until("the problems are gone", async || outbox(&world, "status").await.code == 0).await;
+    relay.stop().await.unwrap();
     world.finish().await;
 }
 
