@@ -107,7 +107,7 @@ async fn dead_letters_on_aws_are_counted_listed_and_shown() {
     );
     // The worker is known without its address, and the relay from its database.
     let rpc = status.json()["rpcs"][0].clone();
-    assert_eq!((&rpc["breaker"], rpc["serving"]["workers"].as_i64()), (&"closed".into(), Some(1)), "{rpc}");
+    assert!(rpc["breaker"] == "closed" && rpc["serving"]["workers"] == 1, "{rpc}");
     let processes = status.json()["processes"].as_array().unwrap().clone();
     let has = |program: &str| processes.iter().any(|one| one["program"] == program);
     assert!(has("relay") && has("worker"), "{processes:?}");

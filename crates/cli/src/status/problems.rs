@@ -17,7 +17,7 @@ const LAG_SECONDS_MAX: f64 = 30.0;
 /// A message that waits this long is not being processed.
 const WAIT_SECONDS_MAX: f64 = 60.0;
 /// A running worker receives at once, and writes its row at its start.
-const UNSERVED_SECONDS_MAX: f64 = 5.0;
+const UNSERVED_SECONDS_MAX: f64 = 8.0;
 /// While all calls are slow.
 const SLOW_SECONDS_MAX: f64 = 8.0;
 /// It delays its own events, and keeps rows that it might still see in the tables.
@@ -457,11 +457,11 @@ mod tests {
             (
                 source(),
                 RpcStatus {
-                    depth: Depth { waiting: Count::new(9), oldest_seconds: Some(6.0), ..rpc().depth },
+                    depth: Depth { waiting: Count::new(9), oldest_seconds: Some(8.5), ..rpc().depth },
                     serving: Serving::default(),
                     ..rpc()
                 },
-                "9 messages for A/B wait, the oldest for 6.0s, and no running worker has said that it serves this RPC: start",
+                "9 messages for A/B wait, the oldest for 8.5s, and no running worker has said that it serves this RPC: start",
             ),
             (
                 source(),
