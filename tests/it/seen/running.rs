@@ -25,8 +25,8 @@ async fn problem(world: &World, words: &str) -> String {
 
 fn problem_in(said: &Said, words: &str) -> Option<String> {
     let problems = said.json()["problems"].as_array()?.clone();
-    let texts = problems.iter().map(|one| format!("{} {}", one["problem"], one["remedy"]));
-    texts.into_iter().find(|text| text.contains(words))
+    let mut texts = problems.iter().map(|one| format!("{} {}", one["problem"], one["remedy"]));
+    texts.find(|text| text.contains(words))
 }
 
 async fn processes(world: &World) -> Vec<Value> {
