@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use outbox_postgres::operate::Database;
 use outbox_transport::operate::{Operator, SQS};
-use outbox_transport::process::{Breaker, Program, RpcReport, Seen};
+use outbox_transport::process::{Breaker, Program, RpcReport, Seen, Waits};
 use serde::Serialize;
 
 use halted::waits;
@@ -109,6 +109,22 @@ impl Running {
         workers
     }
 
+    /// Why the relays of this database may put nothing: one text for each that is silent or makes no progress.
+    pub(crate) fn relays(&self, source: &str) -> Vec<String> {
+        let relays =
+            self.0.iter().filter(|seen| seen.source == source && seen.process.program == Program::Relay);
+        let told = relays.flat_map(|seen| {
+            let name = line(&seen.process.name, NAME_CHARS_MAX);
+            match seen.is_silent() {
+                true => vec![format!("relay {name} is silent for {}", age(seen.seen_seconds_ago))],
+                false => {
+                    waits(seen).map(|(waits, seconds)| no_progress("relay", &name, waits, seconds)).collect()
+                }
+            }
+        });
+        told.collect()
+    }
+
     /// Silent processes of each database and kind: how many, and what they are.
     pub(crate) fn silent(&self) -> Vec<(&str, Program, Vec<&Seen>)> {
         let mut groups: Vec<(&str, Program, Vec<&Seen>)> = Vec::new();
@@ -172,11 +188,12 @@ fn halted_for(seen: &Seen, rpc: &str) -> Vec<String> {
     let name = line(&seen.process.name, NAME_CHARS_MAX);
     let concerns = |part: &str| part.split_once(' ').is_none_or(|(_, of)| of == rpc);
     let halted = waits(seen).filter(|(waits, _)| concerns(&waits.part));
-    let told = halted.map(|(waits, seconds)| {
-        let time = seconds.map(|seconds| format!(" for {}", age(seconds))).unwrap_or_default();
-        format!("worker {name} makes no progress{time}: {}", line(&waits.reason, TEXT_CHARS_MAX))
-    });
-    told.collect()
+    halted.map(|(waits, seconds)| no_progress("worker", &name, waits, seconds)).collect()
+}
+
+fn no_progress(program: &str, name: &str, waits: &Waits, seconds: Option<f64>) -> String {
+    let time = seconds.map(|seconds| format!(" for {}", age(seconds))).unwrap_or_default();
+    format!("{program} {name} makes no progress{time}: {}", line(&waits.reason, TEXT_CHARS_MAX))
 }
 
 fn open(worker: &str, report: &RpcReport) -> String {
@@ -200,7 +217,7 @@ pub(crate) fn listed(texts: &[String]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use outbox_transport::process::{LastError, Minute, Process, Report, Waits};
+    use outbox_transport::process::{LastError, Minute, Process, Report};
 
     use super::*;
 
@@ -291,6 +308,23 @@ pub(crate) mod tests {
         let silent: Vec<_> =
             running.silent().iter().map(|(_, program, seen)| (*program, seen.len())).collect();
         assert_eq!(silent, [(Program::Worker, 1), (Program::Relay, 1)]);
+    }
+
+    /// Guards promise 8: an event that is not put may wait for a relay that is silent, or that makes no progress.
+    #[test]
+    fn relays_say_why_nothing_is_put() {
+        let halts = Report { rpcs: Vec::new(), ..waiting("cards", Some(30.0)) };
+        let running = Running(vec![
+            seen(Program::Relay, "r1", 14.0, Report::default()),
+            seen(Program::Relay, "r2", 0.0, halts),
+            seen(Program::Relay, "r3", 0.0, Report::default()),
+            seen(Program::Worker, "w1", 14.0, Report::default()),
+        ]);
+        assert_eq!(
+            running.relays("cards"),
+            ["relay r1 is silent for 14s", "relay r2 makes no progress for 30s: No space left on device"]
+        );
+        assert!(running.relays("ledger").is_empty());
     }
 
     /// Guards promise 8: a long list has its beginning and a count.

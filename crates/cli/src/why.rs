@@ -81,6 +81,9 @@ impl Work for Ask<'_> {
         }
         let subscribers = self.subscribers(&life);
         let running = Running::ask(&transports, self.databases).await?;
+        if let (Some(waiting), Some(enqueued)) = (&mut life.waiting, &life.enqueued) {
+            waiting.causes = running.relays(&enqueued.source);
+        }
         for transport in &transports {
             let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == transport.source());
             if ours || transport.source() == SQS {

@@ -55,6 +55,8 @@ pub(super) struct Waiting {
     pub(super) leader: Option<Leader>,
     pub(super) events_ahead: Count,
     pub(super) lag_seconds: f64,
+    /// Relays that are silent or make no progress.
+    pub(super) causes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -140,6 +142,7 @@ impl Life {
                     leader,
                     events_ahead: ahead.events,
                     lag_seconds: all.lag_seconds,
+                    causes: Vec::new(),
                 });
             }
             Putting::NotKnown(why) => self.put_not_known = Some(why),

@@ -23,6 +23,8 @@ pub(super) fn tell(life: &Life) -> String {
         told.push(String::new());
         told.push(format!("enqueued  {}", moment_of(event.occurred_at)));
         told.extend(put(life));
+        let causes = life.waiting.iter().flat_map(|waiting| &waiting.causes);
+        told.extend(causes.map(|cause| format!("          {}", line(cause, CAUSE_CHARS_MAX))));
     } else {
         told.push(String::new());
     }
