@@ -112,16 +112,6 @@ impl Report {
     }
 }
 
-impl Breaker {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Doubted | Self::Away => "open",
-            Self::Held => "held",
-        }
-    }
-}
-
 /// The beginning of a text, on one line.
 pub fn shortened(text: &str) -> String {
     text.chars().take(TEXT_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect()
