@@ -40,7 +40,8 @@ locals {
   }
 
   # Items of the audit begin with `audit `. No policy allows to delete them, and workers may not write them. Workers write the
-  # dedup records and the rosters, whose keys begin with `watch `.
+  # dedup records, the rosters, whose keys begin with `watch `, and what they say of themselves, with keys that begin with
+  # `process`.
   audit_only = {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }

@@ -106,6 +106,27 @@ create table outbox.leader (
 
 insert into outbox.leader default values;
 
+-- ------------------------------------------------------------------ processes
+
+-- What each running relay and worker says of itself, on both transports. It writes every few seconds, removes its row at its
+-- end, and removes the rows of processes that were killed. Rows are updated. Under an old snapshot the former versions stay in
+-- the index, so a process draws a new id every few minutes and no write walks over more than those.
+create table outbox.process (
+    id            uuid             primary key,
+    name          text             not null,
+    program       text             not null, -- relay or worker
+    version       text             not null,
+    revision      text,                      -- of the source, if the build was given one
+    address       text,                      -- where it serves /metrics and /readyz
+    router        text,                      -- a hash of its routes and policies; none without an event_router.yaml
+    routes        text[]           not null, -- event, RPC, and a hash of the policy, for each route
+    rpcs          text[]           not null, -- that a worker serves
+    started_at    timestamptz      not null,
+    seen_at       timestamptz      not null default clock_timestamp(),
+    every_seconds double precision not null, -- the time between two writes
+    report        text             not null  -- JSON: readiness, and breaker, last error and calls of each RPC
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+
 -- ------------------------------------------------------------------ parked
 
 -- Events that the bus refused for good. All others went on.

@@ -35,6 +35,7 @@ begin
             'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter, outbox.receipt',
             'select, insert, delete on outbox.dedup',
             'select, delete on outbox.audit',
+            'select, insert, update, delete on outbox.process',
             'usage, select, update on all sequences in schema outbox'
         ] loop
             execute format('grant %s to %I', privilege, role);
@@ -54,6 +55,7 @@ begin
             'select, insert on outbox.receipt',
             'select on outbox.receipt_0, outbox.receipt_1, outbox.receipt_2, outbox.receipt_3, outbox.receipt_4',
             'select, update on outbox.dedup_late',
+            'select, insert, update, delete on outbox.process',
             'usage on sequence outbox.claim_id, outbox.queue_id_seq'
         ] loop
             execute format('grant %s to %I', privilege, role);

@@ -7,9 +7,12 @@
 mod alone; // one record in one request
 mod batch; // 25 records in one request
 mod item; // the attributes of one record
+mod process; // what this worker says of itself
 mod roster; // the running workers of the same queues
 
 pub use batch::may_complete_batches;
+pub use process::ProcessItem;
+pub(crate) use process::{PREFIX, SILENT_AFTER, keys, names_key};
 pub use roster::{Entry, Roster};
 
 use std::collections::{HashMap, HashSet};

@@ -3,6 +3,7 @@
 mod audit;
 mod letters;
 mod looking;
+mod processes;
 mod records;
 
 pub use records::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};

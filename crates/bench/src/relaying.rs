@@ -39,6 +39,7 @@ impl Relaying {
             retention,
             fallback: Duration::from_secs(5),
             tracer: Tracer::default(),
+            address: None,
         };
         let standing = Standing::alone(&Readiness::default(), "relaying", source.name());
         let relay =

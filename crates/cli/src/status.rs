@@ -2,6 +2,7 @@
 
 mod answer;
 mod problems; // what needs an operator
+mod processes; // relays and workers
 mod workers; // breakers and calls of the workers
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use outbox_postgres::operate::{Database, Outbox};
 use outbox_transport::operate::{At, COUNTED_MAX, Count, Depth, Operator, SQS, SetAside, Undeliverable};
 
 use crate::options::Options;
+use crate::running::Running;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, name_or, or_dash, table};
 use crate::stopped::Stopped;
@@ -22,7 +24,8 @@ use workers::{Breaker, Workers};
 /// Shows what is stuck, and the command that explains or repairs it.
 ///
 /// For each database: which relay leads, how far it is behind, what the bus refused. For each RPC: what waits in its queue and
-/// for how long, what is dead, and whether the workers hold it back because its server is down.
+/// for how long, what is dead, and whether the workers hold it back because its server is down. And which relays and workers run,
+/// with which routes.
 ///
 /// Counts stop at 10,000, so that the answer comes within a second.
 #[derive(Debug, clap::Args)]
@@ -30,7 +33,8 @@ use workers::{Breaker, Workers};
     after_help = "Exit status: 0 nothing is stuck; 1 something is, and the last lines say what to do; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nIn a terminal beside you: watch outbox status"
 )]
 pub(crate) struct Args {
-    /// Where a worker serves /metrics: http://worker-1:9465. Only workers have the states of breakers and the calls under way.
+    /// Where a worker serves /metrics: http://worker-1:9465. It is not needed: workers write their breakers and calls every few
+    /// seconds to the database, or on aws to the dedup table. A worker that is named is asked for the values of this moment.
     /// Repeat for several; in the environment, separate them by spaces. By default a worker on this machine is asked, if there
     /// is one.
     #[arg(long = "worker", env = "OUTBOX_WORKERS", value_delimiter = ' ', value_name = "URL")]
@@ -82,17 +86,25 @@ impl Work for Look<'_> {
         }
         let listed: Vec<Rpc> =
             self.router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();
+        let running = Running::ask(&transports, self.databases).await?;
         let (mut rpcs, mut undeliverable) = (Vec::new(), None);
         for transport in &transports {
             for depth in transport.depths(&listed).await? {
-                rpcs.push(self.rpc(transport.source(), depth));
+                rpcs.push(self.rpc(transport.source(), depth, &running));
             }
             undeliverable = transport.undeliverable().await?.or(undeliverable);
         }
-        let mut status =
-            Status { counted_max: COUNTED_MAX, sources, rpcs, undeliverable, problems: Vec::new() };
+        let mut status = Status {
+            counted_max: COUNTED_MAX,
+            sources,
+            rpcs,
+            processes: running.0.clone(),
+            undeliverable,
+            problems: Vec::new(),
+        };
         status.problems = problems::of(&status, &self.args.options, &self.unreached, &self.workers);
-        self.args.options.answer(&status, || text(&status, self.workers.answered()))?;
+        status.problems.extend(processes::problems(&running));
+        self.args.options.answer(&status, || text(&status, &running))?;
         Ok(ExitCode::from(match (self.unreached.first(), status.problems.is_empty()) {
             (Some(stopped), _) => stopped.code(),
             (None, false) => 1,
@@ -102,19 +114,27 @@ impl Work for Look<'_> {
 }
 
 impl Look<'_> {
-    fn rpc(&self, source: &str, mut depth: Depth) -> RpcStatus {
+    fn rpc(&self, source: &str, mut depth: Depth, running: &Running) -> RpcStatus {
+        let serving = running.workers(source, &depth.rpc);
         if source == SQS {
-            depth.oldest_seconds = self.workers.oldest_seconds(source, &depth.rpc);
-            let aside = self.workers.set_aside(source, &depth.rpc);
+            let asked = self.workers.oldest_seconds(source, &depth.rpc);
+            depth.oldest_seconds = asked.or(serving.oldest_seconds);
+            let mut aside = self.workers.set_aside(source, &depth.rpc);
+            if aside.is_empty() {
+                aside.clone_from(&serving.set_aside);
+            }
             depth.set_aside = (!aside.is_empty()).then(|| SetAside {
                 messages: Count::new(aside.values().sum()),
                 reason: aside.into_keys().collect::<Vec<_>>().join(", "),
             });
         }
         let (breaker, calls) = self.workers.of(source, &depth.rpc);
-        let held = self.workers.held(source, &depth.rpc);
+        let breaker = breaker.max(serving.breaker.map(Breaker::from));
+        let calls = calls.or_else(|| i64::try_from(serving.calls).ok().filter(|_| serving.workers > 0));
+        let mut held = self.workers.held(source, &depth.rpc);
+        held.extend(serving.held.iter().filter(|reason| !held.contains(reason)).cloned().collect::<Vec<_>>());
         let routed = self.router.map(|router| router.rpcs().any(|(rpc, _)| rpc.as_str() == depth.rpc));
-        RpcStatus { source: source.to_owned(), breaker, held, calls, routed, depth }
+        RpcStatus { source: source.to_owned(), breaker, held, calls, serving, routed, depth }
     }
 }
 
@@ -151,7 +171,7 @@ async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
     })
 }
 
-fn text(status: &Status, workers_answered: bool) -> String {
+fn text(status: &Status, running: &Running) -> String {
     let mut parts = Vec::new();
     for source in &status.sources {
         parts.push(of_source(source));
@@ -159,7 +179,8 @@ fn text(status: &Status, workers_answered: bool) -> String {
     if status.sources.is_empty() {
         parts.push("No database given: the relay's half is not shown (set DATABASE_URL).".to_owned());
     }
-    parts.push(of_rpcs(status, workers_answered));
+    parts.push(of_rpcs(status));
+    parts.extend(processes::text(running, status.sources.len() > 1));
     let blind = status.sources.iter().any(|source| !source.sees_transactions);
     parts.push(match (status.problems.is_empty(), blind) {
         (true, false) => "Nothing is stuck.".to_owned(),
@@ -216,7 +237,7 @@ fn of_source(source: &SourceStatus) -> String {
     rows.trim_fmt()
 }
 
-fn of_rpcs(status: &Status, workers_answered: bool) -> String {
+fn of_rpcs(status: &Status) -> String {
     if status.rpcs.is_empty() {
         return "No queue yet: relay and worker make them from event_router.yaml.".to_owned();
     }
@@ -243,16 +264,14 @@ fn of_rpcs(status: &Status, workers_answered: bool) -> String {
             known(depth.retrying.map_or_else(|| "?".to_owned(), |count| count.to_string())),
             known(depth.dead.to_string()),
             rpc.breaker.map_or("?", Breaker::as_str).to_owned(),
-            rpc.calls.map_or_else(|| "?".to_owned(), |calls| calls.to_string()),
+            calls(rpc),
             if several { rpc.source.clone() } else { String::new() },
         ]);
     }
     let mut text = rows.trim_fmt();
     let unknown = status.rpcs.iter().any(|rpc| rpc.breaker.is_none() || rpc.calls.is_none());
-    if unknown && workers_answered {
-        text.push_str("\n? the workers asked do not say; name every worker with --worker");
-    } else if unknown {
-        text.push_str("\n? only workers know: name them with --worker http://HOST:9465 (OUTBOX_WORKERS)");
+    if unknown {
+        text.push_str("\n? no running worker has said that it serves this RPC");
     }
     if status.rpcs.iter().any(|rpc| rpc.depth.retrying.is_none() && rpc.source == SQS) {
         text.push_str("\nIN WORK on SQS includes what waits for its next attempt; the age of the oldest is in CloudWatch.");
@@ -261,4 +280,13 @@ fn of_rpcs(status: &Status, workers_answered: bool) -> String {
         text.push_str(&format!("\nundeliverable for EventBridge ({queue}): {messages}"));
     }
     text
+}
+
+/// `3 of 32`
+fn calls(rpc: &RpcStatus) -> String {
+    match rpc.calls {
+        None => "?".to_owned(),
+        Some(calls) if rpc.serving.calls_max == 0 => calls.to_string(),
+        Some(calls) => format!("{calls} of {}", rpc.serving.calls_max),
+    }
 }

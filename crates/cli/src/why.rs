@@ -11,6 +11,7 @@ use outbox_postgres::operate::{Database, Outbox, ParkedFilter, time_of};
 use outbox_transport::operate::{Operator, SQS};
 
 use crate::options::Options;
+use crate::running::Running;
 use crate::stopped::Stopped;
 use crate::transport::{self, Work};
 use life::{Life, NotIn, Nowhere, SourceDelivery};
@@ -22,7 +23,7 @@ const TRANSACTIONS_MAX: i64 = 20;
 /// If it is stuck, this shows the cause and the command that repairs it. It never prints the payload.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 it is done or under way; 1 something of it is dead, parked, or nowhere, or what became of it is not known; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nThe id is what outbox::enqueue returned, the header Idempotency-Key of the RPC, and event_id in every log."
+    after_help = "Exit status: 0 it is done or under way; 1 something of it is dead, parked, or nowhere, or waits and no running worker serves its RPC, or what became of it is not known; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nThe id is what outbox::enqueue returned, the header Idempotency-Key of the RPC, and event_id in every log."
 )]
 pub(crate) struct Args {
     /// The event's id.
@@ -79,16 +80,19 @@ impl Work for Ask<'_> {
             }
         }
         let subscribers = self.subscribers(&life);
+        let running = Running::ask(&transports, self.databases).await?;
+        if let (Some(waiting), Some(enqueued)) = (&mut life.waiting, &life.enqueued) {
+            waiting.causes = running.relays(&enqueued.source);
+        }
         for transport in &transports {
             let ours = life.enqueued.as_ref().is_none_or(|enqueued| enqueued.source == transport.source());
             if ours || transport.source() == SQS {
                 let between = life.put.as_ref().map(|put| put.between);
                 let of = transport.of(id, &subscribers, between).await?;
-                let source = transport.source().to_owned();
-                life.deliveries.extend(of.into_iter().map(|delivery| SourceDelivery {
-                    source: source.clone(),
-                    routed: self.is_routed(&delivery.rpc),
-                    delivery,
+                let source = transport.source();
+                life.deliveries.extend(of.into_iter().map(|delivery| {
+                    let serving = running.workers(source, &delivery.rpc);
+                    SourceDelivery::new(source, self.is_routed(&delivery.rpc), delivery, &serving)
                 }));
             }
         }

@@ -2,6 +2,7 @@
 //!
 //! It is pure: a text gives a [`Router`] or every finding, each with its line and its remedy.
 
+mod marks; // what tells two routers apart
 pub mod names;
 mod parse;
 mod policy;

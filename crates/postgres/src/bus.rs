@@ -26,6 +26,10 @@ impl PostgresBus {
         Ok(())
     }
 
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
     pub fn copies(&self, name: &str) -> usize {
         self.router.subscribers(name).len()
     }

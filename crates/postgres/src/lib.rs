@@ -17,6 +17,7 @@ mod failed; // why a statement could not write
 mod from_row; // reads a struct by the names of columns
 mod low_water;
 mod metrics; // the state of the database
+mod process; // the row of this process
 mod session;
 mod source;
 
@@ -27,5 +28,6 @@ pub use databases::databases;
 pub use dedup::PostgresDedup;
 pub use doorbell::Doorbell;
 pub use low_water::LowWater;
+pub use process::ProcessRow;
 pub use session::SESSION;
 pub use source::{Source, SourceError, interval, timed_out, within, within_time};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 
 const EVERY: Duration = Duration::from_secs(10);
-const PARKED_COUNTED_MAX: i64 = 10_000;
+const COUNTED_MAX: i64 = 10_000;
 /// A snapshot this old blocks vacuum in the service's own tables.
 const OLD: Duration = Duration::from_secs(60);
 const SAID_EVERY: Duration = Duration::from_secs(60);
@@ -33,13 +33,47 @@ impl Observer {
         self.looked_at = Some(Instant::now());
         let parked: i64 =
             sqlx::query_scalar("select count(*) from (select from outbox.parked limit $1) as parked")
-                .bind(PARKED_COUNTED_MAX)
+                .bind(COUNTED_MAX)
                 .fetch_one(&mut *conn)
                 .await?;
         metrics::gauge!("outbox_relay_parked_events", "source" => self.source.clone()).set(parked as f64);
         self.sizes(conn).await?;
         self.rings(conn).await?;
-        self.oldest_snapshot(conn).await
+        self.oldest_snapshot(conn).await?;
+        self.queues(conn).await
+    }
+
+    /// Also of queues without a worker, which no worker measures. A silent worker does not count: see `Seen::is_silent`.
+    async fn queues(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let queues: Vec<(String, i64, Option<f64>, i64)> = sqlx::query_as(
+            "select q.rpc,
+                    (select count(*) from (
+                         select from outbox.delivery as d where d.queue = q.id and d.seq > head.seq limit $1) as log)
+                    + (select count(*) from (
+                         select from outbox.retry as r
+                         where r.queue = q.id and r.due_at <= clock_timestamp() and r.token is null
+                         order by r.due_at limit $1) as due),
+                    extract(epoch from clock_timestamp() - outbox.sane_time(least(
+                        (select d.enqueued_at from outbox.delivery as d
+                         where d.queue = q.id and d.seq > head.seq order by d.seq limit 1),
+                        (select r.due_at from outbox.retry as r
+                         where r.queue = q.id and r.due_at <= clock_timestamp() and r.token is null
+                         order by r.due_at limit 1))))::float8,
+                    (select count(*) from outbox.process as p
+                     where p.program = 'worker' and q.rpc = any (p.rpcs)
+                       and p.seen_at > clock_timestamp() - least(2 * p.every_seconds, 3600) * interval '1 second')
+             from outbox.queue as q join outbox.queue_head as head on head.queue = q.id",
+        )
+        .bind(COUNTED_MAX)
+        .fetch_all(conn)
+        .await?;
+        for (rpc, messages, oldest, workers) in queues {
+            let labels = [("source", self.source.clone()), ("rpc", rpc)];
+            metrics::gauge!("outbox_queue_messages", &labels).set(messages as f64);
+            metrics::gauge!("outbox_queue_oldest_seconds", &labels).set(oldest.unwrap_or_default().max(0.0));
+            metrics::gauge!("outbox_queue_workers", &labels).set(workers as f64);
+        }
+        Ok(())
     }
 
     async fn sizes(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {

@@ -79,6 +79,7 @@ async fn relay_all<R: RemoteBus + 'static>(
         retention: options.retention,
         fallback: options.fallback,
         tracer: started.tracer.clone(),
+        address: started.address.clone(),
     };
     let names = sources.iter().map(|source| source.name().to_owned());
     let (standings, each) = Sources::of(&started.readiness, "relaying", names);

@@ -9,6 +9,7 @@ use outbox_postgres::outbox::{Appetite, Cursor, OpenError, Outbox, Parked, Windo
 use outbox_postgres::{Doorbell, SESSION, Source, retention};
 use outbox_runtime::{Standing, Tracer, Trouble};
 use outbox_schema::SchemaError;
+use outbox_transport::process::shown_beside;
 use outbox_transport::{Entry, RemoteBus};
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Bus;
 use crate::idle::{IdlePolicy, Next};
 use crate::metrics::Progress;
+use crate::process;
 use crate::put::PutLimiter;
 use crate::settle::{Settled, cursor_after, settle};
 use crate::trace;
@@ -35,6 +37,8 @@ pub struct Settings {
     /// How often a sleeping relay reads without being woken.
     pub fallback: Duration,
     pub tracer: Tracer,
+    /// Where it serves metrics and health.
+    pub address: Option<String>,
 }
 
 /// Relays one database's outbox until `stop`. It waits for a database that is down, or that has no schema for this build.
@@ -46,6 +50,8 @@ pub async fn run<R: RemoteBus + 'static>(
     stop: CancellationToken,
 ) {
     let progress = Progress::new(source.name(), standing.part().clone());
+    let process = process::process(&settings.name, settings.address.clone(), bus.routes());
+    let row = source.process_row("outbox relay (process)");
     let kept = Arc::new(Mutex::new(Kept { bus, appetite: Appetite::default(), led: None }));
     let term = || {
         let (source, settings, progress) = (source.clone(), settings.clone(), progress.clone());
@@ -62,7 +68,8 @@ pub async fn run<R: RemoteBus + 'static>(
             term.run(&mut kept).await.map_err(|error| Trouble::of(&error, error.is_transient()))
         }
     };
-    standing.tend(&stop, term).await;
+    let work = Box::pin(standing.tend(&stop, term));
+    shown_beside(work, row, || process::now(&process, source.name(), standing.part().readiness())).await;
 }
 
 /// The state that outlives a term.

@@ -55,6 +55,8 @@ pub struct Started {
     pub give_up: CancellationToken,
     pub readiness: Readiness,
     pub tracer: Tracer,
+    /// Where metrics and health are served: `http://HOST:PORT`.
+    pub address: Option<String>,
 }
 
 /// Whether a stopped task has finished all of its work.
@@ -101,14 +103,17 @@ pub async fn start(
     let exporter = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
     metrics::gauge!("outbox_build_info", "program" => program, "version" => version).set(1.0);
     let readiness = Readiness::default();
-    match crate::health::serve(metrics_addr, exporter, readiness.clone()).await {
-        Ok(addr) => tracing::info!(%addr, "serving /metrics, /healthz and /readyz"),
+    let address = match crate::health::serve(metrics_addr, exporter, readiness.clone()).await {
+        Ok(addr) => {
+            tracing::info!(%addr, "serving /metrics, /healthz and /readyz");
+            Some(crate::shutdown::address(addr))
+        }
         Err(error) => {
             let remedy = "choose another address with --metrics-addr (port 0 picks a free one)";
             return Err(failed(&format!("serve metrics on {metrics_addr}"), &format!("{error}\n  {remedy}")));
         }
-    }
-    Ok(Started { stop, give_up, readiness, tracer })
+    };
+    Ok(Started { stop, give_up, readiness, tracer, address })
 }
 
 /// Waits until every task has ended; after `stop` the wait has limits. If no source is usable, the tasks are stopped and the

@@ -20,6 +20,22 @@ pub struct Part {
     name: String,
 }
 
+/// A part that makes no progress.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Halted {
+    pub part: String,
+    pub reason: String,
+    /// Since when, in seconds; `None` if waiting does not help.
+    pub seconds: Option<f64>,
+}
+
+impl Halted {
+    /// Parts are named after their source, or after source and RPC.
+    pub fn is_of(&self, source: &str) -> bool {
+        self.part.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    }
+}
+
 #[derive(Debug)]
 enum State {
     Starting,
@@ -46,7 +62,39 @@ impl Readiness {
     }
 }
 
+impl Readiness {
+    /// As `/readyz` says it.
+    pub fn is_ready(&self) -> bool {
+        self.problems(Instant::now()).is_empty()
+    }
+
+    /// The parts that have made no progress for this time. It may be shorter than that of `/readyz`.
+    pub fn halted(&self, after: Duration) -> Vec<Halted> {
+        let now = Instant::now();
+        let halted = |(part, state): (&String, &State)| {
+            let (reason, seconds) = match state {
+                State::Moving | State::Starting => return None,
+                State::Failed { reason } => (reason, None),
+                State::Waiting { since, reason } => {
+                    let waited = now.saturating_duration_since(*since);
+                    if waited < after {
+                        return None;
+                    }
+                    (reason, Some(waited.as_secs_f64()))
+                }
+            };
+            Some(Halted { part: part.clone(), reason: reason.clone(), seconds })
+        };
+        self.0.lock().iter().filter_map(halted).collect()
+    }
+}
+
 impl Part {
+    /// The readiness of the whole process.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
     /// The part did something, or has nothing to do.
     pub fn moves(&self) {
         self.set(|_| State::Moving);
@@ -130,6 +178,32 @@ mod tests {
             readiness.problems(later),
             ["cards: no schema: make one"],
             "waiting does not help, and what has ended is not told"
+        );
+    }
+
+    /// Guards promise 8: a part that waits is reported sooner than `/readyz` says it, with its time. One that moves or starts is
+    /// not reported.
+    #[test]
+    fn halted_parts_are_reported_sooner() {
+        let readiness = Readiness::default();
+        let (moves, waits, fails) =
+            (readiness.part("one"), readiness.part("two A/B"), readiness.part("twofold"));
+        let _starts = readiness.part("three");
+        moves.moves();
+        waits.waits("no space");
+        fails.fails("no schema");
+        assert!(!readiness.is_ready());
+        let halted = readiness.halted(Duration::ZERO);
+        let told: Vec<_> = halted.iter().map(|one| (one.part.as_str(), one.seconds.is_some())).collect();
+        assert_eq!(told, [("two A/B", true), ("twofold", false)]);
+        assert_eq!(
+            (halted[0].is_of("two"), halted[1].is_of("two"), halted[1].is_of("twofold")),
+            (true, false, true)
+        );
+        assert_eq!(
+            readiness.halted(Duration::from_secs(60)).len(),
+            1,
+            "only the one that waiting does not help"
         );
     }
 }

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -35,9 +37,20 @@ pub(crate) fn on_signal() -> std::io::Result<(CancellationToken, CancellationTok
 /// A process's name in what it stores: host, pid and something random. In containers two processes may share host and pid, and
 /// each would take the other's claims for its own.
 pub fn process_name() -> String {
+    format!("{}:{}:{:06x}", host(), std::process::id(), fastrand::u32(..1 << 24))
+}
+
+/// Where others may find this address. One that stands for all addresses is replaced by the host's name.
+pub(crate) fn address(addr: SocketAddr) -> String {
+    if addr.ip().is_unspecified() {
+        return format!("http://{}:{}", host(), addr.port());
+    }
+    format!("http://{addr}")
+}
+
+fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "host" } else { host.trim() };
-    format!("{host}:{}:{:06x}", std::process::id(), fastrand::u32(..1 << 24))
+    if host.trim().is_empty() { "host".to_owned() } else { host.trim().to_owned() }
 }
 
 #[cfg(test)]

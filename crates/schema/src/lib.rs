@@ -24,7 +24,7 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 28] = [
+const INDEXES: [&str; 29] = [
     "audit_at",
     "audit_pkey",
     "claim_head",
@@ -45,6 +45,7 @@ const INDEXES: [&str; 28] = [
     "leader_pkey",
     "migration_pkey",
     "parked_pkey",
+    "process_pkey",
     "queue_pkey",
     "queue_rpc_key",
     "receipt_last",

@@ -4,6 +4,7 @@
 #[cfg(feature = "args")]
 pub mod args; // the arguments that all binaries share
 pub mod operate; // an operator's questions and repairs
+pub mod process; // what a relay or worker says of itself
 
 mod bus;
 mod dedup;

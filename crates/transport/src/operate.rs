@@ -16,6 +16,8 @@ use outbox_event_router::Rpc;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::process::Seen;
+
 /// The source of an answer that is not from a database.
 pub const SQS: &str = "sqs";
 /// The source of a repair that is not kept in a database.
@@ -26,9 +28,9 @@ pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Shows progress to a waiting operator.
 pub type Say = fn(&str);
 
-pub trait Operator: Queues + DeadLetters + Deliveries + Audit {}
+pub trait Operator: Queues + DeadLetters + Deliveries + Audit + Processes {}
 
-impl<O: Queues + DeadLetters + Deliveries + Audit> Operator for O {}
+impl<O: Queues + DeadLetters + Deliveries + Audit + Processes> Operator for O {}
 
 /// The queues of every RPC.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
@@ -53,6 +55,14 @@ pub trait Queues {
         messages: &[Addressed],
         force: bool,
     ) -> Vec<Result<bool, OperateError>>;
+}
+
+/// The processes that wrote that they run.
+#[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
+pub trait Processes {
+    /// By program and name, also those that were killed lately. On Postgres relays and workers of the database; on AWS the
+    /// workers of the dedup table, because a relay writes its row to its database.
+    async fn processes(&self) -> Result<Vec<Seen>, OperateError>;
 }
 
 /// The dead letters of every RPC.

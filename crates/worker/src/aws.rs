@@ -1,16 +1,19 @@
 //! The AWS transport: a consumer for each RPC's queue on SQS, and one dedup table on DynamoDB.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use outbox_aws::{DynamoDedup, Failure, Roster, SqsQueue};
+use outbox_aws::{DynamoDedup, Failure, ProcessItem, Roster, SqsQueue};
 use outbox_event_router::{Router, Rpc, names};
 use outbox_runtime::{Finished, Part, Started};
+use outbox_transport::process::{Process, Program, shown_beside};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::duty::Duty;
+use crate::process::Look;
 use crate::rpc::RpcClient;
 use crate::subscriber::Subscriber;
 use crate::supervise::{all_finished, consume};
@@ -55,9 +58,11 @@ pub async fn run<C: RpcClient + Clone>(
 
     let mut consumers = JoinSet::new();
     let mut duties = Vec::new();
-    for rpc in router.rpcs() {
-        let subscriber = Subscriber::new(SOURCE, rpc, client.clone(), settings.visibility, false, started);
-        duties.push((names::queue(&settings.queue_prefix, rpc.0), subscriber.duty.clone()));
+    let subscriber = |rpc| Subscriber::new(SOURCE, rpc, client.clone(), settings.visibility, false, started);
+    let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
+    for subscriber in &subscribers {
+        duties.push((names::queue(&settings.queue_prefix, &subscriber.rpc), subscriber.duty.clone()));
+        let subscriber = subscriber.clone();
         let (clients, settings) = (clients.clone(), settings.clone());
         let (stop, give_up) = (started.stop.clone(), started.give_up.clone());
         consumers.spawn(async move {
@@ -79,7 +84,19 @@ pub async fn run<C: RpcClient + Clone>(
         watch.run(&started.stop).await;
         Ok(())
     });
-    tokio::join!(all_finished(consumers), watching).0
+    let name = outbox_runtime::process_name();
+    let process = Process::new(Program::Worker, &name, env!("CARGO_PKG_VERSION"), started.address.clone());
+    let (table, prefix) = (&settings.dedup_table, &settings.queue_prefix);
+    let item = ProcessItem::new(clients.dynamodb.clone(), table, prefix, &name);
+    let mut look = Look {
+        process: process.routed_by(router),
+        readiness: &started.readiness,
+        source: None,
+        subscribers: &subscribers,
+        since: BTreeMap::new(),
+    };
+    let work = async { tokio::join!(all_finished(consumers), watching).0 };
+    shown_beside(Box::pin(work), item, || look.now()).await
 }
 
 /// Only workers of the same queues share a roster, because entries name queues by number. They must also agree on its times.

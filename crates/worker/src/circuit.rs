@@ -36,6 +36,10 @@ impl Circuit {
         self.breaker.lock().is_closed()
     }
 
+    pub(crate) fn standing(&self) -> Standing {
+        self.breaker.lock().standing()
+    }
+
     /// Returns whether the delivery is held instead of dead-lettered.
     pub(crate) fn heard(&self, answer: Answer<'_>) -> bool {
         let (before, is_held, now) = self.with(|breaker| {

@@ -127,15 +127,17 @@ impl<C: RpcClient> Deliverer<C> {
     }
 
     async fn call(&self, mut event: Envelope<'_>, attempt: Attempt, probe: bool) -> Outcome {
-        let Subscriber { rpc, policy, metrics, .. } = &self.subscriber;
+        let Subscriber { rpc, policy, metrics, calls, .. } = &self.subscriber;
         let mut span = self.span(&mut event);
         let call = Call { rpc, event: &event, attempt: attempt.number, timeout: policy.timeout };
-        let under_way = metrics.call_begins();
         let began = Instant::now();
+        let under_way = (metrics.call_begins(), calls.begins(began));
         let reply = self.subscriber.client.call(&call).await;
         drop(under_way);
         let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
-        metrics.call_ended(code, began.elapsed());
+        let took = began.elapsed();
+        metrics.call_ended(code, took);
+        calls.ended(took, reply.as_ref().err(), began + took);
         if let Err(error) = &reply {
             span.fail(error.code.as_str(), &error.message);
         }

@@ -11,6 +11,7 @@ pub mod postgres;
 mod aside; // dead deliveries that the dead-letter queue refuses
 mod ask; // what to request from the queue next
 mod breaker; // when nothing is called, or nothing dead-lettered
+mod calls; // the calls of the last minute
 mod circuit; // the breaker, which the stages share
 mod codes; // the table: what a code means
 mod decide; // the RPC's answer -> what becomes of the delivery
@@ -19,6 +20,7 @@ mod duty; // whether a consumer receives, rests or helps
 mod in_flight; // keeps deliveries under way hidden
 mod lease; // requests leases
 mod metrics; // metrics of a consumer and its queue
+mod process; // what this worker says of itself
 mod rate; // limits the calls per second
 mod receive; // receives deliveries
 pub mod rpc; // the call

@@ -26,6 +26,7 @@ pub(crate) struct Metrics {
     concurrency: Gauge,
     breaker: Gauge,
     held: Arc<Guarded<Holds>>,
+    measured: Arc<Guarded<Measured>>,
     attempts: Histogram,
     done: Histogram,
     lost_leases: Counter,
@@ -40,6 +41,7 @@ impl Metrics {
             concurrency: gauge!("outbox_worker_concurrency_max", "rpc" => rpc.clone()),
             breaker: gauge!("outbox_worker_breaker_state", "source" => source.clone(), "rpc" => rpc.clone()),
             held: Arc::default(),
+            measured: Arc::default(),
             attempts: histogram!("outbox_worker_attempts", "rpc" => rpc.clone()),
             done: histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => rpc.clone()),
             lost_leases: counter!("outbox_worker_lost_leases_total", "rpc" => rpc.clone()),
@@ -127,6 +129,8 @@ impl Metrics {
 
     /// Dead letters that their queue refuses, by the code of the refusal.
     pub(crate) fn set_aside(&self, counts: &BTreeMap<String, usize>) {
+        let some = counts.iter().filter(|(_, count)| **count > 0);
+        self.measured.lock().set_aside = some.map(|(code, count)| (code.clone(), *count)).collect();
         for (code, count) in counts {
             let (source, rpc, code) = (self.source.clone(), self.rpc.clone(), code.clone());
             gauge!("outbox_worker_set_aside", "source" => source, "rpc" => rpc, "code" => code)
@@ -152,7 +156,13 @@ impl Metrics {
         }
     }
 
+    /// The last measurement of the queue, and what is set aside.
+    pub(crate) fn measured(&self) -> Measured {
+        self.measured.lock().clone()
+    }
+
     fn depth(&self, depth: &Depth) {
+        self.measured.lock().oldest = depth.oldest;
         let labels = || [("source", self.source.clone()), ("rpc", self.rpc.clone())];
         let age = depth.oldest.map_or(0.0, |oldest| seconds_since(oldest, Utc::now()));
         gauge!("outbox_worker_queue_oldest_seconds", &labels()).set(age);
@@ -181,6 +191,13 @@ impl Metrics {
     fn errors(&self, operation: &'static str) -> Counter {
         counter!("outbox_worker_errors_total", "rpc" => self.rpc.clone(), "operation" => operation)
     }
+}
+
+/// What operators see of a queue besides its metrics.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Measured {
+    pub(crate) oldest: Option<DateTime<Utc>>,
+    pub(crate) set_aside: BTreeMap<String, usize>,
 }
 
 #[derive(Default)]

@@ -1,5 +1,6 @@
 //! The Postgres transport: the consumers of one database, whose queues and dedup record are tables in it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,11 @@ use outbox_postgres::queue::{self, Bell, PostgresQueue, Watched};
 use outbox_postgres::{Connections, SESSION, Source};
 use outbox_runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use outbox_schema::SchemaError;
+use outbox_transport::process::{Process, Program, shown_beside};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::process::Look;
 use crate::rpc::RpcClient;
 use crate::subscriber::Subscriber;
 use crate::supervise::{all_finished, consume};
@@ -46,7 +49,18 @@ pub async fn run<C: RpcClient + Clone>(
         |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
     let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
     let term = || term(source, &subscribers, &settings.name, standing, started);
-    standing.tend(&started.stop, term).await.unwrap_or(Finished::All)
+    let process =
+        Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());
+    let mut look = Look {
+        process: process.routed_by(router),
+        readiness: &started.readiness,
+        source: Some(source.name()),
+        subscribers: &subscribers,
+        since: BTreeMap::new(),
+    };
+    let work = Box::pin(standing.tend(&started.stop, term));
+    let row = source.process_row("outbox worker (process)");
+    shown_beside(work, row, || look.now()).await.unwrap_or(Finished::All)
 }
 
 /// From a successful check of the database to the stop, or to the next check that fails.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use outbox_event_router::{Policy, Rpc};
 use outbox_runtime::{Readiness, Started, Tracer};
 
+use crate::calls::Calls;
 use crate::circuit::Circuit;
 use crate::duty::Duty;
 use crate::metrics::Metrics;
@@ -22,6 +23,7 @@ pub struct Subscriber<C> {
     pub(crate) lease: Duration,
     pub(crate) unrecorded: Unrecorded,
     pub(crate) circuit: Circuit,
+    pub(crate) calls: Calls,
     pub(crate) duty: Duty,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
@@ -47,6 +49,7 @@ impl<C> Subscriber<C> {
             lease,
             unrecorded: Unrecorded::new(lease, visibility),
             circuit: Circuit::new(policy.backoff, chooses, &metrics),
+            calls: Calls::default(),
             duty: Duty::new(metrics.duty()),
             metrics,
             readiness: started.readiness.clone(),

@@ -105,6 +105,12 @@ async fn dead_letters_on_aws_are_counted_listed_and_shown() {
         (1, Some(0)),
         "{status:?}"
     );
+    // The worker is known without its address, and the relay from its database.
+    let rpc = status.json()["rpcs"][0].clone();
+    assert!(rpc["breaker"] == "closed" && rpc["serving"]["workers"] == 1, "{rpc}");
+    let processes = status.json()["processes"].as_array().unwrap().clone();
+    let has = |program: &str| processes.iter().any(|one| one["program"] == program);
+    assert!(has("relay") && has("worker"), "{processes:?}");
     let alone = desk.outbox("status").await;
     assert!(
         alone.out.contains("3 dead letters of Test/OperateList: outbox dlq list --rpc Test/OperateList"),

@@ -4,6 +4,7 @@ mod aws;
 mod kept; // the audit, and an RPC's refusals that are poison
 mod letters; // dead letters, looked at
 mod postgres;
+mod processes; // what processes say of themselves
 mod repairs; // dead letters, redriven and dropped
 mod replayed; // events of the past
 mod states; // what became of a delivery, and how many there are
@@ -18,6 +19,7 @@ use outbox_event_router::Rpc;
 use outbox_transport::operate::{
     Addressed, Audit, DeadLetters, Filter, Letter, Operator, Queues, Repair, Repaired,
 };
+use outbox_transport::process::Store;
 use outbox_transport::{Dedup, Delivery, Depths, Lease, LeaseAnswer, Outcome, Queue, Released, Wanted};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +33,7 @@ trait Subject {
     type Operator: Operator;
     type Queue: Queue<Receipt: Debug> + Depths;
     type Dedup: Dedup;
+    type Store: Store;
 
     /// Letters come in the order in which they were sent.
     const ORDERED: bool;
@@ -54,6 +57,10 @@ trait Subject {
     /// Its messages stay hidden for longer than a test.
     async fn queue(&self, rpc: &Rpc) -> Self::Queue;
     fn dedup(&self, rpc: &Rpc, lease: Duration) -> Self::Dedup;
+    /// Where a process of this name writes what it says of itself.
+    fn store(&self, name: &str) -> Self::Store;
+    /// One that can't be written.
+    fn store_that_fails(&self) -> Self::Store;
     /// As a worker hears it.
     async fn poison_for(&self, rpc: &Rpc) -> Option<Duration>;
 }
@@ -93,6 +100,8 @@ macro_rules! suite {
             kept::without_a_repair_nothing_is_changed
             kept::without_an_audit_only_what_can_be_undone_begins
             kept::poison_is_said_and_taken_back
+            processes::a_process_is_read_as_it_was_written
+            processes::a_failed_write_has_its_reason
         }
     };
 }

@@ -38,6 +38,9 @@ async fn compare_status(name: &str, world: &World, more: &str, mask: &Mask) {
     compare(&format!("status/{name}"), &outbox(world, &format!("status {more}")).await, mask);
 }
 
+/// The relay and the worker of a test have written that they are ready.
+const READY: &str = "select count(*) = 2 and bool_and(report like '{\"ready\":true,%') from outbox.process";
+
 #[derive(Debug, Clone, serde::Serialize)]
 struct Unheard {}
 
@@ -59,6 +62,7 @@ async fn nothing_is_stuck() {
     world.until("select last_seq = 2 from outbox.cursor_now()").await;
     world.until_settled().await;
     world.until_relay_sleeps().await;
+    world.until(READY).await;
     compare_status("well", &world, "", &mask).await;
     compare_why("done", &world, done, &mask).await;
     compare_why("nobody_subscribes", &world, unheard, &mask).await;
@@ -88,6 +92,9 @@ async fn deliveries_in_every_state() {
     world.until("select count(*) = 1 from outbox.retry where last_code = 'unavailable'").await;
     world.until("select count(*) = 1 from outbox.parked").await;
     world.until("select count(*) = 5 from outbox.delivery").await;
+    world.until(READY).await;
+    // A row is some seconds old.
+    world.until("select exists (select from outbox.process where report like '%\"calls\":1,%')").await;
 
     let mask = Mask::of(&world);
     compare_status("stuck", &world, "", &mask).await;

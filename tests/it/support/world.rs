@@ -305,5 +305,6 @@ pub(crate) fn relay_settings() -> outbox_relay::relay::Settings {
         retention: Duration::from_secs(24 * 3600),
         fallback: Duration::from_secs(5),
         tracer: Tracer::default(),
+        address: None,
     }
 }

@@ -4,9 +4,11 @@ use std::fmt;
 
 use outbox_postgres::operate::{Behind, Leader, StuckRing, Transaction};
 use outbox_transport::operate::{At, Count, Depth, Undeliverable};
+use outbox_transport::process::Seen;
 use serde::Serialize;
 
 use super::workers::Breaker;
+use crate::running::Serving;
 use crate::safe::line;
 
 const PROBLEM_CHARS_MAX: usize = 2000;
@@ -18,6 +20,8 @@ pub(super) struct Status {
     pub(super) counted_max: i64,
     pub(super) sources: Vec<SourceStatus>,
     pub(super) rpcs: Vec<RpcStatus>,
+    /// Relays and workers, as they say.
+    pub(super) processes: Vec<Seen>,
     /// On aws: the events that EventBridge could not deliver.
     pub(super) undeliverable: Option<Undeliverable>,
     pub(super) problems: Vec<Problem>,
@@ -55,6 +59,8 @@ pub(super) struct RpcStatus {
     /// The reasons, if it is held.
     pub(super) held: Vec<String>,
     pub(super) calls: Option<i64>,
+    /// The running workers that serve it.
+    pub(super) serving: Serving,
     /// Whether event_router.yaml has it; unknown without one.
     pub(super) routed: Option<bool>,
 }

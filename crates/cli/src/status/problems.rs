@@ -16,6 +16,10 @@ use crate::stuck::{self, MEND};
 const LAG_SECONDS_MAX: f64 = 30.0;
 /// A message that waits this long is not being processed.
 const WAIT_SECONDS_MAX: f64 = 60.0;
+/// A running worker receives at once, and writes its row at its start.
+const UNSERVED_SECONDS_MAX: f64 = 8.0;
+/// While all calls are slow.
+const SLOW_SECONDS_MAX: f64 = 8.0;
 /// It delays its own events, and keeps rows that it might still see in the tables.
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
 
@@ -155,12 +159,18 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
         ));
     }
     if rpc.breaker == Some(Breaker::Open) {
+        let open = &rpc.serving.open;
+        let which =
+            if open.is_empty() { String::new() } else { format!(" in {}", rpc.serving.which_are_open()) };
         problems.push(Problem::remedy(
             format!(
-                "the server of {} is away, or fails for different events in a row: its breaker is open",
+                "the server of {} is away, or fails for different events in a row: its breaker is open{which}",
                 depth.rpc
             ),
-            "see its logs; the workers look again by themselves",
+            match !open.is_empty() && open.len() < rpc.serving.workers {
+                true => "the other workers reach it: see the --endpoint and the network of this one; it looks again by itself",
+                false => "see its logs; the workers look again by themselves",
+            },
         ));
     }
     problems.extend(rpc.held.iter().map(|reason| Problem {
@@ -174,7 +184,9 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
         remedy: Some("that is for broken events; if the server is broken, repair it".to_owned()),
     }));
     let lies = !depth.waiting.is_zero();
-    if lies && rpc.routed == Some(false) {
+    let waits_for = |seconds: f64| lies && depth.oldest_seconds.is_none_or(|age| age > seconds);
+    let unserved = rpc.serving.workers == 0;
+    if lies && rpc.routed == Some(false) && unserved {
         problems.push(Problem::remedy(
             format!(
                 "{} for {}, which event_router.yaml does not have: no worker receives them",
@@ -182,6 +194,27 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
                 depth.rpc
             ),
             "add the RPC again; on the transport postgres they are dead letters after 14 days",
+        ));
+    } else if unserved && waits_for(UNSERVED_SECONDS_MAX) {
+        problems.push(Problem::remedy(
+            format!(
+                "{} for {} wait{}, and no running worker has said that it serves this RPC",
+                counted(depth.waiting, "message"),
+                depth.rpc,
+                oldest(rpc)
+            ),
+            "start a worker whose event_router.yaml has it; the log of one that runs says why it can't write here",
+        ));
+    } else if rpc.serving.are_full_and_slow() && waits_for(SLOW_SECONDS_MAX) {
+        problems.push(Problem::remedy(
+            format!(
+                "{} for {} wait{}, and {}",
+                counted(depth.waiting, "message"),
+                depth.rpc,
+                oldest(rpc),
+                rpc.serving.full()
+            ),
+            "its server is slow: see its logs; if it can take more, raise `concurrency` in event_router.yaml or start more workers",
         ));
     } else if lies && depth.oldest_seconds.is_some_and(|age| age > WAIT_SECONDS_MAX) {
         let problem = format!(
@@ -198,6 +231,10 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
     problems
 }
 
+fn oldest(rpc: &RpcStatus) -> String {
+    rpc.depth.oldest_seconds.map(|seconds| format!(", the oldest for {}", age(seconds))).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,6 +242,8 @@ mod tests {
     use outbox_postgres::operate::{Behind, Holder, Leader, Transaction};
     use outbox_transport::operate::Count;
     use outbox_transport::operate::{Depth, SetAside};
+
+    use crate::running::Serving;
 
     #[derive(Parser)]
     struct Cli {
@@ -245,7 +284,19 @@ mod tests {
             breaker: None,
             held: Vec::new(),
             calls: None,
+            serving: Serving { workers: 1, ..Serving::default() },
             routed: Some(true),
+        }
+    }
+
+    fn slow() -> Serving {
+        Serving {
+            workers: 2,
+            calls: 32,
+            calls_max: 32,
+            mean_seconds: 9.0,
+            longest_seconds: 9.1,
+            ..Serving::default()
         }
     }
 
@@ -269,6 +320,7 @@ mod tests {
             counted_max: 10_000,
             sources: vec![source],
             rpcs: vec![rpc],
+            processes: Vec::new(),
             undeliverable: None,
             problems: Vec::new(),
         };
@@ -388,6 +440,7 @@ mod tests {
                 source(),
                 RpcStatus {
                     depth: Depth { waiting: Count::new(1), ..rpc().depth },
+                    serving: Serving::default(),
                     routed: Some(false),
                     ..rpc()
                 },
@@ -400,6 +453,37 @@ mod tests {
                     ..rpc()
                 },
                 "9 messages for A/B wait, the oldest for 1m 1s: is a worker up for it?",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth { waiting: Count::new(9), oldest_seconds: Some(8.5), ..rpc().depth },
+                    serving: Serving::default(),
+                    ..rpc()
+                },
+                "9 messages for A/B wait, the oldest for 8.5s, and no running worker has said that it serves this RPC: start",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth { waiting: Count::new(9), oldest_seconds: Some(9.0), ..rpc().depth },
+                    serving: slow(),
+                    ..rpc()
+                },
+                "9 messages for A/B wait, the oldest for 9.0s, and all 32 of 32 calls are under way, and take 9.0s each",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    breaker: Some(Breaker::Open),
+                    serving: Serving {
+                        workers: 3,
+                        open: vec!["w1, after unavailable: refused".into()],
+                        ..Serving::default()
+                    },
+                    ..rpc()
+                },
+                "the server of A/B is away, or fails for different events in a row: its breaker is open in 1 of 3 workers: w1, after unavailable: refused: the other workers reach it",
             ),
         ] {
             let told = told(&status(source, rpc));

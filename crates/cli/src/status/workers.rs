@@ -1,10 +1,12 @@
-//! The breakers and calls under way, which only workers have. They are read from their /metrics.
+//! Breakers and calls under way, from the /metrics of workers that were named. They are as of now, while the workers' rows are
+//! some seconds old.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use outbox_transport::process;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -78,10 +80,6 @@ impl Workers {
         self
     }
 
-    pub(crate) fn answered(&self) -> bool {
-        !self.samples.is_empty()
-    }
-
     /// The age of the oldest message that workers received lately, because SQS does not give it. Only a worker that watches the
     /// queue measures it; the others show zero.
     pub(crate) fn oldest_seconds(&self, source: &str, rpc: &str) -> Option<f64> {
@@ -141,6 +139,16 @@ impl Workers {
         let calls: Vec<f64> =
             self.samples(source, rpc, "outbox_worker_in_flight").map(|sample| sample.value).collect();
         (breaker.max(), (!calls.is_empty()).then(|| calls.iter().sum::<f64>() as i64))
+    }
+}
+
+impl From<process::Breaker> for Breaker {
+    fn from(said: process::Breaker) -> Self {
+        match said {
+            process::Breaker::Closed => Self::Closed,
+            process::Breaker::Doubted | process::Breaker::Away => Self::Open,
+            process::Breaker::Held => Self::Held,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use outbox_transport::operate::{At, Count, Delivery, State};
 use serde::Serialize;
 
 use crate::options::Options;
+use crate::running::Serving;
 use crate::stopped::Stopped;
 
 /// Everything known of an event; the names are stable.
@@ -54,6 +55,8 @@ pub(super) struct Waiting {
     pub(super) leader: Option<Leader>,
     pub(super) events_ahead: Count,
     pub(super) lag_seconds: f64,
+    /// Relays that are silent or make no progress.
+    pub(super) causes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +66,10 @@ pub(super) struct SourceDelivery {
     pub(super) routed: Option<bool>,
     #[serde(flatten)]
     pub(super) delivery: Delivery,
+    /// Why it may wait, as the running workers say.
+    pub(super) causes: Vec<String>,
+    /// Whether it waits, and no running worker serves its RPC.
+    pub(super) unserved: bool,
 }
 
 /// No outbox has it: where it may still be, and why it may be nowhere.
@@ -135,6 +142,7 @@ impl Life {
                     leader,
                     events_ahead: ahead.events,
                     lag_seconds: all.lag_seconds,
+                    causes: Vec::new(),
                 });
             }
             Putting::NotKnown(why) => self.put_not_known = Some(why),
@@ -211,7 +219,9 @@ impl Life {
     /// Whether no operator is needed.
     pub(super) fn is_well(&self) -> bool {
         let bad = |one: &SourceDelivery| {
-            one.is_stranded() || matches!(one.delivery.state, State::Dead { .. } | State::Absent)
+            one.is_stranded()
+                || one.unserved
+                || matches!(one.delivery.state, State::Dead { .. } | State::Absent)
         };
         let done = |one: &SourceDelivery| matches!(one.delivery.state, State::Done { .. });
         let known = match self.put_not_known {
@@ -223,6 +233,18 @@ impl Life {
 }
 
 impl SourceDelivery {
+    pub(super) fn new(source: &str, routed: Option<bool>, delivery: Delivery, serving: &Serving) -> Self {
+        let waits =
+            matches!(delivery.state, State::Queued { .. } | State::Failed { .. } | State::NotReceived);
+        Self {
+            source: source.to_owned(),
+            routed,
+            causes: if waits { serving.causes() } else { Vec::new() },
+            unserved: serving.workers == 0 && matches!(delivery.state, State::Queued { .. }),
+            delivery,
+        }
+    }
+
     /// Whether it waits in a queue that event_router.yaml lacks.
     pub(super) fn is_stranded(&self) -> bool {
         let waits = matches!(

@@ -11,6 +11,7 @@ use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, mome
 use crate::stuck::not_visible;
 
 const REASON_CHARS_MAX: usize = 500;
+const CAUSE_CHARS_MAX: usize = 1000;
 
 pub(super) fn tell(life: &Life) -> String {
     let mut told = vec![format!("event {}", life.id)];
@@ -22,6 +23,8 @@ pub(super) fn tell(life: &Life) -> String {
         told.push(String::new());
         told.push(format!("enqueued  {}", moment_of(event.occurred_at)));
         told.extend(put(life));
+        let causes = life.waiting.iter().flat_map(|waiting| &waiting.causes);
+        told.extend(causes.map(|cause| format!("          {}", line(cause, CAUSE_CHARS_MAX))));
     } else {
         told.push(String::new());
     }
@@ -46,6 +49,7 @@ pub(super) fn tell(life: &Life) -> String {
     }
     for one in &life.deliveries {
         told.push(format!("{}\n  {}", line(&one.delivery.rpc, NAME_CHARS_MAX), delivery(one)));
+        told.extend(one.causes.iter().map(|cause| format!("            {}", line(cause, CAUSE_CHARS_MAX))));
         if one.is_stranded() {
             told.push(
                 "            the event_router.yaml here does not have this RPC: a worker with it does not receive this"

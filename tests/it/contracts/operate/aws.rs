@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use outbox_aws::operate::{AwsOperator, KEY_ATTRIBUTE};
-use outbox_aws::{DynamoDedup, SqsQueue};
+use outbox_aws::{DynamoDedup, ProcessItem, SqsQueue};
 use outbox_event_router::{Rpc, names};
 use outbox_transport::Poison;
 
@@ -97,6 +97,7 @@ impl Subject for Aws {
     type Operator = AwsOperator;
     type Queue = SqsQueue;
     type Dedup = DynamoDedup;
+    type Store = ProcessItem;
 
     const ORDERED: bool = false;
     const PAGES: usize = 25;
@@ -121,6 +122,16 @@ impl Subject for Aws {
 
     fn dedup(&self, rpc: &Rpc, lease: Duration) -> DynamoDedup {
         DynamoDedup::new(aws_sdk_dynamodb::Client::new(&self.config), &self.table, rpc, lease)
+    }
+
+    fn store(&self, name: &str) -> ProcessItem {
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        ProcessItem::new(client, &self.table, &self.prefix, name)
+    }
+
+    fn store_that_fails(&self) -> ProcessItem {
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        ProcessItem::new(client, "nowhere", &self.prefix, "vm:1:aaaaaa")
     }
 
     async fn poison_for(&self, rpc: &Rpc) -> Option<Duration> {

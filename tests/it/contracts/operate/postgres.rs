@@ -6,7 +6,7 @@ use std::time::Duration;
 use outbox_event_router::Rpc;
 use outbox_postgres::operate::{Database, PostgresOperator};
 use outbox_postgres::queue::{PostgresQueue, Watched, ids};
-use outbox_postgres::{Connections, PostgresDedup, SESSION, Source};
+use outbox_postgres::{Connections, PostgresDedup, ProcessRow, SESSION, Source};
 use outbox_transport::Poison;
 use tokio::task::JoinSet;
 
@@ -41,6 +41,7 @@ impl Subject for Postgres {
     type Operator = PostgresOperator;
     type Queue = PostgresQueue;
     type Dedup = PostgresDedup;
+    type Store = ProcessRow;
 
     const ORDERED: bool = true;
     const PAGES: usize = 250;
@@ -74,6 +75,15 @@ impl Subject for Postgres {
 
     fn dedup(&self, rpc: &Rpc, lease: Duration) -> PostgresDedup {
         PostgresDedup::new(self.connections.clone(), rpc, lease)
+    }
+
+    fn store(&self, _: &str) -> ProcessRow {
+        self.world.source.process_row("test")
+    }
+
+    fn store_that_fails(&self) -> ProcessRow {
+        let away: Source = "postgres://me@127.0.0.1:1/cards".parse().unwrap();
+        away.process_row("test")
     }
 
     async fn poison_for(&self, rpc: &Rpc) -> Option<Duration> {

@@ -21,7 +21,7 @@ pub(super) const RELAY: Needs = Needs {
         ("delivery|parked|queue", "", "select, insert"),
         ("queue", " (turn)", "update"),
         ("leader|ring|dedup_late", "", "select, update"),
-        ("claim|retry|dead_letter|receipt", "", "select, insert, update, delete"),
+        ("claim|retry|dead_letter|receipt|process", "", "select, insert, update, delete"),
         ("dedup", "", "select, insert, delete"),
         ("audit", "", "select, delete"),
     ],
@@ -29,7 +29,7 @@ pub(super) const RELAY: Needs = Needs {
     functions: "check_sequences, cursor_now, slot_in_use, slot_is_empty, truncate_slot, truncate_dedup, \
                 truncate_waking, fold_receipts, minute_end, dedup_slot, id_millis, turn, evict_to_retry, \
                 requeue, recover, keep_leases, claimed, recorded, recorded_0, recorded_1, recorded_2, \
-                recorded_3, recorded_4, note_late, late_slots, token",
+                recorded_3, recorded_4, note_late, late_slots, token, sane_time",
 };
 
 pub(super) const WORKER: Needs = Needs {
@@ -38,7 +38,7 @@ pub(super) const WORKER: Needs = Needs {
         ("migration|delivery|queue_head", "", "select"),
         ("queue|dead_letter", "", "select, insert"),
         ("queue", " (turn)", "update"),
-        ("claim|retry", "", "select, insert, update, delete"),
+        ("claim|retry|process", "", "select, insert, update, delete"),
         ("dedup|dedup_[0-9]", "", "select, insert, update"),
         ("receipt", "", "select, insert"),
         ("receipt_[0-9]", "", "select"),

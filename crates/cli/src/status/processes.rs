@@ -1,0 +1,206 @@
+//! The processes in `outbox status`: their table, and what is wrong with them. Pure.
+
+use outbox_transport::process::Seen;
+
+use super::answer::Problem;
+use crate::running::{Differing, Halted, Running, differing, halted, listed};
+use crate::safe::line;
+use crate::show::{NAME_CHARS_MAX, age, counted, name_or, or_dash, table};
+
+const REASON_CHARS_MAX: usize = 400;
+const DIGEST_CHARS: usize = 8;
+
+pub(super) fn problems(running: &Running) -> Vec<Problem> {
+    let silent = running.silent();
+    let silent = silent.iter().map(|(source, program, seen)| of_silent(source, program.as_str(), seen));
+    let halted = halted(&running.0);
+    let differing = differing(&running.0);
+    silent.chain(halted.iter().map(of_halted)).chain(differing.iter().map(of_differing)).collect()
+}
+
+fn of_silent(source: &str, program: &str, seen: &[&Seen]) -> Problem {
+    let each: Vec<String> = seen
+        .iter()
+        .map(|seen| {
+            format!("{} for {}", line(&seen.process.name, NAME_CHARS_MAX), age(seen.seen_seconds_ago))
+        })
+        .collect();
+    let is = if seen.len() == 1 { "is" } else { "are" };
+    let addresses: Vec<String> = seen.iter().filter_map(|seen| seen.process.address.clone()).collect();
+    let addresses =
+        if addresses.is_empty() { String::new() } else { format!(", and /readyz at {}", listed(&addresses)) };
+    Problem::remedy(
+        format!("{} of {source} {is} silent: {}", counted(seen.len(), program), listed(&each)),
+        &format!(
+            "killed, hanging, or unable to write here (no connection, wrong password, no space): see the log{addresses}; a killed one is forgotten within 20 minutes"
+        ),
+    )
+}
+
+fn of_halted(halted: &Halted) -> Problem {
+    let makes = if halted.names.len() == 1 { "makes" } else { "make" };
+    let time = halted.seconds.map(|seconds| format!(" for {}", age(seconds))).unwrap_or_default();
+    let addresses = match halted.addresses.is_empty() {
+        true => String::new(),
+        false => format!(", and /readyz at {}", listed(&halted.addresses)),
+    };
+    Problem::remedy(
+        format!(
+            "{} of {} {makes} no progress{time} in {}: {}",
+            counted(halted.names.len(), halted.program.as_str()),
+            halted.source,
+            listed(&halted.parts),
+            line(&halted.reason, REASON_CHARS_MAX)
+        ),
+        &format!("see the log of {}{addresses}", listed(&halted.names)),
+    )
+}
+
+fn of_differing(one: &Differing) -> Problem {
+    let has = if one.processes.len() == 1 { "has" } else { "have" };
+    let others =
+        if one.others == 1 { "another process".to_owned() } else { format!("{} others", one.others) };
+    Problem::remedy(
+        format!(
+            "{} of {} {has} the routes {}, and {} the routes {}: the former {}",
+            listed(&one.processes),
+            one.source,
+            line(&one.digest, DIGEST_CHARS),
+            others,
+            line(&one.usual, DIGEST_CHARS),
+            listed(&one.differences)
+        ),
+        "give all the same event_router.yaml: first the workers, then every relay",
+    )
+}
+
+/// `None` if no process has written.
+pub(super) fn text(running: &Running, several: bool) -> Option<String> {
+    let source = if several { "SOURCE" } else { "" };
+    let mut rows = table(["PROCESS", "NAME", "VERSION", "ROUTES", "STATE", "SEEN", "ADDRESS", source]);
+    for seen in &running.0 {
+        let process = &seen.process;
+        let revision = process.revision.as_ref().map(|revision| format!(" {revision}")).unwrap_or_default();
+        let router = process.router.as_deref().map(|router| line(router, NAME_CHARS_MAX));
+        let address = process.address.as_deref().map(|address| address.trim_start_matches("http://"));
+        rows.add_row([
+            process.program.as_str().to_owned(),
+            line(&process.name, NAME_CHARS_MAX),
+            line(&format!("{}{revision}", process.version), NAME_CHARS_MAX),
+            or_dash(router.map(|router| router.chars().take(DIGEST_CHARS).collect::<String>())),
+            state(seen).to_owned(),
+            format!("{} ago", age(seen.seen_seconds_ago)),
+            name_or(address, "-"),
+            if several { seen.source.clone() } else { String::new() },
+        ]);
+    }
+    (!running.0.is_empty()).then(|| rows.trim_fmt())
+}
+
+fn state(seen: &Seen) -> &'static str {
+    let report = &seen.process.report;
+    match (seen.is_silent(), report.ready, report.waits.is_empty()) {
+        (true, ..) => "silent",
+        (false, true, true) => "ready",
+        (false, true, false) => "waits",
+        (false, false, _) => "not ready",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use outbox_event_router::Router;
+    use outbox_transport::process::{Breaker, Program, Report, Waits};
+
+    use super::*;
+    use crate::running::tests::{seen, serving};
+
+    fn halts(reason: &str) -> Report {
+        let waits = Waits { part: "cards A/B".into(), reason: reason.into(), seconds: Some(30.0) };
+        Report { ready: false, waits: vec![waits], rpcs: Vec::new() }
+    }
+
+    fn routed(name: &str, rpcs: &str) -> Seen {
+        let yaml = format!("event:\n  - name: event_one\n    subscriber: [{rpcs}]\n");
+        let router = Router::parse("test.yaml", &yaml).unwrap_or_else(|findings| panic!("{findings}"));
+        let mut seen = seen(Program::Relay, name, 1.0, Report { ready: true, ..Report::default() });
+        seen.process = seen.process.routed_by(&router);
+        seen
+    }
+
+    /// Guards promise 8: a silent process, one that makes no progress, and one with other routes are problems. A busy one and
+    /// one that is ready are not.
+    #[test]
+    fn each_problem_of_a_process_has_its_line() {
+        let well = || seen(Program::Worker, "w1", 1.0, serving(Breaker::Closed, 3, 0.1));
+        let worker = |name: &str, ago, report| seen(Program::Worker, name, ago, report);
+        let cases: [(Vec<Seen>, &[&str]); 6] = [
+            (vec![], &[]),
+            (vec![well(), routed("r1", "{ id: A/B }"), routed("r2", "{ id: A/B }")], &[]),
+            (
+                vec![well(), worker("w2", 14.0, Report::default())],
+                &["1 worker of cards is silent: w2 for 14s: killed"],
+            ),
+            (
+                vec![
+                    seen(Program::Relay, "r1", 14.0, Report::default()),
+                    seen(Program::Relay, "r2", 20.0, Report::default()),
+                ],
+                &["2 relays of cards are silent: r1 for 14s, r2 for 20s: killed"],
+            ),
+            (
+                vec![
+                    worker("w1", 0.0, halts("No space\u{1b}[2J left")),
+                    worker("w2", 0.0, halts("No space\u{1b}[2J left")),
+                ],
+                &[
+                    "2 workers of cards make no progress for 30s in cards A/B: No space\\u{1b}[2J left: see the log of w1, w2",
+                ],
+            ),
+            (
+                vec![
+                    routed("r1", "{ id: A/B }, { id: A/C }"),
+                    routed("r2", "{ id: A/B }, { id: A/C }"),
+                    routed("r3", "{ id: A/B }"),
+                ],
+                &["relay r3 of cards has the routes "],
+            ),
+        ];
+        for (all, expected) in cases {
+            let told: Vec<String> = problems(&Running(all)).iter().map(Problem::to_string).collect();
+            assert_eq!(told.len(), expected.len(), "{told:?}");
+            for (told, expected) in told.iter().zip(expected) {
+                assert!(told.starts_with(expected), "{told} is not {expected}");
+            }
+        }
+    }
+
+    /// Guards promise 8: a difference of routes names the route.
+    #[test]
+    fn a_difference_names_the_route() {
+        let all = vec![
+            routed("r1", "{ id: A/B }, { id: A/C }"),
+            routed("r2", "{ id: A/B }, { id: A/C }"),
+            routed("r3", "{ id: A/B }"),
+        ];
+        let told = problems(&Running(all))[0].to_string();
+        assert!(told.contains("and 2 others the routes") && told.contains("lacks A/C (event_one)"), "{told}");
+    }
+
+    /// Guards promise 8: each process has its row, and a table without rows is not shown.
+    #[test]
+    fn each_process_has_its_row() {
+        assert_eq!(text(&Running::default(), false), None);
+        let all = vec![
+            seen(Program::Worker, "w1", 1.0, serving(Breaker::Closed, 3, 0.1)),
+            seen(Program::Worker, "w2", 30.0, halts("x")),
+        ];
+        let told = text(&Running(all), false).unwrap();
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(
+            lines[1].contains("w1") && lines[1].contains("ready") && lines[1].contains("vm:9465"),
+            "{told}"
+        );
+        assert!(lines[2].contains("silent") && lines[2].contains("30s ago"), "{told}");
+    }
+}

@@ -1,0 +1,9 @@
+//! What a relay or a worker says of itself: written by it to a store, and read from there by operators.
+
+mod entry; // one process
+mod keep; // when it is written
+mod report; // what changes while it runs
+
+pub use entry::{Process, Program, Seen};
+pub use keep::{Store, shown_beside};
+pub use report::{Breaker, Duty, LastError, Minute, Report, RpcReport, Waits, shortened};

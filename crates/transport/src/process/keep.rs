@@ -1,0 +1,151 @@
+//! When a process writes what it says of itself. Deciding is pure.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::entry::Process;
+
+/// How often it is looked at.
+const LOOKED_EVERY: Duration = Duration::from_millis(500);
+/// A breaker may change more often than that.
+const NEWS_AFTER: Duration = Duration::from_millis(900);
+/// After a failure.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// At the end the process does not wait for a store that is away: the others see that it is silent.
+const REMOVED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Where a process keeps what it says of itself.
+pub trait Store: Send {
+    /// The time between two writes without news.
+    fn every(&self) -> Duration;
+
+    /// Writes it, or answers soon why not.
+    fn write(&mut self, process: &Process) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// The process ends.
+    fn remove(&mut self) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// The last try.
+struct Tried {
+    process: Process,
+    at: Instant,
+    written: bool,
+}
+
+/// Does the work. Until it has ended, `store` has what `look` sees.
+pub async fn shown_beside<T>(
+    work: impl Future<Output = T>,
+    mut store: impl Store,
+    look: impl FnMut() -> Process,
+) -> T {
+    let worked = tokio::select! {
+        worked = work => worked,
+        never = keep(&mut store, look) => match never {},
+    };
+    let _ = tokio::time::timeout(REMOVED_WITHIN, store.remove()).await;
+    worked
+}
+
+async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process) -> Infallible {
+    let mut last: Option<Tried> = None;
+    loop {
+        let (process, now) = (look(), Instant::now());
+        if is_due(last.as_ref(), &process, now, store.every()) {
+            let had_failed = last.as_ref().is_some_and(|last| !last.written);
+            let tried = store.write(&process).await;
+            match &tried {
+                Err(error) if !had_failed => {
+                    tracing::warn!(
+                        error,
+                        "can't write that this process runs: `outbox status` will say that it is silent"
+                    );
+                }
+                Ok(()) if had_failed => tracing::info!("wrote again that this process runs"),
+                _ => {}
+            }
+            last = Some(Tried { process, at: now, written: tried.is_ok() });
+        }
+        tokio::time::sleep(LOOKED_EVERY).await;
+    }
+}
+
+fn is_due(last: Option<&Tried>, process: &Process, now: Instant, every: Duration) -> bool {
+    let Some(last) = last else { return true };
+    let since = now.saturating_duration_since(last.at);
+    if !last.written {
+        return since >= AGAIN_AFTER;
+    }
+    since >= every || (since >= NEWS_AFTER && process.report.is_news_after(&last.process.report))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::process::Program;
+
+    /// Records what is written, and when.
+    #[derive(Default)]
+    struct Written {
+        began: Option<Instant>,
+        at: Arc<Mutex<Vec<(u64, bool)>>>,
+        fails: Arc<AtomicUsize>,
+        removed: Arc<AtomicBool>,
+    }
+
+    impl Store for Written {
+        fn every(&self) -> Duration {
+            Duration::from_secs(5)
+        }
+
+        async fn write(&mut self, process: &Process) -> Result<(), String> {
+            let began = *self.began.get_or_insert_with(Instant::now);
+            if self.fails.load(Ordering::Relaxed) > 0 {
+                self.fails.fetch_sub(1, Ordering::Relaxed);
+                return Err("no space".to_owned());
+            }
+            let millis = began.elapsed().as_millis() as u64;
+            self.at.lock().unwrap().push((millis, process.report.ready));
+            Ok(())
+        }
+
+        async fn remove(&mut self) -> Result<(), String> {
+            self.removed.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    fn process(ready: bool) -> Process {
+        let mut process = Process::new(Program::Worker, "vm:1:abc", "0.1.0", None);
+        process.report.ready = ready;
+        process
+    }
+
+    /// Guards promise 8: it is written at once, every five seconds, and within a second after news. After a failure it is
+    /// tried again soon. At the end it is removed.
+    #[tokio::test(start_paused = true)]
+    async fn it_is_written_regularly_and_after_news() {
+        let store = Written::default();
+        let (at, removed, fails) =
+            (Arc::clone(&store.at), Arc::clone(&store.removed), Arc::clone(&store.fails));
+        let began = Instant::now();
+        let look = || process(began.elapsed() < Duration::from_secs(12));
+        shown_beside(tokio::time::sleep(Duration::from_millis(17_800)), store, look).await;
+        assert_eq!(
+            *at.lock().unwrap(),
+            [(0, true), (5000, true), (10_000, true), (12_000, false), (17_000, false)]
+        );
+        assert!(removed.load(Ordering::Relaxed));
+
+        fails.store(2, Ordering::Relaxed);
+        at.lock().unwrap().clear();
+        let store = Written { at: Arc::clone(&at), fails, ..Written::default() };
+        shown_beside(tokio::time::sleep(Duration::from_millis(5900)), store, || process(true)).await;
+        assert_eq!(*at.lock().unwrap(), [(4000, true)]);
+    }
+}

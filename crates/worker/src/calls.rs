@@ -1,0 +1,155 @@
+//! The calls of one RPC in the last minute, for the worker's row: how many are under way, how long they took, and the last
+//! error. Metrics have no such window.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use outbox_runtime::Guarded;
+use outbox_transport::process::{LastError, Minute, shortened};
+use tokio::time::Instant;
+
+use crate::rpc::CallError;
+
+const WINDOW: Duration = Duration::from_secs(60);
+/// Calls that end within one such step are summed up, so that the window is small at any rate.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Shared by the consumer's tasks and by the task that writes the row.
+#[derive(Clone, Default)]
+pub(crate) struct Calls(Arc<Guarded<Recent>>);
+
+#[derive(Default)]
+struct Recent {
+    last: u64,
+    under_way: BTreeMap<u64, Instant>,
+    steps: VecDeque<Step>,
+    error: Option<LastError>,
+}
+
+struct Step {
+    began: Instant,
+    ended: u64,
+    took: Duration,
+    longest: Duration,
+}
+
+impl Calls {
+    /// Counts a call as under way, until the result is dropped.
+    pub(crate) fn begins(&self, now: Instant) -> UnderWay {
+        let mut recent = self.0.lock();
+        recent.last += 1;
+        let id = recent.last;
+        recent.under_way.insert(id, now);
+        UnderWay { calls: self.clone(), id }
+    }
+
+    pub(crate) fn ended(&self, took: Duration, error: Option<&CallError>, now: Instant) {
+        let mut recent = self.0.lock();
+        recent.ended(took, now);
+        if let Some(error) = error {
+            recent.error = Some(LastError {
+                code: error.code.as_str().to_owned(),
+                text: shortened(&error.message),
+                at: Utc::now(),
+            });
+        }
+    }
+
+    /// How many are under way, the last minute, and the last error.
+    pub(crate) fn look(&self, now: Instant) -> (usize, Minute, Option<LastError>) {
+        let mut recent = self.0.lock();
+        recent.forget(now);
+        (recent.under_way.len(), recent.minute(now), recent.error.clone())
+    }
+}
+
+impl Recent {
+    fn ended(&mut self, took: Duration, now: Instant) {
+        self.forget(now);
+        if self.steps.back().is_none_or(|step| now >= step.began + STEP) {
+            self.steps.push_back(Step {
+                began: now,
+                ended: 0,
+                took: Duration::ZERO,
+                longest: Duration::ZERO,
+            });
+        }
+        if let Some(step) = self.steps.back_mut() {
+            step.ended += 1;
+            step.took += took;
+            step.longest = step.longest.max(took);
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while self.steps.front().is_some_and(|step| now >= step.began + WINDOW) {
+            self.steps.pop_front();
+        }
+    }
+
+    fn minute(&self, now: Instant) -> Minute {
+        let ended: u64 = self.steps.iter().map(|step| step.ended).sum();
+        let took: Duration = self.steps.iter().map(|step| step.took).sum();
+        // A server that never answers ends no call for long.
+        let oldest = self.under_way.values().map(|began| now.saturating_duration_since(*began)).max();
+        let longest = self.steps.iter().map(|step| step.longest).chain(oldest).max().unwrap_or_default();
+        Minute {
+            ended,
+            mean_seconds: if ended == 0 { 0.0 } else { took.as_secs_f64() / ended as f64 },
+            longest_seconds: longest.as_secs_f64(),
+        }
+    }
+}
+
+pub(crate) struct UnderWay {
+    calls: Calls,
+    id: u64,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.calls.0.lock().under_way.remove(&self.id);
+    }
+}
+
+impl std::fmt::Debug for Calls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Calls").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 8: the last minute has all calls that ended in it, and the longest also of those under way.
+    #[test]
+    fn a_minute_of_calls() {
+        let (calls, start) = (Calls::default(), Instant::now());
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        assert_eq!(calls.look(start).1, Minute::default());
+        let hangs = calls.begins(at(0.0));
+        for n in 0..100 {
+            calls.ended(Duration::from_millis(10 + n % 2 * 20), None, at(1.0 + n as f64 / 100.0));
+        }
+        let (under_way, minute, error) = calls.look(at(9.0));
+        assert_eq!((under_way, minute.ended, error), (1, 100, None));
+        assert!((minute.mean_seconds - 0.02).abs() < 1e-9, "{minute:?}");
+        assert!((minute.longest_seconds - 9.0).abs() < 1e-9, "{minute:?}");
+        drop(hangs);
+        assert!((calls.look(at(9.0)).1.longest_seconds - 0.03).abs() < 1e-9);
+        assert_eq!(calls.look(at(70.0)), (0, Minute::default(), None));
+    }
+
+    /// Guards promise 7: the window has few steps at any rate.
+    #[test]
+    fn the_window_is_small() {
+        let (mut recent, start) = (Recent::default(), Instant::now());
+        for n in 0..1_000_000_u64 {
+            recent.ended(Duration::from_millis(1), start + Duration::from_micros(n * 120));
+        }
+        assert!(recent.steps.len() <= 61, "{}", recent.steps.len());
+    }
+}

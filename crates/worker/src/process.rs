@@ -1,0 +1,79 @@
+//! What this worker says of itself, in one database or in the table on AWS.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use outbox_runtime::Readiness;
+use outbox_transport::process::{self, Process, Report, RpcReport, Waits, shortened};
+use tokio::time::Instant;
+
+use crate::breaker::Standing;
+use crate::duty::Role;
+use crate::subscriber::Subscriber;
+
+/// A shorter wait is normal.
+const HALTED_AFTER: Duration = Duration::from_secs(3);
+
+/// Looks at the consumers of this worker again and again.
+pub(crate) struct Look<'a, C> {
+    pub(crate) process: Process,
+    pub(crate) readiness: &'a Readiness,
+    /// The database whose parts are reported. `None` for all parts.
+    pub(crate) source: Option<&'a str>,
+    pub(crate) subscribers: &'a [Subscriber<C>],
+    /// Since when each breaker is in its state.
+    pub(crate) since: BTreeMap<String, (process::Breaker, DateTime<Utc>)>,
+}
+
+impl<C> Look<'_, C> {
+    pub(crate) fn now(&mut self) -> Process {
+        let rpcs = self.subscribers.iter().map(|subscriber| {
+            let mut rpc = of_rpc(subscriber, Instant::now());
+            let since = self.since.entry(rpc.rpc.clone()).or_insert((rpc.breaker, Utc::now()));
+            if since.0 != rpc.breaker {
+                *since = (rpc.breaker, Utc::now());
+            }
+            rpc.breaker_since = Some(since.1);
+            rpc
+        });
+        let rpcs = rpcs.collect();
+        let mut halted = self.readiness.halted(HALTED_AFTER);
+        halted.retain(|halted| self.source.is_none_or(|source| halted.is_of(source)));
+        let waits = halted.into_iter().map(|halted| Waits {
+            part: halted.part,
+            reason: shortened(&halted.reason),
+            seconds: halted.seconds,
+        });
+        let report = Report { ready: self.readiness.is_ready(), waits: waits.collect(), rpcs };
+        Process { report, ..self.process.clone() }
+    }
+}
+
+fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
+    let (calls, minute, last_error) = subscriber.calls.look(now);
+    let (breaker, held) = match subscriber.circuit.standing() {
+        Standing::Closed => (process::Breaker::Closed, None),
+        Standing::Doubted => (process::Breaker::Doubted, None),
+        Standing::Away => (process::Breaker::Away, None),
+        Standing::Held(reason) => (process::Breaker::Held, Some(reason.to_string())),
+    };
+    let measured = subscriber.metrics.measured();
+    RpcReport {
+        rpc: subscriber.rpc.to_string(),
+        breaker,
+        breaker_since: None,
+        held,
+        last_error,
+        calls,
+        calls_max: subscriber.policy.concurrency,
+        minute,
+        duty: match subscriber.duty.role() {
+            Role::Rest => process::Duty::Rest,
+            Role::Help => process::Duty::Help,
+            Role::Watch => process::Duty::Watch,
+        },
+        oldest_at: measured.oldest,
+        set_aside: measured.set_aside,
+    }
+}
