@@ -104,7 +104,9 @@ impl Report {
 
     /// Reads a stored report. A text that is none is an answer, too, and must not hide the other processes.
     pub fn read(text: &str) -> Self {
-        serde_json::from_str(text).unwrap_or_else(|_| {
+        // A list would be read as the values of the fields.
+        let fields = serde_json::from_str::<serde_json::Map<_, _>>(text);
+        fields.and_then(|fields| serde_json::from_value(fields.into())).unwrap_or_else(|_| {
             let reason = "its report can't be read: another version wrote it".to_owned();
             let waits = Waits { part: "report".to_owned(), reason, seconds: None };
             Self { waits: vec![waits], ..Self::default() }
