@@ -2,6 +2,7 @@
 
 mod life;
 mod story; // the text for people
+mod timeline; // what was no first success
 
 use std::process::ExitCode;
 
@@ -58,6 +59,7 @@ impl Work for Ask<'_> {
             parked: None,
             dropped: None,
             deliveries: Vec::new(),
+            history: Vec::new(),
             nowhere: None,
             commands: Vec::new(),
         };
@@ -90,6 +92,7 @@ impl Work for Ask<'_> {
                     routed: self.is_routed(&delivery.rpc),
                     delivery,
                 }));
+                life.history.extend(transport.past(id, &subscribers).await?);
             }
         }
         life.settle(&self.args.options);
