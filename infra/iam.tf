@@ -40,7 +40,7 @@ locals {
   }
 
   # Items of the audit begin with `audit `. No policy allows to delete them, and workers may not write them. Workers write the
-  # dedup records and the rosters, whose keys begin with `watch `.
+  # dedup records, the rosters, whose keys begin with `watch `, and the histories of events, whose keys begin with `history `.
   audit_only = {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }

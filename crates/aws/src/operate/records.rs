@@ -208,11 +208,11 @@ pub(super) fn text<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-fn number(item: &Item, name: &str) -> Option<i64> {
+pub(super) fn number(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-fn time(item: &Item, name: &str) -> Option<At> {
+pub(super) fn time(item: &Item, name: &str) -> Option<At> {
     DateTime::from_timestamp_millis(number(item, name)?).map(At::from)
 }
 
