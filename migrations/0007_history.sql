@@ -50,18 +50,22 @@ declare
 begin
     select s.last_value into current from outbox.history_slot as s;
     select r.entered_at into since from outbox.ring as r where r.ring = 'history' and r.slot = current;
-    if (since < clock_timestamp() - keep / 6 or pg_total_relation_size(format('outbox.history_%s', current)::regclass) >= bytes_max / 8)
-       and not outbox.slot_is_empty('history', current) then
+    if not outbox.slot_is_empty('history', current)
+       and (since < clock_timestamp() - keep / 6
+            or pg_total_relation_size(format('outbox.history_%s', current)::regclass) >= bytes_max / 8) then
         perform outbox.turn('history', 8);
         select s.last_value into current from outbox.history_slot as s;
     end if;
     select r.slot, -- the next one was entered when this one was left
-           (select min(n.entered_at) from outbox.ring as n where n.ring = 'history' and n.entered_at > r.entered_at) as left_at
+           (select min(n.entered_at) from outbox.ring as n
+            where n.ring = 'history' and n.entered_at > r.entered_at
+              and (n.slot = current or not outbox.slot_is_empty('history', n.slot))) as left_at
     into oldest from outbox.ring as r
     where r.ring = 'history' and r.slot <> current and not outbox.slot_is_empty('history', r.slot)
     order by r.entered_at limit 1;
     if oldest.left_at < clock_timestamp() - keep
-       or not exists (select from outbox.ring as r where r.ring = 'history' and r.slot <> current and outbox.slot_is_empty('history', r.slot)) then
+       or not exists (select from outbox.ring as r
+                      where r.ring = 'history' and r.slot <> current and outbox.slot_is_empty('history', r.slot)) then
         execute format('truncate table outbox.history_%s', oldest.slot);
     end if;
 exception when lock_not_available then
