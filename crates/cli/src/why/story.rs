@@ -43,7 +43,10 @@ pub(super) fn tell(life: &Life) -> String {
             "No database given: when it was enqueued and put is not known (set DATABASE_URL).".to_owned(),
         );
     }
-    if !life.deliveries.is_empty() {
+    // Those whose last copy is gone.
+    let mut gone = timeline::rpcs(&life.history);
+    gone.retain(|rpc| life.deliveries.iter().all(|one| one.delivery.rpc != *rpc));
+    if !life.deliveries.is_empty() || !gone.is_empty() {
         told.push(String::new());
     }
     for (n, one) in life.deliveries.iter().enumerate() {
@@ -60,11 +63,9 @@ pub(super) fn tell(life: &Life) -> String {
             told.extend(history(life, rpc));
         }
     }
-    for rpc in timeline::rpcs(&life.history) {
-        if life.deliveries.iter().all(|one| one.delivery.rpc != rpc) {
-            told.push(format!("\n{}", line(rpc, NAME_CHARS_MAX)));
-            told.extend(history(life, rpc));
-        }
+    for rpc in gone {
+        told.push(line(rpc, NAME_CHARS_MAX));
+        told.extend(history(life, rpc));
     }
     if life.deliveries.is_empty() && life.history.is_empty() && life.put.is_some() {
         told.push("\nIt has no subscriber: it stays in the history only.".to_owned());

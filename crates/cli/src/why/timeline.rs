@@ -165,7 +165,6 @@ mod tests {
             (What::Dropped { by: None }, "history   dropped by an unknown operator"),
             (What::LeftOut { entries: 37 }, "history   entries before this one that were left out: 37"),
             (What::Removed, "history   removed: it was a dead letter for 14 days"),
-            (What::Dead(Try::default()), "history   dead at attempt not known with : "),
             (
                 What::PublishedAgain { by: me(), code: "TooLarge".to_owned(), reason: "256 KB".to_owned() },
                 "history   published again by me@host, after the bus refused it: TooLarge: 256 KB",
