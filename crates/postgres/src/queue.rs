@@ -14,7 +14,8 @@ use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
 use outbox_runtime::Guarded;
 use outbox_transport::{
-    Budget, DedupError, Delivery, Depth, Depths, Lease, Limits, Outcome, Poison, Queue, QueueError, Unsettled, Wanted,
+    Budget, DedupError, Delivery, Depth, Depths, Lease, Limits, Outcome, Poison, Queue, QueueError,
+    Unsettled, Wanted,
 };
 use sqlx::PgConnection;
 use tokio::time::Instant;
