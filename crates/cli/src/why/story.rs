@@ -211,7 +211,7 @@ fn nowhere(life: &Life) -> Vec<String> {
         }
     }
     let blind = nowhere.sources.iter().any(|source| source.blind_role.is_some());
-    if life.deliveries.is_empty() && !gone && !blind {
+    if life.deliveries.is_empty() && life.history.is_empty() && !gone && !blind {
         let open = nowhere.sources.iter().any(NotIn::may_come);
         let if_not = if open { "If it comes with none of them, its" } else { "Either its" };
         told.push(format!(
