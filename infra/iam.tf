@@ -40,8 +40,8 @@ locals {
   }
 
   # Items of the audit begin with `audit `. No policy allows to delete them, and workers may not write them. Workers write the
-  # dedup records, the rosters, whose keys begin with `watch `, and what they say of themselves, with keys that begin with
-  # `process`.
+  # dedup records, the rosters, whose keys begin with `watch `, reports of processes, whose keys begin with `process`, and the
+  # histories of events, whose keys begin with `history `.
   audit_only = {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }

@@ -352,12 +352,21 @@ end $$;
 -- and stays as it is. A claim's messages get rows before it is closed, so that a crash takes back both.
 -- It locks the claims first, as outbox.recover does: crosswise locks would wait for each other.
 -- fates: 'retry', 'dead' or 'done'. A claim is null for a message with a row of its own.
+-- notes: what outbox.history keeps of a message, or null. Success at a first attempt leaves no note, unless the message had
+-- been dead. A hold with the same words as the last one leaves none, either.
 create function outbox.settle(queues integer[], seqs bigint[], claims bigint[], tokens bigint[], fates text[], waits interval[],
-                              counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[], claims_from bigint)
+                              counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[], claims_from bigint,
+                              notes text[], worker_name text)
 returns void
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-    m record;
+    m           record;
+    event       uuid;
+    made        integer;
+    before      text;
+    kept        bigint[] := '{}';
+    kept_events uuid[] := '{}';
+    kept_made   integer[] := '{}';
 begin
     perform from outbox.claim as c where c.id = any (claims || closed) order by c.id for no key update;
     -- The worker counts what is left of a claim, and closes it with the last message. So what is written before must survive a
@@ -366,42 +375,78 @@ begin
         perform set_config('synchronous_commit', 'on', true);
     end if;
     for m in
-        select k.* from unnest(queues, seqs, claims, tokens, fates, waits, counted, codes, texts)
-            as k (queue, seq, claim, token, fate, wait, counts, code, why)
+        select k.* from unnest(queues, seqs, claims, tokens, fates, waits, counted, codes, texts, notes)
+            with ordinality as k (queue, seq, claim, token, fate, wait, counts, code, why, note, n)
         order by k.seq
     loop
+        made := 1;
+        before := null;
         if m.fate = 'retry' and m.claim is not null then
-            insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
-            select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, case when m.counts then 1 else 0 end,
-                   clock_timestamp() + m.wait, m.code, m.why
-            from outbox.delivery as d
-            where d.queue = m.queue and d.seq = m.seq
-              and exists (select from outbox.claim as c where c.id = m.claim and c.token = m.token and c.until is not null)
-            on conflict do nothing;
+            with written as (
+                insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+                select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, case when m.counts then 1 else 0 end,
+                       clock_timestamp() + m.wait, m.code, m.why
+                from outbox.delivery as d
+                where d.queue = m.queue and d.seq = m.seq
+                  and exists (select from outbox.claim as c where c.id = m.claim and c.token = m.token and c.until is not null)
+                on conflict do nothing
+                returning event_id
+            )
+            select w.event_id into event from written as w;
         elsif m.fate = 'retry' then
-            update outbox.retry as r
-            set due_at = clock_timestamp() + m.wait, token = null, last_code = m.code, last_error = m.why,
-                failed_at = clock_timestamp(), attempts = r.attempts - case when m.counts then 0 else 1 end
-            where r.seq = m.seq and r.token = m.token and r.queue = m.queue;
+            if m.note = 'held' then
+                select r.last_error into before from outbox.retry as r
+                where r.seq = m.seq and r.token = m.token and r.queue = m.queue;
+            end if;
+            with written as (
+                update outbox.retry as r
+                set due_at = clock_timestamp() + m.wait, token = null, last_code = m.code, last_error = m.why,
+                    failed_at = clock_timestamp(), attempts = r.attempts - case when m.counts then 0 else 1 end
+                where r.seq = m.seq and r.token = m.token and r.queue = m.queue
+                returning r.event_id, r.attempts
+            )
+            select w.event_id, w.attempts + case when m.counts then 0 else 1 end into event, made from written as w;
         elsif m.fate = 'dead' and m.claim is not null then
-            insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-            select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, 1, m.code, m.why
-            from outbox.delivery as d
-            where d.queue = m.queue and d.seq = m.seq
-              and exists (select from outbox.claim as c where c.id = m.claim and c.token = m.token and c.until is not null)
-            on conflict do nothing;
+            with written as (
+                insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+                select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, 1, m.code, m.why
+                from outbox.delivery as d
+                where d.queue = m.queue and d.seq = m.seq
+                  and exists (select from outbox.claim as c where c.id = m.claim and c.token = m.token and c.until is not null)
+                on conflict do nothing
+                returning event_id
+            )
+            select w.event_id into event from written as w;
         elsif m.fate = 'dead' then
             with moved as (
                 delete from outbox.retry as r where r.seq = m.seq and r.token = m.token and r.queue = m.queue
                 returning r.seq, r.queue, r.event_id, r.body, r.enqueued_at, r.attempts
+            ), written as (
+                insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+                select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, d.attempts, m.code, m.why from moved as d
+                on conflict do nothing
             )
-            insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-            select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, d.attempts, m.code, m.why from moved as d
-            on conflict do nothing;
+            select d.event_id, d.attempts into event, made from moved as d;
         else
-            delete from outbox.retry as r where r.seq = m.seq and r.token = m.token and r.queue = m.queue;
+            with gone as (
+                delete from outbox.retry as r where r.seq = m.seq and r.token = m.token and r.queue = m.queue
+                returning r.event_id, r.attempts, r.last_code
+            )
+            select g.event_id, g.attempts into event, made from gone as g where g.attempts > 1 or g.last_code = 'redrive';
+        end if;
+        -- The event is null if another worker has the message by now.
+        if m.note is not null and event is not null and before is distinct from m.why
+           and (m.note <> 'failed' or outbox.keeps_attempt(made)) then
+            kept := kept || m.n;
+            kept_events := kept_events || event;
+            kept_made := kept_made || made;
         end if;
     end loop;
+    if kept <> '{}' then
+        insert into outbox.history (event_id, queue, attempt, what, code, error, worker)
+        select k.event, queues[k.n], k.made, notes[k.n], nullif(codes[k.n], ''), nullif(left(texts[k.n], 500), ''), worker_name
+        from unnest(kept, kept_events, kept_made) as k (n, event, made);
+    end if;
     for m in
         select c.id from outbox.claim as c
         where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null order by c.id

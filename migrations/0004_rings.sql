@@ -246,7 +246,7 @@ begin
         end if;
     end loop;
     for highest in
-        select p.ring || '_slot' as sequence, p.slots from (values ('event', 8), ('delivery', 8), ('cursor', 2)) as p (ring, slots)
+        select p.ring || '_slot' as sequence, p.slots from (values ('event', 8), ('delivery', 8), ('cursor', 2), ('history', 8)) as p (ring, slots)
     loop
         execute format('select last_value from outbox.%I', highest.sequence) into stands;
         if stands >= highest.slots then

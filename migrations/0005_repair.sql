@@ -125,6 +125,9 @@ begin
             outcomes[n] := sqlstate || ': ' || sqlerrm;
         end;
     end loop;
+    insert into outbox.history (event_id, queue, what, repair)
+    select events[k.n], queues[k.n], 'redriven', redrive.repair from unnest(outcomes) with ordinality as k (outcome, n)
+    where k.outcome = 'moved';
     perform outbox.repaired(repair, moved);
     return outcomes;
 end $$;
@@ -188,6 +191,10 @@ begin
     from unnest(rpcs, events, bodies) with ordinality as k (rpc, event, body, n) join outbox.queue as q on q.rpc = k.rpc
     where sent[k.n] order by k.n;
     get diagnostics count = row_count;
+    insert into outbox.history (event_id, queue, what, repair)
+    select k.event, q.id, 'replayed', replay.repair
+    from unnest(rpcs, events) with ordinality as k (rpc, event, n) join outbox.queue as q on q.rpc = k.rpc
+    where sent[k.n];
     perform pg_notify('outbox_delivery', q.id::text) from outbox.queue as q where q.rpc = any (rpcs);
     perform outbox.repaired(repair, count);
     return sent;
@@ -203,7 +210,10 @@ begin
     perform outbox.check_lengths(cardinality(seqs), cardinality(ids));
     with gone as (
         delete from outbox.parked as p where (p.seq, p.id) in (select * from unnest(seqs, ids)) and not p.cut
-        returning p.seq, p.id, p.name, p.key, p.payload, p.headers, p.occurred_at
+        returning p.seq, p.id, p.name, p.key, p.payload, p.headers, p.occurred_at, p.code, p.reason
+    ), kept as (
+        insert into outbox.history (event_id, what, code, error, repair)
+        select g.id, 'published_again', g.code, left(g.reason, 500), retry_parked.repair from gone as g
     )
     insert into outbox.event (id, name, key, payload, headers, occurred_at)
     select g.id, g.name, g.key, g.payload, g.headers,

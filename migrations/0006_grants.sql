@@ -29,6 +29,7 @@ begin
             'select, insert on outbox.cursor, outbox.delivery, outbox.parked, outbox.queue',
             'truncate on outbox.cursor',          -- what a leader needs to lock it, once a term
             'truncate on outbox.waking',
+            'insert on outbox.history',
             'select on outbox.newest_cursor, outbox.queue_head, outbox.waking',
             'select, update on outbox.leader, outbox.ring, outbox.dedup_late',
             'update (turn) on outbox.queue',
@@ -56,6 +57,8 @@ begin
             'select on outbox.receipt_0, outbox.receipt_1, outbox.receipt_2, outbox.receipt_3, outbox.receipt_4',
             'select, update on outbox.dedup_late',
             'select, insert, update, delete on outbox.process',
+            'insert on outbox.history',
+            'select on sequence outbox.history_slot',
             'usage on sequence outbox.claim_id, outbox.queue_id_seq'
         ] loop
             execute format('grant %s to %I', privilege, role);

@@ -4,6 +4,7 @@ mod dlq; // dead letters listed, redriven and dropped
 mod doctor; // broken configurations, found by doctor
 mod foreign; // an outbox that was copied from another server
 mod goldens; // status and why, word for word, in every state
+mod history; // what was no first success, after the event is gone
 mod holds; // sessions that hold locks or slots
 mod hostile; // hostile names and texts
 mod metrics; // metrics as documented, and readiness

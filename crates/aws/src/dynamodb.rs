@@ -6,11 +6,13 @@
 
 mod alone; // one record in one request
 mod batch; // 25 records in one request
+mod history; // what was no first success
 mod item; // the attributes of one record
 mod process; // what this worker says of itself
 mod roster; // the running workers of the same queues
 
 pub use batch::may_complete_batches;
+pub(crate) use item::{ENTRIES, LAST, LEFT_OUT, history_key};
 pub use process::ProcessItem;
 pub(crate) use process::{PREFIX, SILENT_AFTER, keys, names_key};
 pub use roster::{Entry, Roster};
@@ -25,8 +27,9 @@ use chrono::Utc;
 use futures_util::future::join_all;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
+use outbox_runtime::Guarded;
 use outbox_transport::{
-    DEDUP_WINDOW, Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released, Unsettled,
+    Budget, DEDUP_WINDOW, Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released, Unsettled,
 };
 
 use crate::Failure;
@@ -45,12 +48,22 @@ pub struct DynamoDedup {
     rpc: String,
     lease: Duration,
     batches: Arc<Batches>,
+    /// The worker's name in the history.
+    worker: String,
+    budget: Arc<Guarded<Budget>>,
 }
 
 impl DynamoDedup {
     pub fn new(client: Client, table: &str, rpc: &Rpc, lease: Duration) -> Self {
         let batches = Arc::new(Batches::new(client.clone(), table, rpc.as_str()));
-        Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease, batches }
+        let (worker, budget) = (String::new(), Arc::default());
+        Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease, batches, worker, budget }
+    }
+
+    /// With the name that the history has for this worker.
+    #[must_use]
+    pub fn of_worker(self, name: &str) -> Self {
+        Self { worker: name.to_owned(), ..self }
     }
 
     fn id(&self, event: EventId) -> AttributeValue {
@@ -203,7 +216,7 @@ impl Dedup for DynamoDedup {
     }
 
     async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
-        let answers = join_all(released.iter().map(|one| self.release_one(one))).await;
+        let answers = join_all(released.iter().map(|one| self.release_and_keep(one))).await;
         answers.into_iter().map(|answer| answer.map_err(Unsettled::from)).collect()
     }
 }

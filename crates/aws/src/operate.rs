@@ -3,6 +3,7 @@
 mod audit;
 mod letters;
 mod looking;
+mod past;
 mod processes;
 mod records;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_sqs::types::QueueAttributeName;
+use chrono::Utc;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use outbox_event_router::{Rpc, names};
@@ -153,7 +155,7 @@ impl Queues for AwsOperator {
 
     async fn replay(
         &self,
-        _: &Repair,
+        repair: &Repair,
         messages: &[Addressed],
         force: bool,
     ) -> Vec<Result<bool, OperateError>> {
@@ -162,8 +164,11 @@ impl Queues for AwsOperator {
             if force && !self.forget(*event, rpc).await? {
                 return Ok(false);
             }
+            let at = Utc::now();
             let sent = self.sqs.send_message().queue_url(url).message_body(body).send().await;
-            sent.map(|_| true).map_err(|error| trouble("SQS", &Failure::of(&error)))
+            sent.map_err(|error| trouble("SQS", &Failure::of(&error)))?;
+            self.keep_move((*event, rpc), "replayed", repair, at).await;
+            Ok(true)
         });
         join_all(sent).await
     }

@@ -51,6 +51,7 @@ async fn requested(plan: &Plan, workers: usize) -> Result<Requested> {
     let (started, mut running) = (Started::default(), JoinSet::new());
     for _ in 0..workers {
         let settings = Settings {
+            name: "bench".to_owned(),
             queue_prefix: "bench-".to_owned(),
             dedup_table: "bench".to_owned(),
             visibility: Duration::from_secs(30),

@@ -91,6 +91,7 @@ async fn delivered_per_second(
 ) -> Result<f64> {
     let started = Started::default();
     let settings = Settings {
+        name: "bench".to_owned(),
         queue_prefix: "bench-".to_owned(),
         dedup_table: "bench".to_owned(),
         visibility: Duration::from_secs(30),

@@ -2,6 +2,7 @@
 
 mod life;
 mod story; // the text for people
+mod timeline; // what was no first success
 
 use std::process::ExitCode;
 
@@ -59,6 +60,7 @@ impl Work for Ask<'_> {
             parked: None,
             dropped: None,
             deliveries: Vec::new(),
+            history: Vec::new(),
             nowhere: None,
             commands: Vec::new(),
         };
@@ -94,6 +96,7 @@ impl Work for Ask<'_> {
                     let serving = running.workers(source, &delivery.rpc);
                     SourceDelivery::new(source, self.is_routed(&delivery.rpc), delivery, &serving)
                 }));
+                life.history.extend(transport.past(id, &subscribers).await?);
             }
         }
         life.settle(&self.args.options);

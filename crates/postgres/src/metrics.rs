@@ -78,7 +78,7 @@ impl Observer {
 
     async fn sizes(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let sizes: Vec<(String, i64)> = sqlx::query_as(
-            "select case when p.relname in ('event', 'delivery', 'cursor', 'dedup') then p.relname::text
+            "select case when p.relname in ('event', 'delivery', 'cursor', 'dedup', 'history') then p.relname::text
                          when p.relname = 'receipt' then 'dedup' else 'other' end as name,
                     sum(pg_total_relation_size(c.oid))::bigint
              from pg_class as c

@@ -14,7 +14,8 @@ use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
 use outbox_runtime::Guarded;
 use outbox_transport::{
-    DedupError, Delivery, Depth, Depths, Lease, Limits, Outcome, Poison, Queue, QueueError, Unsettled, Wanted,
+    Budget, DedupError, Delivery, Depth, Depths, Lease, Limits, Outcome, Poison, Queue, QueueError,
+    Unsettled, Wanted,
 };
 use sqlx::PgConnection;
 use tokio::time::Instant;
@@ -46,6 +47,8 @@ pub struct PostgresQueue {
     open: Guarded<HashMap<i64, usize>>,
     /// A receive that passed over retries has consumed a wake-up, which may have been for them.
     passed_over: AtomicBool,
+    /// What of this RPC's failures the history gets.
+    history: Guarded<Budget>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +80,7 @@ impl PostgresQueue {
             due: Guarded::new(BTreeSet::new()),
             open: Guarded::new(HashMap::new()),
             passed_over: AtomicBool::new(false),
+            history: Guarded::new(Budget::default()),
         }
     }
 

@@ -2,6 +2,7 @@
 //! deleted alone, so an old snapshot can't make the tables grow.
 
 mod expire; // removes old dedup records, retries, dead letters, audit
+mod history; // turns the ring of what was no first success
 
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ enum Part {
     Cursors,
     Deliveries,
     Ringing,
+    History,
 }
 
 /// It has its own connection: a truncate waits for a lock, and the leader should not.
@@ -54,7 +56,9 @@ async fn rings(source: &Source, retention: Duration) {
     let connections = source.connections("outbox relay (retention)", &SESSION, 1);
     loop {
         tokio::time::sleep(pause).await;
-        for part in [Part::Observe, Part::Events, Part::Cursors, Part::Deliveries, Part::Ringing] {
+        for part in
+            [Part::Observe, Part::Events, Part::Cursors, Part::Deliveries, Part::Ringing, Part::History]
+        {
             let done = async {
                 let mut loan = connections.lend().await?;
                 rings.clean(part, loan.conn()).await?;
@@ -103,6 +107,7 @@ impl Rings {
                 sqlx::query("select outbox.truncate_waking()").execute(conn).await?;
                 Ok(())
             }
+            Part::History => history::turn(conn).await,
         }
     }
 

@@ -9,22 +9,23 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
 /// The version this build reads and writes.
-pub const VERSION: i64 = 6;
+pub const VERSION: i64 = 7;
 
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
     (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
     (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
     (4, "rings", include_str!("../../../migrations/0004_rings.sql")),
     (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
+    (7, "history", include_str!("../../../migrations/0007_history.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 29] = [
+const INDEXES: [&str; 30] = [
     "audit_at",
     "audit_pkey",
     "claim_head",
@@ -42,6 +43,7 @@ const INDEXES: [&str; 29] = [
     "dropped_repair",
     "event_page",
     "event_window",
+    "history_event",
     "leader_pkey",
     "migration_pkey",
     "parked_pkey",

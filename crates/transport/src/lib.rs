@@ -9,6 +9,7 @@ pub mod process; // what a relay or worker says of itself
 mod bus;
 mod dedup;
 mod entry;
+mod history;
 mod outcome;
 mod queue;
 mod unsettled;
@@ -16,6 +17,7 @@ mod unsettled;
 pub use bus::{BusLimits, PutError, PutErrorKind, RemoteBus};
 pub use dedup::{DEDUP_WINDOW, Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released};
 pub use entry::Entry;
+pub use history::{Budget, ERROR_CHARS_MAX, LOST_LEASE, Note, keeps_attempt};
 pub use outcome::{Again, Outcome};
 pub use queue::{Delivery, Depth, Depths, Limits, Queue, QueueError, Wait, Wanted};
 pub use unsettled::{Kind, Unsettled};

@@ -3,10 +3,12 @@
 mod at;
 mod count;
 mod error;
+mod history;
 
 pub use at::At;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
+pub use history::{History, Past, Try, What};
 
 use std::time::Duration;
 
@@ -28,9 +30,9 @@ pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Shows progress to a waiting operator.
 pub type Say = fn(&str);
 
-pub trait Operator: Queues + DeadLetters + Deliveries + Audit + Processes {}
+pub trait Operator: Queues + DeadLetters + Deliveries + History + Audit + Processes {}
 
-impl<O: Queues + DeadLetters + Deliveries + Audit + Processes> Operator for O {}
+impl<O: Queues + DeadLetters + Deliveries + History + Audit + Processes> Operator for O {}
 
 /// The queues of every RPC.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]

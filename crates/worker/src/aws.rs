@@ -32,6 +32,8 @@ const SOURCE: &str = "sqs";
 /// The names that Terraform gave, and how long a received message stays hidden.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// The worker's name in the history of events.
+    pub name: String,
     pub queue_prefix: String,
     pub dedup_table: String,
     pub visibility: Duration,
@@ -72,6 +74,7 @@ pub async fn run<C: RpcClient + Clone>(
                 let queue = open(&clients, rpc, &settings, &part, &stop).await?;
                 let dynamodb = clients.dynamodb.clone();
                 let dedup = DynamoDedup::new(dynamodb, &settings.dedup_table, rpc, subscriber.lease);
+                let dedup = dedup.of_worker(&settings.name);
                 Some((Arc::new(queue), dedup.clone(), Arc::new(dedup)))
             };
             consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await

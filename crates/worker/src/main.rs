@@ -92,6 +92,7 @@ async fn aws(cli: &Cli, router: &Router, client: &Client, started: &Started) -> 
     let config = outbox_aws::config(ASK_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
     let settings = outbox_worker::aws::Settings {
+        name: outbox_runtime::process_name(),
         queue_prefix: cli.queues.queue_prefix.clone(),
         dedup_table: cli.queues.dedup_table.clone(),
         visibility: cli.visibility,

@@ -1,6 +1,7 @@
 //! What an operator asks and repairs: one suite over both transports. It sends, receives and settles through the seams alone.
 
 mod aws;
+mod history; // what was no first success
 mod kept; // the audit, and an RPC's refusals that are poison
 mod letters; // dead letters, looked at
 mod postgres;
@@ -94,6 +95,8 @@ macro_rules! suite {
             states::a_repaired_letter_is_dead_no_more
             states::each_pair_is_answered_whether_it_was_done
             states::every_message_is_counted_once
+            history::what_was_no_first_success_is_told
+            history::a_long_story_is_cut
             kept::repairs_are_kept_newest_first
             kept::a_repair_is_kept_whatever_came_of_it
             kept::a_repair_that_has_not_ended_says_so

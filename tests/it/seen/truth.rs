@@ -167,7 +167,10 @@ async fn what_was_dropped_on_purpose_is_told() {
     world.rpcs.until_done("Test/One", &[again]).await;
     world.until_settled().await;
     let why = outbox(&world, &format!("why {again}")).await;
-    assert!(why.out.contains("done      20") && !why.out.contains("dropped"), "{why:?}");
+    assert!(why.out.contains("done      20") && !why.out.contains("dropped   20"), "{why:?}");
+    for entry in ["dead at attempt 1", &format!("dropped by {who}"), &format!("replayed by {who}")] {
+        assert!(why.out.contains(entry), "{entry}: {why:?}");
+    }
 
     // Retention removes the events, and with the repairs what they dropped.
     world.execute("delete from outbox.event").await;

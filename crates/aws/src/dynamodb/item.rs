@@ -1,9 +1,21 @@
 use std::collections::HashMap;
+use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use outbox_event::EventId;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// The attributes of a history: a list, the last entry once the list is full, and the count of those that were left out.
+pub(crate) const ENTRIES: &str = "entries";
+pub(crate) const LAST: &str = "last_entry";
+pub(crate) const LEFT_OUT: &str = "left_out";
+
+/// The key of what was no first success of an event at an RPC.
+pub(crate) fn history_key(event: EventId, rpc: impl fmt::Display) -> String {
+    format!("history {event} {rpc}")
+}
 
 pub(super) fn is_done(item: &Item) -> bool {
     item.get("state").and_then(|state| state.as_s().ok()).is_some_and(|state| state == "done")

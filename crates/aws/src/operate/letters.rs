@@ -55,11 +55,11 @@ impl DeadLetters for AwsOperator {
 
     async fn redrive(
         &self,
-        _: &Repair,
+        repair: &Repair,
         letters: &[Letter<Held>],
         force: bool,
     ) -> Vec<Result<Repaired, OperateError>> {
-        join_all(letters.iter().map(|letter| self.redrive_one(letter, force))).await
+        join_all(letters.iter().map(|letter| self.redrive_one(repair, letter, force))).await
     }
 
     async fn take_away(
@@ -93,7 +93,12 @@ impl DeadLetters for AwsOperator {
 
 impl AwsOperator {
     /// Sends first and deletes second: a failure in between makes a copy and loses nothing.
-    async fn redrive_one(&self, letter: &Letter<Held>, force: bool) -> Result<Repaired, OperateError> {
+    async fn redrive_one(
+        &self,
+        repair: &Repair,
+        letter: &Letter<Held>,
+        force: bool,
+    ) -> Result<Repaired, OperateError> {
         let url = self.url_needed(&self.queue(&letter.rpc)).await?;
         if !self.hold(letter).await? {
             return Ok(Repaired::Gone);
@@ -112,7 +117,11 @@ impl AwsOperator {
                 failure => Ok(Repaired::Refused(failure.to_string())),
             };
         }
-        self.delete(letter, before).await
+        let moved = self.delete(letter, before).await?;
+        if let Some(event) = letter.event {
+            self.keep_move((event, &letter.rpc), "redriven", repair, before).await;
+        }
+        Ok(moved)
     }
 
     /// Recorded first: nothing is dropped without a trace.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use outbox_event::EventId;
 use outbox_postgres::operate::{Dropped, Leader, Outbox, Parked, Putting, Stored, Transaction};
-use outbox_transport::operate::{At, Count, Delivery, State};
+use outbox_transport::operate::{At, Count, Delivery, Past, State};
 use serde::Serialize;
 
 use crate::options::Options;
@@ -25,6 +25,8 @@ pub(super) struct Life {
     /// It was parked, and an operator dropped it.
     pub(super) dropped: Option<Dropped>,
     pub(super) deliveries: Vec<SourceDelivery>,
+    /// What was no first success, oldest first.
+    pub(super) history: Vec<Past>,
     pub(super) nowhere: Option<Nowhere>,
     pub(super) commands: Vec<String>,
 }

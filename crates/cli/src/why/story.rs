@@ -6,6 +6,7 @@ use outbox_transport::DEDUP_WINDOW;
 use outbox_transport::operate::{At, SQS, State};
 
 use super::life::{Enqueued, Life, NotIn, SourceDelivery};
+use super::timeline;
 use crate::safe::{line, literal};
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, counted, instant, moment, moment_of, name_or, or_dash};
 use crate::stuck::not_visible;
@@ -39,15 +40,19 @@ pub(super) fn tell(life: &Life) -> String {
     if let Some(dropped) = &life.dropped {
         told.push(format!("dropped   {}, after the bus refused it", dropped_by(dropped.at, &dropped.by)));
     }
+    told.extend(timeline::lines(&life.history, None));
     if life.found.is_none() {
         told.push(
             "No database given: when it was enqueued and put is not known (set DATABASE_URL).".to_owned(),
         );
     }
-    if !life.deliveries.is_empty() {
+    // Those whose last copy is gone.
+    let mut gone = timeline::rpcs(&life.history);
+    gone.retain(|rpc| life.deliveries.iter().all(|one| one.delivery.rpc != *rpc));
+    if !life.deliveries.is_empty() || !gone.is_empty() {
         told.push(String::new());
     }
-    for one in &life.deliveries {
+    for (n, one) in life.deliveries.iter().enumerate() {
         told.push(format!("{}\n  {}", line(&one.delivery.rpc, NAME_CHARS_MAX), delivery(one)));
         told.extend(one.causes.iter().map(|cause| format!("            {}", line(cause, CAUSE_CHARS_MAX))));
         if one.is_stranded() {
@@ -56,8 +61,17 @@ pub(super) fn tell(life: &Life) -> String {
                     .to_owned(),
             );
         }
+        // An RPC may have several copies, and has one history.
+        let rpc = &one.delivery.rpc;
+        if life.deliveries[n + 1..].iter().all(|later| later.delivery.rpc != *rpc) {
+            told.extend(history(life, rpc));
+        }
     }
-    if life.deliveries.is_empty() && life.put.is_some() {
+    for rpc in gone {
+        told.push(line(rpc, NAME_CHARS_MAX));
+        told.extend(history(life, rpc));
+    }
+    if life.deliveries.is_empty() && life.history.is_empty() && life.put.is_some() {
         told.push("\nIt has no subscriber: it stays in the history only.".to_owned());
     }
     told.extend(nowhere(life));
@@ -66,6 +80,10 @@ pub(super) fn tell(life: &Life) -> String {
         told.extend(life.commands.iter().map(|command| format!("to repair: {command}")));
     }
     told.join("\n")
+}
+
+fn history(life: &Life, rpc: &str) -> impl Iterator<Item = String> {
+    timeline::lines(&life.history, Some(rpc)).into_iter().map(|text| format!("  {text}"))
 }
 
 fn put(life: &Life) -> Option<String> {
@@ -197,7 +215,7 @@ fn nowhere(life: &Life) -> Vec<String> {
         }
     }
     let blind = nowhere.sources.iter().any(|source| source.blind_role.is_some());
-    if life.deliveries.is_empty() && !gone && !blind {
+    if life.deliveries.is_empty() && life.history.is_empty() && !gone && !blind {
         let open = nowhere.sources.iter().any(NotIn::may_come);
         let if_not = if open { "If it comes with none of them, its" } else { "Either its" };
         told.push(format!(

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use outbox_transport::{Again, Outcome, Unsettled};
+use outbox_transport::{Again, Budget, Note, Outcome, Unsettled};
 use sqlx::postgres::types::PgInterval;
+use tokio::time::Instant;
 
 use super::{PostgresQueue, Receipt};
 use crate::failed::unsettled;
@@ -48,22 +49,25 @@ impl PostgresQueue {
     /// Writes all of it, or nothing.
     async fn write(&self, settled: &[(Receipt, Outcome)]) -> Result<(), Unsettled> {
         let (closed, closed_tokens) = self.closed_by(settled);
-        let rows = Rows::of(settled);
+        let rows = Rows::of(settled, &mut self.history.lock());
         if !rows.seqs.is_empty() || !closed.is_empty() {
-            let settle =
-                sqlx::query("select outbox.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)")
-                    .bind(rows.queues)
-                    .bind(rows.seqs)
-                    .bind(rows.claims)
-                    .bind(rows.tokens)
-                    .bind(rows.outcomes)
-                    .bind(rows.waits)
-                    .bind(rows.counted)
-                    .bind(rows.codes)
-                    .bind(rows.texts)
-                    .bind(closed)
-                    .bind(closed_tokens)
-                    .bind(self.watched.claims_from());
+            let settle = sqlx::query(
+                "select outbox.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+            )
+            .bind(rows.queues)
+            .bind(rows.seqs)
+            .bind(rows.claims)
+            .bind(rows.tokens)
+            .bind(rows.outcomes)
+            .bind(rows.waits)
+            .bind(rows.counted)
+            .bind(rows.codes)
+            .bind(rows.texts)
+            .bind(closed)
+            .bind(closed_tokens)
+            .bind(self.watched.claims_from())
+            .bind(rows.notes)
+            .bind(&self.worker);
             let mut loan = self.connections.lend().await.map_err(|error| unsettled(&error))?;
             let written = within(settle.execute(loan.conn())).await.map_err(|error| unsettled(&error));
             // A refusal leaves the connection usable.
@@ -119,11 +123,12 @@ struct Rows {
     counted: Vec<bool>,
     codes: Vec<&'static str>,
     texts: Vec<String>,
+    notes: Vec<Option<&'static str>>,
 }
 
 impl Rows {
-    fn of(settled: &[(Receipt, Outcome)]) -> Self {
-        let mut rows = Self::default();
+    fn of(settled: &[(Receipt, Outcome)], history: &mut Budget) -> Self {
+        let (mut rows, now) = (Self::default(), Instant::now());
         for (receipt, outcome) in settled {
             let (name, wait, counted, code, why) = match outcome {
                 // A batch's message that is done leaves a trace only in the dedup record.
@@ -145,6 +150,8 @@ impl Rows {
             rows.counted.push(counted);
             rows.codes.push(code);
             rows.texts.push(text(why));
+            let note = Note::of(outcome).filter(|note| history.allows(*note, now));
+            rows.notes.push(note.map(Note::as_str));
         }
         rows
     }

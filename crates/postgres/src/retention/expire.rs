@@ -74,6 +74,9 @@ impl Part {
                          select ctid from outbox.retry
                          where enqueued_at < clock_timestamp() - $1 and due_at < clock_timestamp() limit $2))
                      returning seq, queue, event_id, body, enqueued_at, attempts
+                 ), kept as (
+                     insert into outbox.history (event_id, queue, attempt, what, code, error)
+                     select event_id, queue, attempts, 'dead', 'expired', 'not delivered within 14 days' from old
                  )
                  insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
                  select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'not delivered within 14 days' from old
@@ -81,8 +84,12 @@ impl Part {
             )
             .bind(interval(DEAD_LETTERS_KEPT)),
             Part::DeadLetters => sqlx::query(
-                "delete from outbox.dead_letter where ctid = any (array(
-                     select ctid from outbox.dead_letter where dead_at < clock_timestamp() - $1 limit $2))",
+                "with old as (
+                     delete from outbox.dead_letter where ctid = any (array(
+                         select ctid from outbox.dead_letter where dead_at < clock_timestamp() - $1 limit $2))
+                     returning event_id, queue
+                 )
+                 insert into outbox.history (event_id, queue, what) select event_id, queue, 'removed' from old",
             )
             .bind(interval(DEAD_LETTERS_KEPT)),
             Part::Audit => sqlx::query(

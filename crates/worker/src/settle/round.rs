@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{Decided, Open, Settler};
 use crate::aside::WAIT_UNKNOWN;
-use outbox_transport::{Again, Dedup, Lease, Outcome, Queue, Recorded, Released, Unsettled};
+use outbox_transport::{Again, Dedup, LOST_LEASE, Lease, Outcome, Queue, Recorded, Released, Unsettled};
 
 /// For a message whose lease was lost: by then the worker that has the lease now has recorded its result.
 const LOST_LEASE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -202,5 +202,5 @@ impl Cause {
 
 fn lost_lease() -> Outcome {
     let error = "the call outlived its lease: another worker may have called too";
-    Outcome::retry(Again::Postponed, LOST_LEASE_WAIT, "lost_lease", error)
+    Outcome::retry(Again::Postponed, LOST_LEASE_WAIT, LOST_LEASE, error)
 }

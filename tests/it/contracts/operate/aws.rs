@@ -121,7 +121,8 @@ impl Subject for Aws {
     }
 
     fn dedup(&self, rpc: &Rpc, lease: Duration) -> DynamoDedup {
-        DynamoDedup::new(aws_sdk_dynamodb::Client::new(&self.config), &self.table, rpc, lease)
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        DynamoDedup::new(client, &self.table, rpc, lease).of_worker("test")
     }
 
     fn store(&self, name: &str) -> ProcessItem {

@@ -17,19 +17,20 @@ pub(super) const RELAY: Needs = Needs {
         ("event", "", "select"),
         ("event", " (xid, seq)", "update"),
         ("cursor", "", "select, insert, truncate"),
-        ("(event|cursor|delivery|dedup|receipt)_[0-9]|waking", "", "select, truncate"),
+        ("(event|cursor|delivery|dedup|receipt|history)_[0-9]|waking", "", "select, truncate"),
         ("delivery|parked|queue", "", "select, insert"),
         ("queue", " (turn)", "update"),
         ("leader|ring|dedup_late", "", "select, update"),
         ("claim|retry|dead_letter|receipt|process", "", "select, insert, update, delete"),
         ("dedup", "", "select, insert, delete"),
         ("audit", "", "select, delete"),
+        ("history", "", "insert"),
     ],
     sequences: &[(".*", "usage, select, update")],
     functions: "check_sequences, cursor_now, slot_in_use, slot_is_empty, truncate_slot, truncate_dedup, \
                 truncate_waking, fold_receipts, minute_end, dedup_slot, id_millis, turn, evict_to_retry, \
                 requeue, recover, keep_leases, claimed, recorded, recorded_0, recorded_1, recorded_2, \
-                recorded_3, recorded_4, note_late, late_slots, token, sane_time",
+                 recorded_3, recorded_4, note_late, late_slots, token, sane_time, turn_history",
 };
 
 pub(super) const WORKER: Needs = Needs {
@@ -43,12 +44,13 @@ pub(super) const WORKER: Needs = Needs {
         ("receipt", "", "select, insert"),
         ("receipt_[0-9]", "", "select"),
         ("dedup_late", "", "select, update"),
+        ("history", "", "insert"),
     ],
-    sequences: &[("claim_id|queue_id_seq", "usage")],
+    sequences: &[("claim_id|queue_id_seq", "usage"), ("history_slot", "select")],
     functions: "receive, receive_due, claimed, recorded, recorded_0, recorded_1, recorded_2, recorded_3, \
                 recorded_4, lease, record, record_rows, release, release_0, release_1, release_2, \
                 release_3, release_4, settle, keep_leases, requeue, recover, token, dedup_slot, id_millis, \
-                minute_end, note_late, late_slots, sane_time",
+                minute_end, note_late, late_slots, sane_time, keeps_attempt",
 };
 
 pub(super) const OPERATOR: Needs = Needs {
