@@ -12,10 +12,12 @@ use outbox_runtime::{Chain, Guarded};
 use crate::breaker::{Breaker, Reason};
 use crate::duty::{Duty, Role};
 use crate::rpc::withheld_of;
-use outbox_transport::{Depth, Depths, Outcome};
+use outbox_transport::{Again, Depth, Depths, Outcome};
 
 /// Per consumer, for the life of a process.
 const REASONS_MAX: usize = 10;
+/// With the default backoff a delivery gets here after a minute. What passes by itself has passed by then.
+const OFTEN: u32 = 8;
 
 /// The metrics of one RPC's consumer; `ops/metrics.md` says what each means.
 #[derive(Clone)]
@@ -29,6 +31,7 @@ pub(crate) struct Metrics {
     attempts: Histogram,
     done: Histogram,
     lost_leases: Counter,
+    retried_often: Counter,
 }
 
 impl Metrics {
@@ -43,6 +46,7 @@ impl Metrics {
             attempts: histogram!("outbox_worker_attempts", "rpc" => rpc.clone()),
             done: histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => rpc.clone()),
             lost_leases: counter!("outbox_worker_lost_leases_total", "rpc" => rpc.clone()),
+            retried_often: counter!("outbox_worker_retried_often_total", "rpc" => rpc.clone()),
             source,
             rpc,
         };
@@ -55,6 +59,7 @@ impl Metrics {
             metrics.deliveries(outcome, code).increment(0);
         }
         metrics.lost_leases.increment(0);
+        metrics.retried_often.increment(0);
         withheld_of(&metrics.rpc).increment(0);
         metrics.in_flight.increment(0.0);
         metrics
@@ -111,7 +116,10 @@ impl Metrics {
         self.done.record(seconds_since(occurred_at, Utc::now()));
     }
 
-    pub(crate) fn delivered(&self, outcome: &Outcome) {
+    pub(crate) fn delivered(&self, outcome: &Outcome, attempt: u32) {
+        if attempt >= OFTEN && matches!(outcome, Outcome::Retry { again: Again::Failed, .. }) {
+            self.retried_often.increment(1);
+        }
         let (outcome, code) = outcome.labels();
         self.deliveries(outcome, code).increment(1);
     }
@@ -157,7 +165,8 @@ impl Metrics {
         let age = depth.oldest.map_or(0.0, |oldest| seconds_since(oldest, Utc::now()));
         gauge!("outbox_worker_queue_oldest_seconds", &labels()).set(age);
         gauge!("outbox_worker_dead_letters", &labels()).set(depth.dead as f64);
-        for (state, messages) in [("waiting", depth.waiting), ("hidden", depth.hidden)] {
+        let states = [("waiting", depth.waiting), ("hidden", depth.hidden), ("retrying", depth.retrying)];
+        for (state, messages) in states {
             let [source, rpc] = labels();
             let labels = [source, rpc, ("state", state.to_owned())];
             gauge!("outbox_worker_queue_messages", &labels).set(messages as f64);
