@@ -240,7 +240,7 @@ impl Depths for PostgresQueue {
              ), later as (
                  select count(*) filter (where token is not null) as hidden, count(*) filter (where token is null) as retrying
                  from (select token from outbox.retry
-                       where queue = (select id from q) and due_at > (select clock_timestamp()) limit $2) as r
+                       where queue = (select id from q) and due_at > (select clock_timestamp()) order by due_at limit $2) as r
              )
              select (select count(*) from (
                          select from outbox.delivery where queue = (select id from q) and seq > head.seq limit $2) as log)

@@ -117,9 +117,7 @@ impl Metrics {
     }
 
     pub(crate) fn delivered(&self, outcome: &Outcome, attempt: u32) {
-        if attempt >= OFTEN && matches!(outcome, Outcome::Retry { again: Again::Failed, .. }) {
-            self.retried_often.increment(1);
-        }
+        self.retried_often.increment(u64::from(is_often(attempt, outcome)));
         let (outcome, code) = outcome.labels();
         self.deliveries(outcome, code).increment(1);
     }
@@ -228,6 +226,11 @@ impl Drop for Raised {
     }
 }
 
+/// Held and postponed deliveries lose no attempt, so they prove nothing about their event.
+fn is_often(attempt: u32, outcome: &Outcome) -> bool {
+    attempt >= OFTEN && matches!(outcome, Outcome::Retry { again: Again::Failed, .. })
+}
+
 /// Never below zero, even if a publisher's clock is ahead: a sum that falls would look like a restart.
 fn seconds_since(then: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
     now.signed_duration_since(then).to_std().unwrap_or_default().as_secs_f64()
@@ -273,6 +276,23 @@ mod tests {
             () = metrics.watch(&queue, &duty, Duration::from_secs(60)) => {}
         }
         assert_eq!(measured, [0, 0, 2, 2]);
+    }
+
+    /// Guards promise 8: an event that fails again and again is counted, and a held one is not.
+    #[test]
+    fn retries_of_one_event_are_counted_from_the_eighth_on() {
+        let retry = |again| Outcome::retry(again, Duration::ZERO, "internal", "e");
+        for (attempt, outcome, expected) in [
+            (7, retry(Again::Failed), false),
+            (8, retry(Again::Failed), true),
+            (20, retry(Again::Failed), true),
+            (20, retry(Again::Held), false),
+            (20, retry(Again::Postponed), false),
+            (20, Outcome::Done, false),
+            (20, Outcome::Dead { code: "internal", reason: "e".to_owned() }, false),
+        ] {
+            assert_eq!(is_often(attempt, &outcome), expected, "{attempt} {outcome:?}");
+        }
     }
 
     /// Guards promise 6: any time of an event can be measured.
