@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use testkit::process::root;
 use testkit::scrape;
 
-use self::shown::{Shown, documents};
+use self::shown::documents;
 use crate::operator::{misbehave, paste, publish_malformed};
 use crate::role::role;
 use crate::world::{One, World};
