@@ -14,6 +14,7 @@ mod questions; // mistyped filters, and questions before irreversible commands
 mod repairs; // what an operator's role may do, and its audit
 mod replay; // past events, sent again
 mod running; // relays and workers that run, hang, wait or differ
+mod runbooks; // what runbooks and procedures show works as shown
 mod states; // status and why, as data, in every state
 mod status; // status with workers, pages, several databases, mistakes, and a full outbox
 mod times; // times beyond the calendar

@@ -160,6 +160,7 @@ impl Depths for SqsQueue {
         Ok(Depth {
             waiting,
             hidden,
+            retrying: 0,
             dead: dead + dead_hidden,
             oldest: oldest.filter(|_| waiting + hidden > 0),
         })

@@ -228,25 +228,33 @@ impl Queue for PostgresQueue {
 impl Depths for PostgresQueue {
     async fn depth(&self) -> Result<Depth, QueueError> {
         let from = self.watched.from();
-        // A claimed delivery counts as hidden. It may be settled already, which only its worker can tell.
+        // A claimed delivery counts as hidden. It may be settled already, which only its worker can tell. The time is a subquery,
+        // because a volatile function would be no index condition.
         let look = sqlx::query_as(
             "with q as (
                  select queue as id, seq from outbox.queue_head where rpc = $1
              ), head as (
                  select coalesce((select seq from q), 0) as seq
+             ), claimed as (
+                 select count(*) filter (where until > clock_timestamp()) as live,
+                        count(*) filter (where until <= clock_timestamp()) as ended
+                 from (select c.until from outbox.claim as c
+                       join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
+                       where c.queue = (select id from q) and c.id >= $4 and c.until is not null limit $2) as c
+             ), later as (
+                 select count(*) filter (where token is not null) as hidden, count(*) filter (where token is null) as retrying
+                 from (select token from outbox.retry
+                       where queue = (select id from q) and due_at > (select clock_timestamp()) order by due_at limit $2) as r
              )
              select (select count(*) from (
                          select from outbox.delivery where queue = (select id from q) and seq > head.seq limit $2) as log)
+                    + claimed.ended
                     + (select count(*) from (
                          select from outbox.retry
-                         where queue = (select id from q) and due_at >= coalesce($3, '-infinity') and token is null limit $2) as later),
-                    (select count(*) from (
-                         select from outbox.claim as c
-                         join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
-                         where c.queue = (select id from q) and c.id >= $4 and c.until is not null limit $2) as claimed)
-                    + (select count(*) from (
-                         select from outbox.retry
-                         where queue = (select id from q) and due_at >= coalesce($3, '-infinity') and token is not null limit $2) as again),
+                         where queue = (select id from q) and due_at >= coalesce($3, '-infinity')
+                           and due_at <= (select clock_timestamp()) limit $2) as due),
+                    claimed.live + later.hidden,
+                    later.retrying,
                     (select count(*) from (select from outbox.dead_letter where queue = (select id from q) limit $2) as dead),
                     outbox.sane_time(least(
                         (select enqueued_at from outbox.delivery
@@ -254,15 +262,15 @@ impl Depths for PostgresQueue {
                         (select min(enqueued_at) from (
                              select enqueued_at from outbox.retry
                              where queue = (select id from q) and due_at >= coalesce($3, '-infinity') limit $2) as r)))
-             from head",
+             from head, claimed, later",
         )
         .bind(self.watched.rpc.as_str())
         .bind(COUNTED_MAX)
         .bind(from.due)
         .bind(from.claims);
         let found = self.connections.run(async |conn| look.fetch_one(conn).await).await;
-        let (waiting, hidden, dead, oldest) = found.map_err(QueueError::new)?;
-        Ok(Depth { waiting, hidden, dead, oldest })
+        let (waiting, hidden, retrying, dead, oldest) = found.map_err(QueueError::new)?;
+        Ok(Depth { waiting, hidden, retrying, dead, oldest })
     }
 }
 

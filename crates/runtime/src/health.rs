@@ -1,6 +1,6 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -48,6 +48,9 @@ fn answer(
     let (status, body) = match (request.method(), request.uri().path()) {
         (&Method::GET, "/metrics") => {
             metrics.run_upkeep();
+            // Set as it is read, so that it can be compared with the time of the scrape.
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            metrics::gauge!("outbox_clock_seconds").set(now.as_secs_f64());
             (StatusCode::OK, metrics.render())
         }
         (&Method::GET, "/healthz") => (StatusCode::OK, "alive\n".to_owned()),

@@ -99,10 +99,12 @@ pub trait Depths: Send + Sync + 'static {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// In the queue, due or not.
+    /// Could be received now.
     pub waiting: i64,
-    /// Received and not settled.
+    /// Received and not settled. On SQS this includes messages that wait for their next attempt.
     pub hidden: i64,
+    /// Waits for its next attempt, if it is not part of `hidden`.
+    pub retrying: i64,
     /// In the dead-letter queue.
     pub dead: i64,
     pub oldest: Option<DateTime<Utc>>,

@@ -103,7 +103,7 @@ impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient> Stages<R, D, C> {
         tracked: Tracked<R>,
     ) {
         let Subscriber { metrics, unrecorded, .. } = &self.deliverer.subscriber;
-        metrics.delivered(&outcome);
+        metrics.delivered(&outcome, delivery.attempt);
         if let (Outcome::Done, Some(lease)) = (&outcome, lease) {
             unrecorded.succeeded(lease.event);
         }

@@ -12,10 +12,12 @@ use outbox_runtime::{Chain, Guarded};
 use crate::breaker::{Breaker, Reason};
 use crate::duty::{Duty, Role};
 use crate::rpc::withheld_of;
-use outbox_transport::{Depth, Depths, Outcome};
+use outbox_transport::{Again, Depth, Depths, Outcome};
 
 /// Per consumer, for the life of a process.
 const REASONS_MAX: usize = 10;
+/// With the default backoff a delivery gets here after a minute. What passes by itself has passed by then.
+const OFTEN: u32 = 8;
 
 /// The metrics of one RPC's consumer; `ops/metrics.md` says what each means.
 #[derive(Clone)]
@@ -30,6 +32,7 @@ pub(crate) struct Metrics {
     attempts: Histogram,
     done: Histogram,
     lost_leases: Counter,
+    retried_often: Counter,
 }
 
 impl Metrics {
@@ -45,6 +48,7 @@ impl Metrics {
             attempts: histogram!("outbox_worker_attempts", "rpc" => rpc.clone()),
             done: histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => rpc.clone()),
             lost_leases: counter!("outbox_worker_lost_leases_total", "rpc" => rpc.clone()),
+            retried_often: counter!("outbox_worker_retried_often_total", "rpc" => rpc.clone()),
             source,
             rpc,
         };
@@ -57,6 +61,7 @@ impl Metrics {
             metrics.deliveries(outcome, code).increment(0);
         }
         metrics.lost_leases.increment(0);
+        metrics.retried_often.increment(0);
         withheld_of(&metrics.rpc).increment(0);
         metrics.in_flight.increment(0.0);
         metrics
@@ -113,7 +118,8 @@ impl Metrics {
         self.done.record(seconds_since(occurred_at, Utc::now()));
     }
 
-    pub(crate) fn delivered(&self, outcome: &Outcome) {
+    pub(crate) fn delivered(&self, outcome: &Outcome, attempt: u32) {
+        self.retried_often.increment(u64::from(is_often(attempt, outcome)));
         let (outcome, code) = outcome.labels();
         self.deliveries(outcome, code).increment(1);
     }
@@ -167,7 +173,8 @@ impl Metrics {
         let age = depth.oldest.map_or(0.0, |oldest| seconds_since(oldest, Utc::now()));
         gauge!("outbox_worker_queue_oldest_seconds", &labels()).set(age);
         gauge!("outbox_worker_dead_letters", &labels()).set(depth.dead as f64);
-        for (state, messages) in [("waiting", depth.waiting), ("hidden", depth.hidden)] {
+        let states = [("waiting", depth.waiting), ("hidden", depth.hidden), ("retrying", depth.retrying)];
+        for (state, messages) in states {
             let [source, rpc] = labels();
             let labels = [source, rpc, ("state", state.to_owned())];
             gauge!("outbox_worker_queue_messages", &labels).set(messages as f64);
@@ -236,6 +243,11 @@ impl Drop for Raised {
     }
 }
 
+/// Held and postponed deliveries lose no attempt, so they prove nothing about their event.
+fn is_often(attempt: u32, outcome: &Outcome) -> bool {
+    attempt >= OFTEN && matches!(outcome, Outcome::Retry { again: Again::Failed, .. })
+}
+
 /// Never below zero, even if a publisher's clock is ahead: a sum that falls would look like a restart.
 fn seconds_since(then: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
     now.signed_duration_since(then).to_std().unwrap_or_default().as_secs_f64()
@@ -281,6 +293,23 @@ mod tests {
             () = metrics.watch(&queue, &duty, Duration::from_secs(60)) => {}
         }
         assert_eq!(measured, [0, 0, 2, 2]);
+    }
+
+    /// Guards promise 8: an event that fails again and again is counted, and a held one is not.
+    #[test]
+    fn retries_of_one_event_are_counted_from_the_eighth_on() {
+        let retry = |again| Outcome::retry(again, Duration::ZERO, "internal", "e");
+        for (attempt, outcome, expected) in [
+            (7, retry(Again::Failed), false),
+            (8, retry(Again::Failed), true),
+            (20, retry(Again::Failed), true),
+            (20, retry(Again::Held), false),
+            (20, retry(Again::Postponed), false),
+            (20, Outcome::Done, false),
+            (20, Outcome::Dead { code: "internal", reason: "e".to_owned() }, false),
+        ] {
+            assert_eq!(is_often(attempt, &outcome), expected, "{attempt} {outcome:?}");
+        }
     }
 
     /// Guards promise 6: any time of an event can be measured.

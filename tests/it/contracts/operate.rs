@@ -174,7 +174,7 @@ async fn receive<S: Subject>(queue: &S::Queue, many: usize) -> Received<S> {
 /// Nothing lies in the RPC's queue, hidden or not.
 async fn is_empty<S: Subject>(subject: &S, rpc: &Rpc) -> bool {
     let depth = subject.queue(rpc).await.depth().await.unwrap();
-    (depth.waiting, depth.hidden) == (0, 0)
+    (depth.waiting, depth.hidden, depth.retrying) == (0, 0, 0)
 }
 
 async fn lease<S: Subject>(subject: &S, event: EventId, rpc: &Rpc, lasts: Duration) -> LeaseAnswer {

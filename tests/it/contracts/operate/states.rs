@@ -5,7 +5,7 @@ use std::time::Duration;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{DeadLetters, Deliveries, Depth, Filter, Queues, Repaired, State};
-use outbox_transport::{Again, Dedup, Outcome, Released};
+use outbox_transport::{Again, Dedup, Depths, Outcome, Released};
 
 use super::{
     LONG, Subject, all_of, begun, buried, dead, done, look, message, messages, of_rpc, one, other, receive,
@@ -172,8 +172,11 @@ pub(super) async fn every_message_is_counted_once<S: Subject>(subject: &S) {
     let settled: Vec<_> = settled.into_iter().map(|outcome| (received.next().unwrap(), outcome)).collect();
     settle(&queue, &settled).await;
     assert_eq!(counts(&one()).await, (1, 2, 1));
-    if let Some(retrying) = depth(&one()).await.retrying {
-        assert_eq!(retrying.get(), 1);
+    // The metrics of a worker count with the same words.
+    let (measured, counted) = (queue.depth().await.unwrap(), depth(&one()).await);
+    assert_eq!((measured.waiting, measured.dead), (counted.waiting.get(), counted.dead.get()));
+    if let Some(retrying) = counted.retrying {
+        assert_eq!((retrying.get(), measured.retrying), (1, 1));
     }
     assert_eq!(counts(&other()).await, (0, 0, 0));
 
