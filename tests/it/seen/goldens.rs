@@ -208,6 +208,7 @@ async fn facts_that_only_workers_know() {
     let mut worker = world.worker_process_with(&["--endpoint", &here, "--endpoint", &away]);
     let addr = scrape::addr(&mut worker).await.unwrap();
     let asked = format!("--worker http://{addr}");
+    world.until(READY).await;
     world.publish_all((0..12).map(|n| Entry::new(One { n }))).await;
     world.publish_all((0..12).map(|n| Entry::new(Two { n }))).await;
     // A breaker is half-open for a moment, again and again: the output that is waited for is the one that is compared.
