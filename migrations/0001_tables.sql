@@ -108,7 +108,7 @@ insert into outbox.leader default values;
 
 -- ------------------------------------------------------------------ processes
 
--- What each running relay and worker says of itself, on both transports. It writes every few seconds, removes its row at its
+-- The report of each running relay and worker, on both transports. It writes every few seconds, removes its row at its
 -- end, and removes the rows of processes that were killed. Rows are updated. Under an old snapshot the former versions stay in
 -- the index, so a process draws a new id every few minutes and no write walks over more than those.
 create table outbox.process (

@@ -1,4 +1,4 @@
--- What was no first success: failed attempts, deaths, repairs, and the success after them. `outbox why` tells it for 21 days.
+-- Failed attempts, deaths, repairs, and the success after them. `outbox why` tells it for 21 days.
 --
 -- A success at the first attempt is in the dedup record, and is not written here. What an operator dropped is in
 -- outbox.dropped, and who repaired is in outbox.audit: a row has the repair's id alone.

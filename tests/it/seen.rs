@@ -4,7 +4,7 @@ mod dlq; // dead letters listed, redriven and dropped
 mod doctor; // broken configurations, found by doctor
 mod foreign; // an outbox that was copied from another server
 mod goldens; // status and why, word for word, in every state
-mod history; // what was no first success, after the event is gone
+mod history; // failed attempts and repairs, after the event is gone
 mod holds; // sessions that hold locks or slots
 mod hostile; // hostile names and texts
 mod metrics; // metrics as documented, and readiness
@@ -13,8 +13,8 @@ mod parked; // events that the bus refused
 mod questions; // mistyped filters, and questions before irreversible commands
 mod repairs; // what an operator's role may do, and its audit
 mod replay; // past events, sent again
-mod running; // relays and workers that run, hang, wait or differ
 mod runbooks; // what runbooks and procedures show works as shown
+mod running; // relays and workers that run, hang, wait or differ
 mod states; // status and why, as data, in every state
 mod status; // status with workers, pages, several databases, mistakes, and a full outbox
 mod times; // times beyond the calendar

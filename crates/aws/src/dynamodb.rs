@@ -6,9 +6,9 @@
 
 mod alone; // one record in one request
 mod batch; // 25 records in one request
-mod history; // what was no first success
+mod history; // failed attempts and repairs
 mod item; // the attributes of one record
-mod process; // what this worker says of itself
+mod process; // the report of this worker
 mod roster; // the running workers of the same queues
 
 pub use batch::may_complete_batches;

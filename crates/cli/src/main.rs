@@ -13,7 +13,7 @@ mod poison;
 mod repair;
 mod replay;
 mod routes;
-mod running; // relays and workers, as they say
+mod running; // relays and workers, by their reports
 mod safe;
 mod show;
 mod status;

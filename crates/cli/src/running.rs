@@ -1,4 +1,4 @@
-//! Relays and workers, as they say: which of them is silent or waits, and what the workers of one RPC do. Only `ask` asks.
+//! Relays and workers, by their reports: which of them is silent or waits, and what the workers of one RPC do. Only `ask` asks.
 
 mod halted; // processes that make no progress
 mod routers; // processes with different routes

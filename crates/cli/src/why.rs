@@ -2,7 +2,7 @@
 
 mod life;
 mod story; // the text for people
-mod timeline; // what was no first success
+mod timeline; // failed attempts and repairs
 
 use std::process::ExitCode;
 

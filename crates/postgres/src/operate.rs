@@ -3,7 +3,7 @@
 mod database; // connections, and the time limits of statements
 mod deliveries; // the deliveries of one event
 mod outbox; // events before and after their put
-mod past; // what was no first success of an event
+mod past; // failed attempts and repairs of an event
 mod processes; // relays and workers
 mod queues; // queues, dead letters and the audit
 mod search; // finds a time in a log

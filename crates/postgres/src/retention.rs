@@ -2,7 +2,7 @@
 //! deleted alone, so an old snapshot can't make the tables grow.
 
 mod expire; // removes old dedup records, retries, dead letters, audit
-mod history; // turns the ring of what was no first success
+mod history; // turns the ring of failed attempts and repairs
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What this relay says of itself, in the database that it relays.
+//! The report of this relay, in the database that it relays.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) fn process(name: &str, address: Option<String>, routes: Option<&Postg
     }
 }
 
-/// Whether it is ready is said of the whole process: it may relay other databases, too.
+/// Readiness is that of the whole process, which may relay other databases, too.
 pub(crate) fn now(process: &Process, source: &str, readiness: &Readiness) -> Process {
     let halted = readiness.halted(HALTED_AFTER).into_iter().filter(|halted| halted.is_of(source));
     let waits = halted.map(|halted| Waits {

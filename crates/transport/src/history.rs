@@ -1,4 +1,4 @@
-//! What is kept of a delivery that was no first success, within limits. `outbox why` shows it a week later.
+//! What is kept of a delivery that failed, within limits. `outbox why` shows it a week later.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@
 #[cfg(feature = "args")]
 pub mod args; // the arguments that all binaries share
 pub mod operate; // an operator's questions and repairs
-pub mod process; // what a relay or worker says of itself
+pub mod process; // the report of a relay or a worker
 
 mod bus;
 mod dedup;

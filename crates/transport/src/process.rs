@@ -1,4 +1,4 @@
-//! What a relay or a worker says of itself: written by it to a store, and read from there by operators.
+//! The report of a relay or a worker: written by it to a store, and read from there by operators.
 
 mod entry; // one process
 mod keep; // when it is written

@@ -20,7 +20,7 @@ mod duty; // whether a consumer receives, rests or helps
 mod in_flight; // keeps deliveries under way hidden
 mod lease; // requests leases
 mod metrics; // metrics of a consumer and its queue
-mod process; // what this worker says of itself
+mod process; // the report of this worker
 mod rate; // limits the calls per second
 mod receive; // receives deliveries
 pub mod rpc; // the call

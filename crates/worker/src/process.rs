@@ -1,4 +1,4 @@
-//! What this worker says of itself, in one database or in the table on AWS.
+//! The report of this worker, in one database or in the table on AWS.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

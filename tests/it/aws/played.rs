@@ -54,7 +54,7 @@ impl State {
                 let until = Instant::now() + seconds(&entry["VisibilityTimeout"]);
                 hidden.map(|hidden| hidden.2 = until).is_some()
             }),
-            // What workers say of themselves.
+            // The reports of workers.
             "PutItem" | "UpdateItem" if is_of_process(input) => Answer::Ok(json!({})),
             "PutItem" => {
                 let id = input["Item"]["id"]["S"].as_str().unwrap().to_owned();

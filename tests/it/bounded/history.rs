@@ -1,4 +1,4 @@
-//! The history of what was no first success: its size and its age.
+//! The history of failed attempts and repairs: its size and its age.
 
 use crate::world::{ROUTER, World};
 

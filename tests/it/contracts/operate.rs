@@ -1,11 +1,11 @@
 //! What an operator asks and repairs: one suite over both transports. It sends, receives and settles through the seams alone.
 
 mod aws;
-mod history; // what was no first success
+mod history; // failed attempts and repairs
 mod kept; // the audit, and an RPC's refusals that are poison
 mod letters; // dead letters, looked at
 mod postgres;
-mod processes; // what processes say of themselves
+mod processes; // the reports of processes
 mod repairs; // dead letters, redriven and dropped
 mod replayed; // events of the past
 mod states; // what became of a delivery, and how many there are
@@ -58,7 +58,7 @@ trait Subject {
     /// Its messages stay hidden for longer than a test.
     async fn queue(&self, rpc: &Rpc) -> Self::Queue;
     fn dedup(&self, rpc: &Rpc, lease: Duration) -> Self::Dedup;
-    /// Where a process of this name writes what it says of itself.
+    /// Where a process of this name writes its report.
     fn store(&self, name: &str) -> Self::Store;
     /// One that can't be written.
     fn store_that_fails(&self) -> Self::Store;

@@ -1,4 +1,4 @@
-//! What was no first success of an event, after the event has left the outbox.
+//! Failed attempts and repairs of an event, after the event has left the outbox.
 
 use connectrpc::ConnectError;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What was no first success: one item per event and RPC, with a list of entries.
+//! Failed attempts and repairs: one item per event and RPC, with a list of entries.
 //!
 //! The item of the lease could have the list. But a later lease replaces that item, and `--force` deletes it.
 

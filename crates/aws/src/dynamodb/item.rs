@@ -12,7 +12,7 @@ pub(crate) const ENTRIES: &str = "entries";
 pub(crate) const LAST: &str = "last_entry";
 pub(crate) const LEFT_OUT: &str = "left_out";
 
-/// The key of what was no first success of an event at an RPC.
+/// The key of failed attempts and repairs of an event at an RPC.
 pub(crate) fn history_key(event: EventId, rpc: impl fmt::Display) -> String {
     format!("history {event} {rpc}")
 }

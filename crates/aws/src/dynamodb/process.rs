@@ -1,4 +1,4 @@
-//! What this worker says of itself. DynamoDB charges a write by the size of its item, so there are three: a small one that is
+//! The report of this worker. DynamoDB charges a write by the size of its item, so there are three: a small one that is
 //! written regularly, the report, and the routes. An item with the names of all workers makes them findable without a scan.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! What was no first success of one event: entries of workers, and those of operators, whose keys are of the audit.
+//! Failed attempts and repairs of one event: entries of workers, and those of operators, whose keys are of the audit.
 
 use std::collections::HashMap;
 

@@ -20,7 +20,7 @@ pub(super) struct Status {
     pub(super) counted_max: i64,
     pub(super) sources: Vec<SourceStatus>,
     pub(super) rpcs: Vec<RpcStatus>,
-    /// Relays and workers, as they say.
+    /// Relays and workers, by their reports.
     pub(super) processes: Vec<Seen>,
     /// On aws: the events that EventBridge could not deliver.
     pub(super) undeliverable: Option<Undeliverable>,

@@ -25,7 +25,7 @@ pub(super) struct Life {
     /// It was parked, and an operator dropped it.
     pub(super) dropped: Option<Dropped>,
     pub(super) deliveries: Vec<SourceDelivery>,
-    /// What was no first success, oldest first.
+    /// Failed attempts and repairs, oldest first.
     pub(super) history: Vec<Past>,
     pub(super) nowhere: Option<Nowhere>,
     pub(super) commands: Vec<String>,
@@ -68,7 +68,7 @@ pub(super) struct SourceDelivery {
     pub(super) routed: Option<bool>,
     #[serde(flatten)]
     pub(super) delivery: Delivery,
-    /// Why it may wait, as the running workers say.
+    /// Why it may wait, by the reports of the running workers.
     pub(super) causes: Vec<String>,
     /// Whether it waits, and no running worker serves its RPC.
     pub(super) unserved: bool,

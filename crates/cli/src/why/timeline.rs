@@ -1,4 +1,4 @@
-//! What was no first success of an event at one RPC, as a timeline. Pure.
+//! Failed attempts and repairs of an event at one RPC, as a timeline. Pure.
 
 use outbox_transport::operate::{At, Past, Try, What};
 

@@ -1,4 +1,4 @@
-//! What was no first success of one event, joined with who repaired it.
+//! Failed attempts and repairs of one event, joined with who repaired it.
 
 use outbox_event::EventId;
 use outbox_event_router::Rpc;

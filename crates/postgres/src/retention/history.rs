@@ -1,4 +1,4 @@
-//! The ring of what was no first success turns by time and by size.
+//! The ring of failed attempts and repairs turns by time and by size.
 
 use outbox_transport::DEDUP_WINDOW;
 use sqlx::PgConnection;

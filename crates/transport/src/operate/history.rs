@@ -1,4 +1,4 @@
-//! What is kept of an event besides its state: what was no first success.
+//! What is kept of an event besides its state: failed attempts and repairs.
 
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::at::At;
 use super::error::OperateError;
 
-/// What was no first success, for 21 days.
+/// Failed attempts and repairs, for 21 days.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait History {
     /// The entries of an event, oldest first. On Postgres they are of every RPC. On AWS only these RPCs are looked at, and a

@@ -14,7 +14,7 @@ pub enum Program {
     Worker,
 }
 
-/// One process, as it says.
+/// One process, by its report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Process {
     /// As in claims and cursors.

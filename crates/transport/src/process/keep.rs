@@ -1,4 +1,4 @@
-//! When a process writes what it says of itself. Deciding is pure.
+//! When a process writes its report. Deciding is pure.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// At the end the process does not wait for a store that is away: the others see that it is silent.
 const REMOVED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Where a process keeps what it says of itself.
+/// Where a process keeps its report.
 pub trait Store: Send {
     /// The time between two writes without news.
     fn every(&self) -> Duration;

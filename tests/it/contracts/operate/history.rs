@@ -1,4 +1,4 @@
-//! What was no first success of a delivery.
+//! Failed attempts and repairs of a delivery.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What processes say of themselves, written and read.
+//! The reports of processes, written and read.
 
 use chrono::Utc;
 use outbox_event_router::Router;
@@ -46,7 +46,7 @@ fn without_start(process: &Process) -> Process {
     process
 }
 
-/// Guards promise 8: what a process says of itself is read as it was written, whatever text it has, and soon after a change.
+/// Guards promise 8: a process's report is read as it was written, whatever text it has, and soon after a change.
 /// A process that stops is gone, and the others stay.
 pub(super) async fn a_process_is_read_as_it_was_written<S: Subject>(subject: &S) {
     assert!(seen(subject).await.is_empty());
