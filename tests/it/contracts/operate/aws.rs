@@ -65,6 +65,8 @@ impl Aws {
         if let Some(dead) = dead {
             let mut policy: serde_json::Value = serde_json::from_str(&like[&RedrivePolicy]).unwrap();
             policy["deadLetterTargetArn"] = dead.into();
+            // These tests receive one message more often than a worker would.
+            policy["maxReceiveCount"] = 1000.into();
             make = make.attributes(RedrivePolicy, policy.to_string());
         }
         let url = make.send().await.unwrap().queue_url.unwrap();
