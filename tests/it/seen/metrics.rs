@@ -52,7 +52,13 @@ async fn scraped_metrics_are_the_documented_ones() {
     for (line, value) in [
         (format!("outbox_relay_parked_events{{source=\"{}\"}}", world.source.name()), "1"),
         (format!("outbox_worker_dead_letters{{source=\"{}\",rpc=\"Test/TwoA\"}}", world.source.name()), "4"),
-        ("outbox_worker_deliveries_total{rpc=\"Test/One\",outcome=\"retry\",code=\"internal\"}".into(), "1"),
+        (
+            format!(
+                "outbox_worker_deliveries_total{{source=\"{}\",rpc=\"Test/One\",outcome=\"retry\",code=\"internal\"}}",
+                world.source.name()
+            ),
+            "1",
+        ),
         ("outbox_worker_attempts_sum{rpc=\"Test/One\"}".into(), "2"),
     ] {
         until(&format!("{line} {value}"), async || {
