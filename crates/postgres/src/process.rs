@@ -28,18 +28,18 @@ pub struct ProcessRow {
     former: Option<Uuid>,
     /// Whether rows of others were removed, too, since the key is this one.
     made_room: bool,
-    told: Option<Told>,
+    reported: Option<Reported>,
 }
 
 /// The report as it was written last.
 #[derive(Debug)]
-struct Told {
+struct Reported {
     report: Report,
     text: String,
     at: Instant,
 }
 
-impl Told {
+impl Reported {
     /// While a part waits, its time and its reason must be recent.
     fn is_outdated(&self, report: &Report, now: Instant) -> bool {
         let lasts = Duration::from_secs_f64(self.text.len() as f64 / NUMBERS_BYTES_PER_SECOND);
@@ -52,7 +52,7 @@ impl Source {
     /// The row of this process in this database. It has a connection of its own, because those for work may all be busy.
     pub fn process_row(&self, application: &'static str) -> ProcessRow {
         let connections = self.connections(application, &SESSION, 1);
-        ProcessRow { connections, key: None, former: None, made_room: false, told: None }
+        ProcessRow { connections, key: None, former: None, made_room: false, reported: None }
     }
 }
 
@@ -77,12 +77,12 @@ impl Store for ProcessRow {
 
     async fn write(&mut self, process: &Process) -> Result<(), String> {
         let now = Instant::now();
-        if self.told.as_ref().is_none_or(|told| told.is_outdated(&process.report, now)) {
+        if self.reported.as_ref().is_none_or(|reported| reported.is_outdated(&process.report, now)) {
             let text = serde_json::to_string(&process.report).map_err(|error| error.to_string())?;
-            self.told = Some(Told { report: process.report.clone(), text, at: now });
+            self.reported = Some(Reported { report: process.report.clone(), text, at: now });
         }
         let (key, former, made_room) = (self.key(now), self.former, self.made_room);
-        let report = self.told.as_ref().map_or("", |told| told.text.as_str());
+        let report = self.reported.as_ref().map_or("", |reported| reported.text.as_str());
         let written = async {
             let mut loan = self.connections.lend().await?;
             write(loan.conn(), key, process, report).await?;
@@ -171,7 +171,7 @@ mod tests {
         };
         let waits = |reason: &str| vec![Waits { reason: reason.into(), ..Waits::default() }];
         let start = Instant::now();
-        let told = |bytes, report| Told { report, text: "x".repeat(bytes), at: start };
+        let reported = |bytes, report| Reported { report, text: "x".repeat(bytes), at: start };
         let (quiet, busy) = (of(0, Breaker::Closed, vec![]), of(3, Breaker::Closed, vec![]));
         for (before, bytes, after, seconds, is_outdated) in [
             (&quiet, 900, &quiet, 3000, false),
@@ -186,7 +186,7 @@ mod tests {
         ] {
             let now = start + Duration::from_secs(seconds);
             assert_eq!(
-                told(bytes, before.clone()).is_outdated(after, now),
+                reported(bytes, before.clone()).is_outdated(after, now),
                 is_outdated,
                 "{bytes} bytes, {seconds} s, {after:?}"
             );
