@@ -14,7 +14,7 @@ mod roster; // the running workers of the same queues
 pub use batch::may_complete_batches;
 pub(crate) use item::{ENTRIES, LAST, LEFT_OUT, history_key};
 pub use process::ProcessItem;
-pub(crate) use process::{PREFIX, SILENT_AFTER, keys, names_key};
+pub(crate) use process::{PREFIX, SILENT_AFTER, WRITTEN, keys, names_key};
 pub use roster::{Entry, Roster};
 
 use std::collections::{HashMap, HashSet};

@@ -239,7 +239,7 @@ pub(crate) mod tests {
             minute: Minute { ended: 10, mean_seconds, longest_seconds: mean_seconds + 0.1 },
             ..RpcReport::default()
         };
-        Report { ready: true, waits: Vec::new(), rpcs: vec![rpc] }
+        Report { ready: true, rpcs: vec![rpc], ..Report::default() }
     }
 
     fn waiting(part: &str, seconds: Option<f64>) -> Report {

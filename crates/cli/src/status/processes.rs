@@ -101,6 +101,7 @@ fn state(seen: &Seen) -> &'static str {
     let report = &seen.process.report;
     match (seen.is_silent(), report.ready, report.waits.is_empty()) {
         (true, ..) => "silent",
+        _ if report.not_readable => "report not readable",
         (false, true, true) => "ready",
         (false, true, false) => "waits",
         (false, false, _) => "not ready",
@@ -117,7 +118,7 @@ mod tests {
 
     fn halts(reason: &str) -> Report {
         let waits = Waits { part: "cards A/B".into(), reason: reason.into(), seconds: Some(30.0) };
-        Report { ready: false, waits: vec![waits], rpcs: Vec::new() }
+        Report { waits: vec![waits], ..Report::default() }
     }
 
     fn routed(name: &str, rpcs: &str) -> Seen {
@@ -185,6 +186,14 @@ mod tests {
         ];
         let told = problems(&Running(all))[0].to_string();
         assert!(told.contains("and 2 others the routes") && told.contains("lacks A/C (event_one)"), "{told}");
+    }
+
+    /// Guards promise 8: a report that can't be read is a state, and no problem: during a deployment another version may write.
+    #[test]
+    fn a_report_of_another_version_is_a_state() {
+        let running = Running(vec![seen(Program::Worker, "w1", 1.0, Report::read("odd"))]);
+        assert!(problems(&running).is_empty());
+        assert!(text(&running, false).unwrap().contains("report not readable"));
     }
 
     /// Guards promise 8: each process has its row, and a table without rows is not shown.
