@@ -8,6 +8,7 @@ mod alone; // one record in one request
 mod batch; // 25 records in one request
 mod history; // failed attempts and repairs
 mod item; // the attributes of one record
+mod kept; // what a worker keeps, within limits
 mod process; // the report of this worker
 mod roster; // the running workers of the same queues
 
@@ -33,8 +34,8 @@ use outbox_transport::{
 
 use crate::Failure;
 use batch::{Batches, STATEMENTS_MAX, Said};
-use history::Kept;
 use item::{Item, is_done, millis, number, read, text};
+use kept::Kept;
 
 const LEASE_TRIES_MAX: u32 = 3;
 const LEASE_AGAIN_AFTER: Duration = Duration::from_millis(50);

@@ -12,9 +12,10 @@ const PROCESSES_MAX: usize = 500;
 
 impl Processes for AwsOperator {
     async fn processes(&self) -> Result<Vec<Seen>, OperateError> {
-        let now = Utc::now();
         let key = names_key(&self.prefix);
         let names = self.items_of(std::slice::from_ref(&key)).await?;
+        // The answer has brought DynamoDB's time.
+        let now = self.clock.now();
         let mut names: Vec<String> = names.get(&key).map(|item| running(item, now)).unwrap_or_default();
         names.sort();
         names.truncate(PROCESSES_MAX);
@@ -77,7 +78,14 @@ fn as_of(seen: DateTime<Utc>, item: &Item) -> Report {
 mod tests {
     use std::collections::HashMap;
 
+    use aws_config::retry::RetryConfig;
+    use aws_config::{BehaviorVersion, Region, SdkConfig};
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
     use aws_sdk_dynamodb::types::AttributeValue;
+    use chrono::TimeDelta;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -125,5 +133,40 @@ mod tests {
         let of_before = item(&[("report", words)]);
         let seen = of("vm:1:a", &item(&[("seen_ms", "996000")]), Some(&of_before), None, now);
         assert_eq!(seen.process.report.waits[0].seconds, Some(3.0));
+    }
+
+    /// Guards promise 8: an operator whose clock is ten minutes behind sees the workers as DynamoDB's clock has them.
+    #[tokio::test]
+    async fn the_time_is_that_of_the_last_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let there = Utc::now() + TimeDelta::minutes(10);
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nDate: {}\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 2\r\n\r\n{{}}",
+            there.format("%a, %d %b %Y %H:%M:%S GMT")
+        );
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            while stream.read(&mut request).await.unwrap() > 0 {
+                // The request may come in parts, and its end has the key.
+                if String::from_utf8_lossy(&request).contains("processes outbox-") {
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+        });
+        let credentials =
+            SharedCredentialsProvider::new(Credentials::new("test", "test", None, None, "test"));
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(credentials)
+            .retry_config(RetryConfig::disabled())
+            .endpoint_url(endpoint)
+            .build();
+        let operator = AwsOperator::new(&config, "outbox-", "outbox-dedup", Vec::new(), |_| {});
+        assert!(operator.processes().await.unwrap().is_empty());
+        let differs = (operator.clock.now() - there).num_seconds();
+        assert!((-5..60).contains(&differs), "{differs} s");
     }
 }
