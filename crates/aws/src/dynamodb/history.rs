@@ -16,6 +16,7 @@ use crate::Failure;
 /// So many entries an item has. After that a small item has the last one, and a count of those that were left out: each write
 /// to the large one would cost its size.
 const ENTRIES_MAX: i64 = 40;
+
 impl DynamoDedup {
     /// Keeps the outcome of a call. Only people read it, so it is written beside the deliveries, and never again.
     pub(super) fn keep(&self, released: &Released) {

@@ -1,5 +1,6 @@
 //! The processes in `outbox status`: their table, and what is wrong with them. Pure.
 
+use outbox_transport::operate::SQS;
 use outbox_transport::process::Seen;
 
 use super::answer::Problem;
@@ -29,10 +30,15 @@ fn of_silent(source: &str, program: &str, seen: &[&Seen]) -> Problem {
     let addresses: Vec<String> = seen.iter().filter_map(|seen| seen.process.address.clone()).collect();
     let addresses =
         if addresses.is_empty() { String::new() } else { format!(", and /readyz at {}", listed(&addresses)) };
+    // On Postgres the other processes remove it, and the database has the only clock.
+    let (clock, by) = match source == SQS {
+        true => (", wrong clock", ""),
+        false => ("", " if another one runs"),
+    };
     Problem::remedy(
         format!("{} of {source} {is} silent: {}", counted(seen.len(), program), listed(&each)),
         &format!(
-            "killed, hanging, or unable to write here (no connection, wrong password, no space): see the log{addresses}; a killed one is forgotten within 20 minutes"
+            "killed, hanging, or unable to write here (no connection, wrong password, no space{clock}): see the log{addresses}; a killed process is removed within 20 minutes{by}"
         ),
     )
 }
@@ -173,6 +179,19 @@ mod tests {
             for (told, expected) in told.iter().zip(expected) {
                 assert!(told.starts_with(expected), "{told} is not {expected}");
             }
+        }
+    }
+
+    /// Guards promise 8: a process that was killed is removed by others on Postgres, and by itself on AWS.
+    #[test]
+    fn the_end_of_a_killed_process_is_true() {
+        let killed = seen(Program::Worker, "w1", 40.0, Report::default());
+        let on_sqs = Seen { source: SQS.to_owned(), ..killed.clone() };
+        for (killed, end) in
+            [(killed, "removed within 20 minutes if another one runs"), (on_sqs, "removed within 20 minutes")]
+        {
+            let told = problems(&Running(vec![killed]))[0].to_string();
+            assert!(told.ends_with(end), "{told}");
         }
     }
 
