@@ -203,7 +203,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
                 depth.rpc,
                 oldest(rpc)
             ),
-            "start a worker whose event_router.yaml has it; if one runs, see its log: it has the reason of each failed write",
+            "start a worker whose event_router.yaml has it; if one runs, its log has the reason why it can't write here",
         ));
     } else if rpc.serving.are_full_and_slow() && waits_for(SLOW_SECONDS_MAX) {
         problems.push(Problem::remedy(
