@@ -318,12 +318,11 @@ pub(crate) mod tests {
     fn relays_say_why_nothing_is_put() {
         let halts = Report { rpcs: Vec::new(), ..waiting("cards", Some(30.0)) };
         let relay = |name: &str, ago, report| seen(Program::Relay, name, ago, report);
-        let worker = || seen(Program::Worker, "w1", 14.0, Report::default());
         let running = Running(vec![
             relay("r1", 14.0, Report::default()),
             relay("r2", 0.0, halts),
             relay("r3", 0.0, Report::default()),
-            worker(),
+            seen(Program::Worker, "w1", 14.0, Report::default()),
         ]);
         assert_eq!(running.relays("cards"), ["relay r2 makes no progress for 30s: No space left on device"]);
         assert!(running.relays("ledger").is_empty());

@@ -24,7 +24,7 @@ pub(super) fn lines(past: &[Past], rpc: Option<&str>, on_sqs: bool) -> Vec<Strin
             let counts = on_sqs || !matches!(what, What::Held(_) | What::Lost(_));
             made = Some(if counts { attempt } else { attempt.saturating_sub(1) });
         }
-        lines.push(format!("{} {}", time(*at), words(what)));
+        lines.push(format!("{} {}", time(*at), words(what, on_sqs)));
         match what {
             // Attempts are counted anew.
             What::Redriven { .. } | What::Replayed { .. } => made = Some(0),
@@ -52,14 +52,15 @@ fn attempt_of(what: &What) -> Option<i32> {
     }
 }
 
-fn words(what: &What) -> String {
+fn words(what: &What, on_sqs: bool) -> String {
+    let uncounted = if on_sqs { "" } else { " and did not count" };
     match what {
         What::Failed(call) => format!("attempt {} failed with {}", number(call.attempt), cause(call)),
         What::Held(call) => {
-            format!("attempt {} was held and did not count: {}", number(call.attempt), cause(call))
+            format!("attempt {} was held{uncounted}: {}", number(call.attempt), cause(call))
         }
         What::Lost(call) => {
-            format!("attempt {} lost its lease and did not count: {}", number(call.attempt), cause(call))
+            format!("attempt {} lost its lease{uncounted}: {}", number(call.attempt), cause(call))
         }
         What::Dead(call) => format!("dead at attempt {} with {}", number(call.attempt), cause(call)),
         What::Done { attempt, worker } => {
@@ -211,6 +212,8 @@ mod tests {
     /// call.
     #[test]
     fn on_sqs_receives_are_counted() {
+        let held = told_on(true, vec![What::Held(call(1))]);
+        assert_eq!(held, ["history   attempt 1 was held: unavailable: down (worker vm:7)"]);
         for (whats, expected) in [
             (
                 vec![What::Held(call(1)), What::Held(call(2)), What::Failed(call(3)), What::Dead(call(4))],
