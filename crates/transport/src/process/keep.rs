@@ -13,9 +13,10 @@ const LOOKED_EVERY: Duration = Duration::from_millis(500);
 const NEWS_AFTER: Duration = Duration::from_millis(900);
 /// After a failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// At the end the process waits no longer for a write under way. Without its end, it could come after the removal.
+/// At the end the process waits for a write under way, which could otherwise come after the removal. It waits no longer than
+/// this.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
-/// Nor for a store that is away: the others see that the process is silent.
+/// After that it does not wait for a store that is away: the others see that it is silent.
 const REMOVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where a process keeps its report.
