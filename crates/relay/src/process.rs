@@ -17,7 +17,7 @@ pub(crate) fn process(name: &str, address: Option<String>, routes: Option<&Postg
     }
 }
 
-/// Readiness is that of the whole process, which may relay other databases, too.
+/// The process may relay other databases, too. So only the parts of this one count.
 pub(crate) fn now(process: &Process, source: &str, readiness: &Readiness) -> Process {
     let halted = readiness.halted(HALTED_AFTER).into_iter().filter(|halted| halted.is_of(source));
     let waits = halted.map(|halted| Waits {
@@ -25,6 +25,7 @@ pub(crate) fn now(process: &Process, source: &str, readiness: &Readiness) -> Pro
         reason: shortened(&halted.reason),
         seconds: halted.seconds,
     });
-    let report = Report { ready: readiness.is_ready(), waits: waits.collect(), rpcs: Vec::new() };
+    let report =
+        Report { ready: readiness.is_ready(Some(source)), waits: waits.collect(), ..Report::default() };
     Process { report, ..process.clone() }
 }

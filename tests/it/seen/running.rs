@@ -189,8 +189,8 @@ async fn a_queue_without_a_worker_is_told() {
     let id = world.publish(One { n: 1 }).await;
     world.until("select count(*) = 1 from outbox.delivery").await;
     let why = outbox(&world, &format!("why {id}")).await;
-    assert!(why.code == 1 && why.out.contains("no running worker has said that it serves"), "{why:?}");
-    let told = problem(&world, "no running worker has said that it serves").await;
+    assert!(why.code == 1 && why.out.contains("no running worker reports this RPC"), "{why:?}");
+    let told = problem(&world, "no running worker reports this RPC").await;
     assert!(told.contains("1 message for Test/One"), "{told}");
     let labels = format!("{{source=\"{}\",rpc=\"Test/One\"}}", world.source.name());
     for line in [format!("outbox_queue_messages{labels} 1"), format!("outbox_queue_workers{labels} 0")] {
