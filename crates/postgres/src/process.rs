@@ -167,7 +167,7 @@ mod tests {
     fn a_large_report_is_written_seldom() {
         let of = |calls, breaker, waits: Vec<Waits>| {
             let rpc = RpcReport { rpc: "A/B".into(), calls, breaker, ..RpcReport::default() };
-            Report { ready: true, waits, rpcs: vec![rpc] }
+            Report { ready: true, waits, rpcs: vec![rpc], ..Report::default() }
         };
         let waits = |reason: &str| vec![Waits { reason: reason.into(), ..Waits::default() }];
         let start = Instant::now();
