@@ -11,10 +11,13 @@ const HALTED_AFTER: Duration = Duration::from_secs(3);
 
 pub(crate) fn process(name: &str, address: Option<String>, routes: Option<&PostgresBus>) -> Process {
     let process = Process::new(Program::Relay, name, env!("CARGO_PKG_VERSION"), address);
-    match routes {
+    let process = match routes {
         Some(routes) => process.routed_by(routes.router()),
         None => process,
-    }
+    };
+    let router = process.router.clone().unwrap_or_default();
+    metrics::gauge!("outbox_process_info", "program" => "relay", "router" => router).set(1.0);
+    process
 }
 
 /// The process may relay other databases, too. So only the parts of this one count.

@@ -51,8 +51,6 @@ pub async fn run<R: RemoteBus + 'static>(
 ) {
     let progress = Progress::new(source.name(), standing.part().clone());
     let process = process::process(&settings.name, settings.address.clone(), bus.routes());
-    let router = process.router.clone().unwrap_or_default();
-    metrics::gauge!("outbox_process_info", "program" => "relay", "router" => router).set(1.0);
     let row = source.process_row("outbox relay (process)");
     let kept = Arc::new(Mutex::new(Kept { bus, appetite: Appetite::default(), led: None }));
     let term = || {
