@@ -228,6 +228,7 @@ create table outbox.retry (
     last_code   text        not null,
     last_error  text        not null,
     failed_at   timestamptz not null default clock_timestamp(),
+    noted       boolean     not null default false, -- outbox.history has an entry of it, so it gets one of the success, too
     primary key (seq, queue, event_id) -- seq alone would lose a delivery if the sequence ever fell behind
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 

@@ -352,12 +352,14 @@ end $$;
 -- and stays as it is. A claim's messages get rows before it is closed, so that a crash takes back both.
 -- It locks the claims first, as outbox.recover does: crosswise locks would wait for each other.
 -- fates: 'retry', 'dead' or 'done'. A claim is null for a message with a row of its own.
--- notes: what outbox.history keeps of a message, or null. Success at a first attempt leaves no note, unless the message had
--- been dead. A hold with the same words as the last one leaves none, either.
+-- notes: what outbox.history keeps of a message, or null. Success at a first attempt leaves no note, unless the history has
+-- another entry of the message. A hold with the same words as the last one leaves none, either.
+-- The history may be locked, or its privilege missing: then the entries are left out. Returns whether they were written, or null
+-- if there were none.
 create function outbox.settle(queues integer[], seqs bigint[], claims bigint[], tokens bigint[], fates text[], waits interval[],
                               counted boolean[], codes text[], texts text[], closed bigint[], closed_tokens bigint[], claims_from bigint,
                               notes text[], worker_name text)
-returns void
+returns boolean
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
     m           record;
@@ -367,6 +369,7 @@ declare
     kept        bigint[] := '{}';
     kept_events uuid[] := '{}';
     kept_made   integer[] := '{}';
+    is_kept     boolean;
 begin
     perform from outbox.claim as c where c.id = any (claims || closed) order by c.id for no key update;
     -- The worker counts what is left of a claim, and closes it with the last message. So what is written before must survive a
@@ -383,9 +386,9 @@ begin
         before := null;
         if m.fate = 'retry' and m.claim is not null then
             with written as (
-                insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+                insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, noted)
                 select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, case when m.counts then 1 else 0 end,
-                       clock_timestamp() + m.wait, m.code, m.why
+                       clock_timestamp() + m.wait, m.code, m.why, m.note is not null
                 from outbox.delivery as d
                 where d.queue = m.queue and d.seq = m.seq
                   and exists (select from outbox.claim as c where c.id = m.claim and c.token = m.token and c.until is not null)
@@ -401,7 +404,8 @@ begin
             with written as (
                 update outbox.retry as r
                 set due_at = clock_timestamp() + m.wait, token = null, last_code = m.code, last_error = m.why,
-                    failed_at = clock_timestamp(), attempts = r.attempts - case when m.counts then 0 else 1 end
+                    failed_at = clock_timestamp(), attempts = r.attempts - case when m.counts then 0 else 1 end,
+                    noted = r.noted or m.note is not null
                 where r.seq = m.seq and r.token = m.token and r.queue = m.queue
                 returning r.event_id, r.attempts
             )
@@ -430,22 +434,24 @@ begin
         else
             with gone as (
                 delete from outbox.retry as r where r.seq = m.seq and r.token = m.token and r.queue = m.queue
-                returning r.event_id, r.attempts, r.last_code
+                returning r.event_id, r.attempts, r.noted
             )
-            select g.event_id, g.attempts into event, made from gone as g where g.attempts > 1 or g.last_code = 'redrive';
+            select g.event_id, g.attempts into event, made from gone as g where g.attempts > 1 or g.noted;
         end if;
         -- The event is null if another worker has the message by now.
-        if m.note is not null and event is not null and before is distinct from m.why
-           and (m.note <> 'failed' or outbox.keeps_attempt(made)) then
+        if m.note is not null and event is not null and before is distinct from m.why then
             kept := kept || m.n;
             kept_events := kept_events || event;
             kept_made := kept_made || made;
         end if;
     end loop;
     if kept <> '{}' then
-        insert into outbox.history (event_id, queue, attempt, what, code, error, worker)
-        select k.event, queues[k.n], k.made, notes[k.n], nullif(codes[k.n], ''), nullif(left(texts[k.n], 500), ''), worker_name
-        from unnest(kept, kept_events, kept_made) as k (n, event, made);
+        begin
+            perform outbox.keep_history(kept, kept_events, kept_made, queues, notes, codes, texts, worker_name);
+            is_kept := true;
+        exception when insufficient_privilege or lock_not_available then
+            is_kept := false;
+        end;
     end if;
     for m in
         select c.id from outbox.claim as c
@@ -455,6 +461,7 @@ begin
     end loop;
     update outbox.claim as c set until = null
     where c.id = any (closed) and c.token = any (closed_tokens) and c.until is not null;
+    return is_kept;
 end $$;
 
 -- Keeps the leases of a claim that ends, as rows, for the events of its batch that are in outbox.retry and were not given

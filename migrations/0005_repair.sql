@@ -109,9 +109,9 @@ begin
                 where l.seq = seqs[n] and l.queue = queues[n] and l.event_id = events[n]
                 returning l.queue, l.event_id, l.body
             )
-            insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+            insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, noted)
             select nextval('outbox.delivery_seq'), t.queue, t.event_id, t.body, clock_timestamp(), 0, clock_timestamp(),
-                   'redrive', 'delivered again by `outbox dlq redrive`'
+                   'redrive', 'delivered again by `outbox dlq redrive`', true
             from taken as t;
             if found then
                 outcomes[n] := 'moved';
@@ -185,9 +185,9 @@ begin
             sent[m.n] := outbox.forget(m.event, m.rpc);
         end loop;
     end if;
-    insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error)
+    insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, noted)
     select nextval('outbox.delivery_seq'), q.id, k.event, k.body, clock_timestamp(), 0, clock_timestamp(),
-           'replay', 'sent again by `outbox replay`'
+           'replay', 'sent again by `outbox replay`', true
     from unnest(rpcs, events, bodies) with ordinality as k (rpc, event, body, n) join outbox.queue as q on q.rpc = k.rpc
     where sent[k.n] order by k.n;
     get diagnostics count = row_count;

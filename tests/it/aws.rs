@@ -6,6 +6,7 @@ mod bus; // each answer of PutEvents, and what it does to an event
 mod desk; // commands and processes on AWS, with or without the database
 mod doctor; // resources that are missing, or differ from the routes
 mod end_to_end; // from enqueue to RPC
+mod history; // what is kept of failed attempts, and its cost
 mod limits; // which of AWS's limits the tests enforce
 mod operate; // the operator's commands
 mod played; // SQS and DynamoDB, played by the stub

@@ -2,6 +2,7 @@
 
 mod bad_input; // what is refused, parked or dead-lettered, and by which part
 mod evidence; // failures of one event, and failures of its server
+mod history; // what the history refuses, and what it tells
 mod locks; // locks of a role without privileges
 mod own_trouble; // trouble of one database, consumer or call
 mod quiet; // tests that need a quiet machine: rates under an old snapshot, idle cost

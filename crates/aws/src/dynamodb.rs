@@ -8,13 +8,14 @@ mod alone; // one record in one request
 mod batch; // 25 records in one request
 mod history; // failed attempts and repairs
 mod item; // the attributes of one record
+mod kept; // what a worker keeps, within limits
 mod process; // the report of this worker
 mod roster; // the running workers of the same queues
 
 pub use batch::may_complete_batches;
-pub(crate) use item::{ENTRIES, LAST, LEFT_OUT, history_key};
+pub(crate) use item::{ENTRIES, LAST, LEFT_OUT, history_key, rest_key};
 pub use process::ProcessItem;
-pub(crate) use process::{PREFIX, SILENT_AFTER, keys, names_key};
+pub(crate) use process::{PREFIX, SILENT_AFTER, WRITTEN, keys, names_key};
 pub use roster::{Entry, Roster};
 
 use std::collections::{HashMap, HashSet};
@@ -27,14 +28,14 @@ use chrono::Utc;
 use futures_util::future::join_all;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
-use outbox_runtime::Guarded;
 use outbox_transport::{
-    Budget, DEDUP_WINDOW, Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released, Unsettled,
+    DEDUP_WINDOW, Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released, Unsettled,
 };
 
 use crate::Failure;
 use batch::{Batches, STATEMENTS_MAX, Said};
 use item::{Item, is_done, millis, number, read, text};
+use kept::Kept;
 
 const LEASE_TRIES_MAX: u32 = 3;
 const LEASE_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -50,14 +51,14 @@ pub struct DynamoDedup {
     batches: Arc<Batches>,
     /// The worker's name in the history.
     worker: String,
-    budget: Arc<Guarded<Budget>>,
+    kept: Arc<Kept>,
 }
 
 impl DynamoDedup {
     pub fn new(client: Client, table: &str, rpc: &Rpc, lease: Duration) -> Self {
         let batches = Arc::new(Batches::new(client.clone(), table, rpc.as_str()));
-        let (worker, budget) = (String::new(), Arc::default());
-        Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease, batches, worker, budget }
+        let (worker, kept) = (String::new(), Arc::default());
+        Self { client, table: table.to_owned(), rpc: rpc.as_str().to_owned(), lease, batches, worker, kept }
     }
 
     /// With the name that the history has for this worker.
@@ -216,7 +217,10 @@ impl Dedup for DynamoDedup {
     }
 
     async fn release(&self, released: &[Released]) -> Vec<Result<(), Unsettled>> {
-        let answers = join_all(released.iter().map(|one| self.release_and_keep(one))).await;
+        let answers = join_all(released.iter().map(|one| self.release_one(one))).await;
+        for (one, _) in released.iter().zip(&answers).filter(|(_, answer)| answer.is_ok()) {
+            self.keep(one);
+        }
         answers.into_iter().map(|answer| answer.map_err(Unsettled::from)).collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The operator's side on AWS: SQS has queues and dead letters, DynamoDB has the dedup record.
 
 mod audit;
+mod clock;
 mod letters;
 mod looking;
 mod past;
@@ -24,6 +25,7 @@ use outbox_transport::operate::{
 };
 
 use crate::{Failure, Missing};
+use clock::Clock;
 use looking::Looking;
 
 /// Per request.
@@ -43,6 +45,7 @@ pub struct AwsOperator {
     /// By name, for the queues that were queried.
     urls: Guarded<HashMap<String, String>>,
     looking: Looking,
+    clock: Clock,
 }
 
 impl AwsOperator {
@@ -60,15 +63,18 @@ impl AwsOperator {
     }
 
     pub fn new(config: &SdkConfig, prefix: &str, table: &str, rpcs: Vec<Rpc>, say: Say) -> Self {
+        let clock = Clock::default();
+        let of_dynamodb = aws_sdk_dynamodb::config::Builder::from(config).interceptor(clock.clone()).build();
         Self {
             sqs: aws_sdk_sqs::Client::new(config),
-            dynamodb: aws_sdk_dynamodb::Client::new(config),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(of_dynamodb),
             prefix: prefix.to_owned(),
             table: table.to_owned(),
             rpcs,
             say,
             urls: Guarded::default(),
             looking: Looking::default(),
+            clock,
         }
     }
 

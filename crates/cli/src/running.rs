@@ -109,10 +109,12 @@ impl Running {
         workers
     }
 
-    /// Why the relays of this database may put nothing: one text for each that is silent or makes no progress.
+    /// Why the relays of this database may put nothing: one text for each that makes no progress. A silent one is a cause only
+    /// if no other can lead.
     pub(crate) fn relays(&self, source: &str) -> Vec<String> {
-        let relays =
-            self.0.iter().filter(|seen| seen.source == source && seen.process.program == Program::Relay);
+        let is_ours = |seen: &&Seen| seen.source == source && seen.process.program == Program::Relay;
+        let any_runs = self.live().any(|seen| is_ours(&seen));
+        let relays = self.0.iter().filter(is_ours).filter(|seen| !(any_runs && seen.is_silent()));
         let told = relays.flat_map(|seen| {
             let name = line(&seen.process.name, NAME_CHARS_MAX);
             match seen.is_silent() {
@@ -161,7 +163,7 @@ impl Serving {
     /// Why a message for this RPC may wait: one text for each cause that the workers know.
     pub(crate) fn causes(&self) -> Vec<String> {
         if self.workers == 0 {
-            return vec!["no running worker has said that it serves this RPC".to_owned()];
+            return vec!["no running worker reports this RPC".to_owned()];
         }
         let mut causes = Vec::new();
         if !self.open.is_empty() {
@@ -239,7 +241,7 @@ pub(crate) mod tests {
             minute: Minute { ended: 10, mean_seconds, longest_seconds: mean_seconds + 0.1 },
             ..RpcReport::default()
         };
-        Report { ready: true, waits: Vec::new(), rpcs: vec![rpc] }
+        Report { ready: true, rpcs: vec![rpc], ..Report::default() }
     }
 
     fn waiting(part: &str, seconds: Option<f64>) -> Report {
@@ -253,7 +255,7 @@ pub(crate) mod tests {
         let worker = |name: &str, ago, report| seen(Program::Worker, name, ago, report);
         let well = || worker("w1", 1.0, serving(Breaker::Closed, 1, 0.01));
         let cases: [(Vec<Seen>, usize, &[&str]); 9] = [
-            (vec![], 0, &["no running worker has said that it serves this RPC"]),
+            (vec![], 0, &["no running worker reports this RPC"]),
             (vec![seen(Program::Relay, "r", 1.0, Report::default())], 0, &["no running worker"]),
             (vec![worker("w1", 11.0, serving(Breaker::Closed, 1, 0.01))], 0, &["no running worker"]),
             (vec![well()], 1, &[]),
@@ -310,21 +312,25 @@ pub(crate) mod tests {
         assert_eq!(silent, [(Program::Worker, 1), (Program::Relay, 1)]);
     }
 
-    /// Guards promise 8: an event that is not put may wait for a relay that is silent, or that makes no progress.
+    /// Guards promise 8: an event that is not put may wait for a relay that makes no progress. It waits for a silent one only if
+    /// no other runs: a standby that was killed is no cause.
     #[test]
     fn relays_say_why_nothing_is_put() {
         let halts = Report { rpcs: Vec::new(), ..waiting("cards", Some(30.0)) };
+        let relay = |name: &str, ago, report| seen(Program::Relay, name, ago, report);
         let running = Running(vec![
-            seen(Program::Relay, "r1", 14.0, Report::default()),
-            seen(Program::Relay, "r2", 0.0, halts),
-            seen(Program::Relay, "r3", 0.0, Report::default()),
+            relay("r1", 14.0, Report::default()),
+            relay("r2", 0.0, halts),
+            relay("r3", 0.0, Report::default()),
             seen(Program::Worker, "w1", 14.0, Report::default()),
         ]);
-        assert_eq!(
-            running.relays("cards"),
-            ["relay r1 is silent for 14s", "relay r2 makes no progress for 30s: No space left on device"]
-        );
+        assert_eq!(running.relays("cards"), ["relay r2 makes no progress for 30s: No space left on device"]);
         assert!(running.relays("ledger").is_empty());
+        let running = Running(vec![
+            relay("r1", 14.0, Report::default()),
+            seen(Program::Worker, "w2", 1.0, Report::default()),
+        ]);
+        assert_eq!(running.relays("cards"), ["relay r1 is silent for 14s"]);
     }
 
     /// Guards promise 8: a long list has its beginning and a count.

@@ -271,7 +271,7 @@ fn of_rpcs(status: &Status) -> String {
     let mut text = rows.trim_fmt();
     let unknown = status.rpcs.iter().any(|rpc| rpc.breaker.is_none() || rpc.calls.is_none());
     if unknown {
-        text.push_str("\n? no running worker has said that it serves this RPC");
+        text.push_str("\n? no running worker reports this RPC");
     }
     if status.rpcs.iter().any(|rpc| rpc.depth.retrying.is_none() && rpc.source == SQS) {
         text.push_str("\nIN WORK on SQS includes what waits for its next attempt; the age of the oldest is in CloudWatch.");

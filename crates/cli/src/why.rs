@@ -61,6 +61,7 @@ impl Work for Ask<'_> {
             dropped: None,
             deliveries: Vec::new(),
             history: Vec::new(),
+            on_sqs: transports.iter().any(|transport| transport.source() == SQS),
             nowhere: None,
             commands: Vec::new(),
         };

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use outbox_runtime::Chain;
-use outbox_transport::process::{Process, Store};
+use outbox_transport::process::{Process, Report, Store};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -15,6 +15,9 @@ const RENEWED_AFTER: Duration = Duration::from_secs(600);
 /// A row that was not written for this long is of a process that was killed.
 const KEPT: Duration = Duration::from_secs(600);
 const WRITTEN_WITHIN: Duration = Duration::from_secs(3);
+/// Under an old snapshot each report that was written takes its space. Numbers change all the time under load.
+const NUMBERS_BYTES_PER_SECOND: f64 = 250.0;
+const NUMBERS_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub struct ProcessRow {
@@ -25,13 +28,31 @@ pub struct ProcessRow {
     former: Option<Uuid>,
     /// Whether rows of others were removed, too, since the key is this one.
     made_room: bool,
+    reported: Option<Reported>,
+}
+
+/// The report as it was written last.
+#[derive(Debug)]
+struct Reported {
+    report: Report,
+    text: String,
+    at: Instant,
+}
+
+impl Reported {
+    /// While a part waits, its time and its reason must be recent.
+    fn is_outdated(&self, report: &Report, now: Instant) -> bool {
+        let lasts = Duration::from_secs_f64(self.text.len() as f64 / NUMBERS_BYTES_PER_SECOND);
+        let may_change = !report.waits.is_empty() || now.duration_since(self.at) >= lasts.min(NUMBERS_WITHIN);
+        report.is_news_after(&self.report) || (may_change && *report != self.report)
+    }
 }
 
 impl Source {
     /// The row of this process in this database. It has a connection of its own, because those for work may all be busy.
     pub fn process_row(&self, application: &'static str) -> ProcessRow {
         let connections = self.connections(application, &SESSION, 1);
-        ProcessRow { connections, key: None, former: None, made_room: false }
+        ProcessRow { connections, key: None, former: None, made_room: false, reported: None }
     }
 }
 
@@ -55,11 +76,16 @@ impl Store for ProcessRow {
     }
 
     async fn write(&mut self, process: &Process) -> Result<(), String> {
-        let report = serde_json::to_string(&process.report).map_err(|error| error.to_string())?;
-        let (key, former, made_room) = (self.key(Instant::now()), self.former, self.made_room);
+        let now = Instant::now();
+        if self.reported.as_ref().is_none_or(|reported| reported.is_outdated(&process.report, now)) {
+            let text = serde_json::to_string(&process.report).map_err(|error| error.to_string())?;
+            self.reported = Some(Reported { report: process.report.clone(), text, at: now });
+        }
+        let (key, former, made_room) = (self.key(now), self.former, self.made_room);
+        let report = self.reported.as_ref().map_or("", |reported| reported.text.as_str());
         let written = async {
             let mut loan = self.connections.lend().await?;
-            write(loan.conn(), key, process, &report).await?;
+            write(loan.conn(), key, process, report).await?;
             if !made_room {
                 make_room(loan.conn(), former).await?;
             }
@@ -127,4 +153,43 @@ async fn write(
     .execute(conn)
     .await
     .map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use outbox_transport::process::{Breaker, RpcReport, Waits};
+
+    use super::*;
+
+    /// Guards promise 7: changed numbers of a large report are written seldom. News is written at once, and so is what changes
+    /// while a part waits.
+    #[test]
+    fn a_large_report_is_written_seldom() {
+        let of = |calls, breaker, waits: Vec<Waits>| {
+            let rpc = RpcReport { rpc: "A/B".into(), calls, breaker, ..RpcReport::default() };
+            Report { ready: true, waits, rpcs: vec![rpc], ..Report::default() }
+        };
+        let waits = |reason: &str| vec![Waits { reason: reason.into(), ..Waits::default() }];
+        let start = Instant::now();
+        let reported = |bytes, report| Reported { report, text: "x".repeat(bytes), at: start };
+        let (quiet, busy) = (of(0, Breaker::Closed, vec![]), of(3, Breaker::Closed, vec![]));
+        for (before, bytes, after, seconds, is_outdated) in [
+            (&quiet, 900, &quiet, 3000, false),
+            (&quiet, 900, &busy, 3, false),
+            (&quiet, 900, &busy, 4, true),
+            (&quiet, 5000, &busy, 19, false),
+            (&quiet, 5000, &busy, 20, true),
+            (&quiet, 90_000, &busy, 59, false),
+            (&quiet, 90_000, &busy, 60, true),
+            (&quiet, 90_000, &of(0, Breaker::Away, vec![]), 1, true),
+            (&of(0, Breaker::Closed, waits("3 s")), 90_000, &of(0, Breaker::Closed, waits("8 s")), 5, true),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(
+                reported(bytes, before.clone()).is_outdated(after, now),
+                is_outdated,
+                "{bytes} bytes, {seconds} s, {after:?}"
+            );
+        }
+    }
 }

@@ -49,6 +49,8 @@ pub struct PostgresQueue {
     passed_over: AtomicBool,
     /// What of this RPC's failures the history gets.
     history: Guarded<Budget>,
+    /// Whether the history refused the last entries.
+    history_fails: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +83,7 @@ impl PostgresQueue {
             open: Guarded::new(HashMap::new()),
             passed_over: AtomicBool::new(false),
             history: Guarded::new(Budget::default()),
+            history_fails: AtomicBool::new(false),
         }
     }
 

@@ -11,13 +11,16 @@ const HALTED_AFTER: Duration = Duration::from_secs(3);
 
 pub(crate) fn process(name: &str, address: Option<String>, routes: Option<&PostgresBus>) -> Process {
     let process = Process::new(Program::Relay, name, env!("CARGO_PKG_VERSION"), address);
-    match routes {
+    let process = match routes {
         Some(routes) => process.routed_by(routes.router()),
         None => process,
-    }
+    };
+    let router = process.router.clone().unwrap_or_default();
+    metrics::gauge!("outbox_process_info", "program" => "relay", "router" => router).set(1.0);
+    process
 }
 
-/// Readiness is that of the whole process, which may relay other databases, too.
+/// The process may relay other databases, too. So only the parts of this one count.
 pub(crate) fn now(process: &Process, source: &str, readiness: &Readiness) -> Process {
     let halted = readiness.halted(HALTED_AFTER).into_iter().filter(|halted| halted.is_of(source));
     let waits = halted.map(|halted| Waits {
@@ -25,6 +28,7 @@ pub(crate) fn now(process: &Process, source: &str, readiness: &Readiness) -> Pro
         reason: shortened(&halted.reason),
         seconds: halted.seconds,
     });
-    let report = Report { ready: readiness.is_ready(), waits: waits.collect(), rpcs: Vec::new() };
+    let report =
+        Report { ready: readiness.is_ready(Some(source)), waits: waits.collect(), ..Report::default() };
     Process { report, ..process.clone() }
 }

@@ -32,8 +32,12 @@ pub struct Halted {
 impl Halted {
     /// Parts are named after their source, or after source and RPC.
     pub fn is_of(&self, source: &str) -> bool {
-        self.part.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        is_of(&self.part, source)
     }
+}
+
+fn is_of(part: &str, source: &str) -> bool {
+    part.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
 
 #[derive(Debug)]
@@ -63,9 +67,13 @@ impl Readiness {
 }
 
 impl Readiness {
-    /// As `/readyz` says it.
-    pub fn is_ready(&self) -> bool {
-        self.problems(Instant::now()).is_empty()
+    /// As `/readyz` says it, of the parts of one source, or of all. Without a part it is starting.
+    pub fn is_ready(&self, source: Option<&str>) -> bool {
+        let now = Instant::now();
+        let parts = self.0.lock();
+        let mut own =
+            parts.iter().filter(|(part, _)| source.is_none_or(|source| is_of(part, source))).peekable();
+        own.peek().is_some() && own.all(|(_, state)| state.problem(now).is_none())
     }
 
     /// The parts that have made no progress for this time. It may be shorter than that of `/readyz`.
@@ -181,6 +189,23 @@ mod tests {
         );
     }
 
+    /// Guards promise 8: a database that is down makes no other database's report say that it is not ready.
+    #[test]
+    fn each_source_has_its_own_readiness() {
+        let readiness = Readiness::default();
+        assert!(!readiness.is_ready(None) && !readiness.is_ready(Some("cards")));
+        let (cards, consumer) = (readiness.part("cards"), readiness.part("cards A/B"));
+        let ledger = readiness.part("ledger");
+        cards.moves();
+        assert!(!readiness.is_ready(Some("cards")), "its consumer starts");
+        consumer.moves();
+        ledger.fails("no schema");
+        let ready = [Some("cards"), Some("ledger"), Some("card"), None].map(|of| readiness.is_ready(of));
+        assert_eq!(ready, [true, false, false, false]);
+        ledger.moves();
+        assert!(readiness.is_ready(None));
+    }
+
     /// Guards promise 8: a part that waits is reported sooner than `/readyz` says it, with its time. One that moves or starts is
     /// not reported.
     #[test]
@@ -192,7 +217,7 @@ mod tests {
         moves.moves();
         waits.waits("no space");
         fails.fails("no schema");
-        assert!(!readiness.is_ready());
+        assert!(!readiness.is_ready(None));
         let halted = readiness.halted(Duration::ZERO);
         let told: Vec<_> = halted.iter().map(|one| (one.part.as_str(), one.seconds.is_some())).collect();
         assert_eq!(told, [("two A/B", true), ("twofold", false)]);

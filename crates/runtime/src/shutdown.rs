@@ -40,10 +40,14 @@ pub fn process_name() -> String {
     format!("{}:{}:{:06x}", host(), std::process::id(), fastrand::u32(..1 << 24))
 }
 
-/// Where others may find this address. One that stands for all addresses is replaced by the host's name.
+/// Where others may find this address. One that stands for all addresses is replaced by the host's name. One that only this
+/// host can reach has the host's name behind it.
 pub(crate) fn address(addr: SocketAddr) -> String {
     if addr.ip().is_unspecified() {
         return format!("http://{}:{}", host(), addr.port());
+    }
+    if addr.ip().is_loopback() {
+        return format!("http://{addr} on {}", host());
     }
     format!("http://{addr}")
 }
@@ -55,6 +59,21 @@ fn host() -> String {
 
 #[cfg(test)]
 mod tests {
+    /// Guards promise 8: an address leads to its process from another host, or has the host on which it does.
+    #[test]
+    fn an_address_names_its_host() {
+        let host = super::host();
+        for (addr, shown) in [
+            ("10.0.0.7:9465", "http://10.0.0.7:9465".to_owned()),
+            ("0.0.0.0:9465", format!("http://{host}:9465")),
+            ("[::]:9465", format!("http://{host}:9465")),
+            ("127.0.0.1:9465", format!("http://127.0.0.1:9465 on {host}")),
+            ("[::1]:9465", format!("http://[::1]:9465 on {host}")),
+        ] {
+            assert_eq!(super::address(addr.parse().unwrap()), shown);
+        }
+    }
+
     /// Guards promise 3: of two processes with one host name and one pid, neither takes the other's claims for its own.
     #[test]
     fn two_processes_differ_in_their_names() {

@@ -57,7 +57,7 @@ pub fn keeps_attempt(attempt: u32) -> bool {
 }
 
 /// Limits what a worker keeps of one RPC, for the time when everything fails.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Budget {
     began: Option<Instant>,
     kept: u32,

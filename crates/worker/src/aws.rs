@@ -32,7 +32,7 @@ const SOURCE: &str = "sqs";
 /// The names that Terraform gave, and how long a received message stays hidden.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The worker's name in the history of events.
+    /// The worker's name in its report and in the history of events.
     pub name: String,
     pub queue_prefix: String,
     pub dedup_table: String,
@@ -87,10 +87,10 @@ pub async fn run<C: RpcClient + Clone>(
         watch.run(&started.stop).await;
         Ok(())
     });
-    let name = outbox_runtime::process_name();
-    let process = Process::new(Program::Worker, &name, env!("CARGO_PKG_VERSION"), started.address.clone());
+    let (name, address) = (&settings.name, started.address.clone());
+    let process = Process::new(Program::Worker, name, env!("CARGO_PKG_VERSION"), address);
     let (table, prefix) = (&settings.dedup_table, &settings.queue_prefix);
-    let item = ProcessItem::new(clients.dynamodb.clone(), table, prefix, &name);
+    let item = ProcessItem::new(clients.dynamodb.clone(), table, prefix, name);
     let mut look = Look {
         process: process.routed_by(router),
         readiness: &started.readiness,

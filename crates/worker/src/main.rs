@@ -43,6 +43,7 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
     let client = Client::new(&router, &services)
         .map_err(|error| refuse(&Chain(&error).to_string(), &error.remedy()))?;
     let started = outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await?;
+    metrics::gauge!("outbox_process_info", "program" => "worker", "router" => router.digest()).set(1.0);
 
     Ok(match cli.transport.transport {
         Transport::Postgres => postgres(&cli, sources, &router, &client, &started).await,

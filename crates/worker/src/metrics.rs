@@ -40,7 +40,7 @@ impl Metrics {
     pub(crate) fn new(source: &str, rpc: &Rpc) -> Self {
         let (source, rpc) = (source.to_owned(), rpc.to_string());
         let metrics = Self {
-            in_flight: gauge!("outbox_worker_in_flight", "rpc" => rpc.clone()),
+            in_flight: gauge!("outbox_worker_in_flight", "source" => source.clone(), "rpc" => rpc.clone()),
             concurrency: gauge!("outbox_worker_concurrency_max", "rpc" => rpc.clone()),
             breaker: gauge!("outbox_worker_breaker_state", "source" => source.clone(), "rpc" => rpc.clone()),
             held: Arc::default(),
@@ -48,7 +48,7 @@ impl Metrics {
             attempts: histogram!("outbox_worker_attempts", "rpc" => rpc.clone()),
             done: histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => rpc.clone()),
             lost_leases: counter!("outbox_worker_lost_leases_total", "rpc" => rpc.clone()),
-            retried_often: counter!("outbox_worker_retried_often_total", "rpc" => rpc.clone()),
+            retried_often: counter!("outbox_worker_retried_often_total", "source" => source.clone(), "rpc" => rpc.clone()),
             source,
             rpc,
         };
@@ -182,7 +182,8 @@ impl Metrics {
     }
 
     fn deliveries(&self, outcome: &'static str, code: &'static str) -> Counter {
-        counter!("outbox_worker_deliveries_total", "rpc" => self.rpc.clone(), "outcome" => outcome, "code" => code)
+        let (source, rpc) = (self.source.clone(), self.rpc.clone());
+        counter!("outbox_worker_deliveries_total", "source" => source, "rpc" => rpc, "outcome" => outcome, "code" => code)
     }
 
     fn holds(&self, code: &'static str, words: String) -> Gauge {
@@ -196,7 +197,8 @@ impl Metrics {
     }
 
     fn errors(&self, operation: &'static str) -> Counter {
-        counter!("outbox_worker_errors_total", "rpc" => self.rpc.clone(), "operation" => operation)
+        let (source, rpc) = (self.source.clone(), self.rpc.clone());
+        counter!("outbox_worker_errors_total", "source" => source, "rpc" => rpc, "operation" => operation)
     }
 }
 

@@ -45,7 +45,8 @@ impl<C> Look<'_, C> {
             reason: shortened(&halted.reason),
             seconds: halted.seconds,
         });
-        let report = Report { ready: self.readiness.is_ready(), waits: waits.collect(), rpcs };
+        let ready = self.readiness.is_ready(self.source);
+        let report = Report { ready, waits: waits.collect(), rpcs, ..Report::default() };
         Process { report, ..self.process.clone() }
     }
 }

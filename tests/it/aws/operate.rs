@@ -111,6 +111,12 @@ async fn dead_letters_on_aws_are_counted_listed_and_shown() {
     let processes = status.json()["processes"].as_array().unwrap().clone();
     let has = |program: &str| processes.iter().any(|one| one["program"] == program);
     assert!(has("relay") && has("worker"), "{processes:?}");
+    let worker = processes.iter().find(|one| one["program"] == "worker").unwrap()["name"].clone();
+    until("the history has the worker's name as `status` has it", async || {
+        let told = desk.outbox(&format!("why {} --format json", dead[0])).await.json();
+        told["history"].as_array().unwrap().iter().any(|entry| entry["worker"] == worker)
+    })
+    .await;
     let alone = desk.outbox("status").await;
     assert!(
         alone.out.contains("3 dead letters of Test/OperateList: outbox dlq list --rpc Test/OperateList"),

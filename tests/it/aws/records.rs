@@ -66,7 +66,7 @@ async fn why_shows_records_on_dynamodb() {
     let expired = put(&[("state", json!("done")), ("expires_at", json!(1))]).await;
     let (code, told) = why(expired).await;
     assert_eq!((code, &told["state"]), (0, &json!("not_received")));
-    assert_eq!(told["causes"], json!(["no running worker has said that it serves this RPC"]));
+    assert_eq!(told["causes"], json!(["no running worker reports this RPC"]));
 
     // More than one page, with one call under way.
     let sqs = aws_sdk_sqs::Client::new(&cloud.sdk());

@@ -1,5 +1,8 @@
 //! The history of failed attempts and repairs: its size and its age.
 
+use sqlx::{Connection, Executor, PgConnection};
+use uuid::Uuid;
+
 use crate::world::{ROUTER, World};
 
 const BYTES_MAX: i64 = 8 << 20;
@@ -66,6 +69,63 @@ async fn the_history_has_an_age() {
     fail(&world, 1).await;
     assert_eq!(age(20).await, 11);
     assert_eq!(age(2).await, 1, "the slot of the first ten is too old");
+    world.finish().await;
+}
+
+/// The newest entry, with another kind.
+async fn mark(world: &World) {
+    world.execute("insert into outbox.history (event_id, what) values (outbox.uuid_v7(), 'newest')").await;
+}
+
+async fn is_marked(world: &World) -> bool {
+    world.scalar("select exists (select from outbox.history where what = 'newest')").await
+}
+
+/// Guards promise 7: while a dump holds the oldest slot, the ring turns and that slot stays. Then the oldest entries go, and
+/// not the newest.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_entries_survive_a_dump() {
+    let world = World::new(ROUTER).await;
+    let mut dump = PgConnection::connect(&world.url).await.unwrap();
+    fail(&world, 5000).await;
+    dump.execute("begin; lock table outbox.history_0 in access share mode").await.unwrap();
+    turn(&world).await;
+    for _ in 0..7 {
+        fail(&world, 5000).await;
+        turn(&world).await;
+    }
+    assert!(world.scalar::<bool>("select not outbox.slot_is_empty('history', 0)").await);
+    dump.execute("rollback").await.unwrap();
+    mark(&world).await;
+    let oldest: Uuid = world.scalar("select event_id from outbox.history order by at limit 1").await;
+    for _ in 0..3 {
+        fail(&world, 5000).await;
+        turn(&world).await;
+    }
+    assert!(is_marked(&world).await);
+    let newer: Uuid = world.scalar("select event_id from outbox.history order by at limit 1").await;
+    assert!(newer > oldest);
+    world.finish().await;
+}
+
+/// Guards promise 7: a turn whose transaction is taken back leaves no slot with an old time and new entries.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_entries_survive_a_turn_that_was_taken_back() {
+    let world = World::new(ROUTER).await;
+    fail(&world, 10).await;
+    world
+        .execute(
+            "update outbox.ring set entered_at = entered_at - case slot when 0 then interval '22 days' else interval '30 days' end
+             where ring = 'history'",
+        )
+        .await;
+    let mut conn = PgConnection::connect(&world.url).await.unwrap();
+    conn.execute("begin; select outbox.turn('history', 8); rollback").await.unwrap();
+    mark(&world).await;
+    for _ in 0..3 {
+        turn(&world).await;
+    }
+    assert!(is_marked(&world).await);
     world.finish().await;
 }
 

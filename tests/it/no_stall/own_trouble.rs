@@ -144,10 +144,11 @@ async fn a_panic_of_one_call_is_that_deliverys_own() {
     assert!(reason.contains("the worker panicked") && !reason.contains("what a bug"), "{reason}");
     assert_eq!(world.rpcs.calls().len(), good.len());
     let metrics = crate::world::metrics().render();
+    let labels = format!("source=\"{}\",rpc=\"Test/Panicky\"", world.source.name());
     for line in [
-        "outbox_worker_in_flight{rpc=\"Test/Panicky\"} 0",
-        "outbox_worker_deliveries_total{rpc=\"Test/Panicky\",outcome=\"retry\",code=\"worker_panic\"} 2",
-        "outbox_worker_deliveries_total{rpc=\"Test/Panicky\",outcome=\"dead\",code=\"worker_panic\"} 1",
+        format!("outbox_worker_in_flight{{{labels}}} 0"),
+        format!("outbox_worker_deliveries_total{{{labels},outcome=\"retry\",code=\"worker_panic\"}} 2"),
+        format!("outbox_worker_deliveries_total{{{labels},outcome=\"dead\",code=\"worker_panic\"}} 1"),
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use connectrpc::ConnectError;
+use regex::Regex;
 use testkit::process::root;
 use testkit::scrape;
 
@@ -52,7 +53,13 @@ async fn scraped_metrics_are_the_documented_ones() {
     for (line, value) in [
         (format!("outbox_relay_parked_events{{source=\"{}\"}}", world.source.name()), "1"),
         (format!("outbox_worker_dead_letters{{source=\"{}\",rpc=\"Test/TwoA\"}}", world.source.name()), "4"),
-        ("outbox_worker_deliveries_total{rpc=\"Test/One\",outcome=\"retry\",code=\"internal\"}".into(), "1"),
+        (
+            format!(
+                "outbox_worker_deliveries_total{{source=\"{}\",rpc=\"Test/One\",outcome=\"retry\",code=\"internal\"}}",
+                world.source.name()
+            ),
+            "1",
+        ),
         ("outbox_worker_attempts_sum{rpc=\"Test/One\"}".into(), "2"),
     ] {
         until(&format!("{line} {value}"), async || {
@@ -66,6 +73,36 @@ async fn scraped_metrics_are_the_documented_ones() {
     relay.stop().await.unwrap();
     worker.stop().await.unwrap();
     world.finish().await;
+}
+
+/// Guards promise 8: every metric that an alert, a runbook or a procedure names is documented, and so it is exported.
+#[test]
+fn metrics_that_documents_name_are_documented() {
+    // An external label, and a series that operators may add.
+    const OTHERS: [&str; 2] = ["outbox_runbooks", "outbox_dead_letters_page_at"];
+    let documented = std::fs::read_to_string(root().join("ops/metrics.md")).unwrap();
+    // Names of recording rules have colons.
+    let name = Regex::new(r"(?:^|[^:\w])(outbox_[a-z_]+)").unwrap();
+    let mut files = vec![root().join("ops/prometheus/alerts.yml")];
+    for dir in ["ops/runbooks", "ops/procedures"] {
+        files.extend(std::fs::read_dir(root().join(dir)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    let mut named = BTreeSet::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for found in name.captures_iter(&text) {
+            let found = &found[1];
+            let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| found.strip_suffix(end));
+            let is_documented = |name: &str| documented.contains(&format!("\n| `{name}` |"));
+            assert!(
+                OTHERS.contains(&found) || is_documented(found) || of_histogram.is_some_and(is_documented),
+                "{}: {found} is not in ops/metrics.md",
+                file.display()
+            );
+            named.insert(found.to_owned());
+        }
+    }
+    assert!(named.len() > 25, "{named:?}");
 }
 
 /// Guards promise 8: a leader that can't put its events is alive and not ready, and says why. Once it can, it is ready. A

@@ -7,7 +7,7 @@ use outbox_event::EventId;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// The attributes of a history: a list, the last entry once the list is full, and the count of those that were left out.
+/// The attributes of a history: a list. Once it is full, another item has the last entry and the count of those left out.
 pub(crate) const ENTRIES: &str = "entries";
 pub(crate) const LAST: &str = "last_entry";
 pub(crate) const LEFT_OUT: &str = "left_out";
@@ -15,6 +15,11 @@ pub(crate) const LEFT_OUT: &str = "left_out";
 /// The key of failed attempts and repairs of an event at an RPC.
 pub(crate) fn history_key(event: EventId, rpc: impl fmt::Display) -> String {
     format!("history {event} {rpc}")
+}
+
+/// The key of those for which the list has no room.
+pub(crate) fn rest_key(event: EventId, rpc: impl fmt::Display) -> String {
+    format!("{} rest", history_key(event, rpc))
 }
 
 pub(super) fn is_done(item: &Item) -> bool {

@@ -11,21 +11,24 @@ use outbox_transport::operate::{At, History, OperateError, Past, Repair, Try, Wh
 
 use super::AwsOperator;
 use super::records::{Item, dropped_key, is_live, number, text, time};
-use crate::dynamodb::{ENTRIES, LAST, LEFT_OUT, history_key};
+use crate::dynamodb::{ENTRIES, LAST, LEFT_OUT, history_key, rest_key};
 
 const MOVES_MAX: i64 = 40;
 
 impl History for AwsOperator {
     async fn past(&self, event: EventId, rpcs: &[Rpc]) -> Result<Vec<Past>, OperateError> {
-        let of = |rpc: &Rpc| [history_key(event, rpc), moved_key(event, rpc), dropped_key(event, rpc)];
+        let of = |rpc: &Rpc| {
+            let kept = [history_key(event, rpc), rest_key(event, rpc)];
+            kept.into_iter().chain([moved_key(event, rpc), dropped_key(event, rpc)])
+        };
         let mut keys: Vec<String> = rpcs.iter().flat_map(of).collect();
         keys.sort_unstable();
         keys.dedup();
         let (items, now) = (self.items_of(&keys).await?, Utc::now());
         let mut past = Vec::new();
         for rpc in rpcs {
-            let whats = of(rpc).map(|key| items.get(&key).filter(|item| is_live(item, now)));
-            let whats = whats.into_iter().flatten().flat_map(entries);
+            let whats = of(rpc).filter_map(|key| items.get(&key).filter(|item| is_live(item, now)));
+            let whats = whats.flat_map(entries);
             past.extend(whats.map(|(at, what)| Past { rpc: Some(rpc.to_string()), at, what }));
         }
         past.sort_by_key(|one| one.at.known());
@@ -74,17 +77,18 @@ fn moved_key(event: EventId, rpc: &Rpc) -> String {
     format!("audit moved {event} {rpc}")
 }
 
-/// The entries of one item. An item without a list is of a dropped letter.
+/// The entries of one item. An item with neither a list nor a last entry is of a dropped letter.
 fn entries(item: &Item) -> Vec<(At, What)> {
-    let Some(list) = item.get(ENTRIES).and_then(|list| list.as_l().ok()) else {
+    let list = item.get(ENTRIES).and_then(|list| list.as_l().ok());
+    if list.is_none() && !item.contains_key(LAST) {
         let by = text(item, "who").map(str::to_owned);
         return time(item, "at_ms").map(|at| (at, What::Dropped { by })).into_iter().collect();
-    };
+    }
     let entry = |value: &AttributeValue| {
         let entry = value.as_m().ok()?;
         Some((time(entry, "at_ms")?, what(entry)?))
     };
-    let mut entries: Vec<(At, What)> = list.iter().filter_map(entry).collect();
+    let mut entries: Vec<(At, What)> = list.into_iter().flatten().filter_map(entry).collect();
     let left_out = number(item, LEFT_OUT).and_then(|count| u32::try_from(count).ok()).unwrap_or_default();
     if let Some(last) = item.get(LAST).and_then(entry) {
         // The last one is shown.
@@ -150,20 +154,19 @@ mod tests {
         let by = Some("me@host".to_owned());
         let list = ["failed", "of_later", "dead", "redriven"];
         let list = list.iter().zip(1..).map(|(what, at)| entry(at, what)).collect();
-        let mut item = Item::from([(ENTRIES.to_owned(), AttributeValue::L(list))]);
-        let mut expected = vec![
+        let item = Item::from([(ENTRIES.to_owned(), AttributeValue::L(list))]);
+        let expected = [
             (at(1), What::Failed(call.clone())),
             (at(3), What::Dead(call.clone())),
             (at(4), What::Redriven { by: by.clone() }),
         ];
         assert_eq!(entries(&item), expected);
-        item.insert(LAST.to_owned(), entry(9, "held"));
-        item.insert(LEFT_OUT.to_owned(), AttributeValue::N("1".to_owned()));
-        expected.push((at(9), What::Held(call)));
-        assert_eq!(entries(&item), expected);
-        item.insert(LEFT_OUT.to_owned(), AttributeValue::N("38".to_owned()));
-        expected.insert(3, (at(9), What::LeftOut { entries: 37 }));
-        assert_eq!(entries(&item), expected);
+        let mut rest = Item::from([(LAST.to_owned(), entry(9, "held"))]);
+        rest.insert(LEFT_OUT.to_owned(), AttributeValue::N("1".to_owned()));
+        assert_eq!(entries(&rest), [(at(9), What::Held(call.clone()))]);
+        rest.insert(LEFT_OUT.to_owned(), AttributeValue::N("38".to_owned()));
+        let expected = [(at(9), What::LeftOut { entries: 37 }), (at(9), What::Held(call))];
+        assert_eq!(entries(&rest), expected);
         let dropped = Item::from([
             ("at_ms".to_owned(), AttributeValue::N("5".to_owned())),
             ("who".to_owned(), AttributeValue::S("me@host".to_owned())),

@@ -198,12 +198,12 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
     } else if unserved && waits_for(UNSERVED_SECONDS_MAX) {
         problems.push(Problem::remedy(
             format!(
-                "{} for {} wait{}, and no running worker has said that it serves this RPC",
+                "{} for {} wait{}, and no running worker reports this RPC",
                 counted(depth.waiting, "message"),
                 depth.rpc,
                 oldest(rpc)
             ),
-            "start a worker whose event_router.yaml has it; the log of one that runs says why it can't write here",
+            "start a worker whose event_router.yaml has it; if one runs, its log has the reason why it can't write here",
         ));
     } else if rpc.serving.are_full_and_slow() && waits_for(SLOW_SECONDS_MAX) {
         problems.push(Problem::remedy(
@@ -461,7 +461,7 @@ mod tests {
                     serving: Serving::default(),
                     ..rpc()
                 },
-                "9 messages for A/B wait, the oldest for 8.5s, and no running worker has said that it serves this RPC: start",
+                "9 messages for A/B wait, the oldest for 8.5s, and no running worker reports this RPC: start",
             ),
             (
                 source(),

@@ -1,5 +1,6 @@
 //! The processes in `outbox status`: their table, and what is wrong with them. Pure.
 
+use outbox_transport::operate::SQS;
 use outbox_transport::process::Seen;
 
 use super::answer::Problem;
@@ -29,10 +30,15 @@ fn of_silent(source: &str, program: &str, seen: &[&Seen]) -> Problem {
     let addresses: Vec<String> = seen.iter().filter_map(|seen| seen.process.address.clone()).collect();
     let addresses =
         if addresses.is_empty() { String::new() } else { format!(", and /readyz at {}", listed(&addresses)) };
+    // On Postgres the other processes remove it, and the database has the only clock.
+    let (clock, by) = match source == SQS {
+        true => (", wrong clock", ""),
+        false => ("", " if another one runs"),
+    };
     Problem::remedy(
         format!("{} of {source} {is} silent: {}", counted(seen.len(), program), listed(&each)),
         &format!(
-            "killed, hanging, or unable to write here (no connection, wrong password, no space): see the log{addresses}; a killed one is forgotten within 20 minutes"
+            "killed, hanging, or unable to write here (no connection, wrong password, no space{clock}): see the log{addresses}; a killed process is removed within 20 minutes{by}"
         ),
     )
 }
@@ -101,6 +107,7 @@ fn state(seen: &Seen) -> &'static str {
     let report = &seen.process.report;
     match (seen.is_silent(), report.ready, report.waits.is_empty()) {
         (true, ..) => "silent",
+        _ if report.not_readable => "report not readable",
         (false, true, true) => "ready",
         (false, true, false) => "waits",
         (false, false, _) => "not ready",
@@ -117,7 +124,7 @@ mod tests {
 
     fn halts(reason: &str) -> Report {
         let waits = Waits { part: "cards A/B".into(), reason: reason.into(), seconds: Some(30.0) };
-        Report { ready: false, waits: vec![waits], rpcs: Vec::new() }
+        Report { waits: vec![waits], ..Report::default() }
     }
 
     fn routed(name: &str, rpcs: &str) -> Seen {
@@ -175,6 +182,19 @@ mod tests {
         }
     }
 
+    /// Guards promise 8: a process that was killed is removed by others on Postgres, and by itself on AWS.
+    #[test]
+    fn the_end_of_a_killed_process_is_true() {
+        let killed = seen(Program::Worker, "w1", 40.0, Report::default());
+        let on_sqs = Seen { source: SQS.to_owned(), ..killed.clone() };
+        for (killed, end) in
+            [(killed, "removed within 20 minutes if another one runs"), (on_sqs, "removed within 20 minutes")]
+        {
+            let told = problems(&Running(vec![killed]))[0].to_string();
+            assert!(told.ends_with(end), "{told}");
+        }
+    }
+
     /// Guards promise 8: a difference of routes names the route.
     #[test]
     fn a_difference_names_the_route() {
@@ -185,6 +205,14 @@ mod tests {
         ];
         let told = problems(&Running(all))[0].to_string();
         assert!(told.contains("and 2 others the routes") && told.contains("lacks A/C (event_one)"), "{told}");
+    }
+
+    /// Guards promise 8: a report that can't be read is a state, and no problem: during a deployment another version may write.
+    #[test]
+    fn a_report_of_another_version_is_a_state() {
+        let running = Running(vec![seen(Program::Worker, "w1", 1.0, Report::read("odd"))]);
+        assert!(problems(&running).is_empty());
+        assert!(text(&running, false).unwrap().contains("report not readable"));
     }
 
     /// Guards promise 8: each process has its row, and a table without rows is not shown.

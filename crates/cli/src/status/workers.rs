@@ -267,7 +267,9 @@ mod tests {
             outbox_worker_breaker_state{source=\"cards\",rpc=\"A/D\"} 3\n\
             outbox_worker_held{source=\"cards\",rpc=\"A/D\",code=\"data_loss\",reason=\"card # is lost\"} 1\n\
             outbox_worker_held{source=\"cards\",rpc=\"A/D\",code=\"data_loss\",reason=\"before\"} 0\n\
-            outbox_worker_in_flight{rpc=\"A/B\"} 3\noutbox_worker_in_flight{rpc=\"A/B\"} 4 1700000000\n\
+            outbox_worker_in_flight{source=\"cards\",rpc=\"A/B\"} 3\n\
+            outbox_worker_in_flight{source=\"cards\",rpc=\"A/B\"} 4 1700000000\n\
+            outbox_worker_in_flight{source=\"other\",rpc=\"A/B\"} 5\n\
             odd{a=\"x\\\"},b=\\\\\\n\",c=\"\"} 1e3\nplain 7\ngarbage\n{\n";
         let workers = Workers { samples: samples(0, text).collect(), ..Workers::default() };
         assert_eq!(workers.of("cards", "A/B"), (Some(Breaker::Open), Some(7)));

@@ -27,6 +27,9 @@ pub(super) struct Life {
     pub(super) deliveries: Vec<SourceDelivery>,
     /// Failed attempts and repairs, oldest first.
     pub(super) history: Vec<Past>,
+    /// Whether its deliveries are on SQS.
+    #[serde(skip)]
+    pub(super) on_sqs: bool,
     pub(super) nowhere: Option<Nowhere>,
     pub(super) commands: Vec<String>,
 }
@@ -57,7 +60,7 @@ pub(super) struct Waiting {
     pub(super) leader: Option<Leader>,
     pub(super) events_ahead: Count,
     pub(super) lag_seconds: f64,
-    /// Relays that are silent or make no progress.
+    /// Relays that make no progress, or silent ones if no relay runs.
     pub(super) causes: Vec<String>,
 }
 

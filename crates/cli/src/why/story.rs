@@ -40,7 +40,7 @@ pub(super) fn tell(life: &Life) -> String {
     if let Some(dropped) = &life.dropped {
         told.push(format!("dropped   {}, after the bus refused it", dropped_by(dropped.at, &dropped.by)));
     }
-    told.extend(timeline::lines(&life.history, None));
+    told.extend(timeline::lines(&life.history, None, life.on_sqs));
     if life.found.is_none() {
         told.push(
             "No database given: when it was enqueued and put is not known (set DATABASE_URL).".to_owned(),
@@ -83,7 +83,7 @@ pub(super) fn tell(life: &Life) -> String {
 }
 
 fn history(life: &Life, rpc: &str) -> impl Iterator<Item = String> {
-    timeline::lines(&life.history, Some(rpc)).into_iter().map(|text| format!("  {text}"))
+    timeline::lines(&life.history, Some(rpc), life.on_sqs).into_iter().map(|text| format!("  {text}"))
 }
 
 fn put(life: &Life) -> Option<String> {

@@ -7,22 +7,24 @@ use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, counted, instant};
 
 const REASON_CHARS_MAX: usize = 500;
 
-/// The entries of an RPC, or of the event itself. Attempts without an entry are counted by the numbers of the others.
-pub(super) fn lines(past: &[Past], rpc: Option<&str>) -> Vec<String> {
+/// The entries of an RPC, or of the event itself. Attempts without an entry are counted by the numbers of the others. On SQS a
+/// number counts receives, also those that were held and those without a call.
+pub(super) fn lines(past: &[Past], rpc: Option<&str>, on_sqs: bool) -> Vec<String> {
     let mut lines = Vec::new();
+    let missing = if on_sqs { "more receive" } else { "more attempt" };
     // Not known after entries that were left out.
     let mut made: Option<i32> = Some(0);
     for Past { at, what, .. } in past.iter().filter(|one| one.rpc.as_deref() == rpc) {
         if let Some(attempt) = attempt_of(what) {
             let between = made.map_or(0, |made| attempt.saturating_sub(made).saturating_sub(1));
             if between > 0 {
-                lines.push(format!("and {} without an entry", counted(between, "more attempt")));
+                lines.push(format!("and {} without an entry", counted(between, missing)));
             }
             // The number of an attempt that did not count comes again.
-            let counts = !matches!(what, What::Held(_) | What::Lost(_));
+            let counts = on_sqs || !matches!(what, What::Held(_) | What::Lost(_));
             made = Some(if counts { attempt } else { attempt.saturating_sub(1) });
         }
-        lines.push(format!("{} {}", time(*at), words(what)));
+        lines.push(format!("{} {}", time(*at), words(what, on_sqs)));
         match what {
             // Attempts are counted anew.
             What::Redriven { .. } | What::Replayed { .. } => made = Some(0),
@@ -50,14 +52,15 @@ fn attempt_of(what: &What) -> Option<i32> {
     }
 }
 
-fn words(what: &What) -> String {
+fn words(what: &What, on_sqs: bool) -> String {
+    let uncounted = if on_sqs { "" } else { " and did not count" };
     match what {
         What::Failed(call) => format!("attempt {} failed with {}", number(call.attempt), cause(call)),
         What::Held(call) => {
-            format!("attempt {} was held and did not count: {}", number(call.attempt), cause(call))
+            format!("attempt {} was held{uncounted}: {}", number(call.attempt), cause(call))
         }
         What::Lost(call) => {
-            format!("attempt {} lost its lease and did not count: {}", number(call.attempt), cause(call))
+            format!("attempt {} lost its lease{uncounted}: {}", number(call.attempt), cause(call))
         }
         What::Dead(call) => format!("dead at attempt {} with {}", number(call.attempt), cause(call)),
         What::Done { attempt, worker } => {
@@ -125,15 +128,19 @@ mod tests {
 
     /// Entries a second apart, as text without times.
     fn told(whats: Vec<What>) -> Vec<String> {
+        told_on(false, whats)
+    }
+
+    fn told_on(sqs: bool, whats: Vec<What>) -> Vec<String> {
         let start: DateTime<Utc> = "2026-11-19T06:00:00Z".parse().unwrap();
         let at = |n: usize| At::from(start + TimeDelta::seconds(i64::try_from(n).unwrap()));
         let past = |(n, what)| Past { rpc: Some(RPC.to_owned()), at: at(n), what };
         let past: Vec<Past> = whats.into_iter().enumerate().map(past).collect();
-        assert_eq!(lines(&past, Some("Test/Other")), [] as [String; 0]);
-        assert_eq!(lines(&past, None), [] as [String; 0]);
+        assert_eq!(lines(&past, Some("Test/Other"), sqs), [] as [String; 0]);
+        assert_eq!(lines(&past, None, sqs), [] as [String; 0]);
         let time = |n: usize| format!("2026-11-19T06:00:{n:02}Z ");
         let without = |text: String| (0..past.len()).fold(text, |text, n| text.replace(&time(n), ""));
-        lines(&past, Some(RPC)).into_iter().map(without).collect()
+        lines(&past, Some(RPC), sqs).into_iter().map(without).collect()
     }
 
     /// Guards promise 8: every kind of entry has its words, in the order of time.
@@ -199,6 +206,26 @@ mod tests {
                 .filter(|text| text.starts_with("and "))
                 .collect();
             assert_eq!(gaps, expected, "{whats:?}");
+        }
+    }
+    /// Guards promise 8: on SQS no attempt is invented. A hold has a number of its own there, and so has a receive without a
+    /// call.
+    #[test]
+    fn on_sqs_receives_are_counted() {
+        let held = told_on(true, vec![What::Held(call(1))]);
+        assert_eq!(held, ["history   attempt 1 was held: unavailable: down (worker vm:7)"]);
+        for (whats, expected) in [
+            (
+                vec![What::Held(call(1)), What::Held(call(2)), What::Failed(call(3)), What::Dead(call(4))],
+                None,
+            ),
+            (vec![What::Failed(call(1)), What::Dead(call(3))], Some("and 1 more receive without an entry")),
+            (vec![What::Held(call(1)), What::Dead(call(5))], Some("and 3 more receives without an entry")),
+            (vec![What::Failed(call(1)), What::Redriven { by: None }, What::Failed(call(1))], None),
+        ] {
+            let told = told_on(true, whats.clone());
+            let gap = told.iter().map(|text| &text[10..]).find(|text| text.starts_with("and "));
+            assert_eq!(gap, expected, "{whats:?}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Settles a batch with one statement. If that is refused as a whole, each message gets a statement of its own.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use outbox_transport::{Again, Budget, Note, Outcome, Unsettled};
 use sqlx::postgres::types::PgInterval;
@@ -49,9 +50,10 @@ impl PostgresQueue {
     /// Writes all of it, or nothing.
     async fn write(&self, settled: &[(Receipt, Outcome)]) -> Result<(), Unsettled> {
         let (closed, closed_tokens) = self.closed_by(settled);
-        let rows = Rows::of(settled, &mut self.history.lock());
+        let mut history = *self.history.lock();
+        let rows = Rows::of(settled, &mut history);
         if !rows.seqs.is_empty() || !closed.is_empty() {
-            let settle = sqlx::query(
+            let settle = sqlx::query_scalar(
                 "select outbox.settle($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             )
             .bind(rows.queues)
@@ -69,12 +71,17 @@ impl PostgresQueue {
             .bind(rows.notes)
             .bind(&self.worker);
             let mut loan = self.connections.lend().await.map_err(|error| unsettled(&error))?;
-            let written = within(settle.execute(loan.conn())).await.map_err(|error| unsettled(&error));
+            let written: Result<Option<bool>, Unsettled> =
+                within(settle.fetch_one(loan.conn())).await.map_err(|error| unsettled(&error));
             // A refusal leaves the connection usable.
             if written.as_ref().err().is_none_or(Unsettled::is_refused) {
                 loan.give_back();
             }
-            written?;
+            if let Some(is_kept) = written? {
+                self.tell_history(is_kept);
+            }
+            // Only now, because a failed settlement is repeated.
+            *self.history.lock() = history;
         }
         for (_, outcome) in settled {
             if let Outcome::Retry { after, .. } = outcome {
@@ -83,6 +90,19 @@ impl PostgresQueue {
         }
         self.count_down(settled);
         Ok(())
+    }
+
+    /// Logs once when the history takes no entries, and once when it takes them again.
+    fn tell_history(&self, is_kept: bool) {
+        let was_kept = !self.history_fails.swap(!is_kept, Ordering::Relaxed);
+        match (was_kept, is_kept) {
+            (true, false) => tracing::warn!(
+                rpc = %self.watched.rpc,
+                "outbox.history is locked, or this role may not write to it: deliveries go on, and entries are left out. Remedy for the role: select outbox.grant_to('ROLE', 'worker')"
+            ),
+            (false, true) => tracing::info!(rpc = %self.watched.rpc, "outbox.history takes entries again"),
+            _ => {}
+        }
     }
 
     /// The claims without an open delivery after these settlements, and their tokens.

@@ -1,9 +1,9 @@
 //! When a process writes its report. Deciding is pure.
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::entry::Process;
 
@@ -13,7 +13,10 @@ const LOOKED_EVERY: Duration = Duration::from_millis(500);
 const NEWS_AFTER: Duration = Duration::from_millis(900);
 /// After a failure.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// At the end the process does not wait for a store that is away: the others see that it is silent.
+/// At the end the process waits for a write under way, which could otherwise come after the removal. It waits no longer than
+/// this.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
+/// After that it does not wait for a store that is away: the others see that it is silent.
 const REMOVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where a process keeps its report.
@@ -41,26 +44,36 @@ pub async fn shown_beside<T>(
     mut store: impl Store,
     look: impl FnMut() -> Process,
 ) -> T {
-    let worked = tokio::select! {
-        worked = work => worked,
-        never = keep(&mut store, look) => match never {},
+    let ended = CancellationToken::new();
+    let work = async {
+        let worked = work.await;
+        ended.cancel();
+        worked
     };
+    let (worked, ()) = tokio::join!(work, keep(&mut store, look, &ended));
     let _ = tokio::time::timeout(REMOVED_WITHIN, store.remove()).await;
     worked
 }
 
-async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process) -> Infallible {
+async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process, ended: &CancellationToken) {
     let mut last: Option<Tried> = None;
-    loop {
+    while !ended.is_cancelled() {
         let (process, now) = (look(), Instant::now());
         if is_due(last.as_ref(), &process, now, store.every()) {
             let had_failed = last.as_ref().is_some_and(|last| !last.written);
-            let tried = store.write(&process).await;
+            let cut_off = async {
+                ended.cancelled().await;
+                tokio::time::sleep(WRITTEN_WITHIN).await;
+            };
+            let tried = tokio::select! {
+                tried = store.write(&process) => tried,
+                () = cut_off => return,
+            };
             match &tried {
                 Err(error) if !had_failed => {
                     tracing::warn!(
                         error,
-                        "can't write that this process runs: `outbox status` will say that it is silent"
+                        "failed to write that this process runs: `outbox status` may show it as silent, or not at all"
                     );
                 }
                 Ok(()) if had_failed => tracing::info!("wrote again that this process runs"),
@@ -68,7 +81,7 @@ async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process) -> Infa
             }
             last = Some(Tried { process, at: now, written: tried.is_ok() });
         }
-        tokio::time::sleep(LOOKED_EVERY).await;
+        ended.run_until_cancelled(tokio::time::sleep(LOOKED_EVERY)).await;
     }
 }
 
@@ -118,6 +131,39 @@ mod tests {
             self.removed.store(true, Ordering::Relaxed);
             Ok(())
         }
+    }
+
+    /// A store that takes a write late, also if the process no longer waits for the answer.
+    struct Late(Arc<AtomicBool>);
+
+    impl Store for Late {
+        fn every(&self) -> Duration {
+            Duration::from_secs(5)
+        }
+
+        async fn write(&mut self, _: &Process) -> Result<(), String> {
+            let has_row = Arc::clone(&self.0);
+            let taken = tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+                has_row.store(true, Ordering::Relaxed);
+            });
+            taken.await.map_err(|error| error.to_string())
+        }
+
+        async fn remove(&mut self) -> Result<(), String> {
+            self.0.store(false, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    /// Guards promise 8: a process that stops during a write is not shown as killed, because its row came back.
+    #[tokio::test(start_paused = true)]
+    async fn a_write_under_way_ends_before_the_removal() {
+        let has_row = Arc::new(AtomicBool::new(false));
+        let (work, store) = (tokio::time::sleep(Duration::from_millis(100)), Late(Arc::clone(&has_row)));
+        shown_beside(work, store, || process(true)).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(!has_row.load(Ordering::Relaxed));
     }
 
     fn process(ready: bool) -> Process {

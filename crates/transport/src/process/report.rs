@@ -10,11 +10,14 @@ const TEXT_CHARS_MAX: usize = 300;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
-    /// As `/readyz` says it.
+    /// Whether the parts of this source are ready, as `/readyz` says it.
     pub ready: bool,
     /// The parts that make no progress, for a shorter time than `/readyz` needs.
     pub waits: Vec<Waits>,
     pub rpcs: Vec<RpcReport>,
+    /// Another version wrote a report that this one can't read. So nothing else is known.
+    #[serde(skip_deserializing, skip_serializing_if = "std::ops::Not::not")]
+    pub not_readable: bool,
 }
 
 /// A part of a process that makes no progress.
@@ -106,11 +109,9 @@ impl Report {
     pub fn read(text: &str) -> Self {
         // A list would be read as the values of the fields.
         let fields = serde_json::from_str::<serde_json::Map<_, _>>(text);
-        fields.and_then(|fields| serde_json::from_value(fields.into())).unwrap_or_else(|_| {
-            let reason = "its report can't be read: another version wrote it".to_owned();
-            let waits = Waits { part: "report".to_owned(), reason, seconds: None };
-            Self { waits: vec![waits], ..Self::default() }
-        })
+        fields
+            .and_then(|fields| serde_json::from_value(fields.into()))
+            .unwrap_or_else(|_| Self { not_readable: true, ..Self::default() })
     }
 }
 
@@ -139,13 +140,13 @@ mod tests {
             ..RpcReport::default()
         };
         let waits = Waits { part: "cards".into(), reason: "no space".into(), seconds: Some(4.0) };
-        let report = Report { ready: false, waits: vec![waits], rpcs: vec![rpc] };
+        let report = Report { waits: vec![waits], rpcs: vec![rpc], ..Report::default() };
         assert_eq!(Report::read(&serde_json::to_string(&report).unwrap()), report);
-        let other = Report::read(r#"{"ready":true,"later":1,"rpcs":[{"rpc":"A/B"}]}"#);
-        assert!(other.ready && other.rpcs[0].rpc == "A/B" && other.rpcs[0].breaker == Breaker::Closed);
+        let other = Report::read(r#"{"ready":true,"later":1,"not_readable":true,"rpcs":[{"rpc":"A/B"}]}"#);
+        assert!(other.ready && !other.not_readable);
+        assert!(other.rpcs[0].rpc == "A/B" && other.rpcs[0].breaker == Breaker::Closed);
         for text in ["", "[]", "{\"ready\":7}", "null"] {
-            let read = Report::read(text);
-            assert!(!read.ready && read.waits[0].reason.contains("can't be read"), "{text}");
+            assert_eq!(Report::read(text), Report { not_readable: true, ..Report::default() }, "{text}");
         }
     }
 
@@ -156,6 +157,7 @@ mod tests {
             ready,
             waits: vec![Waits { part: part.into(), reason: reason.into(), seconds: Some(1.0) }],
             rpcs: vec![RpcReport { rpc: "A/B".into(), breaker, calls, ..RpcReport::default() }],
+            not_readable: false,
         };
         let before = of(true, "cards", "busy", Breaker::Closed, 1);
         assert!(!of(true, "cards", "putting 7 events", Breaker::Closed, 2).is_news_after(&before));

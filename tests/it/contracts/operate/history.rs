@@ -9,6 +9,7 @@ use outbox_transport::{Again, Outcome};
 use super::{
     Subject, all_of, begun, dead, look, messages, of_rpc, one, other, settle_received, settled_as, tally,
 };
+use crate::world::{PATIENCE, until};
 
 /// The entries of an event at its RPC. Numbers of attempts differ, because the test's worker does not count.
 async fn told<S: Subject>(subject: &S, event: EventId) -> Vec<String> {
@@ -28,6 +29,18 @@ async fn told<S: Subject>(subject: &S, event: EventId) -> Vec<String> {
     past.into_iter().map(entry).collect()
 }
 
+/// Waits for a story: on AWS an entry may come a little later than its settle.
+async fn until_told<S: Subject>(subject: &S, event: EventId, story: &[String]) {
+    let waiting = tokio::time::timeout(PATIENCE, async {
+        while told(subject, event).await != story {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    if waiting.await.is_err() {
+        assert_eq!(told(subject, event).await, story);
+    }
+}
+
 /// Guards promise 8: failures, deaths and repairs of a delivery are told in their order, with worker and operator, and what was
 /// not called is not told.
 pub(super) async fn what_was_no_first_success_is_told<S: Subject>(subject: &S) {
@@ -42,7 +55,7 @@ pub(super) async fn what_was_no_first_success_is_told<S: Subject>(subject: &S) {
         "failed unavailable down for the night test".to_owned(),
         "dead internal no card test".to_owned(),
     ];
-    assert_eq!(told(subject, event).await, story);
+    until_told(subject, event, &story).await;
 
     let mut operator = subject.operator().await;
     let repair = begun(&operator, "both").await;
@@ -57,7 +70,7 @@ pub(super) async fn what_was_no_first_success_is_told<S: Subject>(subject: &S) {
     assert_eq!(tally(&operator.take_away(&repair, &letters).await), all_of(&Repaired::Moved, 1));
     operator.put_back().await;
     story.extend(["redriven me@host", "dead internal no card test", "dropped me@host"].map(str::to_owned));
-    assert_eq!(told(subject, event).await, story);
+    until_told(subject, event, &story).await;
     assert_eq!(told(subject, EventId::new()).await, [] as [String; 0]);
 }
 
@@ -70,7 +83,12 @@ pub(super) async fn a_long_story_is_cut<S: Subject>(subject: &S) {
     for _ in 0..42 {
         settle_received(subject, &one(), 1, &failed("down")).await;
     }
+    // On AWS the list has 40 entries, and three more are counted.
+    let counted = "LeftOut { entries: 2 }".to_owned();
+    until("all are kept", async || S::COUNTS_ATTEMPTS || told(subject, event).await.contains(&counted)).await;
     settle_received(subject, &one(), 1, &dead("internal", "at last")).await;
+    let died = "dead internal at last test".to_owned();
+    until("its death is kept", async || told(subject, event).await.contains(&died)).await;
     let story = told(subject, event).await;
     assert!(story.len() < 45, "{} entries", story.len());
     assert_eq!(story[1], format!("failed unavailable {} test", "é".repeat(500)));

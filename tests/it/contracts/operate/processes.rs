@@ -31,7 +31,7 @@ fn worker(name: &str) -> Process {
     let quiet = RpcReport { rpc: "Test/Other".to_owned(), calls_max: 1, ..RpcReport::default() };
     let waits = Waits { part: "cards".to_owned(), reason: awkward.to_owned(), seconds: Some(4.5) };
     let process = Process::new(Program::Worker, name, "0.1.0", Some("http://127.0.0.1:9465".to_owned()));
-    let report = Report { ready: false, waits: vec![waits], rpcs: vec![rpc, quiet] };
+    let report = Report { waits: vec![waits], rpcs: vec![rpc, quiet], ..Report::default() };
     Process { report, ..process.routed_by(&router) }
 }
 

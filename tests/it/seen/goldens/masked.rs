@@ -70,9 +70,15 @@ fn hidden(word: &str, before: Option<&str>) -> String {
     }
     let mask = match before.map(str::trim_start) {
         Some("pid" | "(pid") => Some("PID"),
+        Some("on") if is_host(core) => Some("HOST"),
         _ => shape(core),
     };
     mask.map_or_else(|| word.to_owned(), |mask| word.replacen(core, mask, 1))
+}
+
+/// An address that only this machine can reach has its name.
+fn is_host(word: &str) -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|host| host.trim() == word)
 }
 
 fn shape(word: &str) -> Option<&'static str> {

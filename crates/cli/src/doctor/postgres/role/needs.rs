@@ -50,7 +50,7 @@ pub(super) const WORKER: Needs = Needs {
     functions: "receive, receive_due, claimed, recorded, recorded_0, recorded_1, recorded_2, recorded_3, \
                 recorded_4, lease, record, record_rows, release, release_0, release_1, release_2, \
                 release_3, release_4, settle, keep_leases, requeue, recover, token, dedup_slot, id_millis, \
-                minute_end, note_late, late_slots, sane_time, keeps_attempt",
+                minute_end, note_late, late_slots, sane_time, keeps_attempt, keep_history",
 };
 
 pub(super) const OPERATOR: Needs = Needs {
