@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, PgConnection, Row};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No statement of ours takes nearly this long. A half-open connection would never answer.
@@ -72,7 +72,14 @@ pub fn timed_out(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut)
 }
 
+/// A pooler may send each message to another server. A simple query is one message; a prepared statement is several, and
+/// another server does not have it, or has another one of that name.
 async fn settle(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let direct = "select coalesce(pg_catalog.current_setting('outbox.session', true), '')";
+    let direct: String = sqlx::raw_sql(direct).fetch_one(&mut *conn).await?.try_get(0)?;
+    if direct != "direct" {
+        return Err(sqlx::Error::Configuration(outbox_schema::SchemaError::Pooler.into()));
+    }
     sqlx::query(WHERE_KNOWN).execute(conn).await?;
     Ok(())
 }

@@ -344,7 +344,8 @@ impl TermError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Schema(error) => error.is_transient(),
-            Self::Database(_) | Self::Open(_) | Self::Deposed | Self::Beside(_) => true,
+            Self::Database(error) => !outbox_schema::is_pooler(error),
+            Self::Open(_) | Self::Deposed | Self::Beside(_) => true,
         }
     }
 }

@@ -156,11 +156,6 @@ async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
 
 /// Whether this build can work on the database. The connection must come from `outbox_postgres::Source`.
 pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
-    let direct: Option<String> =
-        sqlx::query_scalar("select current_setting('outbox.session', true)").fetch_one(&mut *conn).await?;
-    if direct.as_deref() != Some("direct") {
-        return Err(SchemaError::Pooler);
-    }
     server(conn).await?;
     match version(conn).await? {
         VERSION => whole(conn).await,
@@ -241,9 +236,21 @@ pub enum SchemaError {
     )]
     Busy { pid: i32 },
     #[error("failed to read the schema's version")]
-    Read(#[from] sqlx::Error),
+    Read(#[source] sqlx::Error),
     #[error("failed to migrate")]
     Migrate(#[source] MigrateError),
+}
+
+/// Whether a connection was refused because it does not hold its session's settings.
+pub fn is_pooler(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Configuration(cause)
+        if matches!(cause.downcast_ref(), Some(SchemaError::Pooler)))
+}
+
+impl From<sqlx::Error> for SchemaError {
+    fn from(error: sqlx::Error) -> Self {
+        if is_pooler(&error) { Self::Pooler } else { Self::Read(error) }
+    }
 }
 
 impl SchemaError {

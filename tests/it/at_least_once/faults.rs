@@ -386,9 +386,12 @@ async fn publishers_may_sit_behind_pgbouncer() {
     // Relay and worker can't work through it: they report that instead of half working.
     let env = [("DATABASE_URL", bouncer.url.as_str()), ("OUTBOX_METRICS_ADDR", "127.0.0.1:0")];
     let router = world.router_file.display().to_string();
-    let mut relay =
-        Process::start(&crate::world::programs().join("relay"), ["--router", &router], &env).unwrap();
-    relay.wait_for("connect to Postgres directly").await.unwrap();
-    assert_eq!(relay.ended().await.unwrap().code(), Some(3));
+    let endpoints = ["--endpoint", "Test=http://127.0.0.1:1", "--endpoint", "Other=http://127.0.0.1:1"];
+    for (program, endpoints) in [("relay", &endpoints[..0]), ("worker", &endpoints[..])] {
+        let args = [&["--router", router.as_str()][..], endpoints].concat();
+        let mut process = Process::start(&crate::world::programs().join(program), args, &env).unwrap();
+        process.wait_for("connect to Postgres directly").await.unwrap();
+        assert_eq!(process.ended().await.unwrap().code(), Some(3), "{program}");
+    }
     world.finish().await;
 }

@@ -22,6 +22,10 @@ pub(super) async fn look(source: &Source) -> Vec<Diagnosis> {
     let name = source.name();
     let mut conn = match source.connect("outbox doctor", &[]).await {
         Ok(conn) => conn,
+        Err(error) if outbox_schema::is_pooler(&error) => {
+            let hint = "LISTEN and session locks do not work through a pooler in transaction mode";
+            return vec![Diagnosis::error(name, SchemaError::Pooler.to_string(), hint)];
+        }
         Err(error) => {
             let hint = "see DATABASE_URL, --database-url or --source; connect to Postgres directly, not through a pooler";
             return vec![Diagnosis::error(name, format!("can't connect: {}", Chain(&error)), hint)];
@@ -99,9 +103,6 @@ async fn schema(conn: &mut PgConnection, name: &str) -> Option<Diagnosis> {
         Err(SchemaError::Server { .. }) => return None,
         Err(error) => {
             let hint = match &error {
-                SchemaError::Pooler => {
-                    "LISTEN and session locks do not work through a pooler in transaction mode"
-                }
                 SchemaError::Missing => {
                     "it makes the schema `outbox`, and touches nothing else; is it the right database?"
                 }
