@@ -23,9 +23,9 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     let mut conn = database.connect().await?;
     // A service's own event table without an outbox: the same columns and indexes, and no reader.
     sqlx::raw_sql(
-        "create table plain_event (like outbox.event including defaults);
-         create index on plain_event (xid, seq);
-         create index on plain_event (seq)",
+        "create table public.plain_event (like outbox.event including defaults);
+         create index on public.plain_event (xid, seq);
+         create index on public.plain_event (seq)",
     )
     .execute(&mut conn)
     .await?;
