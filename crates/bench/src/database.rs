@@ -106,8 +106,8 @@ impl Database {
 async fn add_accounts(url: &str) -> Result<()> {
     let mut conn = PgConnection::connect(url).await?;
     sqlx::raw_sql(
-        "create table account (id integer primary key, balance bigint not null default 0) with (fillfactor = 50);
-         insert into account (id) select generate_series(1, 10000)",
+        "create table public.account (id integer primary key, balance bigint not null default 0) with (fillfactor = 50);
+         insert into public.account (id) select generate_series(1, 10000)",
     )
     .execute(&mut conn)
     .await?;
