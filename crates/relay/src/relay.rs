@@ -9,8 +9,7 @@ use outbox_postgres::outbox::{Appetite, Cursor, OpenError, Outbox, Parked, Windo
 use outbox_postgres::{Doorbell, SESSION, Source, retention};
 use outbox_runtime::{Standing, Tracer, Trouble};
 use outbox_schema::SchemaError;
-use outbox_transport::process::shown_beside;
-use outbox_transport::{Entry, RemoteBus};
+use outbox_transport::{Entry, RemoteBus, process::shown_beside};
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
