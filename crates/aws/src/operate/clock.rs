@@ -40,7 +40,7 @@ impl Intercept for Clock {
     }
 }
 
-/// None for a text that is no time of HTTP.
+/// None for a text that is not a date as HTTP writes it.
 fn ahead(date: &str, now: DateTime<Utc>) -> Option<TimeDelta> {
     let ahead = DateTime::parse_from_rfc2822(date).ok()?.to_utc() - now;
     Some(if ahead.abs() < DIFFERS_FROM { TimeDelta::zero() } else { ahead })
