@@ -68,7 +68,7 @@ impl Rows {
         for row in std::iter::once(&header).chain(&self.rows) {
             for (n, columns) in lines.iter().enumerate() {
                 let before = if n == 0 { MARGIN } else { MARGIN + INDENT };
-                text.extend(drawn(row, columns, before, n == 0));
+                text.extend(drawn(row, columns, before));
             }
         }
         text.join("\n")
@@ -132,8 +132,8 @@ fn total(columns: &[Column]) -> usize {
     columns.iter().map(|column| column.width).sum::<usize>() + GAP * columns.len().saturating_sub(1)
 }
 
-/// One line of a row: more than one, if a cell is wrapped. Further lines without any text are left out.
-fn drawn(row: &[Cell], columns: &[Column], before: usize, is_first: bool) -> Vec<String> {
+/// One line of a row: more than one, if a cell is wrapped. None without any text.
+fn drawn(row: &[Cell], columns: &[Column], before: usize) -> Vec<String> {
     let cells: Vec<(Vec<String>, Option<Colour>)> = columns
         .iter()
         .map(|column| match row.get(column.at) {
@@ -156,9 +156,8 @@ fn drawn(row: &[Cell], columns: &[Column], before: usize, is_first: bool) -> Vec
             }
             due += column.width.saturating_sub(display_width(part)) + GAP;
         }
-        let is_empty = text.trim().is_empty();
-        if !is_empty || (is_first && n == 0) {
-            drawn.push(if is_empty { String::new() } else { text });
+        if !text.trim().is_empty() {
+            drawn.push(text);
         }
     }
     drawn

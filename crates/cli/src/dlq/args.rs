@@ -13,7 +13,8 @@ pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, int
 
 /// Lists dead letters, with the reason of each.
 ///
-/// On SQS a letter can only be read by receiving it, so each is hidden from others for a moment.
+/// The last ones that died are the first. On SQS a letter can only be read by receiving it, so each is hidden from others for a
+/// moment; and SQS gives them in no order, so only those that were read are sorted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct List {
