@@ -20,3 +20,4 @@ mod status; // status with workers, pages, several databases, mistakes, and a fu
 mod times; // times beyond the calendar
 mod trace; // one trace from the change to the RPC
 mod truth; // what status and why claim, and what they can't know
+mod watch; // status, again and again

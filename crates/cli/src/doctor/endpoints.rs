@@ -36,11 +36,11 @@ pub(super) async fn look(endpoints: &[String], router: Option<&Router>) -> Vec<D
             findings.push(Diagnosis::error(service, message, "the worker will not start without it"));
         }
         for service in addresses.keys().filter(|service| !called.contains(**service)) {
-            findings.push(Diagnosis::warning(
-                service,
-                "it has an address, and no route calls it",
-                "is the name that of event_router.yaml?",
-            ));
+            let hint = match outbox_finding::closest(service, called.iter().copied()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => "is the name that of event_router.yaml?".to_owned(),
+            };
+            findings.push(Diagnosis::warning(service, "it has an address, and no route calls it", hint));
         }
     }
     findings

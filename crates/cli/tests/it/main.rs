@@ -3,6 +3,7 @@
 mod check; // every mistake, with its place and remedy
 mod help; // the manual
 mod routes; // pictures and tables
+mod width; // narrow tables, and colours
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
