@@ -10,6 +10,7 @@ mod options;
 mod pace;
 mod parked;
 mod poison;
+mod proto; // the options' file
 mod repair;
 mod replay;
 mod routes;
@@ -45,6 +46,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Routes(routes::Args),
+    Proto(proto::Args),
     Status(status::Args),
     Why(why::Args),
     Dlq(dlq::Args),
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(args) => ended(check::run(&args)),
         Command::Routes(args) => ended(routes::run(&args)),
+        Command::Proto(args) => ended(proto::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use outbox_postgres::operate::Database;
 use outbox_transport::operate::{Operator, SQS};
-use outbox_transport::process::{Breaker, Program, RpcReport, Seen, Waits};
+use outbox_transport::process::{Breaker, LastError, Program, RpcReport, Seen, Waits};
 use serde::Serialize;
 
 use halted::waits;
@@ -50,9 +50,34 @@ pub(crate) struct Serving {
     pub(crate) open: Vec<String>,
     #[serde(skip)]
     pub(crate) held: Vec<String>,
+    #[serde(skip)]
+    pub(crate) failing: Failing,
     /// Workers that make no progress for this RPC, with the reason.
     #[serde(skip)]
     pub(crate) halted: Vec<String>,
+}
+
+/// Calls that failed since one succeeded, in all workers.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Failing {
+    pub(crate) in_row: u64,
+    pub(crate) error: Option<LastError>,
+    /// Whether no worker has succeeded since that error.
+    pub(crate) since_success: bool,
+}
+
+impl Failing {
+    fn of<'a>(reports: impl Iterator<Item = &'a RpcReport>) -> Self {
+        let (mut failing, mut succeeded_at) = (Self::default(), None);
+        for report in reports {
+            failing.in_row += report.failed_in_row;
+            succeeded_at = succeeded_at.max(report.succeeded_at);
+            let errors = failing.error.iter().chain(&report.last_error);
+            failing.error = errors.max_by_key(|error| error.at).cloned();
+        }
+        failing.since_success = failing.error.as_ref().is_some_and(|error| Some(error.at) > succeeded_at);
+        failing
+    }
 }
 
 impl Running {
@@ -80,10 +105,11 @@ impl Running {
         let (mut ended, mut took) = (0, 0.0);
         let serving =
             self.live().filter(|seen| seen.source == source && seen.process.program == Program::Worker);
-        for seen in serving {
-            let Some(report) = seen.process.report.rpcs.iter().find(|report| report.rpc == rpc) else {
-                continue;
-            };
+        let of_rpc = |seen: &'_ Seen| seen.process.report.rpcs.iter().position(|report| report.rpc == rpc);
+        let serving: Vec<(&Seen, &RpcReport)> =
+            serving.filter_map(|seen| Some((seen, &seen.process.report.rpcs[of_rpc(seen)?]))).collect();
+        workers.failing = Failing::of(serving.iter().map(|(_, report)| *report));
+        for (seen, report) in serving {
             workers.workers += 1;
             workers.calls += report.calls;
             workers.calls_max += report.calls_max;

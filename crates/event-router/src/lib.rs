@@ -17,7 +17,7 @@ pub use rpc::Rpc;
 
 use std::collections::BTreeMap;
 
-use outbox_finding::Place;
+use outbox_finding::{Place, closest};
 
 /// The routes of one `event_router.yaml`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,6 +67,11 @@ impl Router {
     /// Whether the file has this event, with subscribers or without.
     pub fn lists(&self, event: &str) -> bool {
         self.events.contains_key(event)
+    }
+
+    /// A listed event whose name is so similar that it may be meant.
+    pub fn similar(&self, event: &str) -> Option<&str> {
+        closest(event, self.events.keys().map(String::as_str))
     }
 
     /// Every RPC once, with its delivery policy, sorted by name.

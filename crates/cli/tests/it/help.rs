@@ -7,6 +7,7 @@ fn help_teaches_and_keeps_secrets() {
     for command in [
         "",
         "check",
+        "proto",
         "status",
         "why",
         "dlq",
