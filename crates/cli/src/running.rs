@@ -1,5 +1,6 @@
 //! Relays and workers, by their reports: which of them is silent or waits, and what the workers of one RPC do. Only `ask` asks.
 
+mod failing; // calls that failed since one succeeded
 mod halted; // processes that make no progress
 mod routers; // processes with different routes
 
@@ -7,9 +8,10 @@ use std::collections::BTreeMap;
 
 use outbox_postgres::operate::Database;
 use outbox_transport::operate::{Operator, SQS};
-use outbox_transport::process::{Breaker, LastError, Program, RpcReport, Seen, Waits};
+use outbox_transport::process::{Breaker, Program, RpcReport, Seen, Waits};
 use serde::Serialize;
 
+pub(crate) use failing::Failing;
 use halted::waits;
 pub(crate) use halted::{Halted, halted};
 pub(crate) use routers::{Differing, differing};
@@ -55,29 +57,6 @@ pub(crate) struct Serving {
     /// Workers that make no progress for this RPC, with the reason.
     #[serde(skip)]
     pub(crate) halted: Vec<String>,
-}
-
-/// Calls that failed since one succeeded, in all workers.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Failing {
-    pub(crate) in_row: u64,
-    pub(crate) error: Option<LastError>,
-    /// Whether no worker has succeeded since that error.
-    pub(crate) since_success: bool,
-}
-
-impl Failing {
-    fn of<'a>(reports: impl Iterator<Item = &'a RpcReport>) -> Self {
-        let (mut failing, mut succeeded_at) = (Self::default(), None);
-        for report in reports {
-            failing.in_row += report.failed_in_row;
-            succeeded_at = succeeded_at.max(report.succeeded_at);
-            let errors = failing.error.iter().chain(&report.last_error);
-            failing.error = errors.max_by_key(|error| error.at).cloned();
-        }
-        failing.since_success = failing.error.as_ref().is_some_and(|error| Some(error.at) > succeeded_at);
-        failing
-    }
 }
 
 impl Running {

@@ -168,7 +168,12 @@ mod tests {
     #[test]
     fn failures_in_a_row() {
         let (calls, now) = (Calls::default(), Instant::now());
-        let error = crate::rpc::failed(crate::rpc::Code::Internal, "no");
+        let error = CallError {
+            code: crate::rpc::Code::Internal,
+            message: "no".to_owned(),
+            retry_after: None,
+            by: crate::rpc::By::Server,
+        };
         for (error, expected) in [(Some(&error), 1), (Some(&error), 2), (None, 0), (Some(&error), 1)] {
             calls.ended(Duration::from_millis(1), error, now);
             assert_eq!(calls.look(now).failed_in_row, expected);

@@ -61,8 +61,10 @@ fn carriers(older: &Older, route: &Route<'_>, contract: &Contract) -> Option<Fin
     if old_method.full_name() != new_method.full_name() {
         let message =
             format!("'{}' was {} and is {}", route.rpc, old_method.full_name(), new_method.full_name());
-        let hint =
-            "calls go to the new name at once: deploy its server before, or name the old one in full as `id`";
+        let hint = format!(
+            "calls go to the new name at once: deploy its server before, or name the old one in full as `id`, with queue: '{}' beside it",
+            route.rpc
+        );
         return Some(Finding::warning(route.place.clone(), message, hint));
     }
     let old = carrier_in(&older.contract, &old_method, route.event)?;

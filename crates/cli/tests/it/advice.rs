@@ -88,7 +88,12 @@ fn follow_all(dir: &Path, args: &str, case: &str) -> String {
         let router = std::fs::read_to_string(dir.join(ROUTER)).unwrap();
         let errors = errors(dir, args);
         let Some(first) = errors.first() else { return router };
-        assert!(seen.insert(router.clone()), "{case}: the advice leads in a circle: {first:?}\n{router}");
+        assert!(
+            seen.insert(router.clone()),
+            "{case}: the advice leads in a circle: {}: {}\n{router}",
+            first.message,
+            first.hint
+        );
         put(dir, ROUTER, &follow(&router, first));
     }
 }
