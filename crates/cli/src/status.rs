@@ -1,7 +1,7 @@
 //! `outbox status`: is anything stuck, and where.
 
 mod answer;
-mod failing; // calls that all fail, and events that nobody gets
+mod failing; // calls that all fail, and events that no RPC gets
 mod problems; // what needs an operator
 mod processes; // relays and workers
 mod workers; // breakers and calls of the workers

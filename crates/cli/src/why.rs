@@ -122,7 +122,7 @@ impl Ask<'_> {
         }
     }
 
-    /// Why nobody gets an event whose name event_router.yaml does not list.
+    /// Why no RPC gets an event whose name event_router.yaml does not list.
     fn unlisted(&self, life: &Life) -> Option<String> {
         let (router, name) = (self.router.as_ref()?, &life.enqueued.as_ref()?.event.name);
         if router.lists(name) {

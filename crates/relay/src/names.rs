@@ -1,4 +1,4 @@
-//! Events whose name event_router.yaml does not list. Most likely it is misspelt, and then nobody gets the event: so each such
+//! Events whose name event_router.yaml does not list. Most likely it is misspelt, and then no RPC gets the event: so each such
 //! name is logged, counted, and written down for `outbox status`.
 
 use std::collections::BTreeMap;

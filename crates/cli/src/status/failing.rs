@@ -1,4 +1,4 @@
-//! Pure: an RPC whose calls all fail, and events that nobody gets.
+//! Pure: an RPC whose calls all fail, and events that no RPC gets.
 
 use outbox_finding::closest;
 use outbox_postgres::operate::UnknownEvent;
