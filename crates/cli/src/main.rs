@@ -12,6 +12,7 @@ mod options;
 mod pace;
 mod parked;
 mod poison;
+mod proto; // the options' file
 mod repair;
 mod replay;
 mod routes;
@@ -54,6 +55,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Routes(routes::Args),
+    Proto(proto::Args),
     Status(status::Args),
     Why(why::Args),
     Dlq(dlq::Args),
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
     match cli.command {
         Command::Check(args) => ended(check::run(&args)),
         Command::Routes(args) => ended(routes::run(&args)),
+        Command::Proto(args) => ended(proto::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),

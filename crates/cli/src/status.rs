@@ -1,6 +1,7 @@
 //! `outbox status`: is anything stuck, and where.
 
 mod answer;
+mod failing; // calls that all fail, and events that no RPC gets
 mod problems; // what needs an operator
 mod processes; // relays and workers
 mod tables; // what a person reads
@@ -193,7 +194,18 @@ impl Look<'_> {
 
 async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
     let cursor = outbox.cursor().await?;
-    let (leader, backlog, parked, blind_role, transactions, outbox_bytes, sequences_behind, rings_stuck) = tokio::try_join!(
+    let (
+        leader,
+        backlog,
+        parked,
+        blind_role,
+        transactions,
+        outbox_bytes,
+        sequences_behind,
+        rings_stuck,
+        unknown_events,
+        known_events,
+    ) = tokio::try_join!(
         outbox.leader(),
         outbox.backlog(&cursor, None),
         outbox.parked_count(),
@@ -202,6 +214,8 @@ async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
         outbox.bytes(),
         outbox.behind(),
         outbox.stuck_rings(),
+        outbox.unknown_events(),
+        outbox.known_events(),
     )?;
     // The migration writes a first cursor, and puts nothing.
     let put = (cursor.relay != "migration").then_some((cursor.at, cursor.relay));
@@ -221,5 +235,7 @@ async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
         restored: !cursor.ours,
         sequences_behind,
         rings_stuck,
+        unknown_events,
+        known_events,
     })
 }

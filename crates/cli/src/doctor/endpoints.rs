@@ -30,7 +30,7 @@ pub(super) async fn look(endpoints: &[String], router: Option<&Router>) -> Vec<D
         }
     }
     if let Some(router) = router {
-        let called: BTreeSet<&str> = router.rpcs().map(|(rpc, _)| rpc.service()).collect();
+        let called: BTreeSet<&str> = router.rpcs().map(|(rpc, _)| router.called(rpc).service()).collect();
         for service in called.iter().filter(|service| !addresses.contains_key(**service)) {
             let message = "event_router.yaml calls it, and no --endpoint says where it is";
             findings.push(Diagnosis::error(service, message, "the worker will not start without it"));

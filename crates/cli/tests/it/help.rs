@@ -1,9 +1,10 @@
 use std::process::Command;
 
 /// Every command that takes flags.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "",
     "check",
+    "proto",
     "routes",
     "status",
     "why",

@@ -3,6 +3,7 @@
 
 mod backlog; // events that are not put yet
 mod history; // published events
+mod names; // names of events, known and unknown
 mod parking; // events that the bus refused
 mod putting; // when an event was put
 mod rings; // transactions that keep rings from turning
@@ -10,6 +11,7 @@ mod sequences; // sequences that are behind their tables
 
 pub use backlog::Backlog;
 pub use history::{Span, Stored, time_of};
+pub use names::UnknownEvent;
 pub use parking::{Dropped, Parked, ParkedFilter};
 pub use putting::Putting;
 pub use rings::{Holder, StuckRing};
