@@ -9,12 +9,12 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
 /// The version this build reads and writes.
-pub const VERSION: i64 = 7;
+pub const VERSION: i64 = 9;
 
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
     (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
     (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
@@ -22,11 +22,13 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
     (7, "history", include_str!("../../../migrations/0007_history.sql")),
+    (9, "repairs", include_str!("../../../migrations/0009_repairs.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 30] = [
+const INDEXES: [&str; 33] = [
     "audit_at",
+    "audit_open",
     "audit_pkey",
     "claim_head",
     "claim_pkey",
@@ -35,6 +37,7 @@ const INDEXES: [&str; 30] = [
     "dead_letter_event",
     "dead_letter_pkey",
     "dead_letter_queue",
+    "dead_letter_repair",
     "dedup_late_pkey",
     "dedup_pkey",
     "delivery_age",
@@ -55,6 +58,7 @@ const INDEXES: [&str; 30] = [
     "retry_due",
     "retry_event",
     "retry_pkey",
+    "retry_repair",
     "ring_pkey",
 ];
 
