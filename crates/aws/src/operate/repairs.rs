@@ -42,16 +42,16 @@ impl Repairs for AwsOperator {
             }
             Ok(_) => {}
         }
-        self.write_job(repair.id, job, bound).await?;
+        match self.write_job(repair.id, job, bound).await {
+            Err(stopped) if undoable => {
+                (self.say)(&format!("warning: others don't see this repair: {}", stopped.problem));
+            }
+            written => written?,
+        }
         self.begin(repair, undoable).await?;
-        if !job.also
-            && let Some(first) = self
-                .running(job)
-                .await?
-                .into_iter()
-                .filter(|other| other.id < repair.id)
-                .min_by_key(|kept| kept.id)
-        {
+        let others = if job.also { Vec::new() } else { self.running(job).await.unwrap_or_default() };
+        let first = others.into_iter().filter(|other| other.id < repair.id).min_by_key(|kept| kept.id);
+        if let Some(first) = first {
             let result = Some(r#"{"moved":0,"stopped":"another had begun"}"#.to_owned());
             self.end(&Repair { result, ..repair.clone() }).await?;
             return Ok(Started::InTheWay(Box::new(first)));

@@ -41,7 +41,7 @@ pub(super) struct Show {
     #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
     pub(super) rpc: Option<Rpc>,
 
-    /// Print the payload, too. It may contain personal data or secrets.
+    /// Print the payload, too. It may contain personal data or secrets, so `outbox audit` keeps who looked.
     #[arg(long)]
     pub(super) payload: bool,
 

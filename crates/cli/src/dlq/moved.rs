@@ -215,6 +215,7 @@ impl Move<'_> {
             went?;
             running.counted(n, Some(counted.count()));
             progress.more(counted.count());
+            running.beat(transports, false).await;
         }
         let mut pace = Pace::new(match self.kind {
             Kind::Redrive { rate, .. } => rate,
