@@ -11,7 +11,7 @@ mod pace;
 mod parked;
 mod poison;
 mod repair;
-mod repairs; // redrives, drops and replays, for everybody
+mod repairs; // redrives, drops and replays
 mod replay;
 mod routes;
 mod running; // relays and workers, by their reports

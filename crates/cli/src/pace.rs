@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::show::age;
 
 const SAY_EVERY: Duration = Duration::from_secs(5);
-/// The first line comes sooner: who waits for longer than a second wants to know how long.
+/// The first line comes sooner: after a second it is worth knowing how long it takes.
 const SAY_FIRST: Duration = Duration::from_secs(1);
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 

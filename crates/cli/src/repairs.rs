@@ -1,4 +1,4 @@
-//! `outbox repair`: redrives, drops and replays that run or ran, for everybody.
+//! `outbox repair`: redrives, drops and replays that run or ran.
 
 mod told; // what is shown of them
 mod undo; // takes back what has not begun
@@ -18,7 +18,7 @@ use crate::transport::{self, Work, work_on_queues};
 
 /// Shows redrives, drops and replays, and stops, continues or undoes them.
 ///
-/// Each has an id, which it prints when it begins. Everybody sees its progress and may stop it. One whose command was killed is
+/// Each has an id, which it prints when it begins. Every operator sees its progress and may stop it. One whose command was killed is
 /// silent after 30 s: it keeps no other away.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]

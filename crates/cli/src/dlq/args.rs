@@ -53,8 +53,8 @@ pub(super) struct Show {
 ///
 /// Each goes back into the queue of its RPC, with its attempts counted from the beginning. An RPC that succeeded meanwhile is
 /// not called again, because the worker finds the record. Eight letters are moved at a time: on Postgres in one
-/// transaction, on SQS each by itself. What dies after the beginning is left alone. One redrive runs at a time for an RPC. While it
-/// runs, `outbox repair` shows it to everybody, and stops it; later it continues it, or takes back what has not begun.
+/// transaction, on SQS each by itself. What dies after the beginning is left alone. One redrive runs at a time for an RPC.
+/// While it runs, `outbox repair` shows it to every operator, and stops it; later it continues it, or takes back what has not begun.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."

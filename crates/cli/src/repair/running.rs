@@ -1,4 +1,4 @@
-//! A repair of many things that runs: it says so, and hears whether it shall stop.
+//! A repair of many things that runs: it writes its progress, and looks whether it shall stop.
 
 use std::pin::Pin;
 use std::time::Duration;

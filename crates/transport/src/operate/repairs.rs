@@ -1,4 +1,4 @@
-//! A repair of many things: everybody sees its progress, and may stop it.
+//! A repair of many things: every operator sees its progress, and may stop it.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,10 +20,10 @@ pub const BEAT_EVERY: Duration = Duration::from_secs(2);
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Repairs {
     /// Begins a repair, unless one of the same kind runs for the same RPC. On AWS the audit may not be writable. Then a repair
-    /// that can be undone begins without it, and nobody sees it.
+    /// that can be undone begins without it, and others do not see it.
     async fn start(&self, repair: &Repair, job: &Job, undoable: bool) -> Result<Started, OperateError>;
 
-    /// Says that it runs and how far it is, and hears whether it shall stop.
+    /// Says that it runs and how far it is, and asks whether it shall stop.
     async fn beat(&self, repair: &Repair, reached: &Reached) -> Result<Heard, OperateError>;
 
     /// Asks a repair to stop, whoever began it. A silent one is ended at once.
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Guards promise 8: what became of a repair is told from its row. One that was killed is silent, and is not running.
+    /// Guards promise 8: what became of a repair is read from its row. One that was killed is silent, and is not running.
     #[test]
     fn the_state_of_a_repair_is_told() {
         for (ended, result, ago, state) in [
