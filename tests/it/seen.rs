@@ -7,6 +7,7 @@ mod goldens; // status and why, word for word, in every state
 mod history; // failed attempts and repairs, after the event is gone
 mod holds; // sessions that hold locks or slots
 mod hostile; // hostile names and texts
+mod many; // repairs of many things
 mod metrics; // metrics as documented, and readiness
 mod names; // names of events that nobody knows, and RPCs that always fail
 mod ops; // rules, runbooks and dashboards, read by the tools that use them

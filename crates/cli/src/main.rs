@@ -14,6 +14,7 @@ mod parked;
 mod poison;
 mod proto; // the options' file
 mod repair;
+mod repairs; // redrives, drops and replays
 mod replay;
 mod routes;
 mod running; // relays and workers, by their reports
@@ -62,6 +63,7 @@ enum Command {
     Parked(parked::Args),
     Poison(poison::Args),
     Replay(replay::Args),
+    Repair(repairs::Args),
     Audit(audit::Args),
     Doctor(doctor::Args),
     Completions(manual::Completions),
@@ -82,10 +84,28 @@ fn main() -> ExitCode {
         Command::Parked(args) => operate(parked::run(&args)),
         Command::Poison(args) => operate(poison::run(&args)),
         Command::Replay(args) => operate(replay::run(&args)),
+        Command::Repair(args) => operate(repair_of_many(&args)),
         Command::Audit(args) => operate(audit::run(&args)),
         Command::Doctor(args) => operate(doctor::run(&args)),
         Command::Completions(args) => ended(args.run(command)),
         Command::Man(args) => ended(args.run(command)),
+    }
+}
+
+/// A repair is continued by its own command.
+async fn repair_of_many(args: &repairs::Args) -> Result<ExitCode, Stopped> {
+    let words = match repairs::run(args).await? {
+        repairs::Next::Ended(code) => return Ok(code),
+        repairs::Next::Run(words) => words,
+    };
+    match Cli::try_parse_from(words).map(|again| again.command) {
+        Ok(Command::Dlq(args)) => dlq::run(&args).await,
+        Ok(Command::Replay(args)) => replay::run(&args).await,
+        Ok(_) => Err(Stopped::failed("it was no redrive, drop or replay", "see `outbox audit`")),
+        Err(error) => Err(Stopped::unusable(
+            format!("its command can't be run again by this version: {}", error.kind()),
+            "see `outbox audit`, and run it anew",
+        )),
     }
 }
 

@@ -1,11 +1,13 @@
 //! An operator's questions and repairs in one database.
 
+mod audit; // who repaired what
 mod database; // connections, and the time limits of statements
 mod deliveries; // the deliveries of one event
 mod outbox; // events before and after their put
 mod past; // failed attempts and repairs of an event
 mod processes; // relays and workers
-mod queues; // queues, dead letters and the audit
+mod queues; // queues and dead letters
+mod repairs; // repairs of many things: seen, stopped and taken back
 mod search; // finds a time in a log
 
 pub use database::Database;

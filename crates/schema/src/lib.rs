@@ -14,7 +14,7 @@ pub const VERSION: i64 = 10;
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
     (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
     (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
@@ -22,12 +22,14 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
     (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
     (7, "history", include_str!("../../../migrations/0007_history.sql")),
+    (9, "repairs", include_str!("../../../migrations/0009_repairs.sql")),
     (10, "names", include_str!("../../../migrations/0010_names.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 32] = [
+const INDEXES: [&str; 35] = [
     "audit_at",
+    "audit_open",
     "audit_pkey",
     "claim_head",
     "claim_pkey",
@@ -36,6 +38,7 @@ const INDEXES: [&str; 32] = [
     "dead_letter_event",
     "dead_letter_pkey",
     "dead_letter_queue",
+    "dead_letter_repair",
     "dedup_late_pkey",
     "dedup_pkey",
     "delivery_age",
@@ -57,6 +60,7 @@ const INDEXES: [&str; 32] = [
     "retry_due",
     "retry_event",
     "retry_pkey",
+    "retry_repair",
     "ring_pkey",
     "unknown_event_pkey",
 ];

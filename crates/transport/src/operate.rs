@@ -4,11 +4,15 @@ mod at;
 mod count;
 mod error;
 mod history;
+mod repairs; // seen, stopped and taken back
 
 pub use at::At;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
+pub use repairs::{
+    Asked, BEAT_EVERY, Fates, Heard, Job, Kind, Progress, Reached, Repairs, SILENT_AFTER, Standing, Started,
+};
 
 use std::time::Duration;
 
@@ -30,9 +34,9 @@ pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Shows progress to a waiting operator.
 pub type Say = fn(&str);
 
-pub trait Operator: Queues + DeadLetters + Deliveries + History + Audit + Processes {}
+pub trait Operator: Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes {}
 
-impl<O: Queues + DeadLetters + Deliveries + History + Audit + Processes> Operator for O {}
+impl<O: Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes> Operator for O {}
 
 /// The queues of every RPC.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
@@ -130,12 +134,16 @@ pub trait Audit {
 
     /// The newest repairs, newest first.
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError>;
+
+    /// One repair. On AWS only one of many things is found by its id.
+    async fn find(&self, id: Uuid) -> Result<Option<Kept>, OperateError>;
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Kept {
     /// The database, or [`DYNAMODB`].
     pub source: String,
+    pub id: Uuid,
     pub at: At,
     pub who: String,
     /// The role in Postgres. AWS has the identity in its own trail.
@@ -145,6 +153,21 @@ pub struct Kept {
     pub result: Option<serde_json::Value>,
     /// `false` while the repair runs, and after a repair that was killed.
     pub ended: bool,
+    /// Of a repair of many things.
+    pub progress: Option<Progress>,
+}
+
+impl Kept {
+    pub fn standing(&self) -> Standing {
+        let beat = self.progress.as_ref().map(|progress| progress.beat_seconds_ago);
+        Standing::of(self.ended, self.result.as_ref(), beat)
+    }
+
+    /// How many things it has moved, changed or sent: each command has its own name for it.
+    pub fn changed(&self) -> Option<i64> {
+        let count = |name: &&str| self.result.as_ref()?.get(*name)?.as_i64();
+        ["moved", "changed", "sent", "taken_back"].iter().find_map(count)
+    }
 }
 
 /// Events on the bus that reached no queue.
@@ -202,6 +225,8 @@ pub struct Filter {
     pub event: Option<EventId>,
     pub code: Option<String>,
     pub older_than: Option<Duration>,
+    /// Letters that were dead at this time. A time that is no date, or more than a day later, is not compared.
+    pub dead_by: Option<DateTime<Utc>>,
     /// The id as a list shows it.
     pub id: Option<String>,
     /// The last ones that died are the first. SQS has no order.

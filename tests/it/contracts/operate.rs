@@ -4,6 +4,7 @@ mod aws;
 mod history; // failed attempts and repairs
 mod kept; // the audit, and an RPC's refusals that are poison
 mod letters; // dead letters, looked at
+mod many; // repairs of many things, seen and stopped
 mod postgres;
 mod processes; // the reports of processes
 mod repairs; // dead letters, redriven and dropped
@@ -103,6 +104,10 @@ macro_rules! suite {
             kept::without_a_repair_nothing_is_changed
             kept::without_an_audit_only_what_can_be_undone_begins
             kept::poison_is_said_and_taken_back
+            many::a_repair_is_seen_and_stopped
+            many::one_repair_of_a_kind_runs_for_an_rpc
+            many::what_dies_later_is_not_moved
+            many::what_has_not_begun_is_taken_back
             processes::a_process_is_read_as_it_was_written
             processes::a_failed_write_has_its_reason
         }

@@ -12,6 +12,7 @@ use super::args::{List, Show};
 use crate::filter;
 use crate::options::Format;
 use crate::pace::interrupted;
+use crate::repair;
 use crate::safe::{self, line};
 use crate::show::{self, NAME_CHARS_MAX, NOT_KNOWN, age, moment, moment_of, or_dash, seconds_since, table};
 use crate::stopped::Stopped;
@@ -216,6 +217,11 @@ impl Work for Showing<'_> {
         let args = self.0;
         filter::rpc(&args.options, &transports, args.rpc.as_ref()).await?;
         let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
+        // Who has looked at a payload is in the audit, because it may be confidential.
+        if args.payload {
+            let repair = repair::begin(&transports, true).await?;
+            repair::end(repair, &transports, &serde_json::json!({"looked_at_payload_of": args.id})).await;
+        }
         let mut shown = Vec::new();
         for mut transport in transports {
             let looked = tokio::select! {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    Addressed, At, Audit, COUNT_LIMIT, Count, DeadLetters, Depth, Filter, Kept, Letter, OperateError, Queues,
-    Repair, Repaired, SetAside, Undeliverable,
+    Addressed, At, COUNT_LIMIT, Count, DeadLetters, Depth, Filter, Letter, OperateError, Queues, Repair,
+    Repaired, SetAside, Undeliverable,
 };
 use sqlx::query_as;
 use uuid::Uuid;
@@ -16,7 +16,7 @@ use crate::operate::database::Database;
 
 const LETTERS_PER_PAGE: i64 = 100;
 /// No letter is older; a longer time can't be taken from a date.
-const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
+pub(super) const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
 #[derive(Debug)]
 pub struct PostgresOperator {
@@ -206,6 +206,7 @@ impl DeadLetters for PostgresOperator {
                        and ($4::text is null or l.code = $4)
                        and ($5::interval is null or l.dead_at < clock_timestamp() - $5)
                        and ($6::bigint is null or l.seq = $6)
+                       and ($13::timestamptz is null or l.dead_at <= $13 or l.dead_at > $13 + interval '1 day')
                      order by case when $11 then l.dead_at end desc, l.seq, l.queue, l.event_id limit $7",
                 )
                 .bind(self.seen.seq)
@@ -219,7 +220,8 @@ impl DeadLetters for PostgresOperator {
                 .bind(self.seen.queue)
                 .bind(self.seen.event)
                 .bind(filter.newest_first)
-                .bind(&self.seen_at),
+                .bind(&self.seen_at)
+                .bind(filter.dead_by),
             )
             .await?;
         self.seen = rows.last().map_or(Key::LAST, |row| Key { seq: row.0, queue: row.1, event: row.3 });
@@ -279,40 +281,6 @@ impl DeadLetters for PostgresOperator {
 
     async fn put_back(&mut self) {
         (self.seen, self.seen_at, self.newest) = (Key::default(), None, None);
-    }
-}
-
-impl Audit for PostgresOperator {
-    /// Without this row the repair functions change nothing.
-    async fn begin(&self, repair: &Repair, _: bool) -> Result<(), OperateError> {
-        let begin = query_as("select outbox.repair_begin($1, $2, $3)");
-        let begin = begin.bind(repair.id).bind(&repair.who).bind(&repair.command);
-        self.database.one::<((),)>(begin).await.map(|_| ())
-    }
-
-    async fn end(&self, repair: &Repair) -> Result<(), OperateError> {
-        let end = query_as("select outbox.repair_end($1, $2::json)");
-        self.database.one::<((),)>(end.bind(repair.id).bind(&repair.result)).await.map(|_| ())
-    }
-
-    /// For an interrupted repair, the number of changes is known.
-    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError> {
-        let read = query_as(
-            "select at, who, role, command, coalesce(result, '{\"changed\":' || nullif(changed, 0) || '}'), ended_at is not null
-                      from outbox.audit order by at desc limit $1",
-        )
-        .bind(i64::from(limit));
-        let rows: Vec<(At, String, String, String, Option<String>, bool)> = self.database.all(read).await?;
-        let kept = rows.into_iter().map(|(at, who, role, command, result, ended)| Kept {
-            source: self.database.name().to_owned(),
-            at,
-            who,
-            role: Some(role),
-            command,
-            result: result.and_then(|result| serde_json::from_str(&result).ok()),
-            ended,
-        });
-        Ok(kept.collect())
     }
 }
 
