@@ -10,7 +10,7 @@ use crate::role::{address, role};
 use crate::world::{One, World};
 
 /// One call of every function that changes something for an operator.
-const REPAIRS: [(&str, &str); 7] = [
+const REPAIRS: [(&str, &str); 9] = [
     (
         "redrive",
         "select outbox.redrive($R, array_agg(seq), array_agg(queue), array_agg(event_id), true) from outbox.dead_letter",
@@ -24,6 +24,8 @@ const REPAIRS: [(&str, &str); 7] = [
     ("drop_parked", "select outbox.drop_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
     ("repair_end", "select outbox.repair_end($R, '{}')"),
     ("poison", "select outbox.poison($R, 'Test/One', '1 hour')"),
+    ("set_brake", "select outbox.set_brake($R, 'Test/One', 'limit', 2, null, '1 hour', 'slow')"),
+    ("lift_brake", "select outbox.lift_brake($R, 'Test/Slow', 'pause')"),
 ];
 
 /// A digest of everything that a repair could change.
@@ -35,9 +37,10 @@ const STATE: &str = "select md5(concat_ws(' ',
      (select string_agg(d::text, ' ' order by d.event_id, d.rpc) from outbox.dedup as d),
      (select string_agg(d::text, ' ' order by d.event_id, d.rpc) from outbox.done as d),
      (select string_agg(q::text, ' ' order by q.id) from outbox.queue as q),
+     (select string_agg(b::text, ' ' order by b.rpc, b.kind) from outbox.brake as b),
      (select string_agg(a::text, ' ' order by a.id) from outbox.audit as a)))";
 
-/// A dead letter and a parked event, without relay or worker.
+/// A dead letter, a parked event and a pause, without relay or worker.
 async fn broken() -> World {
     let mut world = World::new(ROUTER).await;
     misbehave(&world);
@@ -48,6 +51,9 @@ async fn broken() -> World {
     world.until("select count(*) = 1 from outbox.parked").await;
     worker.cancel();
     world.stop_relay(&relay).await;
+    world
+        .execute("insert into outbox.brake (rpc, kind, until, who, why) values ('Test/Slow', 'pause', now() + interval '1 hour', 'me', 'it')")
+        .await;
     world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox' and datname = current_database())").await;
     world
 }
@@ -86,6 +92,7 @@ async fn an_operator_writes_no_table() {
         "delete from outbox.dedup",
         "delete from outbox.receipt",
         "update outbox.queue set poison_until = now()",
+        "insert into outbox.brake (rpc, kind, until, who, why) values ('Test/One', 'pause', now(), 'me', 'it')",
         "select outbox.forget(outbox.uuid_v7(), 'Test/One')",
         "select outbox.repaired(outbox.uuid_v7(), 1)",
         "select outbox.enqueue('event_one', '{}')",
@@ -219,6 +226,15 @@ async fn meaningless_input_is_refused() {
         ),
         ("select outbox.poison($R, 'Test/One', '31 days')", "from zero to 30 days"),
         ("select outbox.poison($R, 'Test/One', null)", "from zero to 30 days"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '8 days', 'it')", "7 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '0 s', 'it')", "7 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, null, 'it')", "7 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '1 hour', '')", "and why"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', 2, null, '1 hour', 'it')", "the kind limit alone"),
+        (
+            "select outbox.set_brake($R, 'Test/One', 'limit', null, null, '1 hour', 'it')",
+            "the kind limit alone",
+        ),
     ] {
         let call = call.replace("$R", &format!("'{repair}'"));
         let failed = conn.execute(AssertSqlSafe(call.clone())).await.expect_err(&call);
