@@ -65,9 +65,11 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         breaker,
         breaker_since: None,
         held,
+        paused: subscriber.braking.paused_until(now).is_some(),
+        limited: subscriber.braking.is_limited(now),
         last_error,
         calls,
-        calls_max: subscriber.policy.concurrency,
+        calls_max: subscriber.braking.concurrency(now),
         minute,
         duty: match subscriber.duty.role() {
             Role::Rest => process::Duty::Rest,

@@ -17,6 +17,12 @@ impl Rate {
         Self { per_second: f64::from(per_second), tokens: 1.0, filled_at: now }
     }
 
+    /// This rate; or another one, if the limit has changed.
+    pub(crate) fn kept(rate: Option<Self>, per_second: Option<u32>, now: Instant) -> Option<Self> {
+        let wanted = per_second?;
+        rate.filter(|rate| rate.per_second == f64::from(wanted)).or_else(|| Some(Self::new(wanted, now)))
+    }
+
     /// How many calls may begin, or how long it takes until one may.
     pub(crate) fn allowed(&mut self, now: Instant) -> Result<usize, Duration> {
         let filled = now.saturating_duration_since(self.filled_at).as_secs_f64() * self.per_second;
