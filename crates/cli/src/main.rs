@@ -1,14 +1,17 @@
 //! `outbox`: finds mistakes in files, shows routes, finds what is stuck and why, and repairs it.
 
 mod audit;
+mod brakes; // pauses and limits that are set
 mod check;
 mod counted; // what an irreversible command would change
 mod dlq;
 mod doctor;
 mod filter; // mistyped filters
+mod limit;
 mod options;
 mod pace;
 mod parked;
+mod pause;
 mod poison;
 mod repair;
 mod replay;
@@ -49,6 +52,9 @@ enum Command {
     Why(why::Args),
     Dlq(dlq::Args),
     Parked(parked::Args),
+    Pause(pause::Args),
+    Resume(pause::ResumeArgs),
+    Limit(limit::Args),
     Poison(poison::Args),
     Replay(replay::Args),
     Audit(audit::Args),
@@ -63,6 +69,9 @@ fn main() -> ExitCode {
         Command::Why(args) => operate(why::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),
         Command::Parked(args) => operate(parked::run(&args)),
+        Command::Pause(args) => operate(pause::run(&args)),
+        Command::Resume(args) => operate(pause::resume(&args)),
+        Command::Limit(args) => operate(limit::run(&args)),
         Command::Poison(args) => operate(poison::run(&args)),
         Command::Replay(args) => operate(replay::run(&args)),
         Command::Audit(args) => operate(audit::run(&args)),
