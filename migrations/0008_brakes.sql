@@ -20,9 +20,9 @@ create function outbox.set_brake(repair uuid, rpc text, kind text, concurrency i
 returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
-    if how_long is null or how_long <= interval '0' or how_long > interval '7 days' then
+    if how_long is null or how_long <= interval '0' or how_long > interval '2 days' then
         raise exception 'no brake lasts for %', coalesce(quote_literal(how_long), 'null')
-            using errcode = 'invalid_parameter_value', hint = 'pass an interval above zero, and 7 days at most';
+            using errcode = 'invalid_parameter_value', hint = 'pass an interval above zero, and 2 days at most';
     end if;
     if coalesce(why, '') = '' or coalesce(rpc, '') = '' or octet_length(rpc) > 256 then
         raise exception 'a brake needs an RPC and a reason'

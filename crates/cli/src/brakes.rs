@@ -70,7 +70,7 @@ struct Changed {
     changed: u64,
 }
 
-/// What the operator wants of an RPC.
+/// The RPC of a command, and the command's options.
 #[derive(Debug)]
 pub(crate) struct Wanted<'a> {
     pub(crate) rpc: &'a Rpc,
@@ -147,7 +147,7 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if time < Duration::from_secs(1) => Err("at least 1s".to_owned()),
         Ok(time) if time <= BRAKE_MAX => Ok(time),
-        Ok(_) => Err("at most 7days".to_owned()),
+        Ok(_) => Err("at most 2days".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn times_and_reasons_are_checked() {
         let parsed = |text| time(text).map(|time| time.as_secs());
-        assert_eq!((parsed("30m"), parsed("7days")), (Ok(1800), Ok(604_800)));
-        assert_eq!(parsed("8days").unwrap_err(), "at most 7days");
+        assert_eq!((parsed("30m"), parsed("2days")), (Ok(1800), Ok(172_800)));
+        assert_eq!(parsed("3days").unwrap_err(), "at most 2days");
         assert_eq!(parsed("0s").unwrap_err(), "at least 1s");
         assert!(parsed("soon").is_err() && why("  ").is_err() && why(&"x".repeat(501)).is_err());
         assert_eq!(why(" a bad deploy "), Ok("a bad deploy".to_owned()));

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = rate, value_name = "N/s")]
     rate: Option<u32>,
 
-    /// How long it lasts: 7days at most.
+    /// How long it lasts: 2days at most.
     #[arg(long = "for", default_value = "1h", value_parser = brakes::time, value_name = "TIME")]
     time: Duration,
 
@@ -122,7 +122,7 @@ mod tests {
             ("--rate 10001 --why slow", Some("10000/s")),
             ("--rate 50/m --why slow", Some("10000/s")),
             ("--clear --concurrency 2 --why slow", Some("cannot be used with")),
-            ("--concurrency 2 --why slow --for 8days", Some("at most 7days")),
+            ("--concurrency 2 --why slow --for 3days", Some("at most 2days")),
         ] {
             let args = format!("limit --rpc A/B --router event_router.yaml {line}");
             let parsed = Cli::try_parse_from(args.split(' '));

@@ -15,7 +15,8 @@ use crate::transport::{self, Work};
 /// Pauses an RPC: no worker calls it, and its messages wait.
 ///
 /// Nothing is lost: no message loses an attempt, and none is dead-lettered. Calls under way are finished. Workers follow within
-/// 5 s, and other RPCs go on. The pause ends by itself, or with `outbox resume`. A second one replaces the first. `outbox
+/// 5 s, and other RPCs go on. On SQS a receive under way is cut off: what it may have received comes back after its visibility.
+/// The pause ends by itself, or with `outbox resume`. A second one replaces the first. `outbox
 /// status`, `outbox why`, the metric outbox_worker_paused and `outbox audit` show it.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = crate::dlq::rpc, value_name = "SERVICE/METHOD")]
     rpc: Rpc,
 
-    /// How long it lasts: 7days at most.
+    /// How long it lasts: 2days at most. It can be set again, but SQS keeps a message for four days, and Postgres for 14.
     #[arg(long = "for", default_value = "1h", value_parser = brakes::time, value_name = "TIME")]
     time: Duration,
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// No brake lasts longer. Both transports keep a message for 14 days, so none is lost in a pause.
-pub const BRAKE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// No brake lasts longer. SQS keeps a message for four days, so none is lost in one pause.
+pub const BRAKE_MAX: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// Longer reasons are cut.
 pub const WHY_CHARS_MAX: usize = 500;
 

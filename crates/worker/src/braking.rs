@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::brake::Orders;
 use crate::metrics::Metrics;
 
-/// Operators are told that workers follow within 5 s.
+/// `outbox pause` says that workers follow within 5 s.
 const LOOK_EVERY: Duration = Duration::from_secs(4);
 /// Before the first delivery. After that the worker delivers without knowing, and reads it later.
 const FIRST_WITHIN: Duration = Duration::from_secs(5);
@@ -73,7 +73,7 @@ impl Braking {
         self.orders.subscribe()
     }
 
-    fn set(&self, all: &[Braked], now: Instant) {
+    pub(crate) fn set(&self, all: &[Braked], now: Instant) {
         let orders = Orders::of(&self.metrics.rpc, all, now);
         let was_paused = self.paused_until(now).is_some();
         let has_changed = self.orders.send_if_modified(|before| {

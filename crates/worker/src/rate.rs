@@ -43,6 +43,19 @@ impl Rate {
 mod tests {
     use super::*;
 
+    /// Guards: a rate is kept while its limit is the same, so that looking at it permits no call. Another limit holds at once.
+    #[tokio::test]
+    async fn a_rate_follows_its_limit() {
+        let now = Instant::now();
+        let mut rate = Rate::kept(None, Some(1), now);
+        rate.as_mut().unwrap().began(1);
+        rate = Rate::kept(rate, Some(1), now);
+        assert!(rate.as_mut().unwrap().allowed(now).is_err(), "its only call has begun");
+        rate = Rate::kept(rate, Some(100), now);
+        assert_eq!(rate.as_mut().unwrap().allowed(now), Ok(1));
+        assert!(Rate::kept(rate, None, now).is_none());
+    }
+
     /// Guards: at any rate, at most the rate and a quarter begin in a second, and exactly the rate over a minute.
     #[tokio::test]
     async fn calls_keep_to_the_rate() {

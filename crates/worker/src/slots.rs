@@ -1,5 +1,8 @@
 //! Slots limit the concurrent calls, and what may be received for free ones.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

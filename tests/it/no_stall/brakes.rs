@@ -73,7 +73,7 @@ async fn a_paused_rpc_is_not_called_until_it_is_resumed() {
 async fn a_pause_ends_by_itself() {
     let mut world = World::new(ROUTER).await;
     world.relay();
-    assert_eq!(outbox(&world, "pause --rpc Test/One --for 7days --why first").await.code, 0);
+    assert_eq!(outbox(&world, "pause --rpc Test/One --for 2days --why first").await.code, 0);
     assert_eq!(outbox(&world, "pause --rpc Test/One --for 2s --why second").await.code, 0);
     let until: chrono::DateTime<chrono::Utc> = world.scalar("select until from outbox.brake").await;
     assert_eq!(world.scalar::<String>("select why from outbox.brake").await, "second");
@@ -123,7 +123,7 @@ async fn mistaken_brakes_are_refused() {
         ("resume --rpc Test/Oen", "did you mean Test/One?"),
         ("limit --rpc Test/Oen --clear", "did you mean Test/One?"),
         ("pause --rpc Test/One", "--why"),
-        ("pause --rpc Test/One --for 8days --why it", "at most 7days"),
+        ("pause --rpc Test/One --for 3days --why it", "at most 2days"),
         ("limit --rpc Test/One --concurrency 0 --why it", "use `outbox pause`"),
     ] {
         let refused = outbox(&world, line).await;

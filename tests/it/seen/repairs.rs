@@ -226,9 +226,9 @@ async fn meaningless_input_is_refused() {
         ),
         ("select outbox.poison($R, 'Test/One', '31 days')", "from zero to 30 days"),
         ("select outbox.poison($R, 'Test/One', null)", "from zero to 30 days"),
-        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '8 days', 'it')", "7 days at most"),
-        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '0 s', 'it')", "7 days at most"),
-        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, null, 'it')", "7 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '3 days', 'it')", "2 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '0 s', 'it')", "2 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, null, 'it')", "2 days at most"),
         ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '1 hour', '')", "and why"),
         ("select outbox.set_brake($R, 'Test/One', 'pause', 2, null, '1 hour', 'it')", "the kind limit alone"),
         (

@@ -42,8 +42,8 @@ impl SetBrakes for AwsOperator {
     ) -> Result<(), OperateError> {
         if time.is_zero() || time > BRAKE_MAX {
             return Err(OperateError::failed(
-                "a pause or a limit lasts 7 days at most",
-                "pass a time above zero, and 7 days at most",
+                "a pause or a limit lasts 2 days at most",
+                "pass a time above zero, and 2 days at most",
             ));
         }
         let (now, (concurrency, rate_per_second)) = (self.clock.now(), brake.limits());

@@ -23,7 +23,7 @@ impl Brakes for BrakeTable {
         let look = sqlx::query_as(
             "select rpc, kind, concurrency, rate_per_second,
                     extract(epoch from least(until - clock_timestamp(), interval '30 days'))::float8
-             from outbox.brake where until > clock_timestamp()",
+             from outbox.brake where until > clock_timestamp() order by rpc, kind",
         );
         let rows: Vec<Row> =
             self.connections.run(async |conn| look.fetch_all(conn).await).await.map_err(BrakesError::new)?;
