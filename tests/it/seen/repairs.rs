@@ -22,10 +22,10 @@ const REPAIRS: [(&str, &str); 9] = [
     ("replay", "select outbox.replay($R, array['Test/New'], array[outbox.uuid_v7()], array['{}'], true)"),
     ("retry_parked", "select outbox.retry_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
     ("drop_parked", "select outbox.drop_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
-    ("repair_end", "select outbox.repair_end($R, '{}')"),
-    ("poison", "select outbox.poison($R, 'Test/One', '1 hour')"),
     ("set_brake", "select outbox.set_brake($R, 'Test/One', 'limit', 2, null, '1 hour', 'slow')"),
     ("lift_brake", "select outbox.lift_brake($R, 'Test/Slow', 'pause')"),
+    ("repair_end", "select outbox.repair_end($R, '{}')"),
+    ("poison", "select outbox.poison($R, 'Test/One', '1 hour')"),
 ];
 
 /// A digest of everything that a repair could change.
