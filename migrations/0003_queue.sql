@@ -37,6 +37,10 @@ begin
     if q is null then
         return; -- the worker's next look makes the queue again
     end if;
+    -- A worker that has not seen the pause yet receives nothing, either.
+    if exists (select from outbox.brake as b where b.rpc = rpc_name and b.kind = 'pause' and b.until > clock_timestamp()) then
+        return;
+    end if;
     return query select q, * from outbox.receive_due(q, share, hidden, due_from);
     get diagnostics taken = row_count;
 

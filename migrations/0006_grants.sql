@@ -36,6 +36,7 @@ begin
             'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter, outbox.receipt',
             'select, insert, delete on outbox.dedup',
             'select, delete on outbox.audit',
+            'select on outbox.brake',
             'select, insert, update, delete on outbox.process, outbox.known_event, outbox.unknown_event',
             'usage, select, update on all sequences in schema outbox'
         ] loop
@@ -47,7 +48,7 @@ begin
         end loop;
     when 'worker' then
         foreach privilege in array array[
-            'select on outbox.delivery, outbox.queue_head',
+            'select on outbox.brake, outbox.delivery, outbox.queue_head',
             'select, insert on outbox.queue, outbox.dead_letter',
             'update (turn) on outbox.queue',
             'select, insert, update, delete on outbox.claim, outbox.retry',

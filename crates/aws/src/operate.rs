@@ -1,6 +1,7 @@
 //! The operator's side on AWS: SQS has queues and dead letters, DynamoDB has the dedup record.
 
 mod audit;
+mod brakes;
 mod clock;
 mod letters;
 mod looking;

@@ -1,16 +1,19 @@
 //! `outbox`: finds mistakes in files, shows routes, finds what is stuck and why, and repairs it.
 
 mod audit;
+mod brakes; // pauses and limits that are set
 mod check;
 mod colour;
 mod counted; // what an irreversible command would change
 mod dlq;
 mod doctor;
 mod filter; // mistyped filters
+mod limit;
 mod manual; // help, completions, manual pages
 mod options;
 mod pace;
 mod parked;
+mod pause;
 mod poison;
 mod proto; // the options' file
 mod repair;
@@ -61,6 +64,9 @@ enum Command {
     Why(why::Args),
     Dlq(dlq::Args),
     Parked(parked::Args),
+    Pause(pause::Args),
+    Resume(pause::ResumeArgs),
+    Limit(limit::Args),
     Poison(poison::Args),
     Replay(replay::Args),
     Repair(repairs::Args),
@@ -82,6 +88,9 @@ fn main() -> ExitCode {
         Command::Why(args) => operate(why::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),
         Command::Parked(args) => operate(parked::run(&args)),
+        Command::Pause(args) => operate(pause::run(&args)),
+        Command::Resume(args) => operate(pause::resume(&args)),
+        Command::Limit(args) => operate(limit::run(&args)),
         Command::Poison(args) => operate(poison::run(&args)),
         Command::Replay(args) => operate(replay::run(&args)),
         Command::Repair(args) => operate(repair_of_many(&args)),

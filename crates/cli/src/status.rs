@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Database, Outbox};
+use outbox_transport::BrakeKind;
 use outbox_transport::operate::{COUNTED_MAX, Count, Depth, Operator, SQS, SetAside};
 
+use crate::brakes::Brakes;
 use crate::colour::Colour;
 use crate::options::{Format, Options};
 use crate::pace::interrupted;
@@ -29,8 +31,8 @@ use workers::{Breaker, Workers};
 /// Shows what is stuck, and the command that explains or repairs it.
 ///
 /// For each database: which relay leads, how far it is behind, what the bus refused. For each RPC: what waits in its queue and
-/// for how long, what is dead, and whether the workers hold it back because its server is down. And which relays and workers run,
-/// with which routes.
+/// for how long, what is dead, and whether the workers hold it back because its server is down or an operator paused it. And which
+/// relays and workers run, with which routes. After an outage the calls of an RPC begin with one, and double as they are answered.
 ///
 /// Counts stop at 10,000, so that the answer comes within a second.
 #[derive(Debug, clap::Args)]
@@ -148,10 +150,11 @@ impl Look<'_> {
         let listed: Vec<Rpc> =
             self.router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();
         let running = Running::ask(transports, self.databases).await?;
+        let brakes = Brakes::ask(transports).await?;
         let (mut rpcs, mut undeliverable) = (Vec::new(), None);
         for transport in transports {
             for depth in transport.depths(&listed).await? {
-                rpcs.push(self.rpc(transport.source(), depth, &running));
+                rpcs.push(self.rpc(transport.source(), depth, &running, &brakes));
             }
             undeliverable = transport.undeliverable().await?.or(undeliverable);
         }
@@ -162,13 +165,15 @@ impl Look<'_> {
             processes: running.0.clone(),
             undeliverable,
             problems: Vec::new(),
+            notices: Vec::new(),
         };
+        status.notices = problems::notices(&status, &self.args.options);
         status.problems = problems::of(&status, &self.args.options, &self.unreached, &self.workers);
         status.problems.extend(processes::problems(&running));
         Ok((status, running))
     }
 
-    fn rpc(&self, source: &str, mut depth: Depth, running: &Running) -> RpcStatus {
+    fn rpc(&self, source: &str, mut depth: Depth, running: &Running, brakes: &Brakes) -> RpcStatus {
         let serving = running.workers(source, &depth.rpc);
         if source == SQS {
             let asked = self.workers.oldest_seconds(source, &depth.rpc);
@@ -188,7 +193,9 @@ impl Look<'_> {
         let mut held = self.workers.held(source, &depth.rpc);
         held.extend(serving.held.iter().filter(|reason| !held.contains(reason)).cloned().collect::<Vec<_>>());
         let routed = self.router.map(|router| router.rpcs().any(|(rpc, _)| rpc.as_str() == depth.rpc));
-        RpcStatus { source: source.to_owned(), breaker, held, calls, serving, routed, depth }
+        let [pause, limit] =
+            [BrakeKind::Pause, BrakeKind::Limit].map(|kind| brakes.of(source, &depth.rpc, kind).cloned());
+        RpcStatus { source: source.to_owned(), breaker, held, calls, pause, limit, serving, routed, depth }
     }
 }
 

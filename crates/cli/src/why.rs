@@ -9,8 +9,10 @@ use std::process::ExitCode;
 use outbox_event::EventId;
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Database, Outbox, ParkedFilter, time_of};
+use outbox_transport::BrakeKind;
 use outbox_transport::operate::{Operator, SQS};
 
+use crate::brakes::{self, Brakes};
 use crate::options::Options;
 use crate::running::Running;
 use crate::stopped::Stopped;
@@ -85,6 +87,7 @@ impl Work for Ask<'_> {
         }
         let subscribers = self.subscribers(&life);
         let running = Running::ask(&transports, self.databases).await?;
+        let brakes = Brakes::ask(&transports).await?;
         if let (Some(waiting), Some(enqueued)) = (&mut life.waiting, &life.enqueued) {
             waiting.causes = running.relays(&enqueued.source);
         }
@@ -96,7 +99,11 @@ impl Work for Ask<'_> {
                 let source = transport.source();
                 life.deliveries.extend(of.into_iter().map(|delivery| {
                     let serving = running.workers(source, &delivery.rpc);
-                    SourceDelivery::new(source, self.is_routed(&delivery.rpc), delivery, &serving)
+                    let pause = brakes.of(source, &delivery.rpc, BrakeKind::Pause);
+                    let paused = pause.map(|pause| {
+                        format!("{}: {}", brakes::words(pause), brakes::undo(&self.args.options, pause))
+                    });
+                    SourceDelivery::new(source, self.is_routed(&delivery.rpc), delivery, &serving, paused)
                 }));
                 life.history.extend(transport.past(id, &subscribers).await?);
             }

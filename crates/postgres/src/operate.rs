@@ -1,6 +1,7 @@
 //! An operator's questions and repairs in one database.
 
 mod audit; // who repaired what
+mod brakes; // pauses and limits of RPCs
 mod database; // connections, and the time limits of statements
 mod deliveries; // the deliveries of one event
 mod outbox; // events before and after their put

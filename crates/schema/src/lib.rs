@@ -14,7 +14,7 @@ pub const VERSION: i64 = 10;
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
     (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
     (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
@@ -22,15 +22,17 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
     (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
     (7, "history", include_str!("../../../migrations/0007_history.sql")),
+    (8, "brakes", include_str!("../../../migrations/0008_brakes.sql")),
     (9, "repairs", include_str!("../../../migrations/0009_repairs.sql")),
     (10, "names", include_str!("../../../migrations/0010_names.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 35] = [
+const INDEXES: [&str; 36] = [
     "audit_at",
     "audit_open",
     "audit_pkey",
+    "brake_pkey",
     "claim_head",
     "claim_pkey",
     "claim_token",

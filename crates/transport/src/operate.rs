@@ -1,12 +1,14 @@
 //! An operator's questions and repairs: the interface between the command and each transport.
 
 mod at;
+mod brake;
 mod count;
 mod error;
 mod history;
 mod repairs; // seen, stopped and taken back
 
 pub use at::At;
+pub use brake::SetBrake;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
@@ -22,6 +24,7 @@ use outbox_event_router::Rpc;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::brake::{Brake, BrakeKind};
 use crate::process::Seen;
 
 /// The source of an answer that is not from a database.
@@ -34,9 +37,15 @@ pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Shows progress to a waiting operator.
 pub type Say = fn(&str);
 
-pub trait Operator: Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes {}
+pub trait Operator:
+    Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes + SetBrakes
+{
+}
 
-impl<O: Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes> Operator for O {}
+impl<O> Operator for O where
+    O: Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes + SetBrakes
+{
+}
 
 /// The queues of every RPC.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
@@ -121,6 +130,26 @@ pub trait Deliveries {
     /// For this time, at most 30 days, workers dead-letter what the RPC refuses, and hold none of it. `false` if the RPC has no
     /// queue.
     async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, OperateError>;
+}
+
+/// Pauses and limits of RPCs. Workers follow within 5 s. Each ends by itself.
+#[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
+pub trait SetBrakes {
+    /// Those that have not ended, by RPC.
+    async fn brakes(&self) -> Result<Vec<SetBrake>, OperateError>;
+
+    /// Sets a brake for this time, at most [`crate::brake::BRAKE_MAX`], in place of the one of its kind. The RPC may have no queue yet.
+    async fn brake(
+        &self,
+        repair: &Repair,
+        rpc: &Rpc,
+        brake: Brake,
+        time: Duration,
+        why: &str,
+    ) -> Result<(), OperateError>;
+
+    /// Ends a brake before its time. `false` if there was none.
+    async fn lift(&self, repair: &Repair, rpc: &Rpc, kind: BrakeKind) -> Result<bool, OperateError>;
 }
 
 /// Who repaired what, and when. On Postgres a repair that has not begun, or has ended, changes nothing. On AWS only the command

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use outbox_aws::{DynamoDedup, Failure, ProcessItem, Roster, SqsQueue};
+use outbox_aws::{BrakesItem, DynamoDedup, Failure, ProcessItem, Roster, SqsQueue};
 use outbox_event_router::{Router, Rpc, names};
 use outbox_runtime::{Finished, Part, Started};
 use outbox_transport::process::{Process, Program, shown_beside};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::braking::{self, Braking};
 use crate::duty::Duty;
 use crate::process::Look;
 use crate::rpc::RpcClient;
@@ -62,6 +63,9 @@ pub async fn run<C: RpcClient + Clone>(
     let mut duties = Vec::new();
     let subscriber = |rpc| Subscriber::new(SOURCE, rpc, client.clone(), settings.visibility, false, started);
     let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
+    let brakes = BrakesItem::new(clients.dynamodb.clone(), &settings.dedup_table, &settings.queue_prefix);
+    let braked: Vec<Braking> = subscribers.iter().map(|subscriber| subscriber.braking.clone()).collect();
+    braking::first_look(&brakes, &braked).await;
     for subscriber in &subscribers {
         duties.push((names::queue(&settings.queue_prefix, &subscriber.rpc), subscriber.duty.clone()));
         let subscriber = subscriber.clone();
@@ -98,7 +102,8 @@ pub async fn run<C: RpcClient + Clone>(
         subscribers: &subscribers,
         since: BTreeMap::new(),
     };
-    let work = async { tokio::join!(all_finished(consumers), watching).0 };
+    let following = braking::follow(&brakes, &braked, &started.stop);
+    let work = async { tokio::join!(all_finished(consumers), watching, following).0 };
     shown_beside(Box::pin(work), item, || look.now()).await
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_event_router::{Router, Rpc};
-use outbox_postgres::queue::{self, Bell, PostgresQueue, Watched};
+use outbox_postgres::queue::{self, Bell, BrakeTable, PostgresQueue, Watched};
 use outbox_postgres::{Connections, SESSION, Source};
 use outbox_runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use outbox_schema::SchemaError;
@@ -13,6 +13,7 @@ use outbox_transport::process::{Process, Program, shown_beside};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::braking::{self, Braking};
 use crate::process::Look;
 use crate::rpc::RpcClient;
 use crate::subscriber::Subscriber;
@@ -84,6 +85,9 @@ async fn term<C: RpcClient + Clone>(
     tracing::info!(source = source.name(), rpcs = subscribers.len(), worker, "delivering");
 
     let stop = started.stop.child_token();
+    let brakes = BrakeTable::new(connections.clone());
+    let braked: Vec<Braking> = subscribers.iter().map(|subscriber| subscriber.braking.clone()).collect();
+    braking::first_look(&brakes, &braked).await;
     let bell = Bell::new(rpcs());
     let mut consumers = JoinSet::new();
     for subscriber in subscribers {
@@ -102,7 +106,8 @@ async fn term<C: RpcClient + Clone>(
         stop.cancel();
         trouble
     };
-    let (_, finished, trouble) = tokio::join!(ringing, all_finished(consumers), unfit);
+    let following = braking::follow(&brakes, &braked, &stop);
+    let (_, finished, trouble, ()) = tokio::join!(ringing, all_finished(consumers), unfit, following);
     let ending = async {
         release(source, &connections, worker).await;
         connections.close().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use outbox_event_router::{Policy, Rpc};
 use outbox_runtime::{Readiness, Started, Tracer};
 
+use crate::braking::Braking;
 use crate::calls::Calls;
 use crate::circuit::Circuit;
 use crate::duty::Duty;
@@ -23,6 +24,7 @@ pub struct Subscriber<C> {
     pub(crate) lease: Duration,
     pub(crate) unrecorded: Unrecorded,
     pub(crate) circuit: Circuit,
+    pub(crate) braking: Braking,
     pub(crate) calls: Calls,
     pub(crate) duty: Duty,
     pub(crate) metrics: Metrics,
@@ -49,6 +51,7 @@ impl<C> Subscriber<C> {
             lease,
             unrecorded: Unrecorded::new(lease, visibility),
             circuit: Circuit::new(policy.backoff, chooses, &metrics),
+            braking: Braking::new(*policy, &metrics),
             calls: Calls::default(),
             duty: Duty::new(metrics.duty()),
             metrics,

@@ -22,6 +22,8 @@ const REPAIRS: [(&str, &str); 9] = [
     ("replay", "select outbox.replay($R, array['Test/New'], array[outbox.uuid_v7()], array['{}'], true)"),
     ("retry_parked", "select outbox.retry_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
     ("drop_parked", "select outbox.drop_parked($R, array_agg(seq), array_agg(id)) from outbox.parked"),
+    ("set_brake", "select outbox.set_brake($R, 'Test/One', 'limit', 2, null, '1 hour', 'slow')"),
+    ("lift_brake", "select outbox.lift_brake($R, 'Test/Slow', 'pause')"),
     ("repair_end", "select outbox.repair_end($R, '{}')"),
     ("repair_progress", "select outbox.repair_progress($R, 1, 1, null, true)"),
     ("undo", "select outbox.undo($R, outbox.uuid_v7(), 10)"),
@@ -37,9 +39,10 @@ const STATE: &str = "select md5(concat_ws(' ',
      (select string_agg(d::text, ' ' order by d.event_id, d.rpc) from outbox.dedup as d),
      (select string_agg(d::text, ' ' order by d.event_id, d.rpc) from outbox.done as d),
      (select string_agg(q::text, ' ' order by q.id) from outbox.queue as q),
+     (select string_agg(b::text, ' ' order by b.rpc, b.kind) from outbox.brake as b),
      (select string_agg(a::text, ' ' order by a.id) from outbox.audit as a)))";
 
-/// A dead letter and a parked event, without relay or worker.
+/// A dead letter, a parked event and a pause, without relay or worker.
 async fn broken() -> World {
     let mut world = World::new(ROUTER).await;
     misbehave(&world);
@@ -50,6 +53,9 @@ async fn broken() -> World {
     world.until("select count(*) = 1 from outbox.parked").await;
     worker.cancel();
     world.stop_relay(&relay).await;
+    world
+        .execute("insert into outbox.brake (rpc, kind, until, who, why) values ('Test/Slow', 'pause', now() + interval '1 hour', 'me', 'it')")
+        .await;
     world.until("select not exists (select from pg_stat_activity where application_name ~ '^outbox' and datname = current_database())").await;
     world
 }
@@ -88,6 +94,7 @@ async fn an_operator_writes_no_table() {
         "delete from outbox.dedup",
         "delete from outbox.receipt",
         "update outbox.queue set poison_until = now()",
+        "insert into outbox.brake (rpc, kind, until, who, why) values ('Test/One', 'pause', now(), 'me', 'it')",
         "select outbox.forget(outbox.uuid_v7(), 'Test/One')",
         "select outbox.repaired(outbox.uuid_v7(), 1)",
         "select outbox.enqueue('event_one', '{}')",
@@ -225,6 +232,15 @@ async fn meaningless_input_is_refused() {
         ),
         ("select outbox.poison($R, 'Test/One', '31 days')", "from zero to 30 days"),
         ("select outbox.poison($R, 'Test/One', null)", "from zero to 30 days"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '3 days', 'it')", "2 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '0 s', 'it')", "2 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, null, 'it')", "2 days at most"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '1 hour', '')", "and why"),
+        ("select outbox.set_brake($R, 'Test/One', 'pause', 2, null, '1 hour', 'it')", "the kind limit alone"),
+        (
+            "select outbox.set_brake($R, 'Test/One', 'limit', null, null, '1 hour', 'it')",
+            "the kind limit alone",
+        ),
     ] {
         let call = call.replace("$R", &format!("'{repair}'"));
         let failed = conn.execute(AssertSqlSafe(call.clone())).await.expect_err(&call);

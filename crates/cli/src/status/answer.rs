@@ -3,7 +3,7 @@
 use std::fmt;
 
 use outbox_postgres::operate::{Behind, Leader, StuckRing, Transaction, UnknownEvent};
-use outbox_transport::operate::{At, Count, Depth, Undeliverable};
+use outbox_transport::operate::{At, Count, Depth, SetBrake, Undeliverable};
 use outbox_transport::process::Seen;
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub(super) struct Status {
     /// On aws: the events that EventBridge could not deliver.
     pub(super) undeliverable: Option<Undeliverable>,
     pub(super) problems: Vec<Problem>,
+    /// What operators set, and nothing stands still for.
+    pub(super) notices: Vec<Problem>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,6 +65,9 @@ pub(super) struct RpcStatus {
     /// The reasons, if it is held.
     pub(super) held: Vec<String>,
     pub(super) calls: Option<i64>,
+    /// What operators set for it.
+    pub(super) pause: Option<SetBrake>,
+    pub(super) limit: Option<SetBrake>,
     /// The running workers that serve it.
     pub(super) serving: Serving,
     /// Whether event_router.yaml has it; unknown without one.

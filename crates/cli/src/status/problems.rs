@@ -1,12 +1,13 @@
 //! Pure: finds what needs an operator, and the command that explains or repairs it.
 
 use outbox_postgres::operate::StuckRing;
-use outbox_transport::operate::Undeliverable;
+use outbox_transport::operate::{SetBrake, Undeliverable};
 
 use super::answer::{Problem, RpcStatus, SourceStatus, Status};
 use super::failing;
 use super::workers::{Breaker, Workers};
 
+use crate::brakes;
 use crate::options::Options;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age, counted};
@@ -54,6 +55,15 @@ pub(crate) fn of(
         Problem::remedy(format!("a worker does not answer: {worker}"), "is it up? see --worker")
     }));
     problems
+}
+
+/// What operators set and nothing stands still for.
+pub(crate) fn notices(status: &Status, options: &Options) -> Vec<Problem> {
+    let limits = status.rpcs.iter().filter_map(|rpc| rpc.limit.as_ref());
+    let notice = |limit: &SetBrake| {
+        Problem::command(format!("{} is {}", limit.rpc, brakes::words(limit)), brakes::undo(options, limit))
+    };
+    limits.map(notice).collect()
 }
 
 fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
@@ -185,6 +195,14 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
         command: Some(options.command(["poison", "--rpc", &depth.rpc])),
         remedy: Some("that is for broken events; if the server is broken, repair it".to_owned()),
     }));
+    // The pause is why its messages wait.
+    if let Some(pause) = &rpc.pause {
+        problems.push(Problem::command(
+            format!("{} is {}", depth.rpc, brakes::words(pause)),
+            brakes::undo(options, pause),
+        ));
+        return problems;
+    }
     if rpc.breaker != Some(Breaker::Open) && rpc.held.is_empty() {
         problems.extend(failing::of_rpc(rpc, options));
     }
@@ -245,6 +263,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use outbox_postgres::operate::{Behind, Holder, Leader, Transaction};
+    use outbox_transport::Brake;
     use outbox_transport::operate::Count;
     use outbox_transport::operate::{Depth, SetAside};
 
@@ -291,9 +310,17 @@ mod tests {
             breaker: None,
             held: Vec::new(),
             calls: None,
+            pause: None,
+            limit: None,
             serving: Serving { workers: 1, ..Serving::default() },
             routed: Some(true),
         }
+    }
+
+    fn set(brake: Brake) -> Option<SetBrake> {
+        let (now, who, why) = (chrono::Utc::now(), "me@host".to_owned(), "a bad deploy".to_owned());
+        let until = (now + chrono::TimeDelta::minutes(30)).into();
+        Some(SetBrake { rpc: "A/B".into(), brake, since: now.into(), until, who, why })
     }
 
     fn slow() -> Serving {
@@ -330,6 +357,7 @@ mod tests {
             processes: Vec::new(),
             undeliverable: None,
             problems: Vec::new(),
+            notices: Vec::new(),
         };
         let options = Cli::parse_from(["outbox", "--router", "event_router.yaml"]).options;
         let told = |status: &Status| -> Vec<String> {
@@ -496,6 +524,17 @@ mod tests {
             let told = told(&status(source, rpc));
             assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?} is not {expected}");
         }
+        let waits = Depth { waiting: Count::new(9), oldest_seconds: Some(6000.0), ..rpc().depth };
+        let paused = RpcStatus { pause: set(Brake::Pause), depth: waits, ..rpc() };
+        let said = told(&status(source(), paused));
+        assert!(said.len() == 1 && said[0].starts_with("A/B is paused until 2"), "{said:?}");
+        assert!(said[0].contains(" by me@host: a bad deploy: outbox resume --rpc A/B"), "{said:?}");
+        let limit = set(Brake::Limit { concurrency: Some(2), rate_per_second: None });
+        let limited = status(source(), RpcStatus { limit, ..rpc() });
+        assert_eq!(told(&limited), [] as [&str; 0]);
+        let said: Vec<String> = notices(&limited, &options).iter().map(Problem::to_string).collect();
+        assert!(said.len() == 1 && said[0].starts_with("A/B is limited to 2 calls at a time"), "{said:?}");
+        assert!(said[0].contains(": outbox limit --rpc A/B --clear"), "{said:?}");
         let undeliverable = Undeliverable { queue: "outbox-undeliverable".into(), messages: Count::new(2) };
         let told = told(&Status { undeliverable: Some(undeliverable), ..status(source(), rpc()) });
         assert!(

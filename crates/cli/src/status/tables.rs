@@ -21,6 +21,9 @@ pub(super) fn text(status: &Status, running: &Running, problems_first: bool) -> 
     }
     parts.push(of_rpcs(status));
     parts.extend(processes::text(running, status.sources.len() > 1));
+    if !status.notices.is_empty() {
+        parts.push(status.notices.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"));
+    }
     let at = if problems_first { 0 } else { parts.len() };
     parts.insert(at, of_problems(status));
     parts.join("\n\n")
@@ -114,7 +117,7 @@ fn of_rpcs(status: &Status) -> String {
             (known(in_work(rpc)), None),
             (known(retrying), None),
             (known(depth.dead.to_string()), (!depth.dead.is_zero()).then_some(Colour::Problem)),
-            (rpc.breaker.map_or("?", Breaker::as_str).to_owned(), rpc.breaker.and_then(colour)),
+            breaker(rpc),
             (calls(rpc), None),
             (if several { rpc.source.clone() } else { String::new() }, None),
         ]);
@@ -131,6 +134,15 @@ fn of_rpcs(status: &Status) -> String {
         text.push_str(&format!("\nundeliverable for EventBridge ({queue}): {messages}"));
     }
     text
+}
+
+/// A pause is shown in place of the breaker, because it is why nothing is called.
+fn breaker(rpc: &RpcStatus) -> (String, Option<Colour>) {
+    match (&rpc.pause, rpc.breaker) {
+        (Some(_), _) => ("paused".to_owned(), Some(Colour::Warning)),
+        (None, Some(breaker)) => (breaker.as_str().to_owned(), colour(breaker)),
+        (None, None) => ("?".to_owned(), None),
+    }
 }
 
 fn colour(breaker: Breaker) -> Option<Colour> {

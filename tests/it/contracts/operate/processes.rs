@@ -20,6 +20,8 @@ fn worker(name: &str) -> Process {
         breaker: Breaker::Away,
         breaker_since: Some(Utc::now()),
         held: Some(awkward.to_owned()),
+        paused: true,
+        limited: true,
         last_error: Some(error),
         calls: 3,
         failed_in_row: 6,
