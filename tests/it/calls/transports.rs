@@ -20,8 +20,13 @@ async fn calls_go_over_http2_and_tls() {
     let router = outbox_event_router::Router::parse("test.yaml", yaml).unwrap();
     let client = |url: String| {
         let endpoints = [Endpoint { service: "Test".into(), url }];
-        let services =
-            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &[] };
+        let services = Services {
+            endpoints: &endpoints,
+            encodings: &[],
+            contract: None,
+            header_prefixes: &[],
+            ..Services::default()
+        };
         Client::new(&router, &services).unwrap()
     };
 

@@ -50,6 +50,9 @@ pub struct RpcReport {
     pub oldest_at: Option<DateTime<Utc>>,
     /// Dead letters that their queue refuses, by the code of the refusal.
     pub set_aside: BTreeMap<String, usize>,
+    /// This worker has no address for the service: it receives nothing for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unaddressed: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
