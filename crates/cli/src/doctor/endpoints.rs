@@ -59,7 +59,7 @@ pub(super) async fn look(args: &ServicesArgs, protos: &[PathBuf], router: Option
     let called = called(router, contract.as_ref());
     let names: Vec<Name> = called.values().map(|(name, _)| name.clone()).collect();
     findings.extend(unknown(&known, &names));
-    let asked = called.into_values().map(|(name, rpc)| ask(&known, name, rpc, router, contract.as_ref()));
+    let asked = called.values().map(|(name, rpc)| ask(&known, name, rpc, router, contract.as_ref()));
     findings.extend(join_all(asked).await);
     findings
 }
@@ -139,14 +139,14 @@ fn unknown(known: &Known, names: &[Name]) -> Vec<Diagnosis> {
 /// Connects, and asks as a worker would.
 async fn ask(
     known: &Known,
-    name: Name,
+    name: &Name,
     rpc: &Rpc,
     router: &Router,
     contract: Option<&Contract>,
 ) -> Diagnosis {
     let service = name.written.as_str();
     let said = Said { endpoints: &known.endpoints, encodings: &known.encodings, file: known.file.as_ref() };
-    let address = match said.of(&name) {
+    let address = match said.of(name) {
         Ok(called) => called.address,
         Err(found) => {
             let message = format!("it may be {} or {}", found.one, found.other);
