@@ -27,7 +27,7 @@ pub(crate) fn client(cli: &Cli, router: &Router, contract: Option<&Contract>) ->
         |error: outbox_worker::rpc::ClientError| refuse(&Chain(&error).to_string(), &error.remedy());
     let client = Client::new(router, &services).map_err(refused)?;
     if let Some(file) = &file {
-        let names: Vec<Name> = services.names(router).map_err(refused)?.into_values().collect();
+        let names: Vec<Name> = services.names(router).into_values().collect();
         for found in file.unknown(&names) {
             tracing::warn!(place = %found.place, hint = found.hint, "{}", found.message);
         }

@@ -59,7 +59,7 @@ impl Client {
     /// Fails if no call could work: no service has an address, or proto does not have an RPC. Likewise a request that can't
     /// carry its event, or an encoding without the descriptors that it needs.
     pub fn new(router: &Router, services: &Services<'_>) -> Result<Self, ClientError> {
-        let names = services.names(router)?;
+        let names = services.names(router);
         services.check(&names)?;
         let (mut targets, mut unaddressed) = (HashMap::new(), BTreeSet::new());
         let (mut system, mut credentials) = (System::default(), BTreeMap::new());
@@ -130,11 +130,12 @@ impl Services<'_> {
         contract.rpc(rpc.as_str()).map(Some).map_err(|source| ClientError::Rpc { rpc: rpc.clone(), source })
     }
 
-    /// Each service by its name in event_router.yaml.
-    pub fn names<'r>(&self, router: &'r Router) -> Result<BTreeMap<&'r str, Name>, ClientError> {
+    /// Each service by its name in event_router.yaml. A worker for some services need not have the proto of the others.
+    pub fn names<'r>(&self, router: &'r Router) -> BTreeMap<&'r str, Name> {
         let name = |(rpc, _): (&'r Rpc, _)| {
-            let full = self.method(rpc)?.map(|method| method.parent_service().full_name().to_owned());
-            Ok((rpc.service(), Name::new(rpc.service(), full)))
+            let method = self.method(rpc).ok().flatten();
+            let full = method.map(|method| method.parent_service().full_name().to_owned());
+            (rpc.service(), Name::new(rpc.service(), full))
         };
         router.rpcs().map(name).collect()
     }
