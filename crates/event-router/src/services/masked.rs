@@ -38,16 +38,26 @@ fn hide(placed: &Placed, is_shown: bool, ends: &mut BTreeMap<usize, usize>) {
     match &*placed.node {
         Node::Map(entries) => {
             for (key, value) in entries {
+                if shown(&key.name) == HIDDEN {
+                    cut(key.at, ends);
+                }
                 hide(value, SHOWN.contains(&key.name.as_str()), ends);
             }
         }
         Node::List(items) => items.iter().for_each(|item| hide(item, is_shown, ends)),
         Node::Text(text) if is_shown && !text.contains(['@', '?']) => {}
         Node::Null => {}
-        Node::Text(_) | Node::Bool | Node::Int(_) | Node::Float => {
-            let At { line, column } = placed.at;
-            let end = ends.entry(line).or_insert(column);
-            *end = column.min(*end);
-        }
+        Node::Text(_) | Node::Bool | Node::Int(_) | Node::Float => cut(placed.at, ends),
     }
+}
+
+fn cut(At { line, column }: At, ends: &mut BTreeMap<usize, usize>) {
+    let end = ends.entry(line).or_insert(column);
+    *end = column.min(*end);
+}
+
+/// A key, unless a whole header may stand in its place.
+pub(super) fn shown(key: &str) -> &str {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-*".contains(c);
+    if key.chars().all(is_plain) { key } else { HIDDEN }
 }

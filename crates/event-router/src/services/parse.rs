@@ -4,7 +4,7 @@ use outbox_finding::{Finding, Place, Report, closest};
 
 use super::endpoint::{Encoding, is_address};
 use super::file::{Entry, Services, TlsFiles, Value};
-use super::masked::{masked, masked_unread};
+use super::masked::{masked, masked_unread, shown};
 use crate::yaml::{self, At, Key, Node, Placed};
 use crate::{Rpc, decode};
 
@@ -40,7 +40,7 @@ impl Services {
     pub fn examine(file: &str, text: &str) -> (Self, Report) {
         let mut parser = Parser { file, services: Self::default(), findings: Vec::new() };
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let shown = match yaml::parse(text) {
+        let visible = match yaml::parse(text) {
             Ok(document) => {
                 parser.document(&document);
                 masked(text, &document)
@@ -51,7 +51,7 @@ impl Services {
             }
         };
         let mut report = Report::default();
-        report.add_text(file, shown);
+        report.add_text(file, visible);
         report.add(parser.findings);
         (parser.services, report)
     }
@@ -108,7 +108,7 @@ impl Parser<'_> {
         };
         for (key, value) in services {
             if !is_name(&key.name) {
-                let message = format!("`{}` does not name a service", key.name);
+                let message = format!("`{}` does not name a service", shown(&key.name));
                 let hint = "write NotificationService, acme.card.v1.NotificationService or acme.card.v1.*";
                 self.found(key.at, message, hint);
                 continue;
@@ -320,7 +320,7 @@ impl Parser<'_> {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("known here: {}", known.join(", ")),
             };
-            self.found(key.at, format!("unknown key `{}` in {what}", key.name), hint);
+            self.found(key.at, format!("unknown key `{}` in {what}", shown(&key.name)), hint);
         }
         Some(entries)
     }

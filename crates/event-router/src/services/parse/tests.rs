@@ -22,7 +22,7 @@ fn mistakes_have_a_place_and_a_remedy() {
         ("", "1:1", "the file is empty", "begin with `service:`"),
         ("servce: {}\n", "1:1", "unknown key `servce` in the file", "did you mean `service`?"),
         ("service: [a]\n", "1:10", "`service` is a list, not a map", "write the name"),
-        ("service:\n  'a b': {}\n", "2:3", "`a b` does not name a service", "acme.card.v1.*"),
+        ("service:\n  'a b': {}\n", "2:3", "`…` does not name a service", "acme.card.v1.*"),
         ("service:\n  A: http://s3cret\n", "2:6", "`A` is a text, not a map", "write `address: …`"),
         (
             "service:\n  A: { adress: 'http://s3cret' }\n",
@@ -55,6 +55,8 @@ fn mistakes_have_a_place_and_a_remedy() {
             "not a text of printable ASCII",
             "quote it",
         ),
+        ("service:\n  A: { headers: { Bearer s3cret } }\n", "2:19", "not a header's name", "letters"),
+        ("service:\n  A: { Bearer s3cret }\n", "2:8", "unknown key `…` in `A`", "known here"),
         ("service:\n  A: { headers: { x-key: 7 } }\n", "2:26", "not a text of printable ASCII", "quote it"),
         ("service:\n  A: { tls: { cert: a.pem } }\n", "2:13", "`tls` has `cert`, and no `key`", "needs both"),
         ("service:\n  A: { tls: {} }\n", "2:13", "`tls` is empty", "remove it"),
@@ -107,7 +109,7 @@ fn a_finding_is_underlined_and_secrets_are_hidden() {
 error: this is not a header's name
  --> services.yaml:3:16
   |
-3 |     headers: { x key: …
+3 |     headers: { …
   |                ^
   |
   = help: use letters, digits and dashes, without -bin at the end";
