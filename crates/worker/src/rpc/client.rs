@@ -155,7 +155,8 @@ impl Services<'_> {
     /// A flag for a service that is called no more is only logged, so that a retired service stops no worker.
     fn check(&self, names: &BTreeMap<&str, Name>) -> Result<(), ClientError> {
         let names: Vec<Name> = names.values().cloned().collect();
-        for only in self.only.iter().filter(|only| !names.iter().any(|name| name.is(only))) {
+        let unknown = self.only.iter().find(|only| !names.iter().any(|name| name.is(only)));
+        if let Some(only) = unknown {
             let meant = services::similar(only, &names);
             return Err(ClientError::Stray { flag: "--only", service: only.clone(), meant });
         }
