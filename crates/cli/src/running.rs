@@ -1,5 +1,6 @@
 //! Relays and workers, by their reports: which of them is silent or waits, and what the workers of one RPC do. Only `ask` asks.
 
+mod failing; // calls that failed since one succeeded
 mod halted; // processes that make no progress
 mod routers; // processes with different routes
 
@@ -10,6 +11,7 @@ use outbox_transport::operate::{Operator, SQS};
 use outbox_transport::process::{Breaker, Program, RpcReport, Seen, Waits};
 use serde::Serialize;
 
+pub(crate) use failing::Failing;
 use halted::waits;
 pub(crate) use halted::{Halted, halted};
 pub(crate) use routers::{Differing, differing};
@@ -55,6 +57,8 @@ pub(crate) struct Serving {
     /// The service, if a worker has the RPC and no address for it.
     #[serde(skip)]
     pub(crate) unaddressed: Option<String>,
+    #[serde(skip)]
+    pub(crate) failing: Failing,
     /// Workers that make no progress for this RPC, with the reason.
     #[serde(skip)]
     pub(crate) halted: Vec<String>,
@@ -85,12 +89,13 @@ impl Running {
         let (mut ended, mut took) = (0, 0.0);
         let serving =
             self.live().filter(|seen| seen.source == source && seen.process.program == Program::Worker);
-        for seen in serving {
-            let Some(report) = seen.process.report.rpcs.iter().find(|report| report.rpc == rpc) else {
-                continue;
-            };
-            if report.unaddressed {
-                workers.unaddressed = Some(rpc.split('/').next().unwrap_or(rpc).to_owned());
+        let of_rpc = |seen: &'_ Seen| seen.process.report.rpcs.iter().position(|report| report.rpc == rpc);
+        let serving: Vec<(&Seen, &RpcReport)> =
+            serving.filter_map(|seen| Some((seen, &seen.process.report.rpcs[of_rpc(seen)?]))).collect();
+        workers.failing = Failing::of(serving.iter().map(|(_, report)| *report));
+        for (seen, report) in serving {
+            if let Some(service) = &report.unaddressed {
+                workers.unaddressed = Some(service.clone());
                 continue;
             }
             workers.workers += 1;

@@ -42,9 +42,13 @@ pub(crate) fn client(cli: &Cli, router: &Router, contract: Option<&Contract>) ->
 pub(crate) fn say(router: &Router, client: &Client) {
     let unaddressed = client.unaddressed();
     for (rpc, _) in router.rpcs().filter(|(rpc, _)| client.serves(rpc) != Serves::NotHere) {
-        let is_missing = unaddressed.contains(rpc.service());
-        metrics::gauge!("outbox_worker_unaddressed", "service" => rpc.service().to_owned())
-            .set(if is_missing { 1.0 } else { 0.0 });
+        let service = router.called(rpc).service();
+        let is_missing = unaddressed.contains(service);
+        metrics::gauge!("outbox_worker_unaddressed", "service" => service.to_owned()).set(if is_missing {
+            1.0
+        } else {
+            0.0
+        });
     }
     for service in unaddressed {
         tracing::error!(
@@ -74,7 +78,7 @@ fn file(cli: &Cli) -> Result<Option<services::Services>, ExitCode> {
 fn complete(router: &Router, client: &Client) -> Result<(), ExitCode> {
     let called = router.rpcs().map(|(rpc, _)| rpc).filter(|rpc| client.serves(rpc) == Serves::Yes);
     let short: BTreeSet<&str> =
-        called.map(outbox_event_router::Rpc::service).filter(|service| !service.contains('.')).collect();
+        called.map(|rpc| router.called(rpc).service()).filter(|service| !service.contains('.')).collect();
     if short.is_empty() {
         return Ok(());
     }

@@ -1,11 +1,10 @@
 mod addressed; // services.yaml and flags -> the client
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use outbox_contract::{Contract, ReadError, Sources};
+use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_event_router::Router;
 use outbox_postgres::Source;
 use outbox_runtime::{Patience, Started, refuse};
@@ -34,8 +33,8 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
         eprintln!("{error}");
         ExitCode::from(2)
     })?;
-    let contract =
-        contract(&cli.proto).map_err(|error| refuse(&error.to_string(), "see --proto in worker --help"))?;
+    let contract = contract(&cli, &router)
+        .map_err(|error| refuse(&error.to_string(), "see --proto in worker --help"))?;
     let client = addressed::client(&cli, &router, contract.as_ref())?;
     let started = outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await?;
     metrics::gauge!("outbox_process_info", "program" => "worker", "router" => router.digest()).set(1.0);
@@ -108,9 +107,10 @@ async fn aws(_: &Cli, _: &Router, _: &Client, _: &Started) -> ExitCode {
     refuse("this worker was built without AWS", "build it with its default features")
 }
 
-fn contract(protos: &[PathBuf]) -> Result<Option<Contract>, ReadError> {
-    if protos.is_empty() {
+fn contract(cli: &Cli, router: &Router) -> Result<Option<Contract>, ReadError> {
+    if cli.proto.is_empty() {
         return Ok(None);
     }
-    Sources { protos: protos.to_vec(), includes: Vec::new() }.read().map(Some)
+    let events = Selection::new(&cli.events_packages, router.packages());
+    Sources { protos: cli.proto.clone(), includes: Vec::new(), events }.read().map(Some)
 }

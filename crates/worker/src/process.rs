@@ -24,8 +24,8 @@ pub(crate) struct Look<'a, C> {
     /// The database whose parts are reported. `None` for all parts.
     pub(crate) source: Option<&'a str>,
     pub(crate) subscribers: &'a [Subscriber<C>],
-    /// RPCs whose service has no address.
-    pub(crate) unaddressed: Vec<String>,
+    /// RPCs whose service has no address, and the service.
+    pub(crate) unaddressed: Vec<(String, String)>,
     /// Since when each breaker is in its state.
     pub(crate) since: BTreeMap<String, (process::Breaker, DateTime<Utc>)>,
 }
@@ -41,9 +41,11 @@ impl<C> Look<'_, C> {
             rpc.breaker_since = Some(since.1);
             rpc
         });
-        let unaddressed = self.unaddressed.iter();
-        let unaddressed =
-            unaddressed.map(|rpc| RpcReport { rpc: rpc.clone(), unaddressed: true, ..RpcReport::default() });
+        let unaddressed = self.unaddressed.iter().map(|(rpc, service)| RpcReport {
+            rpc: rpc.clone(),
+            unaddressed: Some(service.clone()),
+            ..RpcReport::default()
+        });
         let rpcs = rpcs.chain(unaddressed).collect();
         let mut halted = self.readiness.halted(HALTED_AFTER);
         halted.retain(|halted| self.source.is_none_or(|source| halted.is_of(source)));
@@ -59,13 +61,13 @@ impl<C> Look<'_, C> {
 }
 
 /// The RPCs whose queues wait, because nothing says where their service is.
-pub(crate) fn unaddressed(router: &Router, client: &impl RpcClient) -> Vec<String> {
+pub(crate) fn unaddressed(router: &Router, client: &impl RpcClient) -> Vec<(String, String)> {
     let waits = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Unaddressed);
-    waits.map(|(rpc, _)| rpc.to_string()).collect()
+    waits.map(|(rpc, _)| (rpc.to_string(), router.called(rpc).service().to_owned())).collect()
 }
 
 fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
-    let (calls, minute, last_error) = subscriber.calls.look(now);
+    let look = subscriber.calls.look(now);
     let (breaker, held) = match subscriber.circuit.standing() {
         Standing::Closed => (process::Breaker::Closed, None),
         Standing::Doubted => (process::Breaker::Doubted, None),
@@ -78,10 +80,12 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         breaker,
         breaker_since: None,
         held,
-        last_error,
-        calls,
+        last_error: look.error,
+        failed_in_row: look.failed_in_row,
+        succeeded_at: look.succeeded_at,
+        calls: look.under_way,
         calls_max: subscriber.policy.concurrency,
-        minute,
+        minute: look.minute,
         duty: match subscriber.duty.role() {
             Role::Rest => process::Duty::Rest,
             Role::Help => process::Duty::Help,
@@ -89,6 +93,6 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         },
         oldest_at: measured.oldest,
         set_aside: measured.set_aside,
-        unaddressed: false,
+        unaddressed: None,
     }
 }

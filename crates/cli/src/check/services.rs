@@ -24,10 +24,10 @@ pub(super) fn check(path: &Path, router: &Router, contract: Option<&Contract>) -
 fn against(services: &Services, file: &str, router: &Router, contract: Option<&Contract>) -> Vec<Finding> {
     let mut called: BTreeMap<&str, (Name, &Place)> = BTreeMap::new();
     for route in router.routes() {
-        let method = contract.and_then(|contract| contract.rpc(route.rpc.as_str()).ok());
+        let method = contract.and_then(|contract| contract.rpc(route.called.as_str()).ok());
         let full = method.map(|method| method.parent_service().full_name().to_owned());
-        let name = Name::new(route.rpc.service(), full);
-        called.entry(route.rpc.service()).or_insert((name, route.place));
+        let name = Name::new(route.called.service(), full);
+        called.entry(route.called.service()).or_insert((name, route.place));
     }
     let names: Vec<Name> = called.values().map(|(name, _)| name.clone()).collect();
     let said = Said { file: Some(services), ..Said::default() };

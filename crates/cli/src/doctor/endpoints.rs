@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use outbox_contract::{Contract, Sources};
+use outbox_contract::{Contract, Selection, Sources};
 use outbox_event_router::services::{
     ALL, Endpoint, Many, Name, Said, ServiceEncoding, Services as File, similar,
 };
@@ -55,7 +55,7 @@ pub(super) async fn look(args: &ServicesArgs, protos: &[PathBuf], router: Option
         return vec![Diagnosis::skipped("services", "not connected to", hint)];
     }
     let Some(router) = router else { return findings };
-    let contract = contract(protos);
+    let contract = contract(protos, router);
     let called = called(router, contract.as_ref());
     let names: Vec<Name> = called.values().map(|(name, _)| name.clone()).collect();
     findings.extend(unknown(&known, &names));
@@ -104,19 +104,24 @@ fn file(path: &Path, findings: &mut Vec<Diagnosis>) -> Option<File> {
 }
 
 /// Its mistakes are among the findings about routes.
-fn contract(protos: &[PathBuf]) -> Option<Contract> {
-    let sources = Sources { protos: protos.to_vec(), includes: Vec::new() };
+fn contract(protos: &[PathBuf], router: &Router) -> Option<Contract> {
+    let events = Selection::new(&[], router.packages());
+    let sources = Sources { protos: protos.to_vec(), includes: Vec::new(), events };
     (!protos.is_empty()).then(|| sources.read().ok()).flatten()
 }
 
 /// Each service with one of its RPCs.
 fn called<'r>(router: &'r Router, contract: Option<&Contract>) -> BTreeMap<&'r str, (Name, &'r Rpc)> {
     let full = |rpc: &Rpc| {
-        let method = contract?.rpc(rpc.as_str()).ok()?;
+        let method = contract?.rpc(router.called(rpc).as_str()).ok()?;
         Some(method.parent_service().full_name().to_owned())
     };
     let rpcs = router.rpcs().map(|(rpc, _)| rpc);
-    rpcs.map(|rpc| (rpc.service(), (Name::new(rpc.service(), full(rpc)), rpc))).collect()
+    rpcs.map(|rpc| {
+        let service = router.called(rpc).service();
+        (service, (Name::new(service, full(rpc)), rpc))
+    })
+    .collect()
 }
 
 fn unknown(known: &Known, names: &[Name]) -> Vec<Diagnosis> {

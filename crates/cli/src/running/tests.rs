@@ -34,7 +34,7 @@ fn each_cause_of_a_wait_is_told() {
     let worker = |name: &str, ago, report| seen(Program::Worker, name, ago, report);
     let well = || worker("w1", 1.0, serving(Breaker::Closed, 1, 0.01));
     let unaddressed = |name: &str| {
-        let rpc = RpcReport { rpc: "A/B".into(), unaddressed: true, ..RpcReport::default() };
+        let rpc = RpcReport { rpc: "A/B".into(), unaddressed: Some("A".into()), ..RpcReport::default() };
         worker(name, 1.0, Report { rpcs: vec![rpc], ..Report::default() })
     };
     let cases: [(Vec<Seen>, usize, &[&str]); 11] = [

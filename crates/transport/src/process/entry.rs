@@ -87,7 +87,7 @@ impl Process {
 
     /// The RPCs that it serves: those whose service has an address.
     pub fn rpcs(&self) -> impl Iterator<Item = &str> {
-        self.report.rpcs.iter().filter(|rpc| !rpc.unaddressed).map(|rpc| rpc.rpc.as_str())
+        self.report.rpcs.iter().filter(|rpc| rpc.unaddressed.is_none()).map(|rpc| rpc.rpc.as_str())
     }
 
     pub fn serves(&self, rpc: &str) -> bool {

@@ -26,8 +26,8 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct Client {
     targets: Arc<HashMap<Rpc, Target>>,
-    /// RPCs whose service has no address.
-    unaddressed: Arc<BTreeSet<Rpc>>,
+    /// RPCs whose service has no address, and the service.
+    unaddressed: Arc<BTreeMap<Rpc, String>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,35 +61,36 @@ impl Client {
     pub fn new(router: &Router, services: &Services<'_>) -> Result<Self, ClientError> {
         let names = services.names(router);
         services.check(&names)?;
-        let (mut targets, mut unaddressed) = (HashMap::new(), BTreeSet::new());
+        let (mut targets, mut unaddressed) = (HashMap::new(), BTreeMap::new());
         let (mut system, mut credentials) = (System::default(), BTreeMap::new());
         let prefixes = services.header_prefixes.into();
         for (rpc, _) in router.rpcs() {
-            let name = &names[rpc.service()];
+            let target = router.called(rpc);
+            let name = &names[target.service()];
             if !services.is_served(name) {
                 continue;
             }
-            let method = services.method(rpc)?;
+            let method = services.method(rpc, target)?;
             let called = services.called(name)?;
             let Some(address) = &called.address else {
-                unaddressed.insert(rpc.clone());
+                unaddressed.insert(rpc.clone(), target.service().to_owned());
                 continue;
             };
-            let service = || rpc.service().to_owned();
+            let service = || target.service().to_owned();
             let tls = called.entry.and_then(|entry| entry.tls.as_ref());
             let encoding = called.encoding;
             let (line, base) = Line::to(address, encoding, tls, &mut system)
                 .map_err(|source| ClientError::Tls { service: service(), source })?;
-            let path = method.as_ref().map_or_else(|| rpc.to_string(), path);
+            let path = method.as_ref().map_or_else(|| target.to_string(), path);
             let uri = Uri::from_str(&format!("{base}/{path}"))
                 .map_err(|_| ClientError::Uri { service: service() })?;
             let body = body(router, rpc, encoding, services.contract.zip(method.as_ref()))?;
             let headers = Headers::new(rpc.as_str(), &prefixes);
-            let credentials = shared(&mut credentials, rpc, &called)?;
+            let credentials = shared(&mut credentials, target.service(), &called)?;
             targets.insert(rpc.clone(), Target { line, uri, encoding, body, headers, credentials });
         }
         if targets.is_empty() && !unaddressed.is_empty() {
-            let services: BTreeSet<String> = unaddressed.iter().map(|rpc| rpc.service().to_owned()).collect();
+            let services: BTreeSet<String> = unaddressed.into_values().collect();
             return Err(ClientError::NoEndpoint { services: services.into_iter().collect() });
         }
         Ok(Self { targets: Arc::new(targets), unaddressed: Arc::new(unaddressed) })
@@ -97,7 +98,7 @@ impl Client {
 
     /// The services that this worker has no address for.
     pub fn unaddressed(&self) -> BTreeSet<&str> {
-        self.unaddressed.iter().map(Rpc::service).collect()
+        self.unaddressed.values().map(String::as_str).collect()
     }
 
     pub(super) fn target(&self, rpc: &Rpc) -> Option<&Target> {
@@ -108,7 +109,7 @@ impl Client {
 /// The RPCs of a service share its credentials, so that a file is read once.
 fn shared(
     known: &mut BTreeMap<String, Arc<Credentials>>,
-    rpc: &Rpc,
+    service: &str,
     called: &Called<'_>,
 ) -> Result<Arc<Credentials>, ClientError> {
     let Some(entry) = called.entry else { return Ok(Arc::default()) };
@@ -116,7 +117,7 @@ fn shared(
         return Ok(Arc::clone(credentials));
     }
     let credentials = Credentials::of(entry)
-        .map_err(|source| ClientError::Credentials { service: rpc.service().to_owned(), source })?;
+        .map_err(|source| ClientError::Credentials { service: service.to_owned(), source })?;
     Ok(Arc::clone(known.entry(entry.name.clone()).or_insert(Arc::new(credentials))))
 }
 
@@ -125,17 +126,19 @@ impl Services<'_> {
         Said { endpoints: self.endpoints, encodings: self.encodings, file: self.file }
     }
 
-    fn method(&self, rpc: &Rpc) -> Result<Option<MethodDescriptor>, ClientError> {
+    fn method(&self, rpc: &Rpc, called: &Rpc) -> Result<Option<MethodDescriptor>, ClientError> {
         let Some(contract) = self.contract else { return Ok(None) };
-        contract.rpc(rpc.as_str()).map(Some).map_err(|source| ClientError::Rpc { rpc: rpc.clone(), source })
+        let unknown = |source| ClientError::Rpc { rpc: called.clone(), queue: rpc.clone(), source };
+        contract.rpc(called.as_str()).map(Some).map_err(unknown)
     }
 
     /// Each service by its name in event_router.yaml. A worker for some services need not have the proto of the others.
     pub fn names<'r>(&self, router: &'r Router) -> BTreeMap<&'r str, Name> {
         let name = |(rpc, _): (&'r Rpc, _)| {
-            let method = self.method(rpc).ok().flatten();
+            let called = router.called(rpc);
+            let method = self.method(rpc, called).ok().flatten();
             let full = method.map(|method| method.parent_service().full_name().to_owned());
-            (rpc.service(), Name::new(rpc.service(), full))
+            (called.service(), Name::new(called.service(), full))
         };
         router.rpcs().map(name).collect()
     }
@@ -185,7 +188,7 @@ fn body(
         return match encoding {
             Encoding::Json => Ok(Body::json()),
             Encoding::Proto | Encoding::Grpc => Err(ClientError::NeedsProto {
-                service: rpc.service().to_owned(),
+                service: router.called(rpc).service().to_owned(),
                 encoding: encoding.as_str(),
             }),
         };
@@ -205,7 +208,7 @@ fn body(
 
 impl RpcClient for Client {
     fn serves(&self, rpc: &Rpc) -> Serves {
-        match (self.targets.contains_key(rpc), self.unaddressed.contains(rpc)) {
+        match (self.targets.contains_key(rpc), self.unaddressed.contains_key(rpc)) {
             (true, _) => Serves::Yes,
             (false, true) => Serves::Unaddressed,
             (false, false) => Serves::NotHere,
@@ -214,7 +217,7 @@ impl RpcClient for Client {
 
     async fn call(&self, call: &Call<'_>) -> Result<(), CallError> {
         let Some(target) = self.target(call.rpc) else {
-            let error = failed(Code::Unavailable, &format!("no endpoint for {}", call.rpc.service()));
+            let error = failed(Code::Unavailable, &format!("no address for {}", call.rpc));
             return Err(CallError { by: By::Nobody, ..error });
         };
         let body = target.body.encode(call.event)?;

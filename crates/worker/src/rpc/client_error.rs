@@ -20,7 +20,7 @@ pub enum ClientError {
     #[error("the encoding {encoding} of {service} needs to know the service's proto")]
     NeedsProto { service: String, encoding: &'static str },
     #[error("event_router.yaml names '{rpc}', but {source}")]
-    Rpc { rpc: Rpc, source: RpcError },
+    Rpc { rpc: Rpc, queue: Rpc, source: RpcError },
     #[error("'{rpc}' can't be sent its event: {source}")]
     Carrier { rpc: Rpc, source: CarrierError },
     #[error("'{rpc}' subscribes to '{event}', which proto does not have")]
@@ -46,7 +46,7 @@ impl ClientError {
             }
             Self::Uri { .. } => "see --endpoint in worker --help".to_owned(),
             Self::NeedsProto { .. } => "pass --proto DIR with its .proto files, or a descriptor set".to_owned(),
-            Self::Rpc { source, .. } => source.hint(),
+            Self::Rpc { source, queue, .. } => source.hint(queue.as_str()),
             Self::Carrier { source, .. } => source.hint(),
             Self::UnknownEvent { .. } => {
                 "define it in proto, or give the worker the newer proto; `outbox check` finds every such mistake".to_owned()
