@@ -17,6 +17,7 @@ mod repairs; // what an operator's role may do, and its audit
 mod replay; // past events, sent again
 mod runbooks; // what runbooks and procedures show works as shown
 mod running; // relays and workers that run, hang, wait or differ
+mod services; // services that can't be called, found by doctor and check
 mod states; // status and why, as data, in every state
 mod status; // status with workers, pages, several databases, mistakes, and a full outbox
 mod times; // times beyond the calendar

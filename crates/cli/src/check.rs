@@ -4,6 +4,7 @@ mod breaking; // what breaks events in flight
 mod limits; // what the bus allows
 mod older; // reads the older version
 mod output;
+mod services; // services.yaml against routes
 mod wiring; // routes against descriptors
 
 use std::path::PathBuf;
@@ -45,6 +46,10 @@ pub(crate) struct Args {
     /// A directory in which only imports are looked up. Repeat for several.
     #[arg(long, value_name = "DIR")]
     include: Vec<PathBuf>,
+
+    /// services.yaml, as the worker has it: its mistakes, and services without an address. Files that it names are not read.
+    #[arg(long, env = "OUTBOX_SERVICES", value_name = "FILE")]
+    services: Option<PathBuf>,
 
     /// A package whose `enum Event` has the events: acme.card.v1. Repeat for several; in the environment, separate them by
     /// spaces. Without it that of every package counts.
@@ -92,7 +97,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
             .map(|against| Older::read(against, &sources, &args.router, args.against_router.as_deref()))
             .transpose()
     };
-    let Examined { router, report } = examine(&file, text, Some(&sources), &older)?;
+    let Examined { router, mut report, contract } = examine(&file, text, Some(&sources), &older)?;
+    if let Some(path) = &args.services {
+        report.merge(services::check(path, &router, contract.as_ref())?);
+    }
     write(&args.format.render(&report, &router))?;
     Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -100,6 +108,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
 pub(crate) struct Examined {
     pub(crate) router: Router,
     pub(crate) report: Report,
+    contract: Option<Contract>,
 }
 
 /// Checks the text of an event_router.yaml against proto, if there is any, and against an older version.
@@ -137,7 +146,7 @@ pub(crate) fn examine(
             report.add(breaking::in_routes(older, file, &router, contract));
         }
     }
-    Ok(Examined { router, report })
+    Ok(Examined { router, report, contract })
 }
 
 /// Proto that does not compile is a finding. Without proto the arguments are unusable.

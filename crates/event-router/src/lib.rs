@@ -1,4 +1,5 @@
-//! `event_router.yaml`: which event runs which RPC, and with what delivery policy.
+//! `event_router.yaml`: which event runs which RPC, and with what delivery policy. Beside it `services.yaml`: where services
+//! are, and how they are called.
 //!
 //! It is pure: a text gives a [`Router`] or every finding, each with its line and its remedy.
 
@@ -8,6 +9,7 @@ mod parse;
 mod policy;
 mod read;
 mod rpc;
+pub mod services;
 mod spelling;
 mod yaml;
 

@@ -1,3 +1,5 @@
+mod addressed; // services.yaml and flags -> the client
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -5,11 +7,11 @@ use clap::Parser;
 use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_event_router::Router;
 use outbox_postgres::Source;
-use outbox_runtime::{Chain, Patience, Started, refuse};
+use outbox_runtime::{Patience, Started, refuse};
 use outbox_transport::args::Transport;
 use outbox_worker::config::Cli;
 use outbox_worker::postgres::{self, Settings};
-use outbox_worker::rpc::{Client, Services};
+use outbox_worker::rpc::Client;
 use tokio::task::JoinSet;
 
 /// A second for the claims, and as much again for unfinished calls.
@@ -33,16 +35,10 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
     })?;
     let contract = contract(&cli, &router)
         .map_err(|error| refuse(&error.to_string(), "see --proto in worker --help"))?;
-    let services = Services {
-        endpoints: &cli.endpoints,
-        encodings: &cli.encodings,
-        contract: contract.as_ref(),
-        header_prefixes: &cli.header_prefixes,
-    };
-    let client = Client::new(&router, &services)
-        .map_err(|error| refuse(&Chain(&error).to_string(), &error.remedy()))?;
+    let client = addressed::client(&cli, &router, contract.as_ref())?;
     let started = outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await?;
     metrics::gauge!("outbox_process_info", "program" => "worker", "router" => router.digest()).set(1.0);
+    addressed::say(&router, &client);
 
     Ok(match cli.transport.transport {
         Transport::Postgres => postgres(&cli, sources, &router, &client, &started).await,

@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::braking::{self, Braking};
-use crate::process::Look;
-use crate::rpc::RpcClient;
+use crate::process::{Look, unaddressed};
+use crate::rpc::{RpcClient, Serves};
 use crate::subscriber::Subscriber;
 use crate::supervise::{all_finished, consume};
 
@@ -48,7 +48,8 @@ pub async fn run<C: RpcClient + Clone>(
     // A term may end before its successes are recorded: the next one keeps them.
     let subscriber =
         |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
-    let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
+    let served = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Yes);
+    let subscribers: Vec<_> = served.map(subscriber).collect();
     let term = || term(source, &subscribers, &settings.name, standing, started);
     let process =
         Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());
@@ -57,6 +58,7 @@ pub async fn run<C: RpcClient + Clone>(
         readiness: &started.readiness,
         source: Some(source.name()),
         subscribers: &subscribers,
+        unaddressed: unaddressed(router, client),
         since: BTreeMap::new(),
     };
     let work = Box::pin(standing.tend(&started.stop, term));

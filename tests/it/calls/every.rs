@@ -65,6 +65,7 @@ pub(crate) fn client(router: &Router, service: &str, url: String) -> Client {
         encodings: &[format!("{service}={encoding}").parse().unwrap()],
         contract: Some(&contract()),
         header_prefixes: &["acme-".parse().unwrap()],
+        ..Services::default()
     };
     Client::new(router, &services).unwrap()
 }

@@ -10,7 +10,7 @@ use crate::role::{address, role};
 use crate::world::{One, World};
 
 /// One call of every function that changes something for an operator.
-const REPAIRS: [(&str, &str); 9] = [
+const REPAIRS: [(&str, &str); 11] = [
     (
         "redrive",
         "select outbox.redrive($R, array_agg(seq), array_agg(queue), array_agg(event_id), true) from outbox.dead_letter",

@@ -164,8 +164,13 @@ impl World {
         let endpoints: Vec<Endpoint> =
             self.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
         let prefixes = ["acme-".parse().unwrap()];
-        let services =
-            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &prefixes };
+        let services = Services {
+            endpoints: &endpoints,
+            encodings: &[],
+            contract: None,
+            header_prefixes: &prefixes,
+            ..Services::default()
+        };
         Client::new(&self.router, &services).unwrap()
     }
 

@@ -9,6 +9,7 @@ use super::workers::{Breaker, Workers};
 
 use crate::brakes;
 use crate::options::Options;
+use crate::running::ADD_ADDRESS;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age, counted};
 use crate::stopped::Stopped;
@@ -218,6 +219,13 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             ),
             "add the RPC again; on the transport postgres they are dead letters after 14 days",
         ));
+    } else if let Some(service) = rpc.serving.unaddressed.as_ref().filter(|_| unserved) {
+        let waiting = match lies {
+            true => format!("{} for {} wait{}", counted(depth.waiting, "message"), depth.rpc, oldest(rpc)),
+            false => format!("the queue of {} waits", depth.rpc),
+        };
+        let problem = format!("no worker has an address for {service}: {waiting}");
+        problems.push(Problem::remedy(problem, ADD_ADDRESS));
     } else if unserved && waits_for(UNSERVED_SECONDS_MAX) {
         problems.push(Problem::remedy(
             format!(

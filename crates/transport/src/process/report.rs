@@ -59,6 +59,9 @@ pub struct RpcReport {
     pub oldest_at: Option<DateTime<Utc>>,
     /// Dead letters that their queue refuses, by the code of the refusal.
     pub set_aside: BTreeMap<String, usize>,
+    /// The service, if this worker has no address for it: it receives nothing for the RPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unaddressed: Option<String>,
 }
 
 fn is_zero(number: &u64) -> bool {

@@ -38,6 +38,7 @@ impl Caller {
             encodings: &[format!("{service}={encoding}").parse().expect("an encoding")],
             contract: Some(contract),
             header_prefixes: &[],
+            ..Services::default()
         };
         Self { client: Client::new(&router, &services).expect("a client"), rpc }
     }

@@ -31,6 +31,7 @@ fn worker(name: &str) -> Process {
         duty: Duty::Help,
         oldest_at: Some(Utc::now()),
         set_aside: [("AccessDenied".to_owned(), 2)].into(),
+        unaddressed: None,
     };
     let quiet = RpcReport { rpc: "Test/Other".to_owned(), calls_max: 1, ..RpcReport::default() };
     let waits = Waits { part: "cards".to_owned(), reason: awkward.to_owned(), seconds: Some(4.5) };
