@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
             .map(|against| Older::read(against, &sources, &args.router, args.against_router.as_deref()))
             .transpose()
     };
-    let Examined { router, report } = examine(&file, text, Some(&sources), &older)?;
+    let Examined { router, report, .. } = examine(&file, text, Some(&sources), &older)?;
     write(&args.format.render(&report, &router))?;
     Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -89,6 +89,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
 pub(crate) struct Examined {
     pub(crate) router: Router,
     pub(crate) report: Report,
+    /// `None` without proto, or if it does not compile.
+    pub(crate) contract: Option<Contract>,
 }
 
 /// Checks the text of an event_router.yaml against proto, if there is any, and against an older version.
@@ -123,7 +125,7 @@ pub(crate) fn examine(
             report.add(breaking::in_routes(older, file, &router, contract));
         }
     }
-    Ok(Examined { router, report })
+    Ok(Examined { router, report, contract })
 }
 
 /// Proto that does not compile is a finding. Without proto the arguments are unusable.

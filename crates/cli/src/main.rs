@@ -3,6 +3,9 @@
 mod audit;
 mod check;
 mod counted; // what an irreversible command would change
+#[cfg(feature = "dev")]
+mod dev;
+mod dev_file; // the database of the `outbox dev` of this folder
 mod dlq;
 mod doctor;
 mod filter; // mistyped filters
@@ -15,6 +18,7 @@ mod replay;
 mod routes;
 mod running; // relays and workers, by their reports
 mod safe;
+mod send;
 mod show;
 mod status;
 mod stopped;
@@ -44,6 +48,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    #[cfg(feature = "dev")]
+    Dev(dev::Args),
+    Send(send::Args),
     Routes(routes::Args),
     Status(status::Args),
     Why(why::Args),
@@ -58,6 +65,9 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(args) => ended(check::run(&args)),
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => operate(dev::run(&args)),
+        Command::Send(args) => operate(send::run(&args)),
         Command::Routes(args) => ended(routes::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),

@@ -13,6 +13,7 @@ use outbox_transport::process::{Process, Program, shown_beside};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::pace::Pace;
 use crate::process::Look;
 use crate::rpc::RpcClient;
 use crate::subscriber::Subscriber;
@@ -33,6 +34,7 @@ pub struct Settings {
     pub name: String,
     /// How long a received message stays hidden from other workers.
     pub visibility: Duration,
+    pub pace: Pace,
 }
 
 /// Delivers from one database's queues until `stop`. It reports any trouble with the database, and waits.
@@ -45,8 +47,10 @@ pub async fn run<C: RpcClient + Clone>(
     started: &Started,
 ) -> Finished {
     // A term may end before its successes are recorded: the next one keeps them.
-    let subscriber =
-        |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
+    let subscriber = |rpc| {
+        let (client, visibility) = (client.clone(), settings.visibility);
+        Subscriber::new(source.name(), rpc, client, visibility, true, started).paced(settings.pace, true)
+    };
     let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
     let term = || term(source, &subscribers, &settings.name, standing, started);
     let process =

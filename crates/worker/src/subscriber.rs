@@ -9,6 +9,7 @@ use crate::calls::Calls;
 use crate::circuit::Circuit;
 use crate::duty::Duty;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::unrecorded::Unrecorded;
 
 /// The next consumer keeps the successes of the last one, and the state of its server.
@@ -16,6 +17,7 @@ use crate::unrecorded::Unrecorded;
 pub struct Subscriber<C> {
     pub(crate) rpc: Rpc,
     pub(crate) policy: Policy,
+    pub(crate) pace: Pace,
     pub(crate) client: C,
     /// How long a received message stays hidden from other workers.
     pub(crate) visibility: Duration,
@@ -44,6 +46,7 @@ impl<C> Subscriber<C> {
         Self {
             rpc: rpc.clone(),
             policy: *policy,
+            pace: Pace::default(),
             client,
             visibility,
             lease,
@@ -55,5 +58,13 @@ impl<C> Subscriber<C> {
             readiness: started.readiness.clone(),
             tracer: started.tracer.clone(),
         }
+    }
+
+    /// With another pace than that of `event_router.yaml`. `chooses`: as for [`Subscriber::new`].
+    #[must_use]
+    pub fn paced(self, pace: Pace, chooses: bool) -> Self {
+        let policy = pace.policy(&self.policy);
+        let circuit = Circuit::new(policy.backoff, chooses, &self.metrics);
+        Self { policy, pace, circuit, ..self }
     }
 }
