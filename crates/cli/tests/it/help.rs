@@ -7,6 +7,8 @@ fn help_teaches_and_keeps_secrets() {
     for command in [
         "",
         "check",
+        "dev",
+        "send",
         "status",
         "why",
         "dlq",
