@@ -90,6 +90,7 @@ pub(crate) struct Examined {
     pub(crate) router: Router,
     pub(crate) report: Report,
     /// `None` without proto, or if it does not compile.
+    #[cfg_attr(not(feature = "dev"), expect(dead_code, reason = "only `outbox dev` reads it"))]
     pub(crate) contract: Option<Contract>,
 }
 

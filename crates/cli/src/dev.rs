@@ -82,17 +82,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let started = Started::default();
-    let stop = started.stop.clone();
-    let unheard = |error: std::io::Error| Stopped::failed(format!("can't listen for signals: {error}"), "");
-    let mut terminated = signal(SignalKind::terminate()).map_err(unheard)?;
-    let mut interrupted = signal(SignalKind::interrupt()).map_err(unheard)?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
-        }
-        stop.cancel();
-    });
+    stop_on_signals(&started)?;
     let show = Arc::new(Show::new(args.payloads));
     let files = args.files();
     let seen = files.look();
@@ -115,6 +105,21 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let _ = tokio::task::spawn_blocking(move || drop(database)).await;
     show.note(if server_was_ours { "stopped, and removed the throwaway Postgres" } else { "stopped" });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-C, the end of a service manager's unit, and the end of a terminal.
+fn stop_on_signals(started: &Started) -> Result<(), Stopped> {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let mut signal = signal(kind).map_err(|error| {
+            Stopped::failed(format!("can't listen for signals: {error}"), "start it in another shell")
+        })?;
+        let stop = started.stop.clone();
+        tokio::spawn(async move {
+            signal.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(())
 }
 
 impl Args {

@@ -39,7 +39,8 @@ pub(super) struct Parts {
 #[derive(Debug)]
 struct Pair {
     started: Started,
-    relay: JoinHandle<()>,
+    /// `None` once it was waited for: a task can't be waited for twice.
+    relay: Option<JoinHandle<()>>,
     worker: JoinHandle<()>,
 }
 
@@ -52,7 +53,9 @@ impl Parts {
     /// The old worker receives nothing more, and finishes its calls.
     pub(super) async fn replace(&mut self, wiring: &Wiring) {
         self.now.started.stop.cancel();
-        let _ = tokio::time::timeout(STEPPED_DOWN_WITHIN, &mut self.now.relay).await;
+        if let Some(relay) = self.now.relay.take() {
+            let _ = tokio::time::timeout(STEPPED_DOWN_WITHIN, relay).await;
+        }
         let next = Pair::start(&self.source, wiring, &self.show);
         self.former.push(std::mem::replace(&mut self.now, next));
         self.former.retain(|pair| !pair.worker.is_finished());
@@ -71,7 +74,9 @@ impl Parts {
         let give_up: Vec<_> = pairs.iter().map(|pair| pair.started.give_up.clone()).collect();
         let mut ended = std::pin::pin!(async {
             for pair in pairs {
-                let _ = tokio::join!(pair.relay, pair.worker);
+                for task in pair.relay.into_iter().chain([pair.worker]) {
+                    let _ = task.await;
+                }
             }
         });
         if tokio::time::timeout(ENDED_WITHIN, &mut ended).await.is_err() {
@@ -84,7 +89,7 @@ impl Parts {
 impl Pair {
     fn start(source: &Source, wiring: &Wiring, show: &Arc<Show>) -> Self {
         let started = Started::default();
-        let relay = tokio::spawn(relay(source.clone(), wiring, &started));
+        let relay = Some(tokio::spawn(relay(source.clone(), wiring, &started)));
         let client = Watched {
             client: wiring.client.clone(),
             services: Arc::new(wiring.services.clone()),

@@ -59,7 +59,12 @@ impl Server {
         let mut command = as_server_user(dir.path())?;
         command.arg("-c").arg(MINDER).arg("outbox-dev-postgres").arg(&bin).arg(dir.path());
         // In a process group of its own, because Ctrl-C must end the worker first.
-        command.arg(port.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0);
+        command
+            .arg(port.to_string())
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0);
         let mut minder = command.spawn().map_err(failed)?;
         let said = until_ready(&mut minder);
         let server = Self { minder, port, _dir: dir };
@@ -67,7 +72,7 @@ impl Server {
             None => Ok(server),
             Some(said) => Err(Stopped::unreachable(
                 format!("failed to start a throwaway Postgres of {}: {said}", bin.display()),
-                "or set DATABASE_URL to a database of your own",
+                "see the text of Postgres, or set DATABASE_URL to a database of your own",
             )),
         }
     }
