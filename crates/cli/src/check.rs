@@ -108,7 +108,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
 pub(crate) struct Examined {
     pub(crate) router: Router,
     pub(crate) report: Report,
-    contract: Option<Contract>,
+    /// `None` without proto, or if it does not compile.
+    pub(crate) contract: Option<Contract>,
 }
 
 /// Checks the text of an event_router.yaml against proto, if there is any, and against an older version.

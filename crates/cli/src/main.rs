@@ -5,6 +5,9 @@ mod brakes; // pauses and limits that are set
 mod check;
 mod colour;
 mod counted; // what an irreversible command would change
+#[cfg(feature = "dev")]
+mod dev;
+mod dev_file; // the database of the `outbox dev` of this folder
 mod dlq;
 mod doctor;
 mod filter; // mistyped filters
@@ -22,6 +25,7 @@ mod replay;
 mod routes;
 mod running; // relays and workers, by their reports
 mod safe;
+mod send;
 mod show;
 mod status;
 mod stopped;
@@ -58,6 +62,9 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    #[cfg(feature = "dev")]
+    Dev(dev::Args),
+    Send(send::Args),
     Routes(routes::Args),
     Proto(proto::Args),
     Status(status::Args),
@@ -82,6 +89,9 @@ fn main() -> ExitCode {
     cli.color.apply();
     match cli.command {
         Command::Check(args) => ended(check::run(&args)),
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => operate(dev::run(&args)),
+        Command::Send(args) => operate(send::run(&args)),
         Command::Routes(args) => ended(routes::run(&args)),
         Command::Proto(args) => ended(proto::run(&args)),
         Command::Status(args) => operate(status::run(&args)),

@@ -130,12 +130,12 @@ impl<C: RpcClient> Deliverer<C> {
     }
 
     async fn call(&self, mut event: Envelope<'_>, attempt: Attempt, probe: bool) -> Outcome {
-        let Subscriber { rpc, policy, metrics, calls, .. } = &self.subscriber;
+        let Subscriber { rpc, policy, pace, metrics, calls, client, .. } = &self.subscriber;
         let mut span = self.span(&mut event);
         let call = Call { rpc, event: &event, attempt: attempt.number, timeout: policy.timeout };
         let began = Instant::now();
         let under_way = (metrics.call_begins(), calls.begins(began));
-        let reply = self.subscriber.client.call(&call).await;
+        let reply = client.call(&call).await;
         drop(under_way);
         let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
         let took = began.elapsed();
@@ -147,15 +147,21 @@ impl<C: RpcClient> Deliverer<C> {
         drop(span);
         let says = reply.as_ref().map_or_else(says, |()| Says::Succeeds);
         self.subscriber.duty.notes(|work, _| work.called(says));
+        let answer = Answer { event: event.id, reply: &reply, began, probe };
+        let outcome = pace.absent(&reply).unwrap_or_else(|| pace.limited(self.decide(answer, attempt)));
+        self.tell(&event, attempt.number, &outcome);
+        client.became(&call, &outcome, took);
+        outcome
+    }
+
+    fn decide(&self, answer: Answer<'_>, attempt: Attempt) -> Outcome {
+        let Subscriber { policy, circuit, .. } = &self.subscriber;
         // The queue would soon lose this message, so it is not held: the dead-letter queue keeps it.
-        let is_held = !(attempt.last_chance && reply.is_err())
-            && self.subscriber.circuit.heard(Answer { event: event.id, reply: &reply, began, probe });
-        let outcome = match &reply {
+        let is_held = !(attempt.last_chance && answer.reply.is_err()) && circuit.heard(answer);
+        match answer.reply {
             Err(error) if is_held => held(error, attempt, policy, fastrand::f64()),
             reply => decide(reply, attempt, policy, fastrand::f64()),
-        };
-        self.tell(&event, attempt.number, &outcome);
-        outcome
+        }
     }
 
     fn attempt<R>(&self, delivery: &Delivery<R>) -> Attempt {

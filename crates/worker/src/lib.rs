@@ -22,6 +22,7 @@ mod duty; // whether a consumer receives, rests or helps
 mod in_flight; // keeps deliveries under way hidden
 mod lease; // requests leases
 mod metrics; // metrics of a consumer and its queue
+mod pace; // how soon to try again, on a developer's machine
 mod process; // the report of this worker
 mod ramp; // few calls after an outage
 mod rate; // limits the calls per second
@@ -36,4 +37,5 @@ mod unrecorded; // successes whose record is not written yet
 mod watch; // decides which worker watches which queue
 
 pub use consumer::Consumer;
+pub use pace::Pace;
 pub use subscriber::Subscriber;

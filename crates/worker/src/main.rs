@@ -9,6 +9,7 @@ use outbox_event_router::Router;
 use outbox_postgres::Source;
 use outbox_runtime::{Patience, Started, refuse};
 use outbox_transport::args::Transport;
+use outbox_worker::Pace;
 use outbox_worker::config::Cli;
 use outbox_worker::postgres::{self, Settings};
 use outbox_worker::rpc::Client;
@@ -53,7 +54,8 @@ async fn postgres(
     client: &Client,
     started: &Started,
 ) -> ExitCode {
-    let settings = Settings { name: outbox_runtime::process_name(), visibility: cli.visibility };
+    let (name, pace) = (outbox_runtime::process_name(), Pace::default());
+    let settings = Settings { name, visibility: cli.visibility, pace };
     let names = sources.iter().map(|source| source.name().to_owned());
     let (databases, standings) = outbox_runtime::Sources::of(&started.readiness, "delivering", names);
     let mut workers = JoinSet::new();

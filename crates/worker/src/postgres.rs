@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::braking::{self, Braking};
+use crate::pace::Pace;
 use crate::process::{Look, unaddressed};
 use crate::rpc::{RpcClient, Serves};
 use crate::subscriber::Subscriber;
@@ -34,6 +35,7 @@ pub struct Settings {
     pub name: String,
     /// How long a received message stays hidden from other workers.
     pub visibility: Duration,
+    pub pace: Pace,
 }
 
 /// Delivers from one database's queues until `stop`. It reports any trouble with the database, and waits.
@@ -46,8 +48,10 @@ pub async fn run<C: RpcClient + Clone>(
     started: &Started,
 ) -> Finished {
     // A term may end before its successes are recorded: the next one keeps them.
-    let subscriber =
-        |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
+    let subscriber = |rpc| {
+        let (client, visibility) = (client.clone(), settings.visibility);
+        Subscriber::new(source.name(), rpc, client, visibility, true, started).paced(settings.pace, true)
+    };
     let served = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Yes);
     let subscribers: Vec<_> = served.map(subscriber).collect();
     let term = || term(source, &subscribers, &settings.name, standing, started);

@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use outbox_event::Envelope;
 use outbox_event_router::Rpc;
+use outbox_transport::Outcome;
 
 /// An RPC can ask for any wait. A message lives for two weeks, in which it should be called more than once.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -56,6 +57,9 @@ pub trait RpcClient: Send + Sync + 'static {
     fn serves(&self, _rpc: &Rpc) -> Serves {
         Serves::Yes
     }
+
+    /// What becomes of the delivery after this call, for those who watch. It must not block.
+    fn became(&self, _call: &Call<'_>, _outcome: &Outcome, _took: Duration) {}
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@ use crate::calls::Calls;
 use crate::circuit::Circuit;
 use crate::duty::Duty;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::unrecorded::Unrecorded;
 
 /// The next consumer keeps the successes of the last one, and the state of its server.
@@ -17,6 +18,7 @@ use crate::unrecorded::Unrecorded;
 pub struct Subscriber<C> {
     pub(crate) rpc: Rpc,
     pub(crate) policy: Policy,
+    pub(crate) pace: Pace,
     pub(crate) client: C,
     /// How long a received message stays hidden from other workers.
     pub(crate) visibility: Duration,
@@ -46,6 +48,7 @@ impl<C> Subscriber<C> {
         Self {
             rpc: rpc.clone(),
             policy: *policy,
+            pace: Pace::default(),
             client,
             visibility,
             lease,
@@ -58,5 +61,13 @@ impl<C> Subscriber<C> {
             readiness: started.readiness.clone(),
             tracer: started.tracer.clone(),
         }
+    }
+
+    /// With another pace than that of `event_router.yaml`. `chooses`: as for [`Subscriber::new`].
+    #[must_use]
+    pub fn paced(self, pace: Pace, chooses: bool) -> Self {
+        let policy = pace.policy(&self.policy);
+        let circuit = Circuit::new(policy.backoff, chooses, &self.metrics);
+        Self { policy, pace, circuit, ..self }
     }
 }

@@ -152,7 +152,8 @@ impl World {
         let (router, cancel) = (self.router.clone(), stop.clone());
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
-            let settings = outbox_worker::postgres::Settings { name, visibility };
+            let settings =
+                outbox_worker::postgres::Settings { name, visibility, pace: outbox_worker::Pace::default() };
             let started = Started { stop: cancel, ..Started::default() };
             let standing = Standing::alone(&started.readiness, "delivering", source.name());
             outbox_worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await;

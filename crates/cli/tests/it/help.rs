@@ -1,10 +1,12 @@
 use std::process::Command;
 
 /// Every command that takes flags.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 29] = [
     "",
     "check",
     "proto",
+    "dev",
+    "send",
     "routes",
     "status",
     "why",
@@ -17,6 +19,12 @@ const COMMANDS: [&str; 21] = [
     "parked list",
     "parked retry",
     "parked drop",
+    "pause",
+    "resume",
+    "limit",
+    "repair list",
+    "repair stop",
+    "repair undo",
     "poison",
     "replay",
     "audit",
