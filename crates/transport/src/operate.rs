@@ -1,14 +1,20 @@
 //! An operator's questions and repairs: the interface between the command and each transport.
 
+mod about;
 mod at;
 mod count;
 mod error;
 mod history;
+mod waiting; // what is in the queues
 
+pub use about::About;
 pub use at::At;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
+pub use waiting::{
+    Carried, InQueue, LOOKED_AT_MAX, Look, Part, Retire, Spot, Stage, Waiting, Which,
+};
 
 use std::time::Duration;
 
@@ -30,9 +36,15 @@ pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Shows progress to a waiting operator.
 pub type Say = fn(&str);
 
-pub trait Operator: Queues + DeadLetters + Deliveries + History + Audit + Processes {}
+pub trait Operator:
+    Queues + Waiting + Retire + DeadLetters + Deliveries + History + Audit + Processes
+{
+}
 
-impl<O: Queues + DeadLetters + Deliveries + History + Audit + Processes> Operator for O {}
+impl<O> Operator for O where
+    O: Queues + Waiting + Retire + DeadLetters + Deliveries + History + Audit + Processes
+{
+}
 
 /// The queues of every RPC.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
@@ -204,6 +216,11 @@ pub struct Filter {
     pub older_than: Option<Duration>,
     /// The id as a list shows it.
     pub id: Option<String>,
+    pub about: About,
+    /// The newest first. SQS has no order.
+    pub newest: bool,
+    /// So many at most, until they are put back.
+    pub limit: Option<u32>,
 }
 
 #[expect(missing_debug_implementations, reason = "its body is never shown")]
