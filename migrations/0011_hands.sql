@@ -61,9 +61,12 @@ end $$;
 -- The first step for messages that are still in the log: see above. Returns whether there are more.
 create function outbox.take_log(repair uuid, rpc text, upto bigint, n integer default 5000) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    q integer := (select w.id from outbox.queue as w where w.rpc = take_log.rpc);
 begin
     perform outbox.repaired(repair, 0);
-    return outbox.log_to_retry((select q.id from outbox.queue as q where q.rpc = take_log.rpc), upto, n);
+    perform outbox.recover(q, 0);
+    return outbox.log_to_retry(q, upto, n);
 end $$;
 
 -- Messages that wait for their next attempt are due now. Returns how many of them.

@@ -7,6 +7,7 @@ mod looking;
 mod past;
 mod processes;
 mod records;
+mod waiting; // what SQS can't do
 
 pub use records::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};
 

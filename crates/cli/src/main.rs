@@ -1,15 +1,19 @@
 //! `outbox`: finds mistakes in files, shows routes, finds what is stuck and why, and repairs it.
 
+mod about; // events by key, name or header
 mod audit;
 mod check;
 mod counted; // what an irreversible command would change
 mod dlq;
 mod doctor;
 mod filter; // mistyped filters
+mod find;
+mod mask; // alike reasons
 mod options;
 mod pace;
 mod parked;
 mod poison;
+mod queue;
 mod repair;
 mod replay;
 mod routes;
@@ -47,6 +51,8 @@ enum Command {
     Routes(routes::Args),
     Status(status::Args),
     Why(why::Args),
+    Find(find::Args),
+    Queue(queue::Args),
     Dlq(dlq::Args),
     Parked(parked::Args),
     Poison(poison::Args),
@@ -61,6 +67,8 @@ fn main() -> ExitCode {
         Command::Routes(args) => ended(routes::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),
+        Command::Find(args) => operate(find::run(&args)),
+        Command::Queue(args) => operate(queue::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),
         Command::Parked(args) => operate(parked::run(&args)),
         Command::Poison(args) => operate(poison::run(&args)),

@@ -13,7 +13,7 @@ pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
 pub use waiting::{
-    Carried, InQueue, LOOKED_AT_MAX, Look, Part, Retire, Spot, Stage, Waiting, Which,
+    Able, Carried, Hand, InQueue, LOOKED_AT_MAX, Look, Part, Retire, Spot, Stage, Waiting, Which,
 };
 
 use std::time::Duration;
@@ -37,12 +37,12 @@ pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub type Say = fn(&str);
 
 pub trait Operator:
-    Queues + Waiting + Retire + DeadLetters + Deliveries + History + Audit + Processes
+    Queues + Able + Waiting + Retire + DeadLetters + Deliveries + History + Audit + Processes
 {
 }
 
 impl<O> Operator for O where
-    O: Queues + Waiting + Retire + DeadLetters + Deliveries + History + Audit + Processes
+    O: Queues + Able + Waiting + Retire + DeadLetters + Deliveries + History + Audit + Processes
 {
 }
 

@@ -2,7 +2,7 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use outbox_event::{EventId, Message};
-use outbox_transport::operate::{At, DeadLetters, Filter, Letter, Operator, Queues};
+use outbox_transport::operate::{At, DeadLetters, Filter, Letter, Operator, Queues, SQS};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -17,6 +17,8 @@ use crate::terminal::print;
 use crate::transport::Work;
 
 const REASON_CHARS_MAX: usize = 80;
+/// SQS has no order: so many are read to find the newest.
+const UNORDERED_MAX: usize = 10_000;
 
 /// A dead letter without its payload; the names are stable.
 #[derive(Debug, Serialize)]
@@ -92,16 +94,28 @@ impl Work for Listing<'_> {
         let which = &self.0.which;
         filter::rpc(&self.0.options, &transports, which.rpc.as_ref()).await?;
         filter::letter_code(&mut transports, which.code.as_ref()).await?;
+        let filter = Filter { newest: self.0.newest, ..which.filter() };
+        filter::letter_name(&self.0.options, &mut transports, &filter.about).await?;
         let limit = self.0.limit as usize;
         let (mut listed, mut more) = (Vec::new(), false);
         for mut transport in transports {
-            let filter = self.0.which.filter();
-            let looked = gather(&mut transport, &filter, limit - listed.len(), &mut listed).await;
+            // The newest of all are known when the newest of each are.
+            let wanted = match (filter.newest, transport.source() == SQS) {
+                (false, _) => limit - listed.len(),
+                (true, false) => limit,
+                (true, true) => limit.max(UNORDERED_MAX),
+            };
+            let looked = gather(&mut transport, &filter, wanted, &mut listed).await;
             transport.put_back().await;
             more |= looked?;
-            if more {
+            if more && !filter.newest {
                 break;
             }
+        }
+        if filter.newest {
+            listed.sort_by_key(|letter| std::cmp::Reverse(letter.dead_at.known()));
+            more |= listed.len() > limit;
+            listed.truncate(limit);
         }
         self.0.options.answer(&listed, || text(&listed, more, self.0))?;
         Ok(ExitCode::SUCCESS)
@@ -178,13 +192,33 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     text
 }
 
-pub(super) struct Showing<'a>(pub(super) &'a Show);
+pub(super) struct Showing<'a> {
+    args: &'a Show,
+    filter: Filter,
+}
+
+impl<'a> Showing<'a> {
+    pub(super) fn of(args: &'a Show) -> Result<Self, Stopped> {
+        let which = args.which.filter();
+        if args.id.is_none() && !args.newest && which == Filter::default() {
+            return Err(Stopped::unusable(
+                "`outbox dlq show` needs an id or a filter",
+                "pass the id that `outbox dlq list` shows, or a filter, or --newest",
+            ));
+        }
+        // Of several with one number all are shown.
+        let limit = args.id.is_none().then_some(1);
+        Ok(Self { args, filter: Filter { id: args.id.clone(), newest: args.newest, limit, ..which } })
+    }
+}
 
 impl Work for Showing<'_> {
-    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
-        let args = self.0;
-        filter::rpc(&args.options, &transports, args.rpc.as_ref()).await?;
-        let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
+    async fn on<O: Operator>(self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
+        let Self { args, filter } = self;
+        filter::rpc(&args.options, &transports, filter.rpc.as_ref()).await?;
+        filter::letter_code(&mut transports, filter.code.as_ref()).await?;
+        filter::letter_name(&args.options, &mut transports, &filter.about).await?;
+        filter::ordered(&transports, &filter)?;
         let mut shown = Vec::new();
         for mut transport in transports {
             let looked = tokio::select! {
@@ -194,6 +228,9 @@ impl Work for Showing<'_> {
             transport.put_back().await;
             shown.extend(looked?.iter().map(|letter| Shown::of(transport.source(), letter, args.payload)));
         }
+        if args.id.is_none() {
+            shown.truncate(1);
+        }
         if !shown.is_empty() {
             match args.options.format {
                 Format::Json => shown.iter().try_for_each(show::json)?,
@@ -202,13 +239,17 @@ impl Work for Showing<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         let command = |words: &[&str]| args.options.command(words);
-        let remedy = match args.id.parse::<EventId>() {
-            Ok(_) => {
-                format!("that is an event's id: see `{}`", command(&["dlq", "list", "--event", &args.id]))
-            }
+        let Some(id) = &args.id else {
+            return Err(Stopped::failed(
+                "there is no such dead letter",
+                format!("see `{}`: it may have been delivered again", command(&["dlq", "list"])),
+            ));
+        };
+        let remedy = match id.parse::<EventId>() {
+            Ok(_) => format!("that is an event's id: see `{}`", command(&["dlq", "list", "--event", id])),
             Err(_) => format!("see `{}`: it may have been delivered again", command(&["dlq", "list"])),
         };
-        Err(Stopped::failed(format!("there is no dead letter {}", args.id), remedy))
+        Err(Stopped::failed(format!("there is no dead letter {id}"), remedy))
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) const FORGETS: &str =
     "what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded";
 /// So many are redriven without a question: as many as `dlq list` shows.
 const UNASKED_MAX: i64 = 100;
-const FILTERS: &str = "--rpc, --event, --code or --older-than";
+const FILTERS: &str = "--rpc, --event, --code, --older-than, --reason, --key, --name, --header or --limit";
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
 /// So many refusals are shown, with so many characters of each.
@@ -78,7 +78,7 @@ impl Moved {
 
 impl<'a> Move<'a> {
     pub(super) fn redrive(args: &'a Redrive) -> Result<Self, Stopped> {
-        let filter = args.repair.some(args.which.filter(), "dlq redrive", FILTERS)?;
+        let filter = args.repair.some(args.few.of(args.which.filter()), "dlq redrive", FILTERS)?;
         Ok(Self {
             args: &args.repair,
             filter,
@@ -88,7 +88,7 @@ impl<'a> Move<'a> {
     }
 
     pub(super) fn drop(args: &'a Drop) -> Result<Self, Stopped> {
-        let filter = args.repair.some(args.which.filter(), "dlq drop", FILTERS)?;
+        let filter = args.repair.some(args.few.of(args.which.filter()), "dlq drop", FILTERS)?;
         Ok(Self { args: &args.repair, filter, kind: Kind::Drop, asked: None })
     }
 }
@@ -97,6 +97,8 @@ impl Work for Move<'_> {
     async fn on<O: Operator>(mut self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
         filter::rpc(&self.args.options, &transports, self.filter.rpc.as_ref()).await?;
         filter::letter_code(&mut transports, self.filter.code.as_ref()).await?;
+        filter::letter_name(&self.args.options, &mut transports, &self.filter.about).await?;
+        filter::ordered(&transports, &self.filter)?;
         let mut moved = Moved { dry_run: self.args.dry_run, done_before: Some(0), ..Moved::default() };
         if self.args.dry_run {
             self.each(&mut transports, None, &mut moved).await?;

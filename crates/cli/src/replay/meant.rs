@@ -158,7 +158,7 @@ pub(super) fn exact(at: DateTime<Utc>) -> String {
 }
 
 /// A time, or how long ago.
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.with_timezone(&Utc));
     }

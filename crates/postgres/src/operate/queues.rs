@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::interval;
 use crate::operate::database::Database;
+use crate::operate::letters;
 
 const LETTERS_PER_PAGE: i64 = 100;
 /// No letter is older; a longer time can't be taken from a date.
@@ -22,7 +23,9 @@ const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 pub struct PostgresOperator {
     pub(super) database: Database,
     /// Dead letters up to here were read.
-    seen: Key,
+    seen: Option<Key>,
+    /// So many of them were returned.
+    returned: u32,
     /// The newest delivery at the first read, so that a letter that dies again is not redriven for ever.
     newest: Option<i64>,
 }
@@ -41,7 +44,7 @@ impl Key {
 
 impl PostgresOperator {
     pub fn new(database: Database) -> Self {
-        Self { database, seen: Key::default(), newest: None }
+        Self { database, seen: None, returned: 0, newest: None }
     }
 
     async fn newest(&self) -> Result<i64, OperateError> {
@@ -189,33 +192,37 @@ impl DeadLetters for PostgresOperator {
             None => self.newest().await?,
         };
         self.newest = Some(newest);
-        let rows: Vec<Row> = self
-            .database
-            .all(
-                query_as(
-                    "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at
-                     from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
-                     where (l.seq, l.queue, l.event_id) > ($1, $9, $10) and l.seq <= $8
-                       and ($2::text is null or q.rpc = $2)
-                       and ($3::uuid is null or l.event_id = $3)
-                       and ($4::text is null or l.code = $4)
-                       and ($5::interval is null or l.dead_at < clock_timestamp() - $5)
-                       and ($6::bigint is null or l.seq = $6)
-                     order by l.seq, l.queue, l.event_id limit $7",
-                )
-                .bind(self.seen.seq)
-                .bind(filter.rpc.as_ref().map(Rpc::as_str))
-                .bind(filter.event.map(EventId::as_uuid))
-                .bind(&filter.code)
-                .bind(filter.older_than.map(|age| interval(age.min(AGE_MAX))))
-                .bind(id)
-                .bind(LETTERS_PER_PAGE)
-                .bind(newest)
-                .bind(self.seen.queue)
-                .bind(self.seen.event),
-            )
-            .await?;
-        self.seen = rows.last().map_or(Key::LAST, |row| Key { seq: row.0, queue: row.1, event: row.3 });
+        let left =
+            filter.limit.map_or(LETTERS_PER_PAGE, |limit| i64::from(limit.saturating_sub(self.returned)));
+        let (sql, begins, ends) = match filter.newest {
+            true => (letters::NEWEST, Key::LAST, Key::default()),
+            false => (letters::OLDEST, Key::default(), Key::LAST),
+        };
+        let (about, seen) = (&filter.about, self.seen.unwrap_or(begins));
+        let header = about.header.as_ref();
+        let read = query_as(sql)
+            .bind(seen.seq)
+            .bind(filter.rpc.as_ref().map(Rpc::as_str))
+            .bind(filter.event.map(EventId::as_uuid))
+            .bind(&filter.code)
+            .bind(filter.older_than.map(|age| interval(age.min(AGE_MAX))))
+            .bind(id)
+            .bind(left.min(LETTERS_PER_PAGE))
+            .bind(newest)
+            .bind(seen.queue)
+            .bind(seen.event)
+            .bind(&about.key)
+            .bind(&about.name)
+            .bind(header.map(|(name, _)| name))
+            .bind(header.map(|(_, value)| value))
+            .bind(&about.reason);
+        // What few letters have may be found after a long search.
+        let rows: Vec<Row> = match about.is_of_event() {
+            true => self.database.scan(read).await?,
+            false => self.database.all(read).await?,
+        };
+        self.seen = Some(rows.last().map_or(ends, |row| Key { seq: row.0, queue: row.1, event: row.3 }));
+        self.returned = self.returned.saturating_add(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let letters =
             rows.into_iter().filter_map(|(seq, queue, rpc, event, body, attempts, code, reason, dead_at)| {
                 Some(Letter {
@@ -269,7 +276,7 @@ impl DeadLetters for PostgresOperator {
     }
 
     async fn put_back(&mut self) {
-        (self.seen, self.newest) = (Key::default(), None);
+        (self.seen, self.returned, self.newest) = (None, 0, None);
     }
 }
 

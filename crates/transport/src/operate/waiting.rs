@@ -5,13 +5,28 @@ use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use serde::Serialize;
 
+use super::Repair;
 use super::about::About;
 use super::at::At;
 use super::error::OperateError;
-use super::Repair;
 
 /// So many messages are looked at for one answer; what lies beyond is not counted.
 pub const LOOKED_AT_MAX: usize = 100_000;
+
+/// What a transport is able to do with what is in a queue.
+pub trait Able {
+    /// Why it can't do this, and what to use instead.
+    fn refusal(&self, hand: Hand) -> Option<OperateError>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hand {
+    List,
+    RetryNow,
+    GiveUp,
+    Move,
+    Drop,
+}
 
 /// Single messages of a queue.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
