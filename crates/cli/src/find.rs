@@ -9,10 +9,10 @@ use outbox_transport::operate::{About, At, Filter, Operator, thousands};
 use serde::Serialize;
 
 use crate::about::AboutArgs;
+use crate::ago::time;
 use crate::filter;
 use crate::options::Options;
 use crate::pace::interrupted;
-use crate::replay::time;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, moment_of, or_dash, table};
 use crate::stopped::Stopped;

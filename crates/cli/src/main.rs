@@ -1,6 +1,7 @@
 //! `outbox`: finds mistakes in files, shows routes, finds what is stuck and why, and repairs it.
 
 mod about; // events by key, name or header
+mod ago;
 mod audit;
 mod check;
 mod counted; // what an irreversible command would change

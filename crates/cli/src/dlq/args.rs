@@ -8,9 +8,9 @@ use outbox_event_router::Rpc;
 use outbox_transport::operate::Filter;
 
 use crate::about::AboutArgs;
+use crate::ago::time;
 use crate::options::Options;
 use crate::repair::RepairArgs;
-use crate::replay::time;
 
 pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
 

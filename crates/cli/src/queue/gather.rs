@@ -1,6 +1,6 @@
 //! Looks through a queue, page by page, up to a bound.
 
-use outbox_transport::operate::{InQueue, LOOKED_AT_MAX, Look, Operator, Which};
+use outbox_transport::operate::{InQueue, LOOKED_AT_MAX, Look, Operator, Which, thousands};
 
 use crate::pace::interrupted;
 use crate::stopped::Stopped;
@@ -53,4 +53,15 @@ pub(super) async fn gather(
         }
     }
     Ok(())
+}
+
+/// Where the look stopped.
+pub(super) fn bound(reach: &Reach) -> Option<String> {
+    if reach.interrupted {
+        return Some("interrupted: there may be more".to_owned());
+    }
+    let max = thousands(i64::try_from(LOOKED_AT_MAX).unwrap_or(i64::MAX));
+    reach
+        .stopped
+        .then(|| format!("\nOnly {max} messages were looked at: there may be more (--rpc, --state)."))
 }

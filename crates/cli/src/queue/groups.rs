@@ -8,8 +8,7 @@ use outbox_transport::operate::{InQueue, thousands};
 use serde::Serialize;
 
 use super::args::{By, List};
-use super::gather::Reach;
-use super::list::bound;
+use super::gather::{Reach, bound};
 use crate::mask::masked;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, seconds_since, table};

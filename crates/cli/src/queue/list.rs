@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use outbox_event_router::Rpc;
-use outbox_transport::operate::{Hand, InQueue, LOOKED_AT_MAX, Operator, Stage, Which, thousands};
+use outbox_transport::operate::{Hand, InQueue, Operator, Stage, Which};
 use serde::Serialize;
 
 use super::args::{By, List, State, look};
-use super::gather::{Reach, gather};
+use super::gather::{Reach, bound, gather};
 use super::groups::Groups;
 use crate::filter;
 use crate::running::Running;
@@ -185,15 +185,4 @@ fn row(message: &InQueue, source: &str) -> [String; 11] {
         or_dash(message.reason.as_deref().map(|reason| line(reason, REASON_CHARS_MAX))),
         source.to_owned(),
     ]
-}
-
-/// Where the look stopped.
-pub(super) fn bound(reach: &Reach) -> Option<String> {
-    if reach.interrupted {
-        return Some("interrupted: there may be more".to_owned());
-    }
-    let max = thousands(i64::try_from(LOOKED_AT_MAX).unwrap_or(i64::MAX));
-    reach
-        .stopped
-        .then(|| format!("\nOnly {max} messages were looked at: there may be more (--rpc, --state)."))
 }
