@@ -145,8 +145,8 @@ impl Moving<'_> {
             vec![if moved.dry_run { format!("would move {what}") } else { format!("moved {what}") }];
         if !moved.dry_run {
             lines.push(format!(
-                "  {} of the old name were copied: those events are not called again under the new name",
-                counted(number(moved.records), "success").replace("successs", "successes")
+                "  copied from the record of the old name: {}; those events are not called again under the new name",
+                number(moved.records)
             ));
             lines.push(
                 "  not copied: failed attempts of the past, and what is done under the old name from now on"
