@@ -97,7 +97,7 @@ pub(super) struct GiveUp {
 ///
 /// Messages keep their attempts and their age, and dead letters stay dead. What was done under the old name is not called again
 /// under the new one. What a worker calls at this moment stays: run it again. There is no way back for single messages, because
-/// those that the new queue had are not told apart.
+/// they can no longer be distinguished from those that the new queue had.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Rename {
