@@ -104,10 +104,10 @@ pub(crate) async fn letter_name(
 
 /// The newest of a queue of SQS are not known before all were read.
 pub(crate) fn ordered(transports: &[impl Operator], filter: &Filter) -> Result<(), Stopped> {
-    if filter.newest && transports.iter().any(|transport| transport.source() == SQS) {
+    if filter.newest_first && transports.iter().any(|transport| transport.source() == SQS) {
         return Err(Stopped::unusable(
             "SQS has no order, so --newest is not possible here",
-            "see `outbox dlq list --newest`, and pass --event ID",
+            "see `outbox dlq list`, and pass --event ID",
         ));
     }
     Ok(())

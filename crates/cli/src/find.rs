@@ -146,7 +146,7 @@ impl Find<'_> {
     /// Their events may have left the outbox.
     async fn letters<O: Operator>(&mut self, transport: &mut O) -> Result<(), Stopped> {
         let limit = Some(self.args.limit.saturating_add(1));
-        let filter = Filter { about: self.about.clone(), newest: true, limit, ..Filter::default() };
+        let filter = Filter { about: self.about.clone(), newest_first: true, limit, ..Filter::default() };
         let interrupted = interrupted();
         tokio::pin!(interrupted);
         loop {

@@ -14,7 +14,7 @@ mod waiting; // messages in queues
 pub use database::Database;
 pub use outbox::{
     Backlog, Behind, Cursor, Dropped, Found, Holder, Leader, Outbox, Parked, ParkedFilter, Putting, Span,
-    Stored, StuckRing, Transaction, time_of,
+    Stored, StuckRing, Transaction, UnknownEvent, time_of,
 };
 pub use queues::PostgresOperator;
 pub use search::Seqs;

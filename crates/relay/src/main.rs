@@ -6,7 +6,7 @@ use clap::Parser;
 use outbox_event_router::Router;
 use outbox_postgres::{PostgresBus, Source};
 use outbox_relay::bus::Bus;
-use outbox_relay::config::{Cli, Command, Run};
+use outbox_relay::config::{Cli, Command, Run, Strict};
 use outbox_relay::relay::Settings;
 use outbox_runtime::{Chain, Finished, Patience, Sources, refuse};
 use outbox_schema::Migrated;
@@ -27,7 +27,7 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
     let sources = outbox_postgres::databases(&cli.transport.databases)
         .map_err(|(problem, remedy)| refuse(&problem, remedy))?;
     match cli.command {
-        Some(Command::Migrate) => Ok(migrate(&sources).await),
+        Some(Command::Migrate(options)) => Ok(migrate(&sources, options.strict_names).await),
         None => run(sources, &cli.transport, &cli.run).await,
     }
 }
@@ -39,37 +39,44 @@ async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> Result<
                 eprintln!("{error}");
                 ExitCode::from(2)
             })?;
-            relay_all(sources, options, move |source| {
+            relay_all(sources, options, None, move |source| {
                 Bus::from(PostgresBus::new(source.name(), router.clone()))
             })
             .await
         }
-        Transport::Aws => aws(sources, options).await,
+        Transport::Aws => {
+            let router = on.named_router().map(Router::read).transpose().map_err(|error| {
+                eprintln!("{error}");
+                ExitCode::from(2)
+            })?;
+            aws(sources, options, router).await
+        }
     }
 }
 
 #[cfg(feature = "aws")]
-async fn aws(sources: Vec<Source>, options: &Run) -> Result<ExitCode, ExitCode> {
+async fn aws(sources: Vec<Source>, options: &Run, router: Option<Router>) -> Result<ExitCode, ExitCode> {
     /// If a request takes longer, it or its answer is lost.
     const PUT_WITHIN: Duration = Duration::from_secs(10);
     let config = outbox_aws::config(PUT_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
     let client = aws_sdk_eventbridge::Client::new(&config);
     let (bus, concurrency) = (options.bus.bus.clone(), options.put_concurrency as usize);
-    relay_all(sources, options, move |source| {
+    relay_all(sources, options, router, move |source| {
         Bus::Remote(outbox_aws::EventBridge::new(client.clone(), &bus, source.name(), concurrency))
     })
     .await
 }
 
 #[cfg(not(feature = "aws"))]
-async fn aws(_: Vec<Source>, _: &Run) -> Result<ExitCode, ExitCode> {
+async fn aws(_: Vec<Source>, _: &Run, _: Option<Router>) -> Result<ExitCode, ExitCode> {
     Err(refuse("this relay was built without AWS", "build it with its default features"))
 }
 
 async fn relay_all<R: RemoteBus + 'static>(
     sources: Vec<Source>,
     options: &Run,
+    router: Option<Router>,
     bus: impl Fn(&Source) -> Bus<R>,
 ) -> Result<ExitCode, ExitCode> {
     let started = outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await?;
@@ -79,6 +86,7 @@ async fn relay_all<R: RemoteBus + 'static>(
         retention: options.retention,
         fallback: options.fallback,
         tracer: started.tracer.clone(),
+        router,
         address: started.address.clone(),
     };
     let names = sources.iter().map(|source| source.name().to_owned());
@@ -94,7 +102,7 @@ async fn relay_all<R: RemoteBus + 'static>(
     Ok(outbox_runtime::until_stopped(relays, &standings, &started, PATIENCE).await)
 }
 
-async fn migrate(sources: &[Source]) -> ExitCode {
+async fn migrate(sources: &[Source], strict_names: Option<Strict>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for source in sources {
         let name = source.name();
@@ -120,7 +128,17 @@ async fn migrate(sources: &[Source]) -> ExitCode {
             Err(error) => {
                 eprintln!("error: {name}: {}", Chain(&error));
                 code = if error.is_transient() { ExitCode::FAILURE } else { ExitCode::from(3) };
+                continue;
             }
+        }
+        if let Some(strict) = strict_names
+            && let Err(error) = outbox_postgres::names::be_strict(&mut conn, strict == Strict::On).await
+        {
+            eprintln!(
+                "error: {name}: failed to set --strict-names: {}\n  a transaction that publishes may have been open: try again",
+                Chain(&error)
+            );
+            code = ExitCode::FAILURE;
         }
     }
     code

@@ -14,7 +14,7 @@ pub const VERSION: i64 = 11;
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 8] = [
+const MIGRATIONS: [(i64, &str, &str); 9] = [
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
     (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
     (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
@@ -22,11 +22,12 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
     (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
     (7, "history", include_str!("../../../migrations/0007_history.sql")),
+    (10, "names", include_str!("../../../migrations/0010_names.sql")),
     (11, "hands", include_str!("../../../migrations/0011_hands.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 31] = [
+const INDEXES: [&str; 33] = [
     "audit_at",
     "audit_pkey",
     "claim_head",
@@ -46,6 +47,7 @@ const INDEXES: [&str; 31] = [
     "event_window",
     "former_queue_pkey",
     "history_event",
+    "known_event_pkey",
     "leader_pkey",
     "migration_pkey",
     "parked_pkey",
@@ -58,6 +60,7 @@ const INDEXES: [&str; 31] = [
     "retry_event",
     "retry_pkey",
     "ring_pkey",
+    "unknown_event_pkey",
 ];
 
 /// How long a migration waits for another one.

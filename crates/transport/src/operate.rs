@@ -84,7 +84,7 @@ pub trait Processes {
 pub trait DeadLetters {
     type Handle;
 
-    /// The next dead letters; none at the end. On Postgres they come in the order of their ids. On SQS they have no order, and
+    /// The next dead letters; none at the end. On Postgres they come in the order of their ids, or as [`Filter::newest_first`] says. On SQS they have no order, and
     /// are hidden from others for a minute or until [`DeadLetters::put_back`]. A letter that this command redrove and that
     /// died again is not among them. For an RPC without a queue there are none; on SQS that is a failure.
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Self::Handle>>, OperateError>;
@@ -217,8 +217,8 @@ pub struct Filter {
     /// The id as a list shows it.
     pub id: Option<String>,
     pub about: About,
-    /// The newest first. SQS has no order.
-    pub newest: bool,
+    /// The last ones that died are the first. SQS has no order.
+    pub newest_first: bool,
     /// So many at most, until they are put back.
     pub limit: Option<u32>,
 }

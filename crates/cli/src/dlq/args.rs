@@ -34,20 +34,21 @@ pub(super) struct Summary {
 
 /// Lists dead letters, with the reason of each.
 ///
-/// On SQS a letter can only be read by receiving it, so each is hidden from others for a moment.
+/// The last ones that died are the first. On SQS a letter can only be read by receiving it, so each is hidden from others for a
+/// moment; and SQS gives them in no order, so only those that were read are sorted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct List {
-    #[command(flatten)]
-    pub(super) which: Which,
-
-    /// The newest first. On SQS these are the newest of the first 10,000.
-    #[arg(long)]
-    pub(super) newest: bool,
-
     /// How many at most.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: u32,
+
+    /// The oldest first. By default the last ones that died are shown first.
+    #[arg(long)]
+    pub(super) oldest_first: bool,
+
+    #[command(flatten)]
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) options: Options,
@@ -63,9 +64,6 @@ pub(super) struct Show {
     /// The id that `outbox dlq list` shows.
     pub(super) id: Option<String>,
 
-    #[command(flatten)]
-    pub(super) which: Which,
-
     /// The newest one that fits.
     #[arg(long)]
     pub(super) newest: bool,
@@ -73,6 +71,9 @@ pub(super) struct Show {
     /// Print the payload, too. It may contain personal data or secrets.
     #[arg(long)]
     pub(super) payload: bool,
+
+    #[command(flatten)]
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) options: Options,
@@ -89,9 +90,6 @@ pub(super) struct Show {
 )]
 pub(super) struct Redrive {
     #[command(flatten)]
-    pub(super) which: Which,
-
-    #[command(flatten)]
     pub(super) few: Few,
 
     /// How many per second. A higher value is sooner done. A lower one spares a service that has just come back.
@@ -101,6 +99,9 @@ pub(super) struct Redrive {
     /// Forget a past success first: the RPC runs again even if it had succeeded for the event.
     #[arg(long)]
     pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) repair: RepairArgs,
@@ -114,10 +115,10 @@ pub(super) struct Redrive {
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Drop {
     #[command(flatten)]
-    pub(super) which: Which,
+    pub(super) few: Few,
 
     #[command(flatten)]
-    pub(super) few: Few,
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) repair: RepairArgs,
@@ -165,7 +166,7 @@ pub(super) struct Few {
 
 impl Few {
     pub(super) fn of(&self, filter: Filter) -> Filter {
-        Filter { limit: self.limit, newest: self.newest, ..filter }
+        Filter { limit: self.limit, newest_first: self.newest, ..filter }
     }
 }
 

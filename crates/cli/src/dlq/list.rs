@@ -1,8 +1,10 @@
+use std::cmp::Reverse;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use outbox_event::{EventId, Message};
-use outbox_transport::operate::{At, DeadLetters, Filter, Letter, Operator, Queues, SQS};
+use outbox_event_router::Rpc;
+use outbox_transport::operate::{At, Count, DeadLetters, Filter, Letter, Operator, Queues};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -17,8 +19,6 @@ use crate::terminal::print;
 use crate::transport::Work;
 
 const REASON_CHARS_MAX: usize = 80;
-/// SQS has no order: so many are read to find the newest.
-const UNORDERED_MAX: usize = 10_000;
 
 /// A dead letter without its payload; the names are stable.
 #[derive(Debug, Serialize)]
@@ -94,31 +94,44 @@ impl Work for Listing<'_> {
         let which = &self.0.which;
         filter::rpc(&self.0.options, &transports, which.rpc.as_ref()).await?;
         filter::letter_code(&mut transports, which.code.as_ref()).await?;
-        let filter = Filter { newest: self.0.newest, ..which.filter() };
-        filter::letter_name(&self.0.options, &mut transports, &filter.about).await?;
+        filter::letter_name(&self.0.options, &mut transports, &which.filter().about).await?;
         let limit = self.0.limit as usize;
+        let filter = Filter { newest_first: !self.0.oldest_first, ..self.0.which.filter() };
         let (mut listed, mut more) = (Vec::new(), false);
-        for mut transport in transports {
-            // The newest of all are known when the newest of each are.
-            let wanted = match (filter.newest, transport.source() == SQS) {
-                (false, _) => limit - listed.len(),
-                (true, false) => limit,
-                (true, true) => limit.max(UNORDERED_MAX),
-            };
-            let looked = gather(&mut transport, &filter, wanted, &mut listed).await;
+        for transport in &mut transports {
+            let looked = gather(transport, &filter, limit, &mut listed).await;
             transport.put_back().await;
             more |= looked?;
-            if more && !filter.newest {
-                break;
-            }
         }
-        if filter.newest {
-            listed.sort_by_key(|letter| std::cmp::Reverse(letter.dead_at.known()));
-            more |= listed.len() > limit;
-            listed.truncate(limit);
+        if filter.newest_first {
+            listed.sort_by_key(|letter| Reverse(letter.dead_at.known()));
         }
-        self.0.options.answer(&listed, || text(&listed, more, self.0))?;
+        more |= listed.len() > limit;
+        listed.truncate(limit);
+        let all = if more { self.all(&transports, &filter).await? } else { None };
+        self.0.options.answer(&listed, || text(&listed, more, all, self.0))?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Listing<'_> {
+    /// How many there are, if that is known without reading each.
+    async fn all(&self, transports: &[impl Operator], filter: &Filter) -> Result<Option<Count>, Stopped> {
+        let of_rpc =
+            Filter { rpc: filter.rpc.clone(), newest_first: filter.newest_first, ..Filter::default() };
+        if *filter != of_rpc {
+            return Ok(None);
+        }
+        let router = self.0.options.router()?;
+        let rpcs: Vec<Rpc> =
+            router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();
+        let mut all = Count::default();
+        for transport in transports {
+            let depths = transport.depths(&rpcs).await?.into_iter();
+            let of = depths.filter(|depth| filter.rpc.as_ref().is_none_or(|rpc| rpc.as_str() == depth.rpc));
+            all = of.fold(all, |all, depth| all + depth.dead);
+        }
+        Ok(Some(all))
     }
 }
 
@@ -149,7 +162,7 @@ async fn gather<O: Queues + DeadLetters>(
     }
 }
 
-fn text(listed: &[Listed], more: bool, args: &List) -> String {
+fn text(listed: &[Listed], more: bool, all: Option<Count>, args: &List) -> String {
     if listed.is_empty() {
         return "No dead letters.".to_owned();
     }
@@ -180,7 +193,12 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     }
     let mut text = rows.trim_fmt();
     if more {
-        text.push_str(&format!("\n\nThere are more: --limit is {}.", args.limit));
+        let shown = all.map(|all| format!("{} of {all} dead letters are shown. ", listed.len()));
+        text.push_str(&format!(
+            "\n\n{}There are more: --limit is {}.",
+            shown.unwrap_or_default(),
+            args.limit
+        ));
     }
     let (first, options) = (&listed[0], &args.options);
     let one_rpc = listed.iter().all(|letter| letter.rpc == first.rpc);
@@ -208,7 +226,7 @@ impl<'a> Showing<'a> {
         }
         // Of several with one number all are shown.
         let limit = args.id.is_none().then_some(1);
-        Ok(Self { args, filter: Filter { id: args.id.clone(), newest: args.newest, limit, ..which } })
+        Ok(Self { args, filter: Filter { id: args.id.clone(), newest_first: args.newest, limit, ..which } })
     }
 }
 

@@ -27,9 +27,6 @@ pub(super) struct List {
     #[arg(long, value_enum)]
     pub(super) state: Option<State>,
 
-    #[command(flatten)]
-    pub(super) which: Meant,
-
     /// Count instead: by `reason` (numbers, ids and quotations masked), `name`, `key`, or `header:NAME`.
     #[arg(long, value_name = "WHAT", value_parser = by)]
     pub(super) by: Option<By>,
@@ -41,6 +38,9 @@ pub(super) struct List {
     /// How many at most.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: u32,
+
+    #[command(flatten)]
+    pub(super) which: Meant,
 
     #[command(flatten)]
     pub(super) options: Options,
@@ -82,12 +82,12 @@ pub(super) struct GiveUp {
     #[arg(long, value_enum)]
     pub(super) state: Option<Uncalled>,
 
-    #[command(flatten)]
-    pub(super) which: Meant,
-
     /// Why, for the dead letter and the history.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     pub(super) reason: String,
+
+    #[command(flatten)]
+    pub(super) which: Meant,
 
     #[command(flatten)]
     pub(super) repair: RepairArgs,

@@ -23,9 +23,11 @@ const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 pub struct PostgresOperator {
     pub(super) database: Database,
     /// Dead letters up to here were read.
-    seen: Option<Key>,
     /// So many of them were returned.
     returned: u32,
+    seen: Key,
+    /// The time of that death, as Postgres writes it: it may be infinite. For the newest first.
+    seen_at: Option<String>,
     /// The newest delivery at the first read, so that a letter that dies again is not redriven for ever.
     newest: Option<i64>,
 }
@@ -44,7 +46,7 @@ impl Key {
 
 impl PostgresOperator {
     pub fn new(database: Database) -> Self {
-        Self { database, seen: None, returned: 0, newest: None }
+        Self { database, returned: 0, seen: Key::default(), seen_at: None, newest: None }
     }
 
     async fn newest(&self) -> Result<i64, OperateError> {
@@ -184,7 +186,7 @@ impl DeadLetters for PostgresOperator {
     type Handle = Key;
 
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Key>>, OperateError> {
-        type Row = (i64, i32, String, Uuid, String, i32, String, String, At);
+        type Row = (i64, i32, String, Uuid, String, i32, String, String, At, String);
         let id = filter.id.as_deref().map(str::parse::<i64>).transpose();
         let Ok(id) = id else { return Ok(Vec::new()) };
         let newest = match self.newest {
@@ -194,14 +196,10 @@ impl DeadLetters for PostgresOperator {
         self.newest = Some(newest);
         let left =
             filter.limit.map_or(LETTERS_PER_PAGE, |limit| i64::from(limit.saturating_sub(self.returned)));
-        let (sql, begins, ends) = match filter.newest {
-            true => (letters::NEWEST, Key::LAST, Key::default()),
-            false => (letters::OLDEST, Key::default(), Key::LAST),
-        };
-        let (about, seen) = (&filter.about, self.seen.unwrap_or(begins));
+        let about = &filter.about;
         let header = about.header.as_ref();
-        let read = query_as(sql)
-            .bind(seen.seq)
+        let read = query_as(letters::NEXT)
+            .bind(self.seen.seq)
             .bind(filter.rpc.as_ref().map(Rpc::as_str))
             .bind(filter.event.map(EventId::as_uuid))
             .bind(&filter.code)
@@ -209,8 +207,10 @@ impl DeadLetters for PostgresOperator {
             .bind(id)
             .bind(left.min(LETTERS_PER_PAGE))
             .bind(newest)
-            .bind(seen.queue)
-            .bind(seen.event)
+            .bind(self.seen.queue)
+            .bind(self.seen.event)
+            .bind(filter.newest_first)
+            .bind(&self.seen_at)
             .bind(&about.key)
             .bind(&about.name)
             .bind(header.map(|(name, _)| name))
@@ -221,10 +221,11 @@ impl DeadLetters for PostgresOperator {
             true => self.database.scan(read).await?,
             false => self.database.all(read).await?,
         };
-        self.seen = Some(rows.last().map_or(ends, |row| Key { seq: row.0, queue: row.1, event: row.3 }));
+        self.seen = rows.last().map_or(Key::LAST, |row| Key { seq: row.0, queue: row.1, event: row.3 });
+        self.seen_at = rows.last().map(|row| row.9.clone());
         self.returned = self.returned.saturating_add(u32::try_from(rows.len()).unwrap_or(u32::MAX));
-        let letters =
-            rows.into_iter().filter_map(|(seq, queue, rpc, event, body, attempts, code, reason, dead_at)| {
+        let letters = rows.into_iter().filter_map(
+            |(seq, queue, rpc, event, body, attempts, code, reason, dead_at, _)| {
                 Some(Letter {
                     id: seq.to_string(),
                     handle: Key { seq, queue, event },
@@ -236,7 +237,8 @@ impl DeadLetters for PostgresOperator {
                     dead_at,
                     body,
                 })
-            });
+            },
+        );
         Ok(letters.collect())
     }
 
@@ -276,7 +278,8 @@ impl DeadLetters for PostgresOperator {
     }
 
     async fn put_back(&mut self) {
-        (self.seen, self.returned, self.newest) = (None, 0, None);
+        (self.seen, self.seen_at, self.newest) = (Key::default(), None, None);
+        self.returned = 0;
     }
 }
 

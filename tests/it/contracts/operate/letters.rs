@@ -152,7 +152,7 @@ pub(super) async fn the_newest_come_first_and_no_more_than_asked<S: Subject>(sub
     assert_eq!(listed(subject, &Filter { limit: None, ..filter.clone() }).await.len(), S::PAGES);
     if S::ORDERED {
         let mut operator = subject.operator().await;
-        let newest = Filter { newest: true, limit: Some(limit), ..of_rpc(one()) };
+        let newest = Filter { newest_first: true, limit: Some(limit), ..of_rpc(one()) };
         let ids: Vec<i64> =
             look(&mut operator, &newest).await.iter().map(|letter| letter.id.parse().unwrap()).collect();
         assert!(ids.len() == S::PAGES - 1 && ids.iter().rev().is_sorted(), "{ids:?}");
