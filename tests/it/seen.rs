@@ -4,6 +4,7 @@ mod dlq; // dead letters listed, redriven and dropped
 mod doctor; // broken configurations, found by doctor
 mod foreign; // an outbox that was copied from another server
 mod goldens; // status and why, word for word, in every state
+mod hands; // what is in queues: listed, tried again, given up, moved, dropped; events found
 mod history; // failed attempts and repairs, after the event is gone
 mod holds; // sessions that hold locks or slots
 mod hostile; // hostile names and texts

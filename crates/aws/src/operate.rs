@@ -9,6 +9,7 @@ mod past;
 mod processes;
 mod records;
 mod repairs;
+mod waiting; // what SQS can't do
 
 pub use records::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};
 

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     limit: u32,
 
     /// Repairs from this time on: 2026-11-22T03:04:05Z, or 1h (ago).
-    #[arg(long, value_parser = crate::replay::time, value_name = "TIME")]
+    #[arg(long, value_parser = crate::ago::time, value_name = "TIME")]
     since: Option<DateTime<Utc>>,
 
     /// Repairs of this person or role: a part of the name is enough.

@@ -4,6 +4,7 @@ mod args;
 mod list; // shown
 mod moved; // redriven or dropped
 mod result; // of that
+mod summary; // in groups
 
 use std::process::ExitCode;
 
@@ -12,7 +13,7 @@ use clap::Subcommand;
 use crate::stopped::Stopped;
 use crate::transport::work_on_queues;
 pub(crate) use args::rpc;
-use args::{Drop, EXIT_STATUS, List, Redrive, Show};
+use args::{Drop, EXIT_STATUS, List, Redrive, Show, Summary};
 pub(crate) use moved::FORGETS;
 
 /// Lists dead letters, delivers them again, or drops them.
@@ -27,6 +28,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Summary(Summary),
     List(List),
     Show(Show),
     Redrive(Redrive),
@@ -35,8 +37,9 @@ enum Command {
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     match &args.command {
+        Command::Summary(args) => work_on_queues(&args.options, summary::Summing(args)).await,
         Command::List(args) => work_on_queues(&args.options, list::Listing(args)).await,
-        Command::Show(args) => work_on_queues(&args.options, list::Showing(args)).await,
+        Command::Show(args) => work_on_queues(&args.options, list::Showing::of(args)?).await,
         Command::Redrive(args) => work_on_queues(&args.repair.options, moved::Move::redrive(args)?).await,
         Command::Drop(args) => work_on_queues(&args.repair.options, moved::Move::drop(args)?).await,
     }

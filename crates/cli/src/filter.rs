@@ -2,13 +2,13 @@
 
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Outbox, ParkedFilter};
-use outbox_transport::operate::{Filter, Operator};
+use outbox_transport::operate::{About, Filter, Operator, SQS};
 
 use crate::options::Options;
 use crate::stopped::Stopped;
 
 /// The codes of dead letters: Connect's, and those of worker, queue and retention.
-const LETTER_CODES: [&str; 22] = [
+const LETTER_CODES: [&str; 23] = [
     "aborted",
     "already_exists",
     "attempts_exhausted",
@@ -17,6 +17,7 @@ const LETTER_CODES: [&str; 22] = [
     "deadline_exceeded",
     "expired",
     "failed_precondition",
+    "given_up",
     "internal",
     "invalid_argument",
     "malformed_message",
@@ -32,6 +33,8 @@ const LETTER_CODES: [&str; 22] = [
     "worker_panic",
     "wrong_queue",
 ];
+/// The codes of messages that wait, besides.
+const QUEUE_CODES: [&str; 5] = ["lease_expired", "redrive", "replay", "set_aside", "waiting"];
 /// The codes of parked events: the relay's, and those of EventBridge that it refuses for good.
 const PARKED_CODES: [&str; 5] =
     ["EntryTooLarge", "InvalidArgument", "MalformedDetail", "MalformedEvent", "RedactionFailure"];
@@ -75,6 +78,54 @@ pub(crate) async fn letter_code(
         }
     }
     among("code", code, LETTER_CODES)
+}
+
+/// A name is known if event_router.yaml or a letter has it.
+pub(crate) async fn letter_name(
+    options: &Options,
+    transports: &mut [impl Operator],
+    about: &About,
+) -> Result<(), Stopped> {
+    let (Some(name), Some(router)) = (&about.name, options.router()?) else { return Ok(()) };
+    if event(&router, name).is_ok() {
+        return Ok(());
+    }
+    let about = About { name: Some(name.clone()), ..About::default() };
+    let filter = Filter { about, limit: Some(1), ..Filter::default() };
+    for transport in transports {
+        let found = transport.next(&filter).await;
+        transport.put_back().await;
+        if !found?.is_empty() {
+            return Ok(());
+        }
+    }
+    event(&router, name)
+}
+
+/// The newest of a queue of SQS are not known before all were read.
+pub(crate) fn ordered(transports: &[impl Operator], filter: &Filter) -> Result<(), Stopped> {
+    if filter.newest_first && transports.iter().any(|transport| transport.source() == SQS) {
+        return Err(Stopped::unusable(
+            "SQS has no order, so --newest is not possible here",
+            "see `outbox dlq list`, and pass --event ID",
+        ));
+    }
+    Ok(())
+}
+
+/// After a search that found nothing: whether its code and its event name can be found at all.
+pub(crate) fn found_nothing(
+    options: &Options,
+    code: Option<&str>,
+    name: Option<&str>,
+) -> Result<(), Stopped> {
+    if let Some(code) = code {
+        among("code", code, LETTER_CODES.into_iter().chain(QUEUE_CODES))?;
+    }
+    match (name, options.router()?) {
+        (Some(name), Some(router)) => event(&router, name),
+        _ => Ok(()),
+    }
 }
 
 /// As [`letter_code`], for parked events; a name is known if event_router.yaml or a parked event has it.

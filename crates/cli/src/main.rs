@@ -1,5 +1,7 @@
 //! `outbox`: finds mistakes in files, shows routes, finds what is stuck and why, and repairs it.
 
+mod about; // events by key, name or header
+mod ago;
 mod audit;
 mod brakes; // pauses and limits that are set
 mod check;
@@ -11,14 +13,17 @@ mod dev_file; // the database of the `outbox dev` of this folder
 mod dlq;
 mod doctor;
 mod filter; // mistyped filters
+mod find;
 mod limit;
 mod manual; // help, completions, manual pages
+mod mask; // alike reasons
 mod options;
 mod pace;
 mod parked;
 mod pause;
 mod poison;
 mod proto; // the options' file
+mod queue;
 mod repair;
 mod repairs; // redrives, drops and replays
 mod replay;
@@ -69,6 +74,8 @@ enum Command {
     Proto(proto::Args),
     Status(status::Args),
     Why(why::Args),
+    Find(find::Args),
+    Queue(queue::Args),
     Dlq(dlq::Args),
     Parked(parked::Args),
     Pause(pause::Args),
@@ -96,6 +103,8 @@ fn main() -> ExitCode {
         Command::Proto(args) => ended(proto::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),
+        Command::Find(args) => operate(find::run(&args)),
+        Command::Queue(args) => operate(queue::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),
         Command::Parked(args) => operate(parked::run(&args)),
         Command::Pause(args) => operate(pause::run(&args)),

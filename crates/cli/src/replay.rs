@@ -15,8 +15,8 @@ use crate::filter;
 use crate::repair::{self, Rule, Running};
 use crate::stopped::Stopped;
 use crate::transport::{self, Work};
+pub(crate) use meant::Args;
 use meant::Replay;
-pub(crate) use meant::{Args, time};
 use plan::Plan;
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {

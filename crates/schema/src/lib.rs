@@ -9,12 +9,12 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
 /// The version this build reads and writes.
-pub const VERSION: i64 = 10;
+pub const VERSION: i64 = 11;
 
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
     (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
     (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
@@ -25,10 +25,11 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "brakes", include_str!("../../../migrations/0008_brakes.sql")),
     (9, "repairs", include_str!("../../../migrations/0009_repairs.sql")),
     (10, "names", include_str!("../../../migrations/0010_names.sql")),
+    (11, "hands", include_str!("../../../migrations/0011_hands.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 36] = [
+const INDEXES: [&str; 37] = [
     "audit_at",
     "audit_open",
     "audit_pkey",
@@ -49,6 +50,7 @@ const INDEXES: [&str; 36] = [
     "dropped_repair",
     "event_page",
     "event_window",
+    "former_queue_pkey",
     "history_event",
     "known_event_pkey",
     "leader_pkey",

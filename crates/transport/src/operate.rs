@@ -1,12 +1,15 @@
 //! An operator's questions and repairs: the interface between the command and each transport.
 
+mod about;
 mod at;
 mod brake;
 mod count;
 mod error;
 mod history;
 mod repairs; // seen, stopped and taken back
+mod waiting; // what is in the queues
 
+pub use about::About;
 pub use at::At;
 pub use brake::SetBrake;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
@@ -14,6 +17,9 @@ pub use error::OperateError;
 pub use history::{History, Past, Try, What};
 pub use repairs::{
     Asked, BEAT_EVERY, Fates, Heard, Job, Kind, Progress, Reached, Repairs, SILENT_AFTER, Standing, Started,
+};
+pub use waiting::{
+    Able, Carried, Hand, InQueue, LOOKED_AT_MAX, Look, Part, Retire, Spot, Stage, Waiting, Which,
 };
 
 use std::time::Duration;
@@ -38,12 +44,32 @@ pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub type Say = fn(&str);
 
 pub trait Operator:
-    Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes + SetBrakes
+    Queues
+    + Able
+    + Waiting
+    + Retire
+    + DeadLetters
+    + Deliveries
+    + History
+    + Audit
+    + Repairs
+    + Processes
+    + SetBrakes
 {
 }
 
 impl<O> Operator for O where
-    O: Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes + SetBrakes
+    O: Queues
+        + Able
+        + Waiting
+        + Retire
+        + DeadLetters
+        + Deliveries
+        + History
+        + Audit
+        + Repairs
+        + Processes
+        + SetBrakes
 {
 }
 
@@ -258,8 +284,11 @@ pub struct Filter {
     pub dead_by: Option<DateTime<Utc>>,
     /// The id as a list shows it.
     pub id: Option<String>,
+    pub about: About,
     /// The last ones that died are the first. SQS has no order.
     pub newest_first: bool,
+    /// So many at most, until they are put back.
+    pub limit: Option<u32>,
 }
 
 #[expect(missing_debug_implementations, reason = "its body is never shown")]

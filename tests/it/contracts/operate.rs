@@ -2,6 +2,7 @@
 
 mod aws;
 mod brakes; // pauses and limits
+mod hands; // messages in queues
 mod history; // failed attempts and repairs
 mod kept; // the audit, and an RPC's refusals that are poison
 mod letters; // dead letters, looked at
@@ -87,6 +88,12 @@ macro_rules! suite {
             letters::dead_letters_are_listed_page_by_page
             letters::a_filter_chooses_what_fits_it
             letters::a_letter_is_what_died_whatever_text_it_has
+            letters::the_newest_come_first_and_no_more_than_asked
+            hands::what_is_not_possible_is_said
+            hands::what_is_in_a_queue_is_seen
+            hands::a_retry_is_brought_forward_or_given_up
+            hands::a_renamed_rpc_gets_what_its_old_name_had
+            hands::a_removed_queue_leaves_a_trace
             repairs::what_is_redriven_is_received_again_as_it_was
             repairs::what_dies_again_is_not_redriven_for_ever
             repairs::what_was_done_is_called_again_only_by_force

@@ -10,7 +10,7 @@ use crate::role::{address, role};
 use crate::world::{One, World};
 
 /// One call of every function that changes something for an operator.
-const REPAIRS: [(&str, &str); 11] = [
+const REPAIRS: [(&str, &str); 19] = [
     (
         "redrive",
         "select outbox.redrive($R, array_agg(seq), array_agg(queue), array_agg(event_id), true) from outbox.dead_letter",
@@ -28,7 +28,21 @@ const REPAIRS: [(&str, &str); 11] = [
     ("repair_progress", "select outbox.repair_progress($R, 1, 1, null, true)"),
     ("undo", "select outbox.undo($R, outbox.uuid_v7(), 10)"),
     ("poison", "select outbox.poison($R, 'Test/One', '1 hour')"),
+    ("take_log", "select outbox.take_log($R, 'Test/One', 9)"),
+    ("retry_now", "select outbox.retry_now($R, 'Test/One', '{}', '{}')"),
+    ("give_up", "select outbox.give_up($R, 'Test/One', '{}', '{}', 'ticket 17')"),
+    ("move_waiting", "select outbox.move_waiting($R, 'Test/One', 'Test/Slow')"),
+    ("move_dead", "select outbox.move_dead($R, 'Test/One', 'Test/Slow')"),
+    (
+        "carry_records",
+        "select outbox.carry_records($R, 'Test/One', 'Test/Slow', s::smallint, null) from generate_series(0, 4) as s",
+    ),
+    ("drop_waiting", "select outbox.drop_waiting($R, 'Test/One')"),
+    ("remove_queue", "select outbox.remove_queue($R, 'Test/Slow')"),
 ];
+/// These find nothing to change.
+const IDLE: [&str; 7] =
+    ["repair_end", "repair_progress", "undo", "take_log", "retry_now", "give_up", "move_waiting"];
 
 /// A digest of everything that a repair could change.
 const STATE: &str = "select md5(concat_ws(' ',
@@ -178,7 +192,7 @@ async fn nothing_is_changed_without_a_repair() {
         tx.execute(AssertSqlSafe(call.replace("$R", &format!("'{mine}'")))).await.unwrap();
         let changed = "select changed from outbox.audit where id = '0198c7e2-0000-7000-8000-000000000004'";
         let changed: i64 = sqlx::query_scalar(changed).fetch_one(&mut *tx).await.unwrap();
-        assert_eq!(changed, i64::from(!["repair_end", "repair_progress", "undo"].contains(&name)), "{name}");
+        assert_eq!(changed, i64::from(!IDLE.contains(&name)), "{name}");
         if name == "poison" {
             tx.commit().await.unwrap();
             let after: String = world.scalar(STATE).await;
@@ -230,6 +244,9 @@ async fn meaningless_input_is_refused() {
             "select outbox.replay($R, array['nonsense'], array[outbox.uuid_v7()], array['{}'])",
             "write Service/Method",
         ),
+        ("select outbox.give_up($R, 'Test/One', array[1], '{}', '')", "one element of each"),
+        ("select outbox.move_dead($R, 'Test/One', 'nonsense')", "write Service/Method"),
+        ("select outbox.move_waiting($R, 'Test/One', 'Test/One')", "write Service/Method"),
         ("select outbox.poison($R, 'Test/One', '31 days')", "from zero to 30 days"),
         ("select outbox.poison($R, 'Test/One', null)", "from zero to 30 days"),
         ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '3 days', 'it')", "2 days at most"),

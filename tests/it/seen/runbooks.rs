@@ -47,11 +47,18 @@ async fn every_command_works_as_shown() {
             ("RPC", "Test/One".to_owned()),
             ("DIR", "proto".to_owned()),
             ("FILE", "event_router.yaml".to_owned()),
+            ("OLD", "Old/Gone".to_owned()),
+            ("NEW", "Test/One".to_owned()),
+            ("KEY", "key-9".to_owned()),
         ]);
         for command in &shown.commands {
             if parked {
                 // What is retried is refused again.
                 world.until("select count(*) = 1 from outbox.parked").await;
+            }
+            if command.contains("OLD") {
+                let old = "insert into outbox.queue (rpc) values ('Old/Gone') on conflict do nothing";
+                world.execute(old).await;
             }
             let command =
                 filled(command, &fill).replace("WORKER:9465", &metrics).replace("HOST:9465", &metrics);
@@ -194,7 +201,8 @@ fn has_placeholder(text: &str) -> bool {
 
 /// There is no terminal to ask at.
 fn consent(command: &str) -> &'static str {
-    let asks = ["outbox dlq drop", "outbox parked drop", "outbox poison"];
+    let asks =
+        ["outbox dlq drop", "outbox parked drop", "outbox poison", "outbox queue drop", "outbox queue move"];
     let asks = asks.iter().any(|one| command.starts_with(one)) && !command.ends_with("--help");
     if asks { " --yes" } else { "" }
 }

@@ -27,6 +27,9 @@ impl DeadLetters for AwsOperator {
         if self.looking.left.is_none() {
             self.looking.left = Some(self.places(filter).await?);
         }
+        if filter.limit.is_some_and(|limit| self.looking.returned >= limit) {
+            return Ok(Vec::new());
+        }
         while let Some(place) = self.looking.left.as_ref().and_then(|left| left.front().cloned()) {
             let letters = self.receive(&place).await?;
             let (all, mut wanted) = (letters.len(), Vec::new());
@@ -36,7 +39,9 @@ impl DeadLetters for AwsOperator {
                 self.looking.held.lock().insert(letter.id.clone(), held);
                 if self.looking.seen.insert(letter.id.clone()) {
                     fresh += 1;
-                    if matches(filter, &letter) && !self.looking.has_redriven(&letter) {
+                    let is_enough = filter.limit.is_some_and(|limit| self.looking.returned >= limit);
+                    if !is_enough && matches(filter, &letter) && !self.looking.has_redriven(&letter) {
+                        self.looking.returned += 1;
                         wanted.push(letter);
                     }
                 }
@@ -74,6 +79,7 @@ impl DeadLetters for AwsOperator {
         let held = std::mem::take(&mut *self.looking.held.lock());
         self.looking.left = None;
         self.looking.seen.clear();
+        self.looking.returned = 0;
         let mut by_queue: HashMap<String, Vec<String>> = HashMap::new();
         for Held { url, receipt } in held.into_values() {
             by_queue.entry(url).or_default().push(receipt);
@@ -251,6 +257,7 @@ fn matches<H>(filter: &Filter, letter: &Letter<H>) -> bool {
         && filter
             .dead_by
             .is_none_or(|by| letter.dead_at.known().is_none_or(|at| at <= by || at > by + TimeDelta::days(1)))
+        && filter.about.fits(&letter.reason, &letter.body)
         && filter.older_than.is_none_or(|age| {
             letter.dead_at.known().is_some_and(|at| (Utc::now() - at).to_std().is_ok_and(|old| old > age))
         })

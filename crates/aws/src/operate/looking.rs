@@ -15,6 +15,8 @@ pub(super) struct Looking {
     pub(super) left: Option<VecDeque<Place>>,
     pub(super) seen: HashSet<String>,
     pub(super) nothing_new: u32,
+    /// So many letters were returned.
+    pub(super) returned: u32,
     /// What this command has redriven: a letter that dies again at once is not redriven for ever.
     redriven: Guarded<HashSet<u64>>,
     /// The deliveries that this command redrove, until they are done or dead.

@@ -2,14 +2,35 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::Filter;
 
+use crate::about::AboutArgs;
+use crate::ago::time;
 use crate::options::Options;
 use crate::repair::{Beside, RepairArgs, RuleArgs};
 
 pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
+
+/// Counts dead letters in groups of one RPC, code and reason.
+///
+/// In reasons numbers, ids and quotations are masked. It reads 100,000 letters at most, and says if there are more.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(super) struct Summary {
+    /// Letters of this RPC only.
+    #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
+    pub(super) rpc: Option<Rpc>,
+
+    /// Letters that died from this time on: 2026-11-22T03:04:05Z, or 1h (ago).
+    #[arg(long, value_parser = time, value_name = "TIME")]
+    pub(super) since: Option<DateTime<Utc>>,
+
+    #[command(flatten)]
+    pub(super) options: Options,
+}
 
 /// Lists dead letters, with the reason of each.
 ///
@@ -35,20 +56,24 @@ pub(super) struct List {
 
 /// Shows one dead letter, with its payload only on request.
 ///
-/// Every database counts its own letters. All letters with this number are shown; in JSON they are several objects.
+/// Without an id it shows the first one that fits the filters. Every database counts its own letters. All letters with this
+/// number are shown; in JSON they are several objects.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Show {
     /// The id that `outbox dlq list` shows.
-    pub(super) id: String,
+    pub(super) id: Option<String>,
 
-    /// The RPC of its queue. On SQS this makes the search quicker.
-    #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
-    pub(super) rpc: Option<Rpc>,
+    /// The newest one that fits.
+    #[arg(long)]
+    pub(super) newest: bool,
 
     /// Print the payload, too. It may contain personal data or secrets, so `outbox audit` keeps who looked.
     #[arg(long)]
     pub(super) payload: bool,
+
+    #[command(flatten)]
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) options: Options,
@@ -65,6 +90,9 @@ pub(super) struct Show {
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
 )]
 pub(super) struct Redrive {
+    #[command(flatten)]
+    pub(super) few: Few,
+
     /// How many per second. A higher value is sooner done. A lower one spares a service that has just come back.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) rate: u32,
@@ -94,6 +122,9 @@ pub(super) struct Redrive {
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Drop {
     #[command(flatten)]
+    pub(super) few: Few,
+
+    #[command(flatten)]
     pub(super) beside: Beside,
 
     #[command(flatten)]
@@ -122,6 +153,31 @@ pub(super) struct Which {
     /// Letters that are dead for longer than this: 1h, 2days.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "TIME")]
     pub(super) older_than: Option<Duration>,
+
+    /// Letters whose reason contains this text.
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
+
+    #[command(flatten)]
+    about: AboutArgs,
+}
+
+/// Only some of them.
+#[derive(Debug, clap::Args)]
+pub(super) struct Few {
+    /// So many at most, the oldest first.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
+
+    /// With --limit: the newest. SQS has no order: there it is refused.
+    #[arg(long, requires = "limit")]
+    newest: bool,
+}
+
+impl Few {
+    pub(super) fn of(&self, filter: Filter) -> Filter {
+        Filter { limit: self.limit, newest_first: self.newest, ..filter }
+    }
 }
 
 impl Which {
@@ -131,6 +187,7 @@ impl Which {
             event: self.event,
             code: self.code.clone(),
             older_than: self.older_than,
+            about: self.about.with_reason(self.reason.as_ref()),
             ..Filter::default()
         }
     }

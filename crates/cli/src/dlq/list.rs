@@ -95,6 +95,7 @@ impl Work for Listing<'_> {
         let which = &self.0.which;
         filter::rpc(&self.0.options, &transports, which.rpc.as_ref()).await?;
         filter::letter_code(&mut transports, which.code.as_ref()).await?;
+        filter::letter_name(&self.0.options, &mut transports, &which.filter().about).await?;
         let limit = self.0.limit as usize;
         let filter = Filter { newest_first: !self.0.oldest_first, ..self.0.which.filter() };
         let (mut listed, mut more) = (Vec::new(), false);
@@ -210,13 +211,33 @@ fn text(listed: &[Listed], more: bool, all: Option<Count>, args: &List) -> Strin
     text
 }
 
-pub(super) struct Showing<'a>(pub(super) &'a Show);
+pub(super) struct Showing<'a> {
+    args: &'a Show,
+    filter: Filter,
+}
+
+impl<'a> Showing<'a> {
+    pub(super) fn of(args: &'a Show) -> Result<Self, Stopped> {
+        let which = args.which.filter();
+        if args.id.is_none() && !args.newest && which == Filter::default() {
+            return Err(Stopped::unusable(
+                "`outbox dlq show` needs an id or a filter",
+                "pass the id that `outbox dlq list` shows, or a filter, or --newest",
+            ));
+        }
+        // Of several with one number all are shown.
+        let limit = args.id.is_none().then_some(1);
+        Ok(Self { args, filter: Filter { id: args.id.clone(), newest_first: args.newest, limit, ..which } })
+    }
+}
 
 impl Work for Showing<'_> {
-    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
-        let args = self.0;
-        filter::rpc(&args.options, &transports, args.rpc.as_ref()).await?;
-        let filter = Filter { id: Some(args.id.clone()), rpc: args.rpc.clone(), ..Filter::default() };
+    async fn on<O: Operator>(self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
+        let Self { args, filter } = self;
+        filter::rpc(&args.options, &transports, filter.rpc.as_ref()).await?;
+        filter::letter_code(&mut transports, filter.code.as_ref()).await?;
+        filter::letter_name(&args.options, &mut transports, &filter.about).await?;
+        filter::ordered(&transports, &filter)?;
         // Who has looked at a payload is in the audit, because it may be confidential.
         if args.payload {
             let repair = repair::begin(&transports, true).await?;
@@ -231,6 +252,9 @@ impl Work for Showing<'_> {
             transport.put_back().await;
             shown.extend(looked?.iter().map(|letter| Shown::of(transport.source(), letter, args.payload)));
         }
+        if args.id.is_none() {
+            shown.truncate(1);
+        }
         if !shown.is_empty() {
             match args.options.format {
                 Format::Json => shown.iter().try_for_each(show::json)?,
@@ -239,13 +263,17 @@ impl Work for Showing<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         let command = |words: &[&str]| args.options.command(words);
-        let remedy = match args.id.parse::<EventId>() {
-            Ok(_) => {
-                format!("that is an event's id: see `{}`", command(&["dlq", "list", "--event", &args.id]))
-            }
+        let Some(id) = &args.id else {
+            return Err(Stopped::failed(
+                "there is no such dead letter",
+                format!("see `{}`: it may have been delivered again", command(&["dlq", "list"])),
+            ));
+        };
+        let remedy = match id.parse::<EventId>() {
+            Ok(_) => format!("that is an event's id: see `{}`", command(&["dlq", "list", "--event", id])),
             Err(_) => format!("see `{}`: it may have been delivered again", command(&["dlq", "list"])),
         };
-        Err(Stopped::failed(format!("there is no dead letter {}", args.id), remedy))
+        Err(Stopped::failed(format!("there is no dead letter {id}"), remedy))
     }
 }
 

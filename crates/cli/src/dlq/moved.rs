@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    DeadLetters, Deliveries, Filter, Job, Kind as RepairKind, Letter, Operator, Repair, Repaired, SQS,
+    DeadLetters, Deliveries, Filter, Job, Kept, Kind as RepairKind, Letter, Operator, Repair, Repaired, SQS,
 };
 
 use super::args::{Drop, Redrive};
@@ -22,7 +22,7 @@ pub(crate) const FORGETS: &str =
     "what is recorded as done is forgotten, so that each RPC runs again even if it had succeeded";
 /// So many are redriven without a question: as many as `dlq list` shows.
 const UNASKED_MAX: i64 = 100;
-const FILTERS: &str = "--rpc, --event, --code or --older-than";
+const FILTERS: &str = "--rpc, --event, --code, --older-than, --reason, --key, --name, --header or --limit";
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
 
@@ -34,16 +34,19 @@ pub(super) struct Move<'a> {
     rule: Rule,
     /// So many are still to be moved first.
     canary: usize,
+    /// So many may still be moved, of all transports.
+    left: Option<u32>,
     /// What the question was about, if one was asked.
     asked: Option<Counted>,
 }
 
 impl<'a> Move<'a> {
     pub(super) fn redrive(args: &'a Redrive) -> Result<Self, Stopped> {
-        let filter = args.repair.some(args.which.filter(), "dlq redrive", FILTERS)?;
+        let filter = args.repair.some(args.few.of(args.which.filter()), "dlq redrive", FILTERS)?;
         Ok(Self {
             args: &args.repair,
             beside: &args.beside,
+            left: filter.limit,
             filter,
             kind: Kind::Redrive { rate: args.rate, force: args.force },
             rule: Rule::of(&args.rule),
@@ -53,9 +56,10 @@ impl<'a> Move<'a> {
     }
 
     pub(super) fn drop(args: &'a Drop) -> Result<Self, Stopped> {
-        let filter = args.repair.some(args.which.filter(), "dlq drop", FILTERS)?;
+        let filter = args.repair.some(args.few.of(args.which.filter()), "dlq drop", FILTERS)?;
         let (args, beside, rule) = (&args.repair, &args.beside, Rule::default());
-        Ok(Self { args, beside, filter, kind: Kind::Drop, rule, canary: 0, asked: None })
+        let left = filter.limit;
+        Ok(Self { args, beside, filter, kind: Kind::Drop, rule, canary: 0, left, asked: None })
     }
 }
 
@@ -63,6 +67,8 @@ impl Work for Move<'_> {
     async fn on<O: Operator>(mut self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
         filter::rpc(&self.args.options, &transports, self.filter.rpc.as_ref()).await?;
         filter::letter_code(&mut transports, self.filter.code.as_ref()).await?;
+        filter::letter_name(&self.args.options, &mut transports, &self.filter.about).await?;
+        filter::ordered(&transports, &self.filter)?;
         let mut moved = Moved { dry_run: self.args.dry_run, done_before: Some(0), ..Moved::default() };
         if self.args.dry_run {
             self.count_each(&mut transports, &mut moved).await?;
@@ -84,9 +90,11 @@ impl Work for Move<'_> {
 }
 
 impl Move<'_> {
-    async fn start<O: Operator>(&self, transports: &[O]) -> Result<Running, Stopped> {
+    async fn start<O: Operator>(&mut self, transports: &[O]) -> Result<Running, Stopped> {
         let options = &self.args.options;
         let before = repair::continued(transports, self.beside, options).await?;
+        let moved: i64 = before.iter().flatten().filter_map(Kept::changed).sum();
+        self.left = self.left.map(|left| left.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX)));
         let plan = before.iter().flatten().find_map(|kept| Some(kept.progress.as_ref()?.plan.clone()));
         let job = Job {
             kind: match self.kind {
@@ -203,7 +211,7 @@ impl Move<'_> {
         (moved, progress): (&mut Moved, &mut Progress),
         mut interrupted: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Halt>, Stopped> {
-        let filter = Filter { dead_by: Some(running.bound(n)), ..self.filter.clone() };
+        let filter = Filter { dead_by: Some(running.bound(n)), limit: self.left, ..self.filter.clone() };
         // On SQS a letter can only be counted by receiving it.
         if transports[n].source() != SQS {
             let mut counted = Counted::default();
@@ -229,6 +237,10 @@ impl Move<'_> {
             if letters.is_empty() {
                 return Ok(None);
             }
+            letters.truncate(self.left.map_or(usize::MAX, |left| left as usize));
+            if letters.is_empty() {
+                return Ok(None);
+            }
             letters.retain(|letter| self.asked.as_ref().is_none_or(|asked| asked.covers(letter.dead_at)));
             let done = match self.kind {
                 Kind::Redrive { .. } => self.done(&transports[n], &letters, moved).await,
@@ -246,6 +258,7 @@ impl Move<'_> {
                 }
                 let went = self.some(&transports[n], &running.repair, (some, some_done), moved).await;
                 running.add(n, some.len());
+                self.left = self.left.map(|left| left.saturating_sub(some.len() as u32));
                 progress.add(some.len());
                 let some_moved = went?;
                 if self.canary > 0 {

@@ -1,7 +1,7 @@
 use std::process::Command;
 
 /// Every command that takes flags.
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 37] = [
     "",
     "check",
     "proto",
@@ -10,7 +10,15 @@ const COMMANDS: [&str; 29] = [
     "routes",
     "status",
     "why",
+    "find",
+    "queue",
+    "queue list",
+    "queue retry",
+    "queue give-up",
+    "queue move",
+    "queue drop",
     "dlq",
+    "dlq summary",
     "dlq list",
     "dlq show",
     "dlq redrive",
@@ -80,7 +88,17 @@ fn short_help_has_the_commands_own_flags() {
 /// Guards promise 8: a flag stands under the heading that says what it is about.
 #[test]
 fn headings_have_only_their_flags() {
-    for command in ["dlq list", "dlq redrive", "dlq drop", "parked list", "parked retry", "parked drop"] {
+    for command in [
+        "dlq list",
+        "dlq redrive",
+        "dlq drop",
+        "queue list",
+        "queue retry",
+        "queue give-up",
+        "parked list",
+        "parked retry",
+        "parked drop",
+    ] {
         let said = help(command, "--help");
         let (own, rest) = said.split_once("\nWhich ").unwrap_or_else(|| panic!("{command}: {said}"));
         let (filters, installation) = rest.split_once(INSTALLATION).unwrap();

@@ -97,7 +97,7 @@ impl PostgresOperator {
     async fn dropped(&self, event: EventId) -> Result<Vec<Delivery>, OperateError> {
         let dropped = query_as(
             "select distinct on (q.rpc) q.rpc, d.at, a.who
-             from outbox.dropped as d join outbox.audit as a on a.id = d.repair join outbox.queue as q on q.id = d.queue
+             from outbox.dropped as d join outbox.audit as a on a.id = d.repair join outbox.queue_name as q on q.id = d.queue
              where d.event_id = $1 order by q.rpc, d.at desc",
         );
         let rows: Vec<(String, At, String)> = self.database.all(dropped.bind(event.as_uuid())).await?;

@@ -2,6 +2,7 @@
 //! in Postgres.
 
 mod backlog; // events that are not put yet
+mod finding; // events by key, name or header
 mod history; // published events
 mod names; // names of events, known and unknown
 mod parking; // events that the bus refused
@@ -10,6 +11,7 @@ mod rings; // transactions that keep rings from turning
 mod sequences; // sequences that are behind their tables
 
 pub use backlog::Backlog;
+pub use finding::Found;
 pub use history::{Span, Stored, time_of};
 pub use names::UnknownEvent;
 pub use parking::{Dropped, Parked, ParkedFilter};

@@ -23,7 +23,7 @@ impl History for PostgresOperator {
                    union all
                    select d.at, d.queue, 'dropped', null, null, null, null, d.repair
                    from outbox.dropped as d where d.event_id = $1 and d.queue is not null) as h
-             left join outbox.queue as q on q.id = h.queue
+             left join outbox.queue_name as q on q.id = h.queue
              left join outbox.audit as a on a.id = h.repair
              order by h.at desc limit $2",
         );
@@ -39,6 +39,7 @@ fn read((rpc, at, kind, attempt, code, error, worker, by): Row) -> Option<Past> 
         "done" => What::Done { attempt, worker },
         "redriven" => What::Redriven { by },
         "replayed" => What::Replayed { by },
+        "moved" => What::Moved { by },
         "dropped" => What::Dropped { by },
         "taken_back" => What::TakenBack { by },
         "published_again" => What::PublishedAgain { by, code, reason: error },

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::interval;
 use crate::operate::database::Database;
+use crate::operate::letters;
 
 const LETTERS_PER_PAGE: i64 = 100;
 /// No letter is older; a longer time can't be taken from a date.
@@ -22,6 +23,8 @@ pub(super) const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 
 pub struct PostgresOperator {
     pub(super) database: Database,
     /// Dead letters up to here were read.
+    /// So many of them were returned.
+    returned: u32,
     seen: Key,
     /// The time of that death, as Postgres writes it: it may be infinite. For the newest first.
     seen_at: Option<String>,
@@ -43,7 +46,7 @@ impl Key {
 
 impl PostgresOperator {
     pub fn new(database: Database) -> Self {
-        Self { database, seen: Key::default(), seen_at: None, newest: None }
+        Self { database, returned: 0, seen: Key::default(), seen_at: None, newest: None }
     }
 
     async fn newest(&self) -> Result<i64, OperateError> {
@@ -191,41 +194,37 @@ impl DeadLetters for PostgresOperator {
             None => self.newest().await?,
         };
         self.newest = Some(newest);
-        let rows: Vec<Row> = self
-            .database
-            .all(
-                query_as(
-                    "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at,
-                            l.dead_at::text
-                     from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
-                     where ($11 or (l.seq, l.queue, l.event_id) > ($1, $9, $10)) and l.seq <= $8
-                       and (not $11 or $12::text is null or l.dead_at < $12::timestamptz
-                            or l.dead_at = $12::timestamptz and (l.seq, l.queue, l.event_id) > ($1, $9, $10))
-                       and ($2::text is null or q.rpc = $2)
-                       and ($3::uuid is null or l.event_id = $3)
-                       and ($4::text is null or l.code = $4)
-                       and ($5::interval is null or l.dead_at < clock_timestamp() - $5)
-                       and ($6::bigint is null or l.seq = $6)
-                       and ($13::timestamptz is null or l.dead_at <= $13 or l.dead_at > $13 + interval '1 day')
-                     order by case when $11 then l.dead_at end desc, l.seq, l.queue, l.event_id limit $7",
-                )
-                .bind(self.seen.seq)
-                .bind(filter.rpc.as_ref().map(Rpc::as_str))
-                .bind(filter.event.map(EventId::as_uuid))
-                .bind(&filter.code)
-                .bind(filter.older_than.map(|age| interval(age.min(AGE_MAX))))
-                .bind(id)
-                .bind(LETTERS_PER_PAGE)
-                .bind(newest)
-                .bind(self.seen.queue)
-                .bind(self.seen.event)
-                .bind(filter.newest_first)
-                .bind(&self.seen_at)
-                .bind(filter.dead_by),
-            )
-            .await?;
+        let left =
+            filter.limit.map_or(LETTERS_PER_PAGE, |limit| i64::from(limit.saturating_sub(self.returned)));
+        let about = &filter.about;
+        let header = about.header.as_ref();
+        let read = query_as(letters::NEXT)
+            .bind(self.seen.seq)
+            .bind(filter.rpc.as_ref().map(Rpc::as_str))
+            .bind(filter.event.map(EventId::as_uuid))
+            .bind(&filter.code)
+            .bind(filter.older_than.map(|age| interval(age.min(AGE_MAX))))
+            .bind(id)
+            .bind(left.min(LETTERS_PER_PAGE))
+            .bind(newest)
+            .bind(self.seen.queue)
+            .bind(self.seen.event)
+            .bind(filter.newest_first)
+            .bind(&self.seen_at)
+            .bind(&about.key)
+            .bind(&about.name)
+            .bind(header.map(|(name, _)| name))
+            .bind(header.map(|(_, value)| value))
+            .bind(&about.reason)
+            .bind(filter.dead_by);
+        // What few letters have may be found after a long search.
+        let rows: Vec<Row> = match about.is_of_event() {
+            true => self.database.scan(read).await?,
+            false => self.database.all(read).await?,
+        };
         self.seen = rows.last().map_or(Key::LAST, |row| Key { seq: row.0, queue: row.1, event: row.3 });
         self.seen_at = rows.last().map(|row| row.9.clone());
+        self.returned = self.returned.saturating_add(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let letters = rows.into_iter().filter_map(
             |(seq, queue, rpc, event, body, attempts, code, reason, dead_at, _)| {
                 Some(Letter {
@@ -281,6 +280,7 @@ impl DeadLetters for PostgresOperator {
 
     async fn put_back(&mut self) {
         (self.seen, self.seen_at, self.newest) = (Key::default(), None, None);
+        self.returned = 0;
     }
 }
 

@@ -45,6 +45,10 @@ pub enum What {
     Replayed {
         by: Option<String>,
     },
+    /// From the queue of another RPC.
+    Moved {
+        by: Option<String>,
+    },
     Dropped {
         by: Option<String>,
     },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use outbox_event::EventId;
-use outbox_transport::operate::{Addressed, DeadLetters, Deliveries, Filter, Repaired};
+use outbox_transport::operate::{About, Addressed, DeadLetters, Deliveries, Filter, Repaired};
 
 use super::{
     Subject, buried, dead, listed, look, messages, of_rpc, one, other, settled_as, sorted, stranger,
@@ -80,6 +80,11 @@ pub(super) async fn a_filter_chooses_what_fits_it<S: Subject>(subject: &S) {
     let code = |code: &str| Filter { code: Some(code.to_owned()), ..Filter::default() };
     let older = |than| Filter { older_than: Some(than), ..Filter::default() };
     let unknown = |id: &str| Filter { id: Some(id.to_owned()), ..Filter::default() };
+    let about = |about| Filter { about, ..Filter::default() };
+    let header = |name: &str, value: &str| About {
+        header: Some((name.to_owned(), value.to_owned())),
+        ..About::default()
+    };
     for (name, filter, expected) in [
         ("all", Filter::default(), vec![a, a, b, c]),
         ("an RPC", of_rpc(one()), vec![a, b, c]),
@@ -104,6 +109,24 @@ pub(super) async fn a_filter_chooses_what_fits_it<S: Subject>(subject: &S) {
         ("an age that none has", older(Duration::from_secs(3600)), vec![]),
         ("an age older than time", older(Duration::from_secs(1 << 40)), vec![]),
         ("an age without end", older(Duration::MAX), vec![]),
+        ("a part of a reason", about(About { reason: Some("such".into()), ..About::default() }), vec![c]),
+        (
+            "a reason with a wildcard",
+            about(About { reason: Some("no%card".into()), ..About::default() }),
+            vec![],
+        ),
+        ("a key", about(About { key: Some("key \"é\"".into()), ..About::default() }), vec![a, a, b, c]),
+        ("the beginning of a key", about(About { key: Some("key".into()), ..About::default() }), vec![]),
+        ("a name", about(About { name: Some("event_one".into()), ..About::default() }), vec![a, a, b, c]),
+        ("another name", about(About { name: Some("event_two".into()), ..About::default() }), vec![]),
+        ("a header", about(header("acme-tenant", "t-1")), vec![a, a, b, c]),
+        ("a header with another value", about(header("acme-tenant", "t-2")), vec![]),
+        ("a header that none has", about(header("tenant", "t-1")), vec![]),
+        (
+            "a reason at an RPC",
+            Filter { rpc: Some(other()), ..about(About { reason: Some("down".into()), ..About::default() }) },
+            vec![a],
+        ),
     ] {
         let found = listed(subject, &filter).await;
         assert_eq!(sorted(found.into_iter().flatten()), sorted(expected), "{name}");
@@ -112,6 +135,28 @@ pub(super) async fn a_filter_chooses_what_fits_it<S: Subject>(subject: &S) {
     match S::MAKES_QUEUES {
         true => assert!(nobody.unwrap().is_empty()),
         false => assert!(nobody.err().unwrap().problem.contains("there is no queue")),
+    }
+}
+
+/// Guards promise 8: where letters have an order the newest come first on request. A limit holds over all pages, and a letter
+/// without a readable body fits no condition on its event.
+pub(super) async fn the_newest_come_first_and_no_more_than_asked<S: Subject>(subject: &S) {
+    let sent = messages(&one(), S::PAGES);
+    settled_as(subject, &sent, &dead("internal", "no card")).await;
+    let malformed = Addressed { body: "{".to_owned(), ..super::message(EventId::new(), &one()) };
+    settled_as(subject, &[malformed], &dead("malformed_message", "no card")).await;
+    let about = About { key: Some("key \"é\"".into()), ..About::default() };
+    let limit = u32::try_from(S::PAGES - 1).unwrap();
+    let filter = Filter { about, limit: Some(limit), ..of_rpc(one()) };
+    assert_eq!(listed(subject, &filter).await.len(), S::PAGES - 1);
+    assert_eq!(listed(subject, &Filter { limit: None, ..filter.clone() }).await.len(), S::PAGES);
+    if S::ORDERED {
+        let mut operator = subject.operator().await;
+        let newest = Filter { newest_first: true, limit: Some(limit), ..of_rpc(one()) };
+        let ids: Vec<i64> =
+            look(&mut operator, &newest).await.iter().map(|letter| letter.id.parse().unwrap()).collect();
+        assert!(ids.len() == S::PAGES - 1 && ids.iter().rev().is_sorted(), "{ids:?}");
+        operator.put_back().await;
     }
 }
 

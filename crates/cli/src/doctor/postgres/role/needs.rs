@@ -59,8 +59,9 @@ pub(super) const OPERATOR: Needs = Needs {
     sequences: &[(".*", "select")],
     functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, id_millis, minute_end, recorded, \
                 recorded_0, recorded_1, recorded_2, recorded_3, recorded_4, repair_begin, repair_end, \
-                redrive, drop_dead_letters, replay, retry_parked, drop_parked, poison, \
-                set_brake, lift_brake",
+                 redrive, drop_dead_letters, replay, retry_parked, drop_parked, poison, \
+                 set_brake, lift_brake, body_field, take_log, \
+                 retry_now, give_up, move_waiting, move_dead, carry_records, drop_waiting, remove_queue",
 };
 
 impl Needs {
