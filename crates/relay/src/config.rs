@@ -39,7 +39,19 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create or upgrade the `outbox` schema in every database, and exit. A second run changes nothing.
-    Migrate,
+    Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Create or upgrade the inbox instead, in the database of a consumer. Its effect and the note that it was done then
+    /// commit together. The database needs no outbox, and may have one.
+    #[arg(long)]
+    pub inbox: bool,
+
+    /// Print the inbox's statements and change nothing, for a service whose own migrations create it.
+    #[arg(long, requires = "inbox")]
+    pub print: bool,
 }
 
 #[derive(Debug, Args)]
