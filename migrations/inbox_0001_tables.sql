@@ -31,9 +31,9 @@ create function outbox.inbox_slot(event_id uuid) returns smallint
 language sql immutable strict parallel safe
 return ((('x' || translate(left(event_id::text, 13), '-', ''))::bit(48)::bigint / 604800000) % 11)::smallint;
 
--- Whether the caller's transaction is the first one to have this event for this RPC. If it commits, every later call says no.
--- While another transaction that said yes is open, the insert waits for it: no if that one commits, yes if it rolls back. In
--- repeatable read the insert fails instead (40001) where the other one committed, and the call of the next attempt says no.
+-- Whether the caller's transaction is the first one to have this event for this RPC. If it commits, every later call returns
+-- false. While another transaction that got true is open, the insert waits for it: false if that one commits, true if it rolls
+-- back. In repeatable read the insert fails (40001) where the other one committed, and the next attempt gets false.
 -- It never empties a slot. A truncate would keep its lock until the consumer's transaction ends (docs/decisions/inbox.md).
 create function outbox.inbox_first_time(event_id uuid, rpc text) returns boolean
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -44,7 +44,7 @@ begin
     return found;
 end $$;
 
--- Removes one part of the notes that are older than `keep`, and returns whether it removed any: call it until it says no.
+-- Removes one part of the notes that are older than `keep`, and returns whether it removed any: call it until it returns false.
 -- A slot is truncated once all of its notes are older. The check is repeated under the lock, which keeps writers out. The lock
 -- is waited for 25 ms at most, because later calls of that slot wait behind it.
 -- A slot with newer notes, too, is left alone until its old ones are older than the ring's turn. Then they are deleted. That

@@ -23,10 +23,10 @@ use sqlx::{PgConnection, PgTransaction};
 
 use crate::entry::names_statements;
 
-/// Whether this is the first transaction that has this event for this RPC. If `tx` commits, every later call says no.
+/// Whether this is the first transaction that has this event for this RPC. If `tx` commits, every later call returns false.
 ///
-/// While another transaction that said yes for it is open, this waits. It says no if that one commits, and yes if it rolls
-/// back. A note is kept for at least 35 days after it was written. The event's id is in the header `Outbox-Event-Id`.
+/// While another transaction that got true for it is open, this waits. It returns false if that one commits, and true if it
+/// rolls back. A note is kept for at least 35 days after it was written. The event's id is in the header `Outbox-Event-Id`.
 ///
 /// # Errors
 ///

@@ -92,7 +92,7 @@ mod tests {
     }
 
     async fn put_them<B: RemoteBus>(bus: &B, entries: &[Entry], stop: &CancellationToken) -> Vec<Outcome> {
-        let envelopes: Vec<_> = entries.iter().map(Entry::envelope).collect();
+        let envelopes: Vec<_> = entries.iter().map(|entry| entry.envelope("cards")).collect();
         put_all(bus, entries, &envelopes, &mut PutLimiter::default(), &progress(), stop).await
     }
 
