@@ -129,7 +129,7 @@ mod tests {
     fn flaky(seed: u64) -> Flaky {
         Flaky {
             random: Mutex::new(fastrand::Rng::with_seed(seed)),
-            limits: BusLimits { entries_max: 3, bytes_max: 1000, concurrency: 4 },
+            limits: BusLimits { entries_max: 3, bytes_max: 2500, concurrency: 4 },
             taken: Mutex::new(Vec::new()),
         }
     }
