@@ -51,6 +51,11 @@ locals {
     "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["poison *"] }
     Null                      = { "dynamodb:LeadingKeys" = "false" }
   }
+  # `outbox pause` and `outbox limit` write this item, and workers read it.
+  brakes_only = {
+    "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["brakes *"] }
+    Null                      = { "dynamodb:LeadingKeys" = "false" }
+  }
   no_audit = {
     "ForAllValues:StringNotLike" = { "dynamodb:LeadingKeys" = ["audit *"] }
     Null                         = { "dynamodb:LeadingKeys" = "false" }
@@ -177,6 +182,13 @@ resource "aws_iam_policy" "ops" {
           Action    = "dynamodb:PutItem"
           Resource  = aws_dynamodb_table.dedup.arn
           Condition = local.poison_only
+        },
+        {
+          Sid       = "Brakes"
+          Effect    = "Allow"
+          Action    = "dynamodb:UpdateItem"
+          Resource  = aws_dynamodb_table.dedup.arn
+          Condition = local.brakes_only
         },
         # `outbox doctor` compares rules and queues with event_router.yaml. A narrower resource would hide those that should not
         # exist.

@@ -37,6 +37,10 @@ begin
     if q is null then
         return; -- the worker's next look makes the queue again
     end if;
+    -- A worker that has not seen the pause yet receives nothing, either.
+    if exists (select from outbox.brake as b where b.rpc = rpc_name and b.kind = 'pause' and b.until > clock_timestamp()) then
+        return;
+    end if;
     return query select q, * from outbox.receive_due(q, share, hidden, due_from);
     get diagnostics taken = row_count;
 
@@ -424,10 +428,10 @@ begin
         elsif m.fate = 'dead' then
             with moved as (
                 delete from outbox.retry as r where r.seq = m.seq and r.token = m.token and r.queue = m.queue
-                returning r.seq, r.queue, r.event_id, r.body, r.enqueued_at, r.attempts
+                returning r.seq, r.queue, r.event_id, r.body, r.enqueued_at, r.attempts, r.repair
             ), written as (
-                insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-                select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, d.attempts, m.code, m.why from moved as d
+                insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason, repair)
+                select d.seq, d.queue, d.event_id, d.body, d.enqueued_at, d.attempts, m.code, m.why, d.repair from moved as d
                 on conflict do nothing
             )
             select d.event_id, d.attempts into event, made from moved as d;

@@ -107,11 +107,13 @@ begin
             with taken as (
                 delete from outbox.dead_letter as l
                 where l.seq = seqs[n] and l.queue = queues[n] and l.event_id = events[n]
-                returning l.queue, l.event_id, l.body
+                returning l.queue, l.event_id, l.body, -- and what `outbox repair undo` needs
+                          json_build_object('enqueued_at', l.enqueued_at, 'attempts', l.attempts, 'code', l.code,
+                                            'reason', l.reason, 'dead_at', l.dead_at) as was
             )
-            insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, noted)
+            insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, noted, repair, was)
             select nextval('outbox.delivery_seq'), t.queue, t.event_id, t.body, clock_timestamp(), 0, clock_timestamp(),
-                   'redrive', 'delivered again by `outbox dlq redrive`', true
+                   'redrive', 'delivered again by `outbox dlq redrive`', true, redrive.repair, t.was
             from taken as t;
             if found then
                 outcomes[n] := 'moved';
@@ -185,9 +187,9 @@ begin
             sent[m.n] := outbox.forget(m.event, m.rpc);
         end loop;
     end if;
-    insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, noted)
+    insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, noted, repair)
     select nextval('outbox.delivery_seq'), q.id, k.event, k.body, clock_timestamp(), 0, clock_timestamp(),
-           'replay', 'sent again by `outbox replay`', true
+           'replay', 'sent again by `outbox replay`', true, replay.repair
     from unnest(rpcs, events, bodies) with ordinality as k (rpc, event, body, n) join outbox.queue as q on q.rpc = k.rpc
     where sent[k.n] order by k.n;
     get diagnostics count = row_count;

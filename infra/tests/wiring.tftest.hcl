@@ -167,6 +167,7 @@ run "roles" {
       ["Forget", "dynamodb:DeleteItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
       ["Audit", "dynamodb:UpdateItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
       ["Poison", "dynamodb:PutItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
+      ["Brakes", "dynamodb:UpdateItem", "arn:aws:dynamodb:us-east-1:123456789012:table/outbox-dedup"],
       ["Look", ["events:DescribeEventBus", "events:ListRules", "events:ListTargetsByRule", "sqs:ListQueues"], "*"],
     ]
     error_message = aws_iam_policy.ops.policy
@@ -185,6 +186,10 @@ run "roles" {
       }
       Poison = {
         "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["poison *"] }
+        Null                      = { "dynamodb:LeadingKeys" = "false" }
+      }
+      Brakes = {
+        "ForAllValues:StringLike" = { "dynamodb:LeadingKeys" = ["brakes *"] }
         Null                      = { "dynamodb:LeadingKeys" = "false" }
       }
     }

@@ -1,6 +1,8 @@
 //! What reaches an RPC, and what its answers mean.
 
+mod addresses; // services without an address, and workers for some services
 mod answers; // answers of RPC servers, byte for byte, and their meaning
+mod credentials; // how a call shows who makes it
 mod deliver; // verdicts, retries and leases of calls
 mod encodings; // the same event as JSON, binary and gRPC
 mod every; // services of every encoding, and one call of them

@@ -1,6 +1,7 @@
 //! What the project is built from, and where it runs.
 
 mod dependencies; // dependencies and their licences
+mod laptop; // `outbox dev` and `outbox send` in a folder outside of the repository
 mod newcomer; // a developer's three steps, in a copy of the repository
 mod routers; // binaries and Terraform agree on each event_router.yaml
 mod schema; // migrations and versions

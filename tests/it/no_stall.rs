@@ -1,6 +1,7 @@
 //! Promise 6: no event stops or slows another one.
 
 mod bad_input; // what is refused, parked or dead-lettered, and by which part
+mod brakes; // what an operator sets: pauses and limits
 mod evidence; // failures of one event, and failures of its server
 mod history; // what the history refuses, and what it tells
 mod locks; // locks of a role without privileges

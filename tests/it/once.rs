@@ -4,5 +4,6 @@
 mod copies; // several copies of one message
 mod inbox; // the subscriber's note of an effect
 mod meeting; // statements that meet at the same records
+mod moved; // an RPC in another package
 mod receipts; // the record of a batch, beside the rows of single deliveries
 mod records; // how long a record is kept, and what its removal costs

@@ -10,6 +10,7 @@ pub(crate) mod role; // roles with the rights of one part
 mod rpcs; // the RPCs' server, and its calls
 pub(crate) mod server; // a Connect server for any method
 pub(crate) mod stub; // a server that fails as AWS does
+pub(crate) mod tls; // certificates, and the RPCs' server behind them
 mod turns; // turns of tests that need the machine to themselves
 mod waiting; // waiting for events, never for time
 pub(crate) mod world; // what every test starts with

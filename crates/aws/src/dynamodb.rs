@@ -6,6 +6,7 @@
 
 mod alone; // one record in one request
 mod batch; // 25 records in one request
+mod brakes; // pauses and limits of RPCs
 mod history; // failed attempts and repairs
 mod item; // the attributes of one record
 mod kept; // what a worker keeps, within limits
@@ -13,6 +14,8 @@ mod process; // the report of this worker
 mod roster; // the running workers of the same queues
 
 pub use batch::may_complete_batches;
+pub use brakes::BrakesItem;
+pub(crate) use brakes::{BrakeValue, brake_attribute, brakes_key, brakes_of};
 pub(crate) use item::{ENTRIES, LAST, LEFT_OUT, history_key, rest_key};
 pub use process::ProcessItem;
 pub(crate) use process::{PREFIX, SILENT_AFTER, WRITTEN, keys, names_key};

@@ -10,7 +10,7 @@ mod failure; // AWS's errors
 mod sqs; // queues and dead-letter queues
 
 pub use config::{Missing, config, missing, say_what_is_missing, with_attempt_timeout};
-pub use dynamodb::{DynamoDedup, Entry, ProcessItem, Roster, may_complete_batches};
+pub use dynamodb::{BrakesItem, DynamoDedup, Entry, ProcessItem, Roster, may_complete_batches};
 pub use eventbridge::EventBridge;
 pub use failure::{Failure, is_away};
 pub use sqs::{SqsQueue, SqsReceipt};

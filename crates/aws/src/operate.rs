@@ -1,12 +1,14 @@
 //! The operator's side on AWS: SQS has queues and dead letters, DynamoDB has the dedup record.
 
 mod audit;
+mod brakes;
 mod clock;
 mod letters;
 mod looking;
 mod past;
 mod processes;
 mod records;
+mod repairs;
 
 pub use records::{EXPIRY_ATTRIBUTE, KEY_ATTRIBUTE};
 

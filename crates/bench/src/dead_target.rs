@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use outbox_event_router::Router;
 use outbox_postgres::PostgresBus;
 use outbox_runtime::{Standing, Started};
+use outbox_worker::Pace;
 use outbox_worker::postgres::Settings;
 use outbox_worker::rpc::{By, Call, CallError, Code, RpcClient};
 use tokio::task::JoinHandle;
@@ -128,7 +129,8 @@ impl Line {
         let started = Started::default();
         let stop = started.stop.clone();
         let (source, servers) = (database.source.clone(), servers.clone());
-        let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
+        let settings =
+            Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30), pace: Pace::default() };
         let worker = tokio::spawn(async move {
             let standing = Standing::alone(&started.readiness, "delivering", source.name());
             outbox_worker::postgres::run(&source, &router, &servers, &settings, &standing, &started).await;

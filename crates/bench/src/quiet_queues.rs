@@ -47,7 +47,13 @@ async fn requested(plan: &Plan, workers: usize) -> Result<Requested> {
     }
     let router = Router::parse("bench.yaml", &yaml).map_err(|report| report.to_string())?;
     let endpoint = format!("BenchService={}", stub.endpoint).parse()?;
-    let services = Services { endpoints: &[endpoint], encodings: &[], contract: None, header_prefixes: &[] };
+    let services = Services {
+        endpoints: &[endpoint],
+        encodings: &[],
+        contract: None,
+        header_prefixes: &[],
+        ..Services::default()
+    };
     let (started, mut running) = (Started::default(), JoinSet::new());
     for _ in 0..workers {
         let settings = Settings {

@@ -53,7 +53,13 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     );
     let router = Router::parse("bench.yaml", &yaml).map_err(|report| report.to_string())?;
     let endpoint = format!("BenchService={}", stub.endpoint).parse()?;
-    let services = Services { endpoints: &[endpoint], encodings: &[], contract: None, header_prefixes: &[] };
+    let services = Services {
+        endpoints: &[endpoint],
+        encodings: &[],
+        contract: None,
+        header_prefixes: &[],
+        ..Services::default()
+    };
     let connect = Handler::Connect(Arc::new(Client::new(&router, &services)?));
     let mut rows = Vec::new();
     for (handler, rpc) in [(Handler::Nothing, "nothing"), (connect, "a Connect call")] {

@@ -4,12 +4,13 @@ mod breaking; // what breaks events in flight
 mod limits; // what the bus allows
 mod older; // reads the older version
 mod output;
+mod services; // services.yaml against routes
 mod wiring; // routes against descriptors
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use outbox_contract::{Contract, ReadError, Sources};
+use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_event_router::Router;
 use outbox_finding::{Report, Severity};
 
@@ -46,6 +47,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     include: Vec<PathBuf>,
 
+    /// services.yaml, as the worker has it: its mistakes, and services without an address. Files that it names are not read.
+    #[arg(long, env = "OUTBOX_SERVICES", value_name = "FILE")]
+    services: Option<PathBuf>,
+
+    /// A package whose `enum Event` has the events: acme.card.v1. Repeat for several; in the environment, separate them by
+    /// spaces. Without it that of every package counts.
+    #[arg(
+        long = "events-package",
+        env = "OUTBOX_EVENTS_PACKAGES",
+        value_delimiter = ' ',
+        value_name = "PACKAGE"
+    )]
+    events_packages: Vec<String>,
+
     /// An older version, to find what breaks events in flight: a git revision, or a directory of .proto files.
     #[arg(long, value_name = "REV|DIR")]
     against: Option<String>,
@@ -74,14 +89,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let sources = Sources { protos: args.proto.clone(), includes: args.include.clone() };
+    let events = Selection::new(&args.events_packages, []);
+    let sources = Sources { protos: args.proto.clone(), includes: args.include.clone(), events };
     let older = || {
         args.against
             .as_deref()
             .map(|against| Older::read(against, &sources, &args.router, args.against_router.as_deref()))
             .transpose()
     };
-    let Examined { router, report } = examine(&file, text, Some(&sources), &older)?;
+    let Examined { router, mut report, contract } = examine(&file, text, Some(&sources), &older)?;
+    if let Some(path) = &args.services {
+        report.merge(services::check(path, &router, contract.as_ref())?);
+    }
     write(&args.format.render(&report, &router))?;
     Ok(if report.count(Severity::Error) > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -89,6 +108,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
 pub(crate) struct Examined {
     pub(crate) router: Router,
     pub(crate) report: Report,
+    /// `None` without proto, or if it does not compile.
+    pub(crate) contract: Option<Contract>,
 }
 
 /// Checks the text of an event_router.yaml against proto, if there is any, and against an older version.
@@ -105,7 +126,10 @@ pub(crate) fn examine(
     report.add(findings);
     report.add(limits::check(&router));
     let contract = match sources {
-        Some(sources) => read(sources, &mut report)?,
+        Some(sources) => {
+            let events = sources.events.with(router.packages());
+            read(&Sources { events, ..sources.clone() }, &mut report)?
+        }
         None => None,
     };
     let older = older()?;
@@ -123,7 +147,7 @@ pub(crate) fn examine(
             report.add(breaking::in_routes(older, file, &router, contract));
         }
     }
-    Ok(Examined { router, report })
+    Ok(Examined { router, report, contract })
 }
 
 /// Proto that does not compile is a finding. Without proto the arguments are unusable.

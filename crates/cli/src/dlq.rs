@@ -3,6 +3,7 @@
 mod args;
 mod list; // shown
 mod moved; // redriven or dropped
+mod result; // of that
 
 use std::process::ExitCode;
 

@@ -1,9 +1,10 @@
 //! `outbox doctor`: checks everything in an installation that is easily wrong.
 
+mod address; // host and port of a URL
 #[cfg(feature = "aws")]
 mod aws; // what Terraform should have made
 mod diagnosis; // what one look found
-mod endpoints; // whether services can be reached
+mod endpoints; // whether services can be called
 mod postgres; // database, role, long transactions
 mod routes; // event_router.yaml, as `outbox check` reads it
 
@@ -22,17 +23,15 @@ use diagnosis::{Diagnosis, Severity};
 /// Checks everything that an installation needs, and prints what is wrong and what to do.
 ///
 /// It checks the database, its schema and the privileges of the given role; transactions, slots and relays that block others;
-/// event_router.yaml; the services' addresses. On aws it checks bus, rules, queues and table against event_router.yaml. It
+/// event_router.yaml; the services' addresses, TLS and protocols. On aws it checks bus, rules, queues and table against event_router.yaml. It
 /// changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit status: 0 no errors (there may be warnings); 1 errors; 2 unusable arguments.\n\nAs a worker sees it: outbox doctor --proto proto --endpoint NotificationService=http://notification:8080"
 )]
 pub(crate) struct Args {
-    /// Where a service is served, as for the worker: NotificationService=http://notification:8080. A connection to each is
-    /// opened, and nothing is sent. Repeat for each service; in the environment, separate them by spaces.
-    #[arg(long = "endpoint", env = "OUTBOX_ENDPOINTS", value_delimiter = ' ', value_name = "SERVICE=URL")]
-    endpoints: Vec<String>,
+    #[command(flatten)]
+    services: endpoints::ServicesArgs,
 
     /// The services' proto, to check event_router.yaml against, as `outbox check` does.
     #[arg(long, env = "OUTBOX_PROTO", value_name = "PATH")]
@@ -63,7 +62,7 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     for source in sources {
         findings.extend(postgres::look(&source).await);
     }
-    findings.extend(endpoints::look(&args.endpoints, router.as_ref()).await);
+    findings.extend(endpoints::look(&args.services, &args.proto, router.as_ref()).await);
     if args.options.transport() == Transport::Aws {
         findings.extend(on_aws(&args.options, router.as_ref()).await?);
     }

@@ -1,72 +1,130 @@
 //! `outbox`: finds mistakes in files, shows routes, finds what is stuck and why, and repairs it.
 
 mod audit;
+mod brakes; // pauses and limits that are set
 mod check;
+mod colour;
 mod counted; // what an irreversible command would change
+#[cfg(feature = "dev")]
+mod dev;
+mod dev_file; // the database of the `outbox dev` of this folder
 mod dlq;
 mod doctor;
 mod filter; // mistyped filters
+mod limit;
+mod manual; // help, completions, manual pages
 mod options;
 mod pace;
 mod parked;
+mod pause;
 mod poison;
+mod proto; // the options' file
 mod repair;
+mod repairs; // redrives, drops and replays
 mod replay;
 mod routes;
 mod running; // relays and workers, by their reports
 mod safe;
+mod send;
 mod show;
 mod status;
 mod stopped;
 mod stuck;
+mod table; // laid out for the terminal
 mod terminal;
 mod transport;
 mod why;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use colour::Colour;
 use stopped::Stopped;
-use terminal::say;
+use terminal::{When, say};
 
 /// Checks the configuration of Outbox, shows what it does with your events, and repairs what is stuck.
 #[derive(Debug, Parser)]
 #[command(
     name = "outbox",
     version,
+    max_term_width = 100,
     after_help = "Exit status: 0 all is well (there may be warnings); 1 something is wrong, or failed in part; 2 unusable arguments; 3 something it needs can't be reached."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// Colours in the output.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    color: When,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    #[cfg(feature = "dev")]
+    Dev(dev::Args),
+    Send(send::Args),
     Routes(routes::Args),
+    Proto(proto::Args),
     Status(status::Args),
     Why(why::Args),
     Dlq(dlq::Args),
     Parked(parked::Args),
+    Pause(pause::Args),
+    Resume(pause::ResumeArgs),
+    Limit(limit::Args),
     Poison(poison::Args),
     Replay(replay::Args),
+    Repair(repairs::Args),
     Audit(audit::Args),
     Doctor(doctor::Args),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = manual::short(Cli::command());
+    let cli = Cli::from_arg_matches(&command.clone().get_matches()).unwrap_or_else(|error| error.exit());
+    cli.color.apply();
+    match cli.command {
         Command::Check(args) => ended(check::run(&args)),
+        #[cfg(feature = "dev")]
+        Command::Dev(args) => operate(dev::run(&args)),
+        Command::Send(args) => operate(send::run(&args)),
         Command::Routes(args) => ended(routes::run(&args)),
+        Command::Proto(args) => ended(proto::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),
         Command::Parked(args) => operate(parked::run(&args)),
+        Command::Pause(args) => operate(pause::run(&args)),
+        Command::Resume(args) => operate(pause::resume(&args)),
+        Command::Limit(args) => operate(limit::run(&args)),
         Command::Poison(args) => operate(poison::run(&args)),
         Command::Replay(args) => operate(replay::run(&args)),
+        Command::Repair(args) => operate(repair_of_many(&args)),
         Command::Audit(args) => operate(audit::run(&args)),
         Command::Doctor(args) => operate(doctor::run(&args)),
+        Command::Completions(args) => ended(args.run(command)),
+        Command::Man(args) => ended(args.run(command)),
+    }
+}
+
+/// A repair is continued by its own command.
+async fn repair_of_many(args: &repairs::Args) -> Result<ExitCode, Stopped> {
+    let words = match repairs::run(args).await? {
+        repairs::Next::Ended(code) => return Ok(code),
+        repairs::Next::Run(words) => words,
+    };
+    match Cli::try_parse_from(words).map(|again| again.command) {
+        Ok(Command::Dlq(args)) => dlq::run(&args).await,
+        Ok(Command::Replay(args)) => replay::run(&args).await,
+        Ok(_) => Err(Stopped::failed("it was no redrive, drop or replay", "see `outbox audit`")),
+        Err(error) => Err(Stopped::unusable(
+            format!("its command can't be run again by this version: {}", error.kind()),
+            "see `outbox audit`, and run it anew",
+        )),
     }
 }
 
@@ -77,7 +135,8 @@ fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode
 
 fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {
     done.unwrap_or_else(|stopped| {
-        say(&format!("error: {}\n  {}", stopped.problem, stopped.remedy));
+        let error = Colour::paint(Some(Colour::Problem), "error:");
+        say(&format!("{error} {}\n  {}", stopped.problem, stopped.remedy));
         ExitCode::from(stopped.code())
     })
 }

@@ -10,11 +10,13 @@ use serde::Serialize;
 
 use crate::safe::word;
 use crate::stopped::Stopped;
-use crate::{show, terminal};
+use crate::{dev_file, show, terminal};
+
+pub(crate) const INSTALLATION: &str = "Which installation (as for relay and worker)";
 
 /// How to print, and the same arguments as those of relay and worker, with the same environment variables.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Which installation (as for relay and worker)")]
+#[command(next_help_heading = INSTALLATION)]
 pub(crate) struct Options {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = None::<&'static str>)]
@@ -55,10 +57,16 @@ impl Options {
         self.on.transport
     }
 
-    /// Every given database. On the transport aws there may be none, because many commands need none.
+    /// Every given database, or that of the `outbox dev` of this folder. On the transport aws there may be none, because many
+    /// commands need none.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, Stopped> {
         if self.transport() == Transport::Aws && !self.on.databases.is_given() {
             return Ok(Vec::new());
+        }
+        if !self.on.databases.is_given()
+            && let Some(source) = dev_file::database().and_then(|address| address.parse().ok())
+        {
+            return Ok(vec![source]);
         }
         databases(&self.on.databases).map_err(|(problem, remedy)| Stopped::unusable(problem, remedy))
     }

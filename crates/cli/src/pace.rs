@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use crate::show::age;
 
 const SAY_EVERY: Duration = Duration::from_secs(5);
+/// The first line comes sooner: after a second it is worth knowing how long it takes.
+const SAY_FIRST: Duration = Duration::from_secs(1);
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
 /// Ends at the first SIGINT or SIGTERM. Once polled, it also sees every later one.
@@ -64,17 +66,27 @@ impl Progress {
         Self { verb, done: 0, total, began: Instant::now(), said: None, terminal }
     }
 
+    /// So many more are counted.
+    pub(crate) fn more(&mut self, counted: i64) {
+        self.total = Some(self.total.unwrap_or(0) + counted);
+    }
+
     pub(crate) fn add(&mut self, many: usize) {
         self.done += i64::try_from(many).unwrap_or(0);
-        let every = if self.terminal { DRAW_EVERY } else { SAY_EVERY };
+        let every = match self.said {
+            _ if self.terminal => DRAW_EVERY,
+            None => SAY_FIRST,
+            Some(_) => SAY_EVERY,
+        };
         if self.said.unwrap_or(self.began).elapsed() >= every {
             self.said = Some(Instant::now());
             let of = self
                 .total
                 .map(|total| format!(" of {}", thousands(total.max(self.done))))
                 .unwrap_or_default();
-            let spent = age(self.began.elapsed().as_secs_f64());
-            let text = format!("{} {}{of} in {spent}", self.verb, thousands(self.done));
+            let seconds = self.began.elapsed().as_secs_f64();
+            let pace = pace(self.done, self.total, seconds);
+            let text = format!("{} {}{of} in {}{pace}", self.verb, thousands(self.done), age(seconds));
             if self.terminal {
                 let _ = write!(std::io::stderr(), "\r\u{1b}[K{text}");
             } else {
@@ -82,6 +94,20 @@ impl Progress {
             }
         }
     }
+}
+
+/// Pure: `, 49/s, 1m 28s left`. The time left is not known without a total.
+fn pace(done: i64, total: Option<i64>, seconds: f64) -> String {
+    if seconds <= 0.0 || done <= 0 {
+        return String::new();
+    }
+    let rate = done as f64 / seconds;
+    let digits = usize::from(rate < 10.0);
+    let left = match total {
+        Some(total) if total > done => format!(", {} left", age((total - done) as f64 / rate)),
+        _ => String::new(),
+    };
+    format!(", {rate:.digits$}/s{left}")
 }
 
 /// Clears what was drawn in place.
@@ -96,6 +122,22 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guards promise 8: progress has the rate and the time left, as far as they are known.
+    #[test]
+    fn progress_has_the_time_left() {
+        for (done, total, seconds, said) in [
+            (748, Some(5098), 15.0, ", 50/s, 1m 27s left"),
+            (748, None, 15.0, ", 50/s"),
+            (7, Some(70), 14.0, ", 0.5/s, 2m 6s left"),
+            (70, Some(70), 14.0, ", 5.0/s"),
+            (71, Some(70), 14.2, ", 5.0/s"),
+            (0, Some(70), 3.0, ""),
+            (5, Some(70), 0.0, ""),
+        ] {
+            assert_eq!(pace(done, total, seconds), said, "{done} of {total:?} in {seconds}");
+        }
+    }
 
     /// Guards: the rate is kept from the first message on, without a burst after a pause.
     #[tokio::test(start_paused = true)]

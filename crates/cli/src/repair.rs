@@ -1,5 +1,9 @@
 //! Repairs: an irreversible one asks first, and each is recorded.
 
+mod rule; // when a repair stops by itself
+mod running; // one that others see and may stop
+mod words; // of a command, and of an installation
+
 use std::io::{IsTerminal, Write};
 
 use chrono::Utc;
@@ -10,6 +14,9 @@ use serde::Serialize;
 
 use crate::options::Options;
 use crate::stopped::Stopped;
+pub(crate) use rule::{Halt, Rule, RuleArgs};
+pub(crate) use running::{Beside, Running, continued};
+pub(crate) use words::{again, plan};
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Consent {
@@ -53,6 +60,7 @@ impl Consent {
 
 /// What a repair of many things takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = None::<&'static str>)]
 pub(crate) struct RepairArgs {
     /// All of them.
     #[arg(long)]
@@ -123,17 +131,21 @@ pub(crate) fn done_before(count: Option<i64>, force: bool, hint: &str) -> Option
 /// Begins a repair, which is recorded before any change. An irreversible repair fails if it can't be recorded. So does any
 /// repair in a database, whose functions require the record.
 pub(crate) async fn begin(transports: &[impl Audit], undoable: bool) -> Result<Repair, Stopped> {
-    let repair = Repair {
+    let repair = new();
+    for transport in transports {
+        transport.begin(&repair, undoable).await?;
+    }
+    Ok(repair)
+}
+
+pub(crate) fn new() -> Repair {
+    Repair {
         id: EventId::new().as_uuid(),
         at: Utc::now(),
         who: who(),
         command: command(std::env::args().skip(1)),
         result: None,
-    };
-    for transport in transports {
-        transport.begin(&repair, undoable).await?;
     }
-    Ok(repair)
 }
 
 /// The repair is done by now, even if this fails.
@@ -146,7 +158,7 @@ pub(crate) async fn end(mut repair: Repair, transports: &[impl Audit], result: &
     }
 }
 
-fn who() -> String {
+pub(crate) fn who() -> String {
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = |text: &str| match text.trim() {

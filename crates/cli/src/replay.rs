@@ -1,21 +1,22 @@
 //! `outbox replay`: sends past events to their subscribers again.
 
+mod breakers; // of the RPCs that get messages
 mod meant;
 mod plan; // what would be sent
 mod send; // sends it
 
 use std::process::ExitCode;
 
-use chrono::Utc;
-use outbox_transport::operate::Operator;
+use chrono::{DateTime, Utc};
+use outbox_transport::operate::{Job, Kind, Operator};
 
 use crate::dlq::FORGETS;
 use crate::filter;
-use crate::repair;
+use crate::repair::{self, Rule, Running};
 use crate::stopped::Stopped;
 use crate::transport::{self, Work};
-pub(crate) use meant::Args;
 use meant::Replay;
+pub(crate) use meant::{Args, time};
 use plan::Plan;
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
@@ -39,6 +40,8 @@ impl Work for Replay<'_> {
         let meant = self.meant(until).await?;
         let mut plan = Plan::of(&meant, &self).await?;
         plan.command = self.command(until);
+        plan.rate = self.args.rate;
+        plan.breakers = breakers::open(&transports, &plan.rpcs()).await;
         // An event without a subscriber need not be in the file.
         if let (Some(name), true) = (&self.args.event_name, plan.is_empty()) {
             filter::event(&self.router, name)?;
@@ -53,16 +56,48 @@ impl Work for Replay<'_> {
                 .consent
                 .ask(&format!("sends {}, with --force: {FORGETS}", plan.meant(oldest.as_ref())))?;
         }
-        let repair = repair::begin(&transports, !self.args.force).await?;
-        let sent = match send::all(&repair, &meant, &transports, &self, &plan).await {
+        if !plan.breakers.is_empty() && !self.args.beside.also && !self.args.consent.is_given() {
+            return Err(Stopped::failed(
+                format!("{}; nothing was sent", plan.breakers.join("; ")),
+                "wait until it answers again (`outbox status`), or pass --also to let the messages wait in its queue",
+            ));
+        }
+        self.send(&transports, meant, &plan, until).await
+    }
+}
+
+impl Replay<'_> {
+    async fn send<O: Operator>(
+        &self,
+        transports: &[O],
+        mut meant: Vec<meant::Meant>,
+        plan: &Plan,
+        until: DateTime<Utc>,
+    ) -> Result<ExitCode, Stopped> {
+        let options = &self.args.options;
+        let before = repair::continued(transports, &self.args.beside, options).await?;
+        let progress = || before.iter().flatten().filter_map(|kept| kept.progress.as_ref());
+        meant::skip(&mut meant, &progress().filter_map(|of| of.place.clone()).collect::<Vec<_>>());
+        let job = Job {
+            kind: Kind::Replay,
+            rpc: self.args.rpc.clone(),
+            plan: progress().next().map_or_else(|| self.words(until), |of| of.plan.clone()),
+            bound: None,
+            older_than: None,
+            also: self.args.beside.also,
+        };
+        let rule = Rule { stop_if_dead: self.args.stop_if_dead, ..Rule::default() };
+        let mut running = Running::start(transports, job, (!self.args.force, rule), &before, options).await?;
+        let id = running.repair.id;
+        let sent = match send::all(&mut running, &meant, transports, self, plan).await {
             Ok(sent) => sent,
             Err(stopped) => {
-                repair::end(repair, &transports, &stopped.problem).await;
+                running.end(transports, &stopped.problem).await;
                 return Err(stopped);
             }
         };
-        repair::end(repair, &transports, &sent).await;
-        self.args.options.answer(&sent, || sent.text(&self, until))?;
+        running.end(transports, &sent).await;
+        options.answer(&sent, || sent.text(self, id))?;
         Ok(if sent.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -1,5 +1,6 @@
 //! Relays and workers, by their reports: which of them is silent or waits, and what the workers of one RPC do. Only `ask` asks.
 
+mod failing; // calls that failed since one succeeded
 mod halted; // processes that make no progress
 mod routers; // processes with different routes
 
@@ -10,6 +11,7 @@ use outbox_transport::operate::{Operator, SQS};
 use outbox_transport::process::{Breaker, Program, RpcReport, Seen, Waits};
 use serde::Serialize;
 
+pub(crate) use failing::Failing;
 use halted::waits;
 pub(crate) use halted::{Halted, halted};
 pub(crate) use routers::{Differing, differing};
@@ -25,6 +27,8 @@ const STANDING_SECONDS: f64 = 8.0;
 const TEXT_CHARS_MAX: usize = 300;
 /// Names that are listed; the others are counted.
 const LISTED_MAX: usize = 3;
+
+pub(crate) const ADD_ADDRESS: &str = "add it to services.yaml or pass --endpoint";
 
 /// All processes that wrote, also those that were killed lately.
 #[derive(Debug, Default)]
@@ -50,6 +54,11 @@ pub(crate) struct Serving {
     pub(crate) open: Vec<String>,
     #[serde(skip)]
     pub(crate) held: Vec<String>,
+    /// The service, if a worker has the RPC and no address for it.
+    #[serde(skip)]
+    pub(crate) unaddressed: Option<String>,
+    #[serde(skip)]
+    pub(crate) failing: Failing,
     /// Workers that make no progress for this RPC, with the reason.
     #[serde(skip)]
     pub(crate) halted: Vec<String>,
@@ -80,10 +89,15 @@ impl Running {
         let (mut ended, mut took) = (0, 0.0);
         let serving =
             self.live().filter(|seen| seen.source == source && seen.process.program == Program::Worker);
-        for seen in serving {
-            let Some(report) = seen.process.report.rpcs.iter().find(|report| report.rpc == rpc) else {
+        let of_rpc = |seen: &'_ Seen| seen.process.report.rpcs.iter().position(|report| report.rpc == rpc);
+        let serving: Vec<(&Seen, &RpcReport)> =
+            serving.filter_map(|seen| Some((seen, &seen.process.report.rpcs[of_rpc(seen)?]))).collect();
+        workers.failing = Failing::of(serving.iter().map(|(_, report)| *report));
+        for (seen, report) in serving {
+            if let Some(service) = &report.unaddressed {
+                workers.unaddressed = Some(service.clone());
                 continue;
-            };
+            }
             workers.workers += 1;
             workers.calls += report.calls;
             workers.calls_max += report.calls_max;
@@ -162,6 +176,9 @@ impl Serving {
 
     /// Why a message for this RPC may wait: one text for each cause that the workers know.
     pub(crate) fn causes(&self) -> Vec<String> {
+        if let Some(problem) = self.no_address() {
+            return vec![problem];
+        }
         if self.workers == 0 {
             return vec!["no running worker reports this RPC".to_owned()];
         }
@@ -175,6 +192,13 @@ impl Serving {
             causes.push(self.full());
         }
         causes
+    }
+
+    /// If no worker knows where the service is.
+    pub(crate) fn no_address(&self) -> Option<String> {
+        let service = self.unaddressed.as_ref().filter(|_| self.workers == 0)?;
+        let service = line(service, NAME_CHARS_MAX);
+        Some(format!("no worker has an address for {service}: {ADD_ADDRESS}"))
     }
 
     /// `1 of 3 workers: vm:1:ab for 40s, after unavailable: connection refused`
@@ -218,126 +242,4 @@ pub(crate) fn listed(texts: &[String]) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use outbox_transport::process::{LastError, Minute, Process, Report};
-
-    use super::*;
-
-    pub(crate) fn seen(program: Program, name: &str, ago: f64, report: Report) -> Seen {
-        let mut process = Process::new(program, name, "0.1.0", Some("http://vm:9465".to_owned()));
-        process.report = report;
-        Seen { source: "cards".into(), process, seen_seconds_ago: ago, silent_after_seconds: 10.0 }
-    }
-
-    pub(crate) fn serving(breaker: Breaker, calls: usize, mean_seconds: f64) -> Report {
-        let away = breaker != Breaker::Closed;
-        let error = LastError { code: "unavailable".into(), text: "refused".into(), at: chrono::Utc::now() };
-        let rpc = RpcReport {
-            rpc: "A/B".into(),
-            breaker,
-            last_error: away.then_some(error),
-            calls,
-            calls_max: 16,
-            minute: Minute { ended: 10, mean_seconds, longest_seconds: mean_seconds + 0.1 },
-            ..RpcReport::default()
-        };
-        Report { ready: true, rpcs: vec![rpc], ..Report::default() }
-    }
-
-    fn waiting(part: &str, seconds: Option<f64>) -> Report {
-        let waits = Waits { part: part.into(), reason: "No space left on device".into(), seconds };
-        Report { waits: vec![waits], ..serving(Breaker::Closed, 0, 0.0) }
-    }
-
-    /// Guards promise 8: the workers of an RPC are those that serve it and are not silent. Each cause of a wait is shown.
-    #[test]
-    fn each_cause_of_a_wait_is_told() {
-        let worker = |name: &str, ago, report| seen(Program::Worker, name, ago, report);
-        let well = || worker("w1", 1.0, serving(Breaker::Closed, 1, 0.01));
-        let cases: [(Vec<Seen>, usize, &[&str]); 9] = [
-            (vec![], 0, &["no running worker reports this RPC"]),
-            (vec![seen(Program::Relay, "r", 1.0, Report::default())], 0, &["no running worker"]),
-            (vec![worker("w1", 11.0, serving(Breaker::Closed, 1, 0.01))], 0, &["no running worker"]),
-            (vec![well()], 1, &[]),
-            (
-                vec![well(), worker("w2", 1.0, serving(Breaker::Away, 0, 0.0))],
-                2,
-                &["its breaker is open in 1 of 2 workers: w2, after unavailable: refused"],
-            ),
-            (
-                vec![worker("w1", 2.0, serving(Breaker::Closed, 16, 9.0))],
-                1,
-                &["all 16 of 16 calls are under way, and take 9.0s each (the longest 9.1s)"],
-            ),
-            (vec![worker("w1", 2.0, serving(Breaker::Closed, 16, 0.1))], 1, &[]),
-            (
-                vec![worker("w1", 2.0, waiting("cards A/B", Some(6.5)))],
-                1,
-                &["worker w1 makes no progress for 8.5s: No space left on device"],
-            ),
-            (vec![worker("w1", 2.0, waiting("cards A/B", Some(3.0)))], 1, &[]),
-        ];
-        for (all, workers, causes) in cases {
-            let told = Running(all).workers("cards", "A/B");
-            assert_eq!(told.workers, workers, "{told:?}");
-            let said = told.causes();
-            assert_eq!(said.len(), causes.len(), "{said:?} is not {causes:?}");
-            assert!(said.iter().zip(causes).all(|(said, cause)| said.starts_with(cause)), "{said:?}");
-        }
-        let elsewhere = Running(vec![well()]).workers("ledger", "A/B");
-        assert_eq!((elsewhere.workers, elsewhere.breaker), (0, None));
-    }
-
-    /// Guards promise 8: one reason that halts many is shown once, and silent processes are shown by kind.
-    #[test]
-    fn one_reason_is_told_once() {
-        let running = Running(vec![
-            seen(Program::Worker, "w1", 1.0, waiting("cards A/B", Some(30.0))),
-            seen(Program::Worker, "w2", 1.0, waiting("cards A/C", Some(9.0))),
-            seen(Program::Worker, "w3", 11.0, waiting("cards A/C", None)),
-            seen(Program::Relay, "r1", 12.0, Report::default()),
-        ]);
-        let halted = halted(&running.0);
-        assert_eq!(halted.len(), 1, "{halted:?}");
-        assert_eq!(
-            (&halted[0].names, &halted[0].parts, halted[0].seconds),
-            (
-                &vec!["w1".to_owned(), "w2".to_owned()],
-                &vec!["cards A/B".to_owned(), "cards A/C".to_owned()],
-                Some(31.0)
-            )
-        );
-        let silent: Vec<_> =
-            running.silent().iter().map(|(_, program, seen)| (*program, seen.len())).collect();
-        assert_eq!(silent, [(Program::Worker, 1), (Program::Relay, 1)]);
-    }
-
-    /// Guards promise 8: an event that is not put may wait for a relay that makes no progress. It waits for a silent one only if
-    /// no other runs: a standby that was killed is no cause.
-    #[test]
-    fn relays_say_why_nothing_is_put() {
-        let halts = Report { rpcs: Vec::new(), ..waiting("cards", Some(30.0)) };
-        let relay = |name: &str, ago, report| seen(Program::Relay, name, ago, report);
-        let running = Running(vec![
-            relay("r1", 14.0, Report::default()),
-            relay("r2", 0.0, halts),
-            relay("r3", 0.0, Report::default()),
-            seen(Program::Worker, "w1", 14.0, Report::default()),
-        ]);
-        assert_eq!(running.relays("cards"), ["relay r2 makes no progress for 30s: No space left on device"]);
-        assert!(running.relays("ledger").is_empty());
-        let running = Running(vec![
-            relay("r1", 14.0, Report::default()),
-            seen(Program::Worker, "w2", 1.0, Report::default()),
-        ]);
-        assert_eq!(running.relays("cards"), ["relay r1 is silent for 14s"]);
-    }
-
-    /// Guards promise 8: a long list has its beginning and a count.
-    #[test]
-    fn lists_are_short() {
-        let names: Vec<String> = (0..5).map(|n| format!("w{n}")).collect();
-        assert_eq!(listed(&names), "w0, w1, w2, and 2 more");
-        assert_eq!(listed(&names[..2]), "w0, w1");
-    }
-}
+pub(crate) mod tests;

@@ -9,8 +9,10 @@ use std::process::ExitCode;
 use outbox_event::EventId;
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Database, Outbox, ParkedFilter, time_of};
+use outbox_transport::BrakeKind;
 use outbox_transport::operate::{Operator, SQS};
 
+use crate::brakes::{self, Brakes};
 use crate::options::Options;
 use crate::running::Running;
 use crate::stopped::Stopped;
@@ -62,6 +64,7 @@ impl Work for Ask<'_> {
             deliveries: Vec::new(),
             history: Vec::new(),
             on_sqs: transports.iter().any(|transport| transport.source() == SQS),
+            unlisted: None,
             nowhere: None,
             commands: Vec::new(),
         };
@@ -84,6 +87,7 @@ impl Work for Ask<'_> {
         }
         let subscribers = self.subscribers(&life);
         let running = Running::ask(&transports, self.databases).await?;
+        let brakes = Brakes::ask(&transports).await?;
         if let (Some(waiting), Some(enqueued)) = (&mut life.waiting, &life.enqueued) {
             waiting.causes = running.relays(&enqueued.source);
         }
@@ -95,11 +99,16 @@ impl Work for Ask<'_> {
                 let source = transport.source();
                 life.deliveries.extend(of.into_iter().map(|delivery| {
                     let serving = running.workers(source, &delivery.rpc);
-                    SourceDelivery::new(source, self.is_routed(&delivery.rpc), delivery, &serving)
+                    let pause = brakes.of(source, &delivery.rpc, BrakeKind::Pause);
+                    let paused = pause.map(|pause| {
+                        format!("{}: {}", brakes::words(pause), brakes::undo(&self.args.options, pause))
+                    });
+                    SourceDelivery::new(source, self.is_routed(&delivery.rpc), delivery, &serving, paused)
                 }));
                 life.history.extend(transport.past(id, &subscribers).await?);
             }
         }
+        life.unlisted = self.unlisted(&life);
         life.settle(&self.args.options);
         if life.found == Some(false) {
             life.nowhere = Some(self.nowhere(id).await?);
@@ -118,6 +127,17 @@ impl Ask<'_> {
             Some(name) => router.subscribers(name).to_vec(),
             None => router.rpcs().map(|(rpc, _)| rpc.clone()).collect(),
         }
+    }
+
+    /// Why no RPC gets an event whose name event_router.yaml does not list.
+    fn unlisted(&self, life: &Life) -> Option<String> {
+        let (router, name) = (self.router.as_ref()?, &life.enqueued.as_ref()?.event.name);
+        if router.lists(name) {
+            return None;
+        }
+        let meant =
+            router.similar(name).map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
+        Some(format!("nobody subscribes to '{name}': event_router.yaml does not list it{meant}"))
     }
 
     fn is_routed(&self, rpc: &str) -> Option<bool> {

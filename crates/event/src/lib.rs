@@ -4,6 +4,8 @@
 
 pub mod payload;
 pub mod rules;
+#[cfg(feature = "signature")]
+pub mod signature;
 
 mod envelope;
 mod id;

@@ -56,6 +56,8 @@ mod trace;
 
 pub use entry::{Entry, INSERT};
 pub use error::EnqueueError;
+#[cfg(feature = "signature")]
+pub use outbox_event::signature;
 pub use outbox_event::{Event, EventId, PAYLOAD_BYTES_MAX};
 
 use sqlx::PgTransaction;

@@ -2,6 +2,7 @@
 //! queues, the dedup record, and the rings of their tables.
 
 pub mod leader; // one relay per database does the work
+pub mod names; // of events, known and unknown
 pub mod operate; // an operator's questions and repairs
 pub mod outbox; // new events, and the cursor
 pub mod queue; // each RPC's log, retries and dead letters
@@ -18,6 +19,7 @@ mod from_row; // reads a struct by the names of columns
 mod low_water;
 mod metrics; // the state of the database
 mod process; // the row of this process
+mod publish; // events from the command line
 mod session;
 mod source;
 
@@ -29,5 +31,6 @@ pub use dedup::PostgresDedup;
 pub use doorbell::Doorbell;
 pub use low_water::LowWater;
 pub use process::ProcessRow;
+pub use publish::{NewEvent, publish};
 pub use session::SESSION;
 pub use source::{Source, SourceError, interval, timed_out, within, within_time};

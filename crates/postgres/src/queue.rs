@@ -1,8 +1,10 @@
 mod bell; // wakes receivers
+mod brakes; // pauses and limits of RPCs
 mod settle;
 mod watched; // where a read begins
 
 pub use bell::Bell;
+pub use brakes::BrakeTable;
 pub use watched::Watched;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

@@ -52,6 +52,17 @@ pub struct Migrate {
     /// Print the inbox's statements and change nothing, for a service whose own migrations create it.
     #[arg(long, requires = "inbox")]
     pub print: bool,
+
+    /// Whether the database refuses to enqueue an event that the event_router.yaml of the leading relay does not list. Without
+    /// this option it stays as it is; at first it is off. While it is on, deploy relays with a new name before its publishers.
+    #[arg(long, value_enum, value_name = "WHETHER", conflicts_with = "inbox")]
+    pub strict_names: Option<Strict>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Strict {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]

@@ -43,37 +43,44 @@ async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> Result<
                 eprintln!("{error}");
                 ExitCode::from(2)
             })?;
-            relay_all(sources, options, move |source| {
+            relay_all(sources, options, None, move |source| {
                 Bus::from(PostgresBus::new(source.name(), router.clone()))
             })
             .await
         }
-        Transport::Aws => aws(sources, options).await,
+        Transport::Aws => {
+            let router = on.named_router().map(Router::read).transpose().map_err(|error| {
+                eprintln!("{error}");
+                ExitCode::from(2)
+            })?;
+            aws(sources, options, router).await
+        }
     }
 }
 
 #[cfg(feature = "aws")]
-async fn aws(sources: Vec<Source>, options: &Run) -> Result<ExitCode, ExitCode> {
+async fn aws(sources: Vec<Source>, options: &Run, router: Option<Router>) -> Result<ExitCode, ExitCode> {
     /// If a request takes longer, it or its answer is lost.
     const PUT_WITHIN: Duration = Duration::from_secs(10);
     let config = outbox_aws::config(PUT_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
     let client = aws_sdk_eventbridge::Client::new(&config);
     let (bus, concurrency) = (options.bus.bus.clone(), options.put_concurrency as usize);
-    relay_all(sources, options, move |source| {
+    relay_all(sources, options, router, move |source| {
         Bus::Remote(outbox_aws::EventBridge::new(client.clone(), &bus, source.name(), concurrency))
     })
     .await
 }
 
 #[cfg(not(feature = "aws"))]
-async fn aws(_: Vec<Source>, _: &Run) -> Result<ExitCode, ExitCode> {
+async fn aws(_: Vec<Source>, _: &Run, _: Option<Router>) -> Result<ExitCode, ExitCode> {
     Err(refuse("this relay was built without AWS", "build it with its default features"))
 }
 
 async fn relay_all<R: RemoteBus + 'static>(
     sources: Vec<Source>,
     options: &Run,
+    router: Option<Router>,
     bus: impl Fn(&Source) -> Bus<R>,
 ) -> Result<ExitCode, ExitCode> {
     let started = outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await?;
@@ -83,6 +90,7 @@ async fn relay_all<R: RemoteBus + 'static>(
         retention: options.retention,
         fallback: options.fallback,
         tracer: started.tracer.clone(),
+        router,
         address: started.address.clone(),
     };
     let names = sources.iter().map(|source| source.name().to_owned());

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use outbox_postgres::Source;
-use outbox_relay::config::Migrate;
+use outbox_relay::config::{Migrate, Strict};
 use outbox_runtime::Chain;
 use outbox_schema::{Migrated, inbox};
 
@@ -35,7 +35,17 @@ pub(crate) async fn migrate(sources: &[Source], how: &Migrate) -> ExitCode {
             Err(error) => {
                 eprintln!("error: {name}: {}", Chain(&error));
                 code = if error.is_transient() { ExitCode::FAILURE } else { ExitCode::from(3) };
+                continue;
             }
+        }
+        if let Some(strict) = how.strict_names
+            && let Err(error) = outbox_postgres::names::be_strict(&mut conn, strict == Strict::On).await
+        {
+            eprintln!(
+                "error: {name}: failed to set --strict-names: {}\n  a transaction that publishes may have been open: try again",
+                Chain(&error)
+            );
+            code = ExitCode::FAILURE;
         }
     }
     code

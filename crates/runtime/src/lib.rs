@@ -5,6 +5,7 @@
 mod caught;
 mod guarded;
 mod health;
+mod log_fields; // key=value
 mod process;
 mod readiness;
 mod report;

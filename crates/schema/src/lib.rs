@@ -11,7 +11,7 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
 /// The version this build reads and writes.
-pub const VERSION: i64 = 7;
+pub const VERSION: i64 = 10;
 
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
@@ -27,12 +27,17 @@ const MIGRATIONS: Migrations = &[
     (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
     (7, "history", include_str!("../../../migrations/0007_history.sql")),
+    (8, "brakes", include_str!("../../../migrations/0008_brakes.sql")),
+    (9, "repairs", include_str!("../../../migrations/0009_repairs.sql")),
+    (10, "names", include_str!("../../../migrations/0010_names.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 30] = [
+const INDEXES: [&str; 36] = [
     "audit_at",
+    "audit_open",
     "audit_pkey",
+    "brake_pkey",
     "claim_head",
     "claim_pkey",
     "claim_token",
@@ -40,6 +45,7 @@ const INDEXES: [&str; 30] = [
     "dead_letter_event",
     "dead_letter_pkey",
     "dead_letter_queue",
+    "dead_letter_repair",
     "dedup_late_pkey",
     "dedup_pkey",
     "delivery_age",
@@ -49,6 +55,7 @@ const INDEXES: [&str; 30] = [
     "event_page",
     "event_window",
     "history_event",
+    "known_event_pkey",
     "leader_pkey",
     "migration_pkey",
     "parked_pkey",
@@ -60,7 +67,9 @@ const INDEXES: [&str; 30] = [
     "retry_due",
     "retry_event",
     "retry_pkey",
+    "retry_repair",
     "ring_pkey",
+    "unknown_event_pkey",
 ];
 
 /// How long a migration waits for another one.

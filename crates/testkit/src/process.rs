@@ -84,6 +84,8 @@ impl Process {
             .env_clear()
             .envs(std::env::vars_os().filter(|(key, _)| !key.to_string_lossy().starts_with("OUTBOX_")))
             .env_remove("DATABASE_URL")
+            // The services of tests have no package.
+            .env("OUTBOX_FULL_NAMES", "true")
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

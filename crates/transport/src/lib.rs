@@ -6,6 +6,7 @@ pub mod args; // the arguments that all binaries share
 pub mod operate; // an operator's questions and repairs
 pub mod process; // the report of a relay or a worker
 
+mod brake;
 mod bus;
 mod dedup;
 mod entry;
@@ -14,6 +15,7 @@ mod outcome;
 mod queue;
 mod unsettled;
 
+pub use brake::{BRAKE_MAX, Brake, BrakeKind, Braked, Brakes, BrakesError, WHY_CHARS_MAX};
 pub use bus::{BusLimits, PutError, PutErrorKind, RemoteBus};
 pub use dedup::{DEDUP_WINDOW, Dedup, DedupError, Lease, LeaseAnswer, Poison, Recorded, Released};
 pub use entry::Entry;

@@ -1,14 +1,20 @@
 //! An operator's questions and repairs: the interface between the command and each transport.
 
 mod at;
+mod brake;
 mod count;
 mod error;
 mod history;
+mod repairs; // seen, stopped and taken back
 
 pub use at::At;
+pub use brake::SetBrake;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
+pub use repairs::{
+    Asked, BEAT_EVERY, Fates, Heard, Job, Kind, Progress, Reached, Repairs, SILENT_AFTER, Standing, Started,
+};
 
 use std::time::Duration;
 
@@ -18,6 +24,7 @@ use outbox_event_router::Rpc;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::brake::{Brake, BrakeKind};
 use crate::process::Seen;
 
 /// The source of an answer that is not from a database.
@@ -30,9 +37,15 @@ pub const POISON_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Shows progress to a waiting operator.
 pub type Say = fn(&str);
 
-pub trait Operator: Queues + DeadLetters + Deliveries + History + Audit + Processes {}
+pub trait Operator:
+    Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes + SetBrakes
+{
+}
 
-impl<O: Queues + DeadLetters + Deliveries + History + Audit + Processes> Operator for O {}
+impl<O> Operator for O where
+    O: Queues + DeadLetters + Deliveries + History + Audit + Repairs + Processes + SetBrakes
+{
+}
 
 /// The queues of every RPC.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
@@ -72,7 +85,7 @@ pub trait Processes {
 pub trait DeadLetters {
     type Handle;
 
-    /// The next dead letters; none at the end. On Postgres they come in the order of their ids. On SQS they have no order, and
+    /// The next dead letters; none at the end. On Postgres they come in the order of their ids, or as [`Filter::newest_first`] says. On SQS they have no order, and
     /// are hidden from others for a minute or until [`DeadLetters::put_back`]. A letter that this command redrove and that
     /// died again is not among them. For an RPC without a queue there are none; on SQS that is a failure.
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Self::Handle>>, OperateError>;
@@ -119,6 +132,26 @@ pub trait Deliveries {
     async fn poison(&self, repair: &Repair, rpc: &Rpc, time: Duration) -> Result<bool, OperateError>;
 }
 
+/// Pauses and limits of RPCs. Workers follow within 5 s. Each ends by itself.
+#[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
+pub trait SetBrakes {
+    /// Those that have not ended, by RPC.
+    async fn brakes(&self) -> Result<Vec<SetBrake>, OperateError>;
+
+    /// Sets a brake for this time, at most [`crate::brake::BRAKE_MAX`], in place of the one of its kind. The RPC may have no queue yet.
+    async fn brake(
+        &self,
+        repair: &Repair,
+        rpc: &Rpc,
+        brake: Brake,
+        time: Duration,
+        why: &str,
+    ) -> Result<(), OperateError>;
+
+    /// Ends a brake before its time. `false` if there was none.
+    async fn lift(&self, repair: &Repair, rpc: &Rpc, kind: BrakeKind) -> Result<bool, OperateError>;
+}
+
 /// Who repaired what, and when. On Postgres a repair that has not begun, or has ended, changes nothing. On AWS only the command
 /// keeps the audit: a role that may write there can write without it.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
@@ -130,12 +163,16 @@ pub trait Audit {
 
     /// The newest repairs, newest first.
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError>;
+
+    /// One repair. On AWS only one of many things is found by its id.
+    async fn find(&self, id: Uuid) -> Result<Option<Kept>, OperateError>;
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Kept {
     /// The database, or [`DYNAMODB`].
     pub source: String,
+    pub id: Uuid,
     pub at: At,
     pub who: String,
     /// The role in Postgres. AWS has the identity in its own trail.
@@ -145,6 +182,21 @@ pub struct Kept {
     pub result: Option<serde_json::Value>,
     /// `false` while the repair runs, and after a repair that was killed.
     pub ended: bool,
+    /// Of a repair of many things.
+    pub progress: Option<Progress>,
+}
+
+impl Kept {
+    pub fn standing(&self) -> Standing {
+        let beat = self.progress.as_ref().map(|progress| progress.beat_seconds_ago);
+        Standing::of(self.ended, self.result.as_ref(), beat)
+    }
+
+    /// How many things it has moved, changed or sent: each command has its own name for it.
+    pub fn changed(&self) -> Option<i64> {
+        let count = |name: &&str| self.result.as_ref()?.get(*name)?.as_i64();
+        ["moved", "changed", "sent", "taken_back"].iter().find_map(count)
+    }
 }
 
 /// Events on the bus that reached no queue.
@@ -202,8 +254,12 @@ pub struct Filter {
     pub event: Option<EventId>,
     pub code: Option<String>,
     pub older_than: Option<Duration>,
+    /// Letters that were dead at this time. A time that is no date, or more than a day later, is not compared.
+    pub dead_by: Option<DateTime<Utc>>,
     /// The id as a list shows it.
     pub id: Option<String>,
+    /// The last ones that died are the first. SQS has no order.
+    pub newest_first: bool,
 }
 
 #[expect(missing_debug_implementations, reason = "its body is never shown")]

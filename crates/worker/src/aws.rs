@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use outbox_aws::{DynamoDedup, Failure, ProcessItem, Roster, SqsQueue};
+use outbox_aws::{BrakesItem, DynamoDedup, Failure, ProcessItem, Roster, SqsQueue};
 use outbox_event_router::{Router, Rpc, names};
 use outbox_runtime::{Finished, Part, Started};
 use outbox_transport::process::{Process, Program, shown_beside};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::braking::{self, Braking};
 use crate::duty::Duty;
-use crate::process::Look;
-use crate::rpc::RpcClient;
+use crate::process::{Look, unaddressed};
+use crate::rpc::{RpcClient, Serves};
 use crate::subscriber::Subscriber;
 use crate::supervise::{all_finished, consume};
 use crate::watch::Watch;
@@ -56,12 +57,17 @@ pub async fn run<C: RpcClient + Clone>(
         polls: aws_sdk_sqs::Client::new(&polls),
         dynamodb: aws_sdk_dynamodb::Client::new(config),
     };
-    tracing::info!(rpcs = router.rpcs().count(), table = settings.dedup_table, "delivering");
+    let rpcs = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Yes).count();
+    tracing::info!(rpcs, table = settings.dedup_table, "delivering");
 
     let mut consumers = JoinSet::new();
     let mut duties = Vec::new();
     let subscriber = |rpc| Subscriber::new(SOURCE, rpc, client.clone(), settings.visibility, false, started);
-    let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
+    let served = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Yes);
+    let subscribers: Vec<_> = served.map(subscriber).collect();
+    let brakes = BrakesItem::new(clients.dynamodb.clone(), &settings.dedup_table, &settings.queue_prefix);
+    let braked: Vec<Braking> = subscribers.iter().map(|subscriber| subscriber.braking.clone()).collect();
+    braking::first_look(&brakes, &braked).await;
     for subscriber in &subscribers {
         duties.push((names::queue(&settings.queue_prefix, &subscriber.rpc), subscriber.duty.clone()));
         let subscriber = subscriber.clone();
@@ -96,9 +102,11 @@ pub async fn run<C: RpcClient + Clone>(
         readiness: &started.readiness,
         source: None,
         subscribers: &subscribers,
+        unaddressed: unaddressed(router, client),
         since: BTreeMap::new(),
     };
-    let work = async { tokio::join!(all_finished(consumers), watching).0 };
+    let following = braking::follow(&brakes, &braked, &started.stop);
+    let work = async { tokio::join!(all_finished(consumers), watching, following).0 };
     shown_beside(Box::pin(work), item, || look.now()).await
 }
 

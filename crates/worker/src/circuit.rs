@@ -7,12 +7,15 @@ use outbox_runtime::Guarded;
 use tokio::time::Instant;
 
 use crate::breaker::{Answer, Breaker, Standing};
+use crate::codes::{Says, says};
 use crate::metrics::Metrics;
+use crate::ramp::Ramp;
 use crate::rpc::CallError;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Circuit {
     breaker: Arc<Guarded<Breaker>>,
+    ramp: Arc<Guarded<Ramp>>,
     metrics: Metrics,
 }
 
@@ -20,7 +23,7 @@ impl Circuit {
     /// `chooses`: see [`outbox_transport::Limits`].
     pub(crate) fn new(backoff: Backoff, chooses: bool, metrics: &Metrics) -> Self {
         let breaker = Arc::new(Guarded::new(Breaker::new(backoff, chooses)));
-        Self { breaker, metrics: metrics.clone() }
+        Self { breaker, ramp: Arc::default(), metrics: metrics.clone() }
     }
 
     /// Changes the breaker, and updates its metrics.
@@ -36,6 +39,11 @@ impl Circuit {
         self.breaker.lock().is_closed()
     }
 
+    /// How many of so many calls may be under way, after an outage.
+    pub(crate) fn allows(&self, concurrency: usize) -> usize {
+        self.ramp.lock().allows(concurrency)
+    }
+
     pub(crate) fn standing(&self) -> Standing {
         self.breaker.lock().standing()
     }
@@ -47,6 +55,14 @@ impl Circuit {
             let is_held = breaker.heard(answer, Instant::now());
             (before, is_held, breaker.standing())
         });
+        // The answer that ends an outage is not part of the ramp.
+        match (before == Standing::Away, now == Standing::Away) {
+            (true, false) => self.ramp.lock().begins(),
+            (false, false) => {
+                self.ramp.lock().answered(answer.reply.as_ref().map_or_else(says, |()| Says::Succeeds))
+            }
+            (_, true) => {}
+        }
         if before != now {
             self.tell(&now, answer.reply.as_ref().err());
         }

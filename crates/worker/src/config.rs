@@ -8,7 +8,7 @@ use clap::Parser;
 use outbox_runtime::Logs;
 use outbox_transport::args::{QueueArgs, TransportArgs};
 
-use crate::rpc::{Endpoint, HeaderPrefix, ServiceEncoding};
+use crate::rpc::{Endpoint, HeaderPrefix, Many, ServiceEncoding};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -21,7 +21,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed, or stopped before all calls under way were finished; 2 unusable arguments or event_router.yaml; 3 no database can be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered. While one of several can be used, or is only down, the worker goes on: /readyz names the others."
+    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed, or stopped before all calls under way were finished; 2 unusable arguments, event_router.yaml or services.yaml, or no service has an address; 3 no database can be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered. While one of several can be used, or is only down, the worker goes on: /readyz names the others."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -30,26 +30,48 @@ pub struct Cli {
     #[command(flatten)]
     pub queues: QueueArgs,
 
+    /// services.yaml: where services are, their encodings, and how a call shows who makes it: headers, a token, a client
+    /// certificate, a signature. --endpoint and --encoding go before it. `outbox check --services FILE` finds its mistakes.
+    #[arg(long, env = "OUTBOX_SERVICES", value_name = "FILE")]
+    pub services: Option<PathBuf>,
+
     /// Where a service is served: NotificationService=http://notification:8080. https:// speaks HTTP/1.1 or 2, h2c://
-    /// HTTP/2 in the clear. Repeat for each service; in the environment, separate them by spaces.
-    #[arg(long = "endpoint", env = "OUTBOX_ENDPOINTS", value_delimiter = ' ', value_name = "SERVICE=URL")]
-    pub endpoints: Vec<Endpoint>,
+    /// HTTP/2 in the clear. Without a service it is for all others, and {service} or {service-kebab} stands for the name:
+    /// http://{service-kebab}:8080. Repeat for each service; in the environment, separate them by spaces or line ends. A
+    /// service without an address holds back only its own queues.
+    #[arg(long = "endpoint", env = "OUTBOX_ENDPOINTS", value_name = "SERVICE=URL")]
+    pub endpoints: Vec<Many<Endpoint>>,
+
+    /// Serves the queues of only these services, and leaves the others to other workers. Repeat for several, or separate
+    /// them by commas.
+    #[arg(long, env = "OUTBOX_ONLY", value_name = "SERVICE")]
+    pub only: Vec<Many<String>>,
 
     /// What a service is sent: json (Connect, the payload as it was published), proto (Connect, binary) or grpc (HTTP/2).
     /// LedgerService=grpc. Repeat for each service that is not sent json; the others need --proto.
-    #[arg(
-        long = "encoding",
-        env = "OUTBOX_ENCODINGS",
-        value_delimiter = ' ',
-        value_name = "SERVICE=ENCODING"
-    )]
-    pub encodings: Vec<ServiceEncoding>,
+    #[arg(long = "encoding", env = "OUTBOX_ENCODINGS", value_name = "SERVICE=ENCODING")]
+    pub encodings: Vec<Many<ServiceEncoding>>,
 
     /// The services' proto: a directory of .proto files, or a descriptor set. With it event_router.yaml may leave out
     /// packages, and the field that carries an event may have any name. Without it RPCs are called by the name they
     /// have there, with the event in a field `event`.
     #[arg(long, env = "OUTBOX_PROTO", value_name = "PATH")]
     pub proto: Vec<PathBuf>,
+
+    /// Without --proto: the names without a package in event_router.yaml are complete, because those services have none.
+    /// Otherwise the worker does not start with such names: no server would know them.
+    #[arg(long, env = "OUTBOX_FULL_NAMES")]
+    pub full_names: bool,
+
+    /// A package of --proto whose `enum Event` has the events: acme.card.v1. Repeat for several; in the environment, separate
+    /// them by spaces. Without it that of every package counts. It is for a tree in which another package has one of its own.
+    #[arg(
+        long = "events-package",
+        env = "OUTBOX_EVENTS_PACKAGES",
+        value_delimiter = ' ',
+        value_name = "PACKAGE"
+    )]
+    pub events_packages: Vec<String>,
 
     /// Which headers of an event its RPCs get, besides traceparent, tracestate and baggage: those whose names begin so, as
     /// acme-tenant does with acme-. All others stay behind, are counted, and named in the log. Every publisher can set

@@ -126,13 +126,13 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         give_up: &CancellationToken,
     ) -> Result<Finished, Panicked> {
         let Self { subscriber, queue, dedup } = self;
-        let Subscriber { policy, unrecorded, circuit, duty, metrics, readiness, .. } = subscriber.clone();
+        let Subscriber { policy, unrecorded, circuit, braking, duty, metrics, readiness, .. } =
+            subscriber.clone();
         let (limits, aside, in_flight) = (queue.limits(), Aside::default(), Arc::<InFlight<_>>::default());
         let (decided, decisions) = mpsc::channel(2 * policy.concurrency);
         let part = readiness.part(metrics.name());
         let records = readiness.part(format!("{} records", metrics.name()));
         part.moves();
-        let _room = metrics.opens(policy.concurrency);
         // The consumer before this one may have panicked: show and keep its state.
         circuit.with(|_| ());
         unrecorded.orphaned(Instant::now());
@@ -145,8 +145,8 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
             unrecorded,
             aside: aside.clone(),
         };
-        let slots = Slots::new(policy.concurrency, limits, circuit);
-        let receiver = Receiver::new(&policy, &queue, slots, duty, &metrics, &part, stop);
+        let slots = Arc::new(Slots::new(limits, circuit, braking));
+        let receiver = Receiver::new(&queue, &slots, duty, &metrics, &part, stop);
         let visibility = limits.visibility;
         let leasing =
             Leasing { dedup, visibility, metrics: metrics.clone(), part: part.clone(), stop: stop.clone() };
@@ -155,13 +155,15 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         let open = decided.clone();
         let stages = Arc::new(Stages { leasing, deliverer, in_flight: in_flight.clone(), settle: decided });
 
+        let mut following = pin!(slots.follow(&metrics));
         let mut settling = pin!(apart(settler.run(decisions)));
-        let mut extending = pin!(apart(in_flight.extend(metrics, queue)));
+        let mut extending = pin!(apart(in_flight.extend(metrics.clone(), queue)));
         let mut delivering = pin!(caught(deliver(stages, receiver, policy.concurrency)));
         let delivered = tokio::select! {
             delivered = &mut delivering => delivered.flatten(),
             Err(panicked) = &mut settling => return Err(panicked),
             Err(panicked) = &mut extending => return Err(panicked),
+            never = &mut following => match never {},
             () = given_up(give_up) => return Ok(Finished::NotAll),
         };
         let finished = if give_up.is_cancelled() { Finished::NotAll } else { Finished::All };

@@ -36,6 +36,9 @@ pub(crate) struct Deliverer<C> {
     pub(crate) give_up: CancellationToken,
 }
 
+/// A restart of a server takes some attempts. What fails more often needs a look.
+const USUAL_FAILURES: u32 = 3;
+
 impl<C: RpcClient> Deliverer<C> {
     /// One delivery, until its end or an interruption. `probe`: the breaker let it through as its probe.
     pub(crate) async fn deliver<R>(&self, leased: &Leased<R>, probe: bool) -> Decision {
@@ -127,12 +130,12 @@ impl<C: RpcClient> Deliverer<C> {
     }
 
     async fn call(&self, mut event: Envelope<'_>, attempt: Attempt, probe: bool) -> Outcome {
-        let Subscriber { rpc, policy, metrics, calls, .. } = &self.subscriber;
+        let Subscriber { rpc, policy, pace, metrics, calls, client, .. } = &self.subscriber;
         let mut span = self.span(&mut event);
         let call = Call { rpc, event: &event, attempt: attempt.number, timeout: policy.timeout };
         let began = Instant::now();
         let under_way = (metrics.call_begins(), calls.begins(began));
-        let reply = self.subscriber.client.call(&call).await;
+        let reply = client.call(&call).await;
         drop(under_way);
         let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
         let took = began.elapsed();
@@ -144,15 +147,21 @@ impl<C: RpcClient> Deliverer<C> {
         drop(span);
         let says = reply.as_ref().map_or_else(says, |()| Says::Succeeds);
         self.subscriber.duty.notes(|work, _| work.called(says));
+        let answer = Answer { event: event.id, reply: &reply, began, probe };
+        let outcome = pace.absent(&reply).unwrap_or_else(|| pace.limited(self.decide(answer, attempt)));
+        self.tell(&event, attempt.number, &outcome);
+        client.became(&call, &outcome, took);
+        outcome
+    }
+
+    fn decide(&self, answer: Answer<'_>, attempt: Attempt) -> Outcome {
+        let Subscriber { policy, circuit, .. } = &self.subscriber;
         // The queue would soon lose this message, so it is not held: the dead-letter queue keeps it.
-        let is_held = !(attempt.last_chance && reply.is_err())
-            && self.subscriber.circuit.heard(Answer { event: event.id, reply: &reply, began, probe });
-        let outcome = match &reply {
+        let is_held = !(attempt.last_chance && answer.reply.is_err()) && circuit.heard(answer);
+        match answer.reply {
             Err(error) if is_held => held(error, attempt, policy, fastrand::f64()),
             reply => decide(reply, attempt, policy, fastrand::f64()),
-        };
-        self.tell(&event, attempt.number, &outcome);
-        outcome
+        }
     }
 
     fn attempt<R>(&self, delivery: &Delivery<R>) -> Attempt {
@@ -182,7 +191,12 @@ impl<C: RpcClient> Deliverer<C> {
             }
             Outcome::Retry { again, after, code, error } => {
                 let failed = if *again == Again::Held { "held" } else { "failed" };
-                tracing::info!(%rpc, event_id = %event.id, attempt, code, error, after_seconds = after.as_secs_f64(), "{failed}: trying again");
+                let after_seconds = after.as_secs_f64();
+                if attempt > USUAL_FAILURES {
+                    tracing::warn!(%rpc, event_id = %event.id, attempt, code, error, after_seconds, "{failed}: trying again");
+                } else {
+                    tracing::info!(%rpc, event_id = %event.id, attempt, code, error, after_seconds, "{failed}: trying again");
+                }
                 return;
             }
             Outcome::Dead { code, reason } | Outcome::SetAside { code, reason } => {

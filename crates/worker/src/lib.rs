@@ -10,6 +10,8 @@ pub mod postgres;
 
 mod aside; // dead deliveries that the dead-letter queue refuses
 mod ask; // what to request from the queue next
+mod brake; // what an operator's pause or limit means
+mod braking; // follows what operators set
 mod breaker; // when nothing is called, or nothing dead-lettered
 mod calls; // the calls of the last minute
 mod circuit; // the breaker, which the stages share
@@ -20,7 +22,9 @@ mod duty; // whether a consumer receives, rests or helps
 mod in_flight; // keeps deliveries under way hidden
 mod lease; // requests leases
 mod metrics; // metrics of a consumer and its queue
+mod pace; // how soon to try again, on a developer's machine
 mod process; // the report of this worker
+mod ramp; // few calls after an outage
 mod rate; // limits the calls per second
 mod receive; // receives deliveries
 pub mod rpc; // the call
@@ -33,4 +37,5 @@ mod unrecorded; // successes whose record is not written yet
 mod watch; // decides which worker watches which queue
 
 pub use consumer::Consumer;
+pub use pace::Pace;
 pub use subscriber::Subscriber;

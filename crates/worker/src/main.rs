@@ -1,16 +1,18 @@
-use std::path::PathBuf;
+mod addressed; // services.yaml and flags -> the client
+
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use outbox_contract::{Contract, ReadError, Sources};
+use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_event_router::Router;
 use outbox_postgres::Source;
-use outbox_runtime::{Chain, Patience, Started, refuse};
+use outbox_runtime::{Patience, Started, refuse};
 use outbox_transport::args::Transport;
+use outbox_worker::Pace;
 use outbox_worker::config::Cli;
 use outbox_worker::postgres::{self, Settings};
-use outbox_worker::rpc::{Client, Services};
+use outbox_worker::rpc::Client;
 use tokio::task::JoinSet;
 
 /// A second for the claims, and as much again for unfinished calls.
@@ -32,18 +34,12 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
         eprintln!("{error}");
         ExitCode::from(2)
     })?;
-    let contract =
-        contract(&cli.proto).map_err(|error| refuse(&error.to_string(), "see --proto in worker --help"))?;
-    let services = Services {
-        endpoints: &cli.endpoints,
-        encodings: &cli.encodings,
-        contract: contract.as_ref(),
-        header_prefixes: &cli.header_prefixes,
-    };
-    let client = Client::new(&router, &services)
-        .map_err(|error| refuse(&Chain(&error).to_string(), &error.remedy()))?;
+    let contract = contract(&cli, &router)
+        .map_err(|error| refuse(&error.to_string(), "see --proto in worker --help"))?;
+    let client = addressed::client(&cli, &router, contract.as_ref())?;
     let started = outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await?;
     metrics::gauge!("outbox_process_info", "program" => "worker", "router" => router.digest()).set(1.0);
+    addressed::say(&router, &client);
 
     Ok(match cli.transport.transport {
         Transport::Postgres => postgres(&cli, sources, &router, &client, &started).await,
@@ -58,7 +54,8 @@ async fn postgres(
     client: &Client,
     started: &Started,
 ) -> ExitCode {
-    let settings = Settings { name: outbox_runtime::process_name(), visibility: cli.visibility };
+    let (name, pace) = (outbox_runtime::process_name(), Pace::default());
+    let settings = Settings { name, visibility: cli.visibility, pace };
     let names = sources.iter().map(|source| source.name().to_owned());
     let (databases, standings) = outbox_runtime::Sources::of(&started.readiness, "delivering", names);
     let mut workers = JoinSet::new();
@@ -112,9 +109,10 @@ async fn aws(_: &Cli, _: &Router, _: &Client, _: &Started) -> ExitCode {
     refuse("this worker was built without AWS", "build it with its default features")
 }
 
-fn contract(protos: &[PathBuf]) -> Result<Option<Contract>, ReadError> {
-    if protos.is_empty() {
+fn contract(cli: &Cli, router: &Router) -> Result<Option<Contract>, ReadError> {
+    if cli.proto.is_empty() {
         return Ok(None);
     }
-    Sources { protos: protos.to_vec(), includes: Vec::new() }.read().map(Some)
+    let events = Selection::new(&cli.events_packages, router.packages());
+    Sources { protos: cli.proto.clone(), includes: Vec::new(), events }.read().map(Some)
 }

@@ -100,6 +100,13 @@ impl Metrics {
         held.reason = breaker.held().cloned();
     }
 
+    /// Whether operators paused the RPC, or set other limits.
+    pub(crate) fn braked(&self, paused: bool, limited: bool) {
+        let labels = [("source", self.source.clone()), ("rpc", self.rpc.clone())];
+        gauge!("outbox_worker_paused", &labels).set(f64::from(u8::from(paused)));
+        gauge!("outbox_worker_limited", &labels).set(f64::from(u8::from(limited)));
+    }
+
     /// Counts a call as under way, until the result is dropped.
     pub(crate) fn call_begins(&self) -> Raised {
         Raised::by(1.0, &self.in_flight)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_event_router::{Router, Rpc};
-use outbox_postgres::queue::{self, Bell, PostgresQueue, Watched};
+use outbox_postgres::queue::{self, Bell, BrakeTable, PostgresQueue, Watched};
 use outbox_postgres::{Connections, SESSION, Source};
 use outbox_runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use outbox_schema::SchemaError;
@@ -13,8 +13,10 @@ use outbox_transport::process::{Process, Program, shown_beside};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::Look;
-use crate::rpc::RpcClient;
+use crate::braking::{self, Braking};
+use crate::pace::Pace;
+use crate::process::{Look, unaddressed};
+use crate::rpc::{RpcClient, Serves};
 use crate::subscriber::Subscriber;
 use crate::supervise::{all_finished, consume};
 
@@ -33,6 +35,7 @@ pub struct Settings {
     pub name: String,
     /// How long a received message stays hidden from other workers.
     pub visibility: Duration,
+    pub pace: Pace,
 }
 
 /// Delivers from one database's queues until `stop`. It reports any trouble with the database, and waits.
@@ -45,9 +48,12 @@ pub async fn run<C: RpcClient + Clone>(
     started: &Started,
 ) -> Finished {
     // A term may end before its successes are recorded: the next one keeps them.
-    let subscriber =
-        |rpc| Subscriber::new(source.name(), rpc, client.clone(), settings.visibility, true, started);
-    let subscribers: Vec<_> = router.rpcs().map(subscriber).collect();
+    let subscriber = |rpc| {
+        let (client, visibility) = (client.clone(), settings.visibility);
+        Subscriber::new(source.name(), rpc, client, visibility, true, started).paced(settings.pace, true)
+    };
+    let served = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Yes);
+    let subscribers: Vec<_> = served.map(subscriber).collect();
     let term = || term(source, &subscribers, &settings.name, standing, started);
     let process =
         Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());
@@ -56,6 +62,7 @@ pub async fn run<C: RpcClient + Clone>(
         readiness: &started.readiness,
         source: Some(source.name()),
         subscribers: &subscribers,
+        unaddressed: unaddressed(router, client),
         since: BTreeMap::new(),
     };
     let work = Box::pin(standing.tend(&started.stop, term));
@@ -84,6 +91,9 @@ async fn term<C: RpcClient + Clone>(
     tracing::info!(source = source.name(), rpcs = subscribers.len(), worker, "delivering");
 
     let stop = started.stop.child_token();
+    let brakes = BrakeTable::new(connections.clone());
+    let braked: Vec<Braking> = subscribers.iter().map(|subscriber| subscriber.braking.clone()).collect();
+    braking::first_look(&brakes, &braked).await;
     let bell = Bell::new(rpcs());
     let mut consumers = JoinSet::new();
     for subscriber in subscribers {
@@ -102,7 +112,8 @@ async fn term<C: RpcClient + Clone>(
         stop.cancel();
         trouble
     };
-    let (_, finished, trouble) = tokio::join!(ringing, all_finished(consumers), unfit);
+    let following = braking::follow(&brakes, &braked, &stop);
+    let (_, finished, trouble, ()) = tokio::join!(ringing, all_finished(consumers), unfit, following);
     let ending = async {
         release(source, &connections, worker).await;
         connections.close().await;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use outbox_event_router::Router;
 use outbox_runtime::Readiness;
 use outbox_transport::process::{self, Process, Report, RpcReport, Waits, shortened};
 use tokio::time::Instant;
 
 use crate::breaker::Standing;
 use crate::duty::Role;
+use crate::rpc::{RpcClient, Serves};
 use crate::subscriber::Subscriber;
 
 /// A shorter wait is normal.
@@ -22,6 +24,8 @@ pub(crate) struct Look<'a, C> {
     /// The database whose parts are reported. `None` for all parts.
     pub(crate) source: Option<&'a str>,
     pub(crate) subscribers: &'a [Subscriber<C>],
+    /// RPCs whose service has no address, and the service.
+    pub(crate) unaddressed: Vec<(String, String)>,
     /// Since when each breaker is in its state.
     pub(crate) since: BTreeMap<String, (process::Breaker, DateTime<Utc>)>,
 }
@@ -37,7 +41,12 @@ impl<C> Look<'_, C> {
             rpc.breaker_since = Some(since.1);
             rpc
         });
-        let rpcs = rpcs.collect();
+        let unaddressed = self.unaddressed.iter().map(|(rpc, service)| RpcReport {
+            rpc: rpc.clone(),
+            unaddressed: Some(service.clone()),
+            ..RpcReport::default()
+        });
+        let rpcs = rpcs.chain(unaddressed).collect();
         let mut halted = self.readiness.halted(HALTED_AFTER);
         halted.retain(|halted| self.source.is_none_or(|source| halted.is_of(source)));
         let waits = halted.into_iter().map(|halted| Waits {
@@ -51,8 +60,14 @@ impl<C> Look<'_, C> {
     }
 }
 
+/// The RPCs whose queues wait, because nothing says where their service is.
+pub(crate) fn unaddressed(router: &Router, client: &impl RpcClient) -> Vec<(String, String)> {
+    let waits = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Unaddressed);
+    waits.map(|(rpc, _)| (rpc.to_string(), router.called(rpc).service().to_owned())).collect()
+}
+
 fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
-    let (calls, minute, last_error) = subscriber.calls.look(now);
+    let look = subscriber.calls.look(now);
     let (breaker, held) = match subscriber.circuit.standing() {
         Standing::Closed => (process::Breaker::Closed, None),
         Standing::Doubted => (process::Breaker::Doubted, None),
@@ -65,10 +80,14 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         breaker,
         breaker_since: None,
         held,
-        last_error,
-        calls,
-        calls_max: subscriber.policy.concurrency,
-        minute,
+        paused: subscriber.braking.paused_until(now).is_some(),
+        limited: subscriber.braking.is_limited(now),
+        last_error: look.error,
+        failed_in_row: look.failed_in_row,
+        succeeded_at: look.succeeded_at,
+        calls: look.under_way,
+        calls_max: subscriber.braking.concurrency(now),
+        minute: look.minute,
         duty: match subscriber.duty.role() {
             Role::Rest => process::Duty::Rest,
             Role::Help => process::Duty::Help,
@@ -76,5 +95,6 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         },
         oldest_at: measured.oldest,
         set_aside: measured.set_aside,
+        unaddressed: None,
     }
 }

@@ -17,6 +17,12 @@ impl Rate {
         Self { per_second: f64::from(per_second), tokens: 1.0, filled_at: now }
     }
 
+    /// This rate; or another one, if the limit has changed.
+    pub(crate) fn kept(rate: Option<Self>, per_second: Option<u32>, now: Instant) -> Option<Self> {
+        let wanted = per_second?;
+        rate.filter(|rate| rate.per_second == f64::from(wanted)).or_else(|| Some(Self::new(wanted, now)))
+    }
+
     /// How many calls may begin, or how long it takes until one may.
     pub(crate) fn allowed(&mut self, now: Instant) -> Result<usize, Duration> {
         let filled = now.saturating_duration_since(self.filled_at).as_secs_f64() * self.per_second;
@@ -36,6 +42,19 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guards: a rate is kept while its limit is the same, so that looking at it permits no call. Another limit holds at once.
+    #[tokio::test]
+    async fn a_rate_follows_its_limit() {
+        let now = Instant::now();
+        let mut rate = Rate::kept(None, Some(1), now);
+        rate.as_mut().unwrap().began(1);
+        rate = Rate::kept(rate, Some(1), now);
+        assert!(rate.as_mut().unwrap().allowed(now).is_err(), "its only call has begun");
+        rate = Rate::kept(rate, Some(100), now);
+        assert_eq!(rate.as_mut().unwrap().allowed(now), Ok(1));
+        assert!(Rate::kept(rate, None, now).is_none());
+    }
 
     /// Guards: at any rate, at most the rate and a quarter begin in a second, and exactly the rate over a minute.
     #[tokio::test]

@@ -7,7 +7,6 @@ mod helper;
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_event_router::Policy;
 use outbox_runtime::{Chain, Part};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -41,7 +40,7 @@ pub(crate) struct Receiver<Q: Queue> {
     full: watch::Sender<usize>,
     /// The number of a helper; zero is the watching receiver.
     nth: usize,
-    /// Only the watching receiver has it.
+    /// Only the watching receiver has it. It follows the policy, and what an operator set.
     rate: Option<Rate>,
     /// The next pause after an error, and after the record did not answer.
     wait: Duration,
@@ -50,9 +49,8 @@ pub(crate) struct Receiver<Q: Queue> {
 
 impl<Q: Queue> Receiver<Q> {
     pub(crate) fn new(
-        policy: &Policy,
         queue: &Arc<Q>,
-        slots: Slots,
+        slots: &Arc<Slots>,
         duty: Duty,
         metrics: &Metrics,
         part: &Part,
@@ -60,7 +58,7 @@ impl<Q: Queue> Receiver<Q> {
     ) -> Self {
         Self {
             queue: Arc::clone(queue),
-            slots: Arc::new(slots),
+            slots: Arc::clone(slots),
             duty,
             found: false,
             metrics: metrics.clone(),
@@ -68,7 +66,7 @@ impl<Q: Queue> Receiver<Q> {
             stop: stop.clone(),
             full: watch::Sender::new(0),
             nth: 0,
-            rate: policy.rate_per_second.map(|rate| Rate::new(rate, Instant::now())),
+            rate: None,
             wait: RETRY_MIN,
             blind: BLIND_MIN,
         }
@@ -97,8 +95,14 @@ impl<Q: Queue> Receiver<Q> {
     async fn keep_watch(&mut self) -> Option<Received<Q::Receipt>> {
         loop {
             self.rest().await?;
+            self.unpaused().await?;
             self.duty.notes(Work::is_crowded);
             let mut permits = self.slots.gather(&self.stop).await?;
+            if self.slots.braking.is_paused() {
+                continue;
+            }
+            let now = Instant::now();
+            self.rate = Rate::kept(self.rate.take(), self.slots.braking.rate(now), now);
             let ask = match self.slots.ask(permits.len(), &mut self.rate) {
                 Ok(ask) => ask,
                 Err(until) => {
@@ -153,6 +157,21 @@ impl<Q: Queue> Receiver<Q> {
         Some(())
     }
 
+    /// Waits while an operator's pause lasts. Its messages stay in the queue. Returns `None` at the stop.
+    async fn unpaused(&mut self) -> Option<()> {
+        while let Some(until) = self.slots.braking.paused_until(Instant::now()) {
+            self.full.send_replace(0);
+            self.duty.notes(Work::rests);
+            self.part.moves();
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                () = self.slots.loosened.notified() => {}
+                () = self.stop.cancelled() => return None,
+            }
+        }
+        Some(())
+    }
+
     async fn receive(&self, ask: &Ask) -> Result<Vec<Delivery<Q::Receipt>>, QueueError> {
         let limits = self.queue.limits();
         // A request to the queue is ended by a token and not by dropping it, because it may have received something.
@@ -161,13 +180,14 @@ impl<Q: Queue> Receiver<Q> {
         // Requests are large futures. On the heap, they keep the futures that await them small.
         let mut receiving =
             Box::pin(self.queue.receive(Wanted { most: ask.most, failed: ask.failed }, &enough));
-        let quiet = tokio::time::sleep(QUIET);
-        tokio::pin!(quiet);
+        let (quiet, paused) = (tokio::time::sleep(QUIET), self.slots.braking.paused());
+        tokio::pin!(quiet, paused);
         let mut is_quiet = false;
         let received = loop {
             tokio::select! {
                 received = &mut receiving => break received,
                 () = self.slots.loosened.notified(), if is_restricted && !enough.is_cancelled() => enough.cancel(),
+                () = &mut paused, if !enough.is_cancelled() => enough.cancel(),
                 () = at(ask.until), if is_restricted && !enough.is_cancelled() => enough.cancel(),
                 () = &mut quiet, if !is_quiet => {
                     // There is no error and no message: the queue is empty, or the request hangs.

@@ -3,8 +3,9 @@
 mod answer; // reads an answer, for every encoding
 mod body; // payload -> request
 mod client; // the target of each RPC
+mod client_error;
 mod connect; // json and proto
-mod endpoint; // services in the environment
+mod credentials; // how a call shows who makes it
 mod failure; // a missing or broken answer
 mod grpc;
 mod grpc_status; // headers and trailers -> outcome
@@ -12,14 +13,22 @@ mod headers; // which of an event's headers travel
 mod hint; // the remedy for a wrong protocol
 mod line; // connections
 mod prefix; // prefixes that names of headers may have
+mod probe; // a call of no method, for `outbox doctor`
+mod reread; // files that change
+mod tls;
 mod watched; // observes the bytes of a connection
 mod wire_error; // reads a Connect error, even a damaged one
 
-pub use client::{Client, ClientError, Services};
-pub use endpoint::{Encoding, EncodingError, Endpoint, EndpointError, ServiceEncoding};
+pub use client::{Client, Services};
+pub use client_error::ClientError;
 pub(crate) use headers::{REPLAY, withheld_of};
-pub use line::TlsError;
+pub use outbox_event_router::services::{
+    Encoding, EncodingError, Endpoint, EndpointError, Many, ServiceEncoding,
+};
 pub use prefix::{HeaderPrefix, HeaderPrefixError};
+pub use probe::Probe;
+pub use reread::FileError;
+pub use tls::TlsError;
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,6 +36,7 @@ use std::time::Duration;
 
 use outbox_event::Envelope;
 use outbox_event_router::Rpc;
+use outbox_transport::Outcome;
 
 /// An RPC can ask for any wait. A message lives for two weeks, in which it should be called more than once.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -42,6 +52,23 @@ pub struct Call<'a> {
 
 pub trait RpcClient: Send + Sync + 'static {
     fn call(&self, call: &Call<'_>) -> impl Future<Output = Result<(), CallError>> + Send;
+
+    /// Whether this worker receives for an RPC.
+    fn serves(&self, _rpc: &Rpc) -> Serves {
+        Serves::Yes
+    }
+
+    /// What becomes of the delivery after this call, for those who watch. It must not block.
+    fn became(&self, _call: &Call<'_>, _outcome: &Outcome, _took: Duration) {}
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    Yes,
+    /// Nothing says where its service is: its queue waits.
+    Unaddressed,
+    /// It is left to other workers (`--only`).
+    NotHere,
 }
 
 /// Why a call did not succeed. The message is the server's own.

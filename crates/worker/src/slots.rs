@@ -1,25 +1,34 @@
 //! Slots limit the concurrent calls, and what may be received for free ones.
 
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use outbox_runtime::Guarded;
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ask::{Ask, FailedSlots, ask};
+use crate::braking::Braking;
 use crate::breaker::{Gate, Probe};
 use crate::circuit::Circuit;
+use crate::metrics::Metrics;
 use crate::rate::Rate;
 use outbox_transport::{Delivery, Limits};
 
 pub(crate) type Permits = Vec<OwnedSemaphorePermit>;
 
 pub(crate) struct Slots {
-    all: usize,
     limits: Limits,
     circuit: Circuit,
+    pub(crate) braking: Braking,
     free: Arc<Semaphore>,
+    /// How many there are, free or taken. It follows [`Slots::wanted`].
+    all: Guarded<usize>,
     /// One task gathers at a time: two at once would both get less than a batch.
     turn: Mutex<()>,
     /// How many deliveries under way have failed before.
@@ -40,12 +49,14 @@ pub(crate) struct Received<R> {
 }
 
 impl Slots {
-    pub(crate) fn new(all: usize, limits: Limits, circuit: Circuit) -> Self {
+    pub(crate) fn new(limits: Limits, circuit: Circuit, braking: Braking) -> Self {
+        let all = circuit.allows(braking.concurrency(Instant::now()));
         Self {
-            all,
             limits,
             circuit,
+            braking,
             free: Arc::new(Semaphore::new(all)),
+            all: Guarded::new(all),
             turn: Mutex::default(),
             failed: AtomicUsize::default(),
             found_failed: AtomicBool::default(),
@@ -54,23 +65,72 @@ impl Slots {
         }
     }
 
+    /// How many calls may be under way now: fewer after an outage, and what an operator set instead of the policy.
+    fn wanted(&self) -> usize {
+        self.circuit.allows(self.braking.concurrency(Instant::now()))
+    }
+
+    /// Makes or removes slots. What is taken can't be removed before it is free again: see [`Slots::keeps`].
+    pub(crate) fn resize(&self) {
+        let (mut all, wanted) = (self.all.lock(), self.wanted());
+        if *all < wanted {
+            self.free.add_permits(wanted - *all);
+            *all = wanted;
+        } else {
+            *all -= self.free.forget_permits(*all - wanted);
+        }
+    }
+
+    /// Whether a slot that is free again may be used. If there are too many, it is removed.
+    fn keeps(&self, permit: OwnedSemaphorePermit) -> Option<OwnedSemaphorePermit> {
+        let mut all = self.all.lock();
+        if *all <= self.wanted() {
+            return Some(permit);
+        }
+        *all -= 1;
+        permit.forget();
+        None
+    }
+
+    /// A free slot.
+    async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+        loop {
+            let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
+            if let Some(permit) = self.keeps(permit) {
+                return Some(permit);
+            }
+        }
+    }
+
+    /// Follows what operators set, until it is dropped.
+    pub(crate) async fn follow(&self, metrics: &Metrics) -> Infallible {
+        let room = || metrics.opens(self.braking.concurrency(Instant::now()));
+        let (mut seen, mut shown) = (self.braking.seen(), room());
+        loop {
+            self.braking.changes(&mut seen).await;
+            self.resize();
+            drop(std::mem::replace(&mut shown, room()));
+            self.loosened.notify_one();
+        }
+    }
+
     /// Waits until at least one call may start, and a little longer for as many as one request receives. `None` at `stop`.
     pub(crate) async fn gather(&self, stop: &CancellationToken) -> Option<Permits> {
-        let acquire = || Arc::clone(&self.free).acquire_owned();
         let _turn = self.turn.lock().await;
+        self.resize();
         let first = tokio::select! {
             biased;
             () = stop.cancelled() => return None,
-            permit = acquire() => permit.ok()?,
+            permit = self.acquire() => permit?,
         };
         let mut permits = vec![first];
-        let wanted = self.limits.batch_max.min(self.all);
+        let wanted = self.limits.batch_max.min(self.wanted());
         let until = Instant::now() + self.limits.linger;
         while permits.len() < wanted {
             let more = match Arc::clone(&self.free).try_acquire_owned() {
-                Ok(permit) => Some(permit),
+                Ok(permit) => self.keeps(permit),
                 Err(_) if self.limits.linger.is_zero() => None,
-                Err(_) => tokio::time::timeout_at(until, acquire()).await.ok().and_then(Result::ok),
+                Err(_) => tokio::time::timeout_at(until, self.acquire()).await.ok().flatten(),
             };
             let Some(permit) = more else { break };
             permits.push(permit);
@@ -94,6 +154,10 @@ impl Slots {
     /// What a helper requests. Only the watching receiver probes a server, and finds out about failures: then a helper requests
     /// nothing.
     pub(crate) fn ask_for_all(&self, free: usize) -> Option<Ask> {
+        // Only the watching receiver keeps to a rate.
+        if self.braking.is_paused() || self.braking.rate(Instant::now()).is_some() {
+            return None;
+        }
         let is_closed = self.circuit.is_closed();
         let ask = ask(Gate::All, free, self.failed_slots(), Instant::now()).ok()?;
         // More could be received if a call under way ended.
@@ -102,10 +166,11 @@ impl Slots {
     }
 
     fn failed_slots(&self) -> FailedSlots {
+        let all = self.wanted();
         FailedSlots {
-            free: FailedSlots::of(self.all).saturating_sub(self.failed.load(Ordering::Relaxed)),
+            free: FailedSlots::of(all).saturating_sub(self.failed.load(Ordering::Relaxed)),
             found: self.found_failed.load(Ordering::Relaxed),
-            single: self.all == 1,
+            single: all == 1,
             chooses: self.limits.chooses,
         }
     }
@@ -175,6 +240,7 @@ impl Slot {
     /// Its call has ended: the next one may begin before this one is recorded.
     pub(crate) fn ends(&mut self) {
         drop((self.probing.take(), self.again.take()));
+        self.slots.resize();
         match (self.was_closed, self.slots.circuit.is_closed()) {
             (false, true) => self.slots.loosened.notify_one(),
             (true, false) => self.slots.opened.notify_one(),

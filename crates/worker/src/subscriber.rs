@@ -5,10 +5,12 @@ use std::time::Duration;
 use outbox_event_router::{Policy, Rpc};
 use outbox_runtime::{Readiness, Started, Tracer};
 
+use crate::braking::Braking;
 use crate::calls::Calls;
 use crate::circuit::Circuit;
 use crate::duty::Duty;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::unrecorded::Unrecorded;
 
 /// The next consumer keeps the successes of the last one, and the state of its server.
@@ -16,6 +18,7 @@ use crate::unrecorded::Unrecorded;
 pub struct Subscriber<C> {
     pub(crate) rpc: Rpc,
     pub(crate) policy: Policy,
+    pub(crate) pace: Pace,
     pub(crate) client: C,
     /// How long a received message stays hidden from other workers.
     pub(crate) visibility: Duration,
@@ -23,6 +26,7 @@ pub struct Subscriber<C> {
     pub(crate) lease: Duration,
     pub(crate) unrecorded: Unrecorded,
     pub(crate) circuit: Circuit,
+    pub(crate) braking: Braking,
     pub(crate) calls: Calls,
     pub(crate) duty: Duty,
     pub(crate) metrics: Metrics,
@@ -44,16 +48,26 @@ impl<C> Subscriber<C> {
         Self {
             rpc: rpc.clone(),
             policy: *policy,
+            pace: Pace::default(),
             client,
             visibility,
             lease,
             unrecorded: Unrecorded::new(lease, visibility),
             circuit: Circuit::new(policy.backoff, chooses, &metrics),
+            braking: Braking::new(*policy, &metrics),
             calls: Calls::default(),
             duty: Duty::new(metrics.duty()),
             metrics,
             readiness: started.readiness.clone(),
             tracer: started.tracer.clone(),
         }
+    }
+
+    /// With another pace than that of `event_router.yaml`. `chooses`: as for [`Subscriber::new`].
+    #[must_use]
+    pub fn paced(self, pace: Pace, chooses: bool) -> Self {
+        let policy = pace.policy(&self.policy);
+        let circuit = Circuit::new(policy.backoff, chooses, &self.metrics);
+        Self { policy, pace, circuit, ..self }
     }
 }

@@ -291,6 +291,48 @@ async fn a_hold_on_aws_ends_by_an_operators_command() {
     world.finish().await;
 }
 
+/// Guards promises 6 and 8 on AWS: a paused RPC is not received from, so its messages lose no attempt. Status, history, report
+/// and audit show it. Resumed, all are called.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_on_aws_stops_receives_until_it_is_resumed() {
+    const ROUTE: Route = Route { event: "event_operate_pause", rpc: "Test/OperatePause" };
+    let Some(cloud) = cloud() else { return };
+    let world = World::new(&ROUTE.yaml()).await;
+    let mut case = Case::start(&world, cloud, ROUTE);
+    case.done().await;
+    let paused = case.desk.outbox("pause --rpc Test/OperatePause --for 30m --why 'a bad deploy'").await;
+    assert!(paused.code == 0 && paused.out.contains("is paused for 30m"), "{paused:?}");
+    case.processes[1].wait_for("paused by an operator").await.unwrap();
+    let mut waiting = Vec::new();
+    for n in 2..5 {
+        waiting.push(case.publish(n).await);
+    }
+    let desk = &case.desk;
+    until("they wait, and the worker reports the pause", async || {
+        let status = desk.outbox("status --format json").await.json();
+        let reports = status["processes"].as_array().unwrap().iter();
+        let mut rpcs = reports.flat_map(|process| process["report"]["rpcs"].as_array().unwrap());
+        status["rpcs"][0]["waiting"] == 3 && rpcs.any(|rpc| rpc["rpc"] == ROUTE.rpc && rpc["paused"] == true)
+    })
+    .await;
+    let status = desk.outbox("status").await;
+    assert!(status.code == 1 && status.out.contains("Test/OperatePause is paused until 20"), "{status:?}");
+    let why = desk.with_database(&format!("outbox why {}", waiting[0])).await;
+    assert!(why.out.contains("paused until 20") && why.out.contains(": a bad deploy"), "{why:?}");
+    assert!(waiting.iter().all(|id| world.rpcs.calls_of(*id).is_empty()));
+    assert!(desk.outbox("audit").await.out.contains("outbox pause --rpc Test/OperatePause"));
+
+    let resumed = desk.outbox("resume --rpc Test/OperatePause").await;
+    assert!(resumed.code == 0 && resumed.out.contains("is no longer paused"), "{resumed:?}");
+    world.rpcs.until_done(ROUTE.rpc, &waiting).await;
+    // One receive was cut off by the pause, and the emulator may have counted it.
+    assert!(waiting.iter().all(|id| world.rpcs.calls_of(*id)[0].attempt <= 2));
+    let again = desk.outbox("resume --rpc Test/OperatePause").await;
+    assert!(again.code == 1 && again.err.contains("is not paused"), "{again:?}");
+    case.stop().await;
+    world.finish().await;
+}
+
 /// Guards promise 8 on AWS: a message that SQS refuses ends a replay, and what was sent beside it is counted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_counts_what_was_sent_beside_a_refusal() {

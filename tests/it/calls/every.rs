@@ -23,7 +23,9 @@ use crate::server;
 pub(crate) const MAYBE: &str = "event_maybe_keyed";
 
 pub(crate) fn contract() -> Contract {
-    Sources { protos: vec![root().join("tests/proto")], includes: Vec::new() }.read().unwrap()
+    Sources { protos: vec![root().join("tests/proto")], includes: Vec::new(), ..Sources::default() }
+        .read()
+        .unwrap()
 }
 
 pub(crate) async fn call(url: String, service: &str, payload: &str) -> Result<(), CallError> {
@@ -63,6 +65,7 @@ pub(crate) fn client(router: &Router, service: &str, url: String) -> Client {
         encodings: &[format!("{service}={encoding}").parse().unwrap()],
         contract: Some(&contract()),
         header_prefixes: &["acme-".parse().unwrap()],
+        ..Services::default()
     };
     Client::new(router, &services).unwrap()
 }

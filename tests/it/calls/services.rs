@@ -76,7 +76,13 @@ async fn impossible_encodings_are_refused_at_start() {
         let encodings: Vec<_> = encodings.iter().map(|text| text.parse().unwrap()).collect();
         let error = Client::new(
             &router,
-            &Services { endpoints: &endpoints, encodings: &encodings, contract, header_prefixes: &[] },
+            &Services {
+                endpoints: &endpoints,
+                encodings: &encodings,
+                contract,
+                header_prefixes: &[],
+                ..Services::default()
+            },
         )
         .unwrap_err();
         format!("{error}; {}", error.remedy())
@@ -123,7 +129,13 @@ async fn services_with_one_short_name_are_distinct() {
         let yaml = format!("event:\n  - name: {MAYBE}\n    subscriber: [{{ id: {id} }}]\n");
         let endpoint = |&(service, url): &(&str, &str)| Endpoint { service: service.into(), url: url.into() };
         let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
-        let services = Services { endpoints: &endpoints, encodings: &[], contract, header_prefixes: &[] };
+        let services = Services {
+            endpoints: &endpoints,
+            encodings: &[],
+            contract,
+            header_prefixes: &[],
+            ..Services::default()
+        };
         Client::new(&Router::parse("test.yaml", &yaml).unwrap(), &services)
     };
     let body = r#"{"rpc":"x","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_maybe_keyed","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{},"payload":{"id":1}}}"#;

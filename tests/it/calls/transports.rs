@@ -1,10 +1,10 @@
 //! HTTP/2 in the clear, and TLS.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_worker::rpc::{Call, Client, Code, Endpoint, RpcClient, Services};
 
+use crate::tls::TlsServer;
 use crate::world::{One, ROUTER, World};
 
 /// Guards: the call works over HTTP/2 in the clear, and over TLS with a checked certificate. An unknown certificate is
@@ -20,8 +20,13 @@ async fn calls_go_over_http2_and_tls() {
     let router = outbox_event_router::Router::parse("test.yaml", yaml).unwrap();
     let client = |url: String| {
         let endpoints = [Endpoint { service: "Test".into(), url }];
-        let services =
-            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &[] };
+        let services = Services {
+            endpoints: &endpoints,
+            encodings: &[],
+            contract: None,
+            header_prefixes: &[],
+            ..Services::default()
+        };
         Client::new(&router, &services).unwrap()
     };
 
@@ -31,7 +36,7 @@ async fn calls_go_over_http2_and_tls() {
     let refused = client("http://127.0.0.1:1".into()).call(&call).await.unwrap_err();
     assert_eq!(refused.code, Code::Unavailable, "{refused}");
 
-    let tls = tls_server(rpcs.clone()).await;
+    let tls = TlsServer::start(rpcs.clone(), None).await;
     let unknown = client(format!("https://localhost:{}", tls.port)).call(&call).await.unwrap_err();
     assert_eq!(unknown.code, Code::Unavailable);
     assert!(unknown.message.to_lowercase().contains("certificate"), "{unknown}");
@@ -58,36 +63,7 @@ async fn calls_go_over_http2_and_tls() {
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;
     assert!(worker.stop().await.unwrap().success());
-    let _ = std::fs::remove_file(&tls.root_file);
     // This test called the same event over each transport, without a dedup record.
     world.rpcs.forget();
     world.finish().await;
-}
-
-struct TlsServer {
-    port: u16,
-    root_file: String,
-}
-
-async fn tls_server(rpcs: crate::world::Rpcs) -> TlsServer {
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let root_file =
-        std::env::temp_dir().join(format!("outbox-root-{:08x}.pem", fastrand::u32(..))).display().to_string();
-    std::fs::write(&root_file, cert.pem()).unwrap();
-    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let config =
-        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![cert.der().clone()], key.into())
-            .unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        let serves = |rpc: &str| rpc.starts_with("Test/") || rpc.starts_with("Other/");
-        crate::server::serve_tls(listener, Arc::new(config), serves, move |call| rpcs.handle(call)).await
-    });
-    TlsServer { port, root_file }
 }

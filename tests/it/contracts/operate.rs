@@ -1,9 +1,11 @@
 //! What an operator asks and repairs: one suite over both transports. It sends, receives and settles through the seams alone.
 
 mod aws;
+mod brakes; // pauses and limits
 mod history; // failed attempts and repairs
 mod kept; // the audit, and an RPC's refusals that are poison
 mod letters; // dead letters, looked at
+mod many; // repairs of many things, seen and stopped
 mod postgres;
 mod processes; // the reports of processes
 mod repairs; // dead letters, redriven and dropped
@@ -21,7 +23,9 @@ use outbox_transport::operate::{
     Addressed, Audit, DeadLetters, Filter, Letter, Operator, Queues, Repair, Repaired,
 };
 use outbox_transport::process::Store;
-use outbox_transport::{Dedup, Delivery, Depths, Lease, LeaseAnswer, Outcome, Queue, Released, Wanted};
+use outbox_transport::{
+    Braked, Dedup, Delivery, Depths, Lease, LeaseAnswer, Outcome, Queue, Released, Wanted,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::queue::settle;
@@ -64,6 +68,8 @@ trait Subject {
     fn store_that_fails(&self) -> Self::Store;
     /// As a worker hears it.
     async fn poison_for(&self, rpc: &Rpc) -> Option<Duration>;
+    /// As workers read them.
+    async fn brakes(&self) -> Vec<Braked>;
 }
 
 /// The whole suite, on one transport.
@@ -103,6 +109,12 @@ macro_rules! suite {
             kept::without_a_repair_nothing_is_changed
             kept::without_an_audit_only_what_can_be_undone_begins
             kept::poison_is_said_and_taken_back
+            brakes::a_brake_is_set_replaced_and_lifted
+            brakes::a_brake_ends_by_itself
+            many::a_repair_is_seen_and_stopped
+            many::one_repair_of_a_kind_runs_for_an_rpc
+            many::what_dies_later_is_not_moved
+            many::what_has_not_begun_is_taken_back
             processes::a_process_is_read_as_it_was_written
             processes::a_failed_write_has_its_reason
         }

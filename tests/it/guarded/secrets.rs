@@ -12,6 +12,8 @@ const PASSWORD: &str = "password-marked-7";
 const SECRET_KEY: &str = "key-marked-7";
 const PAYLOAD: &str = "payload-marked-7";
 const HEADER: &str = "header-marked-7";
+const TOKEN: &str = "token-marked-7";
+const SIGNING: &str = "whsec_c2lnbmluZy1tYXJrZWQtNy1zaWduaW5n";
 
 /// Guards SECURITY.md: at the highest log level, no payload, header value or secret is logged, for every outcome of an
 /// event.
@@ -26,7 +28,17 @@ async fn no_log_shows_a_payload_or_a_secret() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=key-marked-7"),
     ];
-    let (mut relay, mut worker) = (world.relay_process_in(&env), world.worker_process_in(&env, &[]));
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (services, token, signing) = (path("services.yaml"), path("token"), path("signing"));
+    std::fs::write(&token, TOKEN).unwrap();
+    std::fs::write(&signing, SIGNING).unwrap();
+    let entry = format!(
+        "{{ token: {{ file: '{token}' }}, headers: {{ x-key: '{HEADER}' }}, signature: {{ secret_file: '{signing}' }} }}"
+    );
+    std::fs::write(&services, format!("service:\n  Test: {entry}\n")).unwrap();
+    let mut relay = world.relay_process_in(&env);
+    let mut worker = world.worker_process_in(&env, &["--services", &services]);
     let (mut said, mut more) = (relay.take_lines(), worker.take_lines());
     // Outcomes: done, retried, dead, parked, malformed, and a transport that fails.
     world.rpcs.on("Test/One", |called| {
@@ -69,7 +81,9 @@ async fn no_log_shows_a_payload_or_a_secret() {
     for expected in ["parked", "dead-lettered", "trying again"] {
         assert!(lines.iter().any(|line| line.contains(expected)), "{expected}");
     }
-    for marked in [PASSWORD, SECRET_KEY, PAYLOAD, HEADER] {
+    let call = world.rpcs.calls().into_iter().find(|call| call.rpc == "Test/One").unwrap();
+    assert_eq!(call.incoming.header("authorization"), format!("Bearer {TOKEN}"));
+    for marked in [PASSWORD, SECRET_KEY, PAYLOAD, HEADER, TOKEN, SIGNING] {
         let told: Vec<&String> = lines.iter().filter(|line| line.contains(marked)).collect();
         assert!(told.is_empty(), "{told:#?}");
     }

@@ -60,7 +60,7 @@ async fn each_mistake_is_named() {
     assert_finds(&said, "error Test: can't connect to 127.0.0.1:1");
     let said =
         outbox(&world, "doctor --format json --endpoint Tset=http://127.0.0.1:1 --endpoint nonsense").await;
-    assert_finds(&said, "error Test: event_router.yaml calls it, and no --endpoint says where it is");
+    assert_finds(&said, "error Test: event_router.yaml calls it, and nothing says where it is");
     assert_finds(&said, "warning Tset: it has an address, and no route calls it");
     assert_finds(&said, "error nonsense: that is no service's address");
 

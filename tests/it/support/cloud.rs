@@ -31,6 +31,9 @@ const MORE: &str = "  - name: event_contract
   - name: event_operate_replay
     subscriber:
       - id: Test/OperateReplay
+  - name: event_operate_pause
+    subscriber:
+      - id: Test/OperatePause
   - name: event_operate_poison
     subscriber:
       - id: Test/OperatePoison

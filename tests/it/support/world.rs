@@ -152,7 +152,8 @@ impl World {
         let (router, cancel) = (self.router.clone(), stop.clone());
         let name = format!("test-{:08x}", fastrand::u32(..));
         self.tasks.push(tokio::spawn(async move {
-            let settings = outbox_worker::postgres::Settings { name, visibility };
+            let settings =
+                outbox_worker::postgres::Settings { name, visibility, pace: outbox_worker::Pace::default() };
             let started = Started { stop: cancel, ..Started::default() };
             let standing = Standing::alone(&started.readiness, "delivering", source.name());
             outbox_worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await;
@@ -164,8 +165,13 @@ impl World {
         let endpoints: Vec<Endpoint> =
             self.endpoints().iter().map(|endpoint| endpoint.parse().unwrap()).collect();
         let prefixes = ["acme-".parse().unwrap()];
-        let services =
-            Services { endpoints: &endpoints, encodings: &[], contract: None, header_prefixes: &prefixes };
+        let services = Services {
+            endpoints: &endpoints,
+            encodings: &[],
+            contract: None,
+            header_prefixes: &prefixes,
+            ..Services::default()
+        };
         Client::new(&self.router, &services).unwrap()
     }
 
@@ -303,6 +309,7 @@ pub(crate) fn relay_settings() -> outbox_relay::relay::Settings {
         name: "test".to_owned(),
         page_max: 1000,
         retention: Duration::from_secs(24 * 3600),
+        router: None,
         fallback: Duration::from_secs(5),
         tracer: Tracer::default(),
         address: None,

@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{At, Audit, DYNAMODB, Kept, OperateError, Repair};
+use uuid::Uuid;
 
 use super::records::{Item, KEYS_MAX, dropped_key, is_live, text};
 use super::{AwsOperator, trouble};
@@ -20,7 +21,7 @@ const KEPT_HOURS: i64 = 400 * 24;
 const COMMAND_CHARS_MAX: usize = 2000;
 const REQUESTS_TOGETHER: usize = 8;
 
-fn kept_for() -> TimeDelta {
+pub(super) fn kept_for() -> TimeDelta {
     TimeDelta::hours(KEPT_HOURS)
 }
 
@@ -89,8 +90,34 @@ impl Audit for AwsOperator {
     }
 
     async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError> {
-        let (now, limit) = (Utc::now(), limit as usize);
-        let hours: Vec<String> = (0..KEPT_HOURS).map(|ago| hour(now - TimeDelta::hours(ago))).collect();
+        let mut kept = self.of_hours(KEPT_HOURS, limit as usize).await?;
+        self.add_progress(&mut kept).await?;
+        Ok(kept)
+    }
+
+    /// Its id has its time, and so the item of its hour. That is by the clock of the command that made it, as in the item.
+    async fn find(&self, id: Uuid) -> Result<Option<Kept>, OperateError> {
+        let Some(at) = millis(id).and_then(DateTime::from_timestamp_millis) else { return Ok(None) };
+        // The id may be made just before the hour ends.
+        let hours = [hour(at), hour(at + TimeDelta::minutes(1))];
+        let hours = if hours[0] == hours[1] { &hours[..1] } else { &hours[..] };
+        let items = self.items_of(hours).await?;
+        let mut kept: Vec<Kept> = items.values().flat_map(repairs).filter(|kept| kept.id == id).collect();
+        self.add_progress(&mut kept).await?;
+        Ok(kept.into_iter().next())
+    }
+}
+
+/// The time in a v7 uuid.
+fn millis(id: Uuid) -> Option<i64> {
+    (id.get_version_num() == 7).then(|| i64::try_from(id.as_u128() >> 80).ok()).flatten()
+}
+
+impl AwsOperator {
+    /// The newest of the last hours, newest first.
+    pub(super) async fn of_hours(&self, hours: i64, limit: usize) -> Result<Vec<Kept>, OperateError> {
+        let now = Utc::now();
+        let hours: Vec<String> = (0..hours).map(|ago| hour(now - TimeDelta::hours(ago))).collect();
         let requests = hours.chunks(KEYS_MAX).map(|hours| self.items_of(hours));
         let mut answers = futures_util::stream::iter(requests).buffered(REQUESTS_TOGETHER);
         let mut kept: Vec<Kept> = Vec::new();
@@ -119,18 +146,21 @@ fn hour(at: DateTime<Utc>) -> String {
 }
 
 fn repairs(item: &Item) -> Vec<Kept> {
-    let of = |attribute: &AttributeValue| -> Option<Kept> {
+    let of = |name: &str, attribute: &AttributeValue| -> Option<Kept> {
+        let id = name.strip_prefix(PREFIX)?.parse().ok()?;
         let repair = attribute.as_m().ok()?;
         let words = |name: &str| text(repair, name).unwrap_or_default().to_owned();
         Some(Kept {
             source: DYNAMODB.to_owned(),
+            id,
             at: At::from(DateTime::parse_from_rfc3339(text(repair, "at")?).ok()?.to_utc()),
             who: words("who"),
             role: None,
             command: words("command"),
             result: text(repair, "result").and_then(|result| serde_json::from_str(result).ok().flatten()),
             ended: text(repair, "result") != Some(NOT_ENDED),
+            progress: None,
         })
     };
-    item.iter().filter(|(name, _)| name.starts_with(PREFIX)).filter_map(|(_, repair)| of(repair)).collect()
+    item.iter().filter_map(|(name, repair)| of(name, repair)).collect()
 }

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use outbox_transport::operate::{DeadLetters, Filter, Letter, OperateError, Repair, Repaired};
 
@@ -120,6 +120,7 @@ impl AwsOperator {
         let moved = self.delete(letter, before).await?;
         if let Some(event) = letter.event {
             self.keep_move((event, &letter.rpc), "redriven", repair, before).await;
+            self.looking.moved.lock().add(event, &letter.rpc);
         }
         Ok(moved)
     }
@@ -247,6 +248,9 @@ fn matches<H>(filter: &Filter, letter: &Letter<H>) -> bool {
     filter.event.is_none_or(|event| letter.event == Some(event))
         && filter.code.as_ref().is_none_or(|code| *code == letter.code)
         && filter.id.as_ref().is_none_or(|id| *id == letter.id)
+        && filter
+            .dead_by
+            .is_none_or(|by| letter.dead_at.known().is_none_or(|at| at <= by || at > by + TimeDelta::days(1)))
         && filter.older_than.is_none_or(|age| {
             letter.dead_at.known().is_some_and(|at| (Utc::now() - at).to_std().is_ok_and(|old| old > age))
         })

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_runtime::Guarded;
 use outbox_transport::operate::Letter;
@@ -16,8 +17,22 @@ pub(super) struct Looking {
     pub(super) nothing_new: u32,
     /// What this command has redriven: a letter that dies again at once is not redriven for ever.
     redriven: Guarded<HashSet<u64>>,
+    /// The deliveries that this command redrove, until they are done or dead.
+    pub(super) moved: Guarded<Moved>,
     /// Messages that this command hides, by message id.
     pub(super) held: Guarded<HashMap<String, Held>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Moved {
+    pub(super) left: VecDeque<(EventId, Rpc)>,
+    pub(super) dead: i64,
+}
+
+impl Moved {
+    pub(super) fn add(&mut self, event: EventId, rpc: &Rpc) {
+        self.left.push_back((event, rpc.clone()));
+    }
 }
 
 #[derive(Debug, Clone)]

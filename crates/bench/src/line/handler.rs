@@ -10,6 +10,7 @@ use std::time::Duration;
 use outbox_event_router::Router;
 use outbox_postgres::Source;
 use outbox_runtime::{Standing, Started};
+use outbox_worker::Pace;
 use outbox_worker::postgres::Settings;
 use outbox_worker::rpc::{Call, CallError, RpcClient};
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,7 +62,8 @@ pub(crate) async fn run(source: &str, router: &Path) -> Result<()> {
     let stop = started.stop.clone();
     let client = handler.clone();
     let worker = tokio::spawn(async move {
-        let settings = Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30) };
+        let settings =
+            Settings { name: "bench".to_owned(), visibility: Duration::from_secs(30), pace: Pace::default() };
         let standing = Standing::alone(&started.readiness, "delivering", source.name());
         outbox_worker::postgres::run(&source, &router, &client, &settings, &standing, &started).await
     });

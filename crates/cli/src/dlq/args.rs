@@ -7,22 +7,27 @@ use outbox_event_router::Rpc;
 use outbox_transport::operate::Filter;
 
 use crate::options::Options;
-use crate::repair::RepairArgs;
+use crate::repair::{Beside, RepairArgs, RuleArgs};
 
 pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
 
 /// Lists dead letters, with the reason of each.
 ///
-/// On SQS a letter can only be read by receiving it, so each is hidden from others for a moment.
+/// The last ones that died are the first. On SQS a letter can only be read by receiving it, so each is hidden from others for a
+/// moment; and SQS gives them in no order, so only those that were read are sorted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct List {
-    #[command(flatten)]
-    pub(super) which: Which,
-
     /// How many at most.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: u32,
+
+    /// The oldest first. By default the last ones that died are shown first.
+    #[arg(long)]
+    pub(super) oldest_first: bool,
+
+    #[command(flatten)]
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) options: Options,
@@ -41,7 +46,7 @@ pub(super) struct Show {
     #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
     pub(super) rpc: Option<Rpc>,
 
-    /// Print the payload, too. It may contain personal data or secrets.
+    /// Print the payload, too. It may contain personal data or secrets, so `outbox audit` keeps who looked.
     #[arg(long)]
     pub(super) payload: bool,
 
@@ -53,15 +58,13 @@ pub(super) struct Show {
 ///
 /// Each goes back into the queue of its RPC, with its attempts counted from the beginning. An RPC that succeeded meanwhile is
 /// not called again, because the worker finds the record. Eight letters are moved at a time: on Postgres in one
-/// transaction, on SQS each by itself. If this is interrupted, the rest stays, and the same command goes on.
+/// transaction, on SQS each by itself. What dies after the beginning is left alone. One redrive runs at a time for an RPC.
+/// While it runs, `outbox repair` shows it to every operator, and stops it; later it continues it, or takes back what has not begun.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
 )]
 pub(super) struct Redrive {
-    #[command(flatten)]
-    pub(super) which: Which,
-
     /// How many per second. A higher value is sooner done. A lower one spares a service that has just come back.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) rate: u32,
@@ -69,6 +72,15 @@ pub(super) struct Redrive {
     /// Forget a past success first: the RPC runs again even if it had succeeded for the event.
     #[arg(long)]
     pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) rule: RuleArgs,
+
+    #[command(flatten)]
+    pub(super) beside: Beside,
+
+    #[command(flatten)]
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) repair: RepairArgs,
@@ -81,6 +93,9 @@ pub(super) struct Redrive {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Drop {
+    #[command(flatten)]
+    pub(super) beside: Beside,
+
     #[command(flatten)]
     pub(super) which: Which,
 
@@ -116,7 +131,7 @@ impl Which {
             event: self.event,
             code: self.code.clone(),
             older_than: self.older_than,
-            id: None,
+            ..Filter::default()
         }
     }
 }

@@ -1,21 +1,20 @@
 //! Moves dead letters one by one: back into their queues, or away.
 
+use std::pin::{Pin, pin};
 use std::process::ExitCode;
 
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    DeadLetters, Deliveries, Filter, Letter, Operator, Repair, Repaired, thousands,
+    DeadLetters, Deliveries, Filter, Job, Kind as RepairKind, Letter, Operator, Repair, Repaired, SQS,
 };
-use serde::Serialize;
 
 use super::args::{Drop, Redrive};
+use super::result::{Kind, Moved};
 use crate::counted::Counted;
 use crate::filter;
 use crate::pace::{Pace, Progress, interrupted};
-use crate::repair::{self, RepairArgs};
-use crate::safe::line;
-use crate::show::counted;
+use crate::repair::{self, Beside, Halt, RepairArgs, Rule, Running};
 use crate::stopped::Stopped;
 use crate::transport::Work;
 
@@ -26,54 +25,17 @@ const UNASKED_MAX: i64 = 100;
 const FILTERS: &str = "--rpc, --event, --code or --older-than";
 /// So many are moved at a time.
 const TOGETHER: usize = 8;
-/// So many refusals are shown, with so many characters of each.
-const REFUSALS_MAX: usize = 5;
-const REFUSAL_CHARS_MAX: usize = 400;
 
 pub(super) struct Move<'a> {
     args: &'a RepairArgs,
+    beside: &'a Beside,
     filter: Filter,
     kind: Kind,
+    rule: Rule,
+    /// So many are still to be moved first.
+    canary: usize,
     /// What the question was about, if one was asked.
     asked: Option<Counted>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Redrive { rate: u32, force: bool },
-    Drop,
-}
-
-/// The result; the names are stable.
-#[derive(Debug, Default, Serialize)]
-struct Moved {
-    dry_run: bool,
-    found: i64,
-    moved: i64,
-    /// How many of those had succeeded before: the worker calls these again only with --force. Unknown if the record does not
-    /// answer.
-    done_before: Option<i64>,
-    /// Their RPC is being called at this moment. Their success can't be forgotten, so they stay.
-    busy: i64,
-    /// Their queue refuses them and accepts others, so they stay.
-    refused: i64,
-    /// The reasons of the first few, with the letters' ids.
-    refusals: Vec<String>,
-    interrupted: bool,
-    failed: Option<String>,
-}
-
-impl Moved {
-    fn refuse(&mut self, id: &str, why: &str) {
-        self.refused += 1;
-        if self.refusals.len() < REFUSALS_MAX {
-            self.refusals.push(format!("{id}: {why}"));
-        }
-    }
-
-    fn count_done(&mut self, many: usize) {
-        self.done_before = self.done_before.map(|done| done + many as i64);
-    }
 }
 
 impl<'a> Move<'a> {
@@ -81,15 +43,19 @@ impl<'a> Move<'a> {
         let filter = args.repair.some(args.which.filter(), "dlq redrive", FILTERS)?;
         Ok(Self {
             args: &args.repair,
+            beside: &args.beside,
             filter,
             kind: Kind::Redrive { rate: args.rate, force: args.force },
+            rule: Rule::of(&args.rule),
+            canary: args.rule.canary.map_or(0, |many| many as usize),
             asked: None,
         })
     }
 
     pub(super) fn drop(args: &'a Drop) -> Result<Self, Stopped> {
         let filter = args.repair.some(args.which.filter(), "dlq drop", FILTERS)?;
-        Ok(Self { args: &args.repair, filter, kind: Kind::Drop, asked: None })
+        let (args, beside, rule) = (&args.repair, &args.beside, Rule::default());
+        Ok(Self { args, beside, filter, kind: Kind::Drop, rule, canary: 0, asked: None })
     }
 }
 
@@ -99,29 +65,46 @@ impl Work for Move<'_> {
         filter::letter_code(&mut transports, self.filter.code.as_ref()).await?;
         let mut moved = Moved { dry_run: self.args.dry_run, done_before: Some(0), ..Moved::default() };
         if self.args.dry_run {
-            self.each(&mut transports, None, &mut moved).await?;
+            self.count_each(&mut transports, &mut moved).await?;
         } else {
             self.ask(&mut transports).await?;
-            let is_undoable = matches!(self.kind, Kind::Redrive { force: false, .. });
-            let repair = repair::begin(&transports, is_undoable).await?;
-            let went = self.each(&mut transports, Some(&repair), &mut moved).await;
+            let mut running = self.start(&transports).await?;
+            moved.repair = Some(running.repair.id);
+            let went = self.each(&mut transports, &mut running, &mut moved).await;
             if let Err(stopped) = &went {
                 moved.failed = Some(stopped.problem.clone());
             }
-            repair::end(repair, &transports, &moved).await;
+            running.end(&transports, &moved).await;
             went?;
         }
-        self.args.options.answer(&moved, || self.text(&moved))?;
-        let all = moved.failed.is_none() && !moved.interrupted && moved.busy == 0 && moved.refused == 0;
-        Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let (kind, options) = (self.kind, &self.args.options);
+        options.answer(&moved, || moved.text(kind, options))?;
+        Ok(if moved.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
 impl Move<'_> {
+    async fn start<O: Operator>(&self, transports: &[O]) -> Result<Running, Stopped> {
+        let options = &self.args.options;
+        let before = repair::continued(transports, self.beside, options).await?;
+        let plan = before.iter().flatten().find_map(|kept| Some(kept.progress.as_ref()?.plan.clone()));
+        let job = Job {
+            kind: match self.kind {
+                Kind::Redrive { .. } => RepairKind::Redrive,
+                Kind::Drop => RepairKind::Drop,
+            },
+            rpc: self.filter.rpc.clone(),
+            plan: plan.unwrap_or_else(repair::plan),
+            bound: None,
+            older_than: self.filter.older_than,
+            also: self.beside.also,
+        };
+        Running::start(transports, job, (self.kind.is_undoable(), self.rule), &before, options).await
+    }
+
     /// Without an answer of yes in advance, the letters are counted for the question, and later ones are left alone.
     async fn ask(&mut self, transports: &mut [impl Operator]) -> Result<(), Stopped> {
-        let is_undoable = matches!(self.kind, Kind::Redrive { force: false, .. });
-        if is_undoable && self.filter != Filter::default() {
+        if self.kind.is_undoable() && self.filter != Filter::default() {
             return Ok(());
         }
         if !self.args.consent.is_given() {
@@ -156,92 +139,160 @@ impl Move<'_> {
         Ok(counted)
     }
 
-    /// Without a repair it only counts them.
-    async fn each(
-        &self,
-        transports: &mut [impl Operator],
-        repair: Option<&Repair>,
+    /// For --dry-run.
+    async fn count_each(&self, transports: &mut [impl Operator], moved: &mut Moved) -> Result<(), Stopped> {
+        let mut interrupted = pin!(interrupted());
+        for transport in transports {
+            let went = loop {
+                let letters = tokio::select! {
+                    letters = transport.next(&self.filter) => letters,
+                    () = &mut interrupted => {
+                        moved.interrupted = true;
+                        break Ok(());
+                    }
+                };
+                let letters = match letters {
+                    Ok(letters) if letters.is_empty() => break Ok(()),
+                    Ok(letters) => letters,
+                    Err(error) => break Err(error),
+                };
+                moved.found += letters.len() as i64;
+                let done = self.done(transport, &letters, moved).await;
+                moved.count_done(done.iter().filter(|done| **done).count());
+            };
+            transport.put_back().await;
+            went?;
+        }
+        Ok(())
+    }
+
+    async fn each<O: Operator>(
+        &mut self,
+        transports: &mut [O],
+        running: &mut Running,
         moved: &mut Moved,
     ) -> Result<(), Stopped> {
-        for transport in transports {
-            let went = self.all(transport, repair, moved).await;
-            transport.put_back().await;
-            if let Err(stopped) = went {
-                // Nothing was moved yet, so the error is the whole result.
-                if moved.moved == 0 {
-                    return Err(stopped);
+        let mut interrupted = pin!(interrupted());
+        let mut progress = Progress::new(self.kind.verb(false), None);
+        for n in 0..transports.len() {
+            let went = self.all(transports, n, running, (moved, &mut progress), interrupted.as_mut()).await;
+            transports[n].put_back().await;
+            match went {
+                Ok(None) => {}
+                Ok(Some(halt)) => {
+                    moved.halt(halt);
+                    break;
                 }
-                moved.failed = Some(stopped.problem);
-                break;
+                // Nothing was moved yet, so the error is the whole result.
+                Err(stopped) if moved.moved == 0 => return Err(stopped),
+                Err(stopped) => {
+                    moved.failed = Some(stopped.problem);
+                    break;
+                }
             }
         }
         Ok(())
     }
 
-    async fn all<O: DeadLetters + Deliveries>(
-        &self,
-        transport: &mut O,
-        repair: Option<&Repair>,
-        moved: &mut Moved,
-    ) -> Result<(), Stopped> {
-        let rate = match self.kind {
+    /// One transport's letters. What was counted is what is moved.
+    async fn all<O: Operator>(
+        &mut self,
+        transports: &mut [O],
+        n: usize,
+        running: &mut Running,
+        (moved, progress): (&mut Moved, &mut Progress),
+        mut interrupted: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Halt>, Stopped> {
+        let filter = Filter { dead_by: Some(running.bound(n)), ..self.filter.clone() };
+        // On SQS a letter can only be counted by receiving it.
+        if transports[n].source() != SQS {
+            let mut counted = Counted::default();
+            let went = tokio::select! {
+                went = count_in(&mut transports[n], &filter, &mut counted) => went,
+                () = interrupted.as_mut() => return Ok(Some(Halt::Interrupted)),
+            };
+            transports[n].put_back().await;
+            went?;
+            running.counted(n, Some(counted.count()));
+            progress.more(counted.count());
+            running.beat(transports, false).await;
+        }
+        let mut pace = Pace::new(match self.kind {
             Kind::Redrive { rate, .. } => rate,
             Kind::Drop => 10_000,
-        };
-        let (mut pace, mut progress) = (Pace::new(rate), Progress::new(self.verb(), None));
-        let interrupted = interrupted();
-        tokio::pin!(interrupted);
+        });
         loop {
             let mut letters = tokio::select! {
-                letters = transport.next(&self.filter) => letters?,
-                () = &mut interrupted => {
-                    moved.interrupted = true;
-                    return Ok(());
-                }
+                letters = transports[n].next(&filter) => letters?,
+                () = interrupted.as_mut() => return Ok(Some(Halt::Interrupted)),
             };
             if letters.is_empty() {
-                return Ok(());
+                return Ok(None);
             }
             letters.retain(|letter| self.asked.as_ref().is_none_or(|asked| asked.covers(letter.dead_at)));
-            moved.found += letters.len() as i64;
             let done = match self.kind {
-                Kind::Redrive { .. } => self.done(transport, &letters, moved).await,
+                Kind::Redrive { .. } => self.done(&transports[n], &letters, moved).await,
                 Kind::Drop => vec![false; letters.len()],
             };
-            let Some(repair) = repair else {
-                moved.count_done(done.iter().filter(|done| **done).count());
-                continue;
-            };
-            for (letters, done) in letters.chunks(TOGETHER).zip(done.chunks(TOGETHER)) {
-                tokio::select! {
-                    () = pace.wait(letters.len()) => {}
-                    () = &mut interrupted => {
-                        moved.interrupted = true;
-                        return Ok(());
-                    }
+            let (mut letters, mut done) = (&letters[..], &done[..]);
+            while !letters.is_empty() {
+                let many = if self.canary > 0 { self.canary.min(TOGETHER) } else { TOGETHER };
+                let (some, rest) = letters.split_at(many.min(letters.len()));
+                let (some_done, rest_done) = done.split_at(some.len());
+                (letters, done) = (rest, rest_done);
+                let halt = running.wait((&mut pace, some.len()), transports, interrupted.as_mut()).await;
+                if halt.is_some() {
+                    return Ok(halt);
                 }
-                let outcomes = match self.kind {
-                    Kind::Redrive { force, .. } => transport.redrive(repair, letters, force).await,
-                    Kind::Drop => transport.take_away(repair, letters).await,
-                };
-                let mut failure = None;
-                for ((outcome, letter), done) in outcomes.into_iter().zip(letters).zip(done) {
-                    match outcome {
-                        Ok(Repaired::Moved) => {
-                            moved.moved += 1;
-                            moved.count_done(usize::from(*done));
+                let went = self.some(&transports[n], &running.repair, (some, some_done), moved).await;
+                running.add(n, some.len());
+                progress.add(some.len());
+                let some_moved = went?;
+                if self.canary > 0 {
+                    self.canary -= some_moved.min(self.canary);
+                    if self.canary == 0 {
+                        let halt = running.canary(transports, interrupted.as_mut()).await;
+                        if halt.is_some() {
+                            return Ok(halt);
                         }
-                        Ok(Repaired::Gone) => {}
-                        Ok(Repaired::Busy) => moved.busy += 1,
-                        Ok(Repaired::Refused(why)) => moved.refuse(&letter.id, &why),
-                        Err(error) => failure = Some(error),
+                        // On SQS the others may have become visible to others meanwhile.
+                        transports[n].put_back().await;
+                        break;
                     }
-                }
-                progress.add(letters.len());
-                if let Some(error) = failure {
-                    return Err(error.into());
                 }
             }
+        }
+    }
+
+    /// Returns how many were moved.
+    async fn some<O: DeadLetters>(
+        &self,
+        transport: &O,
+        repair: &Repair,
+        (letters, done): (&[Letter<O::Handle>], &[bool]),
+        moved: &mut Moved,
+    ) -> Result<usize, Stopped> {
+        let (before, mut failure) = (moved.moved, None);
+        moved.found += letters.len() as i64;
+        let outcomes = match self.kind {
+            Kind::Redrive { force, .. } => transport.redrive(repair, letters, force).await,
+            Kind::Drop => transport.take_away(repair, letters).await,
+        };
+        for ((outcome, letter), done) in outcomes.into_iter().zip(letters).zip(done) {
+            match outcome {
+                Ok(Repaired::Moved) => {
+                    moved.moved += 1;
+                    moved.count_done(usize::from(*done));
+                }
+                Ok(Repaired::Gone) => {}
+                Ok(Repaired::Busy) => moved.busy += 1,
+                Ok(Repaired::Refused(why)) => moved.refuse(&letter.id, &why),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(usize::try_from(moved.moved - before).unwrap_or(0)),
         }
     }
 
@@ -255,44 +306,6 @@ impl Move<'_> {
             letters.iter().filter_map(|letter| Some((letter.event?, letter.rpc.clone()))).collect();
         let mut done = repair::done(transport, &pairs, &mut moved.done_before).await.into_iter();
         letters.iter().map(|letter| letter.event.is_some() && done.next().unwrap_or(false)).collect()
-    }
-
-    fn verb(&self) -> &'static str {
-        match (self.kind, self.args.dry_run) {
-            (_, true) => "counted",
-            (Kind::Redrive { .. }, _) => "redriven",
-            (Kind::Drop, _) => "dropped",
-        }
-    }
-
-    fn text(&self, moved: &Moved) -> String {
-        let letters = |count: i64| counted(thousands(count), "dead letter");
-        let mut lines = vec![match (self.args.dry_run, self.kind) {
-            (true, Kind::Redrive { .. }) => format!("would redrive {}", letters(moved.found)),
-            (true, Kind::Drop) => format!("would drop {}", letters(moved.found)),
-            (false, _) => format!("{} {}", self.verb(), letters(moved.moved)),
-        }];
-        let force = matches!(self.kind, Kind::Redrive { force: true, .. });
-        lines.extend(repair::done_before(moved.done_before, force, ""));
-        if moved.busy > 0 {
-            lines.push(format!(
-                "  {} stay: their RPC is being called at this moment; run it again",
-                thousands(moved.busy)
-            ));
-        }
-        if moved.refused > 0 {
-            lines.push(format!("  {} stay, for their queue refuses them:", thousands(moved.refused)));
-            lines.extend(moved.refusals.iter().map(|why| format!("    {}", line(why, REFUSAL_CHARS_MAX))));
-        }
-        if moved.interrupted {
-            lines.push("interrupted: the rest is where it was; the same command goes on".to_owned());
-        }
-        if let Some(failed) = &moved.failed {
-            lines.push(format!(
-                "then it failed: {failed}; the rest is where it was, and the same command goes on"
-            ));
-        }
-        lines.join("\n")
     }
 }
 

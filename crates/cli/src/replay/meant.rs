@@ -7,10 +7,11 @@ use outbox_event::EventId;
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Cursor, Database, Outbox, Span};
 use outbox_transport::Entry;
+use uuid::Uuid;
 
 use crate::dlq::rpc;
 use crate::options::Options;
-use crate::repair::Consent;
+use crate::repair::{Beside, Consent};
 use crate::stopped::Stopped;
 
 /// Sends past events to their subscribers again, straight into their queues.
@@ -56,6 +57,13 @@ pub(crate) struct Args {
     /// Forget past successes first: the RPCs run again even if they had succeeded.
     #[arg(long)]
     pub(super) force: bool,
+
+    /// Stop when so many of the sent ones are dead. It is looked at every two seconds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) stop_if_dead: Option<u32>,
+
+    #[command(flatten)]
+    pub(super) beside: Beside,
 
     #[command(flatten)]
     pub(super) consent: Consent,
@@ -107,19 +115,18 @@ impl Replay<'_> {
 
     /// The same command with --run and absolute times, so that it means the same later.
     pub(super) fn command(&self, until: DateTime<Utc>) -> String {
-        let mut words = Vec::new();
+        self.args.options.command(self.words(until))
+    }
+
+    /// As [`Replay::command`], without the installation.
+    pub(super) fn words(&self, until: DateTime<Utc>) -> Vec<String> {
+        let mut words = vec!["replay".to_owned()];
         if let Some(id) = self.args.event {
             words.extend(["--event".to_owned(), id.to_string()]);
         }
         if let Some(since) = self.args.since {
             words.extend(["--since".to_owned(), exact(since), "--until".to_owned(), exact(until)]);
         }
-        self.command_with(words)
-    }
-
-    pub(super) fn command_with(&self, which: Vec<String>) -> String {
-        let mut words = vec!["replay".to_owned()];
-        words.extend(which);
         if let Some(name) = &self.args.event_name {
             words.extend(["--event-name".to_owned(), name.clone()]);
         }
@@ -135,9 +142,39 @@ impl Replay<'_> {
         if self.args.consent.is_given() {
             words.push("--yes".to_owned());
         }
+        if let Some(dead) = self.args.stop_if_dead {
+            words.extend(["--stop-if-dead".to_owned(), dead.to_string()]);
+        }
         words.push("--run".to_owned());
-        self.args.options.command(words)
+        words
     }
+}
+
+/// Leaves out what a replay has sent before: up to its place in each outbox, and on AWS the outboxes before that one.
+pub(super) fn skip(meant: &mut Vec<Meant>, places: &[String]) {
+    let places: Vec<(&str, i64, Uuid)> = places.iter().filter_map(|place| parsed(place)).collect();
+    let [.., (source, _, _)] = places[..] else { return };
+    if places.len() == 1
+        && let Some(n) = meant.iter().position(|one| one.outbox.source() == source)
+    {
+        meant.drain(..n);
+    }
+    for one in meant {
+        if let Some((_, seq, id)) = places.iter().find(|(source, ..)| *source == one.outbox.source()) {
+            (one.span.seqs.first, one.span.after) = (*seq, Some(*id));
+        }
+    }
+}
+
+/// `name seq id`
+pub(super) fn place(source: &str, last: &Entry) -> String {
+    format!("{source} {} {}", last.seq, last.id)
+}
+
+fn parsed(place: &str) -> Option<(&str, i64, Uuid)> {
+    let (rest, id) = place.rsplit_once(' ')?;
+    let (source, seq) = rest.rsplit_once(' ')?;
+    Some((source, seq.parse().ok()?, id.parse().ok()?))
 }
 
 /// The first event that would be sent.
@@ -158,7 +195,7 @@ pub(super) fn exact(at: DateTime<Utc>) -> String {
 }
 
 /// A time, or how long ago.
-fn time(text: &str) -> Result<DateTime<Utc>, String> {
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.with_timezone(&Utc));
     }

@@ -1,5 +1,7 @@
 //! What a replay would send.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use outbox_postgres::operate::Seqs;
 use outbox_transport::Entry;
@@ -8,7 +10,7 @@ use serde::Serialize;
 
 use super::meant::{Counts, Meant, Replay};
 use crate::pace::Progress;
-use crate::show::{counted, table};
+use crate::show::{age, counted, table};
 use crate::stopped::Stopped;
 
 /// Above this, a replay is only known to be large.
@@ -30,6 +32,10 @@ pub(super) struct Plan {
     /// The bus refused them.
     parked: i64,
     oldest_event_at: Option<DateTime<Utc>>,
+    /// How many per second.
+    pub(super) rate: u32,
+    /// RPCs whose servers do not answer now, in words.
+    pub(super) breakers: Vec<String>,
     pub(super) command: String,
 }
 
@@ -74,12 +80,27 @@ impl Plan {
             counts.into_iter().map(|((event, rpc), events)| PlannedRoute { event, rpc, events }).collect();
         let messages = routes.iter().filter(|route| route.rpc.is_some()).map(|route| route.events).sum();
         let counted_all = seen < COUNTED_MAX;
-        Ok(Self { counted_all, messages, routes, not_put, parked, oldest_event_at, command: String::new() })
+        Ok(Self {
+            counted_all,
+            messages,
+            routes,
+            not_put,
+            parked,
+            oldest_event_at,
+            rate: 0,
+            breakers: Vec::new(),
+            command: String::new(),
+        })
     }
 
     /// What there is to send, if all was counted.
     pub(super) fn total(&self) -> Option<i64> {
         self.counted_all.then_some(self.messages)
+    }
+
+    /// Which RPCs get messages.
+    pub(super) fn rpcs(&self) -> BTreeSet<String> {
+        self.routes.iter().filter_map(|route| route.rpc.clone()).collect()
     }
 
     /// Whether no event is selected.
@@ -126,6 +147,12 @@ impl Plan {
         if let Some(oldest) = self.oldest_event_at {
             lines.push(format!("the outbox goes back to {}", crate::show::moment(oldest)));
         }
+        if self.messages > 0 && self.rate > 0 {
+            let seconds = age(self.messages as f64 / f64::from(self.rate));
+            let least = if self.counted_all { "" } else { "at least " };
+            lines.push(format!("at {} a second it takes {least}{seconds}", self.rate));
+        }
+        lines.extend(self.breakers.iter().map(|why| format!("{why}: the messages will wait in its queue")));
         if !lines.is_empty() {
             parts.push(lines.join("\n"));
         }

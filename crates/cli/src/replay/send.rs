@@ -1,16 +1,19 @@
 //! Sends what was planned.
 
+use std::pin::{Pin, pin};
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use outbox_event::Message;
 use outbox_event_router::Rpc;
 use outbox_transport::Entry;
-use outbox_transport::operate::{Addressed, Deliveries, Queues, Repair, thousands};
+use outbox_transport::operate::{Addressed, Operator, Queues, thousands};
 use serde::Serialize;
+use uuid::Uuid;
 
-use super::meant::{Meant, Replay, exact};
+use super::meant::{Meant, Replay, place};
 use super::plan::Plan;
 use crate::pace::{Pace, Progress, interrupted};
-use crate::repair;
+use crate::repair::{self, Halt, Running};
 use crate::show::counted;
 use crate::stopped::Stopped;
 
@@ -30,36 +33,43 @@ pub(super) struct Sent {
     /// Rows that no bus can carry.
     malformed: i64,
     interrupted: bool,
+    /// Who stopped it, or why it stopped by itself.
+    stopped: Option<String>,
     failed: Option<String>,
-    /// The time of the last event sent: an interrupted replay goes on from there.
+    /// The time of the last event sent.
     reached: Option<DateTime<Utc>>,
 }
 
-pub(super) async fn all<O: Queues + Deliveries>(
-    repair: &Repair,
+pub(super) async fn all<O: Operator>(
+    running: &mut Running,
     meant: &[Meant],
     transports: &[O],
     replay: &Replay<'_>,
     plan: &Plan,
 ) -> Result<Sent, Stopped> {
+    let total = if replay.args.beside.continues.is_some() { None } else { plan.total() };
     let mut sending = Sending {
-        repair,
+        running,
         replay,
         at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
         pace: Pace::new(replay.args.rate),
-        progress: Progress::new("sent", plan.total()),
+        progress: Progress::new("sent", total),
         sent: Sent { done_before: Some(0), ..Sent::default() },
     };
-    let mut interrupted = Box::pin(interrupted());
+    let mut interrupted = pin!(interrupted());
+    if let [_] = transports {
+        sending.running.counted(0, total);
+    }
     for one in meant {
         // On AWS one transport serves all databases.
-        let is_its = |transport: &&O| transport.source() == one.outbox.source();
-        let Some(transport) = transports.iter().find(is_its).or(transports.first()) else { continue };
-        if let Err(stopped) = sending.outbox(one, transport, &mut interrupted).await {
-            if sending.sent.sent == 0 {
-                return Err(stopped);
-            }
-            sending.sent.failed = Some(stopped.problem);
+        let is_its = |transport: &O| transport.source() == one.outbox.source();
+        let n = transports.iter().position(is_its).unwrap_or(0);
+        match sending.outbox(one, transports, n, interrupted.as_mut()).await {
+            Ok(None) => {}
+            Ok(Some(Halt::Interrupted)) => sending.sent.interrupted = true,
+            Ok(Some(Halt::Stopped(why))) => sending.sent.stopped = Some(why),
+            Err(stopped) if sending.sent.sent == 0 => return Err(stopped),
+            Err(stopped) => sending.sent.failed = Some(stopped.problem),
         }
         if !sending.sent.is_going_on() {
             break;
@@ -69,7 +79,7 @@ pub(super) async fn all<O: Queues + Deliveries>(
 }
 
 struct Sending<'a> {
-    repair: &'a Repair,
+    running: &'a mut Running,
     replay: &'a Replay<'a>,
     at: String,
     pace: Pace,
@@ -79,43 +89,47 @@ struct Sending<'a> {
 
 impl Sending<'_> {
     /// An interruption takes effect between messages: a message that was begun is finished and counted.
-    async fn outbox<O: Queues + Deliveries>(
+    async fn outbox<O: Operator>(
         &mut self,
         meant: &Meant,
-        transport: &O,
-        interrupted: &mut (impl Future<Output = ()> + Unpin),
-    ) -> Result<(), Stopped> {
+        transports: &[O],
+        n: usize,
+        mut interrupted: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Option<Halt>, Stopped> {
         let mut span = meant.span.clone();
         loop {
             let past = meant.outbox.page(&meant.cursor, &span).await?;
-            let Some(last) = past.last() else { return Ok(()) };
+            let Some(last) = past.last() else { return Ok(None) };
             (span.seqs.first, span.after) = (last.seq, Some(last.id.as_uuid()));
-            let reached = past.iter().rev().find(|event| event.flaw.is_none()).map(|event| event.occurred_at);
-            let mut messages: Vec<Addressed> = Vec::new();
-            for event in &past {
+            let mut messages: Vec<(usize, Addressed)> = Vec::new();
+            for (n, event) in past.iter().enumerate() {
                 let rpcs = self.replay.subscribers(&event.name);
                 let Some(body) = message(event, meant.outbox.source(), &self.at) else {
                     self.sent.malformed += rpcs.len() as i64;
                     continue;
                 };
-                messages.extend(rpcs.into_iter().map(|rpc| Addressed {
-                    event: event.id,
-                    rpc: rpc.clone(),
-                    body: body(rpc),
-                }));
+                let to = |rpc: &Rpc| Addressed { event: event.id, rpc: rpc.clone(), body: body(rpc) };
+                messages.extend(rpcs.into_iter().map(|rpc| (n, to(rpc))));
             }
+            let (of, messages): (Vec<usize>, Vec<Addressed>) = messages.into_iter().unzip();
             let pairs: Vec<_> = messages.iter().map(|message| (message.event, message.rpc.clone())).collect();
-            let done = repair::done(transport, &pairs, &mut self.sent.done_before).await;
-            for (messages, done) in messages.chunks(TOGETHER).zip(done.chunks(TOGETHER)) {
-                tokio::select! {
-                    () = self.pace.wait(messages.len()) => {}
-                    () = &mut *interrupted => {
-                        self.sent.interrupted = true;
-                        return Ok(());
-                    }
+            let done = repair::done(&transports[n], &pairs, &mut self.sent.done_before).await;
+            let parts = messages.chunks(TOGETHER).zip(done.chunks(TOGETHER)).zip(of.chunks(TOGETHER));
+            for ((messages, done), of) in parts {
+                let many = (&mut self.pace, messages.len());
+                let halt = self.running.wait(many, transports, interrupted.as_mut()).await;
+                if halt.is_some() {
+                    return Ok(halt);
                 }
-                self.some(transport, messages, done).await?;
+                self.some(&transports[n], messages, done).await?;
+                self.running.add(n, messages.len());
+                // The last event may have more messages in the next part: then they would be sent twice, and never left out.
+                if let Some(before) = of.last().and_then(|last| past[..*last].last()) {
+                    self.running.came_to(n, place(meant.outbox.source(), before));
+                }
             }
+            self.running.came_to(n, place(meant.outbox.source(), last));
+            let reached = past.iter().rev().find(|event| event.flaw.is_none()).map(|event| event.occurred_at);
             self.sent.reached = reached.or(self.sent.reached);
         }
     }
@@ -126,7 +140,7 @@ impl Sending<'_> {
         messages: &[Addressed],
         done: &[bool],
     ) -> Result<(), Stopped> {
-        let outcomes = transport.replay(self.repair, messages, self.replay.args.force).await;
+        let outcomes = transport.replay(&self.running.repair, messages, self.replay.args.force).await;
         let mut failure = None;
         for (outcome, done) in outcomes.into_iter().zip(done) {
             match outcome {
@@ -153,14 +167,14 @@ fn message<'a>(event: &'a Entry, source: &'a str, at: &str) -> Option<impl Fn(&R
 
 impl Sent {
     fn is_going_on(&self) -> bool {
-        !self.interrupted && self.failed.is_none()
+        !self.interrupted && self.stopped.is_none() && self.failed.is_none()
     }
 
     pub(super) fn is_complete(&self) -> bool {
         self.is_going_on() && self.busy == 0
     }
 
-    pub(super) fn text(&self, replay: &Replay<'_>, until: DateTime<Utc>) -> String {
+    pub(super) fn text(&self, replay: &Replay<'_>, id: Uuid) -> String {
         let mut lines = vec![format!("sent {}", counted(thousands(self.sent), "message"))];
         lines.extend(repair::done_before(self.done_before, replay.args.force, " (--force does)"));
         if self.busy > 0 {
@@ -181,10 +195,12 @@ impl Sent {
         if self.interrupted {
             lines.push("interrupted".to_owned());
         }
-        let stopped = !self.is_going_on();
-        if let (true, Some(reached), Some(_)) = (stopped, self.reached, replay.args.since) {
-            let which = ["--since".to_owned(), exact(reached), "--until".to_owned(), exact(until)];
-            lines.push(format!("to go on: {}", replay.command_with(which.to_vec())));
+        if let Some(why) = &self.stopped {
+            lines.push(format!("stopped {why}"));
+        }
+        if !self.is_going_on() {
+            let id = id.to_string();
+            lines.push(format!("to go on: {}", replay.args.options.command(["repair", "continue", &id])));
         }
         lines.join("\n")
     }

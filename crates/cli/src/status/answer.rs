@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use outbox_postgres::operate::{Behind, Leader, StuckRing, Transaction};
-use outbox_transport::operate::{At, Count, Depth, Undeliverable};
+use outbox_postgres::operate::{Behind, Leader, StuckRing, Transaction, UnknownEvent};
+use outbox_transport::operate::{At, Count, Depth, SetBrake, Undeliverable};
 use outbox_transport::process::Seen;
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub(super) struct Status {
     /// On aws: the events that EventBridge could not deliver.
     pub(super) undeliverable: Option<Undeliverable>,
     pub(super) problems: Vec<Problem>,
+    /// What operators set, and nothing stands still for.
+    pub(super) notices: Vec<Problem>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,6 +50,10 @@ pub(super) struct SourceStatus {
     pub(super) restored: bool,
     pub(super) sequences_behind: Vec<Behind>,
     pub(super) rings_stuck: Vec<StuckRing>,
+    /// Names of the last day that event_router.yaml does not list.
+    pub(super) unknown_events: Vec<UnknownEvent>,
+    #[serde(skip)]
+    pub(super) known_events: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +65,9 @@ pub(super) struct RpcStatus {
     /// The reasons, if it is held.
     pub(super) held: Vec<String>,
     pub(super) calls: Option<i64>,
+    /// What operators set for it.
+    pub(super) pause: Option<SetBrake>,
+    pub(super) limit: Option<SetBrake>,
     /// The running workers that serve it.
     pub(super) serving: Serving,
     /// Whether event_router.yaml has it; unknown without one.

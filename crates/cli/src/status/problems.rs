@@ -1,12 +1,15 @@
 //! Pure: finds what needs an operator, and the command that explains or repairs it.
 
 use outbox_postgres::operate::StuckRing;
-use outbox_transport::operate::Undeliverable;
+use outbox_transport::operate::{SetBrake, Undeliverable};
 
 use super::answer::{Problem, RpcStatus, SourceStatus, Status};
+use super::failing;
 use super::workers::{Breaker, Workers};
 
+use crate::brakes;
 use crate::options::Options;
+use crate::running::ADD_ADDRESS;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age, counted};
 use crate::stopped::Stopped;
@@ -55,6 +58,15 @@ pub(crate) fn of(
     problems
 }
 
+/// What operators set and nothing stands still for.
+pub(crate) fn notices(status: &Status, options: &Options) -> Vec<Problem> {
+    let limits = status.rpcs.iter().filter_map(|rpc| rpc.limit.as_ref());
+    let notice = |limit: &SetBrake| {
+        Problem::command(format!("{} is {}", limit.rpc, brakes::words(limit)), brakes::undo(options, limit))
+    };
+    limits.map(notice).collect()
+}
+
 fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
     let (name, mut problems) = (&source.source, Vec::new());
     if source.leader.is_none() {
@@ -75,6 +87,7 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
             &format!("the relay that takes the lead next sets it right, or the schema's owner: {MEND}"),
         )
     }));
+    problems.extend(failing::of_source(source));
     problems.extend(source.rings_stuck.iter().map(|ring| stuck_ring(name, ring)));
     if let (Some(lag_seconds), Some(oldest)) = (source.lag_seconds, &source.oldest_event)
         && lag_seconds > LAG_SECONDS_MAX
@@ -183,6 +196,17 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
         command: Some(options.command(["poison", "--rpc", &depth.rpc])),
         remedy: Some("that is for broken events; if the server is broken, repair it".to_owned()),
     }));
+    // The pause is why its messages wait.
+    if let Some(pause) = &rpc.pause {
+        problems.push(Problem::command(
+            format!("{} is {}", depth.rpc, brakes::words(pause)),
+            brakes::undo(options, pause),
+        ));
+        return problems;
+    }
+    if rpc.breaker != Some(Breaker::Open) && rpc.held.is_empty() {
+        problems.extend(failing::of_rpc(rpc, options));
+    }
     let lies = !depth.waiting.is_zero();
     let waits_for = |seconds: f64| lies && depth.oldest_seconds.is_none_or(|age| age > seconds);
     let unserved = rpc.serving.workers == 0;
@@ -195,6 +219,13 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             ),
             "add the RPC again; on the transport postgres they are dead letters after 14 days",
         ));
+    } else if let Some(service) = rpc.serving.unaddressed.as_ref().filter(|_| unserved) {
+        let waiting = match lies {
+            true => format!("{} for {} wait{}", counted(depth.waiting, "message"), depth.rpc, oldest(rpc)),
+            false => format!("the queue of {} waits", depth.rpc),
+        };
+        let problem = format!("no worker has an address for {service}: {waiting}");
+        problems.push(Problem::remedy(problem, ADD_ADDRESS));
     } else if unserved && waits_for(UNSERVED_SECONDS_MAX) {
         problems.push(Problem::remedy(
             format!(
@@ -240,6 +271,7 @@ mod tests {
     use super::*;
     use clap::Parser;
     use outbox_postgres::operate::{Behind, Holder, Leader, Transaction};
+    use outbox_transport::Brake;
     use outbox_transport::operate::Count;
     use outbox_transport::operate::{Depth, SetAside};
 
@@ -273,6 +305,8 @@ mod tests {
             restored: false,
             sequences_behind: Vec::new(),
             rings_stuck: Vec::new(),
+            unknown_events: Vec::new(),
+            known_events: vec!["event_card_issued".to_owned()],
         }
     }
 
@@ -284,9 +318,17 @@ mod tests {
             breaker: None,
             held: Vec::new(),
             calls: None,
+            pause: None,
+            limit: None,
             serving: Serving { workers: 1, ..Serving::default() },
             routed: Some(true),
         }
+    }
+
+    fn set(brake: Brake) -> Option<SetBrake> {
+        let (now, who, why) = (chrono::Utc::now(), "me@host".to_owned(), "a bad deploy".to_owned());
+        let until = (now + chrono::TimeDelta::minutes(30)).into();
+        Some(SetBrake { rpc: "A/B".into(), brake, since: now.into(), until, who, why })
     }
 
     fn slow() -> Serving {
@@ -323,6 +365,7 @@ mod tests {
             processes: Vec::new(),
             undeliverable: None,
             problems: Vec::new(),
+            notices: Vec::new(),
         };
         let options = Cli::parse_from(["outbox", "--router", "event_router.yaml"]).options;
         let told = |status: &Status| -> Vec<String> {
@@ -489,6 +532,17 @@ mod tests {
             let told = told(&status(source, rpc));
             assert!(told.len() == 1 && told[0].starts_with(expected), "{told:?} is not {expected}");
         }
+        let waits = Depth { waiting: Count::new(9), oldest_seconds: Some(6000.0), ..rpc().depth };
+        let paused = RpcStatus { pause: set(Brake::Pause), depth: waits, ..rpc() };
+        let said = told(&status(source(), paused));
+        assert!(said.len() == 1 && said[0].starts_with("A/B is paused until 2"), "{said:?}");
+        assert!(said[0].contains(" by me@host: a bad deploy: outbox resume --rpc A/B"), "{said:?}");
+        let limit = set(Brake::Limit { concurrency: Some(2), rate_per_second: None });
+        let limited = status(source(), RpcStatus { limit, ..rpc() });
+        assert_eq!(told(&limited), [] as [&str; 0]);
+        let said: Vec<String> = notices(&limited, &options).iter().map(Problem::to_string).collect();
+        assert!(said.len() == 1 && said[0].starts_with("A/B is limited to 2 calls at a time"), "{said:?}");
+        assert!(said[0].contains(": outbox limit --rpc A/B --clear"), "{said:?}");
         let undeliverable = Undeliverable { queue: "outbox-undeliverable".into(), messages: Count::new(2) };
         let told = told(&Status { undeliverable: Some(undeliverable), ..status(source(), rpc()) });
         assert!(

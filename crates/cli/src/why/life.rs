@@ -30,6 +30,8 @@ pub(super) struct Life {
     /// Whether its deliveries are on SQS.
     #[serde(skip)]
     pub(super) on_sqs: bool,
+    /// Why no RPC gets it, if event_router.yaml does not list its name.
+    pub(super) unlisted: Option<String>,
     pub(super) nowhere: Option<Nowhere>,
     pub(super) commands: Vec<String>,
 }
@@ -238,13 +240,19 @@ impl Life {
 }
 
 impl SourceDelivery {
-    pub(super) fn new(source: &str, routed: Option<bool>, delivery: Delivery, serving: &Serving) -> Self {
+    pub(super) fn new(
+        source: &str,
+        routed: Option<bool>,
+        delivery: Delivery,
+        serving: &Serving,
+        paused: Option<String>,
+    ) -> Self {
         let waits =
             matches!(delivery.state, State::Queued { .. } | State::Failed { .. } | State::NotReceived);
         Self {
             source: source.to_owned(),
             routed,
-            causes: if waits { serving.causes() } else { Vec::new() },
+            causes: if waits { paused.into_iter().chain(serving.causes()).collect() } else { Vec::new() },
             unserved: serving.workers == 0 && matches!(delivery.state, State::Queued { .. }),
             delivery,
         }

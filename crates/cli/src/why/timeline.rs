@@ -68,6 +68,7 @@ fn words(what: &What, on_sqs: bool) -> String {
         }
         What::Redriven { by } => format!("redriven by {}", person(by.as_deref())),
         What::Replayed { by } => format!("replayed by {}", person(by.as_deref())),
+        What::TakenBack { by } => format!("taken back by {}, before it began", person(by.as_deref())),
         What::Dropped { by } => format!("dropped by {}", person(by.as_deref())),
         What::PublishedAgain { by, code, reason } => format!(
             "published again by {}, after the bus refused it: {}: {}",

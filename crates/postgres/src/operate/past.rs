@@ -40,6 +40,7 @@ fn read((rpc, at, kind, attempt, code, error, worker, by): Row) -> Option<Past> 
         "redriven" => What::Redriven { by },
         "replayed" => What::Replayed { by },
         "dropped" => What::Dropped { by },
+        "taken_back" => What::TakenBack { by },
         "published_again" => What::PublishedAgain { by, code, reason: error },
         "removed" => What::Removed,
         "failed" => What::Failed(Try { attempt, code, error, worker }),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    Addressed, At, Audit, COUNT_LIMIT, Count, DeadLetters, Depth, Filter, Kept, Letter, OperateError, Queues,
-    Repair, Repaired, SetAside, Undeliverable,
+    Addressed, At, COUNT_LIMIT, Count, DeadLetters, Depth, Filter, Letter, OperateError, Queues, Repair,
+    Repaired, SetAside, Undeliverable,
 };
 use sqlx::query_as;
 use uuid::Uuid;
@@ -16,13 +16,15 @@ use crate::operate::database::Database;
 
 const LETTERS_PER_PAGE: i64 = 100;
 /// No letter is older; a longer time can't be taken from a date.
-const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
+pub(super) const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
 #[derive(Debug)]
 pub struct PostgresOperator {
     pub(super) database: Database,
     /// Dead letters up to here were read.
     seen: Key,
+    /// The time of that death, as Postgres writes it: it may be infinite. For the newest first.
+    seen_at: Option<String>,
     /// The newest delivery at the first read, so that a letter that dies again is not redriven for ever.
     newest: Option<i64>,
 }
@@ -41,7 +43,7 @@ impl Key {
 
 impl PostgresOperator {
     pub fn new(database: Database) -> Self {
-        Self { database, seen: Key::default(), newest: None }
+        Self { database, seen: Key::default(), seen_at: None, newest: None }
     }
 
     async fn newest(&self) -> Result<i64, OperateError> {
@@ -181,7 +183,7 @@ impl DeadLetters for PostgresOperator {
     type Handle = Key;
 
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Key>>, OperateError> {
-        type Row = (i64, i32, String, Uuid, String, i32, String, String, At);
+        type Row = (i64, i32, String, Uuid, String, i32, String, String, At, String);
         let id = filter.id.as_deref().map(str::parse::<i64>).transpose();
         let Ok(id) = id else { return Ok(Vec::new()) };
         let newest = match self.newest {
@@ -193,15 +195,19 @@ impl DeadLetters for PostgresOperator {
             .database
             .all(
                 query_as(
-                    "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at
+                    "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at,
+                            l.dead_at::text
                      from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
-                     where (l.seq, l.queue, l.event_id) > ($1, $9, $10) and l.seq <= $8
+                     where ($11 or (l.seq, l.queue, l.event_id) > ($1, $9, $10)) and l.seq <= $8
+                       and (not $11 or $12::text is null or l.dead_at < $12::timestamptz
+                            or l.dead_at = $12::timestamptz and (l.seq, l.queue, l.event_id) > ($1, $9, $10))
                        and ($2::text is null or q.rpc = $2)
                        and ($3::uuid is null or l.event_id = $3)
                        and ($4::text is null or l.code = $4)
                        and ($5::interval is null or l.dead_at < clock_timestamp() - $5)
                        and ($6::bigint is null or l.seq = $6)
-                     order by l.seq, l.queue, l.event_id limit $7",
+                       and ($13::timestamptz is null or l.dead_at <= $13 or l.dead_at > $13 + interval '1 day')
+                     order by case when $11 then l.dead_at end desc, l.seq, l.queue, l.event_id limit $7",
                 )
                 .bind(self.seen.seq)
                 .bind(filter.rpc.as_ref().map(Rpc::as_str))
@@ -212,12 +218,16 @@ impl DeadLetters for PostgresOperator {
                 .bind(LETTERS_PER_PAGE)
                 .bind(newest)
                 .bind(self.seen.queue)
-                .bind(self.seen.event),
+                .bind(self.seen.event)
+                .bind(filter.newest_first)
+                .bind(&self.seen_at)
+                .bind(filter.dead_by),
             )
             .await?;
         self.seen = rows.last().map_or(Key::LAST, |row| Key { seq: row.0, queue: row.1, event: row.3 });
-        let letters =
-            rows.into_iter().filter_map(|(seq, queue, rpc, event, body, attempts, code, reason, dead_at)| {
+        self.seen_at = rows.last().map(|row| row.9.clone());
+        let letters = rows.into_iter().filter_map(
+            |(seq, queue, rpc, event, body, attempts, code, reason, dead_at, _)| {
                 Some(Letter {
                     id: seq.to_string(),
                     handle: Key { seq, queue, event },
@@ -229,7 +239,8 @@ impl DeadLetters for PostgresOperator {
                     dead_at,
                     body,
                 })
-            });
+            },
+        );
         Ok(letters.collect())
     }
 
@@ -269,41 +280,7 @@ impl DeadLetters for PostgresOperator {
     }
 
     async fn put_back(&mut self) {
-        (self.seen, self.newest) = (Key::default(), None);
-    }
-}
-
-impl Audit for PostgresOperator {
-    /// Without this row the repair functions change nothing.
-    async fn begin(&self, repair: &Repair, _: bool) -> Result<(), OperateError> {
-        let begin = query_as("select outbox.repair_begin($1, $2, $3)");
-        let begin = begin.bind(repair.id).bind(&repair.who).bind(&repair.command);
-        self.database.one::<((),)>(begin).await.map(|_| ())
-    }
-
-    async fn end(&self, repair: &Repair) -> Result<(), OperateError> {
-        let end = query_as("select outbox.repair_end($1, $2::json)");
-        self.database.one::<((),)>(end.bind(repair.id).bind(&repair.result)).await.map(|_| ())
-    }
-
-    /// For an interrupted repair, the number of changes is known.
-    async fn kept(&self, limit: u32) -> Result<Vec<Kept>, OperateError> {
-        let read = query_as(
-            "select at, who, role, command, coalesce(result, '{\"changed\":' || nullif(changed, 0) || '}'), ended_at is not null
-                      from outbox.audit order by at desc limit $1",
-        )
-        .bind(i64::from(limit));
-        let rows: Vec<(At, String, String, String, Option<String>, bool)> = self.database.all(read).await?;
-        let kept = rows.into_iter().map(|(at, who, role, command, result, ended)| Kept {
-            source: self.database.name().to_owned(),
-            at,
-            who,
-            role: Some(role),
-            command,
-            result: result.and_then(|result| serde_json::from_str(&result).ok()),
-            ended,
-        });
-        Ok(kept.collect())
+        (self.seen, self.seen_at, self.newest) = (Key::default(), None, None);
     }
 }
 

@@ -48,6 +48,10 @@ pub enum What {
     Dropped {
         by: Option<String>,
     },
+    /// It was redriven or replayed, and taken out of its queue before it began: `outbox repair undo`.
+    TakenBack {
+        by: Option<String>,
+    },
     /// A parked event was published again.
     PublishedAgain {
         by: Option<String>,

@@ -85,9 +85,9 @@ impl Process {
         self
     }
 
-    /// The RPCs that it serves.
+    /// The RPCs that it serves: those whose service has an address.
     pub fn rpcs(&self) -> impl Iterator<Item = &str> {
-        self.report.rpcs.iter().map(|rpc| rpc.rpc.as_str())
+        self.report.rpcs.iter().filter(|rpc| rpc.unaddressed.is_none()).map(|rpc| rpc.rpc.as_str())
     }
 
     pub fn serves(&self, rpc: &str) -> bool {

@@ -40,7 +40,16 @@ pub struct RpcReport {
     pub breaker_since: Option<DateTime<Utc>>,
     /// Why it is held.
     pub held: Option<String>,
+    /// Whether this worker calls nothing, because an operator paused the RPC.
+    pub paused: bool,
+    /// Whether an operator set other limits than those of event_router.yaml.
+    pub limited: bool,
     pub last_error: Option<LastError>,
+    /// How many calls have failed since the last one that succeeded, and when that one ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed_in_row: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub succeeded_at: Option<DateTime<Utc>>,
     /// Calls under way, and how many there may be.
     pub calls: usize,
     pub calls_max: usize,
@@ -50,6 +59,13 @@ pub struct RpcReport {
     pub oldest_at: Option<DateTime<Utc>>,
     /// Dead letters that their queue refuses, by the code of the refusal.
     pub set_aside: BTreeMap<String, usize>,
+    /// The service, if this worker has no address for it: it receives nothing for the RPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unaddressed: Option<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -95,12 +111,12 @@ pub enum Duty {
 }
 
 impl Report {
-    /// Whether it should be known soon: readiness or a breaker changed. Reasons and numbers change all the time.
+    /// Whether it should be known soon: readiness, a breaker, a pause or a limit changed. Reasons and numbers change all the time.
     pub fn is_news_after(&self, before: &Self) -> bool {
         let parts =
             |report: &Self| -> Vec<String> { report.waits.iter().map(|waits| waits.part.clone()).collect() };
-        let breakers = |report: &Self| -> Vec<(String, Breaker)> {
-            report.rpcs.iter().map(|rpc| (rpc.rpc.clone(), rpc.breaker)).collect()
+        let breakers = |report: &Self| -> Vec<(String, Breaker, bool, bool)> {
+            report.rpcs.iter().map(|rpc| (rpc.rpc.clone(), rpc.breaker, rpc.paused, rpc.limited)).collect()
         };
         self.ready != before.ready || parts(self) != parts(before) || breakers(self) != breakers(before)
     }

@@ -11,11 +11,10 @@ use outbox_transport::Queue;
 const HELPERS_MAX: usize = 3;
 
 impl<Q: Queue> Receiver<Q> {
-    /// One batch of slots stays for the watching receiver. With a rate there are no helpers.
+    /// One batch of slots stays for the watching receiver. While there is a rate, helpers receive nothing.
     pub(crate) fn helpers(&self, concurrency: usize) -> Vec<Self> {
         let batches = concurrency / self.queue.limits().batch_max.max(1);
-        let helpers = if self.rate.is_some() { 0 } else { batches.saturating_sub(1).min(HELPERS_MAX) };
-        (1..=helpers).map(|nth| self.helper(nth)).collect()
+        (1..=batches.saturating_sub(1).min(HELPERS_MAX)).map(|nth| self.helper(nth)).collect()
     }
 
     fn helper(&self, nth: usize) -> Self {

@@ -25,9 +25,9 @@ pub(super) async fn call(
     headers: HeaderMap,
     timeout: Duration,
     content_type: &'static str,
-    body: Vec<u8>,
+    body: Bytes,
 ) -> Result<(), CallError> {
-    let body = Full::new(Bytes::from(body));
+    let body = Full::new(body);
     let mut request = Request::post(uri.clone()).body(body).expect("a valid uri makes a valid request");
     let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
     *request.headers_mut() = headers;
@@ -95,6 +95,7 @@ fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8], uri: &Uri) -> C
         301..=303 | 307 | 308 => {
             format!("HTTP {number} to {}: write that address in --endpoint", location(headers))
         }
+        401 | 403 => format!("HTTP {number} without a Connect error: {}{says}", hint::WANTS_TOKEN),
         400 if wants_tls(body) => format!("HTTP 400: {}", hint::speaks_tls(uri)),
         404 => format!("HTTP 404 without a Connect error: it does not know {}{says}", uri.path()),
         415 if is_grpc => format!("HTTP 415: it is a gRPC server: {}", hint::write_grpc(uri)),
@@ -117,7 +118,7 @@ pub(super) fn by(status: StatusCode) -> By {
 }
 
 /// The target of a redirect, without parts that may be secret.
-fn location(headers: &HeaderMap) -> String {
+pub(super) fn location(headers: &HeaderMap) -> String {
     let Some(Ok(location)) = answer::text(headers, &header::LOCATION).map(str::parse::<Uri>) else {
         return "somewhere else".to_owned();
     };

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use h2::Reason;
-use rustls::{AlertDescription, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::Code;
 
@@ -35,6 +35,12 @@ pub(super) enum Mismatch {
     NoHttp2,
     Tls,
     NoTls,
+    /// Its certificate is of an authority that this machine does not trust.
+    Untrusted,
+    /// Its certificate is for other names.
+    OtherName,
+    /// It refuses calls without a client certificate that it trusts.
+    WantsCertificate,
 }
 
 /// The connection for a repeated call.
@@ -113,7 +119,26 @@ fn of_handshake(error: &(dyn Error + 'static)) -> Option<Mismatch> {
     }
     match error.downcast_ref()? {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(Mismatch::NoTls),
-        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => Some(Mismatch::NoHttp2),
+        rustls::Error::AlertReceived(alert) => of_alert(*alert),
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Some(Mismatch::Untrusted),
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => Some(Mismatch::OtherName),
+        _ => None,
+    }
+}
+
+/// In TLS 1.3 the alert about a client certificate comes after the handshake, in place of an answer.
+fn of_alert(alert: AlertDescription) -> Option<Mismatch> {
+    match alert {
+        AlertDescription::NoApplicationProtocol => Some(Mismatch::NoHttp2),
+        AlertDescription::CertificateRequired
+        | AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA => Some(Mismatch::WantsCertificate),
         _ => None,
     }
 }

@@ -19,9 +19,9 @@ pub(super) async fn call(
     uri: &Uri,
     headers: HeaderMap,
     timeout: Duration,
-    body: &[u8],
+    body: Bytes,
 ) -> Result<(), CallError> {
-    let body = Full::new(framed(body));
+    let body = Full::new(body);
     let mut request = Request::post(uri.clone()).body(body).expect("a valid uri makes a valid request");
     *request.headers_mut() = headers;
     let insert = |request: &mut Request<_>, name, value| request.headers_mut().insert(name, value);
@@ -36,7 +36,7 @@ pub(super) async fn call(
 }
 
 /// A message follows a flag, for no compression, and its length.
-fn framed(message: &[u8]) -> Bytes {
+pub(super) fn framed(message: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(5 + message.len());
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.len()).expect("a payload is bounded, and so is its request"));

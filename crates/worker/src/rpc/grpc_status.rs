@@ -43,6 +43,10 @@ pub(super) fn not_grpc(status: StatusCode, headers: &HeaderMap, uri: &Uri) -> Ca
         200 if is_grpc(headers) => NO_STATUS.to_owned(),
         200 => format!("HTTP 200 with {kind} instead of {CONTENT_TYPE}: is this a gRPC server?"),
         404 => format!("HTTP 404 without a gRPC status: it does not know {}", uri.path()),
+        301..=303 | 307 | 308 => {
+            format!("HTTP {number} to {}: write that address in --endpoint", connect::location(headers))
+        }
+        401 | 403 => format!("HTTP {number} without a gRPC status: {}", hint::WANTS_TOKEN),
         415 => format!("HTTP 415: it is not a gRPC server: {}", hint::write_connect(uri)),
         _ => format!("HTTP {number} without a gRPC status"),
     };

@@ -31,6 +31,20 @@ fn remedy(mismatch: Mismatch, called: Called, uri: &Uri) -> String {
             format!("it does not speak HTTP/2, so it is not a gRPC server: {}", write_connect(uri))
         }
         (Mismatch::Tls, _) => speaks_tls(uri),
+        (Mismatch::Untrusted, _) => {
+            "its certificate is of an authority that is not known here: name it as `tls.ca` in services.yaml"
+                .to_owned()
+        }
+        (Mismatch::OtherName, _) => {
+            format!(
+                "its certificate is not for {}: write the name that it is for",
+                uri.host().unwrap_or("that name")
+            )
+        }
+        (Mismatch::WantsCertificate, _) => {
+            "it wants a client certificate that it trusts: `tls.cert` and `tls.key` in services.yaml"
+                .to_owned()
+        }
         (Mismatch::NoTls, Called::Connect) => {
             format!("it does not speak TLS: write http://{host} in --endpoint, or h2c://{host}")
         }
@@ -39,6 +53,10 @@ fn remedy(mismatch: Mismatch, called: Called, uri: &Uri) -> String {
         }
     }
 }
+
+/// For a server or a proxy that does not know the caller.
+pub(super) const WANTS_TOKEN: &str =
+    "it wants to know who calls: `token`, `headers` or `tls` in services.yaml";
 
 pub(super) fn speaks_tls(uri: &Uri) -> String {
     let host = uri.authority().map_or("HOST", |authority| authority.as_str());

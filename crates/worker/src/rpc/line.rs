@@ -12,10 +12,11 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use outbox_event_router::services::{Encoding, TlsFiles};
 use outbox_runtime::Guarded;
 
-use super::Encoding;
 use super::failure::{Again, Failure, Mismatch};
+use super::tls::{System, Tls, TlsError};
 use super::watched::{LastProtocol, Protocol, Usage, Watching};
 
 /// After so many calls in a row without an answer, their connection is given up.
@@ -27,7 +28,7 @@ const HEADER_BYTES_MAX: u32 = 1 << 20;
 const HEADERS_MAX: usize = 512;
 
 /// `http://` has HTTP/1.1. `h2c://` and gRPC have HTTP/2 in the clear. `https://` has either, as the server prefers, and its
-/// certificate is checked against the system's roots.
+/// certificate is checked against the system's roots, and those that services.yaml adds.
 ///
 /// Each RPC has connections of its own, so an RPC whose answers stall affects no other. HTTP/2 runs all calls over one
 /// connection, and a timeout of a call does not end it. If the other side is gone silently (a lost node, a forgotten NAT
@@ -44,13 +45,15 @@ pub(super) struct Line {
 enum Kind {
     Http1,
     Http2,
-    Tls { config: Arc<rustls::ClientConfig>, http2_only: bool },
+    Tls { tls: Tls, http2_only: bool },
 }
 
 /// Connections, and how often they were replaced.
 #[derive(Debug, Clone)]
 struct Pool {
     generation: u64,
+    /// With which TLS was set up.
+    config: Option<Arc<rustls::ClientConfig>>,
     client: Transport,
 }
 
@@ -68,32 +71,36 @@ pub(super) struct Http<'l> {
 }
 
 impl Line {
-    /// The line to an address, and the address in its client's form. TLS is set up at its first use.
+    /// The line to an address, and the address in its client's form.
     pub(super) fn to(
         url: &str,
         encoding: Encoding,
-        tls: &mut Option<Arc<rustls::ClientConfig>>,
+        files: Option<&TlsFiles>,
+        system: &mut System,
     ) -> Result<(Self, String), TlsError> {
         let url = url.trim_end_matches('/');
         let plain_grpc = || url.strip_prefix("http://").filter(|_| encoding == Encoding::Grpc);
         let (kind, base) = if let Some(rest) = url.strip_prefix("h2c://").or_else(plain_grpc) {
             (Kind::Http2, format!("http://{rest}"))
         } else if url.starts_with("https://") {
-            let config = match tls {
-                Some(config) => Arc::clone(config),
-                none => Arc::clone(none.insert(tls_config()?)),
-            };
-            (Kind::Tls { config, http2_only: encoding == Encoding::Grpc }, url.to_owned())
+            let tls = Tls::new(files, system)?;
+            (Kind::Tls { tls, http2_only: encoding == Encoding::Grpc }, url.to_owned())
         } else {
             (Kind::Http1, url.to_owned())
         };
         let last = Arc::new(LastProtocol::default());
-        let pool = Guarded::new(Pool { generation: 0, client: kind.connect(&last) });
+        let pool = Guarded::new(kind.pool(0, &last));
         Ok((Self { kind, pool, silence: AtomicU32::new(0), last }, base))
     }
 
+    /// After a change of the files of TLS, calls get new connections. Those under way go on.
     pub(super) fn http(&self) -> Http<'_> {
-        Http { line: self, pool: self.pool.lock().clone() }
+        let config = self.kind.config();
+        let mut pool = self.pool.lock();
+        if config.as_ref().map(Arc::as_ptr) != pool.config.as_ref().map(Arc::as_ptr) {
+            *pool = self.kind.pool(pool.generation + 1, &self.last);
+        }
+        Http { line: self, pool: pool.clone() }
     }
 
     /// Notes whether a call was answered. Calls under way on a connection that is given up go on.
@@ -111,7 +118,7 @@ impl Line {
     fn renewed(&self, generation: u64) -> Transport {
         let mut pool = self.pool.lock();
         if pool.generation == generation {
-            *pool = Pool { generation: generation + 1, client: self.kind.connect(&self.last) };
+            *pool = self.kind.pool(generation + 1, &self.last);
         }
         pool.client.clone()
     }
@@ -183,7 +190,19 @@ fn usage(connection: &CaptureConnection) -> Option<Arc<Usage>> {
 }
 
 impl Kind {
-    fn connect(&self, last: &Arc<LastProtocol>) -> Transport {
+    fn config(&self) -> Option<Arc<rustls::ClientConfig>> {
+        match self {
+            Kind::Tls { tls, .. } => Some(tls.config()),
+            Kind::Http1 | Kind::Http2 => None,
+        }
+    }
+
+    fn pool(&self, generation: u64, last: &Arc<LastProtocol>) -> Pool {
+        let config = self.config();
+        Pool { generation, client: self.connect(config.as_deref(), last), config }
+    }
+
+    fn connect(&self, config: Option<&rustls::ClientConfig>, last: &Arc<LastProtocol>) -> Transport {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(TCP_CONNECT_MAX));
@@ -191,48 +210,21 @@ impl Kind {
         builder.pool_timer(TokioTimer::new());
         builder.http1_max_headers(HEADERS_MAX).http1_max_buf_size(HEADER_BYTES_MAX as usize);
         builder.http2_max_header_list_size(HEADER_BYTES_MAX);
-        match self {
-            Kind::Http1 => Transport::Plain(builder.build(Watching::new(connector, Arc::clone(last)))),
-            Kind::Http2 => {
-                builder.http2_only(true);
-                Transport::Plain(builder.build(Watching::new(connector, Arc::clone(last))))
-            }
-            Kind::Tls { config, http2_only } => {
+        match (self, config) {
+            (Kind::Tls { http2_only, .. }, Some(config)) => {
                 connector.enforce_http(false);
                 builder.http2_only(*http2_only);
-                let https =
-                    HttpsConnectorBuilder::new().with_tls_config(config.as_ref().clone()).https_only();
+                let https = HttpsConnectorBuilder::new().with_tls_config(config.clone()).https_only();
                 let https = match http2_only {
                     true => https.enable_http2().wrap_connector(connector),
                     false => https.enable_all_versions().wrap_connector(connector),
                 };
                 Transport::Tls(builder.build(Watching::new(https, Arc::clone(last))))
             }
+            (kind, _) => {
+                builder.http2_only(matches!(kind, Kind::Http2));
+                Transport::Plain(builder.build(Watching::new(connector, Arc::clone(last))))
+            }
         }
     }
-}
-
-/// Why no TLS can be spoken.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    #[error("an endpoint is https, and this machine has no root certificates")]
-    NoRoots,
-    #[error("failed to set up TLS")]
-    Setup(#[source] rustls::Error),
-}
-
-fn tls_config() -> Result<Arc<rustls::ClientConfig>, TlsError> {
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(TlsError::NoRoots);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Setup)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -8,9 +8,9 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use outbox_aws::operate::{AwsOperator, KEY_ATTRIBUTE};
-use outbox_aws::{DynamoDedup, ProcessItem, SqsQueue};
+use outbox_aws::{BrakesItem, DynamoDedup, ProcessItem, SqsQueue};
 use outbox_event_router::{Rpc, names};
-use outbox_transport::Poison;
+use outbox_transport::{Braked, Brakes, Poison};
 
 use super::{LONG, Subject, one, other, stranger, suite};
 use crate::cloud::{cloud, sdk};
@@ -139,5 +139,10 @@ impl Subject for Aws {
 
     async fn poison_for(&self, rpc: &Rpc) -> Option<Duration> {
         self.dedup(rpc, LONG).poison_for().await.unwrap()
+    }
+
+    async fn brakes(&self) -> Vec<Braked> {
+        let client = aws_sdk_dynamodb::Client::new(&self.config);
+        BrakesItem::new(client, &self.table, &self.prefix).brakes().await.unwrap()
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use outbox_event_router::Rpc;
 use outbox_postgres::operate::{Database, PostgresOperator};
-use outbox_postgres::queue::{PostgresQueue, Watched, ids};
+use outbox_postgres::queue::{BrakeTable, PostgresQueue, Watched, ids};
 use outbox_postgres::{Connections, PostgresDedup, ProcessRow, SESSION, Source};
-use outbox_transport::Poison;
+use outbox_transport::{Braked, Brakes, Poison};
 use tokio::task::JoinSet;
 
 use super::{LONG, Subject, one, other, suite};
@@ -88,5 +88,9 @@ impl Subject for Postgres {
 
     async fn poison_for(&self, rpc: &Rpc) -> Option<Duration> {
         self.queue(rpc).await.poison_for().await.unwrap()
+    }
+
+    async fn brakes(&self) -> Vec<Braked> {
+        BrakeTable::new(self.connections.clone()).brakes().await.unwrap()
     }
 }

@@ -20,13 +20,18 @@ fn worker(name: &str) -> Process {
         breaker: Breaker::Away,
         breaker_since: Some(Utc::now()),
         held: Some(awkward.to_owned()),
+        paused: true,
+        limited: true,
         last_error: Some(error),
         calls: 3,
+        failed_in_row: 6,
+        succeeded_at: None,
         calls_max: 16,
         minute: Minute { ended: 7, mean_seconds: 0.25, longest_seconds: 1.5 },
         duty: Duty::Help,
         oldest_at: Some(Utc::now()),
         set_aside: [("AccessDenied".to_owned(), 2)].into(),
+        unaddressed: None,
     };
     let quiet = RpcReport { rpc: "Test/Other".to_owned(), calls_max: 1, ..RpcReport::default() };
     let waits = Waits { part: "cards".to_owned(), reason: awkward.to_owned(), seconds: Some(4.5) };

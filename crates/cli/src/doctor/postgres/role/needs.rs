@@ -13,7 +13,7 @@ pub(super) struct Needs {
 pub(super) const RELAY: Needs = Needs {
     program: "relay",
     tables: &[
-        ("migration|newest_cursor|queue_head", "", "select"),
+        ("migration|newest_cursor|queue_head|brake", "", "select"),
         ("event", "", "select"),
         ("event", " (xid, seq)", "update"),
         ("cursor", "", "select, insert, truncate"),
@@ -36,7 +36,7 @@ pub(super) const RELAY: Needs = Needs {
 pub(super) const WORKER: Needs = Needs {
     program: "worker",
     tables: &[
-        ("migration|delivery|queue_head", "", "select"),
+        ("migration|delivery|queue_head|brake", "", "select"),
         ("queue|dead_letter", "", "select, insert"),
         ("queue", " (turn)", "update"),
         ("claim|retry|process", "", "select, insert, update, delete"),
@@ -59,7 +59,8 @@ pub(super) const OPERATOR: Needs = Needs {
     sequences: &[(".*", "select")],
     functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, id_millis, minute_end, recorded, \
                 recorded_0, recorded_1, recorded_2, recorded_3, recorded_4, repair_begin, repair_end, \
-                redrive, drop_dead_letters, replay, retry_parked, drop_parked, poison",
+                redrive, drop_dead_letters, replay, retry_parked, drop_parked, poison, \
+                set_brake, lift_brake",
 };
 
 impl Needs {

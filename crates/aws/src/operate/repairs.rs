@@ -1,0 +1,223 @@
+//! Repairs of many things: each has an item with its progress, beside its entry in the audit.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
+use outbox_event_router::Rpc;
+use outbox_transport::operate::{
+    Asked, At, Audit, Deliveries, Fates, Heard, Job, Kept, Kind, OperateError, Progress, Reached, Repair,
+    Repairs, Standing, Started, State,
+};
+use uuid::Uuid;
+
+use super::audit::kept_for;
+use super::records::{Item, number, text, time};
+use super::{AwsOperator, trouble};
+use crate::Failure;
+
+/// A repair that runs for longer keeps no other away.
+const RUNNING_HOURS: i64 = 7 * 24;
+const RUNNING_MAX: usize = 10_000;
+/// So many deliveries are asked about with each beat.
+const FATES_TOGETHER: usize = 100;
+
+impl Repairs for AwsOperator {
+    /// Of two that start at the same time, both write first and look second. So at least one sees the other, and the younger
+    /// one withdraws.
+    async fn start(&self, repair: &Repair, job: &Job, undoable: bool) -> Result<Started, OperateError> {
+        let looked = self.running(job).await;
+        // The answer has brought DynamoDB's time.
+        let older = job.older_than.and_then(|age| TimeDelta::from_std(age).ok()).unwrap_or_default();
+        let bound = job.bound.unwrap_or_else(|| self.clock.now() - older);
+        match looked {
+            Ok(mut others) if !job.also && !others.is_empty() => {
+                return Ok(Started::InTheWay(Box::new(others.swap_remove(0))));
+            }
+            Err(stopped) if !undoable => return Err(stopped),
+            Err(stopped) => {
+                (self.say)(&format!("warning: who else repairs is not known: {}", stopped.problem));
+                self.begin(repair, undoable).await?;
+                return Ok(Started::Begun { bound });
+            }
+            Ok(_) => {}
+        }
+        match self.write_job(repair.id, job, bound).await {
+            Err(stopped) if undoable => {
+                (self.say)(&format!("warning: others don't see this repair: {}", stopped.problem));
+            }
+            written => written?,
+        }
+        self.begin(repair, undoable).await?;
+        let others = if job.also { Vec::new() } else { self.running(job).await.unwrap_or_default() };
+        let first = others.into_iter().filter(|other| other.id < repair.id).min_by_key(|kept| kept.id);
+        if let Some(first) = first {
+            let result = Some(r#"{"moved":0,"stopped":"another had begun"}"#.to_owned());
+            self.end(&Repair { result, ..repair.clone() }).await?;
+            return Ok(Started::InTheWay(Box::new(first)));
+        }
+        Ok(Started::Begun { bound })
+    }
+
+    async fn beat(&self, repair: &Repair, reached: &Reached) -> Result<Heard, OperateError> {
+        let number = |n: i64| AttributeValue::N(n.to_string());
+        let mut update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(job_key(repair.id)))
+            .condition_expression("attribute_exists(id)")
+            .expression_attribute_values(":beat", number(self.clock.now().timestamp_millis()))
+            .expression_attribute_values(":reached", number(reached.reached))
+            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew);
+        let mut sets = "set beat_ms = :beat, reached = :reached".to_owned();
+        if let Some(total) = reached.total {
+            sets.push_str(", total_count = :total");
+            update = update.expression_attribute_values(":total", number(total));
+        }
+        if let Some(place) = &reached.place {
+            sets.push_str(", place = :place");
+            update = update.expression_attribute_values(":place", AttributeValue::S(place.clone()));
+        }
+        let answer = update.update_expression(sets).send().await;
+        let item = answer.map_err(|error| trouble("DynamoDB", &Failure::of(&error)))?.attributes;
+        let stop_by = item.as_ref().and_then(|item| text(item, "stop_by")).map(str::to_owned);
+        let fates = if reached.fates { Some(self.fates().await?) } else { None };
+        Ok(Heard { stop_by, fates })
+    }
+
+    async fn stop(&self, id: Uuid, who: &str) -> Result<Asked, OperateError> {
+        let Some(kept) = self.find(id).await? else { return Ok(Asked::Unknown) };
+        if kept.ended {
+            return Ok(Asked::Over);
+        }
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(job_key(id)))
+            .update_expression("set stop_by = if_not_exists(stop_by, :who)")
+            .expression_attribute_values(":who", AttributeValue::S(who.to_owned()));
+        update.send().await.map_err(|error| trouble("DynamoDB", &Failure::of(&error)))?;
+        if kept.standing() == Standing::Running {
+            return Ok(Asked::Asked);
+        }
+        let Some(at) = kept.at.known() else { return Ok(Asked::Over) };
+        let moved = kept.progress.map_or(0, |progress| progress.reached);
+        let result = serde_json::json!({
+            "moved": moved, "stopped": format!("it was silent, and was ended by {who}"),
+        });
+        let ended = Repair { id, at, who: kept.who, command: kept.command, result: Some(result.to_string()) };
+        self.end(&ended).await?;
+        Ok(Asked::Ended)
+    }
+
+    async fn take_back(&self, _: &Repair, _: Uuid) -> Result<Option<i64>, OperateError> {
+        Ok(None)
+    }
+}
+
+impl AwsOperator {
+    /// The repairs that are in the way of a new one, oldest first.
+    async fn running(&self, job: &Job) -> Result<Vec<Kept>, OperateError> {
+        let mut kept = self.of_hours(RUNNING_HOURS, RUNNING_MAX).await?;
+        kept.retain(|one| !one.ended);
+        self.add_progress(&mut kept).await?;
+        kept.retain(|one| {
+            one.standing() == Standing::Running && one.progress.as_ref().is_some_and(|of| meets(job, of))
+        });
+        kept.reverse();
+        Ok(kept)
+    }
+
+    async fn write_job(&self, id: Uuid, job: &Job, bound: DateTime<Utc>) -> Result<(), OperateError> {
+        let number = |n: i64| AttributeValue::N(n.to_string());
+        let mut item = HashMap::from([
+            ("id".to_owned(), AttributeValue::S(job_key(id))),
+            ("kind".to_owned(), AttributeValue::S(job.kind.to_string())),
+            ("plan".to_owned(), AttributeValue::S(serde_json::Value::from(job.plan.clone()).to_string())),
+            ("bound_ms".to_owned(), number(bound.timestamp_millis())),
+            ("beat_ms".to_owned(), number(self.clock.now().timestamp_millis())),
+            ("reached".to_owned(), number(0)),
+            ("expires_at".to_owned(), number((Utc::now() + kept_for()).timestamp())),
+        ]);
+        if let Some(rpc) = &job.rpc {
+            item.insert("rpc".to_owned(), AttributeValue::S(rpc.to_string()));
+        }
+        // An update, because the policy of operators lets items of the audit be updated, and not replaced.
+        let (mut sets, mut update) = (Vec::new(), self.dynamodb.update_item().table_name(&self.table));
+        for (n, (name, value)) in item.into_iter().enumerate() {
+            if name == "id" {
+                update = update.key("id", value);
+                continue;
+            }
+            sets.push(format!("#n{n} = :v{n}"));
+            update = update.expression_attribute_names(format!("#n{n}"), name);
+            update = update.expression_attribute_values(format!(":v{n}"), value);
+        }
+        let update = update.update_expression(format!("set {}", sets.join(", ")));
+        update.send().await.map(|_| ()).map_err(|error| trouble("DynamoDB", &Failure::of(&error)))
+    }
+
+    pub(super) async fn add_progress(&self, kept: &mut [Kept]) -> Result<(), OperateError> {
+        let keys: Vec<String> = kept.iter().map(|one| job_key(one.id)).collect();
+        let items = self.items_of(&keys).await?;
+        let now = self.clock.now();
+        for one in kept {
+            one.progress = items.get(&job_key(one.id)).and_then(|item| progress(item, now));
+        }
+        Ok(())
+    }
+
+    /// Asks for some of the deliveries that this command redrove. What is done or dead is not asked for again.
+    async fn fates(&self) -> Result<Fates, OperateError> {
+        let asked: Vec<_> = {
+            let mut moved = self.looking.moved.lock();
+            let many = moved.left.len().min(FATES_TOGETHER);
+            moved.left.drain(..many).collect()
+        };
+        for (event, rpc) in asked {
+            let rpcs = [rpc];
+            let of = self.of(event, &rpcs, None).await;
+            let [rpc] = rpcs;
+            let state = of.ok().and_then(|of| of.into_iter().next()).map(|delivery| delivery.state);
+            let mut moved = self.looking.moved.lock();
+            match state {
+                Some(State::Done { .. }) => {}
+                Some(State::Dead { .. }) => moved.dead += 1,
+                _ => moved.left.push_back((event, rpc)),
+            }
+        }
+        let moved = self.looking.moved.lock();
+        Ok(Fates { waiting: i64::try_from(moved.left.len()).unwrap_or(i64::MAX), dead: moved.dead })
+    }
+}
+
+fn meets(job: &Job, of: &Progress) -> bool {
+    let overlap = match (job.rpc.as_ref().map(Rpc::as_str), of.rpc.as_deref()) {
+        (Some(one), Some(other)) => one == other,
+        _ => true,
+    };
+    job.kind == of.kind && overlap
+}
+
+fn progress(item: &Item, now: DateTime<Utc>) -> Option<Progress> {
+    let beat = time(item, "beat_ms").and_then(At::known)?;
+    Some(Progress {
+        kind: Kind::parse(text(item, "kind")?)?,
+        rpc: text(item, "rpc").map(str::to_owned),
+        plan: text(item, "plan").and_then(|plan| serde_json::from_str(plan).ok()).unwrap_or_default(),
+        bound: time(item, "bound_ms"),
+        reached: number(item, "reached").unwrap_or_default(),
+        total: number(item, "total_count"),
+        place: text(item, "place").map(str::to_owned),
+        beat_seconds_ago: ((now - beat).num_milliseconds() as f64 / 1000.0).max(0.0),
+        stop_by: text(item, "stop_by").map(str::to_owned),
+        taken_back: 0,
+    })
+}
+
+/// No policy allows to delete it.
+fn job_key(id: Uuid) -> String {
+    format!("audit job {id}")
+}

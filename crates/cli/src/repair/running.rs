@@ -1,0 +1,237 @@
+//! A repair of many things that runs: it writes its progress, and looks whether it shall stop.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use outbox_transport::operate::{
+    At, BEAT_EVERY, Fates, Job, Kept, Operator, Reached, Repair, Repairs, Started, thousands,
+};
+use serde::Serialize;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::rule::{Halt, Rule};
+use crate::options::Options;
+use crate::pace::Pace;
+use crate::safe::line;
+use crate::show::{NAME_CHARS_MAX, moment_of};
+use crate::stopped::Stopped;
+
+/// How often it is asked what became of the first ones.
+const CANARY_EVERY: Duration = Duration::from_millis(500);
+
+/// Beside another repair, or after one.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Beside {
+    /// Begin although another repair of this kind runs for the same RPC.
+    #[arg(long)]
+    pub(crate) also: bool,
+
+    /// Only `outbox repair continue` passes it.
+    #[arg(long, hide = true, value_name = "ID")]
+    pub(crate) continues: Option<Uuid>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) repair: Repair,
+    rule: Rule,
+    /// By transport.
+    bounds: Vec<DateTime<Utc>>,
+    reached: Vec<Reached>,
+    beat: Instant,
+    fates: Fates,
+    stop_by: Option<String>,
+}
+
+impl Running {
+    /// Begins it on each transport, or on none. `before` has the repair that it continues, by transport.
+    pub(crate) async fn start<O: Operator>(
+        transports: &[O],
+        mut job: Job,
+        (undoable, rule): (bool, Rule),
+        before: &[Option<Kept>],
+        options: &Options,
+    ) -> Result<Self, Stopped> {
+        let repair = super::new();
+        let mut bounds = Vec::new();
+        for (n, transport) in transports.iter().enumerate() {
+            let progress = before.get(n).and_then(|kept| kept.as_ref()?.progress.as_ref());
+            job.bound = progress.and_then(|progress| progress.bound?.known());
+            let refused = match transport.start(&repair, &job, undoable).await {
+                Ok(Started::Begun { bound }) => {
+                    bounds.push(bound);
+                    continue;
+                }
+                Ok(Started::InTheWay(other)) => in_the_way(&other, options),
+                Err(error) => error.into(),
+            };
+            let nothing = serde_json::json!({"moved": 0, "failed": refused.problem});
+            super::end(repair, &transports[..n], &nothing).await;
+            return Err(refused);
+        }
+        let id = repair.id.to_string();
+        crate::terminal::say(&format!(
+            "repair {id}; to stop it: {}",
+            options.command(["repair", "stop", &id])
+        ));
+        let reached = vec![Reached::default(); transports.len()];
+        let (beat, fates) = (Instant::now(), Fates::default());
+        Ok(Self { repair, rule, bounds, reached, beat, fates, stop_by: None })
+    }
+
+    /// What died later is left alone.
+    pub(crate) fn bound(&self, transport: usize) -> DateTime<Utc> {
+        self.bounds[transport]
+    }
+
+    pub(crate) fn counted(&mut self, transport: usize, total: Option<i64>) {
+        self.reached[transport].total = total;
+    }
+
+    pub(crate) fn add(&mut self, transport: usize, many: usize) {
+        self.reached[transport].reached += i64::try_from(many).unwrap_or(0);
+    }
+
+    pub(crate) fn came_to(&mut self, transport: usize, place: String) {
+        self.reached[transport].place = Some(place);
+    }
+
+    /// Waits until so many more may go, and says meanwhile that it runs.
+    pub(crate) async fn wait(
+        &mut self,
+        (pace, many): (&mut Pace, usize),
+        transports: &[impl Repairs],
+        mut interrupted: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<Halt> {
+        loop {
+            if self.beat.elapsed() >= BEAT_EVERY {
+                self.beat(transports, self.rule.stop_if_dead.is_some()).await;
+            }
+            if let Some(halt) = self.halt() {
+                return Some(halt);
+            }
+            tokio::select! {
+                () = pace.wait(many) => return None,
+                () = interrupted.as_mut() => return Some(Halt::Interrupted),
+                () = tokio::time::sleep(BEAT_EVERY) => {}
+            }
+        }
+    }
+
+    /// Waits until the first ones are done. None if it goes on.
+    pub(crate) async fn canary(
+        &mut self,
+        transports: &[impl Repairs],
+        mut interrupted: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<Halt> {
+        let began = Instant::now();
+        loop {
+            self.beat(transports, true).await;
+            if let Some(by) = &self.stop_by {
+                return Some(stopped_by(by));
+            }
+            if let Some(ends) = self.rule.canary(self.fates, began.elapsed()) {
+                return ends;
+            }
+            tokio::select! {
+                () = interrupted.as_mut() => return Some(Halt::Interrupted),
+                () = tokio::time::sleep(CANARY_EVERY) => {}
+            }
+        }
+    }
+
+    fn halt(&self) -> Option<Halt> {
+        self.stop_by.as_deref().map(stopped_by).or_else(|| self.rule.dead(self.fates))
+    }
+
+    /// A failure is no reason to stop: the next change would fail, too.
+    pub(crate) async fn beat(&mut self, transports: &[impl Repairs], fates: bool) {
+        let mut all = Some(Fates::default());
+        for (transport, reached) in transports.iter().zip(&mut self.reached) {
+            reached.fates = fates;
+            let Ok(heard) = transport.beat(&self.repair, reached).await else {
+                all = None;
+                continue;
+            };
+            self.stop_by = self.stop_by.take().or(heard.stop_by);
+            all = all
+                .zip(heard.fates)
+                .map(|(all, more)| Fates { waiting: all.waiting + more.waiting, dead: all.dead + more.dead });
+        }
+        match all {
+            Some(all) => self.fates = all,
+            // What is not known must not look as if all were done.
+            None if fates => self.fates.waiting = self.fates.waiting.max(1),
+            None => {}
+        }
+        self.beat = Instant::now();
+    }
+
+    pub(crate) async fn end<O: Operator>(mut self, transports: &[O], result: &impl Serialize) {
+        self.beat(transports, false).await;
+        super::end(self.repair, transports, result).await;
+    }
+}
+
+/// The repair that is continued, by transport. One that was killed is ended first: if its command still lives, its next change
+/// fails.
+pub(crate) async fn continued<O: Operator>(
+    transports: &[O],
+    beside: &Beside,
+    options: &Options,
+) -> Result<Vec<Option<Kept>>, Stopped> {
+    let Some(id) = beside.continues else { return Ok(Vec::new()) };
+    let mut before = Vec::new();
+    for transport in transports {
+        let kept = transport.find(id).await?;
+        if let Some(kept) = &kept {
+            match kept.standing() {
+                outbox_transport::operate::Standing::Running => return Err(in_the_way(kept, options)),
+                outbox_transport::operate::Standing::Silent => {
+                    transport.stop(id, &super::who()).await?;
+                }
+                _ => {}
+            }
+        }
+        before.push(kept);
+    }
+    if before.iter().all(Option::is_none) {
+        return Err(Stopped::failed(format!("there is no repair {id}"), "see `outbox repair list`"));
+    }
+    Ok(before)
+}
+
+fn stopped_by(by: &str) -> Halt {
+    Halt::Stopped(format!("by {}", line(by, NAME_CHARS_MAX)))
+}
+
+fn in_the_way(other: &Kept, options: &Options) -> Stopped {
+    let Kept { id, at, who, progress, .. } = other;
+    let id = id.to_string();
+    let at: At = *at;
+    let (kind, rpc, done) = match progress {
+        Some(progress) => (
+            progress.kind.to_string(),
+            progress.rpc.clone().unwrap_or_else(|| "every RPC".to_owned()),
+            match progress.total {
+                Some(total) => format!("{} of {}", thousands(progress.reached), thousands(total)),
+                None => format!("{} so far", thousands(progress.reached)),
+            },
+        ),
+        None => ("repair".to_owned(), "some RPCs".to_owned(), "how far is not known".to_owned()),
+    };
+    Stopped::failed(
+        format!(
+            "another {kind} runs for {}: repair {id} of {}, since {}, {done}; nothing was done",
+            line(&rpc, NAME_CHARS_MAX),
+            line(who, NAME_CHARS_MAX),
+            moment_of(at)
+        ),
+        format!(
+            "wait for it, pass --also to run beside it, or stop it: {}",
+            options.command(["repair", "stop", &id])
+        ),
+    )
+}

@@ -1,0 +1,194 @@
+//! `outbox repair`: redrives, drops and replays that run or ran.
+
+mod told; // what is shown of them
+mod undo; // takes back what has not begun
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use outbox_transport::args::Transport;
+use outbox_transport::operate::{Asked, Audit, Kept, Operator, Repairs};
+use uuid::Uuid;
+
+use crate::options::Options;
+use crate::repair;
+use crate::stopped::Stopped;
+use crate::terminal::say;
+use crate::transport::{self, Work, work_on_queues};
+
+/// Shows redrives, drops and replays, and stops, continues or undoes them.
+///
+/// Each has an id, which it prints when it begins. Every operator sees its progress and may stop it. One whose command was killed is
+/// silent after 30 s: it keeps no other away.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 there is no such repair, or it can't be done; 2 unusable arguments; 3 a database or AWS can't be reached.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    Show(One),
+    Stop(One),
+    Continue(One),
+    Undo(Undo),
+}
+
+/// Lists repairs: those that run first, and then the newest.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+struct List {
+    /// How many at most.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Shows a repair (show), asks it to stop (stop), or goes on with one that did not end (continue).
+///
+/// A running command stops within a few seconds, and what it has moved stays moved. A silent one is ended at once. To continue
+/// means the same filter, bound and rate as before: what died since it first began is left alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+struct One {
+    /// The id that it printed, and that `outbox repair list` shows.
+    id: Uuid,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Takes back what a redrive or replay put into queues, and no worker has begun.
+///
+/// Dead letters are dead again, and replayed events leave their queues. What had begun can't be taken back. On SQS nothing can,
+/// because a message there can't be found again: pause the RPC instead (`outbox pause`), or stop its server.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+struct Undo {
+    /// The id of the repair.
+    id: Uuid,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What is left to do.
+pub(crate) enum Next {
+    Ended(ExitCode),
+    /// The words of a command.
+    Run(Vec<String>),
+}
+
+pub(crate) async fn run(args: &Args) -> Result<Next, Stopped> {
+    Ok(Next::Ended(match &args.command {
+        Command::List(args) => list(args).await?,
+        Command::Show(One { id, options }) => {
+            let found = found(*id, options).await?;
+            options.answer(&told::Shown::of(&found), || told::shown(&found, options))?;
+            ExitCode::SUCCESS
+        }
+        Command::Stop(args) => on_repairs(&args.options, Stopping(args)).await?,
+        Command::Continue(One { id, options }) => {
+            let found = found(*id, options).await?;
+            let plan = found.iter().find_map(|kept| Some(&kept.progress.as_ref()?.plan));
+            let Some(plan) = plan.filter(|plan| !plan.is_empty()) else {
+                return Err(Stopped::failed(
+                    format!("{id} is no redrive, drop or replay"),
+                    "see `outbox audit`: its command can be run again",
+                ));
+            };
+            if found.iter().all(|kept| kept.standing() == outbox_transport::operate::Standing::Ended) {
+                return Err(Stopped::failed(
+                    format!("repair {id} has ended: nothing is left of it"),
+                    "what died since is not part of it: begin another one",
+                ));
+            }
+            let words: Vec<String> = plan.iter().map(|word| crate::safe::word(word)).collect();
+            say(&format!("goes on with: outbox {}", words.join(" ")));
+            return Ok(Next::Run(repair::again(plan, *id)));
+        }
+        Command::Undo(args) => on_repairs(&args.options, undo::Undoing(args)).await?,
+    }))
+}
+
+/// On AWS the dedup table has them all, so no queue is needed.
+async fn on_repairs(options: &Options, work: impl Work) -> Result<ExitCode, Stopped> {
+    match options.transport() {
+        Transport::Postgres => work_on_queues(options, work).await,
+        Transport::Aws => work.on(vec![transport::aws(options, false).await?]).await,
+    }
+}
+
+async fn list(args: &List) -> Result<ExitCode, Stopped> {
+    struct Listing<'a>(&'a List);
+    impl Work for Listing<'_> {
+        async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
+            let mut kept = Vec::new();
+            for transport in &transports {
+                kept.extend(transport.kept(told::READ_MAX).await?);
+            }
+            let listed = told::ordered(kept, self.0.limit as usize);
+            let options = &self.0.options;
+            options.answer(&listed.iter().map(told::Listed::of).collect::<Vec<_>>(), || {
+                told::listed(&listed, options)
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+    on_repairs(&args.options, Listing(args)).await
+}
+
+/// The repair in each source that has it.
+async fn found(id: Uuid, options: &Options) -> Result<Vec<Kept>, Stopped> {
+    let mut found = Vec::new();
+    match options.transport() {
+        Transport::Postgres => {
+            for database in options.databases().await? {
+                found.extend(outbox_postgres::operate::PostgresOperator::new(database).find(id).await?);
+            }
+        }
+        Transport::Aws => found.extend(transport::aws(options, false).await?.find(id).await?),
+    }
+    if found.is_empty() { Err(unknown(id, options)) } else { Ok(found) }
+}
+
+fn unknown(id: Uuid, options: &Options) -> Stopped {
+    Stopped::failed(
+        format!("there is no repair {id}"),
+        format!("see {}", options.command(["repair", "list"])),
+    )
+}
+
+struct Stopping<'a>(&'a One);
+
+impl Work for Stopping<'_> {
+    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
+        let One { id, options } = self.0;
+        let who = repair::who();
+        let mut answers = Vec::new();
+        for transport in &transports {
+            answers.push(Repairs::stop(transport, *id, &who).await?);
+        }
+        let said = if answers.contains(&Asked::Asked) {
+            "asked to stop: its command ends within a few seconds"
+        } else if answers.contains(&Asked::Ended) {
+            "it was silent, and is ended now: nothing more is moved by it"
+        } else if answers.contains(&Asked::Over) {
+            return Err(Stopped::failed(
+                format!("repair {id} had ended"),
+                format!("see {}", options.command(["repair", "show", &id.to_string()])),
+            ));
+        } else {
+            return Err(unknown(*id, options));
+        };
+        options
+            .answer(&serde_json::json!({"repair": id, "said": said}), || format!("repair {id}: {said}"))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

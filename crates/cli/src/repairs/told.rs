@@ -1,0 +1,148 @@
+//! What is shown of repairs. Pure: everything is known by now.
+
+use outbox_transport::operate::{Kept, Kind, Standing, thousands};
+use serde::Serialize;
+
+use crate::options::Options;
+use crate::safe::line;
+use crate::show::{NAME_CHARS_MAX, age, moment_of, or_dash, table};
+
+/// So many entries of the audit are looked at.
+pub(super) const READ_MAX: u32 = 1000;
+const COMMAND_CHARS_MAX: usize = 2000;
+
+/// The names are stable.
+#[derive(Debug, Serialize)]
+pub(super) struct Listed<'a> {
+    state: Standing,
+    moved: Option<i64>,
+    #[serde(flatten)]
+    kept: &'a Kept,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(super) struct Shown<'a>(Vec<Listed<'a>>);
+
+impl<'a> Listed<'a> {
+    pub(super) fn of(kept: &'a Kept) -> Self {
+        Self { state: kept.standing(), moved: moved(kept), kept }
+    }
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn of(found: &'a [Kept]) -> Self {
+        Self(found.iter().map(Listed::of).collect())
+    }
+}
+
+/// Redrives, drops and replays: those that run, then those that are silent, then the newest.
+pub(super) fn ordered(mut kept: Vec<Kept>, limit: usize) -> Vec<Kept> {
+    kept.retain(|one| one.progress.is_some());
+    let rank = |one: &Kept| match one.standing() {
+        Standing::Running => 0,
+        Standing::Silent => 1,
+        _ => 2,
+    };
+    kept.sort_by_key(|one| (rank(one), std::cmp::Reverse(one.at.known())));
+    kept.truncate(limit);
+    kept
+}
+
+/// While it runs, what it has looked at is known, and not all of that is moved.
+fn moved(kept: &Kept) -> Option<i64> {
+    kept.changed().or(kept.progress.as_ref().map(|progress| progress.reached))
+}
+
+fn reached(kept: &Kept) -> String {
+    let Some(progress) = &kept.progress else { return or_dash(moved(kept).map(thousands)) };
+    match progress.total {
+        Some(total) => {
+            format!("{} of {}", thousands(progress.reached), thousands(total.max(progress.reached)))
+        }
+        None => thousands(progress.reached),
+    }
+}
+
+pub(super) fn listed(listed: &[Kept], options: &Options) -> String {
+    if listed.is_empty() {
+        return "No redrives, drops or replays.".to_owned();
+    }
+    let mut rows = table(["ID", "STATE", "KIND", "RPC", "REACHED", "WHO", "SINCE"]);
+    for one in listed {
+        let kind = one.progress.as_ref().map(|progress| progress.kind);
+        let rpc = one.progress.as_ref().and_then(|progress| progress.rpc.as_deref()).unwrap_or("all");
+        rows.add_row([
+            one.id.to_string(),
+            one.standing().to_string(),
+            or_dash(kind.map(Kind::as_str)),
+            line(rpc, NAME_CHARS_MAX),
+            reached(one),
+            line(&one.who, NAME_CHARS_MAX),
+            moment_of(one.at),
+        ]);
+    }
+    let mut text = rows.trim_fmt();
+    if let Some(first) = listed.first() {
+        let show = options.command(["repair", "show", &first.id.to_string()]);
+        text.push_str(&format!("\n\nto see one: {show}"));
+    }
+    text
+}
+
+pub(super) fn shown(found: &[Kept], options: &Options) -> String {
+    let several = found.len() > 1;
+    let mut parts: Vec<String> = found.iter().map(|kept| one(kept, several)).collect();
+    let Some(first) = found.iter().min_by_key(|kept| kept.standing()) else { return String::new() };
+    let command = |what: &str| options.command(["repair", what, &first.id.to_string()]);
+    let kind = first.progress.as_ref().map(|progress| progress.kind);
+    let hints = match first.standing() {
+        _ if kind.is_none() => Vec::new(),
+        Standing::Running => vec![format!("to stop it: {}", command("stop"))],
+        Standing::Ended => vec![format!("to take back what has not begun: {}", command("undo"))],
+        _ => vec![
+            format!("to go on: {}", command("continue")),
+            format!("to take back what has not begun: {}", command("undo")),
+        ],
+    };
+    let hints: Vec<String> =
+        hints.into_iter().filter(|hint| kind != Some(Kind::Drop) || !hint.contains("take back")).collect();
+    if !hints.is_empty() {
+        parts.push(hints.join("\n"));
+    }
+    parts.join("\n\n")
+}
+
+fn one(kept: &Kept, several: bool) -> String {
+    let mut rows = table(["ID", &kept.id.to_string()]);
+    if several {
+        rows.add_row(["source", &kept.source]);
+    }
+    rows.add_row(["state", &kept.standing().to_string()]);
+    if let Some(progress) = &kept.progress {
+        rows.add_row(["kind", progress.kind.as_str()]);
+        rows.add_row(["rpc", progress.rpc.as_deref().unwrap_or("all")]);
+        rows.add_row(["reached", &reached(kept)]);
+    }
+    rows.add_row(["moved", &or_dash(kept.changed().map(thousands))]);
+    rows.add_row(["who", &kept.who]);
+    rows.add_row(["since", &moment_of(kept.at)]);
+    if let Some(progress) = &kept.progress {
+        if !kept.ended {
+            rows.add_row(["last heard", &format!("{} ago", age(progress.beat_seconds_ago))]);
+        }
+        if let Some(by) = &progress.stop_by {
+            rows.add_row(["asked to stop", &format!("by {by}")]);
+        }
+        if progress.taken_back > 0 {
+            rows.add_row(["taken back", &thousands(progress.taken_back)]);
+        }
+    }
+    for name in ["stopped", "failed"] {
+        if let Some(why) = kept.result.as_ref().and_then(|result| result.get(name)?.as_str()) {
+            rows.add_row([name, why]);
+        }
+    }
+    rows.add_row(["command", &line(&kept.command, COMMAND_CHARS_MAX)]);
+    rows.trim_fmt()
+}

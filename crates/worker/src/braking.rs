@@ -1,0 +1,152 @@
+//! Follows what operators set, in the consumers of this worker. `brake.rs` says what it means.
+
+use std::time::Duration;
+
+use outbox_event_router::Policy;
+use outbox_runtime::Chain;
+use outbox_transport::{Braked, Brakes};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::brake::Orders;
+use crate::metrics::Metrics;
+
+/// `outbox pause` says that workers follow within 5 s.
+const LOOK_EVERY: Duration = Duration::from_secs(4);
+/// Before the first delivery. After that the worker delivers without knowing, and reads it later.
+const FIRST_WITHIN: Duration = Duration::from_secs(5);
+
+/// The orders for one RPC, shared by its consumers and by the task that reads them.
+#[derive(Debug, Clone)]
+pub(crate) struct Braking {
+    policy: Policy,
+    orders: watch::Sender<Orders>,
+    metrics: Metrics,
+}
+
+impl Braking {
+    pub(crate) fn new(policy: Policy, metrics: &Metrics) -> Self {
+        let braking =
+            Self { policy, orders: watch::Sender::new(Orders::default()), metrics: metrics.clone() };
+        braking.shows(Instant::now());
+        braking
+    }
+
+    pub(crate) fn paused_until(&self, now: Instant) -> Option<Instant> {
+        self.orders.borrow().paused_until(now)
+    }
+
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused_until(Instant::now()).is_some()
+    }
+
+    pub(crate) fn is_limited(&self, now: Instant) -> bool {
+        self.orders.borrow().is_limited(now)
+    }
+
+    pub(crate) fn concurrency(&self, now: Instant) -> usize {
+        self.orders.borrow().concurrency(&self.policy, now)
+    }
+
+    pub(crate) fn rate(&self, now: Instant) -> Option<u32> {
+        self.orders.borrow().rate(&self.policy, now)
+    }
+
+    /// Returns once the RPC is paused.
+    pub(crate) async fn paused(&self) {
+        let is_paused = |orders: &Orders| orders.paused_until(Instant::now()).is_some();
+        // It can't fail, because `self` has the sender.
+        let _ = self.orders.subscribe().wait_for(is_paused).await;
+    }
+
+    /// Returns when the orders have changed, or when one of them ends.
+    pub(crate) async fn changes(&self, seen: &mut watch::Receiver<Orders>) {
+        let ends = seen.borrow_and_update().ends(Instant::now());
+        tokio::select! {
+            _ = seen.changed() => {}
+            () = tokio::time::sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {}
+        }
+    }
+
+    pub(crate) fn seen(&self) -> watch::Receiver<Orders> {
+        self.orders.subscribe()
+    }
+
+    pub(crate) fn set(&self, all: &[Braked], now: Instant) {
+        let orders = Orders::of(&self.metrics.rpc, all, now);
+        let was_paused = self.paused_until(now).is_some();
+        let has_changed = self.orders.send_if_modified(|before| {
+            let differs = !before.are_like(&orders, now);
+            if differs {
+                *before = orders;
+            }
+            differs
+        });
+        if has_changed {
+            self.tell(was_paused, now);
+        }
+    }
+
+    fn tell(&self, was_paused: bool, now: Instant) {
+        let rpc = &self.metrics.rpc;
+        match self.paused_until(now) {
+            Some(until) => {
+                let seconds = until.saturating_duration_since(now).as_secs_f64();
+                tracing::warn!(%rpc, seconds, "paused by an operator: calling nothing until then, or until `outbox resume`");
+            }
+            None if was_paused => tracing::info!(%rpc, "no longer paused: calling again"),
+            None => {
+                let (concurrency, rate) = (self.concurrency(now), self.rate(now));
+                tracing::warn!(%rpc, concurrency, rate_per_second = rate, "an operator changed or cleared its limits: these hold now");
+            }
+        }
+    }
+
+    /// In the metrics.
+    fn shows(&self, now: Instant) {
+        self.metrics.braked(self.paused_until(now).is_some(), self.is_limited(now));
+    }
+}
+
+/// Reads the orders for these RPCs before anything is delivered.
+pub(crate) async fn first_look(store: &impl Brakes, rpcs: &[Braking]) {
+    let look = Box::pin(store.brakes());
+    match tokio::time::timeout(FIRST_WITHIN, look).await {
+        Ok(Ok(all)) => take(&all, rpcs),
+        Ok(Err(error)) => {
+            tracing::warn!(error = %Chain(&error), "failed to read pauses and limits: delivering without, until they can be read");
+        }
+        Err(_) => tracing::warn!(
+            "failed to read pauses and limits in time: delivering without, until they can be read"
+        ),
+    }
+}
+
+/// Reads the orders again and again until `stop`. While that fails, the last ones hold until their ends.
+pub(crate) async fn follow(store: &impl Brakes, rpcs: &[Braking], stop: &CancellationToken) {
+    let mut had_failed = false;
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        let Some(read) = stop.run_until_cancelled(Box::pin(store.brakes())).await else { return };
+        match &read {
+            Ok(all) => take(all, rpcs),
+            Err(error) if !had_failed => {
+                tracing::warn!(error = %Chain(error), "failed to read pauses and limits: the last ones hold until they end");
+            }
+            Err(_) => {}
+        }
+        if had_failed && read.is_ok() {
+            tracing::info!("read pauses and limits again");
+        }
+        had_failed = read.is_err();
+        rpcs.iter().for_each(|rpc| rpc.shows(Instant::now()));
+    }
+}
+
+fn take(all: &[Braked], rpcs: &[Braking]) {
+    let now = Instant::now();
+    for rpc in rpcs {
+        rpc.set(all, now);
+        rpc.shows(now);
+    }
+}

@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use outbox_event::EventId;
+use outbox_event_router::{Policy, Rpc};
+use outbox_transport::{Brake, Braked};
+
+use super::*;
+use crate::breaker::Answer;
+use crate::metrics::Metrics;
+use crate::rpc::{By, CallError, Code};
+
+fn slots(concurrency: usize) -> Slots {
+    let metrics = Metrics::new("test", &Rpc::new("Test/Slots").unwrap());
+    let policy = Policy { concurrency, ..Policy::default() };
+    let limits = Limits {
+        visibility: Duration::from_secs(30),
+        keeps: Duration::MAX,
+        batch_max: 500,
+        linger: Duration::ZERO,
+        chooses: true,
+    };
+    let circuit = Circuit::new(policy.backoff, true, &metrics);
+    Slots::new(limits, circuit, Braking::new(policy, &metrics))
+}
+
+fn limit(slots: &Slots, concurrency: u32) {
+    let brake = Brake::Limit { concurrency: Some(concurrency), rate_per_second: None };
+    let left = Duration::from_secs(60);
+    slots.braking.set(&[Braked { rpc: "Test/Slots".to_owned(), brake, left }], Instant::now());
+    slots.resize();
+}
+
+async fn gathered(slots: &Slots) -> Permits {
+    slots.gather(&CancellationToken::new()).await.unwrap()
+}
+
+/// Whether no slot is free.
+async fn is_full(slots: &Slots) -> bool {
+    let stop = CancellationToken::new();
+    tokio::time::timeout(Duration::from_secs(1), slots.gather(&stop)).await.is_err()
+}
+
+/// Guards promise 6: a limit holds for the next calls, whatever is under way, and its end gives back every slot.
+#[tokio::test(start_paused = true)]
+async fn slots_follow_a_limit() {
+    let slots = slots(16);
+    let all = gathered(&slots).await;
+    assert_eq!(all.len(), 16);
+    limit(&slots, 2);
+    assert!(is_full(&slots).await);
+    let mut under_way = all;
+    under_way.truncate(2);
+    assert!(is_full(&slots).await, "two are still under way");
+    under_way.truncate(1);
+    assert_eq!(gathered(&slots).await.len(), 1);
+    drop(under_way);
+    assert_eq!(gathered(&slots).await.len(), 2);
+    limit(&slots, 64);
+    assert_eq!(gathered(&slots).await.len(), 64);
+    limit(&slots, 2);
+    assert_eq!(gathered(&slots).await.len(), 2);
+    // The limit ends by itself.
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    slots.resize();
+    assert_eq!(gathered(&slots).await.len(), 16);
+}
+
+/// Guards promise 6: after an outage one call may begin, and more with each answer.
+#[tokio::test(start_paused = true)]
+async fn slots_are_few_after_an_outage() {
+    let slots = slots(16);
+    let away = || {
+        let (code, message) = (Code::Unavailable, "refused".to_owned());
+        Err(CallError { code, message, retry_after: None, by: By::Nobody })
+    };
+    let heard = |reply: &Result<(), CallError>| {
+        let (event, began) = (EventId::new(), Instant::now());
+        slots.circuit.heard(Answer { event, reply, began, probe: false });
+        slots.resize();
+    };
+    for _ in 0..5 {
+        heard(&away());
+    }
+    assert!(!slots.is_closed());
+    let mut allowed = Vec::new();
+    for _ in 0..17 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        heard(&Ok(()));
+        allowed.push(gathered(&slots).await.len());
+    }
+    assert_eq!(allowed[..4], [1, 2, 3, 4]);
+    assert_eq!(allowed[15..], [16, 16]);
+}

@@ -1,0 +1,131 @@
+//! Repairs of many things: seen by everybody, stopped by anybody, and bounded.
+
+use chrono::Utc;
+use outbox_event::EventId;
+use outbox_event_router::Rpc;
+use outbox_transport::operate::{
+    Asked, Audit, DeadLetters, Fates, Filter, Job, Kind, Reached, Repair, Repairs, Standing, Started,
+};
+use uuid::Uuid;
+
+use super::{Subject, buried, is_empty, listed, look, of_rpc, one, other};
+
+fn repair() -> Repair {
+    let (id, who) = (EventId::new().as_uuid(), "me@host".to_owned());
+    Repair { id, at: Utc::now(), who, command: "outbox dlq redrive".to_owned(), result: None }
+}
+
+fn job(kind: Kind, rpc: Option<Rpc>) -> Job {
+    let plan = vec!["dlq".to_owned(), "redrive".to_owned(), "--code".to_owned(), "a b".to_owned()];
+    Job { kind, rpc, plan, bound: None, older_than: None, also: false }
+}
+
+/// The repair in the way, if there is one.
+async fn refused<O: Repairs>(operator: &O, repair: &Repair, job: &Job) -> Option<Uuid> {
+    match operator.start(repair, job, false).await.unwrap() {
+        Started::Begun { .. } => None,
+        Started::InTheWay(kept) => Some(kept.id),
+    }
+}
+
+/// Guards promise 8: a repair's progress is seen by others, anybody may ask it to stop, and what became of it is kept.
+pub(super) async fn a_repair_is_seen_and_stopped<S: Subject>(subject: &S) {
+    let (mine, others) = (subject.operator().await, subject.operator().await);
+    let made = repair();
+    assert_eq!(Repairs::stop(&others, made.id, "you@host").await.unwrap(), Asked::Unknown);
+    assert!(others.find(made.id).await.unwrap().is_none());
+    assert_eq!(refused(&mine, &made, &job(Kind::Redrive, Some(one()))).await, None);
+    let reached = Reached { reached: 3, total: Some(7), place: Some("here".to_owned()), fates: false };
+    assert_eq!(mine.beat(&made, &reached).await.unwrap().stop_by, None);
+    let kept = others.find(made.id).await.unwrap().unwrap();
+    let progress = kept.progress.clone().unwrap();
+    assert_eq!(
+        (kept.standing(), progress.kind, progress.rpc.as_deref()),
+        (Standing::Running, Kind::Redrive, Some("Test/One"))
+    );
+    assert_eq!((progress.reached, progress.total, progress.place.as_deref()), (3, Some(7), Some("here")));
+    assert_eq!(progress.plan, job(Kind::Redrive, None).plan);
+
+    assert_eq!(Repairs::stop(&others, made.id, "you@host").await.unwrap(), Asked::Asked);
+    let heard = mine.beat(&made, &Reached { fates: true, ..reached }).await.unwrap();
+    assert_eq!(heard.stop_by.as_deref(), Some("you@host"));
+    assert_eq!(heard.fates, Some(Fates::default()));
+    let result = Some(r#"{"moved":3,"stopped":"by you@host"}"#.to_owned());
+    mine.end(&Repair { result, ..made.clone() }).await.unwrap();
+    let kept = others.kept(1).await.unwrap().remove(0);
+    assert_eq!((kept.id, kept.standing(), kept.changed()), (made.id, Standing::Stopped, Some(3)));
+    assert_eq!(Repairs::stop(&others, made.id, "you@host").await.unwrap(), Asked::Over);
+}
+
+/// Guards promise 3: one repair of a kind runs for an RPC, unless it is meant. Another kind, another RPC, and what has ended
+/// are in nobody's way.
+pub(super) async fn one_repair_of_a_kind_runs_for_an_rpc<S: Subject>(subject: &S) {
+    let operator = subject.operator().await;
+    let first = repair();
+    assert_eq!(refused(&operator, &first, &job(Kind::Redrive, Some(one()))).await, None);
+    for (kind, rpc, also, waits) in [
+        (Kind::Redrive, Some(one()), false, true),
+        (Kind::Redrive, None, false, true),
+        (Kind::Redrive, Some(one()), true, false),
+        (Kind::Redrive, Some(other()), false, false),
+        (Kind::Drop, Some(one()), false, false),
+    ] {
+        let second = repair();
+        let refused = refused(&operator, &second, &Job { also, ..job(kind, rpc.clone()) }).await;
+        assert_eq!(refused, waits.then_some(first.id), "{kind} {rpc:?} {also}");
+        if !waits {
+            operator.end(&second).await.unwrap();
+        }
+    }
+    operator.end(&first).await.unwrap();
+    assert_eq!(refused(&operator, &repair(), &job(Kind::Redrive, None)).await, None);
+}
+
+/// Guards promise 6: what dies after a repair began is not moved by it, and by the next one.
+pub(super) async fn what_dies_later_is_not_moved<S: Subject>(subject: &S) {
+    let before = buried(subject, &one(), 2).await;
+    let mut operator = subject.operator().await;
+    let Started::Begun { bound } =
+        operator.start(&repair(), &job(Kind::Redrive, Some(one())), false).await.unwrap()
+    else {
+        panic!("nothing else runs")
+    };
+    buried(subject, &one(), 3).await;
+    let bounded = Filter { dead_by: Some(bound), ..of_rpc(one()) };
+    let mut events: Vec<_> =
+        look(&mut operator, &bounded).await.into_iter().filter_map(|letter| letter.event).collect();
+    operator.put_back().await;
+    events.sort();
+    assert_eq!(events, super::sorted(before));
+    assert_eq!(listed(subject, &of_rpc(one())).await.len(), 5);
+}
+
+/// Guards promise 8: what a repair moved and nobody has begun is dead again as it was. SQS can't do that, and says so.
+pub(super) async fn what_has_not_begun_is_taken_back<S: Subject>(subject: &S) {
+    let events = buried(subject, &one(), 3).await;
+    let mut operator = subject.operator().await;
+    let redrive = repair();
+    assert_eq!(refused(&operator, &redrive, &job(Kind::Redrive, Some(one()))).await, None);
+    let letters = look(&mut operator, &of_rpc(one())).await;
+    operator.redrive(&redrive, &letters, false).await;
+    operator.end(&redrive).await.unwrap();
+    operator.put_back().await;
+    let undo = super::begun(&operator, "outbox repair undo").await;
+    let taken = operator.take_back(&undo, redrive.id).await.unwrap();
+    // Where queues can be seen into.
+    assert_eq!(taken, S::SEES_QUEUES.then_some(3));
+    if taken.is_some() {
+        assert_eq!(operator.take_back(&undo, redrive.id).await.unwrap(), Some(0));
+        assert!(is_empty(subject, &one()).await);
+        let letters = look(&mut operator, &of_rpc(one())).await;
+        assert!(
+            letters
+                .iter()
+                .all(|letter| (letter.code.as_str(), letter.reason.as_str()) == ("internal", "no card"))
+        );
+        assert_eq!(
+            super::sorted(letters.into_iter().filter_map(|letter| letter.event)),
+            super::sorted(events)
+        );
+    }
+}
