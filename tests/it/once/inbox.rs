@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use connectrpc::ConnectError;
 use outbox::{EventId, inbox};
+use outbox_schema::Migrated;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use testkit::process::Process;
 
 use crate::role::address;
 use crate::world::{One, ROUTER, World, cluster, new_database, until};
@@ -258,11 +260,12 @@ async fn a_role_of_the_inbox_can_do_nothing_else() {
 /// Guards: outbox and inbox can be made in one database, in either order and by any of the ways. Each has its own version.
 #[tokio::test(flavor = "multi_thread")]
 async fn outbox_and_inbox_are_made_in_either_order() {
-    use outbox_schema::Migrated;
     for inbox_first in [true, false] {
         let mut conn = PgConnection::connect(&new_database(cluster()).await).await.unwrap();
-        let (of_outbox, of_inbox) =
-            (Migrated { from: 0, to: outbox_schema::VERSION }, Migrated { from: 0, to: inbox_version() });
+        let (of_outbox, of_inbox) = (
+            Migrated { from: 0, to: outbox_schema::VERSION },
+            Migrated { from: 0, to: outbox_schema::inbox::VERSION },
+        );
         if inbox_first {
             assert_eq!(outbox_schema::inbox::migrate(&mut conn).await.unwrap(), of_inbox);
             assert!(outbox_schema::check(&mut conn).await.is_err(), "the inbox is no outbox");
@@ -282,14 +285,9 @@ async fn outbox_and_inbox_are_made_in_either_order() {
     }
 }
 
-fn inbox_version() -> i64 {
-    outbox_schema::inbox::VERSION
-}
-
 /// Guards: `relay migrate --inbox` makes the inbox, and what `--print` prints makes it, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_makes_or_prints_the_inbox() {
-    use testkit::process::Process;
     let relay = crate::world::programs().join("relay");
     let url = new_database(cluster()).await;
     let env = [("DATABASE_URL", url.as_str())];
