@@ -112,9 +112,9 @@ async fn a_second_transaction_waits_for_the_first() {
         until("the second one waits", async || sqlx::query_scalar(waits).fetch_one(&pool).await.unwrap())
             .await;
         if commits {
-            first.commit().await.unwrap()
+            first.commit().await.unwrap();
         } else {
-            first.rollback().await.unwrap()
+            first.rollback().await.unwrap();
         }
         assert_eq!(second.await.unwrap(), expected, "the first one commits: {commits}");
         let of_event = sqlx::query_scalar("select count(*) from effect where event_id = $1");
