@@ -43,7 +43,7 @@ begin
             execute format('grant %s to %I', privilege, role);
         end loop;
         for leaf in select i.inhrelid::regclass from pg_inherits as i join pg_class as c on c.oid = i.inhparent
-                    where c.relnamespace = 'outbox'::regnamespace and c.relkind = 'p' loop
+                    where c.relnamespace = 'outbox'::regnamespace and c.relkind = 'p' and c.relname <> 'inbox' loop
             execute format('grant select, truncate on %s to %I', leaf, role);
         end loop;
     when 'worker' then
@@ -89,9 +89,10 @@ begin
         end;
     end if;
     -- Functions with the owner's rights are for operators, except the doorbell. All others do only what their caller may do.
+    -- The inbox, if it is here, is granted by outbox.inbox_grant_to.
     for callable in
         select p.oid::regprocedure from pg_proc as p
-        where p.pronamespace = 'outbox'::regnamespace and p.proname <> 'grant_to'
+        where p.pronamespace = 'outbox'::regnamespace and p.proname <> 'grant_to' and p.proname !~ '^inbox_'
           and case when p.proname in ('enqueue', 'enqueue_all', 'wake') then part = 'publisher'
                    when p.prosecdef then part = 'operator'
                    -- The functions that enqueue calls read and write nothing.

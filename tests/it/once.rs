@@ -2,6 +2,7 @@
 //! end, too, in `World::finish`. `contracts` has the contract of the records.
 
 mod copies; // several copies of one message
+mod inbox; // the subscriber's note of an effect
 mod meeting; // statements that meet at the same records
 mod moved; // an RPC in another package
 mod receipts; // the record of a batch, beside the rows of single deliveries

@@ -21,6 +21,12 @@ pub struct Envelope<'a> {
     pub key: Option<Cow<'a, str>>,
     #[serde(serialize_with = "rfc3339_millis")]
     pub occurred_at: DateTime<Utc>,
+    /// The database that it was published in, by its name at the relay. Messages of older relays have none.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Cow<'a, str>>,
+    /// Its place among the events of its source. Of one key, a later transaction's event has a higher one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<i64>,
     #[serde(default)]
     pub headers: Headers,
     #[serde(borrow)]
@@ -35,6 +41,8 @@ impl Envelope<'_> {
             name: Cow::Borrowed(&self.name),
             key: self.key.as_deref().map(Cow::Borrowed),
             occurred_at: self.occurred_at,
+            source: self.source.as_deref().map(Cow::Borrowed),
+            sequence: self.sequence,
             headers: self.headers.clone(),
             payload: Cow::Borrowed(&self.payload),
         }
@@ -47,6 +55,8 @@ impl Envelope<'_> {
             name: self.name.into_owned().into(),
             key: self.key.map(|key| key.into_owned().into()),
             occurred_at: self.occurred_at,
+            source: self.source.map(|source| source.into_owned().into()),
+            sequence: self.sequence,
             headers: self.headers,
             payload: Cow::Owned(self.payload.into_owned()),
         }
@@ -120,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    const BODY: &str = r#"{"rpc":"NotificationService/NotifyHogeUpdated","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_hoge_updated","key":"hoge-1","occurred_at":"2026-11-22T03:04:05.678Z","headers":{"traceparent":"00-aa-bb-01"},"payload":{"z":1.0,"a":"\u00e9"}}}"#;
+    const BODY: &str = r#"{"rpc":"NotificationService/NotifyHogeUpdated","event":{"id":"0198c7e2-0000-7000-8000-000000000001","name":"event_hoge_updated","key":"hoge-1","occurred_at":"2026-11-22T03:04:05.678Z","source":"cards","sequence":42,"headers":{"traceparent":"00-aa-bb-01"},"payload":{"z":1.0,"a":"\u00e9"}}}"#;
 
     /// Guards: the payload passes through byte for byte, and the format on the wire stays what it is.
     #[test]
@@ -131,6 +141,16 @@ mod tests {
         let owned = message.into_owned();
         assert_eq!(owned.encode(), BODY);
         assert_eq!(Message { rpc: owned.rpc.clone(), event: owned.event.borrowed() }.encode(), BODY);
+    }
+
+    /// Guards promise 2: messages of a relay that wrote neither source nor sequence are read.
+    #[test]
+    fn an_older_message_is_read() {
+        let older = BODY.replace(r#""source":"cards","sequence":42,"#, "");
+        assert_ne!(older, BODY);
+        let message = Message::decode(&older).unwrap();
+        assert_eq!((message.event.source.as_deref(), message.event.sequence), (None, None));
+        assert_eq!(message.encode(), older);
     }
 
     /// Guards: nothing that comes out of a queue can panic a worker, and no error quotes a payload.
@@ -189,17 +209,22 @@ mod tests {
         name: String,
         key: Option<String>,
         occurred_at: DateTime<Utc>,
+        place: Option<(String, i64)>,
         headers: Headers,
         payload: String,
     }
 
     fn parts() -> impl Strategy<Value = Parts> {
         let texts = || btree_map(any::<String>(), any::<String>(), 0..4);
-        let of_event = (any::<u128>(), any::<String>(), any::<Option<String>>(), time(), texts(), json());
-        (any::<String>(), of_event).prop_map(|(rpc, (id, name, key, occurred_at, headers, payload))| {
-            let id = uuid::Uuid::from_u128(id).into();
-            Parts { rpc, id, name, key, occurred_at, headers, payload }
-        })
+        let place = any::<Option<(String, i64)>>();
+        let of_event =
+            (any::<u128>(), any::<String>(), any::<Option<String>>(), time(), place, texts(), json());
+        (any::<String>(), of_event).prop_map(
+            |(rpc, (id, name, key, occurred_at, place, headers, payload))| {
+                let id = uuid::Uuid::from_u128(id).into();
+                Parts { rpc, id, name, key, occurred_at, place, headers, payload }
+            },
+        )
     }
 
     impl Parts {
@@ -209,6 +234,8 @@ mod tests {
                 name: self.name.as_str().into(),
                 key: self.key.as_deref().map(Into::into),
                 occurred_at: self.occurred_at,
+                source: self.place.as_ref().map(|place| place.0.as_str().into()),
+                sequence: self.place.as_ref().map(|place| place.1),
                 headers: self.headers.clone(),
                 payload: serde_json::from_str(&self.payload).unwrap(),
             };
@@ -227,6 +254,7 @@ mod tests {
             prop_assert_eq!(event.name.as_ref(), &parts.name);
             prop_assert_eq!(event.key.as_deref(), parts.key.as_deref());
             prop_assert_eq!(event.occurred_at, parts.occurred_at);
+            prop_assert_eq!(event.source.as_deref().map(str::to_owned).zip(event.sequence), parts.place);
             prop_assert_eq!(&event.headers, &parts.headers);
             prop_assert_eq!(event.payload.get(), &parts.payload);
         }

@@ -171,7 +171,7 @@ pub(crate) async fn insert_all(tx: &mut PgTransaction<'_>, rows: Vec<Row>) -> Re
 
 /// Behind a pooler in transaction mode a named statement meets a server that has never heard of it, or has it already;
 /// who connects through one keeps his own statements unnamed. So ours has a name only where another one has.
-fn names_statements(tx: &PgTransaction<'_>) -> bool {
+pub(crate) fn names_statements(tx: &PgTransaction<'_>) -> bool {
     tx.cached_statements_size() > 0
 }
 

@@ -36,7 +36,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! It does not promise order between keys, exactly one delivery, or delivery by a deadline.
+//! It does not promise order between keys, exactly one delivery, or delivery by a deadline. With [`inbox`] a subscriber has
+//! its effect once, however often it is called.
 //!
 //! The event carries the span that it was enqueued in as the header `traceparent`, so the trace continues into the RPC. The
 //! span is OpenTelemetry's current context, which tracing-opentelemetry's layer sets. This needs the feature `opentelemetry`,
@@ -47,6 +48,7 @@
 
 mod entry;
 mod error;
+pub mod inbox;
 pub mod proto;
 pub mod testing;
 #[cfg(feature = "opentelemetry")]

@@ -44,9 +44,18 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Migrate {
+    /// Create or upgrade the inbox instead, in the database of a consumer. Its effect and the note that it was done then
+    /// commit together. The database needs no outbox, and may have one.
+    #[arg(long)]
+    pub inbox: bool,
+
+    /// Print the inbox's statements and change nothing, for a service whose own migrations create it.
+    #[arg(long, requires = "inbox")]
+    pub print: bool,
+
     /// Whether the database refuses to enqueue an event that the event_router.yaml of the leading relay does not list. Without
     /// this option it stays as it is; at first it is off. While it is on, deploy relays with a new name before its publishers.
-    #[arg(long, value_enum, value_name = "WHETHER")]
+    #[arg(long, value_enum, value_name = "WHETHER", conflicts_with = "inbox")]
     pub strict_names: Option<Strict>,
 }
 

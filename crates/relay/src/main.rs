@@ -1,4 +1,5 @@
-use std::io::Write;
+mod migrate;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -6,10 +7,9 @@ use clap::Parser;
 use outbox_event_router::Router;
 use outbox_postgres::{PostgresBus, Source};
 use outbox_relay::bus::Bus;
-use outbox_relay::config::{Cli, Command, Run, Strict};
+use outbox_relay::config::{Cli, Command, Migrate, Run};
 use outbox_relay::relay::Settings;
-use outbox_runtime::{Chain, Finished, Patience, Sources, refuse};
-use outbox_schema::Migrated;
+use outbox_runtime::{Finished, Patience, Sources, refuse};
 use outbox_transport::RemoteBus;
 use outbox_transport::args::{Transport, TransportArgs};
 use tokio::task::JoinSet;
@@ -24,10 +24,14 @@ fn main() -> ExitCode {
 }
 
 async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
+    if let Some(Command::Migrate(Migrate { print: true, .. })) = cli.command {
+        migrate::print_inbox();
+        return Ok(ExitCode::SUCCESS);
+    }
     let sources = outbox_postgres::databases(&cli.transport.databases)
         .map_err(|(problem, remedy)| refuse(&problem, remedy))?;
     match cli.command {
-        Some(Command::Migrate(options)) => Ok(migrate(&sources, options.strict_names).await),
+        Some(Command::Migrate(how)) => Ok(migrate::migrate(&sources, &how).await),
         None => run(sources, &cli.transport, &cli.run).await,
     }
 }
@@ -100,51 +104,4 @@ async fn relay_all<R: RemoteBus + 'static>(
         });
     }
     Ok(outbox_runtime::until_stopped(relays, &standings, &started, PATIENCE).await)
-}
-
-async fn migrate(sources: &[Source], strict_names: Option<Strict>) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for source in sources {
-        let name = source.name();
-        let mut conn = match source.connect("outbox migrate", &[]).await {
-            Ok(conn) => conn,
-            Err(error) => {
-                eprintln!("error: {name}: failed to connect: {}", Chain(&error));
-                code = ExitCode::FAILURE;
-                continue;
-            }
-        };
-        match outbox_schema::migrate(&mut conn).await {
-            Ok(Migrated { from, to }) if from == to => {
-                say(&format!("{name}: the outbox schema is at version {to}: nothing to do"));
-            }
-            Ok(Migrated { from, to }) => {
-                say(&format!(
-                    "{name}: migrated the outbox schema from version {from} to {to}\n  \
-                     to let other roles publish, relay, work or operate, and nothing more:\n    \
-                     select outbox.grant_to('ROLE', 'publisher');  -- or relay, worker, operator"
-                ));
-            }
-            Err(error) => {
-                eprintln!("error: {name}: {}", Chain(&error));
-                code = if error.is_transient() { ExitCode::FAILURE } else { ExitCode::from(3) };
-                continue;
-            }
-        }
-        if let Some(strict) = strict_names
-            && let Err(error) = outbox_postgres::names::be_strict(&mut conn, strict == Strict::On).await
-        {
-            eprintln!(
-                "error: {name}: failed to set --strict-names: {}\n  a transaction that publishes may have been open: try again",
-                Chain(&error)
-            );
-            code = ExitCode::FAILURE;
-        }
-    }
-    code
-}
-
-/// Ignores a closed pipe, as in `relay migrate | head -1`, so that the next database is migrated, too.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

@@ -9,7 +9,7 @@ use outbox_postgres::leader::{self, Lead, Watch};
 use outbox_postgres::outbox::{Appetite, Cursor, Outbox, Parked, Window};
 use outbox_postgres::{Doorbell, SESSION, Source, retention};
 use outbox_runtime::{Standing, Tracer, Trouble};
-use outbox_transport::{Entry, RemoteBus, process::shown_beside};
+use outbox_transport::{RemoteBus, process::shown_beside};
 use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
@@ -228,8 +228,8 @@ impl<R: RemoteBus> Leader<'_, R> {
         if window.entries.is_empty() && window.complete && self.cursor.page.is_none() {
             return Ok(0);
         }
-        let mut envelopes: Vec<_> = window.entries.iter().map(Entry::envelope).collect();
         let (tracer, source) = (&self.settings.tracer, self.progress.source());
+        let mut envelopes: Vec<_> = window.entries.iter().map(|entry| entry.envelope(source)).collect();
         let spans = trace::begin(tracer, source, &window.entries, &mut envelopes);
         let next = (!window.complete).then(|| cursor_after(&self.cursor, &window, window.entries.len()));
         let ((outcomes, deliveries), ahead) = tokio::join!(

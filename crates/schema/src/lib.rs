@@ -3,6 +3,8 @@
 //! `relay migrate` calls [`migrate`]; a relay or worker calls [`check`] before it touches anything; a service's own
 //! tests call [`migrate`] on their scratch database.
 
+pub mod inbox; // the consumer's half, which has a version of its own
+
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
@@ -14,7 +16,10 @@ pub const VERSION: i64 = 11;
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+/// Version, name and SQL of each migration.
+type Migrations = &'static [(i64, &'static str, &'static str)];
+
+const MIGRATIONS: Migrations = &[
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
     (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
     (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
@@ -83,10 +88,19 @@ pub struct Migrated {
 /// Any connection will do. The session's search path is set aside meanwhile, so that the migrating role never runs functions of
 /// another schema.
 pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
+    migrate_to(conn, "outbox.migration", MIGRATIONS).await
+}
+
+/// Migrations that are noted in this table.
+async fn migrate_to(
+    conn: &mut PgConnection,
+    table: &'static str,
+    migrations: Migrations,
+) -> Result<Migrated, SchemaError> {
     let path: String =
         sqlx::query_scalar("select pg_catalog.current_setting('search_path')").fetch_one(&mut *conn).await?;
     set_path(conn, "pg_catalog, pg_temp").await?;
-    let migrated = migrate_safely(conn).await;
+    let migrated = migrate_safely(conn, table, migrations).await;
     let restored = set_path(conn, &path).await;
     let migrated = migrated?;
     restored?;
@@ -98,23 +112,35 @@ async fn set_path(conn: &mut PgConnection, path: &str) -> Result<(), sqlx::Error
     set.bind(path).execute(conn).await.map(|_| ())
 }
 
-async fn migrate_safely(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
+async fn migrate_safely(
+    conn: &mut PgConnection,
+    table: &'static str,
+    migrations: Migrations,
+) -> Result<Migrated, SchemaError> {
     server(conn).await?;
     let encoding: String = sqlx::query_scalar("show server_encoding").fetch_one(&mut *conn).await?;
     if encoding != "UTF8" {
         return Err(SchemaError::Encoding { encoding });
     }
     take_turn(conn).await?;
-    let migrated = migrate_in_turn(conn).await;
+    let migrated = migrate_in_turn(conn, table, migrations).await;
     // A failed connection has lost the lock with its session.
     let _ = sqlx::query("select pg_advisory_unlock(1869968994, 3)").execute(conn).await;
     migrated
 }
 
-async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
-    let from = version(conn).await?;
-    if from > VERSION {
-        return Err(SchemaError::Newer { found: from });
+async fn migrate_in_turn(
+    conn: &mut PgConnection,
+    table: &'static str,
+    migrations: Migrations,
+) -> Result<Migrated, SchemaError> {
+    let from = version(conn, table).await?;
+    let to = migrations.iter().map(|&(version, ..)| version).max().unwrap_or_default();
+    if from > to {
+        return Err(match table {
+            inbox::TABLE => SchemaError::NewerInbox { found: from },
+            _ => SchemaError::Newer { found: from },
+        });
     }
     if from == 0 {
         let foreign: Option<String> = sqlx::query_scalar(
@@ -128,7 +154,7 @@ async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaErro
         }
     }
     let mut migrator = Migrator::with_migrations(
-        MIGRATIONS
+        migrations
             .iter()
             .map(|&(version, name, sql)| {
                 Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
@@ -136,11 +162,11 @@ async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaErro
             .collect(),
     );
     // The service's own migrations are in the same database, so use another table and another lock.
-    migrator.dangerous_set_table_name("outbox.migration");
+    migrator.dangerous_set_table_name(table);
     migrator.create_schema("outbox");
     migrator.set_locking(false);
     migrator.run(conn).await.map_err(SchemaError::Migrate)?;
-    Ok(Migrated { from, to: VERSION })
+    Ok(Migrated { from, to })
 }
 
 /// Waits for another migration, but not for ever, because any role can hold the lock.
@@ -168,7 +194,7 @@ async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
 /// Whether this build can work on the database. The connection must come from `outbox_postgres::Source`.
 pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
     server(conn).await?;
-    match version(conn).await? {
+    match version(conn, "outbox.migration").await? {
         VERSION => whole(conn).await,
         0 => Err(SchemaError::Missing),
         found if found < VERSION => Err(SchemaError::Older { found }),
@@ -201,16 +227,14 @@ async fn server(conn: &mut PgConnection) -> Result<(), SchemaError> {
     if number / 10_000 < SERVER_MIN { Err(SchemaError::Server { found }) } else { Ok(()) }
 }
 
-async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let present: bool = sqlx::query_scalar("select to_regclass('outbox.migration') is not null")
-        .fetch_one(&mut *conn)
-        .await?;
+async fn version(conn: &mut PgConnection, table: &'static str) -> Result<i64, sqlx::Error> {
+    let present: bool =
+        sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(&mut *conn).await?;
     if !present {
         return Ok(0);
     }
-    sqlx::query_scalar("select coalesce(max(version), 0) from outbox.migration where success")
-        .fetch_one(conn)
-        .await
+    let newest = format!("select coalesce(max(version), 0) from {table} where success");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(conn).await
 }
 
 /// Why a database's `outbox` schema can't be used or created.
@@ -226,6 +250,11 @@ pub enum SchemaError {
         "the database's outbox schema is at version {found}, this build knows only {VERSION}: upgrade relay and worker"
     )]
     Newer { found: i64 },
+    #[error(
+        "the database's inbox is at version {found}, this build knows only {}: upgrade relay",
+        inbox::VERSION
+    )]
+    NewerInbox { found: i64 },
     #[error(
         "a pooler answered and dropped our session's settings; locks and notifications belong to sessions: connect to Postgres directly"
     )]

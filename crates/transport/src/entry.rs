@@ -21,22 +21,23 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The most bytes that a bus needs for it. The envelope's own are fewer than 256, and the name stands beside it once more.
+    /// The most bytes that a bus needs for it. The envelope's own are fewer than 256. Its source has at most 256, and its
+    /// source and its name stand beside it once more.
     pub fn bytes_max(&self) -> usize {
         // JSON may double a key's characters; payload and headers are JSON already.
         self.payload.len()
             + self.headers.as_ref().map_or(0, String::len)
             + 2 * self.key.as_ref().map_or(0, String::len)
             + 2 * self.name.len()
-            + 256
+            + 3 * 256
     }
 
-    /// The event's envelope.
+    /// The event's envelope, of the source with this name.
     ///
     /// # Errors
     ///
     /// Why the event can't travel. A row that was written without `outbox.enqueue` may hold anything. No error quotes it.
-    pub fn envelope(&self) -> Result<Envelope<'_>, PutError> {
+    pub fn envelope<'a>(&'a self, source: &'a str) -> Result<Envelope<'a>, PutError> {
         if let Some((code, reason)) = self.flaw {
             return Err(PutError::refused(code, reason));
         }
@@ -50,6 +51,8 @@ impl Entry {
             name: self.name.as_str().into(),
             key: self.key.as_deref().map(Into::into),
             occurred_at: self.occurred_at,
+            source: Some(source.into()),
+            sequence: Some(self.seq),
             headers: self.headers()?,
             payload: Cow::Borrowed(self.payload()?),
         })
@@ -125,11 +128,12 @@ mod tests {
             occurred_at: Utc::now(),
             flaw: None,
         };
-        let travels = sound.envelope().unwrap();
+        let travels = sound.envelope("cards").unwrap();
         assert_eq!((travels.payload.get(), travels.headers.len()), (sound.payload.trim(), 2));
+        assert_eq!((travels.source.as_deref(), travels.sequence), (Some("cards"), Some(1)));
         // Only `enqueue` bounds the depth. A deeper payload that was inserted without it is delivered.
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(5000), "]".repeat(5000));
-        assert!(Entry { payload: deep, ..sound.clone() }.envelope().is_ok());
+        assert!(Entry { payload: deep, ..sound.clone() }.envelope("cards").is_ok());
 
         let many = (0..40).map(|n| format!("\"k{}\":1", n % 39)).collect::<Vec<_>>().join(",");
         let name = |name: &str| Entry { name: name.to_owned(), ..sound.clone() };
@@ -175,7 +179,7 @@ mod tests {
                 "MalformedDetail: a header has a value that is not printable ASCII",
             ),
         ] {
-            let error = entry.envelope().unwrap_err();
+            let error = entry.envelope("cards").unwrap_err();
             assert_eq!(format!("{}: {}", error.code, error.reason), expected);
         }
     }

@@ -75,6 +75,9 @@ async fn an_event_reaches_each_subscriber_once() {
     assert_eq!(value(&call.incoming.body)["event"], value(nasty.as_bytes()));
     // The attempt is not compared: SQS also counts what it gave to the poll of a worker that had been killed.
     assert_eq!(call.incoming.header("acme-tenant"), "t-1");
+    let sequence = "select seq from outbox.event where name = 'event_one'";
+    assert_eq!(call.incoming.header("outbox-sequence"), world.scalar::<i64>(sequence).await.to_string());
+    assert!(!call.incoming.header("outbox-source").is_empty());
     running.until_recorded(one, "Test/One").await;
     running.finish().await;
 }

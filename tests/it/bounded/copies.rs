@@ -22,7 +22,7 @@ async fn an_event_is_held_once_however_many_subscribe() {
         occurred_at: "2026-11-22T03:04:05Z".parse().unwrap(),
         flaw: None,
     };
-    let deliveries = bus.route([&entry.envelope().unwrap()]);
+    let deliveries = bus.route([&entry.envelope("test").unwrap()]);
     assert_eq!((deliveries.envelopes.len(), deliveries.queues.len()), (1, 2));
     world.finish().await;
 }

@@ -29,6 +29,7 @@ async fn every_subscriber_is_called_with_the_contracts_headers() {
     tx.commit().await.unwrap();
     world.rpcs.until_done("Test/TwoA", &[id]).await;
     world.rpcs.until_done("Other/TwoB", &[id]).await;
+    let sequence: i64 = world.scalar("select seq from outbox.event").await;
     for call in world.rpcs.calls_of(id) {
         let expected = HashMap::from([
             ("content-type", "application/json".to_owned()),
@@ -37,6 +38,8 @@ async fn every_subscriber_is_called_with_the_contracts_headers() {
             ("idempotency-key", id.to_string()),
             ("outbox-event-id", id.to_string()),
             ("outbox-event-name", "event_two".to_owned()),
+            ("outbox-source", world.source.name().to_owned()),
+            ("outbox-sequence", sequence.to_string()),
             ("outbox-attempt", "1".to_owned()),
         ]);
         for (name, value) in expected {

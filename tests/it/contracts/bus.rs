@@ -63,7 +63,7 @@ pub(crate) async fn bus_contract(
     ];
     let mut travel = Vec::new();
     for entry in &entries {
-        match (entry.seq, entry.envelope()) {
+        match (entry.seq, entry.envelope("cards")) {
             (1 | 5, Ok(envelope)) => travel.push(envelope),
             (2..=4, Err(error)) => {
                 assert_eq!((error.kind, error.code.as_str()), (PutErrorKind::Refused, "MalformedDetail"));
@@ -85,6 +85,10 @@ pub(crate) async fn bus_contract(
             (sent.name.as_str(), sent.key.as_deref())
         );
         assert_eq!(message.event.occurred_at, sent.occurred_at);
+        assert_eq!(
+            (message.event.source.as_deref(), message.event.sequence),
+            (Some("cards"), Some(sent.seq))
+        );
         assert_eq!(
             message.event.headers.get("tenant").map(String::as_str),
             sent.headers.as_ref().map(|_| "t-1")

@@ -183,6 +183,24 @@ async fn a_plain_role_migrates(cluster: &Cluster) {
         migrate.wait_for(&says).await.unwrap();
         assert!(migrate.ended().await.unwrap().success());
     }
+    outbox_schema::inbox::migrate(&mut PgConnection::connect(&env[0].1).await.unwrap()).await.unwrap();
+    sqlx::query("select outbox.inbox_grant_to('plain_owner')").execute(&mut conn).await.unwrap();
+    for expected in [true, false] {
+        let mut tx = conn.begin().await.unwrap();
+        assert_eq!(
+            outbox::inbox::first_time(&mut tx, EventId::from(Uuid::nil()), "A/B").await.unwrap(),
+            expected
+        );
+        tx.commit().await.unwrap();
+    }
+    sqlx::query("update outbox.inbox set noted_at = noted_at - interval '36 days'")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    outbox::inbox::expire(&mut conn).await.unwrap();
+    let notes: i64 =
+        sqlx::query_scalar("select count(*) from outbox.inbox").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(notes, 0);
 }
 
 /// The addresses with which each part connects, as a role with least privileges.

@@ -62,6 +62,10 @@ async fn the_past_is_sent_again() {
         ("t-1", ids[2].to_string().as_str())
     );
     assert!(again.header("outbox-replay").starts_with("20"), "{}", again.header("outbox-replay"));
+    for name in ["outbox-source", "outbox-sequence"] {
+        assert_eq!(first.header(name), again.header(name), "a replayed event has the place that it had");
+        assert!(!first.header(name).is_empty(), "{name}");
+    }
     world.until_settled().await;
 
     // A new subscriber gets the events that it missed, and no other RPC does.

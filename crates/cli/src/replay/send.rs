@@ -104,7 +104,7 @@ impl Sending<'_> {
             let mut messages: Vec<(usize, Addressed)> = Vec::new();
             for (n, event) in past.iter().enumerate() {
                 let rpcs = self.replay.subscribers(&event.name);
-                let Some(body) = message(event, &self.at) else {
+                let Some(body) = message(event, meant.outbox.source(), &self.at) else {
                     self.sent.malformed += rpcs.len() as i64;
                     continue;
                 };
@@ -159,8 +159,8 @@ impl Sending<'_> {
 
 /// The event as the relay put it, with the header that marks a replay, as a body for each RPC. `None` for a row that no bus can
 /// carry.
-fn message<'a>(event: &'a Entry, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
-    let mut envelope = event.envelope().ok()?;
+fn message<'a>(event: &'a Entry, source: &'a str, at: &str) -> Option<impl Fn(&Rpc) -> String + use<'a>> {
+    let mut envelope = event.envelope(source).ok()?;
     envelope.headers.insert(HEADER.to_owned(), at.to_owned());
     Some(move |rpc: &Rpc| Message { rpc: rpc.as_str().into(), event: envelope.clone() }.encode())
 }

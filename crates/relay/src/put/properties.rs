@@ -32,7 +32,7 @@ fn entry(at: usize, key: Option<&str>, bytes: usize) -> Entry {
 }
 
 fn limits() -> impl Strategy<Value = BusLimits> {
-    (1_usize..6, 300_usize..3000, 1_usize..5).prop_map(|(entries_max, bytes_max, concurrency)| BusLimits {
+    (1_usize..6, 800_usize..6000, 1_usize..5).prop_map(|(entries_max, bytes_max, concurrency)| BusLimits {
         entries_max,
         bytes_max,
         concurrency,

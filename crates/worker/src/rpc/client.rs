@@ -264,7 +264,7 @@ impl Target {
 
 pub(super) const AGENT: &str = concat!("outbox-worker/", env!("CARGO_PKG_VERSION"));
 
-/// Adds the headers of every encoding: the worker's name, and the event's id, name and attempt.
+/// Adds the headers of every encoding: the worker's name, and the event's id, name, place and attempt.
 fn with_ours(mut headers: HeaderMap, call: &Call<'_>) -> HeaderMap {
     let id = HeaderValue::from_str(&call.event.id.to_string()).expect("a uuid is a valid header");
     headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
@@ -272,6 +272,12 @@ fn with_ours(mut headers: HeaderMap, call: &Call<'_>) -> HeaderMap {
     headers.insert("outbox-event-id", id);
     if let Ok(name) = HeaderValue::from_str(&call.event.name) {
         headers.insert("outbox-event-name", name);
+    }
+    if let Some(source) = call.event.source.as_deref().and_then(|source| HeaderValue::from_str(source).ok()) {
+        headers.insert("outbox-source", source);
+    }
+    if let Some(sequence) = call.event.sequence {
+        headers.insert("outbox-sequence", HeaderValue::from(sequence));
     }
     headers.insert("outbox-attempt", HeaderValue::from(call.attempt));
     headers
