@@ -1,5 +1,7 @@
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
@@ -8,10 +10,11 @@ use outbox_postgres::{PostgresBus, Source};
 use outbox_relay::bus::Bus;
 use outbox_relay::config::{Cli, Command, Run};
 use outbox_relay::relay::Settings;
-use outbox_runtime::{Chain, Finished, Patience, Sources, refuse};
+use outbox_runtime::{Chain, Finished, Patience, Sources, Started, refuse};
 use outbox_schema::Migrated;
 use outbox_transport::RemoteBus;
 use outbox_transport::args::{Transport, TransportArgs};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Counted from the signal; service managers usually allow ten seconds.
@@ -39,10 +42,11 @@ async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> Result<
                 eprintln!("{error}");
                 ExitCode::from(2)
             })?;
-            relay_all(sources, options, move |source| {
-                Bus::from(PostgresBus::new(source.name(), router.clone()))
-            })
-            .await
+            let (newest, routes) = watch::channel(Arc::new(router));
+            let started = start_relay(options).await?;
+            tokio::spawn(follow(started.clone(), on.router().to_owned(), newest));
+            let bus = |source: &Source| Bus::from(PostgresBus::following(source.name(), routes.clone()));
+            Ok(relay_all(sources, options, &started, bus).await)
         }
         Transport::Aws => aws(sources, options).await,
     }
@@ -56,10 +60,13 @@ async fn aws(sources: Vec<Source>, options: &Run) -> Result<ExitCode, ExitCode> 
     outbox_aws::say_what_is_missing(&config).await;
     let client = aws_sdk_eventbridge::Client::new(&config);
     let (bus, concurrency) = (options.bus.bus.clone(), options.put_concurrency as usize);
-    relay_all(sources, options, move |source| {
+    let started = start_relay(options).await?;
+    outbox_runtime::shows_router("relay", None, "");
+    tokio::spawn(outbox_runtime::reload_nothing(started.clone()));
+    let bus = |source: &Source| {
         Bus::Remote(outbox_aws::EventBridge::new(client.clone(), &bus, source.name(), concurrency))
-    })
-    .await
+    };
+    Ok(relay_all(sources, options, &started, bus).await)
 }
 
 #[cfg(not(feature = "aws"))]
@@ -67,12 +74,32 @@ async fn aws(_: Vec<Source>, _: &Run) -> Result<ExitCode, ExitCode> {
     Err(refuse("this relay was built without AWS", "build it with its default features"))
 }
 
+async fn start_relay(options: &Run) -> Result<Started, ExitCode> {
+    outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await
+}
+
+/// Hands over the routes of a new file after a SIGHUP. Leaders take them up before their next batch, standbys when they lead.
+async fn follow(started: Started, file: PathBuf, newest: watch::Sender<Arc<Router>>) {
+    outbox_runtime::shows_router("relay", None, &newest.borrow().digest());
+    let read = move || Router::read(&file).map_err(|error| error.to_string());
+    outbox_runtime::reload(started, read, |router| {
+        let before = newest.send_replace(Arc::new(router)).digest();
+        let now = newest.borrow().digest();
+        if before == now {
+            return "its routes and policies are the same".to_owned();
+        }
+        outbox_runtime::shows_router("relay", Some(&before), &now);
+        format!("the next batch is routed by it, {now} instead of {before}")
+    })
+    .await;
+}
+
 async fn relay_all<R: RemoteBus + 'static>(
     sources: Vec<Source>,
     options: &Run,
+    started: &Started,
     bus: impl Fn(&Source) -> Bus<R>,
-) -> Result<ExitCode, ExitCode> {
-    let started = outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await?;
+) -> ExitCode {
     let settings = Settings {
         name: outbox_runtime::process_name(),
         page_max: options.page_max as usize,
@@ -91,7 +118,7 @@ async fn relay_all<R: RemoteBus + 'static>(
             Finished::All
         });
     }
-    Ok(outbox_runtime::until_stopped(relays, &standings, &started, PATIENCE).await)
+    outbox_runtime::until_stopped(relays, &standings, started, || PATIENCE).await
 }
 
 async fn migrate(sources: &[Source]) -> ExitCode {

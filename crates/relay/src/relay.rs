@@ -1,5 +1,4 @@
-//! The relay's lifecycle: stand by, then lead. A leader reads a window, puts it, settles it, advances, and sleeps when there is
-//! nothing to do.
+//! The relay's lifecycle: stand by, then lead. A leader reads a window, puts it, settles it, advances, or sleeps.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,7 +48,7 @@ pub async fn run<R: RemoteBus + 'static>(
     stop: CancellationToken,
 ) {
     let progress = Progress::new(source.name(), standing.part().clone());
-    let process = process::process(&settings.name, settings.address.clone(), bus.routes());
+    let mut shown = process::Shown::new(&settings.name, settings.address.clone(), bus.routes());
     let row = source.process_row("outbox relay (process)");
     let kept = Arc::new(Mutex::new(Kept { bus, appetite: Appetite::default(), led: None }));
     let term = || {
@@ -68,7 +67,7 @@ pub async fn run<R: RemoteBus + 'static>(
         }
     };
     let work = Box::pin(standing.tend(&stop, term));
-    shown_beside(work, row, || process::now(&process, source.name(), standing.part().readiness())).await;
+    shown_beside(work, row, || shown.now(source.name(), standing.part().readiness())).await;
 }
 
 /// The state that outlives a term.
@@ -106,7 +105,7 @@ impl Term<'_> {
         led
     }
 
-    /// Waits for the lead and returns the new term; `None` if the relay stops first.
+    /// The new term, once this relay leads; `None` if it stops first.
     async fn stand_by(&self, conn: &mut PgConnection, led: Option<i64>) -> Result<Option<i64>, sqlx::Error> {
         let mut watch = Watch::new(Instant::now());
         let mut said = false;
@@ -218,6 +217,7 @@ impl<R: RemoteBus> Leader<'_, R> {
         if window.entries.is_empty() && window.complete && self.cursor.page.is_none() {
             return Ok(0);
         }
+        self.outbox.follow_routes().await?;
         let mut envelopes: Vec<_> = window.entries.iter().map(Entry::envelope).collect();
         let (tracer, source) = (&self.settings.tracer, self.progress.source());
         let spans = trace::begin(tracer, source, &window.entries, &mut envelopes);
@@ -235,7 +235,7 @@ impl<R: RemoteBus> Leader<'_, R> {
         self.progress.ends(&window, &settled);
         self.cursor = settled.cursor;
         self.ahead = ahead?;
-        // An empty last page moved only the cursor, which is still a reason to read on.
+        // A page without events moved the cursor: a reason to read on.
         Ok(window.entries.len().max(1))
     }
 

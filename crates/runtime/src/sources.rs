@@ -24,7 +24,7 @@
 //!     });
 //! }
 //! let (finish, give_back) = (std::time::Duration::from_secs(9), std::time::Duration::ZERO);
-//! outbox_runtime::until_stopped(tasks, &sources, &started, outbox_runtime::Patience { finish, give_back }).await
+//! outbox_runtime::until_stopped(tasks, &sources, &started, || outbox_runtime::Patience { finish, give_back }).await
 //! # }
 //! ```
 

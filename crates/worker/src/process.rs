@@ -1,6 +1,7 @@
 //! The report of this worker, in one database or in the table on AWS.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::breaker::Standing;
 use crate::duty::Role;
+use crate::plan::Plans;
+use crate::served::Served;
 use crate::subscriber::Subscriber;
 
 /// A shorter wait is normal.
@@ -21,14 +24,21 @@ pub(crate) struct Look<'a, C> {
     pub(crate) readiness: &'a Readiness,
     /// The database whose parts are reported. `None` for all parts.
     pub(crate) source: Option<&'a str>,
-    pub(crate) subscribers: &'a [Subscriber<C>],
+    pub(crate) served: &'a Served<C>,
+    pub(crate) plans: Plans<C>,
     /// Since when each breaker is in its state.
     pub(crate) since: BTreeMap<String, (process::Breaker, DateTime<Utc>)>,
 }
 
-impl<C> Look<'_, C> {
+impl<C: Clone> Look<'_, C> {
     pub(crate) fn now(&mut self) -> Process {
-        let rpcs = self.subscribers.iter().map(|subscriber| {
+        if self.process.router.is_none() || self.plans.has_changed().unwrap_or(false) {
+            let router = Arc::clone(&self.plans.borrow_and_update().router);
+            self.process = self.process.clone().routed_by(&router);
+        }
+        let subscribers = self.served.all();
+        self.since.retain(|rpc, _| subscribers.iter().any(|subscriber| subscriber.rpc.as_str() == rpc));
+        let rpcs = subscribers.iter().map(|subscriber| {
             let mut rpc = of_rpc(subscriber, Instant::now());
             let since = self.since.entry(rpc.rpc.clone()).or_insert((rpc.breaker, Utc::now()));
             if since.0 != rpc.breaker {

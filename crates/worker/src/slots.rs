@@ -40,12 +40,12 @@ pub(crate) struct Received<R> {
 }
 
 impl Slots {
-    pub(crate) fn new(all: usize, limits: Limits, circuit: Circuit) -> Self {
+    pub(crate) fn new(all: usize, free: Arc<Semaphore>, limits: Limits, circuit: Circuit) -> Self {
         Self {
             all,
             limits,
             circuit,
-            free: Arc::new(Semaphore::new(all)),
+            free,
             turn: Mutex::default(),
             failed: AtomicUsize::default(),
             found_failed: AtomicBool::default(),

@@ -1,14 +1,18 @@
 //! One RPC that subscribed to events, and the state that outlives its consumers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_event_router::{Policy, Rpc};
-use outbox_runtime::{Readiness, Started, Tracer};
+use outbox_runtime::{Readiness, Started, Tally, Tracer};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::calls::Calls;
 use crate::circuit::Circuit;
 use crate::duty::Duty;
 use crate::metrics::Metrics;
+use crate::plan::Current;
 use crate::unrecorded::Unrecorded;
 
 /// The next consumer keeps the successes of the last one, and the state of its server.
@@ -16,21 +20,28 @@ use crate::unrecorded::Unrecorded;
 pub struct Subscriber<C> {
     pub(crate) rpc: Rpc,
     pub(crate) policy: Policy,
-    pub(crate) client: C,
+    /// A new plan replaces it for the next call.
+    pub(crate) client: Current<C>,
     /// How long a received message stays hidden from other workers.
     pub(crate) visibility: Duration,
     /// How long a lease lasts: the timeout of a call, and the visibility of its message, which is the time to record it.
     pub(crate) lease: Duration,
     pub(crate) unrecorded: Unrecorded,
+    /// The free slots for calls. The consumer before, which may still finish calls, takes from them, too.
+    pub(crate) room: Arc<Semaphore>,
     pub(crate) circuit: Circuit,
     pub(crate) calls: Calls,
     pub(crate) duty: Duty,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
     pub(crate) tracer: Tracer,
+    /// The process stops.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tally: Tally,
+    chooses: bool,
 }
 
-impl<C> Subscriber<C> {
+impl<C: Clone> Subscriber<C> {
     /// `source` is where its queue is: a database's name, or `sqs`. `chooses`: see [`outbox_transport::Limits`].
     pub fn new(
         source: &str,
@@ -44,16 +55,70 @@ impl<C> Subscriber<C> {
         Self {
             rpc: rpc.clone(),
             policy: *policy,
-            client,
+            client: Current::new(client),
             visibility,
             lease,
             unrecorded: Unrecorded::new(lease, visibility),
+            room: Arc::new(Semaphore::new(policy.concurrency)),
             circuit: Circuit::new(policy.backoff, chooses, &metrics),
             calls: Calls::default(),
             duty: Duty::new(metrics.duty()),
             metrics,
             readiness: started.readiness.clone(),
             tracer: started.tracer.clone(),
+            stopping: started.stop.clone(),
+            tally: started.tally.clone(),
+            chooses,
+        }
+    }
+
+    /// The same RPC under another policy. It keeps what is known of its server, unless the waits of the breaker change.
+    pub(crate) fn under(&self, policy: &Policy, client: C) -> Self {
+        let lease = policy.timeout + self.visibility;
+        self.unrecorded.keeps_for(lease, self.visibility);
+        resize(&self.room, self.policy.concurrency, policy.concurrency);
+        let circuit = match self.policy.backoff == policy.backoff {
+            true => self.circuit.clone(),
+            false => Circuit::new(policy.backoff, self.chooses, &self.metrics),
+        };
+        Self { policy: *policy, client: Current::new(client), lease, circuit, ..self.clone() }
+    }
+}
+
+/// Fewer slots need calls to end first.
+fn resize(room: &Arc<Semaphore>, from: usize, to: usize) {
+    if to >= from {
+        room.add_permits(to - from);
+        return;
+    }
+    let (room, fewer) = (Arc::clone(room), u32::try_from(from - to).unwrap_or(u32::MAX));
+    tokio::spawn(async move {
+        if let Ok(taken) = room.acquire_many(fewer).await {
+            taken.forget();
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 6: after a change of `concurrency`, calls under way count against the new value.
+    #[tokio::test]
+    async fn calls_under_way_count_against_the_new_concurrency() {
+        for (from, busy, to, free) in [(4, 0, 6, 6), (4, 4, 6, 2), (4, 1, 2, 1), (4, 4, 2, 0), (4, 2, 2, 0)] {
+            let room = Arc::new(Semaphore::new(from));
+            let under_way = room.acquire_many(busy).await.unwrap();
+            resize(&room, from, to);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(room.available_permits(), free, "{from} to {to} with {busy} calls");
+            drop(under_way);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(room.available_permits(), to, "{from} to {to}, once {busy} calls have ended");
         }
     }
 }

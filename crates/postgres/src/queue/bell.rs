@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +22,14 @@ const PROBE_EVERY: Duration = Duration::from_secs(15);
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_SHARE: u32 = 100;
 
+type Queues = BTreeMap<String, Arc<Watched>>;
+
 /// Wakes the receivers of one database. It needs one connection that listens and one small statement a second, for any number
 /// of queues.
 #[derive(Debug)]
 pub struct Bell {
-    queues: BTreeMap<String, Arc<Watched>>,
+    /// Replaced as a whole, so that a look sees one state.
+    queues: Guarded<Arc<Queues>>,
     /// When to read everything again.
     sweep_at: Guarded<Instant>,
 }
@@ -34,12 +37,29 @@ pub struct Bell {
 impl Bell {
     pub fn new<'a>(rpcs: impl IntoIterator<Item = &'a Rpc>) -> Self {
         let watched = |rpc: &Rpc| (rpc.as_str().to_owned(), Arc::new(Watched::new(rpc)));
-        let queues = rpcs.into_iter().map(watched).collect();
-        Self { queues, sweep_at: Guarded::new(Instant::now()) }
+        let queues: Queues = rpcs.into_iter().map(watched).collect();
+        Self { queues: Guarded::new(Arc::new(queues)), sweep_at: Guarded::new(Instant::now()) }
     }
 
+    /// The queue of an RPC. One that is new is watched from now on, and the next look makes it if it is missing.
     pub fn of(&self, rpc: &Rpc) -> Arc<Watched> {
-        self.queues.get(rpc.as_str()).cloned().unwrap_or_else(|| Arc::new(Watched::new(rpc)))
+        let mut queues = self.queues.lock();
+        if let Some(watched) = queues.get(rpc.as_str()) {
+            return Arc::clone(watched);
+        }
+        let watched = Arc::new(Watched::new(rpc));
+        Arc::make_mut(&mut queues).insert(rpc.as_str().to_owned(), Arc::clone(&watched));
+        watched
+    }
+
+    /// Watches only the queues of these RPCs from now on.
+    pub fn keep<'a>(&self, rpcs: impl IntoIterator<Item = &'a Rpc>) {
+        let kept: BTreeSet<&str> = rpcs.into_iter().map(Rpc::as_str).collect();
+        Arc::make_mut(&mut self.queues.lock()).retain(|rpc, _| kept.contains(rpc.as_str()));
+    }
+
+    fn queues(&self) -> Arc<Queues> {
+        Arc::clone(&self.queues.lock())
     }
 
     pub async fn run(
@@ -60,7 +80,7 @@ impl Bell {
                 listener.eager_reconnect(false);
                 within(listener.listen("outbox_delivery")).await?;
                 // Notifications may have come before the listen.
-                self.queues.values().for_each(|queue| queue.ring());
+                self.queues().values().for_each(|queue| queue.ring());
                 loop {
                     match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
                         Ok(Ok(Some(notification))) => self.ring(notification.payload()),
@@ -109,11 +129,14 @@ impl Bell {
         let began = Instant::now();
         let swept = began >= *self.sweep_at.lock();
         let mut loan = connections.lend().await?;
-        let looks = within(self.query(swept).fetch_all(loan.conn())).await?;
+        let queues = self.queues();
+        let looks = within(query(&queues, swept).fetch_all(loan.conn())).await?;
         for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale) in looks {
-            let Some(queue) = self.queues.get(&rpc) else { continue };
+            let Some(queue) = queues.get(&rpc) else { continue };
             let Some(id) = id else {
-                tracing::warn!(source = source.name(), rpc = %queue.rpc, "its queue is gone, as after a restore: making it again");
+                if queue.from().id.is_some() {
+                    tracing::warn!(source = source.name(), rpc = %queue.rpc, "its queue is gone, as after a restore: making it again");
+                }
                 within(super::ids(loan.conn(), [&queue.rpc].into_iter())).await?;
                 continue;
             };
@@ -149,40 +172,12 @@ impl Bell {
         Ok(())
     }
 
-    /// For every queue: its id, the first retry that is due, whether its log has new rows, and its claims.
-    fn query(
-        &self,
-        sweep: bool,
-    ) -> sqlx::query::QueryAs<'_, sqlx::Postgres, Look, sqlx::postgres::PgArguments> {
-        let from: Vec<From> = self.queues.values().map(|queue| queue.from()).collect();
-        sqlx::query_as(
-            "select w.rpc, q.id, clock_timestamp() as now,
-                    (select greatest(least(r.due_at, clock_timestamp() + interval '100 years'), clock_timestamp() - interval '100 years')
-                     from outbox.retry as r
-                     where r.queue = q.id and r.due_at >= coalesce(w.due_from, '-infinity') order by r.due_at limit 1) as due,
-                    exists (select from outbox.delivery as d where d.queue = q.id and d.seq > q.head) as fresh,
-                    (select c.id from outbox.claim as c
-                     where c.queue = q.id and c.id >= w.claims_from order by c.id limit 1) as lowest_claim,
-                    (select c.id from outbox.claim as c where c.queue = q.id order by c.id desc limit 1) as highest_claim,
-                    exists (select from outbox.claim as c
-                            where c.queue = q.id and c.id >= w.claims_from and c.until < clock_timestamp())
-                    or exists (select from outbox.claim as c
-                               where c.queue = q.id and c.id >= w.claims_from offset 100) as stale
-             from unnest($1::text[], $2::timestamptz[], $3::bigint[]) as w (rpc, due_from, claims_from)
-             left join lateral (select h.queue as id, h.seq as head from outbox.queue_head as h
-                                where h.rpc = w.rpc limit 1) as q on true",
-        )
-        .bind(self.queues.keys().cloned().collect::<Vec<_>>())
-        .bind(from.iter().map(|from| from.due.filter(|_| !sweep)).collect::<Vec<_>>())
-        .bind(from.iter().map(|from| from.claims).collect::<Vec<_>>())
-    }
-
     /// The notification names the queue by its id.
     fn ring(&self, queue: &str) {
         let id: Option<i32> = queue.parse().ok();
         let rings = |queue: &&Arc<Watched>| id.is_some() && queue.from().id == id;
         // No match: the RPC is another worker's, or the next look finds the queue.
-        if let Some(queue) = self.queues.values().find(rings) {
+        if let Some(queue) = self.queues().values().find(rings) {
             queue.ring();
         }
     }
@@ -191,3 +186,31 @@ impl Bell {
 /// An RPC, and of its queue: the id, the server's clock, when the first retry is due, and whether the log has new rows. Then
 /// the lowest and the highest claim, and whether claims need cleaning up.
 type Look = (String, Option<i32>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<i64>, Option<i64>, bool);
+
+/// For every queue: its id, the first retry that is due, whether its log has new rows, and its claims.
+fn query(
+    queues: &Queues,
+    sweep: bool,
+) -> sqlx::query::QueryAs<'static, sqlx::Postgres, Look, sqlx::postgres::PgArguments> {
+    let from: Vec<From> = queues.values().map(|queue| queue.from()).collect();
+    sqlx::query_as(
+        "select w.rpc, q.id, clock_timestamp() as now,
+                (select greatest(least(r.due_at, clock_timestamp() + interval '100 years'), clock_timestamp() - interval '100 years')
+                 from outbox.retry as r
+                 where r.queue = q.id and r.due_at >= coalesce(w.due_from, '-infinity') order by r.due_at limit 1) as due,
+                exists (select from outbox.delivery as d where d.queue = q.id and d.seq > q.head) as fresh,
+                (select c.id from outbox.claim as c
+                 where c.queue = q.id and c.id >= w.claims_from order by c.id limit 1) as lowest_claim,
+                (select c.id from outbox.claim as c where c.queue = q.id order by c.id desc limit 1) as highest_claim,
+                exists (select from outbox.claim as c
+                        where c.queue = q.id and c.id >= w.claims_from and c.until < clock_timestamp())
+                or exists (select from outbox.claim as c
+                           where c.queue = q.id and c.id >= w.claims_from offset 100) as stale
+         from unnest($1::text[], $2::timestamptz[], $3::bigint[]) as w (rpc, due_from, claims_from)
+         left join lateral (select h.queue as id, h.seq as head from outbox.queue_head as h
+                            where h.rpc = w.rpc limit 1) as q on true",
+    )
+    .bind(queues.keys().cloned().collect::<Vec<_>>())
+    .bind(from.iter().map(|from| from.due.filter(|_| !sweep)).collect::<Vec<_>>())
+    .bind(from.iter().map(|from| from.claims).collect::<Vec<_>>())
+}
