@@ -68,6 +68,12 @@ pub struct Run {
     #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = outbox_runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
 
+    /// How many connections to Postgres this relay has at most, to all databases together, besides those that it leads with:
+    /// two for each database that it leads, and one for each other. Heartbeats, clean-up and the rows of this process share
+    /// them. With fewer than four for a database, they are opened and closed more often, which costs both sides time.
+    #[arg(long, default_value_t = 16, env = "OUTBOX_RELAY_CONNECTIONS", value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N")]
+    pub connections: u32,
+
     /// Where /metrics, /healthz (alive) and /readyz (makes progress, or why not) are served; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9464", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]
     pub metrics_addr: SocketAddr,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use outbox_event_router::Router;
-use outbox_postgres::{PostgresBus, Source};
+use outbox_postgres::{Budget, PostgresBus, Source};
 use outbox_relay::bus::Bus;
 use outbox_relay::config::{Cli, Command, Run};
 use outbox_relay::relay::Settings;
@@ -111,7 +111,9 @@ async fn relay_all<R: RemoteBus + 'static>(
     let names = sources.iter().map(|source| source.name().to_owned());
     let (standings, each) = Sources::of(&started.readiness, "relaying", names);
     let mut relays = JoinSet::new();
-    for (source, standing) in sources.into_iter().zip(each) {
+    // Its listeners and leaders are not in the budget: each database needs its own.
+    let budget = Budget::of(options.connections as usize, 0);
+    for (source, standing) in sources.into_iter().map(|source| source.within(&budget)).zip(each) {
         let (bus, settings, stop) = (bus(&source), settings.clone(), started.stop.clone());
         relays.spawn(async move {
             outbox_relay::relay::run(source, bus, settings, standing, stop).await;

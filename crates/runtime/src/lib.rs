@@ -4,6 +4,7 @@
 
 mod caught;
 mod guarded;
+mod hangups;
 mod health;
 mod process;
 mod readiness;
@@ -17,9 +18,10 @@ mod trace;
 
 pub use caught::{Panicked, again, apart, caught};
 pub use guarded::Guarded;
+pub use hangups::Hangups;
 pub use process::{Finished, Patience, Started, block_on, duration, refuse, start, until_stopped};
 pub use readiness::{Halted, Part, Readiness};
-pub use reload::{Hangups, ROUTER_FILE, reload, reload_nothing, shows_router};
+pub use reload::{ROUTER_FILE, reload, reload_nothing, shows_router};
 pub use report::Chain;
 pub use shutdown::process_name;
 pub use sources::{Sources, Standing, Trouble, backoff};

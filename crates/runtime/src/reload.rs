@@ -1,30 +1,13 @@
 //! SIGHUP: a process reads its files again. A file with a mistake changes nothing, and the process says so.
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use metrics::gauge;
-use tokio::sync::Notify;
 
 use crate::Started;
 
 /// The file in `/readyz` and in reports of processes, while the process refuses it.
 pub const ROUTER_FILE: &str = "event_router.yaml";
-
-/// The SIGHUPs of this process. Several that come during one reload are one more.
-#[derive(Debug, Clone, Default)]
-pub struct Hangups(Arc<Notify>);
-
-impl Hangups {
-    /// Asks for a reload, as the signal does.
-    pub fn ask(&self) {
-        self.0.notify_one();
-    }
-
-    async fn next(&self) {
-        self.0.notified().await;
-    }
-}
 
 /// Reads the files again after each SIGHUP, and never ends. `read` returns the new value, or all that is wrong with the files.
 /// `take` puts the value into effect, and says what changed. Files are read beside the work, because proto takes a while.
@@ -89,6 +72,7 @@ fn unix_seconds() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::{Duration, Instant};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use outbox_contract::{Contract, ReadError, Sources};
 use outbox_event_router::Router;
-use outbox_postgres::Source;
+use outbox_postgres::{Budget, Source};
 use outbox_runtime::{Chain, Patience, Started, refuse};
 use outbox_transport::args::Transport;
 use outbox_worker::config::Cli;
@@ -74,7 +74,8 @@ async fn postgres(cli: &Cli, sources: Vec<Source>, plans: &Plans<Client>, starte
     let names = sources.iter().map(|source| source.name().to_owned());
     let (databases, standings) = outbox_runtime::Sources::of(&started.readiness, "delivering", names);
     let mut workers = JoinSet::new();
-    for (source, standing) in sources.into_iter().zip(standings) {
+    let budget = Budget::of(cli.connections as usize, sources.len());
+    for (source, standing) in sources.into_iter().map(|source| source.within(&budget)).zip(standings) {
         let (plans, settings, started) = (plans.clone(), settings.clone(), started.clone());
         workers.spawn(async move { postgres::run_by(&source, &plans, &settings, &standing, &started).await });
     }

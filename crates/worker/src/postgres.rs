@@ -134,7 +134,7 @@ async fn consumer<C: RpcClient + Clone>(
     let Subscriber { metrics, visibility, lease, readiness, .. } = &subscriber;
     let open = || {
         let (connections, watched) = (connections.clone(), Arc::clone(&watched));
-        let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, *lease));
+        let queue = Arc::new(PostgresQueue::watched(connections, watched, &worker, *visibility, *lease));
         std::future::ready(Some((Arc::clone(&queue), queue.dedup(), queue)))
     };
     let part = readiness.part(metrics.name());
@@ -162,11 +162,13 @@ async fn answered<T>(asked: impl Future<Output = Result<T, SchemaError>>) -> Res
 }
 
 async fn fits(source: &Source) -> Result<(), SchemaError> {
+    let _place = source.place().await?;
     let mut conn = source.connect("outbox worker", &[]).await?;
     outbox_schema::check(&mut conn).await
 }
 
 async fn queues<'a>(source: &Source, rpcs: impl Iterator<Item = &'a Rpc>) -> Result<(), SchemaError> {
+    let _place = source.place().await?;
     let mut conn = source.connect("outbox worker", &[]).await?;
     outbox_schema::check(&mut conn).await?;
     queue::ids(&mut conn, rpcs).await?;

@@ -36,9 +36,9 @@ impl<C: Clone> Look<'_, C> {
             let router = Arc::clone(&self.plans.borrow_and_update().router);
             self.process = self.process.clone().routed_by(&router);
         }
-        let subscribers = self.served.all();
-        self.since.retain(|rpc, _| subscribers.iter().any(|subscriber| subscriber.rpc.as_str() == rpc));
-        let rpcs = subscribers.iter().map(|subscriber| {
+        let served = self.served.lock();
+        self.since.retain(|rpc, _| served.iter().any(|subscriber| subscriber.rpc.as_str() == rpc));
+        let rpcs = served.iter().map(|subscriber| {
             let mut rpc = of_rpc(subscriber, Instant::now());
             let since = self.since.entry(rpc.rpc.clone()).or_insert((rpc.breaker, Utc::now()));
             if since.0 != rpc.breaker {
@@ -48,6 +48,7 @@ impl<C: Clone> Look<'_, C> {
             rpc
         });
         let rpcs = rpcs.collect();
+        drop(served);
         let mut halted = self.readiness.halted(HALTED_AFTER);
         halted.retain(|halted| self.source.is_none_or(|source| halted.is_of(source)));
         let waits = halted.into_iter().map(|halted| Waits {

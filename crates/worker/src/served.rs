@@ -4,6 +4,7 @@
 //! finishes its calls.
 
 use std::collections::BTreeMap;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use outbox_event_router::{Policy, Router, Rpc};
@@ -61,6 +62,11 @@ impl<C: Clone> Served<C> {
         let served = Self::new(source, visibility, chooses, started);
         served.follow(&plans.borrow());
         served
+    }
+
+    /// Not across an await.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Vec<Subscriber<C>>> {
+        self.each.lock()
     }
 
     pub(crate) fn all(&self) -> Vec<Subscriber<C>> {

@@ -1,12 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
 use outbox_runtime::{Chain, Guarded, Part};
 use sqlx::postgres::PgListener;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::watched::{Found, From, Watched};
@@ -15,6 +17,9 @@ use crate::{Connections, Source, within};
 /// The poll finds what is not notified: retries that another process scheduled, claims whose worker died, and what a lost
 /// notification was for.
 const POLL_EVERY: Duration = Duration::from_secs(1);
+/// While nothing is in any queue, everything but a lost notification, or a database that nobody listens to, is notified.
+const QUIET_POLL_EVERY: Duration = Duration::from_secs(5);
+const SAID_EVERY: Duration = Duration::from_secs(60);
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
 
@@ -32,13 +37,22 @@ pub struct Bell {
     queues: Guarded<Arc<Queues>>,
     /// When to read everything again.
     sweep_at: Guarded<Instant>,
+    /// Whether the last look found nothing in any queue: no delivery, no retry, no claim.
+    quiet: AtomicBool,
+    /// Asks for a look now.
+    look_now: Notify,
 }
 
 impl Bell {
     pub fn new<'a>(rpcs: impl IntoIterator<Item = &'a Rpc>) -> Self {
         let watched = |rpc: &Rpc| (rpc.as_str().to_owned(), Arc::new(Watched::new(rpc)));
         let queues: Queues = rpcs.into_iter().map(watched).collect();
-        Self { queues: Guarded::new(Arc::new(queues)), sweep_at: Guarded::new(Instant::now()) }
+        Self {
+            queues: Guarded::new(Arc::new(queues)),
+            sweep_at: Guarded::new(Instant::now()),
+            quiet: AtomicBool::new(false),
+            look_now: Notify::new(),
+        }
     }
 
     /// The queue of an RPC. One that is new is watched from now on, and the next look makes it if it is missing.
@@ -72,15 +86,38 @@ impl Bell {
         tokio::join!(self.listen(source, stop), self.poll(source, connections, part, stop));
     }
 
+    /// Waits for the right to listen. There may be fewer than databases: one with traffic gets it, and a quiet one is polled.
+    async fn may_listen(&self, source: &Source, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        let mut wants = None;
+        loop {
+            let yields = self.is_quiet() && source.budget().others_want_to_listen();
+            if !yields && let Some(place) = source.budget().try_listen() {
+                return Some(place);
+            }
+            wants = match self.is_quiet() {
+                true => None,
+                false => wants.or_else(|| Some(source.budget().wants_to_listen())),
+            };
+            stop.run_until_cancelled(tokio::time::sleep(RECONNECT_EVERY)).await?;
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.quiet.load(Ordering::Relaxed)
+    }
+
     async fn listen(&self, source: &Source, stop: &CancellationToken) {
+        let mut said: Option<Instant> = None;
         while !stop.is_cancelled() {
+            let Some(place) = self.may_listen(source, stop).await else { return };
             let listening = async {
+                source.budget().admits(&source.server())?;
                 let pool = source.listening("outbox worker (bell)");
                 let mut listener = PgListener::connect_with(&pool).await?;
                 listener.eager_reconnect(false);
                 within(listener.listen("outbox_delivery")).await?;
                 // Notifications may have come before the listen.
-                self.queues().values().for_each(|queue| queue.ring());
+                self.look_now.notify_one();
                 loop {
                     match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
                         Ok(Ok(Some(notification))) => self.ring(notification.payload()),
@@ -89,6 +126,9 @@ impl Bell {
                         // No notification for a while: the connection may be half-open.
                         Err(_) => {
                             within(sqlx::query("select 1").execute(&mut listener)).await?;
+                            if self.is_quiet() && source.budget().others_want_to_listen() {
+                                return Ok(());
+                            }
                         }
                     }
                 }
@@ -96,10 +136,15 @@ impl Bell {
             };
             tokio::select! {
                 ended = listening => if let Err(error) = ended {
-                    tracing::warn!(source = source.name(), error = %Chain(&error), "not listening: polling until the database is back");
+                    source.budget().heard(&source.server(), source.name(), Some(&error));
+                    if said.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
+                        said = Some(Instant::now());
+                        tracing::warn!(source = source.name(), error = %Chain(&error), "not listening: polling until the database is back");
+                    }
                 },
                 () = stop.cancelled() => return,
             }
+            drop(place);
             tokio::select! {
                 () = tokio::time::sleep(RECONNECT_EVERY) => {}
                 () = stop.cancelled() => return,
@@ -108,19 +153,20 @@ impl Bell {
     }
 
     async fn poll(&self, source: &Source, connections: &Connections, part: &Part, stop: &CancellationToken) {
-        let mut ticks = tokio::time::interval(POLL_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.cancelled() => return,
-            }
+        while !stop.is_cancelled() {
             match self.look(source, connections).await {
                 Ok(()) => part.moves(),
                 Err(error) => {
+                    self.quiet.store(false, Ordering::Relaxed);
                     part.waits(format!("the database does not answer: {}", Chain(&error)));
                     tracing::debug!(source = source.name(), error = %Chain(&error), "poll failed");
                 }
+            }
+            let every = if self.is_quiet() { QUIET_POLL_EVERY } else { POLL_EVERY };
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = self.look_now.notified() => {}
+                () = stop.cancelled() => return,
             }
         }
     }
@@ -131,6 +177,7 @@ impl Bell {
         let mut loan = connections.lend().await?;
         let queues = self.queues();
         let looks = within(query(&queues, swept).fetch_all(loan.conn())).await?;
+        let mut quiet = true;
         for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale) in looks {
             let Some(queue) = queues.get(&rpc) else { continue };
             let Some(id) = id else {
@@ -141,6 +188,9 @@ impl Bell {
                 continue;
             };
             let claims = lowest_claim.zip(highest_claim);
+            let is_empty = due.is_none() && !fresh && claims.is_none();
+            queue.is_empty(is_empty);
+            quiet &= is_empty;
             let found = Found { id, due, now, claims, swept };
             if queue.saw(found, began.into_std()) {
                 tracing::warn!(source = source.name(), rpc = %queue.rpc, queue = id, "its queue has another id, as after a restore");
@@ -165,6 +215,7 @@ impl Bell {
             }
         }
         loan.give_back();
+        self.quiet.store(quiet, Ordering::Relaxed);
         if swept {
             let every = SWEEP_EVERY.max(began.elapsed() * SWEEP_SHARE);
             *self.sweep_at.lock() = began + every;
@@ -176,6 +227,10 @@ impl Bell {
     fn ring(&self, queue: &str) {
         let id: Option<i32> = queue.parse().ok();
         let rings = |queue: &&Arc<Watched>| id.is_some() && queue.from().id == id;
+        // The next polls find what follows from this.
+        if self.quiet.swap(false, Ordering::Relaxed) {
+            self.look_now.notify_one();
+        }
         // No match: the RPC is another worker's, or the next look finds the queue.
         if let Some(queue) = self.queues().values().find(rings) {
             queue.ring();
