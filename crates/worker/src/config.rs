@@ -81,7 +81,8 @@ pub struct Cli {
     #[arg(long, default_value_t = 20, env = "OUTBOX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N")]
     pub connections: u32,
 
-    /// How long a stop (SIGTERM or SIGINT) may take [default: the longest `timeout` in event_router.yaml, and 2 s]. The worker receives nothing more, and finishes its calls under way. That
+    /// How long a stop (SIGTERM or SIGINT) may take [default: the longest `timeout` in event_router.yaml, and 2 s]. The worker
+    /// receives nothing more, and finishes its calls under way. That
     /// takes no longer than the longest `timeout` of an RPC, and 8 s to record the outcomes: a higher value than that changes
     /// nothing. A lower one ends the process sooner, but cuts off longer calls. These may have had their effect, and are made
     /// again once their lease has ended. Unfinished deliveries are given back within 3 s more, or at once after a second

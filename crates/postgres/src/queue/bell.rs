@@ -17,7 +17,7 @@ use crate::{Connections, Source, within};
 /// The poll finds what is not notified: retries that another process scheduled, claims whose worker died, and what a lost
 /// notification was for.
 const POLL_EVERY: Duration = Duration::from_secs(1);
-/// While nothing is in any queue, everything but a lost notification, or a database that nobody listens to, is notified.
+/// While nothing is in any queue, messages are notified. Only a lost notification, or a database without a listener, needs this.
 const QUIET_POLL_EVERY: Duration = Duration::from_secs(5);
 const SAID_EVERY: Duration = Duration::from_secs(60);
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
