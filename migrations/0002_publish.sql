@@ -66,21 +66,41 @@ exception
                else 'is not a JSON object' end;
 end $$;
 
--- Whether every header may be kept. Postgres quotes the value in its own message for an escape that no text can hold: so
--- that is caught here, too.
-create function outbox.are_headers(value text) returns boolean
+-- The first header that may not be kept, and why; null without one. It names the header and never its value. Postgres quotes the
+-- value in its own message for an escape that no text can hold: so that is caught, too. The publisher's library has the same rule.
+create function outbox.header_problem(event text, headers text) returns text
 language plpgsql immutable strict parallel safe set search_path = pg_catalog, pg_temp as $$
+declare
+    header  text;
+    value   json;
+    problem text;
 begin
-    return not exists (
-        select from json_each(value::json) as h
-        where json_typeof(h.value) <> 'string'
-           or (h.value #>> '{}') !~ '^[ -~]*$'
-           or h.key !~ '^[a-z][a-z0-9-]{0,63}$'
-           or h.key ~ '^(outbox-|connect-|content-|accept|grpc-|proxy-)|-bin$'
-           or h.key in ('host', 'connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade',
-                        'authorization', 'cookie', 'idempotency-key', 'user-agent'));
+    for header, value in select h.key, h.value from json_each(headers::json) as h loop
+        begin
+            problem := case
+                when header !~ '^[a-z][a-z0-9-]{0,63}$' then
+                    'is malformed: names are at most 64 lower-case letters, digits and dashes'
+                when header ~ '^(outbox-|connect-|content-|accept|grpc-|proxy-)'
+                  or header in ('host', 'connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade',
+                                'authorization', 'cookie', 'idempotency-key', 'user-agent') then
+                    'is reserved: the call to the RPC sets it itself'
+                when header ~ '-bin$' then
+                    'is reserved: in gRPC the value of a name that ends in -bin is base64'
+                when json_typeof(value) <> 'string' then
+                    'has a value that is not a text'
+                when (value #>> '{}') !~ '^[ -~]*$' then
+                    'has a value that is not printable ASCII'
+            end;
+        exception when untranslatable_character or character_not_in_repertoire or invalid_text_representation then
+            problem := 'has a value that is not printable ASCII';
+        end;
+        if problem is not null then
+            return 'header `' || regexp_replace(left(header, 64), '[^ -~]', '?', 'g') || '` of ' || event || ' ' || problem;
+        end if;
+    end loop;
+    return null;
 exception when invalid_text_representation or untranslatable_character or character_not_in_repertoire or statement_too_complex then
-    return false;
+    return 'a header of ' || event || ' has an escape in its name that no text can hold';
 end $$;
 
 create function outbox.check_entry(name text, payload text, key text, headers text) returns void
@@ -92,8 +112,12 @@ begin
         raise exception 'event name % is not lower_snake_case of at most 128 characters', coalesce(quote_literal(left(name, 128)), 'null')
             using errcode = 'invalid_parameter_value', hint = 'write it as in event_router.yaml, for example event_hoge_updated';
     end if;
-    if payload is null or octet_length(payload) > outbox.payload_bytes_max() then
-        raise exception 'payload of % is % bytes; at most % fit on the bus', name, coalesce(octet_length(payload)::text, 'no'), outbox.payload_bytes_max()
+    if payload is null then
+        raise exception 'payload of % is null', name
+            using errcode = 'null_value_not_allowed', hint = 'pass the event''s message as proto3 JSON, at least {}';
+    end if;
+    if octet_length(payload) > outbox.payload_bytes_max() then
+        raise exception 'payload of % is % bytes; at most % fit on the bus', name, octet_length(payload), outbox.payload_bytes_max()
             using errcode = 'program_limit_exceeded', hint = 'put large data where the subscriber can fetch it, and its address in the event';
     end if;
     problem := outbox.payload_problem(payload);
@@ -114,10 +138,10 @@ begin
             raise exception 'headers of % are not a JSON object', name
                 using errcode = 'invalid_parameter_value', hint = 'for example {"tenant":"t-1"}';
         end if;
-        if not outbox.are_headers(headers) then
-            raise exception 'a header of % is reserved or malformed', name
-                using errcode = 'invalid_parameter_value',
-                      hint = 'names are lower-case letters, digits and dashes, values are printable ASCII strings; outbox-, connect-, content- and -bin names are taken';
+        problem := outbox.header_problem(name, headers);
+        if problem is not null then
+            raise exception '%', problem
+                using errcode = 'invalid_parameter_value', hint = 'a header is a name in lower case and a short text, for example {"tenant":"t-1"}';
         end if;
     end if;
 end $$;

@@ -36,7 +36,7 @@ begin
             'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter, outbox.receipt',
             'select, insert, delete on outbox.dedup',
             'select, delete on outbox.audit',
-            'select, insert, update, delete on outbox.process',
+            'select, insert, update, delete on outbox.process, outbox.known_event, outbox.unknown_event',
             'usage, select, update on all sequences in schema outbox'
         ] loop
             execute format('grant %s to %I', privilege, role);
@@ -95,7 +95,7 @@ begin
                    when p.prosecdef then part = 'operator'
                    -- The functions that enqueue calls read and write nothing.
                    else part <> 'publisher'
-                        or p.proname in ('uuid_v7', 'check_entry', 'is_plain', 'is_sound', 'are_headers', 'payload_problem',
+                        or p.proname in ('uuid_v7', 'check_entry', 'is_plain', 'is_sound', 'header_problem', 'payload_problem',
                                          'payload_bytes_max', 'is_json_object', 'keys_lost', 'has_huge_number') end
     loop
         execute format('grant execute on function %s to %I', callable, role);

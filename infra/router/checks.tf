@@ -41,6 +41,16 @@ locals {
     ],
     [
       for rpc, same in local.by_rpc :
+      "the queue '${rpc}' is that of ${join(" and ", distinct(same[*].called))}: a queue calls one RPC, write the same `id` in every place, or another `queue`"
+      if length(distinct(same[*].called)) > 1 && rpc != ""
+    ],
+    [
+      for called, same in local.by_call :
+      "'${called}' has the queues ${join(" and ", distinct(same[*].rpc))}: an RPC has one queue, write the same `queue` in every place"
+      if length(distinct(same[*].rpc)) > 1 && called != ""
+    ],
+    [
+      for rpc, same in local.by_rpc :
       "'${rpc}' has different delivery policies: an RPC has one queue and one policy, write the same in every place"
       if length(distinct(same[*].policy)) > 1 && rpc != ""
     ],

@@ -15,17 +15,18 @@ locals {
   backoff_most        = 43200000000000
 
   event_name_pattern = "^[a-z][a-z0-9_]*$"
+  package_pattern    = "^([A-Za-z_][A-Za-z0-9_]*\\.)*[A-Za-z_][A-Za-z0-9_]*$"
   rpc_id_pattern     = "^([A-Za-z_][A-Za-z0-9_]*\\.)*[A-Za-z_][A-Za-z0-9_]*/[A-Za-z_][A-Za-z0-9_]*$"
 
-  event_keys      = ["name", "subscriber"]
-  subscriber_keys = ["id", "timeout", "concurrency", "rate_per_second", "max_attempts", "backoff"]
+  event_keys      = ["name", "package", "subscriber"]
+  subscriber_keys = ["id", "queue", "timeout", "concurrency", "rate_per_second", "max_attempts", "backoff"]
   backoff_keys    = ["min", "max"]
 
   event_findings = flatten([
     for event in local.events : !event.is_map ? ["${event.label} is not a map: write name: 'event_hoge_updated' and subscriber: []"] : concat(
       [
         for key in setsubtract(event.keys, local.event_keys) :
-        "unknown key `${key}` in ${event.label}: known here are `name` and `subscriber`"
+        "unknown key `${key}` in ${event.label}: known here are `name`, `package` and `subscriber`"
       ],
       !event.name_is_text || event.name == "" ? [
         "${event.label} has no `name` that is a text: add name: 'event_hoge_updated'",
@@ -34,6 +35,9 @@ locals {
         ] : !can(regex(local.event_name_pattern, event.name)) ? [
         "${event.label} is not lower_snake_case: write it like 'event_hoge_updated'",
       ] : [],
+      event.package_is_valid ? [] : [
+        "`package` of ${event.label} is not a package of proto: write package: 'acme.card.v1'",
+      ],
       event.subscriber_is_list ? [] : [
         "${event.label} has no list `subscriber`: list the RPCs that run, or write subscriber: [] for none yet",
       ],
@@ -47,10 +51,12 @@ locals {
           "${subscriber.label} of ${event.label} is not a map: write id: 'NotificationService/NotifyHogeUpdated'",
           ] : !subscriber.id_is_text || length(subscriber.id) > local.rpc_id_chars_max || !can(regex(local.rpc_id_pattern, subscriber.id)) ? [
           "${subscriber.label} of ${event.label} does not name an RPC: write id: 'Service/Method' or id: 'package.v1.Service/Method'",
+          ] : !subscriber.queue_is_text || length(subscriber.queue) > local.rpc_id_chars_max || !can(regex(local.rpc_id_pattern, subscriber.queue)) ? [
+          "`queue` of ${subscriber.label} in ${event.label} does not name a queue: write queue: 'Service/Method', as its RPC was called before",
         ] : [],
         [
           for key in setsubtract(subscriber.keys, local.subscriber_keys) :
-          "unknown key `${key}` of ${subscriber.label} in ${event.label}: known here are `id`, `timeout`, `concurrency`, `rate_per_second`, `max_attempts` and `backoff`"
+          "unknown key `${key}` of ${subscriber.label} in ${event.label}: known here are `id`, `queue`, `timeout`, `concurrency`, `rate_per_second`, `max_attempts` and `backoff`"
         ],
         subscriber.backoff_is_map ? [] : [
           "`backoff` of ${subscriber.label} in ${event.label} is not a map: write backoff: { min: 1s, max: 10m }",

@@ -17,6 +17,7 @@ locals {
       # coalesce() refuses null. A comparison with its text tells a bool or a number from a text.
       name               = try(coalesce(tostring(event.name)), "")
       name_is_text       = try(event.name == tostring(event.name), false)
+      package_is_valid   = !can(event.package) || try(event.package == tostring(event.package) && length(event.package) <= 256 && can(regex(local.package_pattern, event.package)), false)
       label              = try("event '${event.name}'", "entry ${at + 1} of `event`")
       subscriber_is_list = can([for subscriber in event.subscriber : subscriber]) && !can(keys(event.subscriber))
       subscribers = [
@@ -25,6 +26,9 @@ locals {
           keys         = try(keys(subscriber), [])
           id           = try(coalesce(tostring(subscriber.id)), "")
           id_is_text   = try(subscriber.id == tostring(subscriber.id), false)
+          # The name that the RPC's queue keeps, wherever the RPC moves. Everything below is named after it.
+          queue         = can(subscriber.queue) ? try(coalesce(tostring(subscriber.queue)), "") : try(coalesce(tostring(subscriber.id)), "")
+          queue_is_text = !can(subscriber.queue) || try(subscriber.queue == tostring(subscriber.queue), false)
           label        = try("'${subscriber.id}'", "entry ${at + 1} of `subscriber`")
           max_attempts = try(subscriber.max_attempts, 20)
           # '5', 1.5 and null are not whole numbers.
@@ -60,10 +64,11 @@ locals {
     for event in local.events : [
       for subscriber in event.subscribers : {
         event        = event.name
-        rpc          = subscriber.id
+        rpc          = subscriber.queue
+        called       = subscriber.id
         max_attempts = subscriber.max_attempts
-        rule         = local.shortened["${event.name}--${local.dashed[subscriber.id]}"]
-        queue        = local.queue_names[subscriber.id]
+        rule         = local.shortened["${event.name}--${local.dashed[subscriber.queue]}"]
+        queue        = local.queue_names[subscriber.queue]
         # In one spelling, so that 60s and 1m are the same policy. The default of backoff.max is 10 min, or backoff.min if that is more.
         policy = try(jsonencode([
           local.nanoseconds[subscriber.timeout],
@@ -80,6 +85,7 @@ locals {
   # `...` because a file with duplicates must reach the check that reports them.
   by_route = { for subscription in local.subscriptions : "${subscription.event} -> ${subscription.rpc}" => subscription... }
   by_rpc   = { for subscription in local.subscriptions : subscription.rpc => subscription... }
+  by_call  = { for subscription in local.subscriptions : subscription.called => subscription... }
 
   routes = {
     for key, same in local.by_route : key => {

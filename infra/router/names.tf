@@ -1,6 +1,6 @@
 # The names of rules and queues. crates/event-router/src/names.rs has the same rule, and tests/names.json checks both.
 #
-# A name is the RPC's name with `-` for each dot and `--` for the slash. No two RPCs share a name, because identifiers have no
+# A name is that of the RPC's queue, which is the RPC's own unless the subscriber has `queue`, with `-` for each dot and `--` for the slash. No two RPCs share a name, because identifiers have no
 # dashes. A name that is too long is cut and ends in a dash and the first 8 hex digits of the SHA-256 of the whole name.
 
 locals {
@@ -9,7 +9,7 @@ locals {
   hash_chars     = 8
 
   dashed = {
-    for rpc in distinct(concat(flatten([for event in local.events : event.subscribers[*].id]), var.kept)) :
+    for rpc in distinct(concat(flatten([for event in local.events : event.subscribers[*].queue]), var.kept)) :
     rpc => replace(replace(rpc, ".", "-"), "/", "--")
   }
 
@@ -24,7 +24,7 @@ locals {
   shortened = {
     for name in distinct(flatten([
       for event in local.events : [
-        for subscriber in event.subscribers : "${event.name}--${local.dashed[subscriber.id]}"
+        for subscriber in event.subscribers : "${event.name}--${local.dashed[subscriber.queue]}"
       ]
     ])) :
     name => length(name) <= local.name_chars_max ? name : join("-", [

@@ -15,7 +15,7 @@ output "routes" {
 }
 
 output "rpcs" {
-  description = "Every RPC once: its queue, max_attempts and the keys of its routes."
+  description = "Every RPC once, by the name of its queue: the queue on AWS, max_attempts and the keys of its routes."
   value       = local.rpcs
 
   # As above, for resources that use only this output.

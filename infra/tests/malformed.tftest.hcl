@@ -81,8 +81,8 @@ run "refuses_unknown_keys" {
   assert {
     condition = output.findings == tolist([
       "unknown key `events` in the file: known here is `event`",
-      "unknown key `subscribers` in event 'event_a': known here are `name` and `subscriber`",
-      "unknown key `attempts` of 'S/M' in event 'event_a': known here are `id`, `timeout`, `concurrency`, `rate_per_second`, `max_attempts` and `backoff`",
+      "unknown key `subscribers` in event 'event_a': known here are `name`, `package` and `subscriber`",
+      "unknown key `attempts` of 'S/M' in event 'event_a': known here are `id`, `queue`, `timeout`, `concurrency`, `rate_per_second`, `max_attempts` and `backoff`",
       "unknown key `maximum` in `backoff` of 'S/M' in event 'event_a': known here are `min` and `max`",
     ])
     error_message = jsonencode(output.findings)

@@ -113,3 +113,34 @@ run "names_with_a_name_of_40" {
     error_message = "A queue is not called what tests/long_names.json says: ${jsonencode(output.rpcs)}"
   }
 }
+
+# An RPC that moved to another package keeps its queue, and the name that its messages carry.
+run "names_of_a_moved_rpc" {
+  command = plan
+
+  module {
+    source = "./router"
+  }
+
+  variables {
+    text = <<-EOT
+      event:
+        - name: 'event_a'
+          package: 'acme.card.v1'
+          subscriber:
+            - { id: 'acme.notify.v2.NotifyService/Notify', queue: 'NotifyService/Notify' }
+            - { id: 'AuditService/Record' }
+    EOT
+  }
+
+  assert {
+    condition = (
+      length(output.findings) == 0 &&
+      toset(keys(output.rpcs)) == toset(["AuditService/Record", "NotifyService/Notify"]) &&
+      output.rpcs["NotifyService/Notify"].queue == "NotifyService--Notify" &&
+      output.routes["event_a -> NotifyService/Notify"].rpc == "NotifyService/Notify" &&
+      output.routes["event_a -> NotifyService/Notify"].rule == "event_a--NotifyService--Notify"
+    )
+    error_message = "A moved RPC has another queue: ${jsonencode(output.rpcs)} ${jsonencode(output.findings)}"
+  }
+}

@@ -124,3 +124,28 @@ run "refuses_rules_that_collide" {
     error_message = jsonencode(output.findings)
   }
 }
+
+run "refuses_a_queue_of_two_rpcs" {
+  command = plan
+
+  module {
+    source = "./router"
+  }
+
+  variables {
+    text = <<-EOT
+      event:
+        - { name: 'event_a', subscriber: [{ id: 'v1.S/M', queue: 'S/M' }, { id: 'v2.S/M', queue: 'v2.S/M' }] }
+        - { name: 'event_b', subscriber: [{ id: 'S/M' }, { id: 'v2.S/M' }] }
+    EOT
+  }
+
+  expect_failures = [output.routes, output.rpcs]
+
+  assert {
+    condition = output.findings == tolist([
+      "the queue 'S/M' is that of v1.S/M and S/M: a queue calls one RPC, write the same `id` in every place, or another `queue`",
+    ])
+    error_message = jsonencode(output.findings)
+  }
+}

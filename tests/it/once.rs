@@ -3,5 +3,6 @@
 
 mod copies; // several copies of one message
 mod meeting; // statements that meet at the same records
+mod moved; // an RPC in another package
 mod receipts; // the record of a batch, beside the rows of single deliveries
 mod records; // how long a record is kept, and what its removal costs

@@ -8,6 +8,7 @@ mod history; // failed attempts and repairs, after the event is gone
 mod holds; // sessions that hold locks or slots
 mod hostile; // hostile names and texts
 mod metrics; // metrics as documented, and readiness
+mod names; // names of events that nobody knows, and RPCs that always fail
 mod ops; // rules, runbooks and dashboards, read by the tools that use them
 mod parked; // events that the bus refused
 mod questions; // mistyped filters, and questions before irreversible commands
@@ -20,3 +21,4 @@ mod status; // status with workers, pages, several databases, mistakes, and a fu
 mod times; // times beyond the calendar
 mod trace; // one trace from the change to the RPC
 mod truth; // what status and why claim, and what they can't know
+mod watch; // status, again and again

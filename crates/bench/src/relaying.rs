@@ -37,6 +37,7 @@ impl Relaying {
             name: "bench".to_owned(),
             page_max: outbox_relay::config::PAGE_MAX as usize,
             retention,
+            router: None,
             fallback: Duration::from_secs(5),
             tracer: Tracer::default(),
             address: None,

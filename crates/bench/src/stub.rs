@@ -1,11 +1,11 @@
 //! AWS and an RPC server that answer at once, so that the client's own time remains. One server on loopback serves both
 //! sides of a pair.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -22,6 +22,8 @@ use crate::database::payload;
 use crate::result::Result;
 
 const BATCH: usize = 10;
+/// How long a received message stays hidden, unless the request says it.
+const HIDDEN_SECONDS: u64 = 30;
 
 /// The requests so far.
 #[derive(Debug, Default)]
@@ -42,8 +44,10 @@ pub(crate) struct Stub {
     pub(crate) asked: Arc<Asked>,
     /// Whether DynamoDB refuses batches of statements, as for a role without the right to them.
     pub(crate) refuses_batches: Arc<AtomicBool>,
-    /// The remaining messages of its queue.
+    /// The messages of its queue that were never received.
     messages: Arc<AtomicUsize>,
+    /// When each received message is visible again, unless it is deleted before.
+    received: Arc<Mutex<HashMap<String, Instant>>>,
     /// How long a receive waits at an empty queue, in milliseconds.
     poll_ms: Arc<AtomicU64>,
     /// The entries of the workers' roster.
@@ -57,8 +61,8 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let (asked, refuses_batches, messages) = (Arc::default(), Arc::default(), Arc::default());
-        let (poll_ms, roster) = (Arc::new(AtomicU64::new(200)), Arc::default());
-        let stub = Self { endpoint, asked, refuses_batches, messages, poll_ms, roster, rpc };
+        let (poll_ms, roster, received) = (Arc::new(AtomicU64::new(200)), Arc::default(), Arc::default());
+        let stub = Self { endpoint, asked, refuses_batches, messages, received, poll_ms, roster, rpc };
         let serving = stub.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -122,8 +126,9 @@ impl Stub {
         }
         let body = match operation.as_str() {
             "PutEvents" => self.put_events(&body),
-            "ReceiveMessage" => self.receive().await,
+            "ReceiveMessage" => self.receive(&serde_json::from_slice(&body).unwrap_or_default()).await,
             "DeleteMessageBatch" => self.delete(&body),
+            "ChangeMessageVisibilityBatch" => self.hide(&body),
             "BatchExecuteStatement" => {
                 let results = vec![r#"{"TableName":"bench"}"#; count(&body, br#""Statement":"#)].join(",");
                 format!(r#"{{"Responses":[{results}]}}"#)
@@ -160,22 +165,41 @@ impl Stub {
         "{}".to_owned()
     }
 
-    /// Ten messages, or the remaining ones; an empty queue is polled for a moment.
-    async fn receive(&self) -> String {
+    /// Ten messages, or the remaining ones; an empty queue is polled for a moment. Those that are visible again come first.
+    async fn receive(&self, request: &Value) -> String {
         self.asked.polls.fetch_add(1, Ordering::Relaxed);
+        let mut ids = self.again();
+        let wanted = BATCH - ids.len();
         let taken = self
             .messages
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(BATCH)));
-        let count = taken.unwrap_or_default().min(BATCH);
-        if count == 0 {
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(wanted)));
+        ids.extend((0..taken.unwrap_or_default().min(wanted)).map(|_| Uuid::now_v7().to_string()));
+        if ids.is_empty() {
             tokio::time::sleep(Duration::from_millis(self.poll_ms.load(Ordering::Relaxed))).await;
         }
-        let messages: Vec<Value> = (0..count).map(|_| self.message()).collect();
+        let hidden = request["VisibilityTimeout"].as_u64().unwrap_or(HIDDEN_SECONDS);
+        let visible = Instant::now() + Duration::from_secs(hidden);
+        self.received().extend(ids.iter().map(|id| (id.clone(), visible)));
+        let messages: Vec<Value> = ids.iter().map(|id| self.message(id)).collect();
         json!({"Messages": messages}).to_string()
     }
 
-    fn message(&self) -> Value {
-        let id = Uuid::now_v7();
+    /// A batch of received messages that are visible again. An answer that nobody read had some of them.
+    fn again(&self) -> Vec<String> {
+        let (mut received, now) = (self.received(), Instant::now());
+        let visible = received.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone());
+        let ids: Vec<String> = visible.take(BATCH).collect();
+        for id in &ids {
+            received.remove(id);
+        }
+        ids
+    }
+
+    fn received(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn message(&self, id: &str) -> Value {
         let body = format!(
             r#"{{"rpc":"{}","event":{{"id":"{id}","name":"event_bench","key":null,"occurred_at":"2026-11-22T03:04:05.678Z","headers":{{}},"payload":{}}}}}"#,
             self.rpc,
@@ -189,10 +213,33 @@ impl Stub {
     }
 
     fn delete(&self, body: &[u8]) -> String {
+        self.each(body, |received, entry| {
+            let handle = entry["ReceiptHandle"].as_str().unwrap_or_default();
+            if received.remove(handle).is_some() {
+                self.asked.deleted.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    }
+
+    fn hide(&self, body: &[u8]) -> String {
+        self.each(body, |received, entry| {
+            let seconds = entry["VisibilityTimeout"].as_u64().unwrap_or_default();
+            let handle = entry["ReceiptHandle"].as_str().unwrap_or_default();
+            if let Some(visible) = received.get_mut(handle) {
+                *visible = Instant::now() + Duration::from_secs(seconds);
+            }
+        })
+    }
+
+    /// Answers a batch whose every entry succeeds.
+    fn each(&self, body: &[u8], entry: impl Fn(&mut HashMap<String, Instant>, &Value)) -> String {
         let request: Value = serde_json::from_slice(body).unwrap_or_default();
-        let ids = request["Entries"].as_array().into_iter().flatten().map(|entry| json!({"Id": entry["Id"]}));
-        let ids: Vec<Value> = ids.collect();
-        self.asked.deleted.fetch_add(ids.len(), Ordering::Relaxed);
+        let entries = request["Entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut received = self.received();
+        for one in entries {
+            entry(&mut received, one);
+        }
+        let ids: Vec<Value> = entries.iter().map(|one| json!({"Id": one["Id"]})).collect();
         json!({"Successful": ids, "Failed": []}).to_string()
     }
 }

@@ -66,7 +66,8 @@ pub struct Config {
 impl Config {
     /// The directory whose `.proto` files are compiled, and to which their imports are relative.
     pub fn new(proto: impl AsRef<Path>) -> Self {
-        let sources = Sources { protos: vec![proto.as_ref().to_owned()], includes: Vec::new() };
+        let sources =
+            Sources { protos: vec![proto.as_ref().to_owned()], includes: Vec::new(), ..Sources::default() };
         Self { sources, descriptor_set: None, out_dir: None }
     }
 
@@ -74,6 +75,15 @@ impl Config {
     #[must_use]
     pub fn proto(mut self, dir: impl AsRef<Path>) -> Self {
         self.sources.protos.push(dir.as_ref().to_owned());
+        self
+    }
+
+    /// A package whose `enum Event` has the events. Repeat for several. Without one, that of every package counts.
+    ///
+    /// It is for a tree in which another package has an `enum Event` of its own, or a newer version of the same events.
+    #[must_use]
+    pub fn events_package(mut self, package: &str) -> Self {
+        self.sources.events.add(package);
         self
     }
 

@@ -9,7 +9,7 @@ mod wiring; // routes against descriptors
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use outbox_contract::{Contract, ReadError, Sources};
+use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_event_router::Router;
 use outbox_finding::{Report, Severity};
 
@@ -46,6 +46,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     include: Vec<PathBuf>,
 
+    /// A package whose `enum Event` has the events: acme.card.v1. Repeat for several; in the environment, separate them by
+    /// spaces. Without it that of every package counts.
+    #[arg(
+        long = "events-package",
+        env = "OUTBOX_EVENTS_PACKAGES",
+        value_delimiter = ' ',
+        value_name = "PACKAGE"
+    )]
+    events_packages: Vec<String>,
+
     /// An older version, to find what breaks events in flight: a git revision, or a directory of .proto files.
     #[arg(long, value_name = "REV|DIR")]
     against: Option<String>,
@@ -74,7 +84,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
             return Ok(ExitCode::FAILURE);
         }
     };
-    let sources = Sources { protos: args.proto.clone(), includes: args.include.clone() };
+    let events = Selection::new(&args.events_packages, []);
+    let sources = Sources { protos: args.proto.clone(), includes: args.include.clone(), events };
     let older = || {
         args.against
             .as_deref()
@@ -105,7 +116,10 @@ pub(crate) fn examine(
     report.add(findings);
     report.add(limits::check(&router));
     let contract = match sources {
-        Some(sources) => read(sources, &mut report)?,
+        Some(sources) => {
+            let events = sources.events.with(router.packages());
+            read(&Sources { events, ..sources.clone() }, &mut report)?
+        }
         None => None,
     };
     let older = older()?;

@@ -2,14 +2,17 @@
 
 mod audit;
 mod check;
+mod colour;
 mod counted; // what an irreversible command would change
 mod dlq;
 mod doctor;
 mod filter; // mistyped filters
+mod manual; // help, completions, manual pages
 mod options;
 mod pace;
 mod parked;
 mod poison;
+mod proto; // the options' file
 mod repair;
 mod replay;
 mod routes;
@@ -19,32 +22,40 @@ mod show;
 mod status;
 mod stopped;
 mod stuck;
+mod table; // laid out for the terminal
 mod terminal;
 mod transport;
 mod why;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use colour::Colour;
 use stopped::Stopped;
-use terminal::say;
+use terminal::{When, say};
 
 /// Checks the configuration of Outbox, shows what it does with your events, and repairs what is stuck.
 #[derive(Debug, Parser)]
 #[command(
     name = "outbox",
     version,
+    max_term_width = 100,
     after_help = "Exit status: 0 all is well (there may be warnings); 1 something is wrong, or failed in part; 2 unusable arguments; 3 something it needs can't be reached."
 )]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// Colours in the output.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    color: When,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
     Routes(routes::Args),
+    Proto(proto::Args),
     Status(status::Args),
     Why(why::Args),
     Dlq(dlq::Args),
@@ -53,12 +64,18 @@ enum Command {
     Replay(replay::Args),
     Audit(audit::Args),
     Doctor(doctor::Args),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let command = manual::short(Cli::command());
+    let cli = Cli::from_arg_matches(&command.clone().get_matches()).unwrap_or_else(|error| error.exit());
+    cli.color.apply();
+    match cli.command {
         Command::Check(args) => ended(check::run(&args)),
         Command::Routes(args) => ended(routes::run(&args)),
+        Command::Proto(args) => ended(proto::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),
         Command::Dlq(args) => operate(dlq::run(&args)),
@@ -67,6 +84,8 @@ fn main() -> ExitCode {
         Command::Replay(args) => operate(replay::run(&args)),
         Command::Audit(args) => operate(audit::run(&args)),
         Command::Doctor(args) => operate(doctor::run(&args)),
+        Command::Completions(args) => ended(args.run(command)),
+        Command::Man(args) => ended(args.run(command)),
     }
 }
 
@@ -77,7 +96,8 @@ fn operate(command: impl Future<Output = Result<ExitCode, Stopped>>) -> ExitCode
 
 fn ended(done: Result<ExitCode, Stopped>) -> ExitCode {
     done.unwrap_or_else(|stopped| {
-        say(&format!("error: {}\n  {}", stopped.problem, stopped.remedy));
+        let error = Colour::paint(Some(Colour::Problem), "error:");
+        say(&format!("{error} {}\n  {}", stopped.problem, stopped.remedy));
         ExitCode::from(stopped.code())
     })
 }

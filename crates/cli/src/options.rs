@@ -12,9 +12,11 @@ use crate::safe::word;
 use crate::stopped::Stopped;
 use crate::{show, terminal};
 
+pub(crate) const INSTALLATION: &str = "Which installation (as for relay and worker)";
+
 /// How to print, and the same arguments as those of relay and worker, with the same environment variables.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Which installation (as for relay and worker)")]
+#[command(next_help_heading = INSTALLATION)]
 pub(crate) struct Options {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table, help_heading = None::<&'static str>)]

@@ -35,32 +35,48 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     List(List),
-    Retry(Change),
-    Drop(Change),
+    Retry(Retry),
+    Drop(Drop),
 }
 
 /// Lists parked events, with the bus's answer to each.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct List {
-    #[command(flatten)]
-    which: Which,
-
     /// How many at most.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 
     #[command(flatten)]
+    which: Which,
+
+    #[command(flatten)]
     options: Options,
 }
 
-/// Publishes parked events again (retry), or drops them for good (drop).
+/// Publishes parked events again.
 ///
 /// A retried event keeps its id and its content. It comes after everything that was published meanwhile, also with its key. If
 /// its time is not a date between the years 1 and 9999, it gets the time of the retry. If a text was over its limit, only its
 /// beginning is kept, and the event can't be retried: publish it again, and drop it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
+struct Retry {
+    #[command(flatten)]
+    change: Change,
+}
+
+/// Drops parked events for good.
+///
+/// No subscriber will ever get them. It asks first, with the number and the oldest of them.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+struct Drop {
+    #[command(flatten)]
+    change: Change,
+}
+
+#[derive(Debug, clap::Args)]
 struct Change {
     /// These events.
     #[arg(value_name = "ID")]
@@ -89,8 +105,8 @@ struct Which {
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     match &args.command {
         Command::List(args) => list(args).await,
-        Command::Retry(args) => change(args, Kind::Retry).await,
-        Command::Drop(args) => change(args, Kind::Drop).await,
+        Command::Retry(args) => change(&args.change, Kind::Retry).await,
+        Command::Drop(args) => change(&args.change, Kind::Drop).await,
     }
 }
 

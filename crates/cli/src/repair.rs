@@ -53,6 +53,7 @@ impl Consent {
 
 /// What a repair of many things takes.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = None::<&'static str>)]
 pub(crate) struct RepairArgs {
     /// All of them.
     #[arg(long)]

@@ -68,7 +68,10 @@ fn table(router: &Router) -> String {
             let policy = route.policy;
             table.add_row([
                 if n == 0 { event.to_owned() } else { String::new() },
-                route.rpc.to_string(),
+                match route.called == route.rpc {
+                    true => route.rpc.to_string(),
+                    false => format!("{} (queue {})", route.called, route.rpc),
+                },
                 humantime::format_duration(policy.timeout).to_string(),
                 policy.concurrency.to_string(),
                 policy.rate_per_second.map_or_else(String::new, |rate| format!("{rate}/s")),
@@ -88,6 +91,9 @@ fn table(router: &Router) -> String {
 struct JsonRoute<'a> {
     event: &'a str,
     rpc: &'a str,
+    /// The name by which it is called, where that is not the queue's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    called: Option<&'a str>,
     timeout_seconds: f64,
     concurrency: usize,
     rate_per_second: Option<u32>,
@@ -104,6 +110,7 @@ fn json(router: &Router) -> String {
         .map(|route| JsonRoute {
             event: route.event,
             rpc: route.rpc.as_str(),
+            called: Some(route.called.as_str()).filter(|called| *called != route.rpc.as_str()),
             timeout_seconds: route.policy.timeout.as_secs_f64(),
             concurrency: route.policy.concurrency,
             rate_per_second: route.policy.rate_per_second,

@@ -1,5 +1,6 @@
 //! Relays and workers, by their reports: which of them is silent or waits, and what the workers of one RPC do. Only `ask` asks.
 
+mod failing; // calls that failed since one succeeded
 mod halted; // processes that make no progress
 mod routers; // processes with different routes
 
@@ -10,6 +11,7 @@ use outbox_transport::operate::{Operator, SQS};
 use outbox_transport::process::{Breaker, Program, RpcReport, Seen, Waits};
 use serde::Serialize;
 
+pub(crate) use failing::Failing;
 pub(crate) use halted::{Halted, halted};
 use halted::{stands, waits};
 pub(crate) use routers::{Differing, differing};
@@ -50,6 +52,8 @@ pub(crate) struct Serving {
     pub(crate) open: Vec<String>,
     #[serde(skip)]
     pub(crate) held: Vec<String>,
+    #[serde(skip)]
+    pub(crate) failing: Failing,
     /// Workers that make no progress for this RPC, with the reason.
     #[serde(skip)]
     pub(crate) halted: Vec<String>,
@@ -80,10 +84,11 @@ impl Running {
         let (mut ended, mut took) = (0, 0.0);
         let serving =
             self.live().filter(|seen| seen.source == source && seen.process.program == Program::Worker);
-        for seen in serving {
-            let Some(report) = seen.process.report.rpcs.iter().find(|report| report.rpc == rpc) else {
-                continue;
-            };
+        let of_rpc = |seen: &'_ Seen| seen.process.report.rpcs.iter().position(|report| report.rpc == rpc);
+        let serving: Vec<(&Seen, &RpcReport)> =
+            serving.filter_map(|seen| Some((seen, &seen.process.report.rpcs[of_rpc(seen)?]))).collect();
+        workers.failing = Failing::of(serving.iter().map(|(_, report)| *report));
+        for (seen, report) in serving {
             workers.workers += 1;
             workers.calls += report.calls;
             workers.calls_max += report.calls_max;

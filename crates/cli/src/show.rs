@@ -4,18 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use comfy_table::{Cell, Row, Table, presets};
 use outbox_transport::operate::At;
 use serde::Serialize;
 
 use crate::safe::{self, line};
 use crate::stopped::Stopped;
+pub(crate) use crate::table::table;
 use crate::terminal::write;
 
 pub(crate) const NOT_KNOWN: &str = "not known";
 /// For text from others: so much of a name is enough to recognize it.
 pub(crate) const NAME_CHARS_MAX: usize = 200;
-const CELL_CHARS_MAX: usize = 2000;
 
 /// `3 events`, `1 event`
 pub(crate) fn counted(count: impl fmt::Display, noun: &str) -> String {
@@ -68,31 +67,6 @@ pub(crate) fn bytes(bytes: i64) -> String {
     String::new()
 }
 
-/// The rows of a table. No text can leave its cell.
-#[derive(Debug)]
-pub(crate) struct Rows(Table);
-
-pub(crate) fn table<const N: usize>(header: [&str; N]) -> Rows {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(cells(header));
-    Rows(table)
-}
-
-impl Rows {
-    pub(crate) fn add_row<const N: usize>(&mut self, cells_of: [impl AsRef<str>; N]) {
-        self.0.add_row(cells(cells_of));
-    }
-
-    pub(crate) fn trim_fmt(&self) -> String {
-        self.0.trim_fmt()
-    }
-}
-
-fn cells<const N: usize>(texts: [impl AsRef<str>; N]) -> Row {
-    Row::from(texts.map(|text| Cell::new(line(text.as_ref(), CELL_CHARS_MAX))))
-}
-
 /// A name that a role has chosen, if there is one and this role may see it.
 pub(crate) fn name_or(name: Option<&str>, none: &str) -> String {
     let name = name.filter(|name| !name.is_empty());
@@ -104,7 +78,12 @@ pub(crate) fn or_dash(text: Option<impl fmt::Display>) -> String {
 }
 
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Stopped> {
-    write(&safe::json(&serde_json::to_string_pretty(value).expect("texts and numbers serialize")))
+    write(&to_json(value))
+}
+
+pub(crate) fn to_json(value: &impl Serialize) -> String {
+    let json = serde_json::to_string_pretty(value).expect("texts and numbers serialize");
+    safe::json(&json).into_owned()
 }
 
 #[cfg(test)]
@@ -134,14 +113,5 @@ mod tests {
             ["0.0s", "10.0s", "1m 1s", "1h 6m", "2days 7h"]
         );
         assert_eq!([bytes(17), bytes(2048), bytes(50 << 20)], ["17 B", "2.0 kB", "50 MB"]);
-    }
-
-    /// Guards: text from others can't leave its cell of a table.
-    #[test]
-    fn cells_hold_one_line() {
-        let mut rows = table(["A", "B"]);
-        rows.add_row(["x\ny\u{1b}[2K", "z"]);
-        let shown: Vec<String> = rows.trim_fmt().lines().map(|line| line.trim().to_owned()).collect();
-        assert!(shown.len() == 2 && shown[1].starts_with("x y\\u{1b}[2K"), "{shown:?}");
     }
 }

@@ -1,24 +1,29 @@
 //! `outbox status`: is anything stuck, and where.
 
 mod answer;
+mod failing; // calls that all fail, and events that no RPC gets
 mod problems; // what needs an operator
 mod processes; // relays and workers
+mod tables; // what a person reads
+mod watch; // again and again
 mod workers; // breakers and calls of the workers
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Database, Outbox};
-use outbox_transport::operate::{At, COUNTED_MAX, Count, Depth, Operator, SQS, SetAside, Undeliverable};
+use outbox_transport::operate::{COUNTED_MAX, Count, Depth, Operator, SQS, SetAside};
 
-use crate::options::Options;
+use crate::colour::Colour;
+use crate::options::{Format, Options};
+use crate::pace::interrupted;
 use crate::running::Running;
-use crate::safe::line;
-use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, name_or, or_dash, table};
-use crate::stopped::Stopped;
-use crate::stuck;
+use crate::show;
+use crate::stopped::{Stopped, UNUSABLE};
 use crate::transport::{self, Work};
-use answer::{Problem, RpcStatus, SourceStatus, Status};
+use answer::{RpcStatus, SourceStatus, Status};
+use watch::Screen;
 use workers::{Breaker, Workers};
 
 /// Shows what is stuck, and the command that explains or repairs it.
@@ -30,7 +35,7 @@ use workers::{Breaker, Workers};
 /// Counts stop at 10,000, so that the answer comes within a second.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 nothing is stuck; 1 something is, and the last lines say what to do; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nIn a terminal beside you: watch outbox status"
+    after_help = "Exit status: 0 nothing is stuck; 1 something is, and the last lines say what to do; 2 unusable arguments; 3 a database or AWS can't be reached.\n\nIn a terminal beside you: outbox status --watch"
 )]
 pub(crate) struct Args {
     /// Where a worker serves /metrics: http://worker-1:9465. It is not needed: workers write their breakers and calls every few
@@ -40,11 +45,41 @@ pub(crate) struct Args {
     #[arg(long = "worker", env = "OUTBOX_WORKERS", value_delimiter = ' ', value_name = "URL")]
     workers: Vec<String>,
 
+    /// Look again and again, until Ctrl-C. On a terminal problems come first, and the exit status is that of the last look.
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = watch::every)]
+    watch: Option<Duration>,
+
     #[command(flatten)]
     options: Options,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
+    let Some(every) = args.watch else { return look(args, None).await };
+    let mut screen = Screen::new(every, args.options.format);
+    tokio::select! {
+        ended = look_again(args, &mut screen) => ended?,
+        () = interrupted() => {}
+    }
+    screen.ended().map(ExitCode::from)
+}
+
+/// Ends with unusable arguments, or when the reader is gone. After another failure everything is opened anew.
+async fn look_again(args: &Args, screen: &mut Screen) -> Result<(), Stopped> {
+    while screen.is_open() {
+        match look(args, Some(screen)).await {
+            Ok(_) => {}
+            Err(stopped) if stopped.code() == UNUSABLE => return Err(stopped),
+            Err(stopped) => {
+                let error = Colour::paint(Some(Colour::Problem), "error:");
+                screen.show(&format!("{error} {}\n  {}", stopped.problem, stopped.remedy), stopped.code())?;
+                screen.wait().await;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn look(args: &Args, screen: Option<&mut Screen>) -> Result<ExitCode, Stopped> {
     let workers = Workers::parse(&args.workers)?;
     let router = args.options.router()?;
     let (mut databases, mut unreached) = (Vec::new(), Vec::new());
@@ -60,14 +95,9 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     {
         return Err(first);
     }
-    let work = Look {
-        args,
-        router: router.as_ref(),
-        databases: &databases,
-        unreached,
-        workers: workers.ask().await,
-    };
-    transport::work(&args.options, &databases, work).await
+    let workers = workers.ask().await;
+    let look = Look { args, router: router.as_ref(), databases: &databases, unreached, workers, screen };
+    transport::work(&args.options, &databases, look).await
 }
 
 struct Look<'a> {
@@ -76,19 +106,50 @@ struct Look<'a> {
     databases: &'a [Database],
     unreached: Vec<Stopped>,
     workers: Workers,
+    /// Where it looks again.
+    screen: Option<&'a mut Screen>,
 }
 
 impl Work for Look<'_> {
-    async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
+    async fn on<O: Operator>(mut self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
+        loop {
+            let (status, running) = self.ask(&transports).await?;
+            let code = match (self.unreached.first(), status.problems.is_empty()) {
+                (Some(stopped), _) => stopped.code(),
+                (None, false) => 1,
+                (None, true) => 0,
+            };
+            let options = &self.args.options;
+            let Some(screen) = &mut self.screen else {
+                options.answer(&status, || tables::text(&status, &running, false))?;
+                return Ok(ExitCode::from(code));
+            };
+            let text = match options.format {
+                Format::Table => tables::text(&status, &running, screen.is_in_place()),
+                Format::Json => show::to_json(&status),
+            };
+            screen.show(&text, code)?;
+            screen.wait().await;
+            // What was not reached is opened anew.
+            if !screen.is_open() || !self.unreached.is_empty() {
+                return Ok(ExitCode::from(code));
+            }
+            self.workers = Workers::parse(&self.args.workers)?.ask().await;
+        }
+    }
+}
+
+impl Look<'_> {
+    async fn ask<O: Operator>(&self, transports: &[O]) -> Result<(Status, Running), Stopped> {
         let mut sources = Vec::new();
         for database in self.databases {
             sources.push(source(&Outbox::new(database.clone(), crate::terminal::say)).await?);
         }
         let listed: Vec<Rpc> =
             self.router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();
-        let running = Running::ask(&transports, self.databases).await?;
+        let running = Running::ask(transports, self.databases).await?;
         let (mut rpcs, mut undeliverable) = (Vec::new(), None);
-        for transport in &transports {
+        for transport in transports {
             for depth in transport.depths(&listed).await? {
                 rpcs.push(self.rpc(transport.source(), depth, &running));
             }
@@ -104,16 +165,9 @@ impl Work for Look<'_> {
         };
         status.problems = problems::of(&status, &self.args.options, &self.unreached, &self.workers);
         status.problems.extend(processes::problems(&running));
-        self.args.options.answer(&status, || text(&status, &running))?;
-        Ok(ExitCode::from(match (self.unreached.first(), status.problems.is_empty()) {
-            (Some(stopped), _) => stopped.code(),
-            (None, false) => 1,
-            (None, true) => 0,
-        }))
+        Ok((status, running))
     }
-}
 
-impl Look<'_> {
     fn rpc(&self, source: &str, mut depth: Depth, running: &Running) -> RpcStatus {
         let serving = running.workers(source, &depth.rpc);
         if source == SQS {
@@ -140,7 +194,18 @@ impl Look<'_> {
 
 async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
     let cursor = outbox.cursor().await?;
-    let (leader, backlog, parked, blind_role, transactions, outbox_bytes, sequences_behind, rings_stuck) = tokio::try_join!(
+    let (
+        leader,
+        backlog,
+        parked,
+        blind_role,
+        transactions,
+        outbox_bytes,
+        sequences_behind,
+        rings_stuck,
+        unknown_events,
+        known_events,
+    ) = tokio::try_join!(
         outbox.leader(),
         outbox.backlog(&cursor, None),
         outbox.parked_count(),
@@ -149,6 +214,8 @@ async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
         outbox.bytes(),
         outbox.behind(),
         outbox.stuck_rings(),
+        outbox.unknown_events(),
+        outbox.known_events(),
     )?;
     // The migration writes a first cursor, and puts nothing.
     let put = (cursor.relay != "migration").then_some((cursor.at, cursor.relay));
@@ -168,125 +235,7 @@ async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {
         restored: !cursor.ours,
         sequences_behind,
         rings_stuck,
+        unknown_events,
+        known_events,
     })
-}
-
-fn text(status: &Status, running: &Running) -> String {
-    let mut parts = Vec::new();
-    for source in &status.sources {
-        parts.push(of_source(source));
-    }
-    if status.sources.is_empty() {
-        parts.push("No database given: the relay's half is not shown (set DATABASE_URL).".to_owned());
-    }
-    parts.push(of_rpcs(status));
-    parts.extend(processes::text(running, status.sources.len() > 1));
-    let blind = status.sources.iter().any(|source| !source.sees_transactions);
-    parts.push(match (status.problems.is_empty(), blind) {
-        (true, false) => "Nothing is stuck.".to_owned(),
-        (true, true) => "Nothing that this role sees is stuck.".to_owned(),
-        (false, _) => status.problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"),
-    });
-    parts.join("\n\n")
-}
-
-fn of_source(source: &SourceStatus) -> String {
-    let leader = source.leader.as_ref().map_or_else(
-        || "no relay leads".to_owned(),
-        |leader| {
-            let address =
-                leader.address.as_deref().map(|address| format!(" from {address}")).unwrap_or_default();
-            let since = leader
-                .connected_at
-                .and_then(At::known)
-                .map(|at| format!(", since {}", instant(at)))
-                .unwrap_or_default();
-            format!("{}, pid {}{address}{since}", line(&leader.application, NAME_CHARS_MAX), leader.pid)
-        },
-    );
-    let put = match (source.put_at, &source.put_by) {
-        _ if source.restored => format!("{NOT_KNOWN}: the cursor is of another server"),
-        (Some(at), Some(by)) => format!("{} by {}", moment_of(at), line(by, NAME_CHARS_MAX)),
-        _ => "nothing yet".to_owned(),
-    };
-    let waiting = match source.waiting_events {
-        None => NOT_KNOWN.to_owned(),
-        Some(events) if events.is_zero() => "0".to_owned(),
-        Some(events) => format!("{events}, the oldest for {}", age(source.lag_seconds.unwrap_or_default())),
-    };
-    let transaction = source.oldest_transaction.as_ref().map_or_else(
-        || source.blind_role.as_deref().map_or_else(|| "none".to_owned(), stuck::not_visible),
-        |transaction| {
-            format!(
-                "{}, pid {}, {}, {}{}",
-                or_dash(transaction.age_seconds.map(age)),
-                transaction.pid,
-                name_or(Some(&transaction.application), "-"),
-                transaction.state.as_deref().unwrap_or("state not visible to this role"),
-                if transaction.writes { ", has written" } else { "" },
-            )
-        },
-    );
-    let mut rows = table(["SOURCE", &source.source]);
-    rows.add_row(["leader", &leader]);
-    rows.add_row(["waiting to be put", &waiting]);
-    rows.add_row(["last put", &put]);
-    rows.add_row(["parked", &source.parked.to_string()]);
-    rows.add_row(["oldest transaction", &transaction]);
-    rows.add_row(["outbox on disk", &bytes(source.outbox_bytes)]);
-    rows.trim_fmt()
-}
-
-fn of_rpcs(status: &Status) -> String {
-    if status.rpcs.is_empty() {
-        return "No queue yet: relay and worker make them from event_router.yaml.".to_owned();
-    }
-    let several = status.sources.len() > 1;
-    let mut rows = table([
-        "RPC",
-        "WAITING",
-        "OLDEST",
-        "IN WORK",
-        "RETRYING",
-        "DEAD",
-        "BREAKER",
-        "CALLS",
-        if several { "SOURCE" } else { "" },
-    ]);
-    for rpc in &status.rpcs {
-        let depth = &rpc.depth;
-        let known = |text: String| if depth.missing.is_some() { "-".to_owned() } else { text };
-        rows.add_row([
-            line(&depth.rpc, NAME_CHARS_MAX),
-            known(depth.waiting.to_string()),
-            or_dash(depth.oldest_seconds.map(age)),
-            known(depth.hidden.to_string()),
-            known(depth.retrying.map_or_else(|| "?".to_owned(), |count| count.to_string())),
-            known(depth.dead.to_string()),
-            rpc.breaker.map_or("?", Breaker::as_str).to_owned(),
-            calls(rpc),
-            if several { rpc.source.clone() } else { String::new() },
-        ]);
-    }
-    let mut text = rows.trim_fmt();
-    let unknown = status.rpcs.iter().any(|rpc| rpc.breaker.is_none() || rpc.calls.is_none());
-    if unknown {
-        text.push_str("\n? no running worker reports this RPC");
-    }
-    if status.rpcs.iter().any(|rpc| rpc.depth.retrying.is_none() && rpc.source == SQS) {
-        text.push_str("\nIN WORK on SQS includes what waits for its next attempt; the age of the oldest is in CloudWatch.");
-    }
-    if let Some(Undeliverable { queue, messages }) = &status.undeliverable {
-        text.push_str(&format!("\nundeliverable for EventBridge ({queue}): {messages}"));
-    }
-    text
-}
-
-/// `3 of 32`
-fn calls(rpc: &RpcStatus) -> String {
-    match rpc.calls {
-        None => "?".to_owned(),
-        Some(calls) if rpc.serving.calls_max == 0 => calls.to_string(),
-        Some(calls) => format!("{calls} of {}", rpc.serving.calls_max),
-    }
 }

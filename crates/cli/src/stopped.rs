@@ -2,6 +2,8 @@ use outbox_transport::operate::OperateError;
 
 use crate::safe::line;
 
+/// The exit code for what no repetition makes better.
+pub(crate) const UNUSABLE: u8 = 2;
 /// A server's message may be much longer.
 const PROBLEM_CHARS_MAX: usize = 2000;
 
@@ -24,7 +26,7 @@ impl Stopped {
     }
 
     pub(crate) fn unusable(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self::new(2, &problem.into(), remedy)
+        Self::new(UNUSABLE, &problem.into(), remedy)
     }
 
     pub(crate) fn unreachable(problem: impl Into<String>, remedy: impl Into<String>) -> Self {

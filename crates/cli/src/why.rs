@@ -62,6 +62,7 @@ impl Work for Ask<'_> {
             deliveries: Vec::new(),
             history: Vec::new(),
             on_sqs: transports.iter().any(|transport| transport.source() == SQS),
+            unlisted: None,
             nowhere: None,
             commands: Vec::new(),
         };
@@ -100,6 +101,7 @@ impl Work for Ask<'_> {
                 life.history.extend(transport.past(id, &subscribers).await?);
             }
         }
+        life.unlisted = self.unlisted(&life);
         life.settle(&self.args.options);
         if life.found == Some(false) {
             life.nowhere = Some(self.nowhere(id).await?);
@@ -118,6 +120,17 @@ impl Ask<'_> {
             Some(name) => router.subscribers(name).to_vec(),
             None => router.rpcs().map(|(rpc, _)| rpc.clone()).collect(),
         }
+    }
+
+    /// Why no RPC gets an event whose name event_router.yaml does not list.
+    fn unlisted(&self, life: &Life) -> Option<String> {
+        let (router, name) = (self.router.as_ref()?, &life.enqueued.as_ref()?.event.name);
+        if router.lists(name) {
+            return None;
+        }
+        let meant =
+            router.similar(name).map(|meant| format!("; did you mean '{meant}'?")).unwrap_or_default();
+        Some(format!("nobody subscribes to '{name}': event_router.yaml does not list it{meant}"))
     }
 
     fn is_routed(&self, rpc: &str) -> Option<bool> {

@@ -8,14 +8,20 @@ use prost_reflect::DescriptorPool;
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
 
+use crate::editions;
 use crate::files::{Files, SourceFile};
 
 /// The file of the options, which every proto may import.
 pub const OPTIONS: &str = "outbox/options.proto";
+/// Its text, for compilers that need a copy.
+pub const OPTIONS_TEXT: &str = include_str!("../proto/outbox/options.proto");
 
 /// `dirs` are what imports are relative to. Reads every file even after one failed, so that
 /// one run reports every mistake.
-pub(crate) fn compile(dirs: &[&Path], paths: &[PathBuf]) -> Result<(DescriptorPool, Files), Report> {
+pub(crate) fn compile(
+    dirs: &[&Path],
+    paths: &[PathBuf],
+) -> Result<(DescriptorPool, Files, Vec<Finding>), Report> {
     let mut resolver = ChainFileResolver::new();
     for dir in dirs {
         resolver.add(IncludeFileResolver::new(dir.to_path_buf()));
@@ -25,8 +31,13 @@ pub(crate) fn compile(dirs: &[&Path], paths: &[PathBuf]) -> Result<(DescriptorPo
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(true);
 
-    let mut report = Report::default();
+    let (mut report, mut passed_over) = (Report::default(), Vec::new());
     for path in paths {
+        // If another file imports it, that import is the mistake.
+        if std::fs::read_to_string(path).is_ok_and(|text| editions::is_in_edition(&text)) {
+            passed_over.push(editions::passed_over(&path.display().to_string()));
+            continue;
+        }
         if let Err(error) = compiler.open_file(path) {
             let broken = Broken::of(dirs, path, &error);
             report.add(broken.findings(&error));
@@ -41,7 +52,7 @@ pub(crate) fn compile(dirs: &[&Path], paths: &[PathBuf]) -> Result<(DescriptorPo
         let text = file.path().and_then(|path| std::fs::read_to_string(path).ok());
         (file.name().to_owned(), SourceFile { shown, text })
     });
-    Ok((compiler.descriptor_pool(), files.collect()))
+    Ok((compiler.descriptor_pool(), files.collect(), passed_over))
 }
 
 /// Serves `import "outbox/options.proto";`, so that a project needs no copy of the file.
@@ -50,7 +61,7 @@ struct OptionsResolver;
 impl FileResolver for OptionsResolver {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         if name == OPTIONS {
-            File::from_source(name, include_str!("../proto/outbox/options.proto"))
+            File::from_source(name, OPTIONS_TEXT)
         } else {
             Err(protox::Error::file_not_found(name))
         }
@@ -145,7 +156,10 @@ impl Broken {
                 "add `import \"outbox/options.proto\";` at the top: no copy of the file is needed",
             ),
             ("'outbox.", "the option is called (outbox.key)"),
-            ("found 'edition'", "editions are not understood: write `syntax = \"proto3\";`"),
+            (
+                "found 'edition'",
+                "another file imports it, and editions are not understood: write `syntax = \"proto3\";`",
+            ),
             ("expected a value of type", "write a value of that type, for example [(outbox.key) = true]"),
             ("reached end of file", "a brace, a quote or a semicolon is missing: look back from the end"),
             ("must be 0", "begin it with a value …_UNSPECIFIED = 0;"),

@@ -7,6 +7,7 @@ use crate::enums;
 use crate::events::{self, EventType, Events};
 use crate::files::{Files, SourceFile};
 use crate::place::Places;
+use crate::selection::Selection;
 
 /// The descriptors of a company's proto files, and the events among them.
 #[derive(Debug, Clone)]
@@ -18,9 +19,16 @@ pub struct Contract {
 }
 
 impl Contract {
-    pub(crate) fn new(pool: DescriptorPool, files: Files) -> Self {
+    /// `passed_over` are findings about files that were left out.
+    pub(crate) fn new(
+        pool: DescriptorPool,
+        files: Files,
+        selection: &Selection,
+        passed_over: Vec<Finding>,
+    ) -> Self {
         let places = Places::new(&pool, &files);
-        let mut events = events::pair(&pool, &files, &places);
+        let mut events = events::pair(&pool, &files, &places, selection);
+        events.findings.extend(passed_over);
         events.findings.extend(enums::collisions(&pool, &places));
         Self { pool, files, places, events }
     }
@@ -41,6 +49,11 @@ impl Contract {
 
     pub fn event(&self, name: &str) -> Option<&EventType> {
         self.events.paired.get(name)
+    }
+
+    /// The package that has an event of this name, which another one was chosen for or which does not count.
+    pub fn left_out(&self, name: &str) -> Option<&str> {
+        self.events.left_out.get(name).map(String::as_str)
     }
 
     /// Whether a finding keeps an event of this name from being paired.

@@ -11,6 +11,7 @@ use prost_reflect::{
 use crate::files::Files;
 use crate::keys;
 use crate::place::Places;
+use crate::selection::Selection;
 
 const PREFIX: &str = "EVENT_";
 const SUFFIX: &str = "Event";
@@ -33,23 +34,30 @@ pub(crate) struct Events {
     pub(crate) paired: BTreeMap<String, EventType>,
     /// The names of events that a finding keeps from being paired.
     pub(crate) unpaired: BTreeSet<String>,
+    /// Events that the selection leaves out, with the package of each.
+    pub(crate) left_out: BTreeMap<String, String>,
     pub(crate) findings: Vec<Finding>,
 }
 
 /// Pairs every value with its message. A value or message without a partner is one finding; a misspelt pair is reported at the
 /// value.
-pub(crate) fn pair(pool: &DescriptorPool, files: &Files, places: &Places) -> Events {
+pub(crate) fn pair(pool: &DescriptorPool, files: &Files, places: &Places, selection: &Selection) -> Events {
     let own = || pool.files().filter(|file| files.contains_key(file.name()));
-    let mut pairing = Pairing { pool, places, events: Events::default() };
+    let mut pairing =
+        Pairing { pool, places, selection, namesakes: BTreeSet::new(), events: Events::default() };
     for file in own() {
         for event_enum in file.enums().filter(|it| it.name() == "Event") {
+            if !selection.counts(event_enum.package_name()) {
+                pairing.leave_out(&event_enum);
+                continue;
+            }
             let siblings = own().filter(|file| file.package_name() == event_enum.package_name());
             let messages = siblings.flat_map(|file| file.messages().collect::<Vec<_>>()).collect();
             pairing.package(&Package::new(event_enum, messages));
         }
     }
-    let events: BTreeSet<String> =
-        pairing.events.paired.values().map(|event| event.message.full_name().to_owned()).collect();
+    let paired = pairing.events.paired.values().map(|event| event.message.full_name().to_owned());
+    let events: BTreeSet<String> = paired.chain(std::mem::take(&mut pairing.namesakes)).collect();
     let own_messages = pool.all_messages().filter(|message| files.contains_key(message.parent_file().name()));
     let strays = own_messages.filter(|message| !events.contains(message.full_name()));
     pairing.events.findings.extend(keys::strays(pool, strays, places));
@@ -109,10 +117,19 @@ fn shown(event_enum: &EnumDescriptor) -> String {
 struct Pairing<'a> {
     pool: &'a DescriptorPool,
     places: &'a Places,
+    selection: &'a Selection,
+    /// The messages of events for which another package was chosen.
+    namesakes: BTreeSet<String>,
     events: Events,
 }
 
 impl Pairing<'_> {
+    fn leave_out(&mut self, event_enum: &EnumDescriptor) {
+        let package = event_enum.package_name();
+        let names = event_enum.values().map(|value| value.name().to_ascii_lowercase());
+        self.events.left_out.extend(names.map(|name| (name, package.to_owned())));
+    }
+
     fn package(&mut self, package: &Package) {
         // Messages that are paired or stand in a finding about a value, each with the value's name.
         let mut spoken_for: BTreeMap<String, String> = BTreeMap::new();
@@ -157,6 +174,12 @@ impl Pairing<'_> {
         if let Some(first) = spoken_for.insert(message.name().to_owned(), value.name().to_owned()) {
             let both = format!("`{}` and `{first}` both mean `{}`", value.name(), message.name());
             self.events.findings.push(Finding::error(at, both, "an event has one value: remove one of them"));
+            return;
+        }
+        let own = package.event_enum.package_name();
+        if self.selection.means_another(&name, own) {
+            self.namesakes.insert(message.full_name().to_owned());
+            self.events.left_out.insert(name, own.to_owned());
             return;
         }
         if let Some(first) = self.events.paired.get(&name) {
@@ -253,9 +276,11 @@ fn claimed_twice(at: Place, name: &str, stem: &str, package: &Package, first: &E
         first.place,
         shown(first.value.parent_enum())
     );
-    let own = package.event_enum.package_name().split('.').next().unwrap_or_default();
+    // The subscribers that are there take the first.
+    let (of, own) = (first.value.parent_enum(), package.event_enum.package_name());
+    let (of, own) = (of.package_name(), own.split('.').next().unwrap_or_default());
     let hint = format!(
-        "event_router.yaml has one namespace: rename this one, for example EVENT_{}_{stem}",
+        "two versions of one event: name the package beside it in event_router.yaml, as in package: '{of}' (a build script: `events_package`); two events: rename this one, for example EVENT_{}_{stem}",
         own.to_shouty_snake_case()
     );
     Finding::error(at, claim, hint)

@@ -5,17 +5,20 @@
 
 mod compile;
 mod contract;
+mod editions;
 mod enums;
 mod events;
 mod files;
 mod keys;
 mod place;
 mod rpcs;
+mod selection;
 mod sources;
 
-pub use compile::OPTIONS;
+pub use compile::{OPTIONS, OPTIONS_TEXT};
 pub use contract::Contract;
 pub use enums::is_googles;
 pub use events::EventType;
 pub use rpcs::{CarrierError, RpcError, carrier};
+pub use selection::Selection;
 pub use sources::{ReadError, Sources};

@@ -20,15 +20,16 @@ pub enum RpcError {
 }
 
 impl RpcError {
-    /// What to write instead.
-    pub fn hint(&self) -> String {
+    /// What to write instead, for a subscriber whose queue has this name.
+    pub fn hint(&self, queue: &str) -> String {
         match self {
             Self::UnknownService { similar: Some(similar), .. } => format!("did you mean '{similar}'?"),
             Self::UnknownService { similar: None, .. } => {
                 "define the service in proto, and its RPC".to_owned()
             }
             Self::AmbiguousService { method, candidates, .. } => {
-                format!("name its package, for example '{}/{method}'", candidates[0])
+                let id = format!("{}/{method}", candidates[0]);
+                format!("name its package, and keep its queue: for example id: '{id}' and queue: '{queue}'")
             }
             Self::UnknownMethod { similar: Some(similar), service, .. } => {
                 format!("did you mean '{service}/{similar}'?")

@@ -7,7 +7,8 @@ use prost_types::FileDescriptorSet;
 use walkdir::WalkDir;
 
 use crate::files::{Files, SourceFile};
-use crate::{Contract, compile};
+use crate::selection::Selection;
+use crate::{Contract, compile, editions};
 
 /// Where proto comes from.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,8 @@ pub struct Sources {
     pub protos: Vec<PathBuf>,
     /// Directories in which only imports are looked up.
     pub includes: Vec<PathBuf>,
+    /// Which packages have events.
+    pub events: Selection,
 }
 
 impl Sources {
@@ -24,7 +27,7 @@ impl Sources {
         if let [path] = self.protos.as_slice()
             && path.is_file()
         {
-            return descriptor_set(path);
+            return descriptor_set(path, &self.events);
         }
         self.overlaps()?;
         let dirs: Vec<&Path> = self.protos.iter().chain(&self.includes).map(PathBuf::as_path).collect();
@@ -32,8 +35,8 @@ impl Sources {
         for root in &self.protos {
             files.extend(proto_files(root)?);
         }
-        let (pool, files) = compile::compile(&dirs, &files).map_err(ReadError::Findings)?;
-        Ok(Contract::new(pool, files))
+        let (pool, files, passed_over) = compile::compile(&dirs, &files).map_err(ReadError::Findings)?;
+        Ok(Contract::new(pool, files, &self.events, passed_over))
     }
 
     /// Refuses a file that is found under two names: it would define everything twice.
@@ -68,7 +71,7 @@ pub enum ReadError {
     #[error("{path} is neither a directory of .proto files nor a descriptor set: {reason}")]
     NotDescriptors { path: PathBuf, reason: String },
     #[error(
-        "{path} has {file}, which is written in an edition of protobuf; proto2 and proto3 are understood"
+        "{path} has {file}, which others import and which is written in an edition of protobuf; proto2 and proto3 are understood"
     )]
     Edition { path: PathBuf, file: String },
     #[error("{0}")]
@@ -105,13 +108,14 @@ fn is_beside_the_point(error: &walkdir::Error, is_hidden: &dyn Fn(&Path) -> bool
     error.loop_ancestor().is_some() || error.path().is_some_and(|path| is_hidden(path) || dangles(path))
 }
 
-fn descriptor_set(path: &Path) -> Result<Contract, ReadError> {
+fn descriptor_set(path: &Path, events: &Selection) -> Result<Contract, ReadError> {
     let bytes = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let refused = |reason: String| ReadError::NotDescriptors { path: path.to_owned(), reason };
-    let set = FileDescriptorSet::decode(bytes.as_slice()).map_err(|error| refused(error.to_string()))?;
-    if let Some(file) = set.file.iter().find(|file| !matches!(file.syntax(), "" | "proto2" | "proto3")) {
-        return Err(ReadError::Edition { path: path.to_owned(), file: file.name().to_owned() });
-    }
+    let mut set = FileDescriptorSet::decode(bytes.as_slice()).map_err(|error| refused(error.to_string()))?;
+    let passed_over =
+        editions::pass_over(&mut set).map_err(|file| ReadError::Edition { path: path.to_owned(), file })?;
+    // Only the bytes have the options that are declared by the files themselves.
+    let bytes = if passed_over.is_empty() { bytes } else { editions::without(&bytes, &passed_over) };
     let pool = DescriptorPool::decode(bytes.as_slice()).map_err(|error| refused(error.to_string()))?;
     let own = |name: &str| !name.starts_with("google/protobuf/") && name != compile::OPTIONS;
     let files: Files = pool
@@ -122,5 +126,6 @@ fn descriptor_set(path: &Path) -> Result<Contract, ReadError> {
     if files.is_empty() {
         return Err(ReadError::Empty(path.to_owned()));
     }
-    Ok(Contract::new(pool, files))
+    let passed_over = passed_over.iter().map(|file| editions::passed_over(file)).collect();
+    Ok(Contract::new(pool, files, events, passed_over))
 }

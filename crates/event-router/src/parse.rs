@@ -1,11 +1,13 @@
+mod words; // how names and durations are written
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use heck::ToSnakeCase;
 use outbox_finding::{Finding, Place, closest};
 
 use crate::yaml::{self, At, Key, Node, Placed};
-use crate::{Backoff, Listed, Policy, Router, Rpc, spelling};
+use crate::{Backoff, Listed, Policy, Queue, Router, Rpc, spelling};
+use words::{duration, is_event_name, is_package, snake};
 
 /// EventBridge's limit for `DetailType`.
 const EVENT_NAME_BYTES_MAX: usize = 128;
@@ -60,7 +62,7 @@ impl Parser<'_> {
     }
 
     fn event(&mut self, node: &Placed) {
-        let Some(map) = self.map(node, "an event", &["name", "subscriber"]) else { return };
+        let Some(map) = self.map(node, "an event", &["name", "package", "subscriber"]) else { return };
         let Some(name) = self.text(&map, "an event", "name", "name: 'event_hoge_updated'") else { return };
         let at = get(&map, "name").map_or(map.at, |value| value.at);
         if name.len() > EVENT_NAME_BYTES_MAX {
@@ -81,7 +83,8 @@ impl Parser<'_> {
             self.found(at, message, "put all its subscribers in one list");
             return;
         }
-        let listed = Listed { place: self.place(at), rpcs: Vec::new(), places: Vec::new() };
+        let package = self.package(&map);
+        let listed = Listed { place: self.place(at), package, rpcs: Vec::new(), places: Vec::new() };
         self.router.events.insert(name.to_owned(), listed);
         match get(&map, "subscriber") {
             None => self.missing(
@@ -98,24 +101,33 @@ impl Parser<'_> {
         }
     }
 
-    fn subscriber(&mut self, event: &str, node: &Placed) {
-        const KEYS: &[&str] = &["id", "timeout", "concurrency", "rate_per_second", "max_attempts", "backoff"];
-        let Some(map) = self.map(node, "a subscriber", KEYS) else { return };
-        let example = "id: 'NotificationService/NotifyHogeUpdated'";
-        let Some(id) = self.text(&map, "a subscriber", "id", example) else { return };
-        let at = get(&map, "id").map_or(map.at, |value| value.at);
-        let Some(rpc) = Rpc::new(id) else {
-            let shown: String = id.chars().take(80).collect();
-            let message = format!("'{shown}' does not name an RPC");
-            self.found(
-                at,
-                message,
-                "write Service/Method, for example 'NotificationService/NotifyHogeUpdated'",
-            );
-            return;
-        };
-        let Some(policy) = self.policy(&map) else { return };
+    /// The package that tells an event from its namesakes.
+    fn package(&mut self, map: &Map<'_>) -> Option<String> {
+        let example = "package: 'acme.card.v1'";
+        let at = get(map, "package")?.at;
+        let package = self.text(map, "an event", "package", example)?;
+        if !is_package(package) {
+            let shown: String = package.chars().take(80).collect();
+            self.found(at, format!("'{shown}' is not a package of proto"), format!("write {example}"));
+            return None;
+        }
+        Some(package.to_owned())
+    }
 
+    fn subscriber(&mut self, event: &str, node: &Placed) {
+        const KEYS: &[&str] =
+            &["id", "queue", "timeout", "concurrency", "rate_per_second", "max_attempts", "backoff"];
+        let Some(map) = self.map(node, "a subscriber", KEYS) else { return };
+        let Some(called) = self.rpc(&map, "id") else { return };
+        let rpc = match get(&map, "queue") {
+            Some(_) => self.rpc(&map, "queue"),
+            None => Some(called.clone()),
+        };
+        let (Some(rpc), Some(policy)) = (rpc, self.policy(&map)) else { return };
+        let at = get(&map, "id").map_or(map.at, |value| value.at);
+        if self.shares_a_queue(at, &rpc, &called) {
+            return;
+        }
         let place = self.place(at);
         let listed = self.router.events.get_mut(event).expect("an event is listed before its subscribers");
         if listed.rpcs.contains(&rpc) {
@@ -124,11 +136,52 @@ impl Parser<'_> {
         }
         listed.rpcs.push(rpc.clone());
         listed.places.push(place.clone());
-        if let Some((_, first)) = self.router.rpcs.get(&rpc).filter(|(other, _)| *other != policy) {
-            let message = format!("'{rpc}' has another delivery policy on line {}", first.line);
+        if let Some(first) = self.router.queues.get(&rpc).filter(|first| first.policy != policy) {
+            let message = format!("'{rpc}' has another delivery policy on line {}", first.place.line);
             self.found(at, message, "an RPC has one queue and one policy: write the same in both places");
         }
-        self.router.rpcs.entry(rpc).or_insert((policy, place));
+        self.router.queues.entry(rpc).or_insert(Queue { policy, called, place });
+    }
+
+    /// The RPC to call (`id`), or the name that its queue keeps (`queue`).
+    fn rpc(&mut self, map: &Map<'_>, key: &'static str) -> Option<Rpc> {
+        let example = format!("{key}: 'NotificationService/NotifyHogeUpdated'");
+        let text = self.text(map, "a subscriber", key, &example)?;
+        let rpc = Rpc::new(text);
+        if rpc.is_none() {
+            let shown: String = text.chars().take(80).collect();
+            let message = match key {
+                "queue" => format!("'{shown}' does not name a queue"),
+                _ => format!("'{shown}' does not name an RPC"),
+            };
+            let at = get(map, key).map_or(map.at, |value| value.at);
+            let hint = "write Service/Method, for example 'NotificationService/NotifyHogeUpdated'";
+            self.found(at, message, hint);
+        }
+        rpc
+    }
+
+    /// Whether one queue would call two RPCs, or one RPC would have two queues.
+    fn shares_a_queue(&mut self, at: At, rpc: &Rpc, called: &Rpc) -> bool {
+        let problem = self.router.queues.iter().find_map(|(other, first)| {
+            let line = first.place.line;
+            match (other == rpc, first.called == *called) {
+                (true, false) => Some((
+                    format!("the queue '{rpc}' is that of '{}' on line {line}", first.called),
+                    "a queue calls one RPC: write the same `id` in both places, or another `queue`",
+                )),
+                (false, true) => Some((
+                    format!("'{called}' has another queue on line {line}, '{other}'"),
+                    "an RPC has one queue: write the same `queue` in both places",
+                )),
+                _ => None,
+            }
+        });
+        let found = problem.is_some();
+        if let Some((message, hint)) = problem {
+            self.found(at, message, hint);
+        }
+        found
     }
 
     fn policy(&mut self, map: &Map<'_>) -> Option<Policy> {
@@ -289,48 +342,6 @@ impl Parser<'_> {
 
 fn get<'a>(map: &Map<'a>, key: &str) -> Option<&'a Placed> {
     map.entries.iter().find(|(name, _)| name.name == key).map(|(_, value)| value)
-}
-
-/// Whole numbers with units, such as `1m 30s`. Terraform accepts the same.
-fn duration(text: &str) -> Option<Duration> {
-    let is_digit = |c: char| c.is_ascii_digit();
-    let mut rest = text;
-    let mut sum = Duration::ZERO;
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|c| !is_digit(c))?);
-        let after = after.trim_start_matches(' ');
-        let (unit, after) =
-            after.split_at(after.find(|c: char| !c.is_ascii_lowercase()).unwrap_or(after.len()));
-        if number.is_empty() || number.len() > 9 {
-            return None;
-        }
-        let nanoseconds = match unit {
-            "nanos" | "nsec" | "ns" => 1,
-            "usec" | "us" => 1_000,
-            "millis" | "msec" | "ms" => 1_000_000,
-            "seconds" | "second" | "secs" | "sec" | "s" => 1_000_000_000,
-            "minutes" | "minute" | "mins" | "min" | "m" => 60_000_000_000,
-            "hours" | "hour" | "hrs" | "hr" | "h" => 3_600_000_000_000_u64,
-            _ => return None,
-        };
-        sum = sum.checked_add(Duration::from_nanos(nanoseconds).checked_mul(number.parse().ok()?)?)?;
-        rest = after.trim_start_matches(' ');
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
-fn is_event_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
-/// The valid spelling of `HogeUpdatedEvent`, `EVENT_HOGE_UPDATED` or `hoge-updated`.
-fn snake(name: &str) -> String {
-    let ascii: String = name.strip_suffix("Event").unwrap_or(name).chars().filter(char::is_ascii).collect();
-    let snake = ascii.to_snake_case();
-    let stem = snake.strip_prefix("event_").unwrap_or(&snake);
-    let stem = stem.trim_start_matches(|c: char| c == '_' || c.is_ascii_digit());
-    if stem.is_empty() { "event_hoge_updated".to_owned() } else { format!("event_{stem}") }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! queues, the dedup record, and the rings of their tables.
 
 pub mod leader; // one relay per database does the work
+pub mod names; // of events, known and unknown
 pub mod operate; // an operator's questions and repairs
 pub mod outbox; // new events, and the cursor
 pub mod queue; // each RPC's log, retries and dead letters

@@ -11,7 +11,7 @@ mod search; // finds a time in a log
 pub use database::Database;
 pub use outbox::{
     Backlog, Behind, Cursor, Dropped, Holder, Leader, Outbox, Parked, ParkedFilter, Putting, Span, Stored,
-    StuckRing, Transaction, time_of,
+    StuckRing, Transaction, UnknownEvent, time_of,
 };
 pub use queues::PostgresOperator;
 pub use search::Seqs;

@@ -39,7 +39,21 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create or upgrade the `outbox` schema in every database, and exit. A second run changes nothing.
-    Migrate,
+    Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    /// Whether the database refuses to enqueue an event that the event_router.yaml of the leading relay does not list. Without
+    /// this option it stays as it is; at first it is off. While it is on, deploy relays with a new name before its publishers.
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub strict_names: Option<Strict>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Strict {
+    On,
+    Off,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,9 @@ pub mod relay;
 
 mod idle; // when to read on, poll or sleep
 mod metrics; // metrics, and the entry in /readyz
+mod names; // names of events that are not known
 mod process; // the report of this relay
 mod put; // bounded concurrent puts that keep the order of each key
 mod settle; // results -> how far the cursor may go
+mod term_error;
 mod trace; // a put is a span

@@ -8,7 +8,7 @@ use clap::Parser;
 use outbox_event_router::Router;
 use outbox_postgres::{Budget, PostgresBus, Source};
 use outbox_relay::bus::Bus;
-use outbox_relay::config::{Cli, Command, Run};
+use outbox_relay::config::{Cli, Command, Run, Strict};
 use outbox_relay::relay::Settings;
 use outbox_runtime::{Chain, Finished, Patience, Sources, Started, refuse};
 use outbox_schema::Migrated;
@@ -30,7 +30,7 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
     let sources = outbox_postgres::databases(&cli.transport.databases)
         .map_err(|(problem, remedy)| refuse(&problem, remedy))?;
     match cli.command {
-        Some(Command::Migrate) => Ok(migrate(&sources).await),
+        Some(Command::Migrate(options)) => Ok(migrate(&sources, options.strict_names).await),
         None => run(sources, &cli.transport, &cli.run).await,
     }
 }
@@ -44,16 +44,28 @@ async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> Result<
             })?;
             let (newest, routes) = watch::channel(Arc::new(router));
             let started = start_relay(options).await?;
-            tokio::spawn(follow(started.clone(), on.router().to_owned(), newest));
+            outbox_runtime::shows_router("relay", None, &routes.borrow().digest());
+            tokio::spawn(follow(started.clone(), on.router().to_owned(), newest, true));
             let bus = |source: &Source| Bus::from(PostgresBus::following(source.name(), routes.clone()));
-            Ok(relay_all(sources, options, &started, bus).await)
+            Ok(relay_all(sources, options, &started, None, bus).await)
         }
-        Transport::Aws => aws(sources, options).await,
+        Transport::Aws => {
+            let router = on.named_router().map(Router::read).transpose().map_err(|error| {
+                eprintln!("{error}");
+                ExitCode::from(2)
+            })?;
+            aws(sources, options, router, on.named_router().map(ToOwned::to_owned)).await
+        }
     }
 }
 
 #[cfg(feature = "aws")]
-async fn aws(sources: Vec<Source>, options: &Run) -> Result<ExitCode, ExitCode> {
+async fn aws(
+    sources: Vec<Source>,
+    options: &Run,
+    router: Option<Router>,
+    file: Option<PathBuf>,
+) -> Result<ExitCode, ExitCode> {
     /// If a request takes longer, it or its answer is lost.
     const PUT_WITHIN: Duration = Duration::from_secs(10);
     let config = outbox_aws::config(PUT_WITHIN).await;
@@ -62,15 +74,25 @@ async fn aws(sources: Vec<Source>, options: &Run) -> Result<ExitCode, ExitCode> 
     let (bus, concurrency) = (options.bus.bus.clone(), options.put_concurrency as usize);
     let started = start_relay(options).await?;
     outbox_runtime::shows_router("relay", None, "");
-    tokio::spawn(outbox_runtime::reload_nothing(started.clone()));
+    let router = match (router, file) {
+        (Some(router), Some(file)) => {
+            let (newest, names) = watch::channel(Arc::new(router));
+            tokio::spawn(follow(started.clone(), file, newest, false));
+            Some(names)
+        }
+        _ => {
+            tokio::spawn(outbox_runtime::reload_nothing(started.clone()));
+            None
+        }
+    };
     let bus = |source: &Source| {
         Bus::Remote(outbox_aws::EventBridge::new(client.clone(), &bus, source.name(), concurrency))
     };
-    Ok(relay_all(sources, options, &started, bus).await)
+    Ok(relay_all(sources, options, &started, router, bus).await)
 }
 
 #[cfg(not(feature = "aws"))]
-async fn aws(_: Vec<Source>, _: &Run) -> Result<ExitCode, ExitCode> {
+async fn aws(_: Vec<Source>, _: &Run, _: Option<Router>, _: Option<PathBuf>) -> Result<ExitCode, ExitCode> {
     Err(refuse("this relay was built without AWS", "build it with its default features"))
 }
 
@@ -78,15 +100,17 @@ async fn start_relay(options: &Run) -> Result<Started, ExitCode> {
     outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await
 }
 
-/// Hands over the routes of a new file after a SIGHUP. Leaders take them up before their next batch, standbys when they lead.
-async fn follow(started: Started, file: PathBuf, newest: watch::Sender<Arc<Router>>) {
-    outbox_runtime::shows_router("relay", None, &newest.borrow().digest());
+/// Hands over a new file after a SIGHUP. On a remote bus it has no routes, and only the names of events count. Leaders take them up before their next batch, standbys when they lead.
+async fn follow(started: Started, file: PathBuf, newest: watch::Sender<Arc<Router>>, routes: bool) {
     let read = move || Router::read(&file).map_err(|error| error.to_string());
     outbox_runtime::reload(started, read, |router| {
         let before = newest.send_replace(Arc::new(router)).digest();
         let now = newest.borrow().digest();
         if before == now {
             return "its routes and policies are the same".to_owned();
+        }
+        if !routes {
+            return format!("its names of events, {now} instead of {before}");
         }
         outbox_runtime::shows_router("relay", Some(&before), &now);
         format!("the next batch is routed by it, {now} instead of {before}")
@@ -98,6 +122,7 @@ async fn relay_all<R: RemoteBus + 'static>(
     sources: Vec<Source>,
     options: &Run,
     started: &Started,
+    router: Option<watch::Receiver<Arc<Router>>>,
     bus: impl Fn(&Source) -> Bus<R>,
 ) -> ExitCode {
     let settings = Settings {
@@ -106,6 +131,7 @@ async fn relay_all<R: RemoteBus + 'static>(
         retention: options.retention,
         fallback: options.fallback,
         tracer: started.tracer.clone(),
+        router,
         address: started.address.clone(),
     };
     let names = sources.iter().map(|source| source.name().to_owned());
@@ -123,7 +149,7 @@ async fn relay_all<R: RemoteBus + 'static>(
     outbox_runtime::until_stopped(relays, &standings, started, || PATIENCE).await
 }
 
-async fn migrate(sources: &[Source]) -> ExitCode {
+async fn migrate(sources: &[Source], strict_names: Option<Strict>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for source in sources {
         let name = source.name();
@@ -149,7 +175,17 @@ async fn migrate(sources: &[Source]) -> ExitCode {
             Err(error) => {
                 eprintln!("error: {name}: {}", Chain(&error));
                 code = if error.is_transient() { ExitCode::FAILURE } else { ExitCode::from(3) };
+                continue;
             }
+        }
+        if let Some(strict) = strict_names
+            && let Err(error) = outbox_postgres::names::be_strict(&mut conn, strict == Strict::On).await
+        {
+            eprintln!(
+                "error: {name}: failed to set --strict-names: {}\n  a transaction that publishes may have been open: try again",
+                Chain(&error)
+            );
+            code = ExitCode::FAILURE;
         }
     }
     code

@@ -3,23 +3,25 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use outbox_event_router::Router;
 use outbox_postgres::leader::{self, Lead, Watch};
-use outbox_postgres::outbox::{Appetite, Cursor, OpenError, Outbox, Parked, Window};
-use outbox_postgres::{Doorbell, SESSION, Source, retention};
+use outbox_postgres::outbox::{Appetite, Cursor, Outbox, Parked, Window};
+use outbox_postgres::{Doorbell, PostgresBus, SESSION, Source, retention};
 use outbox_runtime::{Standing, Tracer, Trouble};
-use outbox_schema::SchemaError;
 use outbox_transport::{Entry, RemoteBus, process::shown_beside};
 use sqlx::PgConnection;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::idle::{IdlePolicy, Next};
 use crate::metrics::Progress;
+use crate::names::{self, Names};
 use crate::process;
 use crate::put::PutLimiter;
 use crate::settle::{Settled, cursor_after, settle};
+use crate::term_error::TermError;
 use crate::trace;
 
 const STANDBY_LOOKS_EVERY: Duration = Duration::from_millis(500);
@@ -35,6 +37,8 @@ pub struct Settings {
     /// How often a sleeping relay reads without being woken.
     pub fallback: Duration,
     pub tracer: Tracer,
+    /// On a remote bus: its event_router.yaml, if one was named. Without it no name of an event is unknown.
+    pub router: Option<watch::Receiver<Arc<Router>>>,
     /// Where it serves metrics and health.
     pub address: Option<String>,
 }
@@ -50,7 +54,9 @@ pub async fn run<R: RemoteBus + 'static>(
     let progress = Progress::new(source.name(), standing.part().clone());
     let mut shown = process::Shown::new(&settings.name, settings.address.clone(), bus.routes());
     let row = source.process_row("outbox relay (process)");
-    let kept = Arc::new(Mutex::new(Kept { bus, appetite: Appetite::default(), led: None }));
+    let router = bus.routes().map(PostgresBus::newest).or_else(|| settings.router.clone());
+    let names = Names::new(source.name(), router);
+    let kept = Arc::new(Mutex::new(Kept { bus, appetite: Appetite::default(), led: None, names }));
     let term = || {
         let (source, settings, progress) = (source.clone(), settings.clone(), progress.clone());
         let (standing, stop, kept) = (standing.clone(), stop.clone(), Arc::clone(&kept));
@@ -76,6 +82,7 @@ struct Kept<R> {
     appetite: Appetite,
     /// The last term that this relay led. If no other relay has led since, its session may still exist: this relay gave it up.
     led: Option<i64>,
+    names: Arc<Names>,
 }
 
 /// One term: connect, stand by, lead until an error or a stop.
@@ -99,7 +106,7 @@ impl Term<'_> {
         kept.led = Some(term);
         tracing::info!(source = self.source.name(), relay = self.settings.name, term, "leading");
         self.progress.leads(true);
-        let led = self.lead(conn, term, &mut kept.bus, &mut kept.appetite).await;
+        let led = self.lead(conn, term, kept).await;
         self.progress.leads(false);
         tracing::info!(source = self.source.name(), relay = self.settings.name, term, "stepped down");
         led
@@ -143,24 +150,26 @@ impl Term<'_> {
         &self,
         mut conn: PgConnection,
         term: i64,
-        bus: &mut Bus<R>,
-        appetite: &mut Appetite,
+        kept: &mut Kept<R>,
     ) -> Result<(), TermError> {
+        let Kept { bus, appetite, names, .. } = kept;
         let (source, progress) = (self.source, self.progress);
         // The tasks beside the leader, which end with this term.
         let mut beside = JoinSet::new();
         beside.spawn(leader::beat(source.clone(), term));
         beside.spawn(progress.clone().show());
         outbox_postgres::within(bus.begin(&mut conn)).await?;
+        names.know(&mut conn).await?;
         let (name, part) = (&self.settings.name, self.standing.part());
         let (outbox, cursor) = Outbox::open(conn, name, appetite, bus.routes(), source.name(), part).await?;
         let doorbell = Doorbell::listen(source).await?;
+        beside.spawn(names::tell(source.clone(), Arc::clone(names)));
         beside.spawn(retention::run(source.clone(), self.settings.retention));
         let idle = IdlePolicy::new(Instant::now());
         let limiter = PutLimiter::default();
         let settings = self.settings;
         let mut leader =
-            Leader { bus, settings, progress, outbox, cursor, ahead: None, doorbell, idle, limiter };
+            Leader { bus, settings, progress, names, outbox, cursor, ahead: None, doorbell, idle, limiter };
         // A task beside the leader ends when another relay leads, or with a panic.
         let led = tokio::select! {
             led = leader.run(self.stop) => led,
@@ -180,6 +189,7 @@ struct Leader<'a, R> {
     bus: &'a Bus<R>,
     settings: &'a Settings,
     progress: &'a Progress,
+    names: &'a Names,
     outbox: Outbox<'a>,
     cursor: Cursor,
     /// The page that comes next if the cursor gets there. It is read while the page before it is put.
@@ -233,6 +243,7 @@ impl<R: RemoteBus> Leader<'_, R> {
             return Err(TermError::Deposed);
         }
         self.progress.ends(&window, &settled);
+        self.names.note(settled.acked.iter().map(|&at| &window.entries[at]), Instant::now());
         self.cursor = settled.cursor;
         self.ahead = ahead?;
         // A page without events moved the cursor: a reason to read on.
@@ -320,31 +331,6 @@ impl Cause {
             Cause::Doorbell => "doorbell",
             Cause::Fallback => "fallback",
             Cause::Stop => "stop",
-        }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum TermError {
-    #[error("the database can't be used")]
-    Database(#[from] sqlx::Error),
-    #[error(transparent)]
-    Schema(#[from] SchemaError),
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error("another relay leads, or the database was restored under this one")]
-    Deposed,
-    #[error("a task beside the leader ended")]
-    Beside(#[source] tokio::task::JoinError),
-}
-
-impl TermError {
-    /// Whether it may pass without any change by an operator.
-    fn is_transient(&self) -> bool {
-        match self {
-            Self::Schema(error) => error.is_transient(),
-            Self::Database(error) => !outbox_schema::is_pooler(error),
-            Self::Open(_) | Self::Deposed | Self::Beside(_) => true,
         }
     }
 }

@@ -6,6 +6,7 @@ mod caught;
 mod guarded;
 mod hangups;
 mod health;
+mod log_fields; // key=value
 mod process;
 mod readiness;
 mod reload;

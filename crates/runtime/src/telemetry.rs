@@ -6,6 +6,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tracing_subscriber::EnvFilter;
 
 use crate::caught::without_values;
+use crate::log_fields::Fields;
 
 /// How log lines look: for people, or for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -43,7 +44,7 @@ impl Logs {
             .with_target(false)
             .with_ansi(std::io::stderr().is_terminal());
         match self.log_format {
-            LogFormat::Text => builder.init(),
+            LogFormat::Text => builder.fmt_fields(Fields).init(),
             LogFormat::Json => builder.json().flatten_event(true).init(),
         }
         std::panic::set_hook(Box::new(say_panic));

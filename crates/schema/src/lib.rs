@@ -9,12 +9,12 @@ use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
 
 /// The version this build reads and writes.
-pub const VERSION: i64 = 7;
+pub const VERSION: i64 = 10;
 
 /// The oldest PostgreSQL that is supported: every newer one is tested.
 pub const SERVER_MIN: i32 = 14;
 
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
     (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
     (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
@@ -22,10 +22,11 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
     (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
     (7, "history", include_str!("../../../migrations/0007_history.sql")),
+    (10, "names", include_str!("../../../migrations/0010_names.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.
-const INDEXES: [&str; 30] = [
+const INDEXES: [&str; 32] = [
     "audit_at",
     "audit_pkey",
     "claim_head",
@@ -44,6 +45,7 @@ const INDEXES: [&str; 30] = [
     "event_page",
     "event_window",
     "history_event",
+    "known_event_pkey",
     "leader_pkey",
     "migration_pkey",
     "parked_pkey",
@@ -56,6 +58,7 @@ const INDEXES: [&str; 30] = [
     "retry_event",
     "retry_pkey",
     "ring_pkey",
+    "unknown_event_pkey",
 ];
 
 /// How long a migration waits for another one.

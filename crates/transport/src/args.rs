@@ -76,6 +76,11 @@ pub struct Databases {
 }
 
 impl TransportArgs {
+    /// The event_router.yaml that was named, if one was.
+    pub fn named_router(&self) -> Option<&Path> {
+        self.router.as_deref()
+    }
+
     /// `event_router.yaml`, unless another file is named.
     pub fn router(&self) -> &Path {
         self.router.as_deref().unwrap_or(Path::new(ROUTER))

@@ -72,7 +72,7 @@ pub trait Processes {
 pub trait DeadLetters {
     type Handle;
 
-    /// The next dead letters; none at the end. On Postgres they come in the order of their ids. On SQS they have no order, and
+    /// The next dead letters; none at the end. On Postgres they come in the order of their ids, or as [`Filter::newest_first`] says. On SQS they have no order, and
     /// are hidden from others for a minute or until [`DeadLetters::put_back`]. A letter that this command redrove and that
     /// died again is not among them. For an RPC without a queue there are none; on SQS that is a failure.
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Self::Handle>>, OperateError>;
@@ -204,6 +204,8 @@ pub struct Filter {
     pub older_than: Option<Duration>,
     /// The id as a list shows it.
     pub id: Option<String>,
+    /// The last ones that died are the first. SQS has no order.
+    pub newest_first: bool,
 }
 
 #[expect(missing_debug_implementations, reason = "its body is never shown")]

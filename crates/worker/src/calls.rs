@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use outbox_runtime::Guarded;
 use outbox_transport::process::{LastError, Minute, shortened};
 use tokio::time::Instant;
@@ -26,6 +26,19 @@ struct Recent {
     under_way: BTreeMap<u64, Instant>,
     steps: VecDeque<Step>,
     error: Option<LastError>,
+    failed_in_row: u64,
+    succeeded_at: Option<DateTime<Utc>>,
+}
+
+/// What one look finds.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Look {
+    pub(crate) under_way: usize,
+    pub(crate) minute: Minute,
+    pub(crate) error: Option<LastError>,
+    /// Since the last success.
+    pub(crate) failed_in_row: u64,
+    pub(crate) succeeded_at: Option<DateTime<Utc>>,
 }
 
 struct Step {
@@ -48,20 +61,27 @@ impl Calls {
     pub(crate) fn ended(&self, took: Duration, error: Option<&CallError>, now: Instant) {
         let mut recent = self.0.lock();
         recent.ended(took, now);
-        if let Some(error) = error {
-            recent.error = Some(LastError {
-                code: error.code.as_str().to_owned(),
-                text: shortened(&error.message),
-                at: Utc::now(),
-            });
+        let at = Utc::now();
+        match error {
+            None => (recent.failed_in_row, recent.succeeded_at) = (0, Some(at)),
+            Some(error) => {
+                recent.failed_in_row += 1;
+                let (code, text) = (error.code.as_str().to_owned(), shortened(&error.message));
+                recent.error = Some(LastError { code, text, at });
+            }
         }
     }
 
-    /// How many are under way, the last minute, and the last error.
-    pub(crate) fn look(&self, now: Instant) -> (usize, Minute, Option<LastError>) {
+    pub(crate) fn look(&self, now: Instant) -> Look {
         let mut recent = self.0.lock();
         recent.forget(now);
-        (recent.under_way.len(), recent.minute(now), recent.error.clone())
+        Look {
+            under_way: recent.under_way.len(),
+            minute: recent.minute(now),
+            error: recent.error.clone(),
+            failed_in_row: recent.failed_in_row,
+            succeeded_at: recent.succeeded_at,
+        }
     }
 }
 
@@ -129,18 +149,36 @@ mod tests {
     fn a_minute_of_calls() {
         let (calls, start) = (Calls::default(), Instant::now());
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
-        assert_eq!(calls.look(start).1, Minute::default());
+        assert_eq!(calls.look(start), Look::default());
         let hangs = calls.begins(at(0.0));
         for n in 0..100 {
             calls.ended(Duration::from_millis(10 + n % 2 * 20), None, at(1.0 + n as f64 / 100.0));
         }
-        let (under_way, minute, error) = calls.look(at(9.0));
+        let Look { under_way, minute, error, .. } = calls.look(at(9.0));
         assert_eq!((under_way, minute.ended, error), (1, 100, None));
         assert!((minute.mean_seconds - 0.02).abs() < 1e-9, "{minute:?}");
         assert!((minute.longest_seconds - 9.0).abs() < 1e-9, "{minute:?}");
         drop(hangs);
-        assert!((calls.look(at(9.0)).1.longest_seconds - 0.03).abs() < 1e-9);
-        assert_eq!(calls.look(at(70.0)), (0, Minute::default(), None));
+        assert!((calls.look(at(9.0)).minute.longest_seconds - 0.03).abs() < 1e-9);
+        let later = calls.look(at(70.0));
+        assert_eq!((later.under_way, later.minute), (0, Minute::default()));
+    }
+
+    /// Guards promise 8: failures are counted until a call succeeds.
+    #[test]
+    fn failures_in_a_row() {
+        let (calls, now) = (Calls::default(), Instant::now());
+        let error = CallError {
+            code: crate::rpc::Code::Internal,
+            message: "no".to_owned(),
+            retry_after: None,
+            by: crate::rpc::By::Server,
+        };
+        for (error, expected) in [(Some(&error), 1), (Some(&error), 2), (None, 0), (Some(&error), 1)] {
+            calls.ended(Duration::from_millis(1), error, now);
+            assert_eq!(calls.look(now).failed_in_row, expected);
+        }
+        assert!(calls.look(now).succeeded_at.is_some());
     }
 
     /// Guards promise 7: the window has few steps at any rate.

@@ -51,6 +51,16 @@ pub struct Cli {
     #[arg(long, env = "OUTBOX_PROTO", value_name = "PATH")]
     pub proto: Vec<PathBuf>,
 
+    /// A package of --proto whose `enum Event` has the events: acme.card.v1. Repeat for several; in the environment, separate
+    /// them by spaces. Without it that of every package counts. It is for a tree in which another package has one of its own.
+    #[arg(
+        long = "events-package",
+        env = "OUTBOX_EVENTS_PACKAGES",
+        value_delimiter = ' ',
+        value_name = "PACKAGE"
+    )]
+    pub events_packages: Vec<String>,
+
     /// Which headers of an event its RPCs get, besides traceparent, tracestate and baggage: those whose names begin so, as
     /// acme-tenant does with acme-. All others stay behind, are counted, and named in the log. Every publisher can set
     /// them, so a prefix is refused if servers or proxies read the caller or the route from such names (x-, authorization,

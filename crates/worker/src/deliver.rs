@@ -36,6 +36,9 @@ pub(crate) struct Deliverer<C> {
     pub(crate) give_up: CancellationToken,
 }
 
+/// A restart of a server takes some attempts. What fails more often needs a look.
+const USUAL_FAILURES: u32 = 3;
+
 impl<C: RpcClient + Clone> Deliverer<C> {
     /// One delivery, until its end or an interruption. `probe`: the breaker let it through as its probe.
     pub(crate) async fn deliver<R>(&self, leased: &Leased<R>, probe: bool) -> Decision {
@@ -187,7 +190,12 @@ impl<C: RpcClient + Clone> Deliverer<C> {
             }
             Outcome::Retry { again, after, code, error } => {
                 let failed = if *again == Again::Held { "held" } else { "failed" };
-                tracing::info!(%rpc, event_id = %event.id, attempt, code, error, after_seconds = after.as_secs_f64(), "{failed}: trying again");
+                let after_seconds = after.as_secs_f64();
+                if attempt > USUAL_FAILURES {
+                    tracing::warn!(%rpc, event_id = %event.id, attempt, code, error, after_seconds, "{failed}: trying again");
+                } else {
+                    tracing::info!(%rpc, event_id = %event.id, attempt, code, error, after_seconds, "{failed}: trying again");
+                }
                 return;
             }
             Outcome::Dead { code, reason } | Outcome::SetAside { code, reason } => {

@@ -1,10 +1,9 @@
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use outbox_contract::{Contract, ReadError, Sources};
+use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_event_router::Router;
 use outbox_postgres::{Budget, Source};
 use outbox_runtime::{Chain, Patience, Started, refuse};
@@ -57,7 +56,7 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
 fn plan(cli: &Cli) -> Result<Plan<Client>, String> {
     let router = Router::read(cli.transport.router()).map_err(|error| error.to_string())?;
     let contract =
-        contract(&cli.proto).map_err(|error| format!("error: {error}\n  see --proto in worker --help"))?;
+        contract(cli, &router).map_err(|error| format!("error: {error}\n  see --proto in worker --help"))?;
     let services = Services {
         endpoints: &cli.endpoints,
         encodings: &cli.encodings,
@@ -127,9 +126,10 @@ async fn aws(_: &Cli, _: &Plans<Client>, _: &Started) -> ExitCode {
     refuse("this worker was built without AWS", "build it with its default features")
 }
 
-fn contract(protos: &[PathBuf]) -> Result<Option<Contract>, ReadError> {
-    if protos.is_empty() {
+fn contract(cli: &Cli, router: &Router) -> Result<Option<Contract>, ReadError> {
+    if cli.proto.is_empty() {
         return Ok(None);
     }
-    Sources { protos: protos.to_vec(), includes: Vec::new() }.read().map(Some)
+    let events = Selection::new(&cli.events_packages, router.packages());
+    Sources { protos: cli.proto.clone(), includes: Vec::new(), events }.read().map(Some)
 }

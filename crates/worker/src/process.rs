@@ -63,7 +63,7 @@ impl<C: Clone> Look<'_, C> {
 }
 
 fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
-    let (calls, minute, last_error) = subscriber.calls.look(now);
+    let look = subscriber.calls.look(now);
     let (breaker, held) = match subscriber.circuit.standing() {
         Standing::Closed => (process::Breaker::Closed, None),
         Standing::Doubted => (process::Breaker::Doubted, None),
@@ -76,10 +76,12 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         breaker,
         breaker_since: None,
         held,
-        last_error,
-        calls,
+        last_error: look.error,
+        failed_in_row: look.failed_in_row,
+        succeeded_at: look.succeeded_at,
+        calls: look.under_way,
         calls_max: subscriber.policy.concurrency,
-        minute,
+        minute: look.minute,
         duty: match subscriber.duty.role() {
             Role::Rest => process::Duty::Rest,
             Role::Help => process::Duty::Help,

@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that CI runs, or its quick part.
 
+mod again; // the tests, and those that failed once more
 pub(crate) mod quick; // what `--quick` leaves out
 
 use std::process::ExitCode;
@@ -50,7 +51,7 @@ fn whole() -> Result<(), String> {
         .run(&[], &[])?;
     Step { name: "docs", args: "doc --workspace --no-deps", remedy: "see above" }
         .run(&[], &[("RUSTDOCFLAGS", "-D warnings")])?;
-    Step { name: "tests", args: "test --workspace", remedy: "see above" }.run(&[], &[])?;
+    again::run()?;
     for transport in ["postgres", "aws"] {
         tortured(transport).map_err(|problem| format!("torture: {problem}"))?;
     }

@@ -206,8 +206,8 @@ async fn every_form_of_a_call_publishes() {
 async fn built_json_is_checked_like_text() {
     let world = World::new(ROUTER).await;
     for (statement, expected) in [
-        ("select outbox.enqueue('event_one', null)", "payload of event_one is no bytes"),
-        ("select outbox.enqueue('event_one', null::jsonb)", "payload of event_one is no bytes"),
+        ("select outbox.enqueue('event_one', null)", "payload of event_one is null"),
+        ("select outbox.enqueue('event_one', null::jsonb)", "payload of event_one is null"),
         ("select outbox.enqueue('event_one', '[1]'::jsonb)", "is not a JSON object"),
         ("select outbox.enqueue('event_one', 'null'::json)", "is not a JSON object"),
         ("select outbox.enqueue('event_one', '{\"a\":1,\"a\":2}'::json)", "has a key twice"),
@@ -218,7 +218,7 @@ async fn built_json_is_checked_like_text() {
         ),
         (
             "select outbox.enqueue('event_one', '{}'::jsonb, null, '{\"Host\":\"x\"}')",
-            "reserved or malformed",
+            "header `Host` of event_one is malformed",
         ),
         ("select outbox.enqueue('Event', '{}'::jsonb)", "is not lower_snake_case"),
         ("select outbox.enqueue_all(array['event_one'], array['[1]'::jsonb])", "is not a JSON object"),

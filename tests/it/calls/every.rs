@@ -23,7 +23,9 @@ use crate::server;
 pub(crate) const MAYBE: &str = "event_maybe_keyed";
 
 pub(crate) fn contract() -> Contract {
-    Sources { protos: vec![root().join("tests/proto")], includes: Vec::new() }.read().unwrap()
+    Sources { protos: vec![root().join("tests/proto")], includes: Vec::new(), ..Sources::default() }
+        .read()
+        .unwrap()
 }
 
 pub(crate) async fn call(url: String, service: &str, payload: &str) -> Result<(), CallError> {

@@ -55,7 +55,7 @@ async fn errors_of_enqueue_quote_no_value() {
     }
     let log = std::fs::read_to_string(own.dir().join("log")).unwrap();
     assert!(
-        log.contains("a header of event_one is reserved or malformed"),
+        log.contains("header `x` of event_one has a value that is not printable ASCII"),
         "the log is that of these errors"
     );
     assert!(!log.contains("hunter2"), "a value in the server's log");

@@ -23,7 +23,7 @@ async fn dead_letters_are_seen_and_delivered_again() {
         .await;
     world.until("select count(*) = 4 from outbox.dead_letter").await;
 
-    let listed = outbox(&world, "dlq list --format json").await;
+    let listed = outbox(&world, "dlq list --oldest-first --format json").await;
     let letters = listed.json();
     assert_eq!((listed.code, letters.as_array().unwrap().len()), (0, 4));
     assert_eq!(letters[0]["event"], json!(ids[0]));
@@ -46,7 +46,9 @@ async fn dead_letters_are_seen_and_delivered_again() {
         assert_eq!(listed.json().as_array().unwrap().len(), count, "{filter}");
     }
     let told = outbox(&world, "dlq list --limit 3").await;
-    assert!(told.out.contains("There are more: --limit is 3."), "{told:?}");
+    assert!(told.out.contains("3 of 4 dead letters are shown. There are more: --limit is 3."), "{told:?}");
+    let filtered = outbox(&world, "dlq list --limit 3 --code invalid_argument").await;
+    assert!(filtered.out.contains("There are more") && !filtered.out.contains(" of 4"), "{filtered:?}");
 
     // A pasted command contains no address; the rest of the line is kept.
     let list = format!(
@@ -93,6 +95,42 @@ async fn dead_letters_are_seen_and_delivered_again() {
     assert!(world.rpcs.calls_of(ids[0]).iter().all(|call| call.attempt == 1), "attempts are counted anew");
     assert_eq!(world.rpcs.calls_of(ids[3]).len(), 1, "dropped, and called");
     assert_eq!(outbox(&world, &format!("why {}", ids[0])).await.code, 0);
+    world.finish().await;
+}
+
+/// Guards promise 8: the last ones that died are listed first, page after page, each once; or the oldest first.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_dead_letters_are_the_first() {
+    let world = World::new(ROUTER).await;
+    world.execute("insert into outbox.queue (rpc) values ('Test/One')").await;
+    // Many died at one time, and one at none that is a date.
+    world
+        .execute(
+            "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason, dead_at)
+             select n, q.id, gen_random_uuid(), '{}', now(), 1, 'internal', 'down',
+                    case n when 17 then 'infinity' else now() - n * 7919 % 50 * interval '1 second' end
+             from outbox.queue as q, generate_series(1, 250) as n",
+        )
+        .await;
+    let list = async |args: &str| {
+        let listed = outbox(&world, &format!("dlq list --format json {args}")).await.json();
+        let of = |letter: &serde_json::Value, name: &str| letter[name].as_str().map(str::to_owned);
+        let listed: Vec<_> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| (of(one, "id").unwrap(), of(one, "dead_at")))
+            .collect();
+        listed
+    };
+    let all = list("--limit 1000").await;
+    let ids: std::collections::BTreeSet<&String> = all.iter().map(|(id, _)| id).collect();
+    assert_eq!((all.len(), ids.len()), (250, 250), "each once");
+    assert!(all[..249].iter().all(|(_, at)| at.is_some()) && all[249].0 == "17", "{all:?}");
+    assert!(all[..249].is_sorted_by(|one, next| one.1 >= next.1), "{all:?}");
+    assert_eq!(list("--limit 2").await[..1], all[..1]);
+    let oldest = list("--limit 3 --oldest-first").await;
+    assert_eq!(oldest.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["1", "2", "3"]);
     world.finish().await;
 }
 

@@ -64,7 +64,7 @@ impl Event for Unheard {
 /// Guards promise 8: where nothing is stuck, `status` says so, and `why` shows when an event was done.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_stuck() {
-    let mut world = World::new(ROUTER).await;
+    let mut world = World::new(&format!("{ROUTER}  - name: event_unheard\n    subscriber: []\n")).await;
     let mask = Mask::of(&world);
     compare_status("new", &world, "", &mask).await;
     world.relay();

@@ -303,6 +303,7 @@ pub(crate) fn relay_settings() -> outbox_relay::relay::Settings {
         name: "test".to_owned(),
         page_max: 1000,
         retention: Duration::from_secs(24 * 3600),
+        router: None,
         fallback: Duration::from_secs(5),
         tracer: Tracer::default(),
         address: None,

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::Utc;
 use outbox_event::EventId;
@@ -62,10 +63,7 @@ impl DynamoDedup {
     /// Refused if the list has no room.
     async fn append(&self, event: EventId, entry: Item) -> Result<(), Failure> {
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", text(&history_key(event, &self.rpc)))
+            .update(&history_key(event, &self.rpc))
             .update_expression(
                 "set #entries = list_append(if_not_exists(#entries, :none), :more), expires_at = :expires_at",
             )
@@ -73,25 +71,30 @@ impl DynamoDedup {
             .expression_attribute_names("#entries", ENTRIES)
             .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
             .expression_attribute_values(":more", AttributeValue::L(vec![AttributeValue::M(entry)]))
-            .expression_attribute_values(":max", number(ENTRIES_MAX))
-            .expression_attribute_values(":expires_at", expiry());
+            .expression_attribute_values(":max", number(ENTRIES_MAX));
         update.send().await.map(|_| ()).map_err(|error| Failure::of(&error))
     }
 
     /// Counts an entry for which the list has no room, and keeps it until the next one.
     async fn count(&self, event: EventId, entry: Item) -> Result<(), Failure> {
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.table)
-            .key("id", text(&rest_key(event, &self.rpc)))
+            .update(&rest_key(event, &self.rpc))
             .update_expression("set #last = :entry, expires_at = :expires_at add #left_out :one")
             .expression_attribute_names("#last", LAST)
             .expression_attribute_names("#left_out", LEFT_OUT)
             .expression_attribute_values(":entry", AttributeValue::M(entry))
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":expires_at", expiry());
+            .expression_attribute_values(":one", number(1));
         update.send().await.map(|_| ()).map_err(|error| Failure::of(&error))
+    }
+
+    /// A write to one item of the history, whose expression sets `:expires_at`.
+    fn update(&self, key: &str) -> UpdateItemFluentBuilder {
+        let expires_at = (Utc::now().timestamp_millis() + millis(DEDUP_WINDOW)) / 1000;
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("id", text(key))
+            .expression_attribute_values(":expires_at", number(expires_at))
     }
 
     fn entry(&self, released: &Released, note: Note) -> Item {
@@ -106,8 +109,4 @@ impl DynamoDedup {
             ("worker".to_owned(), text(&self.worker)),
         ])
     }
-}
-
-fn expiry() -> AttributeValue {
-    number((Utc::now().timestamp_millis() + millis(DEDUP_WINDOW)) / 1000)
 }

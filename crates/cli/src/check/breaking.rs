@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use outbox_contract::{Contract, EventType, carrier};
 use outbox_event_router::{Route, Router, Rpc};
 use outbox_finding::{Finding, Place};
-use prost_reflect::FieldDescriptor;
+use prost_reflect::{FieldDescriptor, MethodDescriptor};
 
 use super::older::{OldRouter, Older};
 use messages::Comparison;
@@ -54,16 +54,21 @@ pub(crate) fn in_routes(
 
 /// The call as services see it that were built before: its path, and the field that carries the event.
 fn carriers(older: &Older, route: &Route<'_>, contract: &Contract) -> Option<Finding> {
-    let method = |contract: &Contract| contract.rpc(route.rpc.as_str()).ok();
-    let (old_method, new_method) = (method(&older.contract)?, method(contract)?);
+    let old_called = older.router.called(route.rpc);
+    let old_method =
+        [old_called, route.called].into_iter().find_map(|id| older.contract.rpc(id.as_str()).ok())?;
+    let new_method = contract.rpc(route.called.as_str()).ok()?;
     if old_method.full_name() != new_method.full_name() {
         let message =
             format!("'{}' was {} and is {}", route.rpc, old_method.full_name(), new_method.full_name());
-        let hint = "calls go to the new name at once: deploy its server before, or name the old one in full";
+        let hint = format!(
+            "calls go to the new name at once: deploy its server before, or name the old one in full as `id`, with queue: '{}' beside it",
+            route.rpc
+        );
         return Some(Finding::warning(route.place.clone(), message, hint));
     }
-    let field = |contract: &Contract| carrier_in(contract, route.rpc, route.event);
-    let (old, new) = (field(&older.contract)?, field(contract)?);
+    let old = carrier_in(&older.contract, &old_method, route.event)?;
+    let new = carrier_in(contract, &new_method, route.event)?;
     let shown = |field: &FieldDescriptor| format!("`{}` = {}", field.json_name(), field.number());
     if shown(&old) == shown(&new) {
         return None;
@@ -79,8 +84,11 @@ fn stranded(older: &Older, old_router: &Router, router: &Router, contract: &Cont
     let mut findings = Vec::new();
     for old in old_router.routes().filter(|old| !router.subscribers(old.event).contains(old.rpc)) {
         let Some(route) = router.routes().find(|route| route.rpc == old.rpc) else { continue };
-        let takes = |contract: &Contract| carrier_in(contract, old.rpc, old.event).is_some();
-        if takes(&older.contract) && !takes(contract) {
+        let takes = |contract: &Contract, called: &Rpc| {
+            let method = contract.rpc(called.as_str()).ok();
+            method.and_then(|method| carrier_in(contract, &method, old.event)).is_some()
+        };
+        if takes(&older.contract, old.called) && !takes(contract, route.called) {
             let message =
                 format!("'{}' can no longer take '{}', of which its queue may hold some", old.rpc, old.event);
             let hint = "leave the field in its request until they are delivered";
@@ -91,8 +99,7 @@ fn stranded(older: &Older, old_router: &Router, router: &Router, contract: &Cont
 }
 
 /// The field of an RPC's request that carries an event, if there is one.
-fn carrier_in(contract: &Contract, rpc: &Rpc, event: &str) -> Option<FieldDescriptor> {
-    let method = contract.rpc(rpc.as_str()).ok()?;
+fn carrier_in(contract: &Contract, method: &MethodDescriptor, event: &str) -> Option<FieldDescriptor> {
     carrier(&method.input(), &contract.event(event)?.message).ok()
 }
 
@@ -107,19 +114,14 @@ fn subscribers(
     let routed: BTreeSet<_> = router.rpcs().map(|(rpc, _)| rpc).collect();
     let mut findings = Vec::new();
     for (rpc, _) in old_router.rpcs().filter(|(rpc, _)| !routed.contains(rpc)) {
-        let same = |other: &str| match (older.contract.rpc(rpc.as_str()), contract.rpc(other)) {
+        let old_called = old_router.called(rpc);
+        let same = |other: &Rpc| match (older.contract.rpc(old_called.as_str()), contract.rpc(other.as_str()))
+        {
             (Ok(old), Ok(new)) => old.full_name() == new.full_name(),
             _ => false,
         };
-        if let Some(renamed) = router.routes().find(|route| same(route.rpc.as_str())) {
-            let message = format!(
-                "'{rpc}' is now called '{}': that is another queue and another dedup record",
-                renamed.rpc
-            );
-            let hint = format!(
-                "write '{rpc}' as before: what waits in its queue would not be received, and what was done could be done again"
-            );
-            findings.push(Finding::error(renamed.place.clone(), message, hint));
+        if let Some(renamed) = router.routes().find(|route| same(route.called)) {
+            findings.push(renamed_queue(rpc, &renamed));
             continue;
         }
         let event = old_router.routes().find(|route| route.rpc == rpc).map(|route| route.event);
@@ -130,9 +132,32 @@ fn subscribers(
         let message =
             format!("'{rpc}' no longer subscribes to anything, and its queue may still hold messages");
         let hint = "no worker will receive them: see that its queue and its dead-letter queue are empty before this is deployed";
+        let hint = match successor(old_called, old_router, router) {
+            Some(id) => format!("{hint}; if '{id}' takes its place, write queue: '{rpc}' beside that id"),
+            None => hint.to_owned(),
+        };
         findings.push(Finding::warning(place, message, hint));
     }
     findings
+}
+
+/// The same RPC under another queue's name: the name that it had must stay.
+fn renamed_queue(was: &Rpc, route: &Route<'_>) -> Finding {
+    let message =
+        format!("'{was}' is now called '{}': that is another queue and another dedup record", route.rpc);
+    let how = match route.rpc == route.called {
+        true => format!("write queue: '{was}' beside it"),
+        false => format!("write queue: '{was}' instead"),
+    };
+    let why = "what waits in its queue would not be received, and what was done could be done again";
+    Finding::error(route.place.clone(), message, format!("{how}: otherwise {why}"))
+}
+
+/// A new RPC whose service and method are called as those of one that is gone, perhaps in another package.
+fn successor<'a>(gone: &Rpc, old_router: &Router, router: &'a Router) -> Option<&'a Rpc> {
+    let name = |rpc: &Rpc| rpc.as_str().rsplit('.').next().unwrap_or_default().to_owned();
+    let is_new = |route: &Route<'_>| old_router.rpcs().all(|(rpc, _)| rpc != route.rpc);
+    router.routes().find(|route| is_new(route) && name(route.called) == name(gone)).map(|route| route.called)
 }
 
 /// Events that are gone from proto. One that is still routed is reported elsewhere as an unknown event.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use outbox_contract::{Contract, ReadError, Sources};
-use outbox_event_router::Router;
+use outbox_contract::{Contract, ReadError, Selection, Sources};
+use outbox_event_router::{Router, Rpc};
 use tempfile::TempDir;
 
 use crate::stopped::Stopped;
@@ -33,22 +33,55 @@ impl Older {
         router: &Path,
         against_router: Option<&Path>,
     ) -> Result<Self, Stopped> {
-        let directory = Sources { protos: vec![against.into()], includes: sources.includes.clone() };
         let router_text = against_router.map(read_text).transpose()?;
+        let old_router = router_text.map_or(OldRouter::NotAsked, |text| known(against, &text));
+        let directory = Sources {
+            protos: vec![against.into()],
+            includes: sources.includes.clone(),
+            events: old_router.selection(sources),
+        };
         match directory.read() {
             Ok(contract) => {
-                let router = router_text.map_or(OldRouter::NotAsked, |text| known(against, &text));
+                let router = old_router;
                 return Ok(Self { name: against.to_owned(), contract, router });
             }
             // A branch may have the name of an unrelated directory.
             Err(ReadError::Io { .. } | ReadError::Empty(_) | ReadError::NotDescriptors { .. }) => {}
             Err(error) => return Err(unreadable(against, error)),
         }
-        let checkout = Checkout::of(against, sources)?;
+        let mut checkout = Checkout::of(against, sources)?;
+        let router = match old_router {
+            OldRouter::NotAsked => {
+                checkout.router(router).map_or(OldRouter::Gone, |text| known(against, &text))
+            }
+            given => given,
+        };
+        checkout.sources.events = router.selection(sources);
         let contract = checkout.sources.read().map_err(|error| unreadable(against, error))?;
-        let router_text = router_text.or_else(|| checkout.router(router));
-        let router = router_text.map_or(OldRouter::Gone, |text| known(against, &text));
         Ok(Self { name: against.to_owned(), contract, router })
+    }
+}
+
+impl OldRouter {
+    /// The packages that this router named, as far as it is known.
+    fn selection(&self, sources: &Sources) -> Selection {
+        match self {
+            Self::Known(router) => sources.events.with(router.packages()),
+            Self::Gone | Self::NotAsked => sources.events.clone(),
+        }
+    }
+
+    /// Whether a queue of this name is known to exist.
+    pub(crate) fn has(&self, queue: &Rpc) -> bool {
+        matches!(self, Self::Known(router) if router.rpcs().any(|(rpc, _)| rpc == queue))
+    }
+
+    /// The RPC that was called for a queue.
+    pub(crate) fn called<'a>(&'a self, queue: &'a Rpc) -> &'a Rpc {
+        match self {
+            Self::Known(router) => router.called(queue),
+            Self::Gone | Self::NotAsked => queue,
+        }
     }
 }
 

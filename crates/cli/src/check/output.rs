@@ -1,11 +1,10 @@
-use std::io::IsTerminal;
-
 use outbox_event_router::Router;
 use outbox_finding::{Finding, Report, Severity};
 use serde::Serialize;
 
 use crate::safe;
 use crate::show::counted;
+use crate::terminal::is_coloured;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -28,9 +27,11 @@ impl Format {
 }
 
 fn text(report: &Report, router: &Router) -> String {
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // Only colours of ours are left: the report makes a file's control characters visible.
-    let findings = if colour { report.styled() } else { safe::text(&report.to_string()).into_owned() };
+    let findings = match is_coloured() {
+        true => report.styled(),
+        false => safe::text(&report.to_string()).into_owned(),
+    };
     if report.is_empty() {
         let (events, routes) = (router.events().count(), router.routes().count());
         return format!("ok: {}, {}", counted(events, "event"), counted(routes, "subscriber"));

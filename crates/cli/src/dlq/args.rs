@@ -13,16 +13,21 @@ pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, int
 
 /// Lists dead letters, with the reason of each.
 ///
-/// On SQS a letter can only be read by receiving it, so each is hidden from others for a moment.
+/// The last ones that died are the first. On SQS a letter can only be read by receiving it, so each is hidden from others for a
+/// moment; and SQS gives them in no order, so only those that were read are sorted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct List {
-    #[command(flatten)]
-    pub(super) which: Which,
-
     /// How many at most.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) limit: u32,
+
+    /// The oldest first. By default the last ones that died are shown first.
+    #[arg(long)]
+    pub(super) oldest_first: bool,
+
+    #[command(flatten)]
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) options: Options,
@@ -59,9 +64,6 @@ pub(super) struct Show {
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
 )]
 pub(super) struct Redrive {
-    #[command(flatten)]
-    pub(super) which: Which,
-
     /// How many per second. A higher value is sooner done. A lower one spares a service that has just come back.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) rate: u32,
@@ -69,6 +71,9 @@ pub(super) struct Redrive {
     /// Forget a past success first: the RPC runs again even if it had succeeded for the event.
     #[arg(long)]
     pub(super) force: bool,
+
+    #[command(flatten)]
+    pub(super) which: Which,
 
     #[command(flatten)]
     pub(super) repair: RepairArgs,
@@ -116,7 +121,7 @@ impl Which {
             event: self.event,
             code: self.code.clone(),
             older_than: self.older_than,
-            id: None,
+            ..Filter::default()
         }
     }
 }

@@ -1,8 +1,10 @@
+use std::cmp::Reverse;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use outbox_event::{EventId, Message};
-use outbox_transport::operate::{At, DeadLetters, Filter, Letter, Operator, Queues};
+use outbox_event_router::Rpc;
+use outbox_transport::operate::{At, Count, DeadLetters, Filter, Letter, Operator, Queues};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -93,18 +95,42 @@ impl Work for Listing<'_> {
         filter::rpc(&self.0.options, &transports, which.rpc.as_ref()).await?;
         filter::letter_code(&mut transports, which.code.as_ref()).await?;
         let limit = self.0.limit as usize;
+        let filter = Filter { newest_first: !self.0.oldest_first, ..self.0.which.filter() };
         let (mut listed, mut more) = (Vec::new(), false);
-        for mut transport in transports {
-            let filter = self.0.which.filter();
-            let looked = gather(&mut transport, &filter, limit - listed.len(), &mut listed).await;
+        for transport in &mut transports {
+            let looked = gather(transport, &filter, limit, &mut listed).await;
             transport.put_back().await;
             more |= looked?;
-            if more {
-                break;
-            }
         }
-        self.0.options.answer(&listed, || text(&listed, more, self.0))?;
+        if filter.newest_first {
+            listed.sort_by_key(|letter| Reverse(letter.dead_at.known()));
+        }
+        more |= listed.len() > limit;
+        listed.truncate(limit);
+        let all = if more { self.all(&transports, &filter).await? } else { None };
+        self.0.options.answer(&listed, || text(&listed, more, all, self.0))?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Listing<'_> {
+    /// How many there are, if that is known without reading each.
+    async fn all(&self, transports: &[impl Operator], filter: &Filter) -> Result<Option<Count>, Stopped> {
+        let of_rpc =
+            Filter { rpc: filter.rpc.clone(), newest_first: filter.newest_first, ..Filter::default() };
+        if *filter != of_rpc {
+            return Ok(None);
+        }
+        let router = self.0.options.router()?;
+        let rpcs: Vec<Rpc> =
+            router.iter().flat_map(|router| router.rpcs()).map(|(rpc, _)| rpc.clone()).collect();
+        let mut all = Count::default();
+        for transport in transports {
+            let depths = transport.depths(&rpcs).await?.into_iter();
+            let of = depths.filter(|depth| filter.rpc.as_ref().is_none_or(|rpc| rpc.as_str() == depth.rpc));
+            all = of.fold(all, |all, depth| all + depth.dead);
+        }
+        Ok(Some(all))
     }
 }
 
@@ -135,7 +161,7 @@ async fn gather<O: Queues + DeadLetters>(
     }
 }
 
-fn text(listed: &[Listed], more: bool, args: &List) -> String {
+fn text(listed: &[Listed], more: bool, all: Option<Count>, args: &List) -> String {
     if listed.is_empty() {
         return "No dead letters.".to_owned();
     }
@@ -166,7 +192,12 @@ fn text(listed: &[Listed], more: bool, args: &List) -> String {
     }
     let mut text = rows.trim_fmt();
     if more {
-        text.push_str(&format!("\n\nThere are more: --limit is {}.", args.limit));
+        let shown = all.map(|all| format!("{} of {all} dead letters are shown. ", listed.len()));
+        text.push_str(&format!(
+            "\n\n{}There are more: --limit is {}.",
+            shown.unwrap_or_default(),
+            args.limit
+        ));
     }
     let (first, options) = (&listed[0], &args.options);
     let one_rpc = listed.iter().all(|letter| letter.rpc == first.rpc);

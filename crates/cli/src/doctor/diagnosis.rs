@@ -2,6 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::colour::Colour;
 use crate::safe::line;
 use crate::stopped::Stopped;
 
@@ -69,14 +70,15 @@ impl Diagnosis {
 
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Ok => "ok",
-            Severity::Skipped => "skipped",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
+        let (severity, colour) = match self.severity {
+            Severity::Ok => ("ok", Colour::Good),
+            Severity::Skipped => ("skipped", Colour::Dim),
+            Severity::Warning => ("warning", Colour::Warning),
+            Severity::Error => ("error", Colour::Problem),
         };
+        let severity = Colour::paint(Some(colour), &format!("{severity:<8}"));
         let (place, message) = (line(&self.place, MESSAGE_CHARS_MAX), line(&self.message, MESSAGE_CHARS_MAX));
-        write!(f, "{severity:<8} {place}: {message}")?;
+        write!(f, "{severity} {place}: {message}")?;
         for one in self.hint.iter().flat_map(|hint| hint.split('\n')) {
             write!(f, "\n         {}", line(one, HINT_CHARS_MAX))?;
         }

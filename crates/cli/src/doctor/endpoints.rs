@@ -30,17 +30,17 @@ pub(super) async fn look(endpoints: &[String], router: Option<&Router>) -> Vec<D
         }
     }
     if let Some(router) = router {
-        let called: BTreeSet<&str> = router.rpcs().map(|(rpc, _)| rpc.service()).collect();
+        let called: BTreeSet<&str> = router.rpcs().map(|(rpc, _)| router.called(rpc).service()).collect();
         for service in called.iter().filter(|service| !addresses.contains_key(**service)) {
             let message = "event_router.yaml calls it, and no --endpoint says where it is";
             findings.push(Diagnosis::error(service, message, "the worker will not start without it"));
         }
         for service in addresses.keys().filter(|service| !called.contains(**service)) {
-            findings.push(Diagnosis::warning(
-                service,
-                "it has an address, and no route calls it",
-                "is the name that of event_router.yaml?",
-            ));
+            let hint = match outbox_finding::closest(service, called.iter().copied()) {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => "is the name that of event_router.yaml?".to_owned(),
+            };
+            findings.push(Diagnosis::warning(service, "it has an address, and no route calls it", hint));
         }
     }
     findings

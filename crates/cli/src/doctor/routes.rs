@@ -23,7 +23,7 @@ pub(super) fn look(
         );
         return Ok((None, vec![finding]));
     };
-    let sources = Sources { protos: protos.to_vec(), includes: Vec::new() };
+    let sources = Sources { protos: protos.to_vec(), includes: Vec::new(), ..Sources::default() };
     let examined = check::examine(&file, text, (!protos.is_empty()).then_some(&sources), &|| Ok(None))?;
     let mut findings: Vec<Diagnosis> = examined
         .report

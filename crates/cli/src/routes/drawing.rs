@@ -14,7 +14,7 @@ pub(crate) fn mermaid(router: &Router) -> String {
     for (n, (service, rpcs)) in services(router).into_iter().enumerate() {
         let _ = writeln!(out, "    subgraph service{}[\"{service}\"]", n + 1);
         for rpc in rpcs {
-            let _ = writeln!(out, "        {}[\"{}\"]", nodes[rpc], method(rpc));
+            let _ = writeln!(out, "        {}[\"{}\"]", nodes[rpc], method(router.called(rpc)));
         }
         out.push_str("    end\n");
     }
@@ -32,7 +32,7 @@ pub(crate) fn dot(router: &Router) -> String {
     for (service, rpcs) in services(router) {
         let _ = writeln!(out, "    subgraph \"cluster_{service}\" {{\n        label=\"{service}\";");
         for rpc in rpcs {
-            let _ = writeln!(out, "        \"{rpc}\" [label=\"{}\"];", method(rpc));
+            let _ = writeln!(out, "        \"{rpc}\" [label=\"{}\"];", method(router.called(rpc)));
         }
         out.push_str("    }\n");
     }
@@ -46,7 +46,7 @@ pub(crate) fn dot(router: &Router) -> String {
 fn services(router: &Router) -> BTreeMap<&str, BTreeSet<&Rpc>> {
     let mut services: BTreeMap<&str, BTreeSet<&Rpc>> = BTreeMap::new();
     for (rpc, _) in router.rpcs() {
-        services.entry(rpc.service()).or_default().insert(rpc);
+        services.entry(router.called(rpc).service()).or_default().insert(rpc);
     }
     services
 }

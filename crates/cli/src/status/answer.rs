@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use outbox_postgres::operate::{Behind, Leader, StuckRing, Transaction};
+use outbox_postgres::operate::{Behind, Leader, StuckRing, Transaction, UnknownEvent};
 use outbox_transport::operate::{At, Count, Depth, Undeliverable};
 use outbox_transport::process::Seen;
 use serde::Serialize;
@@ -48,6 +48,10 @@ pub(super) struct SourceStatus {
     pub(super) restored: bool,
     pub(super) sequences_behind: Vec<Behind>,
     pub(super) rings_stuck: Vec<StuckRing>,
+    /// Names of the last day that event_router.yaml does not list.
+    pub(super) unknown_events: Vec<UnknownEvent>,
+    #[serde(skip)]
+    pub(super) known_events: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]

@@ -4,6 +4,7 @@ use outbox_postgres::operate::StuckRing;
 use outbox_transport::operate::Undeliverable;
 
 use super::answer::{Problem, RpcStatus, SourceStatus, Status};
+use super::failing;
 use super::workers::{Breaker, Workers};
 
 use crate::options::Options;
@@ -75,6 +76,7 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
             &format!("the relay that takes the lead next sets it right, or the schema's owner: {MEND}"),
         )
     }));
+    problems.extend(failing::of_source(source));
     problems.extend(source.rings_stuck.iter().map(|ring| stuck_ring(name, ring)));
     if let (Some(lag_seconds), Some(oldest)) = (source.lag_seconds, &source.oldest_event)
         && lag_seconds > LAG_SECONDS_MAX
@@ -183,6 +185,9 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
         command: Some(options.command(["poison", "--rpc", &depth.rpc])),
         remedy: Some("that is for broken events; if the server is broken, repair it".to_owned()),
     }));
+    if rpc.breaker != Some(Breaker::Open) && rpc.held.is_empty() {
+        problems.extend(failing::of_rpc(rpc, options));
+    }
     let lies = !depth.waiting.is_zero();
     let waits_for = |seconds: f64| lies && depth.oldest_seconds.is_none_or(|age| age > seconds);
     let unserved = rpc.serving.workers == 0;
@@ -273,6 +278,8 @@ mod tests {
             restored: false,
             sequences_behind: Vec::new(),
             rings_stuck: Vec::new(),
+            unknown_events: Vec::new(),
+            known_events: vec!["event_card_issued".to_owned()],
         }
     }
 

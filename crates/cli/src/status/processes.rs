@@ -5,6 +5,7 @@ use outbox_transport::operate::SQS;
 use outbox_transport::process::Seen;
 
 use super::answer::Problem;
+use crate::colour::Colour;
 use crate::running::{Differing, Halted, Running, differing, halted, listed};
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age, counted, name_or, or_dash, table};
@@ -102,18 +103,28 @@ pub(super) fn text(running: &Running, several: bool) -> Option<String> {
         let revision = process.revision.as_ref().map(|revision| format!(" {revision}")).unwrap_or_default();
         let router = process.router.as_deref().map(|router| line(router, NAME_CHARS_MAX));
         let address = process.address.as_deref().map(|address| address.trim_start_matches("http://"));
-        rows.add_row([
-            process.program.as_str().to_owned(),
-            line(&process.name, NAME_CHARS_MAX),
-            line(&format!("{}{revision}", process.version), NAME_CHARS_MAX),
-            or_dash(router.map(|router| router.chars().take(DIGEST_CHARS).collect::<String>())),
-            state(seen).to_owned(),
-            format!("{} ago", age(seen.seen_seconds_ago)),
-            name_or(address, "-"),
-            if several { seen.source.clone() } else { String::new() },
+        let none = |text: String| (text, None);
+        rows.add_coloured([
+            none(process.program.as_str().to_owned()),
+            none(line(&process.name, NAME_CHARS_MAX)),
+            none(line(&format!("{}{revision}", process.version), NAME_CHARS_MAX)),
+            none(or_dash(router.map(|router| router.chars().take(DIGEST_CHARS).collect::<String>()))),
+            (state(seen).to_owned(), colour(seen)),
+            none(format!("{} ago", age(seen.seen_seconds_ago))),
+            none(name_or(address, "-")),
+            none(if several { seen.source.clone() } else { String::new() }),
         ]);
     }
     (!running.0.is_empty()).then(|| rows.trim_fmt())
+}
+
+fn colour(seen: &Seen) -> Option<Colour> {
+    let is_ready = !seen.is_silent() && seen.process.report.ready && !seen.process.report.not_readable;
+    match (is_ready, seen.process.report.waits.is_empty()) {
+        (true, true) => None,
+        (true, false) => Some(Colour::Warning),
+        (false, _) => Some(Colour::Problem),
+    }
 }
 
 fn state(seen: &Seen) -> &'static str {

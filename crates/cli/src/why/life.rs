@@ -30,6 +30,8 @@ pub(super) struct Life {
     /// Whether its deliveries are on SQS.
     #[serde(skip)]
     pub(super) on_sqs: bool,
+    /// Why no RPC gets it, if event_router.yaml does not list its name.
+    pub(super) unlisted: Option<String>,
     pub(super) nowhere: Option<Nowhere>,
     pub(super) commands: Vec<String>,
 }

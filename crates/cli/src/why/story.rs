@@ -72,7 +72,10 @@ pub(super) fn tell(life: &Life) -> String {
         told.extend(history(life, rpc));
     }
     if life.deliveries.is_empty() && life.history.is_empty() && life.put.is_some() {
-        told.push("\nIt has no subscriber: it stays in the history only.".to_owned());
+        told.push(match &life.unlisted {
+            Some(why) => format!("\n{}", line(why, REASON_CHARS_MAX)),
+            None => "\nIt has no subscriber: it stays in the history only.".to_owned(),
+        });
     }
     told.extend(nowhere(life));
     if !life.commands.is_empty() {

@@ -83,7 +83,7 @@ fn unusable_arguments_are_told_from_mistakes() {
             "neither a directory of .proto files nor a descriptor set",
             "pass --proto DIR",
         ),
-        ("--proto edition.binpb", "a.proto, which is written in an edition of protobuf", "pass --proto DIR"),
+        ("--proto edition.binpb", "there is no .proto file below edition.binpb", "pass --proto DIR"),
         ("--against no-such-revision", "git finds no such revision", "fetch-depth: 0"),
         ("--against empty", "git finds no such revision", "pass a directory of older .proto files"),
         ("--against broken", "the proto files of broken can't be read", "compare with a revision"),

@@ -1,8 +1,10 @@
 //! The `outbox` command as people and CI run it.
 
+mod advice; // what is advised can be done
 mod check; // every mistake, with its place and remedy
 mod help; // the manual
 mod routes; // pictures and tables
+mod width; // narrow tables, and colours
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -43,6 +43,19 @@ fn a_good_file_gives_routes_and_policies() {
     assert_eq!(policies["acme.v1.AuditService/Record"], Policy::default());
 }
 
+/// Guards promise 3: an RPC that moved keeps the name of its queue, under which its successes are remembered.
+#[test]
+fn a_queue_keeps_its_name_when_its_rpc_moves() {
+    let text = "event:\n  - name: event_a\n    package: acme.card.v1\n    subscriber:\n      - id: acme.v2.A/B\n        queue: A/B\n      - id: A/C\n";
+    let router = Router::parse("event_router.yaml", text).unwrap();
+    let routes: Vec<_> = router.routes().map(|it| (it.rpc.as_str(), it.called.as_str())).collect();
+    assert_eq!(routes, [("A/B", "acme.v2.A/B"), ("A/C", "A/C")]);
+    assert_eq!(router.called(&Rpc::new("A/B").unwrap()).as_str(), "acme.v2.A/B");
+    assert_eq!(router.called(&Rpc::new("No/Such").unwrap()).as_str(), "No/Such");
+    assert_eq!(router.package("event_a"), Some("acme.card.v1"));
+    assert_eq!(router.packages().collect::<Vec<_>>(), [("event_a", "acme.card.v1")]);
+}
+
 /// Guards: every mistake is reported with its line, what is wrong and what to write instead.
 #[test]
 fn every_mistake_has_a_line_and_a_hint() {
@@ -75,7 +88,7 @@ fn every_mistake_has_a_line_and_a_hint() {
         ("event:\n  - name: event_a\n    subscriber:\n      - id: A/B/C\n".into(), 4, "does not name an RPC", "Service/Method"),
         ("event:\n  - name: event_a\n    subscriber:\n      - timeout: 1s\n".into(), 4, "a subscriber has no `id`", "add id:"),
         (subscriber("tiemout: 1s"), 5, "unknown key `tiemout` in a subscriber", "did you mean `timeout`?"),
-        (subscriber("colour: red"), 5, "unknown key `colour`", "known here: id, timeout"),
+        (subscriber("colour: red"), 5, "unknown key `colour`", "known here: id, queue, timeout"),
         (subscriber("timeout: 10"), 5, "`timeout` is not a duration", "add the unit"),
         (subscriber("timeout: soon"), 5, "`timeout` is not a duration", "number and its unit"),
         (subscriber("timeout: 2h"), 5, "`timeout` is 2h; at most 15m is allowed", "answers at once and works on"),
@@ -93,6 +106,27 @@ fn every_mistake_has_a_line_and_a_hint() {
         (subscriber("timeout: &t\n          5s\n        backoff: { min: *t }"), 5, "an anchor stands at the end of a line", "before a value"),
         ("event: []\n---\n".into(), 2, "the file has a second document", "remove the line"),
         (format!("event: {}{}\n", "[".repeat(300), "]".repeat(300)), 1, "more than 255 deep", "a list of subscribers"),
+        (subscriber("queue: 7"), 5, "`queue` of a subscriber is a number", "write queue:"),
+        (subscriber("queue: ''"), 5, "`queue` of a subscriber is empty", "write queue:"),
+        (subscriber("queue: cards"), 5, "'cards' does not name a queue", "Service/Method"),
+        (
+            "event:\n  - name: event_a\n    package: 7a\n    subscriber: []\n".into(),
+            3,
+            "'7a' is not a package of proto",
+            "acme.card.v1",
+        ),
+        (
+            "event:\n  - name: event_a\n    subscriber:\n      - id: v1.A/B\n        queue: A/B\n      - id: A/B\n".into(),
+            6,
+            "the queue 'A/B' is that of 'v1.A/B' on line 4",
+            "the same `id` in both places",
+        ),
+        (
+            "event:\n  - name: event_a\n    subscriber:\n      - id: v1.A/B\n        queue: A/B\n      - id: v1.A/B\n".into(),
+            6,
+            "'v1.A/B' has another queue on line 4, 'A/B'",
+            "the same `queue` in both places",
+        ),
         (subscriber("backoff: 1s"), 5, "`backoff` is a text, not a map", "min: …"),
         (subscriber("backoff: { minimum: 1s }"), 5, "unknown key `minimum` in `backoff`", "known here: min, max"),
         (subscriber("backoff: { min: 1m, max: 1s }"), 5, "may not exceed 1s", "make min smaller"),

@@ -3,6 +3,7 @@
 
 mod backlog; // events that are not put yet
 mod history; // published events
+mod names; // names of events, known and unknown
 mod parking; // events that the bus refused
 mod putting; // when an event was put
 mod rings; // transactions that keep rings from turning
@@ -10,6 +11,7 @@ mod sequences; // sequences that are behind their tables
 
 pub use backlog::Backlog;
 pub use history::{Span, Stored, time_of};
+pub use names::UnknownEvent;
 pub use parking::{Dropped, Parked, ParkedFilter};
 pub use putting::Putting;
 pub use rings::{Holder, StuckRing};
@@ -111,8 +113,8 @@ impl Outbox {
     }
 
     /// Open transactions, oldest first: those that have written, and without `writing` also those that hold a snapshot. The
-    /// command's own sessions are left out, and with `writing` those of relays and workers, which publish nothing. Of other
-    /// roles' sessions a role may see neither kind nor time.
+    /// command's own sessions are left out. So are those of relays and workers, which publish nothing, except without `writing`
+    /// one that is open for a minute. Of other roles' sessions a role may see neither kind nor time.
     pub async fn transactions(&self, writing: bool, limit: i64) -> Result<Vec<Transaction>, OperateError> {
         let transactions = query_as(
             "select pid, coalesce(application_name, '') as application, usename::text as user, state, xact_start as began_at,
@@ -122,7 +124,8 @@ impl Outbox {
              where datname = current_database() and pid <> pg_backend_pid() and usename is not null
                and coalesce(backend_type, 'client backend') = 'client backend'
                and application_name <> 'outbox command'
-               and not ($1 and application_name ~ '^outbox (relay|worker|doctor|migrate)')
+               and (application_name !~ '^outbox (relay|worker|doctor|migrate)'
+                    or not $1 and xact_start < clock_timestamp() - interval '1 minute')
                and (backend_xid is not null or backend_xmin is not null and not $1)
              order by xact_start nulls last, pid limit $2",
         );

@@ -23,6 +23,8 @@ pub struct PostgresOperator {
     pub(super) database: Database,
     /// Dead letters up to here were read.
     seen: Key,
+    /// The time of that death, as Postgres writes it: it may be infinite. For the newest first.
+    seen_at: Option<String>,
     /// The newest delivery at the first read, so that a letter that dies again is not redriven for ever.
     newest: Option<i64>,
 }
@@ -41,7 +43,7 @@ impl Key {
 
 impl PostgresOperator {
     pub fn new(database: Database) -> Self {
-        Self { database, seen: Key::default(), newest: None }
+        Self { database, seen: Key::default(), seen_at: None, newest: None }
     }
 
     async fn newest(&self) -> Result<i64, OperateError> {
@@ -181,7 +183,7 @@ impl DeadLetters for PostgresOperator {
     type Handle = Key;
 
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Key>>, OperateError> {
-        type Row = (i64, i32, String, Uuid, String, i32, String, String, At);
+        type Row = (i64, i32, String, Uuid, String, i32, String, String, At, String);
         let id = filter.id.as_deref().map(str::parse::<i64>).transpose();
         let Ok(id) = id else { return Ok(Vec::new()) };
         let newest = match self.newest {
@@ -193,15 +195,18 @@ impl DeadLetters for PostgresOperator {
             .database
             .all(
                 query_as(
-                    "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at
+                    "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at,
+                            l.dead_at::text
                      from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
-                     where (l.seq, l.queue, l.event_id) > ($1, $9, $10) and l.seq <= $8
+                     where ($11 or (l.seq, l.queue, l.event_id) > ($1, $9, $10)) and l.seq <= $8
+                       and (not $11 or $12::text is null or l.dead_at < $12::timestamptz
+                            or l.dead_at = $12::timestamptz and (l.seq, l.queue, l.event_id) > ($1, $9, $10))
                        and ($2::text is null or q.rpc = $2)
                        and ($3::uuid is null or l.event_id = $3)
                        and ($4::text is null or l.code = $4)
                        and ($5::interval is null or l.dead_at < clock_timestamp() - $5)
                        and ($6::bigint is null or l.seq = $6)
-                     order by l.seq, l.queue, l.event_id limit $7",
+                     order by case when $11 then l.dead_at end desc, l.seq, l.queue, l.event_id limit $7",
                 )
                 .bind(self.seen.seq)
                 .bind(filter.rpc.as_ref().map(Rpc::as_str))
@@ -212,12 +217,15 @@ impl DeadLetters for PostgresOperator {
                 .bind(LETTERS_PER_PAGE)
                 .bind(newest)
                 .bind(self.seen.queue)
-                .bind(self.seen.event),
+                .bind(self.seen.event)
+                .bind(filter.newest_first)
+                .bind(&self.seen_at),
             )
             .await?;
         self.seen = rows.last().map_or(Key::LAST, |row| Key { seq: row.0, queue: row.1, event: row.3 });
-        let letters =
-            rows.into_iter().filter_map(|(seq, queue, rpc, event, body, attempts, code, reason, dead_at)| {
+        self.seen_at = rows.last().map(|row| row.9.clone());
+        let letters = rows.into_iter().filter_map(
+            |(seq, queue, rpc, event, body, attempts, code, reason, dead_at, _)| {
                 Some(Letter {
                     id: seq.to_string(),
                     handle: Key { seq, queue, event },
@@ -229,7 +237,8 @@ impl DeadLetters for PostgresOperator {
                     dead_at,
                     body,
                 })
-            });
+            },
+        );
         Ok(letters.collect())
     }
 
@@ -269,7 +278,7 @@ impl DeadLetters for PostgresOperator {
     }
 
     async fn put_back(&mut self) {
-        (self.seen, self.newest) = (Key::default(), None);
+        (self.seen, self.seen_at, self.newest) = (Key::default(), None, None);
     }
 }
 

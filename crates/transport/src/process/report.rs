@@ -41,6 +41,11 @@ pub struct RpcReport {
     /// Why it is held.
     pub held: Option<String>,
     pub last_error: Option<LastError>,
+    /// How many calls have failed since the last one that succeeded, and when that one ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed_in_row: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub succeeded_at: Option<DateTime<Utc>>,
     /// Calls under way, and how many there may be.
     pub calls: usize,
     pub calls_max: usize,
@@ -50,6 +55,10 @@ pub struct RpcReport {
     pub oldest_at: Option<DateTime<Utc>>,
     /// Dead letters that their queue refuses, by the code of the refusal.
     pub set_aside: BTreeMap<String, usize>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -51,20 +51,21 @@ impl Client {
         let mut named = BTreeSet::new();
         let prefixes = services.header_prefixes.into();
         for (rpc, _) in router.rpcs() {
-            let method = services.method(rpc)?;
+            let called = router.called(rpc);
+            let method = services.method(rpc, called)?;
             let full = method.as_ref().map(|method| method.parent_service().full_name().to_owned());
-            let names = Names { written: rpc.service(), full };
+            let names = Names { written: called.service(), full };
             let encoding = names.find(services.encodings, |it| &it.service)?;
             named.extend(encoding.map(|it| it.service.as_str()));
             let encoding = encoding.map_or(Encoding::default(), |it| it.encoding);
             let Some(endpoint) = names.find(services.endpoints, |it| &it.service)? else {
-                missing.insert(rpc.service().to_owned());
+                missing.insert(called.service().to_owned());
                 continue;
             };
             let (line, base) = Line::to(&endpoint.url, encoding, &mut tls)?;
-            let path = method.as_ref().map_or_else(|| rpc.to_string(), path);
+            let path = method.as_ref().map_or_else(|| called.to_string(), path);
             let uri = Uri::from_str(&format!("{base}/{path}"))
-                .map_err(|_| ClientError::Uri { service: rpc.service().to_owned() })?;
+                .map_err(|_| ClientError::Uri { service: called.service().to_owned() })?;
             let body = body(router, rpc, encoding, services.contract.zip(method.as_ref()))?;
             let headers = Headers::new(rpc.as_str(), &prefixes);
             targets.insert(rpc.clone(), Target { line, uri, encoding, body, headers });
@@ -80,9 +81,10 @@ impl Client {
 }
 
 impl Services<'_> {
-    fn method(&self, rpc: &Rpc) -> Result<Option<MethodDescriptor>, ClientError> {
+    fn method(&self, rpc: &Rpc, called: &Rpc) -> Result<Option<MethodDescriptor>, ClientError> {
         let Some(contract) = self.contract else { return Ok(None) };
-        contract.rpc(rpc.as_str()).map(Some).map_err(|source| ClientError::Rpc { rpc: rpc.clone(), source })
+        let unknown = |source| ClientError::Rpc { rpc: called.clone(), queue: rpc.clone(), source };
+        contract.rpc(called.as_str()).map(Some).map_err(unknown)
     }
 }
 
@@ -134,7 +136,7 @@ fn body(
         return match encoding {
             Encoding::Json => Ok(Body::json()),
             Encoding::Proto | Encoding::Grpc => Err(ClientError::NeedsProto {
-                service: rpc.service().to_owned(),
+                service: router.called(rpc).service().to_owned(),
                 encoding: encoding.as_str(),
             }),
         };
@@ -210,7 +212,7 @@ pub enum ClientError {
     #[error("--encoding {service}={encoding} needs to know the service's proto")]
     NeedsProto { service: String, encoding: &'static str },
     #[error("event_router.yaml names '{rpc}', but {source}")]
-    Rpc { rpc: Rpc, source: RpcError },
+    Rpc { rpc: Rpc, queue: Rpc, source: RpcError },
     #[error("'{rpc}' can't be sent its event: {source}")]
     Carrier { rpc: Rpc, source: CarrierError },
     #[error("'{rpc}' subscribes to '{event}', which proto does not have")]
@@ -232,7 +234,7 @@ impl ClientError {
             Self::Uri { .. } => "see --endpoint in worker --help".to_owned(),
             Self::StrayEncoding { .. } => "correct the service's name, or remove the flag".to_owned(),
             Self::NeedsProto { .. } => "pass --proto DIR with its .proto files, or a descriptor set".to_owned(),
-            Self::Rpc { source, .. } => source.hint(),
+            Self::Rpc { source, queue, .. } => source.hint(queue.as_str()),
             Self::Carrier { source, .. } => source.hint(),
             Self::UnknownEvent { .. } => {
                 "define it in proto, or give the worker the newer proto; `outbox check` finds every such mistake".to_owned()

@@ -12,7 +12,9 @@ use testkit::process::root;
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn contract() -> Contract {
-    Sources { protos: vec![root().join("tests/proto")], includes: Vec::new() }.read().expect("protos")
+    Sources { protos: vec![root().join("tests/proto")], includes: Vec::new(), ..Sources::default() }
+        .read()
+        .expect("protos")
 }
 
 /// One RPC's client, with connections that last.

@@ -22,6 +22,8 @@ fn worker(name: &str) -> Process {
         held: Some(awkward.to_owned()),
         last_error: Some(error),
         calls: 3,
+        failed_in_row: 6,
+        succeeded_at: None,
         calls_max: 16,
         minute: Minute { ended: 7, mean_seconds: 0.25, longest_seconds: 1.5 },
         duty: Duty::Help,
