@@ -57,7 +57,8 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
     })
 }
 
-/// What is read at the start, and again at each SIGHUP: event_router.yaml, services.yaml and proto. `Err` is the text for the user.
+/// What is read at the start, and again at each SIGHUP: event_router.yaml, services.yaml and proto. `Err` is the text for the
+/// user.
 fn plan(cli: &Cli) -> Result<Plan<Client>, String> {
     let router = Router::read(cli.transport.router()).map_err(|error| error.to_string())?;
     let contract = contract(cli, &router)
