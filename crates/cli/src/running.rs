@@ -12,8 +12,8 @@ use outbox_transport::process::{Breaker, Program, RpcReport, Seen, Waits};
 use serde::Serialize;
 
 pub(crate) use failing::Failing;
-use halted::waits;
 pub(crate) use halted::{Halted, halted};
+use halted::{stands, waits};
 pub(crate) use routers::{Differing, differing};
 
 use crate::safe::line;
@@ -134,7 +134,7 @@ impl Running {
             match seen.is_silent() {
                 true => vec![format!("relay {name} is silent for {}", age(seen.seen_seconds_ago))],
                 false => {
-                    waits(seen).map(|(waits, seconds)| no_progress("relay", &name, waits, seconds)).collect()
+                    stands(seen).map(|(waits, seconds)| no_progress("relay", &name, waits, seconds)).collect()
                 }
             }
         });

@@ -1,8 +1,11 @@
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use outbox_event::Envelope;
 use outbox_event_router::{Router, Rpc};
+use outbox_runtime::Guarded;
 use sqlx::PgConnection;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// The bus of the transport `postgres`: the relay itself applies the routes of `event_router.yaml`. The transaction that
@@ -10,36 +13,69 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct PostgresBus {
     source: String,
-    router: Router,
+    /// The newest file.
+    newest: watch::Receiver<Arc<Router>>,
+    /// The routes in use. They change only between two batches.
+    routes: Guarded<Arc<Routes>>,
+}
+
+#[derive(Debug)]
+struct Routes {
+    router: Arc<Router>,
     queues: HashMap<Rpc, i32>,
 }
 
 impl PostgresBus {
     pub fn new(source: &str, router: Router) -> Self {
-        Self { source: source.to_owned(), router, queues: HashMap::new() }
+        // Without a sender the value stays.
+        Self::following(source, watch::channel(Arc::new(router)).1)
+    }
+
+    /// A bus whose routes follow the newest file.
+    pub fn following(source: &str, newest: watch::Receiver<Arc<Router>>) -> Self {
+        let router = Arc::clone(&newest.borrow());
+        let routes = Guarded::new(Arc::new(Routes { router, queues: HashMap::new() }));
+        Self { source: source.to_owned(), newest, routes }
     }
 
     /// Prepares the queues at the start of a leader's term.
-    pub async fn begin(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    pub async fn begin(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         metrics::counter!("outbox_relay_unrouted_events_total", "source" => self.source.clone()).increment(0);
-        self.queues = crate::queue::ids(conn, self.router.rpcs().map(|(rpc, _)| rpc)).await?;
+        self.use_newest(conn).await
+    }
+
+    /// Takes up a new file, between two batches. Its queues exist before the first event is routed to them.
+    pub(crate) async fn follow(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let is_newest = Arc::ptr_eq(&self.routes().router, &self.newest.borrow());
+        if is_newest { Ok(()) } else { self.use_newest(conn).await }
+    }
+
+    async fn use_newest(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let router = Arc::clone(&self.newest.borrow());
+        let queues = crate::queue::ids(conn, router.rpcs().map(|(rpc, _)| rpc)).await?;
+        *self.routes.lock() = Arc::new(Routes { router, queues });
         Ok(())
     }
 
-    pub fn router(&self) -> &Router {
-        &self.router
+    fn routes(&self) -> Arc<Routes> {
+        Arc::clone(&self.routes.lock())
+    }
+
+    /// The newest file. The next batch is routed by it.
+    pub fn newest(&self) -> watch::Receiver<Arc<Router>> {
+        self.newest.clone()
     }
 
     pub fn copies(&self, name: &str) -> usize {
-        self.router.subscribers(name).len()
+        self.routes().router.subscribers(name).len()
     }
 
     /// One delivery for each subscriber of these events.
     pub fn route<'a>(&self, events: impl IntoIterator<Item = &'a Envelope<'a>>) -> Deliveries {
-        let mut deliveries = Deliveries::default();
+        let (mut deliveries, Routes { router, queues }) = (Deliveries::default(), &*self.routes());
         let mut routes: HashMap<&str, (i32, i32)> = HashMap::new();
         for event in events {
-            let rpcs = self.router.subscribers(&event.name);
+            let rpcs = router.subscribers(&event.name);
             if rpcs.is_empty() {
                 metrics::counter!("outbox_relay_unrouted_events_total", "source" => self.source.clone())
                     .increment(1);
@@ -48,7 +84,7 @@ impl PostgresBus {
             }
             let (first, last) = *routes.entry(&event.name).or_insert_with(|| {
                 let first = deliveries.queues.len() + 1;
-                deliveries.queues.extend(rpcs.iter().map(|rpc| self.queues[rpc]));
+                deliveries.queues.extend(rpcs.iter().map(|rpc| queues[rpc]));
                 // An RPC's name needs no escapes in JSON.
                 deliveries.rpcs.extend(rpcs.iter().map(ToString::to_string));
                 let index = |at: usize| i32::try_from(at).expect("a router has few routes");

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use outbox_runtime::Guarded;
 use sqlx::{Connection, PgConnection};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::budget::Open;
 use crate::{Source, within};
 
 const LENT_WITHIN: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 /// The names and values of a session's settings.
 type Settings = &'static [(&'static str, &'static str)];
 
-/// At most so many connections to one database. Each is opened at its first use.
+/// At most so many connections to one database, within the budget of the process. Each is opened at its first use.
 #[derive(Debug, Clone)]
 pub struct Connections(Arc<Shared>);
 
@@ -28,14 +28,15 @@ struct Shared {
     application: &'static str,
     settings: Settings,
     places: Arc<Semaphore>,
-    idle: Guarded<Vec<PgConnection>>,
+    /// The number of these connections in the budget of the process, which keeps the idle ones.
+    pool: u64,
 }
 
 /// A connection on loan. It goes back only if its statements were answered, and is dropped otherwise: the next borrower would
 /// wait for the old answer.
 #[derive(Debug)]
 pub struct Loan {
-    conn: Option<PgConnection>,
+    open: Option<Open>,
     shared: Arc<Shared>,
     _place: OwnedSemaphorePermit,
 }
@@ -44,7 +45,8 @@ impl Source {
     /// At most `size` connections as [`Source::connect`] makes them, for tasks to share.
     pub fn connections(&self, application: &'static str, settings: Settings, size: u32) -> Connections {
         let (source, places) = (self.clone(), Arc::new(Semaphore::new(size as usize)));
-        Connections(Arc::new(Shared { source, application, settings, places, idle: Guarded::default() }))
+        let pool = self.budget().pool();
+        Connections(Arc::new(Shared { source, application, settings, places, pool }))
     }
 }
 
@@ -56,12 +58,18 @@ impl Connections {
             .await
             .map_err(|_| sqlx::Error::PoolTimedOut)?
             .map_err(|_| sqlx::Error::PoolClosed)?;
-        let idle = shared.idle.lock().pop();
-        let conn = match idle {
-            Some(conn) => conn,
-            None => shared.source.connect(shared.application, shared.settings).await?,
+        let budget = shared.source.budget();
+        let open = match budget.take(shared.pool) {
+            Some(open) => open,
+            None => {
+                let place = budget.place().await?;
+                Open {
+                    conn: shared.source.connect(shared.application, shared.settings).await?,
+                    _place: place,
+                }
+            }
         };
-        Ok(Loan { conn: Some(conn), shared, _place: place })
+        Ok(Loan { open: Some(open), shared, _place: place })
     }
 
     /// Runs a statement or two. The connection goes back only if they succeeded.
@@ -78,23 +86,28 @@ impl Connections {
     /// Ends the lending, and closes the idle connections.
     pub async fn close(&self) {
         self.0.places.close();
-        let idle = std::mem::take(&mut *self.0.idle.lock());
-        for conn in idle {
+        for Open { conn, .. } in self.0.source.budget().forget(self.0.pool) {
             let _ = tokio::time::timeout(CLOSED_WITHIN, conn.close()).await;
         }
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        drop(self.source.budget().forget(self.pool));
+    }
+}
+
 impl Loan {
     pub fn conn(&mut self) -> &mut PgConnection {
-        self.conn.as_mut().expect("lent until it is given back")
+        &mut self.open.as_mut().expect("lent until it is given back").conn
     }
 
     pub fn give_back(mut self) {
-        if let Some(conn) = self.conn.take()
+        if let Some(open) = self.open.take()
             && !self.shared.places.is_closed()
         {
-            self.shared.idle.lock().push(conn);
+            self.shared.source.budget().keep(self.shared.pool, open);
         }
     }
 }

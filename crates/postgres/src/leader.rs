@@ -91,14 +91,15 @@ pub async fn end_sessions(conn: &mut PgConnection, hanging: &Seen) -> Result<usi
 /// Moves the heartbeat until another relay leads. It has its own connection, because a long statement such as a re-seed is not
 /// a hang. A process that is stopped or cut off can't move it.
 pub async fn beat(source: Source, term: i64) {
+    let connections = source.connections("outbox relay (heartbeat)", &[], 1);
     loop {
         let beating = async {
-            let mut conn = source.connect("outbox relay (heartbeat)", &[]).await?;
             loop {
                 let beat = sqlx::query_scalar(
                     "select nextval('outbox.heartbeat') from outbox.leader where term = $1",
                 );
-                let beat: Option<i64> = within(beat.bind(term).fetch_optional(&mut conn)).await?;
+                let beat: Option<i64> =
+                    connections.run(async |conn| beat.bind(term).fetch_optional(conn).await).await?;
                 if beat.is_none() {
                     return Ok(());
                 }

@@ -8,6 +8,7 @@ pub mod outbox; // new events, and the cursor
 pub mod queue; // each RPC's log, retries and dead letters
 pub mod retention; // rings turn, slots are truncated
 
+mod budget;
 mod bus; // routes, applied within the database's transaction
 mod connections;
 #[cfg(feature = "args")]
@@ -23,6 +24,7 @@ mod publish; // events from the command line
 mod session;
 mod source;
 
+pub use budget::Budget;
 pub use bus::{Deliveries, PostgresBus};
 pub use connections::{Connections, Loan};
 #[cfg(feature = "args")]

@@ -83,6 +83,14 @@ pub struct Outbox<'a> {
 }
 
 impl Outbox<'_> {
+    /// Takes up the routes of a new event_router.yaml. Call it between two batches.
+    pub async fn follow_routes(&mut self) -> Result<(), sqlx::Error> {
+        match self.routes {
+            Some(routes) => within(routes.follow(&mut self.conn)).await,
+            None => Ok(()),
+        }
+    }
+
     /// Makes settled entries durable, in order and in one transaction: the cursor, the parked events, and the deliveries in
     /// this database's queues. `false` if the cursor is no longer ours; then nothing was written.
     pub async fn advance(

@@ -122,7 +122,7 @@ async fn make_room(conn: &mut PgConnection, former: Option<Uuid>) -> Result<(), 
         .map(|_| ())
 }
 
-/// The routes never change, and a report seldom does: values that stay the same are not written again.
+/// The routes change only with a reload, and a report seldom does: values that stay the same are not written again.
 async fn write(
     conn: &mut PgConnection,
     key: Uuid,
@@ -136,6 +136,9 @@ async fn write(
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, coalesce($10, clock_timestamp()), $11, $12)
          on conflict (id) do update
          set seen_at = clock_timestamp(),
+             router = excluded.router,
+             routes = case when p.routes = excluded.routes then p.routes else excluded.routes end,
+             rpcs = case when p.rpcs = excluded.rpcs then p.rpcs else excluded.rpcs end,
              report = case when p.report = excluded.report then p.report else excluded.report end",
     )
     .bind(key)

@@ -1,5 +1,6 @@
 mod bell; // wakes receivers
 mod brakes; // pauses and limits of RPCs
+mod depth; // measures a queue
 mod settle;
 mod watched; // where a read begins
 
@@ -15,10 +16,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
 use outbox_runtime::Guarded;
-use outbox_transport::{
-    Budget, DedupError, Delivery, Depth, Depths, Lease, Limits, Outcome, Poison, Queue, QueueError,
-    Unsettled, Wanted,
-};
+use outbox_transport::{Budget, Delivery, Lease, Limits, Outcome, Queue, QueueError, Unsettled, Wanted};
 use sqlx::PgConnection;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -31,8 +29,6 @@ const BATCH_MAX: usize = 500;
 const DUE_MAX: usize = 1000;
 /// No call waits for it: one record and one settlement cover the outcomes of a millisecond or two.
 const LINGER: Duration = Duration::from_millis(2);
-/// Counting further would cost more than it is worth.
-const COUNTED_MAX: i64 = 10_000;
 
 /// The queue on Postgres. New deliveries come from a log, a batch per claim. Deliveries that need another attempt have a row in
 /// `outbox.retry`.
@@ -53,6 +49,8 @@ pub struct PostgresQueue {
     history: Guarded<Budget>,
     /// Whether the history refused the last entries.
     history_fails: AtomicBool,
+    /// The last measurement found nothing, and nothing was received since.
+    measured_empty: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +73,18 @@ impl PostgresQueue {
     ) -> Self {
         // Deliveries may have come before.
         watched.ring();
+        Self::watched(connections, watched, worker, visibility, lease)
+    }
+
+    /// As [`PostgresQueue::new`], beside a bell that runs: its looks find what came before. So a queue without messages needs
+    /// no connection.
+    pub fn watched(
+        connections: Connections,
+        watched: Arc<Watched>,
+        worker: &str,
+        visibility: Duration,
+        lease: Duration,
+    ) -> Self {
         Self {
             connections,
             watched,
@@ -86,6 +96,7 @@ impl PostgresQueue {
             passed_over: AtomicBool::new(false),
             history: Guarded::new(Budget::default()),
             history_fails: AtomicBool::new(false),
+            measured_empty: AtomicBool::new(false),
         }
     }
 
@@ -113,6 +124,9 @@ impl PostgresQueue {
         let rows: Vec<Row> = self.connections.run(async |conn| receive.fetch_all(conn).await).await?;
         if let Some(first_due) = rows.iter().filter_map(|row| row.9).min() {
             self.watched.received(first_due);
+        }
+        if !rows.is_empty() {
+            self.measured_empty.store(false, Ordering::Relaxed);
         }
         let mut open = self.open.lock();
         // Of two copies of an event in one batch only the first has the lease.
@@ -227,71 +241,6 @@ impl Queue for PostgresQueue {
             linger: LINGER,
             chooses: true,
         }
-    }
-}
-
-impl Depths for PostgresQueue {
-    async fn depth(&self) -> Result<Depth, QueueError> {
-        let from = self.watched.from();
-        // A claimed delivery counts as hidden. It may be settled already, which only its worker can tell. The time is a subquery,
-        // because a volatile function would be no index condition.
-        let look = sqlx::query_as(
-            "with q as (
-                 select queue as id, seq from outbox.queue_head where rpc = $1
-             ), head as (
-                 select coalesce((select seq from q), 0) as seq
-             ), claimed as (
-                 select count(*) filter (where until > clock_timestamp()) as live,
-                        count(*) filter (where until <= clock_timestamp()) as ended
-                 from (select c.until from outbox.claim as c
-                       join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
-                       where c.queue = (select id from q) and c.id >= $4 and c.until is not null limit $2) as c
-             ), later as (
-                 select count(*) filter (where token is not null) as hidden, count(*) filter (where token is null) as retrying
-                 from (select token from outbox.retry
-                       where queue = (select id from q) and due_at > (select clock_timestamp()) order by due_at limit $2) as r
-             )
-             select (select count(*) from (
-                         select from outbox.delivery where queue = (select id from q) and seq > head.seq limit $2) as log)
-                    + claimed.ended
-                    + (select count(*) from (
-                         select from outbox.retry
-                         where queue = (select id from q) and due_at >= coalesce($3, '-infinity')
-                           and due_at <= (select clock_timestamp()) limit $2) as due),
-                    claimed.live + later.hidden,
-                    later.retrying,
-                    (select count(*) from (select from outbox.dead_letter where queue = (select id from q) limit $2) as dead),
-                    outbox.sane_time(least(
-                        (select enqueued_at from outbox.delivery
-                         where queue = (select id from q) and seq > head.seq order by seq limit 1),
-                        (select min(enqueued_at) from (
-                             select enqueued_at from outbox.retry
-                             where queue = (select id from q) and due_at >= coalesce($3, '-infinity') limit $2) as r)))
-             from head, claimed, later",
-        )
-        .bind(self.watched.rpc.as_str())
-        .bind(COUNTED_MAX)
-        .bind(from.due)
-        .bind(from.claims);
-        let found = self.connections.run(async |conn| look.fetch_one(conn).await).await;
-        let (waiting, hidden, retrying, dead, oldest) = found.map_err(QueueError::new)?;
-        Ok(Depth { waiting, hidden, retrying, dead, oldest })
-    }
-}
-
-impl Poison for PostgresQueue {
-    async fn poison_for(&self) -> Result<Option<Duration>, DedupError> {
-        let ask = sqlx::query_scalar(
-            "select extract(epoch from least(poison_until - clock_timestamp(), interval '1 year'))::float8
-             from outbox.queue where rpc = $1 and poison_until > clock_timestamp()",
-        )
-        .bind(self.watched.rpc.as_str());
-        let left: Option<f64> = self
-            .connections
-            .run(async |conn| ask.fetch_optional(conn).await)
-            .await
-            .map_err(DedupError::new)?;
-        Ok(left.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
     }
 }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 use sqlx::postgres::types::PgInterval;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection, Row};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::Budget;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No statement of ours takes nearly this long. A half-open connection would never answer.
@@ -90,6 +93,7 @@ async fn settle(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
 pub struct Source {
     name: String,
     options: PgConnectOptions,
+    budget: Budget,
 }
 
 impl Source {
@@ -103,7 +107,8 @@ impl Source {
         application: &str,
         settings: &[(&str, &str)],
     ) -> Result<PgConnection, sqlx::Error> {
-        let options = self.options(application, settings);
+        let (options, server) = (self.options(application, settings), self.server());
+        self.budget.admits(&server)?;
         let connecting = async {
             let mut conn = options.connect().await?;
             settle(&mut conn).await?;
@@ -119,8 +124,30 @@ impl Source {
                     "a pooler answered, and locks and notifications belong to sessions: connect to Postgres directly".into(),
                 ))
             }
-            connected => connected,
+            connected => {
+                self.budget.heard(&server, &self.name, connected.as_ref().err());
+                connected
+            }
         }
+    }
+
+    /// The same database, whose connections count in this budget.
+    #[must_use]
+    pub fn within(self, budget: &Budget) -> Self {
+        Self { budget: budget.clone(), ..self }
+    }
+
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// A place in the budget, for a connection of [`Source::connect`] that lasts for a few statements.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit, sqlx::Error> {
+        self.budget.place().await
+    }
+
+    pub(crate) fn server(&self) -> String {
+        format!("{}:{}", self.options.get_host(), self.options.get_port())
     }
 
     /// A pool of one such connection, as sqlx's listener requires.
@@ -159,7 +186,7 @@ impl FromStr for Source {
             return Err(SourceError::Name { name });
         }
         // sqlx logs every statement at debug level. Ours hold no payload, but they are many.
-        Ok(Self { name, options: options.disable_statement_logging() })
+        Ok(Self { name, options: options.disable_statement_logging(), budget: Budget::unlimited() })
     }
 }
 

@@ -28,7 +28,7 @@ impl From<PostgresBus> for Bus {
 
 impl<R: RemoteBus> Bus<R> {
     /// Prepares the bus at the start of a leader's term.
-    pub(crate) async fn begin(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    pub(crate) async fn begin(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         match self {
             Self::Database(bus) => bus.begin(conn).await,
             Self::Remote(_) => Ok(()),

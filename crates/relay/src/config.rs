@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered."
+    after_help = "SIGHUP reads event_router.yaml again, and the next batch is routed by it. A file with a mistake changes nothing, and is told in the log, in /readyz and by `outbox status`.\n\nTraces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -90,6 +90,12 @@ pub struct Run {
     /// polls; with a higher one those events come later.
     #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = outbox_runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
+
+    /// How many connections to Postgres this relay has at most, to all databases together, besides those that it leads with:
+    /// two for each database that it leads, and one for each other. Heartbeats, clean-up and the rows of this process share
+    /// them. With fewer than four for a database, they are opened and closed more often, which costs both sides time.
+    #[arg(long, default_value_t = 16, env = "OUTBOX_RELAY_CONNECTIONS", value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N")]
+    pub connections: u32,
 
     /// Where /metrics, /healthz (alive) and /readyz (makes progress, or why not) are served; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9464", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]

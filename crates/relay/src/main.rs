@@ -1,17 +1,20 @@
 mod migrate;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use outbox_event_router::Router;
-use outbox_postgres::{PostgresBus, Source};
+use outbox_postgres::{Budget, PostgresBus, Source};
 use outbox_relay::bus::Bus;
 use outbox_relay::config::{Cli, Command, Migrate, Run};
 use outbox_relay::relay::Settings;
-use outbox_runtime::{Finished, Patience, Sources, refuse};
+use outbox_runtime::{Finished, Patience, Sources, Started, refuse};
 use outbox_transport::RemoteBus;
 use outbox_transport::args::{Transport, TransportArgs};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Counted from the signal; service managers usually allow ten seconds.
@@ -43,47 +46,89 @@ async fn run(sources: Vec<Source>, on: &TransportArgs, options: &Run) -> Result<
                 eprintln!("{error}");
                 ExitCode::from(2)
             })?;
-            relay_all(sources, options, None, move |source| {
-                Bus::from(PostgresBus::new(source.name(), router.clone()))
-            })
-            .await
+            let (newest, routes) = watch::channel(Arc::new(router));
+            let started = start_relay(options).await?;
+            outbox_runtime::shows_router("relay", None, &routes.borrow().digest());
+            tokio::spawn(follow(started.clone(), on.router().to_owned(), newest, true));
+            let bus = |source: &Source| Bus::from(PostgresBus::following(source.name(), routes.clone()));
+            Ok(relay_all(sources, options, &started, None, bus).await)
         }
         Transport::Aws => {
             let router = on.named_router().map(Router::read).transpose().map_err(|error| {
                 eprintln!("{error}");
                 ExitCode::from(2)
             })?;
-            aws(sources, options, router).await
+            aws(sources, options, router, on.named_router().map(ToOwned::to_owned)).await
         }
     }
 }
 
 #[cfg(feature = "aws")]
-async fn aws(sources: Vec<Source>, options: &Run, router: Option<Router>) -> Result<ExitCode, ExitCode> {
+async fn aws(
+    sources: Vec<Source>,
+    options: &Run,
+    router: Option<Router>,
+    file: Option<PathBuf>,
+) -> Result<ExitCode, ExitCode> {
     /// If a request takes longer, it or its answer is lost.
     const PUT_WITHIN: Duration = Duration::from_secs(10);
     let config = outbox_aws::config(PUT_WITHIN).await;
     outbox_aws::say_what_is_missing(&config).await;
     let client = aws_sdk_eventbridge::Client::new(&config);
     let (bus, concurrency) = (options.bus.bus.clone(), options.put_concurrency as usize);
-    relay_all(sources, options, router, move |source| {
+    let started = start_relay(options).await?;
+    outbox_runtime::shows_router("relay", None, "");
+    let router = match (router, file) {
+        (Some(router), Some(file)) => {
+            let (newest, names) = watch::channel(Arc::new(router));
+            tokio::spawn(follow(started.clone(), file, newest, false));
+            Some(names)
+        }
+        _ => {
+            tokio::spawn(outbox_runtime::reload_nothing(started.clone()));
+            None
+        }
+    };
+    let bus = |source: &Source| {
         Bus::Remote(outbox_aws::EventBridge::new(client.clone(), &bus, source.name(), concurrency))
-    })
-    .await
+    };
+    Ok(relay_all(sources, options, &started, router, bus).await)
 }
 
 #[cfg(not(feature = "aws"))]
-async fn aws(_: Vec<Source>, _: &Run, _: Option<Router>) -> Result<ExitCode, ExitCode> {
+async fn aws(_: Vec<Source>, _: &Run, _: Option<Router>, _: Option<PathBuf>) -> Result<ExitCode, ExitCode> {
     Err(refuse("this relay was built without AWS", "build it with its default features"))
+}
+
+async fn start_relay(options: &Run) -> Result<Started, ExitCode> {
+    outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await
+}
+
+/// Hands over a new file after a SIGHUP. On a remote bus it has no routes, and only the names of events count. Leaders take them up before their next batch, standbys when they lead.
+async fn follow(started: Started, file: PathBuf, newest: watch::Sender<Arc<Router>>, routes: bool) {
+    let read = move || Router::read(&file).map_err(|error| error.to_string());
+    outbox_runtime::reload(started, read, |router| {
+        let before = newest.send_replace(Arc::new(router)).digest();
+        let now = newest.borrow().digest();
+        if before == now {
+            return "its routes and policies are the same".to_owned();
+        }
+        if !routes {
+            return format!("its names of events, {now} instead of {before}");
+        }
+        outbox_runtime::shows_router("relay", Some(&before), &now);
+        format!("the next batch is routed by it, {now} instead of {before}")
+    })
+    .await;
 }
 
 async fn relay_all<R: RemoteBus + 'static>(
     sources: Vec<Source>,
     options: &Run,
-    router: Option<Router>,
+    started: &Started,
+    router: Option<watch::Receiver<Arc<Router>>>,
     bus: impl Fn(&Source) -> Bus<R>,
-) -> Result<ExitCode, ExitCode> {
-    let started = outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await?;
+) -> ExitCode {
     let settings = Settings {
         name: outbox_runtime::process_name(),
         page_max: options.page_max as usize,
@@ -96,12 +141,14 @@ async fn relay_all<R: RemoteBus + 'static>(
     let names = sources.iter().map(|source| source.name().to_owned());
     let (standings, each) = Sources::of(&started.readiness, "relaying", names);
     let mut relays = JoinSet::new();
-    for (source, standing) in sources.into_iter().zip(each) {
+    // Its listeners and leaders are not in the budget: each database needs its own.
+    let budget = Budget::of(options.connections as usize, 0);
+    for (source, standing) in sources.into_iter().map(|source| source.within(&budget)).zip(each) {
         let (bus, settings, stop) = (bus(&source), settings.clone(), started.stop.clone());
         relays.spawn(async move {
             outbox_relay::relay::run(source, bus, settings, standing, stop).await;
             Finished::All
         });
     }
-    Ok(outbox_runtime::until_stopped(relays, &standings, &started, PATIENCE).await)
+    outbox_runtime::until_stopped(relays, &standings, started, || PATIENCE).await
 }

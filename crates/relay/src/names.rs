@@ -11,7 +11,7 @@ use outbox_postgres::{Source, names};
 use outbox_runtime::{Chain, Guarded};
 use outbox_transport::Entry;
 use sqlx::PgConnection;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Publishers choose the names: all beyond these are counted together, as `other`.
 const NAMES_MAX: usize = 100;
@@ -24,7 +24,8 @@ const WRITTEN_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Names {
     source: String,
     /// `None` if this relay has no event_router.yaml: then no name is unknown.
-    router: Option<Router>,
+    /// The newest.
+    router: Option<watch::Receiver<Arc<Router>>>,
     met: Guarded<BTreeMap<String, Met>>,
     news: Notify,
 }
@@ -38,21 +39,40 @@ struct Met {
 }
 
 impl Names {
-    pub(crate) fn new(source: &str, router: Option<Router>) -> Arc<Self> {
+    pub(crate) fn new(source: &str, router: Option<watch::Receiver<Arc<Router>>>) -> Arc<Self> {
         let (met, news) = (Guarded::default(), Notify::new());
         Arc::new(Self { source: source.to_owned(), router, met, news })
     }
 
-    /// At the start of a leader's term.
+    fn router(&self) -> Option<Arc<Router>> {
+        self.router.as_ref().map(|router| Arc::clone(&router.borrow()))
+    }
+
+    /// Returns once there are names to write, or `true` for another file.
+    async fn next(&self, newest: &mut Option<watch::Receiver<Arc<Router>>>) -> bool {
+        let changed = async {
+            let Some(newest) = newest else { return std::future::pending().await };
+            if newest.changed().await.is_err() {
+                // Without its sender the file stays.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = self.news.notified() => false,
+            () = changed => true,
+        }
+    }
+
+    /// At the start of a leader's term, and after a reload.
     pub(crate) async fn know(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Some(router) = &self.router else { return Ok(()) };
+        let Some(router) = self.router() else { return Ok(()) };
         let listed: Vec<&str> = router.events().map(|(name, _)| name).collect();
         names::know(conn, &listed).await
     }
 
     /// Takes note of the unknown among events that were put.
     pub(crate) fn note<'a>(&self, put: impl IntoIterator<Item = &'a Entry>, now: Instant) {
-        let Some(router) = &self.router else { return };
+        let Some(router) = self.router() else { return };
         let mut met = self.met.lock();
         for entry in put.into_iter().filter(|entry| !router.lists(&entry.name)) {
             let is_new = !met.contains_key(&entry.name);
@@ -66,7 +86,7 @@ impl Names {
             (one.events, one.last_event) = (one.events + 1, entry.id);
             if is_new || now.duration_since(one.said_at) >= SAID_EVERY {
                 one.said_at = now;
-                self.say(router, entry);
+                self.say(&router, entry);
             }
             self.news.notify_one();
         }
@@ -110,10 +130,13 @@ impl Names {
 
 /// Writes down what a leader meets, until its term ends. What can't be written is written later, with what comes next.
 pub(crate) async fn tell(source: Source, names: Arc<Names>) {
+    let mut newest = names.router.clone();
     loop {
         let unwritten = names.unwritten();
         if unwritten.is_empty() {
-            names.news.notified().await;
+            if names.next(&mut newest).await {
+                known(&source, &names).await;
+            }
             continue;
         }
         match names::tell(&source, &unwritten).await {
@@ -123,6 +146,17 @@ pub(crate) async fn tell(source: Source, names: Arc<Names>) {
             }
         }
         tokio::time::sleep(WRITTEN_EVERY).await;
+    }
+}
+
+/// Names that a new file lists are no longer unknown. If this fails, the next leader does it.
+async fn known(source: &Source, names: &Names) {
+    let known = async {
+        let mut conn = source.connect("outbox relay (names)", &[]).await?;
+        names.know(&mut conn).await
+    };
+    if let Err(error) = known.await {
+        tracing::debug!(source = source.name(), error = %Chain(&error), "the names of the new file were not written down");
     }
 }
 
@@ -145,7 +179,7 @@ mod tests {
 
     fn names() -> Arc<Names> {
         let yaml = "event:\n  - name: event_a\n    subscriber: [{ id: A/B }]\n  - name: event_silent\n    subscriber: []\n";
-        Names::new("test", Some(Router::parse("test.yaml", yaml).unwrap()))
+        Names::new("test", Some(watch::channel(Arc::new(Router::parse("test.yaml", yaml).unwrap())).1))
     }
 
     /// Guards promise 8: a name that event_router.yaml lists is known, also without subscribers, and any other is written down.

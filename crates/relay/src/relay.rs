@@ -1,5 +1,4 @@
-//! The relay's lifecycle: stand by, then lead. A leader reads a window, puts it, settles it, advances, and sleeps when there is
-//! nothing to do.
+//! The relay's lifecycle: stand by, then lead. A leader reads a window, puts it, settles it, advances, or sleeps.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,11 +6,11 @@ use std::time::{Duration, Instant};
 use outbox_event_router::Router;
 use outbox_postgres::leader::{self, Lead, Watch};
 use outbox_postgres::outbox::{Appetite, Cursor, Outbox, Parked, Window};
-use outbox_postgres::{Doorbell, SESSION, Source, retention};
+use outbox_postgres::{Doorbell, PostgresBus, SESSION, Source, retention};
 use outbox_runtime::{Standing, Tracer, Trouble};
 use outbox_transport::{RemoteBus, process::shown_beside};
 use sqlx::PgConnection;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +38,7 @@ pub struct Settings {
     pub fallback: Duration,
     pub tracer: Tracer,
     /// On a remote bus: its event_router.yaml, if one was named. Without it no name of an event is unknown.
-    pub router: Option<Router>,
+    pub router: Option<watch::Receiver<Arc<Router>>>,
     /// Where it serves metrics and health.
     pub address: Option<String>,
 }
@@ -53,9 +52,9 @@ pub async fn run<R: RemoteBus + 'static>(
     stop: CancellationToken,
 ) {
     let progress = Progress::new(source.name(), standing.part().clone());
-    let process = process::process(&settings.name, settings.address.clone(), bus.routes());
+    let mut shown = process::Shown::new(&settings.name, settings.address.clone(), bus.routes());
     let row = source.process_row("outbox relay (process)");
-    let router = bus.routes().map(|bus| bus.router().clone()).or_else(|| settings.router.clone());
+    let router = bus.routes().map(PostgresBus::newest).or_else(|| settings.router.clone());
     let names = Names::new(source.name(), router);
     let kept = Arc::new(Mutex::new(Kept { bus, appetite: Appetite::default(), led: None, names }));
     let term = || {
@@ -74,7 +73,7 @@ pub async fn run<R: RemoteBus + 'static>(
         }
     };
     let work = Box::pin(standing.tend(&stop, term));
-    shown_beside(work, row, || process::now(&process, source.name(), standing.part().readiness())).await;
+    shown_beside(work, row, || shown.now(source.name(), standing.part().readiness())).await;
 }
 
 /// The state that outlives a term.
@@ -113,7 +112,7 @@ impl Term<'_> {
         led
     }
 
-    /// Waits for the lead and returns the new term; `None` if the relay stops first.
+    /// The new term, once this relay leads; `None` if it stops first.
     async fn stand_by(&self, conn: &mut PgConnection, led: Option<i64>) -> Result<Option<i64>, sqlx::Error> {
         let mut watch = Watch::new(Instant::now());
         let mut said = false;
@@ -228,6 +227,7 @@ impl<R: RemoteBus> Leader<'_, R> {
         if window.entries.is_empty() && window.complete && self.cursor.page.is_none() {
             return Ok(0);
         }
+        self.outbox.follow_routes().await?;
         let (tracer, source) = (&self.settings.tracer, self.progress.source());
         let mut envelopes: Vec<_> = window.entries.iter().map(|entry| entry.envelope(source)).collect();
         let spans = trace::begin(tracer, source, &window.entries, &mut envelopes);
@@ -246,7 +246,7 @@ impl<R: RemoteBus> Leader<'_, R> {
         self.names.note(settled.acked.iter().map(|&at| &window.entries[at]), Instant::now());
         self.cursor = settled.cursor;
         self.ahead = ahead?;
-        // An empty last page moved only the cursor, which is still a reason to read on.
+        // A page without events moved the cursor: a reason to read on.
         Ok(window.entries.len().max(1))
     }
 

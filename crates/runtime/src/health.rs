@@ -55,7 +55,10 @@ fn answer(
         }
         (&Method::GET, "/healthz") => (StatusCode::OK, "alive\n".to_owned()),
         (&Method::GET, "/readyz") => match readiness.problems(Instant::now()) {
-            none if none.is_empty() => (StatusCode::OK, "ready\n".to_owned()),
+            none if none.is_empty() => {
+                let said = [vec!["ready".to_owned()], readiness.noted()].concat();
+                (StatusCode::OK, said.join("\n") + "\n")
+            }
             problems => (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n"),
         },
         _ => (StatusCode::NOT_FOUND, "known here: /metrics, /healthz, /readyz\n".to_owned()),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Readiness, Sources, Tracer};
+use crate::{Hangups, Readiness, Sources, Tally, Tracer};
 
 /// The last spans are not worth a longer wait.
 const FLUSHED_WITHIN: Duration = Duration::from_millis(800);
@@ -53,6 +53,10 @@ pub struct Started {
     pub stop: CancellationToken,
     /// Cancelled when that has taken too long, or at a second signal: unfinished work is given back.
     pub give_up: CancellationToken,
+    /// The SIGHUPs, for [`reload`](crate::reload).
+    pub hangups: Hangups,
+    /// The calls that a stop found under way.
+    pub tally: Tally,
     pub readiness: Readiness,
     pub tracer: Tracer,
     /// Where metrics and health are served: `http://HOST:PORT`.
@@ -98,7 +102,7 @@ pub async fn start(
         ExitCode::FAILURE
     };
     let tracer = Tracer::from_env(program).map_err(|error| failed("start", &error))?;
-    let (stop, give_up) =
+    let (stop, give_up, hangups) =
         crate::shutdown::on_signal().map_err(|error| failed("listen for signals", &error))?;
     let exporter = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
     metrics::gauge!("outbox_build_info", "program" => program, "version" => version).set(1.0);
@@ -113,26 +117,26 @@ pub async fn start(
             return Err(failed(&format!("serve metrics on {metrics_addr}"), &format!("{error}\n  {remedy}")));
         }
     };
-    Ok(Started { stop, give_up, readiness, tracer, address })
+    Ok(Started { stop, give_up, hangups, tally: Tally::default(), readiness, tracer, address })
 }
 
 /// Waits until every task has ended; after `stop` the wait has limits. If no source is usable, the tasks are stopped and the
-/// exit code is 3.
+/// exit code is 3. `patience` is asked when the stop begins.
 pub async fn until_stopped(
     tasks: JoinSet<Finished>,
     sources: &Sources,
     started: &Started,
-    patience: Patience,
+    patience: impl Fn() -> Patience,
 ) -> ExitCode {
     let code = tokio::select! {
         code = ended(tasks, sources, started) => code,
-        () = limits(started, patience) => None,
+        () = limits(started, &patience) => None,
     };
     let code = code.unwrap_or_else(|| {
         tracing::warn!("not everything in flight was finished in time: it is taken up again later");
         ExitCode::FAILURE
     });
-    tracing::info!("stopped");
+    tracing::info!("stopped: {}", started.tally.told());
     let tracer = started.tracer.clone();
     // Flushing blocks on the tracer's own thread, which needs this runtime.
     let flushed = tokio::task::spawn_blocking(move || tracer.flush());
@@ -174,8 +178,9 @@ async fn ended(
 }
 
 /// Returns when the time for a stop is over.
-async fn limits(Started { stop, give_up, .. }: &Started, patience: Patience) {
+async fn limits(Started { stop, give_up, .. }: &Started, patience: impl Fn() -> Patience) {
     stop.cancelled().await;
+    let patience = patience();
     let _ = tokio::time::timeout(patience.finish, give_up.cancelled()).await;
     give_up.cancel();
     tokio::time::sleep(patience.give_back).await;
@@ -207,7 +212,7 @@ mod tests {
         let sources = Sources::default();
         let code = tokio::select! {
             code = ended(tasks, &sources, &started) => code,
-            () = limits(&started, PATIENCE) => None,
+            () = limits(&started, || PATIENCE) => None,
         };
         (code.unwrap_or(ExitCode::FAILURE), began.elapsed().as_secs())
     }

@@ -27,12 +27,14 @@ pub struct Halted {
     pub reason: String,
     /// Since when, in seconds; `None` if waiting does not help.
     pub seconds: Option<f64>,
+    /// It is of the whole process, and not of one source.
+    of_process: bool,
 }
 
 impl Halted {
-    /// Parts are named after their source, or after source and RPC.
+    /// Parts are named after their source, or after source and RPC. A note about the process is of every source.
     pub fn is_of(&self, source: &str) -> bool {
-        is_of(&self.part, source)
+        self.of_process || is_of(&self.part, source)
     }
 }
 
@@ -44,8 +46,17 @@ fn is_of(part: &str, source: &str) -> bool {
 enum State {
     Starting,
     Moving,
-    Waiting { since: Instant, reason: String },
-    Failed { reason: String },
+    Waiting {
+        since: Instant,
+        reason: String,
+    },
+    Failed {
+        reason: String,
+    },
+    /// The process works, and has something to say.
+    Noted {
+        reason: String,
+    },
 }
 
 impl Readiness {
@@ -59,7 +70,7 @@ impl Readiness {
     /// Why the process is not ready; empty if it is ready.
     pub(crate) fn problems(&self, now: Instant) -> Vec<String> {
         let parts = self.0.lock();
-        if parts.is_empty() {
+        if parts.values().all(State::is_note) {
             return vec!["starting".to_owned()];
         }
         parts.iter().filter_map(|(name, state)| Some(format!("{name}: {}", state.problem(now)?))).collect()
@@ -71,8 +82,8 @@ impl Readiness {
     pub fn is_ready(&self, source: Option<&str>) -> bool {
         let now = Instant::now();
         let parts = self.0.lock();
-        let mut own =
-            parts.iter().filter(|(part, _)| source.is_none_or(|source| is_of(part, source))).peekable();
+        let is_own = |part: &str| source.is_none_or(|source| is_of(part, source));
+        let mut own = parts.iter().filter(|(part, state)| !state.is_note() && is_own(part)).peekable();
         own.peek().is_some() && own.all(|(_, state)| state.problem(now).is_none())
     }
 
@@ -82,7 +93,7 @@ impl Readiness {
         let halted = |(part, state): (&String, &State)| {
             let (reason, seconds) = match state {
                 State::Moving | State::Starting => return None,
-                State::Failed { reason } => (reason, None),
+                State::Failed { reason } | State::Noted { reason } => (reason, None),
                 State::Waiting { since, reason } => {
                     let waited = now.saturating_duration_since(*since);
                     if waited < after {
@@ -91,9 +102,29 @@ impl Readiness {
                     (reason, Some(waited.as_secs_f64()))
                 }
             };
-            Some(Halted { part: part.clone(), reason: reason.clone(), seconds })
+            Some(Halted { part: part.clone(), reason: reason.clone(), seconds, of_process: state.is_note() })
         };
         self.0.lock().iter().filter_map(halted).collect()
+    }
+}
+
+impl Readiness {
+    /// A note is shown in `/readyz` and in the report of the process, which stays ready. `None` removes it.
+    pub fn notes(&self, name: &str, reason: Option<String>) {
+        let mut parts = self.0.lock();
+        match reason {
+            Some(reason) => parts.insert(name.to_owned(), State::Noted { reason }),
+            None => parts.remove(name),
+        };
+    }
+
+    /// What `/readyz` says of a process that is ready.
+    pub(crate) fn noted(&self) -> Vec<String> {
+        let note = |(name, state): (&String, &State)| match state {
+            State::Noted { reason } => Some(format!("{name}: {reason}")),
+            _ => None,
+        };
+        self.0.lock().iter().filter_map(note).collect()
     }
 }
 
@@ -145,9 +176,13 @@ impl Part {
 }
 
 impl State {
+    fn is_note(&self) -> bool {
+        matches!(self, Self::Noted { .. })
+    }
+
     fn problem(&self, now: Instant) -> Option<String> {
         match self {
-            Self::Moving => None,
+            Self::Moving | Self::Noted { .. } => None,
             Self::Starting => Some("starting".to_owned()),
             Self::Failed { reason } => Some(reason.clone()),
             Self::Waiting { since, reason } => {

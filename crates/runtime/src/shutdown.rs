@@ -3,12 +3,15 @@ use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Two tokens: the first SIGTERM or SIGINT cancels the first one, a second signal the other.
-pub(crate) fn on_signal() -> std::io::Result<(CancellationToken, CancellationToken)> {
+use crate::Hangups;
+
+/// Two tokens: the first SIGTERM or SIGINT cancels the first one, a second signal the other. A SIGHUP asks for a reload.
+pub(crate) fn on_signal() -> std::io::Result<(CancellationToken, CancellationToken, Hangups)> {
     let (stop, give_up) = (CancellationToken::new(), CancellationToken::new());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
-    let tokens = (stop.clone(), give_up.clone());
+    let hangups = Hangups::default();
+    let tokens = (stop.clone(), give_up.clone(), hangups.clone());
     tokio::spawn(async move {
         loop {
             let name = tokio::select! {
@@ -16,7 +19,7 @@ pub(crate) fn on_signal() -> std::io::Result<(CancellationToken, CancellationTok
                 _ = interrupt.recv() => "SIGINT",
                 _ = hangup.recv() => {
                     // By default SIGHUP would end the process with calls under way.
-                    tracing::info!("SIGHUP: ignored, and all settings stay: they are read at start only");
+                    hangups.ask();
                     continue;
                 }
             };

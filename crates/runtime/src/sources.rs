@@ -24,7 +24,7 @@
 //!     });
 //! }
 //! let (finish, give_back) = (std::time::Duration::from_secs(9), std::time::Duration::ZERO);
-//! outbox_runtime::until_stopped(tasks, &sources, &started, outbox_runtime::Patience { finish, give_back }).await
+//! outbox_runtime::until_stopped(tasks, &sources, &started, || outbox_runtime::Patience { finish, give_back }).await
 //! # }
 //! ```
 
@@ -41,6 +41,7 @@ use crate::{Chain, Guarded, Part, Readiness, caught};
 
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// After a term as long as this, the waits start again at their minimum.
 const SETTLED_AFTER: Duration = Duration::from_secs(30);
 
@@ -161,6 +162,7 @@ impl Standing {
         F: Future<Output = Result<T, Trouble>>,
     {
         let mut waits = backoff(RETRY_MIN, RETRY_MAX);
+        let mut said: Option<(Trouble, Instant)> = None;
         while !stop.is_cancelled() {
             let began = Instant::now();
             let ended = caught(term()).await;
@@ -170,7 +172,15 @@ impl Standing {
             let wait = waits.next().unwrap_or(RETRY_MAX);
             match ended {
                 Ok(Ok(result)) => return Some(result),
-                Ok(Err(trouble)) => self.meets(trouble, wait),
+                Ok(Err(trouble)) => {
+                    let is_news = said
+                        .as_ref()
+                        .is_none_or(|(before, at)| *before != trouble || at.elapsed() >= SAID_EVERY);
+                    if is_news {
+                        said = Some((trouble.clone(), Instant::now()));
+                    }
+                    self.meets(trouble, wait, is_news);
+                }
                 Err(panicked) => self.panicked(&panicked, wait),
             }
             stop.run_until_cancelled(tokio::time::sleep(wait)).await;
@@ -178,11 +188,14 @@ impl Standing {
         None
     }
 
-    fn meets(&self, trouble: Trouble, wait: Duration) {
+    /// A passing trouble that stays the same is logged once a minute.
+    fn meets(&self, trouble: Trouble, wait: Duration, is_news: bool) {
         let (source, doing, retry_in_seconds) = (&self.name, self.doing, wait.as_secs_f64());
         match trouble {
             Trouble::Passing(reason) => {
-                tracing::warn!(source, error = reason, retry_in_seconds, "not {doing}: connecting again");
+                if is_news {
+                    tracing::warn!(source, error = reason, retry_in_seconds, "not {doing}: connecting again");
+                }
                 self.part.waits(reason);
                 self.set(None);
             }
@@ -249,20 +262,20 @@ mod tests {
     async fn one_that_may_work_keeps_the_process() {
         let (readiness, all, each) = sources(&["one", "two", "two"]);
         assert_eq!(all.reasons(), None, "nothing is known yet");
-        each[0].meets(Trouble::Unusable("no schema".into()), WAIT);
-        each[1].meets(Trouble::Unusable("older".into()), WAIT);
+        each[0].meets(Trouble::Unusable("no schema".into()), WAIT, true);
+        each[1].meets(Trouble::Unusable("older".into()), WAIT, true);
         assert_eq!(all.reasons(), None, "the third was not reached yet");
-        each[2].meets(Trouble::Passing("refused".into()), WAIT);
+        each[2].meets(Trouble::Passing("refused".into()), WAIT, true);
         assert_eq!(all.reasons(), None);
         let bug = std::hint::black_box(true);
         let panicked = caught(async { assert!(!bug, "what a bug") }).await.unwrap_err();
         each[2].panicked(&panicked, WAIT);
         assert_eq!(all.reasons(), None);
-        each[2].meets(Trouble::Unusable("newer".into()), WAIT);
+        each[2].meets(Trouble::Unusable("newer".into()), WAIT, true);
         assert_eq!(all.reasons().unwrap(), ["one: no schema", "two: older", "two: newer"]);
         each[0].works();
         assert_eq!(all.reasons(), None);
-        each[0].meets(Trouble::Unusable("no schema".into()), WAIT);
+        each[0].meets(Trouble::Unusable("no schema".into()), WAIT, true);
         let told = readiness.problems(std::time::Instant::now());
         assert!(told.contains(&"one: can't be worked on: no schema".to_owned()), "{told:?}");
         assert_eq!(Sources::default().reasons(), None, "a process without sources is not at its end");
@@ -292,7 +305,7 @@ mod tests {
 
         stop.cancel();
         assert_eq!(each[1].tend(&stop, || async { Ok(()) }).await, None, "nothing is begun after the stop");
-        each.iter().for_each(|one| one.meets(Trouble::Unusable("gone".into()), WAIT));
+        each.iter().for_each(|one| one.meets(Trouble::Unusable("gone".into()), WAIT, true));
         assert_eq!(all.none_is_usable().await, ["one: gone", "two: gone"]);
     }
 }

@@ -9,15 +9,18 @@ use outbox_aws::{BrakesItem, DynamoDedup, Failure, ProcessItem, Roster, SqsQueue
 use outbox_event_router::{Router, Rpc, names};
 use outbox_runtime::{Finished, Part, Started};
 use outbox_transport::process::{Process, Program, shown_beside};
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::braking::{self, Braking};
+use crate::braking;
 use crate::duty::Duty;
-use crate::process::{Look, unaddressed};
-use crate::rpc::{RpcClient, Serves};
+use crate::pace::Pace;
+use crate::plan::{Plan, Plans};
+use crate::process::Look;
+use crate::rpc::RpcClient;
+use crate::served::{Served, consumers};
 use crate::subscriber::Subscriber;
-use crate::supervise::{all_finished, consume};
+use crate::supervise::{Stops, consume};
 use crate::watch::Watch;
 
 /// A long poll lasts 20 s. After this time no answer will come.
@@ -42,12 +45,22 @@ pub struct Settings {
     pub roster_every: Duration,
 }
 
-/// Delivers from every RPC's queue until `stop`; `config` has the time limit of everything but a long poll. A missing queue is
-/// reported and tried again; the others go on.
+/// Delivers from every RPC's queue until `stop`, by a plan that stays.
 pub async fn run<C: RpcClient + Clone>(
     config: &SdkConfig,
     router: &Router,
     client: &C,
+    settings: &Settings,
+    started: &Started,
+) -> Finished {
+    run_by(config, &Plan::fixed(router, client.clone()), settings, started).await
+}
+
+/// Delivers from every RPC's queue until `stop`, by the newest plan; `config` has the time limit of everything but a long poll. A missing queue is
+/// reported and tried again; the others go on.
+pub async fn run_by<C: RpcClient + Clone>(
+    config: &SdkConfig,
+    plans: &Plans<C>,
     settings: &Settings,
     started: &Started,
 ) -> Finished {
@@ -57,40 +70,37 @@ pub async fn run<C: RpcClient + Clone>(
         polls: aws_sdk_sqs::Client::new(&polls),
         dynamodb: aws_sdk_dynamodb::Client::new(config),
     };
-    let rpcs = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Yes).count();
-    tracing::info!(rpcs, table = settings.dedup_table, "delivering");
-
-    let mut consumers = JoinSet::new();
-    let mut duties = Vec::new();
-    let subscriber = |rpc| Subscriber::new(SOURCE, rpc, client.clone(), settings.visibility, false, started);
-    let served = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Yes);
-    let subscribers: Vec<_> = served.map(subscriber).collect();
+    let served = Served::by(plans, SOURCE, (settings.visibility, Pace::default()), false, started);
+    tracing::info!(rpcs = served.rpcs().len(), table = settings.dedup_table, "delivering");
     let brakes = BrakesItem::new(clients.dynamodb.clone(), &settings.dedup_table, &settings.queue_prefix);
-    let braked: Vec<Braking> = subscribers.iter().map(|subscriber| subscriber.braking.clone()).collect();
-    braking::first_look(&brakes, &braked).await;
-    for subscriber in &subscribers {
-        duties.push((names::queue(&settings.queue_prefix, &subscriber.rpc), subscriber.duty.clone()));
-        let subscriber = subscriber.clone();
-        let (clients, settings) = (clients.clone(), settings.clone());
-        let (stop, give_up) = (started.stop.clone(), started.give_up.clone());
-        consumers.spawn(async move {
-            let Subscriber { rpc, metrics, readiness, .. } = &subscriber;
-            let part = readiness.part(metrics.name());
-            let open = || async {
-                let queue = open(&clients, rpc, &settings, &part, &stop).await?;
-                let dynamodb = clients.dynamodb.clone();
-                let dedup = DynamoDedup::new(dynamodb, &settings.dedup_table, rpc, subscriber.lease);
-                let dedup = dedup.of_worker(&settings.name);
-                Some((Arc::new(queue), dedup.clone(), Arc::new(dedup)))
-            };
-            consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
-        });
-    }
-    let watch = watch(&clients, duties, settings);
+    braking::first_look(&brakes, |read| served.brake(read)).await;
+
+    let begin =
+        |subscriber: Subscriber<C>, stops| consumer(subscriber, clients.clone(), settings.clone(), stops);
+    // The roster names queues by number, so another set of queues is another roster.
+    let others = Notify::new();
+    let working =
+        consumers(&served, plans.clone(), (&started.stop, &started.give_up), begin, || others.notify_one());
     let part = started.readiness.part("roster");
     let watching = outbox_runtime::again("roster", &part, &started.stop, || async {
         part.moves();
-        watch.run(&started.stop).await;
+        while !started.stop.is_cancelled() {
+            let (watch, stop) = (watch(&clients, &served.all(), settings), started.stop.child_token());
+            let same = |watch: &Watch| watch.duties.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+            let until_other = async {
+                loop {
+                    others.notified().await;
+                    if same(&self::watch(&clients, &served.all(), settings)) != same(&watch) {
+                        stop.cancel();
+                        std::future::pending::<()>().await;
+                    }
+                }
+            };
+            tokio::select! {
+                () = watch.run(&stop) => {}
+                () = until_other => {}
+            }
+        }
         Ok(())
     });
     let (name, address) = (&settings.name, started.address.clone());
@@ -98,20 +108,43 @@ pub async fn run<C: RpcClient + Clone>(
     let (table, prefix) = (&settings.dedup_table, &settings.queue_prefix);
     let item = ProcessItem::new(clients.dynamodb.clone(), table, prefix, name);
     let mut look = Look {
-        process: process.routed_by(router),
+        process,
         readiness: &started.readiness,
         source: None,
-        subscribers: &subscribers,
-        unaddressed: unaddressed(router, client),
+        served: &served,
+        plans: plans.clone(),
+        unaddressed: Vec::new(),
         since: BTreeMap::new(),
     };
-    let following = braking::follow(&brakes, &braked, &started.stop);
-    let work = async { tokio::join!(all_finished(consumers), watching, following).0 };
+    let following = braking::follow(&brakes, |read| served.brake(read), &started.stop);
+    let work = async { tokio::join!(working, watching, following).0 };
     shown_beside(Box::pin(work), item, || look.now()).await
 }
 
+async fn consumer<C: RpcClient + Clone>(
+    subscriber: Subscriber<C>,
+    clients: Clients,
+    settings: Settings,
+    stops: Stops,
+) -> Finished {
+    let Subscriber { rpc, metrics, readiness, .. } = &subscriber;
+    let part = readiness.part(metrics.name());
+    let open = || async {
+        let queue = open(&clients, rpc, &settings, &part, &stops.stop).await?;
+        let dynamodb = clients.dynamodb.clone();
+        let dedup = DynamoDedup::new(dynamodb, &settings.dedup_table, rpc, subscriber.lease);
+        let dedup = dedup.of_worker(&settings.name);
+        Some((Arc::new(queue), dedup.clone(), Arc::new(dedup)))
+    };
+    consume(&subscriber, &part, DEPTH_EVERY, &stops, open).await
+}
+
 /// Only workers of the same queues share a roster, because entries name queues by number. They must also agree on its times.
-fn watch(clients: &Clients, mut duties: Vec<(String, Duty)>, settings: &Settings) -> Watch {
+fn watch<C>(clients: &Clients, subscribers: &[Subscriber<C>], settings: &Settings) -> Watch {
+    let duty = |subscriber: &Subscriber<C>| {
+        (names::queue(&settings.queue_prefix, &subscriber.rpc), subscriber.duty.clone())
+    };
+    let mut duties: Vec<(String, Duty)> = subscribers.iter().map(duty).collect();
     duties.sort_by(|(one, _), (other, _)| one.cmp(other));
     let every = settings.roster_every;
     let times = format!("{every:?}");

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::brake::Orders;
 use crate::metrics::Metrics;
+use crate::plan::Current;
 
 /// `outbox pause` says that workers follow within 5 s.
 const LOOK_EVERY: Duration = Duration::from_secs(4);
@@ -20,17 +21,24 @@ const FIRST_WITHIN: Duration = Duration::from_secs(5);
 /// The orders for one RPC, shared by its consumers and by the task that reads them.
 #[derive(Debug, Clone)]
 pub(crate) struct Braking {
-    policy: Policy,
+    /// A consumer that finishes its calls follows the newest one, too: it shares its slots with the next consumer.
+    policy: Current<Policy>,
     orders: watch::Sender<Orders>,
     metrics: Metrics,
 }
 
 impl Braking {
     pub(crate) fn new(policy: Policy, metrics: &Metrics) -> Self {
-        let braking =
-            Self { policy, orders: watch::Sender::new(Orders::default()), metrics: metrics.clone() };
+        let (policy, orders) = (Current::new(policy), watch::Sender::default());
+        let braking = Self { policy, orders, metrics: metrics.clone() };
         braking.shows(Instant::now());
         braking
+    }
+
+    /// From now on the RPC has another policy.
+    pub(crate) fn under(&self, policy: Policy) {
+        self.policy.set(policy);
+        self.orders.send_modify(|_| ());
     }
 
     pub(crate) fn paused_until(&self, now: Instant) -> Option<Instant> {
@@ -46,11 +54,13 @@ impl Braking {
     }
 
     pub(crate) fn concurrency(&self, now: Instant) -> usize {
-        self.orders.borrow().concurrency(&self.policy, now)
+        let policy = self.policy.get();
+        self.orders.borrow().concurrency(&policy, now)
     }
 
     pub(crate) fn rate(&self, now: Instant) -> Option<u32> {
-        self.orders.borrow().rate(&self.policy, now)
+        let policy = self.policy.get();
+        self.orders.borrow().rate(&policy, now)
     }
 
     /// Returns once the RPC is paused.
@@ -60,7 +70,7 @@ impl Braking {
         let _ = self.orders.subscribe().wait_for(is_paused).await;
     }
 
-    /// Returns when the orders have changed, or when one of them ends.
+    /// Returns when the orders or the policy have changed, or when an order ends.
     pub(crate) async fn changes(&self, seen: &mut watch::Receiver<Orders>) {
         let ends = seen.borrow_and_update().ends(Instant::now());
         tokio::select! {
@@ -104,49 +114,48 @@ impl Braking {
     }
 
     /// In the metrics.
-    fn shows(&self, now: Instant) {
+    pub(crate) fn shows(&self, now: Instant) {
         self.metrics.braked(self.paused_until(now).is_some(), self.is_limited(now));
     }
 }
 
-/// Reads the orders for these RPCs before anything is delivered.
-pub(crate) async fn first_look(store: &impl Brakes, rpcs: &[Braking]) {
+/// Reads the orders before anything is delivered. `take` gets them for the RPCs that are served; `None` if they can't be read.
+pub(crate) async fn first_look(store: &impl Brakes, take: impl FnOnce(Option<Vec<Braked>>)) {
     let look = Box::pin(store.brakes());
-    match tokio::time::timeout(FIRST_WITHIN, look).await {
-        Ok(Ok(all)) => take(&all, rpcs),
+    let read = match tokio::time::timeout(FIRST_WITHIN, look).await {
+        Ok(Ok(all)) => Some(all),
         Ok(Err(error)) => {
             tracing::warn!(error = %Chain(&error), "failed to read pauses and limits: delivering without, until they can be read");
+            None
         }
-        Err(_) => tracing::warn!(
-            "failed to read pauses and limits in time: delivering without, until they can be read"
-        ),
-    }
+        Err(_) => {
+            tracing::warn!(
+                "failed to read pauses and limits in time: delivering without, until they can be read"
+            );
+            None
+        }
+    };
+    take(read);
 }
 
-/// Reads the orders again and again until `stop`. While that fails, the last ones hold until their ends.
-pub(crate) async fn follow(store: &impl Brakes, rpcs: &[Braking], stop: &CancellationToken) {
+/// Reads the orders again and again until `stop`. While that fails, the last ones hold until their ends. `take` is as in
+/// [`first_look`].
+pub(crate) async fn follow(
+    store: &impl Brakes,
+    take: impl Fn(Option<Vec<Braked>>),
+    stop: &CancellationToken,
+) {
     let mut had_failed = false;
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
         let Some(read) = stop.run_until_cancelled(Box::pin(store.brakes())).await else { return };
         match &read {
-            Ok(all) => take(all, rpcs),
+            Ok(_) if had_failed => tracing::info!("read pauses and limits again"),
             Err(error) if !had_failed => {
                 tracing::warn!(error = %Chain(error), "failed to read pauses and limits: the last ones hold until they end");
             }
-            Err(_) => {}
-        }
-        if had_failed && read.is_ok() {
-            tracing::info!("read pauses and limits again");
+            Ok(_) | Err(_) => {}
         }
         had_failed = read.is_err();
-        rpcs.iter().for_each(|rpc| rpc.shows(Instant::now()));
-    }
-}
-
-fn take(all: &[Braked], rpcs: &[Braking]) {
-    let now = Instant::now();
-    for rpc in rpcs {
-        rpc.set(all, now);
-        rpc.shows(now);
+        take(read.ok());
     }
 }

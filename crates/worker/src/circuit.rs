@@ -26,6 +26,12 @@ impl Circuit {
         Self { breaker, ramp: Arc::default(), metrics: metrics.clone() }
     }
 
+    /// The same server, with other waits: the breaker begins anew, and a ramp goes on.
+    pub(crate) fn waiting(&self, backoff: Backoff, chooses: bool) -> Self {
+        let ramp = Arc::clone(&self.ramp);
+        Self { ramp, ..Self::new(backoff, chooses, &self.metrics) }
+    }
+
     /// Changes the breaker, and updates its metrics.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Breaker) -> T) -> T {
         let mut breaker = self.breaker.lock();

@@ -21,7 +21,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed, or stopped before all calls under way were finished; 2 unusable arguments, event_router.yaml or services.yaml, or no service has an address; 3 no database can be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered. While one of several can be used, or is only down, the worker goes on: /readyz names the others."
+    after_help = "SIGHUP reads event_router.yaml, services.yaml and --proto again. A file with a mistake changes nothing, and is told in the log, in /readyz and by `outbox status`. Calls under way are finished by the policy they began with.\n\nTraces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed, or stopped before all calls under way were finished; 2 unusable arguments, event_router.yaml or services.yaml, or no service has an address; 3 no database can be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered. While one of several can be used, or is only down, the worker goes on: /readyz names the others."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -97,13 +97,20 @@ pub struct Cli {
     #[arg(long, default_value = "10s", env = "OUTBOX_ROSTER_EVERY", value_parser = outbox_runtime::duration(SECOND..=60 * SECOND), value_name = "TIME")]
     pub roster_every: Duration,
 
-    /// How long a stop (SIGTERM or SIGINT) may take. The worker receives nothing more, and finishes its calls under way. That
+    /// How many connections to Postgres this worker has at most, to all databases together. Half of them listen, one for a
+    /// database. If there are more databases than that, those with traffic are listened to, and a quiet one is asked every
+    /// 5 s: its next event may come that much later. With a lower value more statements wait for each other. Not on aws.
+    #[arg(long, default_value_t = 20, env = "OUTBOX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N")]
+    pub connections: u32,
+
+    /// How long a stop (SIGTERM or SIGINT) may take [default: the longest `timeout` in event_router.yaml, and 2 s]. The worker
+    /// receives nothing more, and finishes its calls under way. That
     /// takes no longer than the longest `timeout` of an RPC, and 8 s to record the outcomes: a higher value than that changes
     /// nothing. A lower one ends the process sooner, but cuts off longer calls. These may have had their effect, and are made
     /// again once their lease has ended. Unfinished deliveries are given back within 3 s more, or at once after a second
     /// signal. Systemd's TimeoutStopSec and Kubernetes' terminationGracePeriodSeconds (30 s) must be 5 s longer than this.
-    #[arg(long, default_value = "25s", env = "OUTBOX_STOP_WITHIN", value_parser = outbox_runtime::duration(SECOND..=HOUR), value_name = "TIME")]
-    pub stop_within: Duration,
+    #[arg(long, env = "OUTBOX_STOP_WITHIN", value_parser = outbox_runtime::duration(SECOND..=HOUR), value_name = "TIME")]
+    pub stop_within: Option<Duration>,
 
     /// Where /metrics, /healthz (alive) and /readyz (makes progress, or why not) are served; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9465", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]

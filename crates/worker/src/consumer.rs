@@ -49,6 +49,8 @@ pub struct Consumer<Q, D, C> {
     subscriber: Subscriber<C>,
     queue: Arc<Q>,
     dedup: Arc<D>,
+    /// When all consumers of the source end, if that is not its own stop.
+    ending: Option<CancellationToken>,
 }
 
 /// The stages through which a consumer's deliveries pass.
@@ -59,7 +61,7 @@ struct Stages<R, D, C> {
     settle: mpsc::Sender<Decided<R>>,
 }
 
-impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient> Stages<R, D, C> {
+impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient + Clone> Stages<R, D, C> {
     /// Runs every delivery until the stop. Returns when every call has ended.
     async fn run<Q: Queue<Receipt = R>>(self: Arc<Self>, mut receiver: Receiver<Q>) {
         let mut calls = JoinSet::new();
@@ -115,7 +117,13 @@ impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient> Stages<R, D, C> {
 
 impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
     pub fn new(subscriber: &Subscriber<C>, queue: Arc<Q>, dedup: D) -> Self {
-        Self { subscriber: subscriber.clone(), queue, dedup: Arc::new(dedup) }
+        Self { subscriber: subscriber.clone(), queue, dedup: Arc::new(dedup), ending: None }
+    }
+
+    /// A consumer that ends before the others has time to record its outcomes, until the others end, too.
+    #[must_use]
+    pub(crate) fn ending(self, ending: &CancellationToken) -> Self {
+        Self { ending: Some(ending.clone()), ..self }
     }
 
     /// Delivers until `stop`, then finishes the calls under way and records their outcomes. At `give_up` unfinished deliveries
@@ -125,8 +133,9 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         stop: &CancellationToken,
         give_up: &CancellationToken,
     ) -> Result<Finished, Panicked> {
-        let Self { subscriber, queue, dedup } = self;
-        let Subscriber { policy, unrecorded, circuit, braking, duty, metrics, readiness, .. } =
+        let Self { subscriber, queue, dedup, ending } = self;
+        let ending = ending.as_ref().unwrap_or(stop);
+        let Subscriber { policy, unrecorded, room, circuit, braking, duty, metrics, readiness, .. } =
             subscriber.clone();
         let (limits, aside, in_flight) = (queue.limits(), Aside::default(), Arc::<InFlight<_>>::default());
         let (decided, decisions) = mpsc::channel(2 * policy.concurrency);
@@ -145,7 +154,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
             unrecorded,
             aside: aside.clone(),
         };
-        let slots = Arc::new(Slots::new(limits, circuit, braking));
+        let slots = Arc::new(Slots::new(limits, circuit, braking, room));
         let receiver = Receiver::new(&queue, &slots, duty, &metrics, &part, stop);
         let visibility = limits.visibility;
         let leasing =
@@ -171,7 +180,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
         let settled = tokio::select! {
             settled = &mut settling => settled.map(|settled| finished.and(settled)),
             Err(panicked) = &mut extending => Err(panicked),
-            () = tokio::time::sleep(RECORDED_WITHIN) => Ok(Finished::NotAll),
+            () = out_of_time(ending) => Ok(Finished::NotAll),
             () = given_up(give_up) => Ok(Finished::NotAll),
         };
         delivered?;
@@ -182,7 +191,7 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
 }
 
 /// One receiver watches the queue, and helpers receive beside it.
-async fn deliver<Q: Queue, D: Dedup, C: RpcClient>(
+async fn deliver<Q: Queue, D: Dedup, C: RpcClient + Clone>(
     stages: Arc<Stages<Q::Receipt, D, C>>,
     receiver: Receiver<Q>,
     concurrency: usize,
@@ -202,6 +211,12 @@ async fn deliver<Q: Queue, D: Dedup, C: RpcClient>(
         helped.unwrap_or(Ok(()))?;
     }
     Ok(())
+}
+
+/// Returns when the time to record is over.
+async fn out_of_time(ending: &CancellationToken) {
+    ending.cancelled().await;
+    tokio::time::sleep(RECORDED_WITHIN).await;
 }
 
 /// Returns when the time to give back is over.

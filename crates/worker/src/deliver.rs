@@ -39,7 +39,7 @@ pub(crate) struct Deliverer<C> {
 /// A restart of a server takes some attempts. What fails more often needs a look.
 const USUAL_FAILURES: u32 = 3;
 
-impl<C: RpcClient> Deliverer<C> {
+impl<C: RpcClient + Clone> Deliverer<C> {
     /// One delivery, until its end or an interruption. `probe`: the breaker let it through as its probe.
     pub(crate) async fn deliver<R>(&self, leased: &Leased<R>, probe: bool) -> Decision {
         if self.stop.is_cancelled() {
@@ -59,6 +59,7 @@ impl<C: RpcClient> Deliverer<C> {
             // Its lease is not given back: the call may have its effect for as long as the lease lasts.
             () = self.give_up.cancelled() => {
                 let lasts = (leased.asked_at + self.subscriber.lease).saturating_duration_since(Instant::now());
+                self.subscriber.tally.cut();
                 let text = "its worker was stopped while it called, and did not hear the answer";
                 (Outcome::retry(Again::Failed, lasts, "worker_stopped", text), None)
             }
@@ -130,9 +131,10 @@ impl<C: RpcClient> Deliverer<C> {
     }
 
     async fn call(&self, mut event: Envelope<'_>, attempt: Attempt, probe: bool) -> Outcome {
-        let Subscriber { rpc, policy, pace, metrics, calls, client, .. } = &self.subscriber;
+        let Subscriber { rpc, policy, pace, metrics, calls, .. } = &self.subscriber;
         let mut span = self.span(&mut event);
         let call = Call { rpc, event: &event, attempt: attempt.number, timeout: policy.timeout };
+        let client = self.subscriber.client.get();
         let began = Instant::now();
         let under_way = (metrics.call_begins(), calls.begins(began));
         let reply = client.call(&call).await;
@@ -140,6 +142,9 @@ impl<C: RpcClient> Deliverer<C> {
         let code = reply.as_ref().map_or_else(|error| error.code.as_str(), |()| "ok");
         let took = began.elapsed();
         metrics.call_ended(code, took);
+        if self.subscriber.stopping.is_cancelled() {
+            self.subscriber.tally.finished();
+        }
         calls.ended(took, reply.as_ref().err(), began + took);
         if let Err(error) = &reply {
             span.fail(error.code.as_str(), &error.message);

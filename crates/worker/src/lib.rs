@@ -6,6 +6,7 @@
 pub mod aws;
 pub mod config;
 pub mod consumer;
+pub mod plan;
 pub mod postgres;
 
 mod aside; // dead deliveries that the dead-letter queue refuses
@@ -27,7 +28,9 @@ mod process; // the report of this worker
 mod ramp; // few calls after an outage
 mod rate; // limits the calls per second
 mod receive; // receives deliveries
+mod room; // the slots of one RPC, which its consumers share
 pub mod rpc; // the call
+mod served; // the RPCs that are served, and their consumers
 mod settle; // outcomes -> records, in batches
 mod slots; // limits the concurrent calls
 mod subscriber; // one RPC, and the state that outlives its consumers

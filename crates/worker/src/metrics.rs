@@ -174,6 +174,16 @@ impl Metrics {
         self.measured.lock().clone()
     }
 
+    /// The RPC is no longer served here. Its gauges would keep their last values.
+    pub(crate) fn ends(&self) {
+        self.depth(&Depth::default());
+        self.braked(false, false);
+        self.breaker.set(0.0);
+        if let Some(gauge) = self.held.lock().gauge.take() {
+            gauge.set(0.0);
+        }
+    }
+
     fn depth(&self, depth: &Depth) {
         self.measured.lock().oldest = depth.oldest;
         let labels = || [("source", self.source.clone()), ("rpc", self.rpc.clone())];

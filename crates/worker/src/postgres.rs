@@ -10,15 +10,16 @@ use outbox_postgres::{Connections, SESSION, Source};
 use outbox_runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use outbox_schema::SchemaError;
 use outbox_transport::process::{Process, Program, shown_beside};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::braking::{self, Braking};
+use crate::braking;
 use crate::pace::Pace;
-use crate::process::{Look, unaddressed};
-use crate::rpc::{RpcClient, Serves};
+use crate::plan::{Plan, Plans};
+use crate::process::Look;
+use crate::rpc::RpcClient;
+use crate::served::{Served, consumers};
 use crate::subscriber::Subscriber;
-use crate::supervise::{all_finished, consume};
+use crate::supervise::{Stops, consume};
 
 const CONNECTIONS_MAX: u32 = 16;
 const DEPTH_EVERY: Duration = Duration::from_secs(10);
@@ -38,7 +39,7 @@ pub struct Settings {
     pub pace: Pace,
 }
 
-/// Delivers from one database's queues until `stop`. It reports any trouble with the database, and waits.
+/// Delivers from one database's queues until `stop`, by a plan that stays.
 pub async fn run<C: RpcClient + Clone>(
     source: &Source,
     router: &Router,
@@ -47,22 +48,29 @@ pub async fn run<C: RpcClient + Clone>(
     standing: &Standing,
     started: &Started,
 ) -> Finished {
+    run_by(source, &Plan::fixed(router, client.clone()), settings, standing, started).await
+}
+
+/// Delivers from one database's queues until `stop`, by the newest plan. It reports any trouble with the database, and waits.
+pub async fn run_by<C: RpcClient + Clone>(
+    source: &Source,
+    plans: &Plans<C>,
+    settings: &Settings,
+    standing: &Standing,
+    started: &Started,
+) -> Finished {
     // A term may end before its successes are recorded: the next one keeps them.
-    let subscriber = |rpc| {
-        let (client, visibility) = (client.clone(), settings.visibility);
-        Subscriber::new(source.name(), rpc, client, visibility, true, started).paced(settings.pace, true)
-    };
-    let served = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Yes);
-    let subscribers: Vec<_> = served.map(subscriber).collect();
-    let term = || term(source, &subscribers, &settings.name, standing, started);
+    let served = Served::by(plans, source.name(), (settings.visibility, settings.pace), true, started);
+    let term = || term(source, &served, plans, &settings.name, standing, started);
     let process =
         Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());
     let mut look = Look {
-        process: process.routed_by(router),
+        process,
         readiness: &started.readiness,
         source: Some(source.name()),
-        subscribers: &subscribers,
-        unaddressed: unaddressed(router, client),
+        served: &served,
+        plans: plans.clone(),
+        unaddressed: Vec::new(),
         since: BTreeMap::new(),
     };
     let work = Box::pin(standing.tend(&started.stop, term));
@@ -73,34 +81,35 @@ pub async fn run<C: RpcClient + Clone>(
 /// From a successful check of the database to the stop, or to the next check that fails.
 async fn term<C: RpcClient + Clone>(
     source: &Source,
-    subscribers: &[Subscriber<C>],
+    served: &Served<C>,
+    plans: &Plans<C>,
     worker: &str,
     standing: &Standing,
     started: &Started,
 ) -> Result<Finished, Trouble> {
-    let rpcs = || subscribers.iter().map(|subscriber| &subscriber.rpc);
-    let consumers = u32::try_from(subscribers.len()).unwrap_or(u32::MAX);
-    let size = consumers.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
+    let rpcs = served.rpcs();
+    let many = u32::try_from(rpcs.len()).unwrap_or(u32::MAX);
+    let size = many.saturating_mul(3).saturating_add(1).clamp(4, CONNECTIONS_MAX);
     let connections = source.connections("outbox worker", &SESSION, size);
-    let Some(opened) = started.stop.run_until_cancelled(Box::pin(answered(queues(source, rpcs())))).await
+    let Some(opened) =
+        started.stop.run_until_cancelled(Box::pin(answered(queues(source, rpcs.iter())))).await
     else {
         return Ok(Finished::All);
     };
     opened.map_err(|error| Trouble::of(&error, error.is_transient()))?;
     standing.works();
-    tracing::info!(source = source.name(), rpcs = subscribers.len(), worker, "delivering");
+    tracing::info!(source = source.name(), rpcs = rpcs.len(), worker, "delivering");
 
     let stop = started.stop.child_token();
     let brakes = BrakeTable::new(connections.clone());
-    let braked: Vec<Braking> = subscribers.iter().map(|subscriber| subscriber.braking.clone()).collect();
-    braking::first_look(&brakes, &braked).await;
-    let bell = Bell::new(rpcs());
-    let mut consumers = JoinSet::new();
-    for subscriber in subscribers {
-        let (watched, worker) = (bell.of(&subscriber.rpc), worker.to_owned());
-        let (connections, stop, give_up) = (connections.clone(), stop.clone(), started.give_up.clone());
-        consumers.spawn(consumer(subscriber.clone(), watched, connections, worker, stop, give_up));
-    }
+    braking::first_look(&brakes, |read| served.brake(read)).await;
+    let bell = Bell::new(&rpcs);
+    let begin = |subscriber: Subscriber<C>, stops| {
+        let watched = bell.of(&subscriber.rpc);
+        consumer(subscriber, watched, connections.clone(), worker.to_owned(), stops)
+    };
+    let delivering =
+        consumers(served, plans.clone(), (&stop, &started.give_up), begin, || bell.keep(&served.rpcs()));
     let part = standing.part();
     // At the stop it may be waiting for an answer.
     let ringing = stop.run_until_cancelled(outbox_runtime::again("bell", part, &stop, || async {
@@ -112,8 +121,8 @@ async fn term<C: RpcClient + Clone>(
         stop.cancel();
         trouble
     };
-    let following = braking::follow(&brakes, &braked, &stop);
-    let (_, finished, trouble, ()) = tokio::join!(ringing, all_finished(consumers), unfit, following);
+    let following = braking::follow(&brakes, |read| served.brake(read), &stop);
+    let (_, finished, trouble, ()) = tokio::join!(ringing, Box::pin(delivering), unfit, following);
     let ending = async {
         release(source, &connections, worker).await;
         connections.close().await;
@@ -127,17 +136,16 @@ async fn consumer<C: RpcClient + Clone>(
     watched: Arc<Watched>,
     connections: Connections,
     worker: String,
-    stop: CancellationToken,
-    give_up: CancellationToken,
+    stops: Stops,
 ) -> Finished {
     let Subscriber { metrics, visibility, lease, readiness, .. } = &subscriber;
     let open = || {
         let (connections, watched) = (connections.clone(), Arc::clone(&watched));
-        let queue = Arc::new(PostgresQueue::new(connections, watched, &worker, *visibility, *lease));
+        let queue = Arc::new(PostgresQueue::watched(connections, watched, &worker, *visibility, *lease));
         std::future::ready(Some((Arc::clone(&queue), queue.dedup(), queue)))
     };
     let part = readiness.part(metrics.name());
-    consume(&subscriber, &part, DEPTH_EVERY, (&stop, &give_up), open).await
+    consume(&subscriber, &part, DEPTH_EVERY, &stops, open).await
 }
 
 /// While the database fails, checks whether it no longer fits, for example after a restore of an old copy. `None` at `stop`.
@@ -161,11 +169,13 @@ async fn answered<T>(asked: impl Future<Output = Result<T, SchemaError>>) -> Res
 }
 
 async fn fits(source: &Source) -> Result<(), SchemaError> {
+    let _place = source.place().await?;
     let mut conn = source.connect("outbox worker", &[]).await?;
     outbox_schema::check(&mut conn).await
 }
 
 async fn queues<'a>(source: &Source, rpcs: impl Iterator<Item = &'a Rpc>) -> Result<(), SchemaError> {
+    let _place = source.place().await?;
     let mut conn = source.connect("outbox worker", &[]).await?;
     outbox_schema::check(&mut conn).await?;
     queue::ids(&mut conn, rpcs).await?;

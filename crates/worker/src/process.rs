@@ -11,7 +11,9 @@ use tokio::time::Instant;
 
 use crate::breaker::Standing;
 use crate::duty::Role;
+use crate::plan::Plans;
 use crate::rpc::{RpcClient, Serves};
+use crate::served::Served;
 use crate::subscriber::Subscriber;
 
 /// A shorter wait is normal.
@@ -23,16 +25,24 @@ pub(crate) struct Look<'a, C> {
     pub(crate) readiness: &'a Readiness,
     /// The database whose parts are reported. `None` for all parts.
     pub(crate) source: Option<&'a str>,
-    pub(crate) subscribers: &'a [Subscriber<C>],
+    pub(crate) served: &'a Served<C>,
+    pub(crate) plans: Plans<C>,
     /// RPCs whose service has no address, and the service.
     pub(crate) unaddressed: Vec<(String, String)>,
     /// Since when each breaker is in its state.
     pub(crate) since: BTreeMap<String, (process::Breaker, DateTime<Utc>)>,
 }
 
-impl<C> Look<'_, C> {
+impl<C: RpcClient + Clone> Look<'_, C> {
     pub(crate) fn now(&mut self) -> Process {
-        let rpcs = self.subscribers.iter().map(|subscriber| {
+        if self.process.router.is_none() || self.plans.has_changed().unwrap_or(false) {
+            let plan = self.plans.borrow_and_update();
+            self.process = self.process.clone().routed_by(&plan.router);
+            self.unaddressed = unaddressed(&plan.router, &plan.client);
+        }
+        let served = self.served.lock();
+        self.since.retain(|rpc, _| served.iter().any(|subscriber| subscriber.rpc.as_str() == rpc));
+        let rpcs = served.iter().map(|subscriber| {
             let mut rpc = of_rpc(subscriber, Instant::now());
             let since = self.since.entry(rpc.rpc.clone()).or_insert((rpc.breaker, Utc::now()));
             if since.0 != rpc.breaker {
@@ -41,12 +51,16 @@ impl<C> Look<'_, C> {
             rpc.breaker_since = Some(since.1);
             rpc
         });
-        let unaddressed = self.unaddressed.iter().map(|(rpc, service)| RpcReport {
+        // Its consumer may still have to follow the plan.
+        let is_served = |rpc: &str| served.iter().any(|subscriber| subscriber.rpc.as_str() == rpc);
+        let waiting = self.unaddressed.iter().filter(|(rpc, _)| !is_served(rpc));
+        let unaddressed = waiting.map(|(rpc, service)| RpcReport {
             rpc: rpc.clone(),
             unaddressed: Some(service.clone()),
             ..RpcReport::default()
         });
         let rpcs = rpcs.chain(unaddressed).collect();
+        drop(served);
         let mut halted = self.readiness.halted(HALTED_AFTER);
         halted.retain(|halted| self.source.is_none_or(|source| halted.is_of(source)));
         let waits = halted.into_iter().map(|halted| Waits {
@@ -61,7 +75,7 @@ impl<C> Look<'_, C> {
 }
 
 /// The RPCs whose queues wait, because nothing says where their service is.
-pub(crate) fn unaddressed(router: &Router, client: &impl RpcClient) -> Vec<(String, String)> {
+fn unaddressed(router: &Router, client: &impl RpcClient) -> Vec<(String, String)> {
     let waits = router.rpcs().filter(|(rpc, _)| client.serves(rpc) == Serves::Unaddressed);
     waits.map(|(rpc, _)| (rpc.to_string(), router.called(rpc).service().to_owned())).collect()
 }

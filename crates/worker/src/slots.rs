@@ -7,8 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use outbox_runtime::Guarded;
-use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +17,7 @@ use crate::breaker::{Gate, Probe};
 use crate::circuit::Circuit;
 use crate::metrics::Metrics;
 use crate::rate::Rate;
+use crate::room::Room;
 use outbox_transport::{Delivery, Limits};
 
 pub(crate) type Permits = Vec<OwnedSemaphorePermit>;
@@ -26,9 +26,7 @@ pub(crate) struct Slots {
     limits: Limits,
     circuit: Circuit,
     pub(crate) braking: Braking,
-    free: Arc<Semaphore>,
-    /// How many there are, free or taken. It follows [`Slots::wanted`].
-    all: Guarded<usize>,
+    room: Arc<Room>,
     /// One task gathers at a time: two at once would both get less than a batch.
     turn: Mutex<()>,
     /// How many deliveries under way have failed before.
@@ -49,20 +47,20 @@ pub(crate) struct Received<R> {
 }
 
 impl Slots {
-    pub(crate) fn new(limits: Limits, circuit: Circuit, braking: Braking) -> Self {
-        let all = circuit.allows(braking.concurrency(Instant::now()));
-        Self {
+    pub(crate) fn new(limits: Limits, circuit: Circuit, braking: Braking, room: Arc<Room>) -> Self {
+        let slots = Self {
             limits,
             circuit,
             braking,
-            free: Arc::new(Semaphore::new(all)),
-            all: Guarded::new(all),
+            room,
             turn: Mutex::default(),
             failed: AtomicUsize::default(),
             found_failed: AtomicBool::default(),
             loosened: Notify::new(),
             opened: Notify::new(),
-        }
+        };
+        slots.resize();
+        slots
     }
 
     /// How many calls may be under way now: fewer after an outage, and what an operator set instead of the policy.
@@ -70,39 +68,17 @@ impl Slots {
         self.circuit.allows(self.braking.concurrency(Instant::now()))
     }
 
-    /// Makes or removes slots. What is taken can't be removed before it is free again: see [`Slots::keeps`].
+    /// Makes or removes slots, for all consumers that share them.
     pub(crate) fn resize(&self) {
-        let (mut all, wanted) = (self.all.lock(), self.wanted());
-        if *all < wanted {
-            self.free.add_permits(wanted - *all);
-            *all = wanted;
-        } else {
-            *all -= self.free.forget_permits(*all - wanted);
-        }
-    }
-
-    /// Whether a slot that is free again may be used. If there are too many, it is removed.
-    fn keeps(&self, permit: OwnedSemaphorePermit) -> Option<OwnedSemaphorePermit> {
-        let mut all = self.all.lock();
-        if *all <= self.wanted() {
-            return Some(permit);
-        }
-        *all -= 1;
-        permit.forget();
-        None
+        self.room.resize(|| self.wanted());
     }
 
     /// A free slot.
     async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
-        loop {
-            let permit = Arc::clone(&self.free).acquire_owned().await.ok()?;
-            if let Some(permit) = self.keeps(permit) {
-                return Some(permit);
-            }
-        }
+        self.room.acquire(|| self.wanted()).await
     }
 
-    /// Follows what operators set, until it is dropped.
+    /// Follows the policy and what operators set, until it is dropped.
     pub(crate) async fn follow(&self, metrics: &Metrics) -> Infallible {
         let room = || metrics.opens(self.braking.concurrency(Instant::now()));
         let (mut seen, mut shown) = (self.braking.seen(), room());
@@ -127,8 +103,8 @@ impl Slots {
         let wanted = self.limits.batch_max.min(self.wanted());
         let until = Instant::now() + self.limits.linger;
         while permits.len() < wanted {
-            let more = match Arc::clone(&self.free).try_acquire_owned() {
-                Ok(permit) => self.keeps(permit),
+            let more = match self.room.try_acquire(|| self.wanted()) {
+                Ok(permit) => permit,
                 Err(_) if self.limits.linger.is_zero() => None,
                 Err(_) => tokio::time::timeout_at(until, self.acquire()).await.ok().flatten(),
             };

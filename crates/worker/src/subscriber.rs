@@ -1,9 +1,11 @@
 //! One RPC that subscribed to events, and the state that outlives its consumers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_event_router::{Policy, Rpc};
-use outbox_runtime::{Readiness, Started, Tracer};
+use outbox_runtime::{Readiness, Started, Tally, Tracer};
+use tokio_util::sync::CancellationToken;
 
 use crate::braking::Braking;
 use crate::calls::Calls;
@@ -11,6 +13,8 @@ use crate::circuit::Circuit;
 use crate::duty::Duty;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
+use crate::plan::Current;
+use crate::room::Room;
 use crate::unrecorded::Unrecorded;
 
 /// The next consumer keeps the successes of the last one, and the state of its server.
@@ -19,12 +23,15 @@ pub struct Subscriber<C> {
     pub(crate) rpc: Rpc,
     pub(crate) policy: Policy,
     pub(crate) pace: Pace,
-    pub(crate) client: C,
+    /// A new plan replaces it for the next call.
+    pub(crate) client: Current<C>,
     /// How long a received message stays hidden from other workers.
     pub(crate) visibility: Duration,
     /// How long a lease lasts: the timeout of a call, and the visibility of its message, which is the time to record it.
     pub(crate) lease: Duration,
     pub(crate) unrecorded: Unrecorded,
+    /// The slots for calls. The consumer before, which may still finish calls, takes from them, too.
+    pub(crate) room: Arc<Room>,
     pub(crate) circuit: Circuit,
     pub(crate) braking: Braking,
     pub(crate) calls: Calls,
@@ -32,9 +39,13 @@ pub struct Subscriber<C> {
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
     pub(crate) tracer: Tracer,
+    /// The process stops.
+    pub(crate) stopping: CancellationToken,
+    pub(crate) tally: Tally,
+    chooses: bool,
 }
 
-impl<C> Subscriber<C> {
+impl<C: Clone> Subscriber<C> {
     /// `source` is where its queue is: a database's name, or `sqs`. `chooses`: see [`outbox_transport::Limits`].
     pub fn new(
         source: &str,
@@ -49,10 +60,11 @@ impl<C> Subscriber<C> {
             rpc: rpc.clone(),
             policy: *policy,
             pace: Pace::default(),
-            client,
+            client: Current::new(client),
             visibility,
             lease,
             unrecorded: Unrecorded::new(lease, visibility),
+            room: Arc::default(),
             circuit: Circuit::new(policy.backoff, chooses, &metrics),
             braking: Braking::new(*policy, &metrics),
             calls: Calls::default(),
@@ -60,14 +72,21 @@ impl<C> Subscriber<C> {
             metrics,
             readiness: started.readiness.clone(),
             tracer: started.tracer.clone(),
+            stopping: started.stop.clone(),
+            tally: started.tally.clone(),
+            chooses,
         }
     }
 
-    /// With another pace than that of `event_router.yaml`. `chooses`: as for [`Subscriber::new`].
-    #[must_use]
-    pub fn paced(self, pace: Pace, chooses: bool) -> Self {
-        let policy = pace.policy(&self.policy);
-        let circuit = Circuit::new(policy.backoff, chooses, &self.metrics);
-        Self { policy, pace, circuit, ..self }
+    /// The same RPC under another policy. It keeps what is known of its server, unless the waits of the breaker change.
+    pub(crate) fn under(&self, policy: &Policy, client: C) -> Self {
+        let lease = policy.timeout + self.visibility;
+        self.unrecorded.keeps_for(lease, self.visibility);
+        self.braking.under(*policy);
+        let circuit = match self.policy.backoff == policy.backoff {
+            true => self.circuit.clone(),
+            false => self.circuit.waiting(policy.backoff, self.chooses),
+        };
+        Self { policy: *policy, client: Current::new(client), lease, circuit, ..self.clone() }
     }
 }

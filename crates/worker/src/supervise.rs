@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_runtime::{Chain, Finished, Part};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,23 +17,35 @@ use outbox_transport::{Dedup, Depths, Poison, Queue};
 /// Only while an RPC is held.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
+/// When a consumer ends.
+#[derive(Debug, Clone)]
+pub(crate) struct Stops {
+    /// It receives nothing more, and finishes its calls.
+    pub(crate) stop: CancellationToken,
+    /// All consumers of the source end: from then on, time is limited.
+    pub(crate) ending: CancellationToken,
+    /// Unfinished deliveries are given back.
+    pub(crate) give_up: CancellationToken,
+}
+
 /// Runs a consumer, and another one after each that panicked. `open` gives each its queue, its dedup record and the store of
 /// `outbox poison`; nothing at the stop. `every` is the pause between measurements of the queue's depth.
 pub(crate) async fn consume<Q: Queue + Depths, D: Dedup, P: Poison, C: RpcClient + Clone, F>(
     subscriber: &Subscriber<C>,
     part: &Part,
     every: Duration,
-    (stop, give_up): (&CancellationToken, &CancellationToken),
+    stops: &Stops,
     open: impl Fn() -> F,
 ) -> Finished
 where
     F: Future<Output = Option<(Arc<Q>, D, Arc<P>)>>,
 {
     let Subscriber { circuit, duty, metrics, .. } = subscriber;
+    let stop = &stops.stop;
     let term = || async {
         let _on_duty = duty.begins();
         let Some((queue, dedup, poison)) = open().await else { return Ok(Finished::All) };
-        let consumer = Consumer::new(subscriber, Arc::clone(&queue), dedup);
+        let consumer = Consumer::new(subscriber, Arc::clone(&queue), dedup).ending(&stops.ending);
         let watching = outbox_runtime::again("depth", part, stop, || async {
             tokio::join!(metrics.watch(&*queue, duty, every), watch_poison(&metrics.rpc, circuit, &*poison));
             Ok(())
@@ -45,19 +56,11 @@ where
             std::future::pending::<Infallible>().await
         };
         tokio::select! {
-            finished = Box::pin(consumer.run(stop, give_up)) => finished,
+            finished = Box::pin(consumer.run(stop, &stops.give_up)) => finished,
             never = never => match never {},
         }
     };
     outbox_runtime::again(&metrics.name(), part, stop, term).await.unwrap_or(Finished::NotAll)
-}
-
-pub(crate) async fn all_finished(mut consumers: JoinSet<Finished>) -> Finished {
-    let mut all = Finished::All;
-    while let Some(finished) = consumers.join_next().await {
-        all = all.and(finished.unwrap_or(Finished::NotAll));
-    }
-    all
 }
 
 /// Asks regularly while the RPC is held, until it is dropped.

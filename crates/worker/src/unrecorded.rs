@@ -36,6 +36,12 @@ impl Unrecorded {
         Self(Arc::new(Guarded::new(Successes { of: HashMap::new(), keeps })))
     }
 
+    /// The consumer has other times from now on, beside one that may still have the times before.
+    pub(crate) fn keeps_for(&self, lease: Duration, visibility: Duration) {
+        let mut successes = self.0.lock();
+        successes.keeps = successes.keeps.max(lease.saturating_add(visibility));
+    }
+
     /// A call succeeded, now or before: its record is to be written.
     pub(crate) fn succeeded(&self, event: EventId) {
         self.0.lock().of.entry(event).or_default().pending += 1;

@@ -64,7 +64,7 @@ impl<'a> Line<'a> {
     }
 
     fn worker(&self) -> Process {
-        self.world.worker_process_without_database(&self.environment(), &[])
+        self.world.worker_process_without_database(&self.environment(), &["--stop-within", "25s"])
     }
 
     /// Ids by position; each body's payload contains its position.

@@ -9,7 +9,7 @@ use crate::world::{ROUTER, World};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_held_once_however_many_subscribe() {
     let world = World::new(ROUTER).await;
-    let mut bus = PostgresBus::new("test", Router::parse("test.yaml", ROUTER).unwrap());
+    let bus = PostgresBus::new("test", Router::parse("test.yaml", ROUTER).unwrap());
     assert_eq!(["event_one", "event_two", "event_unrouted"].map(|name| bus.copies(name)), [1, 2, 0]);
     bus.begin(&mut PgConnection::connect(&world.url).await.unwrap()).await.unwrap();
     let entry = outbox_transport::Entry {

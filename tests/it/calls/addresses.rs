@@ -41,6 +41,59 @@ async fn a_service_without_an_address_holds_back_its_own_queues() {
     world.finish().await;
 }
 
+/// Guards promises 6 and 8: a service that gets its address in services.yaml is served after SIGHUP. A mistake in that file
+/// changes nothing, and is told. A pause holds from the first call on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_comes_without_a_restart() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    let (dir, rpcs) = (tempfile::tempdir().unwrap(), world.rpcs.addr.clone());
+    let file = dir.path().join("services.yaml");
+    let says = |text: String| std::fs::write(&file, text).unwrap();
+    let test = format!("service:\n  Test: {{ address: 'http://{rpcs}' }}\n");
+    says(test.clone());
+    assert_eq!(outbox(&world, "pause --rpc Other/TwoB --for 30m --why 'not yet'").await.code, 0);
+    let mut worker = world.worker_process_with(&["--services", &file.display().to_string()]);
+    let addr = scrape::addr(&mut worker).await.unwrap();
+    assert!(worker.wait_for("no address").await.unwrap().contains("Other"));
+    let first = world.publish(Two { n: 1 }).await;
+    world.rpcs.until_done("Test/TwoA", &[first]).await;
+
+    says(test.replace("address", "adress"));
+    worker.signal("HUP").unwrap();
+    let refused = worker.wait_for("SIGHUP: refused a file").await.unwrap();
+    assert!(refused.contains("did you mean `address`?"), "{refused}");
+    until("/readyz names the file", async || {
+        let (status, body) = scrape::get(&addr, "/readyz").await.unwrap();
+        status == 200 && body.contains("services.yaml") && body.contains("did you mean `address`?")
+    })
+    .await;
+    let second = world.publish(Two { n: 2 }).await;
+    world.rpcs.until_done("Test/TwoA", &[second]).await;
+
+    says(format!("{test}  Other: {{ address: 'http://{rpcs}' }}\n"));
+    worker.signal("HUP").unwrap();
+    worker.wait_for("SIGHUP: read event_router.yaml again").await.unwrap();
+    world
+        .until(
+            "select count(*) = 1 from outbox.process as p
+             cross join lateral json_array_elements(p.report::json -> 'rpcs') as r
+             where r ->> 'rpc' = 'Other/TwoB' and (r ->> 'paused')::boolean and r ->> 'unaddressed' is null",
+        )
+        .await;
+    let metrics = scrape::get(&addr, "/metrics").await.unwrap().1;
+    assert!(
+        metrics.lines().any(|line| line == "outbox_worker_unaddressed{service=\"Other\"} 0"),
+        "{metrics}"
+    );
+    assert!(world.rpcs.calls().iter().all(|call| call.rpc != "Other/TwoB"), "it is paused");
+    assert_eq!(outbox(&world, "resume --rpc Other/TwoB").await.code, 0);
+    world.rpcs.until_done("Other/TwoB", &[first, second]).await;
+    world.until_settled().await;
+    assert!(worker.stop().await.unwrap().success());
+    world.finish().await;
+}
+
 /// Guards promise 6: a worker with --only leaves the queues of other services to other workers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_serves_only_what_it_is_for() {

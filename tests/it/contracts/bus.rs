@@ -14,7 +14,7 @@ async fn postgres_bus_keeps_the_contract() {
     let router = "event:\n  - name: event_bus_contract\n    subscriber: [{ id: Test/Bus }]\n";
     let world = World::new(router).await;
     let mut conn = world.source.connect("test", &outbox_postgres::SESSION).await.unwrap();
-    let mut bus = PostgresBus::new("test", world.router.clone());
+    let bus = PostgresBus::new("test", world.router.clone());
     bus.begin(&mut conn).await.unwrap();
     let (mut appetite, part) = (Appetite::default(), Readiness::default().part("test"));
     let (mut outbox, cursor) =

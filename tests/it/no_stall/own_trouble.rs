@@ -257,7 +257,7 @@ async fn a_panic_of_one_consumer_is_its_own() {
     world.finish().await;
 }
 
-/// Guards: SIGHUP, which a closed terminal sends, ends neither relay nor worker.
+/// Guards: SIGHUP, which a closed terminal sends, too, ends neither relay nor worker.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hangup_ends_no_process() {
     let world = World::new(ROUTER).await;
@@ -266,7 +266,7 @@ async fn a_hangup_ends_no_process() {
     worker.wait_for("delivering").await.unwrap();
     for process in [&mut relay, &mut worker] {
         process.signal("HUP").unwrap();
-        process.wait_for("SIGHUP: ignored").await.unwrap();
+        process.wait_for("SIGHUP: read event_router.yaml again").await.unwrap();
     }
     let id = world.publish(One { n: 1 }).await;
     world.rpcs.until_done("Test/One", &[id]).await;

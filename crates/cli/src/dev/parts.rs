@@ -117,7 +117,7 @@ fn relay(source: Source, wiring: &Wiring, started: &Started) -> impl Future<Outp
         retention: RETENTION,
         fallback: FALLBACK,
         tracer: Tracer::default(),
-        router: Some(wiring.router.clone()),
+        router: None,
         address: None,
     };
     let bus = Bus::from(PostgresBus::new(source.name(), wiring.router.clone()));

@@ -1,5 +1,6 @@
 //! Processes that make no progress. A full disk halts many parts of many processes, and is shown once. Pure.
 
+use outbox_runtime::RELOAD;
 use outbox_transport::process::{Program, Seen, Waits};
 
 /// A part that waits for longer is no longer busy.
@@ -67,4 +68,9 @@ pub(crate) fn waits(seen: &Seen) -> impl Iterator<Item = (&Waits, Option<f64>)> 
     let until_now = move |waits: &Waits| waits.seconds.map(|seconds| seconds + ago);
     let waits = seen.process.report.waits.iter().map(move |waits| (waits, until_now(waits)));
     waits.filter(|(_, seconds)| seconds.is_none_or(|seconds| seconds >= HALTED_SECONDS))
+}
+
+/// As [`waits`], without a file that was refused: the process goes on by the one before.
+pub(crate) fn stands(seen: &Seen) -> impl Iterator<Item = (&Waits, Option<f64>)> {
+    waits(seen).filter(|(waits, _)| waits.part != RELOAD)
 }

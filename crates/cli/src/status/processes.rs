@@ -1,5 +1,6 @@
 //! The processes in `outbox status`: their table, and what is wrong with them. Pure.
 
+use outbox_runtime::RELOAD;
 use outbox_transport::operate::SQS;
 use outbox_transport::process::Seen;
 
@@ -51,6 +52,18 @@ fn of_halted(halted: &Halted) -> Problem {
         true => String::new(),
         false => format!(", and /readyz at {}", listed(&halted.addresses)),
     };
+    if halted.parts == [RELOAD] {
+        let keeps = if halted.names.len() == 1 { "keeps" } else { "keep" };
+        return Problem::remedy(
+            format!(
+                "{} of {} {keeps} the former routes: {}",
+                counted(halted.names.len(), halted.program.as_str()),
+                halted.source,
+                line(&halted.reason, REASON_CHARS_MAX)
+            ),
+            &format!("correct the file, and send SIGHUP to {} again", listed(&halted.names)),
+        );
+    }
     Problem::remedy(
         format!(
             "{} of {} {makes} no progress{time} in {}: {}",
@@ -116,7 +129,8 @@ fn colour(seen: &Seen) -> Option<Colour> {
 
 fn state(seen: &Seen) -> &'static str {
     let report = &seen.process.report;
-    match (seen.is_silent(), report.ready, report.waits.is_empty()) {
+    let waits_for_nothing = report.waits.iter().all(|waits| waits.part == RELOAD);
+    match (seen.is_silent(), report.ready, waits_for_nothing) {
         (true, ..) => "silent",
         _ if report.not_readable => "report not readable",
         (false, true, true) => "ready",
@@ -152,7 +166,15 @@ mod tests {
     fn each_problem_of_a_process_has_its_line() {
         let well = || seen(Program::Worker, "w1", 1.0, serving(Breaker::Closed, 3, 0.1));
         let worker = |name: &str, ago, report| seen(Program::Worker, name, ago, report);
-        let cases: [(Vec<Seen>, &[&str]); 6] = [
+        let refused = Waits { part: RELOAD.into(), reason: "a file was refused".into(), seconds: None };
+        let refused = Report { ready: true, waits: vec![refused], ..Report::default() };
+        let cases: [(Vec<Seen>, &[&str]); 7] = [
+            (
+                vec![worker("w1", 0.0, refused)],
+                &[
+                    "1 worker of cards keeps the former routes: a file was refused: correct the file, and send SIGHUP to w1",
+                ],
+            ),
             (vec![], &[]),
             (vec![well(), routed("r1", "{ id: A/B }"), routed("r2", "{ id: A/B }")], &[]),
             (

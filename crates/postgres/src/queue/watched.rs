@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -22,6 +23,8 @@ pub struct Watched {
     /// Notified when there may be something to receive. A notification without a waiting receiver is kept for the next one.
     pub(super) ready: Notify,
     marks: Guarded<Marks>,
+    /// By the last look, and nothing was received since.
+    empty: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -55,7 +58,20 @@ pub(super) struct Found {
 impl Watched {
     pub fn new(rpc: &Rpc) -> Self {
         let marks = Marks { id: None, due_from: None, claims: LowWater::new(SETTLED_AFTER) };
-        Self { rpc: rpc.clone(), ready: Notify::new(), marks: Guarded::new(marks) }
+        Self {
+            rpc: rpc.clone(),
+            ready: Notify::new(),
+            marks: Guarded::new(marks),
+            empty: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_empty(&self, is_empty: bool) {
+        self.empty.store(is_empty, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_empty(&self) -> bool {
+        self.empty.load(Ordering::Relaxed)
     }
 
     /// There may be something to receive.

@@ -91,7 +91,8 @@ fn is_due(last: Option<&Tried>, process: &Process, now: Instant, every: Duration
     if !last.written {
         return since >= AGAIN_AFTER;
     }
-    since >= every || (since >= NEWS_AFTER && process.report.is_news_after(&last.process.report))
+    let is_news = process.report.is_news_after(&last.process.report) || process.router != last.process.router;
+    since >= every || (since >= NEWS_AFTER && is_news)
 }
 
 #[cfg(test)]

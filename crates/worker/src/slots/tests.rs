@@ -9,18 +9,27 @@ use crate::breaker::Answer;
 use crate::metrics::Metrics;
 use crate::rpc::{By, CallError, Code};
 
-fn slots(concurrency: usize) -> Slots {
-    let metrics = Metrics::new("test", &Rpc::new("Test/Slots").unwrap());
-    let policy = Policy { concurrency, ..Policy::default() };
-    let limits = Limits {
+fn limits() -> Limits {
+    Limits {
         visibility: Duration::from_secs(30),
         keeps: Duration::MAX,
         batch_max: 500,
         linger: Duration::ZERO,
         chooses: true,
-    };
+    }
+}
+
+fn slots(concurrency: usize) -> Slots {
+    let metrics = Metrics::new("test", &Rpc::new("Test/Slots").unwrap());
+    let policy = Policy { concurrency, ..Policy::default() };
     let circuit = Circuit::new(policy.backoff, true, &metrics);
-    Slots::new(limits, circuit, Braking::new(policy, &metrics))
+    Slots::new(limits(), circuit, Braking::new(policy, &metrics), Arc::default())
+}
+
+/// Those of the next consumer, after a reload.
+fn replaced(old: &Slots, concurrency: usize) -> Slots {
+    old.braking.under(Policy { concurrency, ..Policy::default() });
+    Slots::new(limits(), old.circuit.clone(), old.braking.clone(), Arc::clone(&old.room))
 }
 
 fn limit(slots: &Slots, concurrency: u32) {
@@ -90,4 +99,25 @@ async fn slots_are_few_after_an_outage() {
     }
     assert_eq!(allowed[..4], [1, 2, 3, 4]);
     assert_eq!(allowed[15..], [16, 16]);
+}
+
+/// Guards promise 6: after a change of `concurrency`, the calls of the old consumer count against the new value, and their ends
+/// don't bring back the old one. What an operator set goes before either.
+#[tokio::test(start_paused = true)]
+async fn two_consumers_share_their_slots() {
+    for (from, busy, to, free) in [(4, 0, 6, 6), (4, 4, 6, 2), (4, 1, 2, 1), (4, 4, 2, 0), (4, 2, 2, 0)] {
+        let old = slots(from);
+        let mut under_way = gathered(&old).await;
+        under_way.truncate(busy);
+        let new = replaced(&old, to);
+        match free {
+            0 => assert!(is_full(&new).await, "{from} to {to} with {busy} calls"),
+            _ => assert_eq!(gathered(&new).await.len(), free, "{from} to {to} with {busy} calls"),
+        }
+        drop(under_way);
+        old.resize();
+        assert_eq!(gathered(&new).await.len(), to, "{from} to {to}, once {busy} calls have ended");
+        limit(&old, 1);
+        assert_eq!(gathered(&new).await.len(), 1, "{from} to {to}, limited");
+    }
 }
