@@ -224,21 +224,24 @@ mod tests {
     /// Guards promise 6: only the consumers of RPCs that changed are replaced.
     #[test]
     fn only_what_changed_is_replaced() {
-        let before = "Test/One, { id: Test/Two, concurrency: 4 }";
+        let before = "{ id: Test/One }, { id: Test/Two, concurrency: 4 }";
         let before = router(before).rpcs().map(|(rpc, policy)| (rpc.clone(), *policy)).collect();
         for (after, expected) in [
             (
-                "Test/One, { id: Test/Two, concurrency: 4 }",
+                "{ id: Test/One }, { id: Test/Two, concurrency: 4 }",
                 vec![("Test/One", Change::Stays), ("Test/Two", Change::Stays)],
             ),
             (
-                "Test/One, { id: Test/Two, concurrency: 5 }",
+                "{ id: Test/One }, { id: Test/Two, concurrency: 5 }",
                 vec![("Test/One", Change::Stays), ("Test/Two", Change::IsReplaced)],
             ),
             ("{ id: Test/One, timeout: 3s }", vec![("Test/One", Change::IsReplaced)]),
             ("{ id: Test/One, rate_per_second: 3 }", vec![("Test/One", Change::IsReplaced)]),
-            ("Test/One, Away/Rpc", vec![("Test/One", Change::Stays)]),
-            ("Test/One, Test/New", vec![("Test/New", Change::Begins), ("Test/One", Change::Stays)]),
+            ("{ id: Test/One }, { id: Away/Rpc }", vec![("Test/One", Change::Stays)]),
+            (
+                "{ id: Test/One }, { id: Test/New }",
+                vec![("Test/New", Change::Begins), ("Test/One", Change::Stays)],
+            ),
         ] {
             let router = router(after);
             let found = changes(&before, &router, Pace::default(), |rpc| rpc.as_str() != "Away/Rpc");
