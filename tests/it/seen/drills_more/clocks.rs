@@ -53,7 +53,7 @@ async fn an_operators_wrong_clock_is_named() {
     let right = line.outbox("doctor").await;
     assert!(!right.out.contains("the clock of this machine"), "{right:?}");
     let right = line.outbox("replay --since 10m").await;
-    assert!(right.err.is_empty(), "{right:?}");
+    assert!(!right.err.contains("clock"), "{right:?}");
     worker.stop().await;
     relay.stop().await;
     line.world.finish().await;

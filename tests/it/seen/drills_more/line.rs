@@ -27,8 +27,12 @@ pub(super) struct Running {
 }
 
 impl Running {
-    async fn of(mut process: Process) -> Self {
+    /// Waits until it has written that it runs.
+    async fn of(mut process: Process, world: &World) -> Self {
         let metrics = scrape::addr(&mut process).await.unwrap();
+        let row =
+            format!("select exists (select from outbox.process where name like '%:{}:%')", process.pid());
+        world.until(&row).await;
         Self { process, metrics }
     }
 
@@ -66,7 +70,8 @@ impl Line {
     }
 
     pub(super) async fn relay(&self) -> Running {
-        Running::of(self.world.relay_process_in(&[("DATABASE_URL", &self.relay)])).await
+        let process = self.world.relay_process_in(&[("DATABASE_URL", &self.relay)]);
+        Running::of(process, &self.world).await
     }
 
     pub(super) async fn worker(&self) -> Running {
@@ -76,7 +81,7 @@ impl Line {
     /// With more environment variables.
     pub(super) async fn worker_in(&self, env: &[(&str, &str)]) -> Running {
         let env = [&[("DATABASE_URL", self.worker.as_str())], env].concat();
-        Running::of(self.world.worker_process_in(&env, &[])).await
+        Running::of(self.world.worker_process_in(&env, &[]), &self.world).await
     }
 
     /// Another event_router.yaml, for what is started from here on.
