@@ -9,7 +9,7 @@ use outbox_transport::operate::{About, At, Filter, Operator, thousands};
 use serde::Serialize;
 
 use crate::about::AboutArgs;
-use crate::ago::time;
+use crate::ago::{self, Given, given};
 use crate::filter;
 use crate::options::Options;
 use crate::pace::interrupted;
@@ -35,12 +35,12 @@ pub(crate) struct Args {
     about: AboutArgs,
 
     /// Events from this time on: 2026-11-22T03:04:05Z, or 1h (ago).
-    #[arg(long, value_parser = time, value_name = "TIME", default_value = "1h")]
-    since: DateTime<Utc>,
+    #[arg(long, value_parser = given, value_name = "TIME", default_value = "1h")]
+    since: Given,
 
     /// Events before this time. [default: now]
-    #[arg(long, value_parser = time, value_name = "TIME")]
-    until: Option<DateTime<Utc>>,
+    #[arg(long, value_parser = given, value_name = "TIME")]
+    until: Option<Given>,
 
     /// How many at most.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -71,18 +71,20 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
             "pass --key, --name or --header (every given condition must hold)",
         ));
     }
-    let until = args.until.unwrap_or_else(Utc::now);
-    if args.since >= until {
+    let databases = args.options.databases().await?;
+    let now = ago::now(&databases).await?;
+    let (since, until) = (args.since.by(now), args.until.map_or(now, |until| until.by(now)));
+    if since >= until {
         return Err(Stopped::unusable("--since is not before --until", "swap them, or leave --until out"));
     }
-    let databases = args.options.databases().await?;
-    let find = Find { args, about, until, databases: &databases, listed: Vec::new(), whole: true };
+    let find = Find { args, about, since, until, databases: &databases, listed: Vec::new(), whole: true };
     transport::work(&args.options, &databases, find).await
 }
 
 struct Find<'a> {
     args: &'a Args,
     about: About,
+    since: DateTime<Utc>,
     until: DateTime<Utc>,
     databases: &'a [Database],
     listed: Vec<Listed>,
@@ -116,7 +118,7 @@ impl Work for Find<'_> {
 impl Find<'_> {
     async fn outbox(&mut self, outbox: &Outbox) -> Result<(), Stopped> {
         let limit = i64::from(self.args.limit) + 1;
-        let (since, until) = (self.args.since, self.until);
+        let (since, until) = (self.since, self.until);
         for found in outbox.found_parked(&self.about, since, until, limit).await? {
             self.add(outbox.source(), found).parked = true;
         }
@@ -162,7 +164,7 @@ impl Find<'_> {
             }
             for letter in &letters {
                 let Ok(Message { event, .. }) = Message::decode(&letter.body) else { continue };
-                if event.occurred_at < self.args.since || event.occurred_at >= self.until {
+                if event.occurred_at < self.since || event.occurred_at >= self.until {
                     continue;
                 }
                 let found = Found {

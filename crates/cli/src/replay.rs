@@ -7,9 +7,9 @@ mod send; // sends it
 
 use std::process::ExitCode;
 
-use chrono::{DateTime, Utc};
 use outbox_transport::operate::{Job, Kind, Operator};
 
+use crate::ago;
 use crate::dlq::FORGETS;
 use crate::filter;
 use crate::repair::{self, Rule, Running};
@@ -25,21 +25,24 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
         filter::routed(&router, rpc)?;
     }
     let databases = args.options.outboxes().await?;
-    transport::work(&args.options, &databases, Replay { args, router, databases: &databases }).await
+    let now = ago::now(&databases).await?;
+    let since = args.since.map(|since| since.by(now));
+    let until = args.until.map_or(now, |until| until.by(now));
+    let replay = Replay { args, router, since, until, databases: &databases };
+    transport::work(&args.options, &databases, replay).await
 }
 
 impl Work for Replay<'_> {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
-        let until = self.args.until.unwrap_or_else(Utc::now);
-        if self.args.since.is_some_and(|since| since >= until) {
+        if self.since.is_some_and(|since| since >= self.until) {
             return Err(Stopped::unusable(
                 "--since is not before --until",
                 "swap them, or leave --until out",
             ));
         }
-        let meant = self.meant(until).await?;
+        let meant = self.meant().await?;
         let mut plan = Plan::of(&meant, &self).await?;
-        plan.command = self.command(until);
+        plan.command = self.command();
         plan.rate = self.args.rate;
         plan.breakers = breakers::open(&transports, &plan.rpcs()).await;
         // An event without a subscriber need not be in the file.
@@ -62,7 +65,7 @@ impl Work for Replay<'_> {
                 "wait until it answers again (`outbox status`), or pass --also to let the messages wait in its queue",
             ));
         }
-        self.send(&transports, meant, &plan, until).await
+        self.send(&transports, meant, &plan).await
     }
 }
 
@@ -72,7 +75,6 @@ impl Replay<'_> {
         transports: &[O],
         mut meant: Vec<meant::Meant>,
         plan: &Plan,
-        until: DateTime<Utc>,
     ) -> Result<ExitCode, Stopped> {
         let options = &self.args.options;
         let before = repair::continued(transports, &self.args.beside, options).await?;
@@ -81,7 +83,7 @@ impl Replay<'_> {
         let job = Job {
             kind: Kind::Replay,
             rpc: self.args.rpc.clone(),
-            plan: progress().next().map_or_else(|| self.words(until), |of| of.plan.clone()),
+            plan: progress().next().map_or_else(|| self.words(), |of| of.plan.clone()),
             bound: None,
             older_than: None,
             also: self.args.beside.also,

@@ -4,6 +4,7 @@ mod held; // locks and slots that others hold
 mod replication; // publications, subscriptions and slots
 mod role; // the role's privileges
 
+use chrono::{DateTime, Utc};
 use outbox_postgres::operate::{Database, Outbox};
 use outbox_postgres::{Source, within};
 use outbox_runtime::Chain;
@@ -64,10 +65,17 @@ pub(super) async fn look(source: &Source) -> Vec<Diagnosis> {
 }
 
 async fn server(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
-    let (number, version, standby, read_only, autovacuum): (i32, String, bool, String, String) = within(
+    let (number, version, standby, read_only, autovacuum, now): (
+        i32,
+        String,
+        bool,
+        String,
+        String,
+        DateTime<Utc>,
+    ) = within(
         query_as(
             "select current_setting('server_version_num')::integer, current_setting('server_version'),
-                    pg_is_in_recovery(), current_setting('default_transaction_read_only'), current_setting('autovacuum')",
+                    pg_is_in_recovery(), current_setting('default_transaction_read_only'), current_setting('autovacuum'), clock_timestamp()",
         )
         .fetch_one(conn),
     )
@@ -90,6 +98,12 @@ async fn server(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, s
     if autovacuum == "off" {
         let hint = "turn autovacuum on: claims and retries change rows, and rely on it";
         findings.push(Diagnosis::warning(name, "autovacuum is off", hint));
+    }
+    if let Some(apart) = crate::ago::apart(now, Utc::now()) {
+        let hint =
+            "correct the wrong one (timedatectl): ages that `outbox` shows are by this machine's clock";
+        let found = format!("the clock of this machine is {apart} the database's");
+        findings.push(Diagnosis::warning(name, found, hint));
     }
     Ok(findings)
 }

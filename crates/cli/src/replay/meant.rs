@@ -9,7 +9,7 @@ use outbox_postgres::operate::{Cursor, Database, Outbox, Span};
 use outbox_transport::Entry;
 use uuid::Uuid;
 
-use crate::ago::time;
+use crate::ago::{Given, given};
 use crate::dlq::rpc;
 use crate::options::Options;
 use crate::repair::{Beside, Consent};
@@ -32,12 +32,12 @@ pub(crate) struct Args {
     pub(super) event: Option<EventId>,
 
     /// Events from this time on: 2026-11-22T03:04:05Z, or 1h (ago).
-    #[arg(long, value_parser = time, value_name = "TIME", group = "which")]
-    pub(super) since: Option<DateTime<Utc>>,
+    #[arg(long, value_parser = given, value_name = "TIME", group = "which")]
+    pub(super) since: Option<Given>,
 
     /// Events before this time. [default: now]
-    #[arg(long, value_parser = time, value_name = "TIME")]
-    pub(super) until: Option<DateTime<Utc>>,
+    #[arg(long, value_parser = given, value_name = "TIME")]
+    pub(super) until: Option<Given>,
 
     /// Events of this name: event_hoge_updated.
     #[arg(long, value_name = "NAME")]
@@ -76,6 +76,8 @@ pub(crate) struct Args {
 pub(super) struct Replay<'a> {
     pub(super) args: &'a Args,
     pub(super) router: Router,
+    pub(super) since: Option<DateTime<Utc>>,
+    pub(super) until: DateTime<Utc>,
     pub(super) databases: &'a [Database],
 }
 
@@ -87,15 +89,15 @@ pub(super) struct Meant {
 }
 
 impl Replay<'_> {
-    pub(super) async fn meant(&self, until: DateTime<Utc>) -> Result<Vec<Meant>, Stopped> {
+    pub(super) async fn meant(&self) -> Result<Vec<Meant>, Stopped> {
         let mut meant = Vec::new();
         for database in self.databases {
             let outbox = Outbox::new(database.clone(), crate::terminal::say);
             // Read first, because the relay delivers what is put from here on.
             let cursor = outbox.cursor().await?;
-            let span = match (self.args.event, self.args.since) {
+            let span = match (self.args.event, self.since) {
                 (Some(id), _) => outbox.find(id).await?.map(|event| Span::one(event.seq, id)),
-                (None, Some(since)) => outbox.span(since, until, self.args.event_name.clone()).await?,
+                (None, Some(since)) => outbox.span(since, self.until, self.args.event_name.clone()).await?,
                 (None, None) => None,
             };
             meant.extend(span.map(|span| Meant { outbox, cursor, span }));
@@ -115,18 +117,18 @@ impl Replay<'_> {
     }
 
     /// The same command with --run and absolute times, so that it means the same later.
-    pub(super) fn command(&self, until: DateTime<Utc>) -> String {
-        self.args.options.command(self.words(until))
+    pub(super) fn command(&self) -> String {
+        self.args.options.command(self.words())
     }
 
     /// As [`Replay::command`], without the installation.
-    pub(super) fn words(&self, until: DateTime<Utc>) -> Vec<String> {
+    pub(super) fn words(&self) -> Vec<String> {
         let mut words = vec!["replay".to_owned()];
         if let Some(id) = self.args.event {
             words.extend(["--event".to_owned(), id.to_string()]);
         }
-        if let Some(since) = self.args.since {
-            words.extend(["--since".to_owned(), exact(since), "--until".to_owned(), exact(until)]);
+        if let Some(since) = self.since {
+            words.extend(["--since".to_owned(), exact(since), "--until".to_owned(), exact(self.until)]);
         }
         if let Some(name) = &self.args.event_name {
             words.extend(["--event-name".to_owned(), name.clone()]);

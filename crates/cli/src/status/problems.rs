@@ -1,5 +1,6 @@
 //! Pure: finds what needs an operator, and the command that explains or repairs it.
 
+use outbox_event_router::Policy;
 use outbox_postgres::operate::StuckRing;
 use outbox_transport::operate::{SetBrake, Undeliverable};
 
@@ -217,7 +218,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
                 counted(depth.waiting, "message"),
                 depth.rpc
             ),
-            "add the RPC again; on the transport postgres they are dead letters after 14 days",
+            &elsewhere(&depth.rpc, options),
         ));
     } else if let Some(service) = rpc.serving.unaddressed.as_ref().filter(|_| unserved) {
         let waiting = match lies {
@@ -245,7 +246,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
                 oldest(rpc),
                 rpc.serving.full()
             ),
-            "its server is slow: see its logs; if it can take more, raise `concurrency` in event_router.yaml or start more workers",
+            &more_calls(rpc, options),
         ));
     } else if lies && depth.oldest_seconds.is_some_and(|age| age > WAIT_SECONDS_MAX) {
         let problem = format!(
@@ -260,6 +261,26 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
         });
     }
     problems
+}
+
+/// Where messages of an RPC without a route can go.
+fn elsewhere(rpc: &str, options: &Options) -> String {
+    format!(
+        "add the RPC again, else they are dead letters after 14 days; to move them to its new name: {}; to drop them: {}",
+        options.command(["queue", "move", "--from", rpc, "--to", "SERVICE/METHOD"]),
+        options.command(["queue", "drop", "--rpc", rpc])
+    )
+}
+
+/// Twice as many as now, in each worker.
+fn more_calls(rpc: &RpcStatus, options: &Options) -> String {
+    let each = rpc.serving.calls_max / rpc.serving.workers.max(1);
+    let calls = (2 * each).min(Policy::CONCURRENCY_MAX).to_string();
+    let limit = ["limit", "--rpc", &rpc.depth.rpc, "--concurrency", &calls, "--why", "its server is slow"];
+    format!(
+        "its server is slow: see its logs; if it can take more, raise `concurrency` in event_router.yaml, start more workers, or for an hour: {}",
+        options.command(limit)
+    )
 }
 
 fn oldest(rpc: &RpcStatus) -> String {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use outbox_runtime::Chain;
 use outbox_schema::SchemaError;
 use outbox_transport::operate::OperateError;
@@ -61,6 +62,12 @@ impl Database {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The time by its clock.
+    pub async fn now(&self) -> Result<Option<DateTime<Utc>>, OperateError> {
+        let now = self.one(sqlx::query_as::<_, (DateTime<Utc>,)>("select clock_timestamp()")).await?;
+        Ok(now.map(|(now,)| now))
     }
 
     pub async fn all<T>(&self, query: QueryAs<'_, Postgres, T, PgArguments>) -> Result<Vec<T>, OperateError>
