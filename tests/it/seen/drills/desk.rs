@@ -1,6 +1,8 @@
 //! A drill: a line of processes with the documented roles, an operator at the desk, and a clock from the incident to its name.
 
 use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::Instant;
 
 use outbox::{Entry, EventId};
@@ -9,13 +11,35 @@ use sqlx::PgPool;
 use testkit::process::{Process, root};
 use testkit::scrape;
 use tokio::net::TcpListener;
+use tokio::process::Child;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::operator::{Said, paste};
+use crate::operator::{Said, paste, shell};
 use crate::role::role;
 use crate::server;
-use crate::world::{World, until};
+use crate::world::{One, PATIENCE, World, programs, until};
+
+/// `event_one` is soon tried again. Calls of `event_two` may last minutes, two at a time.
+pub(crate) const ROUTER: &str = "
+event:
+  - name: event_one
+    subscriber:
+      - id: Test/One
+        timeout: 2s
+        concurrency: 4
+        max_attempts: 100
+        backoff: { min: 50ms, max: 2s }
+  - name: event_two
+    subscriber:
+      - id: Test/Slow
+        timeout: 10m
+        concurrency: 2
+";
+
+pub(crate) fn one(n: i64) -> Entry {
+    Entry::new(One { n })
+}
 
 /// One relay and any number of workers as processes, a publisher, and an operator. Each has its role, made only with
 /// `outbox.grant_to`.
@@ -39,36 +63,47 @@ impl Drill {
     /// With a relay and one worker, which are ready.
     pub(crate) async fn start(number: &'static str, router: &str) -> Self {
         let mut drill = Self::without_workers(number, World::new(router).await).await;
-        drill.start_worker(&[]).await;
+        drill.start_worker().await;
         drill
     }
 
+    /// With a relay, which is ready.
     pub(crate) async fn without_workers(number: &'static str, world: World) -> Self {
+        let relay = Started::relay(&world, &world.router_file).await;
+        Self::led_by(number, world, relay).await
+    }
+
+    pub(crate) async fn led_by(number: &'static str, world: World, relay: Started) -> Self {
         let publisher = PgPool::connect(&role(&world, "publisher").await).await.unwrap();
         let operator = role(&world, "operator").await;
-        let relay = Started::relay(&world).await;
         let drill =
             Self { world, relay, workers: Vec::new(), number, publisher, operator, incident: Instant::now() };
         drill.until_ready(&drill.relay.process).await;
         drill
     }
 
-    /// With these arguments in place of the world's `--endpoint`s, if there are any.
-    pub(crate) async fn start_worker(&mut self, args: &[&str]) {
+    /// Starts a worker with the world's routes and endpoints, and waits until it is ready.
+    pub(crate) async fn start_worker(&mut self) {
+        let endpoints = self.world.endpoints();
+        let router = self.world.router_file.clone();
+        self.start_worker_with(&router, &endpoints).await;
+        self.until_ready(&self.workers.last().unwrap().process).await;
+    }
+
+    pub(crate) async fn start_worker_with(&mut self, router: &Path, endpoints: &[String]) {
         let url = role(&self.world, "worker").await;
+        let router = router.display().to_string();
+        let ours = ["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "30s"];
+        let endpoints = endpoints.iter().flat_map(|endpoint| ["--endpoint", endpoint]);
+        let args = ours.into_iter().chain(endpoints);
         let env = [("DATABASE_URL", url.as_str())];
-        let process = match args {
-            [] => self.world.worker_process_in(&env, &[]),
-            args => {
-                let router = self.world.router_file.display().to_string();
-                let ours = ["--router", &router, "--metrics-addr", "127.0.0.1:0", "--visibility", "30s"];
-                let args = ours.iter().chain(args);
-                Process::start(&crate::world::programs().join("worker"), args, &env).unwrap()
-            }
-        };
-        let worker = Started::new(process).await;
-        self.until_ready(&worker.process).await;
-        self.workers.push(worker);
+        let process = Process::start(&programs().join("worker"), args, &env).unwrap();
+        self.workers.push(Started::new(process).await);
+    }
+
+    /// Stops the worker that was started last.
+    pub(crate) async fn stop_worker(&mut self) {
+        self.workers.pop().unwrap().process.stop().await.unwrap();
     }
 
     /// Publishes as the role publisher.
@@ -93,12 +128,18 @@ impl Drill {
     /// Runs a line that the product printed, as the role operator.
     pub(crate) async fn paste(&self, line: &str) -> Said {
         let router = self.world.router_file.display().to_string();
-        let env = [
-            ("DATABASE_URL", self.operator.as_str()),
-            ("OUTBOX_ROUTER", router.as_str()),
-            ("USER", "operator-a"),
-        ];
-        paste(&env, line).await
+        paste(&self.env(&router), line).await
+    }
+
+    /// The same, and does not wait for its end.
+    pub(crate) fn begin(&self, line: &str) -> Child {
+        let router = self.world.router_file.display().to_string();
+        let mut command = shell(&self.env(&router), &format!("exec {line}"));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn env<'a>(&'a self, router: &'a str) -> [(&'a str, &'a str); 3] {
+        [("DATABASE_URL", &self.operator), ("OUTBOX_ROUTER", router), ("USER", "operator-a")]
     }
 
     pub(crate) async fn json(&self, args: &str) -> Value {
@@ -110,34 +151,50 @@ impl Drill {
         self.incident = Instant::now();
     }
 
-    /// Waits until one problem or notice of `status` has all these words. Returns it, with its command and remedy.
-    pub(crate) async fn named(&self, words: &[&str]) -> String {
+    /// Waits until one problem or notice of `status` has all these words.
+    pub(crate) async fn named(&self, words: &[&str]) -> Named {
         let mut found = None;
         until(&format!("status tells: {words:?}"), async || {
             found = self.problem(words).await;
             found.is_some()
         })
         .await;
-        let found = found.unwrap();
-        self.note(&format!("named after {:.1} s: {found}", self.incident.elapsed().as_secs_f64()));
-        found
+        let named = found.unwrap();
+        self.note(&format!("named after {:.1} s: {}", self.seconds(), named.text));
+        named
     }
 
     /// The problem or notice of `status` that has all these words.
-    pub(crate) async fn problem(&self, words: &[&str]) -> Option<String> {
+    pub(crate) async fn problem(&self, words: &[&str]) -> Option<Named> {
         let status = self.json("status").await;
         let all = ["problems", "notices"].into_iter().filter_map(|kind| status[kind].as_array());
-        let mut texts = all.flatten().map(|one| {
-            let parts = ["problem", "command", "remedy"].iter().filter_map(|part| one[part].as_str());
-            parts.collect::<Vec<_>>().join(": ")
-        });
-        texts.find(|text| words.iter().all(|word| text.contains(word)))
+        let mut all = all.flatten().map(Named::of);
+        all.find(|named| words.iter().all(|word| named.text.contains(word)))
+    }
+
+    /// Waits until `status`, as a person reads it, has all these words, on its output or among its errors.
+    pub(crate) async fn shown(&self, words: &[&str]) -> Said {
+        let mut found = None;
+        until(&format!("status shows: {words:?}"), async || {
+            let said = self.outbox("status").await;
+            let has = |word: &&str| said.out.contains(word) || said.err.contains(word);
+            let all = words.iter().all(has);
+            found = all.then_some(said);
+            all
+        })
+        .await;
+        self.note(&format!("named after {:.1} s: {words:?}", self.seconds()));
+        found.unwrap()
     }
 
     /// Waits until `status` finds nothing stuck.
     pub(crate) async fn until_well(&self) {
         until("nothing is stuck", async || self.outbox("status").await.code == 0).await;
-        self.note(&format!("repaired after {:.1} s", self.incident.elapsed().as_secs_f64()));
+        self.note(&format!("well after {:.1} s", self.seconds()));
+    }
+
+    fn seconds(&self) -> f64 {
+        self.incident.elapsed().as_secs_f64()
     }
 
     /// Waits until `why` of an event has these words. Returns all that it tells.
@@ -205,11 +262,40 @@ impl Started {
         Self { process, addr }
     }
 
-    /// With a role of its own.
-    pub(crate) async fn relay(world: &World) -> Self {
-        let url = role(world, "relay").await;
-        Self::new(world.relay_process_in(&[("DATABASE_URL", &url)])).await
+    /// A relay with a role of its own, and these routes.
+    pub(crate) async fn relay(world: &World, router: &Path) -> Self {
+        let (url, router) = (role(world, "relay").await, router.display().to_string());
+        let args = ["--router", &router, "--metrics-addr", "127.0.0.1:0"];
+        let env = [("DATABASE_URL", url.as_str())];
+        Self::new(Process::start(&programs().join("relay"), args, &env).unwrap()).await
     }
+}
+
+/// One line of `status`.
+#[derive(Debug)]
+pub(crate) struct Named {
+    /// The problem with its command and its remedy.
+    pub(crate) text: String,
+    /// The command to paste, or an empty text.
+    pub(crate) command: String,
+}
+
+impl Named {
+    fn of(one: &Value) -> Self {
+        let parts: Vec<&str> =
+            ["problem", "command", "remedy"].iter().filter_map(|part| one[part].as_str()).collect();
+        let remedy = one["remedy"].as_str().unwrap_or_default();
+        let in_remedy = remedy.find("outbox ").map_or("", |at| &remedy[at..]);
+        let command = one["command"].as_str().unwrap_or(in_remedy).to_owned();
+        Self { text: parts.join(": "), command }
+    }
+}
+
+/// The rest of the first line with these words, from there on: a command or a statement to paste.
+#[track_caller]
+pub(crate) fn pasted(text: &str, begins: &str) -> String {
+    let at = text.find(begins).unwrap_or_else(|| panic!("no `{begins}` in {text}"));
+    text[at..].lines().next().unwrap().to_owned()
 }
 
 /// The expressions of all alerts of this name.
@@ -247,7 +333,7 @@ impl Door {
     pub(crate) async fn close(&mut self) {
         if let Some((stop, served)) = self.open.take() {
             stop.cancel();
-            served.await.unwrap();
+            tokio::time::timeout(PATIENCE, served).await.expect("it ends").unwrap();
         }
     }
 
