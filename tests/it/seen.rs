@@ -2,7 +2,7 @@
 
 mod dlq; // dead letters listed, redriven and dropped
 mod doctor; // broken configurations, found by doctor
-mod drills; // incidents, from the first word to the repair
+pub(crate) mod drills; // incidents, from the first word to the repair
 mod foreign; // an outbox that was copied from another server
 mod goldens; // status and why, word for word, in every state
 mod hands; // what is in queues: listed, tried again, given up, moved, dropped; events found

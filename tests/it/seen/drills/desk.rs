@@ -217,15 +217,9 @@ impl Drill {
         at: &Started,
         series: &str,
         labels: &[&str],
-        fires: impl Fn(f64) -> bool,
+        is_so: impl Fn(f64) -> bool,
     ) {
-        let rules = rules_of(alert);
-        assert!(rules.contains(series), "{alert} does not read {series}: {rules}");
-        until(&format!("{series} {labels:?} makes {alert} fire"), async || {
-            let metrics = scrape::get(&at.addr, "/metrics").await.map(|(_, body)| body).unwrap_or_default();
-            metrics.lines().any(|line| value(line, series, labels).is_some_and(&fires))
-        })
-        .await;
+        fires(alert, &at.addr, (series, labels), is_so).await;
     }
 
     /// Waits until this process has reported that it is ready.
@@ -281,7 +275,7 @@ pub(crate) struct Named {
 }
 
 impl Named {
-    fn of(one: &Value) -> Self {
+    pub(crate) fn of(one: &Value) -> Self {
         let parts: Vec<&str> =
             ["problem", "command", "remedy"].iter().filter_map(|part| one[part].as_str()).collect();
         let remedy = one["remedy"].as_str().unwrap_or_default();
@@ -298,8 +292,25 @@ pub(crate) fn pasted(text: &str, begins: &str) -> String {
     text[at..].lines().next().unwrap().to_owned()
 }
 
+/// Waits until `/metrics` at this address has a series with these labels, each as `name="value"`, and such a value. The alert's
+/// rule reads that series.
+pub(crate) async fn fires(
+    alert: &str,
+    addr: &str,
+    (series, labels): (&str, &[&str]),
+    is_so: impl Fn(f64) -> bool,
+) {
+    let rules = rules_of(alert);
+    assert!(rules.contains(series), "{alert} does not read {series}: {rules}");
+    until(&format!("{series} {labels:?} makes {alert} fire"), async || {
+        let metrics = scrape::get(addr, "/metrics").await.map(|(_, body)| body).unwrap_or_default();
+        metrics.lines().any(|line| value(line, series, labels).is_some_and(&is_so))
+    })
+    .await;
+}
+
 /// The expressions of all alerts of this name.
-pub(crate) fn rules_of(alert: &str) -> String {
+fn rules_of(alert: &str) -> String {
     let text = std::fs::read_to_string(root().join("ops/prometheus/alerts.yml")).unwrap();
     let named = text.split("- alert: ").filter(|rule| rule.lines().next() == Some(alert));
     let rules: String = named.filter_map(|rule| rule.split("labels:").next()).collect();
