@@ -72,7 +72,7 @@ async fn drill_5_a_wrong_redrive() {
     let answer = misbehave(&drill.world);
     drill.start_worker().await;
     drill.incident();
-    let wrong = drill.begin("outbox dlq redrive --rpc Test/Slow --rate 5");
+    let wrong = drill.begin("outbox dlq redrive --rpc Test/Slow --rate 3");
     let named = drill.named(&["a redrive of Test/Slow by operator-a@", " runs: "]).await;
     drill.world.rpcs.until("two are called", |rpcs| rpcs.calls().len() == 2).await;
     let shown = drill.paste(&named.command).await;
