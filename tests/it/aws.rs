@@ -5,6 +5,7 @@ mod batches; // many records in one request, each with its own result
 mod bus; // each answer of PutEvents, and what it does to an event
 mod desk; // commands and processes on AWS, with or without the database
 mod doctor; // resources that are missing, or differ from the routes
+mod drills; // incidents, from the first word to the repair
 mod end_to_end; // from enqueue to RPC
 mod history; // what is kept of failed attempts, and its cost
 mod limits; // which of AWS's limits the tests enforce

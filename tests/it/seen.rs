@@ -2,6 +2,7 @@
 
 mod dlq; // dead letters listed, redriven and dropped
 mod doctor; // broken configurations, found by doctor
+pub(crate) mod drills; // incidents, from the first word to the repair
 mod drills_more; // incidents on a line of processes, from the cause to the repair
 mod foreign; // an outbox that was copied from another server
 mod goldens; // status and why, word for word, in every state

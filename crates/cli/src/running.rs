@@ -6,9 +6,10 @@ mod routers; // processes with different routes
 
 use std::collections::BTreeMap;
 
+use outbox_event_router::Policy;
 use outbox_postgres::operate::Database;
 use outbox_transport::operate::{Operator, SQS};
-use outbox_transport::process::{Breaker, Program, RpcReport, Seen, Waits};
+use outbox_transport::process::{Breaker, FailsOften, Program, RpcReport, Seen, Waits};
 use serde::Serialize;
 
 pub(crate) use failing::Failing;
@@ -59,6 +60,9 @@ pub(crate) struct Serving {
     pub(crate) unaddressed: Option<String>,
     #[serde(skip)]
     pub(crate) failing: Failing,
+    /// The last event that failed again and again in any worker.
+    #[serde(skip)]
+    pub(crate) fails_often: Option<FailsOften>,
     /// Workers that make no progress for this RPC, with the reason.
     #[serde(skip)]
     pub(crate) halted: Vec<String>,
@@ -93,6 +97,8 @@ impl Running {
         let serving: Vec<(&Seen, &RpcReport)> =
             serving.filter_map(|seen| Some((seen, &seen.process.report.rpcs[of_rpc(seen)?]))).collect();
         workers.failing = Failing::of(serving.iter().map(|(_, report)| *report));
+        let often = serving.iter().filter_map(|(_, report)| report.fails_often.as_ref());
+        workers.fails_often = often.max_by_key(|often| often.error.at).cloned();
         for (seen, report) in serving {
             if let Some(service) = &report.unaddressed {
                 workers.unaddressed = Some(service.clone());
@@ -160,6 +166,12 @@ impl Serving {
     pub(crate) fn are_full_and_slow(&self) -> bool {
         let is_slow = self.mean_seconds >= SLOW_SECONDS || self.longest_seconds >= STANDING_SECONDS;
         self.calls_max > 0 && self.calls >= self.calls_max && is_slow
+    }
+
+    /// Twice as many calls at a time, for each worker.
+    pub(crate) fn more_calls(&self) -> usize {
+        let each = self.calls_max.div_ceil(self.workers.max(1));
+        (each * 2).clamp(1, Policy::CONCURRENCY_MAX)
     }
 
     /// `all 32 of 32 calls are under way, and take 9.0s each (the longest 9.1s)`

@@ -4,6 +4,7 @@ mod answer;
 mod failing; // calls that all fail, and events that no RPC gets
 mod problems; // what needs an operator
 mod processes; // relays and workers
+mod repairs; // repairs that run
 mod tables; // what a person reads
 mod watch; // again and again
 mod workers; // breakers and calls of the workers
@@ -14,7 +15,7 @@ use std::time::Duration;
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::operate::{Database, Outbox};
 use outbox_transport::BrakeKind;
-use outbox_transport::operate::{COUNTED_MAX, Count, Depth, Operator, SQS, SetAside};
+use outbox_transport::operate::{COUNTED_MAX, Count, Depth, Kept, Operator, SQS, SetAside};
 
 use crate::brakes::Brakes;
 use crate::colour::Colour;
@@ -168,6 +169,7 @@ impl Look<'_> {
             notices: Vec::new(),
         };
         status.notices = problems::notices(&status, &self.args.options);
+        status.notices.extend(repairs::notices(&kept(transports).await?, &self.args.options));
         status.problems = problems::of(&status, &self.args.options, &self.unreached, &self.workers);
         status.problems.extend(processes::problems(&running));
         Ok((status, running))
@@ -197,6 +199,15 @@ impl Look<'_> {
             [BrakeKind::Pause, BrakeKind::Limit].map(|kind| brakes.of(source, &depth.rpc, kind).cloned());
         RpcStatus { source: source.to_owned(), breaker, held, calls, pause, limit, serving, routed, depth }
     }
+}
+
+/// The newest repairs. On AWS they lie in an item of each hour, and are too many requests for this.
+async fn kept<O: Operator>(transports: &[O]) -> Result<Vec<Kept>, Stopped> {
+    let mut kept = Vec::new();
+    for transport in transports.iter().filter(|transport| transport.source() != SQS) {
+        kept.extend(transport.kept(repairs::READ_MAX).await?);
+    }
+    Ok(kept)
 }
 
 async fn source(outbox: &Outbox) -> Result<SourceStatus, Stopped> {

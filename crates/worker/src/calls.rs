@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use outbox_event::EventId;
 use outbox_runtime::Guarded;
-use outbox_transport::process::{LastError, Minute, shortened};
+use outbox_transport::Outcome;
+use outbox_transport::process::{FailsOften, LastError, Minute, shortened};
 use tokio::time::Instant;
 
+use crate::metrics::is_often;
 use crate::rpc::CallError;
 
 const WINDOW: Duration = Duration::from_secs(60);
@@ -28,6 +31,7 @@ struct Recent {
     error: Option<LastError>,
     failed_in_row: u64,
     succeeded_at: Option<DateTime<Utc>>,
+    fails_often: Option<FailsOften>,
 }
 
 /// What one look finds.
@@ -39,6 +43,7 @@ pub(crate) struct Look {
     /// Since the last success.
     pub(crate) failed_in_row: u64,
     pub(crate) succeeded_at: Option<DateTime<Utc>>,
+    pub(crate) fails_often: Option<FailsOften>,
 }
 
 struct Step {
@@ -72,6 +77,21 @@ impl Calls {
         }
     }
 
+    /// Keeps the last event that failed often, until its delivery ends in this worker.
+    pub(crate) fn settled(&self, event: EventId, attempt: u32, outcome: &Outcome) {
+        let mut recent = self.0.lock();
+        match outcome {
+            Outcome::Retry { code, error, .. } if is_often(attempt, outcome) => {
+                let error = LastError { code: (*code).to_owned(), text: shortened(error), at: Utc::now() };
+                recent.fails_often = Some(FailsOften { event: event.to_string(), attempt, error });
+            }
+            Outcome::Retry { .. } | Outcome::SetAside { .. } => {}
+            Outcome::Done | Outcome::Duplicate | Outcome::Dead { .. } => {
+                recent.fails_often.take_if(|often| often.event == event.to_string());
+            }
+        }
+    }
+
     pub(crate) fn look(&self, now: Instant) -> Look {
         let mut recent = self.0.lock();
         recent.forget(now);
@@ -81,6 +101,7 @@ impl Calls {
             error: recent.error.clone(),
             failed_in_row: recent.failed_in_row,
             succeeded_at: recent.succeeded_at,
+            fails_often: recent.fails_often.clone(),
         }
     }
 }
@@ -179,6 +200,27 @@ mod tests {
             assert_eq!(calls.look(now).failed_in_row, expected);
         }
         assert!(calls.look(now).succeeded_at.is_some());
+    }
+
+    /// Guards promise 8: an event that fails often is known until its own delivery ends.
+    #[test]
+    fn an_event_that_fails_often_is_kept() {
+        let (calls, one, other) = (Calls::default(), EventId::new(), EventId::new());
+        let retry = Outcome::retry(outbox_transport::Again::Failed, Duration::ZERO, "internal", "e");
+        let dead = Outcome::Dead { code: "internal", reason: "e".to_owned() };
+        for (event, attempt, outcome, expected) in [
+            (one, 7, &retry, None),
+            (one, 8, &retry, Some((one, 8))),
+            (other, 1, &Outcome::Done, Some((one, 8))),
+            (other, 9, &retry, Some((other, 9))),
+            (one, 9, &dead, Some((other, 9))),
+            (other, 10, &Outcome::Done, None),
+        ] {
+            calls.settled(event, attempt, outcome);
+            let often = calls.look(Instant::now()).fails_often;
+            let known = often.map(|often| (often.event, often.attempt));
+            assert_eq!(known, expected.map(|(event, attempt)| (event.to_string(), attempt)), "{outcome:?}");
+        }
     }
 
     /// Guards promise 7: the window has few steps at any rate.

@@ -104,8 +104,11 @@ impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient + Clone> Stages<R,
         lease: Option<Lease>,
         tracked: Tracked<R>,
     ) {
-        let Subscriber { metrics, unrecorded, .. } = &self.deliverer.subscriber;
+        let Subscriber { metrics, unrecorded, calls, .. } = &self.deliverer.subscriber;
         metrics.delivered(&outcome, delivery.attempt);
+        if let Some(lease) = &lease {
+            calls.settled(lease.event, delivery.attempt, &outcome);
+        }
         if let (Outcome::Done, Some(lease)) = (&outcome, lease) {
             unrecorded.succeeded(lease.event);
         }

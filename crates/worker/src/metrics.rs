@@ -263,7 +263,7 @@ impl Drop for Raised {
 }
 
 /// Held and postponed deliveries lose no attempt, so they prove nothing about their event.
-fn is_often(attempt: u32, outcome: &Outcome) -> bool {
+pub(crate) fn is_often(attempt: u32, outcome: &Outcome) -> bool {
     attempt >= OFTEN && matches!(outcome, Outcome::Retry { again: Again::Failed, .. })
 }
 

@@ -99,6 +99,7 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         last_error: look.error,
         failed_in_row: look.failed_in_row,
         succeeded_at: look.succeeded_at,
+        fails_often: look.fails_often,
         calls: look.under_way,
         calls_max: subscriber.braking.concurrency(now),
         minute: look.minute,

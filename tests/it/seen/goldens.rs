@@ -99,8 +99,6 @@ async fn deliveries_in_every_state() {
     world.rpcs.until("it is being called", |rpcs| !rpcs.calls_of(called).is_empty()).await;
     let (next, last) = (world.publish(Two { n: 2 }).await, world.publish(Two { n: 3 }).await);
     let parked = publish_malformed(&world).await;
-    let mut open = world.pool.begin().await.unwrap();
-    let uncommitted = outbox::enqueue(&mut open, One { n: 2 }).await.unwrap();
     world.until("select count(*) = 1 from outbox.dead_letter").await;
     world.until("select count(*) = 1 from outbox.retry where last_code = 'unavailable'").await;
     world.until("select count(*) = 1 from outbox.parked").await;
@@ -108,6 +106,9 @@ async fn deliveries_in_every_state() {
     world.until(READY).await;
     // A row is some seconds old.
     world.until("select exists (select from outbox.process where report like '%\"calls\":1,%')").await;
+    // Not sooner: an idle one is a problem after some seconds.
+    let mut open = world.pool.begin().await.unwrap();
+    let uncommitted = outbox::enqueue(&mut open, One { n: 2 }).await.unwrap();
 
     let mask = Mask::of(&world);
     compare_status("stuck", &world, "", &mask).await;

@@ -37,6 +37,12 @@ const MORE: &str = "  - name: event_contract
   - name: event_operate_poison
     subscriber:
       - id: Test/OperatePoison
+  - name: event_drill_away
+    subscriber:
+      - id: Test/DrillAway
+  - name: event_drill_poison
+    subscriber:
+      - id: Test/DrillPoison
   - name: event_lying
     subscriber:
       - id: Test/Lying

@@ -159,6 +159,9 @@ fn text(listed: &[Listed], more: bool, reach: &Reach, args: &List) -> String {
             let rpc = message.rpc.as_str();
             let retry = args.options.command(["queue", "retry", "--rpc", rpc, "--all"]);
             lines.push(format!("to try again at once:     {retry}"));
+            let event = message.event.to_string();
+            let give_up = args.options.command(["queue", "give-up", "--rpc", rpc, "--event", &event]);
+            lines.push(format!("to give up the first:     {give_up}"));
         }
     }
     lines.join("\n")

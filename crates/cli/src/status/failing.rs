@@ -1,24 +1,27 @@
-//! Pure: an RPC whose calls all fail, and events that no RPC gets.
+//! Pure: an RPC whose calls all fail, an event that fails again and again, and events that no RPC gets.
 
 use outbox_finding::closest;
 use outbox_postgres::operate::UnknownEvent;
+use outbox_transport::operate::SQS;
+use outbox_transport::process::FailsOften;
 
 use super::answer::{Problem, RpcStatus, SourceStatus};
 use crate::options::Options;
 use crate::running::Failing;
 use crate::safe::line;
-use crate::show::{NAME_CHARS_MAX, counted, moment_of};
+use crate::show::{NAME_CHARS_MAX, counted, moment_of, seconds_since};
 
 /// A few failures in a row are usual while a server restarts.
 const FAILED_MIN: u64 = 5;
+/// Another worker may have delivered it since.
+const OFTEN_SECONDS_MAX: f64 = 15.0 * 60.0;
 const ERROR_CHARS_MAX: usize = 200;
 
 /// Calls that all fail, while there is still something to deliver.
 pub(super) fn of_rpc(rpc: &RpcStatus, options: &Options) -> Option<Problem> {
     let Failing { in_row, error, since_success } = &rpc.serving.failing;
     let depth = &rpc.depth;
-    let waits = [depth.waiting, depth.hidden, depth.retrying.unwrap_or_default()];
-    if *in_row < FAILED_MIN || !since_success || waits.iter().all(|count| count.is_zero()) {
+    if *in_row < FAILED_MIN || !since_success || is_empty(rpc) {
         return None;
     }
     let error = error.as_ref().map(|error| {
@@ -36,6 +39,30 @@ pub(super) fn of_rpc(rpc: &RpcStatus, options: &Options) -> Option<Problem> {
             "see the log of its server; the workers try again until the attempts end, and then: {command}"
         ),
     ))
+}
+
+/// One event that fails, while others are delivered.
+pub(super) fn of_event(rpc: &RpcStatus, options: &Options) -> Option<Problem> {
+    let FailsOften { event, attempt, error } = rpc.serving.fails_often.as_ref()?;
+    if is_empty(rpc) || seconds_since(error.at) > OFTEN_SECONDS_MAX {
+        return None;
+    }
+    let (name, event) = (&rpc.depth.rpc, line(event, NAME_CHARS_MAX));
+    let problem = format!(
+        "event {event} of {name} failed at attempt {attempt} with {}: {}",
+        line(&error.code, NAME_CHARS_MAX),
+        line(&error.text, ERROR_CHARS_MAX)
+    );
+    let command = match rpc.source == SQS {
+        true => options.command(["why", &event]),
+        false => options.command(["queue", "list", "--rpc", name, "--state", "retrying"]),
+    };
+    Some(Problem::command(problem, command))
+}
+
+fn is_empty(rpc: &RpcStatus) -> bool {
+    let depth = &rpc.depth;
+    [depth.waiting, depth.hidden, depth.retrying.unwrap_or_default()].iter().all(|count| count.is_zero())
 }
 
 /// Names that event_router.yaml does not list, and that were published within the last day.

@@ -1,8 +1,7 @@
 //! Pure: finds what needs an operator, and the command that explains or repairs it.
 
-use outbox_event_router::Policy;
-use outbox_postgres::operate::StuckRing;
-use outbox_transport::operate::{SetBrake, Undeliverable};
+use outbox_postgres::operate::{StuckRing, Transaction};
+use outbox_transport::operate::{At, SetBrake, Undeliverable};
 
 use super::answer::{Problem, RpcStatus, SourceStatus, Status};
 use super::failing;
@@ -12,7 +11,7 @@ use crate::brakes;
 use crate::options::Options;
 use crate::running::ADD_ADDRESS;
 use crate::safe::line;
-use crate::show::{NAME_CHARS_MAX, age, counted};
+use crate::show::{NAME_CHARS_MAX, age, counted, seconds_since};
 use crate::stopped::Stopped;
 use crate::stuck::{self, MEND};
 
@@ -26,6 +25,8 @@ const UNSERVED_SECONDS_MAX: f64 = 8.0;
 const SLOW_SECONDS_MAX: f64 = 8.0;
 /// It delays its own events, and keeps rows that it might still see in the tables.
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
+/// An application that wrote, and runs no statement for this time, has forgotten to commit.
+const IDLE_SECONDS_MAX: f64 = 15.0;
 
 const REASON_CHARS_MAX: usize = 400;
 
@@ -109,7 +110,8 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
         ));
     }
     if let Some(transaction) = &source.oldest_transaction
-        && transaction.age_seconds.is_some_and(|age| age > TRANSACTION_SECONDS_MAX)
+        && (transaction.age_seconds.is_some_and(|age| age > TRANSACTION_SECONDS_MAX)
+            || is_forgotten(transaction))
     {
         let (pid, role) = (transaction.pid, transaction.user.as_deref());
         problems.push(Problem::remedy(
@@ -131,6 +133,13 @@ fn of_source(source: &SourceStatus, options: &Options) -> Vec<Problem> {
         ));
     }
     problems
+}
+
+/// It has written, and waits for its application.
+fn is_forgotten(transaction: &Transaction) -> bool {
+    let is_idle = transaction.state.as_deref().is_some_and(|state| state.starts_with("idle in transaction"));
+    let last = transaction.last_statement_at.and_then(At::known).map(seconds_since);
+    transaction.writes && is_idle && last.is_some_and(|seconds| seconds > IDLE_SECONDS_MAX)
 }
 
 fn stuck_ring(name: &str, ring: &StuckRing) -> Problem {
@@ -206,7 +215,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
         return problems;
     }
     if rpc.breaker != Some(Breaker::Open) && rpc.held.is_empty() {
-        problems.extend(failing::of_rpc(rpc, options));
+        problems.extend(failing::of_rpc(rpc, options).or_else(|| failing::of_event(rpc, options)));
     }
     let lies = !depth.waiting.is_zero();
     let waits_for = |seconds: f64| lies && depth.oldest_seconds.is_none_or(|age| age > seconds);
@@ -238,6 +247,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             "start a worker whose event_router.yaml has it; if one runs, its log has the reason why it can't write here",
         ));
     } else if rpc.serving.are_full_and_slow() && waits_for(SLOW_SECONDS_MAX) {
+        let more = rpc.serving.more_calls().to_string();
         problems.push(Problem::remedy(
             format!(
                 "{} for {} wait{}, and {}",
@@ -246,7 +256,10 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
                 oldest(rpc),
                 rpc.serving.full()
             ),
-            &more_calls(rpc, options),
+            &format!(
+                "its server is slow: see its logs; if it can take more, start more workers, raise `concurrency` in event_router.yaml, or for an hour: {}",
+                options.command(["limit", "--rpc", &depth.rpc, "--concurrency", &more, "--why", "its server can take more"])
+            ),
         ));
     } else if lies && depth.oldest_seconds.is_some_and(|age| age > WAIT_SECONDS_MAX) {
         let problem = format!(
@@ -272,17 +285,6 @@ fn elsewhere(rpc: &str, options: &Options) -> String {
     )
 }
 
-/// Twice as many as now, in each worker.
-fn more_calls(rpc: &RpcStatus, options: &Options) -> String {
-    let each = rpc.serving.calls_max / rpc.serving.workers.max(1);
-    let calls = (2 * each).min(Policy::CONCURRENCY_MAX).to_string();
-    let limit = ["limit", "--rpc", &rpc.depth.rpc, "--concurrency", &calls, "--why", "its server is slow"];
-    format!(
-        "its server is slow: see its logs; if it can take more, raise `concurrency` in event_router.yaml, start more workers, or for an hour: {}",
-        options.command(limit)
-    )
-}
-
 fn oldest(rpc: &RpcStatus) -> String {
     rpc.depth.oldest_seconds.map(|seconds| format!(", the oldest for {}", age(seconds))).unwrap_or_default()
 }
@@ -291,10 +293,11 @@ fn oldest(rpc: &RpcStatus) -> String {
 mod tests {
     use super::*;
     use clap::Parser;
-    use outbox_postgres::operate::{Behind, Holder, Leader, Transaction};
+    use outbox_postgres::operate::{Behind, Holder, Leader};
     use outbox_transport::Brake;
     use outbox_transport::operate::Count;
     use outbox_transport::operate::{Depth, SetAside};
+    use outbox_transport::process::{FailsOften, LastError};
 
     use crate::running::Serving;
 
@@ -376,6 +379,24 @@ mod tests {
         }
     }
 
+    /// It wrote at its beginning, and has been idle since.
+    fn forgotten(seconds: i64) -> Transaction {
+        let last = chrono::Utc::now() - chrono::TimeDelta::seconds(seconds);
+        Transaction {
+            state: Some("idle in transaction".into()),
+            last_statement_at: Some(last.into()),
+            ..transaction(seconds as f64, true)
+        }
+    }
+
+    /// An event that fails, while others of its RPC are delivered.
+    fn poisoned(ago: i64) -> Serving {
+        let at = chrono::Utc::now() - chrono::TimeDelta::seconds(ago);
+        let error = LastError { code: "internal".into(), text: "no such card".into(), at };
+        let often = FailsOften { event: "id-1".into(), attempt: 9, error };
+        Serving { workers: 1, fails_often: Some(often), ..Serving::default() }
+    }
+
     /// Guards: a stuck part is a problem with its remedy, and a busy part is not.
     #[test]
     fn each_problem_has_its_line() {
@@ -402,6 +423,13 @@ mod tests {
         let depth = Depth { waiting: Count::new(500), oldest_seconds: Some(59.0), ..rpc().depth };
         let working = RpcStatus { breaker: Some(Breaker::HalfOpen), depth, ..rpc() };
         assert_eq!(told(&status(busy, working)), [] as [&str; 0]);
+        let ends = SourceStatus { oldest_transaction: Some(forgotten(14)), ..source() };
+        assert_eq!(told(&status(ends, rpc())), [] as [&str; 0]);
+        // It was delivered since, or by another worker.
+        let long_ago = Depth { retrying: Some(Count::new(1)), ..rpc().depth };
+        for (serving, depth) in [(poisoned(1), rpc().depth), (poisoned(1000), long_ago)] {
+            assert_eq!(told(&status(source(), RpcStatus { serving, depth, ..rpc() })), [] as [&str; 0]);
+        }
 
         let dump = Holder {
             slot: 3,
@@ -466,6 +494,11 @@ mod tests {
                 SourceStatus { oldest_transaction: Some(transaction(61.0, false)), ..source() },
                 rpc(),
                 "a transaction in cards is open for 1m 1s (pid 42 (svc, batch)): it only reads and holds nothing of the outbox up",
+            ),
+            (
+                SourceStatus { oldest_transaction: Some(forgotten(20)), ..source() },
+                rpc(),
+                "a transaction in cards is open for 20s (pid 42 (svc, batch)): its own events wait until it ends",
             ),
             (
                 source(),
@@ -535,6 +568,15 @@ mod tests {
                     ..rpc()
                 },
                 "9 messages for A/B wait, the oldest for 9.0s, and all 32 of 32 calls are under way, and take 9.0s each",
+            ),
+            (
+                source(),
+                RpcStatus {
+                    depth: Depth { retrying: Some(Count::new(1)), ..rpc().depth },
+                    serving: poisoned(1),
+                    ..rpc()
+                },
+                "event id-1 of A/B failed at attempt 9 with internal: no such card: outbox queue list --rpc A/B --state retrying",
             ),
             (
                 source(),

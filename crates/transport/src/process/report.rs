@@ -50,6 +50,9 @@ pub struct RpcReport {
     pub failed_in_row: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub succeeded_at: Option<DateTime<Utc>>,
+    /// An event that fails again and again, while others may succeed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fails_often: Option<FailsOften>,
     /// Calls under way, and how many there may be.
     pub calls: usize,
     pub calls_max: usize,
@@ -87,6 +90,14 @@ pub struct LastError {
     pub code: String,
     pub text: String,
     pub at: DateTime<Utc>,
+}
+
+/// A delivery that failed many times and has not ended, and its last failure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailsOften {
+    pub event: String,
+    pub attempt: u32,
+    pub error: LastError,
 }
 
 /// The calls of the last minute.

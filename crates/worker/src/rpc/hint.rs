@@ -2,7 +2,7 @@
 
 use http::Uri;
 
-use super::failure::{Failure, Mismatch};
+use super::failure::{Cause, Failure, Mismatch};
 use super::{By, CallError, failed};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,11 @@ pub(super) enum Called {
 pub(super) fn told(failure: &Failure, called: Called, uri: &Uri) -> CallError {
     let message = match failure.mismatch {
         Some(mismatch) => format!("{}: {}", remedy(mismatch, called, uri), failure.message),
+        None if failure.cause == Cause::NoConnection => {
+            let (host, port) = (uri.host().unwrap_or("HOST"), uri.port_u16());
+            let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+            format!("can't connect to {host}{port}: {}", failure.message)
+        }
         None => failure.message.clone(),
     };
     CallError { by: By::Nobody, ..failed(failure.code(), &message) }

@@ -26,6 +26,7 @@ fn worker(name: &str) -> Process {
         calls: 3,
         failed_in_row: 6,
         succeeded_at: None,
+        fails_often: None,
         calls_max: 16,
         minute: Minute { ended: 7, mean_seconds: 0.25, longest_seconds: 1.5 },
         duty: Duty::Help,
