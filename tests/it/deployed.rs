@@ -1,5 +1,6 @@
 //! What the project is built from, and where it runs.
 
+mod company; // a company outside of the repository adopts Outbox, on PostgreSQL 15 and 18
 mod dependencies; // dependencies and their licences
 mod laptop; // `outbox dev` and `outbox send` in a folder outside of the repository
 mod newcomer; // a developer's three steps, in a copy of the repository

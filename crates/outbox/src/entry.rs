@@ -119,9 +119,9 @@ impl Entry {
         if self.key.as_ref().is_some_and(|key| key.contains('\0')) {
             return Err(EnqueueError::InvalidKey { name });
         }
-        let mut headers = self.headers;
+        let headers = self.headers;
         #[cfg(feature = "opentelemetry")]
-        crate::trace::begin_in(&mut headers);
+        let headers = crate::trace::begun_in(headers);
         let headers = encode_headers(name, &headers)?;
         Ok(Row { id: self.id, name, key: self.key, payload, headers })
     }

@@ -8,13 +8,13 @@ use opentelemetry::trace::TraceContextExt;
 /// Every vendor must accept this many bytes; the standard permits cutting more.
 const STATE_BYTES_MAX: usize = 512;
 
-/// Writes W3C's trace context, unless the caller has set it.
-pub(crate) fn begin_in(headers: &mut BTreeMap<String, String>) {
+/// With W3C's trace context, unless the caller has set it.
+pub(crate) fn begun_in(mut headers: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let context = Context::current();
     let span = context.span();
     let span = span.span_context();
     if !span.is_valid() || headers.contains_key("traceparent") {
-        return;
+        return headers;
     }
     let parent = format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags());
     headers.insert("traceparent".to_owned(), parent);
@@ -23,4 +23,5 @@ pub(crate) fn begin_in(headers: &mut BTreeMap<String, String>) {
     {
         headers.insert("tracestate".to_owned(), state);
     }
+    headers
 }

@@ -152,6 +152,28 @@ pub fn node_rpc() -> Result<PathBuf, ToolError> {
     node_packages("rpc", &packages)
 }
 
+/// What a company outside of the repository uses for TypeScript: buf, its generator, connect-node, `pg` and the compiler.
+/// Returns the directory of `node_modules`.
+pub fn node_company() -> Result<PathBuf, ToolError> {
+    let packages = [
+        "@bufbuild/buf@1.75.0",
+        "@bufbuild/protobuf@2.17.0",
+        "@bufbuild/protoc-gen-es@2.17.0",
+        "@connectrpc/connect@2.2.0",
+        "@connectrpc/connect-node@2.2.0",
+        "pg@8.23.1",
+        "typescript@5.9.3",
+        "@types/node@20.19.43",
+        "@types/pg@8.23.1",
+    ];
+    Ok(node_packages("company", &packages)?.join("node_modules"))
+}
+
+/// Python's driver for Postgres: the directory for PYTHONPATH.
+pub fn python_psycopg() -> Result<PathBuf, ToolError> {
+    python_package("psycopg[binary]==3.3.9", "psycopg")
+}
+
 /// The official gRPC library for Python: the directory for PYTHONPATH.
 pub fn python_grpc() -> Result<PathBuf, ToolError> {
     python_package("grpcio==1.76.0", "grpc")

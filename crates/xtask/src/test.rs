@@ -90,7 +90,8 @@ fn install() -> Result<(), ToolError> {
         }
     }
     // Tests report a missing tool themselves; in CI they fail.
-    for tool in [tools::node_rpc(), tools::python_grpc(), tools::nginx()] {
+    let company = [tools::node_company(), tools::python_psycopg()];
+    for tool in [tools::node_rpc(), tools::python_grpc(), tools::nginx()].into_iter().chain(company) {
         if let Err(error) = tool {
             eprintln!("warning: {error}");
         }

@@ -100,7 +100,7 @@ async fn an_older_server_is_refused() {
 }
 
 /// The server of that version. `None`, reported loudly, if it can't be installed; in CI that is a failure.
-fn server(version: u32) -> Option<PathBuf> {
+pub(super) fn server(version: u32) -> Option<PathBuf> {
     match servers::unpacked(version) {
         Ok(server) => Some(server),
         Err(problem) => {

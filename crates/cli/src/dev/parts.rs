@@ -92,6 +92,7 @@ impl Pair {
         let relay = Some(tokio::spawn(relay(source.clone(), wiring, &started)));
         let client = Watched {
             client: wiring.client.clone(),
+            router: Arc::new(wiring.router.clone()),
             services: Arc::new(wiring.services.clone()),
             show: Arc::clone(show),
         };

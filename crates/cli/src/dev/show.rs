@@ -47,9 +47,14 @@ impl Show {
         self.print(Tone::Bad, text);
     }
 
-    /// The result of a call. `url` is the address of its service, if it has one.
-    pub(super) fn called(&self, call: &Call<'_>, outcome: &Outcome, took: Duration, url: Option<&str>) {
-        let service = call.rpc.service();
+    /// The result of a call of a service, which may have an address.
+    pub(super) fn called(
+        &self,
+        call: &Call<'_>,
+        outcome: &Outcome,
+        took: Duration,
+        (service, url): (&str, Option<&str>),
+    ) {
         if matches!(outcome, Outcome::Retry { again: Again::Postponed, .. }) {
             if self.absent.lock().insert(service.to_owned()) {
                 self.note(&absent(service, url));

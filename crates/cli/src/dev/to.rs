@@ -34,7 +34,7 @@ impl FromStr for To {
     }
 }
 
-/// The services of a router, each with its address. `None`: it has no address, so its events wait.
+/// The services that a router calls, each with its address. `None`: it has no address, so its events wait.
 pub(super) type Services = BTreeMap<String, Option<String>>;
 
 pub(super) fn services(router: &Router, tos: &[To]) -> Services {
@@ -50,7 +50,8 @@ pub(super) fn services(router: &Router, tos: &[To]) -> Services {
             })
         })
     };
-    router.rpcs().map(|(rpc, _)| (rpc.service().to_owned(), address(rpc.service()))).collect()
+    let called = router.rpcs().map(|(rpc, _)| router.called(rpc).service());
+    called.map(|service| (service.to_owned(), address(service))).collect()
 }
 
 pub(super) fn endpoints(services: &Services) -> Vec<Endpoint> {
@@ -105,6 +106,17 @@ event:
         assert_eq!(of(&["LedgerService=h2c://b:2"]), [None, url("h2c://b:2")]);
         assert_eq!(of(&["LedgerService=http://b:2", "http://a:1"]), [url("http://a:1"), url("http://b:2")]);
         assert_eq!(of(&["NotifyService=http://a:1", "NotifyService=http://a:2"]), [url("http://a:2"), None]);
+    }
+
+    /// Guards: an RPC that keeps the queue of another package has the address of the service that is called.
+    #[test]
+    fn a_moved_rpc_has_the_address_of_its_new_service() {
+        let moved = "event:\n  - name: event_one\n    subscriber: [{ id: a.v2.NotifyService/Notify, queue: a.v1.NotifyService/Notify }]\n";
+        let router = Router::parse("r.yaml", moved).unwrap();
+        let tos: Vec<To> = ["a.v2.NotifyService=http://a:1".parse().unwrap()].to_vec();
+        let services = services(&router, &tos);
+        assert_eq!(services["a.v2.NotifyService"].as_deref(), Some("http://a:1"));
+        assert_eq!((services.len(), strays(&services, &tos)), (1, Vec::new()));
     }
 
     /// Guards: a misspelt `--to` is named, with the service that may be meant.

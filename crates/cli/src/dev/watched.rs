@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use outbox_event_router::Router;
 use outbox_transport::Outcome;
 use outbox_worker::rpc::{By, Call, CallError, Client, Code, RpcClient};
 
@@ -12,19 +13,22 @@ use super::to::Services;
 #[derive(Debug, Clone)]
 pub(super) struct Watched {
     pub(super) client: Client,
+    pub(super) router: Arc<Router>,
     pub(super) services: Arc<Services>,
     pub(super) show: Arc<Show>,
 }
 
 impl Watched {
-    fn url(&self, service: &str) -> Option<&str> {
-        self.services.get(service)?.as_deref()
+    /// The service that is called for a queue, and its address.
+    fn service(&self, call: &Call<'_>) -> Option<(&str, Option<&str>)> {
+        let (service, url) = self.services.get_key_value(self.router.called(call.rpc).service())?;
+        Some((service, url.as_deref()))
     }
 }
 
 impl RpcClient for Watched {
     async fn call(&self, call: &Call<'_>) -> Result<(), CallError> {
-        if self.url(call.rpc.service()).is_none() {
+        if self.service(call).and_then(|(_, url)| url).is_none() {
             let message = "the service has no address".to_owned();
             return Err(CallError { code: Code::Unavailable, message, retry_after: None, by: By::Nobody });
         }
@@ -32,6 +36,7 @@ impl RpcClient for Watched {
     }
 
     fn became(&self, call: &Call<'_>, outcome: &Outcome, took: Duration) {
-        self.show.called(call, outcome, took, self.url(call.rpc.service()));
+        let (service, url) = self.service(call).unwrap_or((call.rpc.service(), None));
+        self.show.called(call, outcome, took, (service, url));
     }
 }

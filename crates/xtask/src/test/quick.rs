@@ -3,7 +3,10 @@
 /// By the beginning of the tests' names, with a description.
 pub(crate) const LEFT_OUT: [(&str, &str); 25] = [
     ("aws::", "the transport aws, on an emulator"),
-    ("deployed::", "other versions of Postgres, routes in Terraform, the steps for a new event"),
+    (
+        "deployed::",
+        "other versions of Postgres, routes in Terraform, the steps for a new event, an outside company",
+    ),
     ("models::", "models of the protocols"),
     ("at_least_once::drill", "an outage of a minute"),
     ("at_least_once::faults", "processes that are killed and paused"),

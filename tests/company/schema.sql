@@ -1,0 +1,1 @@
+create table card (id text primary key);
