@@ -1,0 +1,42 @@
+//! Python. The messages name their own type, so the file imports none of them.
+
+use std::fmt::Write;
+
+use super::Event;
+
+const HEAD: &str = "\
+# Written by `outbox codegen`. Do not edit it.
+\"\"\"Each event, for `enqueue` of outbox_client: its name, its message, and the field of its key.\"\"\"
+
+from outbox_client import Event
+
+";
+
+pub(super) fn events(events: &[Event]) -> String {
+    let mut text = HEAD.to_owned();
+    for Event { value, name, full_name, key, .. } in events {
+        let key = key.as_ref().map_or_else(|| "None".to_owned(), |key| format!("\"{key}\""));
+        let _ = writeln!(text, "{value} = Event(name=\"{name}\", message_type=\"{full_name}\", key={key})");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: what is written.
+    #[test]
+    fn events_are_constants() {
+        let expected = r#"# Written by `outbox codegen`. Do not edit it.
+"""Each event, for `enqueue` of outbox_client: its name, its message, and the field of its key."""
+
+from outbox_client import Event
+
+EVENT_2FA_TURNED_ON = Event(name="event_2fa_turned_on", message_type="acme.v1.2faTurnedOnEvent", key=None)
+EVENT_CARD_ISSUED = Event(name="event_card_issued", message_type="acme.v1.CardIssuedEvent", key="card_id")
+EVENT_V_2_A1 = Event(name="event_v_2_a1", message_type="acme.v1.V2A1Event", key="number")
+"#;
+        assert_eq!(events(&super::super::sample()), expected);
+    }
+}
