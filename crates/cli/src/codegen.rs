@@ -1,5 +1,6 @@
 //! `outbox codegen`: the events of proto, for the publishing clients of other languages.
 
+mod event; // as the generators need it
 mod go;
 mod python;
 mod typescript;
@@ -7,11 +8,12 @@ mod typescript;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use outbox_contract::{Contract, EventType, ReadError, Selection, Sources};
+use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_finding::{Report, Severity};
 
 use crate::stopped::Stopped;
 use crate::terminal::{say, write};
+use event::Event;
 
 /// Writes the list of events for a publisher in TypeScript, Python or Go.
 ///
@@ -62,36 +64,6 @@ enum Lang {
     Ts,
     Python,
     Go,
-}
-
-/// An event, as the generators need it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Event {
-    /// `event_hoge_updated`.
-    name: String,
-    /// `EVENT_HOGE_UPDATED`: an identifier in each language, and unique.
-    value: String,
-    /// The message without its package: `HogeUpdatedEvent`.
-    message: String,
-    /// `hoge.v1.HogeUpdatedEvent`.
-    full_name: String,
-    /// `hoge/v1/hoge_event.proto`.
-    file: String,
-    /// The key's field, as proto names it.
-    key: Option<String>,
-}
-
-impl From<&EventType> for Event {
-    fn from(event: &EventType) -> Self {
-        Self {
-            name: event.name.clone(),
-            value: event.value.name().to_owned(),
-            message: event.message.name().to_owned(),
-            full_name: event.message.full_name().to_owned(),
-            file: event.message.parent_file().name().to_owned(),
-            key: event.key.as_ref().map(|field| field.name().to_owned()),
-        }
-    }
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
@@ -147,22 +119,4 @@ fn contract(args: &Args) -> Result<Option<Contract>, Stopped> {
     }
     say(&report.to_string());
     Ok(None)
-}
-
-/// Three events: one with a key, one without, and one whose name has digits and underscores.
-#[cfg(test)]
-fn sample() -> Vec<Event> {
-    let event = |name: &str, message: &str, key: Option<&str>| Event {
-        name: name.to_owned(),
-        value: name.to_uppercase(),
-        message: message.to_owned(),
-        full_name: format!("acme.v1.{message}"),
-        file: "acme/v1/acme_event.proto".to_owned(),
-        key: key.map(str::to_owned),
-    };
-    vec![
-        event("event_2fa_turned_on", "2faTurnedOnEvent", None),
-        event("event_card_issued", "CardIssuedEvent", Some("card_id")),
-        event("event_v_2_a1", "V2A1Event", Some("number")),
-    ]
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Event;
+use super::event::Event;
 
 pub(super) fn events(events: &[Event], package: &str) -> String {
     let mut text = format!(
@@ -35,6 +35,7 @@ fn identifier(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::sample;
     use super::*;
 
     /// Guards: what is written, as gofmt would have it.
@@ -47,13 +48,13 @@ package events
 
 type event = struct{ Name, MessageType, Key string }
 
-var Event_2faTurnedOn = event{Name: "event_2fa_turned_on", MessageType: "acme.v1.2faTurnedOnEvent", Key: ""}
+var EventOauth2Granted = event{Name: "event_oauth2_granted", MessageType: "acme.v1.OAuth2GrantedEvent", Key: ""}
 
 var EventCardIssued = event{Name: "event_card_issued", MessageType: "acme.v1.CardIssuedEvent", Key: "card_id"}
 
 var EventV_2A1 = event{Name: "event_v_2_a1", MessageType: "acme.v1.V2A1Event", Key: "number"}
 "#;
-        assert_eq!(events(&super::super::sample(), "events"), expected);
+        assert_eq!(events(&sample(), "events"), expected);
     }
 
     /// Guards: two values that differ in underscores alone get two names.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::Event;
+use super::event::Event;
 
 const HEAD: &str = "\
 # Written by `outbox codegen`. Do not edit it.
@@ -23,6 +23,7 @@ pub(super) fn events(events: &[Event]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::sample;
     use super::*;
 
     /// Guards: what is written.
@@ -33,10 +34,10 @@ mod tests {
 
 from outbox_client import Event
 
-EVENT_2FA_TURNED_ON = Event(name="event_2fa_turned_on", message_type="acme.v1.2faTurnedOnEvent", key=None)
+EVENT_OAUTH2_GRANTED = Event(name="event_oauth2_granted", message_type="acme.v1.OAuth2GrantedEvent", key=None)
 EVENT_CARD_ISSUED = Event(name="event_card_issued", message_type="acme.v1.CardIssuedEvent", key="card_id")
 EVENT_V_2_A1 = Event(name="event_v_2_a1", message_type="acme.v1.V2A1Event", key="number")
 "#;
-        assert_eq!(events(&super::super::sample()), expected);
+        assert_eq!(events(&sample()), expected);
     }
 }

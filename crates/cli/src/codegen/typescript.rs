@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::Event;
+use super::event::Event;
 
 const HEAD: &str = "\
 // Written by `outbox codegen`. Do not edit it.
@@ -53,36 +53,37 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::sample;
     use super::*;
 
-    /// Guards: what is written, and that it imports from where it is told.
+    /// Guards: what is written, with the directory of the messages.
     #[test]
     fn events_are_constants() {
         let expected = r#"// Written by `outbox codegen`. Do not edit it.
 // Each event, for `enqueue` of @outbox/pg: its name, its message, and the field of its key.
-import { 2faTurnedOnEventSchema, CardIssuedEventSchema, V2A1EventSchema } from "../gen/acme/v1/acme_event_pb.js";
+import { OAuth2GrantedEventSchema, CardIssuedEventSchema, V2A1EventSchema } from "../gen/acme/v1/acme_event_pb.js";
 
-export const EVENT_2FA_TURNED_ON = { name: "event_2fa_turned_on", schema: 2faTurnedOnEventSchema, key: undefined } as const;
+export const EVENT_OAUTH2_GRANTED = { name: "event_oauth2_granted", schema: OAuth2GrantedEventSchema, key: undefined } as const;
 
 export const EVENT_CARD_ISSUED = { name: "event_card_issued", schema: CardIssuedEventSchema, key: "card_id" } as const;
 
 export const EVENT_V_2_A1 = { name: "event_v_2_a1", schema: V2A1EventSchema, key: "number" } as const;
 "#;
-        assert_eq!(events(&super::super::sample(), "../gen/"), expected);
+        assert_eq!(events(&sample(), "../gen/"), expected);
     }
 
     /// Guards: two messages of one name do not collide.
     #[test]
     fn namesakes_have_names_of_their_own() {
-        let mut two = super::super::sample();
+        let mut two = sample();
         two.truncate(2);
         two[0].message = "CardIssuedEvent".to_owned();
         two[0].file = "other.proto".to_owned();
         let text = events(&two, ".");
         for line in [
             r#"import { CardIssuedEventSchema as EVENT_CARD_ISSUED_Schema } from "./acme/v1/acme_event_pb.js";"#,
-            r#"import { CardIssuedEventSchema as EVENT_2FA_TURNED_ON_Schema } from "./other_pb.js";"#,
-            r"schema: EVENT_2FA_TURNED_ON_Schema,",
+            r#"import { CardIssuedEventSchema as EVENT_OAUTH2_GRANTED_Schema } from "./other_pb.js";"#,
+            r"schema: EVENT_OAUTH2_GRANTED_Schema,",
         ] {
             assert!(text.contains(line), "{text}");
         }
