@@ -1,5 +1,6 @@
 //! Promise 1: the event exists if and only if the transaction commits.
 
+mod clients; // publishers in TypeScript, Python and Go
 mod examples; // each example of the publisher's library, run as a program
 mod payloads; // payloads that enqueue refuses, in SQL and in Rust alike
 mod publish; // the publisher's API, in Rust and in SQL

@@ -5,6 +5,7 @@ mod ago;
 mod audit;
 mod brakes; // pauses and limits that are set
 mod check;
+mod codegen; // events for other languages
 mod colour;
 mod counted; // what an irreversible command would change
 #[cfg(feature = "dev")]
@@ -72,6 +73,7 @@ enum Command {
     Send(send::Args),
     Routes(routes::Args),
     Proto(proto::Args),
+    Codegen(codegen::Args),
     Status(status::Args),
     Why(why::Args),
     Find(find::Args),
@@ -101,6 +103,7 @@ fn main() -> ExitCode {
         Command::Send(args) => operate(send::run(&args)),
         Command::Routes(args) => ended(routes::run(&args)),
         Command::Proto(args) => ended(proto::run(&args)),
+        Command::Codegen(args) => ended(codegen::run(&args)),
         Command::Status(args) => operate(status::run(&args)),
         Command::Why(args) => operate(why::run(&args)),
         Command::Find(args) => operate(find::run(&args)),

@@ -179,6 +179,38 @@ pub fn python_grpc() -> Result<PathBuf, ToolError> {
     python_package("grpcio==1.76.0", "grpc")
 }
 
+/// protoc, which Python's package grpcio-tools has: the directory for PYTHONPATH.
+pub fn python_protoc() -> Result<PathBuf, ToolError> {
+    python_package("grpcio-tools==1.76.0", "grpc_tools")
+}
+
+/// psycopg, Python's driver for Postgres: the directory for PYTHONPATH.
+pub fn python_psycopg() -> Result<PathBuf, ToolError> {
+    python_package("psycopg[binary]==3.2.13", "psycopg")
+}
+
+/// What the client for TypeScript and its tests need, as its package.json has it: the directory of `node_modules`.
+pub fn node_clients() -> Result<PathBuf, ToolError> {
+    let packages = [
+        "@bufbuild/protobuf@2.17.0",
+        "@bufbuild/protoc-gen-es@2.17.0",
+        "@types/node@20.19.43",
+        "@types/pg@8.23.1",
+        "pg@8.23.1",
+        "typescript@5.9.3",
+    ];
+    node_packages("clients", &packages)
+}
+
+/// The program go, with the modules of a directory. go itself is not installed.
+pub fn go_modules(dir: &Path) -> Result<PathBuf, ToolError> {
+    let go = on_path("go").ok_or_else(|| missing("go", "golang-go"))?;
+    if succeeds(Command::new(&go).args(["mod", "download"]).current_dir(dir)) {
+        return Ok(go);
+    }
+    Err(ToolError::Install { command: "go mod download".to_owned(), reason: "see what it says".to_owned() })
+}
+
 /// The program nginx. Debian's package is unpacked, because an installed one would start it.
 pub fn nginx() -> Result<PathBuf, ToolError> {
     match on_path("nginx") {
