@@ -184,11 +184,6 @@ pub fn python_protoc() -> Result<PathBuf, ToolError> {
     python_package("grpcio-tools==1.76.0", "grpc_tools")
 }
 
-/// psycopg, Python's driver for Postgres: the directory for PYTHONPATH.
-pub fn python_psycopg() -> Result<PathBuf, ToolError> {
-    python_package("psycopg[binary]==3.2.13", "psycopg")
-}
-
 /// What the client for TypeScript and its tests need, as its package.json has it: the directory of `node_modules`.
 pub fn node_clients() -> Result<PathBuf, ToolError> {
     let packages = [

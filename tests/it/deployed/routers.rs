@@ -92,13 +92,12 @@ fn outbox_check_gives_each_file_its_verdict() {
     let mut refused = BTreeSet::new();
     for name in &asked {
         let file = files.folder.join(name);
-        let proto = files.folder.join("proto");
-        std::fs::create_dir_all(&proto).unwrap();
+        let proto = tempfile::tempdir().unwrap();
         // A file that can't be read has no events to declare.
-        let declared =
-            Router::read(&file).map_or_else(|_| "syntax = \"proto3\";".to_owned(), |it| declare(&it));
-        std::fs::write(proto.join("events.proto"), declared).unwrap();
-        let checked = check(&file, &proto);
+        for (name, text) in Router::read(&file).map_or_else(|_| BTreeMap::new(), |it| declare(&it)) {
+            std::fs::write(proto.path().join(name), text).unwrap();
+        }
+        let checked = check(&file, proto.path());
         if !checked.status.success() {
             refused.insert(name.clone());
         }
@@ -121,39 +120,61 @@ fn check(router: &Path, proto: &Path) -> Output {
         .unwrap()
 }
 
-/// Proto with the events and RPCs of a router, in a package of the longest name.
-fn declare(router: &Router) -> String {
-    let mut proto = "syntax = \"proto3\";\nimport \"google/protobuf/empty.proto\";\n".to_owned();
-    let package = router
-        .rpcs()
-        .find_map(|(rpc, _)| rpc.service().rsplit_once('.').map(|(package, _)| package.to_owned()));
-    let _ = writeln!(proto, "package {};", package.unwrap_or_else(|| "test.v1".to_owned()));
-    let _ = writeln!(proto, "enum Event {{ EVENT_UNSPECIFIED = 0;");
-    for (n, (event, _)) in router.events().enumerate() {
-        let _ = writeln!(proto, "{} = {};", event.to_uppercase(), n + 1);
-    }
-    proto.push_str("}\n");
+/// Proto with the events and RPCs of a router: files by name. What names no package is in one of the longest name.
+fn declare(router: &Router) -> BTreeMap<String, String> {
+    let called: BTreeSet<&str> = router.rpcs().map(|(rpc, _)| router.called(rpc).as_str()).collect();
+    let package_of =
+        |rpc: &str| rpc.rsplit_once('/')?.0.rsplit_once('.').map(|(package, _)| package.to_owned());
+    let own = called.iter().find_map(|rpc| package_of(rpc)).unwrap_or_else(|| "test.v1".to_owned());
+    let home = |event: &str| router.package(event).unwrap_or(&own).to_owned();
+
+    let mut by_package: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for (event, _) in router.events() {
-        let _ = writeln!(proto, "message {} {{ string id = 1; }}", message(event));
+        by_package.entry(home(event)).or_default().push(event);
     }
-    let mut services: BTreeMap<&str, String> = BTreeMap::new();
-    for (rpc, _) in router.rpcs() {
-        let (service, method) = rpc.as_str().rsplit_once('/').unwrap();
-        let service = service.rsplit('.').next().unwrap();
-        let _ = writeln!(
-            services.entry(service).or_default(),
-            "rpc {method}({service}{method}Request) returns (google.protobuf.Empty);"
-        );
-        let _ = writeln!(proto, "message {service}{method}Request {{");
-        for (n, route) in router.routes().filter(|route| route.rpc == rpc).enumerate() {
-            let _ = writeln!(proto, "{} e{n} = {};", message(route.event), n + 1);
+    let (mut files, mut imports) = (BTreeMap::new(), String::new());
+    for (nth, (package, events)) in by_package.iter().enumerate() {
+        let mut proto =
+            format!("syntax = \"proto3\";\npackage {package};\nenum Event {{ EVENT_UNSPECIFIED = 0;\n");
+        for (n, event) in events.iter().enumerate() {
+            let _ = writeln!(proto, "{} = {};", event.to_uppercase(), n + 1);
         }
         proto.push_str("}\n");
+        for event in events {
+            let _ = writeln!(proto, "message {} {{ string id = 1; }}", message(event));
+        }
+        let _ = writeln!(imports, "import \"events{nth}.proto\";");
+        files.insert(format!("events{nth}.proto"), proto);
     }
-    for (service, methods) in services {
-        let _ = writeln!(proto, "service {service} {{\n{methods}}}");
+    let mut services: BTreeMap<(String, &str), String> = BTreeMap::new();
+    let mut requests: BTreeMap<String, String> = BTreeMap::new();
+    for rpc in called {
+        let (service, method) = rpc.rsplit_once('/').unwrap();
+        let (package, service) =
+            (package_of(rpc).unwrap_or_else(|| own.clone()), service.rsplit('.').next().unwrap());
+        let _ = writeln!(
+            services.entry((package.clone(), service)).or_default(),
+            "rpc {method}({service}{method}Request) returns (google.protobuf.Empty);"
+        );
+        let request = requests.entry(package).or_default();
+        let _ = writeln!(request, "message {service}{method}Request {{");
+        let routes = router.routes().filter(|route| route.called.as_str() == rpc);
+        let events: BTreeSet<&str> = routes.map(|route| route.event).collect();
+        for (n, event) in events.into_iter().enumerate() {
+            let _ = writeln!(request, ".{}.{} e{n} = {};", home(event), message(event), n + 1);
+        }
+        request.push_str("}\n");
     }
-    proto
+    for (nth, (package, request)) in requests.into_iter().enumerate() {
+        let mut proto = format!(
+            "syntax = \"proto3\";\npackage {package};\nimport \"google/protobuf/empty.proto\";\n{imports}{request}"
+        );
+        for ((_, service), methods) in services.iter().filter(|((of, _), _)| *of == package) {
+            let _ = writeln!(proto, "service {service} {{\n{methods}}}");
+        }
+        files.insert(format!("services{nth}.proto"), proto);
+    }
+    files
 }
 
 /// event_hoge_updated becomes HogeUpdatedEvent.
