@@ -1,5 +1,6 @@
 //! What the project is built from, and where it runs.
 
+mod built; // the revision in --version and metrics
 mod dependencies; // dependencies and their licences
 mod laptop; // `outbox dev` and `outbox send` in a folder outside of the repository
 mod newcomer; // a developer's three steps, in a copy of the repository

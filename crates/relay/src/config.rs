@@ -19,8 +19,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// as event_router.yaml says, or on EventBridge (--transport aws), where Terraform has made rules of event_router.yaml. Start as many relays as you like: one leads per database, the others stand by.
 #[derive(Debug, Parser)]
 #[command(
-    version,
-    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered."
+    version = outbox_revision::VERSION,
+    after_help = "Traces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or too new, its PostgreSQL is older than 14, or a pooler answered; or another product has a schema of that name (migrate)."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -48,6 +48,11 @@ pub struct Migrate {
     /// this option it stays as it is; at first it is off. While it is on, deploy relays with a new name before its publishers.
     #[arg(long, value_enum, value_name = "WHETHER")]
     pub strict_names: Option<Strict>,
+
+    /// Prints the SQL that it would run, and changes nothing. Each database's own version counts; without a database it is the
+    /// whole schema. It is for administrators who run SQL themselves, as the schema's owner.
+    #[arg(long, conflicts_with = "strict_names")]
+    pub print: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -1,4 +1,5 @@
-use std::io::Write;
+mod migrate; // makes or prints the schema
+
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -6,14 +7,15 @@ use clap::Parser;
 use outbox_event_router::Router;
 use outbox_postgres::{PostgresBus, Source};
 use outbox_relay::bus::Bus;
-use outbox_relay::config::{Cli, Command, Run, Strict};
+use outbox_relay::config::{Cli, Command, Migrate, Run};
 use outbox_relay::relay::Settings;
-use outbox_runtime::{Chain, Finished, Patience, Sources, refuse};
-use outbox_schema::Migrated;
+use outbox_runtime::{Build, Finished, Patience, Sources, refuse};
 use outbox_transport::RemoteBus;
 use outbox_transport::args::{Transport, TransportArgs};
 use tokio::task::JoinSet;
 
+const BUILD: Build =
+    Build { program: "relay", version: env!("CARGO_PKG_VERSION"), revision: outbox_revision::REVISION };
 /// Counted from the signal; service managers usually allow ten seconds.
 const PATIENCE: Patience = Patience { finish: Duration::from_secs(9), give_back: Duration::ZERO };
 
@@ -24,10 +26,16 @@ fn main() -> ExitCode {
 }
 
 async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
+    if let Some(Command::Migrate(Migrate { print: true, .. })) = &cli.command
+        && !cli.transport.databases.is_given()
+    {
+        return Ok(migrate::print_all());
+    }
     let sources = outbox_postgres::databases(&cli.transport.databases)
         .map_err(|(problem, remedy)| refuse(&problem, remedy))?;
     match cli.command {
-        Some(Command::Migrate(options)) => Ok(migrate(&sources, options.strict_names).await),
+        Some(Command::Migrate(Migrate { print: true, .. })) => Ok(migrate::print(&sources).await),
+        Some(Command::Migrate(options)) => Ok(migrate::migrate(&sources, options.strict_names).await),
         None => run(sources, &cli.transport, &cli.run).await,
     }
 }
@@ -79,7 +87,7 @@ async fn relay_all<R: RemoteBus + 'static>(
     router: Option<Router>,
     bus: impl Fn(&Source) -> Bus<R>,
 ) -> Result<ExitCode, ExitCode> {
-    let started = outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await?;
+    let started = outbox_runtime::start(BUILD, options.metrics_addr).await?;
     let settings = Settings {
         name: outbox_runtime::process_name(),
         page_max: options.page_max as usize,
@@ -100,51 +108,4 @@ async fn relay_all<R: RemoteBus + 'static>(
         });
     }
     Ok(outbox_runtime::until_stopped(relays, &standings, &started, PATIENCE).await)
-}
-
-async fn migrate(sources: &[Source], strict_names: Option<Strict>) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for source in sources {
-        let name = source.name();
-        let mut conn = match source.connect("outbox migrate", &[]).await {
-            Ok(conn) => conn,
-            Err(error) => {
-                eprintln!("error: {name}: failed to connect: {}", Chain(&error));
-                code = ExitCode::FAILURE;
-                continue;
-            }
-        };
-        match outbox_schema::migrate(&mut conn).await {
-            Ok(Migrated { from, to }) if from == to => {
-                say(&format!("{name}: the outbox schema is at version {to}: nothing to do"));
-            }
-            Ok(Migrated { from, to }) => {
-                say(&format!(
-                    "{name}: migrated the outbox schema from version {from} to {to}\n  \
-                     to let other roles publish, relay, work or operate, and nothing more:\n    \
-                     select outbox.grant_to('ROLE', 'publisher');  -- or relay, worker, operator"
-                ));
-            }
-            Err(error) => {
-                eprintln!("error: {name}: {}", Chain(&error));
-                code = if error.is_transient() { ExitCode::FAILURE } else { ExitCode::from(3) };
-                continue;
-            }
-        }
-        if let Some(strict) = strict_names
-            && let Err(error) = outbox_postgres::names::be_strict(&mut conn, strict == Strict::On).await
-        {
-            eprintln!(
-                "error: {name}: failed to set --strict-names: {}\n  a transaction that publishes may have been open: try again",
-                Chain(&error)
-            );
-            code = ExitCode::FAILURE;
-        }
-    }
-    code
-}
-
-/// Ignores a closed pipe, as in `relay migrate | head -1`, so that the next database is migrated, too.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
 }

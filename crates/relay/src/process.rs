@@ -10,7 +10,8 @@ use outbox_transport::process::{Process, Program, Report, Waits, shortened};
 const HALTED_AFTER: Duration = Duration::from_secs(3);
 
 pub(crate) fn process(name: &str, address: Option<String>, routes: Option<&PostgresBus>) -> Process {
-    let process = Process::new(Program::Relay, name, env!("CARGO_PKG_VERSION"), address);
+    let process = Process::new(Program::Relay, name, env!("CARGO_PKG_VERSION"), address)
+        .built_from(outbox_revision::known());
     let process = match routes {
         Some(routes) => process.routed_by(routes.router()),
         None => process,

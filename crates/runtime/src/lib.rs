@@ -16,7 +16,7 @@ mod trace;
 
 pub use caught::{Panicked, again, apart, caught};
 pub use guarded::Guarded;
-pub use process::{Finished, Patience, Started, block_on, duration, refuse, start, until_stopped};
+pub use process::{Build, Finished, Patience, Started, block_on, duration, refuse, start, until_stopped};
 pub use readiness::{Halted, Part, Readiness};
 pub use report::Chain;
 pub use shutdown::process_name;

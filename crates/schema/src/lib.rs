@@ -3,10 +3,17 @@
 //! `relay migrate` calls [`migrate`]; a relay or worker calls [`check`] before it touches anything; a service's own
 //! tests call [`migrate`] on their scratch database.
 
+mod found; // what a database has
+mod printed; // the migrations as a script
+
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgConnection, SqlStr};
+
+use found::There;
+
+pub use found::version;
 
 /// The version this build reads and writes.
 pub const VERSION: i64 = 11;
@@ -69,6 +76,7 @@ const INDEXES: [&str; 37] = [
     "unknown_event_pkey",
 ];
 
+const TABLE: &str = "outbox.migration";
 /// How long a migration waits for another one.
 const TURN_WITHIN: Duration = Duration::from_secs(60);
 
@@ -114,33 +122,40 @@ async fn migrate_safely(conn: &mut PgConnection) -> Result<Migrated, SchemaError
 async fn migrate_in_turn(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
     let from = version(conn).await?;
     if from > VERSION {
-        return Err(SchemaError::Newer { found: from });
+        // After a rollback the older binary's deployment migrates, too.
+        takes_this_build(conn, from).await?;
+        return Ok(Migrated { from, to: from });
     }
     if from == 0 {
-        let foreign: Option<String> = sqlx::query_scalar(
-            "select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace
-             where nspname = 'outbox' and pg_get_userbyid(nspowner) <> current_user",
-        )
-        .fetch_optional(&mut *conn)
-        .await?;
-        if let Some(owner) = foreign {
-            return Err(SchemaError::Foreign { owner });
-        }
+        is_free(conn).await?;
     }
-    let mut migrator = Migrator::with_migrations(
-        MIGRATIONS
-            .iter()
-            .map(|&(version, name, sql)| {
-                Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
-            })
-            .collect(),
-    );
+    let mut migrator = Migrator::with_migrations(migrations().collect());
     // The service's own migrations are in the same database, so use another table and another lock.
-    migrator.dangerous_set_table_name("outbox.migration");
+    migrator.dangerous_set_table_name(TABLE);
     migrator.create_schema("outbox");
     migrator.set_locking(false);
     migrator.run(conn).await.map_err(SchemaError::Migrate)?;
     Ok(Migrated { from, to: VERSION })
+}
+
+async fn is_free(conn: &mut PgConnection) -> Result<(), SchemaError> {
+    match found::in_the_way(conn).await? {
+        Some(There { owner, names: Some(names), .. }) => Err(SchemaError::Occupied { names, owner }),
+        Some(There { owner, is_mine: false, .. }) => Err(SchemaError::Foreign { owner }),
+        _ => Ok(()),
+    }
+}
+
+/// What [`migrate`] would run on a schema of this version, for administrators who run SQL themselves. It is empty if there is
+/// nothing to do. Version 0 is a database without a schema.
+pub fn script(from: i64) -> String {
+    printed::script(TABLE, from, migrations())
+}
+
+fn migrations() -> impl Iterator<Item = Migration> {
+    MIGRATIONS.iter().map(|&(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
+    })
 }
 
 /// Waits for another migration, but not for ever, because any role can hold the lock.
@@ -165,14 +180,24 @@ async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
     }
 }
 
-/// Whether this build can work on the database. The connection must come from `outbox_postgres::Source`.
+/// Whether this build can work on the database: its schema has this build's version, or is newer and takes this build.
+///
+/// The connection must come from `outbox_postgres::Source`.
 pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
     server(conn).await?;
     match version(conn).await? {
-        VERSION => whole(conn).await,
-        0 => Err(SchemaError::Missing),
-        found if found < VERSION => Err(SchemaError::Older { found }),
-        found => Err(SchemaError::Newer { found }),
+        VERSION => {}
+        0 => return Err(SchemaError::Missing),
+        found if found < VERSION => return Err(SchemaError::Older { found }),
+        found => takes_this_build(conn, found).await?,
+    }
+    whole(conn).await
+}
+
+async fn takes_this_build(conn: &mut PgConnection, found: i64) -> Result<(), SchemaError> {
+    match found::oldest_that_is_taken(conn).await? {
+        Some(oldest) if oldest <= VERSION => Ok(()),
+        oldest => Err(SchemaError::Newer { found, oldest }),
     }
 }
 
@@ -201,18 +226,6 @@ async fn server(conn: &mut PgConnection) -> Result<(), SchemaError> {
     if number / 10_000 < SERVER_MIN { Err(SchemaError::Server { found }) } else { Ok(()) }
 }
 
-async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    let present: bool = sqlx::query_scalar("select to_regclass('outbox.migration') is not null")
-        .fetch_one(&mut *conn)
-        .await?;
-    if !present {
-        return Ok(0);
-    }
-    sqlx::query_scalar("select coalesce(max(version), 0) from outbox.migration where success")
-        .fetch_one(conn)
-        .await
-}
-
 /// Why a database's `outbox` schema can't be used or created.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
@@ -223,9 +236,10 @@ pub enum SchemaError {
     )]
     Older { found: i64 },
     #[error(
-        "the database's outbox schema is at version {found}, this build knows only {VERSION}: upgrade relay and worker"
+        "the database's outbox schema is at version {found}, this build knows only {VERSION}, and that schema takes {}: upgrade relay, worker and the command outbox",
+        builds_from(*.oldest)
     )]
-    Newer { found: i64 },
+    Newer { found: i64, oldest: Option<i64> },
     #[error(
         "a pooler answered and dropped our session's settings; locks and notifications belong to sessions: connect to Postgres directly"
     )]
@@ -242,6 +256,10 @@ pub enum SchemaError {
         "the schema outbox exists and belongs to {owner}, who could change what is made in it: migrate as {owner}, or drop the schema if it is empty"
     )]
     Foreign { owner: String },
+    #[error(
+        "the schema outbox exists and is of another product: it has {names}, and belongs to {owner}. Outbox needs a schema of this name: rename that one (alter schema outbox rename to …), or give Outbox a database of its own"
+    )]
+    Occupied { names: String, owner: String },
     #[error(
         "another migration holds its lock for a minute: look at pid {pid} in pg_stat_activity, and end it if it does not migrate (select pg_terminate_backend({pid}))"
     )]
@@ -269,4 +287,8 @@ impl SchemaError {
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Read(_) | Self::Partial { .. } | Self::Busy { .. })
     }
+}
+
+fn builds_from(oldest: Option<i64>) -> String {
+    oldest.map_or_else(|| "no older builds".to_owned(), |oldest| format!("builds from version {oldest} on"))
 }

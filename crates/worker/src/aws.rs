@@ -98,7 +98,7 @@ pub async fn run<C: RpcClient + Clone>(
     let (table, prefix) = (&settings.dedup_table, &settings.queue_prefix);
     let item = ProcessItem::new(clients.dynamodb.clone(), table, prefix, name);
     let mut look = Look {
-        process: process.routed_by(router),
+        process: process.routed_by(router).built_from(outbox_revision::known()),
         readiness: &started.readiness,
         source: None,
         subscribers: &subscribers,

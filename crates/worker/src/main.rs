@@ -7,7 +7,7 @@ use clap::Parser;
 use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_event_router::Router;
 use outbox_postgres::Source;
-use outbox_runtime::{Patience, Started, refuse};
+use outbox_runtime::{Build, Patience, Started, refuse};
 use outbox_transport::args::Transport;
 use outbox_worker::Pace;
 use outbox_worker::config::Cli;
@@ -15,6 +15,8 @@ use outbox_worker::postgres::{self, Settings};
 use outbox_worker::rpc::Client;
 use tokio::task::JoinSet;
 
+const BUILD: Build =
+    Build { program: "worker", version: env!("CARGO_PKG_VERSION"), revision: outbox_revision::REVISION };
 /// A second for the claims, and as much again for unfinished calls.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 
@@ -37,7 +39,7 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
     let contract = contract(&cli, &router)
         .map_err(|error| refuse(&error.to_string(), "see --proto in worker --help"))?;
     let client = addressed::client(&cli, &router, contract.as_ref())?;
-    let started = outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await?;
+    let started = outbox_runtime::start(BUILD, cli.metrics_addr).await?;
     metrics::gauge!("outbox_process_info", "program" => "worker", "router" => router.digest()).set(1.0);
     addressed::say(&router, &client);
 

@@ -58,7 +58,7 @@ pub async fn run<C: RpcClient + Clone>(
     let process =
         Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());
     let mut look = Look {
-        process: process.routed_by(router),
+        process: process.routed_by(router).built_from(outbox_revision::known()),
         readiness: &started.readiness,
         source: Some(source.name()),
         subscribers: &subscribers,
