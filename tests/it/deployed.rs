@@ -2,6 +2,7 @@
 
 mod built; // the revision in --version and metrics
 mod dependencies; // dependencies and their licences
+mod editors; // JSON schemas of event_router.yaml and services.yaml
 mod laptop; // `outbox dev` and `outbox send` in a folder outside of the repository
 mod newcomer; // a developer's three steps, in a copy of the repository
 mod routers; // binaries and Terraform agree on each event_router.yaml
