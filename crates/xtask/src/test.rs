@@ -90,7 +90,9 @@ fn install() -> Result<(), ToolError> {
         }
     }
     // Tests report a missing tool themselves; in CI they fail.
-    for tool in [tools::node_rpc(), tools::python_grpc(), tools::nginx()] {
+    for tool in
+        [tools::node_rpc(), tools::python_grpc(), tools::nginx(), tools::editors(), tools::kubernetes()]
+    {
         if let Err(error) = tool {
             eprintln!("warning: {error}");
         }

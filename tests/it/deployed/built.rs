@@ -21,7 +21,8 @@ fn each_binary_says_its_revision() {
 /// Guards: without OUTBOX_REVISION the revision is the commit of this repository, and not of one around it.
 #[test]
 fn the_revision_is_the_commit() {
-    if option_env!("OUTBOX_REVISION").is_some_and(|given| !given.is_empty()) || !root().join(".git").exists() {
+    if option_env!("OUTBOX_REVISION").is_some_and(|given| !given.is_empty()) || !root().join(".git").exists()
+    {
         return;
     }
     let git = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).output().unwrap();

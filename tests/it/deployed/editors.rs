@@ -60,7 +60,7 @@ fn schema(name: &str) -> Value {
 
 /// The files below these folders that the schema refuses, judged as an editor's language server does.
 fn refused(schema: &str, folders: &[PathBuf]) -> BTreeSet<String> {
-    let packages = tools::node_packages("editors", &["ajv@8.17.1", "yaml@2.8.1"]).unwrap();
+    let packages = tools::editors().unwrap_or_else(|error| panic!("{error}"));
     let output = Command::new("node")
         .arg(root().join("tests/it/deployed/editors.mjs"))
         .arg(root().join("docs").join(schema))
@@ -159,6 +159,7 @@ fn the_examples_name_their_schema() {
     for (file, schema) in [
         ("event_router.yaml", "event_router.schema.json"),
         ("docs/services.example.yaml", "services.schema.json"),
+        ("ops/container/services.yaml", "services.schema.json"),
     ] {
         let text = std::fs::read_to_string(root().join(file)).unwrap();
         let named = text.lines().find_map(|line| line.strip_prefix("# yaml-language-server: $schema="));
