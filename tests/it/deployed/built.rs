@@ -26,6 +26,10 @@ fn the_revision_is_the_commit() {
         return;
     }
     let git = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(root()).output().unwrap();
+    // Git refuses a repository of another user.
+    if !git.status.success() {
+        return;
+    }
     let head = String::from_utf8(git.stdout).unwrap();
     let revision = outbox_revision::known().unwrap();
     assert!(revision.len() == 12 && head.starts_with(revision), "{revision} and {head}");

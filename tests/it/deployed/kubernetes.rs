@@ -67,7 +67,7 @@ fn text(value: &Value) -> &str {
 }
 
 /// Parses a container's environment as the program would. An unknown variable, or a value that is refused, fails.
-fn parsed<C: CommandFactory + Parser>(container: &Value) -> C {
+fn parsed<C: Parser>(container: &Value) -> C {
     let command = C::command();
     let mut args = vec![text(&container["args"][0]).to_owned()];
     for variable in list(&container["env"]) {

@@ -107,9 +107,8 @@ async fn a_newer_schema_that_takes_this_build_is_worked_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schema_takes_its_own_build() {
     let world = World::new(ROUTER).await;
-    world
-        .until(&format!("select outbox.schema_compatible_from() between 1 and {}", outbox_schema::VERSION))
-        .await;
+    let oldest: i64 = world.scalar("select outbox.schema_compatible_from()").await;
+    assert!((1..=outbox_schema::VERSION).contains(&oldest), "{oldest}");
     world.finish().await;
 }
 
