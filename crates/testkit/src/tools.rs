@@ -184,11 +184,6 @@ pub fn python_protoc() -> Result<PathBuf, ToolError> {
     python_package("grpcio-tools==1.76.0", "grpc_tools")
 }
 
-/// psycopg, Python's driver for Postgres: the directory for PYTHONPATH.
-pub fn python_psycopg() -> Result<PathBuf, ToolError> {
-    python_package("psycopg[binary]==3.2.13", "psycopg")
-}
-
 /// What the client for TypeScript and its tests need, as its package.json has it: the directory of `node_modules`.
 pub fn node_clients() -> Result<PathBuf, ToolError> {
     let packages = [
@@ -209,6 +204,16 @@ pub fn go_modules(dir: &Path) -> Result<PathBuf, ToolError> {
         return Ok(go);
     }
     Err(ToolError::Install { command: "go mod download".to_owned(), reason: "see what it says".to_owned() })
+}
+
+/// What the YAML language server of editors judges with: the directory of `node_modules`.
+pub fn editors() -> Result<PathBuf, ToolError> {
+    node_packages("editors", &["ajv@8.17.1", "yaml@2.8.1"])
+}
+
+/// The JSON schemas of Kubernetes, and what judges manifests by them: the directory for PYTHONPATH.
+pub fn kubernetes() -> Result<PathBuf, ToolError> {
+    python_package("kubernetes-validate==1.37.0", "kubernetes_validate")
 }
 
 /// The program nginx. Debian's package is unpacked, because an installed one would start it.
