@@ -17,6 +17,13 @@
 
 revoke all on schema outbox from public;
 
+-- The oldest schema version whose binaries work with this schema. They ask when they find a schema that is newer than their own.
+-- A migration that takes away or changes what older binaries use replaces it with the oldest version that still works, or with
+-- its own. Version 11 is the first that is released.
+create function outbox.schema_compatible_from() returns bigint
+language sql immutable parallel safe
+return 11::bigint;
+
 -- ------------------------------------------------------------------ rings
 
 -- A ring's pointer is a sequence because reading last_value costs publishers two microseconds and no lock,
@@ -116,7 +123,7 @@ create table outbox.process (
     name          text             not null,
     program       text             not null, -- relay or worker
     version       text             not null,
-    revision      text,                      -- of the source, if the build was given one
+    revision      text,                      -- of the source, if the build knew it
     address       text,                      -- where it serves /metrics and /readyz
     router        text,                      -- a hash of its routes and policies; none without an event_router.yaml
     routes        text[]           not null, -- event, RPC, and a hash of the policy, for each route

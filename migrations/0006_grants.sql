@@ -77,6 +77,7 @@ begin
     end case;
     if part <> 'publisher' then
         execute format('grant select on outbox.migration to %I', role);
+        execute format('grant execute on function outbox.schema_compatible_from() to %I', role);
     end if;
     -- Relay and operator say how old the transactions of other roles are. On a managed service its administrator may grant that,
     -- and the schema's owner may not.

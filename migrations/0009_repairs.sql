@@ -82,7 +82,7 @@ begin
         from outbox.audit as a where a.id = repair_progress.repair;
 end $$;
 
--- Asks a running repair to stop, whoever began it. A silent one is ended here: if its command still lives, its next change
+-- Asks a running repair to stop. Another role may have begun it. A silent one is ended here: if its command still lives, its next change
 -- fails. Returns 'asked', 'ended', 'over' if it had ended before, or null if there is no such repair.
 create function outbox.repair_stop(repair uuid, who text, silent interval) returns text
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$

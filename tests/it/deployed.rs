@@ -1,7 +1,11 @@
 //! What the project is built from, and where it runs.
 
+mod built; // the revision in --version and metrics
 mod company; // a company outside of the repository adopts Outbox, on PostgreSQL 15 and 18
+mod container; // Compose, in ops/container
 mod dependencies; // dependencies and their licences
+mod editors; // JSON schemas of event_router.yaml and services.yaml
+mod kubernetes; // the manifests in ops/kubernetes
 mod laptop; // `outbox dev` and `outbox send` in a folder outside of the repository
 mod newcomer; // a developer's three steps, in a copy of the repository
 mod routers; // binaries and Terraform agree on each event_router.yaml

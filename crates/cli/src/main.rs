@@ -52,7 +52,7 @@ use terminal::{When, say};
 #[derive(Debug, Parser)]
 #[command(
     name = "outbox",
-    version,
+    version = outbox_revision::VERSION,
     max_term_width = 100,
     after_help = "Exit status: 0 all is well (there may be warnings); 1 something is wrong, or failed in part; 2 unusable arguments; 3 something it needs can't be reached."
 )]

@@ -1,82 +1,23 @@
 //! `outbox repair`: redrives, drops and replays that run or ran.
 
+mod args; // the command line
 mod told; // what is shown of them
 mod undo; // takes back what has not begun
 
 use std::process::ExitCode;
 
-use clap::Subcommand;
 use outbox_transport::args::Transport;
 use outbox_transport::operate::{Asked, Audit, Kept, Operator, Repairs};
 use uuid::Uuid;
+
+pub(crate) use args::Args;
 
 use crate::options::Options;
 use crate::repair;
 use crate::stopped::Stopped;
 use crate::terminal::say;
 use crate::transport::{self, Work, work_on_queues};
-
-/// Shows redrives, drops and replays, and stops, continues or undoes them.
-///
-/// Each has an id, which it prints when it begins. Every operator sees its progress and may stop it. One whose command was killed is
-/// silent after 30 s: it keeps no other away.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_STATUS)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-const EXIT_STATUS: &str = "Exit status: 0 done; 1 there is no such repair, or it can't be done; 2 unusable arguments; 3 a database or AWS can't be reached.";
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    List(List),
-    Show(One),
-    Stop(One),
-    Continue(One),
-    Undo(Undo),
-}
-
-/// Lists repairs: those that run first, and then the newest.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_STATUS)]
-struct List {
-    /// How many at most.
-    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    limit: u32,
-
-    #[command(flatten)]
-    options: Options,
-}
-
-/// Shows a repair (show), asks it to stop (stop), or goes on with one that did not end (continue).
-///
-/// A running command stops within a few seconds, and what it has moved stays moved. A silent one is ended at once. To continue
-/// means the same filter, bound and rate as before: what died since it first began is left alone.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_STATUS)]
-struct One {
-    /// The id that it printed, and that `outbox repair list` shows.
-    id: Uuid,
-
-    #[command(flatten)]
-    options: Options,
-}
-
-/// Takes back what a redrive or replay put into queues, and no worker has begun.
-///
-/// Dead letters are dead again, and replayed events leave their queues. What had begun can't be taken back. On SQS nothing can,
-/// because a message there can't be found again: pause the RPC instead (`outbox pause`), or stop its server.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_STATUS)]
-struct Undo {
-    /// The id of the repair.
-    id: Uuid,
-
-    #[command(flatten)]
-    options: Options,
-}
+use args::{Command, List, One};
 
 /// What is left to do.
 pub(crate) enum Next {
@@ -155,14 +96,7 @@ async fn found(id: Uuid, options: &Options) -> Result<Vec<Kept>, Stopped> {
         }
         Transport::Aws => found.extend(transport::aws(options, false).await?.find(id).await?),
     }
-    if found.is_empty() { Err(unknown(id, options)) } else { Ok(found) }
-}
-
-fn unknown(id: Uuid, options: &Options) -> Stopped {
-    Stopped::failed(
-        format!("there is no repair {id}"),
-        format!("see {}", options.command(["repair", "list"])),
-    )
+    if found.is_empty() { Err(told::unknown(id, options)) } else { Ok(found) }
 }
 
 struct Stopping<'a>(&'a One);
@@ -185,7 +119,7 @@ impl Work for Stopping<'_> {
                 format!("see {}", options.command(["repair", "show", &id.to_string()])),
             ));
         } else {
-            return Err(unknown(*id, options));
+            return Err(told::unknown(*id, options));
         };
         options
             .answer(&serde_json::json!({"repair": id, "said": said}), || format!("repair {id}: {said}"))?;

@@ -19,8 +19,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// as event_router.yaml says, or on EventBridge (--transport aws), where Terraform has made rules of event_router.yaml. Start as many relays as you like: one leads per database, the others stand by.
 #[derive(Debug, Parser)]
 #[command(
-    version,
-    after_help = "SIGHUP reads event_router.yaml again, and the next batch is routed by it. A file with a mistake changes nothing, and is told in the log, in /readyz and by `outbox status`.\n\nTraces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or newer, its PostgreSQL is older than 14, or a pooler answered."
+    version = outbox_revision::VERSION,
+    after_help = "SIGHUP reads event_router.yaml again, and the next batch is routed by it. A file with a mistake changes nothing, and is told in the log, in /readyz and by `outbox status`.\n\nTraces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or too new, its PostgreSQL is older than 14, or a pooler answered; or another product has a schema of that name (migrate)."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -49,14 +49,16 @@ pub struct Migrate {
     #[arg(long)]
     pub inbox: bool,
 
-    /// Print the inbox's statements and change nothing, for a service whose own migrations create it.
-    #[arg(long, requires = "inbox")]
-    pub print: bool,
-
     /// Whether the database refuses to enqueue an event that the event_router.yaml of the leading relay does not list. Without
     /// this option it stays as it is; at first it is off. While it is on, deploy relays with a new name before its publishers.
     #[arg(long, value_enum, value_name = "WHETHER", conflicts_with = "inbox")]
     pub strict_names: Option<Strict>,
+
+    /// Print the SQL that it would run, and change nothing. Each database's own version counts; without a database it is the
+    /// whole schema. It is for administrators who run SQL themselves, as the schema's owner. With --inbox it is always the
+    /// whole inbox, for a service whose own migrations create it, and needs no database.
+    #[arg(long, conflicts_with = "strict_names")]
+    pub print: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -1,4 +1,4 @@
-mod migrate;
+mod migrate; // makes or prints the schema or the inbox
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,12 +11,14 @@ use outbox_postgres::{Budget, PostgresBus, Source};
 use outbox_relay::bus::Bus;
 use outbox_relay::config::{Cli, Command, Migrate, Run};
 use outbox_relay::relay::Settings;
-use outbox_runtime::{Finished, Patience, Sources, Started, refuse};
+use outbox_runtime::{Build, Finished, Patience, Sources, Started, refuse};
 use outbox_transport::RemoteBus;
 use outbox_transport::args::{Transport, TransportArgs};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+const BUILD: Build =
+    Build { program: "relay", version: env!("CARGO_PKG_VERSION"), revision: outbox_revision::REVISION };
 /// Counted from the signal; service managers usually allow ten seconds.
 const PATIENCE: Patience = Patience { finish: Duration::from_secs(9), give_back: Duration::ZERO };
 
@@ -27,13 +29,20 @@ fn main() -> ExitCode {
 }
 
 async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
-    if let Some(Command::Migrate(Migrate { print: true, .. })) = cli.command {
-        migrate::print_inbox();
+    if let Some(Command::Migrate(how @ Migrate { print: true, .. })) = &cli.command
+        && (how.inbox || !cli.transport.databases.is_given())
+    {
+        if how.inbox {
+            migrate::print_inbox();
+        } else {
+            migrate::print_all();
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let sources = outbox_postgres::databases(&cli.transport.databases)
         .map_err(|(problem, remedy)| refuse(&problem, remedy))?;
     match cli.command {
+        Some(Command::Migrate(Migrate { print: true, .. })) => Ok(migrate::print(&sources).await),
         Some(Command::Migrate(how)) => Ok(migrate::migrate(&sources, &how).await),
         None => run(sources, &cli.transport, &cli.run).await,
     }
@@ -101,7 +110,7 @@ async fn aws(_: Vec<Source>, _: &Run, _: Option<Router>, _: Option<PathBuf>) -> 
 }
 
 async fn start_relay(options: &Run) -> Result<Started, ExitCode> {
-    outbox_runtime::start("relay", env!("CARGO_PKG_VERSION"), options.metrics_addr).await
+    outbox_runtime::start(BUILD, options.metrics_addr).await
 }
 
 /// Hands over a new file after a SIGHUP. On a remote bus it has no routes, and only the names of events count. Leaders take them up before their next batch, standbys when they lead.

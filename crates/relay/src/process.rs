@@ -21,7 +21,8 @@ pub(crate) struct Shown {
 
 impl Shown {
     pub(crate) fn new(name: &str, address: Option<String>, routes: Option<&PostgresBus>) -> Self {
-        let process = Process::new(Program::Relay, name, env!("CARGO_PKG_VERSION"), address);
+        let process = Process::new(Program::Relay, name, env!("CARGO_PKG_VERSION"), address)
+            .built_from(outbox_revision::known());
         Self { process, newest: routes.map(PostgresBus::newest), router: None }
     }
 

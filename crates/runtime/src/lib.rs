@@ -20,7 +20,7 @@ mod trace;
 pub use caught::{Panicked, again, apart, caught};
 pub use guarded::Guarded;
 pub use hangups::Hangups;
-pub use process::{Finished, Patience, Started, block_on, duration, refuse, start, until_stopped};
+pub use process::{Build, Finished, Patience, Started, block_on, duration, refuse, start, until_stopped};
 pub use readiness::{Halted, Part, Readiness};
 pub use reload::{RELOAD, reload, reload_nothing, shows_router};
 pub use report::Chain;

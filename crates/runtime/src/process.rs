@@ -47,6 +47,15 @@ pub fn refuse(problem: &str, remedy: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
+/// What runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Build {
+    pub program: &'static str,
+    pub version: &'static str,
+    /// Of the source; `unknown` if the build did not know it.
+    pub revision: &'static str,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct Started {
     /// Cancelled at the first signal: no new work begins, and work under way is finished.
@@ -93,8 +102,7 @@ pub struct Patience {
 ///
 /// The exit code; the reason is printed.
 pub async fn start(
-    program: &'static str,
-    version: &'static str,
+    Build { program, version, revision }: Build,
     metrics_addr: SocketAddr,
 ) -> Result<Started, ExitCode> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
@@ -105,7 +113,8 @@ pub async fn start(
     let (stop, give_up, hangups) =
         crate::shutdown::on_signal().map_err(|error| failed("listen for signals", &error))?;
     let exporter = crate::install_metrics().map_err(|error| failed("collect metrics", &error))?;
-    metrics::gauge!("outbox_build_info", "program" => program, "version" => version).set(1.0);
+    metrics::gauge!("outbox_build_info", "program" => program, "version" => version, "revision" => revision)
+        .set(1.0);
     let readiness = Readiness::default();
     let address = match crate::health::serve(metrics_addr, exporter, readiness.clone()).await {
         Ok(addr) => {

@@ -2,13 +2,11 @@
 
 use sqlx::PgConnection;
 
-use crate::{Migrated, Migrations, SchemaError, migrate_to};
+use crate::error::SchemaError;
+use crate::migrating::{Half, Migrated, Migrations, migrate_to};
 
 /// The version that this build makes.
 pub const VERSION: i64 = 1;
-
-/// Where its versions are noted.
-pub(crate) const TABLE: &str = "outbox.inbox_migration";
 
 /// The statements of the first version, for a service whose own migrations create the inbox. They need the schema `outbox`,
 /// and `pg_catalog` alone in the search path.
@@ -21,5 +19,5 @@ const MIGRATIONS: Migrations = &[(1, "tables", SQL)];
 /// It neither needs nor makes the tables of the outbox. The role that runs it owns the inbox, so it must own the schema
 /// `outbox` if that exists.
 pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
-    migrate_to(conn, TABLE, MIGRATIONS).await
+    migrate_to(conn, Half::Inbox, MIGRATIONS).await
 }

@@ -3,21 +3,19 @@
 //! `relay migrate` calls [`migrate`]; a relay or worker calls [`check`] before it touches anything; a service's own
 //! tests call [`migrate`] on their scratch database.
 
+mod error;
+mod found; // what a database has
 pub mod inbox; // the consumer's half, which has a version of its own
+mod migrating; // runs the migrations of either half
+mod printed; // the migrations as a script
+mod versions;
 
-use std::time::Duration;
+pub use error::{SchemaError, is_pooler};
+pub use migrating::Migrated;
+pub use versions::{SERVER_MIN, VERSION};
 
-use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::{PgConnection, SqlStr};
-
-/// The version this build reads and writes.
-pub const VERSION: i64 = 11;
-
-/// The oldest PostgreSQL that is supported: every newer one is tested.
-pub const SERVER_MIN: i32 = 14;
-
-/// Version, name and SQL of each migration.
-type Migrations = &'static [(i64, &'static str, &'static str)];
+use migrating::{Half, Migrations};
+use sqlx::PgConnection;
 
 const MIGRATIONS: Migrations = &[
     (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
@@ -74,132 +72,37 @@ const INDEXES: [&str; 37] = [
     "unknown_event_pkey",
 ];
 
-/// How long a migration waits for another one.
-const TURN_WITHIN: Duration = Duration::from_secs(60);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Migrated {
-    pub from: i64,
-    pub to: i64,
-}
-
 /// Brings the schema to [`VERSION`]. A second run changes nothing; concurrent runs take turns.
 ///
 /// Any connection will do. The session's search path is set aside meanwhile, so that the migrating role never runs functions of
 /// another schema.
 pub async fn migrate(conn: &mut PgConnection) -> Result<Migrated, SchemaError> {
-    migrate_to(conn, "outbox.migration", MIGRATIONS).await
+    migrating::migrate_to(conn, Half::Outbox, MIGRATIONS).await
 }
 
-/// Migrations that are noted in this table.
-async fn migrate_to(
-    conn: &mut PgConnection,
-    table: &'static str,
-    migrations: Migrations,
-) -> Result<Migrated, SchemaError> {
-    let path: String =
-        sqlx::query_scalar("select pg_catalog.current_setting('search_path')").fetch_one(&mut *conn).await?;
-    set_path(conn, "pg_catalog, pg_temp").await?;
-    let migrated = migrate_safely(conn, table, migrations).await;
-    let restored = set_path(conn, &path).await;
-    let migrated = migrated?;
-    restored?;
-    Ok(migrated)
+/// What [`migrate`] would run on a schema of this version, for administrators who run SQL themselves. It is empty if there is
+/// nothing to do. Version 0 is a database without a schema.
+pub fn script(from: i64) -> String {
+    printed::script(Half::Outbox.table(), from, migrating::embedded(MIGRATIONS))
 }
 
-async fn set_path(conn: &mut PgConnection, path: &str) -> Result<(), sqlx::Error> {
-    let set = sqlx::query("select pg_catalog.set_config('search_path', $1, false)");
-    set.bind(path).execute(conn).await.map(|_| ())
+/// The schema's version; 0 if the database has no schema of this product.
+pub async fn version(conn: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    found::version(conn, Half::Outbox.table()).await
 }
 
-async fn migrate_safely(
-    conn: &mut PgConnection,
-    table: &'static str,
-    migrations: Migrations,
-) -> Result<Migrated, SchemaError> {
-    server(conn).await?;
-    let encoding: String = sqlx::query_scalar("show server_encoding").fetch_one(&mut *conn).await?;
-    if encoding != "UTF8" {
-        return Err(SchemaError::Encoding { encoding });
-    }
-    take_turn(conn).await?;
-    let migrated = migrate_in_turn(conn, table, migrations).await;
-    // A failed connection has lost the lock with its session.
-    let _ = sqlx::query("select pg_advisory_unlock(1869968994, 3)").execute(conn).await;
-    migrated
-}
-
-async fn migrate_in_turn(
-    conn: &mut PgConnection,
-    table: &'static str,
-    migrations: Migrations,
-) -> Result<Migrated, SchemaError> {
-    let from = version(conn, table).await?;
-    let to = migrations.iter().map(|&(version, ..)| version).max().unwrap_or_default();
-    if from > to {
-        return Err(match table {
-            inbox::TABLE => SchemaError::NewerInbox { found: from },
-            _ => SchemaError::Newer { found: from },
-        });
-    }
-    if from == 0 {
-        let foreign: Option<String> = sqlx::query_scalar(
-            "select quote_ident(pg_get_userbyid(nspowner)) from pg_namespace
-             where nspname = 'outbox' and pg_get_userbyid(nspowner) <> current_user",
-        )
-        .fetch_optional(&mut *conn)
-        .await?;
-        if let Some(owner) = foreign {
-            return Err(SchemaError::Foreign { owner });
-        }
-    }
-    let mut migrator = Migrator::with_migrations(
-        migrations
-            .iter()
-            .map(|&(version, name, sql)| {
-                Migration::new(version, name.into(), MigrationType::Simple, SqlStr::from_static(sql), false)
-            })
-            .collect(),
-    );
-    // The service's own migrations are in the same database, so use another table and another lock.
-    migrator.dangerous_set_table_name(table);
-    migrator.create_schema("outbox");
-    migrator.set_locking(false);
-    migrator.run(conn).await.map_err(SchemaError::Migrate)?;
-    Ok(Migrated { from, to })
-}
-
-/// Waits for another migration, but not for ever, because any role can hold the lock.
-async fn take_turn(conn: &mut PgConnection) -> Result<(), SchemaError> {
-    let until = tokio::time::Instant::now() + TURN_WITHIN;
-    loop {
-        let mine: bool =
-            sqlx::query_scalar("select pg_try_advisory_lock(1869968994, 3)").fetch_one(&mut *conn).await?;
-        if mine {
-            return Ok(());
-        }
-        if tokio::time::Instant::now() >= until {
-            let pid: Option<i32> = sqlx::query_scalar(
-                "select pid from pg_locks where locktype = 'advisory' and classid = 1869968994 and objid = 3 and objsubid = 2
-                     and database = (select oid from pg_database where datname = current_database()) and granted limit 1",
-            )
-            .fetch_optional(conn)
-            .await?;
-            return Err(SchemaError::Busy { pid: pid.unwrap_or_default() });
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// Whether this build can work on the database. The connection must come from `outbox_postgres::Source`.
+/// Whether this build can work on the database: its schema has this build's version, or is newer and takes this build.
+///
+/// The connection must come from `outbox_postgres::Source`.
 pub async fn check(conn: &mut PgConnection) -> Result<(), SchemaError> {
-    server(conn).await?;
-    match version(conn, "outbox.migration").await? {
-        VERSION => whole(conn).await,
-        0 => Err(SchemaError::Missing),
-        found if found < VERSION => Err(SchemaError::Older { found }),
-        found => Err(SchemaError::Newer { found }),
+    migrating::server(conn).await?;
+    match version(conn).await? {
+        VERSION => {}
+        0 => return Err(SchemaError::Missing),
+        found if found < VERSION => return Err(SchemaError::Older { found }),
+        found => migrating::takes_this_build(conn, found).await?,
     }
+    whole(conn).await
 }
 
 /// A restore creates and fills tables first, and creates their indexes last. So a schema with all its indexes is complete.
@@ -217,85 +120,4 @@ async fn whole(conn: &mut PgConnection) -> Result<(), SchemaError> {
     .fetch_optional(conn)
     .await?;
     missing.map_or(Ok(()), |index| Err(SchemaError::Partial { index }))
-}
-
-/// This check is the first: with an older server, a later statement fails, or works by chance.
-async fn server(conn: &mut PgConnection) -> Result<(), SchemaError> {
-    let version = "select current_setting('server_version_num')::integer,
-                          split_part(current_setting('server_version'), ' ', 1)";
-    let (number, found): (i32, String) = sqlx::query_as(version).fetch_one(conn).await?;
-    if number / 10_000 < SERVER_MIN { Err(SchemaError::Server { found }) } else { Ok(()) }
-}
-
-async fn version(conn: &mut PgConnection, table: &'static str) -> Result<i64, sqlx::Error> {
-    let present: bool =
-        sqlx::query_scalar("select to_regclass($1) is not null").bind(table).fetch_one(&mut *conn).await?;
-    if !present {
-        return Ok(0);
-    }
-    let newest = format!("select coalesce(max(version), 0) from {table} where success");
-    sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(conn).await
-}
-
-/// Why a database's `outbox` schema can't be used or created.
-#[derive(Debug, thiserror::Error)]
-pub enum SchemaError {
-    #[error("the database has no outbox schema: run `relay migrate` against it once")]
-    Missing,
-    #[error(
-        "the database's outbox schema is at version {found}, this build needs {VERSION}: run `relay migrate` of this build"
-    )]
-    Older { found: i64 },
-    #[error(
-        "the database's outbox schema is at version {found}, this build knows only {VERSION}: upgrade relay and worker"
-    )]
-    Newer { found: i64 },
-    #[error(
-        "the database's inbox is at version {found}, this build knows only {}: upgrade relay",
-        inbox::VERSION
-    )]
-    NewerInbox { found: i64 },
-    #[error(
-        "a pooler answered and dropped our session's settings; locks and notifications belong to sessions: connect to Postgres directly"
-    )]
-    Pooler,
-    #[error("the server is PostgreSQL {found}: {SERVER_MIN} or newer is needed")]
-    Server { found: String },
-    #[error("the database's encoding is {encoding}: payloads are JSON, and need a database in UTF8")]
-    Encoding { encoding: String },
-    #[error(
-        "the outbox schema is not whole: its index {index} is missing. A restore is under way, or was broken off: restore in one transaction (psql -1, pg_restore -1)"
-    )]
-    Partial { index: String },
-    #[error(
-        "the schema outbox exists and belongs to {owner}, who could change what is made in it: migrate as {owner}, or drop the schema if it is empty"
-    )]
-    Foreign { owner: String },
-    #[error(
-        "another migration holds its lock for a minute: look at pid {pid} in pg_stat_activity, and end it if it does not migrate (select pg_terminate_backend({pid}))"
-    )]
-    Busy { pid: i32 },
-    #[error("failed to read the schema's version")]
-    Read(#[source] sqlx::Error),
-    #[error("failed to migrate")]
-    Migrate(#[source] MigrateError),
-}
-
-/// Whether a connection was refused because it does not hold its session's settings.
-pub fn is_pooler(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Configuration(cause)
-        if matches!(cause.downcast_ref(), Some(SchemaError::Pooler)))
-}
-
-impl From<sqlx::Error> for SchemaError {
-    fn from(error: sqlx::Error) -> Self {
-        if is_pooler(&error) { Self::Pooler } else { Self::Read(error) }
-    }
-}
-
-impl SchemaError {
-    /// Whether a later call may succeed without any change by an operator.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Read(_) | Self::Partial { .. } | Self::Busy { .. })
-    }
 }

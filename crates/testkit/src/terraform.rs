@@ -29,15 +29,18 @@ impl Terraform {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// Checks the module: format, validity, tests. Returns the last line of output.
-    pub fn check(&self) -> Result<String, TerraformError> {
+    /// Checks the modules: format, validity, tests. Returns the last line of output of each module's tests.
+    pub fn check(&self) -> Result<Vec<String>, TerraformError> {
         self.run("infra", &["fmt", "-check", "-diff", "-recursive"], &[])?;
-        for root in ["infra", "infra/example"] {
+        for root in ["infra", "infra/ecs", "infra/example"] {
             self.init(root)?;
             self.run(root, &["validate", "-no-color"], &[])?;
         }
-        let said = self.run("infra", &["test", "-no-color"], &[])?;
-        Ok(said.trim().lines().last().unwrap_or_default().to_owned())
+        let test = |module| {
+            let said = self.run(module, &["test", "-no-color"], &[])?;
+            Ok(said.trim().lines().last().unwrap_or_default().to_owned())
+        };
+        ["infra", "infra/ecs"].into_iter().map(test).collect()
     }
 
     /// Terraform's refusal of each event_router.yaml below a folder, by the file's path there.

@@ -206,6 +206,16 @@ pub fn go_modules(dir: &Path) -> Result<PathBuf, ToolError> {
     Err(ToolError::Install { command: "go mod download".to_owned(), reason: "see what it says".to_owned() })
 }
 
+/// What the YAML language server of editors judges with: the directory of `node_modules`.
+pub fn editors() -> Result<PathBuf, ToolError> {
+    node_packages("editors", &["ajv@8.17.1", "yaml@2.8.1"])
+}
+
+/// The JSON schemas of Kubernetes, and what judges manifests by them: the directory for PYTHONPATH.
+pub fn kubernetes() -> Result<PathBuf, ToolError> {
+    python_package("kubernetes-validate==1.37.0", "kubernetes_validate")
+}
+
 /// The program nginx. Debian's package is unpacked, because an installed one would start it.
 pub fn nginx() -> Result<PathBuf, ToolError> {
     match on_path("nginx") {

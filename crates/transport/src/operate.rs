@@ -6,6 +6,7 @@ mod brake;
 mod count;
 mod error;
 mod history;
+mod letter; // a dead letter, and a message that is sent again
 mod repairs; // seen, stopped and taken back
 mod waiting; // what is in the queues
 
@@ -15,6 +16,7 @@ pub use brake::SetBrake;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
+pub use letter::{Addressed, Filter, Letter, Repaired};
 pub use repairs::{
     Asked, BEAT_EVERY, Fates, Heard, Job, Kind, Progress, Reached, Repairs, SILENT_AFTER, Standing, Started,
 };
@@ -272,55 +274,6 @@ impl Depth {
             missing: None,
         }
     }
-}
-
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Filter {
-    pub rpc: Option<Rpc>,
-    pub event: Option<EventId>,
-    pub code: Option<String>,
-    pub older_than: Option<Duration>,
-    /// Letters that were dead at this time. A time that is no date, or more than a day later, is not compared.
-    pub dead_by: Option<DateTime<Utc>>,
-    /// The id as a list shows it.
-    pub id: Option<String>,
-    pub about: About,
-    /// The last ones that died are the first. SQS has no order.
-    pub newest_first: bool,
-    /// So many at most, until they are put back.
-    pub limit: Option<u32>,
-}
-
-#[expect(missing_debug_implementations, reason = "its body is never shown")]
-pub struct Letter<H> {
-    pub id: String,
-    pub handle: H,
-    /// The RPC of the queue; the body may name another one.
-    pub rpc: Rpc,
-    pub event: Option<EventId>,
-    pub attempts: Option<i32>,
-    pub code: String,
-    pub reason: String,
-    pub dead_at: At,
-    pub body: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Repaired {
-    Moved,
-    /// Another operator or a worker has moved it meanwhile. On SQS also if another client holds it.
-    Gone,
-    /// It stays: a worker is calling its RPC at this moment, so a past success can't be forgotten.
-    Busy,
-    /// It stays: the queue refuses it, and may accept others.
-    Refused(String),
-}
-
-#[expect(missing_debug_implementations, reason = "its body is never shown")]
-pub struct Addressed {
-    pub event: EventId,
-    pub rpc: Rpc,
-    pub body: String,
 }
 
 /// One copy of an event at one RPC, or the record of it.

@@ -108,7 +108,7 @@ pub async fn run_by<C: RpcClient + Clone>(
     let (table, prefix) = (&settings.dedup_table, &settings.queue_prefix);
     let item = ProcessItem::new(clients.dynamodb.clone(), table, prefix, name);
     let mut look = Look {
-        process,
+        process: process.built_from(outbox_revision::known()),
         readiness: &started.readiness,
         source: None,
         served: &served,

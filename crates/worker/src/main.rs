@@ -8,7 +8,7 @@ use clap::Parser;
 use outbox_contract::{Contract, ReadError, Selection, Sources};
 use outbox_event_router::Router;
 use outbox_postgres::{Budget, Source};
-use outbox_runtime::{Patience, Started, refuse};
+use outbox_runtime::{Build, Patience, Started, refuse};
 use outbox_transport::args::Transport;
 use outbox_worker::Pace;
 use outbox_worker::config::Cli;
@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 
 use crate::addressed::mistake;
 
+const BUILD: Build =
+    Build { program: "worker", version: env!("CARGO_PKG_VERSION"), revision: outbox_revision::REVISION };
 /// A second for the claims, and as much again for unfinished calls.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(3);
 /// Beside the longest call, to record its outcome.
@@ -41,7 +43,7 @@ async fn start(cli: Cli) -> Result<ExitCode, ExitCode> {
         eprintln!("{mistake}");
         ExitCode::from(2)
     })?;
-    let started = outbox_runtime::start("worker", env!("CARGO_PKG_VERSION"), cli.metrics_addr).await?;
+    let started = outbox_runtime::start(BUILD, cli.metrics_addr).await?;
     let (newest, plans) = watch::channel(first);
     warn_of_cuts(&cli, &plans);
     tokio::spawn(addressed::say(plans.clone()));

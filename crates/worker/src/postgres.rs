@@ -65,7 +65,7 @@ pub async fn run_by<C: RpcClient + Clone>(
     let process =
         Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());
     let mut look = Look {
-        process,
+        process: process.built_from(outbox_revision::known()),
         readiness: &started.readiness,
         source: Some(source.name()),
         served: &served,

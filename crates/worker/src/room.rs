@@ -13,7 +13,7 @@ pub(crate) struct Room {
 }
 
 impl Default for Room {
-    /// Without slots, until somebody wants some.
+    /// Without slots, until the first [`Room::resize`].
     fn default() -> Self {
         Self { free: Arc::new(Semaphore::new(0)), all: Guarded::default() }
     }

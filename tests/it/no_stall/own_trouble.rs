@@ -71,6 +71,7 @@ async fn a_worker_ends_when_no_database_can_be_used() {
     let third = first.beside(ROUTER).await;
     first.execute("alter schema outbox rename to outbox_gone").await;
     second.execute("update outbox.migration set version = 99 where version = (select max(version) from outbox.migration)").await;
+    second.execute("drop function outbox.schema_compatible_from()").await;
     let sources = format!("first={} second={} third={}", first.url, second.url, third.url);
     let mut worker = worker(&first, &sources);
     worker.wait_for("delivering source=\"third\"").await.unwrap();

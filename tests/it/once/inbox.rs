@@ -310,4 +310,7 @@ async fn the_command_makes_or_prints_the_inbox() {
     tx.commit().await.unwrap();
     let mut tx = conn.begin().await.unwrap();
     assert!(inbox::first_time(&mut tx, EventId::new(), RPC).await.unwrap());
+    tx.commit().await.unwrap();
+    // The schema has no table of migrations, and is still not one of another product.
+    assert_eq!(outbox_schema::migrate(&mut conn).await.unwrap().to, outbox_schema::VERSION);
 }

@@ -58,6 +58,7 @@ async fn running_processes_are_listed() {
     assert_eq!(all[0]["router"], all[1]["router"]);
     for one in &all {
         assert_eq!(one["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(one["revision"].as_str(), outbox_revision::known(), "{one}");
         assert_eq!(one["routes"].as_array().unwrap().len(), 2, "{one}");
         assert!(one["address"].as_str().unwrap().starts_with("http://127.0.0.1:"), "{one}");
     }

@@ -111,7 +111,14 @@ async fn server(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, s
 async fn schema(conn: &mut PgConnection, name: &str) -> Option<Diagnosis> {
     Some(match outbox_schema::check(conn).await {
         Ok(()) => {
-            Diagnosis::ok(name, format!("schema version {}, no pooler in between", outbox_schema::VERSION))
+            let own = outbox_schema::VERSION;
+            let found = outbox_schema::version(conn).await.unwrap_or(own);
+            let newer = if found > own {
+                format!(", which takes this build of version {own}")
+            } else {
+                String::new()
+            };
+            Diagnosis::ok(name, format!("schema version {found}{newer}, no pooler in between"))
         }
         // `server` has reported it.
         Err(SchemaError::Server { .. }) => return None,
@@ -121,7 +128,7 @@ async fn schema(conn: &mut PgConnection, name: &str) -> Option<Diagnosis> {
                     "it makes the schema `outbox`, and touches nothing else; is it the right database?"
                 }
                 SchemaError::Older { .. } | SchemaError::Newer { .. } => {
-                    "relay, worker and this command must be of one version"
+                    "relay, worker and this command should be of one version: UPGRADING.md"
                 }
                 SchemaError::Partial { .. } => {
                     "relay and worker wait for the rest of it. If the restore was broken off: drop schema outbox cascade, and restore all of it in one transaction (psql -1, pg_restore -1)"

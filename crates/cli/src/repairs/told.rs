@@ -2,14 +2,23 @@
 
 use outbox_transport::operate::{Kept, Kind, Standing, thousands};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::options::Options;
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, age, moment_of, or_dash, table};
+use crate::stopped::Stopped;
 
 /// So many entries of the audit are looked at.
 pub(super) const READ_MAX: u32 = 1000;
 const COMMAND_CHARS_MAX: usize = 2000;
+
+pub(super) fn unknown(id: Uuid, options: &Options) -> Stopped {
+    Stopped::failed(
+        format!("there is no repair {id}"),
+        format!("see {}", options.command(["repair", "list"])),
+    )
+}
 
 /// The names are stable.
 #[derive(Debug, Serialize)]

@@ -6,7 +6,8 @@ use outbox_transport::operate::{Kind, Operator, Standing, thousands};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Undo, unknown};
+use super::args::Undo;
+use super::told::unknown;
 use crate::repair;
 use crate::show::counted;
 use crate::stopped::Stopped;

@@ -26,7 +26,7 @@ pub trait Repairs {
     /// Says that it runs and how far it is, and asks whether it shall stop.
     async fn beat(&self, repair: &Repair, reached: &Reached) -> Result<Heard, OperateError>;
 
-    /// Asks a repair to stop, whoever began it. A silent one is ended at once.
+    /// Asks a repair to stop. Another operator may have begun it. A silent one is ended at once.
     async fn stop(&self, id: Uuid, who: &str) -> Result<Asked, OperateError>;
 
     /// Takes back some of what the repair `of` put into queues and no worker has begun; zero at the end. None on SQS, where a

@@ -21,7 +21,7 @@ pub struct Process {
     pub name: String,
     pub program: Program,
     pub version: String,
-    /// Of the source, if the build was given one.
+    /// Of the source, if the build knew it.
     pub revision: Option<String>,
     /// Where it serves `/metrics` and `/readyz`.
     pub address: Option<String>,
@@ -68,13 +68,19 @@ impl Process {
             name: name.to_owned(),
             program,
             version: version.to_owned(),
-            revision: option_env!("OUTBOX_REVISION").map(str::to_owned),
+            revision: None,
             address,
             router: None,
             routes: Vec::new(),
             started_at: chrono::Utc::now().into(),
             report: Report::default(),
         }
+    }
+
+    #[must_use]
+    pub fn built_from(mut self, revision: Option<&str>) -> Self {
+        self.revision = revision.map(str::to_owned);
+        self
     }
 
     #[must_use]

@@ -11,7 +11,15 @@ pub(super) struct Mask {
 
 impl Mask {
     pub(super) fn of(world: &World) -> Self {
-        Self { names: Vec::new(), counts: false }.and(world.source.name(), "cards")
+        let all = Self { names: Vec::new(), counts: false }.and(world.source.name(), "cards");
+        // Each commit has another one.
+        match outbox_revision::known() {
+            Some(revision) => {
+                let version = env!("CARGO_PKG_VERSION");
+                all.and(&format!("{version} {revision}"), version)
+            }
+            None => all,
+        }
     }
 
     pub(super) fn and(mut self, text: &str, word: &str) -> Self {

@@ -30,7 +30,7 @@ pub(super) const RELAY: Needs = Needs {
     functions: "check_sequences, cursor_now, slot_in_use, slot_is_empty, truncate_slot, truncate_dedup, \
                 truncate_waking, fold_receipts, minute_end, dedup_slot, id_millis, turn, evict_to_retry, \
                 requeue, recover, keep_leases, claimed, recorded, recorded_0, recorded_1, recorded_2, \
-                 recorded_3, recorded_4, note_late, late_slots, token, sane_time, turn_history",
+                 recorded_3, recorded_4, note_late, late_slots, token, sane_time, turn_history, schema_compatible_from",
 };
 
 pub(super) const WORKER: Needs = Needs {
@@ -50,7 +50,7 @@ pub(super) const WORKER: Needs = Needs {
     functions: "receive, receive_due, claimed, recorded, recorded_0, recorded_1, recorded_2, recorded_3, \
                 recorded_4, lease, record, record_rows, release, release_0, release_1, release_2, \
                 release_3, release_4, settle, keep_leases, requeue, recover, token, dedup_slot, id_millis, \
-                minute_end, note_late, late_slots, sane_time, keeps_attempt, keep_history",
+                minute_end, note_late, late_slots, sane_time, keeps_attempt, keep_history, schema_compatible_from",
 };
 
 pub(super) const OPERATOR: Needs = Needs {
@@ -61,7 +61,7 @@ pub(super) const OPERATOR: Needs = Needs {
                 recorded_0, recorded_1, recorded_2, recorded_3, recorded_4, repair_begin, repair_end, \
                  redrive, drop_dead_letters, replay, retry_parked, drop_parked, poison, \
                  set_brake, lift_brake, body_field, take_log, \
-                 retry_now, give_up, move_waiting, move_dead, carry_records, drop_waiting, remove_queue",
+                 retry_now, give_up, move_waiting, move_dead, carry_records, drop_waiting, remove_queue, schema_compatible_from",
 };
 
 impl Needs {

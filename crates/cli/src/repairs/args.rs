@@ -1,0 +1,68 @@
+//! The command line of `outbox repair`.
+
+use clap::Subcommand;
+use uuid::Uuid;
+
+use crate::options::Options;
+
+/// Shows redrives, drops and replays, and stops, continues or undoes them.
+///
+/// Each has an id, which it prints when it begins. Every operator sees its progress and may stop it. One whose command was killed is
+/// silent after 30 s: it keeps no other away.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 done; 1 there is no such repair, or it can't be done; 2 unusable arguments; 3 a database or AWS can't be reached.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    List(List),
+    Show(One),
+    Stop(One),
+    Continue(One),
+    Undo(Undo),
+}
+
+/// Lists repairs: those that run first, and then the newest.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(super) struct List {
+    /// How many at most.
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) limit: u32,
+
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+/// Shows a repair (show), asks it to stop (stop), or goes on with one that did not end (continue).
+///
+/// A running command stops within a few seconds, and what it has moved stays moved. A silent one is ended at once. To continue
+/// means the same filter, bound and rate as before: what died since it first began is left alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(super) struct One {
+    /// The id that it printed, and that `outbox repair list` shows.
+    pub(super) id: Uuid,
+
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+/// Takes back what a redrive or replay put into queues, and no worker has begun.
+///
+/// Dead letters are dead again, and replayed events leave their queues. What had begun can't be taken back. On SQS nothing can,
+/// because a message there can't be found again: pause the RPC instead (`outbox pause`), or stop its server.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(super) struct Undo {
+    /// The id of the repair.
+    pub(super) id: Uuid,
+
+    #[command(flatten)]
+    pub(super) options: Options,
+}
