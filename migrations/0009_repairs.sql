@@ -95,12 +95,12 @@ begin
     elsif found_one.ended_at is not null then
         return 'over';
     elsif coalesce(found_one.beat_at, found_one.at) > clock_timestamp() - silent then
-        update outbox.audit as a set stop_by = coalesce(a.stop_by, who) where a.id = repair;
+        update outbox.audit as a set stop_by = coalesce(a.stop_by, repair_stop.who) where a.id = repair;
         return 'asked';
     end if;
     update outbox.audit as a
-    set stop_by = who, ended_at = clock_timestamp(),
-        result = json_build_object('moved', a.changed, 'stopped', 'it was silent, and was ended by ' || who)::text
+    set stop_by = repair_stop.who, ended_at = clock_timestamp(),
+        result = json_build_object('moved', a.changed, 'stopped', 'it was silent, and was ended by ' || repair_stop.who)::text
     where a.id = repair;
     return 'ended';
 end $$;

@@ -64,13 +64,29 @@ fn visible(text: &str) -> String {
     text.chars().map(escape).collect::<Vec<String>>().concat()
 }
 
-/// Pure: as it is, or in quotes with escapes.
+/// Pure: as it is, or in quotes with escapes. A text that is in quotes already stays.
 fn quoted(value: &str) -> String {
     let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=' | '\\');
-    match !value.is_empty() && value.chars().all(is_plain) {
+    match is_in_quotes(value) || !value.is_empty() && value.chars().all(is_plain) {
         true => value.to_owned(),
         false => format!("{value:?}"),
     }
+}
+
+/// As `{:?}` writes a text: it ends at its second bare quote.
+fn is_in_quotes(value: &str) -> bool {
+    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return false };
+    let mut escaped = false;
+    for c in inner.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return false,
+            c if c.is_control() => return false,
+            _ => {}
+        }
+    }
+    !escaped
 }
 
 #[cfg(test)]
@@ -125,6 +141,9 @@ mod tests {
             ("a b", "\"a b\""),
             ("a=b", "\"a=b\""),
             ("", "\"\""),
+            ("\"a \\\"b\"", "\"a \\\"b\""),
+            ("\"a\" and \"b\"", "\"\\\"a\\\" and \\\"b\\\"\""),
+            ("\"", "\"\\\"\""),
             ("say \"x\"", "\"say \\\"x\\\"\""),
             ("\u{1b}[2K", "\"\\u{1b}[2K\""),
         ] {

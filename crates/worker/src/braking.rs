@@ -63,11 +63,16 @@ impl Braking {
         self.orders.borrow().rate(&policy, now)
     }
 
-    /// Returns once the RPC is paused.
-    pub(crate) async fn paused(&self) {
-        let is_paused = |orders: &Orders| orders.paused_until(Instant::now()).is_some();
+    /// Returns once a request for so many messages is too much: the RPC is paused, or has another limit.
+    pub(crate) async fn tightened(&self, most: usize) {
+        let rate = self.rate(Instant::now());
+        let is_tighter = |orders: &Orders| {
+            let (policy, now) = (self.policy.get(), Instant::now());
+            let is_paused = orders.paused_until(now).is_some();
+            is_paused || orders.concurrency(&policy, now) < most || orders.rate(&policy, now) != rate
+        };
         // It can't fail, because `self` has the sender.
-        let _ = self.orders.subscribe().wait_for(is_paused).await;
+        let _ = self.orders.subscribe().wait_for(is_tighter).await;
     }
 
     /// Returns when the orders or the policy have changed, or when an order ends.

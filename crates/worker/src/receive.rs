@@ -180,14 +180,14 @@ impl<Q: Queue> Receiver<Q> {
         // Requests are large futures. On the heap, they keep the futures that await them small.
         let mut receiving =
             Box::pin(self.queue.receive(Wanted { most: ask.most, failed: ask.failed }, &enough));
-        let (quiet, paused) = (tokio::time::sleep(QUIET), self.slots.braking.paused());
-        tokio::pin!(quiet, paused);
+        let (quiet, tightened) = (tokio::time::sleep(QUIET), self.slots.braking.tightened(ask.most));
+        tokio::pin!(quiet, tightened);
         let mut is_quiet = false;
         let received = loop {
             tokio::select! {
                 received = &mut receiving => break received,
                 () = self.slots.loosened.notified(), if is_restricted && !enough.is_cancelled() => enough.cancel(),
-                () = &mut paused, if !enough.is_cancelled() => enough.cancel(),
+                () = &mut tightened, if !enough.is_cancelled() => enough.cancel(),
                 () = at(ask.until), if is_restricted && !enough.is_cancelled() => enough.cancel(),
                 () = &mut quiet, if !is_quiet => {
                     // There is no error and no message: the queue is empty, or the request hangs.

@@ -311,7 +311,7 @@ async fn a_pause_on_aws_stops_receives_until_it_is_resumed() {
     until("they wait, and the worker reports the pause", async || {
         let status = desk.outbox("status --format json").await.json();
         let reports = status["processes"].as_array().unwrap().iter();
-        let mut rpcs = reports.flat_map(|process| process["report"]["rpcs"].as_array().unwrap());
+        let mut rpcs = reports.filter_map(|process| process["rpcs"].as_array()).flatten();
         status["rpcs"][0]["waiting"] == 3 && rpcs.any(|rpc| rpc["rpc"] == ROUTE.rpc && rpc["paused"] == true)
     })
     .await;

@@ -111,7 +111,8 @@ async fn a_client_certificate_is_shown() {
     assert_eq!(rpcs.calls().len(), 1);
     let bare = client(&format!("{{ {address}, tls: {{ ca: '{ca}' }} }}"));
     assert_eq!(call(&bare).await.unwrap_err().code, Code::Unavailable);
-    let other = client(&format!("{{ {address}, tls: {{ ca: '{ca}', {} }} }}", identity(&Certificate::new())));
+    let stranger = Certificate::new();
+    let other = client(&format!("{{ {address}, tls: {{ ca: '{ca}', {} }} }}", identity(&stranger)));
     assert_eq!(call(&other).await.unwrap_err().code, Code::Unavailable);
     let untrusted = client(&format!("{{ {address}, tls: {{ {} }} }}", identity(&ours)));
     let error = call(&untrusted).await.unwrap_err();

@@ -128,7 +128,8 @@ fn declare(router: &Router) -> BTreeMap<String, String> {
     let own = called.iter().find_map(|rpc| package_of(rpc)).unwrap_or_else(|| "test.v1".to_owned());
     let home = |event: &str| router.package(event).unwrap_or(&own).to_owned();
 
-    let mut by_package: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    // Without any event there is a file, too.
+    let mut by_package: BTreeMap<String, Vec<&str>> = BTreeMap::from([(own.clone(), Vec::new())]);
     for (event, _) in router.events() {
         by_package.entry(home(event)).or_default().push(event);
     }
