@@ -78,6 +78,17 @@ struct Undo {
     options: Options,
 }
 
+#[cfg(feature = "console")]
+impl Args {
+    pub(crate) fn options(&mut self) -> &mut Options {
+        match &mut self.command {
+            Command::List(args) => &mut args.options,
+            Command::Show(args) | Command::Stop(args) | Command::Continue(args) => &mut args.options,
+            Command::Undo(args) => &mut args.options,
+        }
+    }
+}
+
 /// What is left to do.
 pub(crate) enum Next {
     Ended(ExitCode),
@@ -170,7 +181,7 @@ struct Stopping<'a>(&'a One);
 impl Work for Stopping<'_> {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let One { id, options } = self.0;
-        let who = repair::who();
+        let who = repair::who(&options.asked);
         let mut answers = Vec::new();
         for transport in &transports {
             answers.push(Repairs::stop(transport, *id, &who).await?);
