@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use outbox_console::{Answer, Answering, Ask, Question, Refusal};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::asked::Asked;
 use crate::options::Options;
@@ -17,6 +18,8 @@ use crate::stopped::Stopped;
 const TOGETHER: usize = 2;
 const WAITING_MAX: usize = 64;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// A repair that runs notices Ctrl-C, too, and writes down how far it came.
+const END_WITHIN: Duration = Duration::from_secs(10);
 
 /// Hands questions over to the thread on which commands run.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(super) struct Questions {
     asked: mpsc::Receiver<Asking>,
     place: Vec<String>,
     router: String,
+    /// Those that run.
+    changes: JoinSet<()>,
 }
 
 pub(super) fn new(options: &Options) -> (Asker, Questions) {
@@ -44,7 +49,7 @@ pub(super) fn new(options: &Options) -> (Asker, Questions) {
     let router = options.router_file().display().to_string();
     let command = options.command(Vec::<&str>::new());
     let place = command.trim_start_matches("outbox").to_owned();
-    (Asker { questions, place }, Questions { asked, place: repair::place(), router })
+    (Asker { questions, place }, Questions { asked, place: repair::place(), router, changes: JoinSet::new() })
 }
 
 impl Ask for Asker {
@@ -67,7 +72,7 @@ impl Ask for Asker {
 
 impl Questions {
     /// Until nothing asks any more.
-    pub(super) async fn answer<F>(mut self, answer: F)
+    pub(super) async fn answer<F>(&mut self, answer: F)
     where
         F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
     {
@@ -75,11 +80,15 @@ impl Questions {
         while let Some(Asking { question, mut reply }) = self.asked.recv().await {
             let (words, together) = (self.words(&question), Rc::clone(&together));
             let asked = Asked::by_page(question.who, question.words);
-            tokio::task::spawn_local(async move {
-                if question.changes {
+            // Those that have ended are forgotten.
+            while self.changes.try_join_next().is_some() {}
+            if question.changes {
+                self.changes.spawn_local(async move {
                     let _ = reply.send(told(answer(words, asked.clone()).await, &asked));
-                    return;
-                }
+                });
+                continue;
+            }
+            tokio::task::spawn_local(async move {
                 let looks = async {
                     let _place = together.acquire().await;
                     tokio::time::timeout(ANSWER_WITHIN, answer(words, asked.clone())).await
@@ -94,6 +103,12 @@ impl Questions {
                 }
             });
         }
+    }
+
+    /// Waits for the changes that run.
+    pub(super) async fn end(&mut self) {
+        let all = async { while self.changes.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(END_WITHIN, all).await;
     }
 
     /// As if they were typed: the command, and the installation for which this console was started.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use outbox_console::{Access, Once, Viewer};
 
-use super::Args;
+use super::args::Args;
 use crate::asked::Asked;
 use crate::repair;
 use crate::stopped::Stopped;

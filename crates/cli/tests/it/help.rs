@@ -1,10 +1,11 @@
 use std::process::Command;
 
 /// Every command that takes flags.
-const COMMANDS: [&str; 37] = [
+const COMMANDS: [&str; 38] = [
     "",
     "check",
     "proto",
+    "console",
     "dev",
     "send",
     "routes",

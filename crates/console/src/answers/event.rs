@@ -2,6 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use super::dead::Parked;
+use super::status::Transaction;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -17,6 +18,7 @@ pub(crate) struct Life {
     pub(crate) deliveries: Vec<Delivery>,
     pub(crate) history: Vec<Past>,
     pub(crate) unlisted: Option<String>,
+    pub(crate) nowhere: Option<Nowhere>,
     pub(crate) commands: Vec<String>,
 }
 
@@ -51,6 +53,23 @@ pub(crate) struct Waiting {
 pub(crate) struct Dropped {
     pub(crate) at: Option<DateTime<Utc>>,
     pub(crate) by: String,
+}
+
+/// Where it may still be, and why it may be in no outbox.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Nowhere {
+    pub(crate) made_at: Option<DateTime<Utc>>,
+    pub(crate) sources: Vec<NotIn>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct NotIn {
+    pub(crate) source: String,
+    pub(crate) oldest_event_at: Option<DateTime<Utc>>,
+    pub(crate) writing_transactions: Vec<Transaction>,
+    pub(crate) prepared_transactions: Vec<String>,
 }
 
 /// At one subscriber. Which fields it has depends on its state.

@@ -1,9 +1,9 @@
 use maud::{Markup, html};
 
-use crate::answers::{Delivery, Life, Past};
+use crate::answers::{Delivery, Life, Nowhere, Past};
 use crate::frame::{Frame, Tone, state};
 use crate::pages::timeline::timeline;
-use crate::shown::{count, short};
+use crate::shown::{age_or, count, short};
 
 const TEXT_CHARS_MAX: usize = 500;
 const PAST_MAX: usize = 60;
@@ -11,6 +11,7 @@ const PAST_MAX: usize = 60;
 pub(crate) fn page(frame: &Frame, life: &Life) -> Markup {
     html! {
         (facts(frame, life))
+        @if let Some(nowhere) = &life.nowhere { (not_in(frame, nowhere)) }
         @if !life.commands.is_empty() {
             section aria-labelledby="repair" {
                 h2 #repair { "To repair it" }
@@ -65,6 +66,28 @@ fn facts(frame: &Frame, life: &Life) -> Markup {
             }
             @if let Some(dropped) = &life.dropped {
                 dt { "Dropped" } dd { (frame.time(dropped.at)) " by " (dropped.by) }
+            }
+        }
+    }
+}
+
+fn not_in(frame: &Frame, nowhere: &Nowhere) -> Markup {
+    html! {
+        p { "Its id was made " (frame.time(nowhere.made_at)) "." }
+        ul {
+            @for one in &nowhere.sources {
+                li {
+                    "not in " (one.source) ", whose oldest event is of " (frame.time(one.oldest_event_at)) ". "
+                    @if one.writing_transactions.is_empty() && one.prepared_transactions.is_empty() {
+                        "No transaction that this role sees could still commit it."
+                    } @else { "These transactions could still commit it:" }
+                    ul {
+                        @for open in &one.writing_transactions {
+                            li { "pid " (open.pid) ", " (open.application) ", open for " (age_or(open.age_seconds)) }
+                        }
+                        @for prepared in &one.prepared_transactions { li { "prepared: " (short(prepared, TEXT_CHARS_MAX)) } }
+                    }
+                }
             }
         }
     }
