@@ -18,7 +18,7 @@ struct Page {
 
 impl Asked {
     /// By a page, with the words of the command and the name of who looks at it.
-    #[cfg(feature = "console")]
+    #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
     pub(crate) fn by_page(who: String, words: Vec<String>) -> Self {
         Self(Some(Arc::new(Page { who, words, answer: Mutex::new(None) })))
     }
@@ -33,7 +33,7 @@ impl Asked {
         true
     }
 
-    #[cfg(feature = "console")]
+    #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
     pub(crate) fn answer(&self) -> Option<Value> {
         self.0.as_ref()?.answer.lock().ok()?.take()
     }
@@ -64,7 +64,6 @@ mod tests {
 
     /// Guards promise 8: a page gets what the command would print as JSON, once.
     #[test]
-    #[cfg(feature = "console")]
     fn a_page_gets_the_answer() {
         let asked = Asked::by_page("a, console".to_owned(), vec!["status".to_owned()]);
         assert_eq!(asked.answer(), None);

@@ -60,12 +60,12 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
     let visit = &sent.visit;
     let place = ("/dead", "Redrive");
     let counted = sent.field("counted_at").parse::<i64>().ok();
-    let seconds = counted.map(|at| visit.now.timestamp() - at).filter(|seconds| *seconds >= 0);
+    let since = counted.and_then(|at| u64::try_from(visit.now.timestamp_millis().checked_sub(at)?).ok());
     let mut words = words::filtered(&["dlq", "redrive"], &group.pairs());
-    let (Some(seconds), true) = (seconds, group.is_some()) else {
+    let (Some(since), true) = (since.map(Duration::from_millis), group.is_some()) else {
         return visit.refuse(place, &words, &no_filter());
     };
-    words.push(format!("--older-than={seconds}s"));
+    words.push(format!("--older-than={}", humantime::format_duration(since)));
     for (flag, name) in [("--rate", "rate"), ("--canary", "canary"), ("--stop-if-dead", "stop_if_dead")] {
         let value = sent.field(name);
         words::with(&mut words, flag, if value == "0" { "" } else { value });

@@ -84,6 +84,8 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
             routes: &sample.routes,
             retrying: retrying.map(|(queued, _)| queued),
             letters: letters.map(|(letters, _)| letters),
+            commands: [words::retrying(&name), words::letters(&name)]
+                .map(|words| visit.console.ask.command(&words)),
         };
         pages::rpc::page(&visit.frame(), &known)
     })

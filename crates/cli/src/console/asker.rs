@@ -135,3 +135,51 @@ fn told(went: Result<ExitCode, Stopped>, asked: &Asked) -> Result<Answer, Refusa
 fn refusal(stopped: &Stopped) -> Refusal {
     Refusal { code: stopped.code(), problem: stopped.problem.clone(), remedy: stopped.remedy.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Of {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn question(words: &[&str]) -> Question {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        Question { words, who: "ann, console".to_owned(), changes: false }
+    }
+
+    /// Guards promise 8: a question is a command with the viewer's name, its answer is what the command would print, and a command
+    /// that stops is a refusal with its remedy.
+    #[tokio::test]
+    async fn a_question_is_a_command() {
+        let options = Of::try_parse_from(["outbox"]).unwrap().options;
+        let (asker, mut questions) = new(&options);
+        let answer = async |words: Vec<String>, asked: Asked| {
+            if words[1] == "status" {
+                asked.keeps(&(asked.who(), asked.words()));
+                return Ok(ExitCode::FAILURE);
+            }
+            Err(Stopped::unusable("no", "do so"))
+        };
+        let asks = async {
+            let answered = asker.ask(question(&["status"])).await.unwrap();
+            assert_eq!(answered.json, serde_json::json!(["ann, console", ["status"]]));
+            let refused = asker.ask(question(&["why", "x"])).await.unwrap_err();
+            assert_eq!((refused.code, refused.problem.as_str(), refused.remedy.as_str()), (2, "no", "do so"));
+        };
+        let answers = async {
+            tokio::select! {
+                () = asks => {}
+                () = questions.answer(answer) => panic!("it goes on"),
+            }
+        };
+        LocalSet::new().run_until(answers).await;
+        assert!(asker.command(&["why".to_owned(), "a b".to_owned()]).starts_with("outbox why 'a b'"));
+    }
+}

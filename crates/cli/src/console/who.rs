@@ -54,3 +54,37 @@ pub(super) fn hosts(args: &Args) -> Vec<String> {
     }
     hosts
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Of {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn access_of(words: &str) -> Result<Access, Stopped> {
+        let of = Of::try_parse_from(std::iter::once("console").chain(words.split_whitespace())).unwrap();
+        access(&of.args)
+    }
+
+    /// Guards: an address that others reach is refused, unless something checks who they are.
+    #[test]
+    fn an_open_address_needs_a_check() {
+        for open in ["0.0.0.0:9466", "[::]:9466", "10.1.2.3:9466"] {
+            let refused = access_of(&format!("--addr {open}")).unwrap_err();
+            assert!(refused.code() == 2 && refused.remedy.contains("--auth-token-file"), "{open}");
+            let proxied = access_of(&format!("--addr {open} --auth-header X-Email --trust 10.0.0.0/8"));
+            assert!(matches!(proxied, Ok(Access::Header { .. })), "{open}");
+        }
+        for here in ["127.0.0.1:9466", "[::1]:9466"] {
+            assert!(matches!(access_of(&format!("--addr {here}")), Ok(Access::Once(_))), "{here}");
+        }
+        assert_eq!(access_of("--auth-token-file /no/such/file").unwrap_err().code(), 2);
+        assert!(Of::try_parse_from(["console", "--auth-header", "X-Email"]).is_err(), "without --trust");
+    }
+}

@@ -58,7 +58,16 @@
       said.textContent = "Something newer waits.";
       return;
     }
-    live.innerHTML = html;
+    const fresh = document.createElement("div");
+    fresh.innerHTML = html;
+    // What is the same stays, so that a reader aloud says only what is new.
+    const parts = [...fresh.children];
+    parts.forEach((part, at) => {
+      const before = live.children[at];
+      if (!before) live.append(part);
+      else if (before.outerHTML !== part.outerHTML) before.replaceWith(part);
+    });
+    while (live.children.length > parts.length) live.lastElementChild.remove();
     offer(live);
     said.textContent = "Live, as of " + new Date().toISOString().slice(11, 19) + "Z.";
   };

@@ -44,7 +44,7 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
         @else {
             (frame.form("/dead/redrive", &format!("Redrive {many}"), &html! {
                 @for (name, value) in group.pairs() { input type="hidden" name=(name) value=(value); }
-                input type="hidden" name="counted_at" value=(frame.now.timestamp());
+                input type="hidden" name="counted_at" value=(frame.now.timestamp_millis());
                 label { "A second " input name="rate" type="number" min="1" max="10000" value="50" required; }
                 label { "Try first " input name="canary" type="number" min="0" max="1000" value=(counted.found.min(10)); }
                 label { "Stop when so many die again " input name="stop_if_dead" type="number" min="1" max="1000" value="5"; }

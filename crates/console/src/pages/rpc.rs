@@ -16,9 +16,12 @@ pub(crate) struct Known<'a> {
     pub(crate) routes: &'a [Route],
     pub(crate) retrying: Result<Vec<Queued>, Refusal>,
     pub(crate) letters: Result<Vec<Letter>, Refusal>,
+    /// What prints the retrying ones, and the letters.
+    pub(crate) commands: [String; 2],
 }
 
 pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
+    let [retrying_command, letters_command] = &known.commands;
     let of: Vec<&Rpc> = known.status.rpcs.iter().filter(|rpc| rpc.rpc == known.name).collect();
     html! {
         @if of.is_empty() { p { "No queue and no route of this RPC is known here." } }
@@ -33,6 +36,7 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
                 Ok(queued) => { (retrying(frame, queued)) }
                 Err(refusal) => { (refused(refusal)) }
             }
+            (frame.command(retrying_command))
         }
         section aria-labelledby="dead" {
             h2 #dead { "Dead letters" }
@@ -44,6 +48,7 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
                 }
                 Err(refusal) => { (refused(refusal)) }
             }
+            (frame.command(letters_command))
         }
     }
 }

@@ -147,12 +147,12 @@ async fn a_redrive_is_bound_to_its_count() {
     let (_, shown) = page(&console, PAGES[3], operator()).await;
     assert!(shown.contains("4,960"), "{shown}");
     let token = form_token(&shown);
-    let at = Demo::clock().timestamp() - 40;
+    let at = Demo::clock().timestamp_millis() - 40_000;
     let rest = format!("form_token={token}&rate=50&canary=10&stop_if_dead=5");
     let refused = [
         format!("{rest}&counted_at={at}"),
         format!("{rest}&rpc=A%2FB"),
-        format!("{rest}&rpc=A%2FB&counted_at={}", at + 1000),
+        format!("{rest}&rpc=A%2FB&counted_at={}", at + 1_000_000),
     ];
     for fields in refused {
         let response = answer(&console, post("/dead/redrive", operator(), ORIGIN, &fields)).await;
