@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{Redirect, Response};
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde_json::json;
@@ -104,7 +104,7 @@ pub(crate) async fn events(visit: Visit, Query(pairs): Pairs) -> Response {
     let (key, name, header) = (of(&pairs, "key"), of(&pairs, "name"), of(&pairs, "header"));
     let since = if of(&pairs, "since").is_empty() { "1h" } else { of(&pairs, "since") };
     let search = pages::events::Search { key, name, header, since };
-    let filters = [("key", key), ("name", name), ("header", header), ("since", since)];
+    let filters = [("key", key), ("name", name), ("header", header), ("since", since), ("limit", "60")];
     let (place, words) = (("/events", "Events"), words::filtered(&["find"], &filters));
     if key.is_empty() && name.is_empty() && header.is_empty() {
         return visit.show(place, &words, &json!([]), || pages::events::page(&visit.frame(), &search, None));
@@ -150,12 +150,12 @@ pub(crate) async fn redrive(visit: Visit, Query(pairs): Pairs) -> Response {
 
 pub(crate) async fn parked(visit: Visit) -> Response {
     let page = |frame: &Frame, parked: &Vec<Parked>| pages::parked::page(frame, parked);
-    visit.answer(("/parked", "Parked events"), words::of(&["parked", "list"]), page).await
+    visit.answer(("/parked", "Parked events"), words::of(&["parked", "list", "--limit", "60"]), page).await
 }
 
 pub(crate) async fn repairs(visit: Visit) -> Response {
     let page = |frame: &Frame, repairs: &Vec<Kept>| pages::repairs::page(frame, repairs);
-    let words = words::of(&["repair", "list", "--limit", "50"]);
+    let words = words::of(&["repair", "list", "--limit", "40"]);
     visit.answer(("/repairs", "Repairs"), words, page).await
 }
 
@@ -191,7 +191,8 @@ pub(crate) async fn routes(visit: Visit) -> Response {
 pub(crate) async fn audit(visit: Visit, Query(pairs): Pairs) -> Response {
     let (who, rpc, event) = (of(&pairs, "who"), of(&pairs, "rpc"), of(&pairs, "event"));
     let filter = pages::audit::Filter { who, rpc, event, since: of(&pairs, "since") };
-    let filters = [("who", who), ("rpc", rpc), ("event", event), ("since", filter.since)];
+    let since = filter.since;
+    let filters = [("who", who), ("rpc", rpc), ("event", event), ("since", since), ("limit", "40")];
     let page = |frame: &Frame, kept: &Vec<Kept>| pages::audit::page(frame, &filter, kept);
     visit.answer(("/audit", "Audit"), words::filtered(&["audit"], &filters), page).await
 }
@@ -229,7 +230,7 @@ pub(crate) async fn missing(visit: Visit) -> Response {
         remedy: "take one of the links above".to_owned(),
     };
     let page = visit.frame().page("", "No such page", "outbox --help", &refused(&why));
-    as_html(StatusCode::NOT_FOUND, &page).into_response()
+    as_html(StatusCode::NOT_FOUND, &page)
 }
 
 fn no_id() -> Refusal {

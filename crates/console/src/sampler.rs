@@ -61,7 +61,8 @@ impl Sampler {
 async fn fresh(ask: &dyn Ask, clock: fn() -> DateTime<Utc>) -> Result<Sample, Refusal> {
     let (status, json) = asked(ask, WHO, words::status()).await?;
     // Without the file of routes the map has no edges.
-    let routes = asked(ask, WHO, words::routes()).await.map_or_else(|_| Vec::new(), |(routes, _)| routes);
+    let routes: Vec<Route> =
+        asked(ask, WHO, words::routes()).await.map(|(routes, _)| routes).unwrap_or_default();
     Ok(Sample {
         at: clock(),
         status: Arc::new(status),

@@ -127,6 +127,8 @@ async fn pages_show_a_real_line() {
     let letter = browser.json(RPC).await["dead"][0]["id"].as_str().unwrap().to_owned();
     assert!(browser.shown(&format!("/dead/letter/{letter}")).await.contains("no such card"));
     answer.cancel();
+    drop(browser);
+    world.finish().await;
 }
 
 /// Guards promise 8: a form repairs as its command does, and the audit has who sent it.
@@ -168,4 +170,5 @@ async fn forms_repair_and_are_in_the_audit() {
     assert!(command.starts_with("outbox dlq redrive --rpc=Test/One"), "{command}");
     assert!(browser.process.stop().await.unwrap().success());
     answer.cancel();
+    world.finish().await;
 }

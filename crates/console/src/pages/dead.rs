@@ -4,7 +4,7 @@ use crate::answers::{Group, Letter, Summary};
 use crate::frame::{Frame, option, table};
 use crate::shown::{age, encoded, query, short, thousands};
 
-const ROWS_MAX: usize = 60;
+const ROWS_MAX: usize = 30;
 const REASON_CHARS_MAX: usize = 200;
 /// A group to which nothing was added for so long has stopped.
 const STILL_SECONDS: i64 = 60;

@@ -53,6 +53,6 @@ fn rows(frame: &Frame, found: &[Found]) -> Markup {
     };
     html! {
         (table("Events", &["Event", "Name", "Key", "Enqueued", "State"], &rows))
-        @if found.len() >= 100 { p { "The newest 100 are shown: take a shorter time for others." } }
+        @if found.len() >= 60 { p { "The newest 60 are shown: take a shorter time for others." } }
     }
 }

@@ -7,8 +7,9 @@ use crate::ask::Refusal;
 use crate::frame::{Frame, Tone, refused, state, table};
 use crate::shown::{age_or, short};
 
-const TEXT_CHARS_MAX: usize = 600;
-const ROWS_MAX: usize = 100;
+const TEXT_CHARS_MAX: usize = 400;
+const ROWS_MAX: usize = 40;
+const FINDINGS_MAX: usize = 15;
 /// So much of a hash is enough to tell two apart.
 const HASH_CHARS: usize = 8;
 
@@ -81,11 +82,11 @@ fn findings(frame: &Frame, report: &Report) -> Markup {
     html! {
         p { (well) " ok, " (report.warnings) " warnings, " (report.errors) " errors" }
         ul.findings {
-            @for finding in report.findings.iter().filter(|finding| finding.severity != "ok").take(ROWS_MAX) { (one(frame, finding)) }
+            @for finding in report.findings.iter().filter(|finding| finding.severity != "ok").take(FINDINGS_MAX) { (one(frame, finding)) }
         }
         details {
             summary { "What is ok" }
-            ul { @for finding in report.findings.iter().filter(|finding| finding.severity == "ok").take(ROWS_MAX) { (one(frame, finding)) } }
+            ul { @for finding in report.findings.iter().filter(|finding| finding.severity == "ok").take(FINDINGS_MAX) { (one(frame, finding)) } }
         }
     }
 }

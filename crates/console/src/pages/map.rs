@@ -1,6 +1,6 @@
 //! The map from events to RPCs, drawn by the server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 
@@ -10,8 +10,9 @@ use crate::shown::{count, short};
 use crate::standing::Standing;
 
 /// More would be no map. Then only RPCs that are not well are drawn.
-const RPCS_MAX: usize = 40;
-const EVENTS_MAX: usize = 60;
+const RPCS_MAX: usize = 24;
+const EVENTS_MAX: usize = 30;
+const EDGES_MAX: usize = 120;
 const ROW: usize = 34;
 const WIDTH: usize = 900;
 const BOX: usize = 300;
@@ -38,6 +39,11 @@ pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
     if rpcs.is_empty() {
         return html! { p { "No RPC is to be drawn." } };
     }
+    let edge_of = |route: &Route| {
+        let from = events.iter().position(|event| *event == route.event)?;
+        Some((from, *places.get(route.rpc.as_str())?))
+    };
+    let edges: BTreeSet<(usize, usize)> = routes.iter().filter_map(edge_of).collect();
     let height = events.len().max(rpcs.len()) * ROW + 8;
     let (event_at, rpc_at) = (spread(events.len(), height), spread(rpcs.len(), height));
     html! {
@@ -45,11 +51,7 @@ pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
         @if routes.is_empty() { p { "Routes are not known here: pass --router FILE." } }
         div.wide role="region" aria-label="Map" tabindex="0" {
             svg.map viewBox=(format!("0 0 {WIDTH} {height}")) width=(WIDTH) height=(height) role="img" aria-label="From events to RPCs; the table below says the same" {
-                @for route in routes {
-                    @if let (Some(from), Some(to)) = (events.iter().position(|event| *event == route.event), places.get(route.rpc.as_str())) {
-                        (edge(event_at(from), rpc_at(*to), status, rpcs[*to]))
-                    }
-                }
+                @for (from, to) in edges.iter().take(EDGES_MAX) { (edge(event_at(*from), rpc_at(*to), status, rpcs[*to])) }
                 @for (at, event) in events.iter().enumerate() {
                     rect.node x="1" y=(event_at(at)) width=(BOX) height=(HIGH) rx="4" {}
                     text x="10" y=(event_at(at) + 18) { title { (event) } (short(event, NAME_CHARS_MAX)) }

@@ -1,14 +1,16 @@
 use maud::{Markup, html};
 
-use crate::answers::{Route, Source, Status};
+use crate::answers::{Route, Rpc, Source, Status};
 use crate::ask::Refusal;
 use crate::frame::{Frame, Tone, refused, state, table};
 use crate::pages::map::map;
 use crate::shown::{age, age_or, bytes, count, short, thousands};
 use crate::standing::Standing;
 
-const ROWS_MAX: usize = 100;
-const PROBLEMS_MAX: usize = 30;
+/// So many are drawn, so that a page stays small.
+const ROWS_MAX: usize = 32;
+const SOURCES_MAX: usize = 10;
+const PROBLEMS_MAX: usize = 15;
 const PROBLEM_CHARS_MAX: usize = 600;
 
 /// The part that is sent again while the page is open.
@@ -23,7 +25,7 @@ pub(crate) fn fragment(frame: &Frame, status: &Status, routes: &[Route], late: O
             h2 #map { "The line" }
             (map(frame, status, routes))
             (rpcs(frame, status))
-            @for source in &status.sources { (relay(source)) }
+            @for source in status.sources.iter().take(SOURCES_MAX) { (relay(source)) }
         }
     }
 }
@@ -80,8 +82,12 @@ fn problems(frame: &Frame, status: &Status) -> Markup {
 fn rpcs(frame: &Frame, status: &Status) -> Markup {
     let heads =
         ["RPC", "State", "Calls", "Ended in the last minute", "Waiting", "Oldest", "Retrying", "Dead"];
+    let mut listed: Vec<&Rpc> = status.rpcs.iter().collect();
+    if listed.len() > ROWS_MAX {
+        listed.sort_by_key(|rpc| Standing::of(rpc).tone == Tone::Good);
+    }
     let rows = html! {
-        @for rpc in status.rpcs.iter().take(ROWS_MAX) {
+        @for rpc in listed.iter().take(ROWS_MAX) {
             @let Standing { tone, shape, word } = Standing::of(rpc);
             tr data-row {
                 th scope="row" { (frame.rpc(&rpc.rpc)) }
@@ -104,7 +110,7 @@ fn rpcs(frame: &Frame, status: &Status) -> Markup {
     html! {
         (table("RPCs", &heads, &rows))
         @if status.rpcs.len() > ROWS_MAX {
-            p { (status.rpcs.len() - ROWS_MAX) " more RPCs: see the command below." }
+            p { (status.rpcs.len() - ROWS_MAX) " more RPCs, those that are well at the end: see the command below." }
         }
     }
 }

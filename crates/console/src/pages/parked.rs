@@ -29,6 +29,6 @@ pub(crate) fn page(frame: &Frame, parked: &[Parked]) -> Markup {
             p { "The bus refused these events for good, so no subscriber has them." }
             (table("Parked events", &["Event", "Name", "Key", "Parked", "Code", "Reason", "Outbox"], &rows))
         }
-        @if parked.len() >= 100 { p { "There may be more: 100 are shown." } }
+        @if parked.len() >= 60 { p { "There may be more: 60 are shown." } }
     }
 }

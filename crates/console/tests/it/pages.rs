@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use outbox_console::Demo;
+use outbox_console::{Access, Demo, Settings, router};
 use serde_json::Value;
 
 use super::support::*;
@@ -32,6 +32,18 @@ async fn every_page_answers() {
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
 
+/// Guards: a line with hundreds of RPCs, groups and processes has pages that are as small, and what is not well comes first.
+#[tokio::test]
+async fn a_big_line_has_small_pages() {
+    let console = console(Arc::new(Many));
+    for path in ["/", "/dead", "/line"] {
+        let (status, shown) = page(&console, path, operator()).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(shown.len() <= BYTES_MAX, "{path}: {} bytes", shown.len());
+        assert!(shown.contains(" more"), "{path} says that there are more");
+    }
+}
+
 /// Guards: no payload, value of a header or password is in any page or JSON, whatever an answer has.
 #[tokio::test]
 async fn no_secret_is_shown() {
@@ -49,6 +61,25 @@ async fn no_secret_is_shown() {
                 }
                 let shown = text(response).await;
                 assert!(!shown.contains("PLANTED"), "{path} {accept}: {shown}");
+            }
+        }
+    }
+}
+
+/// Guards: below a path of a proxy, every address of the console begins with it.
+#[tokio::test]
+async fn a_base_path_is_in_every_address() {
+    let settings = Settings { base_path: "/outbox".to_owned(), ..settings(Access::Mounted) };
+    let console = router(Arc::new(Demo), settings).unwrap();
+    let first = answer(&console, get("/outbox", operator())).await;
+    assert_eq!(first.headers()["location"], "/outbox/");
+    for path in PAGES {
+        let (status, shown) = page(&console, &format!("/outbox{path}"), operator()).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        for begins in ["href=\"/", "src=\"/", "action=\"/"] {
+            for (at, _) in shown.match_indices(begins) {
+                let address = shown[at + begins.len() - 1..].split('"').next().unwrap();
+                assert!(address.starts_with("/outbox/"), "{path}: {address}");
             }
         }
     }
@@ -91,6 +122,7 @@ async fn pages_read_as_before() {
         let file = folder.join(format!("{name}.txt"));
         let expected = std::fs::read_to_string(&file).unwrap_or_default();
         if std::env::var_os("BLESS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(&file, &read).unwrap();
         } else if read != expected {
             let _ = write!(wrong, "\n{}\nexpected:\n{expected}\nbut it reads:\n{read}\n", file.display());

@@ -138,6 +138,37 @@ impl Ask for Down {
     }
 }
 
+/// The demo's answers, with two hundred of each thing in a list.
+#[derive(Debug)]
+pub(crate) struct Many;
+
+impl Ask for Many {
+    fn ask(&self, question: Question) -> Answering {
+        let asked = Demo.ask(question);
+        Box::pin(async move {
+            asked.await.map(|answer| Answer {
+                json: match answer.json {
+                    serde_json::Value::Object(fields) => {
+                        fields.into_iter().map(|(name, value)| (name, many(value))).collect()
+                    }
+                    list => many(list),
+                },
+            })
+        })
+    }
+
+    fn command(&self, words: &[String]) -> String {
+        Demo.command(words)
+    }
+}
+
+fn many(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Array(values) => values.iter().cycle().take(values.len() * 200).cloned().collect(),
+        other => other,
+    }
+}
+
 /// The demo's answers with secrets that a mistake elsewhere may have put there.
 #[derive(Debug)]
 pub(crate) struct Planted;
