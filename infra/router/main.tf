@@ -22,15 +22,15 @@ locals {
       subscriber_is_list = can([for subscriber in event.subscriber : subscriber]) && !can(keys(event.subscriber))
       subscribers = [
         for at, subscriber in try([for subscriber in event.subscriber : subscriber if !can(keys(event.subscriber))], []) : {
-          is_map       = can(keys(subscriber))
-          keys         = try(keys(subscriber), [])
-          id           = try(coalesce(tostring(subscriber.id)), "")
-          id_is_text   = try(subscriber.id == tostring(subscriber.id), false)
+          is_map     = can(keys(subscriber))
+          keys       = try(keys(subscriber), [])
+          id         = try(coalesce(tostring(subscriber.id)), "")
+          id_is_text = try(subscriber.id == tostring(subscriber.id), false)
           # The name that the RPC's queue keeps, wherever the RPC moves. Everything below is named after it.
           queue         = can(subscriber.queue) ? try(coalesce(tostring(subscriber.queue)), "") : try(coalesce(tostring(subscriber.id)), "")
           queue_is_text = !can(subscriber.queue) || try(subscriber.queue == tostring(subscriber.queue), false)
-          label        = try("'${subscriber.id}'", "entry ${at + 1} of `subscriber`")
-          max_attempts = try(subscriber.max_attempts, 20)
+          label         = try("'${subscriber.id}'", "entry ${at + 1} of `subscriber`")
+          max_attempts  = try(subscriber.max_attempts, 20)
           # '5', 1.5 and null are not whole numbers.
           max_attempts_is_valid = !can(subscriber.max_attempts) || try(
             subscriber.max_attempts == floor(subscriber.max_attempts) &&

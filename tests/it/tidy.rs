@@ -145,6 +145,15 @@ fn a_worker_reads_a_message_in_one_place() {
     assert_eq!(places, ["crates/worker/src/lease.rs"]);
 }
 
+/// Guards ARCHITECTURE: the console asks commands, and no store.
+#[test]
+fn the_console_has_no_store() {
+    let manifest = fs::read_to_string(Path::new(ROOT).join("crates/console/Cargo.toml")).unwrap();
+    for store in ["sqlx", "outbox-postgres", "outbox-aws", "outbox-transport", "aws-sdk", "hyper-rustls"] {
+        assert!(!manifest.contains(store), "{store}");
+    }
+}
+
 /// Guards the house rules: no state is shared by a static, and a file has one idea.
 #[test]
 fn there_are_no_statics_and_files_are_short() {

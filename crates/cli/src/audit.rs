@@ -58,7 +58,7 @@ pub(crate) struct Args {
     wide: bool,
 
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
 }
 
 impl Args {

@@ -127,7 +127,7 @@ impl Wanted<'_> {
         change: impl AsyncFn(&O, &Repair) -> Result<bool, outbox_transport::operate::OperateError>,
     ) -> Result<Option<Changed>, Stopped> {
         filter::rpc(self.options, transports, Some(self.rpc)).await?;
-        let repair = repair::begin(transports, true).await?;
+        let repair = repair::begin(&self.options.asked, transports, true).await?;
         for transport in transports {
             match change(transport, &repair).await {
                 Ok(was) => changed.changed += u64::from(was),

@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+#[cfg(feature = "console")]
+use crate::options::Options;
 use crate::stopped::Stopped;
 use crate::transport::work_on_queues;
 pub(crate) use args::rpc;
@@ -33,6 +35,19 @@ enum Command {
     Show(Show),
     Redrive(Redrive),
     Drop(Drop),
+}
+
+#[cfg(feature = "console")]
+impl Args {
+    pub(crate) fn options(&mut self) -> &mut Options {
+        match &mut self.command {
+            Command::Summary(args) => &mut args.options,
+            Command::List(args) => &mut args.options,
+            Command::Show(args) => &mut args.options,
+            Command::Redrive(args) => &mut args.repair.options,
+            Command::Drop(args) => &mut args.repair.options,
+        }
+    }
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {

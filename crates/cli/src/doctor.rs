@@ -38,7 +38,7 @@ pub(crate) struct Args {
     proto: Vec<PathBuf>,
 
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
 }
 
 /// The names are stable.

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     limit: u32,
 
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
 }
 
 /// An event; the names are stable.

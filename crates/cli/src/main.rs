@@ -2,11 +2,14 @@
 
 mod about; // events by key, name or header
 mod ago;
+mod asked; // by a terminal or a page
 mod audit;
 mod brakes; // pauses and limits that are set
 mod check;
 mod codegen; // events for other languages
 mod colour;
+#[cfg(feature = "console")]
+mod console;
 mod counted; // what an irreversible command would change
 #[cfg(feature = "dev")]
 mod dev;
@@ -68,6 +71,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Args),
+    #[cfg(feature = "console")]
+    Console(console::Args),
     #[cfg(feature = "dev")]
     Dev(dev::Args),
     Send(send::Args),
@@ -98,6 +103,8 @@ fn main() -> ExitCode {
     cli.color.apply();
     match cli.command {
         Command::Check(args) => ended(check::run(&args)),
+        #[cfg(feature = "console")]
+        Command::Console(args) => operate(console::run(&args, for_page)),
         #[cfg(feature = "dev")]
         Command::Dev(args) => operate(dev::run(&args)),
         Command::Send(args) => operate(send::run(&args)),
@@ -137,6 +144,60 @@ async fn repair_of_many(args: &repairs::Args) -> Result<ExitCode, Stopped> {
             format!("its command can't be run again by this version: {}", error.kind()),
             "see `outbox audit`, and run it anew",
         )),
+    }
+}
+
+/// A question of a page is a command, and is parsed as one.
+#[cfg(feature = "console")]
+async fn for_page(words: Vec<String>, asked: asked::Asked) -> Result<ExitCode, Stopped> {
+    let unusable = |error: clap::Error| {
+        let text = error.render().to_string();
+        Stopped::unusable(text.trim_start_matches("error: "), "correct what was entered")
+    };
+    let mut command = Cli::try_parse_from(words).map_err(unusable)?.command;
+    command.is_asked_by(asked);
+    match command {
+        Command::Routes(args) => routes::run(&args),
+        Command::Status(args) => status::run(&args).await,
+        Command::Why(args) => why::run(&args).await,
+        Command::Find(args) => find::run(&args).await,
+        Command::Queue(args) => queue::run(&args).await,
+        Command::Dlq(args) => dlq::run(&args).await,
+        Command::Parked(args) => parked::run(&args).await,
+        Command::Pause(args) => pause::run(&args).await,
+        Command::Resume(args) => pause::resume(&args).await,
+        Command::Repair(args) => repairs::run(&args).await.map(|next| match next {
+            repairs::Next::Ended(code) => code,
+            repairs::Next::Run(_) => ExitCode::FAILURE,
+        }),
+        Command::Audit(args) => audit::run(&args).await,
+        Command::Doctor(args) => doctor::run(&args).await,
+        _ => Err(Stopped::unusable("no page has this command", "run it in a terminal")),
+    }
+}
+
+#[cfg(feature = "console")]
+impl Command {
+    fn is_asked_by(&mut self, asked: asked::Asked) {
+        let options = match self {
+            Self::Routes(args) => {
+                args.asked = asked;
+                return;
+            }
+            Self::Status(args) => &mut args.options,
+            Self::Why(args) => &mut args.options,
+            Self::Find(args) => &mut args.options,
+            Self::Queue(args) => args.options(),
+            Self::Dlq(args) => args.options(),
+            Self::Parked(args) => args.options(),
+            Self::Pause(args) => &mut args.options,
+            Self::Resume(args) => &mut args.options,
+            Self::Repair(args) => args.options(),
+            Self::Audit(args) => &mut args.options,
+            Self::Doctor(args) => &mut args.options,
+            _ => return,
+        };
+        options.asked = asked;
     }
 }
 

@@ -8,6 +8,7 @@ use outbox_postgres::{Source, databases};
 use outbox_transport::args::{BusArgs, QueueArgs, Transport, TransportArgs};
 use serde::Serialize;
 
+use crate::asked::Asked;
 use crate::safe::word;
 use crate::stopped::Stopped;
 use crate::{dev_file, show, terminal};
@@ -30,6 +31,10 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     pub(crate) bus: BusArgs,
+
+    /// Who asks.
+    #[arg(skip)]
+    pub(crate) asked: Asked,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -41,12 +46,16 @@ pub(crate) enum Format {
 }
 
 impl Options {
-    /// Prints a result, whose text for people `text` makes.
+    /// The one place where a command stops asking and begins to tell: a page of the console gets the result, and a terminal
+    /// prints it. `text` makes the text for people.
     pub(crate) fn answer(
         &self,
         result: &impl Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<(), Stopped> {
+        if self.asked.keeps(result) {
+            return Ok(());
+        }
         match self.format {
             Format::Table => terminal::print(&text()),
             Format::Json => show::json(result),

@@ -102,6 +102,17 @@ struct Which {
     event_name: Option<String>,
 }
 
+#[cfg(feature = "console")]
+impl Args {
+    pub(crate) fn options(&mut self) -> &mut Options {
+        match &mut self.command {
+            Command::List(args) => &mut args.options,
+            Command::Retry(args) => &mut args.change.repair.options,
+            Command::Drop(args) => &mut args.change.repair.options,
+        }
+    }
+}
+
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     match &args.command {
         Command::List(args) => list(args).await,
@@ -204,7 +215,7 @@ async fn change(args: &Change, kind: Kind) -> Result<ExitCode, Stopped> {
             args.consent.ask(&format!("drops {events}: no subscriber will ever get them"))?;
         }
         let lines: Vec<PostgresOperator> = databases.iter().cloned().map(PostgresOperator::new).collect();
-        let repair = repair::begin(&lines, kind == Kind::Retry).await?;
+        let repair = repair::begin(&args.options.asked, &lines, kind == Kind::Retry).await?;
         let went = each(Some((&repair, asked.as_ref())), kind, &filter, &databases, &mut changed).await;
         repair::end(repair, &lines, &changed).await;
         went?;

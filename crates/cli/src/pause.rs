@@ -36,7 +36,7 @@ pub(crate) struct Args {
     why: String,
 
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
 }
 
 /// Ends the pause of an RPC: workers call it again within 5 s.
@@ -53,7 +53,7 @@ pub(crate) struct ResumeArgs {
     rpc: Rpc,
 
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {

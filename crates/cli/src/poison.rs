@@ -66,7 +66,7 @@ impl Work for Say<'_> {
             };
             consent.ask(&format!("dead-letters whatever {rpc} refuses in the next {how_long}{waiting}"))?;
         }
-        let repair = repair::begin(&transports, true).await?;
+        let repair = repair::begin(&options.asked, &transports, true).await?;
         let mut spoken = Spoken { rpc: rpc.to_string(), seconds: time.as_secs(), changed: 0 };
         for transport in &transports {
             match transport.poison(&repair, rpc, *time).await {

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+#[cfg(feature = "console")]
+use crate::options::Options;
 use crate::stopped::Stopped;
 use crate::transport::work_on_queues;
 use args::{EXIT_STATUS, GiveUp, List, Remove, Rename, Retry};
@@ -33,6 +35,19 @@ enum Command {
     GiveUp(GiveUp),
     Move(Rename),
     Drop(Remove),
+}
+
+#[cfg(feature = "console")]
+impl Args {
+    pub(crate) fn options(&mut self) -> &mut Options {
+        match &mut self.command {
+            Command::List(args) => &mut args.options,
+            Command::Retry(args) => &mut args.repair.options,
+            Command::GiveUp(args) => &mut args.repair.options,
+            Command::Move(args) => &mut args.options,
+            Command::Drop(args) => &mut args.options,
+        }
+    }
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {

@@ -12,10 +12,13 @@ use outbox_event_router::Rpc;
 use outbox_transport::operate::{Audit, Deliveries, Repair, thousands};
 use serde::Serialize;
 
+use crate::asked::Asked;
 use crate::options::Options;
 use crate::stopped::Stopped;
 pub(crate) use rule::{Halt, Rule, RuleArgs};
 pub(crate) use running::{Beside, Running, continued};
+#[cfg(feature = "console")]
+pub(crate) use words::place;
 pub(crate) use words::{again, plan};
 
 #[derive(Debug, Clone, Copy, clap::Args)]
@@ -130,20 +133,24 @@ pub(crate) fn done_before(count: Option<i64>, force: bool, hint: &str) -> Option
 
 /// Begins a repair, which is recorded before any change. An irreversible repair fails if it can't be recorded. So does any
 /// repair in a database, whose functions require the record.
-pub(crate) async fn begin(transports: &[impl Audit], undoable: bool) -> Result<Repair, Stopped> {
-    let repair = new();
+pub(crate) async fn begin(
+    asked: &Asked,
+    transports: &[impl Audit],
+    undoable: bool,
+) -> Result<Repair, Stopped> {
+    let repair = new(asked);
     for transport in transports {
         transport.begin(&repair, undoable).await?;
     }
     Ok(repair)
 }
 
-pub(crate) fn new() -> Repair {
+pub(crate) fn new(asked: &Asked) -> Repair {
     Repair {
         id: EventId::new().as_uuid(),
         at: Utc::now(),
-        who: who(),
-        command: command(std::env::args().skip(1)),
+        who: who(asked),
+        command: command(asked.words().into_iter()),
         result: None,
     }
 }
@@ -158,7 +165,10 @@ pub(crate) async fn end(mut repair: Repair, transports: &[impl Audit], result: &
     }
 }
 
-pub(crate) fn who() -> String {
+pub(crate) fn who(asked: &Asked) -> String {
+    if let Some(who) = asked.who() {
+        return who.to_owned();
+    }
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = |text: &str| match text.trim() {

@@ -19,6 +19,17 @@ use crate::terminal::say;
 use crate::transport::{self, Work, work_on_queues};
 use args::{Command, List, One};
 
+#[cfg(feature = "console")]
+impl Args {
+    pub(crate) fn options(&mut self) -> &mut Options {
+        match &mut self.command {
+            Command::List(args) => &mut args.options,
+            Command::Show(args) | Command::Stop(args) | Command::Continue(args) => &mut args.options,
+            Command::Undo(args) => &mut args.options,
+        }
+    }
+}
+
 /// What is left to do.
 pub(crate) enum Next {
     Ended(ExitCode),
@@ -104,7 +115,7 @@ struct Stopping<'a>(&'a One);
 impl Work for Stopping<'_> {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let One { id, options } = self.0;
-        let who = repair::who();
+        let who = repair::who(&options.asked);
         let mut answers = Vec::new();
         for transport in &transports {
             answers.push(Repairs::stop(transport, *id, &who).await?);

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use outbox_event_router::{ReadError, Router, names};
 use serde::Serialize;
 
+use crate::asked::Asked;
 use crate::stopped::Stopped;
 use crate::terminal::{print, say, write};
 use crate::{safe, show};
@@ -28,6 +29,10 @@ pub(crate) struct Args {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+
+    /// Who asks.
+    #[arg(skip)]
+    pub(crate) asked: Asked,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -49,6 +54,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
             return Err(Stopped::unusable(format!("failed to read {file}: {source}"), "pass --router FILE"));
         }
     };
+    if args.asked.keeps(&listed(&router)) {
+        return Ok(ExitCode::SUCCESS);
+    }
     match args.format {
         Format::Table => print(&table(&router))?,
         Format::Mermaid => print(&drawing::mermaid(&router))?,
@@ -105,7 +113,11 @@ struct JsonRoute<'a> {
 }
 
 fn json(router: &Router) -> String {
-    let routes: Vec<_> = router
+    serde_json::to_string_pretty(&listed(router)).expect("texts and numbers serialize")
+}
+
+fn listed(router: &Router) -> Vec<JsonRoute<'_>> {
+    router
         .routes()
         .map(|route| JsonRoute {
             event: route.event,
@@ -120,6 +132,5 @@ fn json(router: &Router) -> String {
             rule: names::rule(route.event, route.rpc),
             queue: names::queue("", route.rpc),
         })
-        .collect();
-    serde_json::to_string_pretty(&routes).expect("texts and numbers serialize")
+        .collect()
 }

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     watch: Option<Duration>,
 
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {

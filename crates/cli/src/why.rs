@@ -34,7 +34,7 @@ pub(crate) struct Args {
     event: EventId,
 
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {

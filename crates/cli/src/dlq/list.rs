@@ -240,7 +240,7 @@ impl Work for Showing<'_> {
         filter::ordered(&transports, &filter)?;
         // Who has looked at a payload is in the audit, because it may be confidential.
         if args.payload {
-            let repair = repair::begin(&transports, true).await?;
+            let repair = repair::begin(&args.options.asked, &transports, true).await?;
             repair::end(repair, &transports, &serde_json::json!({"looked_at_payload_of": args.id})).await;
         }
         let mut shown = Vec::new();
@@ -256,6 +256,9 @@ impl Work for Showing<'_> {
             shown.truncate(1);
         }
         if !shown.is_empty() {
+            if args.options.asked.keeps(&shown) {
+                return Ok(ExitCode::SUCCESS);
+            }
             match args.options.format {
                 Format::Json => shown.iter().try_for_each(show::json)?,
                 Format::Table => print(&text_of(&shown, args))?,

@@ -102,7 +102,7 @@ impl Move<'_> {
                 Kind::Drop => RepairKind::Drop,
             },
             rpc: self.filter.rpc.clone(),
-            plan: plan.unwrap_or_else(repair::plan),
+            plan: plan.unwrap_or_else(|| repair::plan(&options.asked)),
             bound: None,
             older_than: self.filter.older_than,
             also: self.beside.also,

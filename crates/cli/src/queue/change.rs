@@ -90,7 +90,7 @@ impl Work for Change<'_> {
                 let what = format!("{} {}", self.verbs().0, all.text("message", "in the queue"));
                 self.args.consent.confirm(&what)?;
             }
-            let repair = repair::begin(&transports, true).await?;
+            let repair = repair::begin(&self.args.options.asked, &transports, true).await?;
             let went = self.all(&transports, &repair, &meant, &mut changed).await;
             if let Err(stopped) = &went {
                 changed.failed = Some(stopped.problem.clone());

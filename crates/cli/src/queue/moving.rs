@@ -64,7 +64,7 @@ impl Work for Moving<'_> {
             if !there.is_empty() {
                 consent.confirm(&format!("moves {} from {from} to {to}", there.text()))?;
             }
-            let repair = repair::begin(&transports, false).await?;
+            let repair = repair::begin(&options.asked, &transports, false).await?;
             let went = self.all(&transports, &repair, &mut moved).await;
             if let Err(stopped) = &went {
                 moved.failed = Some(stopped.problem.clone());

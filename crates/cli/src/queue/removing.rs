@@ -88,7 +88,7 @@ impl Work for Removing<'_> {
             false => self.counted(&transports).await?,
         };
         consent.ask(&format!("removes the queue of {rpc}, and drops {what}"))?;
-        let repair = repair::begin(&transports, false).await?;
+        let repair = repair::begin(&options.asked, &transports, false).await?;
         let went = self.all(&transports, &repair, &mut removed).await;
         if let Err(stopped) = &went {
             removed.failed = Some(stopped.problem.clone());

@@ -54,7 +54,7 @@ impl Running {
         before: &[Option<Kept>],
         options: &Options,
     ) -> Result<Self, Stopped> {
-        let repair = super::new();
+        let repair = super::new(&options.asked);
         let mut bounds = Vec::new();
         for (n, transport) in transports.iter().enumerate() {
             let progress = before.get(n).and_then(|kept| kept.as_ref()?.progress.as_ref());
@@ -190,7 +190,7 @@ pub(crate) async fn continued<O: Operator>(
             match kept.standing() {
                 outbox_transport::operate::Standing::Running => return Err(in_the_way(kept, options)),
                 outbox_transport::operate::Standing::Silent => {
-                    transport.stop(id, &super::who()).await?;
+                    transport.stop(id, &super::who(&options.asked)).await?;
                 }
                 _ => {}
             }

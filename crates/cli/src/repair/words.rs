@@ -5,11 +5,17 @@ use std::collections::HashMap;
 use clap::Args;
 use uuid::Uuid;
 
+use crate::asked::Asked;
 use crate::options::Options;
 
 /// What this command does, for `outbox repair continue`. It has no address of a database.
-pub(crate) fn plan() -> Vec<String> {
-    split(std::env::args().skip(1)).0
+pub(crate) fn plan(asked: &Asked) -> Vec<String> {
+    split(asked.words().into_iter()).0
+}
+
+/// The words that say which installation this process was started for.
+pub(crate) fn place() -> Vec<String> {
+    split(std::env::args().skip(1)).1
 }
 
 /// The command that goes on with a repair: its words, in the installation of this command.
@@ -21,7 +27,7 @@ pub(crate) fn again(plan: &[String], id: Uuid) -> Vec<String> {
         words.push("--yes".to_owned());
     }
     words.extend(["--continues".to_owned(), id.to_string()]);
-    words.extend(split(std::env::args().skip(1)).1);
+    words.extend(place());
     words
 }
 

@@ -39,7 +39,7 @@ impl Work for Undoing<'_> {
                 }
                 // If its command still lives, it must not move more.
                 Standing::Silent => {
-                    transport.stop(*id, &repair::who()).await?;
+                    transport.stop(*id, &repair::who(&options.asked)).await?;
                 }
                 _ => {}
             }
@@ -55,7 +55,7 @@ impl Work for Undoing<'_> {
             }
             Some(_) => {}
         }
-        let repair = repair::begin(&transports, true).await?;
+        let repair = repair::begin(&options.asked, &transports, true).await?;
         match take(&transports, &repair, *id).await {
             Ok(undone) => {
                 repair::end(repair, &transports, &undone).await;

@@ -1,11 +1,12 @@
 use std::process::Command;
 
 /// Every command that takes flags.
-const COMMANDS: [&str; 38] = [
+const COMMANDS: [&str; 39] = [
     "",
     "check",
     "proto",
     "codegen",
+    "console",
     "dev",
     "send",
     "routes",

@@ -1,0 +1,65 @@
+//! `outbox console`: what this command answers, as pages that stay open.
+
+mod args;
+mod asker; // questions of pages, as commands
+mod who; // who may open it
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use outbox_console::{Access, Ask, Demo, Settings, router, serve};
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+
+pub(crate) use args::Args;
+
+use crate::asked::Asked;
+use crate::pace::interrupted;
+use crate::stopped::Stopped;
+use crate::terminal::say;
+
+/// Answers questions until Ctrl-C. `answer` runs a command for a page.
+pub(crate) async fn run<F>(args: &Args, answer: F) -> Result<ExitCode, Stopped>
+where
+    F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
+{
+    let access = who::access(args)?;
+    let listener = TcpListener::bind(args.addr).await.map_err(|error| {
+        Stopped::unusable(format!("failed to listen on {}: {error}", args.addr), "pass another --addr")
+    })?;
+    let at = listener.local_addr().unwrap_or(args.addr);
+    let token = match &access {
+        Access::Once(once) => format!("?token={}", once.token()),
+        _ => String::new(),
+    };
+    let (asker, mut questions) = asker::new(&args.options);
+    let ask: Arc<dyn Ask> = if args.demo { Arc::new(Demo) } else { Arc::new(asker) };
+    let clock: fn() -> DateTime<Utc> = if args.demo { Demo::clock } else { Utc::now };
+    let settings = Settings {
+        base_path: args.base_path.clone(),
+        title: args.title.clone(),
+        accent: args.accent.clone(),
+        access,
+        hosts: who::hosts(args),
+        clock,
+    };
+    let failed =
+        |error: std::io::Error| Stopped::failed(format!("failed to serve: {error}"), "start it again");
+    let router = router(ask, settings).map_err(failed)?;
+    say(&format!("the console is at http://{at}{}/{token}\nCtrl-C ends it", args.base_path));
+    // Commands run on this thread, because what they ask with can't move to another.
+    let local = LocalSet::new();
+    local
+        .run_until(async {
+            tokio::select! {
+                ended = serve(listener, router) => ended.map_err(failed)?,
+                () = questions.answer(answer) => {}
+                () = interrupted() => {}
+            }
+            questions.end().await;
+            Ok::<(), Stopped>(())
+        })
+        .await?;
+    Ok(ExitCode::SUCCESS)
+}

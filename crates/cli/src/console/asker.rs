@@ -1,0 +1,185 @@
+//! Questions of pages, answered by the functions of the commands.
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use outbox_console::{Answer, Answering, Ask, Question, Refusal};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use crate::asked::Asked;
+use crate::options::Options;
+use crate::repair;
+use crate::safe::word;
+use crate::stopped::Stopped;
+
+/// So many pages are answered at a time: each opens connections to the databases.
+const TOGETHER: usize = 2;
+const WAITING_MAX: usize = 64;
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// A repair that runs notices Ctrl-C, too, and writes down how far it came.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// Hands questions over to the thread on which commands run.
+#[derive(Debug)]
+pub(super) struct Asker {
+    questions: mpsc::Sender<Asking>,
+    /// What each command ends with: the installation.
+    place: String,
+}
+
+#[derive(Debug)]
+struct Asking {
+    question: Question,
+    reply: oneshot::Sender<Result<Answer, Refusal>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Questions {
+    asked: mpsc::Receiver<Asking>,
+    place: Vec<String>,
+    router: String,
+    /// Those that run.
+    changes: JoinSet<()>,
+}
+
+pub(super) fn new(options: &Options) -> (Asker, Questions) {
+    let (questions, asked) = mpsc::channel(WAITING_MAX);
+    let router = options.router_file().display().to_string();
+    let command = options.command(Vec::<&str>::new());
+    let place = command.trim_start_matches("outbox").to_owned();
+    (Asker { questions, place }, Questions { asked, place: repair::place(), router, changes: JoinSet::new() })
+}
+
+impl Ask for Asker {
+    fn ask(&self, question: Question) -> Answering {
+        let questions = self.questions.clone();
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let _ = questions.send(Asking { question, reply }).await;
+            answer
+                .await
+                .unwrap_or_else(|_| Err(refusal(&Stopped::failed("the console ends", "start it again"))))
+        })
+    }
+
+    fn command(&self, words: &[String]) -> String {
+        let words: Vec<String> = words.iter().map(|one| word(one).to_string()).collect();
+        format!("outbox {}{}", words.join(" "), self.place)
+    }
+}
+
+impl Questions {
+    /// Until nothing asks any more.
+    pub(super) async fn answer<F>(&mut self, answer: F)
+    where
+        F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
+    {
+        let together = Rc::new(Semaphore::new(TOGETHER));
+        while let Some(Asking { question, mut reply }) = self.asked.recv().await {
+            let (words, together) = (self.words(&question), Rc::clone(&together));
+            let asked = Asked::by_page(question.who, question.words);
+            // Those that have ended are forgotten.
+            while self.changes.try_join_next().is_some() {}
+            if question.changes {
+                self.changes.spawn_local(async move {
+                    let _ = reply.send(told(answer(words, asked.clone()).await, &asked));
+                });
+                continue;
+            }
+            tokio::task::spawn_local(async move {
+                let looks = async {
+                    let _place = together.acquire().await;
+                    tokio::time::timeout(ANSWER_WITHIN, answer(words, asked.clone())).await
+                };
+                tokio::select! {
+                    went = looks => {
+                        let late = || Err(Stopped::unreachable("no answer in time", "see `outbox doctor`"));
+                        let _ = reply.send(told(went.unwrap_or_else(|_| late()), &asked));
+                    }
+                    // The browser has gone.
+                    () = reply.closed() => {}
+                }
+            });
+        }
+    }
+
+    /// Waits for the changes that run.
+    pub(super) async fn end(&mut self) {
+        let all = async { while self.changes.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(END_WITHIN, all).await;
+    }
+
+    /// As if they were typed: the command, and the installation for which this console was started.
+    fn words(&self, question: &Question) -> Vec<String> {
+        let mut words = vec!["outbox".to_owned()];
+        words.extend(question.words.iter().cloned());
+        match question.words.first().map(String::as_str) {
+            // It reads one file, and needs no installation.
+            Some("routes") => words.push(format!("--router={}", self.router)),
+            _ => words.extend(self.place.iter().cloned()),
+        }
+        words
+    }
+}
+
+/// A command that found problems has answered, too.
+fn told(went: Result<ExitCode, Stopped>, asked: &Asked) -> Result<Answer, Refusal> {
+    went.map_err(|stopped| refusal(&stopped))?;
+    let nothing = || Stopped::failed("it gave no answer", "run the command in a terminal");
+    let json = asked.answer().ok_or_else(|| refusal(&nothing()))?;
+    Ok(Answer { json })
+}
+
+fn refusal(stopped: &Stopped) -> Refusal {
+    Refusal { code: stopped.code(), problem: stopped.problem.clone(), remedy: stopped.remedy.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Of {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn question(words: &[&str]) -> Question {
+        let words = words.iter().map(|word| (*word).to_owned()).collect();
+        Question { words, who: "ann, console".to_owned(), changes: false }
+    }
+
+    /// Guards promise 8: a question is a command with the viewer's name, its answer is what the command would print, and a command
+    /// that stops is a refusal with its remedy.
+    #[tokio::test]
+    async fn a_question_is_a_command() {
+        let options = Of::try_parse_from(["outbox"]).unwrap().options;
+        let (asker, mut questions) = new(&options);
+        let answer = async |words: Vec<String>, asked: Asked| {
+            if words[1] == "status" {
+                asked.keeps(&(asked.who(), asked.words()));
+                return Ok(ExitCode::FAILURE);
+            }
+            Err(Stopped::unusable("no", "do so"))
+        };
+        let asks = async {
+            let answered = asker.ask(question(&["status"])).await.unwrap();
+            assert_eq!(answered.json, serde_json::json!(["ann, console", ["status"]]));
+            let refused = asker.ask(question(&["why", "x"])).await.unwrap_err();
+            assert_eq!((refused.code, refused.problem.as_str(), refused.remedy.as_str()), (2, "no", "do so"));
+        };
+        let answers = async {
+            tokio::select! {
+                () = asks => {}
+                () = questions.answer(answer) => panic!("it goes on"),
+            }
+        };
+        LocalSet::new().run_until(answers).await;
+        assert!(asker.command(&["why".to_owned(), "a b".to_owned()]).starts_with("outbox why 'a b'"));
+    }
+}

@@ -1,0 +1,90 @@
+//! Who may open the console. An address that others reach is refused without a check of who they are.
+
+use std::path::Path;
+
+use outbox_console::{Access, Once, Viewer};
+
+use super::args::Args;
+use crate::asked::Asked;
+use crate::repair;
+use crate::stopped::Stopped;
+
+/// The names of this machine.
+const HERE: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
+pub(super) fn access(args: &Args) -> Result<Access, Stopped> {
+    if let Some(file) = &args.auth_token_file {
+        return tokens(file, args.read_only);
+    }
+    if let Some(header) = &args.auth_header {
+        let refused =
+            |_| Stopped::unusable(format!("{header} is no name of a header"), "correct --auth-header");
+        let name = header.parse().map_err(refused)?;
+        let may_repair = if args.read_only { Vec::new() } else { args.may_repair.clone() };
+        return Ok(Access::Header { name, trust: args.trust.clone(), may_repair });
+    }
+    if !args.addr.ip().is_loopback() {
+        return Err(Stopped::unusable(
+            format!("others reach {}, and nothing checks who they are", args.addr),
+            "pass --auth-token-file FILE, or --auth-header NAME with --trust CIDR; or listen on 127.0.0.1",
+        ));
+    }
+    let viewer = Viewer { name: repair::who(&Asked::default()), may_repair: !args.read_only };
+    let once = Once::new(viewer).map_err(|error| {
+        Stopped::failed(format!("there is no random number: {error}"), "see whether /dev/urandom is there")
+    })?;
+    Ok(Access::Once(once))
+}
+
+fn tokens(file: &Path, read_only: bool) -> Result<Access, Stopped> {
+    let refused = |why: String| {
+        Stopped::unusable(format!("{}: {why}", file.display()), "correct the file of --auth-token-file")
+    };
+    let text =
+        std::fs::read_to_string(file).map_err(|error| refused(format!("failed to read it: {error}")))?;
+    let tokens: outbox_console::Tokens = text.parse().map_err(refused)?;
+    Ok(Access::Tokens(if read_only { tokens.read_only() } else { tokens }))
+}
+
+/// The names that a browser may call it by. With none, any: then the check of who asks is the wall.
+pub(super) fn hosts(args: &Args) -> Vec<String> {
+    let mut hosts = args.host.clone();
+    if args.addr.ip().is_loopback() {
+        hosts.extend(HERE.map(str::to_owned));
+    }
+    hosts
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Of {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn access_of(words: &str) -> Result<Access, Stopped> {
+        let of = Of::try_parse_from(std::iter::once("console").chain(words.split_whitespace())).unwrap();
+        access(&of.args)
+    }
+
+    /// Guards: an address that others reach is refused, unless something checks who they are.
+    #[test]
+    fn an_open_address_needs_a_check() {
+        for open in ["0.0.0.0:9466", "[::]:9466", "10.1.2.3:9466"] {
+            let refused = access_of(&format!("--addr {open}")).unwrap_err();
+            assert!(refused.code() == 2 && refused.remedy.contains("--auth-token-file"), "{open}");
+            let proxied = access_of(&format!("--addr {open} --auth-header X-Email --trust 10.0.0.0/8"));
+            assert!(matches!(proxied, Ok(Access::Header { .. })), "{open}");
+        }
+        for here in ["127.0.0.1:9466", "[::1]:9466"] {
+            assert!(matches!(access_of(&format!("--addr {here}")), Ok(Access::Once(_))), "{here}");
+        }
+        assert_eq!(access_of("--auth-token-file /no/such/file").unwrap_err().code(), 2);
+        assert!(Of::try_parse_from(["console", "--auth-header", "X-Email"]).is_err(), "without --trust");
+    }
+}

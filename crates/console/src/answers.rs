@@ -1,0 +1,15 @@
+//! The answers of commands, as far as pages show them. Each field may be missing: then it is not known.
+
+mod dead; // letters and their groups
+mod event; // the history of one event
+mod line; // what doctor finds, and routes
+mod repairs; // repairs, and the audit
+mod status;
+
+pub(crate) use dead::{Group, Letter, Moved, Parked, Summary};
+pub(crate) use event::{Delivery, Found, Life, Nowhere, Past, Queued};
+pub(crate) use line::{Finding, Report, Route};
+pub(crate) use repairs::Kept;
+#[cfg(test)]
+pub(crate) use status::{Brake, Serving};
+pub(crate) use status::{Process, Rpc, Source, Status};

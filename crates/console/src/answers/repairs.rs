@@ -1,0 +1,46 @@
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Kept {
+    pub(crate) source: String,
+    pub(crate) id: String,
+    /// In the list of repairs.
+    pub(crate) state: String,
+    /// In the audit: the same.
+    pub(crate) outcome: String,
+    pub(crate) moved: Option<i64>,
+    pub(crate) at: Option<DateTime<Utc>>,
+    pub(crate) who: String,
+    pub(crate) role: Option<String>,
+    pub(crate) command: String,
+    pub(crate) result: Option<Value>,
+    pub(crate) progress: Option<Progress>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Progress {
+    pub(crate) kind: String,
+    pub(crate) rpc: Option<String>,
+    pub(crate) reached: i64,
+    pub(crate) total: Option<i64>,
+    pub(crate) beat_seconds_ago: f64,
+    pub(crate) stop_by: Option<String>,
+    pub(crate) taken_back: i64,
+}
+
+impl Kept {
+    /// Why it ended before its end.
+    pub(crate) fn why_ended(&self) -> Option<&str> {
+        let result = self.result.as_ref()?;
+        ["failed", "stopped"].iter().find_map(|name| result.get(name)?.as_str()).or(result.as_str())
+    }
+
+    pub(crate) fn changed(&self) -> Option<i64> {
+        let count = |name: &&str| self.result.as_ref()?.get(*name)?.as_i64();
+        self.moved.or_else(|| ["moved", "changed", "sent", "taken_back"].iter().find_map(count))
+    }
+}

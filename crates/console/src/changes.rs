@@ -1,0 +1,96 @@
+//! The forms: each runs the function of a command, which the audit keeps with who sent it.
+
+use std::time::Duration;
+
+use axum::extract::Path;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use crate::ask::{Question, Refusal, words};
+use crate::asked::cleaned;
+use crate::frame::rpc_path;
+use crate::pages::redrive::Group;
+use crate::reads::no_filter;
+use crate::shown::encoded;
+use crate::visit::{Sent, Visit};
+
+/// A redrive that is refused is refused at once. One that runs longer than this is shown among the repairs.
+const REFUSED_WITHIN: Duration = Duration::from_millis(1500);
+
+pub(crate) async fn pause(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
+    let rpc = format!("{service}/{method}");
+    let filters = [("rpc", rpc.as_str()), ("for", sent.field("for")), ("why", sent.field("why"))];
+    let words = words::filtered(&["pause"], &filters);
+    done(&sent.visit, words, &rpc_path(&rpc)).await
+}
+
+pub(crate) async fn resume(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
+    let rpc = format!("{service}/{method}");
+    let words = words::filtered(&["resume"], &[("rpc", &rpc)]);
+    done(&sent.visit, words, &rpc_path(&rpc)).await
+}
+
+pub(crate) async fn retry(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
+    let rpc = format!("{service}/{method}");
+    let mut words = words::filtered(&["queue", "retry"], &[("rpc", &rpc)]);
+    words.extend(words::of(&["--all", "--yes"]));
+    done(&sent.visit, words, &rpc_path(&rpc)).await
+}
+
+pub(crate) async fn stop(Path(id): Path<String>, sent: Sent) -> Response {
+    of_repair("stop", &id, &sent.visit).await
+}
+
+pub(crate) async fn undo(Path(id): Path<String>, sent: Sent) -> Response {
+    of_repair("undo", &id, &sent.visit).await
+}
+
+async fn of_repair(what: &str, id: &str, visit: &Visit) -> Response {
+    if !words::is_id(id) {
+        let why = Refusal { code: 2, problem: "that is no id".to_owned(), remedy: "see the list".to_owned() };
+        return visit.refuse(("/repairs", "Repairs"), &words::of(&["repair", "list"]), &why);
+    }
+    done(visit, words::of(&["repair", what, id]), &format!("/repairs/{}", encoded(id))).await
+}
+
+/// What was counted is what is moved: the same filter, and no letter that died after the count.
+pub(crate) async fn redrive(sent: Sent) -> Response {
+    let field = |name: &str| sent.field(name).to_owned();
+    let group =
+        Group { rpc: field("rpc"), code: field("code"), reason: field("reason"), event: field("event") };
+    let visit = &sent.visit;
+    let place = ("/dead", "Redrive");
+    let counted = sent.field("counted_at").parse::<i64>().ok();
+    let since = counted.and_then(|at| u64::try_from(visit.now.timestamp_millis().checked_sub(at)?).ok());
+    let mut words = words::filtered(&["dlq", "redrive"], &group.pairs());
+    let (Some(since), true) = (since.map(Duration::from_millis), group.is_some()) else {
+        return visit.refuse(place, &words, &no_filter());
+    };
+    words.push(format!("--older-than={}", humantime::format_duration(since)));
+    for (flag, name) in [("--rate", "rate"), ("--canary", "canary"), ("--stop-if-dead", "stop_if_dead")] {
+        let value = sent.field(name);
+        words::with(&mut words, flag, if value == "0" { "" } else { value });
+    }
+    words.push("--yes".to_owned());
+    let ask = visit.console.ask.ask(question(visit, words.clone()));
+    let mut running = tokio::spawn(ask);
+    match tokio::time::timeout(REFUSED_WITHIN, &mut running).await {
+        Ok(Ok(Err(refusal))) => visit.refuse(place, &words, &cleaned(refusal)),
+        _ => see(visit, "/repairs"),
+    }
+}
+
+async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
+    match visit.console.ask.ask(question(visit, words.clone())).await {
+        Ok(_) => see(visit, then),
+        Err(refusal) => visit.refuse(("", "It was not done"), &words, &cleaned(refusal)),
+    }
+}
+
+fn question(visit: &Visit, words: Vec<String>) -> Question {
+    Question { words, who: visit.who(), changes: true }
+}
+
+/// With GET, so that loading the page again does not send the form again.
+fn see(visit: &Visit, path: &str) -> Response {
+    Redirect::to(&visit.frame().link(path)).into_response()
+}

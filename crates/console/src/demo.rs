@@ -1,0 +1,66 @@
+//! Examples in place of an installation: for a look at the pages, for documents, and for tests.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::ask::{Answer, Answering, Ask, Question, Refusal};
+
+/// When the examples were so. Times are shown as they were then.
+const AT: i64 = 1_795_353_142;
+
+/// An hour in which a deploy made many letters, one server is slow, and one RPC has no worker.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Demo;
+
+impl Demo {
+    /// The time of the examples.
+    pub fn clock() -> DateTime<Utc> {
+        DateTime::from_timestamp(AT, 0).unwrap_or_default()
+    }
+
+    fn answer(words: &[&str]) -> Option<Value> {
+        let text = match words {
+            ["status", ..] => include_str!("demo/status.json"),
+            ["routes", ..] => include_str!("demo/routes.json"),
+            ["why", ..] => include_str!("demo/why.json"),
+            ["find", ..] => include_str!("demo/find.json"),
+            ["dlq", "summary", ..] => include_str!("demo/summary.json"),
+            ["dlq", "list", ..] => include_str!("demo/letters.json"),
+            ["dlq", "show", ..] => include_str!("demo/letter.json"),
+            ["dlq", "redrive", .., "--dry-run"] => {
+                return Some(json!({"dry_run": true, "found": 4960, "moved": 0, "done_before": 0}));
+            }
+            ["parked", "list", ..] => include_str!("demo/parked.json"),
+            ["repair", "list", ..] => include_str!("demo/repairs.json"),
+            ["repair", "show", ..] => include_str!("demo/repair.json"),
+            ["audit", ..] => include_str!("demo/audit.json"),
+            ["doctor", ..] => include_str!("demo/doctor.json"),
+            ["queue", "list", rpc, ..] if rpc.ends_with("RemindReceipt") => include_str!("demo/queue.json"),
+            ["queue", "list", ..] => "[]",
+            _ => return None,
+        };
+        serde_json::from_str(text).ok()
+    }
+}
+
+impl Ask for Demo {
+    fn ask(&self, question: Question) -> Answering {
+        let words: Vec<&str> = question.words.iter().map(String::as_str).collect();
+        let answer = match (question.changes, Self::answer(&words)) {
+            (false, Some(json)) => Ok(Answer { json }),
+            (true, _) => Err(refusal("the demo changes nothing", "leave out --demo for an installation")),
+            (false, None) => {
+                Err(refusal("the demo has no example of this", "leave out --demo for an installation"))
+            }
+        };
+        Box::pin(async move { answer })
+    }
+
+    fn command(&self, words: &[String]) -> String {
+        format!("outbox {}", words.join(" "))
+    }
+}
+
+fn refusal(problem: &str, remedy: &str) -> Refusal {
+    Refusal { code: 1, problem: problem.to_owned(), remedy: remedy.to_owned() }
+}

@@ -1,0 +1,119 @@
+//! What stands before every page: which name was called, who calls, and what a browser may do with the answer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Query, Request, State};
+use axum::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE, WWW_AUTHENTICATE};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::access::Access;
+use crate::state::Console;
+
+/// No script, style or request but our own, and no frame around it. `same-origin` for the referrer, because without one browsers
+/// send forms with the origin `null`.
+const HEADERS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+         form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "same-origin"),
+    ("cache-control", "no-store"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
+
+pub(crate) async fn with_headers(mut response: Response) -> Response {
+    for (name, value) in HEADERS {
+        let name = HeaderName::from_static(name);
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+pub(crate) async fn guard(State(console): State<Arc<Console>>, request: Request, next: Next) -> Response {
+    if !is_called_by_name(request.headers(), &console.settings.hosts) {
+        let why = "this console has another name (Host): open the address that it printed\n";
+        return (StatusCode::MISDIRECTED_REQUEST, why).into_response();
+    }
+    if let Some(response) = first_visit(&console, &request) {
+        return response;
+    }
+    let (mut parts, body) = request.into_parts();
+    match console.settings.access.viewer(&parts, &console.secret) {
+        Some(viewer) => {
+            parts.extensions.insert(viewer);
+            next.run(Request::from_parts(parts, body)).await
+        }
+        None => unknown(&console.settings.access),
+    }
+}
+
+/// Another site that lets its name point here must not read anything (DNS rebinding).
+fn is_called_by_name(headers: &HeaderMap, hosts: &[String]) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_port = |port: &str| !port.is_empty() && port.chars().all(|c| c.is_ascii_digit());
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => host,
+    };
+    hosts.is_empty()
+        || hosts.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host))
+}
+
+/// The printed address: its token becomes a cookie, and disappears from the address.
+fn first_visit(console: &Console, request: &Request) -> Option<Response> {
+    let Access::Once(once) = &console.settings.access else { return None };
+    if request.method() != Method::GET {
+        return None;
+    }
+    let Query(pairs) = Query::<BTreeMap<String, String>>::try_from_uri(request.uri()).ok()?;
+    let base = &console.settings.base_path;
+    let cookie = once.cookie(pairs.get("token")?, base, &console.secret)?;
+    Some((StatusCode::SEE_OTHER, [(SET_COOKIE, cookie), (LOCATION, format!("{base}/"))]).into_response())
+}
+
+fn unknown(access: &Access) -> Response {
+    let why = match access {
+        Access::Once(_) => {
+            "open the address that `outbox console` printed; each address is for one browser: start another console for another\n"
+        }
+        Access::Tokens(_) => {
+            let ask = [(WWW_AUTHENTICATE, "Basic realm=\"outbox console\", charset=\"UTF-8\"")];
+            return (StatusCode::UNAUTHORIZED, ask, "a token is needed\n").into_response();
+        }
+        Access::Header { .. } => "the proxy before this console says not who asks, or is not trusted\n",
+        Access::Mounted => "the service around this console says not who asks\n",
+    };
+    (StatusCode::UNAUTHORIZED, why).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a name of another site that points here is refused.
+    #[test]
+    fn only_its_own_names_are_answered() {
+        let hosts = ["127.0.0.1", "localhost", "[::1]"].map(str::to_owned);
+        for (host, is_ours) in [
+            ("127.0.0.1:9466", true),
+            ("LOCALHOST", true),
+            ("[::1]:9466", true),
+            ("[::1]", true),
+            ("evil.example:9466", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil:80", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            assert_eq!(is_called_by_name(&headers, &hosts), is_ours, "{host}");
+            assert!(is_called_by_name(&headers, &[]));
+        }
+    }
+}

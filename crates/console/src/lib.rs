@@ -1,0 +1,31 @@
+//! The console: what the command `outbox` answers, as pages that stay open.
+//!
+//! A page asks a question, which is a command, and renders what that command prints as JSON. A form runs a command. So there is no
+//! SQL here, and no transport: [`Ask`] answers, for the command `outbox` over an installation, and for the demo with examples.
+
+mod access; // who may look, and who may change something
+mod answers; // what commands answer
+mod ask;
+mod asked; // asks, and cleans the answer
+mod assets;
+mod changes; // forms
+mod clean; // what must never be shown
+mod demo; // examples
+mod frame; // what every page has
+mod guard; // before every page
+mod pages;
+mod reads; // pages by their addresses
+mod sampler; // one look for all viewers
+mod secret;
+mod serve;
+mod shown; // numbers, times and links
+mod standing; // the state of an RPC
+mod state;
+mod visit; // one request
+
+pub use access::{Access, Network, Once, Tokens, Viewer};
+pub use ask::{Answer, Answering, Ask, Question, Refusal};
+pub use assets::is_colour;
+pub use demo::Demo;
+pub use serve::{router, serve};
+pub use state::Settings;

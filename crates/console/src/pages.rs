@@ -1,0 +1,16 @@
+//! One file for each page. Pure: everything is answered by now.
+
+pub(crate) mod audit;
+pub(crate) mod dead; // groups
+pub(crate) mod event; // the history of one event
+pub(crate) mod events; // by key, name or header
+pub(crate) mod letter;
+pub(crate) mod line; // processes, and what doctor finds
+pub(crate) mod map; // from events to RPCs
+pub(crate) mod now;
+pub(crate) mod parked;
+pub(crate) mod redrive; // counted before it begins
+pub(crate) mod repairs;
+pub(crate) mod routes;
+pub(crate) mod rpc;
+pub(crate) mod timeline; // of an event's deliveries

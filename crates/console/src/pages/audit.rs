@@ -1,0 +1,51 @@
+use maud::{Markup, html};
+
+use crate::answers::Kept;
+use crate::frame::{Frame, option, table};
+use crate::pages::repairs::standing;
+use crate::shown::{encoded, short, thousands};
+
+const COMMAND_CHARS_MAX: usize = 300;
+
+/// The filters, as the address has them.
+#[derive(Debug, Default)]
+pub(crate) struct Filter<'a> {
+    pub(crate) who: &'a str,
+    pub(crate) rpc: &'a str,
+    pub(crate) event: &'a str,
+    pub(crate) since: &'a str,
+}
+
+pub(crate) fn page(frame: &Frame, filter: &Filter, kept: &[Kept]) -> Markup {
+    let rows = html! {
+        @for one in kept {
+            tr data-row {
+                td { (frame.time(one.at)) }
+                th scope="row" { (one.who) @if let Some(role) = &one.role { br; "role " (role) } }
+                td { (standing(one)) @if let Some(why) = one.why_ended() { br; (short(why, COMMAND_CHARS_MAX)) } }
+                td.number { (one.changed().map_or_else(|| "–".to_owned(), thousands)) }
+                td {
+                    code { (short(&one.command, COMMAND_CHARS_MAX)) }
+                    @if one.progress.is_some() { " " a href=(frame.link(&format!("/repairs/{}", encoded(&one.id)))) { "the repair" } }
+                }
+            }
+        }
+    };
+    html! {
+        form.filter method="get" {
+            label { "By " input name="who" value=(filter.who) autocomplete="off"; }
+            label { "RPC " input name="rpc" value=(filter.rpc) autocomplete="off"; }
+            label { "Event " input name="event" value=(filter.event) autocomplete="off"; }
+            label {
+                "Since "
+                select name="since" {
+                    (option("", filter.since, "any time"))
+                    @for (value, text) in crate::pages::events::TIMES { (option(value, filter.since, text)) }
+                }
+            }
+            button type="submit" { "Show" }
+        }
+        @if kept.is_empty() { p { "No repairs." } }
+        @else { (table("Audit", &["At", "By", "Outcome", "Moved", "Command"], &rows)) }
+    }
+}

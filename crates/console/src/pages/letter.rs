@@ -1,0 +1,36 @@
+use maud::{Markup, html};
+
+use crate::answers::Letter;
+use crate::frame::Frame;
+use crate::shown::{query, short};
+
+const REASON_CHARS_MAX: usize = 500;
+
+/// Every database counts its own letters, so one number may be several.
+pub(crate) fn page(frame: &Frame, letters: &[Letter]) -> Markup {
+    html! {
+        @for letter in letters { (one(frame, letter)) }
+        p.quiet { "Not shown: the payload, and the values of headers." }
+    }
+}
+
+fn one(frame: &Frame, letter: &Letter) -> Markup {
+    html! {
+        dl {
+            dt { "RPC" } dd { (frame.rpc(&letter.rpc)) " in " (letter.source) }
+            dt { "Event" } dd { @match &letter.event { Some(event) => { (frame.event(event)) } None => { "not known" } } }
+            dt { "Name" } dd { (letter.event_name.as_deref().unwrap_or("not known: its body is malformed")) }
+            dt { "Key" } dd { (letter.key.as_deref().unwrap_or("none")) }
+            dt { "Enqueued" } dd { (frame.time(letter.occurred_at)) }
+            dt { "Dead" } dd { (frame.time(letter.dead_at)) }
+            dt { "Attempts" } dd { (letter.attempts.map_or_else(|| "not known".to_owned(), |many| many.to_string())) }
+            dt { "Code" } dd { code { (letter.code) } }
+            dt { "Reason" } dd { (short(&letter.reason, REASON_CHARS_MAX)) }
+            dt { "Headers" } dd { @if letter.headers.is_empty() { "none" } @else { (letter.headers.join(", ")) } }
+            dt { "Size" } dd { (letter.body_bytes.map_or_else(|| "not known".to_owned(), |many| format!("{many} bytes"))) }
+        }
+        @if let (true, Some(event)) = (frame.viewer.may_repair, &letter.event) {
+            p { a.act href=(frame.link(&format!("/dead/redrive{}", query(&[("rpc", &letter.rpc), ("event", event)])))) { "Redrive…" } }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+use maud::{Markup, html};
+
+use crate::answers::Parked;
+use crate::frame::{Frame, table};
+use crate::shown::short;
+
+const REASON_CHARS_MAX: usize = 300;
+
+pub(crate) fn page(frame: &Frame, parked: &[Parked]) -> Markup {
+    let rows = html! {
+        @for one in parked {
+            tr data-row {
+                th scope="row" { (frame.event(&one.id)) }
+                td { (one.name) }
+                td { (one.key.as_deref().unwrap_or("none")) }
+                td { (frame.time(one.parked_at)) }
+                td { code { (one.code) } }
+                td {
+                    (short(&one.reason, REASON_CHARS_MAX))
+                    @if one.cut { " Only its beginning is kept: it can't be retried." }
+                }
+                td { (one.source) }
+            }
+        }
+    };
+    html! {
+        @if parked.is_empty() { p { "No parked events: the bus took all that was put." } }
+        @else {
+            p { "The bus refused these events for good, so no subscriber has them." }
+            (table("Parked events", &["Event", "Name", "Key", "Parked", "Code", "Reason", "Outbox"], &rows))
+        }
+        @if parked.len() >= 60 { p { "There may be more: 60 are shown." } }
+    }
+}

@@ -1,0 +1,270 @@
+//! The pages: each is one GET with its state in the address, and changes nothing.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{Redirect, Response};
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use serde_json::json;
+
+use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Status, Summary};
+use crate::ask::{Refusal, words};
+use crate::assets;
+use crate::frame::{Frame, refused, rpc_path};
+use crate::pages::{self, redrive::Group};
+use crate::sampler::EVERY;
+use crate::shown::query;
+use crate::state::Console;
+use crate::visit::{Visit, as_html};
+
+type Pairs = Query<BTreeMap<String, String>>;
+
+fn of<'a>(pairs: &'a BTreeMap<String, String>, name: &str) -> &'a str {
+    pairs.get(name).map_or("", |value| value.trim())
+}
+
+pub(crate) async fn now(visit: Visit) -> Response {
+    let (place, words) = (("/", "Now"), words::status());
+    match visit.console.sampler.look(&*visit.console.ask, visit.console.settings.clock).await {
+        Ok(sample) => visit.show(place, &words, &sample.json, || {
+            let frame = visit.frame();
+            let fragment = pages::now::fragment(&frame, &sample.status, &sample.routes, sample.late.as_ref());
+            pages::now::page(&frame, &fragment)
+        }),
+        Err(refusal) => visit.refuse(place, &words, &refusal),
+    }
+}
+
+/// The changing part of the first page, again and again while it is open.
+pub(crate) async fn live(visit: Visit) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let stream = unfold(visit, |mut visit| async move {
+        tokio::time::sleep(EVERY).await;
+        let look = visit.console.sampler.look(&*visit.console.ask, visit.console.settings.clock).await;
+        let html = match look {
+            Ok(sample) => {
+                visit.now = sample.at;
+                let late = sample.late.as_ref();
+                pages::now::fragment(&visit.frame(), &sample.status, &sample.routes, late).0
+            }
+            Err(refusal) => refused(&refusal).0,
+        };
+        // A carriage return would end the event.
+        Some((Ok(Event::default().data(html.replace('\r', " "))), visit))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}
+
+pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, String)>) -> Response {
+    let name = format!("{service}/{method}");
+    let who = visit.who();
+    let (place, words) = (("/rpc", name.as_str()), words::status());
+    let sample = match visit.console.sampler.look(&*visit.console.ask, visit.console.settings.clock).await {
+        Ok(sample) => sample,
+        Err(refusal) => return visit.refuse(place, &words, &refusal),
+    };
+    let retrying = visit.console.ask::<Vec<_>>(&who, words::retrying(&name)).await;
+    let letters = visit.console.ask::<Vec<Letter>>(&who, words::letters(&name)).await;
+    let rpcs = sample.json.get("rpcs").and_then(|rpcs| rpcs.as_array()).cloned().unwrap_or_default();
+    let of_rpc: Vec<_> = rpcs.into_iter().filter(|rpc| rpc.get("rpc") == Some(&json!(name))).collect();
+    let part = |answer: Option<&serde_json::Value>| answer.cloned().unwrap_or(serde_json::Value::Null);
+    let json = json!({
+        "status": of_rpc,
+        "retrying": part(retrying.as_ref().ok().map(|(_, json)| json)),
+        "dead": part(letters.as_ref().ok().map(|(_, json)| json)),
+    });
+    visit.show(place, &words, &json, || {
+        let known = pages::rpc::Known {
+            name: &name,
+            status: &sample.status,
+            routes: &sample.routes,
+            retrying: retrying.map(|(queued, _)| queued),
+            letters: letters.map(|(letters, _)| letters),
+            commands: [words::retrying(&name), words::letters(&name)]
+                .map(|words| visit.console.ask.command(&words)),
+        };
+        pages::rpc::page(&visit.frame(), &known)
+    })
+}
+
+pub(crate) async fn event(visit: Visit, Path(id): Path<String>) -> Response {
+    let heading = format!("Event {id}");
+    let words = words::of(&["why", &id]);
+    if !words::is_id(&id) {
+        return visit.refuse(("/events", &heading), &words::of(&["why"]), &no_id());
+    }
+    visit.answer(("/events", &heading), words, |frame, life: &Life| pages::event::page(frame, life)).await
+}
+
+pub(crate) async fn events(visit: Visit, Query(pairs): Pairs) -> Response {
+    let (key, name, header) = (of(&pairs, "key"), of(&pairs, "name"), of(&pairs, "header"));
+    let since = if of(&pairs, "since").is_empty() { "1h" } else { of(&pairs, "since") };
+    let search = pages::events::Search { key, name, header, since };
+    let filters = [("key", key), ("name", name), ("header", header), ("since", since), ("limit", "60")];
+    let (place, words) = (("/events", "Events"), words::filtered(&["find"], &filters));
+    if key.is_empty() && name.is_empty() && header.is_empty() {
+        return visit.show(place, &words, &json!([]), || pages::events::page(&visit.frame(), &search, None));
+    }
+    match visit.console.ask::<Vec<Found>>(&visit.who(), words.clone()).await {
+        Ok((found, json)) => visit
+            .show(place, &words, &json, || pages::events::page(&visit.frame(), &search, Some(Ok(&found)))),
+        Err(refusal) => visit.refuse(place, &words, &refusal),
+    }
+}
+
+pub(crate) async fn dead(visit: Visit, Query(pairs): Pairs) -> Response {
+    let filter = pages::dead::Filter { rpc: of(&pairs, "rpc"), since: of(&pairs, "since") };
+    let words = words::filtered(&["dlq", "summary"], &[("rpc", filter.rpc), ("since", filter.since)]);
+    let page = |frame: &Frame, summary: &Summary| pages::dead::page(frame, &filter, summary);
+    visit.answer(("/dead", "Dead letters"), words, page).await
+}
+
+pub(crate) async fn letter(visit: Visit, Path(id): Path<String>) -> Response {
+    let heading = format!("Dead letter {id}");
+    if !words::is_id(&id) {
+        return visit.refuse(("/dead", &heading), &words::of(&["dlq", "list"]), &no_id());
+    }
+    let words = words::of(&["dlq", "show", &id]);
+    let page = |frame: &Frame, letters: &Vec<Letter>| pages::letter::page(frame, letters);
+    visit.answer(("/dead", &heading), words, page).await
+}
+
+/// Counts, and moves nothing.
+pub(crate) async fn redrive(visit: Visit, Query(pairs): Pairs) -> Response {
+    let field = |name: &str| of(&pairs, name).to_owned();
+    let group =
+        Group { rpc: field("rpc"), code: field("code"), reason: field("reason"), event: field("event") };
+    let place = ("/dead", "Redrive");
+    let mut words = words::filtered(&["dlq", "redrive"], &group.pairs());
+    words.push("--dry-run".to_owned());
+    if !group.is_some() {
+        return visit.refuse(place, &words, &no_filter());
+    }
+    let page = |frame: &Frame, counted: &Moved| pages::redrive::page(frame, &group, counted);
+    visit.answer(place, words, page).await
+}
+
+pub(crate) async fn parked(visit: Visit) -> Response {
+    let page = |frame: &Frame, parked: &Vec<Parked>| pages::parked::page(frame, parked);
+    visit.answer(("/parked", "Parked events"), words::of(&["parked", "list", "--limit", "60"]), page).await
+}
+
+pub(crate) async fn repairs(visit: Visit) -> Response {
+    let page = |frame: &Frame, repairs: &Vec<Kept>| pages::repairs::page(frame, repairs);
+    let words = words::of(&["repair", "list", "--limit", "40"]);
+    visit.answer(("/repairs", "Repairs"), words, page).await
+}
+
+pub(crate) async fn repair(visit: Visit, Path(id): Path<String>) -> Response {
+    let heading = format!("Repair {id}");
+    if !words::is_id(&id) {
+        return visit.refuse(("/repairs", &heading), &words::of(&["repair", "list"]), &no_id());
+    }
+    let page = |frame: &Frame, found: &Vec<Kept>| pages::repairs::one(frame, found);
+    visit.answer(("/repairs", &heading), words::of(&["repair", "show", &id]), page).await
+}
+
+pub(crate) async fn line(visit: Visit) -> Response {
+    let (place, words) = (("/line", "Line"), words::of(&["doctor"]));
+    let sample = match visit.console.sampler.look(&*visit.console.ask, visit.console.settings.clock).await {
+        Ok(sample) => sample,
+        Err(refusal) => return visit.refuse(place, &words, &refusal),
+    };
+    let report = visit.console.ask::<Report>(&visit.who(), words.clone()).await;
+    let processes = sample.json.get("processes").cloned().unwrap_or(serde_json::Value::Null);
+    let json = json!({"processes": processes, "doctor": report.as_ref().ok().map(|(_, json)| json)});
+    let status: &Status = &sample.status;
+    visit.show(place, &words, &json, || {
+        pages::line::page(&visit.frame(), status, report.as_ref().map(|(report, _)| report))
+    })
+}
+
+pub(crate) async fn routes(visit: Visit) -> Response {
+    let page = |frame: &Frame, routes: &Vec<Route>| pages::routes::page(frame, routes);
+    visit.answer(("/routes", "Routes"), words::routes(), page).await
+}
+
+pub(crate) async fn audit(visit: Visit, Query(pairs): Pairs) -> Response {
+    let (who, rpc, event) = (of(&pairs, "who"), of(&pairs, "rpc"), of(&pairs, "event"));
+    let filter = pages::audit::Filter { who, rpc, event, since: of(&pairs, "since") };
+    let since = filter.since;
+    let filters = [("who", who), ("rpc", rpc), ("event", event), ("since", since), ("limit", "40")];
+    let page = |frame: &Frame, kept: &Vec<Kept>| pages::audit::page(frame, &filter, kept);
+    visit.answer(("/audit", "Audit"), words::filtered(&["audit"], &filters), page).await
+}
+
+/// An id opens its event, `Service/Method` its RPC, and anything else is searched.
+pub(crate) async fn search(visit: Visit, Query(pairs): Pairs) -> Redirect {
+    let path = place_of(of(&pairs, "q"));
+    Redirect::to(&visit.frame().link(&path))
+}
+
+/// Pure: the page for what was entered.
+fn place_of(text: &str) -> String {
+    let is_event = text.len() == 36 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    match (text.split_once(':'), text.split_once('/')) {
+        _ if is_event => format!("/event/{text}"),
+        (Some(("key", key)), _) => format!("/events{}", query(&[("key", key.trim())])),
+        (Some(("header", header)), _) => format!("/events{}", query(&[("header", header.trim())])),
+        (_, Some(_)) => rpc_path(text),
+        _ => format!("/events{}", query(&[("name", text)])),
+    }
+}
+
+pub(crate) async fn css(State(console): State<Arc<Console>>) -> Response {
+    assets::css(console.settings.accent.as_deref())
+}
+
+pub(crate) async fn js() -> Response {
+    assets::js()
+}
+
+pub(crate) async fn missing(visit: Visit) -> Response {
+    let why = Refusal {
+        code: 1,
+        problem: "there is no such page".to_owned(),
+        remedy: "take one of the links above".to_owned(),
+    };
+    let page = visit.frame().page("", "No such page", "outbox --help", &refused(&why));
+    as_html(StatusCode::NOT_FOUND, &page)
+}
+
+fn no_id() -> Refusal {
+    Refusal {
+        code: 2,
+        problem: "that is no id".to_owned(),
+        remedy: "copy it from a log, or from another page".to_owned(),
+    }
+}
+
+pub(crate) fn no_filter() -> Refusal {
+    Refusal {
+        code: 2,
+        problem: "a redrive needs a filter".to_owned(),
+        remedy: "choose a group of dead letters".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 8: what is entered opens what it names.
+    #[test]
+    fn what_is_entered_opens_a_page() {
+        for (text, path) in [
+            ("01a212d5-a2c4-7f3c-92df-450a9015f239", "/event/01a212d5-a2c4-7f3c-92df-450a9015f239"),
+            ("LedgerService/Post", "/rpc/LedgerService/Post"),
+            ("key:card-7", "/events?key=card-7"),
+            ("header:tenant=t/9", "/events?header=tenant%3Dt%2F9"),
+            ("event_hoge_updated", "/events?name=event_hoge_updated"),
+            ("", "/events"),
+        ] {
+            assert_eq!(place_of(text), path, "{text}");
+        }
+    }
+}

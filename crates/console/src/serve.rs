@@ -1,0 +1,69 @@
+//! The addresses of the pages, and what serves them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Redirect;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::ask::Ask;
+use crate::guard::{guard, with_headers};
+use crate::sampler::Sampler;
+use crate::secret::Secret;
+use crate::state::{Console, Settings};
+use crate::{changes, reads};
+
+const FORM_BYTES_MAX: usize = 16 * 1024;
+
+/// The console, to be served or mounted. A service that mounts it merges it as it is: its addresses begin with the base path.
+pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
+    let base = settings.base_path.clone();
+    let console = Arc::new(Console { ask, settings, secret: Secret::new()?, sampler: Sampler::default() });
+    let at = |path: &str| format!("{base}{path}");
+    let mut router = Router::new()
+        .route(&at("/"), get(reads::now))
+        .route(&at("/live"), get(reads::live))
+        .route(&at("/search"), get(reads::search))
+        .route(&at("/rpc/{service}/{method}"), get(reads::rpc))
+        .route(&at("/event/{id}"), get(reads::event))
+        .route(&at("/events"), get(reads::events))
+        .route(&at("/dead"), get(reads::dead))
+        .route(&at("/dead/letter/{id}"), get(reads::letter))
+        .route(&at("/dead/redrive"), get(reads::redrive).post(changes::redrive))
+        .route(&at("/parked"), get(reads::parked))
+        .route(&at("/repairs"), get(reads::repairs))
+        .route(&at("/repairs/{id}"), get(reads::repair))
+        .route(&at("/line"), get(reads::line))
+        .route(&at("/routes"), get(reads::routes))
+        .route(&at("/audit"), get(reads::audit))
+        .route(&at("/rpc/{service}/{method}/pause"), post(changes::pause))
+        .route(&at("/rpc/{service}/{method}/resume"), post(changes::resume))
+        .route(&at("/rpc/{service}/{method}/retry"), post(changes::retry))
+        .route(&at("/repairs/{id}/stop"), post(changes::stop))
+        .route(&at("/repairs/{id}/undo"), post(changes::undo))
+        .route(&at("/console.css"), get(reads::css))
+        .route(&at("/console.js"), get(reads::js));
+    if !base.is_empty() {
+        let first = at("/");
+        router = router.route(&base, get(move || async move { Redirect::to(&first) }));
+    } else {
+        router = router.fallback(reads::missing);
+    }
+    Ok(router
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(from_fn_with_state(Arc::clone(&console), guard))
+        .layer(map_response(with_headers))
+        .layer(CatchPanicLayer::new())
+        .with_state(console))
+}
+
+/// Serves it until the future is dropped.
+pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
+    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
+}

@@ -1,0 +1,61 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::access::Access;
+use crate::ask::{Ask, Refusal};
+use crate::asked::asked;
+use crate::sampler::Sampler;
+use crate::secret::Secret;
+
+/// How the console is served.
+#[derive(Debug)]
+pub struct Settings {
+    /// Empty, or `/outbox`: what each address begins with.
+    pub base_path: String,
+    /// What tells one environment from another.
+    pub title: String,
+    /// A colour of CSS for that.
+    pub accent: Option<String>,
+    pub access: Access,
+    /// The names by which browsers may call it. With none, any.
+    pub hosts: Vec<String>,
+    pub clock: fn() -> DateTime<Utc>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Console {
+    pub(crate) ask: Arc<dyn Ask>,
+    pub(crate) settings: Settings,
+    pub(crate) secret: Secret,
+    pub(crate) sampler: Sampler,
+}
+
+impl Console {
+    /// Asks, and leaves out what must never be shown.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        who: &str,
+        words: Vec<String>,
+    ) -> Result<(T, Value), Refusal> {
+        asked(&*self.ask, who, words).await
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        (self.settings.clock)()
+    }
+}
+
+/// A refusal as HTTP has it.
+pub(crate) fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal.code {
+        2 => StatusCode::BAD_REQUEST,
+        3 => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::CONFLICT,
+    }
+}

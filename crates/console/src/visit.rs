@@ -1,0 +1,203 @@
+//! One request of a viewer who is known by now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Form, FromRequest, FromRequestParts, Request};
+use axum::http::header::{ACCEPT, HOST, HeaderMap, ORIGIN};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use maud::Markup;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::access::Viewer;
+use crate::ask::Refusal;
+use crate::frame::{Frame, refused};
+use crate::state::{Console, status_of};
+
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) console: Arc<Console>,
+    pub(crate) viewer: Viewer,
+    pub(crate) now: DateTime<Utc>,
+    wants_json: bool,
+}
+
+impl FromRequestParts<Arc<Console>> for Visit {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, StatusCode> {
+        // The guard has put it there.
+        let viewer = parts.extensions.get::<Viewer>().cloned().ok_or(StatusCode::UNAUTHORIZED)?;
+        let accepted = text(&parts.headers, &ACCEPT).unwrap_or_default();
+        Ok(Self {
+            console: Arc::clone(console),
+            viewer,
+            now: console.now(),
+            wants_json: accepted.contains("application/json"),
+        })
+    }
+}
+
+impl Visit {
+    pub(crate) fn frame(&self) -> Frame<'_> {
+        Frame {
+            base: &self.console.settings.base_path,
+            title: &self.console.settings.title,
+            viewer: &self.viewer,
+            form_token: self.form_token(),
+            now: self.now,
+        }
+    }
+
+    fn form_token(&self) -> String {
+        self.console.secret.sign(&self.viewer.name)
+    }
+
+    pub(crate) fn who(&self) -> String {
+        self.viewer.who()
+    }
+
+    /// The page of one command: as JSON what the command prints.
+    pub(crate) async fn answer<T: DeserializeOwned>(
+        &self,
+        (here, heading): (&str, &str),
+        words: Vec<String>,
+        page: impl FnOnce(&Frame, &T) -> Markup,
+    ) -> Response {
+        match self.console.ask::<T>(&self.who(), words.clone()).await {
+            Ok((value, json)) => self.show((here, heading), &words, &json, || page(&self.frame(), &value)),
+            Err(refusal) => self.refuse((here, heading), &words, &refusal),
+        }
+    }
+
+    pub(crate) fn show(
+        &self,
+        (here, heading): (&str, &str),
+        words: &[String],
+        json: &Value,
+        page: impl FnOnce() -> Markup,
+    ) -> Response {
+        if self.wants_json {
+            return as_json(StatusCode::OK, json);
+        }
+        let command = self.console.ask.command(words);
+        as_html(StatusCode::OK, &self.frame().page(here, heading, &command, &page()))
+    }
+
+    pub(crate) fn refuse(
+        &self,
+        (here, heading): (&str, &str),
+        words: &[String],
+        refusal: &Refusal,
+    ) -> Response {
+        let status = status_of(refusal);
+        if self.wants_json {
+            let Refusal { problem, remedy, .. } = refusal;
+            return as_json(status, &serde_json::json!({"problem": problem, "remedy": remedy}));
+        }
+        let command = self.console.ask.command(words);
+        as_html(status, &self.frame().page(here, heading, &command, &refused(refusal)))
+    }
+}
+
+/// A form that was sent: by this page, from this console, by a viewer who may.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) visit: Visit,
+    fields: BTreeMap<String, String>,
+}
+
+impl Sent {
+    pub(crate) fn field(&self, name: &str) -> &str {
+        self.fields.get(name).map_or("", |value| value.trim())
+    }
+}
+
+impl FromRequest<Arc<Console>> for Sent {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let visit =
+            Visit::from_request_parts(&mut parts, console).await.map_err(IntoResponse::into_response)?;
+        let forbidden = |why: &'static str| (StatusCode::FORBIDDEN, why).into_response();
+        if !visit.viewer.may_repair {
+            return Err(forbidden("you may look, and change nothing\n"));
+        }
+        if !is_from_here(&parts.headers, &console.settings.hosts) {
+            return Err(forbidden("the form is not from this console (Origin)\n"));
+        }
+        let form =
+            Form::<BTreeMap<String, String>>::from_request(Request::from_parts(parts, body), console).await;
+        let Form(fields) = form.map_err(IntoResponse::into_response)?;
+        let sent = Self { visit, fields };
+        if !console.secret.are_same(sent.field("form_token"), &sent.visit.form_token()) {
+            return Err(forbidden(
+                "the form is not of this console, or of one before it: load the page again\n",
+            ));
+        }
+        Ok(sent)
+    }
+}
+
+/// Pure: whether a browser sent the form from a page of this console.
+fn is_from_here(headers: &HeaderMap, hosts: &[String]) -> bool {
+    if text(headers, &header::HeaderName::from_static("sec-fetch-site"))
+        .is_some_and(|site| site != "same-origin")
+    {
+        return false;
+    }
+    let (Some(origin), Some(host)) = (text(headers, &ORIGIN), text(headers, &HOST)) else { return false };
+    let Some((_, origin)) = origin.split_once("://") else { return false };
+    origin.eq_ignore_ascii_case(host) || hosts.iter().any(|known| origin.eq_ignore_ascii_case(known))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+pub(crate) fn as_html(status: StatusCode, page: &Markup) -> Response {
+    let kind = [(header::CONTENT_TYPE, "text/html; charset=utf-8")];
+    (status, kind, page.0.clone()).into_response()
+}
+
+fn as_json(status: StatusCode, value: &impl Serialize) -> Response {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: a form of another site is refused, and one without a sender.
+    #[test]
+    fn a_form_of_another_site_is_refused() {
+        for (origin, site, is_ours) in [
+            (Some("http://127.0.0.1:9466"), None, true),
+            (Some("http://127.0.0.1:9466"), Some("same-origin"), true),
+            (Some("https://outbox.corp"), None, true),
+            (Some("http://127.0.0.1:9466"), Some("cross-site"), false),
+            (Some("http://127.0.0.1:9467"), None, false),
+            (Some("http://evil"), Some("same-origin"), false),
+            (Some("null"), None, false),
+            (None, None, false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "127.0.0.1:9466".parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            if let Some(site) = site {
+                headers.insert("sec-fetch-site", site.parse().unwrap());
+            }
+            let hosts = ["outbox.corp".to_owned()];
+            assert_eq!(is_from_here(&headers, &hosts), is_ours, "{origin:?} {site:?}");
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The console without a browser: its pages over the examples of the demo.
+
+mod guarded; // who may, from where
+mod pages; // what they show
+mod support;

@@ -1,0 +1,174 @@
+//! The console over a real line: what the demo can't show is that real answers fit its pages, and that its forms repair.
+
+use outbox::EventId;
+use serde_json::Value;
+use testkit::process::Process;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::operator::{ROUTER, misbehave};
+use crate::world::{One, World, programs, until};
+
+const RPC: &str = "/rpc/Test/One";
+
+/// The console's process, and a browser that has opened the printed address.
+struct Browser {
+    process: Process,
+    address: String,
+    cookie: String,
+}
+
+struct Page {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Browser {
+    async fn open(world: &World) -> Self {
+        let router = world.router_file.display().to_string();
+        let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", &router), ("USER", "operator-a")];
+        let args = ["console", "--addr", "127.0.0.1:0"];
+        let mut process = Process::start(&programs().join("outbox"), args, &env).unwrap();
+        let said = process.wait_for("the console is at http://").await.unwrap();
+        let (_, url) = said.split_once("http://").unwrap();
+        let (address, path) = url.trim().split_once('/').unwrap();
+        let mut browser = Self { process, address: address.to_owned(), cookie: String::new() };
+        let first = browser.get(&format!("/{path}"), "text/html").await;
+        assert_eq!(first.status, 303, "{}", first.body);
+        let (_, cookie) = first.head.split_once("set-cookie: ").expect("there is a cookie");
+        cookie.split(';').next().unwrap().clone_into(&mut browser.cookie);
+        browser
+    }
+
+    async fn get(&self, path: &str, accept: &str) -> Page {
+        self.send(&format!("GET {path} HTTP/1.1\r\nAccept: {accept}\r\n"), "").await
+    }
+
+    async fn shown(&self, path: &str) -> String {
+        let page = self.get(path, "text/html").await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        page.body
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let page = self.get(path, "application/json").await;
+        assert_eq!(page.status, 200, "{path}: {}", page.body);
+        serde_json::from_str(&page.body).unwrap()
+    }
+
+    /// Sends the form of a page, with its token.
+    async fn post(&self, page: &str, path: &str, fields: &str) -> Page {
+        let shown = self.shown(page).await;
+        let (_, rest) = shown.split_once("name=\"form_token\" value=\"").expect("there is a form");
+        let token = rest.split('"').next().unwrap();
+        let body = format!("form_token={token}&{fields}");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nOrigin: http://{}\r\nContent-Type: application/x-www-form-urlencoded\r\n",
+            self.address
+        );
+        self.send(&head, &body).await
+    }
+
+    async fn send(&self, head: &str, body: &str) -> Page {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let request = format!(
+            "{head}Host: {}\r\nCookie: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.address,
+            self.cookie,
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Page { status, head: head.to_owned(), body: body.to_owned() }
+    }
+}
+
+/// An event that Test/One refuses, so that it is dead.
+async fn dead(world: &World) -> EventId {
+    let event = world.publish(One { n: 13 }).await;
+    world.until("select count(*) = 1 from outbox.dead_letter").await;
+    event
+}
+
+/// Guards promise 8: each page shows a real line, and as JSON what its command prints.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_show_a_real_line() {
+    let mut world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    world.relay();
+    world.worker();
+    let event = dead(&world).await;
+    world.publish(One { n: 14 }).await;
+    world.until("select count(*) = 1 from outbox.retry where token is null").await;
+    let browser = Browser::open(&world).await;
+    for (path, shows) in [
+        ("/", "Test/One"),
+        ("/dead", "no such card"),
+        (RPC, "down for the night"),
+        (&format!("/event/{event}"), "invalid_argument"),
+        ("/events?name=event_one", "event_one"),
+        ("/dead/redrive?rpc=Test%2FOne&code=invalid_argument", "Redrive 1"),
+        ("/parked", "No parked events"),
+        ("/repairs", "No redrives"),
+        ("/line", "Processes"),
+        ("/routes", "event_one"),
+        ("/audit", "No repairs"),
+    ] {
+        let shown = browser.shown(path).await;
+        assert!(shown.contains(shows), "{path}: {shown}");
+        assert!(!shown.contains("can't be shown"), "{path}: {shown}");
+    }
+    assert_eq!(browser.json("/dead").await["groups"][0]["code"], "invalid_argument");
+    assert_eq!(browser.json(&format!("/event/{event}")).await["deliveries"][0]["state"], "dead");
+    let letter = browser.json(RPC).await["dead"][0]["id"].as_str().unwrap().to_owned();
+    assert!(browser.shown(&format!("/dead/letter/{letter}")).await.contains("no such card"));
+    answer.cancel();
+    drop(browser);
+    world.finish().await;
+}
+
+/// Guards promise 8: a form repairs as its command does, and the audit has who sent it.
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_repair_and_are_in_the_audit() {
+    let mut world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    world.relay();
+    world.worker();
+    let event = dead(&world).await;
+    let browser = Browser::open(&world).await;
+    let sent = browser.post(RPC, &format!("{RPC}/pause"), "for=1h&why=a+bad+deploy").await;
+    assert_eq!(sent.status, 303, "{}", sent.body);
+    assert!(browser.shown(RPC).await.contains("a bad deploy"));
+    let sent = browser.post(RPC, &format!("{RPC}/resume"), "").await;
+    assert_eq!(sent.status, 303, "{}", sent.body);
+    let again = browser.post(RPC, &format!("{RPC}/resume"), "").await;
+    assert_eq!(again.status, 409, "it is not paused: {}", again.body);
+
+    world.rpcs.on("Test/One", |_| Box::pin(async { Ok(()) }));
+    let group = "rpc=Test%2FOne&code=invalid_argument";
+    let count = format!("/dead/redrive?{group}");
+    let shown = browser.shown(&count).await;
+    let (_, rest) = shown.split_once("name=\"counted_at\" value=\"").expect("it is counted");
+    let counted = rest.split('"').next().unwrap();
+    let fields = format!("{group}&counted_at={counted}&rate=50&canary=0&stop_if_dead=5");
+    let sent = browser.post(&count, "/dead/redrive", &fields).await;
+    assert_eq!(sent.status, 303, "{}", sent.body);
+    world.rpcs.until_done("Test/One", &[event]).await;
+    until("the redrive has ended", async || browser.json("/repairs").await[0]["state"] == "ended").await;
+    let audit = browser.json("/audit").await;
+    let entries = audit.as_array().unwrap();
+    assert_eq!(entries.len(), 4, "pause, resume, a resume of nothing, redrive: {audit}");
+    for entry in entries {
+        let who = entry["who"].as_str().unwrap();
+        assert!(who.starts_with("operator-a@") && who.ends_with(", console"), "{who}");
+    }
+    let command = entries[0]["command"].as_str().unwrap();
+    assert!(command.starts_with("outbox dlq redrive --rpc=Test/One"), "{command}");
+    assert!(browser.process.stop().await.unwrap().success());
+    answer.cancel();
+    world.finish().await;
+}
