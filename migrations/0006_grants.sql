@@ -94,6 +94,7 @@ begin
     for callable in
         select p.oid::regprocedure from pg_proc as p
         where p.pronamespace = 'outbox'::regnamespace and p.proname <> 'grant_to' and p.proname !~ '^inbox_'
+          and p.prorettype <> 'trigger'::regtype -- called by its trigger alone
           and case when p.proname in ('enqueue', 'enqueue_all', 'wake') then part = 'publisher'
                    when p.prosecdef then part = 'operator'
                    -- The functions that enqueue calls read and write nothing.

@@ -61,7 +61,8 @@ async fn broken() -> World {
     let mut world = World::new(ROUTER).await;
     misbehave(&world);
     let (relay, worker) = (world.relay(), world.worker());
-    world.publish_all([Entry::new(One { n: 13 }), Entry::new(One { n: 1 })]).await;
+    let ids = world.publish_all([Entry::new(One { n: 13 }), Entry::new(One { n: 1 })]).await;
+    world.rpcs.until_done("Test/One", &ids[1..]).await;
     crate::operator::publish_malformed(&world).await;
     world.until("select count(*) = 1 from outbox.dead_letter").await;
     world.until("select count(*) = 1 from outbox.parked").await;

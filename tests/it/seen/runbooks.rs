@@ -172,9 +172,21 @@ async fn dead_letter(world: &World) -> BTreeMap<&'static str, String> {
             "select seq from outbox.dead_letter where code = 'invalid_argument' order by seq desc limit 1",
         )
         .await;
+    let env = [("DATABASE_URL", world.url.as_str())];
+    let redriven =
+        paste(&env, &format!("outbox dlq redrive --event {dead} --rpc Test/One --format json")).await;
+    let repair = redriven.json()["repair"].as_str().unwrap().to_owned();
+    world
+        .until(&format!(
+            "select exists (select from outbox.dead_letter where event_id = '{dead}' and seq > {id})"
+        ))
+        .await;
+    let id: i64 =
+        world.scalar(&format!("select max(seq) from outbox.dead_letter where event_id = '{dead}'")).await;
     BTreeMap::from([
         ("EVENT_ID", dead.to_string()),
         ("ID", id.to_string()),
+        ("REPAIR_ID", repair),
         ("CODE", "invalid_argument".to_owned()),
     ])
 }
