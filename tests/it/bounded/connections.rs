@@ -56,9 +56,9 @@ fn start(world: &World, sources: &str) -> (Process, Process) {
 }
 
 fn router() -> String {
-    let more = (1..RPCS).map(|n| format!("      - Test/Other{n}\n")).collect::<String>();
+    let more = (1..RPCS).map(|n| format!("      - id: Test/Other{n}\n")).collect::<String>();
     format!(
-        "event:\n  - name: event_one\n    subscriber: [Test/One]\n  - name: event_two\n    subscriber:\n{more}"
+        "event:\n  - name: event_one\n    subscriber: [{{ id: Test/One }}]\n  - name: event_two\n    subscriber:\n{more}"
     )
 }
 

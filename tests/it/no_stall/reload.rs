@@ -11,10 +11,10 @@ use crate::world::{One, World, until};
 
 const ONE: &str =
     "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 60s, concurrency: 1 }]\n";
-const BOTH: &str = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 60s, concurrency: 1 }, Other/New]\n";
+const BOTH: &str = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 60s, concurrency: 1 }, { id: Other/New }]\n";
 const WIDER: &str =
     "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 60s, concurrency: 3 }]\n";
-const OTHER: &str = "event:\n  - name: event_one\n    subscriber: [Other/New]\n";
+const OTHER: &str = "event:\n  - name: event_one\n    subscriber: [{ id: Other/New }]\n";
 const BAD: &str = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, concurrency: none }]\n";
 
 impl World {

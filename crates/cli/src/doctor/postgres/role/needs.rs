@@ -22,6 +22,7 @@ pub(super) const RELAY: Needs = Needs {
         ("queue", " (turn)", "update"),
         ("leader|ring|dedup_late", "", "select, update"),
         ("claim|retry|dead_letter|receipt|process", "", "select, insert, update, delete"),
+        ("known_event|unknown_event", "", "select, insert, update, delete"),
         ("dedup", "", "select, insert, delete"),
         ("audit", "", "select, delete"),
         ("history", "", "insert"),
@@ -30,7 +31,8 @@ pub(super) const RELAY: Needs = Needs {
     functions: "check_sequences, cursor_now, slot_in_use, slot_is_empty, truncate_slot, truncate_dedup, \
                 truncate_waking, fold_receipts, minute_end, dedup_slot, id_millis, turn, evict_to_retry, \
                 requeue, recover, keep_leases, claimed, recorded, recorded_0, recorded_1, recorded_2, \
-                 recorded_3, recorded_4, note_late, late_slots, token, sane_time, turn_history, schema_compatible_from",
+                recorded_3, recorded_4, note_late, late_slots, token, sane_time, turn_history, know_events, \
+                tell_unknown, schema_compatible_from",
 };
 
 pub(super) const WORKER: Needs = Needs {
@@ -59,9 +61,10 @@ pub(super) const OPERATOR: Needs = Needs {
     sequences: &[(".*", "select")],
     functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, id_millis, minute_end, recorded, \
                 recorded_0, recorded_1, recorded_2, recorded_3, recorded_4, repair_begin, repair_end, \
-                 redrive, drop_dead_letters, replay, retry_parked, drop_parked, poison, \
-                 set_brake, lift_brake, body_field, take_log, \
-                 retry_now, give_up, move_waiting, move_dead, carry_records, drop_waiting, remove_queue, schema_compatible_from",
+                repair_start, repair_progress, repair_stop, undo, redrive, drop_dead_letters, replay, \
+                retry_parked, drop_parked, poison, set_brake, lift_brake, body_field, take_log, retry_now, \
+                give_up, move_waiting, move_dead, carry_records, drop_waiting, remove_queue, \
+                schema_compatible_from",
 };
 
 impl Needs {
