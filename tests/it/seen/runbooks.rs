@@ -181,8 +181,8 @@ async fn dead_letter(world: &World) -> BTreeMap<&'static str, String> {
             "select exists (select from outbox.dead_letter where event_id = '{dead}' and seq > {id})"
         ))
         .await;
-    let newest = format!("select max(seq) from outbox.dead_letter where event_id = '{dead}'");
-    let id: i64 = world.scalar(&newest).await;
+    let newest = sqlx::query_scalar("select max(seq) from outbox.dead_letter where event_id = $1");
+    let id: i64 = newest.bind(dead.as_uuid()).fetch_one(&world.pool).await.unwrap();
     BTreeMap::from([
         ("EVENT_ID", dead.to_string()),
         ("ID", id.to_string()),
