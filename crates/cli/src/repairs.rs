@@ -125,10 +125,7 @@ impl Work for Stopping<'_> {
         } else if answers.contains(&Asked::Ended) {
             "it was silent, and is ended now: nothing more is moved by it"
         } else if answers.contains(&Asked::Over) {
-            return Err(Stopped::failed(
-                format!("repair {id} had ended"),
-                format!("see {}", options.command(["repair", "show", &id.to_string()])),
-            ));
+            "it had ended: there is nothing to stop"
         } else {
             return Err(told::unknown(*id, options));
         };

@@ -17,7 +17,7 @@ async fn scraped_metrics_are_the_documented_ones() {
     let (mut relay, mut worker) = (world.relay_process(), world.worker_process());
     let (relay_addr, worker_addr) =
         (scrape::addr(&mut relay).await.unwrap(), scrape::addr(&mut worker).await.unwrap());
-    // Outcomes: done, retried and then done, dead, held, and parked.
+    // Outcomes: done, retried and then done, dead, held, parked, and not known.
     world.rpcs.on("Test/One", |called| {
         let first = called.attempt == 1;
         Box::pin(async move { if first { Err(ConnectError::internal("not yet")) } else { Ok(()) } })
@@ -29,7 +29,8 @@ async fn scraped_metrics_are_the_documented_ones() {
     world
         .execute(
             "insert into outbox.event (slot, id, name, payload)
-             select last_value, gen_random_uuid(), 'event_one', '[]' from outbox.event_slot",
+             select last_value, gen_random_uuid(), 'event_one', '[]' from outbox.event_slot
+             union all select last_value, gen_random_uuid(), 'event_unknown', '{}' from outbox.event_slot",
         )
         .await;
     world.rpcs.until_done("Test/One", &[one]).await;

@@ -279,7 +279,7 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
 /// Where messages of an RPC without a route can go.
 fn elsewhere(rpc: &str, options: &Options) -> String {
     format!(
-        "add the RPC again, else they are dead letters after 14 days; to move them to its new name: {}; to drop them: {}",
+        "add the RPC again, else they are dead letters after 14 days\n  to move them to its new name: {}\n  to drop them: {}",
         options.command(["queue", "move", "--from", rpc, "--to", "SERVICE/METHOD"]),
         options.command(["queue", "drop", "--rpc", rpc])
     )

@@ -203,6 +203,9 @@ impl Drill {
         until(&format!("why tells: {words:?}"), async || {
             let why = self.outbox(&format!("why {event}")).await;
             let told = words.iter().all(|word| why.out.contains(word));
+            if !told {
+                eprintln!("{}", why.out); // shown if this waits in vain
+            }
             said = told.then_some(why);
             told
         })
