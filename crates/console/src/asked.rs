@@ -11,7 +11,10 @@ pub(crate) async fn asked<T: DeserializeOwned>(
     who: &str,
     words: Vec<String>,
 ) -> Result<(T, Value), Refusal> {
-    let answer = ask.ask(Question { words, who: who.to_owned(), changes: false }).await.map_err(cleaned)?;
+    let answer = ask
+        .ask(Question { words, who: who.to_owned(), changes: false })
+        .await
+        .map_err(|refusal| cleaned(&refusal))?;
     let json = clean(answer.json);
     match serde_json::from_value(json.clone()) {
         Ok(value) => Ok((value, json)),
@@ -24,10 +27,10 @@ pub(crate) async fn asked<T: DeserializeOwned>(
 }
 
 /// A server's message may repeat an address.
-pub(crate) fn cleaned(refusal: Refusal) -> Refusal {
+pub(crate) fn cleaned(refusal: &Refusal) -> Refusal {
     Refusal {
+        code: refusal.code,
         problem: without_passwords(&refusal.problem),
         remedy: without_passwords(&refusal.remedy),
-        ..refusal
     }
 }

@@ -74,7 +74,7 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
     let ask = visit.console.ask.ask(question(visit, words.clone()));
     let mut running = tokio::spawn(ask);
     match tokio::time::timeout(REFUSED_WITHIN, &mut running).await {
-        Ok(Ok(Err(refusal))) => visit.refuse(place, &words, &cleaned(refusal)),
+        Ok(Ok(Err(refusal))) => visit.refuse(place, &words, &cleaned(&refusal)),
         _ => see(visit, "/repairs"),
     }
 }
@@ -82,7 +82,7 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
 async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
     match visit.console.ask.ask(question(visit, words.clone())).await {
         Ok(_) => see(visit, then),
-        Err(refusal) => visit.refuse(("", "It was not done"), &words, &cleaned(refusal)),
+        Err(refusal) => visit.refuse(("", "It was not done"), &words, &cleaned(&refusal)),
     }
 }
 

@@ -65,7 +65,7 @@ impl Circuit {
         match (before == Standing::Away, now == Standing::Away) {
             (true, false) => self.ramp.lock().begins(),
             (false, false) => {
-                self.ramp.lock().answered(answer.reply.as_ref().map_or_else(says, |()| Says::Succeeds))
+                self.ramp.lock().answered(answer.reply.as_ref().map_or_else(says, |()| Says::Succeeds));
             }
             (_, true) => {}
         }

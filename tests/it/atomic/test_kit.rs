@@ -73,7 +73,7 @@ async fn a_failed_assertion_shows_what_is_there() {
     .await;
     let count = said(&world.pool, async |tx| assert_enqueued_count::<Issued>(tx, 1).await).await;
     let present = said(&world.pool, async |tx| {
-        refute_enqueued_where::<Issued>(tx, |event| event.payload["card"] == "b").await
+        refute_enqueued_where::<Issued>(tx, |event| event.payload["card"] == "b").await;
     })
     .await;
     for (said, expected) in [

@@ -95,7 +95,7 @@ mod tests {
             let said = rule.canary(fates(waiting, dead), Duration::from_secs(waited));
             match (&said, ends) {
                 (Some(Some(Halt::Stopped(why))), Some(Some(begins))) => {
-                    assert!(why.starts_with(begins), "{why}")
+                    assert!(why.starts_with(begins), "{why}");
                 }
                 (None, None) | (Some(None), Some(None)) => {}
                 _ => panic!("{waiting} {dead} {waited}: {said:?}"),

@@ -128,7 +128,8 @@ impl Services<'_> {
 
     fn method(&self, rpc: &Rpc, called: &Rpc) -> Result<Option<MethodDescriptor>, ClientError> {
         let Some(contract) = self.contract else { return Ok(None) };
-        let unknown = |source| ClientError::Rpc { rpc: called.clone(), queue: rpc.clone(), source };
+        let unknown =
+            |source| ClientError::Rpc { rpc: called.clone(), queue: rpc.clone(), source: Box::new(source) };
         contract.rpc(called.as_str()).map(Some).map_err(unknown)
     }
 

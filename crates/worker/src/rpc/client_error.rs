@@ -20,7 +20,7 @@ pub enum ClientError {
     #[error("the encoding {encoding} of {service} needs to know the service's proto")]
     NeedsProto { service: String, encoding: &'static str },
     #[error("event_router.yaml names '{rpc}', but {source}")]
-    Rpc { rpc: Rpc, queue: Rpc, source: RpcError },
+    Rpc { rpc: Rpc, queue: Rpc, source: Box<RpcError> },
     #[error("'{rpc}' can't be sent its event: {source}")]
     Carrier { rpc: Rpc, source: CarrierError },
     #[error("'{rpc}' subscribes to '{event}', which proto does not have")]
