@@ -4,6 +4,8 @@ use serde_json::Value;
 
 /// Names of fields whose values never leave the console.
 const NEVER: [&str; 3] = ["payload", "body", "headers_values"];
+/// What follows is a password, also after `ssl`.
+const PASSWORD: &str = "password=";
 
 /// Pure: an answer without them. Pages and JSON have nothing else.
 pub(crate) fn clean(value: Value) -> Value {
@@ -27,8 +29,36 @@ pub(crate) fn clean(value: Value) -> Value {
     }
 }
 
-/// `postgres://app:secret@db/x` is `postgres://…@db/x`.
+/// `postgres://app:secret@db/x` is `postgres://…@db/x`, and `password=secret` is `password=…`.
 pub(crate) fn without_passwords(text: &str) -> String {
+    without_parameters(&without_users(text))
+}
+
+/// In the query of an address, and in the words of a connection string.
+fn without_parameters(text: &str) -> String {
+    // It keeps the length of each character, unlike `to_lowercase`.
+    let lower = text.to_ascii_lowercase();
+    let (mut clean, mut from) = (String::new(), 0);
+    while let Some(at) = lower[from..].find(PASSWORD) {
+        let value = from + at + PASSWORD.len();
+        clean.push_str(&text[from..value]);
+        clean.push('…');
+        // A value may be in quotes, and may have white space then.
+        let quote = text[value..].chars().next().filter(|first| matches!(first, '\'' | '"'));
+        let begins = value + quote.map_or(0, char::len_utf8);
+        let is_end = |c: char| match quote {
+            Some(quote) => c == quote,
+            None => c.is_whitespace() || "&'\"`<".contains(c),
+        };
+        from = match text[begins..].find(is_end) {
+            Some(end) => begins + end + quote.map_or(0, char::len_utf8),
+            None => text.len(),
+        };
+    }
+    clean + &text[from..]
+}
+
+fn without_users(text: &str) -> String {
     let (mut clean, mut rest) = (String::new(), text);
     while let Some((before, after)) = rest.split_once("://") {
         clean.push_str(before);
@@ -69,5 +99,22 @@ mod tests {
         assert_eq!(clean(answer), expected);
         assert_eq!(without_passwords("a://u@h b://v@i"), "a://…@h b://…@i");
         assert_eq!(without_passwords("://"), "://");
+        for (text, expected) in [
+            ("postgres://db/x?user=a&password=hunter2", "postgres://db/x?user=a&password=…"),
+            (
+                "see postgres://db/x?password=hunter2&sslmode=require.",
+                "see postgres://db/x?password=…&sslmode=require.",
+            ),
+            (
+                "postgres://u:hunter2@db/x?sslpassword=hunter2 failed",
+                "postgres://…@db/x?sslpassword=… failed",
+            ),
+            ("<a href='postgres://db?Password=hunter2'>", "<a href='postgres://db?Password=…'>"),
+            ("host=db password='hunter2 hunter2' user=é", "host=db password=… user=é"),
+            ("é password=hunter2<br>password=", "é password=…<br>password=…"),
+            ("the password is wrong", "the password is wrong"),
+        ] {
+            assert_eq!(without_passwords(text), expected);
+        }
     }
 }

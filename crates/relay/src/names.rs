@@ -128,35 +128,60 @@ impl Names {
     }
 }
 
-/// Writes down what a leader meets, until its term ends. What can't be written is written later, with what comes next.
+/// Writes down what a leader meets and which names a new file lists, until its term ends. What can't be written is tried again.
 pub(crate) async fn tell(source: Source, names: Arc<Names>) {
     let mut newest = names.router.clone();
+    let mut is_new = false;
     loop {
+        // Looked at in each turn, so that a steady flow of unknown names does not keep the file out.
+        is_new |= came(&mut newest);
+        if is_new {
+            is_new = !known(&source, &names).await;
+        }
         let unwritten = names.unwritten();
-        if unwritten.is_empty() {
-            if names.next(&mut newest).await {
-                known(&source, &names).await;
-            }
+        if unwritten.is_empty() && !is_new {
+            is_new = names.next(&mut newest).await;
             continue;
         }
-        match names::tell(&source, &unwritten).await {
-            Ok(()) => names.written(&unwritten),
-            Err(error) => {
-                tracing::debug!(source = source.name(), error = %Chain(&error), "unknown names were not written down");
+        if !unwritten.is_empty() {
+            match names::tell(&source, &unwritten).await {
+                Ok(()) => names.written(&unwritten),
+                Err(error) => {
+                    tracing::debug!(source = source.name(), error = %Chain(&error), "unknown names were not written down");
+                }
             }
         }
         tokio::time::sleep(WRITTEN_EVERY).await;
     }
 }
 
-/// Names that a new file lists are no longer unknown. If this fails, the next leader does it.
-async fn known(source: &Source, names: &Names) {
+/// Whether another file came since the last look.
+fn came(newest: &mut Option<watch::Receiver<Arc<Router>>>) -> bool {
+    let Some(newest) = newest else { return false };
+    let came = newest.has_changed().unwrap_or(false);
+    // Not otherwise: one that comes right now would be passed over.
+    if came {
+        newest.mark_unchanged();
+    }
+    came
+}
+
+/// Names that a new file lists are no longer unknown. Returns whether that is written down: until then strict names refuse them.
+async fn known(source: &Source, names: &Names) -> bool {
     let known = async {
         let mut conn = source.connect("outbox relay (names)", &[]).await?;
         names.know(&mut conn).await
     };
-    if let Err(error) = known.await {
-        tracing::debug!(source = source.name(), error = %Chain(&error), "the names of the new file were not written down");
+    match known.await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(
+                source = source.name(),
+                error = %Chain(&error),
+                "the names of the new event_router.yaml were not written down: it is tried again"
+            );
+            false
+        }
     }
 }
 
@@ -196,6 +221,19 @@ mod tests {
         names.written(&unwritten);
         assert_eq!(names.unwritten()[0].events, 1, "what came meanwhile is still to be written");
         Names::new("test", None).note(&put, now);
+    }
+
+    /// Guards promise 8: another file is noticed once, also while there are names to write.
+    #[test]
+    fn another_file_is_noticed_once() {
+        let file = || Arc::new(Router::parse("test.yaml", "event: []\n").unwrap());
+        let (sender, receiver) = watch::channel(file());
+        let mut newest = Some(receiver);
+        assert!(!came(&mut newest));
+        sender.send_replace(file());
+        assert_eq!((came(&mut newest), came(&mut newest)), (true, false));
+        drop(sender);
+        assert!(!came(&mut newest) && !came(&mut None));
     }
 
     /// Guards: publishers can't fill the memory of a relay, nor its metrics, with names.

@@ -285,7 +285,7 @@ async fn outbox_and_inbox_are_made_in_either_order() {
     }
 }
 
-/// Guards: `relay migrate --inbox` makes the inbox, and what `--print` prints makes it, too.
+/// Guards: `relay migrate --inbox` makes the inbox, and what `--print` prints makes it, too. The command then takes it as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_makes_or_prints_the_inbox() {
     let relay = crate::world::programs().join("relay");
@@ -303,14 +303,25 @@ async fn the_command_makes_or_prints_the_inbox() {
         .output()
         .unwrap();
     assert!(printed.status.success(), "{printed:?}");
-    let mut conn = PgConnection::connect(&new_database(cluster()).await).await.unwrap();
+    let url = new_database(cluster()).await;
+    let mut conn = PgConnection::connect(&url).await.unwrap();
     let mut tx = conn.begin().await.unwrap();
     let statements = String::from_utf8(printed.stdout).unwrap();
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut *tx).await.unwrap();
     tx.commit().await.unwrap();
     let mut tx = conn.begin().await.unwrap();
-    assert!(inbox::first_time(&mut tx, EventId::new(), RPC).await.unwrap());
+    let event = EventId::new();
+    assert!(inbox::first_time(&mut tx, event, RPC).await.unwrap());
     tx.commit().await.unwrap();
-    // The schema has no table of migrations, and is still not one of another product.
+    for _ in 0..2 {
+        let mut taken =
+            Process::start(&relay, ["migrate", "--inbox"], &[("DATABASE_URL", url.as_str())]).unwrap();
+        taken.wait_for("inbox is at version 1: nothing to do").await.unwrap();
+        assert!(taken.ended().await.unwrap().success());
+    }
+    let mut tx = conn.begin().await.unwrap();
+    assert!(!inbox::first_time(&mut tx, event, RPC).await.unwrap(), "its notes are kept");
+    tx.commit().await.unwrap();
+    // The schema has no table of the outbox's migrations, and is still not one of another product.
     assert_eq!(outbox_schema::migrate(&mut conn).await.unwrap().to, outbox_schema::VERSION);
 }

@@ -2,6 +2,7 @@
 
 use connectrpc::ConnectError;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use testkit::process::Process;
 
 use crate::operator::outbox;
 use crate::role::role;
@@ -102,6 +103,66 @@ async fn strict_names_refuse_an_unknown_name_at_once() {
     world.rpcs.until_done("Test/One", &[one]).await;
     world.execute("select outbox.set_strict_names(false)").await;
     enqueue("event_onee").execute(&mut publisher).await.expect("every name is accepted again");
+    world.finish().await;
+}
+
+/// Tells a relay to read another file, which lists one name more.
+async fn listed(world: &World, relay: &mut Process, name: &str) {
+    let yaml = format!("{ROUTER}  - name: {name}\n    subscriber: []\n");
+    std::fs::write(&world.router_file, yaml).unwrap();
+    relay.signal("HUP").unwrap();
+    relay.wait_for("SIGHUP: read event_router.yaml again").await.unwrap();
+}
+
+/// Guards promise 8: the names of a new file can't be written at first, and the relay tries again until they are. So strict names
+/// admit what the file lists.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_a_new_file_are_written_after_a_failure() {
+    let world = World::new(ROUTER).await;
+    let mut relay = world.relay_process();
+    world.until("select count(*) = 2 from outbox.known_event").await;
+    world.execute("select outbox.set_strict_names(true)").await;
+    // A sequence counts what is rolled back.
+    for statement in [
+        "create sequence public.refused",
+        "create function public.refuse() returns trigger language plpgsql security definer as
+         'begin perform nextval(''public.refused''); raise exception ''no space''; end'",
+        "create trigger refuse before insert on outbox.known_event execute function public.refuse()",
+    ] {
+        world.execute(statement).await;
+    }
+    listed(&world, &mut relay, "event_new").await;
+    relay.wait_for("the names of the new event_router.yaml were not written down").await.unwrap();
+    world.until("select is_called from public.refused").await;
+    world.execute("drop trigger refuse on outbox.known_event").await;
+    world.until("select count(*) = 3 from outbox.known_event").await;
+    world.execute("select outbox.enqueue('event_new', '{}')").await;
+    relay.stop().await.unwrap();
+    world.finish().await;
+}
+
+/// Guards promise 8: the names of a new file are written while unknown names come without end.
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_a_new_file_are_written_in_a_flow_of_unknown_ones() {
+    let world = World::new(ROUTER).await;
+    let mut relay = world.relay_process();
+    world.execute("select outbox.enqueue('event_onee', '{}')").await;
+    world.until("select count(*) = 1 from outbox.unknown_event").await;
+    let flow = async {
+        loop {
+            world.execute("select outbox.enqueue('event_onee', '{}')").await;
+        }
+    };
+    let written = async {
+        world.until("select events >= 10 from outbox.unknown_event").await;
+        listed(&world, &mut relay, "event_new").await;
+        world.until("select count(*) = 3 from outbox.known_event").await;
+    };
+    tokio::select! {
+        () = written => {}
+        () = flow => unreachable!("it has no end"),
+    }
+    relay.stop().await.unwrap();
     world.finish().await;
 }
 

@@ -206,16 +206,10 @@ fn next(at: At) -> String {
 fn nowhere(life: &Life) -> Vec<String> {
     let Some(nowhere) = &life.nowhere else { return Vec::new() };
     let mut told = Vec::new();
-    let gone = nowhere.sources.iter().all(|source| older(nowhere.made_at, source));
+    let is_older = |source| nowhere.made_at.is_some_and(|made| goes_back(made, source).is_some());
+    let gone = nowhere.sources.iter().all(is_older);
     for source in &nowhere.sources {
-        told.push(format!("not in {}: {}", source.source, why_not(nowhere.made_at, source)));
-        told.extend(source.writing_transactions.iter().map(transaction));
-        told.extend(
-            source.prepared_transactions.iter().map(|gid| format!("  prepared transaction {}", literal(gid))),
-        );
-        if let Some(role) = &source.blind_role {
-            told.push(format!("  when the transactions of other roles began is {}", not_visible(role)));
-        }
+        told.extend(not_in(nowhere.made_at, source));
     }
     let blind = nowhere.sources.iter().any(|source| source.blind_role.is_some());
     if life.deliveries.is_empty() && life.history.is_empty() && !gone && !blind {
@@ -228,6 +222,22 @@ fn nowhere(life: &Life) -> Vec<String> {
     told
 }
 
+fn not_in(made_at: Option<DateTime<Utc>>, source: &NotIn) -> Vec<String> {
+    let mut told = vec![format!("not in {}: {}", source.source, why_not(made_at, source))];
+    told.extend(source.writing_transactions.iter().map(transaction));
+    told.extend(
+        source.prepared_transactions.iter().map(|gid| format!("  prepared transaction {}", literal(gid))),
+    );
+    if let Some(made) = made_at.filter(|_| source.may_come()) {
+        let gone = goes_back(made, source);
+        told.extend(gone.map(|gone| format!("  if it comes with none of them: {gone}")));
+    }
+    if let Some(role) = &source.blind_role {
+        told.push(format!("  when the transactions of other roles began is {}", not_visible(role)));
+    }
+    told
+}
+
 impl NotIn {
     /// Whether an open transaction may still bring it.
     fn may_come(&self) -> bool {
@@ -235,20 +245,23 @@ impl NotIn {
     }
 }
 
-fn older(made_at: Option<DateTime<Utc>>, source: &NotIn) -> bool {
-    made_at.zip(source.oldest_event_at).is_some_and(|(made, oldest)| made < oldest)
+/// What is said of an id that is older than all events of an outbox.
+fn goes_back(made: DateTime<Utc>, source: &NotIn) -> Option<String> {
+    let oldest = source.oldest_event_at.filter(|oldest| made < *oldest)?;
+    Some(format!(
+        "its id is of {}, and the outbox goes back to {} (see --retention of relay)",
+        instant(made),
+        instant(oldest)
+    ))
 }
 
 fn why_not(made_at: Option<DateTime<Utc>>, source: &NotIn) -> String {
-    match (made_at, source.oldest_event_at) {
-        (Some(made), Some(oldest)) if made < oldest => format!(
-            "its id is of {}, and the outbox goes back to {} (see --retention of relay)",
-            instant(made),
-            instant(oldest)
-        ),
+    match made_at.and_then(|made| goes_back(made, source)) {
+        // First: a young outbox may have only later events, while its transaction is open.
         _ if source.may_come() => {
             "it may still come with one of these transactions, which are open:".to_owned()
         }
+        Some(gone) => gone,
         _ if source.blind_role.is_some() => {
             "whether a transaction may still commit it is not known:".to_owned()
         }
@@ -267,4 +280,41 @@ fn transaction(transaction: &Transaction) -> String {
         transaction.state.as_deref().unwrap_or("state not visible to this role"),
         or_dash(transaction.last_statement_at.map(moment_of)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 8: an open transaction that may bring an event is named before its age, which in a young outbox means
+    /// nothing.
+    #[test]
+    fn the_reason_why_it_is_nowhere_is_the_likeliest() {
+        let made: DateTime<Utc> = "2026-11-26T06:00:00Z".parse().unwrap();
+        let [earlier, later] = [-60, 60].map(|seconds| made + chrono::TimeDelta::seconds(seconds));
+        let open = "it may still come with one of these transactions, which are open:";
+        let none = "no transaction is open that could still commit it";
+        let gone = "its id is of 2026-11-26T06:00:00Z, and the outbox goes back to 2026-11-26T06:01:00Z (see --retention of relay)";
+        for (oldest, prepared, expected, if_not) in [
+            (Some(later), true, open, Some(gone)),
+            (Some(earlier), true, open, None),
+            (None, true, open, None),
+            (Some(later), false, gone, None),
+            (Some(earlier), false, none, None),
+            (None, false, none, None),
+        ] {
+            let source = NotIn {
+                source: "cards".to_owned(),
+                oldest_event_at: oldest,
+                writing_transactions: Vec::new(),
+                prepared_transactions: prepared.then(|| "batch".to_owned()).into_iter().collect(),
+                others_open: false,
+                blind_role: None,
+            };
+            let told = not_in(Some(made), &source);
+            assert_eq!(told[0], format!("not in cards: {expected}"));
+            let said = told.iter().find_map(|line| line.strip_prefix("  if it comes with none of them: "));
+            assert_eq!(said, if_not, "{told:?}");
+        }
+    }
 }

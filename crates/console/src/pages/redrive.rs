@@ -33,7 +33,7 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
                 @if !value.is_empty() { dt { (name) } dd { (value) } }
             }
         }
-        p { strong { (many) } " dead letters, counted at " (instant(frame.now)) ". What dies later is not touched." }
+        p { strong { (many) } " dead letters, counted at " (instant(frame.now)) ". What dies from now on is not touched." }
         @match counted.done_before {
             Some(0) => {}
             Some(done) => { p { (thousands(done)) " of them had been done before: the worker finds that in its record, and does not call again." } }

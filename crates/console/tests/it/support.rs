@@ -128,7 +128,8 @@ pub(crate) struct Down;
 
 impl Ask for Down {
     fn ask(&self, _: Question) -> Answering {
-        let problem = "can't connect to postgres://app:PLANTED-password@db:5432/x".to_owned();
+        let problem =
+            "can't connect to postgres://app:PLANTED-password@db:5432/x?password=PLANTED-password".to_owned();
         let remedy = "see whether Postgres is up there".to_owned();
         Box::pin(async move { Err(Refusal { code: 3, problem, remedy }) })
     }
@@ -194,7 +195,7 @@ fn planted(value: serde_json::Value) -> serde_json::Value {
             fields.insert("body".to_owned(), json!("PLANTED-body"));
             for name in ["reason", "error", "problem", "message", "address"] {
                 if let Some(Value::String(text)) = fields.get_mut(name) {
-                    text.push_str(" postgres://app:PLANTED-password@db/x");
+                    text.push_str(" postgres://app:PLANTED-password@db/x?user=app&password=PLANTED-password");
                 }
             }
             Value::Object(fields)

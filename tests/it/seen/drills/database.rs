@@ -11,6 +11,9 @@ use crate::world::{One, World, until};
 #[tokio::test(flavor = "multi_thread")]
 async fn drill_6_an_event_in_an_idle_transaction() {
     let mut drill = Drill::start("6", ROUTER).await;
+    // The outbox is older than the event that is looked for.
+    let before = drill.publish([one(0)]).await;
+    drill.world.rpcs.until_done("Test/One", &before).await;
     let mut open = drill.publisher().begin().await.unwrap();
     sqlx::raw_sql("set application_name = 'card batch'").execute(&mut *open).await.unwrap();
     let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut *open).await.unwrap();

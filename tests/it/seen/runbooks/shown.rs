@@ -38,6 +38,8 @@ fn shown(text: &str) -> Shown {
         }
     }
     let prose = fence.replace_all(text, "");
+    // Without a flag, a value or a placeholder. A word may have a hyphen within it.
+    let named = Regex::new("^outbox(?: [a-z]+(?:-[a-z]+)*)+$").unwrap();
     for span in Regex::new("`((?:outbox|select) [^`]+)`").unwrap().captures_iter(&prose) {
         let words = span[1].split_whitespace().collect::<Vec<_>>().join(" ");
         if words.starts_with("select") {
@@ -46,7 +48,7 @@ fn shown(text: &str) -> Shown {
             shown.statements.push((words, by_owner));
         } else if words != "outbox relay" && words != "outbox worker" {
             // Those two are names of sessions.
-            let is_named = words.split(' ').all(|word| word.chars().all(|c| c.is_ascii_lowercase()));
+            let is_named = named.is_match(&words);
             shown.commands.push(if is_named { format!("{words} --help") } else { words });
         }
     }
@@ -71,10 +73,17 @@ fn statements(block: &str) -> Vec<(String, bool)> {
 /// Guards the two tests beside: nothing that a document shows is left out.
 #[test]
 fn what_a_document_shows_is_found() {
-    let text = "See `outbox dlq list` and `outbox why\n  EVENT_ID`.\n\n   ```sh\n   outbox status   # all\n   curl x\n   ```\n\n\
+    let text = "See `outbox dlq list`, `outbox queue give-up`, `outbox queue retry --all` and `outbox why\n  EVENT_ID`.\n\n   ```sh\n   outbox status   # all\n   curl x\n   ```\n\n\
                 ```sql\n-- as the owner\ncreate role ROLE;\ndrop role\n  ROLE;\n```\n`select 1`, `select outbox.grant_to('ROLE', 'x')`\n";
     let Shown { commands, statements } = shown(text);
-    assert_eq!(commands, ["outbox status", "outbox dlq list --help", "outbox why EVENT_ID"]);
+    let expected = [
+        "outbox status",
+        "outbox dlq list --help",
+        "outbox queue give-up --help",
+        "outbox queue retry --all",
+        "outbox why EVENT_ID",
+    ];
+    assert_eq!(commands, expected);
     let expected = [
         ("create role ROLE", true),
         ("drop role ROLE", true),

@@ -20,6 +20,7 @@ fn the_example_is_read() {
 fn mistakes_have_a_place_and_a_remedy() {
     let cases = [
         ("", "1:1", "the file is empty", "begin with `service:`"),
+        ("# token: s3cret\n", "1:1", "the file is empty", "begin with `service:`"),
         ("servce: {}\n", "1:1", "unknown key `servce` in the file", "did you mean `service`?"),
         ("service: [a]\n", "1:10", "`service` is a list, not a map", "write the name"),
         ("service:\n  'a b': {}\n", "2:3", "`…` does not name a service", "acme.card.v1.*"),
@@ -41,6 +42,12 @@ fn mistakes_have_a_place_and_a_remedy() {
         ("service:\n  A: { encoding: gprc }\n", "2:18", "`encoding` is not json", "did you mean `grpc`?"),
         ("service:\n  A: { token: s3cret }\n", "2:15", "`token` does not name a file", "token: { file:"),
         ("service:\n  A: { token: { fil: s3cret } }\n", "2:17", "unknown key `fil`", "did you mean `file`?"),
+        (
+            "service:\n  A: { token: { file: s3cret, fil: a } }\n",
+            "2:31",
+            "unknown key `fil`",
+            "did you mean `file`?",
+        ),
         ("service:\n  A: { token: {} }\n", "2:15", "`file` is missing", "add file:"),
         (
             "service:\n  A: { headers: { x-key: s3cret, te: s3cret } }\n",
@@ -84,6 +91,7 @@ fn mistakes_have_a_place_and_a_remedy() {
             "`secret_file` is not a file's name",
             "write",
         ),
+        ("# s3cret: old\nservice:\n  A: { token: 's3cret\n", "3:1", "not valid YAML", "quote names"),
         ("service:\n  A: { token: 's3cret\n", "3:1", "not valid YAML", "quote names"),
     ];
     for (text, place, message, hint) in cases {
