@@ -124,14 +124,17 @@ async fn impossible_services_are_refused_at_start() {
         dir.path().join(name).display().to_string()
     };
     let typo = file("typo.yaml", "service:\n  Test: { adress: 'http://a', token: s3cret }\n");
-    let lost = file("lost.yaml", "default: { address: 'http://a', token: { file: /nowhere/token } }\n");
+    let lost = file("lost.yaml", "default: { address: 'http://a', token: { file: eyJ.s3cret/x } }\n");
+    let key = "service:\n  Test: { address: 'https://a', tls: { cert: a.pem, key: s3cret } }\n";
+    let key = file("key.yaml", key);
     let empty = file("empty", "\n");
     let bad =
         file("bad.yaml", &format!("default: {{ address: 'http://a', token: {{ file: '{empty}' }} }}\n"));
     let url = "http://{service}:1";
-    let cases: [(&[&str], &str, &[&str]); 9] = [
+    let cases: [(&[&str], &str, &[&str]); 10] = [
         (&["--services", &typo], "true", &["did you mean `address`?", "`token` does not name a file"]),
-        (&["--services", &lost], "true", &["failed to read /nowhere/token"]),
+        (&["--services", &lost], "true", &["`token` of the entry at ", "lost.yaml:1:1 names can't be found"]),
+        (&["--services", &key], "true", &["`tls.cert` of the entry at ", "key.yaml:2:3"]),
         (&["--services", &bad], "true", &["it is empty, or not UTF-8"]),
         (&["--services", "/nowhere.yaml"], "true", &["failed to read /nowhere.yaml"]),
         (&["--endpoint", "Tset=http://a"], "true", &["--endpoint names Tset", "did you mean Test?"]),

@@ -77,7 +77,7 @@ impl Client {
                 continue;
             };
             let service = || target.service().to_owned();
-            let tls = called.entry.and_then(|entry| entry.tls.as_ref());
+            let tls = called.entry.and_then(|entry| Some((entry.tls.as_ref()?, &entry.place)));
             let encoding = called.encoding;
             let (line, base) = Line::to(address, encoding, tls, &mut system)
                 .map_err(|source| ClientError::Tls { service: service(), source })?;

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use outbox_event::signature::{self, Secret};
 use outbox_event_router::services::{Entry, Value};
 
-use super::reread::{FileError, Reread};
+use super::reread::{FileError, Named, Reread};
 
 /// Those of one service. No value is shown by `Debug`.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub(super) struct Credentials {
 
 impl Credentials {
     pub(super) fn of(entry: &Entry) -> Result<Self, FileError> {
+        let named = |key: &str, path: &PathBuf| Named::by(key, &entry.place, path.clone());
         let mut credentials = Self::default();
         for (name, value) in &entry.headers {
             let Ok(name) = HeaderName::try_from(name) else { continue };
@@ -28,14 +29,18 @@ impl Credentials {
                         credentials.literal.insert(name, value);
                     }
                 }
-                Value::File(file) => credentials.files.push((name, one_line(file.clone(), "")?)),
+                Value::File(file) => {
+                    let file = named(&format!("headers.{name}"), file);
+                    credentials.files.push((name, one_line(file, "")?));
+                }
             }
         }
         if let Some(file) = &entry.token {
-            credentials.files.push((header::AUTHORIZATION, one_line(file.clone(), "Bearer ")?));
+            credentials.files.push((header::AUTHORIZATION, one_line(named("token", file), "Bearer ")?));
         }
         if !entry.signature.is_empty() {
-            credentials.secrets = Some(Reread::open(entry.signature.clone(), secrets)?);
+            let files = entry.signature.iter().map(|file| named("signature", file)).collect();
+            credentials.secrets = Some(Reread::open(files, secrets)?);
         }
         Ok(credentials)
     }
@@ -58,7 +63,7 @@ impl Credentials {
     }
 }
 
-fn one_line(file: PathBuf, before: &'static str) -> Result<Reread<HeaderValue>, FileError> {
+fn one_line(file: Named, before: &'static str) -> Result<Reread<HeaderValue>, FileError> {
     Reread::open(vec![file], move |read| {
         let text = read.first().and_then(|bytes| str::from_utf8(bytes).ok()).unwrap_or_default().trim();
         match text.is_empty() {

@@ -13,6 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use outbox_event_router::services::{Encoding, TlsFiles};
+use outbox_finding::Place;
 use outbox_runtime::Guarded;
 
 use super::failure::{Again, Failure, Mismatch};
@@ -75,7 +76,7 @@ impl Line {
     pub(super) fn to(
         url: &str,
         encoding: Encoding,
-        files: Option<&TlsFiles>,
+        files: Option<(&TlsFiles, &Place)>,
         system: &mut System,
     ) -> Result<(Self, String), TlsError> {
         let url = url.trim_end_matches('/');

@@ -1,13 +1,15 @@
 //! TLS to one service: the system's roots and its own, and perhaps a client certificate.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use outbox_event_router::services::TlsFiles;
+use outbox_finding::Place;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use super::reread::{FileError, Reread};
+use super::reread::{FileError, Named, Reread};
 
 /// Why no TLS can be spoken.
 #[derive(Debug, thiserror::Error)]
@@ -42,16 +44,20 @@ pub(super) enum Tls {
 }
 
 impl Tls {
-    pub(super) fn new(files: Option<&TlsFiles>, system: &mut System) -> Result<Self, TlsError> {
+    pub(super) fn new(files: Option<(&TlsFiles, &Place)>, system: &mut System) -> Result<Self, TlsError> {
         let roots = system.roots();
-        let Some(files) = files else {
+        let Some((files, place)) = files else {
             if roots.is_empty() {
                 return Err(TlsError::NoRoots);
             }
             return Ok(Self::Fixed(config(&roots, &[], None).map_err(TlsError::Setup)?));
         };
-        let (has_ca, identity) = (files.ca.is_some(), files.identity.clone());
-        let paths = files.ca.iter().cloned().chain(identity.into_iter().flat_map(<[_; 2]>::from)).collect();
+        let has_ca = files.ca.is_some();
+        let named = |key: &str, path: &PathBuf| Named::by(key, place, path.clone());
+        let ca = files.ca.iter().map(|path| named("tls.ca", path));
+        let identity = files.identity.iter();
+        let identity = identity.flat_map(|(cert, key)| [named("tls.cert", cert), named("tls.key", key)]);
+        let paths = ca.chain(identity).collect();
         let make = move |read: &[Vec<u8>]| made(&roots, read, has_ca);
         Ok(Self::Files(Arc::new(Reread::open(paths, make)?)))
     }
