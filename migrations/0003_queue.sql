@@ -78,6 +78,20 @@ begin
     end if;
 end $$;
 
+-- The id of a claim that moves a queue's head, drawn under the lock of the queue's row. See outbox.receive: a lower id than the
+-- newest would move nothing.
+create function outbox.next_claim(q integer) returns bigint
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+    newest bigint := (select c.id from outbox.claim as c where c.queue = q order by c.id desc limit 1);
+    new_id bigint := nextval('outbox.claim_id');
+begin
+    while new_id <= newest loop
+        new_id := nextval('outbox.claim_id');
+    end loop;
+    return new_id;
+end $$;
+
 -- A row may hold any time, infinity among them, and programs can't read them all.
 create function outbox.sane_time(at timestamptz) returns timestamptz
 language sql stable parallel safe

@@ -136,8 +136,8 @@ begin
         return 0;
     end if;
     evicted := outbox.requeue(q, head + 1, upto, 0, 'waiting', 'no worker has received it yet');
-    insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
-    values (q, outbox.token(), head + 1, upto, null, 'relay');
+    insert into outbox.claim (id, queue, token, first_seq, last_seq, until, worker)
+    values (outbox.next_claim(q), q, outbox.token(), head + 1, upto, null, 'relay');
     return evicted;
 end $$;
 

@@ -177,7 +177,8 @@ begin
             using errcode = 'invalid_parameter_value', hint = 'write Service/Method, as in event_router.yaml';
     end if;
     sent := array_fill(true, array[cardinality(rpcs)]);
-    -- The RPC may be new to relay and worker.
+    -- The RPC may be new to relay and worker. Until the end of this transaction no queue is removed: see outbox.remove_queue.
+    lock table outbox.queue in row exclusive mode;
     insert into outbox.queue (rpc) select distinct k.rpc from unnest(rpcs) as k (rpc)
     where not exists (select from outbox.queue as q where q.rpc = k.rpc) order by k.rpc
     on conflict do nothing;

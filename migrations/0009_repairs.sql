@@ -122,7 +122,9 @@ begin
     ), dead as (
         insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason, dead_at)
         select g.seq, g.queue, g.event_id, g.body, (g.was ->> 'enqueued_at')::timestamptz, (g.was ->> 'attempts')::integer,
-               g.was ->> 'code', g.was ->> 'reason', (g.was ->> 'dead_at')::timestamptz
+               g.was ->> 'code', g.was ->> 'reason',
+               -- Retention removes dead letters after 14 days. There must be time to look at this one.
+               greatest((g.was ->> 'dead_at')::timestamptz, clock_timestamp() - interval '11 days')
         from gone as g where g.was is not null
     ), told as (
         insert into outbox.history (event_id, queue, what, repair)

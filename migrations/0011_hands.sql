@@ -53,8 +53,8 @@ begin
         return false;
     end if;
     perform outbox.requeue(q, head + 1, last, 0, 'waiting', 'moved out of the log by an operator');
-    insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
-    values (q, outbox.token(), head + 1, last, null, 'operator');
+    insert into outbox.claim (id, queue, token, first_seq, last_seq, until, worker)
+    values (outbox.next_claim(q), q, outbox.token(), head + 1, last, null, 'operator');
     return exists (select from outbox.delivery as d where d.queue = q and d.seq > last and d.seq <= upto);
 end $$;
 
@@ -91,25 +91,50 @@ begin
     return changed;
 end $$;
 
--- Messages become dead letters now, with the operator's reason. What a worker calls stays. Returns how many of them.
+-- The events in the open claims of a queue. A claim is the lease of those that have no record.
+create function outbox.in_claims(q integer) returns uuid[]
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return array(
+        select d.event_id from outbox.claim as c
+        cross join lateral (select d.event_id from outbox.delivery as d
+                            where d.queue = q and d.seq between c.first_seq and c.last_seq offset 0) as d
+        where c.queue = q and c.until is not null);
+end $$;
+
+-- Whether an RPC may be called for an event at this moment, because a lease lasts. A lease may last longer than the claim of its
+-- message. `claimed` is from outbox.in_claims.
+create function outbox.is_called(rpc text, event uuid, claimed uuid[]) returns boolean
+language plpgsql stable set search_path = pg_catalog, pg_temp as $$
+begin
+    return exists (select from outbox.recorded(rpc, array[event]) as l where l.done_at is null and l.until > clock_timestamp())
+        or event = any (claimed) and not exists (select from outbox.recorded(rpc, array[event]));
+end $$;
+
+-- Messages become dead letters now, with the operator's reason. What a worker calls stays, and so does what is done. Returns how
+-- many of them.
 create function outbox.give_up(repair uuid, rpc text, seqs bigint[], events uuid[], reason text) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
-    q     integer := (select w.id from outbox.queue as w where w.rpc = give_up.rpc);
-    why   text := 'given up by ' || coalesce((select a.who from outbox.audit as a where a.id = repair), '') || coalesce(': ' || left(nullif(reason, ''), 400), '');
-    given bigint;
+    q      integer := (select w.id from outbox.queue as w where w.rpc = give_up.rpc);
+    why    text := 'given up by ' || coalesce((select a.who from outbox.audit as a where a.id = repair), '') || coalesce(': ' || left(nullif(reason, ''), 400), '');
+    called uuid[] := outbox.in_claims(q);
+    given  bigint;
 begin
     perform outbox.check_lengths(cardinality(seqs), cardinality(events));
     with meant as materialized (
         select r.ctid as row from unnest(seqs, events) as k (seq, event)
         join outbox.retry as r on r.seq = k.seq and r.queue = q and r.event_id = k.event
-        where r.token is null or r.due_at <= clock_timestamp() for update of r skip locked
+        where (r.token is null or r.due_at <= clock_timestamp())
+          and not outbox.is_called(give_up.rpc, r.event_id, called)
+          and not exists (select from outbox.recorded(give_up.rpc, array[r.event_id]) as l where l.done_at is not null)
+        for update of r skip locked
     ), gone as (
         delete from outbox.retry as r where r.ctid = any (array(select m.row from meant as m))
-        returning r.seq, r.queue, r.event_id, r.body, r.enqueued_at, r.attempts
+        returning r.seq, r.queue, r.event_id, r.body, r.enqueued_at, r.attempts, r.repair
     ), written as (
-        insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-        select g.seq, g.queue, g.event_id, g.body, g.enqueued_at, g.attempts, 'given_up', why from gone as g
+        insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason, repair)
+        select g.seq, g.queue, g.event_id, g.body, g.enqueued_at, g.attempts, 'given_up', why, g.repair from gone as g
         on conflict do nothing
     ), kept as (
         insert into outbox.history (event_id, queue, attempt, what, code, error, repair)
@@ -122,29 +147,35 @@ end $$;
 
 -- Moves at most n of what waits or is retried in a queue to the queue of another RPC, which is made if it is missing. What one
 -- RPC has done is done at the other. A message keeps its attempts, its time, and the time of its next attempt. One that was due
--- is due now, because workers of the other queue do not look further back.
+-- is due now, because workers of the other queue do not look further back. What is called under the old name stays: see
+-- outbox.is_called. The lock of the old queue, which outbox.log_to_retry takes, keeps new leases away.
+-- A repair that put a message into the old queue can take it back from the new one.
 create function outbox.move_waiting(repair uuid, old_rpc text, new_rpc text, n integer default 500) returns bigint
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
     old_queue integer := (select q.id from outbox.queue as q where q.rpc = old_rpc);
     new_queue integer := outbox.other_queue(old_rpc, new_rpc);
+    called    uuid[];
     moved     bigint;
     ids       uuid[];
 begin
     perform outbox.repaired(repair, 0);
     perform outbox.recover(old_queue, 0);
     perform outbox.log_to_retry(old_queue, 9223372036854775807, n);
+    called := outbox.in_claims(old_queue);
     with meant as materialized (
         select r.ctid as row from outbox.retry as r
         where r.queue = old_queue and (r.token is null or r.due_at <= clock_timestamp())
+          and not outbox.is_called(old_rpc, r.event_id, called)
         order by r.due_at limit n for update skip locked
     ), gone as (
         delete from outbox.retry as r where r.ctid = any (array(select m.row from meant as m))
-        returning r.seq, r.event_id, r.body, r.enqueued_at, r.attempts, r.due_at, r.last_code, r.last_error, r.failed_at
+        returning r.seq, r.event_id, r.body, r.enqueued_at, r.attempts, r.due_at, r.last_code, r.last_error, r.failed_at, r.repair, r.was
     ), written as (
-        insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, failed_at, noted)
+        insert into outbox.retry (seq, queue, event_id, body, enqueued_at, attempts, due_at, last_code, last_error, failed_at, noted,
+                                  repair, was)
         select nextval('outbox.delivery_seq'), new_queue, g.event_id, outbox.readdressed(g.body, old_rpc, new_rpc), g.enqueued_at,
-               g.attempts, greatest(g.due_at, clock_timestamp()), g.last_code, g.last_error, g.failed_at, true
+               g.attempts, greatest(g.due_at, clock_timestamp()), g.last_code, g.last_error, g.failed_at, true, g.repair, g.was
         from (select * from gone order by gone.seq) as g
     ), kept as (
         insert into outbox.history (event_id, queue, what, repair)
@@ -172,11 +203,11 @@ begin
         order by l.dead_at limit n for update skip locked
     ), gone as (
         delete from outbox.dead_letter as l where l.ctid = any (array(select m.row from meant as m))
-        returning l.seq, l.event_id, l.body, l.enqueued_at, l.attempts, l.code, l.reason, l.dead_at
+        returning l.seq, l.event_id, l.body, l.enqueued_at, l.attempts, l.code, l.reason, l.dead_at, l.repair
     ), written as (
-        insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason, dead_at)
+        insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason, dead_at, repair)
         select nextval('outbox.delivery_seq'), new_queue, g.event_id, outbox.readdressed(g.body, old_rpc, new_rpc), g.enqueued_at,
-               g.attempts, g.code, g.reason, g.dead_at
+               g.attempts, g.code, g.reason, g.dead_at, g.repair
         from (select * from gone order by gone.seq) as g
     ), kept as (
         insert into outbox.history (event_id, queue, what, repair)
@@ -219,6 +250,8 @@ end $$;
 
 -- Copies the dedup record of one RPC to another, for a replay: about n receipts and rows of a slot, after an id. Returns where to go
 -- on, or null at the end of the slot. What was copied before is left out.
+-- It copies whole minutes. The relay folds receipts between two calls, and a folded receipt has ids of one minute. An id may then be
+-- in a receipt that ends earlier than its former one.
 create function outbox.carry_records(repair uuid, old_rpc text, new_rpc text, s smallint, after uuid, n integer default 200,
                                      out upto uuid, out carried bigint)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
@@ -233,6 +266,9 @@ begin
                   order by r.last_id offset n - 1 limit 1), of_all),
         coalesce((select d.event_id from outbox.dedup as d where d.slot = s and d.rpc = old_rpc and d.event_id > begins
                   order by d.event_id offset n - 1 limit 1), of_all));
+    if upto < of_all then
+        upto := outbox.minute_end(upto);
+    end if;
     with copied as (
         insert into outbox.receipt (slot, small, done_at, first_id, last_id, rpc, ids)
         select r.slot, r.small, r.done_at, r.first_id, r.last_id, new_rpc, r.ids
@@ -290,8 +326,9 @@ begin
         where d.queue = q and d.seq > (select h.seq from outbox.queue_head as h where h.queue = q)
         order by d.seq limit n
     ), passed as (
-        insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
-        select q, outbox.token(), min(b.seq), max(b.seq), null, 'operator' from batch as b having count(*) > 0
+        insert into outbox.claim (id, queue, token, first_seq, last_seq, until, worker)
+        select outbox.next_claim(q), q, outbox.token(), min(b.seq), max(b.seq), null, 'operator'
+        from batch as b having count(*) > 0
     )
     insert into outbox.dropped (event_id, queue, repair) select b.event_id, q, drop_waiting.repair from batch as b;
     get diagnostics dropped = row_count;
@@ -324,6 +361,9 @@ language plpgsql security definer set search_path = pg_catalog, pg_temp set lock
 declare
     q integer := (select w.id from outbox.queue as w where w.rpc = remove_queue.rpc);
 begin
+    -- Replays and moves insert into outbox.queue before they put messages into a queue, and so lock this table until they commit.
+    -- A lock of the row would make workers wait for them. This one does not.
+    lock table outbox.queue in share row exclusive mode;
     perform outbox.repaired(repair, 0);
     perform outbox.check_unrouted(rpc);
     perform from outbox.queue as w where w.id = q for update;
@@ -344,5 +384,6 @@ begin
 end $$;
 
 revoke all on function outbox.body_field, outbox.readdressed, outbox.log_to_retry, outbox.take_log, outbox.retry_now,
-                       outbox.give_up, outbox.move_waiting, outbox.move_dead, outbox.other_queue, outbox.carry_done,
-                       outbox.carry_records, outbox.check_unrouted, outbox.drop_waiting, outbox.remove_queue from public;
+                       outbox.in_claims, outbox.is_called, outbox.give_up, outbox.move_waiting, outbox.move_dead,
+                       outbox.other_queue, outbox.carry_done, outbox.carry_records, outbox.check_unrouted,
+                       outbox.drop_waiting, outbox.remove_queue from public;

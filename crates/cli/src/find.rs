@@ -1,11 +1,12 @@
 //! `outbox find`: events by key, name or header.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use outbox_event::{EventId, Message};
 use outbox_postgres::operate::{Database, Found, Outbox};
-use outbox_transport::operate::{About, At, Filter, Operator, thousands};
+use outbox_transport::operate::{About, At, Filter, LOOKED_AT_MAX, Operator, thousands};
 use serde::Serialize;
 
 use crate::about::AboutArgs;
@@ -77,7 +78,16 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     if since >= until {
         return Err(Stopped::unusable("--since is not before --until", "swap them, or leave --until out"));
     }
-    let find = Find { args, about, since, until, databases: &databases, listed: Vec::new(), whole: true };
+    let find = Find {
+        args,
+        about,
+        since,
+        until,
+        databases: &databases,
+        listed: Vec::new(),
+        places: HashMap::new(),
+        whole: true,
+    };
     transport::work(&args.options, &databases, find).await
 }
 
@@ -88,6 +98,8 @@ struct Find<'a> {
     until: DateTime<Utc>,
     databases: &'a [Database],
     listed: Vec<Listed>,
+    /// Where in the list each event is.
+    places: HashMap<EventId, usize>,
     /// Everything in the time was searched.
     whole: bool,
 }
@@ -145,10 +157,11 @@ impl Find<'_> {
         Ok(())
     }
 
-    /// Their events may have left the outbox.
+    /// Their events may have left the outbox. Letters are not ordered by the times of their events. So all that fit are read, up to
+    /// a number.
     async fn letters<O: Operator>(&mut self, transport: &mut O) -> Result<(), Stopped> {
-        let limit = Some(self.args.limit.saturating_add(1));
-        let filter = Filter { about: self.about.clone(), newest_first: true, limit, ..Filter::default() };
+        let filter = Filter { about: self.about.clone(), ..Filter::default() };
+        let mut read = 0;
         let interrupted = interrupted();
         tokio::pin!(interrupted);
         loop {
@@ -162,6 +175,7 @@ impl Find<'_> {
             if letters.is_empty() {
                 return Ok(());
             }
+            read += letters.len();
             for letter in &letters {
                 let Ok(Message { event, .. }) = Message::decode(&letter.body) else { continue };
                 if event.occurred_at < self.since || event.occurred_at >= self.until {
@@ -179,13 +193,17 @@ impl Find<'_> {
                     listed.dead.push(rpc);
                 }
             }
+            if read >= LOOKED_AT_MAX {
+                self.whole = false;
+                return Ok(());
+            }
         }
     }
 
     /// Each event once.
     fn add(&mut self, source: &str, found: Found) -> &mut Listed {
         let Found { id, name, key, occurred_at } = found;
-        let at = self.listed.iter().position(|one| one.event == id).unwrap_or_else(|| {
+        let at = *self.places.entry(id).or_insert_with(|| {
             self.listed.push(Listed {
                 source: source.to_owned(),
                 event: id,
@@ -228,8 +246,9 @@ impl Find<'_> {
         }
         if !self.whole {
             lines.push(format!(
-                "\nNot all was searched: it stops after {} events, or when it is interrupted (--since, --until).",
-                thousands(READ_MAX)
+                "\nNot all was searched: it stops after {} events and {} dead letters, or when it is interrupted (--since, --until).",
+                thousands(READ_MAX),
+                thousands(i64::try_from(LOOKED_AT_MAX).unwrap_or(i64::MAX))
             ));
         }
         if self.databases.is_empty() {

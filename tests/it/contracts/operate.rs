@@ -92,6 +92,7 @@ macro_rules! suite {
             hands::what_is_not_possible_is_said
             hands::what_is_in_a_queue_is_seen
             hands::a_retry_is_brought_forward_or_given_up
+            hands::what_may_be_called_is_neither_moved_nor_given_up
             hands::a_renamed_rpc_gets_what_its_old_name_had
             hands::a_removed_queue_leaves_a_trace
             repairs::what_is_redriven_is_received_again_as_it_was

@@ -2,6 +2,7 @@
 
 use connectrpc::ConnectError;
 use outbox::{Entry, EventId};
+use outbox_postgres::SESSION;
 use serde_json::{Value, json};
 
 use crate::operator::{ROUTER, Said, misbehave, n, paste};
@@ -235,6 +236,147 @@ async fn a_renamed_rpc_takes_its_queue_along() {
     world.finish().await;
 }
 
+/// Guards promise 3: what is called under the old name is not given to the new one, and the command says that it stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_rpc_is_not_called_twice_at_once() {
+    let world = World::new(ROUTER).await;
+    let ids = abandoned(&world, 3).await;
+    let (leased, claimed) = (ids[0], ids[1]);
+    // Two calls under way: the lease of a row, and a claim of the log that has another message of the event.
+    for statement in [
+        format!(
+            "insert into outbox.dedup (slot, event_id, rpc, lease, until)
+             values (outbox.dedup_slot('{leased}'), '{leased}', 'Old/Gone', 7, clock_timestamp() + interval '1 hour')"
+        ),
+        format!(
+            "with called as (
+                 insert into outbox.delivery (queue, event_id, body, slot)
+                 select queue, event_id, body, 0 from outbox.retry where event_id = '{claimed}' returning queue, seq, event_id
+             )
+             insert into outbox.claim (queue, token, first_seq, last_seq, until, leased_until, first_id, last_id, worker)
+             select queue, 7, seq, seq, clock_timestamp() + interval '1 hour', clock_timestamp() + interval '1 hour',
+                    event_id, event_id, 'test' from called"
+        ),
+    ] {
+        world.execute(&statement).await;
+    }
+    let operator = Operator::of(&world).await;
+    let moved = operator.run("queue move --from Old/Gone --to Test/Slow --yes").await;
+    assert_eq!(moved.code, 1, "{moved:?}");
+    for words in ["moved 1 message and 0", "2 messages still wait under the old name: run it again"] {
+        assert!(moved.out.contains(words), "{words}: {moved:?}");
+    }
+    let there = operator.json("queue list --rpc Test/Slow").await;
+    assert_eq!(events(&there), [ids[2].to_string()]);
+
+    world.execute("update outbox.dedup set until = clock_timestamp() - interval '1 second'").await;
+    world.execute("update outbox.claim set until = null").await;
+    let moved = operator.json("queue move --from Old/Gone --to Test/Slow --yes").await;
+    assert_eq!((&moved["messages"], &moved["left"]), (&json!(2), &json!(0)), "{moved}");
+    world.finish().await;
+}
+
+/// Guards promise 3: the relay folds receipts while they are copied for a new name, and every one of their events is copied.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_record_is_lost_when_receipts_are_folded_meanwhile() {
+    let world = World::new(ROUTER).await;
+    // Four receipts of one minute, whose ids lie between each other's. Folded, they have other ends.
+    world
+        .execute(
+            "do $$
+             declare
+                 minute constant text := lpad(to_hex((floor(extract(epoch from now()) / 60) * 60000)::bigint), 12, '0');
+                 s      constant smallint := outbox.dedup_slot((minute || '70008000000000000001')::uuid);
+                 repair constant uuid := gen_random_uuid();
+                 upto   uuid;
+             begin
+                 insert into outbox.receipt (slot, small, done_at, first_id, last_id, rpc, ids)
+                 select s, true, now(), made.ids[1], made.ids[cardinality(made.ids)], 'Test/One', made.ids
+                 from (select array_agg((minute || '70008000' || lpad(to_hex(n), 12, '0'))::uuid order by n) as ids
+                       from generate_series(1, 1000) as n group by n % 4) as made;
+                 perform outbox.repair_begin(repair, 'me@host', 'move');
+                 upto := (select c.upto from outbox.carry_records(repair, 'Test/One', 'Test/Slow', s, null, 1) as c);
+                 perform outbox.fold_receipts(s, '-infinity', 2000);
+                 while upto is not null loop
+                     upto := (select c.upto from outbox.carry_records(repair, 'Test/One', 'Test/Slow', s, upto, 1) as c);
+                 end loop;
+             end $$",
+        )
+        .await;
+    let copied = "select count(distinct event_id) from outbox.done where rpc = 'Test/Slow'";
+    assert_eq!(world.scalar::<i64>(copied).await, 1000);
+    world.finish().await;
+}
+
+/// Guards promise 2: a queue is not removed while a replay that is not committed yet puts a message into it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_not_removed_under_a_replay() {
+    let world = World::new(ROUTER).await;
+    world.execute("insert into outbox.queue (rpc) values ('Old/Gone')").await;
+    let [replay, removal] = [EventId::new(), EventId::new()];
+    for repair in [replay, removal] {
+        world.execute(&format!("select outbox.repair_begin('{repair}', 'me@host', 'test')")).await;
+    }
+    let mut sending = world.source.connect("test", &SESSION).await.unwrap();
+    let mut removing = world.source.connect("test remove", &SESSION).await.unwrap();
+    let send = "select outbox.replay($1, array['Old/Gone'], array[$1], array['{}'])";
+    sqlx::raw_sql("begin").execute(&mut sending).await.unwrap();
+    sqlx::query(send).bind(replay.as_uuid()).execute(&mut sending).await.unwrap();
+    let remove =
+        sqlx::query_scalar::<_, bool>("select outbox.remove_queue($1, 'Old/Gone')").bind(removal.as_uuid());
+    let mut removed = tokio::spawn(async move { remove.fetch_one(&mut removing).await });
+    let waits = "select exists (select from pg_stat_activity where application_name = 'test remove' and wait_event_type = 'Lock')";
+    let early = tokio::select! {
+        early = &mut removed => Some(early),
+        () = world.until(waits) => None,
+    };
+    sqlx::raw_sql("commit").execute(&mut sending).await.unwrap();
+    let removed = match early {
+        Some(early) => early.unwrap(),
+        None => removed.await.unwrap(),
+    };
+    // It waited, and found a message. On a slow machine it waited too long, and failed.
+    assert!(!matches!(removed, Ok(true)), "{removed:?}");
+    let lost = "select count(*) from outbox.retry as r where not exists (select from outbox.queue as q where q.id = r.queue)";
+    assert_eq!(world.scalar::<i64>(lost).await, 0);
+    world.finish().await;
+}
+
+/// Guards promises 2 and 3: the sequence of claims was set back. A head still moves: what is given up is not called, and what is
+/// dropped or moved to the retries is so once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_moves_after_the_sequence_of_claims_was_set_back() {
+    let mut world = World::new(ROUTER).await;
+    let relay = world.relay();
+    let ids = world.publish_all([card(1, "t-1"), card(2, "t-1"), card(3, "t-1")]).await;
+    world.until("select count(*) = 3 from outbox.delivery").await;
+    world.stop_relay(&relay).await;
+    abandoned(&world, 0).await;
+    for statement in [
+        "insert into outbox.delivery (queue, event_id, body, slot)
+         select id, gen_random_uuid(), '{}', 0 from outbox.queue, generate_series(1, 2) where rpc = 'Old/Gone'",
+        "insert into outbox.claim (id, queue, token, first_seq, last_seq, until, worker)
+         select 1000 + id, id, 7, 0, 0, null, 'test' from outbox.queue",
+    ] {
+        world.execute(statement).await;
+    }
+    let operator = Operator::of(&world).await;
+    let given = operator.run("queue give-up --rpc Test/One --key card-2").await;
+    assert!(given.code == 0 && given.out.starts_with("given up 1 message"), "{given:?}");
+    world
+        .execute("select outbox.repair_begin('00000000-0000-7000-8000-000000000001', 'me@host', 'test')")
+        .await;
+    let dropped = "select outbox.drop_waiting('00000000-0000-7000-8000-000000000001', 'Old/Gone', 1)";
+    for expected in [1, 1, 0] {
+        assert_eq!(world.scalar::<i64>(dropped).await, expected);
+    }
+    world.worker();
+    world.rpcs.until_done("Test/One", &[ids[0], ids[2]]).await;
+    world.until("select not exists (select from outbox.retry)").await;
+    assert!(world.rpcs.calls_of(ids[1]).is_empty(), "given up, and called");
+    world.finish().await;
+}
+
 /// Guards promise 8: the queue of an RPC without a route is removed after a question with the number, the oldest and a sample.
 /// `status` forgets it, and `why` tells what was dropped. A queue with a route stays.
 #[tokio::test(flavor = "multi_thread")]
@@ -376,6 +518,16 @@ async fn events_are_found_by_what_they_are_about() {
     // A dead letter is found after its event has left the outbox.
     world.execute("delete from outbox.event").await;
     assert_eq!(events(&operator.json("find --key card-1").await), [dead.to_string()]);
+    // Letters of other times that died later do not hide it.
+    world
+        .execute(
+            "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+             select l.seq + n, l.queue, k.id, regexp_replace(replace(l.body, l.event_id::text, k.id::text),
+                    '\"occurred_at\":\"[0-9]{4}', '\"occurred_at\":\"2020'), l.enqueued_at, 1, 'internal', 'old'
+             from outbox.dead_letter as l, generate_series(1, 3) as n, lateral (select outbox.uuid_v7() as id where n > 0) as k",
+        )
+        .await;
+    assert_eq!(events(&operator.json("find --key card-1 --limit 1").await), [dead.to_string()]);
     let nothing = operator.run("find").await;
     assert!(nothing.code == 2 && nothing.err.contains("pass --key"), "{nothing:?}");
     world.finish().await;

@@ -148,6 +148,59 @@ async fn what_has_not_begun_is_taken_back() {
     world.finish().await;
 }
 
+/// Guards promise 2: a letter that retention would soon remove is taken back, and stays for some days.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_is_not_removed_at_once() {
+    let world = buried(2).await;
+    let old = "update outbox.dead_letter set dead_at = clock_timestamp() - interval '20 days'
+               where seq = (select min(seq) from outbox.dead_letter)";
+    world.execute(old).await;
+    assert_eq!(outbox(&world, "dlq redrive --rpc Test/One --rate 10000").await.code, 0);
+    let undone = outbox(&world, &format!("repair undo {}", id(&world).await)).await;
+    assert_eq!((undone.code, undone.out.as_str()), (0, "taken back: 2 messages"), "{undone:?}");
+    let kept =
+        "select count(*) from outbox.dead_letter where dead_at > clock_timestamp() - interval '12 days'";
+    assert_eq!(world.scalar::<i64>(kept).await, 2);
+    let as_it_was =
+        "select count(*) from outbox.dead_letter where dead_at > clock_timestamp() - interval '1 day'";
+    assert_eq!(world.scalar::<i64>(as_it_was).await, 1);
+    world.finish().await;
+}
+
+/// Guards promise 8: what a redrive moved counts as its own until it is done, also if it is given up, expires, or is moved to
+/// another RPC. There it can still be taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_redrive_moved_stays_known() {
+    let mut world = buried(4).await;
+    assert_eq!(outbox(&world, "dlq redrive --rpc Test/One --rate 10000").await.code, 0);
+    let redrive = id(&world).await;
+    let event: String = world.scalar("select event_id::text from outbox.retry order by seq limit 1").await;
+    let given = outbox(&world, &format!("queue give-up --rpc Test/One --event {event}")).await;
+    assert_eq!(given.code, 0, "{given:?}");
+    world
+        .execute(
+            "update outbox.retry set enqueued_at = clock_timestamp() - interval '15 days', due_at = clock_timestamp()
+             where seq = (select min(seq) from outbox.retry)",
+        )
+        .await;
+    let relay = world.relay();
+    world.until("select count(*) = 2 from outbox.dead_letter").await;
+    world.stop_relay(&relay).await;
+    let died = "select string_agg(code, ' ' order by code) from outbox.dead_letter where repair is not null";
+    assert_eq!(world.scalar::<String>(died).await, "expired given_up");
+
+    let moved = outbox(&world, "queue move --from Test/One --to Test/Slow --yes").await;
+    assert_eq!(moved.code, 0, "{moved:?}");
+    assert_eq!(world.scalar::<String>(died).await, "expired given_up");
+    assert_eq!(world.scalar::<i64>("select count(*) from outbox.retry where repair is not null").await, 2);
+    let undone = outbox(&world, &format!("repair undo {redrive}")).await;
+    assert!(undone.code == 0 && undone.out.starts_with("taken back: 2 messages"), "{undone:?}");
+    let as_before = "select count(*) from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
+                     where q.rpc = 'Test/Slow' and l.code = 'unavailable' and l.attempts = 20";
+    assert_eq!(world.scalar::<i64>(as_before).await, 2);
+    world.finish().await;
+}
+
 /// Guards promise 8: a redrive stops after the first letter has died again, and goes on once it is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_stops_what_dies_again() {

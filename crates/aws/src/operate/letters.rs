@@ -254,9 +254,9 @@ fn matches<H>(filter: &Filter, letter: &Letter<H>) -> bool {
     filter.event.is_none_or(|event| letter.event == Some(event))
         && filter.code.as_ref().is_none_or(|code| *code == letter.code)
         && filter.id.as_ref().is_none_or(|id| *id == letter.id)
-        && filter
-            .dead_by
-            .is_none_or(|by| letter.dead_at.known().is_none_or(|at| at <= by || at > by + TimeDelta::days(1)))
+        && filter.dead_by.is_none_or(|by| {
+            letter.dead_at.known().is_none_or(|at| at <= by || at > Utc::now() + TimeDelta::days(1))
+        })
         && filter.about.fits(&letter.reason, &letter.body)
         && filter.older_than.is_none_or(|age| {
             letter.dead_at.known().is_some_and(|at| (Utc::now() - at).to_std().is_ok_and(|old| old > age))

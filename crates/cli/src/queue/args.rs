@@ -67,8 +67,8 @@ pub(super) struct Retry {
 
 /// Makes dead letters of what waits or is retried, now.
 ///
-/// What a worker calls at this moment stays. `outbox dlq redrive` takes it back. A message in the log can only be changed after
-/// all before it were moved to the retries: they are delivered from there.
+/// What a worker calls at this moment stays, and so does what is done. `outbox dlq redrive` takes it back. A message in the log
+/// can only be changed after all before it were moved to the retries: they are delivered from there.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A poison event: outbox queue give-up --rpc LedgerService/Post --event ID --reason \"ticket 17\"\n\nExit status: 0 done; 1 failed in part, interrupted, or not possible on this transport; 2 unusable arguments; 3 a database or AWS can't be reached."
@@ -96,8 +96,8 @@ pub(super) struct GiveUp {
 /// Moves what waits, is retried or is dead in one RPC's queue to another's, for an RPC with another name.
 ///
 /// Messages keep their attempts and their age, and dead letters stay dead. What was done under the old name is not called again
-/// under the new one. What a worker calls at this moment stays: run it again. There is no way back for single messages, because
-/// they can no longer be distinguished from those that the new queue had.
+/// under the new one. What a worker calls at this moment stays, until its lease has ended: run it again. There is no way back for
+/// single messages, because they can no longer be distinguished from those that the new queue had.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Rename {

@@ -185,7 +185,7 @@ impl Change<'_> {
         }];
         let left = changed.found - changed.changed;
         if !changed.dry_run && !changed.interrupted && changed.failed.is_none() && left > 0 {
-            lines.push(format!("  {} were received, done or moved meanwhile", thousands(left)));
+            lines.push(format!("  {} are being called, or were done or moved meanwhile", thousands(left)));
         }
         if changed.more {
             lines.push("  there may be more than were looked at: the same command goes on".to_owned());

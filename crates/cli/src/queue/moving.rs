@@ -28,6 +28,8 @@ struct Moved {
     records: u64,
     /// Messages that a worker calls under the old name, as far as they were counted.
     calling: i64,
+    /// Messages that were not moved: a lease under the old name still lasts, or they came meanwhile.
+    left: i64,
     /// Relays and workers that still have the old name.
     still: Vec<String>,
     interrupted: bool,
@@ -73,10 +75,11 @@ impl Work for Moving<'_> {
             if moved.messages + moved.dead_letters + moved.records == 0 {
                 went?;
             }
-            moved.calling = left(&transports, from).await?.calling.get();
+            let still = left(&transports, from).await?;
+            (moved.calling, moved.left) = (still.calling.get(), still.live.get());
         }
         options.answer(&moved, || self.text(&moved))?;
-        let all = moved.failed.is_none() && !moved.interrupted && moved.calling == 0;
+        let all = moved.failed.is_none() && !moved.interrupted && moved.calling == 0 && moved.left == 0;
         Ok(if all || *dry_run { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -159,6 +162,15 @@ impl Moving<'_> {
                 match moved.calling {
                     1 => "1 message is".to_owned(),
                     calling => format!("{} messages are", thousands(calling)),
+                }
+            ));
+        }
+        if moved.left > 0 {
+            lines.push(format!(
+                "  {} under the old name: run it again",
+                match moved.left {
+                    1 => "1 message still waits".to_owned(),
+                    left => format!("{} messages still wait", thousands(left)),
                 }
             ));
         }

@@ -55,8 +55,9 @@ pub(super) struct One {
 
 /// Takes back what a redrive or replay put into queues, and no worker has begun.
 ///
-/// Dead letters are dead again, and replayed events leave their queues. What had begun can't be taken back. On SQS nothing can,
-/// because a message there can't be found again: pause the RPC instead (`outbox pause`), or stop its server.
+/// Dead letters are dead again, and stay three days at least, however old they are. Replayed events leave their queues. What had
+/// begun can't be taken back. On SQS nothing can, because a message there can't be found again: pause the RPC instead (`outbox
+/// pause`), or stop its server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Undo {

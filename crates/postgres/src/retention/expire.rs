@@ -73,13 +73,14 @@ impl Part {
                      delete from outbox.retry where ctid = any (array(
                          select ctid from outbox.retry
                          where enqueued_at < clock_timestamp() - $1 and due_at < clock_timestamp() limit $2))
-                     returning seq, queue, event_id, body, enqueued_at, attempts
+                     returning seq, queue, event_id, body, enqueued_at, attempts, repair
                  ), kept as (
                      insert into outbox.history (event_id, queue, attempt, what, code, error)
                      select event_id, queue, attempts, 'dead', 'expired', 'not delivered within 14 days' from old
                  )
-                 insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-                 select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'not delivered within 14 days' from old
+                 insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason, repair)
+                 select seq, queue, event_id, body, enqueued_at, attempts, 'expired', 'not delivered within 14 days', repair
+                 from old
                  on conflict do nothing",
             )
             .bind(interval(DEAD_LETTERS_KEPT)),

@@ -15,7 +15,8 @@ pub struct Filter {
     pub event: Option<EventId>,
     pub code: Option<String>,
     pub older_than: Option<Duration>,
-    /// Letters that were dead at this time. A time that is no date, or more than a day later, is not compared.
+    /// Letters that were dead at this time. What died at a time that is no date, or is more than a day ahead of the clock, is not
+    /// compared.
     pub dead_by: Option<DateTime<Utc>>,
     /// The id as a list shows it.
     pub id: Option<String>,

@@ -7,11 +7,11 @@ use outbox_transport::operate::{
     Able, Carried, DeadLetters, Deliveries, Filter, Hand, InQueue, Look, OperateError, Part, Retire, Spot,
     Stage, State, Waiting,
 };
-use outbox_transport::{Again, LeaseAnswer, Outcome};
+use outbox_transport::{Again, LeaseAnswer, Outcome, Released};
 
 use super::{
     LONG, Subject, begun, buried, done, lease, listed, look, messages, of_rpc, one, other, receive, send,
-    settled_as, sorted,
+    settled_as, sorted, won,
 };
 
 const HANDS: [Hand; 5] = [Hand::List, Hand::RetryNow, Hand::GiveUp, Hand::Move, Hand::Drop];
@@ -147,6 +147,34 @@ pub(super) async fn a_retry_is_brought_forward_or_given_up<S: Subject>(subject: 
     assert!(moved.iter().all(Result::is_ok), "{moved:?}");
     operator.put_back().await;
     assert_eq!(receive::<S>(&queue, 1).await[0].body, sent_body(&sent, spots[1].event));
+}
+
+/// Guards promise 3: while a lease lasts, its message is given to no other RPC and is no dead letter, even if its claim has ended.
+/// What is done is given up by nobody.
+pub(super) async fn what_may_be_called_is_neither_moved_nor_given_up<S: Subject>(subject: &S) {
+    if !S::SEES_QUEUES {
+        return;
+    }
+    let sent = messages(&one(), 3);
+    send(subject, &sent).await;
+    let [called, succeeded, free] = [sent[0].event, sent[1].event, sent[2].event];
+    let lease = won(subject, called, &one(), LONG).await;
+    done(subject, succeeded, &one()).await;
+    let operator = subject.operator().await;
+    let repair = begun(&operator, "hands").await;
+    let spots: Vec<Spot> = seen(subject, &everything()).await.iter().map(|one| one.spot).collect();
+    assert_eq!(spots.len(), 3);
+    assert_eq!(operator.give_up(&repair, &one(), &spots, "").await, Ok(1));
+    assert_eq!(listed(subject, &of_rpc(one())).await, [Some(free)]);
+    assert_eq!(operator.move_some(&repair, &one(), &other(), Part::Live).await, Ok((1, false)));
+    let left: Vec<EventId> = seen(subject, &everything()).await.iter().map(|one| one.event).collect();
+    assert_eq!(left, [called]);
+
+    let again = failed(Duration::ZERO);
+    let released = Released { lease, attempt: 1, outcome: again, waits: None };
+    super::super::release(&subject.dedup(&one(), LONG), &[released]).await;
+    assert_eq!(operator.move_some(&repair, &one(), &other(), Part::Live).await, Ok((1, false)));
+    assert!(seen(subject, &everything()).await.is_empty());
 }
 
 fn sent_body(sent: &[outbox_transport::operate::Addressed], event: EventId) -> &str {

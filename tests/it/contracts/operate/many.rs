@@ -97,6 +97,10 @@ pub(super) async fn what_dies_later_is_not_moved<S: Subject>(subject: &S) {
     operator.put_back().await;
     events.sort();
     assert_eq!(events, super::sorted(before));
+    // Nor by one that is continued days later.
+    let days_ago = Filter { dead_by: Some(bound - chrono::TimeDelta::days(3)), ..of_rpc(one()) };
+    assert!(look(&mut operator, &days_ago).await.is_empty());
+    operator.put_back().await;
     assert_eq!(listed(subject, &of_rpc(one())).await.len(), 5);
 }
 

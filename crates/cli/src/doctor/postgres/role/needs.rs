@@ -30,9 +30,9 @@ pub(super) const RELAY: Needs = Needs {
     sequences: &[(".*", "usage, select, update")],
     functions: "check_sequences, cursor_now, slot_in_use, slot_is_empty, truncate_slot, truncate_dedup, \
                 truncate_waking, fold_receipts, minute_end, dedup_slot, id_millis, turn, evict_to_retry, \
-                requeue, recover, keep_leases, claimed, recorded, recorded_0, recorded_1, recorded_2, \
-                recorded_3, recorded_4, note_late, late_slots, token, sane_time, turn_history, know_events, \
-                tell_unknown, schema_compatible_from",
+                next_claim, requeue, recover, keep_leases, claimed, recorded, recorded_0, recorded_1, \
+                recorded_2, recorded_3, recorded_4, note_late, late_slots, token, sane_time, turn_history, \
+                know_events, tell_unknown, schema_compatible_from",
 };
 
 pub(super) const WORKER: Needs = Needs {
