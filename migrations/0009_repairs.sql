@@ -30,8 +30,10 @@ create index dead_letter_repair on outbox.dead_letter (repair) where repair is n
 -- Begins a repair of many things, unless one of the same kind runs for the same RPC: then it returns that one, and nothing is
 -- begun. Of two that start at the same time one waits for the lock, and then sees the other.
 -- Returns the bound: what died later is left alone. `bound` is that of a repair that is continued.
+-- The repair `continues` ends with this, and can't be continued again. It can, if what continued it has ended without a change:
+-- then another database had refused to begin.
 create function outbox.repair_start(repair uuid, who text, command text, kind text, rpc text, plan json, older interval,
-                                    bound timestamptz, also boolean, silent interval)
+                                    bound timestamptz, also boolean, silent interval, continues uuid default null)
 returns table (other uuid, moved_until timestamptz)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -54,10 +56,27 @@ begin
             return;
         end if;
     end if;
+    if continues is not null then
+        update outbox.audit as a
+        set ended_at = coalesce(a.ended_at, clock_timestamp()),
+            result = (case when json_typeof(a.result::json) = 'object' then a.result::jsonb
+                           else jsonb_build_object('moved', a.changed, 'failed', a.result::json #>> '{}') end
+                      || jsonb_build_object('continued_by', repair))::text
+        where a.id = continues
+          and (a.result::json ->> 'continued_by' is null
+               or exists (select from outbox.audit as b
+                          where b.id::text = a.result::json ->> 'continued_by' and b.ended_at is not null and b.changed = 0
+                            and b.result::json ->> 'continued_by' is null));
+        if not found then
+            raise exception 'the repair % was continued before, or is not in the audit', continues
+                using errcode = 'object_not_in_prerequisite_state', hint = 'outbox repair list';
+        end if;
+    end if;
     perform outbox.repair_begin(repair, who, command);
     til := coalesce(bound, clock_timestamp() - coalesce(older, interval '0'));
     update outbox.audit as a
-    set kind = repair_start.kind, rpc = repair_start.rpc, plan = repair_start.plan, bound = til, beat_at = clock_timestamp()
+    set kind = repair_start.kind, rpc = repair_start.rpc, plan = repair_start.plan, bound = til, beat_at = clock_timestamp(),
+        place = (select b.place from outbox.audit as b where b.id = continues)
     where a.id = repair;
     return query select null::uuid, til;
 end $$;

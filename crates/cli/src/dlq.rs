@@ -1,6 +1,7 @@
 //! `outbox dlq`: dead letters, and how they are delivered again.
 
 mod args;
+mod counting; // before they are moved
 mod list; // shown
 mod moved; // redriven or dropped
 mod result; // of that

@@ -16,10 +16,10 @@ use crate::asked::Asked;
 use crate::options::Options;
 use crate::stopped::Stopped;
 pub(crate) use rule::{Halt, Rule, RuleArgs};
-pub(crate) use running::{Beside, Running, continued};
+pub(crate) use running::{Beside, Running, continued, end_silent};
 #[cfg(feature = "console")]
 pub(crate) use words::place;
-pub(crate) use words::{again, plan};
+pub(crate) use words::{again, limited, plan};
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Consent {

@@ -7,7 +7,7 @@ mod undo; // takes back what has not begun
 use std::process::ExitCode;
 
 use outbox_transport::args::Transport;
-use outbox_transport::operate::{Asked, Audit, Kept, Operator, Repairs};
+use outbox_transport::operate::{Asked, Audit, Kept, Operator, Repairs, Standing};
 use uuid::Uuid;
 
 pub(crate) use args::Args;
@@ -30,6 +30,9 @@ impl Args {
     }
 }
 
+/// So many times a repair is continued.
+const CONTINUED_MAX: usize = 100;
+
 /// What is left to do.
 pub(crate) enum Next {
     Ended(ExitCode),
@@ -47,7 +50,7 @@ pub(crate) async fn run(args: &Args) -> Result<Next, Stopped> {
         }
         Command::Stop(args) => on_repairs(&args.options, Stopping(args)).await?,
         Command::Continue(One { id, options }) => {
-            let found = found(*id, options).await?;
+            let (id, found) = newest(*id, options).await?;
             let plan = found.iter().find_map(|kept| Some(&kept.progress.as_ref()?.plan));
             let Some(plan) = plan.filter(|plan| !plan.is_empty()) else {
                 return Err(Stopped::failed(
@@ -55,7 +58,7 @@ pub(crate) async fn run(args: &Args) -> Result<Next, Stopped> {
                     "see `outbox audit`: its command can be run again",
                 ));
             };
-            if found.iter().all(|kept| kept.standing() == outbox_transport::operate::Standing::Ended) {
+            if found.iter().all(|kept| kept.standing() == Standing::Ended) {
                 return Err(Stopped::failed(
                     format!("repair {id} has ended: nothing is left of it"),
                     "what died since is not part of it: begin another one",
@@ -63,7 +66,7 @@ pub(crate) async fn run(args: &Args) -> Result<Next, Stopped> {
             }
             let words: Vec<String> = plan.iter().map(|word| crate::safe::word(word)).collect();
             say(&format!("goes on with: outbox {}", words.join(" ")));
-            return Ok(Next::Run(repair::again(plan, *id)));
+            return Ok(Next::Run(repair::again(plan, id)));
         }
         Command::Undo(args) => on_repairs(&args.options, undo::Undoing(args)).await?,
     }))
@@ -108,6 +111,19 @@ async fn found(id: Uuid, options: &Options) -> Result<Vec<Kept>, Stopped> {
         Transport::Aws => found.extend(transport::aws(options, false).await?.find(id).await?),
     }
     if found.is_empty() { Err(told::unknown(id, options)) } else { Ok(found) }
+}
+
+/// The repair that is to be continued: this one, or the newest of those that went on with it.
+async fn newest(mut id: Uuid, options: &Options) -> Result<(Uuid, Vec<Kept>), Stopped> {
+    let mut kept = found(id, options).await?;
+    for _ in 0..CONTINUED_MAX {
+        // In a database that has not ended it, nothing went on.
+        let by: Option<Vec<Uuid>> = kept.iter().map(Kept::continued_by).collect();
+        let Some(by) = by.and_then(|by| by.first().copied()) else { break };
+        say(&format!("repair {id} was continued by {by}"));
+        (id, kept) = (by, found(by, options).await?);
+    }
+    Ok((id, kept))
 }
 
 struct Stopping<'a>(&'a One);

@@ -7,6 +7,7 @@ mod send; // sends it
 
 use std::process::ExitCode;
 
+use outbox_transport::args::Transport;
 use outbox_transport::operate::{Job, Kind, Operator};
 
 use crate::ago;
@@ -20,6 +21,12 @@ use meant::Replay;
 use plan::Plan;
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
+    if args.stop_if_dead.is_some() && args.options.transport() == Transport::Aws {
+        return Err(Stopped::unusable(
+            "--stop-if-dead is not possible on SQS: what died of a replay can't be told from what died before",
+            "leave it out, and look at `outbox status` meanwhile",
+        ));
+    }
     let router = args.options.router_needed("it says who subscribes to what")?;
     if let Some(rpc) = &args.rpc {
         filter::routed(&router, rpc)?;
@@ -84,6 +91,7 @@ impl Replay<'_> {
             kind: Kind::Replay,
             rpc: self.args.rpc.clone(),
             plan: progress().next().map_or_else(|| self.words(), |of| of.plan.clone()),
+            continues: None,
             bound: None,
             older_than: None,
             also: self.args.beside.also,

@@ -53,6 +53,11 @@ impl Braking {
         self.orders.borrow().is_limited(now)
     }
 
+    /// The concurrency in event_router.yaml, whatever limit is set.
+    pub(crate) fn of_policy(&self) -> usize {
+        self.policy.get().concurrency
+    }
+
     pub(crate) fn concurrency(&self, now: Instant) -> usize {
         let policy = self.policy.get();
         self.orders.borrow().concurrency(&policy, now)

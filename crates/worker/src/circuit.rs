@@ -45,9 +45,9 @@ impl Circuit {
         self.breaker.lock().is_closed()
     }
 
-    /// How many of so many calls may be under way, after an outage.
-    pub(crate) fn allows(&self, concurrency: usize) -> usize {
-        self.ramp.lock().allows(concurrency)
+    /// How many of the `wanted` calls may be under way, after an outage. `policy`: see [`Ramp::allows`].
+    pub(crate) fn allows(&self, policy: usize, wanted: usize) -> usize {
+        self.ramp.lock().allows(policy, wanted)
     }
 
     pub(crate) fn standing(&self) -> Standing {

@@ -24,10 +24,11 @@ impl Ramp {
         });
     }
 
-    /// How many of so many calls may be under way. The ramp ends when that is all.
-    pub(crate) fn allows(&mut self, concurrency: usize) -> usize {
-        self.calls = self.calls.filter(|calls| *calls < concurrency);
-        self.calls.unwrap_or(concurrency)
+    /// How many of the `wanted` calls may be under way. The ramp ends at the policy's concurrency, and not at a lower limit: such
+    /// a limit may end long before the server has shown that it serves so many.
+    pub(crate) fn allows(&mut self, policy: usize, wanted: usize) -> usize {
+        self.calls = self.calls.filter(|calls| *calls < policy);
+        self.calls.map_or(wanted, |calls| calls.min(wanted))
     }
 }
 
@@ -55,7 +56,7 @@ mod tests {
             let mut ramp = Ramp::default();
             ramp.begins();
             answers.iter().for_each(|says| ramp.answered(*says));
-            assert_eq!(ramp.allows(16), expected, "{answers:?}");
+            assert_eq!(ramp.allows(16, 16), expected, "{answers:?}");
         }
     }
 
@@ -66,7 +67,7 @@ mod tests {
         ramp.begins();
         let mut rounds = Vec::new();
         for _ in 0..11 {
-            rounds.push(ramp.allows(1000));
+            rounds.push(ramp.allows(1000, 1000));
             (0..rounds[rounds.len() - 1]).for_each(|_| ramp.answered(Succeeds));
         }
         assert_eq!(rounds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000]);
@@ -78,9 +79,22 @@ mod tests {
     fn only_an_outage_begins_it() {
         let mut ramp = Ramp::default();
         ramp.answered(Away);
-        assert_eq!(ramp.allows(16), 16);
+        assert_eq!(ramp.allows(16, 16), 16);
         ramp.begins();
         ramp.answered(Succeeds);
-        assert_eq!((ramp.allows(2), ramp.allows(64)), (2, 64));
+        assert_eq!((ramp.allows(2, 2), ramp.allows(64, 64)), (2, 64));
+    }
+
+    /// Guards promise 6: a limit that an operator sets during a ramp holds, and does not end the ramp.
+    #[test]
+    fn a_limit_does_not_end_it() {
+        let mut ramp = Ramp::default();
+        ramp.begins();
+        (0..3).for_each(|_| ramp.answered(Succeeds));
+        assert_eq!(ramp.allows(16, 2), 2);
+        assert_eq!(ramp.allows(16, 16), 4, "the limit has ended, and the ramp goes on");
+        assert_eq!(ramp.allows(16, 64), 4, "a higher limit does not end it either");
+        (0..12).for_each(|_| ramp.answered(Succeeds));
+        assert_eq!((ramp.allows(16, 2), ramp.allows(16, 64)), (2, 64));
     }
 }

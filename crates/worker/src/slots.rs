@@ -65,7 +65,7 @@ impl Slots {
 
     /// How many calls may be under way now: fewer after an outage, and what an operator set instead of the policy.
     fn wanted(&self) -> usize {
-        self.circuit.allows(self.braking.concurrency(Instant::now()))
+        self.circuit.allows(self.braking.of_policy(), self.braking.concurrency(Instant::now()))
     }
 
     /// Makes or removes slots, for all consumers that share them.

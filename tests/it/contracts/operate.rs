@@ -121,6 +121,8 @@ macro_rules! suite {
             brakes::a_brake_ends_by_itself
             many::a_repair_is_seen_and_stopped
             many::one_repair_of_a_kind_runs_for_an_rpc
+            many::of_many_at_once_one_goes_on
+            many::a_repair_is_continued_once
             many::what_dies_later_is_not_moved
             many::what_has_not_begun_is_taken_back
             processes::a_process_is_read_as_it_was_written

@@ -115,6 +115,75 @@ async fn a_killed_redrive_is_silent_and_in_nobodys_way() {
     world.finish().await;
 }
 
+/// Guards promise 8: a redrive that was stopped, continued, killed and continued again moves no more than its limit, and nothing of
+/// it is silent at the end. The id of the first one is enough for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_continuation_is_continued() {
+    const MOVED: &str = "select count(*) from outbox.retry";
+    let world = buried(100).await;
+    let first = begin(&world, "dlq redrive --rpc Test/One --rate 20 --limit 60");
+    world.until("select count(*) > 0 from outbox.retry").await;
+    let before = id(&world).await;
+    assert_eq!(outbox(&world, &format!("repair stop {before}")).await.code, 0);
+    assert_eq!(first.wait_with_output().await.unwrap().status.code(), Some(1));
+    let moved: i64 = world.scalar(MOVED).await;
+    assert!(moved < 60, "it went on to the end");
+
+    let mut killed = begin(&world, &format!("repair continue {before}"));
+    world.until(&format!("select count(*) > {moved} from outbox.retry")).await;
+    killed.kill().await.unwrap();
+    let silent =
+        "update outbox.audit set beat_at = clock_timestamp() - interval '1 minute' where ended_at is null";
+    world.execute(silent).await;
+    let list = listed(&world).await;
+    let states: Vec<_> = list.as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["silent", "ended"], "{list}");
+    let next = id(&world).await;
+
+    let continued = outbox(&world, &format!("repair continue {before}")).await;
+    assert_eq!(continued.code, 0, "{continued:?}");
+    assert!(continued.err.contains(&format!("was continued by {next}")), "{continued:?}");
+    assert_eq!((world.scalar(MOVED).await, world.scalar(LETTERS).await), (60_i64, 40_i64));
+    let list = listed(&world).await;
+    assert!(list.as_array().unwrap().iter().all(|one| one["state"] == "ended"), "{list}");
+    let shown = outbox(&world, &format!("repair show {next}")).await;
+    assert!(shown.out.contains("continued by"), "{shown:?}");
+    let again = outbox(&world, &format!("repair continue {before}")).await;
+    assert!(again.code == 1 && again.err.contains("has ended"), "{again:?}");
+    world.finish().await;
+}
+
+/// Guards promise 8: a redrive says that it runs while it counts its letters.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_counts_runs() {
+    let world = buried(800).await;
+    // A page of letters takes more than a second.
+    world
+        .execute(
+            "create or replace function outbox.body_field(body text, field text, header text default null) returns text
+             language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+             begin
+                 perform pg_sleep(0.015);
+                 return 'event_one';
+             end $$",
+        )
+        .await;
+    let mut counting = begin(&world, "dlq redrive --name event_one");
+    world
+        .until(
+            "select count(*) > 0 from outbox.audit
+             where ended_at is null and total is null and beat_at > at + interval '1 second'",
+        )
+        .await;
+    let id = id(&world).await;
+    assert_eq!(listed(&world).await[0]["state"], json!("running"));
+    assert_eq!(outbox(&world, &format!("repair stop {id}")).await.code, 0);
+    world.until("select count(*) = 0 from outbox.audit where ended_at is null").await;
+    assert_eq!(counting.wait().await.unwrap().code(), Some(1));
+    assert_eq!(world.scalar::<i64>(LETTERS).await, 800, "it counted, and moved nothing");
+    world.finish().await;
+}
+
 /// Guards promise 8: what a redrive or replay put into a queue is taken back, and nothing that was begun.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_not_begun_is_taken_back() {

@@ -35,6 +35,16 @@ impl Moved {
     pub(super) fn add(&mut self, event: EventId, rpc: &Rpc) {
         self.left.push_back((event, rpc.clone()));
     }
+
+    /// Takes so many at most, to ask about them. Half are the newest, which may die at once. The others come in turn, so that each is
+    /// asked about some time. What is not known yet must be added again.
+    pub(super) fn some(&mut self, most: usize) -> Vec<(EventId, Rpc)> {
+        let in_turn = self.left.len().min(most - most / 2);
+        let mut some: Vec<_> = self.left.drain(..in_turn).collect();
+        let newest = self.left.len().min(most - in_turn);
+        some.extend(self.left.drain(self.left.len() - newest..));
+        some
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -69,4 +79,32 @@ fn content<H>(letter: &Letter<H>) -> u64 {
     let mut hasher = DefaultHasher::new();
     (letter.rpc.as_str(), &letter.body).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 8: of many moved ones the newest are asked about at once, and each of the others in turn.
+    #[test]
+    fn the_newest_are_asked_about_and_the_others_in_turn() {
+        let rpc = Rpc::new("A/B").unwrap();
+        let events: Vec<EventId> = (0..10).map(|_| EventId::new()).collect();
+        let mut moved = Moved::default();
+        assert!(moved.some(4).is_empty());
+        events.iter().for_each(|event| moved.add(*event, &rpc));
+        let mut asked = HashSet::new();
+        for turn in 0..5 {
+            let some: Vec<EventId> = moved.some(4).into_iter().map(|(event, _)| event).collect();
+            assert_eq!(some.len(), 4);
+            if turn == 0 {
+                assert_eq!(some, [events[0], events[1], events[8], events[9]]);
+            }
+            some.iter().for_each(|event| moved.add(*event, &rpc));
+            asked.extend(some);
+        }
+        assert_eq!(asked.len(), 10, "each is asked about some time");
+        assert_eq!(moved.some(100).len(), 10);
+        assert!(moved.left.is_empty());
+    }
 }

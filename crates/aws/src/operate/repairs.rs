@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::StreamExt;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
     Asked, At, Audit, Deliveries, Fates, Heard, Job, Kept, Kind, OperateError, Progress, Reached, Repair,
@@ -13,19 +14,23 @@ use uuid::Uuid;
 
 use super::audit::kept_for;
 use super::records::{Item, number, text, time};
-use super::{AwsOperator, trouble};
+use super::{AwsOperator, TOGETHER, trouble};
 use crate::Failure;
 
 /// A repair that runs for longer keeps no other away.
 const RUNNING_HOURS: i64 = 7 * 24;
 const RUNNING_MAX: usize = 10_000;
 /// So many deliveries are asked about with each beat.
-const FATES_TOGETHER: usize = 100;
+const FATES_MAX: usize = 100;
 
 impl Repairs for AwsOperator {
-    /// Of two that start at the same time, both write first and look second. So at least one sees the other, and the younger
-    /// one withdraws.
+    /// Of two that start at the same time, both write first and look second. So at least one sees the other, and each that sees
+    /// another withdraws. Both may. The older one must not stay: the other may have looked before it was written.
     async fn start(&self, repair: &Repair, job: &Job, undoable: bool) -> Result<Started, OperateError> {
+        let before = match job.continues {
+            Some(id) => Some(self.find(id).await?.ok_or_else(|| continued_before(id))?),
+            None => None,
+        };
         let looked = self.running(job).await;
         // The answer has brought DynamoDB's time.
         let older = job.older_than.and_then(|age| TimeDelta::from_std(age).ok()).unwrap_or_default();
@@ -42,19 +47,24 @@ impl Repairs for AwsOperator {
             }
             Ok(_) => {}
         }
-        match self.write_job(repair.id, job, bound).await {
+        let place = before.as_ref().and_then(|kept| kept.progress.as_ref()?.place.clone());
+        match self.write_job(repair.id, job, bound, place).await {
             Err(stopped) if undoable => {
                 (self.say)(&format!("warning: others don't see this repair: {}", stopped.problem));
             }
             written => written?,
         }
         self.begin(repair, undoable).await?;
-        let others = if job.also { Vec::new() } else { self.running(job).await.unwrap_or_default() };
-        let first = others.into_iter().filter(|other| other.id < repair.id).min_by_key(|kept| kept.id);
-        if let Some(first) = first {
-            let result = Some(r#"{"moved":0,"stopped":"another had begun"}"#.to_owned());
-            self.end(&Repair { result, ..repair.clone() }).await?;
-            return Ok(Started::InTheWay(Box::new(first)));
+        if !job.also
+            && let Some(other) = self.other(repair, job, undoable).await?
+        {
+            return Ok(Started::InTheWay(Box::new(other)));
+        }
+        if let Some(before) = before
+            && let Err(stopped) = self.go_on(before, repair.id).await
+        {
+            self.withdraw(repair, "failed", &stopped.problem).await?;
+            return Err(stopped);
         }
         Ok(Started::Begun { bound })
     }
@@ -130,7 +140,70 @@ impl AwsOperator {
         Ok(kept)
     }
 
-    async fn write_job(&self, id: Uuid, job: &Job, bound: DateTime<Utc>) -> Result<(), OperateError> {
+    /// One that has begun at the same moment. Then this one has ended.
+    async fn other(&self, repair: &Repair, job: &Job, undoable: bool) -> Result<Option<Kept>, OperateError> {
+        match self.running(job).await.map(|running| another(repair.id, running)) {
+            Ok(None) => Ok(None),
+            Ok(Some(other)) => {
+                self.withdraw(repair, "stopped", "another had begun").await?;
+                Ok(Some(other))
+            }
+            Err(stopped) if undoable => {
+                (self.say)(&format!("warning: who else repairs is not known: {}", stopped.problem));
+                Ok(None)
+            }
+            Err(stopped) => {
+                self.withdraw(repair, "failed", &stopped.problem).await?;
+                Err(stopped)
+            }
+        }
+    }
+
+    /// Nothing was moved by it.
+    async fn withdraw(&self, repair: &Repair, how: &str, why: &str) -> Result<(), OperateError> {
+        let result = serde_json::json!({"moved": 0, how: why});
+        self.end(&Repair { result: Some(result.to_string()), ..repair.clone() }).await
+    }
+
+    /// Ends a repair that another one continues. Of two that continue it, one comes first.
+    async fn go_on(&self, before: Kept, by: Uuid) -> Result<(), OperateError> {
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.table)
+            .key("id", AttributeValue::S(job_key(before.id)))
+            .condition_expression("attribute_exists(id) and attribute_not_exists(continued_by)")
+            .update_expression("set continued_by = :by")
+            .expression_attribute_values(":by", AttributeValue::S(by.to_string()));
+        update.send().await.map_err(|error| {
+            let error = Failure::of(&error);
+            match error.code.as_str() {
+                "ConditionalCheckFailedException" => continued_before(before.id),
+                _ => trouble("DynamoDB", &error),
+            }
+        })?;
+        let Some(at) = before.at.known() else { return Ok(()) };
+        let moved = before.progress.map_or(0, |progress| progress.reached);
+        let mut result = match before.result {
+            Some(result) if result.is_object() => result,
+            failed => serde_json::json!({"moved": moved, "failed": failed}),
+        };
+        result["continued_by"] = by.to_string().into();
+        let Kept { id, who, command, .. } = before;
+        let ended = Repair { id, at, who, command, result: Some(result.to_string()) };
+        if let Err(stopped) = self.end(&ended).await {
+            (self.say)(&format!("warning: the end of repair {id} is not in the audit: {}", stopped.problem));
+        }
+        Ok(())
+    }
+
+    async fn write_job(
+        &self,
+        id: Uuid,
+        job: &Job,
+        bound: DateTime<Utc>,
+        place: Option<String>,
+    ) -> Result<(), OperateError> {
         let number = |n: i64| AttributeValue::N(n.to_string());
         let mut item = HashMap::from([
             ("id".to_owned(), AttributeValue::S(job_key(id))),
@@ -143,6 +216,9 @@ impl AwsOperator {
         ]);
         if let Some(rpc) = &job.rpc {
             item.insert("rpc".to_owned(), AttributeValue::S(rpc.to_string()));
+        }
+        if let Some(place) = place {
+            item.insert("place".to_owned(), AttributeValue::S(place));
         }
         // An update, because the policy of operators lets items of the audit be updated, and not replaced.
         let (mut sets, mut update) = (Vec::new(), self.dynamodb.update_item().table_name(&self.table));
@@ -171,26 +247,35 @@ impl AwsOperator {
 
     /// Asks for some of the deliveries that this command redrove. What is done or dead is not asked for again.
     async fn fates(&self) -> Result<Fates, OperateError> {
-        let asked: Vec<_> = {
-            let mut moved = self.looking.moved.lock();
-            let many = moved.left.len().min(FATES_TOGETHER);
-            moved.left.drain(..many).collect()
-        };
-        for (event, rpc) in asked {
-            let rpcs = [rpc];
-            let of = self.of(event, &rpcs, None).await;
-            let [rpc] = rpcs;
+        let asked = self.looking.moved.lock().some(FATES_MAX);
+        let answers = futures_util::stream::iter(asked).map(async |(event, rpc)| {
+            let of = self.of(event, std::slice::from_ref(&rpc), None).await;
             let state = of.ok().and_then(|of| of.into_iter().next()).map(|delivery| delivery.state);
-            let mut moved = self.looking.moved.lock();
+            (event, rpc, state)
+        });
+        let answers: Vec<_> = answers.buffer_unordered(TOGETHER).collect().await;
+        let mut moved = self.looking.moved.lock();
+        for (event, rpc, state) in answers {
             match state {
                 Some(State::Done { .. }) => {}
                 Some(State::Dead { .. }) => moved.dead += 1,
                 _ => moved.left.push_back((event, rpc)),
             }
         }
-        let moved = self.looking.moved.lock();
         Ok(Fates { waiting: i64::try_from(moved.left.len()).unwrap_or(i64::MAX), dead: moved.dead })
     }
+}
+
+fn continued_before(id: Uuid) -> OperateError {
+    OperateError::failed(
+        format!("the repair {id} was continued before, or is not in the audit"),
+        "see `outbox repair list`",
+    )
+}
+
+/// Pure: the oldest that is not this one.
+fn another(id: Uuid, running: Vec<Kept>) -> Option<Kept> {
+    running.into_iter().find(|one| one.id != id)
 }
 
 fn meets(job: &Job, of: &Progress) -> bool {
@@ -220,4 +305,36 @@ fn progress(item: &Item, now: DateTime<Utc>) -> Option<Progress> {
 /// No policy allows to delete it.
 fn job_key(id: Uuid) -> String {
     format!("audit job {id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 3: a repair that sees another withdraws, also the older one, because the other may have looked too early.
+    #[test]
+    fn a_repair_that_sees_another_withdraws() {
+        let id = |n: u128| Uuid::from_u128(n);
+        let kept = |n: u128| Kept {
+            source: "dynamodb".to_owned(),
+            id: id(n),
+            at: At::from(Utc::now()),
+            who: "me@host".to_owned(),
+            role: None,
+            command: "outbox dlq redrive".to_owned(),
+            result: None,
+            ended: false,
+            progress: None,
+        };
+        for (running, seen) in [
+            (vec![], None),
+            (vec![2], None),
+            (vec![1, 2], Some(1)),
+            (vec![2, 3], Some(3)),
+            (vec![3], Some(3)),
+        ] {
+            let found = another(id(2), running.iter().map(|n| kept(*n)).collect());
+            assert_eq!(found.map(|kept| kept.id), seen.map(id), "{running:?}");
+        }
+    }
 }

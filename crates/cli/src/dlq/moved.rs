@@ -10,6 +10,7 @@ use outbox_transport::operate::{
 };
 
 use super::args::{Drop, Redrive};
+use super::counting::{count_in, count_while_running};
 use super::result::{Kind, Moved};
 use crate::counted::Counted;
 use crate::filter;
@@ -93,16 +94,18 @@ impl Move<'_> {
     async fn start<O: Operator>(&mut self, transports: &[O]) -> Result<Running, Stopped> {
         let options = &self.args.options;
         let before = repair::continued(transports, self.beside, options).await?;
-        let moved: i64 = before.iter().flatten().filter_map(Kept::changed).sum();
+        let moved: i64 = before.iter().flatten().filter_map(moved_by).sum();
         self.left = self.left.map(|left| left.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX)));
         let plan = before.iter().flatten().find_map(|kept| Some(kept.progress.as_ref()?.plan.clone()));
+        let plan = plan.unwrap_or_else(|| repair::plan(&options.asked));
         let job = Job {
             kind: match self.kind {
                 Kind::Redrive { .. } => RepairKind::Redrive,
                 Kind::Drop => RepairKind::Drop,
             },
             rpc: self.filter.rpc.clone(),
-            plan: plan.unwrap_or_else(|| repair::plan(&options.asked)),
+            plan: repair::limited(plan, self.left),
+            continues: None,
             bound: None,
             older_than: self.filter.older_than,
             also: self.beside.also,
@@ -214,13 +217,11 @@ impl Move<'_> {
         let filter = Filter { dead_by: Some(running.bound(n)), limit: self.left, ..self.filter.clone() };
         // On SQS a letter can only be counted by receiving it.
         if transports[n].source() != SQS {
-            let mut counted = Counted::default();
-            let went = tokio::select! {
-                went = count_in(&mut transports[n], &filter, &mut counted) => went,
-                () = interrupted.as_mut() => return Ok(Some(Halt::Interrupted)),
+            let with = (&mut *running, &filter);
+            let counted = match count_while_running(transports, n, with, interrupted.as_mut()).await? {
+                Ok(counted) => counted,
+                Err(halt) => return Ok(Some(halt)),
             };
-            transports[n].put_back().await;
-            went?;
             running.counted(n, Some(counted.count()));
             progress.more(counted.count());
             running.beat(transports, false).await;
@@ -230,6 +231,9 @@ impl Move<'_> {
             Kind::Drop => 10_000,
         });
         loop {
+            if let Some(halt) = running.hear(transports).await {
+                return Ok(Some(halt));
+            }
             let mut letters = tokio::select! {
                 letters = transports[n].next(&filter) => letters?,
                 () = interrupted.as_mut() => return Ok(Some(Halt::Interrupted)),
@@ -322,21 +326,7 @@ impl Move<'_> {
     }
 }
 
-async fn count_in<O: DeadLetters>(
-    transport: &mut O,
-    filter: &Filter,
-    counted: &mut Counted,
-) -> Result<(), Stopped> {
-    loop {
-        let letters = transport.next(filter).await?;
-        if letters.is_empty() {
-            return Ok(());
-        }
-        for Letter { id, rpc, event, code, reason, dead_at, .. } in &letters {
-            counted.add(&format!("{rpc} with {code}"), *dead_at, || match event {
-                Some(event) => format!("event {event} ({reason})"),
-                None => format!("{id} ({reason})"),
-            });
-        }
-    }
+/// On AWS only what it has looked at is known of a command that was killed.
+fn moved_by(before: &Kept) -> Option<i64> {
+    before.changed().or(before.progress.as_ref().map(|progress| progress.reached))
 }

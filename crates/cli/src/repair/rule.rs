@@ -18,6 +18,8 @@ pub(crate) struct RuleArgs {
     pub(crate) canary_for: Duration,
 
     /// Stop when so many of the moved ones have died again. It is looked at every two seconds.
+    ///
+    /// On SQS 100 of them are asked about each time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) stop_if_dead: Option<u32>,
 }

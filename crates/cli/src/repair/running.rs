@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_transport::operate::{
-    At, BEAT_EVERY, Fates, Job, Kept, Operator, Reached, Repair, Repairs, Started, thousands,
+    Asked, At, BEAT_EVERY, Fates, Job, Kept, Operator, Reached, Repair, Repairs, Standing, Started, thousands,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -56,9 +56,14 @@ impl Running {
     ) -> Result<Self, Stopped> {
         let repair = super::new(&options.asked);
         let mut bounds = Vec::new();
+        let mut reached = vec![Reached::default(); transports.len()];
         for (n, transport) in transports.iter().enumerate() {
-            let progress = before.get(n).and_then(|kept| kept.as_ref()?.progress.as_ref());
+            let kept = before.get(n).and_then(Option::as_ref).filter(|kept| kept.progress.is_some());
+            let progress = kept.and_then(|kept| kept.progress.as_ref());
+            job.continues = kept.map(|kept| kept.id);
             job.bound = progress.and_then(|progress| progress.bound?.known());
+            // It may be killed before it comes further.
+            reached[n].place = progress.and_then(|progress| progress.place.clone());
             let refused = match transport.start(&repair, &job, undoable).await {
                 Ok(Started::Begun { bound }) => {
                     bounds.push(bound);
@@ -76,7 +81,6 @@ impl Running {
             "repair {id}; to stop it: {}",
             options.command(["repair", "stop", &id])
         ));
-        let reached = vec![Reached::default(); transports.len()];
         let (beat, fates) = (Instant::now(), Fates::default());
         Ok(Self { repair, rule, bounds, reached, beat, fates, stop_by: None })
     }
@@ -98,6 +102,14 @@ impl Running {
         self.reached[transport].place = Some(place);
     }
 
+    /// Says that it runs, if it is time for that. Returns why it shall not go on.
+    pub(crate) async fn hear(&mut self, transports: &[impl Repairs]) -> Option<Halt> {
+        if self.beat.elapsed() >= BEAT_EVERY {
+            self.beat(transports, self.rule.stop_if_dead.is_some()).await;
+        }
+        self.halt()
+    }
+
     /// Waits until so many more may go, and says meanwhile that it runs.
     pub(crate) async fn wait(
         &mut self,
@@ -106,10 +118,7 @@ impl Running {
         mut interrupted: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Halt> {
         loop {
-            if self.beat.elapsed() >= BEAT_EVERY {
-                self.beat(transports, self.rule.stop_if_dead.is_some()).await;
-            }
-            if let Some(halt) = self.halt() {
+            if let Some(halt) = self.hear(transports).await {
                 return Some(halt);
             }
             tokio::select! {
@@ -185,15 +194,15 @@ pub(crate) async fn continued<O: Operator>(
     let Some(id) = beside.continues else { return Ok(Vec::new()) };
     let mut before = Vec::new();
     for transport in transports {
-        let kept = transport.find(id).await?;
-        if let Some(kept) = &kept {
-            match kept.standing() {
-                outbox_transport::operate::Standing::Running => return Err(in_the_way(kept, options)),
-                outbox_transport::operate::Standing::Silent => {
-                    transport.stop(id, &super::who(&options.asked)).await?;
-                }
-                _ => {}
+        let mut kept = transport.find(id).await?;
+        match kept.as_ref().map(|kept| (kept.standing(), kept)) {
+            Some((Standing::Running, kept)) => return Err(in_the_way(kept, options)),
+            Some((Standing::Silent, _)) => {
+                end_silent(transport, id, &super::who(&options.asked)).await?;
+                // It may have moved more until then.
+                kept = transport.find(id).await?;
             }
+            _ => {}
         }
         before.push(kept);
     }
@@ -201,6 +210,17 @@ pub(crate) async fn continued<O: Operator>(
         return Err(Stopped::failed(format!("there is no repair {id}"), "see `outbox repair list`"));
     }
     Ok(before)
+}
+
+/// Before anything is done for a repair that was silent. Its command may live, and have been cut off for a while.
+pub(crate) async fn end_silent(transport: &impl Repairs, id: Uuid, who: &str) -> Result<(), Stopped> {
+    match transport.stop(id, who).await? {
+        Asked::Asked => Err(Stopped::failed(
+            format!("repair {id} runs again"),
+            "it was asked to stop: run this again in a few seconds",
+        )),
+        Asked::Ended | Asked::Over | Asked::Unknown => Ok(()),
+    }
 }
 
 fn stopped_by(by: &str) -> Halt {
@@ -234,4 +254,44 @@ fn in_the_way(other: &Kept, options: &Options) -> Stopped {
             options.command(["repair", "stop", &id])
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use outbox_transport::operate::{Heard, OperateError};
+
+    use super::*;
+
+    /// A transport whose repair answers so.
+    struct Answers(Asked);
+
+    impl Repairs for Answers {
+        async fn start(&self, _: &Repair, _: &Job, _: bool) -> Result<Started, OperateError> {
+            Err(OperateError::failed("not asked", "none"))
+        }
+
+        async fn beat(&self, _: &Repair, _: &Reached) -> Result<Heard, OperateError> {
+            Ok(Heard::default())
+        }
+
+        async fn stop(&self, _: Uuid, _: &str) -> Result<Asked, OperateError> {
+            Ok(self.0)
+        }
+
+        async fn take_back(&self, _: &Repair, _: Uuid) -> Result<Option<i64>, OperateError> {
+            Ok(None)
+        }
+    }
+
+    /// Guards promise 3: nothing is continued or taken back while its command, which was silent, runs again.
+    #[tokio::test]
+    async fn what_runs_again_is_left_alone() {
+        for (answer, runs) in
+            [(Asked::Asked, true), (Asked::Ended, false), (Asked::Over, false), (Asked::Unknown, false)]
+        {
+            let ended = end_silent(&Answers(answer), Uuid::nil(), "me@host").await;
+            assert_eq!(ended.is_err(), runs, "{answer:?}");
+            assert!(ended.err().is_none_or(|stopped| stopped.problem.contains("runs again")));
+        }
+    }
 }

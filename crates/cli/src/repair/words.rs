@@ -31,6 +31,22 @@ pub(crate) fn again(plan: &[String], id: Uuid) -> Vec<String> {
     words
 }
 
+/// Pure: the plan of a repair that may move so many more, because others were moved before it.
+pub(crate) fn limited(plan: Vec<String>, left: Option<u32>) -> Vec<String> {
+    let Some(left) = left else { return plan };
+    let mut value_follows = false;
+    let word = |word: String| match word.as_str() {
+        _ if std::mem::take(&mut value_follows) => left.to_string(),
+        "--limit" => {
+            value_follows = true;
+            word
+        }
+        joined if joined.starts_with("--limit=") => format!("--limit={left}"),
+        _ => word,
+    };
+    plan.into_iter().map(word).collect()
+}
+
 /// Pure: the words of what is done, and those of the installation.
 fn split(args: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
     let options = Options::augment_args(clap::Command::new("outbox"));
@@ -71,5 +87,19 @@ mod tests {
         assert_eq!(place.join(" "), expected);
         let words = again(&done, Uuid::nil()).join(" ");
         assert!(words.starts_with("outbox dlq redrive --rpc A/B --rate 5 --yes --continues 0000"), "{words}");
+    }
+
+    /// Guards promise 8: what was moved before counts for the limit of a repair that goes on, and of the one after that.
+    #[test]
+    fn the_limit_is_what_is_left() {
+        for (plan, left, limited_plan) in [
+            ("dlq redrive --limit 100 --rate 5", Some(70), "dlq redrive --limit 70 --rate 5"),
+            ("dlq drop --rpc A/B --limit=100", Some(1), "dlq drop --rpc A/B --limit=1"),
+            ("dlq drop --limit 100", Some(100), "dlq drop --limit 100"),
+            ("dlq redrive --rate 100", None, "dlq redrive --rate 100"),
+        ] {
+            let words = plan.split(' ').map(str::to_owned).collect();
+            assert_eq!(limited(words, left).join(" "), limited_plan);
+        }
     }
 }

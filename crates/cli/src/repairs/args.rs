@@ -42,7 +42,8 @@ pub(super) struct List {
 /// Shows a repair (show), asks it to stop (stop), or goes on with one that did not end (continue).
 ///
 /// A running command stops within a few seconds, and what it has moved stays moved. A silent one is ended at once. To continue
-/// means the same filter, bound and rate as before: what died since it first began is left alone.
+/// means the same filter, bound and rate as before: what died since it first began is left alone. What was moved counts for
+/// --limit. A repair is continued once, and has ended then; its id stands for the one that went on with it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct One {

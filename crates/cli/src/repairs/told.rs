@@ -147,9 +147,9 @@ fn one(kept: &Kept, several: bool) -> String {
             rows.add_row(["taken back", &thousands(progress.taken_back)]);
         }
     }
-    for name in ["stopped", "failed"] {
+    for (name, what) in [("stopped", "stopped"), ("failed", "failed"), ("continued_by", "continued by")] {
         if let Some(why) = kept.result.as_ref().and_then(|result| result.get(name)?.as_str()) {
-            rows.add_row([name, why]);
+            rows.add_row([what, why]);
         }
     }
     rows.add_row(["command", &line(&kept.command, COMMAND_CHARS_MAX)]);

@@ -39,7 +39,7 @@ impl Work for Undoing<'_> {
                 }
                 // If its command still lives, it must not move more.
                 Standing::Silent => {
-                    transport.stop(*id, &repair::who(&options.asked)).await?;
+                    repair::end_silent(transport, *id, &repair::who(&options.asked)).await?;
                 }
                 _ => {}
             }

@@ -60,6 +60,8 @@ pub(crate) struct Args {
     pub(super) force: bool,
 
     /// Stop when so many of the sent ones are dead. It is looked at every two seconds.
+    ///
+    /// SQS does not tell them from what died before: there it is refused.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) stop_if_dead: Option<u32>,
 

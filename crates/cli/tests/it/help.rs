@@ -138,3 +138,12 @@ fn shells_and_man_have_their_files() {
     let page = std::fs::read_to_string(dir.path().join("outbox-dlq-redrive.1")).unwrap();
     assert!(page.contains("rate") && !page.contains("hunter2"), "{page}");
 }
+
+/// Guards promise 8: on SQS a replay takes no rule that would never stop it, and its help says so.
+#[test]
+fn a_rule_that_can_not_work_is_refused() {
+    let line = "replay --since 1h --rpc A/B --run --stop-if-dead 3 --transport aws";
+    let said = crate::said(&crate::outbox(&crate::root(), line));
+    assert!(said.contains("--stop-if-dead is not possible on SQS") && said.ends_with("exit 2\n"), "{said}");
+    assert!(help("replay", "--help").contains("refused"));
+}

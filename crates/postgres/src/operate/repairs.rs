@@ -18,7 +18,8 @@ impl Repairs for PostgresOperator {
     async fn start(&self, repair: &Repair, job: &Job, _: bool) -> Result<Started, OperateError> {
         let plan = serde_json::Value::from(job.plan.clone()).to_string();
         let start = query_as(
-            "select other, moved_until from outbox.repair_start($1, $2, $3, $4, $5, $6::json, $7, $8, $9, $10)",
+            "select other, moved_until
+             from outbox.repair_start($1, $2, $3, $4, $5, $6::json, $7, $8, $9, $10, $11)",
         )
         .bind(repair.id)
         .bind(&repair.who)
@@ -29,7 +30,8 @@ impl Repairs for PostgresOperator {
         .bind(job.older_than.map(|age| interval(age.min(AGE_MAX))))
         .bind(job.bound)
         .bind(job.also)
-        .bind(interval(SILENT_AFTER));
+        .bind(interval(SILENT_AFTER))
+        .bind(job.continues);
         let answer: Option<(Option<Uuid>, Option<DateTime<Utc>>)> = self.database.one(start).await?;
         let (other, bound) = answer.unwrap_or_default();
         let Some(other) = other else { return Ok(Started::Begun { bound: bound.unwrap_or_else(Utc::now) }) };

@@ -19,8 +19,8 @@ pub const BEAT_EVERY: Duration = Duration::from_secs(2);
 /// Repairs of many things: begun one at a time, seen, stopped and taken back.
 #[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
 pub trait Repairs {
-    /// Begins a repair, unless one of the same kind runs for the same RPC. On AWS the audit may not be writable. Then a repair
-    /// that can be undone begins without it, and others do not see it.
+    /// Begins a repair, unless one of the same kind runs for the same RPC. Of several at the same moment, one begins at most. On AWS
+    /// the audit may not be writable. Then a repair that can be undone begins without it, and others do not see it.
     async fn start(&self, repair: &Repair, job: &Job, undoable: bool) -> Result<Started, OperateError>;
 
     /// Says that it runs and how far it is, and asks whether it shall stop.
@@ -69,6 +69,8 @@ pub struct Job {
     pub rpc: Option<Rpc>,
     /// The words of the command, for `outbox repair continue`.
     pub plan: Vec<String>,
+    /// A repair that ends with this, because this goes on with it, from its place. It is continued once.
+    pub continues: Option<Uuid>,
     /// Of a repair that is continued.
     pub bound: Option<DateTime<Utc>>,
     /// Without a bound, it is so long before the beginning.
@@ -167,11 +169,19 @@ impl Standing {
         let has = |name: &str| result.get(name).is_some_and(|value| !value.is_null() && value != false);
         match result {
             result if result.is_string() => Self::Failed,
+            _ if has("continued_by") => Self::Ended,
             _ if has("failed") => Self::Failed,
             _ if has("stopped") => Self::Stopped,
             _ if has("interrupted") => Self::Interrupted,
             _ => Self::Ended,
         }
+    }
+}
+
+impl Kept {
+    /// The repair that went on with it: nothing is left for another one.
+    pub fn continued_by(&self) -> Option<Uuid> {
+        self.result.as_ref()?.get("continued_by")?.as_str()?.parse().ok()
     }
 }
 
@@ -215,6 +225,12 @@ mod tests {
             (true, Some(json!({"moved": 3, "stopped": "by a@b"})), None, Standing::Stopped),
             (true, Some(json!({"moved": 3, "stopped": "by a@b", "failed": "no"})), None, Standing::Failed),
             (true, Some(json!("there is no queue")), None, Standing::Failed),
+            (
+                true,
+                Some(json!({"moved": 3, "interrupted": true, "stopped": "by a@b", "continued_by": "0198"})),
+                None,
+                Standing::Ended,
+            ),
         ] {
             assert_eq!(Standing::of(ended, result.as_ref(), ago), state, "{ended} {result:?} {ago:?}");
         }

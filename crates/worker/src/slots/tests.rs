@@ -43,6 +43,20 @@ async fn gathered(slots: &Slots) -> Permits {
     slots.gather(&CancellationToken::new()).await.unwrap()
 }
 
+fn heard(slots: &Slots, reply: &Result<(), CallError>) {
+    let (event, began) = (EventId::new(), Instant::now());
+    slots.circuit.heard(Answer { event, reply, began, probe: false });
+    slots.resize();
+}
+
+/// The breaker is open.
+fn is_away(slots: &Slots) {
+    let (code, message) = (Code::Unavailable, "refused".to_owned());
+    let refused = Err(CallError { code, message, retry_after: None, by: By::Nobody });
+    (0..5).for_each(|_| heard(slots, &refused));
+    assert!(!slots.is_closed());
+}
+
 /// Whether no slot is free.
 async fn is_full(slots: &Slots) -> bool {
     let stop = CancellationToken::new();
@@ -78,23 +92,11 @@ async fn slots_follow_a_limit() {
 #[tokio::test(start_paused = true)]
 async fn slots_are_few_after_an_outage() {
     let slots = slots(16);
-    let away = || {
-        let (code, message) = (Code::Unavailable, "refused".to_owned());
-        Err(CallError { code, message, retry_after: None, by: By::Nobody })
-    };
-    let heard = |reply: &Result<(), CallError>| {
-        let (event, began) = (EventId::new(), Instant::now());
-        slots.circuit.heard(Answer { event, reply, began, probe: false });
-        slots.resize();
-    };
-    for _ in 0..5 {
-        heard(&away());
-    }
-    assert!(!slots.is_closed());
+    is_away(&slots);
     let mut allowed = Vec::new();
     for _ in 0..17 {
         tokio::time::advance(Duration::from_millis(10)).await;
-        heard(&Ok(()));
+        heard(&slots, &Ok(()));
         allowed.push(gathered(&slots).await.len());
     }
     assert_eq!(allowed[..4], [1, 2, 3, 4]);
@@ -120,4 +122,19 @@ async fn two_consumers_share_their_slots() {
         limit(&old, 1);
         assert_eq!(gathered(&new).await.len(), 1, "{from} to {to}, limited");
     }
+}
+
+/// Guards promise 6: a limit that ends during a ramp does not end the ramp.
+#[tokio::test(start_paused = true)]
+async fn a_limit_does_not_end_a_ramp() {
+    let slots = slots(16);
+    is_away(&slots);
+    for _ in 0..4 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        heard(&slots, &Ok(()));
+    }
+    limit(&slots, 2);
+    assert_eq!(gathered(&slots).await.len(), 2);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(gathered(&slots).await.len(), 4);
 }

@@ -17,7 +17,7 @@ fn repair() -> Repair {
 
 fn job(kind: Kind, rpc: Option<Rpc>) -> Job {
     let plan = vec!["dlq".to_owned(), "redrive".to_owned(), "--code".to_owned(), "a b".to_owned()];
-    Job { kind, rpc, plan, bound: None, older_than: None, also: false }
+    Job { kind, rpc, plan, continues: None, bound: None, older_than: None, also: false }
 }
 
 /// The repair in the way, if there is one.
@@ -79,6 +79,66 @@ pub(super) async fn one_repair_of_a_kind_runs_for_an_rpc<S: Subject>(subject: &S
     }
     operator.end(&first).await.unwrap();
     assert_eq!(refused(&operator, &repair(), &job(Kind::Redrive, None)).await, None);
+}
+
+/// Guards promise 3: of many that begin at the same moment, one goes on at most. The others say which one they saw, and have
+/// ended.
+pub(super) async fn of_many_at_once_one_goes_on<S: Subject>(subject: &S) {
+    let (a, b, c) = (subject.operator().await, subject.operator().await, subject.operator().await);
+    for _ in 0..5 {
+        let (made, job) = ([repair(), repair(), repair()], job(Kind::Drop, Some(one())));
+        let (first, second, third) = tokio::join!(
+            refused(&c, &made[2], &job),
+            refused(&b, &made[1], &job),
+            refused(&a, &made[0], &job)
+        );
+        let begun = [third, second, first].into_iter().zip(&made).filter(|(seen, _)| seen.is_none());
+        let begun: Vec<_> = begun.map(|(_, repair)| repair).collect();
+        assert!(begun.len() <= 1, "{begun:?}");
+        for repair in &begun {
+            a.end(repair).await.unwrap();
+        }
+        for kept in a.kept(20).await.unwrap() {
+            assert!(kept.ended, "{kept:?}");
+        }
+    }
+}
+
+/// Guards promise 3: a repair is continued once, and ends with that. What goes on with it begins at its place.
+pub(super) async fn a_repair_is_continued_once<S: Subject>(subject: &S) {
+    let operator = subject.operator().await;
+    let mut before = repair();
+    assert_eq!(refused(&operator, &before, &job(Kind::Replay, None)).await, None);
+    let reached = Reached { reached: 3, place: Some("cards 3 id".to_owned()), ..Reached::default() };
+    operator.beat(&before, &reached).await.unwrap();
+    before.result = Some(r#"{"moved":3,"stopped":"by you@host"}"#.to_owned());
+    operator.end(&before).await.unwrap();
+
+    let goes_on = Job { continues: Some(before.id), ..job(Kind::Replay, None) };
+    let other = repair();
+    assert_eq!(refused(&operator, &other, &job(Kind::Replay, None)).await, None);
+    assert_eq!(refused(&operator, &repair(), &goes_on).await, Some(other.id));
+    operator.end(&other).await.unwrap();
+    let kept = operator.find(before.id).await.unwrap().unwrap();
+    assert_eq!((kept.standing(), kept.continued_by()), (Standing::Stopped, None), "nothing went on with it");
+
+    let next = repair();
+    assert_eq!(refused(&operator, &next, &goes_on).await, None);
+    let kept = operator.find(before.id).await.unwrap().unwrap();
+    let told = (kept.standing(), kept.continued_by(), kept.changed());
+    assert_eq!(told, (Standing::Ended, Some(next.id), Some(3)));
+    let place = async |id| operator.find(id).await.unwrap().unwrap().progress.unwrap().place;
+    assert_eq!(place(next.id).await.as_deref(), Some("cards 3 id"));
+    let again = operator.start(&repair(), &Job { also: true, ..goes_on }, false).await;
+    assert!(again.unwrap_err().problem.contains("was continued before"));
+
+    // It was killed before it came further.
+    let last = repair();
+    let goes_on = Job { continues: Some(next.id), also: true, ..job(Kind::Replay, None) };
+    assert_eq!(refused(&operator, &last, &goes_on).await, None);
+    let kept = operator.find(next.id).await.unwrap().unwrap();
+    assert_eq!((kept.standing(), kept.continued_by()), (Standing::Ended, Some(last.id)));
+    assert_eq!(place(last.id).await.as_deref(), Some("cards 3 id"));
 }
 
 /// Guards promise 6: what dies after a repair began is not moved by it, and by the next one.
