@@ -1,24 +1,28 @@
 //! The connections of one process to all of its databases. Each open connection has a place. An idle one gives its place back
-//! when another database needs it, or after a time without use. A server without free connections is asked seldom.
+//! when another database needs it, or after a time without use. A database without free connections is asked seldom.
+
+mod counted;
+mod shelf;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use outbox_runtime::Guarded;
+use outbox_runtime::{Chain, Guarded};
 use sqlx::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use counted::Counted;
+use shelf::Shelf;
+
 const PLACE_WITHIN: Duration = Duration::from_secs(5);
-/// Longer than the pause between two uses by any regular task.
-const UNUSED_FOR: Duration = Duration::from_secs(15);
-/// The pauses after a server had no free connection.
+/// The pauses after a database had no free connection.
 const FULL_MIN: Duration = Duration::from_secs(1);
 const FULL_MAX: Duration = Duration::from_secs(30);
 const SAID_EVERY: Duration = Duration::from_secs(60);
-/// Postgres: too_many_connections, also of a role or a database.
+/// Postgres: too_many_connections. The limit may be the server's, the database's or the role's.
 const TOO_MANY: &str = "53300";
 
 #[derive(Debug, Clone)]
@@ -28,20 +32,12 @@ pub struct Budget(Arc<All>);
 struct All {
     places: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
-    /// Tasks that wait for a place.
-    waiting: AtomicUsize,
     /// Databases with traffic that wait to listen.
     wanting: AtomicUsize,
-    idle: Guarded<Vec<Idle>>,
+    idle: Shelf<Open>,
     pools: AtomicU64,
+    /// By database and role, because each may have a limit of its own.
     full: Guarded<HashMap<String, Full>>,
-}
-
-#[derive(Debug)]
-struct Idle {
-    pool: u64,
-    since: Instant,
-    open: Open,
 }
 
 /// An open connection with its place.
@@ -50,10 +46,6 @@ pub(crate) struct Open {
     pub(crate) conn: PgConnection,
     pub(crate) _place: OwnedSemaphorePermit,
 }
-
-/// Counts until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Counted<'a>(&'a AtomicUsize);
 
 impl Budget {
     /// So many connections for so many databases. Up to half of them listen, and the others run statements.
@@ -71,9 +63,8 @@ impl Budget {
         Self(Arc::new(All {
             places: Arc::new(Semaphore::new(places)),
             listeners: Arc::new(Semaphore::new(listeners)),
-            waiting: AtomicUsize::default(),
             wanting: AtomicUsize::default(),
-            idle: Guarded::default(),
+            idle: Shelf::default(),
             pools: AtomicU64::default(),
             full: Guarded::default(),
         }))
@@ -86,9 +77,7 @@ impl Budget {
 
     /// The idle connection of this kind that was used last.
     pub(crate) fn take(&self, pool: u64) -> Option<Open> {
-        let mut idle = self.0.idle.lock();
-        let at = idle.iter().rposition(|idle| idle.pool == pool)?;
-        Some(idle.remove(at).open)
+        self.0.idle.take(pool)
     }
 
     /// A place for a new connection. If there is none, the connection that has been idle for longest is closed.
@@ -98,11 +87,7 @@ impl Budget {
         if let Ok(place) = free().try_acquire_owned() {
             return Ok(place);
         }
-        let _waits = Counted::new(&self.0.waiting);
-        let longest = {
-            let mut idle = self.0.idle.lock();
-            (!idle.is_empty()).then(|| idle.remove(0))
-        };
+        let (_waits, longest) = self.0.idle.waits();
         drop(longest);
         let place = tokio::time::timeout(PLACE_WITHIN, free().acquire_owned()).await;
         place.map_err(|_| sqlx::Error::PoolTimedOut)?.map_err(|_| sqlx::Error::PoolClosed)
@@ -112,21 +97,16 @@ impl Budget {
     pub(crate) fn keep(&self, pool: u64, open: Open) {
         let now = Instant::now();
         self.close_unused(now);
-        if self.0.waiting.load(Ordering::Relaxed) == 0 {
-            self.0.idle.lock().push(Idle { pool, since: now, open });
-        }
+        drop(self.0.idle.keep(pool, now, open));
     }
 
     /// All idle connections of this kind.
     pub(crate) fn forget(&self, pool: u64) -> Vec<Open> {
-        let mut idle = self.0.idle.lock();
-        idle.extract_if(.., |idle| idle.pool == pool).map(|idle| idle.open).collect()
+        self.0.idle.forget(pool)
     }
 
     fn close_unused(&self, now: Instant) {
-        let unused = |idle: &mut Idle| now.saturating_duration_since(idle.since) >= UNUSED_FOR;
-        let closed: Vec<Idle> = self.0.idle.lock().extract_if(.., unused).collect();
-        drop(closed);
+        drop(self.0.idle.unused(now));
     }
 
     /// The right to listen, if it is free.
@@ -143,35 +123,36 @@ impl Budget {
         self.0.wanting.load(Ordering::Relaxed) > 0
     }
 
-    /// Refuses a new connection while the server is known to have none.
-    pub(crate) fn admits(&self, server: &str) -> Result<(), sqlx::Error> {
+    /// Refuses a new connection while there is known to be none. `place`: see [`Source::limited`](crate::Source::limited).
+    pub(crate) fn admits(&self, place: &str) -> Result<(), sqlx::Error> {
         let now = Instant::now();
-        let is_full = self.0.full.lock().get(server).is_some_and(|full| now < full.until);
+        let is_full = self.0.full.lock().get(place).is_some_and(|full| now < full.until);
         if !is_full {
             return Ok(());
         }
-        let text = "the server has no free connection: waiting before the next try";
+        let text =
+            "no free connection on the server, or for this database or role: waiting before the next try";
         Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, text)))
     }
 
     /// Notes what became of a new connection.
-    pub(crate) fn heard(&self, server: &str, source: &str, error: Option<&sqlx::Error>) {
-        let is_full =
-            matches!(error, Some(sqlx::Error::Database(error)) if error.code().as_deref() == Some(TOO_MANY));
-        let mut all = self.0.full.lock();
-        if error.is_none() {
-            all.remove(server);
-        }
-        if !is_full {
+    pub(crate) fn heard(&self, place: &str, source: &str, error: Option<&sqlx::Error>) {
+        let Some(error) = error else {
+            self.0.full.lock().remove(place);
+            return;
+        };
+        if error.as_database_error().and_then(|error| error.code()).as_deref() != Some(TOO_MANY) {
             return;
         }
-        let (says, wait) = all.entry(server.to_owned()).or_insert_with(Full::new).refused(Instant::now());
+        let mut all = self.0.full.lock();
+        let (says, wait) = all.entry(place.to_owned()).or_insert_with(Full::new).refused(Instant::now());
         drop(all);
         if says {
             tracing::warn!(
                 source,
+                error = %Chain(error),
                 retry_in_seconds = wait.as_secs_f64(),
-                "the server has no free connection: raise its max_connections, or lower --connections of relays and workers"
+                "no free connection on the server, or for this database or role: raise the limit that the error names, or lower --connections"
             );
         }
     }
@@ -183,7 +164,7 @@ fn shares(connections: usize, databases: usize) -> (usize, usize) {
     (listeners, (connections - listeners).max(1))
 }
 
-/// A server without free connections.
+/// A database without free connections.
 #[derive(Debug)]
 struct Full {
     until: Instant,
@@ -208,19 +189,6 @@ impl Full {
             self.said = Some(now);
         }
         (says, wait)
-    }
-}
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -262,22 +230,66 @@ mod tests {
         let (one, _two) = (budget.place().await.unwrap(), budget.place().await.unwrap());
         let other = budget.clone();
         let waiting = tokio::spawn(async move { other.place().await.is_ok() });
-        while budget.0.waiting.load(Ordering::Relaxed) == 0 {
+        while budget.0.idle.waiting.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
         drop(one);
         assert!(waiting.await.unwrap());
     }
 
-    /// Guards promise 6: a full server refuses no connection to another one.
+    #[derive(Debug)]
+    struct TooMany;
+
+    impl std::fmt::Display for TooMany {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("too many connections for database \"cards\"")
+        }
+    }
+
+    impl std::error::Error for TooMany {}
+
+    impl sqlx::error::DatabaseError for TooMany {
+        fn message(&self) -> &'static str {
+            "too many connections"
+        }
+
+        fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+            Some(TOO_MANY.into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    /// Guards promise 6: a limit of one database or role refuses no connection to another one of the same server, and a success
+    /// of another one does not end its pause.
     #[test]
-    fn each_server_is_full_by_itself() {
+    fn each_database_is_full_by_itself() {
+        let source = |url: &str| url.parse::<crate::Source>().unwrap().limited();
+        let cards = source("postgres://me:hunter2@a/cards");
+        let others = ["postgres://me@a/loans", "postgres://you@a/cards", "postgres://me@b/cards"].map(source);
+        assert!(!cards.contains("hunter2"));
         let budget = Budget::unlimited();
-        let mut full = Full::new();
-        full.until = Instant::now() + Duration::from_secs(9);
-        budget.0.full.lock().insert("a:5432".to_owned(), full);
-        assert!(budget.admits("a:5432").is_err() && budget.admits("b:5432").is_ok());
-        budget.heard("a:5432", "cards", None);
-        assert!(budget.admits("a:5432").is_ok());
+        budget.heard(&cards, "cards", Some(&sqlx::Error::Database(Box::new(TooMany))));
+        for other in &others {
+            assert!(budget.admits(other).is_ok(), "{other}");
+            budget.heard(other, "other", None);
+            assert!(budget.admits(&cards).is_err(), "after a connection to {other}");
+        }
+        budget.heard(&cards, "cards", None);
+        assert!(budget.admits(&cards).is_ok());
     }
 }

@@ -107,8 +107,8 @@ impl Source {
         application: &str,
         settings: &[(&str, &str)],
     ) -> Result<PgConnection, sqlx::Error> {
-        let (options, server) = (self.options(application, settings), self.server());
-        self.budget.admits(&server)?;
+        let (options, place) = (self.options(application, settings), self.limited());
+        self.budget.admits(&place)?;
         let connecting = async {
             let mut conn = options.connect().await?;
             settle(&mut conn).await?;
@@ -125,7 +125,7 @@ impl Source {
                 ))
             }
             connected => {
-                self.budget.heard(&server, &self.name, connected.as_ref().err());
+                self.budget.heard(&place, &self.name, connected.as_ref().err());
                 connected
             }
         }
@@ -146,8 +146,11 @@ impl Source {
         self.budget.place().await
     }
 
-    pub(crate) fn server(&self) -> String {
-        format!("{}:{}", self.options.get_host(), self.options.get_port())
+    /// What a limit of connections may be for: a server, a database of it, or a role. It holds no password.
+    pub(crate) fn limited(&self) -> String {
+        let (host, port, role) =
+            (self.options.get_host(), self.options.get_port(), self.options.get_username());
+        format!("{host}:{port}/{} as {role}", self.options.get_database().unwrap_or(role))
     }
 
     /// A pool of one such connection, as sqlx's listener requires.

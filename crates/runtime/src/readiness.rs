@@ -67,6 +67,11 @@ impl Readiness {
         part
     }
 
+    /// The part of this name no longer exists, whoever showed it last.
+    pub fn forgets(&self, name: &str) {
+        self.0.lock().remove(name);
+    }
+
     /// Why the process is not ready; empty if it is ready.
     pub(crate) fn problems(&self, now: Instant) -> Vec<String> {
         let parts = self.0.lock();
@@ -165,7 +170,7 @@ impl Part {
 
     /// The part no longer exists.
     pub fn ends(self) {
-        self.readiness.0.lock().remove(&self.name);
+        self.readiness.forgets(&self.name);
     }
 
     fn set(&self, next: impl FnOnce(Option<&State>) -> State) {

@@ -38,6 +38,11 @@ impl Braking {
     /// From now on the RPC has another policy.
     pub(crate) fn under(&self, policy: Policy) {
         self.policy.set(policy);
+        self.nudge();
+    }
+
+    /// Wakes every consumer of the RPC: the state that they share has changed.
+    pub(crate) fn nudge(&self) {
         self.orders.send_modify(|_| ());
     }
 
@@ -80,9 +85,10 @@ impl Braking {
         let _ = self.orders.subscribe().wait_for(is_tighter).await;
     }
 
-    /// Returns when the orders or the policy have changed, or when an order ends.
+    /// Returns when the orders or the policy have changed, when a consumer was nudged, or when an order ends. A change since the
+    /// last return counts, too.
     pub(crate) async fn changes(&self, seen: &mut watch::Receiver<Orders>) {
-        let ends = seen.borrow_and_update().ends(Instant::now());
+        let ends = seen.borrow().ends(Instant::now());
         tokio::select! {
             _ = seen.changed() => {}
             () = tokio::time::sleep_until(ends.unwrap_or_else(Instant::now)), if ends.is_some() => {}

@@ -24,7 +24,6 @@ use std::time::Duration;
 use outbox_runtime::{Finished, Panicked, apart, caught};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::aside::Aside;
@@ -138,16 +137,14 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
     ) -> Result<Finished, Panicked> {
         let Self { subscriber, queue, dedup, ending } = self;
         let ending = ending.as_ref().unwrap_or(stop);
-        let Subscriber { policy, unrecorded, room, circuit, braking, duty, metrics, readiness, .. } =
-            subscriber.clone();
+        let [part, records] = subscriber.parts().map(|name| subscriber.readiness.part(name));
+        let Subscriber { policy, unrecorded, room, circuit, braking, duty, metrics, .. } = subscriber.clone();
         let (limits, aside, in_flight) = (queue.limits(), Aside::default(), Arc::<InFlight<_>>::default());
         let (decided, decisions) = mpsc::channel(2 * policy.concurrency);
-        let part = readiness.part(metrics.name());
-        let records = readiness.part(format!("{} records", metrics.name()));
         part.moves();
-        // The consumer before this one may have panicked: show and keep its state.
+        // The consumer before this one may have panicked: show its state. What it has not recorded may still be recorded, if it
+        // was replaced and finishes its calls: see `Unrecorded::orphaned`.
         circuit.with(|_| ());
-        unrecorded.orphaned(Instant::now());
 
         let settler = Settler {
             metrics: metrics.clone(),
@@ -187,8 +184,11 @@ impl<Q: Queue, D: Dedup, C: RpcClient + Clone> Consumer<Q, D, C> {
             () = given_up(give_up) => Ok(Finished::NotAll),
         };
         delivered?;
-        part.ends();
-        records.ends();
+        // A consumer that ends before the others has a successor, whose parts these are; or else see `Subscriber::ends`.
+        if ending.is_cancelled() {
+            part.ends();
+            records.ends();
+        }
         settled
     }
 }

@@ -114,7 +114,7 @@ impl<Q: Queue> Receiver<Q> {
                     continue;
                 }
             };
-            let probing = ask.probe.map(|probe| self.slots.probing(probe));
+            let probing = ask.probe.map(|probe| self.slots.probing(probe, &self.stop));
             permits.truncate(ask.most);
             self.duty.notes(if probing.is_some() { Work::is_away } else { Work::asks });
             match self.receive(&ask).await {

@@ -3,6 +3,9 @@
 //! begins. Both together run no more calls than the new `concurrency`, or than were under way. A consumer of a removed RPC
 //! finishes its calls.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 use std::time::Duration;
@@ -173,19 +176,19 @@ where
             }
             let own = stop.child_token();
             stops.insert(subscriber.rpc.clone(), own.clone());
-            let (rpc, metrics) = (subscriber.rpc.clone(), subscriber.metrics.clone());
-            let run = begin(subscriber, Stops { stop: own, ending: stop.clone(), give_up: give_up.clone() });
-            running.spawn(async move { (run.await, rpc, metrics) });
+            let stops = Stops { stop: own, ending: stop.clone(), give_up: give_up.clone() };
+            let run = begin(subscriber.clone(), stops);
+            running.spawn(async move { (run.await, subscriber) });
         }
         tokio::select! {
             Some(ended) = running.join_next() => {
-                let Ok((finished, rpc, metrics)) = ended else {
+                let Ok((finished, subscriber)) = ended else {
                     all = Finished::NotAll;
                     continue;
                 };
                 all = all.and(finished);
-                if !served.serves(&rpc) {
-                    metrics.ends();
+                if !served.serves(&subscriber.rpc) {
+                    subscriber.ends();
                 }
             }
             Ok(()) = plans.changed() => {
@@ -207,46 +210,11 @@ where
         }
     }
     while let Some(ended) = running.join_next().await {
-        all = all.and(ended.map_or(Finished::NotAll, |(finished, ..)| finished));
+        all = all.and(ended.map_or(Finished::NotAll, |(finished, _)| finished));
+    }
+    // No consumer is left that could record them, and a later term may call again.
+    for Subscriber { unrecorded, .. } in served.all() {
+        unrecorded.orphaned(Instant::now());
     }
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn router(subscribers: &str) -> Router {
-        let yaml = format!("event:\n  - name: event_one\n    subscriber: [{subscribers}]\n");
-        Router::parse("test.yaml", &yaml).unwrap_or_else(|findings| panic!("{findings}"))
-    }
-
-    /// Guards promise 6: only the consumers of RPCs that changed are replaced.
-    #[test]
-    fn only_what_changed_is_replaced() {
-        let before = "{ id: Test/One }, { id: Test/Two, concurrency: 4 }";
-        let before = router(before).rpcs().map(|(rpc, policy)| (rpc.clone(), *policy)).collect();
-        for (after, expected) in [
-            (
-                "{ id: Test/One }, { id: Test/Two, concurrency: 4 }",
-                vec![("Test/One", Change::Stays), ("Test/Two", Change::Stays)],
-            ),
-            (
-                "{ id: Test/One }, { id: Test/Two, concurrency: 5 }",
-                vec![("Test/One", Change::Stays), ("Test/Two", Change::IsReplaced)],
-            ),
-            ("{ id: Test/One, timeout: 3s }", vec![("Test/One", Change::IsReplaced)]),
-            ("{ id: Test/One, rate_per_second: 3 }", vec![("Test/One", Change::IsReplaced)]),
-            ("{ id: Test/One }, { id: Away/Rpc }", vec![("Test/One", Change::Stays)]),
-            (
-                "{ id: Test/One }, { id: Test/New }",
-                vec![("Test/New", Change::Begins), ("Test/One", Change::Stays)],
-            ),
-        ] {
-            let router = router(after);
-            let found = changes(&before, &router, Pace::default(), |rpc| rpc.as_str() != "Away/Rpc");
-            let found: Vec<_> = found.iter().map(|(rpc, _, change)| (rpc.as_str(), *change)).collect();
-            assert_eq!(found, expected, "{after}");
-        }
-    }
 }

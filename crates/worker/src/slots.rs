@@ -78,15 +78,20 @@ impl Slots {
         self.room.acquire(|| self.wanted()).await
     }
 
-    /// Follows the policy and what operators set, until it is dropped.
-    pub(crate) async fn follow(&self, metrics: &Metrics) -> Infallible {
-        let room = || metrics.opens(self.braking.concurrency(Instant::now()));
-        let (mut seen, mut shown) = (self.braking.seen(), room());
-        loop {
-            self.braking.changes(&mut seen).await;
-            self.resize();
-            drop(std::mem::replace(&mut shown, room()));
-            self.loosened.notify_one();
+    /// Follows the policy, what operators set, and what another consumer found out, until it is dropped. Every change from this
+    /// call on counts, also before the first poll.
+    pub(crate) fn follow(&self, metrics: &Metrics) -> impl Future<Output = Infallible> {
+        let mut seen = self.braking.seen();
+        async move {
+            let room = || metrics.opens(self.braking.concurrency(Instant::now()));
+            let mut shown = room();
+            loop {
+                self.braking.changes(&mut seen).await;
+                self.resize();
+                drop(std::mem::replace(&mut shown, room()));
+                self.loosened.notify_one();
+                self.opened.notify_one();
+            }
         }
     }
 
@@ -157,8 +162,9 @@ impl Slots {
         self.found_failed.store(found, Ordering::Relaxed);
     }
 
-    pub(crate) fn probing(self: &Arc<Self>, probe: Probe) -> Probing {
-        Probing { slots: Arc::clone(self), probe, called: false }
+    /// `stop`: that of the consumer.
+    pub(crate) fn probing(self: &Arc<Self>, probe: Probe, stop: &CancellationToken) -> Probing {
+        Probing { slots: Arc::clone(self), probe, called: false, stop: stop.clone() }
     }
 
     /// Gives each delivery its slot. No more is received than can start at once. But a queue that can't choose may return more
@@ -220,8 +226,9 @@ impl Slot {
         match (self.was_closed, self.slots.circuit.is_closed()) {
             (false, true) => self.slots.loosened.notify_one(),
             (true, false) => self.slots.opened.notify_one(),
-            _ => {}
+            _ => return,
         }
+        self.slots.braking.nudge();
     }
 }
 
@@ -230,6 +237,7 @@ pub(crate) struct Probing {
     slots: Arc<Slots>,
     probe: Probe,
     called: bool,
+    stop: CancellationToken,
 }
 
 impl Drop for Probing {
@@ -237,6 +245,11 @@ impl Drop for Probing {
         self.slots.circuit.with(|breaker| breaker.probed(self.probe, self.called, Instant::now()));
         if self.called {
             self.slots.loosened.notify_one();
+        }
+        // A receiver whose probe came to no call asks again by itself, and a wake-up would end its next request at once. After
+        // its stop, only the next consumer can ask.
+        if self.called || self.stop.is_cancelled() {
+            self.slots.braking.nudge();
         }
     }
 }

@@ -89,4 +89,19 @@ impl<C: Clone> Subscriber<C> {
         };
         Self { policy: *policy, client: Current::new(client), lease, circuit, ..self.clone() }
     }
+
+    /// The parts of its consumers in `/readyz`: its deliveries, and the records of their outcomes.
+    pub(crate) fn parts(&self) -> [String; 2] {
+        let name = self.metrics.name();
+        let records = format!("{name} records");
+        [name, records]
+    }
+
+    /// No consumer of the RPC follows the last one: neither metrics nor `/readyz` show it any more.
+    pub(crate) fn ends(&self) {
+        self.metrics.ends();
+        for part in self.parts() {
+            self.readiness.forgets(&part);
+        }
+    }
 }

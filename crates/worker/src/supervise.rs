@@ -1,7 +1,11 @@
 //! Keeps one RPC's consumer running, on either transport, and beside it the measurements of its queue.
 
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use outbox_runtime::{Chain, Finished, Part};
@@ -40,9 +44,13 @@ pub(crate) async fn consume<Q: Queue + Depths, D: Dedup, P: Poison, C: RpcClient
 where
     F: Future<Output = Option<(Arc<Q>, D, Arc<P>)>>,
 {
-    let Subscriber { circuit, duty, metrics, .. } = subscriber;
-    let stop = &stops.stop;
+    let Subscriber { circuit, duty, metrics, unrecorded, .. } = subscriber;
+    let (stop, began) = (&stops.stop, AtomicBool::new(false));
     let term = || async {
+        if began.swap(true, Ordering::Relaxed) {
+            // The consumer before this one panicked, and its settler ended with it.
+            unrecorded.orphaned(Instant::now());
+        }
         let _on_duty = duty.begins();
         let Some((queue, dedup, poison)) = open().await else { return Ok(Finished::All) };
         let consumer = Consumer::new(subscriber, Arc::clone(&queue), dedup).ending(&stops.ending);
@@ -60,7 +68,12 @@ where
             never = never => match never {},
         }
     };
-    outbox_runtime::again(&metrics.name(), part, stop, term).await.unwrap_or(Finished::NotAll)
+    let finished = outbox_runtime::again(&metrics.name(), part, stop, term).await;
+    finished.unwrap_or_else(|| {
+        // It panicked while it finished its calls.
+        unrecorded.orphaned(Instant::now());
+        Finished::NotAll
+    })
 }
 
 /// Asks regularly while the RPC is held, until it is dropped.

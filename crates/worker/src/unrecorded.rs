@@ -71,7 +71,8 @@ impl Unrecorded {
         successes.clear(now);
     }
 
-    /// Their records will not be written, because the settler has ended.
+    /// Their records will not be written, because the settler has ended. Call it only after the end of a consumer: the records
+    /// of one that was replaced are still pending while it finishes its calls.
     pub(crate) fn orphaned(&self, now: Instant) {
         let mut successes = self.0.lock();
         let until = Some(now + successes.keeps);

@@ -72,7 +72,7 @@ async fn a_full_server_is_waited_for() {
         taken.push(conn);
     }
     let (relay, mut worker) = start(&world, &world.url);
-    worker.wait_for("the server has no free connection").await.unwrap();
+    worker.wait_for("no free connection on the server").await.unwrap();
     let mut publisher = taken.pop().unwrap();
     let mut tx = publisher.begin().await.unwrap();
     let id = outbox::enqueue_all(&mut tx, [Entry::new(One { n: 1 })]).await.unwrap()[0];

@@ -1,13 +1,16 @@
 //! SIGHUP: relay and worker read event_router.yaml again.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
+use connectrpc::ConnectError;
+use outbox::{Entry, EventId};
 use testkit::process::Process;
 use testkit::scrape::{self, get};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
-use crate::world::{One, World, until};
+use crate::world::{One, PATIENCE, World, until};
 
 const ONE: &str =
     "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 60s, concurrency: 1 }]\n";
@@ -27,7 +30,7 @@ impl World {
         }
     }
 
-    fn rpcs_called(&self, event: outbox::EventId) -> Vec<String> {
+    fn rpcs_called(&self, event: EventId) -> Vec<String> {
         self.rpcs.calls_of(event).into_iter().map(|call| call.rpc).collect()
     }
 }
@@ -134,6 +137,52 @@ async fn a_reload_cuts_no_call() {
     world.rpcs.until_done("Test/One", &[first, last]).await;
     world.until_settled().await;
     assert_eq!(world.rpcs.calls_of(first).len(), 1);
+    assert!(worker.stop().await.unwrap().success());
+    relay.stop().await.unwrap();
+    world.finish().await;
+}
+
+const FAILS: &str = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 60s, concurrency: 1, backoff: { min: 50ms, max: 1s } }]\n";
+const FAILS_WIDER: &str = "event:\n  - name: event_one\n    subscriber: [{ id: Test/One, timeout: 60s, concurrency: 3, backoff: { min: 50ms, max: 1s } }]\n";
+
+/// Guards promises 2 and 6: a reload while a probe is under way. The next consumer can only wait for the probe, and goes on once
+/// it has succeeded, also without a new event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_during_a_probe_stalls_nothing() {
+    const EVENTS: usize = 6;
+    let world = World::new(FAILS).await;
+    let (relay, mut worker) = (world.relay_process(), world.worker_process());
+    let addr = scrape::addr(&mut worker).await.unwrap();
+    let (probing, go_on) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let (begun, gate, failed) =
+        (Arc::clone(&probing), Arc::clone(&go_on), Mutex::new(HashSet::<EventId>::new()));
+    // Each event fails until all have failed: that opens the breaker. The next call is the probe.
+    world.rpcs.on("Test/One", move |called| {
+        let mut failed = failed.lock().unwrap();
+        let fails = failed.len() < EVENTS;
+        failed.insert(called.event);
+        let (begun, gate) = (Arc::clone(&begun), Arc::clone(&gate));
+        Box::pin(async move {
+            if fails {
+                return Err(ConnectError::unavailable("away"));
+            }
+            begun.notify_one();
+            let _open = gate.acquire().await.unwrap();
+            Ok(())
+        })
+    });
+    let ids = world.publish_all((0..EVENTS as i64).map(|n| Entry::new(One { n }))).await;
+    tokio::time::timeout(PATIENCE, probing.notified()).await.unwrap();
+    world.reload(FAILS_WIDER, &mut [&mut worker], TAKEN).await;
+    // Three slots of the old consumer, and three of the next one.
+    until("the next consumer has begun", async || {
+        let (_, metrics) = get(&addr, "/metrics").await.unwrap();
+        metrics.contains("outbox_worker_concurrency_max{rpc=\"Test/One\"} 6")
+    })
+    .await;
+    go_on.add_permits(EVENTS);
+    world.rpcs.until_done("Test/One", &ids).await;
+    world.until_settled().await;
     assert!(worker.stop().await.unwrap().success());
     relay.stop().await.unwrap();
     world.finish().await;

@@ -111,7 +111,7 @@ impl Bell {
         while !stop.is_cancelled() {
             let Some(place) = self.may_listen(source, stop).await else { return };
             let listening = async {
-                source.budget().admits(&source.server())?;
+                source.budget().admits(&source.limited())?;
                 let pool = source.listening("outbox worker (bell)");
                 let mut listener = PgListener::connect_with(&pool).await?;
                 listener.eager_reconnect(false);
@@ -136,7 +136,7 @@ impl Bell {
             };
             tokio::select! {
                 ended = listening => if let Err(error) = ended {
-                    source.budget().heard(&source.server(), source.name(), Some(&error));
+                    source.budget().heard(&source.limited(), source.name(), Some(&error));
                     if said.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
                         said = Some(Instant::now());
                         tracing::warn!(source = source.name(), error = %Chain(&error), "not listening: polling until the database is back");

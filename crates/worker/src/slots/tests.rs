@@ -32,6 +32,49 @@ fn replaced(old: &Slots, concurrency: usize) -> Slots {
     Slots::new(limits(), old.circuit.clone(), old.braking.clone(), Arc::clone(&old.room))
 }
 
+fn away() -> Result<(), CallError> {
+    let (code, message) = (Code::Unavailable, "refused".to_owned());
+    Err(CallError { code, message, retry_after: None, by: By::Nobody })
+}
+
+fn hears(slots: &Slots, reply: &Result<(), CallError>) {
+    let (event, began) = (EventId::new(), Instant::now());
+    slots.circuit.heard(Answer { event, reply, began, probe: false });
+    slots.resize();
+}
+
+fn opens(slots: &Slots) {
+    (0..5).for_each(|_| hears(slots, &away()));
+    assert!(!slots.is_closed());
+}
+
+/// Whether a consumer with these slots hears of a change, though it follows no sooner than that.
+async fn is_woken(slots: &Slots, by: &Notify, change: impl FnOnce()) -> bool {
+    let metrics = Metrics::new("test", &Rpc::new("Test/Slots").unwrap());
+    let following = slots.follow(&metrics);
+    change();
+    tokio::select! {
+        never = following => match never {},
+        woken = tokio::time::timeout(Duration::from_secs(1), by.notified()) => woken.is_ok(),
+    }
+}
+
+/// The slot of a call that has begun.
+async fn calling(slots: &Arc<Slots>) -> Slot {
+    let delivery = Delivery {
+        receipt: (),
+        body: String::new(),
+        attempt: 1,
+        enqueued_at: chrono::DateTime::default(),
+        lease: None,
+    };
+    let ask = Ask { most: 1, failed: true, failed_most: 1, probe: None, until: None };
+    let mut received = slots.admit(vec![delivery], gathered(slots).await, &ask, None);
+    let mut slot = received.slots.pop().unwrap();
+    slot.begins();
+    slot
+}
+
 fn limit(slots: &Slots, concurrency: u32) {
     let brake = Brake::Limit { concurrency: Some(concurrency), rate_per_second: None };
     let left = Duration::from_secs(60);
@@ -41,20 +84,6 @@ fn limit(slots: &Slots, concurrency: u32) {
 
 async fn gathered(slots: &Slots) -> Permits {
     slots.gather(&CancellationToken::new()).await.unwrap()
-}
-
-fn heard(slots: &Slots, reply: &Result<(), CallError>) {
-    let (event, began) = (EventId::new(), Instant::now());
-    slots.circuit.heard(Answer { event, reply, began, probe: false });
-    slots.resize();
-}
-
-/// The breaker is open.
-fn is_away(slots: &Slots) {
-    let (code, message) = (Code::Unavailable, "refused".to_owned());
-    let refused = Err(CallError { code, message, retry_after: None, by: By::Nobody });
-    (0..5).for_each(|_| heard(slots, &refused));
-    assert!(!slots.is_closed());
 }
 
 /// Whether no slot is free.
@@ -92,11 +121,11 @@ async fn slots_follow_a_limit() {
 #[tokio::test(start_paused = true)]
 async fn slots_are_few_after_an_outage() {
     let slots = slots(16);
-    is_away(&slots);
+    opens(&slots);
     let mut allowed = Vec::new();
     for _ in 0..17 {
         tokio::time::advance(Duration::from_millis(10)).await;
-        heard(&slots, &Ok(()));
+        hears(&slots, &Ok(()));
         allowed.push(gathered(&slots).await.len());
     }
     assert_eq!(allowed[..4], [1, 2, 3, 4]);
@@ -128,13 +157,61 @@ async fn two_consumers_share_their_slots() {
 #[tokio::test(start_paused = true)]
 async fn a_limit_does_not_end_a_ramp() {
     let slots = slots(16);
-    is_away(&slots);
+    opens(&slots);
     for _ in 0..4 {
         tokio::time::advance(Duration::from_millis(10)).await;
-        heard(&slots, &Ok(()));
+        hears(&slots, &Ok(()));
     }
     limit(&slots, 2);
     assert_eq!(gathered(&slots).await.len(), 2);
     tokio::time::advance(Duration::from_secs(61)).await;
     assert_eq!(gathered(&slots).await.len(), 4);
+}
+
+/// Guards promise 6: while the probes belong to a consumer that was replaced, the next one can only wait for their end. It hears
+/// of it, whatever becomes of the probe. A consumer that was not replaced asks again by itself, and is not woken for nothing.
+#[tokio::test(start_paused = true)]
+async fn the_next_consumer_hears_of_the_probe() {
+    for (called, reply) in [(false, None), (true, Some(away())), (true, Some(Ok(())))] {
+        let old = Arc::new(slots(4));
+        opens(&old);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        let (stop, asked) = (CancellationToken::new(), || old.ask(1, &mut None).unwrap().probe.unwrap());
+        let (mut any, _fresh) = (old.probing(asked(), &stop), old.probing(asked(), &stop));
+        any.called = called;
+        stop.cancel();
+        let new = replaced(&old, 8);
+        assert_eq!(new.ask(1, &mut None), Err(None), "both probes are under way");
+        let ends = || {
+            if let Some(reply) = &reply {
+                hears(&old, reply);
+            }
+            drop(any);
+        };
+        assert!(is_woken(&new, &new.loosened, ends).await, "called {called}, answered {reply:?}");
+    }
+    let only = Arc::new(slots(4));
+    opens(&only);
+    tokio::time::advance(Duration::from_secs(3)).await;
+    let probe = only.ask(1, &mut None).unwrap().probe.unwrap();
+    let probing = only.probing(probe, &CancellationToken::new());
+    assert!(!is_woken(&only, &only.loosened, || drop(probing)).await, "its next request would end at once");
+}
+
+/// Guards promise 6: the next consumer hears of it when a call of the one before opens or closes the breaker.
+#[tokio::test(start_paused = true)]
+async fn the_next_consumer_hears_of_the_breaker() {
+    let old = Arc::new(slots(4));
+    let (mut one, mut other) = (calling(&old).await, calling(&old).await);
+    let new = replaced(&old, 8);
+    opens(&old);
+    assert!(is_woken(&new, &new.opened, || one.ends()).await, "it may rest, and the breaker is open");
+    other.begins();
+    hears(&old, &Ok(()));
+    assert!(old.is_closed());
+    let newer = replaced(&old, 6);
+    assert!(
+        is_woken(&newer, &newer.loosened, || other.ends()).await,
+        "it may wait, and the breaker is closed"
+    );
 }
