@@ -19,6 +19,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// as event_router.yaml says, or on EventBridge (--transport aws), where Terraform has made rules of event_router.yaml. Start as many relays as you like: one leads per database, the others stand by.
 #[derive(Debug, Parser)]
 #[command(
+    name = "relay",
     version = outbox_revision::VERSION,
     after_help = "SIGHUP reads event_router.yaml again, and the next batch is routed by it. A file with a mistake changes nothing, and is told in the log, in /readyz and by `outbox status`.\n\nTraces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed; 2 unusable arguments or event_router.yaml; 3 the database can't be used as it is: its schema is missing, older or too new, its PostgreSQL is older than 14, or a pooler answered; or another product has a schema of that name (migrate)."
 )]

@@ -67,7 +67,7 @@ impl Readiness {
         part
     }
 
-    /// The part of this name no longer exists, whoever showed it last.
+    /// The part of this name no longer exists.
     pub fn forgets(&self, name: &str) {
         self.0.lock().remove(name);
     }

@@ -32,9 +32,9 @@ pub(crate) async fn oldest_that_is_taken(conn: &mut PgConnection) -> Result<Opti
     sqlx::query_scalar("select outbox.schema_compatible_from()").fetch_one(conn).await
 }
 
-/// Whether the inbox is there, noted or not: its table, and its last function.
+/// Whether the inbox is there, noted or not: its last function.
 pub(crate) async fn has_inbox(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    let has = "select to_regclass('outbox.inbox') is not null and to_regprocedure('outbox.inbox_grant_to(text)') is not null";
+    let has = "select to_regprocedure('outbox.inbox_grant_to(text)') is not null";
     sqlx::query_scalar(has).fetch_one(conn).await
 }
 

@@ -20,6 +20,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// them.
 #[derive(Debug, Parser)]
 #[command(
+    name = "worker",
     version = outbox_revision::VERSION,
     after_help = "SIGHUP reads event_router.yaml, services.yaml and --proto again. A file with a mistake changes nothing, and is told in the log, in /readyz and by `outbox status`. Calls under way are finished by the policy they began with.\n\nTraces are exported with OTLP if OTEL_EXPORTER_OTLP_ENDPOINT is set, as the standard OTEL_ environment says.\n\nExit status: 0 stopped as asked; 1 failed, or stopped before all calls under way were finished; 2 unusable arguments, event_router.yaml or services.yaml, or no service has an address; 3 no database can be used as it is: its schema is missing, older or too new, its PostgreSQL is older than 14, or a pooler answered. While one of several can be used, or is only down, the worker goes on: /readyz names the others."
 )]

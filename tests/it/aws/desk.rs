@@ -26,7 +26,8 @@ impl<'a> Desk<'a> {
         Self { world, env: cloud.environment(), router: world.router_file.display().to_string() }
     }
 
-    /// Runs a command of `outbox` without the database.
+    /// Runs a command of `outbox` without the database. A redrive or a drop must name its test's own RPC: the table is shared, and
+    /// one for every RPC keeps those of other tests from beginning.
     pub(crate) async fn outbox(&self, args: &str) -> Said {
         self.paste(&format!("outbox {args}")).await
     }

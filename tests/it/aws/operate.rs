@@ -174,7 +174,7 @@ async fn dead_letters_on_aws_are_redriven_and_dropped() {
     assert!(redriven.code == 0 && redriven.out.starts_with("redriven 1 dead letter\n"), "{redriven:?}");
     assert!(redriven.out.contains("the record can't be asked"), "{redriven:?}");
     assert_eq!(
-        desk.outbox(&format!("dlq drop --yes --event {}", dead[1])).await.out,
+        desk.outbox(&format!("dlq drop --yes --event {} --rpc Test/OperateRedrive", dead[1])).await.out,
         "dropped 1 dead letter"
     );
     let list = desk.outbox("dlq list").await;
@@ -222,13 +222,13 @@ async fn a_done_event_on_aws_is_called_again_only_by_force() {
         [&letter["code"], &letter["reason"]],
         [&json!("redrive_policy"), &json!("received too often without being settled")]
     );
-    let again = desk.outbox("dlq redrive --code redrive_policy").await;
+    let again = desk.outbox("dlq redrive --code redrive_policy --rpc Test/OperateForce").await;
     assert!(again.out.contains("1 of them had been done before"), "{again:?}");
     world.rpcs.forget();
     sqs.send_message().queue_url(&url).message_body(&body).send().await.unwrap();
     let calls = world.rpcs.calls_of(done).len();
     assert_eq!(calls, 1);
-    let forced = desk.outbox("dlq redrive --all --force --yes").await;
+    let forced = desk.outbox("dlq redrive --rpc Test/OperateForce --force --yes").await;
     assert!(forced.out.contains("their RPC runs again"), "{forced:?}");
     world.rpcs.until_done("Test/OperateForce", &[done]).await;
     case.stop().await;
@@ -247,9 +247,9 @@ async fn past_events_are_replayed_on_aws() {
     case.done().await;
     let dead = case.dead().await;
     case.mend();
-    let dropped = desk.outbox(&format!("dlq drop --yes --event {}", dead[1])).await;
+    let dropped = desk.outbox(&format!("dlq drop --yes --event {} --rpc Test/OperateReplay", dead[1])).await;
     assert_eq!(dropped.out, "dropped 1 dead letter");
-    assert_eq!(desk.outbox("dlq redrive --all --yes").await.code, 0);
+    assert_eq!(desk.outbox("dlq redrive --rpc Test/OperateReplay --yes").await.code, 0);
     case.until_recorded(dead[0]).await;
     case.until_recorded(dead[2]).await;
 

@@ -79,9 +79,9 @@ async fn why_shows_records_on_dynamodb() {
         );
         sqs.send_message().queue_url(&url).message_body(body).send().await.unwrap();
     }
-    let none = desk.outbox(&format!("dlq redrive --event {}", EventId::new())).await;
+    let none = desk.outbox(&format!("dlq redrive --event {} --rpc Test/Lying", EventId::new())).await;
     assert_eq!(none.out, "redriven 0 dead letters");
-    let forced = desk.outbox("dlq redrive --all --force --yes --rate 1000 --format json").await;
+    let forced = desk.outbox("dlq redrive --rpc Test/Lying --force --yes --rate 1000 --format json").await;
     assert_eq!(
         (forced.code, &forced.json()["moved"], &forced.json()["busy"]),
         (1, &json!(24), &json!(1)),
@@ -89,7 +89,7 @@ async fn why_shows_records_on_dynamodb() {
     );
     let depth = desk.outbox("status --format json").await.json()["rpcs"][0].clone();
     assert_eq!([&depth["waiting"], &depth["dead"]], [&json!(24), &json!(1)], "{depth}");
-    assert_eq!(desk.outbox("dlq drop --all --yes").await.out, "dropped 1 dead letter");
+    assert_eq!(desk.outbox("dlq drop --rpc Test/Lying --yes").await.out, "dropped 1 dead letter");
     sqs.purge_queue().queue_url(url.trim_end_matches("-dlq")).send().await.unwrap();
     world.finish().await;
 }

@@ -356,7 +356,7 @@ async fn a_head_moves_after_the_sequence_of_claims_was_set_back() {
         "insert into outbox.delivery (queue, event_id, body, slot)
          select id, gen_random_uuid(), '{}', 0 from outbox.queue, generate_series(1, 2) where rpc = 'Old/Gone'",
         "insert into outbox.claim (id, queue, token, first_seq, last_seq, until, worker)
-         select 1000 + id, id, 7, 0, 0, null, 'test' from outbox.queue",
+         select 100 * id, id, 7, 0, 0, null, 'test' from outbox.queue",
     ] {
         world.execute(statement).await;
     }

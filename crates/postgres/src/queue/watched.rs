@@ -14,6 +14,8 @@ const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// commits.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(100);
 const KNOWN_AFTER: Duration = Duration::from_secs(5);
+/// A retry that is due since then has no time that a mark can hold: minus infinity, or one before programs' dates.
+const LONG_AGO: Duration = Duration::from_secs(50 * 365 * 86_400);
 
 /// One queue in this process: its id, and where a read of it begins. Under an old snapshot the indexes keep all settled rows,
 /// and a read from the beginning would walk over them.
@@ -99,7 +101,8 @@ impl Watched {
         marks.id = Some(found.id);
         let from = found.due.unwrap_or(found.now).min(found.now - KNOWN_AFTER);
         let before = marks.due_from.filter(|_| !found.swept && !other);
-        marks.due_from = Some(before.map_or(from, |before| before.max(from)));
+        let is_odd = found.due.is_some_and(|due| due < found.now - LONG_AGO);
+        marks.due_from = (!is_odd).then(|| before.map_or(from, |before| before.max(from)));
         match found.claims {
             Some((lowest, highest)) => marks.claims.saw(lowest, highest, at),
             None => marks.claims.reset(),
@@ -141,6 +144,8 @@ mod tests {
         );
         watched.saw(found(1, Some(at(50)), 102, true), Instant::now());
         assert_eq!(watched.from().due, Some(at(50)), "committed late");
+        watched.saw(found(1, Some(at(-4_000_000_000)), 102, true), Instant::now());
+        assert_eq!(watched.from().due, None, "its time may be minus infinity");
         assert!(watched.saw(found(2, None, 103, false), Instant::now()), "another queue by this id");
     }
 }

@@ -107,7 +107,7 @@ fn made<T>(files: &[Named], make: &Make<T>, read: &[Vec<u8>]) -> Result<Arc<T>, 
 }
 
 fn read_all(files: &[Named]) -> Result<Vec<Vec<u8>>, FileError> {
-    files.iter().map(|file| read(file)).collect()
+    files.iter().map(read).collect()
 }
 
 fn read(Named { path, by }: &Named) -> Result<Vec<u8>, FileError> {

@@ -48,7 +48,7 @@ fn opens(slots: &Slots) {
     assert!(!slots.is_closed());
 }
 
-/// Whether a consumer with these slots hears of a change, though it follows no sooner than that.
+/// Whether a change wakes a consumer with these slots that begins to follow only then.
 async fn is_woken(slots: &Slots, by: &Notify, change: impl FnOnce()) -> bool {
     let metrics = Metrics::new("test", &Rpc::new("Test/Slots").unwrap());
     let following = slots.follow(&metrics);

@@ -136,7 +136,8 @@ async fn only_a_panic_leaves_successes_without_a_record() {
 /// nothing.
 #[tokio::test(start_paused = true)]
 async fn a_replaced_consumer_leaves_the_parts_of_the_next_one() {
-    for (all_end, left) in [(false, 2), (true, 0)] {
+    // The last step of the one before moves the part of the records, so that one does not wait any more.
+    for (all_end, left) in [(false, 1), (true, 0)] {
         let (empty, stops, started) = (Empty::default(), stops(), Started::default());
         let subscriber = subscriber(&started);
         let steps = async {

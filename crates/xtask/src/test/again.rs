@@ -15,7 +15,9 @@ const AGAIN_MAX: usize = 3;
 pub(super) fn run() -> Result<(), String> {
     println!("\n=== tests: cargo test --workspace");
     let began = Instant::now();
-    let first = tests(&[])?;
+    // Most tests wait for most of their time, so one more than the cores can work on.
+    let threads = std::thread::available_parallelism().map_or(2, |cores| cores.get() + 1).to_string();
+    let first = tests(&["--test-threads", &threads])?;
     if !first.passed {
         let failed: Vec<&str> = first.failed.iter().map(String::as_str).collect();
         if failed.is_empty() || failed.len() > AGAIN_MAX {

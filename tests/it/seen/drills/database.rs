@@ -21,6 +21,9 @@ async fn drill_6_an_event_in_an_idle_transaction() {
     drill.incident();
     let after = drill.publish([one(2)]).await;
     drill.world.rpcs.until_done("Test/One", &after).await;
+    drill
+        .shown(&["oldest transaction", &format!("pid {pid}, card batch"), "idle in transaction, has written"])
+        .await;
     let words = ["a transaction in ", &format!("pid {pid} (publisher_"), "card batch", "its own events wait"];
     let named = drill.named(&words).await;
     drill
