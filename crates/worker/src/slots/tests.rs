@@ -168,8 +168,8 @@ async fn a_limit_does_not_end_a_ramp() {
     assert_eq!(gathered(&slots).await.len(), 4);
 }
 
-/// Guards promise 6: while the probes belong to a consumer that was replaced, the next one can only wait for their end. It hears
-/// of it, whatever becomes of the probe. A consumer that was not replaced asks again by itself, and is not woken for nothing.
+/// Guards promise 6: while the probes belong to a consumer that was replaced, the next one can only wait for their end. That
+/// end wakes it in each case. A consumer that was not replaced asks again by itself, and is not woken for nothing.
 #[tokio::test(start_paused = true)]
 async fn the_next_consumer_hears_of_the_probe() {
     for (called, reply) in [(false, None), (true, Some(away())), (true, Some(Ok(())))] {
@@ -198,7 +198,7 @@ async fn the_next_consumer_hears_of_the_probe() {
     assert!(!is_woken(&only, &only.loosened, || drop(probing)).await, "its next request would end at once");
 }
 
-/// Guards promise 6: the next consumer hears of it when a call of the one before opens or closes the breaker.
+/// Guards promise 6: a call of the consumer before that opens or closes the breaker wakes the next one.
 #[tokio::test(start_paused = true)]
 async fn the_next_consumer_hears_of_the_breaker() {
     let old = Arc::new(slots(4));
