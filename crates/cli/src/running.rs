@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use outbox_event_router::Policy;
 use outbox_postgres::operate::Database;
 use outbox_transport::operate::{Operator, SQS};
-use outbox_transport::process::{Breaker, FailsOften, Program, RpcReport, Seen, Waits};
+use outbox_transport::process::{Breaker, FailsOften, Program, RpcReport, STANDING_SECONDS, Seen, Waits};
 use serde::Serialize;
 
 pub(crate) use failing::Failing;
@@ -23,8 +23,6 @@ use crate::stopped::Stopped;
 
 /// Calls that take longer on average are slow.
 const SLOW_SECONDS: f64 = 1.0;
-/// So is a single one that takes longer: no other may have ended.
-const STANDING_SECONDS: f64 = 8.0;
 const TEXT_CHARS_MAX: usize = 300;
 /// Names that are listed; the others are counted.
 const LISTED_MAX: usize = 3;

@@ -6,4 +6,6 @@ mod report; // what changes while it runs
 
 pub use entry::{Process, Program, Seen};
 pub use keep::{Store, shown_beside};
-pub use report::{Breaker, Duty, FailsOften, LastError, Minute, Report, RpcReport, Waits, shortened};
+pub use report::{
+    Breaker, Duty, FailsOften, LastError, Minute, Report, RpcReport, STANDING_SECONDS, Waits, shortened,
+};

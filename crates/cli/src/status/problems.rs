@@ -22,7 +22,7 @@ const WAIT_SECONDS_MAX: f64 = 60.0;
 /// A running worker receives at once, and writes its row at its start.
 const UNSERVED_SECONDS_MAX: f64 = 8.0;
 /// While all calls are slow.
-const SLOW_SECONDS_MAX: f64 = 8.0;
+const SLOW_SECONDS_MAX: f64 = 6.0;
 /// It delays its own events, and keeps rows that it might still see in the tables.
 const TRANSACTION_SECONDS_MAX: f64 = 60.0;
 /// An application that wrote, and runs no statement for this time, has forgotten to commit.

@@ -61,7 +61,7 @@ impl Database {
                 report,
             },
             seen_seconds_ago: ago,
-            silent_after_seconds: 2.0 * every,
+            silent_after_seconds: 1.8 * every,
         })
     }
 }

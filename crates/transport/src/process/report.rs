@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// Longer texts are cut: a row is written every few seconds.
 const TEXT_CHARS_MAX: usize = 300;
+/// A call that takes longer is slow, though no other may have ended.
+pub const STANDING_SECONDS: f64 = 5.0;
 
 /// What changes while a process runs. A reader may be older or newer than the writer, so each part may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -121,13 +123,22 @@ pub enum Duty {
     Watch,
 }
 
+impl RpcReport {
+    /// Whether all calls that are allowed are under way, and one of them takes long.
+    fn stands(&self) -> bool {
+        self.calls_max > 0 && self.calls >= self.calls_max && self.minute.longest_seconds >= STANDING_SECONDS
+    }
+}
+
 impl Report {
-    /// Whether it should be known soon: readiness, a breaker, a pause or a limit changed. Reasons and numbers change all the time.
+    /// Whether it should be known soon: readiness, a breaker, a pause or a limit changed, or all calls of an RPC stand. Reasons
+    /// and numbers change all the time.
     pub fn is_news_after(&self, before: &Self) -> bool {
         let parts =
             |report: &Self| -> Vec<String> { report.waits.iter().map(|waits| waits.part.clone()).collect() };
-        let breakers = |report: &Self| -> Vec<(String, Breaker, bool, bool)> {
-            report.rpcs.iter().map(|rpc| (rpc.rpc.clone(), rpc.breaker, rpc.paused, rpc.limited)).collect()
+        let breakers = |report: &Self| -> Vec<(String, Breaker, [bool; 3])> {
+            let states = |rpc: &RpcReport| [rpc.paused, rpc.limited, rpc.stands()];
+            report.rpcs.iter().map(|rpc| (rpc.rpc.clone(), rpc.breaker, states(rpc))).collect()
         };
         self.ready != before.ready || parts(self) != parts(before) || breakers(self) != breakers(before)
     }
