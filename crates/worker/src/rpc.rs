@@ -19,6 +19,7 @@ mod tls;
 mod watched; // observes the bytes of a connection
 mod wire_error; // reads a Connect error, even a damaged one
 
+pub use body::fields_of;
 pub use client::{Client, Services};
 pub use client_error::ClientError;
 pub(crate) use headers::{REPLAY, withheld_of};

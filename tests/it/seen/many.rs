@@ -46,7 +46,7 @@ async fn id(world: &World) -> String {
     listed(world).await[0]["id"].as_str().unwrap().to_owned()
 }
 
-/// Guards promise 8: a second operator is told of the first one's redrive, may stop it, and goes on with it. Each letter is
+/// Guards promise 8: a second operator sees the first one's redrive, may stop it, and goes on with it. Each letter is
 /// moved once.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_operators_know_of_each_other() {

@@ -18,7 +18,7 @@ pub(super) fn access(args: &Args) -> Result<Access, Stopped> {
     }
     if let Some(header) = &args.auth_header {
         let refused =
-            |_| Stopped::unusable(format!("{header} is no name of a header"), "correct --auth-header");
+            |_| Stopped::unusable(format!("a header can't be called {header}"), "correct --auth-header");
         let name = header.parse().map_err(refused)?;
         let may_repair = if args.read_only { Vec::new() } else { args.may_repair.clone() };
         return Ok(Access::Header { name, trust: args.trust.clone(), may_repair });

@@ -4,9 +4,10 @@
 use outbox_contract::EventType;
 use outbox_event::{PAYLOAD_BYTES_MAX, payload};
 use outbox_finding::closest;
+use outbox_worker::rpc::fields_of;
 use prost_reflect::{DeserializeOptions, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde_json::Value as Json;
-use serde_path_to_error::{Path, Segment, Track};
+use serde_path_to_error::{Path, Track};
 
 use crate::safe::line;
 use crate::stopped::Stopped;
@@ -122,7 +123,7 @@ fn read(message: &MessageDescriptor, text: &str) -> Result<DynamicMessage, Stopp
 
 /// The library's error quotes the value.
 fn unfit(message: &MessageDescriptor, path: &Path) -> Stopped {
-    let (shown, field) = last_field(message, path);
+    let (shown, field) = fields_of(message, path, FieldDescriptor::json_name);
     match field {
         Some(field) => Stopped::unusable(
             format!("the field '{shown}' is not what proto says"),
@@ -133,41 +134,6 @@ fn unfit(message: &MessageDescriptor, path: &Path) -> Stopped {
             "compare it with proto; a field of a oneof may be set only once",
         ),
     }
-}
-
-/// The path as far as it names fields, and the last one of them.
-fn last_field(message: &MessageDescriptor, path: &Path) -> (String, Option<FieldDescriptor>) {
-    let (mut shown, mut last) = (String::new(), None::<FieldDescriptor>);
-    let mut at = Some(message.clone());
-    let mut in_map = false;
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => shown.push_str(&format!("[{index}]")),
-            Segment::Map { .. } if in_map => {
-                shown.push_str("[…]");
-                in_map = false;
-            }
-            Segment::Map { key } => {
-                let Some(field) = at.as_ref().and_then(|message| field_of(message, key)) else { break };
-                if !shown.is_empty() {
-                    shown.push('.');
-                }
-                shown.push_str(field.json_name());
-                in_map = field.is_map();
-                at = match field.kind() {
-                    Kind::Message(entry) if in_map => match entry.map_entry_value_field().kind() {
-                        Kind::Message(value) => Some(value),
-                        _ => None,
-                    },
-                    Kind::Message(message) => Some(message),
-                    _ => None,
-                };
-                last = Some(field);
-            }
-            Segment::Enum { .. } | Segment::Unknown => break,
-        }
-    }
-    (shown, last)
 }
 
 fn expected(field: &FieldDescriptor) -> String {

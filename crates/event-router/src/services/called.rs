@@ -100,7 +100,7 @@ impl Services {
     }
 }
 
-/// A name that may be meant by an unknown one. The same name in another package is no mistake of typing.
+/// A name that may be meant by an unknown one. The same name in another package was typed correctly.
 pub fn similar<'n>(text: &str, names: impl IntoIterator<Item = &'n Name>) -> Option<String> {
     let others: Vec<&str> = names
         .into_iter()

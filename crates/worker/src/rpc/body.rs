@@ -98,7 +98,7 @@ fn transcode(field: &FieldDescriptor, payload: &RawValue) -> Result<Vec<u8>, Cal
 
 /// The library's error quotes values, which may be secret. Names of fields are not.
 fn unfit(message: &MessageDescriptor, path: &Path, error: &str) -> String {
-    let path = fields_of(message, path);
+    let path = fields_of(message, path, FieldDescriptor::name).0;
     let name = message.full_name();
     let unknown = error.strip_prefix("unrecognized field name '").and_then(|rest| rest.split_once('\''));
     match unknown {
@@ -114,9 +114,14 @@ fn unfit(message: &MessageDescriptor, path: &Path, error: &str) -> String {
     }
 }
 
-/// A path such as `messages[0].deeper`. A key of a map is data, and so is everything without a descriptor.
-fn fields_of(message: &MessageDescriptor, path: &Path) -> String {
-    let mut shown = String::new();
+/// A path such as `messages[0].deeper` as far as it names fields, and the last one of them; `name` says how a field is shown. A
+/// key of a map is data, and so is everything without a descriptor.
+pub fn fields_of(
+    message: &MessageDescriptor,
+    path: &Path,
+    name: fn(&FieldDescriptor) -> &str,
+) -> (String, Option<FieldDescriptor>) {
+    let (mut shown, mut last) = (String::new(), None);
     let mut at = Some(message.clone());
     let mut in_map = false;
     for segment in path {
@@ -127,13 +132,13 @@ fn fields_of(message: &MessageDescriptor, path: &Path) -> String {
                 in_map = false;
             }
             Segment::Map { key } => {
-                let Some(message) = &at else { return shown };
+                let Some(message) = &at else { break };
                 let known = message.get_field_by_json_name(key).or_else(|| message.get_field_by_name(key));
-                let Some(field) = known else { return shown };
+                let Some(field) = known else { break };
                 if !shown.is_empty() {
                     shown.push('.');
                 }
-                shown.push_str(field.name());
+                shown.push_str(name(&field));
                 in_map = field.is_map();
                 at = match field.kind() {
                     Kind::Message(entry) if in_map => match entry.map_entry_value_field().kind() {
@@ -143,11 +148,12 @@ fn fields_of(message: &MessageDescriptor, path: &Path) -> String {
                     Kind::Message(message) => Some(message),
                     _ => None,
                 };
+                last = Some(field);
             }
-            Segment::Enum { .. } | Segment::Unknown => return shown,
+            Segment::Enum { .. } | Segment::Unknown => break,
         }
     }
-    shown
+    (shown, last)
 }
 
 /// It waits for a deploy: the descriptors are older than the publisher, or the reverse.
