@@ -6,8 +6,9 @@ mod doctor; // broken configurations, found by doctor
 pub(crate) mod drills; // incidents, from the first word to the repair
 mod drills_more; // incidents on a line of processes, from the cause to the repair
 mod foreign; // an outbox that was copied from another server
+mod found; // dead letters summed up, and events found
 mod goldens; // status and why, word for word, in every state
-mod hands; // what is in queues: listed, tried again, given up, moved, dropped; events found
+mod hands; // what is in queues: listed, tried again, given up
 mod history; // failed attempts and repairs, after the event is gone
 mod holds; // sessions that hold locks or slots
 mod hostile; // hostile names and texts
@@ -17,6 +18,7 @@ mod names; // names of events that nobody knows, and RPCs that always fail
 mod ops; // rules, runbooks and dashboards, read by the tools that use them
 mod parked; // events that the bus refused
 mod questions; // mistyped filters, and questions before irreversible commands
+mod renames; // queues get another name, or are removed
 mod repairs; // what an operator's role may do, and its audit
 mod replay; // past events, sent again
 mod runbooks; // what runbooks and procedures show works as shown
