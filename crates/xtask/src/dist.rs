@@ -34,7 +34,7 @@ Two runs for one commit with one toolchain write the same bytes: times are SOURC
 The programs need the C library of this machine or a newer one, so build on the oldest system that is to run them.
 
 Try it without a long build:
-  cargo xtask dist --profile dev --allow-dirty --out /tmp/dist
+  cargo xtask dist --profile dev --fast --allow-dirty --out /tmp/dist
 
 docs/releasing.md has the steps of a release.";
 
@@ -60,6 +60,9 @@ pub(crate) struct Options {
         value_name = "NAME <ADDRESS>"
     )]
     maintainer: String,
+    /// Compresses little: for a try.
+    #[arg(long)]
+    fast: bool,
     /// Permits files that are not committed. Then the revision in `--version` does not say what was built.
     #[arg(long)]
     allow_dirty: bool,
@@ -81,6 +84,8 @@ struct Release {
     triple: String,
     /// The time of every file, in seconds since 1970.
     epoch: u64,
+    /// For gzip and xz: `-1` to `-9`.
+    compression: &'static str,
     out: PathBuf,
     /// For folders that become an archive.
     work: tempfile::TempDir,
@@ -138,7 +143,9 @@ impl Release {
         steps::make_dir(&out)?;
         let out = out.canonicalize().map_err(|error| format!("{}: {error}", out.display()))?;
         let work = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-        Ok(Self { version: env!("CARGO_PKG_VERSION"), triple: triple()?, epoch: epoch(), out, work })
+        let compression = if options.fast { "-1" } else { "-9" };
+        let version = env!("CARGO_PKG_VERSION");
+        Ok(Self { version, triple: triple()?, epoch: epoch(), compression, out, work })
     }
 
     /// The beginning of the names of files.

@@ -22,7 +22,7 @@ pub(super) fn pack(release: &Release, folder: &Path, inside: Option<&str>, name:
     let mut tar = tar.args(names).stdout(Stdio::piped()).spawn().map_err(|error| format!("tar: {error}"))?;
     let stream = tar.stdout.take().ok_or("tar has no output")?;
     // -n: no name and no time of the original.
-    steps::succeeds(Command::new("gzip").args(["-9", "-n"]).stdin(stream).stdout(written))?;
+    steps::succeeds(Command::new("gzip").args([release.compression, "-n"]).stdin(stream).stdout(written))?;
     let ended = tar.wait().map_err(|error| format!("tar: {error}"))?;
     if !ended.success() {
         return Err(format!("tar, which must be GNU tar: {ended}"));

@@ -44,7 +44,8 @@ pub(super) fn package(
     let name = format!("outbox_{}_{}.deb", version(release.version), architecture(&release.triple)?);
     let mut build = Command::new("dpkg-deb");
     build.env("SOURCE_DATE_EPOCH", release.epoch.to_string());
-    build.args(["--root-owner-group", "-Zxz", "--build"]).arg(&folder).arg(release.out.join(&name));
+    build.args(["--root-owner-group", "-Zxz", &format!("-z{}", &release.compression[1..]), "--build"]);
+    build.arg(&folder).arg(release.out.join(&name));
     steps::output(&mut build)?;
     release.wrote(&name);
     Ok(())
