@@ -119,7 +119,7 @@ fn what_workflows_run_exists() {
             }
         }
     }
-    let expected = [".ci/run", ".ci/tag", ".github/check", "dist", "ops/container/Dockerfile.released"];
+    let expected = [".ci/publish", ".ci/run", ".ci/tag", ".github/check", "dist", "ops/container/Dockerfile.released"];
     assert_eq!(named, expected.map(str::to_owned).into());
 }
 
@@ -160,4 +160,27 @@ fn a_wrong_tag_is_refused() {
     let said = String::from_utf8(output.stderr).unwrap();
     let expected = format!("the tag must be v{}", env!("CARGO_PKG_VERSION"));
     assert!(!output.status.success() && said.contains(&expected), "{said}");
+}
+
+/// Guards the release: publishing goes on where it stopped, and waits when crates.io takes no more new names.
+#[test]
+fn publishing_goes_on_where_it_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    // In place of cargo: outbox-event is there from the beginning, the first try is refused, and the second one succeeds.
+    let cargo = format!(
+        "#!/bin/sh\ncd {dir}\ncase \"$1\" in\n\
+         info) [ -e all ] || case \"$*\" in *' outbox-event@'*) true ;; *) false ;; esac ;;\n\
+         publish) echo \"$*\" >> tries; [ -e again ] && touch all && exit 0\n\
+         touch again; echo 'error: 429 Too Many Requests' >&2; exit 101 ;;\nesac\n",
+        dir = dir.path().display()
+    );
+    let program = dir.path().join("cargo");
+    fs::write(&program, cargo).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut publish = Command::new(Path::new(ROOT).join(".ci/publish"));
+    let output = publish.env("CARGO", program).env("OUTBOX_PUBLISH_WAIT", "0").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("15 packages of"), "{said}");
+    let tries = fs::read_to_string(dir.path().join("tries")).unwrap();
+    assert_eq!(tries.lines().collect::<Vec<_>>(), ["publish --workspace --locked --exclude outbox-event"; 2]);
 }
