@@ -119,7 +119,8 @@ fn what_workflows_run_exists() {
             }
         }
     }
-    let expected = [".ci/publish", ".ci/run", ".ci/tag", ".github/check", "dist", "ops/container/Dockerfile.released"];
+    let expected =
+        [".ci/publish", ".ci/run", ".ci/tag", ".github/check", "dist", "ops/container/Dockerfile.released"];
     assert_eq!(named, expected.map(str::to_owned).into());
 }
 
