@@ -22,13 +22,13 @@ use self::programs::Programs;
 use crate::programs::cargo;
 
 pub(crate) const HELP: &str = "\
-It writes, for 0.1.0 on x86_64:
-  outbox-0.1.0-x86_64-unknown-linux-gnu.tar.gz          programs, manual pages, completions, systemd units, licences
-  outbox_0.1.0_amd64.deb                                the same as a Debian package, with a user and a configuration file
-  outbox-0.1.0-x86_64-unknown-linux-gnu-rootfs.tar.gz   a minimal container: `docker import FILE outbox`
-  outbox-0.1.0-x86_64-unknown-linux-gnu.cdx.json        the components, as CycloneDX
-  crates/*.crate                                        what `cargo publish` would upload
-  SHA256SUMS                                            of all of them: `sha256sum --check SHA256SUMS`
+It writes, where NAME is for example outbox-0.1.0-x86_64-unknown-linux-gnu:
+  NAME.tar.gz               programs, manual pages, completions, systemd units, licences
+  outbox_0.1.0_amd64.deb    the same, with a user and a configuration file
+  NAME-rootfs.tar.gz        a minimal container: `docker import FILE outbox`
+  NAME.cdx.json             the components, as CycloneDX
+  crates/*.crate            what `cargo publish` uploads
+  SHA256SUMS                of all of them: `sha256sum --check SHA256SUMS`
 
 Two runs for one commit with one toolchain write the same bytes: times are SOURCE_DATE_EPOCH, or that of the commit.
 The programs need the C library of this machine or a newer one, so build on the oldest system that is to run them.

@@ -69,6 +69,12 @@ fn built(profile: &str) -> Result<PathBuf, String> {
 
 /// From `outbox 0.1.0 (4f2a9c)`.
 fn revision(path: &Path, name: &str, version: &str) -> Result<String, String> {
+    if !path.is_file() {
+        return Err(format!(
+            "there is no {}: pass a directory with outbox, relay and worker",
+            path.display()
+        ));
+    }
     let said = steps::output(Command::new(path).arg("--version"))?;
     let revision =
         said.trim().strip_prefix(&format!("{name} {version} (")).and_then(|rest| rest.strip_suffix(')'));
