@@ -4,6 +4,7 @@ mod built; // the revision in --version and metrics
 mod company; // a company outside of the repository adopts Outbox, on PostgreSQL 15 and 18
 mod container; // Compose, in ops/container
 mod dependencies; // dependencies and their licences
+mod dist; // the files of a release, as `cargo xtask dist` makes them
 mod editors; // JSON schemas of event_router.yaml and services.yaml
 mod kubernetes; // the manifests in ops/kubernetes
 mod laptop; // `outbox dev` and `outbox send` in a folder outside of the repository

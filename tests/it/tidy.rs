@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 mod circles;
+mod packages; // what is published
+mod workflows; // what runs on GitHub
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// The proof, as opposed to the product.
@@ -178,19 +180,6 @@ fn no_file_imports_in_a_circle() {
         found.extend(circles.into_iter().map(|circle| format!("{}: {circle}", package.display())));
     }
     assert!(found.is_empty(), "{found:#?}");
-}
-
-/// Guards the house rules: a package is `outbox-` and its folder. What is never published has its folder's name alone.
-#[test]
-fn packages_are_named_in_one_way() {
-    for folder in fs::read_dir(Path::new(ROOT).join("crates")).unwrap() {
-        let folder = folder.unwrap();
-        let name = folder.file_name().into_string().unwrap();
-        let manifest = fs::read_to_string(folder.path().join("Cargo.toml")).unwrap();
-        let is_bare = name == "outbox" || name == "sample" || PROOF.contains(&name.as_str());
-        let package = if is_bare { name } else { format!("outbox-{name}") };
-        assert!(manifest.contains(&format!("[package]\nname = \"{package}\"\n")), "{package}");
-    }
 }
 
 /// Guards CONTRIBUTING: no file has a word that makes a sentence a riddle.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Command;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use crate::options::INSTALLATION;
@@ -23,9 +23,21 @@ pub(crate) struct Completions {
     /// The shell that reads the script.
     #[arg(value_enum)]
     shell: Shell,
+    /// The program whose commands and flags are completed.
+    #[arg(long, value_enum, default_value_t = Program::Outbox)]
+    program: Program,
 }
 
-/// Writes a manual page for each command into a directory.
+/// The programs that are released together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Program {
+    Outbox,
+    #[cfg(feature = "dev")]
+    Relay,
+    Worker,
+}
+
+/// Writes a manual page for each command into a directory, and those of relay and worker.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "For man: outbox man /usr/local/share/man/man1\n\nExit status: 0 written; 2 unusable arguments."
@@ -37,9 +49,16 @@ pub(crate) struct Man {
 }
 
 impl Completions {
-    pub(crate) fn run(&self, mut command: Command) -> Result<ExitCode, Stopped> {
+    pub(crate) fn run(&self, command: Command) -> Result<ExitCode, Stopped> {
+        let mut command = match self.program {
+            Program::Outbox => command,
+            #[cfg(feature = "dev")]
+            Program::Relay => outbox_relay::config::Cli::command(),
+            Program::Worker => outbox_worker::config::Cli::command(),
+        };
+        let name = command.get_name().to_owned();
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut command, "outbox", &mut script);
+        clap_complete::generate(self.shell, &mut command, name, &mut script);
         write(&String::from_utf8_lossy(&script))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -48,12 +67,20 @@ impl Completions {
 impl Man {
     pub(crate) fn run(&self, command: Command) -> Result<ExitCode, Stopped> {
         let dir = self.dir.display();
-        clap_mangen::generate_to(command, &self.dir).map_err(|error| {
-            Stopped::unusable(
-                format!("failed to write manual pages to {dir}: {error}"),
-                "pass a directory that exists and may be written to",
-            )
-        })?;
+        let programs = [
+            command,
+            #[cfg(feature = "dev")]
+            outbox_relay::config::Cli::command(),
+            outbox_worker::config::Cli::command(),
+        ];
+        for program in programs {
+            clap_mangen::generate_to(program, &self.dir).map_err(|error| {
+                Stopped::unusable(
+                    format!("failed to write manual pages to {dir}: {error}"),
+                    "pass a directory that exists and may be written to",
+                )
+            })?;
+        }
         print(&format!("manual pages are in {dir}: see `man outbox-status`"))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -96,15 +96,13 @@ mod tests {
     /// Guards: Terraform and the binaries derive the same names; Terraform's tests read the same files.
     #[test]
     fn names_are_those_of_terraform() {
-        let named: Vec<Named> =
-            serde_json::from_str(include_str!("../../../infra/tests/names.json")).unwrap();
+        let named: Vec<Named> = serde_json::from_str(include_str!("../testdata/names.json")).unwrap();
         assert!(named.len() > 10);
         for Named { event, rpc, rule: expected_rule, queue: expected_queue } in named {
             let rpc = Rpc::new(&rpc).unwrap();
             assert_eq!((rule(&event, &rpc), queue("", &rpc)), (expected_rule, expected_queue));
         }
-        let named: Vec<Prefixed> =
-            serde_json::from_str(include_str!("../../../infra/tests/long_names.json")).unwrap();
+        let named: Vec<Prefixed> = serde_json::from_str(include_str!("../testdata/long_names.json")).unwrap();
         assert!(named.len() > 10);
         for Prefixed { name, rpc, queue: expected } in named {
             assert_eq!(queue(&format!("{name}-"), &Rpc::new(&rpc).unwrap()), expected);

@@ -4,7 +4,7 @@ use outbox_finding::{Finding, Place};
 use regex::Regex;
 use serde::Deserialize;
 
-const RULES: &str = include_str!("../../../infra/router/spelling.yaml");
+const RULES: &str = include_str!("../spelling.yaml");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

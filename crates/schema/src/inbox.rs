@@ -10,7 +10,7 @@ pub const VERSION: i64 = 1;
 
 /// The statements of the first version, for a service whose own migrations create the inbox. They need the schema `outbox`,
 /// and `pg_catalog` alone in the search path.
-pub const SQL: &str = include_str!("../../../migrations/inbox_0001_tables.sql");
+pub const SQL: &str = include_str!("../migrations/inbox_0001_tables.sql");
 
 const MIGRATIONS: Migrations = &[(1, "tables", SQL)];
 

@@ -18,17 +18,17 @@ use migrating::{Half, Migrations};
 use sqlx::PgConnection;
 
 const MIGRATIONS: Migrations = &[
-    (1, "tables", include_str!("../../../migrations/0001_tables.sql")),
-    (2, "publish", include_str!("../../../migrations/0002_publish.sql")),
-    (3, "queue", include_str!("../../../migrations/0003_queue.sql")),
-    (4, "rings", include_str!("../../../migrations/0004_rings.sql")),
-    (5, "repair", include_str!("../../../migrations/0005_repair.sql")),
-    (6, "grants", include_str!("../../../migrations/0006_grants.sql")),
-    (7, "history", include_str!("../../../migrations/0007_history.sql")),
-    (8, "brakes", include_str!("../../../migrations/0008_brakes.sql")),
-    (9, "repairs", include_str!("../../../migrations/0009_repairs.sql")),
-    (10, "names", include_str!("../../../migrations/0010_names.sql")),
-    (11, "hands", include_str!("../../../migrations/0011_hands.sql")),
+    (1, "tables", include_str!("../migrations/0001_tables.sql")),
+    (2, "publish", include_str!("../migrations/0002_publish.sql")),
+    (3, "queue", include_str!("../migrations/0003_queue.sql")),
+    (4, "rings", include_str!("../migrations/0004_rings.sql")),
+    (5, "repair", include_str!("../migrations/0005_repair.sql")),
+    (6, "grants", include_str!("../migrations/0006_grants.sql")),
+    (7, "history", include_str!("../migrations/0007_history.sql")),
+    (8, "brakes", include_str!("../migrations/0008_brakes.sql")),
+    (9, "repairs", include_str!("../migrations/0009_repairs.sql")),
+    (10, "names", include_str!("../migrations/0010_names.sql")),
+    (11, "hands", include_str!("../migrations/0011_hands.sql")),
 ];
 
 /// Every index of the schema except those of partitions. A test compares the list with a new schema.

@@ -17,7 +17,7 @@ pub fn build(aws: bool) -> std::io::Result<PathBuf> {
             "build",
             "--quiet",
             "--package",
-            "outbox-relay",
+            "outbox-bus-relay",
             "--package",
             "outbox-worker",
             "--package",
@@ -54,7 +54,8 @@ pub fn copy_dir(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> std::i
         if !wanted(&name.to_string_lossy()) {
             continue;
         }
-        if entry.file_type()?.is_dir() {
+        // Crates have links to files of the root.
+        if entry.path().is_dir() {
             copy_dir(&entry.path(), &to.join(&name), wanted)?;
         } else {
             std::fs::copy(entry.path(), to.join(&name))?;

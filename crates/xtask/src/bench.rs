@@ -8,8 +8,16 @@ use testkit::process::target;
 use crate::programs::{build, run as run_program};
 
 /// The programs that the benchmarks start, and the benchmarks.
-const BUILD: [&str; 8] =
-    ["--release", "--bins", "--package", "outbox-relay", "--package", "outbox-worker", "--package", "bench"];
+const BUILD: [&str; 8] = [
+    "--release",
+    "--bins",
+    "--package",
+    "outbox-bus-relay",
+    "--package",
+    "outbox-worker",
+    "--package",
+    "bench",
+];
 
 pub(crate) fn run(args: &[OsString]) -> Result<ExitCode, String> {
     build(&BUILD)?;

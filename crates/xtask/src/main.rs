@@ -2,6 +2,7 @@
 
 mod bench; // runs the crate `bench`
 mod demo; // all parts at work, step by step
+mod dist; // the files of a release
 mod programs; // tasks that are programs of their own
 mod test; // what CI runs, and the quick part of it
 mod torture; // runs the crate `torture`
@@ -28,6 +29,10 @@ enum Task {
     /// `--quick` runs the quick part.
     #[command(after_help = test::quick::help())]
     Test(test::Options),
+    /// Make the files of a release for this machine's platform: archive, Debian package, container, components, packages for
+    /// crates.io, and their checksums.
+    #[command(after_help = dist::HELP)]
+    Dist(dist::Options),
     /// Break everything for some minutes while services publish, and compare what arrived with what was committed. Real
     /// processes are killed, stopped and cut off, the database crashes and is used by others, queues deliver twice, and AWS
     /// fails. `torture --help` lists the options.
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
     match Cli::parse().task {
         Task::Demo(options) => demo::run(&options),
         Task::Test(options) => test::run(&options),
+        Task::Dist(options) => programs::or_failure(dist::run(&options)),
         Task::Torture { args } => programs::or_failure(torture::run(&args)),
         Task::Bench { args } => programs::or_failure(bench::run(&args)),
     }

@@ -137,6 +137,11 @@ fn shells_and_man_have_their_files() {
     help(&format!("man {}", dir.path().display()), "--color=never");
     let page = std::fs::read_to_string(dir.path().join("outbox-dlq-redrive.1")).unwrap();
     assert!(page.contains("rate") && !page.contains("hunter2"), "{page}");
+    for (program, flag) in [("relay", "page-max"), ("worker", "visibility")] {
+        let page = std::fs::read_to_string(dir.path().join(format!("{program}.1"))).unwrap();
+        let said = help(&format!("completions bash --program {program}"), "--color=never");
+        assert!(page.contains(&flag.replace('-', "\\-")) && said.contains(flag), "{program}: {page}");
+    }
 }
 
 /// Guards promise 8: on SQS a replay takes no rule that would never stop it, and its help says so.

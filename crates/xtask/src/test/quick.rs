@@ -5,7 +5,7 @@ pub(crate) const LEFT_OUT: [(&str, &str); 26] = [
     ("aws::", "the transport aws, on an emulator"),
     (
         "deployed::",
-        "other versions of Postgres, routes in Terraform, the steps for a new event, an outside company",
+        "other versions of Postgres, routes in Terraform, the steps for a new event, an outside company, a release",
     ),
     ("models::", "models of the protocols"),
     ("at_least_once::drill", "an outage of a minute"),

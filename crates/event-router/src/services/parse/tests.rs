@@ -3,7 +3,7 @@ use super::*;
 /// Guards: the example for users is read as it is meant.
 #[test]
 fn the_example_is_read() {
-    let text = include_str!("../../../../../docs/services.example.yaml");
+    let text = include_str!("../../../testdata/services.example.yaml");
     let services = Services::parse("services.example.yaml", text).unwrap_or_else(|report| panic!("{report}"));
     let default = services.default.unwrap();
     assert_eq!(default.address.as_deref(), Some("http://{service-kebab}.internal:8080"));
