@@ -31,6 +31,7 @@ async fn page_1_the_first_event() {
 /// Guards the guide: the second page, tests of a service.
 #[tokio::test(flavor = "multi_thread")]
 async fn page_2_in_your_tests() {
+    folder::remove_crates_of_former_folders();
     follow(2).await;
 }
 

@@ -49,7 +49,11 @@ impl Folder {
         let path = self.shop().join(&file.path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let before = if file.is_added { std::fs::read_to_string(&path).unwrap() } else { String::new() };
-        std::fs::write(path, before + text).unwrap();
+        // The same place each time, so that these crates are compiled once.
+        let here = format!("\"{}/", process::root().canonicalize().unwrap().display());
+        let text =
+            if file.path == "Cargo.toml" { text.replace("\"../outbox/", &here) } else { text.to_owned() };
+        std::fs::write(path, before + &text).unwrap();
     }
 
     /// Runs a command line as one terminal does: what it exports, and the directory it goes to, stay.
@@ -107,8 +111,9 @@ fn environment(dir: &Path) -> Vec<(&'static str, OsString)> {
         ("PATH", path),
         ("TMPDIR", dir.join("tmp").into()),
         ("XDG_RUNTIME_DIR", dir.join("run").into()),
-        ("CARGO_TARGET_DIR", std::path::absolute(process::target().join("guide")).unwrap().into()),
+        ("CARGO_TARGET_DIR", target().into()),
         ("CARGO_INCREMENTAL", "0".into()),
+        ("CARGO_PROFILE_DEV_DEBUG", "false".into()),
         ("CARGO_TERM_COLOR", "never".into()),
         ("CHECKPOINT_DISABLE", "1".into()),
         ("TF_CLI_ARGS", "-no-color".into()),
@@ -120,6 +125,25 @@ fn environment(dir: &Path) -> Vec<(&'static str, OsString)> {
         env.push(("TF_CLI_ARGS_init", format!("-plugin-dir={}", mirror.display()).into()));
     }
     env
+}
+
+fn target() -> PathBuf {
+    std::path::absolute(process::target().join("guide")).unwrap()
+}
+
+/// For cargo the crate of each new folder is another one, so these would add up. What they depend on stays.
+pub(super) fn remove_crates_of_former_folders() {
+    for kind in ["deps", "build", ".fingerprint"] {
+        let dir = target().join("debug").join(kind);
+        for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if ["shop-", "libshop-", "orders-"].iter().any(|begins| name.starts_with(begins)) {
+                let path = entry.path();
+                let _ =
+                    if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            }
+        }
+    }
 }
 
 /// The machine's environment without what concerns this repository.
