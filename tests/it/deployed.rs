@@ -6,6 +6,7 @@ mod container; // Compose, in ops/container
 mod dependencies; // dependencies and their licences
 mod dist; // the files of a release, as `cargo xtask dist` makes them
 mod editors; // JSON schemas of event_router.yaml and services.yaml
+mod guide; // the guide in docs/guide, each command of it
 mod kubernetes; // the manifests in ops/kubernetes
 mod laptop; // `outbox dev` and `outbox send` in a folder outside of the repository
 mod newcomer; // a developer's three steps, in a copy of the repository

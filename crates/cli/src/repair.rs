@@ -48,7 +48,7 @@ impl Consent {
         }
         let mut terminal = std::io::stderr();
         if !std::io::stdin().is_terminal() || !terminal.is_terminal() {
-            return Err(Stopped::unusable(what, "pass --yes if it is meant; --dry-run counts"));
+            return Err(Stopped::unusable(what, "pass --yes if it is meant"));
         }
         let _ = write!(terminal, "{what}. Go on? [y/N] ");
         let _ = terminal.flush();

@@ -116,7 +116,7 @@ impl Terraform {
 }
 
 /// Providers that are installed on a machine without a registry: `DIR/<registry>/hashicorp/aws`.
-fn mirror() -> Option<PathBuf> {
+pub fn mirror() -> Option<PathBuf> {
     let below = |dir: &Path| -> Vec<PathBuf> {
         std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     };

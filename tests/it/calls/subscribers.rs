@@ -11,6 +11,7 @@ use sqlx::postgres::PgPoolOptions;
 use testkit::process::{Process, root};
 use testkit::tools::{self, ToolError};
 
+use crate::operator::outbox;
 use crate::server;
 use crate::world::{World, cluster, new_database};
 
@@ -138,6 +139,9 @@ async fn runs_as(program: &str, file: &std::path::Path, env: &[(&str, &str)]) {
     let env = [env, &[("DATABASE_URL", url.as_str()), ("PORT", &listens_on)]].concat();
     let mut server = Process::start(&PathBuf::from(program), [file], &env).unwrap();
     server.wait_for("listening").await.unwrap();
+    let said =
+        outbox(&world, &format!("doctor --endpoint NotificationService=http://127.0.0.1:{port}")).await;
+    assert!(said.out.contains("speaks as the worker does"), "{said:?}");
     has_its_effect_once(world, port, &pool).await;
     server.kill().await.unwrap();
 }

@@ -48,7 +48,7 @@ impl Rule {
         let most = i64::from(self.stop_if_dead?);
         (fates.dead >= most).then(|| {
             Halt::Stopped(format!(
-                "{} of the moved ones died again (--stop-if-dead {most})",
+                "because {} of the moved ones died again (--stop-if-dead {most})",
                 thousands(fates.dead)
             ))
         })
@@ -57,7 +57,7 @@ impl Rule {
     /// Pure: after the first few were moved. `None`: wait; `Some(None)`: all are done, and it goes on.
     pub(crate) fn canary(self, fates: Fates, waited: Duration) -> Option<Option<Halt>> {
         if fates.dead > 0 {
-            let why = format!("{} of the first ones died again (--canary)", thousands(fates.dead));
+            let why = format!("because {} of the first ones died again (--canary)", thousands(fates.dead));
             return Some(Some(Halt::Stopped(why)));
         }
         if fates.waiting == 0 {
@@ -65,7 +65,7 @@ impl Rule {
         }
         (waited >= self.canary_for).then(|| {
             Some(Halt::Stopped(format!(
-                "{} of the first ones were not done within {} (--canary)",
+                "because {} of the first ones were not done within {} (--canary)",
                 thousands(fates.waiting),
                 age(self.canary_for.as_secs_f64())
             )))

@@ -21,8 +21,16 @@ const EXIT_STATUS: &str = "Exit status: 0 done; 1 there is no such repair, or it
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     List(List),
+    /// Shows a repair: who began it, with which command, and how far it is.
     Show(One),
+    /// Asks a repair to stop.
+    ///
+    /// A running command stops within a few seconds, and what it has moved stays moved. A silent one is ended at once.
     Stop(One),
+    /// Goes on with a repair that did not end.
+    ///
+    /// To continue means the same filter, bound and rate as before: what died since it first began is left alone. What was moved
+    /// counts for --limit. A repair is continued once, and has ended then; its id stands for the one that went on with it.
     Continue(One),
     Undo(Undo),
 }
@@ -39,11 +47,7 @@ pub(super) struct List {
     pub(super) options: Options,
 }
 
-/// Shows a repair (show), asks it to stop (stop), or goes on with one that did not end (continue).
-///
-/// A running command stops within a few seconds, and what it has moved stays moved. A silent one is ended at once. To continue
-/// means the same filter, bound and rate as before: what died since it first began is left alone. What was moved counts for
-/// --limit. A repair is continued once, and has ended then; its id stands for the one that went on with it.
+/// Of `show`, `stop` and `continue`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct One {
@@ -67,4 +71,25 @@ pub(super) struct Undo {
 
     #[command(flatten)]
     pub(super) options: Options,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Guards promise 8: the help says of each command what that one does.
+    #[test]
+    fn each_command_has_help_of_its_own() {
+        let command = <Command as Subcommand>::augment_subcommands(clap::Command::new("repair"));
+        let helps: Vec<String> = command
+            .get_subcommands()
+            .map(|one| one.get_about().map(ToString::to_string).unwrap_or_default())
+            .collect();
+        assert_eq!(helps.iter().collect::<BTreeSet<_>>().len(), helps.len(), "{helps:#?}");
+        let long =
+            command.find_subcommand("stop").and_then(clap::Command::get_long_about).map(ToString::to_string);
+        assert!(long.is_some_and(|long| long.contains("stays moved") && !long.contains("--limit")));
+    }
 }

@@ -36,7 +36,8 @@ pub(super) fn of_rpc(rpc: &RpcStatus, options: &Options) -> Option<Problem> {
     Some(Problem::remedy(
         problem,
         &format!(
-            "see the log of its server; the workers try again until the attempts end, and then: {command}"
+            "see the log of its server; the workers try again, and a call that does not reach it loses no attempt; \
+             what they give up: {command}"
         ),
     ))
 }

@@ -64,7 +64,8 @@ fn judged(answer: Result<(), CallError>) -> Probe {
         (By::Server, _) => Probe::Odd { answer: problem() },
         (By::Nobody | By::Worker, _) => Probe::Fails {
             problem: problem(),
-            remedy: "is it up, and is that its name and port as seen from here? Until then its deliveries wait",
+            // The port takes connections, so something is there.
+            remedy: "are that its scheme and port, and does its log say why it gave no answer? A server answers a method that it lacks, with 404. Until then its deliveries wait",
         },
     }
 }
