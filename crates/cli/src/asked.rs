@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use outbox_event_router::Router;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,14 +14,21 @@ pub(crate) struct Asked(Option<Arc<Page>>);
 struct Page {
     who: String,
     words: Vec<String>,
+    /// The routes in use, if the console knows them better than the file.
+    routes: Option<Arc<Router>>,
     answer: Mutex<Option<Value>>,
 }
 
 impl Asked {
-    /// By a page, with the words of the command and the name of who looks at it.
+    /// By a page, with the words of the command, the name of who looks at it, and the routes in use.
     #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
-    pub(crate) fn by_page(who: String, words: Vec<String>) -> Self {
-        Self(Some(Arc::new(Page { who, words, answer: Mutex::new(None) })))
+    pub(crate) fn by_page(who: String, words: Vec<String>, routes: Option<Arc<Router>>) -> Self {
+        Self(Some(Arc::new(Page { who, words, routes, answer: Mutex::new(None) })))
+    }
+
+    /// The routes in use, in place of those of the file: the file may have mistakes by now.
+    pub(crate) fn routes(&self) -> Option<&Router> {
+        self.0.as_ref()?.routes.as_deref()
     }
 
     /// Keeps what `--format json` would print. `false` if it is to be printed.
@@ -65,7 +73,7 @@ mod tests {
     /// Guards promise 8: a page gets what the command would print as JSON, once.
     #[test]
     fn a_page_gets_the_answer() {
-        let asked = Asked::by_page("a, console".to_owned(), vec!["status".to_owned()]);
+        let asked = Asked::by_page("a, console".to_owned(), vec!["status".to_owned()], None);
         assert_eq!(asked.answer(), None);
         assert!(asked.keeps(&[1, 2]));
         assert_eq!(asked.answer(), Some(serde_json::json!([1, 2])));

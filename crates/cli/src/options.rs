@@ -102,6 +102,9 @@ impl Options {
 
     /// The routes, if there are any: without --router, the file may be missing.
     pub(crate) fn router(&self) -> Result<Option<Router>, Stopped> {
+        if let Some(in_use) = self.asked.routes() {
+            return Ok(Some(in_use.clone()));
+        }
         let file = self.router_file();
         match Router::read(file) {
             Ok(router) => Ok(Some(router)),
