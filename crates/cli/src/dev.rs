@@ -110,7 +110,7 @@ where
     };
     let database = database?;
     let mut parts = Parts::start(database.source.clone(), &wiring, Arc::clone(&show));
-    let (pages, mut questions) = Pages::open(listener, &database.url, &files, &wiring);
+    let (pages, mut questions) = Pages::open(listener, &database.source, &files, &wiring);
     show.note(&introduction(&database, &wiring, pages.url()));
     tell_strays(&show, &wiring, &files);
     let watching = watch(&files, seen, (&mut parts, &pages), &show);
@@ -239,7 +239,11 @@ fn counts(wiring: &Wiring) -> String {
     format!("{}, {}", counted(events, "event"), counted(routes, "subscriber"))
 }
 
+/// Addresses of no service, and files that were passed over.
 fn tell_strays(show: &Show, wiring: &Wiring, files: &Files) {
+    for found in wiring.contract.passed_over() {
+        show.note(&format!("{}: {}\n  {}", found.place, found.message, found.hint));
+    }
     for (stray, meant) in to::strays(&wiring.services, &files.to) {
         let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
         show.note(&format!("--to {stray}: event_router.yaml has no RPC of it{meant}"));

@@ -69,6 +69,9 @@ impl Options {
     /// Every given database, or that of the `outbox dev` of this folder. On the transport aws there may be none, because many
     /// commands need none.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, Stopped> {
+        if let Some(in_use) = self.asked.database() {
+            return Ok(vec![in_use.clone()]);
+        }
         if self.transport() == Transport::Aws && !self.on.databases.is_given() {
             return Ok(Vec::new());
         }

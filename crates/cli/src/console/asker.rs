@@ -84,7 +84,7 @@ impl Questions {
         while let Some(Asking { question, mut reply }) = self.asked.recv().await {
             let place = self.place.borrow().clone();
             let (words, together) = (place.command(&question.words), Rc::clone(&together));
-            let asked = Asked::by_page(question.who, question.words, place.routes);
+            let asked = Asked::by_page(question.who, question.words, place.in_use);
             // Those that have ended are forgotten.
             while self.changes.try_join_next().is_some() {}
             if question.changes {

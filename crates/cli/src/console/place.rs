@@ -1,9 +1,6 @@
 //! The installation that questions of pages are about.
 
-use std::sync::Arc;
-
-use outbox_event_router::Router;
-
+use crate::asked::InUse;
 use crate::options::Options;
 use crate::repair;
 
@@ -15,8 +12,7 @@ pub(crate) struct Place {
     /// For `doctor` alone.
     pub(crate) doctor: Vec<String>,
     pub(crate) router_file: String,
-    /// The routes in use. Without them a command reads the file.
-    pub(crate) routes: Option<Arc<Router>>,
+    pub(crate) in_use: InUse,
 }
 
 impl Place {
@@ -26,7 +22,7 @@ impl Place {
             words: repair::place(),
             doctor: Vec::new(),
             router_file: options.router_file().display().to_string(),
-            routes: None,
+            in_use: InUse::default(),
         }
     }
 
@@ -52,14 +48,14 @@ mod tests {
     fn a_question_is_about_the_installation() {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let place = Place {
-            words: texts(&["--source=a"]),
+            words: texts(&["--transport=aws"]),
             doctor: texts(&["--proto=p"]),
             router_file: "r.yaml".to_owned(),
-            routes: None,
+            in_use: InUse::default(),
         };
         for (question, command) in [
-            (&["why", "1"][..], &["outbox", "why", "1", "--source=a"][..]),
-            (&["doctor"], &["outbox", "doctor", "--source=a", "--proto=p"]),
+            (&["why", "1"][..], &["outbox", "why", "1", "--transport=aws"][..]),
+            (&["doctor"], &["outbox", "doctor", "--transport=aws", "--proto=p"]),
             (&["routes"], &["outbox", "routes", "--router=r.yaml"]),
         ] {
             assert_eq!(place.command(&texts(question)), command);

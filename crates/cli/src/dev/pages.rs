@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use outbox_postgres::Source;
 use outbox_worker::rpc::ServiceEncoding;
 use tokio::net::TcpListener;
 
 use super::wiring::{Files, Wiring};
+use crate::asked::InUse;
 use crate::console::{self, Beside, Place, Questions};
 use crate::safe::word;
 use crate::stopped::Stopped;
@@ -29,7 +31,7 @@ pub(super) struct PagesArgs {
 #[derive(Debug)]
 pub(super) struct Pages {
     console: Option<Beside>,
-    database: String,
+    source: Source,
 }
 
 impl PagesArgs {
@@ -50,11 +52,11 @@ impl PagesArgs {
 impl Pages {
     pub(super) fn open(
         listener: Option<TcpListener>,
-        database: &str,
+        source: &Source,
         files: &Files,
         wiring: &Wiring,
     ) -> (Self, Option<Questions>) {
-        let pages = Self { console: None, database: database.to_owned() };
+        let pages = Self { console: None, source: source.clone() };
         let place = pages.place(files, wiring);
         let opened = listener.and_then(|listener| Beside::open(listener, place, shown(&files.router)).ok());
         match opened {
@@ -75,12 +77,10 @@ impl Pages {
         }
     }
 
-    /// The words win over the environment, which may name another installation.
     fn place(&self, files: &Files, wiring: &Wiring) -> Place {
         let router_file = files.router.display().to_string();
-        // A space would begin another address.
-        let source = format!("--source={}", self.database.replace(' ', "%20"));
-        let words = vec!["--transport=postgres".to_owned(), source, format!("--router={router_file}")];
+        // The environment may have another transport.
+        let words = vec!["--transport=postgres".to_owned(), format!("--router={router_file}")];
         let protos = files.proto.iter().map(|proto| format!("--proto={}", proto.display()));
         let addressed = wiring.services.iter().filter_map(|(name, url)| Some((name, url.as_ref()?)));
         let endpoints = addressed.map(|(name, url)| format!("--endpoint={name}={url}"));
@@ -91,7 +91,10 @@ impl Pages {
             words,
             doctor: protos.chain(endpoints).chain(encodings).collect(),
             router_file,
-            routes: Some(Arc::new(wiring.router.clone())),
+            in_use: InUse {
+                database: Some(self.source.clone()),
+                routes: Some(Arc::new(wiring.router.clone())),
+            },
         }
     }
 }
