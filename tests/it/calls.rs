@@ -9,6 +9,7 @@ mod every; // services of every encoding, and one call of them
 mod grpc; // what a gRPC server answers
 mod headers; // which of an event's headers reach the RPC
 mod proto_json; // the payload, compared with another implementation
+mod protos; // files that a worker passes over
 mod services; // a service's address and encoding, as the worker's options
 mod subscribers; // the code of docs/subscribe.md
 mod transports; // HTTP/2 and TLS

@@ -25,7 +25,16 @@
 //! A field can be the event's key. Events with one key stay in order:
 //!
 //! ```proto
+//! syntax = "proto3";
+//!
+//! package card.v1;
+//!
 //! import "outbox/options.proto";
+//!
+//! enum Event {
+//!   EVENT_UNSPECIFIED = 0;
+//!   EVENT_CARD_TRANSACTION_SETTLED = 1;
+//! }
 //!
 //! message CardTransactionSettledEvent {
 //!   string card_id = 2 [(outbox.key) = true];

@@ -120,6 +120,43 @@ fn the_descriptor_set_keeps_options_and_no_comments() {
     assert_eq!(*field.options().get_extension(&key), Value::Bool(true));
 }
 
+/// Guards: a file in an edition, and those that need it, are left out. An option of another with the number of (outbox.key) is no
+/// key. The rest compiles, from a tree and from a descriptor set.
+#[test]
+fn what_is_passed_over_leaves_the_rest() {
+    let dir = laid_out(
+        "import \"acme.proto\";
+         import \"outbox/options.proto\";
+         enum Event { EVENT_UNSPECIFIED = 0; EVENT_HOGE_UPDATED = 1; EVENT_HOGE_GONE = 2; }
+         message HogeUpdatedEvent { string hoge_id = 1 [(outbox.key) = true]; string note = 2 [(acme.internal) = true]; }
+         message HogeGoneEvent { string gone_id = 1 [(acme.internal) = true]; }",
+    );
+    let acme = "syntax = \"proto3\";\npackage acme;\nimport \"google/protobuf/descriptor.proto\";
+        extend google.protobuf.FieldOptions { bool internal = 93914932; }";
+    for (name, text) in [
+        ("acme.proto", acme),
+        ("new.proto", "edition = \"2023\";\npackage b;\nmessage New {}"),
+        (
+            "needs.proto",
+            "syntax = \"proto3\";\npackage b;\nimport \"new.proto\";\nmessage Needs { New new = 1; }",
+        ),
+    ] {
+        std::fs::write(dir.path().join("proto").join(name), text).unwrap();
+    }
+    let set = dir.path().join("set.binpb");
+    let out = dir.path().join("out");
+    let left = Config::new(dir.path().join("proto")).out_dir(&out).descriptor_set(&set).compile().unwrap();
+    assert_eq!(left, ["a.proto", "acme.proto", "refund.proto"]);
+    let of_tree = std::fs::read_to_string(out.join("outbox.rs")).unwrap();
+    assert_eq!(of_tree.matches("fn key(&self)").count(), 1, "{of_tree}");
+    assert!(of_tree.contains("self.hoge_id") && !of_tree.contains("self.note"), "{of_tree}");
+
+    let in_an_edition = b"\x0a\x15\x0a\x09new.proto\x62\x08editions";
+    std::fs::write(&set, [std::fs::read(&set).unwrap().as_slice(), in_an_edition].concat()).unwrap();
+    Config::new(&set).out_dir(&out).compile().unwrap();
+    assert_eq!(std::fs::read_to_string(out.join("outbox.rs")).unwrap(), of_tree);
+}
+
 /// Guards: what did not change is not written, or cargo would build again for ever.
 #[test]
 fn what_did_not_change_is_not_written() {

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use outbox_event_router::Router;
+use outbox_postgres::Source;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,14 +15,30 @@ pub(crate) struct Asked(Option<Arc<Page>>);
 struct Page {
     who: String,
     words: Vec<String>,
+    in_use: InUse,
     answer: Mutex<Option<Value>>,
+}
+
+/// What `outbox dev` runs with. It wins over files, which may have mistakes by now, and over the environment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InUse {
+    pub(crate) database: Option<Source>,
+    pub(crate) routes: Option<Arc<Router>>,
 }
 
 impl Asked {
     /// By a page, with the words of the command and the name of who looks at it.
     #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
-    pub(crate) fn by_page(who: String, words: Vec<String>) -> Self {
-        Self(Some(Arc::new(Page { who, words, answer: Mutex::new(None) })))
+    pub(crate) fn by_page(who: String, words: Vec<String>, in_use: InUse) -> Self {
+        Self(Some(Arc::new(Page { who, words, in_use, answer: Mutex::new(None) })))
+    }
+
+    pub(crate) fn database(&self) -> Option<&Source> {
+        self.0.as_ref()?.in_use.database.as_ref()
+    }
+
+    pub(crate) fn routes(&self) -> Option<&Router> {
+        self.0.as_ref()?.in_use.routes.as_deref()
     }
 
     /// Keeps what `--format json` would print. `false` if it is to be printed.
@@ -65,7 +83,7 @@ mod tests {
     /// Guards promise 8: a page gets what the command would print as JSON, once.
     #[test]
     fn a_page_gets_the_answer() {
-        let asked = Asked::by_page("a, console".to_owned(), vec!["status".to_owned()]);
+        let asked = Asked::by_page("a, console".to_owned(), vec!["status".to_owned()], InUse::default());
         assert_eq!(asked.answer(), None);
         assert!(asked.keeps(&[1, 2]));
         assert_eq!(asked.answer(), Some(serde_json::json!([1, 2])));

@@ -2,6 +2,9 @@
 
 mod args;
 mod asker; // questions of pages, as commands
+#[cfg(feature = "dev")]
+mod beside; // in the process of `outbox dev`
+mod place; // which installation
 mod who; // who may open it
 
 use std::process::ExitCode;
@@ -13,6 +16,12 @@ use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
 pub(crate) use args::Args;
+#[cfg(feature = "dev")]
+pub(crate) use asker::Questions;
+#[cfg(feature = "dev")]
+pub(crate) use beside::{Beside, answered, listen};
+#[cfg(feature = "dev")]
+pub(crate) use place::Place;
 
 use crate::asked::Asked;
 use crate::pace::interrupted;

@@ -1,6 +1,7 @@
 //! `outbox dev`: database, relay and worker in one command, for a developer's own repository.
 
 mod example; // an `outbox send` to paste
+mod pages; // the console
 mod parts; // relay and worker, within this process
 mod server; // a throwaway Postgres
 mod show; // one line per event
@@ -17,11 +18,15 @@ use outbox_postgres::Source;
 use outbox_runtime::{Chain, Started};
 use outbox_worker::rpc::{HeaderPrefix, ServiceEncoding};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
 
+use crate::asked::Asked;
+use crate::console;
 use crate::dev_file::{self, Noted};
 use crate::send::has_password;
 use crate::show::counted;
 use crate::stopped::Stopped;
+use pages::{Pages, PagesArgs};
 use parts::Parts;
 use server::Server;
 use show::Show;
@@ -34,7 +39,8 @@ const LOOKS_EVERY: Duration = Duration::from_millis(500);
 ///
 /// It makes a throwaway Postgres, or uses the database that is given, and migrates it. It relays your services' events and
 /// calls your RPCs. When event_router.yaml or proto change, it reads them again. Services that do not run yet get their
-/// events when they start. Ctrl-C ends all of it, and removes the throwaway Postgres with its data.
+/// events when they start. It prints the address of a console, with events, dead letters and their repair, for the browser that
+/// opens it first. Ctrl-C ends all of it, and removes the throwaway Postgres with its data.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "For example: outbox dev --to NotificationService=http://localhost:8080\n\nExit status: 0 stopped as asked; 1 mistakes in event_router.yaml or proto; 2 unusable arguments, or no Postgres is installed; 3 the database can't be reached, or the throwaway one not be started."
@@ -78,9 +84,16 @@ pub(crate) struct Args {
     /// Show the payload of each event, too.
     #[arg(long)]
     payloads: bool,
+
+    #[command(flatten)]
+    pages: PagesArgs,
 }
 
-pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
+/// `answer` runs a command for a page of the console.
+pub(crate) async fn run<F>(args: &Args, answer: F) -> Result<ExitCode, Stopped>
+where
+    F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
+{
     let started = Started::default();
     stop_on_signals(&started)?;
     let show = Arc::new(Show::new(args.payloads));
@@ -89,16 +102,28 @@ pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
     let Ok(wiring) = files.read().map_err(|mistakes| show.problem(&mistakes)) else {
         return Ok(ExitCode::FAILURE);
     };
+    let listener = args.pages.listen().await?;
     // Until it returns, a stop waits for nothing: what was begun ends with this process.
     let preparing = Database::prepare(args.database_url.as_deref());
     let Some(database) = started.stop.run_until_cancelled(preparing).await else {
         return Ok(ExitCode::SUCCESS);
     };
     let database = database?;
-    show.note(&introduction(&database, &wiring));
-    tell_strays(&show, &wiring, &files);
     let mut parts = Parts::start(database.source.clone(), &wiring, Arc::clone(&show));
-    let _ = started.stop.run_until_cancelled(watch(&files, seen, &mut parts, &show)).await;
+    let (pages, mut questions) = Pages::open(listener, &database.source, &files, &wiring);
+    show.note(&introduction(&database, &wiring, pages.url()));
+    tell_strays(&show, &wiring, &files);
+    let watching = watch(&files, seen, (&mut parts, &pages), &show);
+    let until_stopped = async {
+        let working = async { tokio::join!(watching, console::answered(questions.as_mut(), answer)) };
+        let _ = started.stop.run_until_cancelled(working).await;
+        // A repair that runs notices Ctrl-C, too.
+        if let Some(questions) = &mut questions {
+            questions.end().await;
+        }
+    };
+    // Commands run on this thread, because what they ask with can't move to another.
+    LocalSet::new().run_until(until_stopped).await;
     parts.stop().await;
     let server_was_ours = database.server.is_some();
     // Dropping it waits for the server's end.
@@ -191,7 +216,7 @@ async fn migrate(source: &Source) -> Result<(), Stopped> {
 }
 
 /// What a developer needs first. A password is never shown.
-fn introduction(database: &Database, wiring: &Wiring) -> String {
+fn introduction(database: &Database, wiring: &Wiring, console: Option<&str>) -> String {
     let counts = counts(wiring);
     let shown = match &database.server {
         Some(_) => format!(
@@ -205,7 +230,8 @@ fn introduction(database: &Database, wiring: &Wiring) -> String {
     };
     let example = example::command(&wiring.contract, &wiring.router);
     let example = example.map(|example| format!("\n  try       {example}")).unwrap_or_default();
-    format!("{counts}\n  {shown}{example}")
+    let console = console.map(|url| format!("\n  console   {url} (for one browser)")).unwrap_or_default();
+    format!("{counts}\n  {shown}{console}{example}")
 }
 
 fn counts(wiring: &Wiring) -> String {
@@ -213,7 +239,11 @@ fn counts(wiring: &Wiring) -> String {
     format!("{}, {}", counted(events, "event"), counted(routes, "subscriber"))
 }
 
+/// Addresses of no service, and files that were passed over.
 fn tell_strays(show: &Show, wiring: &Wiring, files: &Files) {
+    for found in wiring.contract.passed_over() {
+        show.note(&format!("{}: {}\n  {}", found.place, found.message, found.hint));
+    }
     for (stray, meant) in to::strays(&wiring.services, &files.to) {
         let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
         show.note(&format!("--to {stray}: event_router.yaml has no RPC of it{meant}"));
@@ -221,7 +251,7 @@ fn tell_strays(show: &Show, wiring: &Wiring, files: &Files) {
 }
 
 /// Reads the files again when they change. A bad file is shown, and the old one stays in use.
-async fn watch(files: &Files, mut seen: Seen, parts: &mut Parts, show: &Show) {
+async fn watch(files: &Files, mut seen: Seen, (parts, pages): (&mut Parts, &Pages), show: &Show) {
     let mut trouble = Vec::new();
     loop {
         tokio::time::sleep(LOOKS_EVERY).await;
@@ -238,6 +268,7 @@ async fn watch(files: &Files, mut seen: Seen, parts: &mut Parts, show: &Show) {
         match files.read() {
             Ok(wiring) => {
                 parts.replace(&wiring).await;
+                pages.follow(files, &wiring);
                 show.note(&format!("read again: {}", counts(&wiring)));
                 tell_strays(show, &wiring, files);
             }

@@ -106,7 +106,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "console")]
         Command::Console(args) => operate(console::run(&args, for_page)),
         #[cfg(feature = "dev")]
-        Command::Dev(args) => operate(dev::run(&args)),
+        Command::Dev(args) => operate(dev::run(&args, for_page)),
         Command::Send(args) => operate(send::run(&args)),
         Command::Routes(args) => ended(routes::run(&args)),
         Command::Proto(args) => ended(proto::run(&args)),

@@ -69,6 +69,9 @@ impl Options {
     /// Every given database, or that of the `outbox dev` of this folder. On the transport aws there may be none, because many
     /// commands need none.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, Stopped> {
+        if let Some(in_use) = self.asked.database() {
+            return Ok(vec![in_use.clone()]);
+        }
         if self.transport() == Transport::Aws && !self.on.databases.is_given() {
             return Ok(Vec::new());
         }
@@ -102,6 +105,9 @@ impl Options {
 
     /// The routes, if there are any: without --router, the file may be missing.
     pub(crate) fn router(&self) -> Result<Option<Router>, Stopped> {
+        if let Some(in_use) = self.asked.routes() {
+            return Ok(Some(in_use.clone()));
+        }
         let file = self.router_file();
         match Router::read(file) {
             Ok(router) => Ok(Some(router)),

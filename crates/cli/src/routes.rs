@@ -44,6 +44,10 @@ enum Format {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
+    if let Some(in_use) = args.asked.routes() {
+        args.asked.keeps(&listed(in_use));
+        return Ok(ExitCode::SUCCESS);
+    }
     let router = match Router::read(&args.router) {
         Ok(router) => router,
         Err(ReadError::Findings(report)) => {

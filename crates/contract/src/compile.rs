@@ -8,8 +8,8 @@ use prost_reflect::DescriptorPool;
 use protox::Compiler;
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver, IncludeFileResolver};
 
-use crate::editions;
 use crate::files::{Files, SourceFile};
+use crate::{editions, number};
 
 /// The file of the options, which every proto may import.
 pub const OPTIONS: &str = "outbox/options.proto";
@@ -22,24 +22,26 @@ pub(crate) fn compile(
     dirs: &[&Path],
     paths: &[PathBuf],
 ) -> Result<(DescriptorPool, Files, Vec<Finding>), Report> {
+    let (mut report, mut passed_over) = (Report::default(), Vec::new());
+    let options = options(dirs, paths, &mut report, &mut passed_over);
     let mut resolver = ChainFileResolver::new();
     for dir in dirs {
         resolver.add(IncludeFileResolver::new(dir.to_path_buf()));
     }
-    resolver.add(OptionsResolver);
+    resolver.add(OptionsResolver(options));
     resolver.add(GoogleFileResolver::new());
     let mut compiler = Compiler::with_file_resolver(resolver);
     compiler.include_imports(true).include_source_info(true);
-
-    let (mut report, mut passed_over) = (Report::default(), Vec::new());
     for path in paths {
-        // If another file imports it, that import is the mistake.
-        if std::fs::read_to_string(path).is_ok_and(|text| editions::is_in_edition(&text)) {
-            passed_over.push(editions::passed_over(&path.display().to_string()));
-            continue;
-        }
         if let Err(error) = compiler.open_file(path) {
             let broken = Broken::of(dirs, path, &error);
+            // Also of a file that another one imports.
+            if editions::is_in_edition(&broken.text) {
+                let opened = path.display().to_string();
+                let needs = (broken.shown != opened).then_some(broken.shown.as_str());
+                passed_over.push(editions::passed_over(&opened, needs));
+                continue;
+            }
             report.add(broken.findings(&error));
             report.add_text(broken.shown, broken.text);
         }
@@ -55,13 +57,34 @@ pub(crate) fn compile(
     Ok((compiler.descriptor_pool(), files.collect(), passed_over))
 }
 
+/// The text of outbox/options.proto for these files. If one of them has its number, it has another one.
+fn options(dirs: &[&Path], paths: &[PathBuf], report: &mut Report, warnings: &mut Vec<Finding>) -> String {
+    let others = paths.iter().filter(|path| !path.ends_with(OPTIONS));
+    let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+    let taken: Vec<Finding> =
+        others.clone().flat_map(|path| number::taken(&path.display().to_string(), &read(path))).collect();
+    if taken.is_empty() {
+        return OPTIONS_TEXT.to_owned();
+    }
+    if dirs.iter().any(|dir| number::has_one(&read(&dir.join(OPTIONS)))) {
+        for finding in number::refused_beside_a_copy(taken) {
+            report.add_text(&finding.place.file, read(&PathBuf::from(&finding.place.file)));
+            report.add([finding]);
+        }
+        return OPTIONS_TEXT.to_owned();
+    }
+    warnings.extend(taken);
+    let texts: Vec<String> = others.map(read).collect();
+    number::renumbered(OPTIONS_TEXT, texts.iter().map(String::as_str))
+}
+
 /// Serves `import "outbox/options.proto";`, so that a project needs no copy of the file.
-struct OptionsResolver;
+struct OptionsResolver(String);
 
 impl FileResolver for OptionsResolver {
     fn open_file(&self, name: &str) -> Result<File, protox::Error> {
         if name == OPTIONS {
-            File::from_source(name, OPTIONS_TEXT)
+            File::from_source(name, &self.0)
         } else {
             Err(protox::Error::file_not_found(name))
         }
@@ -158,7 +181,7 @@ impl Broken {
             ("'outbox.", "the option is called (outbox.key)"),
             (
                 "found 'edition'",
-                "another file imports it, and editions are not understood: write `syntax = \"proto3\";`",
+                "editions are not understood: write `syntax = \"proto3\";` as the first statement",
             ),
             ("expected a value of type", "write a value of that type, for example [(outbox.key) = true]"),
             ("reached end of file", "a brace, a quote or a semicolon is missing: look back from the end"),

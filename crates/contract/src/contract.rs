@@ -16,10 +16,11 @@ pub struct Contract {
     files: Files,
     places: Places,
     events: Events,
+    passed_over: Vec<Finding>,
 }
 
 impl Contract {
-    /// `passed_over` are findings about files that were left out.
+    /// `passed_over` are findings about what was left out.
     pub(crate) fn new(
         pool: DescriptorPool,
         files: Files,
@@ -28,9 +29,9 @@ impl Contract {
     ) -> Self {
         let places = Places::new(&pool, &files);
         let mut events = events::pair(&pool, &files, &places, selection);
-        events.findings.extend(passed_over);
+        events.findings.extend(passed_over.iter().cloned());
         events.findings.extend(enums::collisions(&pool, &places));
-        Self { pool, files, places, events }
+        Self { pool, files, places, events, passed_over }
     }
 
     /// Every descriptor, including those of imported files.
@@ -65,6 +66,11 @@ impl Contract {
     /// invalid key, or enum values that collide in generated code.
     pub fn findings(&self) -> &[Finding] {
         &self.events.findings
+    }
+
+    /// Those of the findings that tell which files were left out, and which options of others are not `(outbox.key)`.
+    pub fn passed_over(&self) -> &[Finding] {
+        &self.passed_over
     }
 
     /// Adds the texts to the report, so that it can show their lines.

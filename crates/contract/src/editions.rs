@@ -1,19 +1,27 @@
-//! Files in an edition of protobuf. The parser does not read them. One that no other file imports is passed over with a
-//! warning, so that it does not make a whole tree unusable.
+//! Files in an edition of protobuf. The parser does not read them. They are passed over with a warning, and so are the files that
+//! import them. The rest of the tree stays usable.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use outbox_finding::{Finding, Place};
 use prost_reflect::prost::encoding::{WireType, decode_key, decode_varint};
 use prost_types::FileDescriptorSet;
 
-/// What is said of a file that was passed over.
-pub(crate) fn passed_over(file: &str) -> Finding {
-    Finding::warning(
-        Place::start_of(file),
-        "the file is written in an edition of protobuf, and is passed over",
-        "its events and RPCs are not known here: write `syntax = \"proto3\";` if it has some",
-    )
+/// What is said of a file that was passed over. `needs` is an import of it that was passed over, too.
+pub(crate) fn passed_over(file: &str, needs: Option<&str>) -> Finding {
+    let (message, hint) = match needs {
+        None => (
+            "the file is written in an edition of protobuf, and is passed over".to_owned(),
+            "its events and RPCs are not known here: write `syntax = \"proto3\";` if it has some".to_owned(),
+        ),
+        Some(needs) => (
+            format!("the file needs {needs}, which is written in an edition of protobuf, and is passed over"),
+            format!(
+                "its events and RPCs are not known here: if it has some, write `syntax = \"proto3\";` in {needs}"
+            ),
+        ),
+    };
+    Finding::warning(Place::start_of(file), message, hint)
 }
 
 /// Whether a text's first statement is `edition`.
@@ -26,27 +34,38 @@ pub(crate) fn is_in_edition(text: &str) -> bool {
     rest.strip_prefix("edition").is_some_and(|after| after.trim_start().starts_with('='))
 }
 
-/// Takes the files in an edition out of a set, and returns their names. `Err` is one that another file needs.
-pub(crate) fn pass_over(set: &mut FileDescriptorSet) -> Result<BTreeSet<String>, String> {
+/// Takes the files in an edition, and those that need them, out of a set. Returns their names, with the one that each needs.
+pub(crate) fn pass_over(set: &mut FileDescriptorSet) -> BTreeMap<String, Option<String>> {
     let is_read = |syntax: &str| matches!(syntax, "" | "proto2" | "proto3");
-    let (read, rest): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut set.file).into_iter().partition(|file| is_read(file.syntax()));
-    set.file = read;
-    let names: BTreeSet<String> = rest.iter().map(|file| file.name().to_owned()).collect();
-    let mut needed = set.file.iter().flat_map(|file| &file.dependency);
-    match needed.find(|name| names.contains(*name)) {
-        Some(needed) => Err(needed.clone()),
-        None => Ok(names),
+    let in_edition = set.file.iter().filter(|file| !is_read(file.syntax()));
+    let mut out: BTreeMap<String, Option<String>> =
+        in_edition.map(|file| (file.name().to_owned(), None)).collect();
+    loop {
+        let before = out.len();
+        for file in &set.file {
+            if out.contains_key(file.name()) {
+                continue;
+            }
+            if let Some(needed) = file.dependency.iter().find(|import| out.contains_key(*import)) {
+                // The one in an edition, however far away it is.
+                let cause = out[needed].clone().unwrap_or_else(|| needed.clone());
+                out.insert(file.name().to_owned(), Some(cause));
+            }
+        }
+        if out.len() == before {
+            set.file.retain(|file| !out.contains_key(file.name()));
+            return out;
+        }
     }
 }
 
 /// An encoded set without the files of these names. The files that stay keep every byte, so also options that are not known.
-pub(crate) fn without(set: &[u8], names: &BTreeSet<String>) -> Vec<u8> {
+pub(crate) fn without(set: &[u8], names: &BTreeMap<String, Option<String>>) -> Vec<u8> {
     let mut kept = Vec::with_capacity(set.len());
     let mut rest = set;
     while !rest.is_empty() {
         let Some(field) = next_field(&mut rest) else { break };
-        if !name_of(field).is_some_and(|name| names.contains(name)) {
+        if !name_of(field).is_some_and(|name| names.contains_key(name)) {
             kept.extend_from_slice(field);
         }
     }
@@ -95,22 +114,25 @@ mod tests {
         }
     }
 
-    /// Guards: a file in an edition is left out, and the others stay as they were, unless one of them imports it.
+    /// Guards: a file in an edition is left out, with those that need it, and the others stay as they were.
     #[test]
-    fn only_a_file_that_nobody_imports_is_passed_over() {
+    fn only_what_needs_an_edition_is_passed_over() {
         let set = FileDescriptorSet {
-            file: vec![file("a.proto", "proto3", &[]), file("b.proto", "editions", &["a.proto"])],
+            file: vec![
+                file("a.proto", "proto3", &[]),
+                file("b.proto", "editions", &["a.proto"]),
+                file("d.proto", "proto3", &["a.proto", "c.proto"]),
+                file("c.proto", "", &["b.proto"]),
+                file("e.proto", "proto2", &["a.proto"]),
+            ],
         };
         let mut left = set.clone();
-        let names = pass_over(&mut left).unwrap();
-        assert_eq!(names.iter().collect::<Vec<_>>(), ["b.proto"]);
+        let names = pass_over(&mut left);
+        let out: Vec<_> = names.iter().map(|(name, needs)| (name.as_str(), needs.as_deref())).collect();
+        let cause = Some("b.proto");
+        assert_eq!(out, [("b.proto", None), ("c.proto", cause), ("d.proto", cause)]);
         assert_eq!(without(&set.encode_to_vec(), &names), left.encode_to_vec());
-        assert_eq!(left.file.len(), 1);
-
-        let mut needed = FileDescriptorSet {
-            file: vec![file("a.proto", "proto3", &["b.proto"]), file("b.proto", "editions", &[])],
-        };
-        assert_eq!(pass_over(&mut needed), Err("b.proto".to_owned()));
+        assert_eq!(left.file.len(), 2);
     }
 
     /// Guards: an edition is recognised behind comments, and nothing else is taken for one.

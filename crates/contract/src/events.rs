@@ -10,6 +10,7 @@ use prost_reflect::{
 
 use crate::files::Files;
 use crate::keys;
+use crate::option::{FieldOption, KEY};
 use crate::place::Places;
 use crate::selection::Selection;
 
@@ -43,8 +44,9 @@ pub(crate) struct Events {
 /// value.
 pub(crate) fn pair(pool: &DescriptorPool, files: &Files, places: &Places, selection: &Selection) -> Events {
     let own = || pool.files().filter(|file| files.contains_key(file.name()));
+    let (option, namesakes) = (FieldOption::named(KEY, pool), BTreeSet::new());
     let mut pairing =
-        Pairing { pool, places, selection, namesakes: BTreeSet::new(), events: Events::default() };
+        Pairing { pool, option: &option, places, selection, namesakes, events: Events::default() };
     for file in own() {
         for event_enum in file.enums().filter(|it| it.name() == "Event") {
             if !selection.counts(event_enum.package_name()) {
@@ -60,7 +62,8 @@ pub(crate) fn pair(pool: &DescriptorPool, files: &Files, places: &Places, select
     let events: BTreeSet<String> = paired.chain(std::mem::take(&mut pairing.namesakes)).collect();
     let own_messages = pool.all_messages().filter(|message| files.contains_key(message.parent_file().name()));
     let strays = own_messages.filter(|message| !events.contains(message.full_name()));
-    pairing.events.findings.extend(keys::strays(pool, strays, places));
+    pairing.events.findings.extend(keys::strays(&option, strays, places));
+    pairing.events.findings.extend(option.namesakes(pool, places));
     pairing.events
 }
 
@@ -116,6 +119,7 @@ fn shown(event_enum: &EnumDescriptor) -> String {
 
 struct Pairing<'a> {
     pool: &'a DescriptorPool,
+    option: &'a FieldOption,
     places: &'a Places,
     selection: &'a Selection,
     /// The messages of events for which another package was chosen.
@@ -187,7 +191,7 @@ impl Pairing<'_> {
             self.events.findings.push(finding);
             return;
         }
-        let (key, findings) = keys::key(self.pool, message, self.places);
+        let (key, findings) = keys::key(self.option, message, self.places);
         self.events.findings.extend(findings);
         let event =
             EventType { name: name.clone(), message: message.clone(), key, value: value.clone(), place: at };

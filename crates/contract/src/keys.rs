@@ -1,22 +1,20 @@
 //! The field that an event marks as its key.
 
 use outbox_finding::Finding;
-use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value};
+use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
+use crate::option::FieldOption;
 use crate::place::Places;
-
-const OPTION: &str = "outbox.key";
 
 /// The key of an event's message, and the mistakes in its options.
 pub(crate) fn key(
-    pool: &DescriptorPool,
+    option: &FieldOption,
     message: &MessageDescriptor,
     places: &Places,
 ) -> (Option<FieldDescriptor>, Vec<Finding>) {
     let mut findings = Vec::new();
     let mut key: Option<FieldDescriptor> = None;
-    let Some(extension) = pool.get_extension_by_name(OPTION) else { return (key, findings) };
-    for field in message.fields().filter(|field| is_key(field, &extension)) {
+    for field in message.fields().filter(|field| option.marks(field)) {
         let at = places.of(&field.parent_file(), field.path());
         if let Some(first) = &key {
             let two = format!("`{}` has two keys: `{}` and `{}`", message.name(), first.name(), field.name());
@@ -34,14 +32,13 @@ pub(crate) fn key(
 
 /// Keys that are marked in messages that aren't events.
 pub(crate) fn strays(
-    pool: &DescriptorPool,
+    option: &FieldOption,
     messages: impl Iterator<Item = MessageDescriptor>,
     places: &Places,
 ) -> Vec<Finding> {
-    let Some(extension) = pool.get_extension_by_name(OPTION) else { return Vec::new() };
     let mut findings = Vec::new();
     for message in messages {
-        for field in message.fields().filter(|field| is_key(field, &extension)) {
+        for field in message.fields().filter(|field| option.marks(field)) {
             let at = places.of(&field.parent_file(), field.path());
             let stray =
                 format!("`{}` is marked as a key, and `{}` is not an event", field.name(), message.name());
@@ -50,10 +47,6 @@ pub(crate) fn strays(
         }
     }
     findings
-}
-
-fn is_key(field: &FieldDescriptor, extension: &ExtensionDescriptor) -> bool {
-    matches!(*field.options().get_extension(extension), Value::Bool(true))
 }
 
 fn unfit_for_key(field: &FieldDescriptor) -> Option<&'static str> {

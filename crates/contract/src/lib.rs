@@ -10,6 +10,8 @@ mod enums;
 mod events;
 mod files;
 mod keys;
+mod number; // of an option, if another one has it
+mod option; // (outbox.key)
 mod place;
 mod rpcs;
 mod selection;

@@ -36,6 +36,9 @@ impl Sources {
             files.extend(proto_files(root)?);
         }
         let (pool, files, passed_over) = compile::compile(&dirs, &files).map_err(ReadError::Findings)?;
+        if files.is_empty() {
+            return Err(ReadError::OnlyEditions(self.protos.first().cloned().unwrap_or_default()));
+        }
         Ok(Contract::new(pool, files, &self.events, passed_over))
     }
 
@@ -71,9 +74,9 @@ pub enum ReadError {
     #[error("{path} is neither a directory of .proto files nor a descriptor set: {reason}")]
     NotDescriptors { path: PathBuf, reason: String },
     #[error(
-        "{path} has {file}, which others import and which is written in an edition of protobuf; proto2 and proto3 are understood"
+        "every .proto file of {0} is written in an edition of protobuf, or needs one that is: write `syntax = \"proto3\";` in them"
     )]
-    Edition { path: PathBuf, file: String },
+    OnlyEditions(PathBuf),
     #[error("{0}")]
     Findings(Report),
 }
@@ -112,8 +115,7 @@ fn descriptor_set(path: &Path, events: &Selection) -> Result<Contract, ReadError
     let bytes = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let refused = |reason: String| ReadError::NotDescriptors { path: path.to_owned(), reason };
     let mut set = FileDescriptorSet::decode(bytes.as_slice()).map_err(|error| refused(error.to_string()))?;
-    let passed_over =
-        editions::pass_over(&mut set).map_err(|file| ReadError::Edition { path: path.to_owned(), file })?;
+    let passed_over = editions::pass_over(&mut set);
     // Only the bytes have the options that are declared by the files themselves.
     let bytes = if passed_over.is_empty() { bytes } else { editions::without(&bytes, &passed_over) };
     let pool = DescriptorPool::decode(bytes.as_slice()).map_err(|error| refused(error.to_string()))?;
@@ -123,9 +125,13 @@ fn descriptor_set(path: &Path, events: &Selection) -> Result<Contract, ReadError
         .filter(|file| own(file.name()))
         .map(|file| (file.name().to_owned(), SourceFile { shown: file.name().to_owned(), text: None }))
         .collect();
+    if files.is_empty() && !passed_over.is_empty() {
+        return Err(ReadError::OnlyEditions(path.to_owned()));
+    }
     if files.is_empty() {
         return Err(ReadError::Empty(path.to_owned()));
     }
-    let passed_over = passed_over.iter().map(|file| editions::passed_over(file)).collect();
+    let passed_over =
+        passed_over.iter().map(|(file, needs)| editions::passed_over(file, needs.as_deref())).collect();
     Ok(Contract::new(pool, files, events, passed_over))
 }

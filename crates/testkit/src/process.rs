@@ -9,7 +9,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command as AsyncCommand};
 use tokio::sync::mpsc;
 
-/// Builds the programs that demo and tests start. Returns their directory. Without AWS the build takes half the time.
+/// Builds the programs that demo and tests start. Returns their directory. Without AWS the build takes half the time. The console
+/// is always there.
 pub fn build(aws: bool) -> std::io::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
@@ -26,7 +27,7 @@ pub fn build(aws: bool) -> std::io::Result<PathBuf> {
             "outbox-cli",
             "--bins",
         ])
-        .args((!aws).then_some("--no-default-features"))
+        .args(if aws { &[][..] } else { &["--no-default-features", "--features", "outbox-cli/console"] })
         .current_dir(root())
         .status()?;
     if !status.success() {

@@ -134,5 +134,9 @@ fn contract(cli: &Cli, router: &Router) -> Result<Option<Contract>, ReadError> {
         return Ok(None);
     }
     let events = Selection::new(&cli.events_packages, router.packages());
-    Sources { protos: cli.proto.clone(), includes: Vec::new(), events }.read().map(Some)
+    let contract = Sources { protos: cli.proto.clone(), includes: Vec::new(), events }.read()?;
+    for found in contract.passed_over() {
+        tracing::warn!(place = %found.place, remedy = found.hint, "{}", found.message);
+    }
+    Ok(Some(contract))
 }

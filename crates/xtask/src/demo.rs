@@ -23,7 +23,8 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) aws: bool,
 
-    /// End after the story; exit 0 only if every count is correct.
+    /// End after the story; exit 0 only if every count is correct. Without it a console shows the same in a browser, and events
+    /// are published until Ctrl-C.
     #[arg(long)]
     pub(crate) once: bool,
 
@@ -67,6 +68,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 async fn tell(world: &mut World, show: &Show, options: &Options) -> Result<bool, Failure> {
+    if !options.once {
+        world.open_console(show).await?;
+    }
     let told = story::tell(world, show).await?;
     let summary = summary::summarize(world, &told).await?;
     summary.show(show);

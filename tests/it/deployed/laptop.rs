@@ -1,15 +1,20 @@
 //! `outbox dev` and `outbox send` in a folder outside of the repository, as a developer uses them.
 
+mod pages; // of its console
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use connectrpc::ConnectError;
+use pages::Pages;
+use serde_json::json;
 use tempfile::TempDir;
 use testkit::process::Process;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::operator::{Said, paste};
 use crate::server;
-use crate::world::{ROUTER, World, programs};
+use crate::world::{ROUTER, World, programs, until};
 
 const PROTO: &str = r#"syntax = "proto3";
 
@@ -183,6 +188,83 @@ async fn a_service_that_starts_later_gets_its_events() {
     dev.signal("INT").unwrap();
     assert!(dev.ended().await.unwrap().success());
     assert_eq!((folder.left("tmp"), folder.left("run")), (Vec::new(), Vec::new()));
+    world.finish().await;
+}
+
+/// Guards: a developer sees events and dead letters as pages, and repairs there. The pages have the routes in use: of a changed
+/// file, and of the last good one after a mistake. They show no payload, also with --payloads.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_is_beside_the_rest() {
+    let world = World::new(ROUTER).await;
+    let folder = Folder::new();
+    world.rpcs.on("Test/Issued", |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
+    let mut dev = folder.dev(&format!("--to http://{} --payloads", world.rpcs.addr), &[]);
+    let pages = Pages::of(&mut dev).await;
+    let event = folder.send("outbox send event_card_issued '{\"cardId\":\"secret-7\"}'").await;
+    dev.wait_for("dead letter").await.unwrap();
+    let (page, redrive) =
+        (format!("/event/{event}"), "/dead/redrive?rpc=Test%2FIssued&code=invalid_argument");
+    until("the event's page tells its death", async || {
+        pages.json(&page).await["deliveries"][0]["state"] == "dead"
+    })
+    .await;
+    until("Now has the RPC and its dead letter", async || {
+        let now = pages.json("/").await;
+        now["rpcs"][0]["rpc"] == "Test/Issued" && now["rpcs"][0]["dead"] == 1
+    })
+    .await;
+    let shown = [pages.shown("/").await, pages.shown(&page).await, pages.shown("/dead").await];
+    assert!(shown.iter().all(|shown| shown.contains("Test/Issued")), "{shown:?}");
+    assert!(!shown[1].contains("cardId"), "no payload: {}", shown[1]);
+    // What a page offers to paste works in this folder, without an address.
+    assert!(shown[0].contains("outbox dlq list --rpc Test/Issued<"), "{}", shown[0]);
+
+    world.rpcs.on("Test/Issued", |_| Box::pin(async { Ok(()) }));
+    let group = "rpc=Test%2FIssued&code=invalid_argument&rate=50&canary=0&stop_if_dead=5";
+    assert_eq!(pages.sends(redrive, "/dead/redrive", group).await, 303);
+    world.rpcs.until_done("Test/Issued", &[event]).await;
+    dev.wait_for("→ Test/Issued ✓").await.unwrap();
+
+    folder.write("event_router.yaml", &format!("{ROUTES}      - id: Other/Issued\n"));
+    dev.wait_for("read again: 1 event, 2 subscribers").await.unwrap();
+    let rpcs = async || {
+        let routes = pages.json("/routes").await;
+        routes.as_array().unwrap().iter().map(|route| route["rpc"].clone()).collect::<Vec<_>>()
+    };
+    let both = [json!("Test/Issued"), json!("Other/Issued")];
+    assert_eq!(rpcs().await, both);
+    folder.write("event_router.yaml", "event: {");
+    dev.wait_for("stay in use").await.unwrap();
+    assert_eq!(rpcs().await, both);
+    until("Now has the new RPC", async || pages.shown("/").await.contains("Other/Issued")).await;
+    dev.signal("INT").unwrap();
+    assert!(dev.ended().await.unwrap().success());
+    world.finish().await;
+}
+
+/// Guards: a console is nowhere but on this machine, and only where it is wanted.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_is_where_it_is_wanted() {
+    let world = World::new(ROUTER).await;
+    let folder = Folder::new();
+    let database = [("DATABASE_URL", world.url.as_str())];
+    for (args, said) in [
+        ("--console 0.0.0.0:0", "others reach that address"),
+        ("--console 127.0.0.1:0 --no-console", "cannot be used with"),
+        (&format!("--console {}", world.rpcs.addr), "the console can't listen on"),
+    ] {
+        let mut dev = folder.dev(args, &database);
+        dev.wait_for(said).await.unwrap();
+        assert_eq!(dev.ended().await.unwrap().code(), Some(2), "{args}");
+    }
+    let mut dev = folder.dev("--no-console", &database);
+    let mut told = String::new();
+    while !told.contains("outbox send") {
+        told.push_str(&dev.line().await.unwrap());
+    }
+    assert!(!told.contains("console"), "{told}");
+    dev.signal("INT").unwrap();
+    assert!(dev.ended().await.unwrap().success());
     world.finish().await;
 }
 

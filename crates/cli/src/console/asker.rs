@@ -5,12 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use outbox_console::{Answer, Answering, Ask, Question, Refusal};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use super::place::Place;
 use crate::asked::Asked;
 use crate::options::Options;
-use crate::repair;
 use crate::safe::word;
 use crate::stopped::Stopped;
 
@@ -36,20 +36,24 @@ struct Asking {
 }
 
 #[derive(Debug)]
-pub(super) struct Questions {
+pub(crate) struct Questions {
     asked: mpsc::Receiver<Asking>,
-    place: Vec<String>,
-    router: String,
+    place: watch::Receiver<Place>,
     /// Those that run.
     changes: JoinSet<()>,
 }
 
+/// For the installation for which this process was started.
 pub(super) fn new(options: &Options) -> (Asker, Questions) {
-    let (questions, asked) = mpsc::channel(WAITING_MAX);
-    let router = options.router_file().display().to_string();
     let command = options.command(Vec::<&str>::new());
-    let place = command.trim_start_matches("outbox").to_owned();
-    (Asker { questions, place }, Questions { asked, place: repair::place(), router, changes: JoinSet::new() })
+    let (_, place) = watch::channel(Place::of(options));
+    about(place, command.trim_start_matches("outbox").to_owned())
+}
+
+/// `shown` is what a command ends with that is pasted into a terminal.
+pub(super) fn about(place: watch::Receiver<Place>, shown: String) -> (Asker, Questions) {
+    let (questions, asked) = mpsc::channel(WAITING_MAX);
+    (Asker { questions, place: shown }, Questions { asked, place, changes: JoinSet::new() })
 }
 
 impl Ask for Asker {
@@ -72,14 +76,15 @@ impl Ask for Asker {
 
 impl Questions {
     /// Until nothing asks any more.
-    pub(super) async fn answer<F>(&mut self, answer: F)
+    pub(crate) async fn answer<F>(&mut self, answer: F)
     where
         F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
     {
         let together = Rc::new(Semaphore::new(TOGETHER));
         while let Some(Asking { question, mut reply }) = self.asked.recv().await {
-            let (words, together) = (self.words(&question), Rc::clone(&together));
-            let asked = Asked::by_page(question.who, question.words);
+            let place = self.place.borrow().clone();
+            let (words, together) = (place.command(&question.words), Rc::clone(&together));
+            let asked = Asked::by_page(question.who, question.words, place.in_use);
             // Those that have ended are forgotten.
             while self.changes.try_join_next().is_some() {}
             if question.changes {
@@ -106,21 +111,9 @@ impl Questions {
     }
 
     /// Waits for the changes that run.
-    pub(super) async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         let all = async { while self.changes.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(END_WITHIN, all).await;
-    }
-
-    /// As if they were typed: the command, and the installation for which this console was started.
-    fn words(&self, question: &Question) -> Vec<String> {
-        let mut words = vec!["outbox".to_owned()];
-        words.extend(question.words.iter().cloned());
-        match question.words.first().map(String::as_str) {
-            // It reads one file, and needs no installation.
-            Some("routes") => words.push(format!("--router={}", self.router)),
-            _ => words.extend(self.place.iter().cloned()),
-        }
-        words
     }
 }
 

@@ -10,7 +10,7 @@ use crate::repair;
 use crate::stopped::Stopped;
 
 /// The names of this machine.
-const HERE: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+pub(super) const HERE: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 pub(super) fn access(args: &Args) -> Result<Access, Stopped> {
     if let Some(file) = &args.auth_token_file {

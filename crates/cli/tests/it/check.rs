@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 use super::said;
 
+/// A descriptor set of one file.
+const IN_AN_EDITION: &[u8] = b"\x0a\x13\x0a\x07a.proto\x62\x08editions";
+
 struct Case {
     path: PathBuf,
     args: String,
@@ -83,7 +86,11 @@ fn unusable_arguments_are_told_from_mistakes() {
             "neither a directory of .proto files nor a descriptor set",
             "pass --proto DIR",
         ),
-        ("--proto edition.binpb", "there is no .proto file below edition.binpb", "pass --proto DIR"),
+        (
+            "--proto edition.binpb",
+            "every .proto file of edition.binpb is written in an edition of protobuf",
+            "write `syntax = \"proto3\";`",
+        ),
         ("--against no-such-revision", "git finds no such revision", "fetch-depth: 0"),
         ("--against empty", "git finds no such revision", "pass a directory of older .proto files"),
         ("--against broken", "the proto files of broken can't be read", "compare with a revision"),
@@ -97,13 +104,29 @@ fn unusable_arguments_are_told_from_mistakes() {
         let dir = base.lay_out(&base);
         std::fs::create_dir(dir.path().join("empty")).unwrap();
         std::fs::create_dir(dir.path().join("broken")).unwrap();
-        std::fs::write(dir.path().join("edition.binpb"), b"\x0a\x13\x0a\x07a.proto\x62\x08editions").unwrap();
+        std::fs::write(dir.path().join("edition.binpb"), IN_AN_EDITION).unwrap();
         std::fs::write(dir.path().join("broken/a.proto"), "syntax").unwrap();
         let output = outbox(dir.path(), args);
         let told = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{args}: {told}");
         assert!(told.contains(problem) && told.contains(remedy), "{args}: {told}");
     }
+}
+
+/// Guards: a file in an edition within a descriptor set is passed over, and the rest of the set is checked.
+#[test]
+fn a_set_with_an_edition_is_usable() {
+    let (dir, base) = (tempfile::tempdir().unwrap(), Case::read(&golden().join("base.txt")));
+    let base = base.lay_out(&base);
+    let set = dir.path().join("set.binpb");
+    let config = outbox_build::Config::new(base.path().join("proto")).out_dir(dir.path());
+    config.descriptor_set(&set).compile().unwrap();
+    let mut bytes = std::fs::read(&set).unwrap();
+    bytes.extend_from_slice(IN_AN_EDITION);
+    std::fs::write(&set, bytes).unwrap();
+    let told = said(&outbox(base.path(), &format!("--proto {}", set.display())));
+    assert!(told.contains("warning: the file is written in an edition of protobuf"), "{told}");
+    assert!(told.contains("a.proto") && told.ends_with("1 warning\nexit 0\n"), "{told}");
 }
 
 /// Guards: whatever bytes stand in the files, the answer has an exit code of ours and no panic.

@@ -3,6 +3,7 @@
 mod advice; // what is advised can be done
 mod check; // every mistake, with its place and remedy
 mod codegen; // events for other languages
+mod documents; // snippets that newcomers copy
 mod help; // the manual
 mod routes; // pictures and tables
 mod width; // narrow tables, and colours

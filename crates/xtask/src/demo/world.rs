@@ -103,6 +103,19 @@ impl World {
         })
     }
 
+    /// Starts the console for one browser, and shows its address. It ends with the rest, before the database does.
+    pub(super) async fn open_console(&mut self, show: &Show) -> Result<(), Failure> {
+        let env: Vec<(&str, &str)> =
+            self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let args = ["console", "--addr", "127.0.0.1:0", "--title", "demo"];
+        let mut console = Process::start(&self.bin.join("outbox"), args, &env)?;
+        let said = console.wait_for("http://").await?;
+        let url = said.split_whitespace().find(|word| word.starts_with("http://")).unwrap_or(&said);
+        show.step(&format!("the console is at {url} (for one browser)"));
+        self.processes.insert(0, console);
+        Ok(())
+    }
+
     /// Runs a command of `outbox`, as an operator would. Returns its JSON.
     pub(super) async fn outbox(&self, args: &[&str]) -> Result<Value, Failure> {
         let output = Command::new(self.bin.join("outbox"))
