@@ -6,6 +6,7 @@ mod debian; // the Debian package
 mod dependencies; // what the programs are built from
 mod notices; // the licences of others
 mod programs; // the three binaries
+mod release; // what every part needs to know
 mod rootfs; // the files of a minimal container
 mod sbom; // the list of components, as CycloneDX
 mod shared; // what archive and Debian package have beside the programs
@@ -19,7 +20,7 @@ use testkit::process::{root, target};
 
 use self::dependencies::Dependencies;
 use self::programs::Programs;
-use crate::programs::cargo;
+use self::release::Release;
 
 pub(crate) const HELP: &str = "\
 It writes, where NAME is for example outbox-0.1.0-x86_64-unknown-linux-gnu:
@@ -77,25 +78,12 @@ enum Part {
     Crates,
 }
 
-/// What every part needs to know.
-struct Release {
-    version: &'static str,
-    /// As rustc names it, for example `x86_64-unknown-linux-gnu`.
-    triple: String,
-    /// The time of every file, in seconds since 1970.
-    epoch: u64,
-    /// For gzip and xz: `-1` to `-9`.
-    compression: &'static str,
-    out: PathBuf,
-    /// For folders that become an archive.
-    work: tempfile::TempDir,
-}
-
 pub(crate) fn run(options: &Options) -> Result<ExitCode, String> {
     if !options.allow_dirty {
         refuse_changes()?;
     }
-    let release = Release::new(options)?;
+    let out = options.out.clone().unwrap_or_else(|| target().join("dist"));
+    let release = Release::new(&out, options.fast)?;
     let wanted = |part| options.only.is_empty() || options.only.contains(&part);
     if [Part::Archive, Part::Debian, Part::Rootfs, Part::Sbom].into_iter().any(wanted) {
         let programs = Programs::found(options.binaries.as_deref(), &options.profile, release.version)?;
@@ -133,47 +121,4 @@ fn refuse_changes() -> Result<(), String> {
             Err(format!("{count} files are not committed: commit them, or pass --allow-dirty for a try"))
         }
     }
-}
-
-impl Release {
-    fn new(options: &Options) -> Result<Self, String> {
-        let out = options.out.clone().unwrap_or_else(|| target().join("dist"));
-        // An earlier version beside this one would get into SHA256SUMS.
-        sums::remove_former(&out)?;
-        steps::make_dir(&out)?;
-        let out = out.canonicalize().map_err(|error| format!("{}: {error}", out.display()))?;
-        let work = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
-        let compression = if options.fast { "-1" } else { "-9" };
-        let version = env!("CARGO_PKG_VERSION");
-        Ok(Self { version, triple: triple()?, epoch: epoch(), compression, out, work })
-    }
-
-    /// The beginning of the names of files.
-    fn name(&self) -> String {
-        format!("outbox-{}-{}", self.version, self.triple)
-    }
-
-    /// Says that a file is there.
-    fn wrote(&self, name: &str) {
-        let bytes = std::fs::metadata(self.out.join(name)).map_or(0, |file| file.len());
-        println!("    {name}  ({} kB)", bytes.div_ceil(1000));
-    }
-}
-
-fn triple() -> Result<String, String> {
-    let mut rustc = std::process::Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    let said = steps::output(rustc.arg("-vV"))?;
-    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| "`rustc -vV` names no host".to_owned())
-}
-
-/// SOURCE_DATE_EPOCH, or the time of the commit. Without git it is the first time that every format can have.
-fn epoch() -> u64 {
-    const YEAR_1980: u64 = 315_532_800;
-    let given = std::env::var("SOURCE_DATE_EPOCH").ok();
-    let committed = || {
-        let mut git = std::process::Command::new("git");
-        steps::output(git.args(["log", "-1", "--format=%ct"]).current_dir(root())).ok()
-    };
-    given.or_else(committed).and_then(|seconds| seconds.trim().parse().ok()).unwrap_or(YEAR_1980)
 }

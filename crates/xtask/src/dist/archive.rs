@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{Release, steps};
+use super::release::Release;
+use super::steps;
 
 /// Packs what is in `folder`. `inside` is its name in the archive; without it the content is at the top.
 pub(super) fn pack(release: &Release, folder: &Path, inside: Option<&str>, name: &str) -> Result<(), String> {

@@ -3,7 +3,9 @@
 use serde_json::Value;
 use testkit::process::target;
 
-use super::{Release, cargo, steps};
+use super::release::Release;
+use super::steps;
+use crate::programs::cargo;
 
 pub(super) fn package(release: &Release, allow_dirty: bool) -> Result<(), String> {
     steps::began("crates: cargo package --workspace --no-verify");

@@ -9,7 +9,8 @@ use std::process::Command;
 use testkit::process::root;
 
 use super::programs::Programs;
-use super::{Release, shared, steps};
+use super::release::Release;
+use super::{shared, steps};
 
 const UNITS: [&str; 3] = ["outbox-migrate.service", "outbox-relay.service", "outbox-worker.service"];
 const USER: &str = "u outbox - \"Outbox relay and worker\" /etc/outbox /usr/sbin/nologin\n";

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use testkit::process::root;
 
 use super::programs::PROGRAMS;
-use super::{cargo, steps};
+use super::steps;
+use crate::programs::cargo;
 
 /// Name and version, as cargo identifies a package of one registry.
 pub(super) type Id = (String, String);

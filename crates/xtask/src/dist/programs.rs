@@ -5,7 +5,8 @@ use std::process::Command;
 
 use testkit::process::target;
 
-use super::{cargo, steps};
+use super::steps;
+use crate::programs::cargo;
 
 /// Each with the package that has it.
 pub(super) const PROGRAMS: [(&str, &str); 3] =

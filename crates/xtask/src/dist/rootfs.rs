@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::programs::Programs;
-use super::{Release, archive as tar, shared, steps};
+use super::release::Release;
+use super::{archive as tar, shared, steps};
 
 /// Where Debian has the certificates of authorities.
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";

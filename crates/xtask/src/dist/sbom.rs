@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::dependencies::{Dependencies, Dependency, Id};
 use super::programs::{PROGRAMS, Programs};
-use super::{Release, steps};
+use super::release::Release;
+use super::steps;
 
 pub(super) fn write(
     release: &Release,

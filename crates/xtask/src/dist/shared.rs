@@ -6,7 +6,8 @@ use std::process::Command;
 use testkit::process::root;
 
 use super::programs::Programs;
-use super::{Release, archive as tar, steps};
+use super::release::Release;
+use super::{archive as tar, steps};
 
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "UPGRADING.md", "SECURITY.md"];
 const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
