@@ -90,9 +90,9 @@ mod tests {
             (1, 0, 0, None),
             (1, 0, 299, None),
             (0, 0, 0, Some(None)),
-            (0, 1, 0, Some(Some("1 of the first ones died again"))),
-            (1, 1, 0, Some(Some("1 of the first ones died again"))),
-            (2, 0, 300, Some(Some("2 of the first ones were not done within 5m"))),
+            (0, 1, 0, Some(Some("because 1 of the first ones died again"))),
+            (1, 1, 0, Some(Some("because 1 of the first ones died again"))),
+            (2, 0, 300, Some(Some("because 2 of the first ones were not done within 5m"))),
         ] {
             let said = rule.canary(fates(waiting, dead), Duration::from_secs(waited));
             match (&said, ends) {

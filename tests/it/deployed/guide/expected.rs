@@ -43,19 +43,19 @@ impl Names {
             line => format!(" *{}\n", self.pattern(line, &mut new)),
         });
         let pattern = format!(r"\A{}[ \n]*\z", lines.collect::<String>());
-        self.learn(&pattern, &new, said.trim_end_matches('\n').to_owned() + "\n")
+        self.learn(&pattern, &new, &(said.trim_end_matches('\n').to_owned() + "\n"))
     }
 
     /// The same for one line.
     pub(super) fn learn_line(&mut self, shown: &str, said: &str) -> bool {
         let mut new = Vec::new();
         let pattern = format!(r"\A *{}\z", self.pattern(shown.trim(), &mut new));
-        self.learn(&pattern, &new, said.trim_end().to_owned())
+        self.learn(&pattern, &new, said.trim_end())
     }
 
-    fn learn(&mut self, pattern: &str, new: &[String], said: String) -> bool {
+    fn learn(&mut self, pattern: &str, new: &[String], said: &str) -> bool {
         let pattern = Regex::new(pattern).expect("a pattern");
-        let Some(found) = pattern.captures(&said) else { return false };
+        let Some(found) = pattern.captures(said) else { return false };
         let learned = new
             .iter()
             .enumerate()
