@@ -145,7 +145,9 @@ fn what_is_passed_over_leaves_the_rest() {
     }
     let set = dir.path().join("set.binpb");
     let out = dir.path().join("out");
-    let left = Config::new(dir.path().join("proto")).out_dir(&out).descriptor_set(&set).compile().unwrap();
+    let mut left =
+        Config::new(dir.path().join("proto")).out_dir(&out).descriptor_set(&set).compile().unwrap();
+    left.sort();
     assert_eq!(left, ["a.proto", "acme.proto", "refund.proto"]);
     let of_tree = std::fs::read_to_string(out.join("outbox.rs")).unwrap();
     assert_eq!(of_tree.matches("fn key(&self)").count(), 1, "{of_tree}");

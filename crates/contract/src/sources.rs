@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use outbox_finding::Report;
+use outbox_finding::{Finding, Report, Severity};
 use prost_reflect::DescriptorPool;
 use prost_reflect::prost::Message;
 use prost_types::FileDescriptorSet;
@@ -37,7 +37,7 @@ impl Sources {
         }
         let (pool, files, passed_over) = compile::compile(&dirs, &files).map_err(ReadError::Findings)?;
         if files.is_empty() {
-            return Err(ReadError::OnlyEditions(self.protos.first().cloned().unwrap_or_default()));
+            return Err(nothing_left(passed_over));
         }
         Ok(Contract::new(pool, files, &self.events, passed_over))
     }
@@ -73,10 +73,6 @@ pub enum ReadError {
     FileAmongSeveral(PathBuf),
     #[error("{path} is neither a directory of .proto files nor a descriptor set: {reason}")]
     NotDescriptors { path: PathBuf, reason: String },
-    #[error(
-        "every .proto file of {0} is written in an edition of protobuf, or needs one that is: write `syntax = \"proto3\";` in them"
-    )]
-    OnlyEditions(PathBuf),
     #[error("{0}")]
     Findings(Report),
 }
@@ -111,6 +107,13 @@ fn is_beside_the_point(error: &walkdir::Error, is_hidden: &dyn Fn(&Path) -> bool
     error.loop_ancestor().is_some() || error.path().is_some_and(|path| is_hidden(path) || dangles(path))
 }
 
+/// Without any other file, what is passed over is a mistake.
+fn nothing_left(passed_over: Vec<Finding>) -> ReadError {
+    let mut report = Report::default();
+    report.add(passed_over.into_iter().map(|found| Finding { severity: Severity::Error, ..found }));
+    ReadError::Findings(report)
+}
+
 fn descriptor_set(path: &Path, events: &Selection) -> Result<Contract, ReadError> {
     let bytes = std::fs::read(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
     let refused = |reason: String| ReadError::NotDescriptors { path: path.to_owned(), reason };
@@ -125,13 +128,11 @@ fn descriptor_set(path: &Path, events: &Selection) -> Result<Contract, ReadError
         .filter(|file| own(file.name()))
         .map(|file| (file.name().to_owned(), SourceFile { shown: file.name().to_owned(), text: None }))
         .collect();
-    if files.is_empty() && !passed_over.is_empty() {
-        return Err(ReadError::OnlyEditions(path.to_owned()));
-    }
-    if files.is_empty() {
-        return Err(ReadError::Empty(path.to_owned()));
-    }
-    let passed_over =
+    let passed_over: Vec<Finding> =
         passed_over.iter().map(|(file, needs)| editions::passed_over(file, needs.as_deref())).collect();
+    if files.is_empty() {
+        let is_empty = passed_over.is_empty();
+        return Err(if is_empty { ReadError::Empty(path.to_owned()) } else { nothing_left(passed_over) });
+    }
     Ok(Contract::new(pool, files, events, passed_over))
 }

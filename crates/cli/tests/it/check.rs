@@ -86,11 +86,6 @@ fn unusable_arguments_are_told_from_mistakes() {
             "neither a directory of .proto files nor a descriptor set",
             "pass --proto DIR",
         ),
-        (
-            "--proto edition.binpb",
-            "every .proto file of edition.binpb is written in an edition of protobuf",
-            "write `syntax = \"proto3\";`",
-        ),
         ("--against no-such-revision", "git finds no such revision", "fetch-depth: 0"),
         ("--against empty", "git finds no such revision", "pass a directory of older .proto files"),
         ("--against broken", "the proto files of broken can't be read", "compare with a revision"),
@@ -104,7 +99,6 @@ fn unusable_arguments_are_told_from_mistakes() {
         let dir = base.lay_out(&base);
         std::fs::create_dir(dir.path().join("empty")).unwrap();
         std::fs::create_dir(dir.path().join("broken")).unwrap();
-        std::fs::write(dir.path().join("edition.binpb"), IN_AN_EDITION).unwrap();
         std::fs::write(dir.path().join("broken/a.proto"), "syntax").unwrap();
         let output = outbox(dir.path(), args);
         let told = String::from_utf8(output.stderr).unwrap();
@@ -127,6 +121,13 @@ fn a_set_with_an_edition_is_usable() {
     let told = said(&outbox(base.path(), &format!("--proto {}", set.display())));
     assert!(told.contains("warning: the file is written in an edition of protobuf"), "{told}");
     assert!(told.contains("a.proto") && told.ends_with("1 warning\nexit 0\n"), "{told}");
+
+    std::fs::write(&set, IN_AN_EDITION).unwrap();
+    let told = said(&outbox(base.path(), &format!("--proto {}", set.display())));
+    assert!(
+        told.starts_with("error: the file is written in an edition") && told.ends_with("exit 1\n"),
+        "{told}"
+    );
 }
 
 /// Guards: whatever bytes stand in the files, the answer has an exit code of ours and no panic.
