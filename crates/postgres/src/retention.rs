@@ -54,20 +54,32 @@ async fn rings(source: &Source, retention: Duration) {
         observer: Observer::new(source.name()),
     };
     let connections = source.connections("outbox relay (retention)", &SESSION, 1);
+    // Many databases share few connections: so their rounds begin at different times.
+    let mut wait = if connections.are_scarce() { pause.mul_f64(fastrand::f64()) } else { pause };
     loop {
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(wait).await;
+        wait = pause;
+        let mut kept = None;
         for part in
             [Part::Observe, Part::Events, Part::Cursors, Part::Deliveries, Part::Ringing, Part::History]
         {
             let done = async {
-                let mut loan = connections.lend().await?;
+                let mut loan = match kept.take() {
+                    Some(loan) => loan,
+                    None => connections.lend().await?,
+                };
                 rings.clean(part, loan.conn()).await?;
-                loan.give_back();
-                Ok(())
+                Ok(loan)
             };
-            if let Err(error) = within_time(PART_WITHIN, done).await {
-                tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "retention failed: trying again");
+            match within_time(PART_WITHIN, done).await {
+                Ok(loan) => kept = Some(loan),
+                Err(error) => {
+                    tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "retention failed: trying again");
+                }
             }
+        }
+        if let Some(loan) = kept {
+            loan.give_back();
         }
     }
 }

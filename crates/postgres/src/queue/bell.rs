@@ -194,7 +194,7 @@ impl Bell {
         let queues = self.queues();
         let looks = beside.run(LOOKED_WITHIN, &LookAt { queues: &queues, swept }).await?;
         let mut quiet = true;
-        for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale) in looks {
+        for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale, dead) in looks {
             let Some(queue) = queues.get(&rpc) else { continue };
             let Some(id) = id else {
                 if queue.from().id.is_some() {
@@ -207,7 +207,7 @@ impl Bell {
             };
             let claims = lowest_claim.zip(highest_claim);
             let is_empty = due.is_none() && !fresh && claims.is_none();
-            queue.is_empty(is_empty);
+            queue.is_empty(is_empty, swept.then_some(dead));
             quiet &= is_empty;
             let found = Found { id, due, now, claims, swept };
             if queue.saw(found, began.into_std()) {
@@ -256,8 +256,9 @@ impl Bell {
 }
 
 /// An RPC, and of its queue: the id, the server's clock, when the first retry is due, and whether the log has new rows. Then
-/// the lowest and the highest claim, and whether claims need cleaning up.
-type Look = (String, Option<i32>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<i64>, Option<i64>, bool);
+/// the lowest and the highest claim, whether claims need cleaning up, and whether there are dead letters, if it reads that.
+type Look =
+    (String, Option<i32>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<i64>, Option<i64>, bool, bool);
 
 struct LookAt<'a> {
     queues: &'a Queues,
@@ -290,7 +291,8 @@ fn query(
                 exists (select from outbox.claim as c
                         where c.queue = q.id and c.id >= w.claims_from and c.until < clock_timestamp())
                 or exists (select from outbox.claim as c
-                           where c.queue = q.id and c.id >= w.claims_from offset 100) as stale
+                           where c.queue = q.id and c.id >= w.claims_from offset 100) as stale,
+                $4 and exists (select from outbox.dead_letter as l where l.queue = q.id) as dead
          from unnest($1::text[], $2::timestamptz[], $3::bigint[]) as w (rpc, due_from, claims_from)
          left join lateral (select h.queue as id, h.seq as head from outbox.queue_head as h
                             where h.rpc = w.rpc limit 1) as q on true",
@@ -298,4 +300,5 @@ fn query(
     .bind(queues.keys().cloned().collect::<Vec<_>>())
     .bind(from.iter().map(|from| from.due.filter(|_| !sweep)).collect::<Vec<_>>())
     .bind(from.iter().map(|from| from.claims).collect::<Vec<_>>())
+    .bind(sweep)
 }
