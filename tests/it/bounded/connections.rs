@@ -18,7 +18,7 @@ const OURS: &str = "select count(*) from pg_stat_activity where application_name
 const SESSIONS_MAX: i64 = 40;
 const DATABASES: usize = 25;
 const RPCS: usize = 120;
-const ROUNDS: i32 = 4;
+const ROUNDS: i64 = 4;
 /// In one database, between two writes of a worker's row, which are 5 s apart.
 const IDLE_TRANSACTIONS_MAX: i64 = 25;
 
@@ -55,7 +55,7 @@ async fn many_databases_leave_connections_to_others() {
     world.finish().await;
 }
 
-async fn publish(url: &str, n: i32) -> EventId {
+async fn publish(url: &str, n: i64) -> EventId {
     let mut conn = PgConnection::connect(url).await.unwrap();
     let mut tx = conn.begin().await.unwrap();
     let id = outbox::enqueue_all(&mut tx, [Entry::new(One { n })]).await.unwrap()[0];
