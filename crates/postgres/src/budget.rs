@@ -2,7 +2,10 @@
 //! when another database needs it, or after a time without use. A database without free connections is asked seldom.
 
 mod counted;
+mod defaults; // by the number of databases
 mod shelf;
+
+pub use defaults::{relay_connections, worker_connections};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +24,8 @@ const PLACE_WITHIN: Duration = Duration::from_secs(5);
 /// The pauses after a database had no free connection.
 const FULL_MIN: Duration = Duration::from_secs(1);
 const FULL_MAX: Duration = Duration::from_secs(30);
+/// Metrics of a database may be half a minute old.
+const PACE_MAX: u32 = 3;
 const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Postgres: too_many_connections. The limit may be the server's, the database's or the role's.
 const TOO_MANY: &str = "53300";
@@ -36,6 +41,10 @@ struct All {
     wanting: AtomicUsize,
     idle: Shelf<Open>,
     pools: AtomicU64,
+    /// Databases for each place, when they share the places evenly.
+    databases_per_place: usize,
+    /// Fewer places than databases that need one.
+    scarce: bool,
     /// By database and role, because each may have a limit of its own.
     full: Guarded<HashMap<String, Full>>,
 }
@@ -51,23 +60,40 @@ impl Budget {
     /// So many connections for so many databases. Up to half of them listen, and the others run statements.
     pub fn of(connections: usize, databases: usize) -> Self {
         let (listeners, places) = shares(connections, databases);
-        Self::with(listeners, places)
+        Self::with(listeners, places, databases - listeners)
+    }
+
+    /// So many connections beside those that lead or stand by, of which each database has one.
+    pub fn beside_leads(connections: usize, databases: usize) -> Self {
+        Self::with(0, connections, databases)
     }
 
     /// Without a limit, for commands and tests.
     pub fn unlimited() -> Self {
-        Self::with(Semaphore::MAX_PERMITS, Semaphore::MAX_PERMITS)
+        Self::with(Semaphore::MAX_PERMITS, Semaphore::MAX_PERMITS, 0)
     }
 
-    fn with(listeners: usize, places: usize) -> Self {
+    fn with(listeners: usize, places: usize, databases: usize) -> Self {
         Self(Arc::new(All {
             places: Arc::new(Semaphore::new(places)),
             listeners: Arc::new(Semaphore::new(listeners)),
             wanting: AtomicUsize::default(),
             idle: Shelf::default(),
             pools: AtomicU64::default(),
+            databases_per_place: databases.div_ceil(places).max(1),
+            scarce: databases > places,
             full: Guarded::default(),
         }))
+    }
+
+    /// Whether a connection is soon closed for another database. Then what is nearly due follows what has just opened one.
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.0.scarce
+    }
+
+    /// How many times longer the pauses of regular work should be, which opens a connection each time.
+    pub(crate) fn pace(&self) -> u32 {
+        u32::try_from(self.0.databases_per_place).map_or(PACE_MAX, |each| each.min(PACE_MAX))
     }
 
     /// A number for connections of one kind.
@@ -226,7 +252,7 @@ mod tests {
     /// Guards promise 7: there are never more places than the budget, and a freed one is given to who waits.
     #[tokio::test]
     async fn places_are_limited() {
-        let budget = Budget::of(2, 0);
+        let budget = Budget::beside_leads(2, 1);
         let (one, _two) = (budget.place().await.unwrap(), budget.place().await.unwrap());
         let other = budget.clone();
         let waiting = tokio::spawn(async move { other.place().await.is_ok() });

@@ -44,10 +44,13 @@ impl PostgresBus {
         self.use_newest(conn).await
     }
 
+    pub(crate) fn is_newest(&self) -> bool {
+        Arc::ptr_eq(&self.routes().router, &self.newest.borrow())
+    }
+
     /// Takes up a new file, between two batches. Its queues exist before the first event is routed to them.
     pub(crate) async fn follow(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let is_newest = Arc::ptr_eq(&self.routes().router, &self.newest.borrow());
-        if is_newest { Ok(()) } else { self.use_newest(conn).await }
+        self.use_newest(conn).await
     }
 
     async fn use_newest(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {

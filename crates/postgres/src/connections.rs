@@ -83,6 +83,11 @@ impl Connections {
         Ok(done)
     }
 
+    /// Whether an idle one is soon closed for another database.
+    pub(crate) fn are_scarce(&self) -> bool {
+        self.0.source.budget().is_scarce()
+    }
+
     /// Ends the lending, and closes the idle connections.
     pub async fn close(&self) {
         self.0.places.close();

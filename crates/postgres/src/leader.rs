@@ -6,8 +6,9 @@
 
 use std::time::{Duration, Instant};
 
+use crate::beside::{Beside, Statements};
 use crate::from_row::from_row;
-use crate::{Source, within};
+use crate::within;
 use outbox_runtime::Chain;
 use sqlx::PgConnection;
 
@@ -15,6 +16,7 @@ use sqlx::PgConnection;
 pub const APPLICATION: &str = "outbox relay (leader)";
 
 const BEAT_EVERY: Duration = Duration::from_secs(2);
+const BEAT_WITHIN: Duration = Duration::from_secs(10);
 const HANGS_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub struct Seen {
     pub term: i64,
     pub relay: String,
     pub pid: Option<i32>,
-    lives: bool,
+    pub lives: bool,
     beat: i64,
 }
 
@@ -55,15 +57,16 @@ pub async fn step_down(conn: &mut PgConnection, term: i64) -> Result<(), sqlx::E
     within(step_down.bind(term).execute(conn)).await.map(|_| ())
 }
 
-/// Ends the sessions of a hanging leader, and returns their number: the one that leads, and the one with the doorbell's lock. A
-/// session of another role can't be ended, which only costs polls and notifications.
+/// Ends the sessions of a leader that hangs or has given up, and returns their number: the one that leads, and one with the
+/// doorbell's lock. (Of an older version that was another session.) A session of another role can't be ended, which only costs
+/// polls and notifications.
 pub async fn end_sessions(conn: &mut PgConnection, hanging: &Seen) -> Result<usize, sqlx::Error> {
     let pids: Vec<i32> = within(
         sqlx::query_scalar(
             "select a.pid from pg_stat_activity as a
              where a.datname = current_database() and a.pid <> pg_backend_pid()
                and (a.pid = $1 and a.application_name = $2
-                    or a.application_name = 'outbox relay (doorbell)' and exists (
+                    or a.application_name in ($2, 'outbox relay (doorbell)') and exists (
                         select from pg_locks as l
                         where l.pid = a.pid and l.locktype = 'advisory' and l.classid = 1869968994 and l.objid = 1
                           and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted))",
@@ -88,28 +91,30 @@ pub async fn end_sessions(conn: &mut PgConnection, hanging: &Seen) -> Result<usi
     Ok(ended)
 }
 
-/// Moves the heartbeat until another relay leads. It has its own connection, because a long statement such as a re-seed is not
-/// a hang. A process that is stopped or cut off can't move it.
-pub async fn beat(source: Source, term: i64) {
-    let connections = source.connections("outbox relay (heartbeat)", &[], 1);
+/// Moves the heartbeat until another relay leads. A process that is stopped or cut off can't move it. A long statement such as
+/// a re-seed is not a hang: then it is moved over another connection.
+pub async fn beat(source: String, beside: Beside, term: i64) {
     loop {
-        let beating = async {
-            loop {
-                let beat = sqlx::query_scalar(
-                    "select nextval('outbox.heartbeat') from outbox.leader where term = $1",
-                );
-                let beat: Option<i64> =
-                    connections.run(async |conn| beat.bind(term).fetch_optional(conn).await).await?;
-                if beat.is_none() {
-                    return Ok(());
-                }
-                tokio::time::sleep(BEAT_EVERY).await;
+        match beside.run(BEAT_WITHIN, &Beat(term)).await {
+            Ok(Some(_)) => tokio::time::sleep(BEAT_EVERY).await,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(source, error = %Chain(&error), "heartbeat interrupted");
+                tokio::time::sleep(Duration::from_millis(500)).await;
             }
-        };
-        let ended: Result<(), sqlx::Error> = beating.await;
-        let Err(error) = ended else { return };
-        tracing::debug!(source = source.name(), error = %Chain(&error), "heartbeat interrupted");
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+struct Beat(i64);
+
+impl Statements for Beat {
+    type Answer = Option<i64>;
+
+    async fn run(&self, conn: &mut PgConnection) -> Result<Option<i64>, sqlx::Error> {
+        let beat =
+            sqlx::query_scalar("select nextval('outbox.heartbeat') from outbox.leader where term = $1");
+        beat.bind(self.0).fetch_optional(conn).await
     }
 }
 

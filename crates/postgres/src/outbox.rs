@@ -10,11 +10,8 @@ pub use appetite::Appetite;
 pub use open::OpenError;
 pub use outbox_transport::Entry;
 
-use crate::within;
-use sqlx::{Connection, PgConnection};
-
 use crate::bus::{Deliveries, PostgresBus};
-use crate::leader;
+use crate::{Listening, leader, within};
 
 /// How far the relay has come. Everything visible in `snapshot` has been put. While a large window is put page by page, so has
 /// everything up to `page.seq` that is visible in `page.snapshot`.
@@ -65,7 +62,7 @@ pub struct Parked<'a> {
 /// The outbox of one database, for the term of one leader.
 #[derive(Debug)]
 pub struct Outbox<'a> {
-    conn: PgConnection,
+    session: Listening,
     relay: String,
     /// It outlives this term.
     appetite: &'a mut Appetite,
@@ -86,8 +83,13 @@ impl Outbox<'_> {
     /// Takes up the routes of a new event_router.yaml. Call it between two batches.
     pub async fn follow_routes(&mut self) -> Result<(), sqlx::Error> {
         match self.routes {
-            Some(routes) => within(routes.follow(&mut self.conn)).await,
-            None => Ok(()),
+            Some(routes) if !routes.is_newest() => {
+                let mut lent = self.session.lend().await?;
+                within(routes.follow(lent.conn().await?)).await?;
+                lent.give_back();
+                Ok(())
+            }
+            _ => Ok(()),
         }
     }
 
@@ -113,9 +115,11 @@ impl Outbox<'_> {
     }
 
     /// Lets a standby lead at once, and not only when it notices that the connection is gone.
-    pub async fn close(mut self, term: i64) -> Result<(), sqlx::Error> {
-        leader::step_down(&mut self.conn, term).await?;
-        within(self.conn.close()).await
+    pub async fn close(self, term: i64) -> Result<(), sqlx::Error> {
+        let mut lent = self.session.lend().await?;
+        leader::step_down(lent.conn().await?, term).await?;
+        lent.give_back();
+        Ok(())
     }
 
     /// After a timeout, the next statement asks for less.

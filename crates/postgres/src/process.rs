@@ -7,7 +7,8 @@ use outbox_transport::process::{Process, Report, Store};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Connections, SESSION, Source, within_time};
+use crate::beside::{Beside, Statements};
+use crate::{SESSION, Source};
 
 const EVERY: Duration = Duration::from_secs(5);
 /// A row with another key then: under an old snapshot, the former versions of one key stay in the index.
@@ -21,7 +22,7 @@ const NUMBERS_WITHIN: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub struct ProcessRow {
-    connections: Connections,
+    beside: Beside,
     /// The key, and since when. A write without an answer may have taken effect, so it is kept.
     key: Option<(Uuid, Instant)>,
     /// The key before, until its row is removed.
@@ -49,14 +50,18 @@ impl Reported {
 }
 
 impl Source {
-    /// The row of this process in this database. It has a connection of its own, because those for work may all be busy.
+    /// The row of this process in this database, over a connection of its own.
     pub fn process_row(&self, application: &'static str) -> ProcessRow {
-        let connections = self.connections(application, &SESSION, 1);
-        ProcessRow { connections, key: None, former: None, made_room: false, reported: None }
+        ProcessRow::beside(Beside::of(self.connections(application, &SESSION, 1)))
     }
 }
 
 impl ProcessRow {
+    /// Not over the connections for work, which may all be busy.
+    pub fn beside(beside: Beside) -> Self {
+        Self { beside, key: None, former: None, made_room: false, reported: None }
+    }
+
     fn key(&mut self, now: Instant) -> Uuid {
         match self.key {
             Some((key, since)) if now.duration_since(since) < RENEWED_AFTER => key,
@@ -75,6 +80,10 @@ impl Store for ProcessRow {
         EVERY
     }
 
+    async fn convenient(&self) {
+        self.beside.opened().await;
+    }
+
     async fn write(&mut self, process: &Process) -> Result<(), String> {
         let now = Instant::now();
         if self.reported.as_ref().is_none_or(|reported| reported.is_outdated(&process.report, now)) {
@@ -83,32 +92,44 @@ impl Store for ProcessRow {
         }
         let (key, former, made_room) = (self.key(now), self.former, self.made_room);
         let report = self.reported.as_ref().map_or("", |reported| reported.text.as_str());
-        let written = async {
-            let mut loan = self.connections.lend().await?;
-            write(loan.conn(), key, process, report).await?;
-            if !made_room {
-                make_room(loan.conn(), former).await?;
-            }
-            loan.give_back();
-            Ok(())
-        };
-        within_time(WRITTEN_WITHIN, written).await.map_err(|error| Chain(&error).to_string())?;
+        let row = Row { key, former, made_room, process, report };
+        self.beside.run(WRITTEN_WITHIN, &row).await.map_err(|error| Chain(&error).to_string())?;
         (self.former, self.made_room) = (None, true);
         Ok(())
     }
 
     async fn remove(&mut self) -> Result<(), String> {
         let Some((key, _)) = self.key.take() else { return Ok(()) };
-        let removed = async {
-            let mut loan = self.connections.lend().await?;
-            let remove = sqlx::query("delete from outbox.process where id = $1").bind(key);
-            remove.execute(loan.conn()).await?;
-            loan.give_back();
-            Ok(())
-        };
-        let removed = within_time(WRITTEN_WITHIN, removed).await;
-        self.connections.close().await;
+        let removed = self.beside.run(WRITTEN_WITHIN, &Removed(key)).await;
+        self.beside.close().await;
         removed.map_err(|error| Chain(&error).to_string())
+    }
+}
+
+struct Row<'a> {
+    key: Uuid,
+    former: Option<Uuid>,
+    made_room: bool,
+    process: &'a Process,
+    report: &'a str,
+}
+
+impl Statements for Row<'_> {
+    type Answer = ();
+
+    async fn run(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        write(conn, self.key, self.process, self.report).await?;
+        if self.made_room { Ok(()) } else { make_room(conn, self.former).await }
+    }
+}
+
+struct Removed(Uuid);
+
+impl Statements for Removed {
+    type Answer = ();
+
+    async fn run(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query("delete from outbox.process where id = $1").bind(self.0).execute(conn).await.map(|_| ())
     }
 }
 

@@ -36,6 +36,7 @@ const LINGER: Duration = Duration::from_millis(2);
 pub struct PostgresQueue {
     connections: Connections,
     watched: Arc<Watched>,
+    has_bell: bool,
     worker: String,
     visibility: Duration,
     lease: Duration,
@@ -73,7 +74,7 @@ impl PostgresQueue {
     ) -> Self {
         // Deliveries may have come before.
         watched.ring();
-        Self::watched(connections, watched, worker, visibility, lease)
+        Self { has_bell: false, ..Self::watched(connections, watched, worker, visibility, lease) }
     }
 
     /// As [`PostgresQueue::new`], beside a bell that runs: its looks find what came before. So a queue without messages needs
@@ -88,6 +89,7 @@ impl PostgresQueue {
         Self {
             connections,
             watched,
+            has_bell: true,
             worker: worker.to_owned(),
             visibility,
             lease,

@@ -46,7 +46,7 @@ enum Part {
 
 /// It has its own connection: a truncate waits for a lock, and the leader should not.
 async fn rings(source: &Source, retention: Duration) {
-    let pause = (retention / SLOTS_OF_RETENTION / 4).clamp(ROUND_MIN, ROUND_MAX);
+    let pause = (retention / SLOTS_OF_RETENTION / 4).clamp(ROUND_MIN, ROUND_MAX) * source.budget().pace();
     let mut rings = Rings {
         source: source.name().to_owned(),
         retention,
@@ -54,20 +54,32 @@ async fn rings(source: &Source, retention: Duration) {
         observer: Observer::new(source.name()),
     };
     let connections = source.connections("outbox relay (retention)", &SESSION, 1);
+    // Many databases share few connections: so their rounds begin at different times.
+    let mut wait = if connections.are_scarce() { pause.mul_f64(fastrand::f64()) } else { pause };
     loop {
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(wait).await;
+        wait = pause;
+        let mut kept = None;
         for part in
             [Part::Observe, Part::Events, Part::Cursors, Part::Deliveries, Part::Ringing, Part::History]
         {
             let done = async {
-                let mut loan = connections.lend().await?;
+                let mut loan = match kept.take() {
+                    Some(loan) => loan,
+                    None => connections.lend().await?,
+                };
                 rings.clean(part, loan.conn()).await?;
-                loan.give_back();
-                Ok(())
+                Ok(loan)
             };
-            if let Err(error) = within_time(PART_WITHIN, done).await {
-                tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "retention failed: trying again");
+            match within_time(PART_WITHIN, done).await {
+                Ok(loan) => kept = Some(loan),
+                Err(error) => {
+                    tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "retention failed: trying again");
+                }
             }
+        }
+        if let Some(loan) = kept {
+            loan.give_back();
         }
     }
 }
@@ -89,7 +101,7 @@ impl Rings {
                 if age(conn, "event").await?.is_some_and(|age| age >= slot_age.as_secs_f64()) {
                     turn(conn, "event", SLOTS).await?;
                 }
-                self.truncate(conn, "event", SLOTS).await
+                self.truncate(conn, "event").await
             }
             Part::Cursors => {
                 let cursors: Option<i64> = sqlx::query_scalar(
@@ -100,7 +112,7 @@ impl Rings {
                 if cursors.is_some_and(|cursors| cursors >= CURSORS_PER_SLOT) {
                     turn(conn, "cursor", 2).await?;
                 }
-                self.truncate(conn, "cursor", 2).await
+                self.truncate(conn, "cursor").await
             }
             Part::Deliveries => self.deliveries(conn, slot_age.min(DELIVERY_SLOT_MAX)).await,
             Part::Ringing => {
@@ -129,7 +141,7 @@ impl Rings {
                 }
             }
         }
-        self.truncate(conn, "delivery", SLOTS).await
+        self.truncate(conn, "delivery").await
     }
 
     /// A worker does this for its own queues. But a queue may have no worker any more, and claims that never end would hold the
@@ -156,8 +168,14 @@ impl Rings {
         Ok(())
     }
 
-    async fn truncate(&self, conn: &mut PgConnection, ring: &str, slots: i16) -> Result<(), sqlx::Error> {
-        for slot in 0..slots {
+    async fn truncate(&self, conn: &mut PgConnection, ring: &str) -> Result<(), sqlx::Error> {
+        let slots: Vec<i16> = sqlx::query_scalar(
+            "select slot from outbox.ring where ring = $1 and not outbox.slot_is_empty(ring, slot) order by slot",
+        )
+        .bind(ring)
+        .fetch_all(&mut *conn)
+        .await?;
+        for slot in slots {
             // One statement each: a truncated slot stays locked until its transaction ends.
             let became: String = sqlx::query_scalar(
                 "select case when $2 = case $1 when 'event' then (select last_value from outbox.event_slot)

@@ -154,12 +154,12 @@ impl Source {
     }
 
     /// A pool of one such connection, as sqlx's listener requires.
-    pub fn listening(&self, application: &str) -> PgPool {
+    pub(crate) fn pool_of_one(&self, application: &str, settings: &[(&str, &str)]) -> PgPool {
         PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
             .after_connect(|conn, _| Box::pin(settle(conn)))
-            .connect_lazy_with(self.options(application, &[]))
+            .connect_lazy_with(self.options(application, settings))
     }
 
     fn options(&self, application: &str, settings: &[(&str, &str)]) -> PgConnectOptions {

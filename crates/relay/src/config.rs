@@ -94,11 +94,12 @@ pub struct Run {
     #[arg(long, default_value = "5s", env = "OUTBOX_FALLBACK", value_parser = outbox_runtime::duration(SECOND..=600 * SECOND), value_name = "TIME")]
     pub fallback: Duration,
 
-    /// How many connections to Postgres this relay has at most, to all databases together, besides those that it leads with:
-    /// two for each database that it leads, and one for each other. Heartbeats, clean-up and the rows of this process share
-    /// them. With fewer than four for a database, they are opened and closed more often, which costs both sides time.
-    #[arg(long, default_value_t = 16, env = "OUTBOX_RELAY_CONNECTIONS", value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N")]
-    pub connections: u32,
+    /// How many connections to Postgres this relay has at most, to all databases together, beside the one to each database in
+    /// which it leads or stands by [default: 16 for up to 4 databases, one less for each more, and at least 3]. Retention and
+    /// clean-up use them. With fewer of them than databases, they are opened and closed more often, and the metrics of a
+    /// database are up to half a minute old.
+    #[arg(long, env = "OUTBOX_RELAY_CONNECTIONS", value_parser = clap::value_parser!(u32).range(2..=1000), value_name = "N")]
+    pub connections: Option<u32>,
 
     /// Where /metrics, /healthz (alive) and /readyz (makes progress, or why not) are served; port 0 picks a free one.
     #[arg(long, default_value = "127.0.0.1:9464", env = "OUTBOX_METRICS_ADDR", value_name = "ADDR")]

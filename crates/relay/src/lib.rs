@@ -12,5 +12,6 @@ mod names; // names of events that are not known
 mod process; // the report of this relay
 mod put; // bounded concurrent puts that keep the order of each key
 mod settle; // results -> how far the cursor may go
+mod standby; // until this relay leads
 mod term_error;
 mod trace; // a put is a span

@@ -150,8 +150,9 @@ async fn relay_all<R: RemoteBus + 'static>(
     let names = sources.iter().map(|source| source.name().to_owned());
     let (standings, each) = Sources::of(&started.readiness, "relaying", names);
     let mut relays = JoinSet::new();
-    // Its listeners and leaders are not in the budget: each database needs its own.
-    let budget = Budget::of(options.connections as usize, 0);
+    let given = options.connections.map(|connections| connections as usize);
+    let connections = given.unwrap_or_else(|| outbox_postgres::relay_connections(sources.len()));
+    let budget = Budget::beside_leads(connections, sources.len());
     for (source, standing) in sources.into_iter().map(|source| source.within(&budget)).zip(each) {
         let (bus, settings, stop) = (bus(&source), settings.clone(), started.stop.clone());
         relays.spawn(async move {

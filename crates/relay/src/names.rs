@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use outbox_event::EventId;
 use outbox_event_router::Router;
-use outbox_postgres::{Source, names};
+use outbox_postgres::{Beside, names};
 use outbox_runtime::{Chain, Guarded};
 use outbox_transport::Entry;
 use sqlx::PgConnection;
@@ -66,8 +66,7 @@ impl Names {
     /// At the start of a leader's term, and after a reload.
     pub(crate) async fn know(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         let Some(router) = self.router() else { return Ok(()) };
-        let listed: Vec<&str> = router.events().map(|(name, _)| name).collect();
-        names::know(conn, &listed).await
+        names::know(conn, &listed(&router)).await
     }
 
     /// Takes note of the unknown among events that were put.
@@ -128,15 +127,19 @@ impl Names {
     }
 }
 
+fn listed(router: &Router) -> Vec<&str> {
+    router.events().map(|(name, _)| name).collect()
+}
+
 /// Writes down what a leader meets and which names a new file lists, until its term ends. What can't be written is tried again.
-pub(crate) async fn tell(source: Source, names: Arc<Names>) {
+pub(crate) async fn tell(beside: Beside, names: Arc<Names>) {
     let mut newest = names.router.clone();
     let mut is_new = false;
     loop {
         // Looked at in each turn, so that a steady flow of unknown names does not keep the file out.
         is_new |= came(&mut newest);
         if is_new {
-            is_new = !known(&source, &names).await;
+            is_new = !known(&beside, &names).await;
         }
         let unwritten = names.unwritten();
         if unwritten.is_empty() && !is_new {
@@ -144,10 +147,10 @@ pub(crate) async fn tell(source: Source, names: Arc<Names>) {
             continue;
         }
         if !unwritten.is_empty() {
-            match names::tell(&source, &unwritten).await {
+            match names::tell(&beside, &unwritten).await {
                 Ok(()) => names.written(&unwritten),
                 Err(error) => {
-                    tracing::debug!(source = source.name(), error = %Chain(&error), "unknown names were not written down");
+                    tracing::debug!(source = names.source, error = %Chain(&error), "unknown names were not written down");
                 }
             }
         }
@@ -167,16 +170,13 @@ fn came(newest: &mut Option<watch::Receiver<Arc<Router>>>) -> bool {
 }
 
 /// Names that a new file lists are no longer unknown. Returns whether that is written down: until then strict names refuse them.
-async fn known(source: &Source, names: &Names) -> bool {
-    let known = async {
-        let mut conn = source.connect("outbox relay (names)", &[]).await?;
-        names.know(&mut conn).await
-    };
-    match known.await {
+async fn known(beside: &Beside, names: &Names) -> bool {
+    let Some(router) = names.router() else { return true };
+    match names::know_beside(beside, &listed(&router)).await {
         Ok(()) => true,
         Err(error) => {
             tracing::warn!(
-                source = source.name(),
+                source = names.source,
                 error = %Chain(&error),
                 "the names of the new event_router.yaml were not written down: it is tried again"
             );

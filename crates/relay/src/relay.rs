@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox_event_router::Router;
-use outbox_postgres::leader::{self, Lead, Watch};
+use outbox_postgres::leader;
 use outbox_postgres::outbox::{Appetite, Cursor, Outbox, Parked, Window};
-use outbox_postgres::{Doorbell, PostgresBus, SESSION, Source, retention};
+use outbox_postgres::{
+    Beside, Doorbell, Listening, PostgresBus, ProcessRow, SESSION, Source, retention, within,
+};
 use outbox_runtime::{Standing, Tracer, Trouble};
 use outbox_transport::{RemoteBus, process::shown_beside};
-use sqlx::PgConnection;
+use sqlx::Connection;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -21,10 +23,9 @@ use crate::names::{self, Names};
 use crate::process;
 use crate::put::PutLimiter;
 use crate::settle::{Settled, cursor_after, settle};
+use crate::standby::stand_by;
 use crate::term_error::TermError;
 use crate::trace;
-
-const STANDBY_LOOKS_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -53,17 +54,21 @@ pub async fn run<R: RemoteBus + 'static>(
 ) {
     let progress = Progress::new(source.name(), standing.part().clone());
     let mut shown = process::Shown::new(&settings.name, settings.address.clone(), bus.routes());
-    let row = source.process_row("outbox relay (process)");
+    // Two, because one statement may wait.
+    let beside = Beside::of(source.connections("outbox relay (beside)", &SESSION, 2));
+    let row = ProcessRow::beside(beside.clone());
     let router = bus.routes().map(PostgresBus::newest).or_else(|| settings.router.clone());
     let names = Names::new(source.name(), router);
     let kept = Arc::new(Mutex::new(Kept { bus, appetite: Appetite::default(), led: None, names }));
     let term = || {
         let (source, settings, progress) = (source.clone(), settings.clone(), progress.clone());
         let (standing, stop, kept) = (standing.clone(), stop.clone(), Arc::clone(&kept));
+        let beside = beside.clone();
         async move {
             let mut kept = kept.lock().await;
             let term = Term {
                 source: &source,
+                beside: &beside,
                 settings: &settings,
                 progress: &progress,
                 standing: &standing,
@@ -88,6 +93,8 @@ struct Kept<R> {
 /// One term: connect, stand by, lead until an error or a stop.
 struct Term<'a> {
     source: &'a Source,
+    /// The statements of the tasks beside the leader.
+    beside: &'a Beside,
     settings: &'a Settings,
     progress: &'a Progress,
     standing: &'a Standing,
@@ -98,57 +105,35 @@ impl Term<'_> {
     async fn run<R: RemoteBus>(&self, kept: &mut Kept<R>) -> Result<(), TermError> {
         // A term that panicked could not do this.
         self.progress.leads(false);
+        // Closed before the session is opened, so a database never needs two connections at once.
         let mut conn = self.source.connect(leader::APPLICATION, &SESSION).await?;
         outbox_schema::check(&mut conn).await?;
+        within(conn.close()).await?;
         // A usable database is not yet progress.
         self.standing.fits();
-        let Some(term) = self.stand_by(&mut conn, kept.led).await? else { return Ok(()) };
+        let session = Listening::open(self.source, leader::APPLICATION, &SESSION).await?;
+        self.beside.over(&session);
+        let termed = self.serve(&session, kept).await;
+        // After an error it may be in the middle of a statement. Then the next term ends it.
+        session.close().await;
+        termed
+    }
+
+    async fn serve<R: RemoteBus>(&self, session: &Listening, kept: &mut Kept<R>) -> Result<(), TermError> {
+        let (name, progress) = (&self.settings.name, self.progress);
+        let Some(term) = stand_by(session, name, progress, kept.led, self.stop).await? else { return Ok(()) };
         kept.led = Some(term);
         tracing::info!(source = self.source.name(), relay = self.settings.name, term, "leading");
         self.progress.leads(true);
-        let led = self.lead(conn, term, kept).await;
+        let led = self.lead(session, term, kept).await;
         self.progress.leads(false);
         tracing::info!(source = self.source.name(), relay = self.settings.name, term, "stepped down");
         led
     }
 
-    /// The new term, once this relay leads; `None` if it stops first.
-    async fn stand_by(&self, conn: &mut PgConnection, led: Option<i64>) -> Result<Option<i64>, sqlx::Error> {
-        let mut watch = Watch::new(Instant::now());
-        let mut said = false;
-        while !self.stop.is_cancelled() {
-            let seen = leader::look(conn).await?;
-            let lead = watch.judge(&seen, Instant::now());
-            if lead == Lead::Hanging {
-                let sessions = leader::end_sessions(conn, &seen).await?;
-                tracing::warn!(
-                    source = self.source.name(),
-                    relay = seen.relay,
-                    sessions,
-                    "the leader hangs: ended its sessions"
-                );
-            }
-            if (lead != Lead::Theirs || led == Some(seen.term))
-                && let Some(term) = leader::take(conn, &self.settings.name, &seen).await?
-            {
-                return Ok(Some(term));
-            }
-            if !std::mem::replace(&mut said, true) {
-                tracing::info!(
-                    source = self.source.name(),
-                    relay = seen.relay,
-                    "standing by: another relay leads"
-                );
-            }
-            self.progress.moves();
-            self.stop.run_until_cancelled(tokio::time::sleep(STANDBY_LOOKS_EVERY)).await;
-        }
-        Ok(None)
-    }
-
     async fn lead<R: RemoteBus>(
         &self,
-        mut conn: PgConnection,
+        session: &Listening,
         term: i64,
         kept: &mut Kept<R>,
     ) -> Result<(), TermError> {
@@ -156,14 +141,17 @@ impl Term<'_> {
         let (source, progress) = (self.source, self.progress);
         // The tasks beside the leader, which end with this term.
         let mut beside = JoinSet::new();
-        beside.spawn(leader::beat(source.clone(), term));
+        beside.spawn(leader::beat(source.name().to_owned(), self.beside.clone(), term));
         beside.spawn(progress.clone().show());
-        outbox_postgres::within(bus.begin(&mut conn)).await?;
-        names.know(&mut conn).await?;
+        let mut lent = session.lend().await?;
+        within(bus.begin(lent.conn().await?)).await?;
+        names.know(lent.conn().await?).await?;
+        lent.give_back();
         let (name, part) = (&self.settings.name, self.standing.part());
-        let (outbox, cursor) = Outbox::open(conn, name, appetite, bus.routes(), source.name(), part).await?;
-        let doorbell = Doorbell::listen(source).await?;
-        beside.spawn(names::tell(source.clone(), Arc::clone(names)));
+        let (outbox, cursor) =
+            Outbox::open(session.clone(), name, appetite, bus.routes(), source.name(), part).await?;
+        let doorbell = Doorbell::listen(session.clone()).await?;
+        beside.spawn(names::tell(self.beside.clone(), Arc::clone(names)));
         beside.spawn(retention::run(source.clone(), self.settings.retention));
         let idle = IdlePolicy::new(Instant::now());
         let limiter = PutLimiter::default();
@@ -178,8 +166,6 @@ impl Term<'_> {
                 Err(panicked) => TermError::Beside(panicked),
             }),
         };
-        leader.doorbell.close().await;
-        // Close the session only if it works: after an error it may be in the middle of a statement.
         led?;
         Ok(leader.outbox.close(term).await?)
     }
@@ -257,23 +243,27 @@ impl<R: RemoteBus> Leader<'_, R> {
             return Ok(());
         }
         // A publisher that held the lock shared has committed, so this read sees its events. A later publisher notifies.
-        let window = self.next_window().await?;
-        if !window.entries.is_empty() || !window.complete || self.cursor.page.is_some() {
-            // Unlock before putting: the bus may be away for long, and publishers should not notify all that time.
-            self.doorbell.unlock().await?;
-            return self.relay(window, stop).await.map(|_| ());
+        let mut window = self.next_window().await?;
+        let mut cause = None;
+        while window.entries.is_empty() && window.complete && self.cursor.page.is_none() {
+            let woken = self.sleep(stop).await?;
+            cause = Some(woken);
+            self.progress.wakeups(woken.name(), 1);
+            if woken != Cause::Fallback {
+                self.doorbell.drain().await;
+                let window = self.outbox.wake(&self.cursor, self.settings.page_max).await?;
+                let found = self.relay(window, stop).await?;
+                self.idle.after_read(found, Instant::now());
+                return Ok(());
+            }
+            // Most likely in vain: so it keeps the lock, and sleeps on.
+            window = self.next_window().await?;
+            self.progress.moves();
         }
-        let cause = self.sleep(stop).await?;
-        self.progress.wakeups(cause.name(), 1);
-        self.doorbell.drain();
-        let reading = self.outbox.next_window(&self.cursor, self.settings.page_max);
-        let (opened, window) = tokio::join!(self.doorbell.unlock(), reading);
-        opened?;
-        let found = self.relay(window?, stop).await?;
-        if cause == Cause::Fallback
-            && found > 0
-            && !self.doorbell.recv_within(Duration::from_millis(250)).await?
-        {
+        // Unlock before putting: the bus may be away for long, and publishers should not notify all that time.
+        self.doorbell.unlock().await?;
+        let found = self.relay(window, stop).await?;
+        if cause.is_some() && found > 0 && !self.doorbell.recv_within(Duration::from_millis(250)).await? {
             self.progress.found_by_fallback(found);
         }
         self.idle.after_read(found, Instant::now());

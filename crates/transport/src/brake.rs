@@ -71,6 +71,11 @@ pub struct Braked {
 
 /// Where workers read what is set.
 pub trait Brakes: Send + Sync + 'static {
+    /// Returns when a read is cheap right now, and so may come earlier.
+    fn convenient(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// The brakes of all RPCs that have not ended.
     fn brakes(&self) -> impl Future<Output = Result<Vec<Braked>, BrakesError>> + Send;
 }

@@ -98,11 +98,12 @@ pub struct Cli {
     #[arg(long, default_value = "10s", env = "OUTBOX_ROSTER_EVERY", value_parser = outbox_runtime::duration(SECOND..=60 * SECOND), value_name = "TIME")]
     pub roster_every: Duration,
 
-    /// How many connections to Postgres this worker has at most, to all databases together. Half of them listen, one for a
-    /// database. If there are more databases than that, those with traffic are listened to, and a quiet one is asked every
-    /// 5 s: its next event may come that much later. With a lower value more statements wait for each other. Not on aws.
-    #[arg(long, default_value_t = 20, env = "OUTBOX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N")]
-    pub connections: u32,
+    /// How many connections to Postgres this worker has at most, to all databases together [default: 20 for up to 4 databases,
+    /// one less for each more, and at least 10]. Half of them listen, one for a database. If there are more databases than
+    /// that, those with traffic are listened to, and a quiet one is asked every 5 s: its next event may come that much later.
+    /// With a lower value more statements wait for each other. Not on aws.
+    #[arg(long, env = "OUTBOX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(4..=1000), value_name = "N")]
+    pub connections: Option<u32>,
 
     /// How long a stop (SIGTERM or SIGINT) may take [default: the longest `timeout` in event_router.yaml, and 2 s]. The worker
     /// receives nothing more, and finishes its calls under way. That

@@ -76,7 +76,9 @@ async fn postgres(cli: &Cli, sources: Vec<Source>, plans: &Plans<Client>, starte
     let names = sources.iter().map(|source| source.name().to_owned());
     let (databases, standings) = outbox_runtime::Sources::of(&started.readiness, "delivering", names);
     let mut workers = JoinSet::new();
-    let budget = Budget::of(cli.connections as usize, sources.len());
+    let given = cli.connections.map(|connections| connections as usize);
+    let connections = given.unwrap_or_else(|| outbox_postgres::worker_connections(sources.len()));
+    let budget = Budget::of(connections, sources.len());
     for (source, standing) in sources.into_iter().map(|source| source.within(&budget)).zip(standings) {
         let (plans, settings, started) = (plans.clone(), settings.clone(), started.clone());
         workers.spawn(async move { postgres::run_by(&source, &plans, &settings, &standing, &started).await });

@@ -1,5 +1,7 @@
 //! The metrics of one RPC's consumer, and of its queue.
 
+mod measured; // what operators see of a queue
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use outbox_runtime::{Chain, Guarded};
 use crate::breaker::{Breaker, Reason};
 use crate::duty::{Duty, Role};
 use crate::rpc::withheld_of;
+use measured::Measured;
 use outbox_transport::{Again, Depth, Depths, Outcome};
 
 /// Per consumer, for the life of a process.
@@ -185,7 +188,9 @@ impl Metrics {
     }
 
     fn depth(&self, depth: &Depth) {
-        self.measured.lock().oldest = depth.oldest;
+        if !self.measured.lock().is_news(depth) {
+            return;
+        }
         let labels = || [("source", self.source.clone()), ("rpc", self.rpc.clone())];
         let age = depth.oldest.map_or(0.0, |oldest| seconds_since(oldest, Utc::now()));
         gauge!("outbox_worker_queue_oldest_seconds", &labels()).set(age);
@@ -217,13 +222,6 @@ impl Metrics {
         let (source, rpc) = (self.source.clone(), self.rpc.clone());
         counter!("outbox_worker_errors_total", "source" => source, "rpc" => rpc, "operation" => operation)
     }
-}
-
-/// What operators see of a queue besides its metrics.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Measured {
-    pub(crate) oldest: Option<DateTime<Utc>>,
-    pub(crate) set_aside: BTreeMap<String, usize>,
 }
 
 #[derive(Default)]

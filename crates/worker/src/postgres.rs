@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use outbox_event_router::{Router, Rpc};
 use outbox_postgres::queue::{self, Bell, BrakeTable, PostgresQueue, Watched};
-use outbox_postgres::{Connections, SESSION, Source};
+use outbox_postgres::{Beside, Connections, ProcessRow, SESSION, Source};
 use outbox_runtime::{Chain, Finished, Part, Standing, Started, Trouble};
 use outbox_schema::SchemaError;
 use outbox_transport::process::{Process, Program, shown_beside};
@@ -61,7 +61,9 @@ pub async fn run_by<C: RpcClient + Clone>(
 ) -> Finished {
     // A term may end before its successes are recorded: the next one keeps them.
     let served = Served::by(plans, source.name(), (settings.visibility, settings.pace), true, started);
-    let term = || term(source, &served, plans, &settings.name, standing, started);
+    // Two, because one statement may wait.
+    let beside = Beside::of(source.connections("outbox worker (beside)", &SESSION, 2));
+    let term = || term((source, &beside), &served, plans, &settings.name, standing, started);
     let process =
         Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());
     let mut look = Look {
@@ -74,13 +76,12 @@ pub async fn run_by<C: RpcClient + Clone>(
         since: BTreeMap::new(),
     };
     let work = Box::pin(standing.tend(&started.stop, term));
-    let row = source.process_row("outbox worker (process)");
-    shown_beside(work, row, || look.now()).await.unwrap_or(Finished::All)
+    shown_beside(work, ProcessRow::beside(beside.clone()), || look.now()).await.unwrap_or(Finished::All)
 }
 
 /// From a successful check of the database to the stop, or to the next check that fails.
 async fn term<C: RpcClient + Clone>(
-    source: &Source,
+    (source, beside): (&Source, &Beside),
     served: &Served<C>,
     plans: &Plans<C>,
     worker: &str,
@@ -101,7 +102,7 @@ async fn term<C: RpcClient + Clone>(
     tracing::info!(source = source.name(), rpcs = rpcs.len(), worker, "delivering");
 
     let stop = started.stop.child_token();
-    let brakes = BrakeTable::new(connections.clone());
+    let brakes = BrakeTable::beside(beside.clone());
     braking::first_look(&brakes, |read| served.brake(read)).await;
     let bell = Bell::new(&rpcs);
     let begin = |subscriber: Subscriber<C>, stops| {
@@ -113,7 +114,7 @@ async fn term<C: RpcClient + Clone>(
     let part = standing.part();
     // At the stop it may be waiting for an answer.
     let ringing = stop.run_until_cancelled(outbox_runtime::again("bell", part, &stop, || async {
-        Box::pin(bell.run(source, &connections, part, &stop)).await;
+        Box::pin(bell.run(source, (&connections, beside), part, &stop)).await;
         Ok(())
     }));
     let unfit = async {

@@ -1,8 +1,8 @@
 //! The contract of every bus, and the Postgres bus's part.
 
 use outbox_event::{Envelope, EventId, Message};
-use outbox_postgres::PostgresBus;
 use outbox_postgres::outbox::{Appetite, Outbox};
+use outbox_postgres::{Listening, PostgresBus};
 use outbox_runtime::Readiness;
 use outbox_transport::PutErrorKind;
 
@@ -13,12 +13,14 @@ use crate::world::World;
 async fn postgres_bus_keeps_the_contract() {
     let router = "event:\n  - name: event_bus_contract\n    subscriber: [{ id: Test/Bus }]\n";
     let world = World::new(router).await;
-    let mut conn = world.source.connect("test", &outbox_postgres::SESSION).await.unwrap();
+    let session = Listening::open(&world.source, "test", &outbox_postgres::SESSION).await.unwrap();
     let bus = PostgresBus::new("test", world.router.clone());
-    bus.begin(&mut conn).await.unwrap();
+    let mut lent = session.lend().await.unwrap();
+    bus.begin(lent.conn().await.unwrap()).await.unwrap();
+    lent.give_back();
     let (mut appetite, part) = (Appetite::default(), Readiness::default().part("test"));
     let (mut outbox, cursor) =
-        Outbox::open(conn, "test", &mut appetite, Some(&bus), "test", &part).await.unwrap();
+        Outbox::open(session, "test", &mut appetite, Some(&bus), "test", &part).await.unwrap();
     let put = async |events: &[&Envelope<'_>]| {
         let deliveries = bus.route(events.iter().copied());
         assert!(outbox.advance(&cursor, &deliveries, &[], 100).await.unwrap());

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use outbox::Entry;
 use outbox_event::EventId;
-use outbox_postgres::PostgresDedup;
-use outbox_postgres::SESSION;
 use outbox_postgres::queue::{Bell, PostgresQueue};
+use outbox_postgres::{Beside, PostgresDedup, SESSION};
 use outbox_runtime::Started;
 use outbox_transport::{
     Dedup, DedupError, Delivery, Lease, LeaseAnswer, Limits, Outcome, Queue, QueueError, Recorded, Released,
@@ -223,7 +222,7 @@ async fn a_panic_of_one_consumer_is_its_own() {
         let (source, client, stop) = (world.source.clone(), world.client(), stop.clone());
         let (receive, record) = (Arc::clone(&receive), Arc::clone(&record));
         async move {
-            let bell = Bell::new([&rpc]);
+            let (bell, beside) = (Bell::new([&rpc]), Beside::of(connections.clone()));
             let subscriber = Subscriber::new("test", (&rpc, &policy), client, visibility, true, &started);
             let consumer = || {
                 let queue = PostgresQueue::new(connections.clone(), bell.of(&rpc), "test", visibility, lease);
@@ -237,7 +236,8 @@ async fn a_panic_of_one_consumer_is_its_own() {
             let give_up = CancellationToken::new();
             let delivering =
                 outbox_runtime::again("consumer", &part, &stop, || consumer().run(&stop, &give_up));
-            let (finished, ()) = tokio::join!(delivering, bell.run(&source, &connections, &part, &stop));
+            let (finished, ()) =
+                tokio::join!(delivering, bell.run(&source, (&connections, &beside), &part, &stop));
             finished
         }
     };

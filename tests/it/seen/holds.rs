@@ -64,7 +64,7 @@ async fn a_lock_that_is_held_by_others_is_named() {
     let role = format!("evil_{:08x}", fastrand::u32(..));
     world.execute(&format!("create role {role} login")).await;
     let mut evil = PgConnection::connect(&world.url.replace("outbox@", &format!("{role}@"))).await.unwrap();
-    sqlx::query("set application_name = 'outbox relay (doorbell)'").execute(&mut evil).await.unwrap();
+    sqlx::query("set application_name = 'outbox relay (leader)'").execute(&mut evil).await.unwrap();
     let pid: i32 = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut evil).await.unwrap();
     let taken = tokio::spawn(async move {
         sqlx::query("select pg_advisory_lock(1869968994, 1)").execute(&mut evil).await.unwrap();
@@ -78,9 +78,7 @@ async fn a_lock_that_is_held_by_others_is_named() {
     let said = outbox(&world, "doctor --format json").await;
     assert_finds(
         &said,
-        &format!(
-            "warning {name}: the doorbell's lock is held by pid {pid} ({role}, outbox relay (doorbell))"
-        ),
+        &format!("warning {name}: the doorbell's lock is held by pid {pid} ({role}, outbox relay (leader))"),
     );
     assert_finds(
         &said,

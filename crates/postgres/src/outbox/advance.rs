@@ -23,7 +23,8 @@ impl Outbox<'_> {
         parked: &[Parked<'_>],
     ) -> Result<Option<i64>, sqlx::Error> {
         let page = cursor.page.as_ref();
-        sqlx::query_scalar(concat!(
+        let mut lent = self.session.lend().await?;
+        let appended = sqlx::query_scalar(concat!(
             "with ours as materialized (
                  select from (select c.id from outbox.cursor as c order by c.id desc limit 1) as newest where newest.id = $1
              ), parked as (
@@ -68,8 +69,10 @@ impl Outbox<'_> {
         .bind(cursor.floor_seq)
         .bind(self.system_identifier)
         .bind(&self.relay)
-        .fetch_optional(&mut self.conn)
-        .await
+        .fetch_optional(lent.conn().await?)
+        .await?;
+        lent.give_back();
+        Ok(appended)
     }
 }
 

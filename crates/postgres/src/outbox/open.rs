@@ -3,7 +3,7 @@
 //! A cursor refers to transaction ids. After a dump, logical replication or a reset of a server's ids, the ids of a cursor mean
 //! something else. Then the relay re-seeds: it goes on by seq.
 
-use crate::within;
+use crate::{Listening, within};
 use outbox_runtime::Part;
 use sqlx::{Connection, PgConnection, PgTransaction};
 
@@ -17,19 +17,21 @@ impl<'a> Outbox<'a> {
     /// Reads the cursor from its table, because memory may be ahead of the database after a crash or failover. From here on the
     /// previous leader can write nothing.
     pub async fn open(
-        mut conn: PgConnection,
+        session: Listening,
         relay: &str,
         appetite: &'a mut Appetite,
         routes: Option<&'a PostgresBus>,
         source: &str,
         part: &Part,
     ) -> Result<(Self, Cursor), OpenError> {
+        let mut lent = session.lend().await?;
+        let conn = lent.conn().await?;
         let subscription: Option<String> =
-            within(sqlx::query_scalar(SUBSCRIPTION).fetch_optional(&mut conn)).await?;
+            within(sqlx::query_scalar(SUBSCRIPTION).fetch_optional(&mut *conn)).await?;
         if let Some(subscription) = subscription {
             return Err(OpenError::Subscribed { subscription });
         }
-        mend_sequences(&mut conn, source).await?;
+        mend_sequences(conn, source).await?;
         let mut tx = conn.begin().await?;
         // Waits for the previous leader's write, which takes milliseconds, or as long as its session is frozen.
         sqlx::query("set local lock_timeout = '5s'").execute(&mut *tx).await?;
@@ -48,9 +50,18 @@ impl<'a> Outbox<'a> {
         };
         let cursor_id = take_over(&mut tx, &cursor, system_identifier, relay).await?;
         tx.commit().await?;
+        lent.give_back();
         let seen_seq = cursor.floor_seq;
         Ok((
-            Self { conn, relay: relay.to_owned(), appetite, routes, system_identifier, cursor_id, seen_seq },
+            Self {
+                session,
+                relay: relay.to_owned(),
+                appetite,
+                routes,
+                system_identifier,
+                cursor_id,
+                seen_seq,
+            },
             cursor,
         ))
     }

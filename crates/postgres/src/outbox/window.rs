@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::row::{self, flaws, readable};
 use super::{Cursor, Entry, Outbox, Page, Window};
+use crate::Lent;
 use crate::bus::PostgresBus;
 
 /// A thousand of the largest events are a quarter of a gigabyte, so a page is bounded in bytes, too. One more event may
@@ -40,9 +41,19 @@ struct Rows {
 
 impl Outbox<'_> {
     pub async fn next_window(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
+        self.window(cursor, page_max, false).await
+    }
+
+    /// Unlocks the doorbell and reads, in one statement: the relay wakes, and an event must not wait for two answers. What
+    /// commits between the two notifies.
+    pub async fn wake(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
+        self.window(cursor, page_max, true).await
+    }
+
+    async fn window(&mut self, cursor: &Cursor, page_max: usize, wakes: bool) -> Result<Window, sqlx::Error> {
         let window = match &cursor.page {
             Some(page) => self.next_page(cursor, page, page_max).await,
-            None => self.next_snapshot(cursor, page_max).await,
+            None => self.next_snapshot(cursor, page_max, wakes).await,
         };
         self.timed(window, page_max)
     }
@@ -50,11 +61,17 @@ impl Outbox<'_> {
     /// Visible now and not visible at the cursor: begun since (xid >= xmax), or in flight at the time (xip). Of the
     /// transactions that began since, the oldest hundred that are still running are left out by their xid. Each may have
     /// written millions of rows, and every read would walk over them. The ranges between are read.
-    async fn next_snapshot(&mut self, cursor: &Cursor, page_max: usize) -> Result<Window, sqlx::Error> {
+    async fn next_snapshot(
+        &mut self,
+        cursor: &Cursor,
+        page_max: usize,
+        wakes: bool,
+    ) -> Result<Window, sqlx::Error> {
         let rows_max = self.appetite.rows(page_max);
         let query = sqlx::query_as(concat!(
             "with now as materialized (
-                 select pg_current_snapshot() as snapshot, $1::text::pg_snapshot as before
+                 select pg_current_snapshot() as snapshot, $1::text::pg_snapshot as before,
+                        case when $3 then pg_advisory_unlock(1869968994, 1) end as unlocked
              )
              select ",
             readable!(),
@@ -86,9 +103,12 @@ impl Outbox<'_> {
             " order by seq"
         ))
         .bind(&cursor.snapshot)
-        .bind(rows_max as i64);
-        let read = read(query.fetch(&mut self.conn), self.routes, rows_max);
+        .bind(rows_max as i64)
+        .bind(wakes);
+        let mut lent = self.session.lend().await?;
+        let read = read(query.fetch(lent.conn().await?), self.routes, rows_max);
         let Rows { rows, more, heavy } = within_time(self.appetite.patience(), read).await?;
+        give_back(lent, more);
 
         let Some(first) = rows.first() else {
             return Ok(Window {
@@ -159,8 +179,10 @@ impl Outbox<'_> {
         .bind(rows_max as i64 + 1)
         .bind(page.seq)
         .bind(upto);
-        let read = read(query.fetch(&mut self.conn), self.routes, rows_max);
+        let mut lent = self.session.lend().await?;
+        let read = read(query.fetch(lent.conn().await?), self.routes, rows_max);
         let Rows { rows, more, heavy } = within_time(self.appetite.patience(), read).await?;
+        give_back(lent, more);
         if let Some(first) = rows.first() {
             self.saw(first.9)?;
         }
@@ -209,8 +231,10 @@ impl Outbox<'_> {
         .bind(&page.snapshot)
         .bind(cursor.floor_seq)
         .bind(page.end_seq);
-        let bounds = within_time(self.appetite.patience(), query.fetch_one(&mut self.conn));
+        let mut lent = self.session.lend().await?;
+        let bounds = within_time(self.appetite.patience(), query.fetch_one(lent.conn().await?));
         let (floor_seq, end_seq): (i64, i64) = bounds.await?;
+        lent.give_back();
         Ok((Cursor { floor_seq, ..cursor.clone() }, Page { end_seq, ..page }))
     }
 
@@ -224,6 +248,10 @@ impl Outbox<'_> {
             false => Ok(()),
         }
     }
+}
+
+fn give_back(lent: Lent, more: bool) {
+    if more { lent.give_back_unread() } else { lent.give_back() }
 }
 
 /// Never ends between two rows with one seq, which a sequence that was set back could draw twice: the next page begins above

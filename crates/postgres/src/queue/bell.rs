@@ -6,19 +6,23 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
 use outbox_runtime::{Chain, Guarded, Part};
-use sqlx::postgres::PgListener;
+use sqlx::PgConnection;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::watched::{Found, From, Watched};
-use crate::{Connections, Source, within};
+use crate::beside::{Beside, Statements};
+use crate::{Connections, Listening, SESSION, Source, within};
 
 /// The poll finds what is not notified: retries that another process scheduled, claims whose worker died, and what a lost
 /// notification was for.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 /// While nothing is in any queue, messages are notified. Only a lost notification, or a database without a listener, needs this.
 const QUIET_POLL_EVERY: Duration = Duration::from_secs(5);
+/// The part of a pause after which the next look may follow another statement.
+const NEARLY: f64 = 0.6;
+const LOOKED_WITHIN: Duration = Duration::from_secs(10);
 const SAID_EVERY: Duration = Duration::from_secs(60);
 const RECONNECT_EVERY: Duration = Duration::from_secs(1);
 const PROBE_EVERY: Duration = Duration::from_secs(15);
@@ -30,7 +34,7 @@ const SWEEP_SHARE: u32 = 100;
 type Queues = BTreeMap<String, Arc<Watched>>;
 
 /// Wakes the receivers of one database. It needs one connection that listens and one small statement a second, for any number
-/// of queues.
+/// of queues. While it listens, that statement runs in the same session, and so does what else is beside it.
 #[derive(Debug)]
 pub struct Bell {
     /// Replaced as a whole, so that a look sees one state.
@@ -79,11 +83,12 @@ impl Bell {
     pub async fn run(
         &self,
         source: &Source,
-        connections: &Connections,
+        (connections, beside): (&Connections, &Beside),
         part: &Part,
         stop: &CancellationToken,
     ) {
-        tokio::join!(self.listen(source, stop), self.poll(source, connections, part, stop));
+        let look = || self.look(source, connections, beside);
+        tokio::join!(self.listen(source, beside, stop), self.poll(source, beside, look, part, stop));
     }
 
     /// Waits for the right to listen. There may be fewer than databases: one with traffic gets it, and a quiet one is polled.
@@ -106,33 +111,31 @@ impl Bell {
         self.quiet.load(Ordering::Relaxed)
     }
 
-    async fn listen(&self, source: &Source, stop: &CancellationToken) {
+    async fn listen(&self, source: &Source, beside: &Beside, stop: &CancellationToken) {
         let mut said: Option<Instant> = None;
         while !stop.is_cancelled() {
             let Some(place) = self.may_listen(source, stop).await else { return };
             let listening = async {
                 source.budget().admits(&source.limited())?;
-                let pool = source.listening("outbox worker (bell)");
-                let mut listener = PgListener::connect_with(&pool).await?;
-                listener.eager_reconnect(false);
-                within(listener.listen("outbox_delivery")).await?;
+                let session = Listening::open(source, "outbox worker (bell)", &SESSION).await?;
+                session.listen("outbox_delivery").await?;
+                beside.over(&session);
                 // Notifications may have come before the listen.
                 self.look_now.notify_one();
                 loop {
-                    match tokio::time::timeout(PROBE_EVERY, listener.try_recv()).await {
-                        Ok(Ok(Some(notification))) => self.ring(notification.payload()),
-                        Ok(Ok(None)) => break,
+                    match tokio::time::timeout(PROBE_EVERY, session.recv()).await {
+                        Ok(Ok(notification)) => self.ring(notification.payload()),
                         Ok(Err(error)) => return Err(error),
                         // No notification for a while: the connection may be half-open.
                         Err(_) => {
-                            within(sqlx::query("select 1").execute(&mut listener)).await?;
+                            session.run(async |conn| sqlx::query("select 1").execute(conn).await).await?;
                             if self.is_quiet() && source.budget().others_want_to_listen() {
+                                session.close().await;
                                 return Ok(());
                             }
                         }
                     }
                 }
-                Err::<(), _>(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()))
             };
             tokio::select! {
                 ended = listening => if let Err(error) = ended {
@@ -152,9 +155,16 @@ impl Bell {
         }
     }
 
-    async fn poll(&self, source: &Source, connections: &Connections, part: &Part, stop: &CancellationToken) {
+    async fn poll<L: Future<Output = Result<(), sqlx::Error>>>(
+        &self,
+        source: &Source,
+        beside: &Beside,
+        look: impl Fn() -> L,
+        part: &Part,
+        stop: &CancellationToken,
+    ) {
         while !stop.is_cancelled() {
-            match self.look(source, connections).await {
+            match look().await {
                 Ok(()) => part.moves(),
                 Err(error) => {
                     self.quiet.store(false, Ordering::Relaxed);
@@ -163,33 +173,41 @@ impl Bell {
                 }
             }
             let every = if self.is_quiet() { QUIET_POLL_EVERY } else { POLL_EVERY };
+            let nearly_due = Instant::now() + every.mul_f64(NEARLY);
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
+                () = async { tokio::time::sleep_until(nearly_due).await; beside.opened().await } => {}
                 () = self.look_now.notified() => {}
                 () = stop.cancelled() => return,
             }
         }
     }
 
-    async fn look(&self, source: &Source, connections: &Connections) -> Result<(), sqlx::Error> {
+    async fn look(
+        &self,
+        source: &Source,
+        connections: &Connections,
+        beside: &Beside,
+    ) -> Result<(), sqlx::Error> {
         let began = Instant::now();
         let swept = began >= *self.sweep_at.lock();
-        let mut loan = connections.lend().await?;
         let queues = self.queues();
-        let looks = within(query(&queues, swept).fetch_all(loan.conn())).await?;
+        let looks = beside.run(LOOKED_WITHIN, &LookAt { queues: &queues, swept }).await?;
         let mut quiet = true;
-        for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale) in looks {
+        for (rpc, id, now, due, fresh, lowest_claim, highest_claim, stale, dead) in looks {
             let Some(queue) = queues.get(&rpc) else { continue };
             let Some(id) = id else {
                 if queue.from().id.is_some() {
                     tracing::warn!(source = source.name(), rpc = %queue.rpc, "its queue is gone, as after a restore: making it again");
                 }
+                let mut loan = connections.lend().await?;
                 within(super::ids(loan.conn(), [&queue.rpc].into_iter())).await?;
+                loan.give_back();
                 continue;
             };
             let claims = lowest_claim.zip(highest_claim);
             let is_empty = due.is_none() && !fresh && claims.is_none();
-            queue.is_empty(is_empty);
+            queue.is_empty(is_empty, swept.then_some(dead));
             quiet &= is_empty;
             let found = Found { id, due, now, claims, swept };
             if queue.saw(found, began.into_std()) {
@@ -198,7 +216,7 @@ impl Bell {
             let recovered: i64 = if stale {
                 let recover =
                     sqlx::query_scalar("select outbox.recover($1, $2)").bind(id).bind(queue.from().claims);
-                within(recover.fetch_one(loan.conn())).await?
+                connections.run(async |conn| recover.fetch_one(conn).await).await?
             } else {
                 0
             };
@@ -214,7 +232,6 @@ impl Bell {
                 queue.ring();
             }
         }
-        loan.give_back();
         self.quiet.store(quiet, Ordering::Relaxed);
         if swept {
             let every = SWEEP_EVERY.max(began.elapsed() * SWEEP_SHARE);
@@ -239,8 +256,22 @@ impl Bell {
 }
 
 /// An RPC, and of its queue: the id, the server's clock, when the first retry is due, and whether the log has new rows. Then
-/// the lowest and the highest claim, and whether claims need cleaning up.
-type Look = (String, Option<i32>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<i64>, Option<i64>, bool);
+/// the lowest and the highest claim, whether claims need cleaning up, and whether there are dead letters, if it reads that.
+type Look =
+    (String, Option<i32>, DateTime<Utc>, Option<DateTime<Utc>>, bool, Option<i64>, Option<i64>, bool, bool);
+
+struct LookAt<'a> {
+    queues: &'a Queues,
+    swept: bool,
+}
+
+impl Statements for LookAt<'_> {
+    type Answer = Vec<Look>;
+
+    async fn run(&self, conn: &mut PgConnection) -> Result<Vec<Look>, sqlx::Error> {
+        query(self.queues, self.swept).fetch_all(conn).await
+    }
+}
 
 /// For every queue: its id, the first retry that is due, whether its log has new rows, and its claims.
 fn query(
@@ -260,7 +291,8 @@ fn query(
                 exists (select from outbox.claim as c
                         where c.queue = q.id and c.id >= w.claims_from and c.until < clock_timestamp())
                 or exists (select from outbox.claim as c
-                           where c.queue = q.id and c.id >= w.claims_from offset 100) as stale
+                           where c.queue = q.id and c.id >= w.claims_from offset 100) as stale,
+                $4 and exists (select from outbox.dead_letter as l where l.queue = q.id) as dead
          from unnest($1::text[], $2::timestamptz[], $3::bigint[]) as w (rpc, due_from, claims_from)
          left join lateral (select h.queue as id, h.seq as head from outbox.queue_head as h
                             where h.rpc = w.rpc limit 1) as q on true",
@@ -268,4 +300,5 @@ fn query(
     .bind(queues.keys().cloned().collect::<Vec<_>>())
     .bind(from.iter().map(|from| from.due.filter(|_| !sweep)).collect::<Vec<_>>())
     .bind(from.iter().map(|from| from.claims).collect::<Vec<_>>())
+    .bind(sweep)
 }

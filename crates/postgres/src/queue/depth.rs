@@ -10,11 +10,17 @@ use super::PostgresQueue;
 
 /// Counting further would cost more than it is worth.
 const COUNTED_MAX: i64 = 10_000;
+const LOOKED_WITHIN: Duration = Duration::from_secs(5);
 
 impl Depths for PostgresQueue {
     async fn depth(&self) -> Result<Depth, QueueError> {
+        if self.has_bell {
+            // At the start the bell's first look answers for all queues that are empty.
+            let _ = tokio::time::timeout(LOOKED_WITHIN, self.watched.looked()).await;
+        }
         // Dead letters, too, come only from deliveries: an empty queue stays as it was measured.
-        if self.measured_empty.load(Ordering::Relaxed) && self.watched.was_empty() {
+        let has_nothing = self.measured_empty.load(Ordering::Relaxed) || self.watched.was_without_dead();
+        if self.watched.was_empty() && has_nothing {
             return Ok(Depth::default());
         }
         type Row = (i64, i64, i64, i64, Option<DateTime<Utc>>);

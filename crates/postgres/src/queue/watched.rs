@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
 use outbox_runtime::Guarded;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, SetOnce};
 
 use crate::LowWater;
 
@@ -27,6 +27,10 @@ pub struct Watched {
     marks: Guarded<Marks>,
     /// By the last look, and nothing was received since.
     empty: AtomicBool,
+    /// Whether it has dead letters, by the last read of everything.
+    dead: AtomicBool,
+    /// Set by the first look.
+    looked: SetOnce<()>,
 }
 
 #[derive(Debug)]
@@ -65,11 +69,27 @@ impl Watched {
             ready: Notify::new(),
             marks: Guarded::new(marks),
             empty: AtomicBool::new(false),
+            dead: AtomicBool::new(true),
+            looked: SetOnce::new(),
         }
     }
 
-    pub(super) fn is_empty(&self, is_empty: bool) {
+    /// `dead` is whether it has dead letters, if the look read that.
+    pub(super) fn is_empty(&self, is_empty: bool, dead: Option<bool>) {
         self.empty.store(is_empty, Ordering::Relaxed);
+        if let Some(dead) = dead {
+            self.dead.store(dead, Ordering::Relaxed);
+        }
+        // Only the first one is kept.
+        let _ = self.looked.set(());
+    }
+
+    pub(super) async fn looked(&self) {
+        self.looked.wait().await;
+    }
+
+    pub(super) fn was_without_dead(&self) -> bool {
+        !self.dead.load(Ordering::Relaxed)
     }
 
     pub(super) fn was_empty(&self) -> bool {

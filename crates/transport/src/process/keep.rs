@@ -9,6 +9,8 @@ use super::entry::Process;
 
 /// How often it is looked at.
 const LOOKED_EVERY: Duration = Duration::from_millis(500);
+/// The part of the time between two writes after which the next one may follow another statement.
+const NEARLY: f64 = 0.6;
 /// A breaker may change more often than that.
 const NEWS_AFTER: Duration = Duration::from_millis(900);
 /// After a failure.
@@ -23,6 +25,11 @@ const REMOVED_WITHIN: Duration = Duration::from_secs(1);
 pub trait Store: Send {
     /// The time between two writes without news.
     fn every(&self) -> Duration;
+
+    /// Returns when a write is cheap right now, and so may come earlier.
+    fn convenient(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 
     /// Writes it, or answers soon why not.
     fn write(&mut self, process: &Process) -> impl Future<Output = Result<(), String>> + Send;
@@ -57,9 +64,10 @@ pub async fn shown_beside<T>(
 
 async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process, ended: &CancellationToken) {
     let mut last: Option<Tried> = None;
+    let mut every = store.every();
     while !ended.is_cancelled() {
         let (process, now) = (look(), Instant::now());
-        if is_due(last.as_ref(), &process, now, store.every()) {
+        if is_due(last.as_ref(), &process, now, every) {
             let had_failed = last.as_ref().is_some_and(|last| !last.written);
             let cut_off = async {
                 ended.cancelled().await;
@@ -81,7 +89,12 @@ async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process, ended: 
             }
             last = Some(Tried { process, at: now, written: tried.is_ok() });
         }
-        ended.run_until_cancelled(tokio::time::sleep(LOOKED_EVERY)).await;
+        every = store.every();
+        tokio::select! {
+            () = tokio::time::sleep(LOOKED_EVERY) => {}
+            () = store.convenient() => every = every.mul_f64(NEARLY),
+            () = ended.cancelled() => {}
+        }
     }
 }
 

@@ -27,7 +27,7 @@ const HELD: &str = "select l.objid::bigint = 3, l.mode = 'ExclusiveLock', l.pid,
                a.application_name is distinct from 'outbox migrate'
                or n.oid is not null and not coalesce(pg_has_role(a.usesysid, n.nspowner, 'usage'), false)
            when l.objid = 1 and l.mode = 'ExclusiveLock' then
-               a.application_name is distinct from 'outbox relay (doorbell)'
+               coalesce(a.application_name, '') not in ('outbox relay (leader)', 'outbox relay (doorbell)')
                or not coalesce(has_table_privilege(a.usesysid, c.oid, 'update'), false)
            when l.objid = 1 then
                a.state = 'idle' or a.xact_start < clock_timestamp() - make_interval(secs => $1)
