@@ -10,6 +10,7 @@ mod guide; // the guide in docs/guide, each command of it
 mod kubernetes; // the manifests in ops/kubernetes
 mod laptop; // `outbox dev` and `outbox send` in a folder outside of the repository
 mod newcomer; // a developer's three steps, in a copy of the repository
+mod oldest_rust; // the oldest Rust of the libraries
 mod routers; // binaries and Terraform agree on each event_router.yaml
 mod schema; // migrations and versions
 mod versions; // each supported version of Postgres, and one that is refused

@@ -93,7 +93,7 @@ fn each_table_has_one_owner() {
     assert!(found.remove("postgres").is_some_and(|places| places.len() >= 20), "{found:?}");
     // A service writes its events, and its tests read them. Neither depends on a transport.
     let library = found.remove("outbox").unwrap_or_default();
-    let expected = ["crates/outbox/src/entry.rs: event", "crates/outbox/src/testing.rs: event"];
+    let expected = ["crates/outbox/src/row.rs: event", "crates/outbox/src/testing.rs: event"];
     assert!(library.iter().all(|place| expected.contains(&place.as_str())), "{library:?}");
     // The worker's span has an attribute of this name.
     found.remove("worker").into_iter().flatten().for_each(|place| {

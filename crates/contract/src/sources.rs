@@ -24,10 +24,9 @@ pub struct Sources {
 
 impl Sources {
     pub fn read(&self) -> Result<Contract, ReadError> {
-        if let [path] = self.protos.as_slice()
-            && path.is_file()
-        {
-            return descriptor_set(path, &self.events);
+        match self.protos.as_slice() {
+            [path] if path.is_file() => return descriptor_set(path, &self.events),
+            _ => {}
         }
         self.overlaps()?;
         let dirs: Vec<&Path> = self.protos.iter().chain(&self.includes).map(PathBuf::as_path).collect();

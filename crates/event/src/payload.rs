@@ -33,10 +33,8 @@ pub fn problem(payload: &str, depth_max: usize) -> Option<&'static str> {
                     Ok(text) => text,
                     Err(problem) => return Some(problem),
                 };
-                if scan.is_key()
-                    && let Some(Some(keys)) = open.last_mut()
-                    && !keys.insert(text)
-                {
+                let keys = open.last_mut().and_then(Option::as_mut).filter(|_| scan.is_key());
+                if keys.is_some_and(|keys| !keys.insert(text)) {
                     return Some(TWICE);
                 }
             }

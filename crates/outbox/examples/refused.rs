@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut tx = conn.begin().await?;
     match Entry::new(&event).header("authorization", "Bearer …").enqueue(&mut tx).await {
         // The transaction is aborted: only a rollback is left.
-        Err(EnqueueError::Insert(error)) => return Err(error.into()),
+        Err(error @ EnqueueError::Insert(_)) => return Err(error.into()),
         // The message names the event and the limit, and never the payload or a header's value.
         Err(error) => println!("refused: {error}"),
         Ok(id) => println!("published {id}"),

@@ -3,27 +3,9 @@ use std::fmt;
 
 use outbox_event::rules::{HEADERS_BYTES_MAX, KEY_BYTES_MAX, header_problem, is_event_name};
 use outbox_event::{Event, EventId, PAYLOAD_BYTES_MAX, payload};
-use sqlx::{Connection, PgTransaction};
-use uuid::Uuid;
 
 use crate::EnqueueError;
-
-/// The statement that [`enqueue`](crate::enqueue) sends, with id, name, key, payload and headers. It inserts the row, and
-/// wakes the relay if it sleeps. It does not depend on the session's search path.
-///
-/// It is for a publisher that can't use `enqueue` and must be as fast. The database does not check such a row. The relay
-/// parks an invalid one, and no RPC gets it.
-// A call of `outbox.enqueue` takes longer than the INSERT itself. A publisher may write only the columns that are named here.
-pub const INSERT: &str = "insert into outbox.event (id, name, key, payload, headers)
-     select $1, $2, $3, $4, $5
-     where pg_catalog.pg_try_advisory_xact_lock_shared(1869968994, 1) or outbox.wake()";
-
-/// The same for many rows. The sub-select tries the doorbell's lock once.
-const INSERT_ALL: &str = "insert into outbox.event (id, name, key, payload, headers)
-     select e.id, e.name, e.key, e.payload, e.headers
-     from unnest($1, $2, $3, $4, $5) with ordinality as e (id, name, key, payload, headers, n)
-     where (select pg_catalog.pg_try_advisory_xact_lock_shared(1869968994, 1) or outbox.wake())
-     order by e.n";
+use crate::row::Row;
 
 /// An event about to be enqueued, with whatever differs from its type's defaults.
 ///
@@ -79,23 +61,17 @@ impl Entry {
     }
 
     /// Publishes the entry when `tx` commits, and never if it does not. See [`enqueue`](crate::enqueue).
-    pub async fn enqueue(self, tx: &mut PgTransaction<'_>) -> Result<EventId, EnqueueError> {
-        let row = self.into_row()?;
-        let persistent = names_statements(tx);
-        sqlx::query(INSERT)
-            .persistent(persistent)
-            .bind(row.id.as_uuid())
-            .bind(row.name)
-            .bind(row.key)
-            .bind(row.payload)
-            .bind(row.headers)
-            .execute(&mut **tx)
-            .await
-            .map_err(EnqueueError::Insert)?;
-        Ok(row.id)
+    #[cfg(feature = "sqlx")]
+    pub async fn enqueue(self, tx: &mut sqlx::PgTransaction<'_>) -> Result<EventId, EnqueueError> {
+        crate::sqlx::insert(tx, self.into_row()?).await
     }
 
-    pub(crate) fn into_row(self) -> Result<Row, EnqueueError> {
+    /// The checked event, for a driver that this library does not know: send it with [`INSERT`](crate::INSERT).
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the event. Never [`EnqueueError::Insert`].
+    pub fn into_row(self) -> Result<Row, EnqueueError> {
         let name = self.name;
         if !is_event_name(name) {
             return Err(EnqueueError::InvalidName { name });
@@ -139,40 +115,11 @@ impl fmt::Debug for Entry {
     }
 }
 
-pub(crate) struct Row {
-    pub(crate) id: EventId,
-    name: &'static str,
-    key: Option<String>,
-    payload: String,
-    headers: Option<String>,
-}
-
-pub(crate) async fn insert_all(tx: &mut PgTransaction<'_>, rows: Vec<Row>) -> Result<(), sqlx::Error> {
-    if rows.is_empty() {
-        return Ok(());
+/// An event with its type's defaults: so a call takes an event as well as an entry.
+impl<E: Event> From<E> for Entry {
+    fn from(event: E) -> Self {
+        Self::new(event)
     }
-    let ids: Vec<Uuid> = rows.iter().map(|row| row.id.as_uuid()).collect();
-    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
-    let payloads: Vec<&str> = rows.iter().map(|row| row.payload.as_str()).collect();
-    let keys: Vec<Option<&str>> = rows.iter().map(|row| row.key.as_deref()).collect();
-    let headers: Vec<Option<&str>> = rows.iter().map(|row| row.headers.as_deref()).collect();
-    let persistent = names_statements(tx);
-    sqlx::query(INSERT_ALL)
-        .persistent(persistent)
-        .bind(ids)
-        .bind(names)
-        .bind(keys)
-        .bind(payloads)
-        .bind(headers)
-        .execute(&mut **tx)
-        .await?;
-    Ok(())
-}
-
-/// Behind a pooler in transaction mode a named statement meets a server that has never heard of it, or has it already;
-/// who connects through one keeps his own statements unnamed. So ours has a name only where another one has.
-pub(crate) fn names_statements(tx: &PgTransaction<'_>) -> bool {
-    tx.cached_statements_size() > 0
 }
 
 fn encode_headers(

@@ -43,8 +43,26 @@ pub enum EnqueueError {
         source: serde_json::Error,
     },
 
+    /// diesel's type of a connection does not tell whether a transaction is open.
+    #[error(
+        "{name} was not enqueued, because the connection has no open transaction: call this within `connection.transaction(…)`, so that the event commits with its change"
+    )]
+    NoTransaction { name: &'static str },
+
+    #[error("{name} was not enqueued, because the transaction is not one of Postgres")]
+    NotPostgres { name: &'static str },
+
+    /// With the driver's own error: `error.downcast_ref::<sqlx::Error>()`.
     #[error(
         "failed to insert into the outbox (`relay migrate` makes a missing schema, and `outbox.grant_to` allows this role to publish)"
     )]
-    Insert(#[source] sqlx::Error),
+    Insert(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl EnqueueError {
+    /// What the driver said, whichever it is.
+    #[cfg(any(feature = "sqlx", feature = "tokio-postgres", feature = "diesel", feature = "sea-orm"))]
+    pub(crate) fn insert(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Insert(Box::new(error))
+    }
 }

@@ -46,21 +46,52 @@
 //! It works behind a pooler in transaction mode. sqlx's named statements do not work there. Keep your own unnamed
 //! (`.persistent(false)`); these are then unnamed, too.
 
+//! # Stacks
+//!
+//! The functions here take a transaction of sqlx, whose feature is on by default. Each other stack has a feature and a module.
+//! They write the same row, wake the relay in the same way, and refuse the same events.
+//!
+//! | feature | module | takes |
+//! |---|---|---|
+//! | `sqlx` | this one | `sqlx::PgTransaction` |
+//! | `tokio-postgres` | `outbox::tokio_postgres` | `tokio_postgres::Transaction`, also those of deadpool and bb8 |
+//! | `diesel` | `outbox::diesel` | a connection of diesel to Postgres, within `transaction` |
+//! | `diesel-async` | `outbox::diesel_async` | the same of diesel-async |
+//! | `sea-orm` | `outbox::sea_orm` | `sea_orm::DatabaseTransaction` |
+//! | none | | any other driver: [`INSERT`] with the fields of a [`Row`] |
+
+#[cfg(any(feature = "diesel", feature = "sea-orm", feature = "sqlx", feature = "tokio-postgres"))]
+mod columns;
+#[cfg(feature = "diesel")]
+pub mod diesel;
+#[cfg(feature = "diesel-async")]
+pub mod diesel_async;
 mod entry;
 mod error;
+#[cfg(feature = "sqlx")]
 pub mod inbox;
 pub mod proto;
+mod row;
+#[cfg(feature = "sea-orm")]
+pub mod sea_orm;
+#[cfg(feature = "sqlx")]
+mod sqlx;
+#[cfg(feature = "sqlx")]
 pub mod testing;
+#[cfg(feature = "tokio-postgres")]
+pub mod tokio_postgres;
 #[cfg(feature = "opentelemetry")]
 mod trace;
 
-pub use entry::{Entry, INSERT};
+pub use entry::Entry;
 pub use error::EnqueueError;
 #[cfg(feature = "signature")]
 pub use outbox_event::signature;
 pub use outbox_event::{Event, EventId, PAYLOAD_BYTES_MAX};
+pub use row::{INSERT, INSERT_ALL, Row};
 
-use sqlx::PgTransaction;
+#[cfg(feature = "sqlx")]
+use ::sqlx::PgTransaction;
 
 /// Publishes `event` when `tx` commits, and never if it does not.
 ///
@@ -73,6 +104,7 @@ use sqlx::PgTransaction;
 /// # Errors
 ///
 /// See [`EnqueueError`]: all but [`EnqueueError::Insert`] are found before SQL is sent and leave `tx` usable.
+#[cfg(feature = "sqlx")]
 pub async fn enqueue<E: Event>(tx: &mut PgTransaction<'_>, event: E) -> Result<EventId, EnqueueError> {
     Entry::new(event).enqueue(tx).await
 }
@@ -93,12 +125,10 @@ pub async fn enqueue<E: Event>(tx: &mut PgTransaction<'_>, event: E) -> Result<E
 /// # Errors
 ///
 /// As [`enqueue`].
+#[cfg(feature = "sqlx")]
 pub async fn enqueue_all(
     tx: &mut PgTransaction<'_>,
     entries: impl IntoIterator<Item = Entry>,
 ) -> Result<Vec<EventId>, EnqueueError> {
-    let rows = entries.into_iter().map(Entry::into_row).collect::<Result<Vec<_>, _>>()?;
-    let ids = rows.iter().map(|row| row.id).collect();
-    entry::insert_all(tx, rows).await.map_err(EnqueueError::Insert)?;
-    Ok(ids)
+    sqlx::insert_all(tx, columns::Columns::of(entries)?).await
 }

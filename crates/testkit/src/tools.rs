@@ -250,6 +250,26 @@ fn fingerprint(packages: &[&str]) -> String {
     versions.collect::<Vec<_>>().join("-")
 }
 
+/// A toolchain of Rust below `target`, by rustup: the directory of cargo and rustc. The user's own toolchains stay as they are.
+pub fn rust_toolchain(version: &str) -> Result<PathBuf, ToolError> {
+    let home = crate::process::target().join("rustup").join(version);
+    if !home.is_dir() {
+        eprintln!("installing Rust {version} below target (rustup)");
+        install_into(&home, &format!("rustup toolchain install {version}"), |home| {
+            let mut rustup = Command::new("rustup");
+            rustup.args(["toolchain", "install", version, "--profile", "minimal", "--no-self-update"]);
+            rustup.env("RUSTUP_HOME", home);
+            rustup
+        })?;
+    }
+    let mut toolchains = std::fs::read_dir(home.join("toolchains")).into_iter().flatten().flatten();
+    let bin = toolchains.next().map(|toolchain| toolchain.path().join("bin"));
+    bin.ok_or_else(|| ToolError::Missing {
+        program: format!("Rust {version}"),
+        remedy: format!("rustup toolchain install {version}"),
+    })
+}
+
 fn succeeds(command: &mut Command) -> bool {
     command.stdin(Stdio::null()).output().is_ok_and(|output| output.status.success())
 }

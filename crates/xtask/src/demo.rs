@@ -1,9 +1,9 @@
 //! `cargo xtask demo`: all parts at work, step by step.
 
 mod cloud; // the emulator of AWS
-mod failure; // why the demo could not run
-mod services; // the sample services, and their calls
-mod show; // the demo's output
+pub(crate) mod failure; // why the demo could not run
+pub(crate) mod services; // the sample services, and their calls
+pub(crate) mod show; // the demo's output
 mod story; // the steps
 mod summary; // the result of every event
 mod world; // everything that the demo starts

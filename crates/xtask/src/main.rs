@@ -6,6 +6,7 @@ mod dist; // the files of a release
 mod programs; // tasks that are programs of their own
 mod test; // what CI runs, and the quick part of it
 mod torture; // runs the crate `torture`
+mod upgrade; // from another commit's build to this one, and back
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -41,6 +42,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
         args: Vec<OsString>,
     },
+    /// Upgrade from the build of another commit to this one and back, while events flow: schema, relay, worker, publishers. Exit
+    /// 0 only if nothing is lost and nothing was called twice. It takes some minutes, so CI does not run it.
+    Upgrade(upgrade::Options),
     /// Measure speed as ratios: builds for release, and measures one thing beside another on loopback. `bench --help` lists
     /// the benchmarks.
     #[command(disable_help_flag = true)]
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run(&options),
         Task::Dist(options) => programs::or_failure(dist::run(&options)),
         Task::Torture { args } => programs::or_failure(torture::run(&args)),
+        Task::Upgrade(options) => upgrade::run(&options),
         Task::Bench { args } => programs::or_failure(bench::run(&args)),
     }
 }

@@ -274,6 +274,7 @@ async fn what_the_database_refuses_is_told() {
             let said = refused.to_string();
             assert!(said.contains("relay migrate") && said.contains("outbox.grant_to"), "{said}");
             let EnqueueError::Insert(error) = refused else { panic!("{refused:?}") };
+            let error = error.downcast_ref::<sqlx::Error>().expect("the driver's own");
             let error = error.as_database_error().expect("the server's own");
             assert_eq!(error.code().as_deref(), Some(code), "{error}");
             assert!(error.message().contains(cause), "{error}");

@@ -310,3 +310,24 @@ async fn a_wrong_event_is_refused_with_the_remedy() {
     assert!(said.code == 0 && said.err.contains("it has no key, because 'cardId' is not set"), "{said:?}");
     world.finish().await;
 }
+
+/// Guards UPGRADING.md: `outbox dev` leaves a schema `outbox` of another product as it is, and names the remedies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_of_another_product_ends_dev() {
+    let world = World::new(ROUTER).await;
+    world.execute("drop schema outbox cascade").await;
+    world.execute("create schema outbox").await;
+    world.execute("create table outbox.event (mine int)").await;
+    let folder = Folder::new();
+    let mut dev = folder.dev("--to http://127.0.0.1:9", &[("DATABASE_URL", &world.url)]);
+    let said = dev.wait_for("is of another product").await.unwrap();
+    assert!(said.contains("it has event, and belongs to ") && said.contains("rename that one"), "{said}");
+    dev.wait_for("use another database, or none").await.unwrap();
+    assert!(!dev.ended().await.unwrap().success());
+    let columns: String = world
+        .scalar("select string_agg(attname, ',') from pg_attribute where attrelid = 'outbox.event'::regclass and attnum > 0")
+        .await;
+    assert_eq!(columns, "mine");
+    world.execute("drop schema outbox cascade").await;
+    world.finish().await;
+}

@@ -135,6 +135,13 @@ async fn a_schema_of_another_product_is_refused() {
         let said = migrate.wait_for("is of another product").await.unwrap();
         assert!(said.contains(expected) && said.contains("rename that one"), "{said}");
         assert_eq!(migrate.ended().await.unwrap().code(), Some(3));
+        // A service that migrates by the library is refused in the same words.
+        let error = match args.len() {
+            1 => outbox_schema::migrate(&mut conn).await.unwrap_err(),
+            _ => outbox_schema::inbox::migrate(&mut conn).await.unwrap_err(),
+        };
+        assert!(matches!(error, outbox_schema::SchemaError::Occupied { .. }), "{error:?}");
+        assert!(said.contains(&error.to_string()), "{error}, and not: {said}");
         assert_eq!(columns(&mut conn).await, before);
     }
 }

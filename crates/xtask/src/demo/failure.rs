@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-pub(super) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+pub(crate) fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     eprintln!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {

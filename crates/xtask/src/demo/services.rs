@@ -14,21 +14,21 @@ use testkit::process::Process;
 
 /// The calls of the sample services, in the order of their output.
 #[derive(Clone, Default)]
-pub(super) struct Calls {
+pub(crate) struct Calls {
     list: Arc<Mutex<Vec<Call>>>,
     came: Arc<Notify>,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) rpc: String,
-    pub(super) event: EventId,
-    pub(super) attempt: u32,
-    pub(super) refused: Option<String>,
-    pub(super) at: DateTime<Utc>,
+pub(crate) struct Call {
+    pub(crate) rpc: String,
+    pub(crate) event: EventId,
+    pub(crate) attempt: u32,
+    pub(crate) refused: Option<String>,
+    pub(crate) at: DateTime<Utc>,
 }
 
-pub(super) async fn serve(
+pub(crate) async fn serve(
     bin: &Path,
     service: &str,
     listen: &str,
@@ -75,16 +75,16 @@ impl Calls {
         });
     }
 
-    pub(super) fn all(&self) -> Vec<Call> {
+    pub(crate) fn all(&self) -> Vec<Call> {
         self.list.lock().expect("no panic while held").clone()
     }
 
-    pub(super) fn of(&self, event: EventId) -> Vec<Call> {
+    pub(crate) fn of(&self, event: EventId) -> Vec<Call> {
         self.all().into_iter().filter(|call| call.event == event).collect()
     }
 
     /// Waits until `enough` holds for the calls of an event.
-    pub(super) async fn wait(
+    pub(crate) async fn wait(
         &self,
         event: EventId,
         enough: impl Fn(&[Call]) -> bool,

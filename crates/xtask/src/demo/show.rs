@@ -4,37 +4,37 @@ use std::io::IsTerminal;
 
 use chrono::{DateTime, Local, Utc};
 
-pub(super) struct Show {
+pub(crate) struct Show {
     color: bool,
 }
 
 impl Show {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { color: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
     }
 
-    pub(super) fn step(&self, text: &str) {
+    pub(crate) fn step(&self, text: &str) {
         println!("{} {text}", self.paint("2", "·"));
     }
 
-    pub(super) fn scene(&self, title: &str) {
+    pub(crate) fn scene(&self, title: &str) {
         println!("\n{}", self.paint("1", title));
     }
 
-    pub(super) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         println!("  {text}");
     }
 
-    pub(super) fn good(&self, text: &str) {
+    pub(crate) fn good(&self, text: &str) {
         println!("  {} {text}", self.paint("32", "✓"));
     }
 
-    pub(super) fn bad(&self, text: &str) {
+    pub(crate) fn bad(&self, text: &str) {
         println!("  {} {text}", self.paint("31", "✗"));
     }
 
     /// One event's way, in milliseconds after its commit.
-    pub(super) fn way(
+    pub(crate) fn way(
         &self,
         what: &str,
         committed: DateTime<Utc>,
@@ -59,6 +59,6 @@ impl Show {
     }
 }
 
-pub(super) fn ms_between(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
+pub(crate) fn ms_between(from: DateTime<Utc>, to: DateTime<Utc>) -> f64 {
     (to - from).num_microseconds().unwrap_or(0) as f64 / 1000.0
 }
