@@ -37,6 +37,7 @@ impl Demo {
             ["doctor", ..] => include_str!("demo/doctor.json"),
             ["queue", "list", rpc, ..] if rpc.ends_with("RemindReceipt") => include_str!("demo/queue.json"),
             ["queue", "list", ..] => "[]",
+            ["replay", ..] => include_str!("demo/replay.json"),
             _ => return None,
         };
         serde_json::from_str(text).ok()

@@ -1,8 +1,9 @@
 use maud::{Markup, html};
 
 use crate::answers::Kept;
-use crate::frame::{Frame, option, table};
+use crate::frame::Frame;
 use crate::pages::repairs::standing;
+use crate::parts::{option, table};
 use crate::shown::{encoded, short, thousands};
 
 const COMMAND_CHARS_MAX: usize = 300;

@@ -1,8 +1,9 @@
 use maud::{Markup, html};
 
 use crate::answers::{Delivery, Life, Nowhere, Past};
-use crate::frame::{Frame, Tone, state};
+use crate::frame::Frame;
 use crate::pages::timeline::timeline;
+use crate::parts::{Tone, state};
 use crate::shown::{age_or, count, short};
 
 const TEXT_CHARS_MAX: usize = 500;

@@ -4,7 +4,8 @@ use maud::{Markup, html};
 
 use crate::answers::{Finding, Process, Report, Status};
 use crate::ask::Refusal;
-use crate::frame::{Frame, Tone, refused, state, table};
+use crate::frame::Frame;
+use crate::parts::{Tone, refused, state, table};
 use crate::shown::{age_or, short};
 
 const TEXT_CHARS_MAX: usize = 400;
