@@ -58,7 +58,8 @@ impl Frame<'_> {
     }
 
     pub(crate) fn rpc(&self, rpc: &str) -> Markup {
-        html! { a href=(self.rpc_link(rpc)) { (rpc) } }
+        let (service, method) = rpc.split_once('/').unwrap_or(("", rpc));
+        html! { a href=(self.rpc_link(rpc)) { @if !service.is_empty() { (service) "/" wbr; } (method) } }
     }
 
     pub(crate) fn event(&self, id: &str) -> Markup {

@@ -38,12 +38,12 @@ pub(crate) fn state(tone: Tone, shape: &str, word: &str) -> Markup {
     html! { span.state.(tone.class()) { span aria-hidden="true" { (shape) } " " (word) } }
 }
 
-/// A table that scrolls by itself where it is too wide.
+/// A table that scrolls by itself where it is too wide. A head that begins with `#` is over numbers.
 pub(crate) fn table(label: &str, heads: &[&str], rows: &Markup) -> Markup {
     html! {
         div.wide role="region" aria-label=(label) tabindex="0" {
             table {
-                thead { tr { @for head in heads { th scope="col" { (head) } } } }
+                thead { tr { @for head in heads { th.number[head.starts_with('#')] scope="col" { (head.trim_start_matches('#')) } } } }
                 tbody { (rows) }
             }
         }

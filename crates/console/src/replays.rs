@@ -52,5 +52,5 @@ pub(crate) async fn run(sent: Sent) -> Response {
         words::with(&mut words, &format!("--{name}"), sent.field(name));
     }
     words.extend(words::of(&["--run", "--yes"]));
-    begun(&sent.visit, PLACE, words).await
+    begun(&sent.visit, PLACE, words, "/repairs").await
 }

@@ -33,6 +33,11 @@ pub(crate) fn count(number: Option<i64>) -> String {
     }
 }
 
+/// `1 event`, `4,981 events`
+pub(crate) fn counted(number: i64, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
+}
+
 /// The two largest units: `3h 20m`, `4.2s`.
 pub(crate) fn age(seconds: f64) -> String {
     let seconds = seconds.max(0.0);

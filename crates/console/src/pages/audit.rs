@@ -47,6 +47,6 @@ pub(crate) fn page(frame: &Frame, filter: &Filter, kept: &[Kept]) -> Markup {
             button type="submit" { "Show" }
         }
         @if kept.is_empty() { p { "No repairs." } }
-        @else { (table("Audit", &["At", "By", "Outcome", "Moved", "Command"], &rows)) }
+        @else { (table("Audit", &["At", "By", "Outcome", "#Moved", "Command"], &rows)) }
     }
 }

@@ -5,7 +5,7 @@ use crate::frame::Frame;
 use crate::history::Trend;
 use crate::pages::spark::spark;
 use crate::parts::{Tone, option, state, table};
-use crate::shown::{age, encoded, query, short, thousands};
+use crate::shown::{age, counted, encoded, query, short, thousands};
 
 const ROWS_MAX: usize = 30;
 const REASON_CHARS_MAX: usize = 200;
@@ -35,7 +35,7 @@ pub(crate) fn page(frame: &Frame, filter: &Filter, summary: &Summary, trends: &[
         }
         @if summary.groups.is_empty() { p { "No dead letters." } }
         @else {
-            p { (thousands(summary.letters)) " in " (summary.groups.len()) " groups of one RPC, code and reason. Numbers, ids and quotations are masked." }
+            p { (thousands(summary.letters)) " in " (counted(summary.groups.len() as i64, "group")) " of one RPC, code and reason. Numbers, ids and quotations are masked." }
             (groups(frame, &summary.groups, trends))
         }
         @if !summary.read_all { p { "Not all were read: there are more." } }
@@ -54,7 +54,7 @@ fn groups(frame: &Frame, groups: &[Group], trends: &[Trend]) -> Markup {
                     a href=(frame.link(&format!("/dead/letter/{}", encoded(&group.sample)))) { (short(&group.reason, REASON_CHARS_MAX)) }
                 }
                 td { (frame.time(group.first_at)) }
-                td { (frame.time(group.last_at)) br; (still(frame, group)) (spark(trend)) }
+                td { (frame.time(group.last_at)) (still(frame, group)) (spark(trend)) }
                 td {
                     @if frame.may_repair() { a.act href=(frame.link(&redrive(group))) { "Redrive…" } }
                     @if !group.redrive.is_empty() { (frame.command(&group.redrive)) }
@@ -62,13 +62,14 @@ fn groups(frame: &Frame, groups: &[Group], trends: &[Trend]) -> Markup {
             }
         }
     };
-    table("Groups", &["Count", "RPC", "Code", "Reason", "First", "Last", "Act"], &rows)
+    table("Groups", &["#Count", "RPC", "Code", "Reason", "First", "Last", "Act"], &rows)
 }
 
 fn still(frame: &Frame, group: &Group) -> Markup {
-    let Some(last) = group.last_at else { return html! { "not known whether it grows" } };
+    let Some(last) = group.last_at else { return html! {} };
     let seconds = (frame.now - last).num_seconds();
     html! {
+        br;
         @if seconds < STILL_SECONDS { (state(Tone::Bad, "▲", "still grows")) }
         @else { (state(Tone::Quiet, "■", &format!("stopped {} ago", age(seconds as f64)))) }
     }

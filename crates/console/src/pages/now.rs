@@ -7,7 +7,7 @@ use crate::pages::map::{RPCS_MAX, map};
 use crate::pages::remedy;
 use crate::parts::{Tone, refused, state, table};
 use crate::sampler::Sample;
-use crate::shown::{age, age_or, bytes, count, short, thousands};
+use crate::shown::{COUNTED_MAX, NOT_KNOWN, age, age_or, bytes, count, counted, short, thousands};
 use crate::standing::Standing;
 
 /// So many are shown, so that a page stays small.
@@ -16,7 +16,7 @@ const SOURCES_MAX: usize = 10;
 const PROBLEMS_MAX: usize = 15;
 const PROBLEM_CHARS_MAX: usize = 600;
 const HEADS: [&str; 8] =
-    ["RPC", "State", "Calls", "Ended in the last minute", "Waiting", "Oldest", "Retrying", "Dead"];
+    ["RPC", "State", "#Calls", "#Done a minute", "#Waiting", "#Oldest", "#Retrying", "#Dead"];
 
 /// What is sent again while the page is open.
 pub(crate) fn parts(frame: &Frame, sample: &Sample) -> Vec<Part> {
@@ -166,8 +166,8 @@ fn relay(source: &Source) -> Part {
 
 fn events(many: Option<i64>) -> String {
     match many {
-        None => "not known".to_owned(),
-        Some(1) => "1 event".to_owned(),
-        many => format!("{} events", count(many)),
+        Some(many) if many < COUNTED_MAX => counted(many, "event"),
+        Some(_) => format!("{} events", count(many)),
+        None => NOT_KNOWN.to_owned(),
     }
 }

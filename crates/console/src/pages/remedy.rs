@@ -12,11 +12,18 @@ pub(crate) fn place(problem: &Problem, status: &Status) -> (String, &'static str
     };
     let rpc = flag("--rpc");
     match &words[..] {
+        [_, "dlq", "redrive", ..] => {
+            let pairs = [("rpc", rpc), ("event", flag("--event")), ("code", flag("--code"))];
+            (format!("/dead/redrive{}", query(&pairs)), "Redrive…")
+        }
         [_, "dlq", ..] => (format!("/dead{}", query(&[("rpc", rpc)])), "See the reasons"),
         [_, "why", id, ..] => (format!("/event/{}", encoded(id)), "See the event"),
         [_, "parked", ..] => ("/parked".to_owned(), "See the parked events"),
         [_, "doctor", ..] => ("/line".to_owned(), "See what doctor finds"),
-        [_, "replay", ..] => (format!("/replay{}", query(&[("since", flag("--since"))])), "Plan the replay"),
+        [_, "replay", ..] => {
+            let pairs = [("event", flag("--event")), ("since", flag("--since")), ("rpc", rpc)];
+            (format!("/replay{}", query(&pairs)), "Plan the replay")
+        }
         [_, "repair", _, id, ..] => (format!("/repairs/{}", encoded(id)), "See the repair"),
         _ if !rpc.is_empty() => (rpc_path(rpc), "See this RPC"),
         _ => {
@@ -43,6 +50,8 @@ mod tests {
             ("3 dead letters of A/B", "outbox dlq list --rpc A/B", "/dead?rpc=A%2FB"),
             ("cards is behind", "outbox why 01a2", "/event/01a2"),
             ("1 parked event in cards", "outbox parked list --source cards=x", "/parked"),
+            ("", "outbox dlq redrive --event 01a2 --rpc A/B", "/dead/redrive?rpc=A%2FB&event=01a2"),
+            ("", "outbox replay --event 01a2 --rpc A/B --run", "/replay?event=01a2&rpc=A%2FB"),
             ("A/B is paused", "outbox resume --rpc A/B", "/rpc/A/B"),
             ("EventBridge could not deliver 2 events", "outbox replay --since 24h", "/replay?since=24h"),
             ("the server of A/BC is away", "", "/rpc/A/BC"),

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use crate::answers::Plan;
 use crate::frame::Frame;
 use crate::parts::{Tone, state, table};
-use crate::shown::{age, short, thousands};
+use crate::shown::{age, counted, short, thousands};
 
 const ROUTES_MAX: usize = 60;
 const TEXT_CHARS_MAX: usize = 300;
@@ -60,7 +60,7 @@ fn planned(frame: &Frame, which: &Which, plan: &Plan) -> Markup {
     let many = format!("{}{more}", thousands(plan.messages));
     html! {
         p { strong { (many) " messages" } @if let (Some(since), Some(until)) = (plan.since, plan.until) { " of the time from " (frame.time(Some(since))) " to " (frame.time(Some(until))) } "." }
-        (gone(plan))
+        (gone(frame, plan))
         @for why in &plan.breakers { p { (state(Tone::Warning, "▲", "its server does not answer")) " " (short(why, TEXT_CHARS_MAX)) ": the messages would wait in its queue." } }
         @if !plan.routes.is_empty() { (routes(frame, plan)) }
         ul {
@@ -69,8 +69,8 @@ fn planned(frame: &Frame, which: &Which, plan: &Plan) -> Markup {
                 Some(done) => { li { (thousands(done)) " of them had been done before: the worker finds that in its record, and does not call again." } }
                 None => { li { "How many of them had been done before is not known. What was done in the last 21 days is not called again." } }
             }
-            @if plan.not_put > 0 { li { (thousands(plan.not_put)) " events are not put yet: they come by themselves." } }
-            @if plan.parked > 0 { li { (thousands(plan.parked)) " events are parked, and left alone: see " a href=(frame.link("/parked")) { "Parked" } "." } }
+            @if plan.not_put > 0 { li { (counted(plan.not_put, "event")) " not put yet: left alone, they come by themselves." } }
+            @if plan.parked > 0 { li { (counted(plan.parked, "event")) " parked: left alone, see " a href=(frame.link("/parked")) { "Parked" } "." } }
             @if plan.messages > 0 { li { "At " (RATE) " a second it takes " @if !plan.counted_all { "at least " } (age(plan.messages as f64 / f64::from(RATE))) "." } }
         }
         @if plan.messages == 0 { p { "There is nothing to send." } }
@@ -79,7 +79,7 @@ fn planned(frame: &Frame, which: &Which, plan: &Plan) -> Markup {
     }
 }
 
-fn gone(plan: &Plan) -> Markup {
+fn gone(frame: &Frame, plan: &Plan) -> Markup {
     let Some(oldest) = plan.oldest_event_at else { return html! {} };
     let missing =
         plan.since.map_or(0, |since| (oldest.min(plan.until.unwrap_or(oldest)) - since).num_seconds());
@@ -87,7 +87,7 @@ fn gone(plan: &Plan) -> Markup {
         @if missing > 0 {
             p.problem {
                 (state(Tone::Warning, "△", "not all of that time is there")) ": the outbox goes back to "
-                (stamp(oldest)) ", so " (age(missing as f64)) " of it are gone."
+                (frame.time(Some(oldest))) ", so " (age(missing as f64)) " of it are gone."
             }
         }
     }
@@ -104,7 +104,7 @@ fn routes(frame: &Frame, plan: &Plan) -> Markup {
         }
     };
     html! {
-        (table("What would be sent", &["Event", "RPC", "Events"], &rows))
+        (table("What would be sent", &["Event", "RPC", "#Events"], &rows))
         @if plan.routes.len() > ROUTES_MAX { p { (plan.routes.len() - ROUTES_MAX) " more: see the command below." } }
     }
 }
@@ -117,7 +117,7 @@ fn form(frame: &Frame, which: &Which, plan: &Plan, many: &str) -> Markup {
     };
     let exact = Which { since: of_time(plan.since), until: of_time(plan.until), ..which.clone() };
     html! {
-        (frame.form("/replay", &format!("Send {many}"), &html! {
+        (frame.form("/replay", &format!("Send {many} messages"), &html! {
             @for (name, value) in exact.pairs() { input type="hidden" name=(name) value=(value); }
             label { "A second " input name="rate" type="number" min="1" max="10000" value=(RATE) required; }
             label { "Stop when so many are dead (not on SQS) " input name="stop-if-dead" type="number" min="1" max="1000"; }

@@ -192,7 +192,7 @@ fn workers(frame: &Frame, known: &Known) -> Markup {
         section aria-labelledby="workers" {
             h2 #workers { "Workers" }
             @if reports.is_empty() { p { "No worker reports it." } }
-            @else { (table("Workers", &["Worker, address", "Seen", "Calls", "Breaker", "Last error", "Routes"], &rows)) }
+            @else { (table("Workers", &["Worker, address", "Seen", "#Calls", "Breaker", "Last error", "Routes"], &rows)) }
         }
     }
 }
@@ -222,7 +222,7 @@ fn retrying(frame: &Frame, queued: &[Queued]) -> Markup {
         }
     };
     html! {
-        (table("Retrying", &["Event", "Name", "Attempts", "Next", "Code", "Error"], &rows))
+        (table("Retrying", &["Event", "Name", "#Attempts", "Next", "Code", "Error"], &rows))
         @if queued.len() >= 20 { p { "The oldest 20 are shown." } }
     }
 }
