@@ -41,7 +41,7 @@ pub(crate) fn state(tone: Tone, shape: &str, word: &str) -> Markup {
 /// A table that scrolls by itself where it is too wide. A head that begins with `#` is over numbers.
 pub(crate) fn table(label: &str, heads: &[&str], rows: &Markup) -> Markup {
     html! {
-        div.wide role="region" aria-label=(label) tabindex="0" {
+        div.wide role="region" aria-label=(format!("{label}, table")) tabindex="0" {
             table {
                 thead { tr { @for head in heads { th.number[head.starts_with('#')] scope="col" { (head.trim_start_matches('#')) } } } }
                 tbody { (rows) }

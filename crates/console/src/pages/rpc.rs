@@ -171,7 +171,7 @@ fn workers(frame: &Frame, known: &Known) -> Markup {
     let rows = html! {
         @for (worker, report) in &reports {
             tr data-row {
-                th scope="row" { (worker.name) br; (worker.address.as_deref().unwrap_or("address not known")) }
+                th scope="row" { (worker.name) br; (worker.address()) }
                 td { (row(worker)) " " (age_or(worker.seen_seconds_ago)) " ago" }
                 td.number { (report.calls) " of " (report.calls_max) }
                 td {
