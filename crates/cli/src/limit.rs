@@ -48,7 +48,7 @@ pub(crate) struct Args {
     clear: bool,
 
     #[command(flatten)]
-    options: Options,
+    pub(crate) options: Options,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {

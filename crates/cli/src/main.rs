@@ -132,18 +132,27 @@ fn main() -> ExitCode {
 
 /// A repair is continued by its own command.
 async fn repair_of_many(args: &repairs::Args) -> Result<ExitCode, Stopped> {
-    let words = match repairs::run(args).await? {
-        repairs::Next::Ended(code) => return Ok(code),
-        repairs::Next::Run(words) => words,
-    };
-    match Cli::try_parse_from(words).map(|again| again.command) {
-        Ok(Command::Dlq(args)) => dlq::run(&args).await,
-        Ok(Command::Replay(args)) => replay::run(&args).await,
-        Ok(_) => Err(Stopped::failed("it was no redrive, drop or replay", "see `outbox audit`")),
-        Err(error) => Err(Stopped::unusable(
+    match repairs::run(args).await? {
+        repairs::Next::Ended(code) => Ok(code),
+        repairs::Next::Run(words) => again(parsed(words)?).await,
+    }
+}
+
+fn parsed(words: Vec<String>) -> Result<Command, Stopped> {
+    let by_this_version = |error: clap::Error| {
+        Stopped::unusable(
             format!("its command can't be run again by this version: {}", error.kind()),
             "see `outbox audit`, and run it anew",
-        )),
+        )
+    };
+    Ok(Cli::try_parse_from(words).map_err(by_this_version)?.command)
+}
+
+async fn again(command: Command) -> Result<ExitCode, Stopped> {
+    match command {
+        Command::Dlq(args) => dlq::run(&args).await,
+        Command::Replay(args) => replay::run(&args).await,
+        _ => Err(Stopped::failed("it was no redrive, drop or replay", "see `outbox audit`")),
     }
 }
 
@@ -155,7 +164,7 @@ async fn for_page(words: Vec<String>, asked: asked::Asked) -> Result<ExitCode, S
         Stopped::unusable(text.trim_start_matches("error: "), "correct what was entered")
     };
     let mut command = Cli::try_parse_from(words).map_err(unusable)?.command;
-    command.is_asked_by(asked);
+    command.is_asked_by(asked.clone());
     match command {
         Command::Routes(args) => routes::run(&args),
         Command::Status(args) => status::run(&args).await,
@@ -166,10 +175,16 @@ async fn for_page(words: Vec<String>, asked: asked::Asked) -> Result<ExitCode, S
         Command::Parked(args) => parked::run(&args).await,
         Command::Pause(args) => pause::run(&args).await,
         Command::Resume(args) => pause::resume(&args).await,
-        Command::Repair(args) => repairs::run(&args).await.map(|next| match next {
-            repairs::Next::Ended(code) => code,
-            repairs::Next::Run(_) => ExitCode::FAILURE,
-        }),
+        Command::Limit(args) => limit::run(&args).await,
+        Command::Replay(args) => replay::run(&args).await,
+        Command::Repair(args) => match repairs::run(&args).await? {
+            repairs::Next::Ended(code) => Ok(code),
+            repairs::Next::Run(words) => {
+                let mut command = parsed(words)?;
+                command.is_asked_by(asked);
+                again(command).await
+            }
+        },
         Command::Audit(args) => audit::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         _ => Err(Stopped::unusable("no page has this command", "run it in a terminal")),
@@ -192,6 +207,8 @@ impl Command {
             Self::Parked(args) => args.options(),
             Self::Pause(args) => &mut args.options,
             Self::Resume(args) => &mut args.options,
+            Self::Limit(args) => &mut args.options,
+            Self::Replay(args) => &mut args.options,
             Self::Repair(args) => args.options(),
             Self::Audit(args) => &mut args.options,
             Self::Doctor(args) => &mut args.options,

@@ -57,6 +57,7 @@ impl Work for Replay<'_> {
             filter::event(&self.router, name)?;
         }
         if !self.args.run {
+            plan.ask_done(&meant, &transports, &self).await?;
             self.args.options.answer(&plan, || plan.text())?;
             return Ok(ExitCode::SUCCESS);
         }

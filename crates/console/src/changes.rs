@@ -36,6 +36,23 @@ pub(crate) async fn retry(Path((service, method)): Path<(String, String)>, sent:
     done(&sent.visit, words, &rpc_path(&rpc)).await
 }
 
+/// Other calls at a time, or in a second, than event_router.yaml says, until an end.
+pub(crate) async fn limit(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
+    let rpc = format!("{service}/{method}");
+    let mut words = words::filtered(&["limit"], &[("rpc", rpc.as_str())]);
+    for name in ["concurrency", "rate", "for", "why"] {
+        words::with(&mut words, &format!("--{name}"), sent.field(name));
+    }
+    done(&sent.visit, words, &rpc_path(&rpc)).await
+}
+
+pub(crate) async fn unlimit(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
+    let rpc = format!("{service}/{method}");
+    let mut words = words::filtered(&["limit"], &[("rpc", rpc.as_str())]);
+    words.push("--clear".to_owned());
+    done(&sent.visit, words, &rpc_path(&rpc)).await
+}
+
 pub(crate) async fn stop(Path(id): Path<String>, sent: Sent) -> Response {
     of_repair("stop", &id, &sent.visit).await
 }
@@ -44,12 +61,22 @@ pub(crate) async fn undo(Path(id): Path<String>, sent: Sent) -> Response {
     of_repair("undo", &id, &sent.visit).await
 }
 
+/// With the same filter, bound and rate.
+pub(crate) async fn go_on(Path(id): Path<String>, sent: Sent) -> Response {
+    of_repair("continue", &id, &sent.visit).await
+}
+
 async fn of_repair(what: &str, id: &str, visit: &Visit) -> Response {
+    let place = ("/repairs", "Repairs");
     if !words::is_id(id) {
         let why = Refusal { code: 2, problem: "that is no id".to_owned(), remedy: "see the list".to_owned() };
-        return visit.refuse(("/repairs", "Repairs"), &words::of(&["repair", "list"]), &why);
+        return visit.refuse(place, &words::repairs(), &why);
     }
-    done(visit, words::of(&["repair", what, id]), &format!("/repairs/{}", encoded(id))).await
+    let words = words::of(&["repair", what, id]);
+    match what {
+        "continue" => begun(visit, place, words, "/repairs").await,
+        _ => done(visit, words, &format!("/repairs/{}", encoded(id))).await,
+    }
 }
 
 /// What was counted is what is moved: the same filter, and no letter that died after the count.
@@ -66,27 +93,34 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
         return visit.refuse(place, &words, &no_filter());
     };
     words.push(format!("--older-than={}", humantime::format_duration(since)));
-    for (flag, name) in [("--rate", "rate"), ("--canary", "canary"), ("--stop-if-dead", "stop_if_dead")] {
+    for (flag, name) in
+        [("--rate", "rate"), ("--canary", "canary"), ("--stop-if-dead", "stop_if_dead"), ("--why", "why")]
+    {
         let value = sent.field(name);
         words::with(&mut words, flag, if value == "0" { "" } else { value });
     }
     words.push("--yes".to_owned());
+    begun(visit, place, words, "/repairs").await
+}
+
+/// It goes on when the page is closed.
+pub(crate) async fn begun(visit: &Visit, place: (&str, &str), words: Vec<String>, then: &str) -> Response {
     let ask = visit.console.ask.ask(question(visit, words.clone()));
     let mut running = tokio::spawn(ask);
     match tokio::time::timeout(REFUSED_WITHIN, &mut running).await {
         Ok(Ok(Err(refusal))) => visit.refuse(place, &words, &cleaned(&refusal)),
-        _ => see(visit, "/repairs"),
+        _ => see(visit, then),
     }
 }
 
-async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
+pub(crate) async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
     match visit.console.ask.ask(question(visit, words.clone())).await {
         Ok(_) => see(visit, then),
         Err(refusal) => visit.refuse(("", "It was not done"), &words, &cleaned(&refusal)),
     }
 }
 
-fn question(visit: &Visit, words: Vec<String>) -> Question {
+pub(crate) fn question(visit: &Visit, words: Vec<String>) -> Question {
     Question { words, who: visit.who(), changes: true }
 }
 

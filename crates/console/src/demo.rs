@@ -8,6 +8,8 @@ use crate::ask::{Answer, Answering, Ask, Question, Refusal};
 /// When the examples were so. Times are shown as they were then.
 const AT: i64 = 1_795_353_142;
 
+const REPAIRS: &str = include_str!("demo/repairs.json");
+
 /// An hour in which a deploy made many letters, one server is slow, and one RPC has no worker.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Demo;
@@ -25,18 +27,22 @@ impl Demo {
             ["why", ..] => include_str!("demo/why.json"),
             ["find", ..] => include_str!("demo/find.json"),
             ["dlq", "summary", ..] => include_str!("demo/summary.json"),
-            ["dlq", "list", ..] => include_str!("demo/letters.json"),
+            ["dlq", "list", rpc, ..] if rpc.ends_with("/RecordCardTransaction") => {
+                include_str!("demo/letters.json")
+            }
+            ["dlq", "list", ..] => "[]",
             ["dlq", "show", ..] => include_str!("demo/letter.json"),
             ["dlq", "redrive", .., "--dry-run"] => {
                 return Some(json!({"dry_run": true, "found": 4960, "moved": 0, "done_before": 0}));
             }
             ["parked", "list", ..] => include_str!("demo/parked.json"),
-            ["repair", "list", ..] => include_str!("demo/repairs.json"),
-            ["repair", "show", ..] => include_str!("demo/repair.json"),
+            ["repair", "list", ..] => REPAIRS,
+            ["repair", "show", id] => return of_repair(id),
             ["audit", ..] => include_str!("demo/audit.json"),
             ["doctor", ..] => include_str!("demo/doctor.json"),
             ["queue", "list", rpc, ..] if rpc.ends_with("RemindReceipt") => include_str!("demo/queue.json"),
             ["queue", "list", ..] => "[]",
+            ["replay", ..] => include_str!("demo/replay.json"),
             _ => return None,
         };
         serde_json::from_str(text).ok()
@@ -59,6 +65,11 @@ impl Ask for Demo {
     fn command(&self, words: &[String]) -> String {
         format!("outbox {}", words.join(" "))
     }
+}
+
+fn of_repair(id: &str) -> Option<Value> {
+    let all: Vec<Value> = serde_json::from_str(REPAIRS).ok()?;
+    Some(all.into_iter().filter(|repair| repair["id"] == id).collect())
 }
 
 fn refusal(problem: &str, remedy: &str) -> Refusal {

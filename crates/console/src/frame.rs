@@ -1,31 +1,51 @@
-//! What every page has: its head, the way to the others, and the parts that they share.
+//! What every page has: its head, the way to the others, and the forms.
 
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::access::Viewer;
-use crate::ask::Refusal;
-use crate::shown::{encoded, instant};
+use crate::look::{Look, links};
+use crate::shown::{encoded, instant, moment};
+
+/// No code in attributes, no style in the page, and what a viewer opened stays open.
+const HTMX: &str = r#"{"extensions": "sse", "prefix": "", "includeIndicatorCSS": false, "history": false, "morphIgnore": ["data-htmx-powered", "open", "hidden", "aria-pressed"]}"#;
 
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
     pub(crate) base: &'a str,
     pub(crate) title: &'a str,
+    /// Of style and scripts.
+    pub(crate) version: &'a str,
     pub(crate) viewer: &'a Viewer,
+    pub(crate) look: Look,
+    /// The address of this page.
+    pub(crate) path: &'a str,
     pub(crate) form_token: String,
     pub(crate) now: DateTime<Utc>,
 }
 
 /// The pages that each page has a link to, with the key that opens them after `g`.
-const PLACES: [(&str, &str, &str); 8] = [
+const PLACES: [(&str, &str, &str); 9] = [
     ("/", "Now", "n"),
     ("/dead", "Dead", "d"),
     ("/events", "Events", "e"),
+    ("/replay", "Replay", "y"),
     ("/parked", "Parked", "p"),
     ("/repairs", "Repairs", "r"),
     ("/line", "Line", "l"),
     ("/routes", "Routes", "o"),
     ("/audit", "Audit", "a"),
+];
+
+const KEYS: [(&str, &str); 8] = [
+    ("g, then a letter", "a page: the letter that its link names"),
+    ("/", "search"),
+    ("j and k", "the next and the previous row; Enter opens it"),
+    ("f", "the first form of the page"),
+    ("c", "copy the first command"),
+    (".", "hold still, and go on"),
+    ("t", "the next theme"),
+    ("?", "these keys"),
 ];
 
 impl Frame<'_> {
@@ -38,7 +58,8 @@ impl Frame<'_> {
     }
 
     pub(crate) fn rpc(&self, rpc: &str) -> Markup {
-        html! { a href=(self.rpc_link(rpc)) { (rpc) } }
+        let (service, method) = rpc.split_once('/').unwrap_or(("", rpc));
+        html! { a href=(self.rpc_link(rpc)) { @if !service.is_empty() { (service) "/" wbr; } (method) } }
     }
 
     pub(crate) fn event(&self, id: &str) -> Markup {
@@ -49,49 +70,66 @@ impl Frame<'_> {
         crate::shown::time(at, self.now)
     }
 
+    pub(crate) fn may_repair(&self) -> bool {
+        self.viewer.may_repair
+    }
+
     /// A whole page. `here` is the place in the navigation, `command` what prints the same in a terminal.
     pub(crate) fn page(&self, here: &str, heading: &str, command: &str, body: &Markup) -> Markup {
+        let asset = |name: &str| self.link(&format!("/{name}?v={}", self.version));
+        let scheme = if self.look.theme() == "auto" { "light dark" } else { self.look.theme() };
+        // Only a page that changes by itself needs it.
+        let is_live = body.0.contains("hx-sse:connect");
         html! {
             (DOCTYPE)
-            html lang="en" data-base=(self.base) data-now=(instant(self.now)) {
+            html lang="en" data-base=(self.base) data-now=(instant(self.now)) data-theme=(self.look.theme()) data-times=(self.look.times()) data-keys=(self.look.keys()) {
                 head {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
+                    meta name="color-scheme" content=(scheme);
                     title { (heading) " · " (self.title) }
-                    link rel="stylesheet" href=(self.link("/console.css"));
+                    link rel="stylesheet" href=(asset("console.css"));
                     link rel="icon" href="data:,";
-                    script defer src=(self.link("/console.js")) {}
+                    @if is_live {
+                        meta name="htmx-config" content=(HTMX);
+                        script defer src=(asset("htmx.js")) {}
+                    }
+                    script defer src=(asset("console.js")) {}
                 }
                 body {
                     a.skip href="#main" { "Skip to the content" }
                     (self.head(here))
-                    main #main {
+                    main #main tabindex="-1" {
                         h1 { (heading) }
                         (body)
                     }
                     footer {
-                        p { "As of " (instant(self.now)) ". In a terminal:" }
+                        p { "As of " (moment(self.now, DateTime::UNIX_EPOCH)) ". In a terminal:" }
                         (self.command(command))
                     }
+                    (keys())
                 }
             }
         }
     }
 
     fn head(&self, here: &str) -> Markup {
-        let role = if self.viewer.may_repair { "may repair" } else { "looks only" };
+        let role = if self.may_repair() { "may repair" } else { "looks only" };
         html! {
             header {
                 p.title { (self.title) }
                 nav aria-label="Pages" {
                     @for (path, name, key) in PLACES {
-                        a href=(self.link(path)) data-key=(key) aria-current=[(path == here).then_some("page")] { (name) }
+                        a href=(self.link(path)) data-key=(key) title=(format!("g {key}")) aria-current=[(path == here).then_some("page")] { (name) }
                     }
                 }
                 form.search role="search" method="get" action=(self.link("/search")) {
-                    label for="q" { "Search" }
+                    label.unseen for="q" { "Search" }
                     input #q name="q" type="search" autocomplete="off" placeholder="id, RPC, event name, key:card-7";
+                }
+                details.look {
+                    summary { "View" }
+                    div { (links(self, self.path)) button type="button" hidden data-help { "Keys" } }
                 }
                 p.viewer { (self.viewer.name) " (" (role) ")" }
             }
@@ -110,7 +148,7 @@ impl Frame<'_> {
 
     /// A form that changes something: nothing for a viewer.
     pub(crate) fn form(&self, action: &str, button: &str, fields: &Markup) -> Markup {
-        if !self.viewer.may_repair {
+        if !self.may_repair() {
             return html! {};
         }
         html! {
@@ -123,60 +161,20 @@ impl Frame<'_> {
     }
 }
 
+fn keys() -> Markup {
+    html! {
+        dialog #keys aria-labelledby="keys-heading" {
+            h2 #keys-heading { "Keys" }
+            dl { @for (key, what) in KEYS { dt { kbd { (key) } } dd { (what) } } }
+            form method="dialog" { button { "Close" } }
+        }
+    }
+}
+
 /// Without the base path.
 pub(crate) fn rpc_path(rpc: &str) -> String {
     match rpc.split_once('/') {
         Some((service, method)) => format!("/rpc/{}/{}", encoded(service), encoded(method)),
         None => "/".to_owned(),
     }
-}
-
-/// Why a page has nothing to show.
-pub(crate) fn refused(refusal: &Refusal) -> Markup {
-    html! {
-        div.problem role="alert" {
-            p { strong { (refusal.problem) } }
-            p { (refusal.remedy) }
-        }
-    }
-}
-
-/// A state is a shape and a word, so that colour alone says nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tone {
-    Good,
-    Warning,
-    Bad,
-    Quiet,
-}
-
-impl Tone {
-    pub(crate) fn class(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Warning => "warning",
-            Self::Bad => "bad",
-            Self::Quiet => "quiet",
-        }
-    }
-}
-
-pub(crate) fn state(tone: Tone, shape: &str, word: &str) -> Markup {
-    html! { span.state.(tone.class()) { span aria-hidden="true" { (shape) } " " (word) } }
-}
-
-/// A table that scrolls by itself where it is too wide.
-pub(crate) fn table(label: &str, heads: &[&str], rows: &Markup) -> Markup {
-    html! {
-        div.wide role="region" aria-label=(label) tabindex="0" {
-            table {
-                thead { tr { @for head in heads { th scope="col" { (head) } } } }
-                tbody { (rows) }
-            }
-        }
-    }
-}
-
-pub(crate) fn option(value: &str, chosen: &str, text: &str) -> Markup {
-    html! { option value=(value) selected[value == chosen] { (text) } }
 }

@@ -29,8 +29,9 @@ const HEADERS: [(&str, &str); 6] = [
 
 pub(crate) async fn with_headers(mut response: Response) -> Response {
     for (name, value) in HEADERS {
-        let name = HeaderName::from_static(name);
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // Style and scripts may be kept by the browser.
+        let headers = response.headers_mut();
+        headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }
     response
 }

@@ -7,14 +7,19 @@ mod access; // who may look, and who may change something
 mod answers; // what commands answer
 mod ask;
 mod asked; // asks, and cleans the answer
-mod assets;
+mod assets; // style and scripts
 mod changes; // forms
 mod clean; // what must never be shown
 mod demo; // examples
 mod frame; // what every page has
 mod guard; // before every page
+mod history; // of the last minutes
+mod live; // what changes by itself
+mod look; // colours, times and keys
 mod pages;
+mod parts; // that pages share
 mod reads; // pages by their addresses
+mod replays; // planned, and begun
 mod sampler; // one look for all viewers
 mod secret;
 mod serve;

@@ -10,7 +10,10 @@ pub(crate) mod map; // from events to RPCs
 pub(crate) mod now;
 pub(crate) mod parked;
 pub(crate) mod redrive; // counted before it begins
+pub(crate) mod remedy; // from a problem to a page
 pub(crate) mod repairs;
+pub(crate) mod replay; // planned before it begins
 pub(crate) mod routes;
 pub(crate) mod rpc;
+pub(crate) mod spark; // a series as a line
 pub(crate) mod timeline; // of an event's deliveries

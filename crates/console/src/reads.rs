@@ -1,25 +1,19 @@
 //! The pages: each is one GET with its state in the address, and changes nothing.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, Query};
 use axum::http::StatusCode;
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Redirect, Response};
-use futures_util::Stream;
-use futures_util::stream::unfold;
 use serde_json::json;
 
 use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Status, Summary};
 use crate::ask::{Refusal, words};
-use crate::assets;
-use crate::frame::{Frame, refused, rpc_path};
+use crate::frame::{Frame, rpc_path};
+use crate::live;
 use crate::pages::{self, redrive::Group};
-use crate::sampler::EVERY;
+use crate::parts::refused;
 use crate::shown::query;
-use crate::state::Console;
 use crate::visit::{Visit, as_html};
 
 type Pairs = Query<BTreeMap<String, String>>;
@@ -30,40 +24,20 @@ fn of<'a>(pairs: &'a BTreeMap<String, String>, name: &str) -> &'a str {
 
 pub(crate) async fn now(visit: Visit) -> Response {
     let (place, words) = (("/", "Now"), words::status());
-    match visit.console.sampler.look(&*visit.console.ask, visit.console.settings.clock).await {
+    match visit.console.sample().await {
         Ok(sample) => visit.show(place, &words, &sample.json, || {
             let frame = visit.frame();
-            let fragment = pages::now::fragment(&frame, &sample.status, &sample.routes, sample.late.as_ref());
-            pages::now::page(&frame, &fragment)
+            live::frame(&frame, &[], &pages::now::parts(&frame, &sample))
         }),
         Err(refusal) => visit.refuse(place, &words, &refusal),
     }
-}
-
-/// The changing part of the first page, again and again while it is open.
-pub(crate) async fn live(visit: Visit) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let stream = unfold(visit, |mut visit| async move {
-        tokio::time::sleep(EVERY).await;
-        let look = visit.console.sampler.look(&*visit.console.ask, visit.console.settings.clock).await;
-        let html = match look {
-            Ok(sample) => {
-                visit.now = sample.at;
-                let late = sample.late.as_ref();
-                pages::now::fragment(&visit.frame(), &sample.status, &sample.routes, late).0
-            }
-            Err(refusal) => refused(&refusal).0,
-        };
-        // A carriage return would end the event.
-        Some((Ok(Event::default().data(html.replace('\r', " "))), visit))
-    });
-    Sse::new(stream).keep_alive(KeepAlive::default())
 }
 
 pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, String)>) -> Response {
     let name = format!("{service}/{method}");
     let who = visit.who();
     let (place, words) = (("/rpc", name.as_str()), words::status());
-    let sample = match visit.console.sampler.look(&*visit.console.ask, visit.console.settings.clock).await {
+    let sample = match visit.console.sample().await {
         Ok(sample) => sample,
         Err(refusal) => return visit.refuse(place, &words, &refusal),
     };
@@ -86,6 +60,7 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
             letters: letters.map(|(letters, _)| letters),
             commands: [words::retrying(&name), words::letters(&name)]
                 .map(|words| visit.console.ask.command(&words)),
+            trends: &|what, source| visit.console.sampler.trend(what, &[source, &name], visit.now),
         };
         pages::rpc::page(&visit.frame(), &known)
     })
@@ -119,7 +94,15 @@ pub(crate) async fn events(visit: Visit, Query(pairs): Pairs) -> Response {
 pub(crate) async fn dead(visit: Visit, Query(pairs): Pairs) -> Response {
     let filter = pages::dead::Filter { rpc: of(&pairs, "rpc"), since: of(&pairs, "since") };
     let words = words::filtered(&["dlq", "summary"], &[("rpc", filter.rpc), ("since", filter.since)]);
-    let page = |frame: &Frame, summary: &Summary| pages::dead::page(frame, &filter, summary);
+    let page = |frame: &Frame, summary: &Summary| {
+        let sampler = &visit.console.sampler;
+        // A filter by time counts something else.
+        if filter.since.is_empty() {
+            sampler.keep_groups(summary, visit.now);
+        }
+        let trends: Vec<_> = summary.groups.iter().map(|group| sampler.group(group, visit.now)).collect();
+        pages::dead::page(frame, &filter, summary, &trends)
+    };
     visit.answer(("/dead", "Dead letters"), words, page).await
 }
 
@@ -154,9 +137,8 @@ pub(crate) async fn parked(visit: Visit) -> Response {
 }
 
 pub(crate) async fn repairs(visit: Visit) -> Response {
-    let page = |frame: &Frame, repairs: &Vec<Kept>| pages::repairs::page(frame, repairs);
-    let words = words::of(&["repair", "list", "--limit", "40"]);
-    visit.answer(("/repairs", "Repairs"), words, page).await
+    let page = |frame: &Frame, repairs: &Vec<Kept>| pages::repairs::page(frame, repairs, None);
+    visit.answer(("/repairs", "Repairs"), words::repairs(), page).await
 }
 
 pub(crate) async fn repair(visit: Visit, Path(id): Path<String>) -> Response {
@@ -164,13 +146,13 @@ pub(crate) async fn repair(visit: Visit, Path(id): Path<String>) -> Response {
     if !words::is_id(&id) {
         return visit.refuse(("/repairs", &heading), &words::of(&["repair", "list"]), &no_id());
     }
-    let page = |frame: &Frame, found: &Vec<Kept>| pages::repairs::one(frame, found);
+    let page = |frame: &Frame, found: &Vec<Kept>| pages::repairs::page(frame, found, Some(&id));
     visit.answer(("/repairs", &heading), words::of(&["repair", "show", &id]), page).await
 }
 
 pub(crate) async fn line(visit: Visit) -> Response {
     let (place, words) = (("/line", "Line"), words::of(&["doctor"]));
-    let sample = match visit.console.sampler.look(&*visit.console.ask, visit.console.settings.clock).await {
+    let sample = match visit.console.sample().await {
         Ok(sample) => sample,
         Err(refusal) => return visit.refuse(place, &words, &refusal),
     };
@@ -213,14 +195,6 @@ fn place_of(text: &str) -> String {
         (_, Some(_)) => rpc_path(text),
         _ => format!("/events{}", query(&[("name", text)])),
     }
-}
-
-pub(crate) async fn css(State(console): State<Arc<Console>>) -> Response {
-    assets::css(console.settings.accent.as_deref())
-}
-
-pub(crate) async fn js() -> Response {
-    assets::js()
 }
 
 pub(crate) async fn missing(visit: Visit) -> Response {

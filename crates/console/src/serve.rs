@@ -13,22 +13,25 @@ use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::ask::Ask;
+use crate::assets::{self, Assets};
 use crate::guard::{guard, with_headers};
 use crate::sampler::Sampler;
 use crate::secret::Secret;
 use crate::state::{Console, Settings};
-use crate::{changes, reads};
+use crate::{changes, live, look, reads, replays};
 
 const FORM_BYTES_MAX: usize = 16 * 1024;
 
 /// The console, to be served or mounted. A service that mounts it merges it as it is: its addresses begin with the base path.
 pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
     let base = settings.base_path.clone();
-    let console = Arc::new(Console { ask, settings, secret: Secret::new()?, sampler: Sampler::default() });
+    let (secret, assets) = (Secret::new()?, Assets::new(settings.accent.as_deref()));
+    let console = Arc::new(Console { ask, settings, secret, sampler: Sampler::default(), assets });
     let at = |path: &str| format!("{base}{path}");
     let mut router = Router::new()
         .route(&at("/"), get(reads::now))
-        .route(&at("/live"), get(reads::live))
+        .route(&at("/live"), get(live::live))
+        .route(&at("/look"), get(look::change))
         .route(&at("/search"), get(reads::search))
         .route(&at("/rpc/{service}/{method}"), get(reads::rpc))
         .route(&at("/event/{id}"), get(reads::event))
@@ -36,6 +39,7 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .route(&at("/dead"), get(reads::dead))
         .route(&at("/dead/letter/{id}"), get(reads::letter))
         .route(&at("/dead/redrive"), get(reads::redrive).post(changes::redrive))
+        .route(&at("/replay"), get(replays::plan).post(replays::run))
         .route(&at("/parked"), get(reads::parked))
         .route(&at("/repairs"), get(reads::repairs))
         .route(&at("/repairs/{id}"), get(reads::repair))
@@ -44,11 +48,15 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .route(&at("/audit"), get(reads::audit))
         .route(&at("/rpc/{service}/{method}/pause"), post(changes::pause))
         .route(&at("/rpc/{service}/{method}/resume"), post(changes::resume))
+        .route(&at("/rpc/{service}/{method}/limit"), post(changes::limit))
+        .route(&at("/rpc/{service}/{method}/unlimit"), post(changes::unlimit))
         .route(&at("/rpc/{service}/{method}/retry"), post(changes::retry))
         .route(&at("/repairs/{id}/stop"), post(changes::stop))
         .route(&at("/repairs/{id}/undo"), post(changes::undo))
-        .route(&at("/console.css"), get(reads::css))
-        .route(&at("/console.js"), get(reads::js));
+        .route(&at("/repairs/{id}/continue"), post(changes::go_on))
+        .route(&at("/console.css"), get(assets::css))
+        .route(&at("/console.js"), get(assets::js))
+        .route(&at("/htmx.js"), get(assets::htmx));
     if !base.is_empty() {
         let first = at("/");
         router = router.route(&base, get(move || async move { Redirect::to(&first) }));

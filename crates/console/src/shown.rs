@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub(crate) const NOT_KNOWN: &str = "not known";
 /// Counting stops here.
-const COUNTED_MAX: i64 = 10_000;
+pub(crate) const COUNTED_MAX: i64 = 10_000;
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `4,981`
@@ -31,6 +31,11 @@ pub(crate) fn count(number: Option<i64>) -> String {
         Some(COUNTED_MAX..) => format!("{}+", thousands(COUNTED_MAX)),
         Some(number) => thousands(number),
     }
+}
+
+/// `1 event`, `4,981 events`
+pub(crate) fn counted(number: i64, what: &str) -> String {
+    format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
 }
 
 /// The two largest units: `3h 20m`, `4.2s`.
@@ -64,13 +69,18 @@ pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// `2026-11-22T03:04:05Z (3m 2s ago)`. The script keeps what is in parentheses up to date.
+/// `03:04:05Z (3m 2s ago)`, with the date if it is another. The script keeps what is in parentheses up to date.
 pub(crate) fn time(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
     let Some(at) = at else { return html! { (NOT_KNOWN) } };
     let seconds = (now - at).num_milliseconds() as f64 / 1000.0;
     let distance =
         if seconds < 0.0 { format!("in {}", age(-seconds)) } else { format!("{} ago", age(seconds)) };
-    html! { time datetime=(instant(at)) { (instant(at)) " (" span.ago { (distance) } ")" } }
+    html! { (moment(at, now)) " " span.ago data-at=(instant(at)) { "(" (distance) ")" } }
+}
+
+pub(crate) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    let format = if at.date_naive() == now.date_naive() { "%H:%M:%SZ" } else { "%Y-%m-%d %H:%M:%SZ" };
+    html! { time datetime=(instant(at)) title=(instant(at)) { (at.format(format)) } }
 }
 
 /// A part of a path or of a query.

@@ -1,9 +1,9 @@
 //! In which state an RPC is, in one word. Pure.
 
 use crate::answers::Rpc;
-use crate::frame::Tone;
+use crate::parts::Tone;
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) tone: Tone,
     pub(crate) shape: &'static str,
@@ -16,7 +16,7 @@ impl Standing {
         let serving = &rpc.serving;
         let breaker = rpc.breaker.as_deref();
         let (tone, shape, word) = if rpc.pause.is_some() {
-            (Tone::Warning, "⏸", "paused")
+            (Tone::Warning, "‖", "paused")
         } else if rpc.missing.is_some() {
             (Tone::Bad, "○", "has no queue")
         } else if serving.workers == 0 {

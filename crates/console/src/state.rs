@@ -10,7 +10,8 @@ use serde_json::Value;
 use crate::access::Access;
 use crate::ask::{Ask, Refusal};
 use crate::asked::asked;
-use crate::sampler::Sampler;
+use crate::assets::Assets;
+use crate::sampler::{Sample, Sampler};
 use crate::secret::Secret;
 
 /// How the console is served.
@@ -34,6 +35,7 @@ pub(crate) struct Console {
     pub(crate) settings: Settings,
     pub(crate) secret: Secret,
     pub(crate) sampler: Sampler,
+    pub(crate) assets: Assets,
 }
 
 impl Console {
@@ -44,6 +46,11 @@ impl Console {
         words: Vec<String>,
     ) -> Result<(T, Value), Refusal> {
         asked(&*self.ask, who, words).await
+    }
+
+    /// What all viewers see.
+    pub(crate) async fn sample(&self) -> Result<Sample, Refusal> {
+        self.sampler.look(&*self.ask, self.settings.clock).await
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::header::{ACCEPT, HOST, HeaderMap, ORIGIN};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use maud::Markup;
@@ -16,7 +16,9 @@ use serde_json::Value;
 
 use crate::access::Viewer;
 use crate::ask::Refusal;
-use crate::frame::{Frame, refused};
+use crate::frame::Frame;
+use crate::look::Look;
+use crate::parts::refused;
 use crate::state::{Console, status_of};
 
 #[derive(Debug)]
@@ -24,6 +26,9 @@ pub(crate) struct Visit {
     pub(crate) console: Arc<Console>,
     pub(crate) viewer: Viewer,
     pub(crate) now: DateTime<Utc>,
+    pub(crate) look: Look,
+    /// The address, if it is one of a page.
+    path: String,
     wants_json: bool,
 }
 
@@ -38,6 +43,11 @@ impl FromRequestParts<Arc<Console>> for Visit {
             console: Arc::clone(console),
             viewer,
             now: console.now(),
+            look: Look::of(&parts.headers),
+            path: match (&parts.method, parts.uri.path_and_query()) {
+                (&Method::GET, Some(path)) => path.to_string(),
+                _ => console.settings.base_path.clone() + "/",
+            },
             wants_json: accepted.contains("application/json"),
         })
     }
@@ -48,7 +58,10 @@ impl Visit {
         Frame {
             base: &self.console.settings.base_path,
             title: &self.console.settings.title,
+            version: &self.console.assets.version,
             viewer: &self.viewer,
+            look: self.look,
+            path: &self.path,
             form_token: self.form_token(),
             now: self.now,
         }

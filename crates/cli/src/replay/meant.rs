@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::ago::{Given, given};
 use crate::dlq::rpc;
 use crate::options::Options;
-use crate::repair::{Beside, Consent};
+use crate::repair::{Beside, Consent, WhyArgs};
 use crate::stopped::Stopped;
 
 /// Sends past events to their subscribers again, straight into their queues.
@@ -69,10 +69,13 @@ pub(crate) struct Args {
     pub(super) beside: Beside,
 
     #[command(flatten)]
+    why: WhyArgs,
+
+    #[command(flatten)]
     pub(super) consent: Consent,
 
     #[command(flatten)]
-    pub(super) options: Options,
+    pub(crate) options: Options,
 }
 
 pub(super) struct Replay<'a> {

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use outbox_postgres::operate::Seqs;
 use outbox_transport::Entry;
-use outbox_transport::operate::thousands;
+use outbox_transport::operate::{Operator, thousands};
 use serde::Serialize;
 
 use super::meant::{Counts, Meant, Replay};
 use crate::pace::Progress;
+use crate::repair;
 use crate::show::{age, counted, table};
 use crate::stopped::Stopped;
 
@@ -17,15 +18,22 @@ use crate::stopped::Stopped;
 const COUNTED_MAX: i64 = 1_000_000;
 /// So many are named in a question.
 const ROUTES_MAX: usize = 3;
+/// So many are looked up in the record.
+const ASKED_MAX: i64 = 10_000;
 /// Per statement.
 const PIECE: i64 = 50_000;
 
 /// The names are stable.
 #[derive(Debug, Serialize)]
 pub(super) struct Plan {
+    /// The time that was asked for; none for one event.
+    since: Option<DateTime<Utc>>,
+    until: DateTime<Utc>,
     /// False if there are more than were counted.
     counted_all: bool,
     messages: i64,
+    /// How many of those had succeeded before. Unknown if the record does not answer, or if there are too many to ask.
+    pub(super) done_before: Option<i64>,
     routes: Vec<PlannedRoute>,
     /// The relay will put them.
     not_put: i64,
@@ -81,8 +89,11 @@ impl Plan {
         let messages = routes.iter().filter(|route| route.rpc.is_some()).map(|route| route.events).sum();
         let counted_all = seen < COUNTED_MAX;
         Ok(Self {
+            since: replay.since,
+            until: replay.until,
             counted_all,
             messages,
+            done_before: None,
             routes,
             not_put,
             parked,
@@ -91,6 +102,40 @@ impl Plan {
             breakers: Vec::new(),
             command: String::new(),
         })
+    }
+
+    /// Asks the record about all of them, unless they are many.
+    pub(super) async fn ask_done<O: Operator>(
+        &mut self,
+        meant: &[Meant],
+        transports: &[O],
+        replay: &Replay<'_>,
+    ) -> Result<(), Stopped> {
+        if !self.counted_all || self.messages > ASKED_MAX {
+            return Ok(());
+        }
+        let mut done_before = Some(0);
+        for Meant { outbox, cursor, span } in meant {
+            let mut span = span.clone();
+            loop {
+                let past = outbox.page(cursor, &span).await?;
+                let Some(last) = past.last() else { break };
+                (span.seqs.first, span.after) = (last.seq, Some(last.id.as_uuid()));
+                let pairs: Vec<_> = past
+                    .iter()
+                    .flat_map(|event| {
+                        replay.subscribers(&event.name).into_iter().map(|rpc| (event.id, rpc.clone()))
+                    })
+                    .collect();
+                let transport = transports.iter().find(|one| one.source() == outbox.source());
+                let Some(transport) = transport.or(transports.first()) else { return Ok(()) };
+                let done = repair::done(transport, &pairs, &mut done_before).await;
+                let many = done.iter().filter(|done| **done).count();
+                done_before = done_before.map(|before| before + i64::try_from(many).unwrap_or(0));
+            }
+        }
+        self.done_before = done_before;
+        Ok(())
     }
 
     /// What there is to send, if all was counted.
@@ -145,7 +190,16 @@ impl Plan {
             lines.push(format!("{} parked: left alone, see outbox parked list", events(self.parked)));
         }
         if let Some(oldest) = self.oldest_event_at {
-            lines.push(format!("the outbox goes back to {}", crate::show::moment(oldest)));
+            let missing = self.since.map_or(0, |since| (oldest.min(self.until) - since).num_seconds());
+            let gone = match missing {
+                1.. => format!(": {} of the time that you ask for are gone", age(missing as f64)),
+                _ => String::new(),
+            };
+            lines.push(format!("the outbox goes back to {}{gone}", crate::show::moment(oldest)));
+        }
+        if let Some(done @ 1..) = self.done_before {
+            let of = counted(format!("{} of {}", thousands(done), thousands(self.messages)), "message");
+            lines.push(format!("{of} had been done before: the worker does not call them again"));
         }
         if self.messages > 0 && self.rate > 0 {
             let seconds = age(self.messages as f64 / f64::from(self.rate));

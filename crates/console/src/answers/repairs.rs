@@ -44,3 +44,29 @@ impl Kept {
         self.moved.or_else(|| ["moved", "changed", "sent", "taken_back"].iter().find_map(count))
     }
 }
+
+/// What a replay would send.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Plan {
+    pub(crate) since: Option<DateTime<Utc>>,
+    pub(crate) until: Option<DateTime<Utc>>,
+    /// False if there are more than were counted.
+    pub(crate) counted_all: bool,
+    pub(crate) messages: i64,
+    pub(crate) done_before: Option<i64>,
+    pub(crate) routes: Vec<Planned>,
+    pub(crate) not_put: i64,
+    pub(crate) parked: i64,
+    pub(crate) oldest_event_at: Option<DateTime<Utc>>,
+    pub(crate) breakers: Vec<String>,
+    pub(crate) command: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Planned {
+    pub(crate) event: String,
+    pub(crate) rpc: Option<String>,
+    pub(crate) events: i64,
+}

@@ -145,6 +145,11 @@ pub(crate) struct Minute {
 }
 
 impl Process {
+    /// Where it serves its metrics: host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.address.as_deref().map_or("not known", |address| address.trim_start_matches("http://"))
+    }
+
     pub(crate) fn is_silent(&self) -> bool {
         self.seen_seconds_ago.zip(self.silent_after_seconds).is_some_and(|(ago, after)| ago > after)
     }

@@ -1,8 +1,9 @@
 use maud::{Markup, html};
 
 use crate::answers::Kept;
-use crate::frame::{Frame, option, table};
+use crate::frame::Frame;
 use crate::pages::repairs::standing;
+use crate::parts::{option, table};
 use crate::shown::{encoded, short, thousands};
 
 const COMMAND_CHARS_MAX: usize = 300;
@@ -46,6 +47,6 @@ pub(crate) fn page(frame: &Frame, filter: &Filter, kept: &[Kept]) -> Markup {
             button type="submit" { "Show" }
         }
         @if kept.is_empty() { p { "No repairs." } }
-        @else { (table("Audit", &["At", "By", "Outcome", "Moved", "Command"], &rows)) }
+        @else { (table("Audit", &["At", "By", "Outcome", "#Moved", "Command"], &rows)) }
     }
 }

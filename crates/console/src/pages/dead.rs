@@ -1,8 +1,11 @@
 use maud::{Markup, html};
 
 use crate::answers::{Group, Letter, Summary};
-use crate::frame::{Frame, option, table};
-use crate::shown::{age, encoded, query, short, thousands};
+use crate::frame::Frame;
+use crate::history::Trend;
+use crate::pages::spark::spark;
+use crate::parts::{Tone, option, state, table};
+use crate::shown::{age, counted, encoded, query, short, thousands};
 
 const ROWS_MAX: usize = 30;
 const REASON_CHARS_MAX: usize = 200;
@@ -16,7 +19,8 @@ pub(crate) struct Filter<'a> {
     pub(crate) since: &'a str,
 }
 
-pub(crate) fn page(frame: &Frame, filter: &Filter, summary: &Summary) -> Markup {
+/// `trends` has one for each group.
+pub(crate) fn page(frame: &Frame, filter: &Filter, summary: &Summary, trends: &[Trend]) -> Markup {
     html! {
         form.filter method="get" {
             label { "RPC " input name="rpc" value=(filter.rpc) autocomplete="off"; }
@@ -31,17 +35,17 @@ pub(crate) fn page(frame: &Frame, filter: &Filter, summary: &Summary) -> Markup 
         }
         @if summary.groups.is_empty() { p { "No dead letters." } }
         @else {
-            p { (thousands(summary.letters)) " in " (summary.groups.len()) " groups of one RPC, code and reason. Numbers, ids and quotations are masked." }
-            (groups(frame, &summary.groups))
+            p { (thousands(summary.letters)) " in " (counted(summary.groups.len() as i64, "group")) " of one RPC, code and reason. Numbers, ids and quotations are masked." }
+            (groups(frame, &summary.groups, trends))
         }
         @if !summary.read_all { p { "Not all were read: there are more." } }
         @if summary.groups.len() > ROWS_MAX { p { (summary.groups.len() - ROWS_MAX) " more groups: see the command below." } }
     }
 }
 
-fn groups(frame: &Frame, groups: &[Group]) -> Markup {
+fn groups(frame: &Frame, groups: &[Group], trends: &[Trend]) -> Markup {
     let rows = html! {
-        @for group in groups.iter().take(ROWS_MAX) {
+        @for (group, trend) in groups.iter().zip(trends).take(ROWS_MAX) {
             tr data-row {
                 td.number { (thousands(group.count)) }
                 td { (frame.rpc(&group.rpc)) }
@@ -50,22 +54,24 @@ fn groups(frame: &Frame, groups: &[Group]) -> Markup {
                     a href=(frame.link(&format!("/dead/letter/{}", encoded(&group.sample)))) { (short(&group.reason, REASON_CHARS_MAX)) }
                 }
                 td { (frame.time(group.first_at)) }
-                td { (frame.time(group.last_at)) br; (still(frame, group)) }
+                td { (frame.time(group.last_at)) (still(frame, group)) (spark(trend)) }
                 td {
-                    @if frame.viewer.may_repair { a.act href=(frame.link(&redrive(group))) { "Redrive…" } }
-                    @if !group.redrive.is_empty() { (frame.command(&group.redrive)) }
+                    @if frame.may_repair() { a.act href=(frame.link(&redrive(group))) { "Redrive…" } }
+                    @if !group.redrive.is_empty() { details { summary { "Command" } (frame.command(&group.redrive)) } }
                 }
             }
         }
     };
-    table("Groups", &["Count", "RPC", "Code", "Reason", "First", "Last", "Act"], &rows)
+    table("Groups", &["#Count", "RPC", "Code", "Reason", "First", "Last", "Act"], &rows)
 }
 
 fn still(frame: &Frame, group: &Group) -> Markup {
-    let Some(last) = group.last_at else { return html! { "not known whether it grows" } };
+    let Some(last) = group.last_at else { return html! {} };
     let seconds = (frame.now - last).num_seconds();
     html! {
-        @if seconds < STILL_SECONDS { strong { "grows" } } @else { "none for " (age(seconds as f64)) }
+        br;
+        @if seconds < STILL_SECONDS { (state(Tone::Bad, "▲", "still grows")) }
+        @else { (state(Tone::Quiet, "■", &format!("stopped {} ago", age(seconds as f64)))) }
     }
 }
 

@@ -1,8 +1,10 @@
 use maud::{Markup, html};
 
-use crate::answers::{Delivery, Life, Nowhere, Past};
-use crate::frame::{Frame, Tone, state};
+use crate::answers::{Delivery, Life, Nowhere, Past, Problem, Status};
+use crate::frame::Frame;
+use crate::pages::remedy;
 use crate::pages::timeline::timeline;
+use crate::parts::{Tone, state};
 use crate::shown::{age_or, count, short};
 
 const TEXT_CHARS_MAX: usize = 500;
@@ -12,13 +14,8 @@ pub(crate) fn page(frame: &Frame, life: &Life) -> Markup {
     html! {
         (facts(frame, life))
         @if let Some(nowhere) = &life.nowhere { (not_in(frame, nowhere)) }
-        @if !life.commands.is_empty() {
-            section aria-labelledby="repair" {
-                h2 #repair { "To repair it" }
-                @for command in &life.commands { (frame.command(command)) }
-            }
-        }
         (timeline(life, frame.now))
+        (repairs(frame, life))
         section aria-labelledby="subscribers" {
             h2 #subscribers { "At each subscriber" }
             @if life.deliveries.is_empty() { p { "Nothing is known of a delivery." } }
@@ -26,6 +23,25 @@ pub(crate) fn page(frame: &Frame, life: &Life) -> Markup {
             (rest(frame, life))
         }
         p.quiet { "Not shown: the payload, and the values of headers." }
+    }
+}
+
+fn repairs(frame: &Frame, life: &Life) -> Markup {
+    let status = Status::default();
+    let as_problem = |command: &String| Problem { command: Some(command.clone()), ..Problem::default() };
+    html! {
+        @if !life.commands.is_empty() {
+            section aria-labelledby="repair" {
+                h2 #repair { "To repair it" }
+                @for command in &life.commands {
+                    @let (path, text) = remedy::place(&as_problem(command), &status);
+                    div.row {
+                        @if frame.may_repair() { a.act href=(frame.link(&path)) { (text) } }
+                        (frame.command(command))
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -2,7 +2,8 @@ use maud::{Markup, html};
 
 use crate::answers::Found;
 use crate::ask::Refusal;
-use crate::frame::{Frame, Tone, option, refused, state, table};
+use crate::frame::Frame;
+use crate::parts::{Tone, option, refused, state, table};
 
 /// What was searched, as the address has it.
 #[derive(Debug, Default)]

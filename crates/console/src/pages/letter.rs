@@ -29,7 +29,7 @@ fn one(frame: &Frame, letter: &Letter) -> Markup {
             dt { "Headers" } dd { @if letter.headers.is_empty() { "none" } @else { (letter.headers.join(", ")) } }
             dt { "Size" } dd { (letter.body_bytes.map_or_else(|| "not known".to_owned(), |many| format!("{many} bytes"))) }
         }
-        @if let (true, Some(event)) = (frame.viewer.may_repair, &letter.event) {
+        @if let (true, Some(event)) = (frame.may_repair(), &letter.event) {
             p { a.act href=(frame.link(&format!("/dead/redrive{}", query(&[("rpc", &letter.rpc), ("event", event)])))) { "Redrive…" } }
         }
     }

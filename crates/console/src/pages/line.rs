@@ -4,7 +4,8 @@ use maud::{Markup, html};
 
 use crate::answers::{Finding, Process, Report, Status};
 use crate::ask::Refusal;
-use crate::frame::{Frame, Tone, refused, state, table};
+use crate::frame::Frame;
+use crate::parts::{Tone, refused, state, table};
 use crate::shown::{age_or, short};
 
 const TEXT_CHARS_MAX: usize = 400;
@@ -54,7 +55,7 @@ fn processes(frame: &Frame, processes: &[Process]) -> Markup {
                 td { (process.version) }
                 td { (process.router.as_deref().map_or_else(|| "not known".to_owned(), |hash| short(hash, HASH_CHARS))) ", " (process.routes.len()) " routes" }
                 td { (frame.time(process.started_at)) }
-                td { (process.address.as_deref().unwrap_or("not known")) }
+                td { (process.address()) }
                 td { (process.source) }
             }
         }

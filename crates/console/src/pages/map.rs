@@ -6,85 +6,144 @@ use maud::{Markup, html};
 
 use crate::answers::{Route, Rpc, Status};
 use crate::frame::Frame;
-use crate::shown::{count, short};
+use crate::parts::Tone;
+use crate::shown::{count, query, short, thousands};
 use crate::standing::Standing;
 
-/// More would be no map. Then only RPCs that are not well are drawn.
-const RPCS_MAX: usize = 24;
+/// With more than these, RPCs that are well are one box for each service.
+pub(crate) const RPCS_MAX: usize = 40;
+const BOXES_MAX: usize = 40;
 const EVENTS_MAX: usize = 30;
 const EDGES_MAX: usize = 120;
 const ROW: usize = 34;
-const WIDTH: usize = 900;
-const BOX: usize = 300;
 const HIGH: usize = 26;
-const NAME_CHARS_MAX: usize = 38;
+const WIDTH: usize = 1100;
+const EVENT: usize = 300;
+const RPC: usize = 450;
+const EVENT_CHARS_MAX: usize = 38;
+const RPC_CHARS_MAX: usize = 44;
 /// An edge is at most so wide.
 const EDGE_MAX: f64 = 8.0;
 
+/// One RPC, or those of a service that are well.
+struct Node<'a> {
+    name: String,
+    standing: Standing,
+    number: String,
+    path: String,
+    rpcs: Vec<&'a Rpc>,
+}
+
 pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
-    let mut rpcs: Vec<&Rpc> = status.rpcs.iter().collect();
-    let all = rpcs.len();
-    if all > RPCS_MAX {
-        rpcs.retain(|rpc| Standing::of(rpc).word != "well");
-        rpcs.truncate(RPCS_MAX);
+    let nodes = nodes(frame, status);
+    if nodes.is_empty() {
+        return html! { p { "No RPC is known here." } };
     }
-    let places: BTreeMap<&str, usize> =
-        rpcs.iter().enumerate().map(|(at, rpc)| (rpc.rpc.as_str(), at)).collect();
-    let mut events: Vec<&str> = Vec::new();
-    for route in routes.iter().filter(|route| places.contains_key(route.rpc.as_str())) {
-        if !events.contains(&route.event.as_str()) && events.len() < EVENTS_MAX {
-            events.push(&route.event);
-        }
+    let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, node) in nodes.iter().take(BOXES_MAX).enumerate() {
+        node.rpcs.iter().for_each(|rpc| places.entry(&rpc.rpc).or_default().push(at));
     }
-    if rpcs.is_empty() {
-        return html! { p { "No RPC is to be drawn." } };
+    let (mut events, mut edges): (Vec<&str>, _) = (Vec::new(), BTreeSet::new());
+    for route in routes {
+        let Some(to) = places.get(route.rpc.as_str()) else { continue };
+        let known = events.iter().position(|event| *event == route.event);
+        let from = match known {
+            Some(from) => from,
+            None if events.len() < EVENTS_MAX => {
+                events.push(&route.event);
+                events.len() - 1
+            }
+            None => continue,
+        };
+        edges.extend(to.iter().map(|to| (from, *to)));
     }
-    let edge_of = |route: &Route| {
-        let from = events.iter().position(|event| *event == route.event)?;
-        Some((from, *places.get(route.rpc.as_str())?))
-    };
-    let edges: BTreeSet<(usize, usize)> = routes.iter().filter_map(edge_of).collect();
-    let height = events.len().max(rpcs.len()) * ROW + 8;
-    let (event_at, rpc_at) = (spread(events.len(), height), spread(rpcs.len(), height));
+    let drawn = nodes.len().min(BOXES_MAX);
+    let height = events.len().max(drawn) * ROW + 8;
+    let (event_at, rpc_at) = (spread(events.len(), height), spread(drawn, height));
     html! {
-        @if all > rpcs.len() { p { "Only RPCs that are not well are drawn: " (rpcs.len()) " of " (all) "." } }
+        @if nodes.len() > drawn { p { (nodes.len() - drawn) " more are not drawn: the table has them." } }
         @if routes.is_empty() { p { "Routes are not known here: pass --router FILE." } }
-        div.wide role="region" aria-label="Map" tabindex="0" {
-            svg.map viewBox=(format!("0 0 {WIDTH} {height}")) width=(WIDTH) height=(height) role="img" aria-label="From events to RPCs; the table below says the same" {
-                @for (from, to) in edges.iter().take(EDGES_MAX) { (edge(event_at(*from), rpc_at(*to), status, rpcs[*to])) }
+        div.wide.map role="region" aria-label="Map" tabindex="0" {
+            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="group" aria-label="From events to RPCs; the table below says the same" {
+                @for (from, to) in edges.iter().take(EDGES_MAX) { (edge(event_at(*from), rpc_at(*to), status, &nodes[*to])) }
                 @for (at, event) in events.iter().enumerate() {
-                    rect.node x="1" y=(event_at(at)) width=(BOX) height=(HIGH) rx="4" {}
-                    text x="10" y=(event_at(at) + 18) { title { (event) } (short(event, NAME_CHARS_MAX)) }
+                    a href=(frame.link(&format!("/events{}", query(&[("name", event)])))) {
+                        rect.node x="1" y=(event_at(at)) width=(EVENT) height=(HIGH) rx="5" {}
+                        text x="10" y=(event_at(at) + 18) { title { (event) } (short(event, EVENT_CHARS_MAX)) }
+                    }
                 }
-                @for (at, rpc) in rpcs.iter().enumerate() { (node(frame, rpc, rpc_at(at))) }
+                @for (at, one) in nodes.iter().take(drawn).enumerate() { (node(one, rpc_at(at))) }
             }
         }
     }
 }
 
-fn node(frame: &Frame, rpc: &Rpc, y: usize) -> Markup {
-    let Standing { tone, shape, word } = Standing::of(rpc);
-    let (x, waiting) = (WIDTH - BOX - 1, count(rpc.waiting));
+/// Those that are not well come first, if there are many.
+fn nodes<'a>(frame: &Frame, status: &'a Status) -> Vec<Node<'a>> {
+    let one = |rpc: &'a Rpc| Node {
+        name: rpc.rpc.clone(),
+        standing: Standing::of(rpc),
+        number: number(rpc, status),
+        path: frame.rpc_link(&rpc.rpc),
+        rpcs: vec![rpc],
+    };
+    if status.rpcs.len() <= RPCS_MAX {
+        return status.rpcs.iter().map(one).collect();
+    }
+    let (well, others): (Vec<&Rpc>, Vec<&Rpc>) =
+        status.rpcs.iter().partition(|rpc| Standing::of(rpc).tone == Tone::Good);
+    let mut services: BTreeMap<&str, Vec<&Rpc>> = BTreeMap::new();
+    for rpc in well {
+        services.entry(rpc.rpc.split('/').next().unwrap_or_default()).or_default().push(rpc);
+    }
+    let folded = services.into_iter().map(|(service, rpcs)| Node {
+        name: service.to_owned(),
+        standing: Standing::of(rpcs[0]),
+        number: format!("{} well", thousands(rpcs.len() as i64)),
+        path: frame.link("/#well"),
+        rpcs,
+    });
+    others.into_iter().map(one).chain(folded).collect()
+}
+
+/// The one that tells most.
+fn number(rpc: &Rpc, status: &Status) -> String {
+    let some = |number: Option<i64>| number.is_some_and(|number| number > 0);
+    match rpc {
+        rpc if some(rpc.dead) => format!("{} dead", count(rpc.dead)),
+        rpc if some(rpc.waiting) => format!("{} wait", count(rpc.waiting)),
+        rpc if some(rpc.retrying) => format!("{} retry", count(rpc.retrying)),
+        rpc => status
+            .ended_in_a_minute(rpc)
+            .map_or_else(String::new, |ended| format!("{}/min", thousands(ended))),
+    }
+}
+
+fn node(node: &Node, y: usize) -> Markup {
+    let Standing { tone, shape, word } = node.standing;
+    let x = WIDTH - RPC - 1;
     html! {
-        a href=(frame.rpc_link(&rpc.rpc)) {
-            rect.node.(tone.class()) x=(x) y=(y) width=(BOX) height=(HIGH) rx="4" {}
+        a href=(node.path) {
+            rect.node.(tone.class()) x=(x) y=(y) width=(RPC) height=(HIGH) rx="5" {}
             text x=(x + 10) y=(y + 18) {
-                title { (rpc.rpc) ": " (word) ", waiting: " (waiting) }
+                title { (node.name) ": " (word) }
                 tspan.(tone.class()) { (shape) " " }
-                (short(&rpc.rpc, NAME_CHARS_MAX))
+                (short(&node.name, RPC_CHARS_MAX))
             }
+            text.quiet x=(WIDTH - 12) y=(y + 18) text-anchor="end" { (node.number) }
         }
     }
 }
 
 /// Its width is how many calls ended in the last minute, its class the state of the RPC.
-fn edge(from: usize, to: usize, status: &Status, rpc: &Rpc) -> Markup {
-    let ended = status.ended_in_a_minute(rpc);
+fn edge(from: usize, to: usize, status: &Status, node: &Node) -> Markup {
+    let ended: Option<i64> =
+        node.rpcs.iter().filter_map(|rpc| status.ended_in_a_minute(rpc)).reduce(|a, b| a + b);
     let width = ended.map_or(1.0, |ended| ((ended as f64 + 1.0).ln() + 1.0).min(EDGE_MAX));
-    let (x1, x2, bend) = (BOX + 1, WIDTH - BOX - 1, (WIDTH - 2 * BOX) / 2);
+    let (x1, x2, bend) = (EVENT + 1, WIDTH - RPC - 1, (WIDTH - EVENT - RPC) / 2);
     let (y1, y2) = (from + HIGH / 2, to + HIGH / 2);
     let path = format!("M{x1} {y1}C{} {y1} {} {y2} {x2} {y2}", x1 + bend, x2 - bend);
-    html! { path.edge.(Standing::of(rpc).tone.class()) d=(path) stroke-width=(format!("{width:.1}")) {} }
+    html! { path.edge.(node.standing.tone.class()) d=(path) stroke-width=(format!("{width:.1}")) {} }
 }
 
 /// So many boxes, evenly over the height.

@@ -1,154 +1,173 @@
 use maud::{Markup, html};
 
-use crate::answers::{Route, Rpc, Source, Status};
-use crate::ask::Refusal;
-use crate::frame::{Frame, Tone, refused, state, table};
-use crate::pages::map::map;
-use crate::shown::{age, age_or, bytes, count, short, thousands};
+use crate::answers::{Problem, Rpc, Source, Status};
+use crate::frame::Frame;
+use crate::live::{Part, id_of};
+use crate::pages::map::{RPCS_MAX, map};
+use crate::pages::remedy;
+use crate::parts::{Tone, refused, state, table};
+use crate::sampler::Sample;
+use crate::shown::{COUNTED_MAX, NOT_KNOWN, age, age_or, bytes, count, counted, short, thousands};
 use crate::standing::Standing;
 
-/// So many are drawn, so that a page stays small.
-const ROWS_MAX: usize = 32;
+/// So many are shown, so that a page stays small.
+const FOLDED_MAX: usize = 100;
 const SOURCES_MAX: usize = 10;
 const PROBLEMS_MAX: usize = 15;
 const PROBLEM_CHARS_MAX: usize = 600;
+const HEADS: [&str; 8] =
+    ["RPC", "State", "#Calls", "#Done a minute", "#Waiting", "#Oldest", "#Retrying", "#Dead"];
 
-/// The part that is sent again while the page is open.
-pub(crate) fn fragment(frame: &Frame, status: &Status, routes: &[Route], late: Option<&Refusal>) -> Markup {
-    html! {
-        @if let Some(late) = late {
-            (refused(late))
-            p { "What follows is older." }
-        }
-        (problems(frame, status))
-        section aria-labelledby="map" {
-            h2 #map { "The line" }
-            (map(frame, status, routes))
-            (rpcs(frame, status))
-            @for source in status.sources.iter().take(SOURCES_MAX) { (relay(source)) }
-        }
+/// What is sent again while the page is open.
+pub(crate) fn parts(frame: &Frame, sample: &Sample) -> Vec<Part> {
+    let status = &sample.status;
+    let mut parts = Vec::new();
+    if let Some(late) = &sample.late {
+        parts.push(Part::new("late", html! { div #late { (refused(late)) p { "What follows is older." } } }));
     }
-}
-
-pub(crate) fn page(frame: &Frame, fragment: &Markup) -> Markup {
-    html! {
-        p.live {
-            span data-live-said { "This page does not change by itself without JavaScript." }
-            " "
-            button type="button" hidden data-live-stop aria-pressed="false" { "Hold still" }
-        }
-        div #live data-live=(frame.link("/live")) { (fragment) }
-    }
+    parts.push(Part::new("stuck", problems(frame, status)));
+    parts.push(Part::new(
+        "line",
+        html! { section #line aria-labelledby="map" { h2 #map { "The line" } (map(frame, status, &sample.routes)) } },
+    ));
+    parts.push(rpcs(frame, status));
+    parts.extend(status.sources.iter().take(SOURCES_MAX).map(relay));
+    parts
 }
 
 fn problems(frame: &Frame, status: &Status) -> Markup {
     let many = status.problems.len();
+    let (tone, shape, text) = match many {
+        0 => (Tone::Good, "●", "Nothing is stuck".to_owned()),
+        1 => (Tone::Bad, "✖", "1 thing needs you".to_owned()),
+        _ => (Tone::Bad, "✖", format!("{many} things need you")),
+    };
     html! {
-        section aria-labelledby="problems" aria-live="polite" {
-            h2 #problems {
-                @match many {
-                    0 => { (state(Tone::Good, "●", "Nothing is stuck")) }
-                    1 => { (state(Tone::Bad, "✖", "1 thing needs you")) }
-                    _ => { (state(Tone::Bad, "✖", &format!("{many} things need you"))) }
-                }
-            }
+        section #stuck aria-labelledby="problems" {
+            h2 #problems aria-live="polite" { (state(tone, shape, &text)) }
             @if many > 0 {
-                ol.problems {
-                    @for problem in status.problems.iter().take(PROBLEMS_MAX) {
-                        li {
-                            p { (short(&problem.problem, PROBLEM_CHARS_MAX)) }
-                            @if let Some(remedy) = &problem.remedy { p.remedy { (short(remedy, PROBLEM_CHARS_MAX)) } }
-                            @if let Some(command) = &problem.command { (frame.command(command)) }
-                        }
-                    }
-                }
+                ol.problems { @for problem in status.problems.iter().take(PROBLEMS_MAX) { li { (one(frame, status, problem)) } } }
                 @if many > PROBLEMS_MAX { p { (many - PROBLEMS_MAX) " more: see the command below." } }
             }
             @if !status.notices.is_empty() {
                 h3 { "Set by operators" }
-                ul {
-                    @for notice in status.notices.iter().take(PROBLEMS_MAX) {
-                        li {
-                            p { (short(&notice.problem, PROBLEM_CHARS_MAX)) }
-                            @if let Some(command) = &notice.command { (frame.command(command)) }
-                        }
-                    }
-                }
+                ul.notices { @for notice in status.notices.iter().take(PROBLEMS_MAX) { li { (one(frame, status, notice)) } } }
             }
         }
     }
 }
 
-fn rpcs(frame: &Frame, status: &Status) -> Markup {
-    let heads =
-        ["RPC", "State", "Calls", "Ended in the last minute", "Waiting", "Oldest", "Retrying", "Dead"];
-    let mut listed: Vec<&Rpc> = status.rpcs.iter().collect();
-    if listed.len() > ROWS_MAX {
-        listed.sort_by_key(|rpc| Standing::of(rpc).tone == Tone::Good);
+/// What it is, its remedy, and one way on.
+pub(crate) fn one(frame: &Frame, status: &Status, problem: &Problem) -> Markup {
+    let (path, text) = remedy::place(problem, status);
+    html! {
+        p { (short(&problem.problem, PROBLEM_CHARS_MAX)) }
+        @if let Some(remedy) = &problem.remedy { p.remedy { (short(remedy, PROBLEM_CHARS_MAX)) } }
+        div.row {
+            @if !frame.path.ends_with(&path) { a.act href=(frame.link(&path)) { (text) } }
+            @if let Some(command) = &problem.command { (frame.command(command)) }
+        }
     }
-    let rows = html! {
-        @for rpc in listed.iter().take(ROWS_MAX) {
-            @let Standing { tone, shape, word } = Standing::of(rpc);
-            tr data-row {
-                th scope="row" { (frame.rpc(&rpc.rpc)) }
-                td { (state(tone, shape, word)) }
-                td.number {
-                    @if rpc.serving.workers == 0 { "not known" }
-                    @else { (thousands(rpc.serving.calls)) " of " (thousands(rpc.serving.calls_max)) }
+}
+
+fn rpcs(frame: &Frame, status: &Status) -> Part {
+    let is_well = |rpc: &&Rpc| Standing::of(rpc).tone == Tone::Good;
+    let fold = status.rpcs.len() > RPCS_MAX;
+    let (well, listed): (Vec<&Rpc>, Vec<&Rpc>) = status.rpcs.iter().partition(|rpc| fold && is_well(rpc));
+    let rows = listed.iter().take(RPCS_MAX).map(|rpc| {
+        let id = id_of(&["r", &rpc.source, &rpc.rpc]);
+        let row = row(frame, status, rpc, &id);
+        (id, row)
+    });
+    Part::table("rpcs", rows.collect(), |rows| {
+        html! {
+            div #rpcs {
+                (table("RPCs", &HEADS, rows))
+                @if listed.len() > RPCS_MAX { p { (listed.len() - RPCS_MAX) " more RPCs: see the command below." } }
+                @if !well.is_empty() {
+                    details #well {
+                        summary { (well.len()) " RPCs are well" }
+                        ul.columns { @for rpc in well.iter().take(FOLDED_MAX) { li { (frame.rpc(&rpc.rpc)) } } }
+                        @if well.len() > FOLDED_MAX { p { (well.len() - FOLDED_MAX) " more: see the command below." } }
+                    }
                 }
-                td.number { (count(status.ended_in_a_minute(rpc))) }
-                td.number { (count(rpc.waiting)) }
-                td.number {
-                    @if rpc.waiting == Some(0) && rpc.oldest_seconds.is_none() { "–" }
-                    @else { (age_or(rpc.oldest_seconds)) }
+            }
+        }
+    })
+}
+
+fn row(frame: &Frame, status: &Status, rpc: &Rpc, id: &str) -> Markup {
+    let Standing { tone, shape, word } = Standing::of(rpc);
+    html! {
+        tr id=(id) data-row {
+            th scope="row" { (frame.rpc(&rpc.rpc)) }
+            td { (state(tone, shape, word)) }
+            td.number {
+                @if rpc.serving.workers == 0 { "not known" }
+                @else { (thousands(rpc.serving.calls)) " of " (thousands(rpc.serving.calls_max)) }
+            }
+            td.number { (count(status.ended_in_a_minute(rpc))) }
+            td.number { (count(rpc.waiting)) }
+            td.number { (oldest(rpc)) }
+            td.number { (count(rpc.retrying)) }
+            td.number { (count(rpc.dead)) }
+        }
+    }
+}
+
+pub(crate) fn oldest(rpc: &Rpc) -> String {
+    match (rpc.waiting, rpc.oldest_seconds) {
+        (Some(0), None) => "–".to_owned(),
+        (_, seconds) => age_or(seconds),
+    }
+}
+
+fn relay(source: &Source) -> Part {
+    let id = id_of(&["s", &source.source]);
+    let html = html! {
+        section id=(id) {
+            h3 { "Outbox " (source.source) }
+            dl {
+                dt { "Leads" }
+                dd {
+                    @match &source.leader {
+                        Some(leader) => { (leader.application) ", pid " (leader.pid) }
+                        None => { (state(Tone::Bad, "○", "no relay leads")) }
+                    }
                 }
-                td.number { (count(rpc.retrying)) }
-                td.number { (count(rpc.dead)) }
+                dt { "Behind" }
+                dd {
+                    @if source.restored { "not known: the cursor is of another server" }
+                    @else { (age_or(source.lag_seconds)) ", " (events(source.waiting_events)) " to be put" }
+                }
+                dt { "Oldest transaction" }
+                dd {
+                    @match (&source.oldest_transaction, source.sees_transactions) {
+                        (_, false) => { "not known: this role does not see the transactions of others" }
+                        (None, true) => { "none is open" }
+                        (Some(oldest), true) => {
+                            @match oldest.age_seconds {
+                                Some(seconds) => { (age(seconds)) }
+                                None => { "not known for how long" }
+                            }
+                            ", pid " (oldest.pid) ", " (oldest.application)
+                        }
+                    }
+                }
+                dt { "Parked" }
+                dd { (events(source.parked)) }
+                dt { "Size" }
+                dd { (source.outbox_bytes.map_or_else(|| "not known".to_owned(), bytes)) }
             }
         }
     };
-    html! {
-        (table("RPCs", &heads, &rows))
-        @if status.rpcs.len() > ROWS_MAX {
-            p { (status.rpcs.len() - ROWS_MAX) " more RPCs, those that are well at the end: see the command below." }
-        }
-    }
+    Part::new(&id, html)
 }
 
-fn relay(source: &Source) -> Markup {
-    html! {
-        h3 { "Outbox " (source.source) }
-        dl {
-            dt { "Leads" }
-            dd {
-                @match &source.leader {
-                    Some(leader) => { (leader.application) ", pid " (leader.pid) }
-                    None => { (state(Tone::Bad, "○", "no relay leads")) }
-                }
-            }
-            dt { "Behind" }
-            dd {
-                @if source.restored { "not known: the cursor is of another server" }
-                @else { (age_or(source.lag_seconds)) ", " (count(source.waiting_events)) " events wait to be put" }
-            }
-            dt { "Oldest transaction" }
-            dd {
-                @match (&source.oldest_transaction, source.sees_transactions) {
-                    (_, false) => { "not known: this role does not see the transactions of others" }
-                    (None, true) => { "none is open" }
-                    (Some(oldest), true) => {
-                        @match oldest.age_seconds {
-                            Some(seconds) => { (age(seconds)) }
-                            None => { "not known for how long" }
-                        }
-                        ", pid " (oldest.pid) ", " (oldest.application)
-                    }
-                }
-            }
-            dt { "Parked" }
-            dd { (count(source.parked)) " events" }
-            dt { "Size" }
-            dd { (source.outbox_bytes.map_or_else(|| "not known".to_owned(), bytes)) }
-        }
+fn events(many: Option<i64>) -> String {
+    match many {
+        Some(many) if many < COUNTED_MAX => counted(many, "event"),
+        Some(_) => format!("{} events", count(many)),
+        None => NOT_KNOWN.to_owned(),
     }
 }

@@ -1,7 +1,8 @@
 use maud::{Markup, html};
 
 use crate::answers::Parked;
-use crate::frame::{Frame, table};
+use crate::frame::Frame;
+use crate::parts::table;
 use crate::shown::short;
 
 const REASON_CHARS_MAX: usize = 300;

@@ -40,7 +40,7 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
             None => { p { "How many of them had been done before is not known: the record can't be asked." } }
         }
         @if counted.found == 0 { p { "There is nothing to redrive." } }
-        @else if !frame.viewer.may_repair { p { "You may look, and not redrive." } }
+        @else if !frame.may_repair() { p { "You may look, and not redrive." } }
         @else {
             (frame.form("/dead/redrive", &format!("Redrive {many}"), &html! {
                 @for (name, value) in group.pairs() { input type="hidden" name=(name) value=(value); }
@@ -48,6 +48,7 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
                 label { "A second " input name="rate" type="number" min="1" max="10000" value="50" required; }
                 label { "Try first " input name="canary" type="number" min="0" max="1000" value=(counted.found.min(10)); }
                 label { "Stop when so many die again " input name="stop_if_dead" type="number" min="1" max="1000" value="5"; }
+                label { "Why " input name="why" maxlength="300" autocomplete="off"; }
             }))
             p { "It goes on when this page is closed. " a href=(frame.link("/repairs")) { "Repairs" } " shows how far it is, stops it, and takes back what has not begun." }
         }

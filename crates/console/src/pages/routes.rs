@@ -1,7 +1,8 @@
 use maud::{Markup, html};
 
 use crate::answers::Route;
-use crate::frame::{Frame, table};
+use crate::frame::Frame;
+use crate::parts::table;
 use crate::shown::{age_or, thousands};
 
 const ROWS_MAX: usize = 200;

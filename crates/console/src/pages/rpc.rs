@@ -1,15 +1,19 @@
 use maud::{Markup, html};
 
-use crate::answers::{Letter, Process, Queued, Route, Rpc, Status};
+use crate::answers::{Letter, Problem, Process, Queued, Route, Rpc, Status};
 use crate::ask::Refusal;
-use crate::frame::{Frame, Tone, refused, rpc_path, state, table};
+use crate::frame::{Frame, rpc_path};
+use crate::history::Trend;
+use crate::pages::now;
+use crate::pages::spark::{going, spark};
+use crate::parts::{Tone, refused, state, table};
 use crate::shown::{age, age_or, count, query, short, thousands};
 use crate::standing::Standing;
 
 const TEXT_CHARS_MAX: usize = 500;
+const WHY_MAX: usize = 5;
 
 /// What is known of one RPC.
-#[derive(Debug)]
 pub(crate) struct Known<'a> {
     pub(crate) name: &'a str,
     pub(crate) status: &'a Status,
@@ -18,6 +22,8 @@ pub(crate) struct Known<'a> {
     pub(crate) letters: Result<Vec<Letter>, Refusal>,
     /// What prints the retrying ones, and the letters.
     pub(crate) commands: [String; 2],
+    /// How a number went: which, and of which source.
+    pub(crate) trends: &'a dyn Fn(&str, &str) -> Trend,
 }
 
 pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
@@ -25,7 +31,8 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
     let of: Vec<&Rpc> = known.status.rpcs.iter().filter(|rpc| rpc.rpc == known.name).collect();
     html! {
         @if of.is_empty() { p { "No queue and no route of this RPC is known here." } }
-        @for rpc in &of { (one(frame, rpc, known.status)) }
+        (why(frame, known))
+        @for rpc in &of { (one(frame, rpc, known)) }
         (actions(frame, known.name, &of))
         (workers(frame, known))
         (policy(known))
@@ -53,7 +60,28 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
     }
 }
 
-fn one(frame: &Frame, rpc: &Rpc, status: &Status) -> Markup {
+/// What the first page says of it.
+fn why(frame: &Frame, known: &Known) -> Markup {
+    let named = |problem: &&Problem| {
+        // The name of another RPC may begin with this one.
+        let mut after =
+            problem.problem.match_indices(known.name).map(|(at, name)| &problem.problem[at + name.len()..]);
+        after.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+    };
+    let named: Vec<&Problem> =
+        known.status.problems.iter().chain(&known.status.notices).filter(named).take(WHY_MAX).collect();
+    html! {
+        @if !named.is_empty() {
+            section aria-labelledby="why" {
+                h2 #why { "Why" }
+                ul.problems { @for problem in named { li { (now::one(frame, known.status, problem)) } } }
+            }
+        }
+    }
+}
+
+fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
+    let (status, trend) = (known.status, |what: &str| (known.trends)(what, &rpc.source));
     let Standing { tone, shape, word } = Standing::of(rpc);
     let serving = &rpc.serving;
     html! {
@@ -72,15 +100,15 @@ fn one(frame: &Frame, rpc: &Rpc, status: &Status) -> Markup {
         @if let Some(missing) = &rpc.missing { p { (short(missing, TEXT_CHARS_MAX)) } }
         @if rpc.routed == Some(false) { p { "event_router.yaml does not have it." } }
         dl {
-            dt { "Waiting" } dd { (count(rpc.waiting)) }
+            dt { "Waiting" } dd.spark { (count(rpc.waiting)) " " (spark(&trend("waiting"))) " " (going(&trend("waiting"))) }
             dt { "Oldest" }
             dd {
-                @if rpc.waiting == Some(0) && rpc.oldest_seconds.is_none() { "–" } @else { (age_or(rpc.oldest_seconds)) }
+                (now::oldest(rpc))
                 @if let Some(event) = &rpc.oldest_event { ", " (frame.event(event)) }
             }
             dt { "In work" } dd { (count(rpc.hidden)) }
             dt { "Retrying" } dd { (count(rpc.retrying)) }
-            dt { "Dead" } dd { (count(rpc.dead)) }
+            dt { "Dead" } dd.spark { (count(rpc.dead)) " " (spark(&trend("dead"))) " " (going(&trend("dead"))) }
             dt { "Ended in the last minute" } dd { (count(status.ended_in_a_minute(rpc))) }
             @if serving.workers > 0 {
                 dt { "Calls under way" }
@@ -93,22 +121,36 @@ fn one(frame: &Frame, rpc: &Rpc, status: &Status) -> Markup {
 }
 
 fn actions(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
-    if !frame.viewer.may_repair {
+    if !frame.may_repair() {
         return html! {};
     }
     let at = |action: &str| format!("{}/{action}", rpc_path(name));
     let is_paused = of.iter().any(|rpc| rpc.pause.is_some());
+    let is_limited = of.iter().any(|rpc| rpc.limit.is_some());
     let is_retrying = of.iter().any(|rpc| rpc.retrying.is_some_and(|many| many > 0));
     html! {
         section.actions aria-labelledby="actions" {
             h2 #actions { "Act" }
             @if is_paused { (frame.form(&at("resume"), "Resume", &html! {})) }
             (frame.form(&at("pause"), if is_paused { "Pause anew" } else { "Pause" }, &html! {
-                label { "For " select name="for" { option value="15m" { "15 minutes" } option value="1h" selected { "1 hour" } option value="4h" { "4 hours" } } }
-                label { "Why " input name="why" required maxlength="500" autocomplete="off"; }
+                (until_and_why())
             }))
+            @if is_limited { (frame.form(&at("unlimit"), "End the limit", &html! {})) }
+            (frame.form(&at("limit"), if is_limited { "Limit anew" } else { "Raise or lower its limits" }, &html! {
+                label { "Calls at a time " input name="concurrency" type="number" min="1" max="1000"; }
+                label { "A second " input name="rate" type="number" min="1" max="10000"; }
+                (until_and_why())
+            }))
+            p.quiet { "In each worker, in place of event_router.yaml. What is left empty stays as it is there." }
             @if is_retrying { (frame.form(&at("retry"), "Retry now what waits for an attempt", &html! {})) }
         }
+    }
+}
+
+fn until_and_why() -> Markup {
+    html! {
+        label { "For " select name="for" { option value="15m" { "15 minutes" } option value="1h" selected { "1 hour" } option value="4h" { "4 hours" } } }
+        label { "Why " input name="why" required maxlength="500" autocomplete="off"; }
     }
 }
 
@@ -129,7 +171,7 @@ fn workers(frame: &Frame, known: &Known) -> Markup {
     let rows = html! {
         @for (worker, report) in &reports {
             tr data-row {
-                th scope="row" { (worker.name) }
+                th scope="row" { (worker.name) br; (worker.address()) }
                 td { (row(worker)) " " (age_or(worker.seen_seconds_ago)) " ago" }
                 td.number { (report.calls) " of " (report.calls_max) }
                 td {
@@ -150,7 +192,7 @@ fn workers(frame: &Frame, known: &Known) -> Markup {
         section aria-labelledby="workers" {
             h2 #workers { "Workers" }
             @if reports.is_empty() { p { "No worker reports it." } }
-            @else { (table("Workers", &["Worker", "Seen", "Calls", "Breaker", "Last error", "Routes"], &rows)) }
+            @else { (table("Workers", &["Worker, address", "Seen", "#Calls", "Breaker", "Last error", "Routes"], &rows)) }
         }
     }
 }
@@ -180,7 +222,7 @@ fn retrying(frame: &Frame, queued: &[Queued]) -> Markup {
         }
     };
     html! {
-        (table("Retrying", &["Event", "Name", "Attempts", "Next", "Code", "Error"], &rows))
+        (table("Retrying", &["Event", "Name", "#Attempts", "Next", "Code", "Error"], &rows))
         @if queued.len() >= 20 { p { "The oldest 20 are shown." } }
     }
 }

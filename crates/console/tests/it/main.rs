@@ -1,5 +1,9 @@
 //! The console without a browser: its pages over the examples of the demo.
 
+mod drills; // what pages say in each drill
+mod golden;
 mod guarded; // who may, from where
+mod look; // colours, times, and what browsers keep
 mod pages; // what they show
+mod repairs; // what their forms do
 mod support;

@@ -1,11 +1,10 @@
-use std::fmt::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
 use outbox_console::{Access, Demo, Settings, router};
 use serde_json::Value;
 
+use super::golden::read_as_before;
 use super::support::*;
 
 const BYTES_MAX: usize = 60 * 1024;
@@ -98,7 +97,6 @@ async fn what_is_entered_is_escaped() {
 #[tokio::test]
 async fn pages_read_as_before() {
     let console = console(Arc::new(Demo));
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let mut wrong = String::new();
     for (name, path) in [
         ("now", "/"),
@@ -109,58 +107,16 @@ async fn pages_read_as_before() {
         ("rpc_paused", "/rpc/LoyaltyService/Grant"),
         ("event", EVENT),
         ("events", "/events?key=card-37"),
+        ("replay", REPLAY),
         ("parked", "/parked"),
         ("repairs", "/repairs"),
         ("repair", "/repairs/01a212d6-7c1e-7f3c-92df-450a9015f003"),
+        ("repair_stopped", "/repairs/01a212d6-6b02-7f3c-92df-450a9015f004"),
         ("line", "/line"),
         ("routes", "/routes"),
         ("audit", "/audit"),
     ] {
-        let (_, shown) = page(&console, path, operator()).await;
-        let (_, main) = shown.split_once("<main").unwrap();
-        let read = words(main.split("</main>").next().unwrap());
-        let file = folder.join(format!("{name}.txt"));
-        let expected = std::fs::read_to_string(&file).unwrap_or_default();
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::create_dir_all(&folder).unwrap();
-            std::fs::write(&file, &read).unwrap();
-        } else if read != expected {
-            let _ = write!(wrong, "\n{}\nexpected:\n{expected}\nbut it reads:\n{read}\n", file.display());
-        }
+        wrong += &read_as_before(name, &page(&console, path, operator()).await.1);
     }
     assert!(wrong.is_empty(), "{wrong}");
-}
-
-/// The text of a page as it is read, a block on each line. What a form sends unseen is left out.
-fn words(html: &str) -> String {
-    let blocks = [
-        "p", "h1", "h2", "h3", "li", "tr", "dt", "dd", "label", "button", "text", "section", "table", "code",
-        "form",
-    ];
-    let mut out = String::new();
-    for part in html.split('<').skip(1) {
-        let (tag, rest) = part.split_once('>').unwrap_or((part, ""));
-        let name = tag.trim_start_matches('/').split([' ', '>']).next().unwrap_or_default();
-        if blocks.contains(&name) {
-            out.push('\n');
-        } else if matches!(name, "td" | "th" | "option" | "title") {
-            out.push_str(" | ");
-        }
-        if tag.starts_with("input") {
-            let of = |what: &str| {
-                let value = tag.split_once(&format!("{what}=\"")).map_or("", |(_, rest)| rest);
-                value.split('"').next().unwrap_or_default().to_owned()
-            };
-            if of("type") != "hidden" {
-                out.push_str(&format!("[{}: {}]", of("name"), of("value")));
-            }
-        }
-        out.push_str(rest);
-    }
-    let text = out.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
-    let lines = text.lines().map(|line| {
-        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        line.trim_matches(['|', ' ']).to_owned()
-    });
-    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n") + "\n"
 }

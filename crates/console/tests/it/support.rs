@@ -14,7 +14,8 @@ pub(crate) const HOST: &str = "127.0.0.1:9466";
 pub(crate) const ORIGIN: &str = "http://127.0.0.1:9466";
 pub(crate) const RPC: &str = "/rpc/NotificationService/RemindReceipt";
 pub(crate) const EVENT: &str = "/event/01a212d5-a2c4-7f3c-92df-450a9015f239";
-pub(crate) const PAGES: [&str; 14] = [
+pub(crate) const REPLAY: &str = "/replay?since=12h&rpc=LedgerService%2FPost";
+pub(crate) const PAGES: [&str; 16] = [
     "/",
     "/dead",
     "/dead/letter/43120",
@@ -24,6 +25,8 @@ pub(crate) const PAGES: [&str; 14] = [
     EVENT,
     "/events",
     "/events?key=card-37&since=1day",
+    "/replay",
+    REPLAY,
     "/parked",
     "/repairs",
     "/repairs/01a212d6-7c1e-7f3c-92df-450a9015f003",

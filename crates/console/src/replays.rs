@@ -1,0 +1,56 @@
+//! A replay: counted by a page, and begun by its form.
+
+use std::collections::BTreeMap;
+
+use axum::extract::Query;
+use axum::response::Response;
+use serde_json::json;
+
+use crate::answers::Plan;
+use crate::ask::{Refusal, words};
+use crate::changes::begun;
+use crate::frame::Frame;
+use crate::pages::replay::{Which, page};
+use crate::visit::{Sent, Visit};
+
+const PLACE: (&str, &str) = ("/replay", "Replay");
+
+fn which(field: impl Fn(&str) -> String) -> Which {
+    Which {
+        event: field("event"),
+        since: field("since"),
+        until: field("until"),
+        event_name: field("event-name"),
+        rpc: field("rpc"),
+    }
+}
+
+/// Counts, and sends nothing.
+pub(crate) async fn plan(visit: Visit, Query(pairs): Query<BTreeMap<String, String>>) -> Response {
+    let which = which(|name| pairs.get(name).map_or("", |value| value.trim()).to_owned());
+    let words = words::filtered(&["replay"], &which.pairs());
+    if !which.is_some() {
+        return visit.show(PLACE, &words, &json!(null), || page(&visit.frame(), &which, None));
+    }
+    let planned = |frame: &Frame, plan: &Plan| page(frame, &which, Some(plan));
+    visit.answer(PLACE, words, planned).await
+}
+
+/// What was counted is what is sent: the times are those of the count.
+pub(crate) async fn run(sent: Sent) -> Response {
+    let which = which(|name| sent.field(name).to_owned());
+    let mut words = words::filtered(&["replay"], &which.pairs());
+    if !which.is_some() {
+        let why = Refusal {
+            code: 2,
+            problem: "a replay needs a time, or an event".to_owned(),
+            remedy: "count first".to_owned(),
+        };
+        return sent.visit.refuse(PLACE, &words, &why);
+    }
+    for name in ["rate", "stop-if-dead", "why"] {
+        words::with(&mut words, &format!("--{name}"), sent.field(name));
+    }
+    words.extend(words::of(&["--run", "--yes"]));
+    begun(&sent.visit, PLACE, words, "/repairs").await
+}
