@@ -2,17 +2,19 @@
 
 mod args;
 mod asker; // questions of pages, as commands
+mod role; // what the database allows, and refused tries
 mod who; // who may open it
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use outbox_console::{Access, Ask, Demo, Settings, router, serve};
+use outbox_console::{Access, Allow, Ask, Demo, Settings, router, serve};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
 pub(crate) use args::Args;
+pub(crate) use role::{RefusedArgs, RoleArgs, refused, role};
 
 use crate::asked::Asked;
 use crate::pace::interrupted;
@@ -25,6 +27,12 @@ where
     F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
 {
     let access = who::access(args)?;
+    #[cfg(feature = "jwt")]
+    if let Access::Jwt(jwt) = &access
+        && let Err(why) = jwt.check().await
+    {
+        say(&format!("warning: {why}: until they can be read, nobody may look"));
+    }
     let listener = TcpListener::bind(args.addr).await.map_err(|error| {
         Stopped::unusable(format!("failed to listen on {}: {error}", args.addr), "pass another --addr")
     })?;
@@ -41,6 +49,8 @@ where
         title: args.title.clone(),
         accent: args.accent.clone(),
         access,
+        allow: Allow::new(args.allow.clone(), args.read_only),
+        second_person: args.second_person.is_some(),
         hosts: who::hosts(args),
         clock,
     };

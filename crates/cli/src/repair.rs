@@ -61,6 +61,14 @@ impl Consent {
     }
 }
 
+/// The audit keeps the words of a command, and so this.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WhyArgs {
+    /// Why, for the audit.
+    #[arg(long = "why", value_name = "TEXT")]
+    _why: Option<String>,
+}
+
 /// What a repair of many things takes.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = None::<&'static str>)]
@@ -72,6 +80,9 @@ pub(crate) struct RepairArgs {
     /// Only print how many.
     #[arg(long)]
     pub(crate) dry_run: bool,
+
+    #[command(flatten)]
+    why: WhyArgs,
 
     #[command(flatten)]
     pub(crate) consent: Consent,

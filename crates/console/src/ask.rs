@@ -62,6 +62,10 @@ pub(crate) mod words {
         of(&["routes"])
     }
 
+    pub(crate) fn role() -> Vec<String> {
+        of(&["role"])
+    }
+
     pub(crate) fn retrying(rpc: &str) -> Vec<String> {
         of(&["queue", "list", &format!("--rpc={rpc}"), "--state", "retrying", "--limit", "20"])
     }

@@ -71,22 +71,27 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
         words::with(&mut words, flag, if value == "0" { "" } else { value });
     }
     words.push("--yes".to_owned());
+    begun(visit, place, words, "/repairs").await
+}
+
+/// It goes on when the page is closed.
+pub(crate) async fn begun(visit: &Visit, place: (&str, &str), words: Vec<String>, then: &str) -> Response {
     let ask = visit.console.ask.ask(question(visit, words.clone()));
     let mut running = tokio::spawn(ask);
     match tokio::time::timeout(REFUSED_WITHIN, &mut running).await {
         Ok(Ok(Err(refusal))) => visit.refuse(place, &words, &cleaned(&refusal)),
-        _ => see(visit, "/repairs"),
+        _ => see(visit, then),
     }
 }
 
-async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
+pub(crate) async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
     match visit.console.ask.ask(question(visit, words.clone())).await {
         Ok(_) => see(visit, then),
         Err(refusal) => visit.refuse(("", "It was not done"), &words, &cleaned(&refusal)),
     }
 }
 
-fn question(visit: &Visit, words: Vec<String>) -> Question {
+pub(crate) fn question(visit: &Visit, words: Vec<String>) -> Question {
     Question { words, who: visit.who(), changes: true }
 }
 

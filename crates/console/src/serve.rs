@@ -17,14 +17,17 @@ use crate::guard::{guard, with_headers};
 use crate::sampler::Sampler;
 use crate::secret::Secret;
 use crate::state::{Console, Settings};
-use crate::{changes, reads};
+use crate::wall::Wall;
+use crate::{changes, drops, hands, payloads, reads};
 
 const FORM_BYTES_MAX: usize = 16 * 1024;
 
 /// The console, to be served or mounted. A service that mounts it merges it as it is: its addresses begin with the base path.
 pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
     let base = settings.base_path.clone();
-    let console = Arc::new(Console { ask, settings, secret: Secret::new()?, sampler: Sampler::default() });
+    let console =
+        Console { ask, settings, secret: Secret::new()?, sampler: Sampler::default(), wall: Wall::default() };
+    let console = Arc::new(console);
     let at = |path: &str| format!("{base}{path}");
     let mut router = Router::new()
         .route(&at("/"), get(reads::now))
@@ -36,7 +39,11 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .route(&at("/dead"), get(reads::dead))
         .route(&at("/dead/letter/{id}"), get(reads::letter))
         .route(&at("/dead/redrive"), get(reads::redrive).post(changes::redrive))
+        .route(&at("/dead/letter/{id}/payload"), post(payloads::show))
+        .route(&at("/drop"), get(drops::ask).post(drops::drop))
         .route(&at("/parked"), get(reads::parked))
+        .route(&at("/parked/{id}/retry"), post(hands::retry_parked))
+        .route(&at("/rpc/{service}/{method}/give-up"), post(hands::give_up))
         .route(&at("/repairs"), get(reads::repairs))
         .route(&at("/repairs/{id}"), get(reads::repair))
         .route(&at("/line"), get(reads::line))

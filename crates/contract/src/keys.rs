@@ -1,4 +1,4 @@
-//! The field that an event marks as its key.
+//! The fields that messages mark: an event's key, and what nobody is shown.
 
 use outbox_finding::Finding;
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -6,6 +6,7 @@ use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, 
 use crate::place::Places;
 
 const OPTION: &str = "outbox.key";
+const SENSITIVE: &str = "outbox.sensitive";
 
 /// The key of an event's message, and the mistakes in its options.
 pub(crate) fn key(
@@ -16,7 +17,7 @@ pub(crate) fn key(
     let mut findings = Vec::new();
     let mut key: Option<FieldDescriptor> = None;
     let Some(extension) = pool.get_extension_by_name(OPTION) else { return (key, findings) };
-    for field in message.fields().filter(|field| is_key(field, &extension)) {
+    for field in message.fields().filter(|field| is_marked(field, &extension)) {
         let at = places.of(&field.parent_file(), field.path());
         if let Some(first) = &key {
             let two = format!("`{}` has two keys: `{}` and `{}`", message.name(), first.name(), field.name());
@@ -41,7 +42,7 @@ pub(crate) fn strays(
     let Some(extension) = pool.get_extension_by_name(OPTION) else { return Vec::new() };
     let mut findings = Vec::new();
     for message in messages {
-        for field in message.fields().filter(|field| is_key(field, &extension)) {
+        for field in message.fields().filter(|field| is_marked(field, &extension)) {
             let at = places.of(&field.parent_file(), field.path());
             let stray =
                 format!("`{}` is marked as a key, and `{}` is not an event", field.name(), message.name());
@@ -52,7 +53,13 @@ pub(crate) fn strays(
     findings
 }
 
-fn is_key(field: &FieldDescriptor, extension: &ExtensionDescriptor) -> bool {
+/// Whether nobody is shown its value.
+pub(crate) fn is_sensitive(field: &FieldDescriptor) -> bool {
+    let extension = field.parent_pool().get_extension_by_name(SENSITIVE);
+    extension.is_some_and(|extension| is_marked(field, &extension))
+}
+
+fn is_marked(field: &FieldDescriptor, extension: &ExtensionDescriptor) -> bool {
     matches!(*field.options().get_extension(extension), Value::Bool(true))
 }
 

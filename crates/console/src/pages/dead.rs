@@ -53,6 +53,7 @@ fn groups(frame: &Frame, groups: &[Group]) -> Markup {
                 td { (frame.time(group.last_at)) br; (still(frame, group)) }
                 td {
                     @if frame.viewer.may_repair { a.act href=(frame.link(&redrive(group))) { "Redrive…" } }
+                    (crate::pages::drop::of_group(frame, group))
                     @if !group.redrive.is_empty() { (frame.command(&group.redrive)) }
                 }
             }

@@ -27,6 +27,7 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
         @if of.is_empty() { p { "No queue and no route of this RPC is known here." } }
         @for rpc in &of { (one(frame, rpc, known.status)) }
         (actions(frame, known.name, &of))
+        (crate::pages::hands::of_queue(frame, known.name, &of))
         (workers(frame, known))
         (policy(known))
         section aria-labelledby="retrying" {

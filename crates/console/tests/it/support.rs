@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use http_body_util::BodyExt;
-use outbox_console::{Access, Answer, Answering, Ask, Demo, Question, Refusal, Settings, Viewer, router};
+use outbox_console::{
+    Access, Allow, Answer, Answering, Ask, Demo, Question, Refusal, Settings, Viewer, router,
+};
 use tower::ServiceExt;
 
 pub(crate) const HOST: &str = "127.0.0.1:9466";
@@ -32,11 +34,11 @@ pub(crate) const PAGES: [&str; 14] = [
 ];
 
 pub(crate) fn operator() -> Viewer {
-    Viewer { name: "ann".to_owned(), may_repair: true }
+    Viewer { name: "ann".to_owned(), may_repair: true, ..Viewer::default() }
 }
 
 pub(crate) fn viewer() -> Viewer {
-    Viewer { name: "bob".to_owned(), may_repair: false }
+    Viewer { name: "bob".to_owned(), ..Viewer::default() }
 }
 
 pub(crate) fn settings(access: Access) -> Settings {
@@ -45,6 +47,8 @@ pub(crate) fn settings(access: Access) -> Settings {
         title: "TEST".to_owned(),
         accent: Some("#b00020".to_owned()),
         access,
+        allow: Allow::default(),
+        second_person: false,
         hosts: vec!["127.0.0.1".to_owned(), "localhost".to_owned()],
         clock: Demo::clock,
     }
