@@ -1,111 +1,55 @@
 //! What can't be taken back: letters, a parked event, or a queue are dropped. First they are counted and shown, then the name is
 //! typed with a reason, and with `second_person` somebody else confirms it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::answers::{Letter, Moved, Parked, Queued};
 use crate::ask::{Refusal, words};
 use crate::changes::begun;
-use crate::pages::drop::{Counted, Sample, confirm, link, page};
-use crate::pages::redrive::Group;
+use crate::pages::drop::{Counted, Demand, MINUTES, Pairs, Sample, What, confirm, link, page};
 use crate::shown::query;
 use crate::visit::{Sent, ToDestroy, Visit};
 
-/// So long a second person may confirm it.
-pub(crate) const MINUTES: i64 = 10;
 const SAMPLE: &str = "3";
 const PLACE: (&str, &str) = ("/dead", "Drop for good");
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum What {
-    Letters(Group),
-    Parked(String),
-    Queue(String),
+/// The command, without what it says of consent. Letters that died later than the count are not touched.
+fn words_of(what: &What, since: Duration) -> Vec<String> {
+    match what {
+        What::Letters(group) => {
+            let mut words = words::filtered(&["dlq", "drop"], &group.pairs());
+            words.push(older_than(since));
+            words
+        }
+        What::Parked(id) => words::of(&["parked", "drop", id]),
+        What::Queue(rpc) => words::filtered(&["queue", "drop"], &[("rpc", rpc)]),
+    }
 }
 
-/// What one person asks another to confirm. It is signed, so nothing is kept here.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Demand {
-    pub(crate) pairs: BTreeMap<String, String>,
-    pub(crate) counted_at: i64,
-    pub(crate) found: i64,
-    pub(crate) why: String,
-    pub(crate) by: String,
-    until: i64,
+fn sample_of(what: &What, since: Duration) -> Vec<String> {
+    let limit = ("limit", SAMPLE);
+    match what {
+        What::Letters(group) => {
+            let [rpc, code, reason, event] = group.pairs();
+            let mut words = words::filtered(&["dlq", "list"], &[rpc, code, reason, event, limit]);
+            words.extend([older_than(since), "--oldest-first".to_owned()]);
+            words
+        }
+        What::Parked(_) => words::filtered(&["parked", "list"], &[("limit", "10000")]),
+        What::Queue(rpc) => words::filtered(&["queue", "list"], &[("rpc", rpc), limit]),
+    }
 }
 
-type Pairs = BTreeMap<String, String>;
-
-impl What {
-    /// Letters of one RPC: a drop of everything stays in the terminal.
-    pub(crate) fn of(pairs: &Pairs) -> Option<Self> {
-        let field = |name: &str| pairs.get(name).map_or("", |value| value.trim()).to_owned();
-        let is_rpc = |rpc: &str| rpc.split_once('/').is_some_and(|(_, method)| !method.is_empty());
-        match field("what").as_str() {
-            "parked" => words::is_id(&field("id")).then(|| Self::Parked(field("id"))),
-            "queue" => is_rpc(&field("rpc")).then(|| Self::Queue(field("rpc"))),
-            "letters" => {
-                let (rpc, code) = (field("rpc"), field("code"));
-                let group = Group { rpc, code, reason: field("reason"), event: field("event") };
-                is_rpc(&group.rpc).then_some(Self::Letters(group))
-            }
-            _ => None,
-        }
-    }
-
-    pub(crate) fn pairs(&self) -> Pairs {
-        let pairs = match self {
-            Self::Letters(group) => {
-                let of = group.pairs();
-                of.into_iter().chain([("what", "letters")]).collect::<Vec<_>>()
-            }
-            Self::Parked(id) => vec![("what", "parked"), ("id", id.as_str())],
-            Self::Queue(rpc) => vec![("what", "queue"), ("rpc", rpc.as_str())],
-        };
-        let of = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-        of.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-    }
-
-    /// The command, without what it says of consent. Letters that died later than the count are not touched.
-    fn words(&self, since: Duration) -> Vec<String> {
-        match self {
-            Self::Letters(group) => {
-                let mut words = words::filtered(&["dlq", "drop"], &group.pairs());
-                words.push(older_than(since));
-                words
-            }
-            Self::Parked(id) => words::of(&["parked", "drop", id]),
-            Self::Queue(rpc) => words::filtered(&["queue", "drop"], &[("rpc", rpc)]),
-        }
-    }
-
-    fn sample(&self, since: Duration) -> Vec<String> {
-        let limit = ("limit", SAMPLE);
-        match self {
-            Self::Letters(group) => {
-                let [rpc, code, reason, event] = group.pairs();
-                let mut words = words::filtered(&["dlq", "list"], &[rpc, code, reason, event, limit]);
-                words.extend([older_than(since), "--oldest-first".to_owned()]);
-                words
-            }
-            Self::Parked(_) => words::filtered(&["parked", "list"], &[("limit", "10000")]),
-            Self::Queue(rpc) => words::filtered(&["queue", "list"], &[("rpc", rpc), limit]),
-        }
-    }
-
-    fn place(&self) -> &'static str {
-        match self {
-            Self::Letters(_) => "/repairs",
-            Self::Parked(_) => "/parked",
-            Self::Queue(_) => "/",
-        }
+fn place_of(what: &What) -> &'static str {
+    match what {
+        What::Letters(_) => "/repairs",
+        What::Parked(_) => "/parked",
+        What::Queue(_) => "/",
     }
 }
 
@@ -128,7 +72,7 @@ pub(crate) async fn ask(visit: Visit, Query(pairs): Query<Pairs>) -> Response {
     };
     let counted_at = demand.as_ref().map_or(visit.now.timestamp_millis(), |demand| demand.counted_at);
     let since = since(&visit, counted_at).unwrap_or_default();
-    let command = what.words(since);
+    let command = words_of(&what, since);
     match counted(&visit, &what, since).await {
         Ok((counted, json)) => visit.show(PLACE, &command, &json, || match &demand {
             None => page(&visit.frame(), &what, &counted),
@@ -163,7 +107,7 @@ pub(crate) async fn drop(sent: Sent<ToDestroy>) -> Response {
     let (Some(what), Some(since)) = (What::of(sent.fields()), since(visit, counted_at)) else {
         return visit.refuse(PLACE, &words::of(&["dlq", "drop"]), &nothing_meant());
     };
-    let words = what.words(since);
+    let words = words_of(&what, since);
     let counted = match counted(visit, &what, since).await {
         Ok((counted, _)) => counted,
         Err(refusal) => return visit.refuse(PLACE, &words, &refusal),
@@ -193,10 +137,10 @@ pub(crate) async fn drop(sent: Sent<ToDestroy>) -> Response {
 }
 
 async fn go(visit: &Visit, what: &What, since: Duration, why: &str) -> Response {
-    let mut words = what.words(since);
+    let mut words = words_of(what, since);
     words::with(&mut words, "--why", why);
     words.push("--yes".to_owned());
-    begun(visit, PLACE, words, what.place()).await
+    begun(visit, PLACE, words, place_of(what)).await
 }
 
 /// Signed here, not too old, and asked for by somebody else.
@@ -232,10 +176,10 @@ fn since(visit: &Visit, counted_at: i64) -> Option<Duration> {
 
 async fn counted(visit: &Visit, what: &What, since: Duration) -> Result<(Counted, Value), Refusal> {
     let (console, who) = (&visit.console, visit.who());
-    let mut words = what.words(since);
+    let mut words = words_of(what, since);
     words.push("--dry-run".to_owned());
     let (moved, json) = console.ask::<Moved>(&who, words).await?;
-    let sample = what.sample(since);
+    let sample = sample_of(what, since);
     let (name, samples) = match what {
         What::Letters(group) => {
             let letters: Vec<Letter> = console.ask(&who, sample).await?.0;
@@ -290,7 +234,7 @@ mod tests {
             ("what=parked&id=7", "parked drop 7"),
         ] {
             let what = what(text).unwrap();
-            assert_eq!(what.words(at).join(" "), expected);
+            assert_eq!(words_of(&what, at).join(" "), expected);
             assert_eq!(What::of(&what.pairs()).unwrap(), what, "{text}");
         }
         for bad in [

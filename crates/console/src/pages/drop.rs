@@ -1,14 +1,72 @@
 //! What a drop would take away, before it does.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
 
 use crate::answers::{Group, Letter, Parked, Queued};
-use crate::drops::{Demand, MINUTES, What};
+use crate::ask::words;
 use crate::frame::Frame;
+use crate::pages::redrive::Group as Letters;
 use crate::shown::{instant, query, short, thousands};
 
 const TEXT_CHARS_MAX: usize = 200;
+
+/// So long a second person may confirm it.
+pub(crate) const MINUTES: i64 = 10;
+
+pub(crate) type Pairs = BTreeMap<String, String>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    Letters(Letters),
+    Parked(String),
+    Queue(String),
+}
+
+/// What one person asks another to confirm. It is signed, so nothing is kept here.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Demand {
+    pub(crate) pairs: BTreeMap<String, String>,
+    pub(crate) counted_at: i64,
+    pub(crate) found: i64,
+    pub(crate) why: String,
+    pub(crate) by: String,
+    pub(crate) until: i64,
+}
+
+impl What {
+    /// Letters of one RPC: a drop of everything stays in the terminal.
+    pub(crate) fn of(pairs: &Pairs) -> Option<Self> {
+        let field = |name: &str| pairs.get(name).map_or("", |value| value.trim()).to_owned();
+        let is_rpc = |rpc: &str| rpc.split_once('/').is_some_and(|(_, method)| !method.is_empty());
+        match field("what").as_str() {
+            "parked" => words::is_id(&field("id")).then(|| Self::Parked(field("id"))),
+            "queue" => is_rpc(&field("rpc")).then(|| Self::Queue(field("rpc"))),
+            "letters" => {
+                let (rpc, code) = (field("rpc"), field("code"));
+                let group = Letters { rpc, code, reason: field("reason"), event: field("event") };
+                is_rpc(&group.rpc).then_some(Self::Letters(group))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn pairs(&self) -> Pairs {
+        let pairs = match self {
+            Self::Letters(group) => {
+                let of = group.pairs();
+                of.into_iter().chain([("what", "letters")]).collect::<Vec<_>>()
+            }
+            Self::Parked(id) => vec![("what", "parked"), ("id", id.as_str())],
+            Self::Queue(rpc) => vec![("what", "queue"), ("rpc", rpc.as_str())],
+        };
+        let of = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+        of.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Counted {

@@ -116,6 +116,7 @@ async fn a_form_that_is_not_ours_changes_nothing() {
     assert_eq!(answer(&console, post(&path, another, ORIGIN, &fields)).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(answer(&console, get(&path, operator())).await.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(kept.0.changes(), []);
+    assert_eq!(kept.0.refused(), [format!("bob, console --path={path}")]);
     let done = answer(&console, post(&path, operator(), ORIGIN, &fields)).await;
     assert_eq!((done.status(), done.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, RPC));
     let changes = kept.0.changes();

@@ -2,4 +2,5 @@
 
 mod guarded; // who may, from where
 mod pages; // what they show
+mod rights; // who may do what
 mod support;

@@ -100,7 +100,15 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn changes(&self) -> Vec<Question> {
-        self.asked.lock().unwrap().iter().filter(|question| question.changes).cloned().collect()
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|asked| asked.changes && asked.words[0] != "refused").cloned().collect()
+    }
+
+    /// Tries that are written down.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        let refused = asked.iter().filter(|asked| asked.words[0] == "refused");
+        refused.map(|asked| format!("{} {}", asked.who, asked.words[1])).collect()
     }
 
     pub(crate) fn asked(&self) -> Vec<Question> {

@@ -58,7 +58,5 @@ pub enum Repaired {
 pub struct Addressed {
     pub event: EventId,
     pub rpc: Rpc,
-    /// Without the payload and the values of headers, if the role may not see them.
     pub body: String,
-    pub body_bytes: usize,
 }

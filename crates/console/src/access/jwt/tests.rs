@@ -1,5 +1,3 @@
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
@@ -49,8 +47,7 @@ fn claims(changed: &[(&str, Value)]) -> Value {
 }
 
 fn file(keys: &[&Jwk]) -> PathBuf {
-    static N: AtomicU32 = AtomicU32::new(0);
-    let name = format!("outbox-jwks-{}-{}.json", std::process::id(), N.fetch_add(1, Ordering::Relaxed));
+    let name = format!("outbox-jwks-{}.json", crate::secret::Secret::new().unwrap().text());
     let file = std::env::temp_dir().join(name);
     std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
     file
