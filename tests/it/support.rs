@@ -1,5 +1,6 @@
 //! What tests start, and how they observe it.
 
+pub(crate) mod browser; // of the console, without scripts
 pub(crate) mod cloud; // Terraform and the emulator, once for all tests
 mod databases; // databases of the one throwaway cluster
 mod events; // events that tests publish, and their subscribers

@@ -149,7 +149,7 @@ fn a_worker_reads_a_message_in_one_place() {
 #[test]
 fn the_console_has_no_store() {
     let manifest = fs::read_to_string(Path::new(ROOT).join("crates/console/Cargo.toml")).unwrap();
-    for store in ["sqlx", "outbox-postgres", "outbox-aws", "outbox-transport", "aws-sdk", "hyper-rustls"] {
+    for store in ["sqlx", "outbox-postgres", "outbox-aws", "outbox-transport", "aws-sdk"] {
         assert!(!manifest.contains(store), "{store}");
     }
 }

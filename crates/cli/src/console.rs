@@ -5,13 +5,14 @@ mod asker; // questions of pages, as commands
 #[cfg(feature = "dev")]
 mod beside; // in the process of `outbox dev`
 mod place; // which installation
+mod role; // what the database allows, and refused tries
 mod who; // who may open it
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use outbox_console::{Access, Ask, Demo, Settings, router, serve};
+use outbox_console::{Access, Allow, Ask, Demo, Settings, router, serve};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
@@ -22,6 +23,7 @@ pub(crate) use asker::Questions;
 pub(crate) use beside::{Beside, answered, listen};
 #[cfg(feature = "dev")]
 pub(crate) use place::Place;
+pub(crate) use role::{RefusedArgs, RoleArgs, refused, role};
 
 use crate::asked::Asked;
 use crate::pace::interrupted;
@@ -34,6 +36,12 @@ where
     F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
 {
     let access = who::access(args)?;
+    #[cfg(feature = "jwt")]
+    if let Access::Jwt(jwt) = &access
+        && let Err(why) = jwt.check().await
+    {
+        say(&format!("warning: {why}: until they can be read, nobody may look"));
+    }
     let listener = TcpListener::bind(args.addr).await.map_err(|error| {
         Stopped::unusable(format!("failed to listen on {}: {error}", args.addr), "pass another --addr")
     })?;
@@ -50,6 +58,8 @@ where
         title: args.title.clone(),
         accent: args.accent.clone(),
         access,
+        allow: Allow::new(args.allow.clone(), args.read_only),
+        second_person: args.second_person.is_some(),
         hosts: who::hosts(args),
         clock,
     };

@@ -93,6 +93,12 @@ enum Command {
     Repair(repairs::Args),
     Audit(audit::Args),
     Doctor(doctor::Args),
+    #[cfg(feature = "console")]
+    #[command(hide = true)]
+    Role(console::RoleArgs),
+    #[cfg(feature = "console")]
+    #[command(hide = true)]
+    Refused(console::RefusedArgs),
     Completions(manual::Completions),
     Man(manual::Man),
 }
@@ -125,6 +131,10 @@ fn main() -> ExitCode {
         Command::Repair(args) => operate(repair_of_many(&args)),
         Command::Audit(args) => operate(audit::run(&args)),
         Command::Doctor(args) => operate(doctor::run(&args)),
+        #[cfg(feature = "console")]
+        Command::Role(args) => operate(console::role(&args)),
+        #[cfg(feature = "console")]
+        Command::Refused(args) => operate(console::refused(&args)),
         Command::Completions(args) => ended(args.run(command)),
         Command::Man(args) => ended(args.run(command)),
     }
@@ -187,6 +197,8 @@ async fn for_page(words: Vec<String>, asked: asked::Asked) -> Result<ExitCode, S
         },
         Command::Audit(args) => audit::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
+        Command::Role(args) => console::role(&args).await,
+        Command::Refused(args) => console::refused(&args).await,
         _ => Err(Stopped::unusable("no page has this command", "run it in a terminal")),
     }
 }
@@ -212,6 +224,8 @@ impl Command {
             Self::Repair(args) => args.options(),
             Self::Audit(args) => &mut args.options,
             Self::Doctor(args) => &mut args.options,
+            Self::Role(args) => &mut args.options,
+            Self::Refused(args) => &mut args.options,
             _ => return,
         };
         options.asked = asked;

@@ -1,5 +1,10 @@
 //! Who may look, and who may change something.
 
+mod allow; // who may do what
+#[cfg(feature = "jwt")]
+mod fetch; // keys, by HTTPS
+#[cfg(feature = "jwt")]
+mod jwt; // signed tokens
 mod network; // addresses of proxies
 mod once; // the printed address
 mod tokens; // a file of them
@@ -11,6 +16,9 @@ use axum::http::header::{AUTHORIZATION, HeaderName};
 use axum::http::request::Parts;
 
 use crate::secret::Secret;
+pub use allow::{Allow, Rule};
+#[cfg(feature = "jwt")]
+pub use jwt::Jwt;
 pub use network::Network;
 pub use once::Once;
 pub use tokens::Tokens;
@@ -22,19 +30,27 @@ pub enum Access {
     Once(Once),
     /// Bearer, or the password of basic authentication.
     Tokens(Tokens),
-    /// A proxy that has checked it puts the name into this header.
-    Header { name: HeaderName, trust: Vec<Network>, may_repair: Vec<String> },
+    /// A proxy that has checked it puts the name into this header, and groups into another.
+    Header { name: HeaderName, groups: Option<HeaderName>, trust: Vec<Network> },
+    /// A token that an identity provider has signed.
+    #[cfg(feature = "jwt")]
+    Jwt(Jwt),
     /// The service in which the console is mounted puts a [`Viewer`] into the extensions of the request.
     Mounted,
 }
 
 /// Who looks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Viewer {
     /// The audit keeps it.
     pub name: String,
+    pub groups: Vec<String>,
     /// Without it there are no forms, and each is refused.
     pub may_repair: bool,
+    /// What can't be taken back: to drop.
+    pub may_destroy: bool,
+    /// One letter's payload at a time, with a reason that the audit keeps.
+    pub may_see_payloads: bool,
 }
 
 impl Viewer {
@@ -42,31 +58,43 @@ impl Viewer {
     pub(crate) fn who(&self) -> String {
         format!("{}, console", self.name)
     }
+
+    /// Whether they are one person.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name.trim().to_lowercase() == name.trim().to_lowercase()
+    }
 }
 
 impl Access {
     /// `None` if it is not known who asks.
-    pub(crate) fn viewer(&self, parts: &Parts, secret: &Secret) -> Option<Viewer> {
+    pub(crate) async fn viewer(&self, parts: &Parts, secret: &Secret) -> Option<Viewer> {
         match self {
             Self::Once(once) => once.viewer(&parts.headers, secret),
             Self::Tokens(tokens) => {
                 let given = parts.headers.get(AUTHORIZATION)?.to_str().ok()?;
                 tokens.viewer(given, secret)
             }
-            Self::Header { name, trust, may_repair } => {
+            Self::Header { name, groups, trust } => {
                 let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip();
                 if !trust.iter().any(|network| network.has(peer)) {
                     return None;
                 }
-                let mut names = parts.headers.get_all(name).iter();
-                // A second one may have come from the browser.
-                let (Some(only), None) = (names.next(), names.next()) else { return None };
-                let name = only.to_str().ok()?.trim();
-                let may_repair = may_repair.iter().any(|may| may == name);
+                let name = only(parts, name)?;
+                let groups = groups.as_ref().and_then(|groups| only(parts, groups)).unwrap_or_default();
+                let groups = groups.split(',').map(|group| group.trim().to_owned()).collect();
                 let is_name = !name.is_empty() && name.len() <= 200 && !name.contains(',');
-                is_name.then(|| Viewer { name: name.to_owned(), may_repair })
+                is_name.then(|| Viewer { name: name.to_owned(), groups, ..Viewer::default() })
             }
+            #[cfg(feature = "jwt")]
+            Self::Jwt(jwt) => jwt.viewer(&parts.headers).await,
             Self::Mounted => parts.extensions.get::<Viewer>().cloned(),
         }
     }
+}
+
+/// Of a header that is there twice, one may have come from the browser.
+fn only<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {
+    let mut all = parts.headers.get_all(name).iter();
+    let (only, None) = (all.next()?, all.next()) else { return None };
+    only.to_str().ok().map(str::trim)
 }

@@ -66,6 +66,10 @@ pub(crate) mod words {
         of(&["repair", "list", "--limit", "40"])
     }
 
+    pub(crate) fn role() -> Vec<String> {
+        of(&["role"])
+    }
+
     pub(crate) fn retrying(rpc: &str) -> Vec<String> {
         of(&["queue", "list", &format!("--rpc={rpc}"), "--state", "retrying", "--limit", "20"])
     }

@@ -23,6 +23,7 @@ impl Demo {
     fn answer(words: &[&str]) -> Option<Value> {
         let text = match words {
             ["status", ..] => include_str!("demo/status.json"),
+            ["role", ..] => return Some(json!({"repairs": true, "sees_payloads": true})),
             ["routes", ..] => include_str!("demo/routes.json"),
             ["why", ..] => include_str!("demo/why.json"),
             ["find", ..] => include_str!("demo/find.json"),
@@ -32,6 +33,9 @@ impl Demo {
             }
             ["dlq", "list", ..] => "[]",
             ["dlq", "show", ..] => include_str!("demo/letter.json"),
+            ["dlq" | "queue", "drop", ..] if words.contains(&"--dry-run") => {
+                return Some(json!({"dry_run": true, "found": 4960, "dropped": 0}));
+            }
             ["dlq", "redrive", .., "--dry-run"] => {
                 return Some(json!({"dry_run": true, "found": 4960, "moved": 0, "done_before": 0}));
             }

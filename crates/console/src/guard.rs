@@ -45,13 +45,21 @@ pub(crate) async fn guard(State(console): State<Arc<Console>>, request: Request,
         return response;
     }
     let (mut parts, body) = request.into_parts();
-    match console.settings.access.viewer(&parts, &console.secret) {
-        Some(viewer) => {
-            parts.extensions.insert(viewer);
-            next.run(Request::from_parts(parts, body)).await
-        }
-        None => unknown(&console.settings.access),
-    }
+    let Some(viewer) = console.settings.access.viewer(&parts, &console.secret).await else {
+        return unknown(&console.settings.access);
+    };
+    let is_local = matches!(console.settings.access, Access::Once(_));
+    // A service around this console decides by itself.
+    let allowed = match console.settings.access {
+        Access::Mounted => Some(viewer),
+        _ => console.settings.allow.apply(viewer, is_local),
+    };
+    let Some(viewer) = allowed else {
+        return (StatusCode::FORBIDDEN, "you are known, and may not look at this console (--allow view)\n")
+            .into_response();
+    };
+    parts.extensions.insert(console.wall.limit(viewer, &*console.ask).await);
+    next.run(Request::from_parts(parts, body)).await
 }
 
 /// Another site that lets its name point here must not read anything (DNS rebinding).
@@ -87,6 +95,8 @@ fn unknown(access: &Access) -> Response {
             let ask = [(WWW_AUTHENTICATE, "Basic realm=\"outbox console\", charset=\"UTF-8\"")];
             return (StatusCode::UNAUTHORIZED, ask, "a token is needed\n").into_response();
         }
+        #[cfg(feature = "jwt")]
+        Access::Jwt(_) => "a signed token is needed: open this console by the address of its proxy\n",
         Access::Header { .. } => "the proxy before this console says not who asks, or is not trusted\n",
         Access::Mounted => "the service around this console says not who asks\n",
     };

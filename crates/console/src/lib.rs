@@ -11,13 +11,16 @@ mod assets; // style and scripts
 mod changes; // forms
 mod clean; // what must never be shown
 mod demo; // examples
+mod drops; // what can't be taken back
 mod frame; // what every page has
 mod guard; // before every page
+mod hands; // of single messages
 mod history; // of the last minutes
 mod live; // what changes by itself
 mod look; // colours, times and keys
 mod pages;
 mod parts; // that pages share
+mod payloads; // one at a time
 mod reads; // pages by their addresses
 mod replays; // planned, and begun
 mod sampler; // one look for all viewers
@@ -27,8 +30,11 @@ mod shown; // numbers, times and links
 mod standing; // the state of an RPC
 mod state;
 mod visit; // one request
+mod wall; // what the database role may do
 
-pub use access::{Access, Network, Once, Tokens, Viewer};
+#[cfg(feature = "jwt")]
+pub use access::Jwt;
+pub use access::{Access, Allow, Network, Once, Rule, Tokens, Viewer};
 pub use ask::{Answer, Answering, Ask, Question, Refusal};
 pub use assets::is_colour;
 pub use demo::Demo;

@@ -2,13 +2,16 @@
 
 pub(crate) mod audit;
 pub(crate) mod dead; // groups
+pub(crate) mod drop; // with what it would take away
 pub(crate) mod event; // the history of one event
 pub(crate) mod events; // by key, name or header
+pub(crate) mod hands; // of single messages
 pub(crate) mod letter;
 pub(crate) mod line; // processes, and what doctor finds
 pub(crate) mod map; // from events to RPCs
 pub(crate) mod now;
 pub(crate) mod parked;
+pub(crate) mod payload; // of one letter
 pub(crate) mod redrive; // counted before it begins
 pub(crate) mod remedy; // from a problem to a page
 pub(crate) mod repairs;

@@ -30,6 +30,11 @@ impl Secret {
         hex(&self.mac(text).finalize().into_bytes())
     }
 
+    /// For one use, so that what is signed for another is no signature here.
+    pub(crate) fn sign_for(&self, what: &str, text: &str) -> String {
+        self.sign(&format!("{what}\0{text}"))
+    }
+
     pub(crate) fn are_same(&self, one: &str, other: &str) -> bool {
         self.mac(one).verify(&self.mac(other).finalize().into_bytes()).is_ok()
     }

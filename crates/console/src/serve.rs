@@ -18,7 +18,8 @@ use crate::guard::{guard, with_headers};
 use crate::sampler::Sampler;
 use crate::secret::Secret;
 use crate::state::{Console, Settings};
-use crate::{changes, live, look, reads, replays};
+use crate::wall::Wall;
+use crate::{changes, drops, hands, live, look, payloads, reads, replays};
 
 const FORM_BYTES_MAX: usize = 16 * 1024;
 
@@ -26,7 +27,8 @@ const FORM_BYTES_MAX: usize = 16 * 1024;
 pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
     let base = settings.base_path.clone();
     let (secret, assets) = (Secret::new()?, Assets::new(settings.accent.as_deref()));
-    let console = Arc::new(Console { ask, settings, secret, sampler: Sampler::default(), assets });
+    let (sampler, wall) = (Sampler::default(), Wall::default());
+    let console = Arc::new(Console { ask, settings, secret, sampler, assets, wall });
     let at = |path: &str| format!("{base}{path}");
     let mut router = Router::new()
         .route(&at("/"), get(reads::now))
@@ -40,7 +42,11 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .route(&at("/dead/letter/{id}"), get(reads::letter))
         .route(&at("/dead/redrive"), get(reads::redrive).post(changes::redrive))
         .route(&at("/replay"), get(replays::plan).post(replays::run))
+        .route(&at("/dead/letter/{id}/payload"), post(payloads::show))
+        .route(&at("/drop"), get(drops::ask).post(drops::drop))
         .route(&at("/parked"), get(reads::parked))
+        .route(&at("/parked/{id}/retry"), post(hands::retry_parked))
+        .route(&at("/rpc/{service}/{method}/give-up"), post(hands::give_up))
         .route(&at("/repairs"), get(reads::repairs))
         .route(&at("/repairs/{id}"), get(reads::repair))
         .route(&at("/line"), get(reads::line))

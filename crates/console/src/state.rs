@@ -7,12 +7,13 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::access::Access;
+use crate::access::{Access, Allow};
 use crate::ask::{Ask, Refusal};
 use crate::asked::asked;
 use crate::assets::Assets;
 use crate::sampler::{Sample, Sampler};
 use crate::secret::Secret;
+use crate::wall::Wall;
 
 /// How the console is served.
 #[derive(Debug)]
@@ -24,6 +25,10 @@ pub struct Settings {
     /// A colour of CSS for that.
     pub accent: Option<String>,
     pub access: Access,
+    /// What each may do. A service in which the console is mounted says it in the [`Viewer`](crate::Viewer) instead.
+    pub allow: Allow,
+    /// What can't be taken back needs the consent of a second person.
+    pub second_person: bool,
     /// The names by which browsers may call it. With none, any.
     pub hosts: Vec<String>,
     pub clock: fn() -> DateTime<Utc>,
@@ -36,6 +41,7 @@ pub(crate) struct Console {
     pub(crate) secret: Secret,
     pub(crate) sampler: Sampler,
     pub(crate) assets: Assets,
+    pub(crate) wall: Wall,
 }
 
 impl Console {

@@ -1,6 +1,7 @@
 //! One request of a viewer who is known by now.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};
@@ -68,7 +69,7 @@ impl Visit {
     }
 
     fn form_token(&self) -> String {
-        self.console.secret.sign(&self.viewer.name)
+        self.console.secret.sign_for("form", &self.viewer.name)
     }
 
     pub(crate) fn who(&self) -> String {
@@ -120,18 +121,53 @@ impl Visit {
 
 /// A form that was sent: by this page, from this console, by a viewer who may.
 #[derive(Debug)]
-pub(crate) struct Sent {
+pub(crate) struct Sent<N = ToRepair> {
     pub(crate) visit: Visit,
     fields: BTreeMap<String, String>,
+    needs: PhantomData<N>,
 }
 
-impl Sent {
+/// What a form needs.
+pub(crate) trait Needs {
+    fn has(viewer: &Viewer) -> bool;
+}
+
+#[derive(Debug)]
+pub(crate) struct ToRepair;
+#[derive(Debug)]
+pub(crate) struct ToDestroy;
+#[derive(Debug)]
+pub(crate) struct ToSeePayloads;
+
+impl Needs for ToRepair {
+    fn has(viewer: &Viewer) -> bool {
+        viewer.may_repair
+    }
+}
+
+impl Needs for ToDestroy {
+    fn has(viewer: &Viewer) -> bool {
+        viewer.may_destroy
+    }
+}
+
+impl Needs for ToSeePayloads {
+    fn has(viewer: &Viewer) -> bool {
+        viewer.may_see_payloads
+    }
+}
+
+impl<N> Sent<N> {
+    pub(crate) fn fields(&self) -> &BTreeMap<String, String> {
+        &self.fields
+    }
+
     pub(crate) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", |value| value.trim())
     }
 }
 
-impl FromRequest<Arc<Console>> for Sent {
+impl<N: Needs> FromRequest<Arc<Console>> for Sent<N> {
     type Rejection = Response;
 
     async fn from_request(request: Request, console: &Arc<Console>) -> Result<Self, Response> {
@@ -139,8 +175,9 @@ impl FromRequest<Arc<Console>> for Sent {
         let visit =
             Visit::from_request_parts(&mut parts, console).await.map_err(IntoResponse::into_response)?;
         let forbidden = |why: &'static str| (StatusCode::FORBIDDEN, why).into_response();
-        if !visit.viewer.may_repair {
-            return Err(forbidden("you may look, and change nothing\n"));
+        if !N::has(&visit.viewer) {
+            console.wall.refused(&*console.ask, &visit.who(), parts.uri.path()).await;
+            return Err(forbidden("you may look, and not do this\n"));
         }
         if !is_from_here(&parts.headers, &console.settings.hosts) {
             return Err(forbidden("the form is not from this console (Origin)\n"));
@@ -148,7 +185,7 @@ impl FromRequest<Arc<Console>> for Sent {
         let form =
             Form::<BTreeMap<String, String>>::from_request(Request::from_parts(parts, body), console).await;
         let Form(fields) = form.map_err(IntoResponse::into_response)?;
-        let sent = Self { visit, fields };
+        let sent = Self { visit, fields, needs: PhantomData };
         if !console.secret.are_same(sent.field("form_token"), &sent.visit.form_token()) {
             return Err(forbidden(
                 "the form is not of this console, or of one before it: load the page again\n",

@@ -1,11 +1,12 @@
 //! The descriptors, and the events among them.
 
 use outbox_finding::{Finding, Place, Report};
-use prost_reflect::{DescriptorPool, FileDescriptor};
+use prost_reflect::{DescriptorPool, FieldDescriptor, FileDescriptor};
 
 use crate::enums;
 use crate::events::{self, EventType, Events};
 use crate::files::{Files, SourceFile};
+use crate::keys;
 use crate::place::Places;
 use crate::selection::Selection;
 
@@ -50,6 +51,11 @@ impl Contract {
 
     pub fn event(&self, name: &str) -> Option<&EventType> {
         self.events.paired.get(name)
+    }
+
+    /// Whether the field is marked with (outbox.sensitive).
+    pub fn is_sensitive(&self, field: &FieldDescriptor) -> bool {
+        keys::is_sensitive(field)
     }
 
     /// The package that has an event of this name, which another one was chosen for or which does not count.

@@ -1,10 +1,12 @@
-//! The field that an event marks as its key.
+//! The fields that messages mark: an event's key, and what nobody is shown.
 
 use outbox_finding::Finding;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
 use crate::option::FieldOption;
 use crate::place::Places;
+
+const SENSITIVE: &str = "outbox.sensitive";
 
 /// The key of an event's message, and the mistakes in its options.
 pub(crate) fn key(
@@ -47,6 +49,11 @@ pub(crate) fn strays(
         }
     }
     findings
+}
+
+/// Whether nobody is shown its value.
+pub(crate) fn is_sensitive(field: &FieldDescriptor) -> bool {
+    FieldOption::named(SENSITIVE, field.parent_pool()).marks(field)
 }
 
 fn unfit_for_key(field: &FieldDescriptor) -> Option<&'static str> {

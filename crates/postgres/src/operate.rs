@@ -14,7 +14,7 @@ mod retire; // queues that are moved or removed
 mod search; // finds a time in a log
 mod waiting; // messages in queues
 
-pub use database::Database;
+pub use database::{Database, Role};
 pub use outbox::{
     Backlog, Behind, Cursor, Dropped, Found, Holder, Leader, Outbox, Parked, ParkedFilter, Putting, Span,
     Stored, StuckRing, Transaction, UnknownEvent, time_of,

@@ -10,7 +10,7 @@ use outbox_schema::{Migrated, inbox};
 use sqlx::PgConnection;
 
 const HINT: &str = "  to let other roles publish, relay, work or operate, and nothing more:
-    select outbox.grant_to('ROLE', 'publisher');  -- or relay, worker, operator";
+    select outbox.grant_to('ROLE', 'publisher');  -- or relay, worker, operator, viewer";
 
 const INBOX_HINT: &str = "  to let a service's role use it, and nothing more:
     select outbox.inbox_grant_to('ROLE');

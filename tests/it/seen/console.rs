@@ -1,91 +1,12 @@
 //! The console over a real line: what the demo can't show is that real answers fit its pages, and that its forms repair.
 
 use outbox::EventId;
-use serde_json::Value;
-use testkit::process::Process;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use crate::browser::Browser;
 use crate::operator::{ROUTER, misbehave};
-use crate::world::{One, World, programs, until};
+use crate::world::{One, World, until};
 
 const RPC: &str = "/rpc/Test/One";
-
-/// The console's process, and a browser that has opened the printed address.
-struct Browser {
-    process: Process,
-    address: String,
-    cookie: String,
-}
-
-struct Page {
-    status: u16,
-    head: String,
-    body: String,
-}
-
-impl Browser {
-    async fn open(world: &World) -> Self {
-        let router = world.router_file.display().to_string();
-        let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", &router), ("USER", "operator-a")];
-        let args = ["console", "--addr", "127.0.0.1:0"];
-        let mut process = Process::start(&programs().join("outbox"), args, &env).unwrap();
-        let said = process.wait_for("the console is at http://").await.unwrap();
-        let (_, url) = said.split_once("http://").unwrap();
-        let (address, path) = url.trim().split_once('/').unwrap();
-        let mut browser = Self { process, address: address.to_owned(), cookie: String::new() };
-        let first = browser.get(&format!("/{path}"), "text/html").await;
-        assert_eq!(first.status, 303, "{}", first.body);
-        let (_, cookie) = first.head.split_once("set-cookie: ").expect("there is a cookie");
-        cookie.split(';').next().unwrap().clone_into(&mut browser.cookie);
-        browser
-    }
-
-    async fn get(&self, path: &str, accept: &str) -> Page {
-        self.send(&format!("GET {path} HTTP/1.1\r\nAccept: {accept}\r\n"), "").await
-    }
-
-    async fn shown(&self, path: &str) -> String {
-        let page = self.get(path, "text/html").await;
-        assert_eq!(page.status, 200, "{path}: {}", page.body);
-        page.body
-    }
-
-    async fn json(&self, path: &str) -> Value {
-        let page = self.get(path, "application/json").await;
-        assert_eq!(page.status, 200, "{path}: {}", page.body);
-        serde_json::from_str(&page.body).unwrap()
-    }
-
-    /// Sends the form of a page, with its token.
-    async fn post(&self, page: &str, path: &str, fields: &str) -> Page {
-        let shown = self.shown(page).await;
-        let (_, rest) = shown.split_once("name=\"form_token\" value=\"").expect("there is a form");
-        let token = rest.split('"').next().unwrap();
-        let body = format!("form_token={token}&{fields}");
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nOrigin: http://{}\r\nContent-Type: application/x-www-form-urlencoded\r\n",
-            self.address
-        );
-        self.send(&head, &body).await
-    }
-
-    async fn send(&self, head: &str, body: &str) -> Page {
-        let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        let request = format!(
-            "{head}Host: {}\r\nCookie: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            self.address,
-            self.cookie,
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Page { status, head: head.to_owned(), body: body.to_owned() }
-    }
-}
 
 /// An event that Test/One refuses, so that it is dead.
 async fn dead(world: &World) -> EventId {

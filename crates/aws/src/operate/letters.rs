@@ -246,6 +246,7 @@ fn letter(place: &Place, message: Message) -> Option<Letter<Held>> {
         code,
         reason,
         dead_at: sent_at.unwrap_or_else(Utc::now).into(),
+        body_bytes: body.len(),
         body,
     })
 }

@@ -3,18 +3,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use outbox_console::{Network, is_colour};
+use outbox_console::{Network, Rule, is_colour};
 
 use crate::options::Options;
 
 /// Serves pages that show what stands still and why, and repair it with the commands of `outbox`.
 ///
 /// Each page shows what a command answers, and which one. It listens on this machine, prints an address, and the browser that
-/// opens it first may use it. Another address needs --auth-token-file or --auth-header. Repairs are in `outbox audit` with the
-/// name of who sent the form. Payloads and values of headers are never shown. Ctrl-C ends it.
+/// opens it first may use it. Another address needs --auth-token-file, --auth-header or --auth-jwt. Repairs are in `outbox audit`
+/// with the name of who sent the form. Nobody may drop or see a payload who is not named by --allow, and values of headers are
+/// never shown. A database role that plays `viewer` makes a console that can't do more. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "A look without a database: outbox console --demo\nBehind a proxy that has checked who it is: outbox console --addr 0.0.0.0:9466 --auth-header X-Forwarded-Email --trust 10.0.0.0/8 --host outbox.example.com --may-repair ann@example.com\n\nExit status: 0 ended by Ctrl-C; 1 it failed; 2 unusable arguments, or an address that others reach and no --auth."
+    after_help = "A look without a database: outbox console --demo\nBehind a proxy that has checked who it is: outbox console --addr 0.0.0.0:9466 --auth-header X-Forwarded-Email --trust 10.0.0.0/8 --host outbox.example.com --auth-groups-header X-Forwarded-Groups --allow repair=group:sre --allow destroy=ann@example.com --second-person destroy\nBehind Cloudflare Access: outbox console --addr 0.0.0.0:9466 --auth-jwt https://TEAM.cloudflareaccess.com/cdn-cgi/access/certs --audience AUD --host outbox.example.com\nOne that can only look: DATABASE_URL with a role after select outbox.grant_to('ROLE', 'viewer')\n\nExit status: 0 ended by Ctrl-C; 1 it failed; 2 unusable arguments, or an address that others reach and no --auth."
 )]
 pub(crate) struct Args {
     /// Where to listen.
@@ -41,7 +42,8 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(super) read_only: bool,
 
-    /// A file with NAME ROLE TOKEN on each line, where ROLE is viewer or operator. Browsers ask for it as a password.
+    /// A file with NAME ROLE TOKEN GROUP … on each line, where ROLE is viewer or operator. Groups may be left out. Browsers ask
+    /// for the token as a password.
     #[arg(long, value_name = "FILE", conflicts_with = "auth_header")]
     pub(super) auth_token_file: Option<PathBuf>,
 
@@ -49,13 +51,45 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "trust")]
     pub(super) auth_header: Option<String>,
 
+    /// The header in which that proxy says the groups, with commas.
+    #[arg(long, value_name = "NAME", requires = "auth_header")]
+    pub(super) auth_groups_header: Option<String>,
+
     /// The network of that proxy: 10.0.0.0/8. Repeat for several.
     #[arg(long, value_name = "CIDR", requires = "auth_header")]
     pub(super) trust: Vec<Network>,
 
-    /// With --auth-header: who may repair. The others look. Repeat for several.
-    #[arg(long, value_name = "NAME", requires = "auth_header")]
-    pub(super) may_repair: Vec<String>,
+    /// The public keys (JWKS) of an identity provider: who asks is in a token that it has signed. Cloudflare Access has them at
+    /// https://TEAM.cloudflareaccess.com/cdn-cgi/access/certs. It needs --audience.
+    #[cfg(feature = "jwt")]
+    #[arg(long, value_name = "HTTPS_URL|FILE", requires = "audience", conflicts_with_all = ["auth_header", "auth_token_file"])]
+    pub(super) auth_jwt: Option<String>,
+
+    /// The audience that such a token must be for. Repeat for several.
+    #[cfg(feature = "jwt")]
+    #[arg(long, value_name = "TEXT", requires = "auth_jwt")]
+    pub(super) audience: Vec<String>,
+
+    /// The issuer that such a token must be of.
+    #[cfg(feature = "jwt")]
+    #[arg(long, value_name = "TEXT", requires = "auth_jwt")]
+    pub(super) issuer: Option<String>,
+
+    /// The header that has such a token. [default: Cf-Access-Jwt-Assertion, or else Authorization: Bearer]
+    #[cfg(feature = "jwt")]
+    #[arg(long, value_name = "NAME", requires = "auth_jwt")]
+    pub(super) auth_jwt_header: Option<String>,
+
+    /// Who may do what: repair=group:sre, destroy=ann@example.com, payload=local. Repeat for several.
+    ///
+    /// view: to look; without such a rule, all who are known. repair: what can be taken back. destroy: to drop. payload: to see one
+    /// letter's payload. To whom: a name, group:NAME, or local for the browser of the printed address, which may repair anyway.
+    #[arg(long, value_name = "WHAT=WHOM")]
+    pub(super) allow: Vec<Rule>,
+
+    /// What can't be taken back needs another person, who opens a link within 10 minutes and confirms it.
+    #[arg(long, value_name = "WHAT")]
+    pub(super) second_person: Option<Irreversible>,
 
     /// The name by which browsers call it. Repeat for several. On this machine: localhost and its addresses.
     #[arg(long, value_name = "NAME")]
@@ -63,6 +97,12 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(super) options: Options,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Irreversible {
+    /// To drop.
+    Destroy,
 }
 
 fn base_path(text: &str) -> Result<String, String> {

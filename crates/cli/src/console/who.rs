@@ -1,7 +1,10 @@
 //! Who may open the console. An address that others reach is refused without a check of who they are.
 
 use std::path::Path;
+use std::str::FromStr;
 
+#[cfg(feature = "jwt")]
+use outbox_console::Jwt;
 use outbox_console::{Access, Once, Viewer};
 
 use super::args::Args;
@@ -14,36 +17,51 @@ pub(super) const HERE: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 pub(super) fn access(args: &Args) -> Result<Access, Stopped> {
     if let Some(file) = &args.auth_token_file {
-        return tokens(file, args.read_only);
+        return tokens(file);
     }
-    if let Some(header) = &args.auth_header {
-        let refused =
-            |_| Stopped::unusable(format!("a header can't be called {header}"), "correct --auth-header");
-        let name = header.parse().map_err(refused)?;
-        let may_repair = if args.read_only { Vec::new() } else { args.may_repair.clone() };
-        return Ok(Access::Header { name, trust: args.trust.clone(), may_repair });
+    #[cfg(feature = "jwt")]
+    if let Some(place) = &args.auth_jwt {
+        let header = args.auth_jwt_header.as_deref().map(header).transpose()?;
+        let jwt = Jwt::new(place, args.audience.clone(), args.issuer.clone(), header);
+        return jwt.map(Access::Jwt).map_err(|why| Stopped::unusable(why, "correct --auth-jwt"));
+    }
+    if let Some(name) = &args.auth_header {
+        let groups = args.auth_groups_header.as_deref().map(header).transpose()?;
+        return Ok(Access::Header { name: header(name)?, groups, trust: args.trust.clone() });
     }
     if !args.addr.ip().is_loopback() {
         return Err(Stopped::unusable(
             format!("others reach {}, and nothing checks who they are", args.addr),
-            "pass --auth-token-file FILE, or --auth-header NAME with --trust CIDR; or listen on 127.0.0.1",
+            "pass --auth-token-file FILE, --auth-header NAME with --trust CIDR, or --auth-jwt URL; or listen on 127.0.0.1",
         ));
     }
-    let viewer = Viewer { name: repair::who(&Asked::default()), may_repair: !args.read_only };
+    if args.second_person.is_some() {
+        return Err(Stopped::unusable(
+            "--second-person needs a second person, and the printed address is for one browser",
+            "pass --auth-token-file FILE, --auth-header NAME with --trust CIDR, or --auth-jwt URL",
+        ));
+    }
+    let viewer = Viewer { name: repair::who(&Asked::default()), may_repair: true, ..Viewer::default() };
     let once = Once::new(viewer).map_err(|error| {
         Stopped::failed(format!("there is no random number: {error}"), "see whether /dev/urandom is there")
     })?;
     Ok(Access::Once(once))
 }
 
-fn tokens(file: &Path, read_only: bool) -> Result<Access, Stopped> {
+fn header<T: FromStr>(name: &str) -> Result<T, Stopped> {
+    name.parse().map_err(|_| {
+        Stopped::unusable(format!("a header can't be called {name}"), "correct the name of the header")
+    })
+}
+
+fn tokens(file: &Path) -> Result<Access, Stopped> {
     let refused = |why: String| {
         Stopped::unusable(format!("{}: {why}", file.display()), "correct the file of --auth-token-file")
     };
     let text =
         std::fs::read_to_string(file).map_err(|error| refused(format!("failed to read it: {error}")))?;
     let tokens: outbox_console::Tokens = text.parse().map_err(refused)?;
-    Ok(Access::Tokens(if read_only { tokens.read_only() } else { tokens }))
+    Ok(Access::Tokens(tokens))
 }
 
 /// The names that a browser may call it by. With none, any: then the check of who asks is the wall.
@@ -86,5 +104,21 @@ mod tests {
         }
         assert_eq!(access_of("--auth-token-file /no/such/file").unwrap_err().code(), 2);
         assert!(Of::try_parse_from(["console", "--auth-header", "X-Email"]).is_err(), "without --trust");
+        let alone = access_of("--second-person destroy").unwrap_err();
+        assert!(alone.code() == 2 && alone.remedy.contains("--auth-jwt"), "{alone:?}");
+    }
+
+    /// Guards: a signed token needs an audience, and keys that nobody on the way can change.
+    #[cfg(feature = "jwt")]
+    #[test]
+    fn a_signed_token_needs_its_audience() {
+        let good = access_of("--addr 0.0.0.0:9466 --auth-jwt https://idp.example/keys --audience a");
+        assert!(matches!(good, Ok(Access::Jwt(_))));
+        assert_eq!(access_of("--auth-jwt http://idp.example/keys --audience a").unwrap_err().code(), 2);
+        for bad in
+            [&["console", "--auth-jwt", "https://idp.example/keys"][..], &["console", "--audience", "a"]]
+        {
+            assert!(Of::try_parse_from(bad).is_err(), "{bad:?}");
+        }
     }
 }

@@ -7,10 +7,11 @@ use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::Filter;
 
+use super::hiding::Hiding;
 use crate::about::AboutArgs;
 use crate::ago::time;
 use crate::options::Options;
-use crate::repair::{Beside, RepairArgs, RuleArgs};
+use crate::repair::{Beside, RepairArgs, RuleArgs, WhyArgs};
 
 pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or no such dead letter: what was not moved is where it was; 2 unusable arguments; 3 a database or AWS can't be reached.";
 
@@ -71,6 +72,12 @@ pub(super) struct Show {
     /// Print the payload, too. It may contain personal data or secrets, so `outbox audit` keeps who looked.
     #[arg(long)]
     pub(super) payload: bool,
+
+    #[command(flatten)]
+    why: WhyArgs,
+
+    #[command(flatten)]
+    pub(super) hiding: Hiding,
 
     #[command(flatten)]
     pub(super) which: Which,

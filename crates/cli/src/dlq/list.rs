@@ -2,6 +2,7 @@ use std::cmp::Reverse;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
+use outbox_contract::Contract;
 use outbox_event::{EventId, Message};
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{At, Count, DeadLetters, Filter, Letter, Operator, Queues};
@@ -9,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::args::{List, Show};
+use super::hiding::Hiding;
 use crate::filter;
 use crate::options::Format;
 use crate::pace::interrupted;
@@ -49,6 +51,9 @@ struct Shown {
     body_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Box<RawValue>>,
+    /// Whether proto says which fields must be hidden: if not, all are shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden_by_proto: Option<bool>,
     /// The body, if no payload can be found in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<String>,
@@ -73,17 +78,26 @@ impl Listed {
 }
 
 impl Shown {
-    fn of<H>(source: &str, letter: &Letter<H>, payload: bool) -> Self {
+    fn of<H>(source: &str, letter: &Letter<H>, hiding: Option<(&Hiding, Option<&Contract>)>) -> Self {
         let message = Message::decode(&letter.body).ok();
         let event = message.as_ref().map(|message| &message.event);
+        let (payload, hidden_by_proto) = match (hiding, event) {
+            (Some((hiding, contract)), Some(event)) => {
+                let (payload, known) = hiding.shown(contract, &event.name, &event.payload);
+                (payload, Some(known))
+            }
+            _ => (None, None),
+        };
         Self {
             listed: Listed::of(source, letter),
             key: event.and_then(|event| event.key.as_deref().map(str::to_owned)),
             occurred_at: event.map(|event| event.occurred_at),
             headers: event.map(|event| event.headers.keys().cloned().collect()).unwrap_or_default(),
-            body_bytes: letter.body.len(),
-            payload: event.filter(|_| payload).map(|event| event.payload.clone().into_owned()),
-            body: (payload && event.is_none()).then(|| letter.body.clone()),
+            body_bytes: letter.body_bytes,
+            payload,
+            hidden_by_proto,
+            body: (hiding.is_some_and(|(hiding, _)| !hiding.needs_proto()) && event.is_none())
+                .then(|| letter.body.clone()),
         }
     }
 }
@@ -238,6 +252,8 @@ impl Work for Showing<'_> {
         filter::letter_code(&mut transports, filter.code.as_ref()).await?;
         filter::letter_name(&args.options, &mut transports, &filter.about).await?;
         filter::ordered(&transports, &filter)?;
+        let contract = if args.payload { args.hiding.contract()? } else { None };
+        let hiding = args.payload.then_some((&args.hiding, contract.as_ref()));
         // Who has looked at a payload is in the audit, because it may be confidential.
         if args.payload {
             let repair = repair::begin(&args.options.asked, &transports, true).await?;
@@ -250,7 +266,7 @@ impl Work for Showing<'_> {
                 () = interrupted() => Ok(Vec::new()),
             };
             transport.put_back().await;
-            shown.extend(looked?.iter().map(|letter| Shown::of(transport.source(), letter, args.payload)));
+            shown.extend(looked?.iter().map(|letter| Shown::of(transport.source(), letter, hiding)));
         }
         if args.id.is_none() {
             shown.truncate(1);
@@ -306,6 +322,9 @@ fn describe(shown: &Shown, several: bool, args: &Show) -> String {
     match (&shown.payload, &shown.body) {
         (Some(payload), _) => text.push_str(&format!("\n\n{}", safe::json(payload.get()))),
         (None, Some(body)) => text.push_str(&format!("\n\nthe body is malformed:\n{}", body.escape_debug())),
+        (None, None) if shown.hidden_by_proto.is_some() => {
+            text.push_str("\n\nits message is not in proto, so it is not known what must be hidden");
+        }
         (None, None) => text.push_str("\n\n--payload prints the payload, too."),
     }
     let options = &args.options;

@@ -208,6 +208,7 @@ mod tests {
             reason: reason.to_owned(),
             dead_at: (now - TimeDelta::minutes(minutes)).into(),
             body: String::new(),
+            body_bytes: 0,
         };
         let mut groups = Groups::default();
         for one in [

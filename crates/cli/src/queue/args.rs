@@ -7,7 +7,7 @@ use outbox_transport::operate::{Look, Stage, Which};
 use crate::about::AboutArgs;
 use crate::dlq::rpc;
 use crate::options::Options;
-use crate::repair::{Consent, RepairArgs};
+use crate::repair::{Consent, RepairArgs, WhyArgs};
 
 pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 failed in part, interrupted, or not possible on this transport; 2 unusable arguments; 3 a database or AWS can't be reached.";
 
@@ -133,6 +133,9 @@ pub(super) struct Remove {
     /// Only print how many.
     #[arg(long)]
     pub(super) dry_run: bool,
+
+    #[command(flatten)]
+    why: WhyArgs,
 
     #[command(flatten)]
     pub(super) consent: Consent,

@@ -61,6 +61,8 @@ pub(super) fn having(running: &Running, rpc: &str) -> Vec<String> {
 struct Removed {
     rpc: String,
     dry_run: bool,
+    /// What is in it; only counted before it is dropped.
+    found: Option<u64>,
     dropped: u64,
     removed: bool,
     interrupted: bool,
@@ -71,7 +73,7 @@ pub(super) struct Removing<'a>(pub(super) &'a Remove);
 
 impl Work for Removing<'_> {
     async fn on<O: Operator>(self, transports: Vec<O>) -> Result<ExitCode, Stopped> {
-        let Remove { rpc, dry_run, consent, options } = self.0;
+        let Remove { rpc, dry_run, consent, options, .. } = self.0;
         if let Some(refused) = transports.iter().find_map(|transport| transport.refusal(Hand::Drop)) {
             return Err(refused.into());
         }
@@ -80,6 +82,8 @@ impl Work for Removing<'_> {
         let mut removed = Removed { rpc: rpc.to_string(), dry_run: *dry_run, ..Removed::default() };
         if *dry_run {
             let what = self.counted(&transports).await?;
+            let left = left(&transports, rpc).await?;
+            removed.found = u64::try_from((left.live + left.dead + left.calling).get()).ok();
             options.answer(&removed, || format!("would drop {what}, and remove the queue"))?;
             return Ok(ExitCode::SUCCESS);
         }

@@ -9,7 +9,7 @@ use crate::secret::Secret;
 
 const TOKEN_CHARS_MIN: usize = 20;
 
-/// A file with `NAME ROLE TOKEN` on each line, where ROLE is `viewer` or `operator`.
+/// A file with `NAME ROLE TOKEN GROUP …` on each line, where ROLE is `viewer` or `operator`. There may be no group.
 pub struct Tokens(Vec<(Viewer, String)>);
 
 impl fmt::Debug for Tokens {
@@ -19,13 +19,6 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// All of them may only look.
-    #[must_use]
-    pub fn read_only(mut self) -> Self {
-        self.0.iter_mut().for_each(|(viewer, _)| viewer.may_repair = false);
-        self
-    }
-
     /// By the header `Authorization`. Each token is compared, so that the time does not say which one is near.
     pub(super) fn viewer(&self, given: &str, secret: &Secret) -> Option<Viewer> {
         let (scheme, given) = given.split_once(' ')?;
@@ -54,15 +47,21 @@ impl FromStr for Tokens {
         let mut tokens = Vec::new();
         for (at, line) in text.lines().enumerate() {
             let words: Vec<&str> = line.split_whitespace().collect();
-            let refused = |what: &str| format!("line {}: {what}: write NAME viewer|operator TOKEN", at + 1);
+            let refused =
+                |what: &str| format!("line {}: {what}: write NAME viewer|operator TOKEN [GROUP …]", at + 1);
             match words[..] {
                 [] => {}
                 [first, ..] if first.starts_with('#') => {}
-                [name, role @ ("viewer" | "operator"), token] => {
+                [name, role @ ("viewer" | "operator"), token, ref groups @ ..] => {
                     if token.chars().count() < TOKEN_CHARS_MIN {
                         return Err(refused(&format!("a token has at least {TOKEN_CHARS_MIN} characters")));
                     }
-                    let viewer = Viewer { name: name.to_owned(), may_repair: role == "operator" };
+                    let viewer = Viewer {
+                        name: name.to_owned(),
+                        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+                        may_repair: role == "operator",
+                        ..Viewer::default()
+                    };
                     tokens.push((viewer, token.to_owned()));
                 }
                 _ => return Err(refused("it has not three words")),
@@ -84,7 +83,7 @@ mod tests {
     #[test]
     fn a_token_names_its_viewer() {
         let tokens: Tokens =
-            "# people\n\nann operator 0123456789abcdefghij\nbob viewer jihgfedcba9876543210\n"
+            "# people\n\nann operator 0123456789abcdefghij sre lead\nbob viewer jihgfedcba9876543210\n"
                 .parse()
                 .unwrap();
         let secret = Secret::new().unwrap();
@@ -93,6 +92,8 @@ mod tests {
         assert_eq!(viewer("Bearer 0123456789abcdefghij"), Some(("ann".to_owned(), true)));
         let basic = format!("Basic {}", STANDARD.encode("any:jihgfedcba9876543210"));
         assert_eq!(viewer(&basic), Some(("bob".to_owned(), false)));
+        let ann = tokens.viewer("Bearer 0123456789abcdefghij", &secret).unwrap();
+        assert!(ann.groups == ["sre", "lead"] && !ann.may_destroy && !ann.may_see_payloads, "{ann:?}");
         for bad in ["Bearer 0123456789abcdefghi", "Bearer ", "0123456789abcdefghij", "Basic !", "Digest x"] {
             assert_eq!(viewer(bad), None, "{bad}");
         }

@@ -129,6 +129,7 @@ pub(crate) struct Found {
 pub(crate) struct Queued {
     pub(crate) event: String,
     pub(crate) event_name: Option<String>,
+    pub(crate) since: Option<DateTime<Utc>>,
     pub(crate) attempts: i64,
     pub(crate) code: Option<String>,
     pub(crate) reason: Option<String>,

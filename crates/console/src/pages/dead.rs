@@ -57,6 +57,7 @@ fn groups(frame: &Frame, groups: &[Group], trends: &[Trend]) -> Markup {
                 td { (frame.time(group.last_at)) (still(frame, group)) (spark(trend)) }
                 td {
                     @if frame.may_repair() { a.act href=(frame.link(&redrive(group))) { "Redrive…" } }
+                    (crate::pages::drop::of_group(frame, group))
                     @if !group.redrive.is_empty() { details { summary { "Command" } (frame.command(&group.redrive)) } }
                 }
             }

@@ -32,5 +32,7 @@ fn one(frame: &Frame, letter: &Letter) -> Markup {
         @if let (true, Some(event)) = (frame.may_repair(), &letter.event) {
             p { a.act href=(frame.link(&format!("/dead/redrive{}", query(&[("rpc", &letter.rpc), ("event", event)])))) { "Redrive…" } }
         }
+        (crate::pages::drop::of_letter(frame, letter))
+        (crate::pages::payload::form(frame, letter))
     }
 }

@@ -21,6 +21,7 @@ pub(crate) fn page(frame: &Frame, parked: &[Parked]) -> Markup {
                     @if one.cut { " Only its beginning is kept: it can't be retried." }
                 }
                 td { (one.source) }
+                @if frame.viewer.may_repair || frame.viewer.may_destroy { td { (crate::pages::hands::of_parked(frame, one)) } }
             }
         }
     };
@@ -28,7 +29,9 @@ pub(crate) fn page(frame: &Frame, parked: &[Parked]) -> Markup {
         @if parked.is_empty() { p { "No parked events: the bus took all that was put." } }
         @else {
             p { "The bus refused these events for good, so no subscriber has them." }
-            (table("Parked events", &["Event", "Name", "Key", "Parked", "Code", "Reason", "Outbox"], &rows))
+            @let heads = ["Event", "Name", "Key", "Parked", "Code", "Reason", "Outbox", "Act"];
+            @let acts = frame.viewer.may_repair || frame.viewer.may_destroy;
+            (table("Parked events", if acts { &heads } else { &heads[..7] }, &rows))
         }
         @if parked.len() >= 60 { p { "There may be more: 60 are shown." } }
     }

@@ -34,6 +34,7 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
         (why(frame, known))
         @for rpc in &of { (one(frame, rpc, known)) }
         (actions(frame, known.name, &of))
+        (crate::pages::hands::of_queue(frame, known.name, &of))
         (workers(frame, known))
         (policy(known))
         section aria-labelledby="retrying" {

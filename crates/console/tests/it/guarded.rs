@@ -4,7 +4,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
-use outbox_console::{Access, Demo, Once, router};
+use outbox_console::{Access, Allow, Demo, Once, Settings, Viewer, router};
 
 use super::support::*;
 
@@ -64,10 +64,11 @@ async fn the_printed_address_works_once() {
 async fn only_a_trusted_proxy_says_who_asks() {
     let header = Access::Header {
         name: "x-forwarded-email".parse().unwrap(),
+        groups: None,
         trust: vec!["10.0.0.0/8".parse().unwrap()],
-        may_repair: vec!["ann".to_owned()],
     };
-    let console = router(Arc::new(Demo), settings(header)).unwrap();
+    let allow = Allow::new(vec!["repair=ann".parse().unwrap()], false);
+    let console = router(Arc::new(Demo), Settings { allow, ..settings(header) }).unwrap();
     let from = |peer: &str, names: &[&str]| {
         let peer: SocketAddr = format!("{peer}:5000").parse().unwrap();
         let request = Request::get(RPC).header("host", HOST).extension(ConnectInfo(peer));
@@ -111,10 +112,11 @@ async fn a_form_that_is_not_ours_changes_nothing() {
         let response = answer(&console, post(&path, who, origin, fields)).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{origin} {fields}");
     }
-    let another = outbox_console::Viewer { name: "eve".to_owned(), may_repair: true };
+    let another = outbox_console::Viewer { name: "eve".to_owned(), may_repair: true, ..Viewer::default() };
     assert_eq!(answer(&console, post(&path, another, ORIGIN, &fields)).await.status(), StatusCode::FORBIDDEN);
     assert_eq!(answer(&console, get(&path, operator())).await.status(), StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(kept.0.changes(), []);
+    assert_eq!(kept.0.refused(), [format!("bob, console --path={path}")]);
     let done = answer(&console, post(&path, operator(), ORIGIN, &fields)).await;
     assert_eq!((done.status(), done.headers()["location"].to_str().unwrap()), (StatusCode::SEE_OTHER, RPC));
     let changes = kept.0.changes();

@@ -6,4 +6,5 @@ mod guarded; // who may, from where
 mod look; // colours, times, and what browsers keep
 mod pages; // what they show
 mod repairs; // what their forms do
+mod rights; // who may do what
 mod support;

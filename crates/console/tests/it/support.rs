@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use http_body_util::BodyExt;
-use outbox_console::{Access, Answer, Answering, Ask, Demo, Question, Refusal, Settings, Viewer, router};
+use outbox_console::{
+    Access, Allow, Answer, Answering, Ask, Demo, Question, Refusal, Settings, Viewer, router,
+};
 use tower::ServiceExt;
 
 pub(crate) const HOST: &str = "127.0.0.1:9466";
@@ -35,11 +37,11 @@ pub(crate) const PAGES: [&str; 16] = [
 ];
 
 pub(crate) fn operator() -> Viewer {
-    Viewer { name: "ann".to_owned(), may_repair: true }
+    Viewer { name: "ann".to_owned(), may_repair: true, ..Viewer::default() }
 }
 
 pub(crate) fn viewer() -> Viewer {
-    Viewer { name: "bob".to_owned(), may_repair: false }
+    Viewer { name: "bob".to_owned(), ..Viewer::default() }
 }
 
 pub(crate) fn settings(access: Access) -> Settings {
@@ -48,6 +50,8 @@ pub(crate) fn settings(access: Access) -> Settings {
         title: "TEST".to_owned(),
         accent: Some("#b00020".to_owned()),
         access,
+        allow: Allow::default(),
+        second_person: false,
         hosts: vec!["127.0.0.1".to_owned(), "localhost".to_owned()],
         clock: Demo::clock,
     }
@@ -99,7 +103,15 @@ pub(crate) struct Kept {
 
 impl Kept {
     pub(crate) fn changes(&self) -> Vec<Question> {
-        self.asked.lock().unwrap().iter().filter(|question| question.changes).cloned().collect()
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|asked| asked.changes && asked.words[0] != "refused").cloned().collect()
+    }
+
+    /// Tries that are written down.
+    pub(crate) fn refused(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap();
+        let refused = asked.iter().filter(|asked| asked.words[0] == "refused");
+        refused.map(|asked| format!("{} {}", asked.who, asked.words[1])).collect()
     }
 
     pub(crate) fn asked(&self) -> Vec<Question> {

@@ -8,8 +8,9 @@ use outbox_schema::SchemaError;
 use outbox_transport::operate::OperateError;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::QueryAs;
-use sqlx::{FromRow, Postgres};
+use sqlx::{FromRow, Postgres, query_as};
 
+use crate::from_row::from_row;
 use crate::{Connections, Source, within};
 
 /// As for the other readers: the big tables are never analyzed, and the planner would guess. Each statement gets a new plan,
@@ -26,6 +27,16 @@ const SESSION: [(&str, &str); 7] = [
 const CONNECTIONS_MAX: u32 = 8;
 /// For a statement that may scan a whole table.
 const SCAN_WITHIN: Duration = Duration::from_secs(120);
+
+/// What a role may do here.
+#[derive(Debug, Clone)]
+pub struct Role {
+    pub name: String,
+    pub repairs: bool,
+    pub sees_payloads: bool,
+}
+
+from_row!(Role { name, repairs, sees_payloads });
 
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -86,6 +97,29 @@ impl Database {
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
         Ok(self.all(query).await?.into_iter().next())
+    }
+
+    /// A search for the value of a header finds nothing for a role that may not see values, and says so.
+    pub(super) async fn sees_values_for(&self, is_searched: bool) -> Result<(), OperateError> {
+        let sees = "select has_column_privilege('outbox.event'::regclass, 'headers', 'select')";
+        if !is_searched || self.one(query_as(sees)).await?.is_none_or(|(sees,): (bool,)| sees) {
+            return Ok(());
+        }
+        Err(OperateError::failed(
+            format!("{}: this role may not see the values of headers, so it can't search for one", self.name),
+            "search by --key or --name, or as a role that plays operator",
+        ))
+    }
+
+    /// What this role may do: its name, whether it may repair, and whether it sees payloads.
+    pub async fn role(&self) -> Result<Option<Role>, OperateError> {
+        let role = "select current_user::text as name,
+                           bool_and(has_function_privilege(p.oid, 'execute')) as repairs,
+                           has_column_privilege('outbox.dead_letter'::regclass, 'body', 'select') as sees_payloads
+                    from pg_proc as p
+                    where p.pronamespace = 'outbox'::regnamespace
+                      and p.proname in ('repair_begin', 'redrive', 'drop_dead_letters', 'retry_now', 'set_brake')";
+        self.one(query_as(role)).await
     }
 
     /// Runs a statement that scans a whole table. Its connection is not used again.

@@ -3,8 +3,8 @@
 /// The next page, the newest first if $11 says so.
 pub(super) const NEXT: &str =
     "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at,
-            l.dead_at::text
-     from outbox.dead_letter as l join outbox.queue as q on q.id = l.queue
+            l.dead_at::text, l.body_bytes
+     from outbox.dead_letter_shown as l join outbox.queue as q on q.id = l.queue
      where ($11 or (l.seq, l.queue, l.event_id) > ($1, $9, $10)) and l.seq <= $8
        and (not $11 or $12::text is null or l.dead_at < $12::timestamptz
             or l.dead_at = $12::timestamptz and (l.seq, l.queue, l.event_id) > ($1, $9, $10))

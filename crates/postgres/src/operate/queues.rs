@@ -186,7 +186,7 @@ impl DeadLetters for PostgresOperator {
     type Handle = Key;
 
     async fn next(&mut self, filter: &Filter) -> Result<Vec<Letter<Key>>, OperateError> {
-        type Row = (i64, i32, String, Uuid, String, i32, String, String, At, String);
+        type Row = (i64, i32, String, Uuid, String, i32, String, String, At, String, i32);
         let id = filter.id.as_deref().map(str::parse::<i64>).transpose();
         let Ok(id) = id else { return Ok(Vec::new()) };
         let newest = match self.newest {
@@ -198,6 +198,7 @@ impl DeadLetters for PostgresOperator {
             filter.limit.map_or(LETTERS_PER_PAGE, |limit| i64::from(limit.saturating_sub(self.returned)));
         let about = &filter.about;
         let header = about.header.as_ref();
+        self.database.sees_values_for(header.is_some()).await?;
         let read = query_as(letters::NEXT)
             .bind(self.seen.seq)
             .bind(filter.rpc.as_ref().map(Rpc::as_str))
@@ -226,7 +227,7 @@ impl DeadLetters for PostgresOperator {
         self.seen_at = rows.last().map(|row| row.9.clone());
         self.returned = self.returned.saturating_add(u32::try_from(rows.len()).unwrap_or(u32::MAX));
         let letters = rows.into_iter().filter_map(
-            |(seq, queue, rpc, event, body, attempts, code, reason, dead_at, _)| {
+            |(seq, queue, rpc, event, body, attempts, code, reason, dead_at, _, body_bytes)| {
                 Some(Letter {
                     id: seq.to_string(),
                     handle: Key { seq, queue, event },
@@ -237,6 +238,7 @@ impl DeadLetters for PostgresOperator {
                     reason,
                     dead_at,
                     body,
+                    body_bytes: usize::try_from(body_bytes).unwrap_or(0),
                 })
             },
         );

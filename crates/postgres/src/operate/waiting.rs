@@ -22,7 +22,7 @@ macro_rules! look {
              from (
                  (select d.seq, d.event_id, d.body, true as logged, 'waiting' as state, d.enqueued_at as since, 0 as attempts,
                          null::text as code, null::text as error, null::timestamptz as due_at, null::text as worker
-                  from outbox.delivery as d
+                  from outbox.delivery_shown as d
                   where $2 and d.queue = (select q.id from outbox.queue as q where q.rpc = $1)
                     and d.seq > (select h.seq from outbox.queue_head as h where h.rpc = $1)
                     and (d.seq, d.event_id) ", $beyond, " ($5, $6)
@@ -32,7 +32,7 @@ macro_rules! look {
                          case when r.due_at <= clock_timestamp() then 'waiting' when r.token is not null then 'calling'
                               when starts_with(r.last_error, $9) then 'held' else 'retrying' end,
                          r.enqueued_at, r.attempts, r.last_code, left(r.last_error, 2000), r.due_at, null
-                  from outbox.retry as r
+                  from outbox.retry_shown as r
                   where r.queue = (select q.id from outbox.queue as q where q.rpc = $1)
                     and case when r.due_at <= clock_timestamp() then $2 when r.token is null then $3 else $4 end
                     and (r.seq, r.event_id) ", $beyond, " ($5, $6)
@@ -48,7 +48,7 @@ macro_rules! look {
                                    where p.done_at is not null) as ids
                       where c.until is not null offset 0
                   ) as done
-                  join outbox.delivery as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
+                  join outbox.delivery_shown as d on d.queue = c.queue and d.seq between c.first_seq and c.last_seq
                   where c.queue = (select q.id from outbox.queue as q where q.rpc = $1) and c.until is not null
                     and case when c.until > clock_timestamp() then $4 else $2 end
                     and not exists (select from outbox.retry as r
@@ -98,6 +98,7 @@ impl Waiting for PostgresOperator {
             false => (look!(">", "asc"), (i64::MIN, Uuid::nil())),
         };
         let (seq, event) = after.map_or(begins, |spot| (spot.seq, spot.event.as_uuid()));
+        self.database.sees_values_for(look.header.is_some()).await?;
         let read = query_as(sql)
             .bind(look.rpc.as_str())
             .bind(look.due)

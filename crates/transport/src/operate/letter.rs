@@ -38,7 +38,9 @@ pub struct Letter<H> {
     pub code: String,
     pub reason: String,
     pub dead_at: At,
+    /// Without the payload and the values of headers, if the role may not see them.
     pub body: String,
+    pub body_bytes: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! The privileges of the given role, compared with those that relay, worker and operator need.
+//! The privileges of the given role, compared with those that relay, worker, operator and viewer need.
 
 mod needs; // the needs of each
 
@@ -8,7 +8,7 @@ use sqlx::{PgConnection, query_as, query_scalar};
 use crate::doctor::diagnosis::Diagnosis;
 use crate::safe::{identifier, line};
 use crate::show::NAME_CHARS_MAX;
-use needs::{Needs, OPERATOR, RELAY, WORKER};
+use needs::{Needs, OPERATOR, RELAY, VIEWER, WORKER};
 
 /// A role that has enough for one of them is meant for that one.
 pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Diagnosis>, sqlx::Error> {
@@ -16,9 +16,12 @@ pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Diag
     let (relay, worker) = (missing(conn, &role, &RELAY).await?, missing(conn, &role, &WORKER).await?);
     let operator = missing(conn, &role, &OPERATOR).await?;
     let shown = line(&role, NAME_CHARS_MAX);
-    if operator.is_empty() && !relay.is_empty() && !worker.is_empty() {
+    let viewer = missing(conn, &role, &VIEWER).await?;
+    let hands = [(&OPERATOR, &operator), (&VIEWER, &viewer)];
+    let hand = hands.into_iter().find(|(_, missing)| missing.is_empty()).map(|(needs, _)| needs.program);
+    if let (Some(program), false, false) = (hand, relay.is_empty(), worker.is_empty()) {
         return Ok(vec![
-            Diagnosis::ok(name, format!("{shown} may do what an operator does")),
+            Diagnosis::ok(name, format!("{shown} may do what {program} does")),
             Diagnosis::skipped(
                 name,
                 "the roles of relay and worker are not looked at",
@@ -47,7 +50,7 @@ pub(super) async fn look(conn: &mut PgConnection, name: &str) -> Result<Vec<Diag
 pub(super) async fn reads_the_outbox(conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
     within(
         query_scalar(
-            "select has_schema_privilege(n.oid, 'usage') and bool_and(has_table_privilege(c.oid, 'select'))
+            "select has_schema_privilege(n.oid, 'usage') and bool_and(has_any_column_privilege(c.oid, 'select'))
              from pg_namespace as n join pg_class as c on c.relnamespace = n.oid
              where n.nspname = 'outbox' and c.relname in ('event', 'cursor', 'newest_cursor', 'leader', 'ring', 'parked', 'event_seq')
              group by n.oid",

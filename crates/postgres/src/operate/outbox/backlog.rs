@@ -89,7 +89,7 @@ impl Outbox {
                  (select late.id, late.seq, late.occurred_at
                   from pg_snapshot_xip((select $1::text::pg_snapshot)) as flown (xid)
                   cross join lateral (
-                      select * from outbox.event as e
+                      select e.id, e.seq, e.occurred_at from outbox.event as e
                       where e.xid = flown.xid and e.seq > $5 and e.seq <= $6 and e.seq < $2
                       order by e.xid, e.seq limit $3) as late
                   where pg_visible_in_snapshot(flown.xid, (select $4::text::pg_snapshot))

@@ -34,8 +34,9 @@ impl Outbox {
     ) -> Result<(Vec<Found>, Option<Span>), OperateError> {
         let first = span.seqs.first.max(span.seqs.last.saturating_sub(PIECE - 1));
         let header = about.header.as_ref();
+        self.database.sees_values_for(header.is_some()).await?;
         let read = query_as(
-            "select id, left(name, 128), left(key, 512), occurred_at from outbox.event
+            "select id, left(name, 128), left(key, 512), occurred_at from outbox.event_shown
              where seq between $1 and $2 and ($3::timestamptz is null or occurred_at >= $3)
                and ($4::timestamptz is null or occurred_at < $4)
                and ($5::text is null or name = $5) and ($6::text is null or key = $6)
@@ -67,8 +68,9 @@ impl Outbox {
         limit: i64,
     ) -> Result<Vec<Found>, OperateError> {
         let header = about.header.as_ref();
+        self.database.sees_values_for(header.is_some()).await?;
         let read = query_as(
-            "select id, left(name, 128), left(key, 512), occurred_at from outbox.parked
+            "select id, left(name, 128), left(key, 512), occurred_at from outbox.parked_shown
              where occurred_at >= $1 and occurred_at < $2 and ($3::text is null or name = $3) and ($4::text is null or key = $4)
                and ($6::text is null or outbox.body_field('{\"event\":{\"headers\":' || headers || '}}', 'header', $5) = $6)
              order by seq desc, id limit $7",

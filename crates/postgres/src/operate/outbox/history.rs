@@ -96,10 +96,10 @@ impl Outbox {
     async fn scan(&self, seqs: Seqs, id: EventId, all: bool) -> Result<Option<Stored>, OperateError> {
         let scan = query_as(
             "select e.seq, e.xid::text as xid,
-                    case when e.xmin::text::bigint = e.xid::text::bigint % 4294967296 then e.xid::text
-                         else (m.current - (m.current - e.xmin::text::bigint) % 4294967296)::text end as came,
-                    left(e.name, 128) as name, left(e.key, 512) as key, octet_length(e.payload) as payload_bytes, e.occurred_at
-             from outbox.event as e, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as current) as m
+                    case when e.written_by = e.xid::text::bigint % 4294967296 then e.xid::text
+                         else (m.current - (m.current - e.written_by) % 4294967296)::text end as came,
+                    left(e.name, 128) as name, left(e.key, 512) as key, e.payload_bytes, e.occurred_at
+             from outbox.event_shown as e, (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint as current) as m
              where e.seq between $1 and $2 and e.id = $3 order by e.seq desc limit 1",
         );
         let scan = scan.bind(seqs.first).bind(seqs.last).bind(id.as_uuid());

@@ -1,4 +1,4 @@
-//! The privileges that relay, worker and operator use. `outbox.grant_to` gives them, and a test compares the two.
+//! The privileges that relay, worker, operator and viewer use. `outbox.grant_to` gives them, and a test compares the two.
 
 /// Names of tables and views as patterns, a column list where columns are enough, and privileges.
 type Table = (&'static str, &'static str, &'static str);
@@ -64,7 +64,40 @@ pub(super) const OPERATOR: Needs = Needs {
                 repair_start, repair_progress, repair_stop, undo, redrive, drop_dead_letters, replay, \
                 retry_parked, drop_parked, poison, set_brake, lift_brake, body_field, take_log, retry_now, \
                 give_up, move_waiting, move_dead, carry_records, drop_waiting, remove_queue, \
-                schema_compatible_from",
+                header_names, without_contents, schema_compatible_from",
+};
+
+pub(super) const VIEWER: Needs = Needs {
+    program: "a viewer",
+    tables: &[
+        (
+            "migration|ring|cursor|newest_cursor|leader|process|audit|queue|queue_name|former_queue",
+            "",
+            "select",
+        ),
+        ("queue_head|claim|brake|dropped|dedup|dedup_late|receipt|done|history", "", "select"),
+        ("known_event|unknown_event", "", "select"),
+        ("(event|parked|delivery|retry|dead_letter)_shown", "", "select"),
+        ("(cursor|dedup|receipt|history)_[0-9]", "", "select"),
+        ("(event|delivery)_[0-9]", " (seq)", "select"),
+        ("event", " (xid, seq, id, name, key, occurred_at, slot)", "select"),
+        ("delivery", " (seq, queue, event_id, enqueued_at, slot)", "select"),
+        (
+            "retry",
+            " (seq, queue, event_id, enqueued_at, attempts, due_at, token, last_code, last_error, failed_at, repair)",
+            "select",
+        ),
+        (
+            "dead_letter",
+            " (seq, queue, event_id, enqueued_at, attempts, code, reason, dead_at, repair)",
+            "select",
+        ),
+        ("parked", " (seq, id, name, key, occurred_at, code, reason, cut, parked_at)", "select"),
+    ],
+    sequences: &[(".*", "select")],
+    functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, id_millis, minute_end, recorded, \
+                recorded_0, recorded_1, recorded_2, recorded_3, recorded_4, body_field, header_names, \
+                without_contents, schema_compatible_from",
 };
 
 impl Needs {

@@ -1,0 +1,193 @@
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
+
+use super::*;
+
+struct Signer {
+    key: EncodingKey,
+    public: Jwk,
+    algorithm: Algorithm,
+}
+
+impl Signer {
+    fn new(kid: &str, algorithm: Algorithm) -> Self {
+        let random = SystemRandom::new();
+        let key = match algorithm {
+            Algorithm::ES256 => {
+                let pair = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+                EncodingKey::from_ec_der(pair.as_ref())
+            }
+            _ => EncodingKey::from_ed_der(Ed25519KeyPair::generate_pkcs8v1(&random).unwrap().as_ref()),
+        };
+        let mut public = Jwk::from_encoding_key(&key, algorithm).unwrap();
+        public.common.key_id = Some(kid.to_owned());
+        Self { key, public, algorithm }
+    }
+
+    fn token(&self, kid: Option<&str>, claims: &Value) -> String {
+        let header = Header { kid: kid.map(str::to_owned), ..Header::new(self.algorithm) };
+        encode(&header, claims, &self.key).unwrap()
+    }
+}
+
+fn claims(changed: &[(&str, Value)]) -> Value {
+    let now = get_current_timestamp();
+    let mut claims = json!({
+        "aud": ["console"], "iss": "https://idp.example", "sub": "u-1", "email": "ann@example.com",
+        "groups": ["sre"], "exp": now + 300, "nbf": now - 300,
+    });
+    for (name, value) in changed {
+        claims[*name] = value.clone();
+        if value.is_null() {
+            claims.as_object_mut().unwrap().remove(*name);
+        }
+    }
+    claims
+}
+
+fn file(keys: &[&Jwk]) -> PathBuf {
+    let name = format!("outbox-jwks-{}.json", crate::secret::Secret::new().unwrap().text());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
+    file
+}
+
+fn jwt(file: &std::path::Path, header: Option<&str>) -> Jwt {
+    let header = header.map(|name| name.parse().unwrap());
+    let issuer = Some("https://idp.example".to_owned());
+    Jwt::new(&file.display().to_string(), vec!["console".to_owned()], issuer, header).unwrap()
+}
+
+fn bearer(token: &str) -> HeaderMap {
+    headers(&[("authorization", &format!("Bearer {token}"))])
+}
+
+fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in all {
+        headers.append(*name, value.parse().unwrap());
+    }
+    headers
+}
+
+/// Base64 without padding, as tokens have it.
+fn part(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
+}
+
+/// Guards: only a token that this provider has signed for this console, and that is valid now, says who asks.
+#[tokio::test]
+async fn only_a_valid_token_says_who_asks() {
+    let (es, ed) = (Signer::new("es", Algorithm::ES256), Signer::new("ed", Algorithm::EdDSA));
+    let other = Signer::new("es", Algorithm::ES256);
+    let path = file(&[&es.public, &ed.public]);
+    let jwt = jwt(&path, None);
+    let now = get_current_timestamp();
+    let unsigned = |alg: &str, kid: &str| {
+        format!("{}.{}.", part(&json!({"alg": alg, "kid": kid}).to_string()), part(&claims(&[]).to_string()))
+    };
+    // The public key as the secret of HS256.
+    let public = serde_json::to_value(&ed.public).unwrap()["x"].as_str().unwrap().to_owned();
+    let header = Header { kid: Some("ed".to_owned()), ..Header::new(Algorithm::HS256) };
+    let hs = encode(&header, &claims(&[]), &EncodingKey::from_secret(public.as_bytes())).unwrap();
+    let (head, rest) = hs.split_once('.').unwrap();
+    let good = ed.token(Some("ed"), &claims(&[]));
+    let (first, signature) = good.rsplit_once('.').unwrap();
+    let changed = format!(
+        "{}.{}.{signature}",
+        first.split('.').next().unwrap(),
+        part(&claims(&[("email", json!("eve@x"))]).to_string())
+    );
+    assert!(head.len() > 10 && rest.len() > 10);
+    for (what, token, name) in [
+        ("ES256", es.token(Some("es"), &claims(&[])), Some("ann@example.com")),
+        ("EdDSA", good.clone(), Some("ann@example.com")),
+        (
+            "one audience",
+            ed.token(Some("ed"), &claims(&[("aud", json!("console"))])),
+            Some("ann@example.com"),
+        ),
+        (
+            "an unchecked address",
+            ed.token(Some("ed"), &claims(&[("email_verified", json!(false))])),
+            Some("u-1"),
+        ),
+        ("no address", ed.token(Some("ed"), &claims(&[("email", Value::Null)])), Some("u-1")),
+        ("no name", ed.token(Some("ed"), &claims(&[("email", Value::Null), ("sub", Value::Null)])), None),
+        ("none", unsigned("none", "ed"), None),
+        ("no signature", unsigned("EdDSA", "ed"), None),
+        ("HS256 with the public key", hs.clone(), None),
+        ("wrong audience", ed.token(Some("ed"), &claims(&[("aud", json!("another"))])), None),
+        ("no audience", ed.token(Some("ed"), &claims(&[("aud", Value::Null)])), None),
+        ("wrong issuer", ed.token(Some("ed"), &claims(&[("iss", json!("https://evil.example"))])), None),
+        ("no issuer", ed.token(Some("ed"), &claims(&[("iss", Value::Null)])), None),
+        ("expired", ed.token(Some("ed"), &claims(&[("exp", json!(now - 60))])), None),
+        ("no end", ed.token(Some("ed"), &claims(&[("exp", Value::Null)])), None),
+        ("not yet", ed.token(Some("ed"), &claims(&[("nbf", json!(now + 60))])), None),
+        ("unknown kid", ed.token(Some("new"), &claims(&[])), None),
+        ("no kid", ed.token(None, &claims(&[])), None),
+        ("another's kid", ed.token(Some("es"), &claims(&[])), None),
+        ("another key of the same kid", other.token(Some("es"), &claims(&[])), None),
+        ("changed", changed, None),
+        ("no token", "x".to_owned(), None),
+    ] {
+        let viewer = jwt.viewer(&bearer(&token)).await;
+        assert_eq!(viewer.as_ref().map(|viewer| viewer.name.as_str()), name, "{what}");
+        if let Some(viewer) = viewer {
+            assert!(
+                viewer.groups == ["sre"] && !viewer.may_repair && !viewer.may_destroy,
+                "{what}: {viewer:?}"
+            );
+        }
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+/// Guards: the token is taken from the header that is meant, and of two none is.
+#[tokio::test]
+async fn a_token_is_in_its_header() {
+    let ed = Signer::new("ed", Algorithm::EdDSA);
+    let path = file(&[&ed.public]);
+    let token = ed.token(Some("ed"), &claims(&[("custom", json!({"groups": "lead"}))]));
+    let with = format!("Bearer {token}");
+    for (name, all, is_known) in [
+        (None, &[("authorization", with.as_str())][..], true),
+        (None, &[("cf-access-jwt-assertion", &token)], true),
+        (None, &[("cf-access-jwt-assertion", "x"), ("authorization", &with)], false),
+        (None, &[("authorization", &with), ("authorization", &with)], false),
+        (None, &[("x-token", &token)], false),
+        (Some("x-token"), &[("x-token", &token)], true),
+        (Some("x-token"), &[("x-token", &with)], true),
+        (Some("x-token"), &[("authorization", &with)], false),
+    ] {
+        let viewer = jwt(&path, name).viewer(&headers(all)).await;
+        assert_eq!(viewer.is_some(), is_known, "{name:?} {all:?}");
+        assert!(viewer.is_none_or(|viewer| viewer.groups == ["sre", "lead"]));
+    }
+    for bad in ["http://idp.example/keys", "ftp://idp.example/keys"] {
+        assert!(Jwt::new(bad, vec!["console".to_owned()], None, None).is_err(), "{bad}");
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+/// Guards: a new key is found, and invented ones make the provider answer once a minute at most.
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_looked_for_once_a_minute() {
+    let (old, new) = (Signer::new("old", Algorithm::EdDSA), Signer::new("new", Algorithm::EdDSA));
+    let path = file(&[&old.public]);
+    let jwt = jwt(&path, None);
+    let knows = async |signer: &Signer, kid: &str| {
+        jwt.viewer(&bearer(&signer.token(Some(kid), &claims(&[])))).await.is_some()
+    };
+    assert!(knows(&old, "old").await && !knows(&new, "new").await);
+    std::fs::write(&path, json!({"keys": [&new.public]}).to_string()).unwrap();
+    assert!(!knows(&new, "new").await && knows(&old, "old").await, "it was looked for within this minute");
+    tokio::time::advance(AGAIN).await;
+    assert!(knows(&new, "new").await && !knows(&old, "old").await, "the old key is gone");
+    std::fs::write(&path, "no JSON").unwrap();
+    tokio::time::advance(KEPT).await;
+    assert!(knows(&new, "new").await, "what is known serves while the provider does not answer");
+    std::fs::remove_file(path).unwrap();
+}

@@ -1,0 +1,28 @@
+//! Forms about single messages: what waits in a queue, and what is parked. Each can be taken back.
+
+use axum::extract::Path;
+use axum::response::Response;
+
+use crate::ask::words;
+use crate::changes::done;
+use crate::frame::rpc_path;
+use crate::visit::Sent;
+
+/// Those that wait for another attempt become dead letters, and a redrive takes that back.
+pub(crate) async fn give_up(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
+    let rpc = format!("{service}/{method}");
+    let (event, code) = (sent.field("event"), sent.field("code"));
+    let filters = [("rpc", rpc.as_str()), ("event", event), ("code", code), ("reason", sent.field("why"))];
+    let mut words = words::filtered(&["queue", "give-up"], &filters);
+    words.extend(words::of(&["--state=retrying", "--yes"]));
+    done(&sent.visit, words, &rpc_path(&rpc)).await
+}
+
+pub(crate) async fn retry_parked(Path(id): Path<String>, sent: Sent) -> Response {
+    // What is no id is refused by the command. It can't be taken for a flag.
+    let id = if words::is_id(&id) { id.as_str() } else { "" };
+    let mut words = words::of(&["parked", "retry", id]);
+    words::with(&mut words, "--why", sent.field("why"));
+    words.push("--yes".to_owned());
+    done(&sent.visit, words, "/parked").await
+}
