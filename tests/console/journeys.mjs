@@ -20,10 +20,14 @@ async function open(hands, page, rpc) {
   await heading(page, rpc).waitFor();
 }
 
-/** Fills in a form, and presses its button. */
-async function send(hands, page, name, fields) {
+/** Fills in a form, presses its button, and sees that it was not refused. */
+async function send(hands, page, name, fields = []) {
   for (const [label, text] of fields) await hands.write(field(form(page, name), label), text);
+  const answered = page.waitForResponse((response) => response.request().method() === "POST");
   await hands.press(button(page, name));
+  const status = (await answered).status();
+  await page.waitForLoadState();
+  assert.ok(status < 400, `${name} was refused: ${await page.getByRole("main").innerText()}`);
 }
 
 async function isWell(hands, page) {
@@ -67,7 +71,7 @@ export async function badDeploy(hands, page, stage) {
   await hands.go(PLACES.now);
   await hands.see(named(page, "Test/One is paused until", "a bad deploy"), "the pause is named");
   await open(hands, page, "Test/One");
-  await hands.press(button(page, words.RESUME));
+  await send(hands, page, words.RESUME);
   await hands.seeNoMore(page.getByText(words.PAUSED), "the pause");
   await hands.go(PLACES.now);
   // What waited proves that the server is well, before the dead ones come.
@@ -87,9 +91,9 @@ export async function wrongRedrive(hands, page, stage) {
   await hands.see(row(page, words.TABLES.repairs, words.RUNNING), "the redrive runs");
   await stage.reached("the wrong redrive runs");
   await hands.press(row(page, words.TABLES.repairs, words.RUNNING).getByRole("link").first());
-  await hands.press(button(page, words.STOP));
+  await send(hands, page, words.STOP);
   await hands.see(page.getByText(words.STOPPED), "it is stopped");
-  await hands.press(button(page, words.TAKE_BACK));
+  await send(hands, page, words.TAKE_BACK);
   await hands.see(page.getByText(words.TAKEN_BACK), "it is taken back");
   await hands.go(PLACES.dead);
   await hands.see(row(page, words.TABLES.groups, "Test/Slow"), "the letters are dead again");
@@ -149,7 +153,7 @@ export async function interruptedReplay(hands, page, stage) {
   const replay = row(page, words.TABLES.repairs, "replay").filter({ hasText: words.INTERRUPTED });
   await hands.see(replay.filter({ hasText: "of 600" }), "the replay is shown with how far it came");
   await hands.press(replay.getByRole("link").first());
-  await hands.press(button(page, words.CONTINUE));
+  await send(hands, page, words.CONTINUE);
   await hands.go(PLACES.repairs);
   await hands.see(row(page, words.TABLES.repairs, "600 of 600").filter({ hasText: words.ENDED }), "all are sent");
   await isWell(hands, page);
@@ -183,7 +187,7 @@ export async function forgottenPause(hands, page, stage) {
   await hands.see(named(page, "Test/One is paused until", "operator-a@", "a bad deploy"), "the pause is named");
   await open(hands, page, "Test/One");
   await hands.see(page.getByText(words.PAUSED), "the pause is shown");
-  await hands.press(button(page, words.RESUME));
+  await send(hands, page, words.RESUME);
   await hands.seeNoMore(page.getByText(words.PAUSED), "the pause");
   await stage.reached("the RPC is resumed");
   await isWell(hands, page);

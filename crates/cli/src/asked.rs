@@ -2,12 +2,17 @@
 
 use std::sync::{Arc, Mutex};
 
+use outbox_postgres::Budget;
 use serde::Serialize;
 use serde_json::Value;
 
 /// By default a terminal.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Asked(Option<Arc<Page>>);
+pub(crate) struct Asked {
+    page: Option<Arc<Page>>,
+    /// The connections of the process, which several commands of pages share.
+    connections: Option<Budget>,
+}
 
 #[derive(Debug)]
 struct Page {
@@ -20,12 +25,21 @@ impl Asked {
     /// By a page, with the words of the command and the name of who looks at it.
     #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
     pub(crate) fn by_page(who: String, words: Vec<String>) -> Self {
-        Self(Some(Arc::new(Page { who, words, answer: Mutex::new(None) })))
+        Self { page: Some(Arc::new(Page { who, words, answer: Mutex::new(None) })), connections: None }
+    }
+
+    #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
+    pub(crate) fn within(self, budget: &Budget) -> Self {
+        Self { connections: Some(budget.clone()), ..self }
+    }
+
+    pub(crate) fn connections(&self) -> Option<&Budget> {
+        self.connections.as_ref()
     }
 
     /// Keeps what `--format json` would print. `false` if it is to be printed.
     pub(crate) fn keeps(&self, answer: &impl Serialize) -> bool {
-        let Some(page) = &self.0 else { return false };
+        let Some(page) = &self.page else { return false };
         let value = serde_json::to_value(answer).expect("texts and numbers serialize");
         if let Ok(mut kept) = page.answer.lock() {
             *kept = Some(value);
@@ -35,17 +49,17 @@ impl Asked {
 
     #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
     pub(crate) fn answer(&self) -> Option<Value> {
-        self.0.as_ref()?.answer.lock().ok()?.take()
+        self.page.as_ref()?.answer.lock().ok()?.take()
     }
 
     /// The name of who asks, if a page knows it.
     pub(crate) fn who(&self) -> Option<&str> {
-        self.0.as_ref().map(|page| page.who.as_str())
+        self.page.as_ref().map(|page| page.who.as_str())
     }
 
     /// The words after `outbox`.
     pub(crate) fn words(&self) -> Vec<String> {
-        match &self.0 {
+        match &self.page {
             Some(page) => page.words.clone(),
             None => std::env::args().skip(1).collect(),
         }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use outbox_console::{Answer, Answering, Ask, Question, Refusal};
+use outbox_postgres::Budget;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -17,6 +18,8 @@ use crate::stopped::Stopped;
 /// So many pages are answered at a time: each opens connections to the databases.
 const TOGETHER: usize = 2;
 const WAITING_MAX: usize = 64;
+/// All pages and forms share them: a page costs the database little, however many look.
+const CONNECTIONS_MAX: usize = 4;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// A repair that runs notices Ctrl-C, too, and writes down how far it came.
 const END_WITHIN: Duration = Duration::from_secs(10);
@@ -40,6 +43,7 @@ pub(super) struct Questions {
     asked: mpsc::Receiver<Asking>,
     place: Vec<String>,
     router: String,
+    connections: Budget,
     /// Those that run.
     changes: JoinSet<()>,
 }
@@ -49,7 +53,10 @@ pub(super) fn new(options: &Options) -> (Asker, Questions) {
     let router = options.router_file().display().to_string();
     let command = options.command(Vec::<&str>::new());
     let place = command.trim_start_matches("outbox").to_owned();
-    (Asker { questions, place }, Questions { asked, place: repair::place(), router, changes: JoinSet::new() })
+    let connections = Budget::of(CONNECTIONS_MAX, 0);
+    let questions_of_pages =
+        Questions { asked, place: repair::place(), router, connections, changes: JoinSet::new() };
+    (Asker { questions, place }, questions_of_pages)
 }
 
 impl Ask for Asker {
@@ -79,7 +86,7 @@ impl Questions {
         let together = Rc::new(Semaphore::new(TOGETHER));
         while let Some(Asking { question, mut reply }) = self.asked.recv().await {
             let (words, together) = (self.words(&question), Rc::clone(&together));
-            let asked = Asked::by_page(question.who, question.words);
+            let asked = Asked::by_page(question.who, question.words).within(&self.connections);
             // Those that have ended are forgotten.
             while self.changes.try_join_next().is_some() {}
             if question.changes {

@@ -50,7 +50,7 @@ pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
         @if all > rpcs.len() { p { "Only RPCs that are not well are drawn: " (rpcs.len()) " of " (all) "." } }
         @if routes.is_empty() { p { "Routes are not known here: pass --router FILE." } }
         div.wide role="region" aria-label="Map" tabindex="0" {
-            svg.map viewBox=(format!("0 0 {WIDTH} {height}")) width=(WIDTH) height=(height) role="img" aria-label="From events to RPCs; the table below says the same" {
+            svg.map viewBox=(format!("0 0 {WIDTH} {height}")) width=(WIDTH) height=(height) role="group" aria-label="From events to RPCs; the table below says the same" {
                 @for (from, to) in edges.iter().take(EDGES_MAX) { (edge(event_at(*from), rpc_at(*to), status, rpcs[*to])) }
                 @for (at, event) in events.iter().enumerate() {
                     rect.node x="1" y=(event_at(at)) width=(BOX) height=(HIGH) rx="4" {}

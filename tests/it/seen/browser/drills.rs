@@ -20,8 +20,10 @@ fn succeed(drill: &Drill, rpc: &str) {
     drill.world.rpcs.on(rpc, |_| Box::pin(async { Ok(()) }));
 }
 
-async fn solved(drill: Drill, journey: Journey) {
+/// The journey ends, these events are done at this RPC, and nothing is stuck.
+async fn solved(drill: Drill, journey: Journey, (rpc, ids): (&str, &[EventId])) {
     journey.arrives().await;
+    drill.world.rpcs.until_done(rpc, ids).await;
     drill.until_well().await;
     drill.finish().await;
 }
@@ -53,8 +55,7 @@ async fn a_server_is_away(hands: &str) {
     journey.until("the server is named").await;
     door.open_again(&drill.world).await;
     journey.goes_on().await;
-    drill.world.rpcs.until_done("Test/One", &waiting).await;
-    solved(drill, journey).await;
+    solved(drill, journey, ("Test/One", &waiting)).await;
 }
 
 /// Guards promise 8, drill 3b: in the browser an event that fails for ever is found with its error, given up, and redriven.
@@ -88,8 +89,7 @@ async fn an_event_fails_for_ever_by_mouse() {
     }
     succeed(&drill, "Test/One");
     journey.goes_on().await;
-    drill.world.rpcs.until_done("Test/One", &poison).await;
-    solved(drill, journey).await;
+    solved(drill, journey, ("Test/One", &poison)).await;
 }
 
 /// Guards promise 8, drill 4: in the browser a bad deploy is paused, its reason is read, and all that died is delivered.
@@ -125,10 +125,12 @@ async fn a_bad_deploy(hands: &str) {
     assert!((1..50).contains(&dead), "most wait: {dead} are dead");
     succeed(&drill, "Test/One");
     journey.goes_on().await;
+    journey.arrives().await;
     drill.world.rpcs.until_done("Test/One", &ids).await;
     let audit = "select bool_and(who like 'operator-a@%, console') from outbox.audit";
     assert!(drill.world.scalar::<bool>(audit).await, "the audit has who it was");
-    solved(drill, journey).await;
+    drill.until_well().await;
+    drill.finish().await;
 }
 
 /// Guards promise 8, drill 5: in the browser a wrong redrive is stopped, and taken back as far as no call has begun.
@@ -162,8 +164,7 @@ async fn a_wrong_redrive(hands: &str) {
     assert!((10..=58).contains(&left), "what no worker had is dead again: {left}");
     answer.cancel();
     journey.goes_on().await;
-    drill.world.rpcs.until_done("Test/Slow", &ids).await;
-    solved(drill, journey).await;
+    solved(drill, journey, ("Test/Slow", &ids)).await;
 }
 
 /// Guards promise 8, drill 6: in the browser the transaction that stays open is named, and the statement that is there to copy ends
@@ -211,7 +212,7 @@ async fn two_routers_by_mouse() {
     let old = std::mem::replace(&mut drill.relay, standby);
     old.process.stop().await.unwrap();
     journey.goes_on().await;
-    solved(drill, journey).await;
+    solved(drill, journey, ("Test/One", &[])).await;
 }
 
 /// Guards promise 8, drill 12: in the browser the queue of a subscriber that was removed is named, and dropped by one who may.
@@ -270,8 +271,8 @@ async fn an_interrupted_replay_by_mouse() {
     let Some(mut journey) = Journey::begin(&drill, "interruptedReplay", "mouse", &[]).await else { return };
     journey.until(OPEN).await;
     journey.goes_on().await;
-    drill.world.rpcs.until_done("Test/New", &ids).await;
     journey.arrives().await;
+    drill.world.rpcs.until_done("Test/New", &ids).await;
     assert_eq!(of_new(&drill.world.rpcs), ids.len());
     drill.until_well().await;
     drill.finish().await;
@@ -338,7 +339,7 @@ async fn a_week_later(hands: &str) {
     journey.until(OPEN).await;
     let known = json!({"locked": locked.to_string(), "unknown": unknown.to_string()});
     journey.goes_on_with(known).await;
-    solved(drill, journey).await;
+    solved(drill, journey, ("Test/One", &[locked])).await;
 }
 
 /// Guards promise 8, drill 17: in the browser a pause that was forgotten is named with who set it, and ended.
@@ -369,8 +370,10 @@ async fn a_forgotten_pause(hands: &str) {
     journey.goes_on().await;
     journey.until("the RPC is resumed").await;
     journey.goes_on().await;
+    journey.arrives().await;
     drill.world.rpcs.until_done("Test/One", &waiting).await;
     let who = "select who like 'operator-a@%, console' from outbox.audit where command like '%resume%'";
     assert!(drill.world.scalar::<bool>(who).await, "the audit has who it was");
-    solved(drill, journey).await;
+    drill.until_well().await;
+    drill.finish().await;
 }
