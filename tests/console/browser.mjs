@@ -25,6 +25,9 @@ export const origin = () => new URL(address()).origin;
 /** The printed address works once: what it gave to the first browser, the others of this file have, too. */
 let cookies;
 
+/** The path of the first page: consoles may begin with another one than `/`. */
+export const first = () => new URL(address()).pathname;
+
 /** Runs `visit` with a context of a browser that has opened the console. `options` are playwright's. */
 export async function inBrowser(options, visit) {
   const browser = await chromium.launch({
@@ -37,7 +40,7 @@ export async function inBrowser(options, visit) {
     context.setDefaultTimeout(15_000);
     const complaints = complaintsOf(context);
     const page = await context.newPage();
-    await page.goto(cookies ? `${origin()}/` : address());
+    await page.goto(cookies ? origin() + first() : address());
     cookies ??= await context.storageState();
     await visit(page, context).catch(async (error) => {
       await keep(page);
@@ -81,7 +84,7 @@ const LOOKS = "/look";
 
 /** The addresses of all pages that links of other pages lead to, without what follows `#`. */
 export async function crawl(page, visit, pagesMax = 200) {
-  const seen = new Set(["/"]);
+  const seen = new Set([first()]);
   for (const path of seen) {
     if (seen.size > pagesMax) throw new Error(`more than ${pagesMax} pages: ${[...seen].slice(-5).join(" ")}`);
     const response = await page.goto(origin() + path);
@@ -89,7 +92,7 @@ export async function crawl(page, visit, pagesMax = 200) {
     const links = await page.locator("a[href]").evaluateAll((all) => all.map((link) => link.getAttribute("href")));
     for (const link of links) {
       const url = new URL(link, page.url());
-      if (url.origin === origin() && url.pathname !== LOOKS) seen.add(url.pathname + url.search);
+      if (url.origin === origin() && !url.pathname.endsWith(LOOKS)) seen.add(url.pathname + url.search);
     }
   }
   return [...seen];

@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { get } from "node:http";
 import { test } from "node:test";
 
-import { address, crawl, given, inBrowser, origin } from "./browser.mjs";
+import { address, crawl, first, given, inBrowser, origin } from "./browser.mjs";
 
 const LIVE_MS = 7_000;
 const ASSETS = ["/console.css", "/console.js"];
@@ -15,7 +15,7 @@ function live(path, cookie) {
   return new Promise((done, failed) => {
     let text = "";
     const request = get(origin() + path, { headers: { cookie, accept: "text/event-stream" } }, (response) => {
-      text += JSON.stringify(response.headers);
+      text += `${JSON.stringify(response.headers)}\n`;
       response.on("data", (data) => {
         text += data;
       });
@@ -59,12 +59,13 @@ test("no answer has a secret, and no page asks another host", async () => {
       });
     });
     const visited = await crawl(page, read);
-    for (const path of [...ASSETS, ...OTHERS]) {
+    const base = first().replace(/\/$/, "");
+    for (const path of [...ASSETS, ...OTHERS].map((path) => base + path)) {
       const answer = await context.request.get(origin() + path);
       check(path, JSON.stringify(answer.headers()) + (await answer.text()));
     }
-    const sent = await live("/live", session);
-    assert.ok(sent.includes("data:"), `nothing was sent: ${sent}`);
+    const sent = await live(`${base}/live`, session);
+    assert.match(sent, /^data:/m, "nothing was sent");
     check("/live", sent);
     for (const wanted of pages) {
       assert.ok(visited.some((path) => path.startsWith(wanted)), `no link leads to ${wanted}: ${visited.join(" ")}`);

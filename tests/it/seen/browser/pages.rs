@@ -27,7 +27,8 @@ impl outbox::Event for Planted {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_has_a_barrier() {
     let Some(tools) = Tools::installed() else { return };
-    let console = Console::start(&["--demo"], &[]).await;
+    // Behind a proxy that serves others, too: each link must begin with the path.
+    let console = Console::start(&["--demo", "--base-path", "/outbox"], &[]).await;
     assert_passed(&tools.node("access.test.mjs", &console).output().await.unwrap());
     assert!(console.process.stop().await.unwrap().success());
 }
