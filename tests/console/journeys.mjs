@@ -209,3 +209,29 @@ export async function failsForEver(hands, page, stage) {
   await hands.see(page.getByText(words.NO_LETTERS), "no letter is left");
   await isWell(hands, page);
 }
+
+/** While numbers change on the first page, what has the focus keeps it. The keys hold the page still, and let it go on. */
+export async function focusStays(hands, page, stage) {
+  await stage.reached("the console is open");
+  const link = table(page, words.TABLES.rpcs).getByRole("link", { name: "Test/One", exact: true });
+  await hands.reach(link);
+  const shown = await row(page, words.TABLES.rpcs, "Test/One").innerText();
+  await stage.reached("a link has the focus");
+  const hasChanged = async () =>
+    (await row(page, words.TABLES.rpcs, "Test/One").innerText()) !== shown ||
+    (await page.getByText(words.NEWER_WAITS).isVisible());
+  const end = Date.now() + 60_000;
+  while (!(await hasChanged())) {
+    assert.ok(Date.now() < end, "the page does not change by itself");
+    await page.waitForTimeout(100);
+  }
+  assert.ok(await link.evaluate((element) => element === document.activeElement), "the link has lost the focus");
+  await page.keyboard.press(".");
+  await button(page, words.GO_ON).waitFor();
+  await page.keyboard.press(".");
+  await button(page, words.HOLD_STILL).waitFor();
+  await page.keyboard.press("Enter");
+  await heading(page, "Test/One").waitFor();
+  await stage.reached("the link is open");
+  await isWell(hands, page);
+}

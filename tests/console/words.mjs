@@ -16,6 +16,8 @@ export const SEARCH = "Search";
 /** The first page. */
 export const WELL = "Nothing is stuck";
 export const HOLD_STILL = "Hold still";
+export const GO_ON = "Go on";
+export const NEWER_WAITS = "Something newer waits.";
 export const COPY = "Copy";
 
 /** Tables, by the names that they have for a reader aloud. */

@@ -377,3 +377,20 @@ async fn a_forgotten_pause(hands: &str) {
     drill.until_well().await;
     drill.finish().await;
 }
+
+/// Guards promise 8: on a page that changes by itself, what has the focus keeps it, and keys hold the page still.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_focus_stays_by_keyboard() {
+    let drill = Drill::start("focus", ROUTER).await;
+    let Some(mut journey) = Journey::begin(&drill, "focusStays", "keyboard", &[]).await else { return };
+    let first = drill.publish([one(1)]).await;
+    drill.world.rpcs.until_done("Test/One", &first).await;
+    journey.until(OPEN).await;
+    journey.goes_on().await;
+    journey.until("a link has the focus").await;
+    let ids = drill.publish((2..30).map(one)).await;
+    journey.goes_on().await;
+    journey.until("the link is open").await;
+    journey.goes_on().await;
+    solved(drill, journey, ("Test/One", &ids)).await;
+}

@@ -56,11 +56,15 @@ async fn fill(world: &World) {
              select (select min(id) from outbox.queue) + e.seq % 100, e.id, '{}', c.at, e.seq * 8 / 1000001
              from outbox.event as e, (select at from outbox.cursor order by id desc limit 1) as c order by e.seq",
         "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason, dead_at)
-             select e.seq + 1000000, (select min(id) from outbox.queue) + (case when e.seq % 200 = 7 then 7 else e.seq / 200 % 100 end), e.id,
-                 '{\"detail-type\":\"' || e.name || '\",\"detail\":{\"n\":1}}', e.occurred_at, 3,
-                 (array['invalid_argument', 'internal', 'expired'])[1 + e.seq % 3],
+             select e.seq + 1000000, q.id, e.id,
+                 json_build_object('rpc', q.rpc, 'event', json_build_object(
+                     'id', e.id, 'name', e.name, 'key', e.key, 'headers', '{}'::json, 'payload', '{\"n\":1}'::json, 'source', 'test',
+                     'occurred_at', to_char(e.occurred_at at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')))::text,
+                 e.occurred_at, 3, (array['invalid_argument', 'internal', 'expired'])[1 + e.seq % 3],
                  (array['no column amount_', 'division by zero in line ', 'too old: '])[1 + e.seq % 3] || e.seq, now()
-             from outbox.event as e where e.seq % 100 = 7",
+             from outbox.event as e
+             join outbox.queue as q on q.rpc = 'Test/Rpc' || case when e.seq % 200 = 7 then 7 else e.seq / 200 % 100 end
+             where e.seq % 100 = 7",
         "analyze",
     ] {
         world.execute(statement).await;
@@ -140,12 +144,9 @@ async fn looks_of(world: &World, role: &str, viewer: &Viewer, viewers: usize) ->
     for _ in 0..viewers {
         watching.spawn(viewer.clone().watch(BEATS));
     }
-    let sizes = watching.join_all().await;
+    let (first, last) = watching.join_all().await.into_iter().max().unwrap();
     let many = looks(world, role).await - before;
-    println!(
-        "{viewers} viewers, {BEATS} beats: {many} looks, {} bytes a beat",
-        sizes.into_iter().max().unwrap()
-    );
+    println!("{viewers} viewers, {BEATS} beats: {many} looks, {first} bytes at first, {last} bytes at last");
     many
 }
 
