@@ -1,5 +1,6 @@
 //! Promise 8: anything stuck is visible in a metric, and explained by a command.
 
+mod browser; // the console in a real browser
 mod console; // pages over a real line
 mod dlq; // dead letters listed, redriven and dropped
 mod doctor; // broken configurations, found by doctor

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use outbox_event_router::Router;
-use outbox_postgres::Source;
+use outbox_postgres::{Budget, Source};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -19,11 +19,13 @@ struct Page {
     answer: Mutex<Option<Value>>,
 }
 
-/// What `outbox dev` runs with. It wins over files, which may have mistakes by now, and over the environment.
+/// What the process of the page runs with. It wins over files, which may have mistakes by now, and over the environment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InUse {
     pub(crate) database: Option<Source>,
     pub(crate) routes: Option<Arc<Router>>,
+    /// Those of the process, which several commands of pages share.
+    pub(crate) connections: Option<Budget>,
 }
 
 impl Asked {
@@ -39,6 +41,10 @@ impl Asked {
 
     pub(crate) fn routes(&self) -> Option<&Router> {
         self.0.as_ref()?.in_use.routes.as_deref()
+    }
+
+    pub(crate) fn connections(&self) -> Option<&Budget> {
+        self.0.as_ref()?.in_use.connections.as_ref()
     }
 
     /// Keeps what `--format json` would print. `false` if it is to be printed.

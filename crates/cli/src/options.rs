@@ -62,6 +62,11 @@ impl Options {
         }
     }
 
+    /// Whether [`Options::answer`] prints a text, and no page and no program reads the answer.
+    pub(crate) fn prints_text(&self) -> bool {
+        self.asked.who().is_none() && matches!(self.format, Format::Table)
+    }
+
     pub(crate) fn transport(&self) -> Transport {
         self.on.transport
     }
@@ -69,9 +74,17 @@ impl Options {
     /// Every given database, or that of the `outbox dev` of this folder. On the transport aws there may be none, because many
     /// commands need none.
     pub(crate) fn sources(&self) -> Result<Vec<Source>, Stopped> {
-        if let Some(in_use) = self.asked.database() {
-            return Ok(vec![in_use.clone()]);
-        }
+        let given = match self.asked.database() {
+            Some(in_use) => vec![in_use.clone()],
+            None => self.given()?,
+        };
+        Ok(match self.asked.connections() {
+            Some(budget) => given.into_iter().map(|source| source.within(budget)).collect(),
+            None => given,
+        })
+    }
+
+    fn given(&self) -> Result<Vec<Source>, Stopped> {
         if self.transport() == Transport::Aws && !self.on.databases.is_given() {
             return Ok(Vec::new());
         }

@@ -1,7 +1,11 @@
 //! Programs of other projects: their places, and how they are installed.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+/// Installs a folder's package-lock.json into another directory.
+const LOCKED: &str = "mkdir -p \"$2\"; cp \"$1\"/package.json \"$1\"/package-lock.json \"$2\"; npm ci --no-audit --no-fund --ignore-scripts --prefix \"$2\"";
 
 /// Why a program can't be installed, with the remedy.
 #[derive(Debug, thiserror::Error)]
@@ -236,6 +240,45 @@ pub fn node_packages(name: &str, packages: &[&str]) -> Result<PathBuf, ToolError
     eprintln!("installing {} below target (npm)", packages.join(", "));
     install_into(&dir, &format!("npm install {}", packages.join(" ")), |dir| npm(dir, packages))?;
     Ok(dir)
+}
+
+/// The packages of a folder's package-lock.json, installed below `target` if need be, without their scripts: the directory of
+/// `node_modules`.
+pub fn node_locked(name: &str, folder: &Path) -> Result<PathBuf, ToolError> {
+    let command = format!("npm ci in {}", folder.display());
+    let failed =
+        |error: std::io::Error| ToolError::Install { command: command.clone(), reason: error.to_string() };
+    let lock = std::fs::read(folder.join("package-lock.json")).map_err(failed)?;
+    // Each lock has a directory of its own.
+    let mut hasher = DefaultHasher::new();
+    lock.hash(&mut hasher);
+    let dir = crate::process::target().join("node").join(format!("{name}-{:016x}", hasher.finish()));
+    if dir.join("node_modules").is_dir() {
+        return Ok(dir);
+    }
+    debian("node", "nodejs")?;
+    debian("npm", "npm")?;
+    eprintln!("installing {name}'s packages below target (npm)");
+    install_into(&dir, &command, |dir| {
+        let mut install = Command::new("sh");
+        install.args(["-ec", LOCKED, "npm-ci"]).arg(folder).arg(dir);
+        install
+    })?;
+    Ok(dir)
+}
+
+/// The browser of the console's tests: Chromium, from Debian's package if need be.
+pub fn chromium() -> Result<PathBuf, ToolError> {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    match names.into_iter().find_map(on_path) {
+        Some(found) => Ok(found),
+        None => debian("chromium", "chromium"),
+    }
+}
+
+/// What drives that browser, and what finds barriers in its pages.
+pub fn node_console() -> Result<PathBuf, ToolError> {
+    node_locked("console", &crate::process::root().join("tests/console"))
 }
 
 fn npm(dir: &Path, packages: &[&str]) -> Command {

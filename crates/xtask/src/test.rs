@@ -91,10 +91,17 @@ fn install() -> Result<(), ToolError> {
     }
     // Tests report a missing tool themselves; in CI they fail.
     let company = [tools::node_company(), tools::python_psycopg()];
-    for tool in
-        [tools::node_rpc(), tools::python_grpc(), tools::nginx(), tools::editors(), tools::kubernetes()]
-            .into_iter()
-            .chain(company)
+    for tool in [
+        tools::chromium(),
+        tools::node_console(),
+        tools::node_rpc(),
+        tools::python_grpc(),
+        tools::nginx(),
+        tools::editors(),
+        tools::kubernetes(),
+    ]
+    .into_iter()
+    .chain(company)
     {
         if let Err(error) = tool {
             eprintln!("warning: {error}");

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use outbox_console::{Answer, Answering, Ask, Question, Refusal};
+use outbox_postgres::Budget;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::place::Place;
-use crate::asked::Asked;
+use crate::asked::{Asked, InUse};
 use crate::options::Options;
 use crate::safe::word;
 use crate::stopped::Stopped;
@@ -17,6 +18,8 @@ use crate::stopped::Stopped;
 /// So many pages are answered at a time: each opens connections to the databases.
 const TOGETHER: usize = 2;
 const WAITING_MAX: usize = 64;
+/// All pages and forms share them: a page costs the database little, however many look.
+const CONNECTIONS_MAX: usize = 4;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// A repair that runs notices Ctrl-C, too, and writes down how far it came.
 const END_WITHIN: Duration = Duration::from_secs(10);
@@ -39,6 +42,7 @@ struct Asking {
 pub(crate) struct Questions {
     asked: mpsc::Receiver<Asking>,
     place: watch::Receiver<Place>,
+    connections: Budget,
     /// Those that run.
     changes: JoinSet<()>,
 }
@@ -53,7 +57,8 @@ pub(super) fn new(options: &Options) -> (Asker, Questions) {
 /// `shown` is what a command ends with that is pasted into a terminal.
 pub(super) fn about(place: watch::Receiver<Place>, shown: String) -> (Asker, Questions) {
     let (questions, asked) = mpsc::channel(WAITING_MAX);
-    (Asker { questions, place: shown }, Questions { asked, place, changes: JoinSet::new() })
+    let connections = Budget::of(CONNECTIONS_MAX, 0);
+    (Asker { questions, place: shown }, Questions { asked, place, connections, changes: JoinSet::new() })
 }
 
 impl Ask for Asker {
@@ -84,7 +89,8 @@ impl Questions {
         while let Some(Asking { question, mut reply }) = self.asked.recv().await {
             let place = self.place.borrow().clone();
             let (words, together) = (place.command(&question.words), Rc::clone(&together));
-            let asked = Asked::by_page(question.who, question.words, place.in_use);
+            let in_use = InUse { connections: Some(self.connections.clone()), ..place.in_use };
+            let asked = Asked::by_page(question.who, question.words, in_use);
             // Those that have ended are forgotten.
             while self.changes.try_join_next().is_some() {}
             if question.changes {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use chrono::Utc;
-use outbox_console::{Access, Once, Settings, Viewer, router, serve};
+use outbox_console::{Access, Allow, Once, Settings, Viewer, router, serve};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -53,7 +53,7 @@ impl Beside {
         place: Place,
         shown: String,
     ) -> std::io::Result<(Self, Questions)> {
-        let viewer = Viewer { name: repair::who(&Asked::default()), may_repair: true };
+        let viewer = Viewer { name: repair::who(&Asked::default()), may_repair: true, ..Viewer::default() };
         let once = Once::new(viewer)?;
         let url = format!("http://{}/?token={}", listener.local_addr()?, once.token());
         let (place, places) = watch::channel(place);
@@ -63,6 +63,8 @@ impl Beside {
             title: TITLE.to_owned(),
             accent: None,
             access: Access::Once(once),
+            allow: Allow::default(),
+            second_person: false,
             hosts: HERE.map(str::to_owned).to_vec(),
             clock: Utc::now,
         };

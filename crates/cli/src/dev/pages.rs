@@ -94,6 +94,7 @@ impl Pages {
             in_use: InUse {
                 database: Some(self.source.clone()),
                 routes: Some(Arc::new(wiring.router.clone())),
+                connections: None,
             },
         }
     }

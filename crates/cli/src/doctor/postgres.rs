@@ -21,8 +21,12 @@ use held::{LISTED_MAX, LONG_SECONDS};
 
 pub(super) async fn look(source: &Source) -> Vec<Diagnosis> {
     let name = source.name();
-    let mut conn = match source.connect("outbox doctor", &[]).await {
-        Ok(conn) => conn,
+    let connecting = async {
+        let place = source.place().await?;
+        Ok::<_, sqlx::Error>((source.connect("outbox doctor", &[]).await?, place))
+    };
+    let (mut conn, _place) = match connecting.await {
+        Ok(connected) => connected,
         Err(error) if outbox_schema::is_pooler(&error) => {
             let hint = "LISTEN and session locks do not work through a pooler in transaction mode";
             return vec![Diagnosis::error(name, SchemaError::Pooler.to_string(), hint)];

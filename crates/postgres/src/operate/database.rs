@@ -53,6 +53,7 @@ impl Database {
                 "see DATABASE_URL, --database-url or --source, and whether Postgres is up there",
             )
         };
+        let _place = source.place().await.map_err(|error| unreachable(&error))?;
         let mut conn =
             source.connect("outbox command", &SESSION).await.map_err(|error| unreachable(&error))?;
         match outbox_schema::check(&mut conn).await {

@@ -67,9 +67,18 @@ impl Deliveries for PostgresOperator {
     async fn done(&self, pairs: &[(EventId, Rpc)]) -> Result<Vec<bool>, OperateError> {
         let events: Vec<Uuid> = pairs.iter().map(|(event, _)| event.as_uuid()).collect();
         let rpcs: Vec<&str> = pairs.iter().map(|(_, rpc)| rpc.as_str()).collect();
+        // The record is asked once for each RPC: its functions are planned anew in each call, which costs ten times as much as
+        // finding an id.
         let done = query_as(
-            "select exists (select from outbox.recorded(k.rpc, array[k.id]) as r where r.done_at is not null)
-             from unnest($1::uuid[], $2::text[]) with ordinality as k (id, rpc, n) order by k.n",
+            "with k as materialized (
+                 select * from unnest($1::uuid[], $2::text[]) with ordinality as k (id, rpc, n)
+             ), done as materialized (
+                 select g.rpc, r.event_id
+                 from (select k.rpc, array_agg(k.id) as ids from k group by k.rpc) as g
+                 cross join lateral outbox.recorded(g.rpc, g.ids) as r
+                 where r.done_at is not null
+             )
+             select exists (select from done as d where d.rpc = k.rpc and d.event_id = k.id) from k order by k.n",
         );
         let done: Vec<(bool,)> = self.database.all(done.bind(events).bind(rpcs)).await?;
         Ok(done.into_iter().map(|(done,)| done).collect())

@@ -1,7 +1,7 @@
 //! What `cargo xtask test --quick` leaves out: tests that are slow, or need more than a throwaway Postgres.
 
 /// By the beginning of the tests' names, with a description.
-pub(crate) const LEFT_OUT: [(&str, &str); 26] = [
+pub(crate) const LEFT_OUT: [(&str, &str); 27] = [
     ("aws::", "the transport aws, on an emulator"),
     (
         "deployed::",
@@ -27,6 +27,7 @@ pub(crate) const LEFT_OUT: [(&str, &str); 26] = [
     ("no_stall::quiet", "rates on a quiet machine"),
     ("no_stall::settling", "rows that are refused"),
     ("no_stall::walked", "a million rows that no statement may walk over"),
+    ("seen::browser", "the console in a browser"),
     ("seen::metrics", "metrics as documented"),
     ("seen::ops", "Prometheus"),
     ("seen::times", "times beyond the calendar"),

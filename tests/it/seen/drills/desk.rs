@@ -138,7 +138,7 @@ impl Drill {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    fn env<'a>(&'a self, router: &'a str) -> [(&'a str, &'a str); 3] {
+    pub(crate) fn env<'a>(&'a self, router: &'a str) -> [(&'a str, &'a str); 3] {
         [("DATABASE_URL", &self.operator), ("OUTBOX_ROUTER", router), ("USER", "operator-a")]
     }
 
