@@ -1,12 +1,15 @@
 //! One suite for every stack of Rust that can publish: what holds with sqlx holds with each.
 
-mod stack;
+mod blocking; // diesel without async
+mod stack; // every stack
+mod work; // a transaction, and what became of its events
 
 use outbox::{EnqueueError, Entry, EventId};
 use sqlx::types::Uuid;
 
 use crate::world::{One, ROUTER, Two, World};
-use stack::{How, Stack, Work};
+use stack::Stack;
+use work::{How, Work};
 
 const CHANGE: &str = "insert into change (stack) values ('changed')";
 

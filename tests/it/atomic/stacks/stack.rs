@@ -2,18 +2,13 @@
 
 use std::error::Error;
 
-use diesel::Connection as _;
-use diesel::connection::SimpleConnection as _;
-use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use outbox::{EnqueueError, Entry, EventId};
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use sqlx::Connection as _;
 
-/// diesel's connection. `PgConnection` needs libpq, so this is another one behind the same trait.
-type DieselConnection = AsyncConnectionWrapper<AsyncPgConnection>;
-
-pub(super) type Outcomes = Vec<Result<EventId, EnqueueError>>;
+use super::blocking::{with_diesel, with_diesel_without};
+use super::work::{How, Outcomes, Undone, Work, ended, of_all};
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Stack {
@@ -24,22 +19,6 @@ pub(super) enum Stack {
     SeaOrm,
     /// A driver that the library does not know: `INSERT` and the fields of a `Row`.
     Other,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) enum How {
-    /// A call for each entry.
-    Each,
-    /// One call for all: the first outcome is the error if there is one.
-    All,
-}
-
-/// A transaction.
-pub(super) struct Work {
-    pub(super) before: &'static str,
-    pub(super) entries: Vec<Entry>,
-    pub(super) how: How,
-    pub(super) commits: bool,
 }
 
 impl Stack {
@@ -73,15 +52,9 @@ impl Stack {
         match self {
             Self::Diesel => {
                 let url = url.to_owned();
-                let publish = move || {
-                    let mut conn = DieselConnection::establish(&url).unwrap();
-                    conn.batch_execute(before).unwrap();
-                    match how {
-                        How::Each => outbox::diesel::enqueue(&mut conn, entry).map(|_| ()),
-                        How::All => outbox::diesel::enqueue_all(&mut conn, [entry]).map(|_| ()),
-                    }
-                };
-                tokio::task::spawn_blocking(publish).await.unwrap()
+                tokio::task::spawn_blocking(move || with_diesel_without(&url, before, entry, how))
+                    .await
+                    .unwrap()
             }
             Self::DieselAsync => {
                 let mut conn = AsyncPgConnection::establish(url).await.unwrap();
@@ -121,13 +94,6 @@ impl Stack {
                 _ => false,
             },
         }
-    }
-}
-
-fn of_all(outcome: Result<Vec<EventId>, EnqueueError>) -> Outcomes {
-    match outcome {
-        Ok(ids) => ids.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error)],
     }
 }
 
@@ -179,37 +145,6 @@ async fn with_tokio_postgres(url: &str, work: Work) -> Outcomes {
         tx.rollback().await.unwrap()
     }
     outcomes
-}
-
-/// Both ways of diesel end a transaction by the closure's result.
-enum Undone {
-    RolledBack(Outcomes),
-    Failed(diesel::result::Error),
-}
-
-impl From<diesel::result::Error> for Undone {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Failed(error)
-    }
-}
-
-fn ended(result: Result<Outcomes, Undone>) -> Outcomes {
-    match result {
-        Ok(outcomes) | Err(Undone::RolledBack(outcomes)) => outcomes,
-        Err(Undone::Failed(error)) => panic!("{error}"),
-    }
-}
-
-fn with_diesel(url: &str, work: Work) -> Outcomes {
-    let mut conn = DieselConnection::establish(url).unwrap();
-    ended(conn.transaction(|conn| {
-        conn.batch_execute(work.before)?;
-        let outcomes = match work.how {
-            How::All => of_all(outbox::diesel::enqueue_all(conn, work.entries)),
-            How::Each => work.entries.into_iter().map(|entry| outbox::diesel::enqueue(conn, entry)).collect(),
-        };
-        if work.commits { Ok(outcomes) } else { Err(Undone::RolledBack(outcomes)) }
-    }))
 }
 
 async fn with_diesel_async(url: &str, work: Work) -> Outcomes {
