@@ -74,7 +74,7 @@ mod tests {
         assert!(other.contains("bool key = 93915933;") && !has_one(&other), "{other}");
     }
 
-    /// Guards: only a declaration with our number is told, at its name.
+    /// Guards: only a declaration with our number is found, at its name.
     #[test]
     fn only_declarations_are_told() {
         for (line, expected) in [
