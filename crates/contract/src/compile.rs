@@ -75,7 +75,7 @@ fn options(dirs: &[&Path], paths: &[PathBuf], report: &mut Report, warnings: &mu
     }
     warnings.extend(taken);
     let texts: Vec<String> = others.map(read).collect();
-    number::renumbered(OPTIONS_TEXT, texts.iter().map(String::as_str))
+    number::renumbered(OPTIONS_TEXT, &texts)
 }
 
 /// Serves `import "outbox/options.proto";`, so that a project needs no copy of the file.

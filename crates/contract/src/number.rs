@@ -37,8 +37,8 @@ pub(crate) fn refused_beside_a_copy(taken: Vec<Finding>) -> Vec<Finding> {
 }
 
 /// Our declaration with numbers that the texts do not have.
-pub(crate) fn renumbered<'a>(options: &str, texts: impl Iterator<Item = &'a str> + Clone) -> String {
-    let is_free = |number: &u32| !texts.clone().any(|text| text.contains(&number.to_string()));
+pub(crate) fn renumbered(options: &str, texts: &[String]) -> String {
+    let is_free = |number: &u32| !texts.iter().any(|text| text.contains(&number.to_string()));
     let mut free = (OURS[0].1 + 1000..).filter(is_free);
     OURS.iter().fold(options.to_owned(), |options, (_, number)| match free.next() {
         Some(free) => options.replace(&number.to_string(), &free.to_string()),
@@ -70,11 +70,11 @@ mod tests {
             assert!(OPTIONS_TEXT.contains(&format!("bool {name} = {number};")), "{name}");
             assert!(number > 99_999 && number < 536_870_912);
         }
-        let other = renumbered(OPTIONS_TEXT, ["93915932"].into_iter());
+        let other = renumbered(OPTIONS_TEXT, &["93915932".to_owned()]);
         assert!(other.contains("bool key = 93915933;") && !has_one(&other), "{other}");
     }
 
-    /// Guards: only a declaration with our number is told, at its name.
+    /// Guards: only a declaration with our number is found, at its name.
     #[test]
     fn only_declarations_are_told() {
         for (line, expected) in [

@@ -29,7 +29,7 @@ pub(crate) struct Beside {
     serving: JoinHandle<std::io::Result<()>>,
 }
 
-/// Takes the address that is wanted. Without a wish another process may have the usual one, so then any port does.
+/// Takes the address that is given, or else the usual one. If another process has the usual one, any free port will do.
 pub(crate) async fn listen(wanted: Option<SocketAddr>) -> Result<TcpListener, Stopped> {
     let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, PORT));
     let first = TcpListener::bind(wanted.unwrap_or(usual)).await;

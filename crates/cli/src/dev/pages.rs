@@ -35,7 +35,7 @@ pub(super) struct Pages {
 }
 
 impl PagesArgs {
-    /// Before anything takes time: a wrong address is told at once.
+    /// Before anything takes time: a wrong address is an error at once.
     pub(super) async fn listen(&self) -> Result<Option<TcpListener>, Stopped> {
         if self.no_console {
             return Ok(None);
