@@ -82,7 +82,7 @@ fn why(frame: &Frame, known: &Known) -> Markup {
 
 fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
     let (status, trend) = (known.status, |what: &str| (known.trends)(what, &rpc.source));
-    let Standing { tone, shape, word } = Standing::of(rpc);
+    let Standing { tone, shape, word } = Standing::of(rpc, status);
     let serving = &rpc.serving;
     html! {
         p { (state(tone, shape, word)) " in " (rpc.source) }
