@@ -11,5 +11,5 @@ pub(crate) use event::{Delivery, Found, Life, Nowhere, Past, Queued};
 pub(crate) use line::{Finding, Report, Route};
 pub(crate) use repairs::{Kept, Plan, Progress};
 #[cfg(test)]
-pub(crate) use status::{Brake, Serving};
+pub(crate) use status::{Brake, Serving, Waits};
 pub(crate) use status::{Problem, Process, Rpc, Source, Status};

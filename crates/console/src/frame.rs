@@ -70,6 +70,10 @@ impl Frame<'_> {
         crate::shown::time(at, self.now)
     }
 
+    pub(crate) fn exact(&self, at: Option<DateTime<Utc>>) -> Markup {
+        crate::shown::exact(at, self.now)
+    }
+
     pub(crate) fn may_repair(&self) -> bool {
         self.viewer.may_repair
     }

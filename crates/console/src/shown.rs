@@ -72,10 +72,20 @@ pub(crate) fn instant(at: DateTime<Utc>) -> String {
 /// `03:04:05Z (3m 2s ago)`, with the date if it is another. The script keeps what is in parentheses up to date.
 pub(crate) fn time(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
     let Some(at) = at else { return html! { (NOT_KNOWN) } };
+    html! { (moment(at, now)) " " span.ago data-at=(instant(at)) { "(" (distance(at, now)) ")" } }
+}
+
+fn distance(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     let seconds = (now - at).num_milliseconds() as f64 / 1000.0;
-    let distance =
-        if seconds < 0.0 { format!("in {}", age(-seconds)) } else { format!("{} ago", age(seconds)) };
-    html! { (moment(at, now)) " " span.ago data-at=(instant(at)) { "(" (distance) ")" } }
+    if seconds < 0.0 { format!("in {}", age(-seconds)) } else { format!("{} ago", age(seconds)) }
+}
+
+/// To the millisecond, as what follows one another within a second has it.
+pub(crate) fn exact(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Markup {
+    let Some(at) = at else { return html! { (NOT_KNOWN) } };
+    let format = if at.date_naive() == now.date_naive() { "%H:%M:%S%.3fZ" } else { "%Y-%m-%d %H:%M:%S%.3fZ" };
+    let stamp = at.to_rfc3339_opts(SecondsFormat::Millis, true);
+    html! { time datetime=(stamp) title=(stamp) { (at.format(format)) } " " span.ago data-at=(stamp) { "(" (distance(at, now)) ")" } }
 }
 
 pub(crate) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {

@@ -1,6 +1,6 @@
 //! In which state an RPC is, in one word. Pure.
 
-use crate::answers::Rpc;
+use crate::answers::{Rpc, Status};
 use crate::parts::Tone;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) struct Standing {
 
 impl Standing {
     /// The first that holds: what an operator did, then what keeps all calls away, then what is left behind.
-    pub(crate) fn of(rpc: &Rpc) -> Self {
+    pub(crate) fn of(rpc: &Rpc, status: &Status) -> Self {
         let serving = &rpc.serving;
         let breaker = rpc.breaker.as_deref();
         let (tone, shape, word) = if rpc.pause.is_some() {
@@ -21,6 +21,8 @@ impl Standing {
             (Tone::Bad, "○", "has no queue")
         } else if serving.workers == 0 {
             (Tone::Bad, "○", "no worker reports it")
+        } else if status.stands_still(rpc) {
+            (Tone::Bad, "■", "stands still")
         } else if breaker == Some("held") {
             (Tone::Bad, "▲", "held")
         } else if breaker == Some("open") {
@@ -43,7 +45,7 @@ impl Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answers::Serving;
+    use crate::answers::{Process, Serving, Waits};
 
     /// Guards promise 8: the state that explains the others is the one that is shown.
     #[test]
@@ -66,7 +68,34 @@ mod tests {
             ),
             (Rpc { dead: None, ..well }, "well"),
         ] {
-            assert_eq!(Standing::of(&rpc).word, word, "{rpc:?}");
+            assert_eq!(Standing::of(&rpc, &Status::default()).word, word, "{rpc:?}");
+        }
+    }
+
+    /// Guards promise 8: an RPC whose workers all make no progress for it is not well.
+    #[test]
+    fn workers_without_progress_are_shown() {
+        let rpc = Rpc {
+            source: "cards".to_owned(),
+            rpc: "A/B".to_owned(),
+            serving: Serving { workers: 1, ..Serving::default() },
+            ..Rpc::default()
+        };
+        for (part, seconds, word) in [
+            ("cards A/B", Some(9.0), "stands still"),
+            ("cards A/B", None, "stands still"),
+            ("cards A/B", Some(2.0), "well"),
+            ("cards A/BC", Some(9.0), "well"),
+        ] {
+            let waits = Waits { part: part.to_owned(), seconds, ..Waits::default() };
+            let worker = Process {
+                source: "cards".to_owned(),
+                program: "worker".to_owned(),
+                waits: vec![waits],
+                ..Process::default()
+            };
+            let status = Status { processes: vec![worker], ..Status::default() };
+            assert_eq!(Standing::of(&rpc, &status).word, word, "{part} {seconds:?}");
         }
     }
 }

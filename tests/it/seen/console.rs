@@ -33,6 +33,7 @@ async fn pages_show_a_real_line() {
         (&format!("/event/{event}"), "invalid_argument"),
         ("/events?name=event_one", "event_one"),
         ("/dead/redrive?rpc=Test%2FOne&code=invalid_argument", "Redrive 1"),
+        ("/replay?since=1h", "Send 2 messages"),
         ("/parked", "No parked events"),
         ("/repairs", "No redrives"),
         ("/line", "Processes"),
@@ -92,5 +93,37 @@ async fn forms_repair_and_are_in_the_audit() {
     assert!(command.starts_with("outbox dlq redrive --rpc=Test/One"), "{command}");
     assert!(browser.process.stop().await.unwrap().success());
     answer.cancel();
+    world.finish().await;
+}
+
+/// Guards promise 8: a page says what would be sent again and how much of it was done, and its form sends what was counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_planned_and_run() {
+    let mut world = World::new(ROUTER).await;
+    world.relay();
+    world.worker();
+    let event = world.publish(One { n: 1 }).await;
+    world.rpcs.until_done("Test/One", &[event]).await;
+    let browser = Browser::open(&world).await;
+    let planned = "/replay?since=1h&rpc=Test%2FOne";
+    until("its success is in the record", async || {
+        browser.shown(planned).await.contains("1 of them had been done before")
+    })
+    .await;
+    let plan = browser.json(planned).await;
+    let time = |name: &str| plan[name].as_str().unwrap().replace(':', "%3A");
+    let (since, until_at) = (time("since"), time("until"));
+    let fields = format!("since={since}&until={until_at}&rpc=Test%2FOne&rate=50&why=INC-412");
+    let sent = browser.post(planned, "/replay", &fields).await;
+    assert_eq!(sent.status, 303, "{}", sent.body);
+    until("the replay has ended", async || browser.json("/repairs").await[0]["state"] == "ended").await;
+    let repair = &browser.json("/repairs").await[0];
+    assert_eq!((&repair["progress"]["kind"], &repair["moved"]), (&"replay".into(), &1.into()), "{repair}");
+    assert!(repair["command"].as_str().unwrap().contains("--why=INC-412"), "{repair}");
+    let id = repair["id"].as_str().unwrap();
+    assert!(browser.shown(&format!("/repairs/{id}")).await.contains("outbox repair undo"), "{repair}");
+    let refused = browser.post(&format!("/repairs/{id}"), &format!("/repairs/{id}/continue"), "").await;
+    assert!(refused.status == 409 && refused.body.contains("nothing is left of it"), "{}", refused.body);
+    drop(browser);
     world.finish().await;
 }

@@ -191,11 +191,11 @@ impl Plan {
         }
         if let Some(oldest) = self.oldest_event_at {
             let missing = self.since.map_or(0, |since| (oldest.min(self.until) - since).num_seconds());
-            let gone = match missing {
-                1.. => format!(": {} of the time that you ask for are gone", age(missing as f64)),
+            let before = match missing {
+                1.. => format!(", and has no events of the {} before that", age(missing as f64)),
                 _ => String::new(),
             };
-            lines.push(format!("the outbox goes back to {}{gone}", crate::show::moment(oldest)));
+            lines.push(format!("the outbox goes back to {}{before}", crate::show::moment(oldest)));
         }
         if let Some(done @ 1..) = self.done_before {
             let of = counted(format!("{} of {}", thousands(done), thousands(self.messages)), "message");

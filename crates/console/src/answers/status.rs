@@ -155,7 +155,21 @@ impl Process {
     }
 }
 
+/// A part that waits for longer is no longer busy, as `outbox status` has it.
+const HALTED_SECONDS: f64 = 8.0;
+
 impl Status {
+    /// Whether as many workers make no progress for this RPC as serve it.
+    pub(crate) fn stands_still(&self, rpc: &Rpc) -> bool {
+        let part = format!("{} {}", rpc.source, rpc.rpc);
+        let is_halted = |waits: &Waits| {
+            waits.part == part && waits.seconds.is_none_or(|seconds| seconds >= HALTED_SECONDS)
+        };
+        let workers = self.processes.iter().filter(|one| one.program == "worker" && !one.is_silent());
+        let halted = workers.filter(|worker| worker.waits.iter().any(is_halted)).count();
+        halted > 0 && halted as i64 >= rpc.serving.workers
+    }
+
     /// Calls that ended in the last minute, by all workers that are not silent. `None` if no worker reports it.
     pub(crate) fn ended_in_a_minute(&self, rpc: &Rpc) -> Option<i64> {
         let workers = self.processes.iter().filter(|one| one.source == rpc.source && !one.is_silent());

@@ -29,7 +29,8 @@
     for (const one of document.querySelectorAll("time")) {
       // As in ISO 8601: the date, a blank, the time.
       const [date, time] = new Date(one.dateTime).toLocaleString("sv").split(" ");
-      put(one, one.textContent.includes("-") ? date + " " + time : time);
+      const exact = time + (/\.\d+/.exec(one.textContent) || "");
+      put(one, one.textContent.includes("-") ? date + " " + exact : exact);
     }
   };
   tick();

@@ -58,14 +58,14 @@ fn facts(frame: &Frame, life: &Life) -> Markup {
                 dt { "Name" } dd { (enqueued.name) }
                 dt { "Key" } dd { (enqueued.key.as_deref().unwrap_or("none")) }
                 dt { "Payload" } dd { (enqueued.payload_bytes.map_or_else(|| "not known".to_owned(), |many| format!("{many} bytes"))) }
-                dt { "Enqueued" } dd { (frame.time(enqueued.occurred_at)) " in " (enqueued.source) }
+                dt { "Enqueued" } dd { (frame.exact(enqueued.occurred_at)) " in " (enqueued.source) }
             }
             dt { "Put" }
             dd {
                 @if let Some(put) = &life.put {
                     @match (put.at, put.before) {
-                        (Some(at), _) => { (frame.time(Some(at))) }
-                        (None, Some(before)) => { "before " (frame.time(Some(before))) ": the exact time is no longer known" }
+                        (Some(at), _) => { (frame.exact(Some(at))) }
+                        (None, Some(before)) => { "before " (frame.exact(Some(before))) ": the exact time is no longer known" }
                         (None, None) => { "at a time that is not known" }
                     }
                     @if let Some(relay) = &put.relay { " by " (relay) }
@@ -78,10 +78,10 @@ fn facts(frame: &Frame, life: &Life) -> Markup {
             }
             @if let Some(parked) = &life.parked {
                 dt { "Parked" }
-                dd { (frame.time(parked.parked_at)) ", " (parked.code) ": " (short(&parked.reason, TEXT_CHARS_MAX)) }
+                dd { (frame.exact(parked.parked_at)) ", " (parked.code) ": " (short(&parked.reason, TEXT_CHARS_MAX)) }
             }
             @if let Some(dropped) = &life.dropped {
-                dt { "Dropped" } dd { (frame.time(dropped.at)) " by " (dropped.by) }
+                dt { "Dropped" } dd { (frame.exact(dropped.at)) " by " (dropped.by) }
             }
         }
     }
@@ -89,11 +89,11 @@ fn facts(frame: &Frame, life: &Life) -> Markup {
 
 fn not_in(frame: &Frame, nowhere: &Nowhere) -> Markup {
     html! {
-        p { "Its id was made " (frame.time(nowhere.made_at)) "." }
+        p { "Its id was made " (frame.exact(nowhere.made_at)) "." }
         ul {
             @for one in &nowhere.sources {
                 li {
-                    "not in " (one.source) ", whose oldest event is of " (frame.time(one.oldest_event_at)) ". "
+                    "not in " (one.source) ", whose oldest event is of " (frame.exact(one.oldest_event_at)) ". "
                     @if one.writing_transactions.is_empty() && one.prepared_transactions.is_empty() {
                         "No transaction that this role sees could still commit it."
                     } @else { "These transactions could still commit it:" }
@@ -116,11 +116,16 @@ fn subscriber(frame: &Frame, life: &Life, delivery: &Delivery) -> Markup {
         h3 { (frame.rpc(&delivery.rpc)) }
         ol.past {
             @for one in past.iter().take(PAST_MAX) { (happened(frame, one)) }
-            li { (stands(frame, delivery)) }
+            @if !is_last(&past, delivery) { li { (stands(frame, delivery)) } }
         }
         @if past.len() > PAST_MAX { p { (past.len() - PAST_MAX) " more: see the command below." } }
         @for cause in &delivery.causes { p { (cause) } }
     }
+}
+
+/// What happened last is how it stands.
+fn is_last(past: &[&Past], delivery: &Delivery) -> bool {
+    past.last().is_some_and(|last| last.what == delivery.state && last.at.is_some() && last.at == delivery.at)
 }
 
 /// What is of no subscriber that is listed.
@@ -162,7 +167,7 @@ fn words(frame: &Frame, past: &Past) -> Markup {
         _ => (Tone::Quiet, "·", "not known to this version"),
     };
     html! {
-        (frame.time(past.at)) " " (state(tone, shape, word))
+        (frame.exact(past.at)) " " (state(tone, shape, word))
         @if let Some(attempt) = past.attempt { ", attempt " (attempt) }
         @if let Some(many) = past.entries { ": " (many) }
         (because(past.code.as_deref(), past.error.as_deref().or(past.reason.as_deref())))
@@ -186,7 +191,7 @@ fn stands(frame: &Frame, one: &Delivery) -> Markup {
     };
     html! {
         (state(tone, shape, word))
-        @if let Some(at) = one.at.or(one.since) { " " (frame.time(Some(at))) }
+        @if let Some(at) = one.at.or(one.since) { " " (frame.exact(Some(at))) }
         @if let Some(ahead) = one.ahead { ", " (count(Some(ahead))) " ahead of it" }
         @if let Some(attempt) = one.attempt { ", attempt " (attempt) }
         @if let Some(attempts) = one.attempts { ", after " (attempts) " attempts" }
@@ -194,8 +199,8 @@ fn stands(frame: &Frame, one: &Delivery) -> Markup {
         @if let Some(why) = &one.why { ", " (why) }
         @if let Some(worker) = &one.worker { ", " (worker) }
         @if let Some(by) = &one.by { ", by " (by) }
-        @if let Some(due) = one.due_at { ", next " (frame.time(Some(due))) }
-        @if let Some(until) = one.until { ", until " (frame.time(Some(until))) }
+        @if let Some(due) = one.due_at { ", next " (frame.exact(Some(due))) }
+        @if let Some(until) = one.until { ", until " (frame.exact(Some(until))) }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::standing::Standing;
 
 /// With more than these, RPCs that are well are one box for each service.
 pub(crate) const RPCS_MAX: usize = 40;
-const BOXES_MAX: usize = 40;
+const BOXES_MAX: usize = 36;
 const EVENTS_MAX: usize = 30;
 const EDGES_MAX: usize = 120;
 const ROW: usize = 34;
@@ -82,7 +82,7 @@ pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
 fn nodes<'a>(frame: &Frame, status: &'a Status) -> Vec<Node<'a>> {
     let one = |rpc: &'a Rpc| Node {
         name: rpc.rpc.clone(),
-        standing: Standing::of(rpc),
+        standing: Standing::of(rpc, status),
         number: number(rpc, status),
         path: frame.rpc_link(&rpc.rpc),
         rpcs: vec![rpc],
@@ -91,14 +91,14 @@ fn nodes<'a>(frame: &Frame, status: &'a Status) -> Vec<Node<'a>> {
         return status.rpcs.iter().map(one).collect();
     }
     let (well, others): (Vec<&Rpc>, Vec<&Rpc>) =
-        status.rpcs.iter().partition(|rpc| Standing::of(rpc).tone == Tone::Good);
+        status.rpcs.iter().partition(|rpc| Standing::of(rpc, status).tone == Tone::Good);
     let mut services: BTreeMap<&str, Vec<&Rpc>> = BTreeMap::new();
     for rpc in well {
         services.entry(rpc.rpc.split('/').next().unwrap_or_default()).or_default().push(rpc);
     }
     let folded = services.into_iter().map(|(service, rpcs)| Node {
         name: service.to_owned(),
-        standing: Standing::of(rpcs[0]),
+        standing: Standing::of(rpcs[0], status),
         number: format!("{} well", thousands(rpcs.len() as i64)),
         path: frame.link("/#well"),
         rpcs,

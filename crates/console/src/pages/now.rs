@@ -11,9 +11,9 @@ use crate::shown::{COUNTED_MAX, NOT_KNOWN, age, age_or, bytes, count, counted, s
 use crate::standing::Standing;
 
 /// So many are shown, so that a page stays small.
-const FOLDED_MAX: usize = 100;
+const FOLDED_MAX: usize = 60;
 const SOURCES_MAX: usize = 10;
-const PROBLEMS_MAX: usize = 15;
+const PROBLEMS_MAX: usize = 12;
 const PROBLEM_CHARS_MAX: usize = 600;
 const HEADS: [&str; 8] =
     ["RPC", "State", "#Calls", "#Done a minute", "#Waiting", "#Oldest", "#Retrying", "#Dead"];
@@ -71,7 +71,7 @@ pub(crate) fn one(frame: &Frame, status: &Status, problem: &Problem) -> Markup {
 }
 
 fn rpcs(frame: &Frame, status: &Status) -> Part {
-    let is_well = |rpc: &&Rpc| Standing::of(rpc).tone == Tone::Good;
+    let is_well = |rpc: &&Rpc| Standing::of(rpc, status).tone == Tone::Good;
     let fold = status.rpcs.len() > RPCS_MAX;
     let (well, listed): (Vec<&Rpc>, Vec<&Rpc>) = status.rpcs.iter().partition(|rpc| fold && is_well(rpc));
     let rows = listed.iter().take(RPCS_MAX).map(|rpc| {
@@ -97,7 +97,7 @@ fn rpcs(frame: &Frame, status: &Status) -> Part {
 }
 
 fn row(frame: &Frame, status: &Status, rpc: &Rpc, id: &str) -> Markup {
-    let Standing { tone, shape, word } = Standing::of(rpc);
+    let Standing { tone, shape, word } = Standing::of(rpc, status);
     html! {
         tr id=(id) data-row {
             th scope="row" { (frame.rpc(&rpc.rpc)) }

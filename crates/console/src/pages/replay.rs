@@ -87,7 +87,7 @@ fn gone(frame: &Frame, plan: &Plan) -> Markup {
         @if missing > 0 {
             p.problem {
                 (state(Tone::Warning, "△", "not all of that time is there")) ": the outbox goes back to "
-                (frame.time(Some(oldest))) ", so " (age(missing as f64)) " of it are gone."
+                (frame.time(Some(oldest))) ", and has no events of the " (age(missing as f64)) " before that."
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::history::Trend;
 use crate::pages::now;
 use crate::pages::spark::{going, spark};
 use crate::parts::{Tone, refused, state, table};
-use crate::shown::{age, age_or, count, query, short, thousands};
+use crate::shown::{age, age_or, count, counted, query, short, thousands};
 use crate::standing::Standing;
 
 const TEXT_CHARS_MAX: usize = 500;
@@ -83,7 +83,7 @@ fn why(frame: &Frame, known: &Known) -> Markup {
 
 fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
     let (status, trend) = (known.status, |what: &str| (known.trends)(what, &rpc.source));
-    let Standing { tone, shape, word } = Standing::of(rpc);
+    let Standing { tone, shape, word } = Standing::of(rpc, status);
     let serving = &rpc.serving;
     html! {
         p { (state(tone, shape, word)) " in " (rpc.source) }
@@ -113,7 +113,7 @@ fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
             dt { "Ended in the last minute" } dd { (count(status.ended_in_a_minute(rpc))) }
             @if serving.workers > 0 {
                 dt { "Calls under way" }
-                dd { (thousands(serving.calls)) " of " (thousands(serving.calls_max)) ", by " (serving.workers) " workers" }
+                dd { (thousands(serving.calls)) " of " (thousands(serving.calls_max)) ", by " (counted(serving.workers, "worker")) }
                 dt { "A call takes" }
                 dd { (age(serving.mean_seconds)) " on average, " (age(serving.longest_seconds)) " at most" }
             }

@@ -76,7 +76,8 @@ fn rows(life: &Life) -> Vec<(String, Vec<Mark>)> {
             "failed" | "abandoned" => ("✖", "warning"),
             _ => ("◷", "quiet"),
         };
-        marks.extend(delivery.at.or(delivery.since).map(|at| (at, now.0, now.1)));
+        let stands = delivery.at.or(delivery.since).map(|at| (at, now.0, now.1));
+        marks.extend(stands.filter(|mark| !marks.contains(mark)));
         rows.push((delivery.rpc.clone(), marks));
     }
     rows
