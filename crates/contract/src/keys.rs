@@ -1,4 +1,4 @@
-//! The fields that messages mark: an event's key, and what nobody is shown.
+//! The fields that messages mark: an event's key, and what is never shown.
 
 use outbox_finding::Finding;
 use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value};
@@ -53,7 +53,7 @@ pub(crate) fn strays(
     findings
 }
 
-/// Whether nobody is shown its value.
+/// Whether its value is never shown.
 pub(crate) fn is_sensitive(field: &FieldDescriptor) -> bool {
     let extension = field.parent_pool().get_extension_by_name(SENSITIVE);
     extension.is_some_and(|extension| is_marked(field, &extension))

@@ -179,7 +179,7 @@ fn verified(
     valid.set_required_spec_claims(&needed);
     let key = DecodingKey::from_jwk(key).ok()?;
     let claims = decode::<Claims>(token, &key, &valid).ok()?.claims;
-    // An address that nobody has checked may be that of another person.
+    // An unchecked address may be that of another person.
     let is_checked = claims.email_verified != json!(false) && claims.email_verified != json!("false");
     let name = claims.email.filter(|_| is_checked).or(claims.sub)?;
     let is_name = !name.trim().is_empty()

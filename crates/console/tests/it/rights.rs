@@ -50,7 +50,7 @@ async fn who_is_not_named_neither_drops_nor_sees_payloads() {
     assert_eq!(kept.0.changes(), []);
 }
 
-/// Guards: what the database's role may not, nobody is offered, and no form of it is taken. While that is not known, there is none.
+/// Guards: what the database's role may not is offered to no viewer, and no form of it is taken. While that is not known, there is none.
 #[tokio::test]
 async fn a_role_is_the_outer_wall() {
     #[derive(Debug)]
