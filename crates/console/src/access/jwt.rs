@@ -104,7 +104,8 @@ impl Jwt {
 
     pub(crate) async fn viewer(&self, headers: &HeaderMap) -> Option<Viewer> {
         let token = self.token(headers)?;
-        let head = decode_header(token).ok()?;
+        // An extension that must be understood is not.
+        let head = decode_header(token).ok().filter(|head| head.crit.is_none())?;
         let key = self.key(head.kid.as_deref()?).await?;
         verified(token, head.alg, &key, &self.audiences, self.issuer.as_deref())
     }
