@@ -2,7 +2,7 @@
 
 mod args;
 mod counting; // before they are moved
-mod hiding; // fields that nobody is shown
+mod hiding; // fields that are never shown
 mod list; // shown
 mod moved; // redriven or dropped
 mod result; // of that

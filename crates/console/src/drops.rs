@@ -1,5 +1,5 @@
 //! What can't be taken back: letters, a parked event, or a queue are dropped. First they are counted and shown, then the name is
-//! typed with a reason, and with `second_person` somebody else confirms it.
+//! typed with a reason, and with `second_person` another person confirms it.
 
 use std::time::Duration;
 
@@ -143,7 +143,7 @@ async fn go(visit: &Visit, what: &What, since: Duration, why: &str) -> Response 
     begun(visit, PLACE, words, place_of(what)).await
 }
 
-/// Signed here, not too old, and asked for by somebody else.
+/// Signed here, not too old, and asked for by another person.
 fn demanded(visit: &Visit, asked: &str, signature: Option<&String>) -> Result<Demand, Refusal> {
     let refusal = |problem: &str, remedy: &str| Refusal {
         code: 2,

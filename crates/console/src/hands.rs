@@ -8,13 +8,14 @@ use crate::changes::done;
 use crate::frame::rpc_path;
 use crate::visit::Sent;
 
-/// Those that wait for another attempt become dead letters, and a redrive takes that back.
+/// One event, or all that wait for another attempt. They become dead letters, and a redrive takes that back.
 pub(crate) async fn give_up(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
     let (event, code) = (sent.field("event"), sent.field("code"));
     let filters = [("rpc", rpc.as_str()), ("event", event), ("code", code), ("reason", sent.field("why"))];
     let mut words = words::filtered(&["queue", "give-up"], &filters);
-    words.extend(words::of(&["--state=retrying", "--yes"]));
+    // Without an event, what was never tried is left alone.
+    words.extend(words::of(if event.is_empty() { &["--state=retrying", "--yes"] } else { &["--yes"] }));
     done(&sent.visit, words, &rpc_path(&rpc)).await
 }
 

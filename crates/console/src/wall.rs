@@ -1,4 +1,4 @@
-//! What the database's role may do. The console can do no more, whoever asks: so it offers no more.
+//! What the database's role may do. The console can do no more for any viewer, so it offers no more.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Wall {
         known.role
     }
 
-    /// Writes down that somebody tried what they may not.
+    /// Writes down a try of what the viewer may not.
     pub(crate) async fn refused(&self, ask: &dyn Ask, who: &str, path: &str) {
         let mut refused = self.refused.lock().await;
         let (since, many) = match *refused {

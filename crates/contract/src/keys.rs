@@ -1,4 +1,4 @@
-//! The fields that messages mark: an event's key, and what nobody is shown.
+//! The fields that messages mark: an event's key, and what is never shown.
 
 use outbox_finding::Finding;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
@@ -51,7 +51,7 @@ pub(crate) fn strays(
     findings
 }
 
-/// Whether nobody is shown its value.
+/// Whether its value is never shown.
 pub(crate) fn is_sensitive(field: &FieldDescriptor) -> bool {
     FieldOption::named(SENSITIVE, field.parent_pool()).marks(field)
 }

@@ -34,7 +34,7 @@ async fn a_viewer_sees_what_is_stuck_and_nothing_else() {
     for (command, code, shows) in [
         ("status", 1, "Test/One"),
         (&format!("why {event}"), 1, "no such card"),
-        (&format!("why {}", planted.parked), 1, "MalformedEvent"),
+        (&format!("why {}", planted.parked), 1, "MalformedDetail"),
         ("find --name event_one", 0, "event_one"),
         ("find --key key-9", 0, "key-9"),
         ("dlq summary", 0, "no such card"),
@@ -44,7 +44,7 @@ async fn a_viewer_sees_what_is_stuck_and_nothing_else() {
         ("dlq redrive --all --dry-run", 0, "1"),
         ("queue list --rpc Test/One", 0, "event_one"),
         ("queue list --rpc Test/Slow", 0, "event_two"),
-        ("parked list", 0, "MalformedEvent"),
+        ("parked list", 0, "MalformedDetail"),
         ("audit", 0, ""),
         ("repair list", 0, ""),
         ("routes", 0, "event_one"),
@@ -123,7 +123,6 @@ async fn postgres_refuses(url: &str) {
         "select setval('outbox.event_seq', 3)",
         "select nextval('outbox.event_seq')",
         "select outbox.grant_to(current_user::text, 'operator')",
-        "select outbox.truncate_slot('event', 1::smallint, '0', 0)",
     ] {
         let refused = sqlx::raw_sql(statement).execute(&mut conn).await.expect_err(statement);
         let code =

@@ -11,7 +11,7 @@ use crate::options::Options;
 ///
 /// Each page shows what a command answers, and which one. It listens on this machine, prints an address, and the browser that
 /// opens it first may use it. Another address needs --auth-token-file, --auth-header or --auth-jwt. Repairs are in `outbox audit`
-/// with the name of who sent the form. Nobody may drop or see a payload who is not named by --allow, and values of headers are
+/// with the name of who sent the form. Only those that --allow names may drop or see a payload, and values of headers are
 /// never shown. A database role that plays `viewer` makes a console that can't do more. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -83,7 +83,7 @@ pub(crate) struct Args {
     /// Who may do what: repair=group:sre, destroy=ann@example.com, payload=local. Repeat for several.
     ///
     /// view: to look; without such a rule, all who are known. repair: what can be taken back. destroy: to drop. payload: to see one
-    /// letter's payload. To whom: a name, group:NAME, or local for the browser of the printed address, which may repair anyway.
+    /// letter's payload. After it: a name, group:NAME, or local for the browser of the printed address, which may repair anyway.
     #[arg(long, value_name = "WHAT=WHOM")]
     pub(super) allow: Vec<Rule>,
 

@@ -108,7 +108,7 @@ mod tests {
         assert!(alone.code() == 2 && alone.remedy.contains("--auth-jwt"), "{alone:?}");
     }
 
-    /// Guards: a signed token needs an audience, and keys that nobody on the way can change.
+    /// Guards: a signed token needs an audience, and keys that can't be changed on the way.
     #[cfg(feature = "jwt")]
     #[test]
     fn a_signed_token_needs_its_audience() {

@@ -1,4 +1,4 @@
-//! Fields that proto marks with (outbox.sensitive): nobody is shown their values.
+//! Fields that proto marks with (outbox.sensitive): their values are never shown.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Who may do what. Dropping and payloads are for those who are named, and for nobody else.
+//! Who may do what. Dropping and payloads are only for those who are named.
 
 use std::str::FromStr;
 
@@ -36,7 +36,7 @@ pub struct Allow {
 }
 
 impl Allow {
-    /// With `read_only` nobody may do more than look, whatever the rules say.
+    /// With `read_only` all may only look, whatever the rules say.
     pub fn new(rules: Vec<Rule>, read_only: bool) -> Self {
         Self { rules, read_only }
     }
@@ -95,7 +95,7 @@ mod tests {
         Allow::new(rules.iter().map(|rule| rule.parse().unwrap()).collect(), read_only)
     }
 
-    /// Guards: nobody may drop or see payloads without being named, and a name is no group and no printed address.
+    /// Guards: only those who are named may drop or see payloads, and a name is no group and no printed address.
     #[test]
     fn a_rule_is_for_those_it_names() {
         let viewer = |name: &str, groups: &[&str], may_repair| Viewer {

@@ -104,7 +104,8 @@ impl Jwt {
 
     pub(crate) async fn viewer(&self, headers: &HeaderMap) -> Option<Viewer> {
         let token = self.token(headers)?;
-        let head = decode_header(token).ok()?;
+        // An extension that must be understood is not.
+        let head = decode_header(token).ok().filter(|head| head.crit.is_none())?;
         let key = self.key(head.kid.as_deref()?).await?;
         verified(token, head.alg, &key, &self.audiences, self.issuer.as_deref())
     }
@@ -179,7 +180,7 @@ fn verified(
     valid.set_required_spec_claims(&needed);
     let key = DecodingKey::from_jwk(key).ok()?;
     let claims = decode::<Claims>(token, &key, &valid).ok()?.claims;
-    // An address that nobody has checked may be that of another person.
+    // An unchecked address may be that of another person.
     let is_checked = claims.email_verified != json!(false) && claims.email_verified != json!("false");
     let name = claims.email.filter(|_| is_checked).or(claims.sub)?;
     let is_name = !name.trim().is_empty()

@@ -125,7 +125,7 @@ pub(crate) fn of_letter(frame: &Frame, letter: &Letter) -> Markup {
 pub(crate) fn page(frame: &Frame, what: &What, counted: &Counted) -> Markup {
     html! {
         (shown(frame, what, counted))
-        @if counted.found == 0 { p { "There is nothing to drop." } }
+        @if counted.found == 0 && !matches!(what, What::Queue(_)) { p { "There is nothing to drop." } }
         @else {
             form.change method="post" action=(frame.link("/drop")) {
                 input type="hidden" name="form_token" value=(frame.form_token);
@@ -133,7 +133,7 @@ pub(crate) fn page(frame: &Frame, what: &What, counted: &Counted) -> Markup {
                 input type="hidden" name="counted_at" value=(counted.at.timestamp_millis());
                 label { "Type " strong { (counted.name) } " " input name="typed" required autocomplete="off"; }
                 label { "Why (kept in the audit) " input name="why" required maxlength="500" autocomplete="off"; }
-                button type="submit" { "Drop " (thousands(counted.found)) " for good" }
+                button type="submit" { "Drop " (thousands(counted.found)) " for good" @if matches!(what, What::Queue(_)) { ", and the queue" } }
             }
         }
     }

@@ -13,7 +13,8 @@ pub(crate) fn of_queue(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
     html! {
         @if is_retrying {
             (frame.form(&format!("{}/give-up", rpc_path(name)), "Give up", &html! {
-                p { "They become dead letters. A redrive takes that back." }
+                p { "What waits for another attempt becomes a dead letter. A redrive takes that back." }
+                label { "Event " input name="event" maxlength="100" autocomplete="off" placeholder="all"; }
                 label { "Whose last attempt ended with the code " input name="code" maxlength="100" autocomplete="off" placeholder="all"; }
                 label { "Why " input name="why" required maxlength="500" autocomplete="off"; }
             }))
