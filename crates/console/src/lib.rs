@@ -13,6 +13,7 @@ mod clean; // what must never be shown
 mod demo; // examples
 mod frame; // what every page has
 mod guard; // before every page
+mod late; // what stands over older numbers
 mod pages;
 mod reads; // pages by their addresses
 mod sampler; // one look for all viewers

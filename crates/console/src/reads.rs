@@ -10,12 +10,14 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{Redirect, Response};
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use maud::html;
 use serde_json::json;
 
 use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Status, Summary};
 use crate::ask::{Refusal, words};
 use crate::assets;
 use crate::frame::{Frame, refused, rpc_path};
+use crate::late::older;
 use crate::pages::{self, redrive::Group};
 use crate::sampler::EVERY;
 use crate::shown::query;
@@ -87,7 +89,7 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
             commands: [words::retrying(&name), words::letters(&name)]
                 .map(|words| visit.console.ask.command(&words)),
         };
-        pages::rpc::page(&visit.frame(), &known)
+        html! { (older(sample.late.as_ref())) (pages::rpc::page(&visit.frame(), &known)) }
     })
 }
 
@@ -179,7 +181,8 @@ pub(crate) async fn line(visit: Visit) -> Response {
     let json = json!({"processes": processes, "doctor": report.as_ref().ok().map(|(_, json)| json)});
     let status: &Status = &sample.status;
     visit.show(place, &words, &json, || {
-        pages::line::page(&visit.frame(), status, report.as_ref().map(|(report, _)| report))
+        let page = pages::line::page(&visit.frame(), status, report.as_ref().map(|(report, _)| report));
+        html! { (older(sample.late.as_ref())) (page) }
     })
 }
 

@@ -2,7 +2,8 @@ use maud::{Markup, html};
 
 use crate::answers::{Route, Rpc, Source, Status};
 use crate::ask::Refusal;
-use crate::frame::{Frame, Tone, refused, state, table};
+use crate::frame::{Frame, Tone, state, table};
+use crate::late::older;
 use crate::pages::map::map;
 use crate::shown::{age, age_or, bytes, count, short, thousands};
 use crate::standing::Standing;
@@ -16,10 +17,7 @@ const PROBLEM_CHARS_MAX: usize = 600;
 /// The part that is sent again while the page is open.
 pub(crate) fn fragment(frame: &Frame, status: &Status, routes: &[Route], late: Option<&Refusal>) -> Markup {
     html! {
-        @if let Some(late) = late {
-            (refused(late))
-            p { "What follows is older." }
-        }
+        (older(late))
         (problems(frame, status))
         section aria-labelledby="map" {
             h2 #map { "The line" }
