@@ -16,7 +16,7 @@ use crate::world::{PATIENCE, World, until};
 
 const RPCS: usize = 100;
 const VIEWERS: usize = 50;
-const BEATS: usize = 15;
+const BEATS: usize = 10;
 /// Each page so often.
 const TIMES: usize = 10;
 const PAGE_BYTES_MAX: usize = 60_000;
