@@ -4,7 +4,7 @@ import { strict as assert } from "node:assert";
 import { PLACES } from "./hands.mjs";
 import * as words from "./words.mjs";
 
-const table = (page, name) => page.getByRole("region", { name, exact: true });
+const table = (page, name) => page.getByRole("region", { name: new RegExp(`^${name}(, table)?$`) });
 const row = (page, name, text) => table(page, name).getByRole("row").filter({ hasText: text });
 const heading = (page, name) => page.getByRole("heading", { name });
 const button = (page, name) => page.getByRole("button", { name, exact: typeof name === "string" });

@@ -16,6 +16,7 @@ mod frame; // what every page has
 mod guard; // before every page
 mod hands; // of single messages
 mod history; // of the last minutes
+mod late; // what stands over older numbers
 mod live; // what changes by itself
 mod look; // colours, times and keys
 mod pages;

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{Redirect, Response};
+use maud::html;
 use serde_json::json;
 
 use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Status, Summary};
 use crate::ask::{Refusal, words};
 use crate::frame::{Frame, rpc_path};
+use crate::late::older;
 use crate::live;
 use crate::pages::{self, redrive::Group};
 use crate::parts::refused;
@@ -62,7 +64,7 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
                 .map(|words| visit.console.ask.command(&words)),
             trends: &|what, source| visit.console.sampler.trend(what, &[source, &name], visit.now),
         };
-        pages::rpc::page(&visit.frame(), &known)
+        html! { (older(sample.late.as_ref())) (pages::rpc::page(&visit.frame(), &known)) }
     })
 }
 
@@ -161,7 +163,8 @@ pub(crate) async fn line(visit: Visit) -> Response {
     let json = json!({"processes": processes, "doctor": report.as_ref().ok().map(|(_, json)| json)});
     let status: &Status = &sample.status;
     visit.show(place, &words, &json, || {
-        pages::line::page(&visit.frame(), status, report.as_ref().map(|(report, _)| report))
+        let page = pages::line::page(&visit.frame(), status, report.as_ref().map(|(report, _)| report));
+        html! { (older(sample.late.as_ref())) (page) }
     })
 }
 

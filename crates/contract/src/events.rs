@@ -10,7 +10,7 @@ use prost_reflect::{
 
 use crate::files::Files;
 use crate::keys;
-use crate::option::{FieldOption, KEY};
+use crate::option::{FieldOption, KEY, SENSITIVE};
 use crate::place::Places;
 use crate::selection::Selection;
 
@@ -63,7 +63,9 @@ pub(crate) fn pair(pool: &DescriptorPool, files: &Files, places: &Places, select
     let own_messages = pool.all_messages().filter(|message| files.contains_key(message.parent_file().name()));
     let strays = own_messages.filter(|message| !events.contains(message.full_name()));
     pairing.events.findings.extend(keys::strays(&option, strays, places));
-    pairing.events.findings.extend(option.namesakes(pool, places));
+    for option in [&option, &FieldOption::named(SENSITIVE, pool)] {
+        pairing.events.findings.extend(option.namesakes(pool, places));
+    }
     pairing.events
 }
 

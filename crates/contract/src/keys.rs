@@ -3,10 +3,8 @@
 use outbox_finding::Finding;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 
-use crate::option::FieldOption;
+use crate::option::{FieldOption, SENSITIVE};
 use crate::place::Places;
-
-const SENSITIVE: &str = "outbox.sensitive";
 
 /// The key of an event's message, and the mistakes in its options.
 pub(crate) fn key(

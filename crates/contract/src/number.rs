@@ -3,10 +3,10 @@
 
 use outbox_finding::{Finding, Place};
 
-use crate::option::{KEY, REMEDY, shares};
+use crate::option::{KEY, REMEDY, SENSITIVE, shares};
 
 /// As in outbox/options.proto.
-const OURS: [(&str, u32); 1] = [(KEY, 93_914_932)];
+const OURS: [(&str, u32); 2] = [(KEY, 93_914_932), (SENSITIVE, 93_914_933)];
 
 /// The options of fields that a file declares with a number of ours.
 pub(crate) fn taken(shown: &str, text: &str) -> Vec<Finding> {

@@ -6,6 +6,7 @@ use prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor, FileDe
 use crate::place::Places;
 
 pub(crate) const KEY: &str = "outbox.key";
+pub(crate) const SENSITIVE: &str = "outbox.sensitive";
 const EXTENDED: &str = "google.protobuf.FieldOptions";
 pub(crate) const REMEDY: &str =
     "give it another number: buf and protoc refuse two options of one number where they read both";
