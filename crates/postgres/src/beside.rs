@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::listening::{Listening, WeakListening};
-use crate::{Connections, within, within_time};
+use crate::{Connections, SESSION, Source, within, within_time};
 
 /// For the session, which a long statement may have.
 const LENT_WITHIN: Duration = Duration::from_secs(1);
@@ -39,6 +39,15 @@ struct Shared {
     slow_until: Guarded<Option<Instant>>,
     /// A connection was opened for a statement. What is nearly due should follow, before it is closed again.
     opened: Notify,
+}
+
+impl Source {
+    /// For what a process does regularly in this database. Two connections, because one statement may wait; where they are
+    /// scarce, one that the others reuse at once.
+    pub fn beside(&self, application: &'static str) -> Beside {
+        let size = if self.budget().is_scarce() { 1 } else { 2 };
+        Beside::of(self.connections(application, &SESSION, size))
+    }
 }
 
 impl Beside {

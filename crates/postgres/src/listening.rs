@@ -29,7 +29,7 @@ struct Shared {
     pool: PgPool,
     /// The line of tasks that wait for it is fair.
     listener: Arc<Mutex<Option<PgListener>>>,
-    /// A task wants the session while it waits for a notification.
+    /// Another task waits for the session, and the one that waits for a notification gives way.
     wanted: Notify,
     /// A statement was given up, so the next one would wait for its answer; or the connection is lost.
     broken: AtomicBool,
@@ -133,7 +133,7 @@ impl Listening {
         }
     }
 
-    /// Whether a statement would first wait for rows that nobody reads.
+    /// Whether a statement would first wait for the rest of earlier rows.
     pub(crate) fn has_unread(&self) -> bool {
         self.0.unread.load(Ordering::Relaxed)
     }

@@ -54,8 +54,7 @@ pub async fn run<R: RemoteBus + 'static>(
 ) {
     let progress = Progress::new(source.name(), standing.part().clone());
     let mut shown = process::Shown::new(&settings.name, settings.address.clone(), bus.routes());
-    // Two, because one statement may wait.
-    let beside = Beside::of(source.connections("outbox relay (beside)", &SESSION, 2));
+    let beside = source.beside("outbox relay (beside)");
     let row = ProcessRow::beside(beside.clone());
     let router = bus.routes().map(PostgresBus::newest).or_else(|| settings.router.clone());
     let names = Names::new(source.name(), router);

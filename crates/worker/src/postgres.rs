@@ -61,8 +61,7 @@ pub async fn run_by<C: RpcClient + Clone>(
 ) -> Finished {
     // A term may end before its successes are recorded: the next one keeps them.
     let served = Served::by(plans, source.name(), (settings.visibility, settings.pace), true, started);
-    // Two, because one statement may wait.
-    let beside = Beside::of(source.connections("outbox worker (beside)", &SESSION, 2));
+    let beside = source.beside("outbox worker (beside)");
     let term = || term((source, &beside), &served, plans, &settings.name, standing, started);
     let process =
         Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());

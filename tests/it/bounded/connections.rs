@@ -19,8 +19,9 @@ const SESSIONS_MAX: i64 = 40;
 const DATABASES: usize = 25;
 const RPCS: usize = 120;
 const ROUNDS: i64 = 4;
-/// In one database, between two writes of a worker's row, which are 5 s apart.
-const IDLE_TRANSACTIONS_MAX: i64 = 25;
+/// In one database, between two writes of a worker's row. At rest they are 5 s apart, and there are some 30. On a busy machine
+/// the row comes late.
+const IDLE_TRANSACTIONS_MAX: i64 = 80;
 
 /// Guards promise 7: 25 databases and 120 RPCs leave a server of 100 connections to others, under load and at rest. The events
 /// of each database arrive, also of those that no worker listens to. At rest each database has few transactions.
