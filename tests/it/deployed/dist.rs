@@ -260,12 +260,17 @@ fn the_packages_know_their_revision(release: &Release) {
     };
     let info: Value = serde_json::from_str(&info).unwrap();
     let commit = &info["git"]["sha1"].as_str().unwrap()[..12];
-    std::fs::create_dir_all(source.join("examples")).unwrap();
-    let program = "fn main() { println!(\"{}\", outbox_revision::VERSION); }\n";
-    std::fs::write(source.join("examples/say.rs"), program).unwrap();
+    let program = release.path("say");
+    std::fs::create_dir_all(program.join("src")).unwrap();
+    let manifest = format!(
+        "[package]\nname = \"say\"\nedition = \"2024\"\n[workspace]\n[dependencies]\noutbox-revision = {{ path = {source:?} }}\n"
+    );
+    std::fs::write(program.join("Cargo.toml"), manifest).unwrap();
+    let text = "fn main() { println!(\"{}\", outbox_revision::VERSION); }\n";
+    std::fs::write(program.join("src/main.rs"), text).unwrap();
     let mut cargo = cargo();
-    cargo.env_remove("OUTBOX_REVISION").env("CARGO_TARGET_DIR", release.path("package-target"));
-    let said = run(cargo.args(["run", "--quiet", "--offline", "--example", "say"]).current_dir(&source));
+    cargo.env_remove("OUTBOX_REVISION").env("CARGO_TARGET_DIR", release.path("say-target"));
+    let said = run(cargo.args(["run", "--quiet", "--offline"]).current_dir(&program));
     assert_eq!(said, format!("{version} ({commit})\n"));
 }
 
