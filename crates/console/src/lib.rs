@@ -8,13 +8,15 @@ mod answers; // what commands answer
 mod ask;
 mod asked; // asks, and cleans the answer
 mod assets; // style and scripts
+mod beats; // what is sent while a page is open
 mod changes; // forms
 mod clean; // what must never be shown
 mod demo; // examples
 mod frame; // what every page has
 mod guard; // before every page
 mod history; // of the last minutes
-mod live; // what changes by itself
+mod late; // what stands over older numbers
+mod live; // the part that changes by itself
 mod look; // colours, times and keys
 mod pages;
 mod parts; // that pages share

@@ -1,19 +1,26 @@
 //! The pages: each is one GET with its state in the address, and changes nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{Redirect, Response};
+use axum::http::header::SET_COOKIE;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
 use serde_json::json;
 
 use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Status, Summary};
 use crate::ask::{Refusal, words};
+use crate::assets;
 use crate::frame::{Frame, rpc_path};
+use crate::late::older;
 use crate::live;
+use crate::look::is_ours;
 use crate::pages::{self, redrive::Group};
 use crate::parts::refused;
 use crate::shown::query;
+use crate::state::Console;
 use crate::visit::{Visit, as_html};
 
 type Pairs = Query<BTreeMap<String, String>>;
@@ -62,7 +69,7 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
                 .map(|words| visit.console.ask.command(&words)),
             trends: &|what, source| visit.console.sampler.trend(what, &[source, &name], visit.now),
         };
-        pages::rpc::page(&visit.frame(), &known)
+        html! { (older(sample.late.as_ref())) (pages::rpc::page(&visit.frame(), &known)) }
     })
 }
 
@@ -161,7 +168,8 @@ pub(crate) async fn line(visit: Visit) -> Response {
     let json = json!({"processes": processes, "doctor": report.as_ref().ok().map(|(_, json)| json)});
     let status: &Status = &sample.status;
     visit.show(place, &words, &json, || {
-        pages::line::page(&visit.frame(), status, report.as_ref().map(|(report, _)| report))
+        let page = pages::line::page(&visit.frame(), status, report.as_ref().map(|(report, _)| report));
+        html! { (older(sample.late.as_ref())) (page) }
     })
 }
 
@@ -195,6 +203,27 @@ fn place_of(text: &str) -> String {
         (_, Some(_)) => rpc_path(text),
         _ => format!("/events{}", query(&[("name", text)])),
     }
+}
+
+/// Sets the cookie of this browser, and changes nothing else.
+pub(crate) async fn look(visit: Visit, Query(pairs): Pairs) -> Response {
+    let base = &visit.console.settings.base_path;
+    let first = format!("{base}/");
+    let back = if is_ours(of(&pairs, "back"), &first) { of(&pairs, "back") } else { &first };
+    let cookie = visit.look.with(of(&pairs, "to")).cookie(base);
+    ([(SET_COOKIE, cookie)], Redirect::to(back)).into_response()
+}
+
+pub(crate) async fn css(State(console): State<Arc<Console>>) -> Response {
+    console.assets.css()
+}
+
+pub(crate) async fn js() -> Response {
+    assets::js()
+}
+
+pub(crate) async fn htmx() -> Response {
+    assets::htmx()
 }
 
 pub(crate) async fn missing(visit: Visit) -> Response {

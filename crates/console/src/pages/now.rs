@@ -2,10 +2,11 @@ use maud::{Markup, html};
 
 use crate::answers::{Problem, Rpc, Source, Status};
 use crate::frame::Frame;
+use crate::late::older;
 use crate::live::{Part, id_of};
 use crate::pages::map::{RPCS_MAX, map};
 use crate::pages::remedy;
-use crate::parts::{Tone, refused, state, table};
+use crate::parts::{Tone, state, table};
 use crate::sampler::Sample;
 use crate::shown::{COUNTED_MAX, NOT_KNOWN, age, age_or, bytes, count, counted, short, thousands};
 use crate::standing::Standing;
@@ -22,8 +23,8 @@ const HEADS: [&str; 8] =
 pub(crate) fn parts(frame: &Frame, sample: &Sample) -> Vec<Part> {
     let status = &sample.status;
     let mut parts = Vec::new();
-    if let Some(late) = &sample.late {
-        parts.push(Part::new("late", html! { div #late { (refused(late)) p { "What follows is older." } } }));
+    if sample.late.is_some() {
+        parts.push(Part::new("late", html! { div #late { (older(sample.late.as_ref())) } }));
     }
     parts.push(Part::new("stuck", problems(frame, status)));
     parts.push(Part::new(
