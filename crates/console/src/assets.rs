@@ -1,13 +1,8 @@
 //! Style and scripts. They are in the binary as they are, so no other file is needed.
 
-use std::sync::Arc;
-
-use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-
-use crate::state::Console;
 
 const CSS: &str = include_str!("assets/console.css");
 const JS: &str = include_str!("assets/console.js");
@@ -35,17 +30,17 @@ impl Assets {
         let version = all.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
         Self { css, version }
     }
+
+    pub(crate) fn css(&self) -> Response {
+        kept("text/css; charset=utf-8", self.css.clone())
+    }
 }
 
-pub(crate) async fn css(State(console): State<Arc<Console>>) -> Response {
-    kept("text/css; charset=utf-8", console.assets.css.clone())
-}
-
-pub(crate) async fn js() -> Response {
+pub(crate) fn js() -> Response {
     kept("text/javascript; charset=utf-8", JS)
 }
 
-pub(crate) async fn htmx() -> Response {
+pub(crate) fn htmx() -> Response {
     kept("text/javascript; charset=utf-8", [NOTE, HTMX, "\n", SSE].concat())
 }
 

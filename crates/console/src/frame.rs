@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::access::Viewer;
-use crate::look::{Look, links};
-use crate::shown::{encoded, instant, moment};
+use crate::look::{CHOICES, Look};
+use crate::shown::{encoded, instant, moment, query};
 
 /// No code in attributes, no style in the page, and what a viewer opened stays open.
 const HTMX: &str = r#"{"extensions": "sse", "prefix": "", "includeIndicatorCSS": false, "history": false, "morphIgnore": ["data-htmx-powered", "open", "hidden", "aria-pressed"]}"#;
@@ -133,9 +133,26 @@ impl Frame<'_> {
                 }
                 details.look {
                     summary { "View" }
-                    div { (links(self, self.path)) button type="button" hidden data-help { "Keys" } }
+                    div { (self.looks()) button type="button" hidden data-help { "Keys" } }
                 }
                 p.viewer { (self.viewer.name) " (" (role) ")" }
+            }
+        }
+    }
+
+    /// Links to the other values of each choice, which come back to this page.
+    fn looks(&self) -> Markup {
+        let to = |value: &str| self.link(&format!("/look{}", query(&[("to", value), ("back", self.path)])));
+        html! {
+            @for (n, (name, values)) in CHOICES.iter().enumerate() {
+                @let chosen = self.look.0[n];
+                p {
+                    (name) ":"
+                    @for (at, value) in values.iter().enumerate() {
+                        " "
+                        a href=(to(value)) aria-current=[(at == chosen).then_some("true")] data-next=[(at == (chosen + 1) % values.len()).then_some(*name)] { (value) }
+                    }
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ mod answers; // what commands answer
 mod ask;
 mod asked; // asks, and cleans the answer
 mod assets; // style and scripts
+mod beats; // what is sent while a page is open
 mod changes; // forms
 mod clean; // what must never be shown
 mod demo; // examples
@@ -17,7 +18,7 @@ mod guard; // before every page
 mod hands; // of single messages
 mod history; // of the last minutes
 mod late; // what stands over older numbers
-mod live; // what changes by itself
+mod live; // the part that changes by itself
 mod look; // colours, times and keys
 mod pages;
 mod parts; // that pages share

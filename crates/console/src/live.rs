@@ -1,21 +1,9 @@
 //! The part of a page that changes while it is open. It is sent whole once, and then only what differs.
 
-use std::collections::BTreeMap;
-use std::convert::Infallible;
-
-use axum::extract::Query;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::Stream;
-use futures_util::stream::unfold;
 use maud::{Markup, html};
 
-use crate::ask::Refusal;
 use crate::frame::Frame;
-use crate::pages;
-use crate::parts::refused;
-use crate::sampler::EVERY;
 use crate::shown::{moment, query};
-use crate::visit::Visit;
 
 /// An element with this id. A table's rows are elements of their own, so that few bytes say that one has changed.
 #[derive(Debug)]
@@ -48,8 +36,11 @@ pub(crate) fn whole(parts: &[Part]) -> Markup {
     html! { @for part in parts { (part.html) } }
 }
 
-/// Pure: what changes one page into the other, by the ids of elements.
-fn changed(before: &[Part], now: &[Part]) -> Markup {
+/// Pure: what changes one page into the other, by the ids of elements. All of it, if the parts are others.
+pub(crate) fn changed(before: &[Part], now: &[Part]) -> Markup {
+    if before.len() != now.len() || before.iter().zip(now).any(|(before, now)| before.id != now.id) {
+        return whole(now);
+    }
     let mut changed: Vec<(&str, &Markup)> = Vec::new();
     for (before, now) in before.iter().zip(now).filter(|(before, now)| before.html.0 != now.html.0) {
         match (&before.rows, &now.rows) {
@@ -83,47 +74,6 @@ pub(crate) fn frame(frame: &Frame, page: &[(&str, &str)], parts: &[Part]) -> Mar
         }
         div #live hx-sse:connect=(address) hx-swap="innerMorph" { (whole(parts)) }
     }
-}
-
-/// For as long as the page is open.
-pub(crate) async fn live(
-    visit: Visit,
-    Query(pairs): Query<BTreeMap<String, String>>,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let stream = unfold((visit, pairs, None::<Vec<Part>>), |(mut visit, pairs, before)| async move {
-        tokio::time::sleep(EVERY).await;
-        let now = match parts(&mut visit, &pairs).await {
-            Ok(parts) => parts,
-            Err(refusal) => vec![Part::new("refused", html! { div #refused { (refused(&refusal)) } })],
-        };
-        let html = html! {
-            (match &before {
-                Some(before) if same_ids(before, &now) => changed(before, &now),
-                _ => whole(&now),
-            })
-            hx-partial hx-target="#as-of" hx-swap="innerMorph" { (moment(visit.now, visit.now)) }
-        };
-        // A carriage return would end the event.
-        let event = Event::default().data(html.0.replace('\r', " "));
-        Some((Ok(event), (visit, pairs, Some(now))))
-    });
-    Sse::new(stream).keep_alive(KeepAlive::default())
-}
-
-fn same_ids(before: &[Part], now: &[Part]) -> bool {
-    before.len() == now.len() && before.iter().zip(now).all(|(before, now)| before.id == now.id)
-}
-
-async fn parts(visit: &mut Visit, pairs: &BTreeMap<String, String>) -> Result<Vec<Part>, Refusal> {
-    if pairs.get("page").is_some_and(|page| page == "repairs") {
-        let repairs = visit.console.sampler.repairs(&*visit.console.ask).await?;
-        visit.now = visit.console.now();
-        let id = pairs.get("id").map(String::as_str);
-        return Ok(pages::repairs::parts(&visit.frame(), &repairs, id));
-    }
-    let sample = visit.console.sample().await?;
-    visit.now = sample.at;
-    Ok(pages::now::parts(&visit.frame(), &sample))
 }
 
 #[cfg(test)]

@@ -1,25 +1,18 @@
 //! How a browser shows the pages: colours, times and keys. A cookie keeps it, and a link changes it, so no script is needed.
 
-use axum::extract::Query;
 use axum::http::HeaderMap;
-use axum::http::header::{COOKIE, SET_COOKIE};
-use axum::response::{IntoResponse, Redirect, Response};
-use maud::{Markup, html};
-
-use crate::frame::Frame;
-use crate::shown::query;
-use crate::visit::Visit;
+use axum::http::header::COOKIE;
 
 const COOKIE_NAME: &str = "outbox_look";
 const SECONDS: u32 = 365 * 24 * 60 * 60;
 
 /// Each choice with its values. The first value holds without a cookie. No word is a value of two choices.
-const CHOICES: [(&str, &[&str]); 3] =
+pub(crate) const CHOICES: [(&str, &[&str]); 3] =
     [("theme", &["auto", "light", "dark"]), ("times", &["utc", "local"]), ("keys", &["on", "off"])];
 
 /// By choice: which of its values.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Look([usize; 3]);
+pub(crate) struct Look(pub(crate) [usize; 3]);
 
 impl Look {
     pub(crate) fn of(headers: &HeaderMap) -> Self {
@@ -30,7 +23,7 @@ impl Look {
     }
 
     /// A word that is no value changes nothing.
-    fn with(mut self, word: &str) -> Self {
+    pub(crate) fn with(mut self, word: &str) -> Self {
         for (chosen, (_, values)) in self.0.iter_mut().zip(CHOICES) {
             *chosen = values.iter().position(|value| *value == word).unwrap_or(*chosen);
         }
@@ -39,6 +32,12 @@ impl Look {
 
     fn values(self) -> [&'static str; 3] {
         [0, 1, 2].map(|n| CHOICES[n].1[self.0[n]])
+    }
+
+    /// For a year, and for nothing but these pages.
+    pub(crate) fn cookie(self, base: &str) -> String {
+        let values = self.values().join(".");
+        format!("{COOKIE_NAME}={values}; Path={base}/; Max-Age={SECONDS}; HttpOnly; SameSite=Strict")
     }
 
     pub(crate) fn theme(self) -> &'static str {
@@ -54,37 +53,8 @@ impl Look {
     }
 }
 
-/// Links to the other values. `path` is the page that they come back to.
-pub(crate) fn links(frame: &Frame, path: &str) -> Markup {
-    let to = |value: &str| frame.link(&format!("/look{}", query(&[("to", value), ("back", path)])));
-    html! {
-        @for (n, (name, values)) in CHOICES.iter().enumerate() {
-            @let chosen = frame.look.0[n];
-            p {
-                (name) ":"
-                @for (at, value) in values.iter().enumerate() {
-                    " "
-                    a href=(to(value)) aria-current=[(at == chosen).then_some("true")] data-next=[(at == (chosen + 1) % values.len()).then_some(*name)] { (value) }
-                }
-            }
-        }
-    }
-}
-
-/// Sets the cookie of this browser, and changes nothing else.
-pub(crate) async fn change(visit: Visit, Query(pairs): Query<Vec<(String, String)>>) -> Response {
-    let field = |name: &str| pairs.iter().find(|pair| pair.0 == name).map_or("", |pair| pair.1.as_str());
-    let base = &visit.console.settings.base_path;
-    let values = visit.look.with(field("to")).values().join(".");
-    let cookie =
-        format!("{COOKIE_NAME}={values}; Path={base}/; Max-Age={SECONDS}; HttpOnly; SameSite=Strict");
-    let first = format!("{base}/");
-    let back = if is_ours(field("back"), &first) { field("back") } else { &first };
-    ([(SET_COOKIE, cookie)], Redirect::to(back)).into_response()
-}
-
 /// Pure: whether it is a path of this console, and not the address of another server.
-fn is_ours(path: &str, first: &str) -> bool {
+pub(crate) fn is_ours(path: &str, first: &str) -> bool {
     path.starts_with(first)
         && !path.starts_with("//")
         && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')

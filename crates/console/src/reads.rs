@@ -1,21 +1,26 @@
 //! The pages: each is one GET with its state in the address, and changes nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{Redirect, Response};
+use axum::http::header::SET_COOKIE;
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde_json::json;
 
 use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Status, Summary};
 use crate::ask::{Refusal, words};
+use crate::assets;
 use crate::frame::{Frame, rpc_path};
 use crate::late::older;
 use crate::live;
+use crate::look::is_ours;
 use crate::pages::{self, redrive::Group};
 use crate::parts::refused;
 use crate::shown::query;
+use crate::state::Console;
 use crate::visit::{Visit, as_html};
 
 type Pairs = Query<BTreeMap<String, String>>;
@@ -198,6 +203,27 @@ fn place_of(text: &str) -> String {
         (_, Some(_)) => rpc_path(text),
         _ => format!("/events{}", query(&[("name", text)])),
     }
+}
+
+/// Sets the cookie of this browser, and changes nothing else.
+pub(crate) async fn look(visit: Visit, Query(pairs): Pairs) -> Response {
+    let base = &visit.console.settings.base_path;
+    let first = format!("{base}/");
+    let back = if is_ours(of(&pairs, "back"), &first) { of(&pairs, "back") } else { &first };
+    let cookie = visit.look.with(of(&pairs, "to")).cookie(base);
+    ([(SET_COOKIE, cookie)], Redirect::to(back)).into_response()
+}
+
+pub(crate) async fn css(State(console): State<Arc<Console>>) -> Response {
+    console.assets.css()
+}
+
+pub(crate) async fn js() -> Response {
+    assets::js()
+}
+
+pub(crate) async fn htmx() -> Response {
+    assets::htmx()
 }
 
 pub(crate) async fn missing(visit: Visit) -> Response {

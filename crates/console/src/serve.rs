@@ -13,13 +13,13 @@ use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::ask::Ask;
-use crate::assets::{self, Assets};
+use crate::assets::Assets;
 use crate::guard::{guard, with_headers};
 use crate::sampler::Sampler;
 use crate::secret::Secret;
 use crate::state::{Console, Settings};
 use crate::wall::Wall;
-use crate::{changes, drops, hands, live, look, payloads, reads, replays};
+use crate::{beats, changes, drops, hands, payloads, reads, replays};
 
 const FORM_BYTES_MAX: usize = 16 * 1024;
 
@@ -32,8 +32,8 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
     let at = |path: &str| format!("{base}{path}");
     let mut router = Router::new()
         .route(&at("/"), get(reads::now))
-        .route(&at("/live"), get(live::live))
-        .route(&at("/look"), get(look::change))
+        .route(&at("/live"), get(beats::live))
+        .route(&at("/look"), get(reads::look))
         .route(&at("/search"), get(reads::search))
         .route(&at("/rpc/{service}/{method}"), get(reads::rpc))
         .route(&at("/event/{id}"), get(reads::event))
@@ -60,9 +60,9 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .route(&at("/repairs/{id}/stop"), post(changes::stop))
         .route(&at("/repairs/{id}/undo"), post(changes::undo))
         .route(&at("/repairs/{id}/continue"), post(changes::go_on))
-        .route(&at("/console.css"), get(assets::css))
-        .route(&at("/console.js"), get(assets::js))
-        .route(&at("/htmx.js"), get(assets::htmx));
+        .route(&at("/console.css"), get(reads::css))
+        .route(&at("/console.js"), get(reads::js))
+        .route(&at("/htmx.js"), get(reads::htmx));
     if !base.is_empty() {
         let first = at("/");
         router = router.route(&base, get(move || async move { Redirect::to(&first) }));

@@ -22,7 +22,10 @@ const HEADS: [&str; 8] =
 /// What is sent again while the page is open.
 pub(crate) fn parts(frame: &Frame, sample: &Sample) -> Vec<Part> {
     let status = &sample.status;
-    let mut parts = vec![Part::new("late", html! { div #late { (older(sample.late.as_ref())) } })];
+    let mut parts = Vec::new();
+    if sample.late.is_some() {
+        parts.push(Part::new("late", html! { div #late { (older(sample.late.as_ref())) } }));
+    }
     parts.push(Part::new("stuck", problems(frame, status)));
     parts.push(Part::new(
         "line",

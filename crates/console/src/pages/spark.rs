@@ -12,14 +12,14 @@ const POINTS_MAX: usize = 60;
 /// No page was open meanwhile: what was between is not known.
 const GAP_SECONDS: i64 = 45;
 
-/// Nothing, if less than two numbers are known.
+/// Nothing, if less than two numbers are known, or all are 0.
 pub(crate) fn spark(trend: &Trend) -> Markup {
     let Trend(points) = trend;
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return html! {} };
-    if points.len() < 2 {
+    let top = points.iter().map(|(_, value)| *value).max().unwrap_or(0) as f64;
+    if points.len() < 2 || top == 0.0 {
         return html! {};
     }
-    let top = points.iter().map(|(_, value)| *value).max().unwrap_or(1).max(1) as f64;
     let every = points.len().div_ceil(POINTS_MAX);
     let (mut path, mut before) = (String::new(), i64::MAX);
     let drawn = points.iter().enumerate().filter(|(at, _)| at % every == 0 || *at + 1 == points.len());
@@ -37,7 +37,7 @@ pub(crate) fn spark(trend: &Trend) -> Markup {
         count(Some(last.1))
     );
     html! {
-        svg.spark viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) width=(WIDTH) height=(HEIGHT) role="img" aria-label=(text) { path d=(path) {} }
+        svg.spark viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) width=(WIDTH) height=(HEIGHT) role="img" aria-label=(text) { line.axis x1="0" x2=(WIDTH) y1=(HEIGHT) y2=(HEIGHT) {} path d=(path) {} }
     }
 }
 
@@ -47,6 +47,7 @@ pub(crate) fn going(trend: &Trend) -> Markup {
     html! {
         @match rate {
             None => {}
+            Some(_) if trend.0.iter().all(|(_, value)| *value == 0) => {}
             Some(rate) if rate.abs() < 0.05 => { "steady" }
             Some(rate) => {
                 (if rate > 0.0 { "grows" } else { "shrinks" }) " by "
