@@ -155,7 +155,9 @@ export async function interruptedReplay(hands, page, stage) {
   await hands.press(replay.getByRole("link").first());
   await send(hands, page, words.CONTINUE);
   await hands.go(PLACES.repairs);
-  await hands.see(row(page, words.TABLES.repairs, "600 of 600").filter({ hasText: words.ENDED }), "all are sent");
+  // What goes on is a repair of its own, by who sent the form.
+  const rest = row(page, words.TABLES.repairs, "replay").filter({ hasText: ", console" });
+  await hands.see(rest.filter({ hasText: words.ENDED }), "the rest is sent");
   await isWell(hands, page);
 }
 
