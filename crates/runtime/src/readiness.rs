@@ -1,6 +1,7 @@
 //! Whether the process makes progress, or what it waits for.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,7 +89,11 @@ impl Readiness {
         let now = Instant::now();
         let parts = self.0.lock();
         let is_own = |part: &str| source.is_none_or(|source| is_of(part, source));
-        let mut own = parts.iter().filter(|(part, state)| !state.is_note() && is_own(part)).peekable();
+        // Names are in order. A process may have thousands of parts, and each of its databases asks twice a second.
+        let from = source.unwrap_or_default();
+        let near = parts.range::<str, _>((Bound::Included(from), Bound::Unbounded));
+        let near = near.take_while(|(part, _)| part.starts_with(from));
+        let mut own = near.filter(|(part, state)| !state.is_note() && is_own(part)).peekable();
         own.peek().is_some() && own.all(|(_, state)| state.problem(now).is_none())
     }
 
