@@ -60,7 +60,6 @@ async fn a_server_is_away(hands: &str) {
 
 /// Guards promise 8, drill 3b: in the browser an event that fails for ever is found with its error, given up, and redriven.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the console has no form yet that gives up"]
 async fn an_event_fails_for_ever_by_mouse() {
     let drill = Drill::start("3b", ROUTER).await;
     drill.world.rpcs.on("Test/One", |called| {
@@ -217,7 +216,6 @@ async fn two_routers_by_mouse() {
 
 /// Guards promise 8, drill 12: in the browser the queue of a subscriber that was removed is named, and dropped by one who may.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the console has no form yet that drops a queue"]
 async fn a_removed_subscriber_by_mouse() {
     const WITH_OLD: &str = "event: [{ name: event_one, subscriber: [{ id: Test/One }, { id: Test/Old }] }]";
     const WITHOUT: &str = "event: [{ name: event_one, subscriber: [{ id: Test/One }] }]";
@@ -247,7 +245,6 @@ async fn a_removed_subscriber_by_mouse() {
 
 /// Guards promise 8, drill 14: in the browser a long replay that was interrupted is continued, and each event is called for once.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the console has no form yet that continues a repair"]
 async fn an_interrupted_replay_by_mouse() {
     const ONE: &str = "event: [{ name: event_one, subscriber: [{ id: Test/One }] }]";
     const WITH_NEW: &str = "event: [{ name: event_one, subscriber: [{ id: Test/One }, { id: Test/New }] }]";
