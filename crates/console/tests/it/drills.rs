@@ -26,6 +26,10 @@ impl Ask for Drill {
         let fitting = self.answers.iter().find(|(asked, _)| words.starts_with(asked.as_str()));
         let answer = match fitting {
             Some((_, json)) => Ok(Answer { json: json.clone() }),
+            // The role of the database, which is an operator's in all drills.
+            None if words == "role" => {
+                Ok(Answer { json: serde_json::json!({"repairs": true, "sees_payloads": true}) })
+            }
             None => Err(Refusal { code: 1, problem: "not part of this drill".to_owned(), remedy: words }),
         };
         Box::pin(async move { answer })
