@@ -92,16 +92,19 @@ fn workflows_may_only_read() {
 fn what_workflows_run_exists() {
     let tasks = read("crates/xtask/src/main.rs");
     let options = read("crates/xtask/src/dist.rs");
+    let a_task = Regex::new(r"cargo xtask ([a-z]+)([^\n]*)").unwrap();
+    let an_option = Regex::new(r"--([a-z-]+)").unwrap();
+    let a_file = Regex::new(r"(?m)(?:^|[ /])(\.ci/[a-z]+|\.github/[a-z]+|ops/[A-Za-z./]+)").unwrap();
     let mut named = BTreeSet::new();
     for path in all() {
         let parsed = parsed(&path);
         let mut scripts = Vec::new();
         values(&parsed, "run", &mut scripts);
         for script in scripts {
-            for task in Regex::new(r"cargo xtask ([a-z]+)([^\n]*)").unwrap().captures_iter(script) {
+            for task in a_task.captures_iter(script) {
                 let variant = task[1][..1].to_uppercase() + &task[1][1..];
                 assert!(tasks.contains(&format!("Task::{variant}")), "{path}: cargo xtask {}", &task[1]);
-                for flag in Regex::new(r"--([a-z-]+)").unwrap().captures_iter(&task[2]) {
+                for flag in an_option.captures_iter(&task[2]) {
                     assert!(
                         options.contains(&format!("    {}: ", flag[1].replace('-', "_"))),
                         "{path}: {}",
@@ -110,10 +113,7 @@ fn what_workflows_run_exists() {
                 }
                 named.insert(task[1].to_owned());
             }
-            for file in Regex::new(r"(?m)(?:^|[ /])(\.ci/[a-z]+|\.github/[a-z]+|ops/[A-Za-z./]+)")
-                .unwrap()
-                .captures_iter(script)
-            {
+            for file in a_file.captures_iter(script) {
                 assert!(Path::new(ROOT).join(&file[1]).is_file(), "{path}: {}", &file[1]);
                 named.insert(file[1].to_owned());
             }

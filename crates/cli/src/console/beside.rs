@@ -1,5 +1,6 @@
 //! The console in the process of `outbox dev`: for one browser on this machine, which may repair.
 
+use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ impl Drop for Beside {
 }
 
 /// Answers while it is served, and never returns: without a console the rest goes on. `answer` runs a command for a page.
-pub(crate) async fn answered<F>(questions: Option<&mut Questions>, answer: F)
+pub(crate) async fn answered<F>(questions: Option<&mut Questions>, answer: F) -> Infallible
 where
     F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
 {

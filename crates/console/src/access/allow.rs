@@ -52,14 +52,9 @@ impl Allow {
         let is_open = !self.rules.iter().any(|rule| rule.what == Can::View);
         let may_look = is_open || is_local || self.rules.iter().any(|rule| fits(&rule));
         let changes = !self.read_only;
-        let (may_repair, may_destroy) = (changes && (viewer.may_repair || is(Can::Repair)), is(Can::Destroy));
-        let may_see_payloads = changes && is(Can::Payload);
-        may_look.then(|| Viewer {
-            may_repair,
-            may_destroy: changes && may_destroy,
-            may_see_payloads,
-            ..viewer
-        })
+        let may_repair = changes && (viewer.may_repair || is(Can::Repair));
+        let (may_destroy, may_see_payloads) = (changes && is(Can::Destroy), changes && is(Can::Payload));
+        may_look.then_some(Viewer { may_repair, may_destroy, may_see_payloads, ..viewer })
     }
 }
 

@@ -112,9 +112,9 @@ async fn with_sqlx(url: &str, work: Work) -> Outcomes {
         }
     };
     if work.commits {
-        tx.commit().await.unwrap()
+        tx.commit().await.unwrap();
     } else {
-        tx.rollback().await.unwrap()
+        tx.rollback().await.unwrap();
     }
     outcomes
 }
@@ -140,9 +140,9 @@ async fn with_tokio_postgres(url: &str, work: Work) -> Outcomes {
         }
     };
     if work.commits {
-        tx.commit().await.unwrap()
+        tx.commit().await.unwrap();
     } else {
-        tx.rollback().await.unwrap()
+        tx.rollback().await.unwrap();
     }
     outcomes
 }
@@ -181,9 +181,9 @@ async fn with_sea_orm(url: &str, work: Work) -> Outcomes {
         }
     };
     if work.commits {
-        tx.commit().await.unwrap()
+        tx.commit().await.unwrap();
     } else {
-        tx.rollback().await.unwrap()
+        tx.rollback().await.unwrap();
     }
     db.close().await.unwrap();
     outcomes
@@ -213,9 +213,9 @@ async fn with_another(url: &str, work: Work) -> Outcomes {
         },
     };
     if work.commits {
-        tx.commit().await.unwrap()
+        tx.commit().await.unwrap();
     } else {
-        tx.rollback().await.unwrap()
+        tx.rollback().await.unwrap();
     }
     outcomes
 }
