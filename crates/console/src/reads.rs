@@ -34,7 +34,7 @@ fn of<'a>(pairs: &'a BTreeMap<String, String>, name: &str) -> &'a str {
 
 pub(crate) async fn now(visit: Visit) -> Response {
     let (place, words) = (("/", "Now"), words::status());
-    match visit.console.sample().await {
+    match visit.sample().await {
         Ok(sample) => visit.show(place, &words, &sample.value.json, || {
             let frame = visit.frame();
             live::frame(&frame, &[], &pages::now::parts(&frame, &sample))
@@ -47,7 +47,7 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
     let name = format!("{service}/{method}");
     let who = visit.who();
     let (place, words) = (("/rpc", name.as_str()), words::status());
-    let sample = match visit.console.sample().await {
+    let sample = match visit.sample().await {
         Ok(sample) => sample,
         Err(refusal) => return visit.refuse(place, &words, &refusal),
     };
@@ -159,7 +159,7 @@ pub(crate) async fn repair(visit: Visit, Path(id): Path<String>) -> Response {
 
 pub(crate) async fn line(visit: Visit) -> Response {
     let (place, words) = (("/line", "Line"), words::of(&["doctor"]));
-    let sample = match visit.console.sample().await {
+    let sample = match visit.sample().await {
         Ok(sample) => sample,
         Err(refusal) => return visit.refuse(place, &words, &refusal),
     };

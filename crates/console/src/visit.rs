@@ -22,7 +22,7 @@ use crate::frame::Frame;
 use crate::late::older;
 use crate::look::Look;
 use crate::parts::refused;
-use crate::sampler::For;
+use crate::sampler::{For, Sample};
 use crate::shared::Seen;
 use crate::state::{Console, status_of};
 
@@ -80,6 +80,15 @@ impl Visit {
         self.viewer.who()
     }
 
+    /// What all viewers see. A script would take older numbers for new ones, so it gets none.
+    pub(crate) async fn sample(&self) -> Result<Sample, Refusal> {
+        let sample = self.console.sample().await?;
+        match &sample.late {
+            Some(late) if self.wants_json => Err(late.clone()),
+            _ => Ok(sample),
+        }
+    }
+
     /// The page of one command: as JSON what the command prints.
     pub(crate) async fn answer<T: DeserializeOwned>(
         &self,
@@ -110,7 +119,6 @@ impl Visit {
         page: impl FnOnce(&Frame, &T) -> Markup,
     ) -> Response {
         let read = seen.and_then(|seen| match &seen.late {
-            // A script would take it for new.
             Some(late) if self.wants_json => Err(late.clone()),
             _ => Ok((read(&seen.value)?, seen)),
         });
