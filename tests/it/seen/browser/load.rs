@@ -26,6 +26,8 @@ const ASSET_BYTES_MAX: usize = 64_000;
 const CONNECTIONS_MAX: i64 = 4;
 /// Of an optimized program.
 const PAGE_MAX: Duration = Duration::from_millis(150);
+/// One that searches the whole log, or parses each letter: `/event/…` and `/events`.
+const SEARCH_MAX: Duration = Duration::from_millis(400);
 const RESIDENT_KB_MAX: usize = 32 * 1024;
 
 /// Ten events with ten subscribers each.
@@ -238,12 +240,16 @@ async fn fifty_viewers_cost_what_one_costs() {
         "/routes",
         "/audit",
     ];
-    let slowest = async {
-        let mut slowest = Duration::ZERO;
+    let slow = async {
+        let mut slow = Vec::new();
         for path in paths {
-            slowest = slowest.max(measure(&viewer, path).await);
+            let p95 = measure(&viewer, path).await;
+            let most = if path.starts_with("/event") { SEARCH_MAX } else { PAGE_MAX };
+            if p95 > most {
+                slow.push((path, p95));
+            }
         }
-        slowest
+        slow
     };
     let mut most = 0;
     let counting = async {
@@ -252,8 +258,8 @@ async fn fifty_viewers_cost_what_one_costs() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let slowest = tokio::select! {
-        slowest = slowest => slowest,
+    let slow = tokio::select! {
+        slow = slow => slow,
         () = counting => unreachable!("it has no end"),
     };
     tell_slowest(&world, &role).await;
@@ -266,7 +272,7 @@ async fn fifty_viewers_cost_what_one_costs() {
     let full = resident_kb(&process);
     println!("resident: {idle} kB at first, {full} kB after {VIEWERS} viewers");
     if is_optimized {
-        assert!(idle <= RESIDENT_KB_MAX && slowest <= PAGE_MAX, "{idle} kB, {slowest:?}");
+        assert!(idle <= RESIDENT_KB_MAX && slow.is_empty(), "{idle} kB, {slow:?}");
     }
 
     let before = viewer.page("/").await;
