@@ -55,7 +55,7 @@ pub(crate) async fn rpc(
         return Ok(());
     }
     for transport in transports {
-        known.extend(transport.depths(&[]).await?.into_iter().map(|depth| depth.rpc));
+        known.extend(transport.queues().await?.iter().map(Rpc::to_string));
     }
     among("RPC", rpc.as_str(), known.iter().map(String::as_str))
 }

@@ -41,6 +41,15 @@ pub struct Refusal {
     pub remedy: String,
 }
 
+impl Refusal {
+    pub(crate) const UNREACHED: u8 = 3;
+
+    /// Then it is not known whether anything has changed.
+    pub(crate) fn is_unreached(&self) -> bool {
+        self.code == Self::UNREACHED
+    }
+}
+
 /// The words of the questions that pages ask.
 pub(crate) mod words {
     pub(crate) fn of(words: &[&str]) -> Vec<String> {

@@ -11,19 +11,21 @@ pub(crate) async fn asked<T: DeserializeOwned>(
     who: &str,
     words: Vec<String>,
 ) -> Result<(T, Value), Refusal> {
-    let answer = ask
-        .ask(Question { words, who: who.to_owned(), changes: false })
-        .await
-        .map_err(|refusal| cleaned(&refusal))?;
-    let json = clean(answer.json);
-    match serde_json::from_value(json.clone()) {
-        Ok(value) => Ok((value, json)),
-        Err(error) => Err(Refusal {
-            code: 1,
-            problem: format!("the answer can't be shown: {error}"),
-            remedy: "run the command below in a terminal".to_owned(),
-        }),
-    }
+    let json = cleaned_answer(ask, who, words).await?;
+    Ok((read(&json)?, json))
+}
+
+pub(crate) async fn cleaned_answer(ask: &dyn Ask, who: &str, words: Vec<String>) -> Result<Value, Refusal> {
+    let question = Question { words, who: who.to_owned(), changes: false };
+    ask.ask(question).await.map(|answer| clean(answer.json)).map_err(|refusal| cleaned(&refusal))
+}
+
+pub(crate) fn read<T: DeserializeOwned>(json: &Value) -> Result<T, Refusal> {
+    T::deserialize(json).map_err(|error| Refusal {
+        code: 1,
+        problem: format!("the answer can't be shown: {error}"),
+        remedy: "run the command below in a terminal".to_owned(),
+    })
 }
 
 /// A server's message may repeat an address.

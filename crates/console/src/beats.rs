@@ -13,7 +13,7 @@ use crate::ask::Refusal;
 use crate::live::{Part, changed};
 use crate::pages;
 use crate::parts::refused;
-use crate::sampler::EVERY;
+use crate::shared::EVERY;
 use crate::shown::moment;
 use crate::visit::Visit;
 
@@ -41,12 +41,12 @@ pub(crate) async fn live(
 
 async fn parts(visit: &mut Visit, pairs: &BTreeMap<String, String>) -> Result<Vec<Part>, Refusal> {
     if pairs.get("page").is_some_and(|page| page == "repairs") {
-        let repairs = visit.console.sampler.repairs(&*visit.console.ask).await?;
+        let repairs = visit.console.sampler.repairs(&visit.console.ask, visit.console.settings.clock).await?;
         visit.now = visit.console.now();
         let id = pairs.get("id").map(String::as_str);
         return Ok(pages::repairs::parts(&visit.frame(), &repairs, id));
     }
-    let sample = visit.console.sample().await?;
+    let sample = visit.console.next_sample().await?;
     visit.now = sample.at;
     Ok(pages::now::parts(&visit.frame(), &sample))
 }

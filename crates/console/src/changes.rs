@@ -1,5 +1,6 @@
 //! The forms: each runs the function of a command, which the audit keeps with who sent it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Path;
@@ -106,15 +107,24 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
 /// It goes on when the page is closed.
 pub(crate) async fn begun(visit: &Visit, place: (&str, &str), words: Vec<String>, then: &str) -> Response {
     let ask = visit.console.ask.ask(question(visit, words.clone()));
-    let mut running = tokio::spawn(ask);
-    match tokio::time::timeout(REFUSED_WITHIN, &mut running).await {
+    let console = Arc::clone(&visit.console);
+    let mut running = tokio::spawn(async move {
+        let went = ask.await;
+        console.sampler.changed();
+        went
+    });
+    let went = tokio::time::timeout(REFUSED_WITHIN, &mut running).await;
+    visit.console.sampler.changed();
+    match went {
         Ok(Ok(Err(refusal))) => visit.refuse(place, &words, &cleaned(&refusal)),
         _ => see(visit, then),
     }
 }
 
 pub(crate) async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
-    match visit.console.ask.ask(question(visit, words.clone())).await {
+    let went = visit.console.ask.ask(question(visit, words.clone())).await;
+    visit.console.sampler.changed();
+    match went {
         Ok(_) => see(visit, then),
         Err(refusal) => visit.refuse(("", "It was not done"), &words, &cleaned(&refusal)),
     }

@@ -2,15 +2,16 @@
 
 use maud::{Markup, html};
 
-use crate::ask::Refusal;
 use crate::parts::refused;
+use crate::shared::Seen;
+use crate::shown::instant;
 
 /// Nothing, if the last look was answered.
-pub(crate) fn older(late: Option<&Refusal>) -> Markup {
+pub(crate) fn older<T>(seen: &Seen<T>) -> Markup {
     html! {
-        @if let Some(late) = late {
+        @if let Some(late) = &seen.late {
             (refused(late))
-            p { "What follows is older." }
+            p { "What follows is older. It is of " (instant(seen.at)) "." }
         }
     }
 }

@@ -28,6 +28,7 @@ mod replays; // planned, and begun
 mod sampler; // one look for all viewers
 mod secret;
 mod serve;
+mod shared; // one answer for all who ask the same
 mod shown; // numbers, times and links
 mod standing; // the state of an RPC
 mod state;

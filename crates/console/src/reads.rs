@@ -8,10 +8,11 @@ use axum::http::StatusCode;
 use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Status, Summary};
+use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Summary};
 use crate::ask::{Refusal, words};
+use crate::asked::read;
 use crate::assets;
 use crate::frame::{Frame, rpc_path};
 use crate::late::older;
@@ -19,6 +20,8 @@ use crate::live;
 use crate::look::is_ours;
 use crate::pages::{self, redrive::Group};
 use crate::parts::refused;
+use crate::sampler::{For, Look};
+use crate::shared::Seen;
 use crate::shown::query;
 use crate::state::Console;
 use crate::visit::{Visit, as_html};
@@ -31,8 +34,8 @@ fn of<'a>(pairs: &'a BTreeMap<String, String>, name: &str) -> &'a str {
 
 pub(crate) async fn now(visit: Visit) -> Response {
     let (place, words) = (("/", "Now"), words::status());
-    match visit.console.sample().await {
-        Ok(sample) => visit.show(place, &words, &sample.json, || {
+    match visit.sample().await {
+        Ok(sample) => visit.show(place, &words, &sample.value.json, || {
             let frame = visit.frame();
             live::frame(&frame, &[], &pages::now::parts(&frame, &sample))
         }),
@@ -44,32 +47,32 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
     let name = format!("{service}/{method}");
     let who = visit.who();
     let (place, words) = (("/rpc", name.as_str()), words::status());
-    let sample = match visit.console.sample().await {
+    let sample = match visit.sample().await {
         Ok(sample) => sample,
         Err(refusal) => return visit.refuse(place, &words, &refusal),
     };
-    let retrying = visit.console.ask::<Vec<_>>(&who, words::retrying(&name)).await;
-    let letters = visit.console.ask::<Vec<Letter>>(&who, words::letters(&name)).await;
-    let rpcs = sample.json.get("rpcs").and_then(|rpcs| rpcs.as_array()).cloned().unwrap_or_default();
-    let of_rpc: Vec<_> = rpcs.into_iter().filter(|rpc| rpc.get("rpc") == Some(&json!(name))).collect();
-    let part = |answer: Option<&serde_json::Value>| answer.cloned().unwrap_or(serde_json::Value::Null);
-    let json = json!({
-        "status": of_rpc,
-        "retrying": part(retrying.as_ref().ok().map(|(_, json)| json)),
-        "dead": part(letters.as_ref().ok().map(|(_, json)| json)),
-    });
+    let (retrying, letters) = tokio::join!(
+        visit.console.seen((For::One, &who), words::retrying(&name)),
+        visit.console.seen((For::One, &who), words::letters(&name)),
+    );
+    let Look { status, json, routes } = &sample.value;
+    let rpcs = json.get("rpcs").and_then(|rpcs| rpcs.as_array()).into_iter().flatten();
+    let of_rpc: Vec<_> = rpcs.filter(|rpc| rpc.get("rpc") == Some(&json!(name))).collect();
+    let part =
+        |seen: &Result<Seen<Value>, Refusal>| seen.as_ref().map_or(Value::Null, |seen| seen.value.clone());
+    let json = json!({"status": of_rpc, "retrying": part(&retrying), "dead": part(&letters)});
     visit.show(place, &words, &json, || {
         let known = pages::rpc::Known {
             name: &name,
-            status: &sample.status,
-            routes: &sample.routes,
-            retrying: retrying.map(|(queued, _)| queued),
-            letters: letters.map(|(letters, _)| letters),
+            status,
+            routes,
+            retrying: retrying.and_then(|seen| read(&seen.value)),
+            letters: letters.and_then(|seen| read(&seen.value)),
             commands: [words::retrying(&name), words::letters(&name)]
                 .map(|words| visit.console.ask.command(&words)),
             trends: &|what, source| visit.console.sampler.trend(what, &[source, &name], visit.now),
         };
-        html! { (older(sample.late.as_ref())) (pages::rpc::page(&visit.frame(), &known)) }
+        html! { (older(&sample)) (pages::rpc::page(&visit.frame(), &known)) }
     })
 }
 
@@ -91,11 +94,8 @@ pub(crate) async fn events(visit: Visit, Query(pairs): Pairs) -> Response {
     if key.is_empty() && name.is_empty() && header.is_empty() {
         return visit.show(place, &words, &json!([]), || pages::events::page(&visit.frame(), &search, None));
     }
-    match visit.console.ask::<Vec<Found>>(&visit.who(), words.clone()).await {
-        Ok((found, json)) => visit
-            .show(place, &words, &json, || pages::events::page(&visit.frame(), &search, Some(Ok(&found)))),
-        Err(refusal) => visit.refuse(place, &words, &refusal),
-    }
+    let page = |frame: &Frame, found: &Vec<Found>| pages::events::page(frame, &search, Some(Ok(found)));
+    visit.answer(place, words, page).await
 }
 
 pub(crate) async fn dead(visit: Visit, Query(pairs): Pairs) -> Response {
@@ -105,12 +105,12 @@ pub(crate) async fn dead(visit: Visit, Query(pairs): Pairs) -> Response {
         let sampler = &visit.console.sampler;
         // A filter by time counts something else.
         if filter.since.is_empty() {
-            sampler.keep_groups(summary, visit.now);
+            sampler.keep_groups(summary, frame.now);
         }
-        let trends: Vec<_> = summary.groups.iter().map(|group| sampler.group(group, visit.now)).collect();
+        let trends: Vec<_> = summary.groups.iter().map(|group| sampler.group(group, frame.now)).collect();
         pages::dead::page(frame, &filter, summary, &trends)
     };
-    visit.answer(("/dead", "Dead letters"), words, page).await
+    visit.watch(("/dead", "Dead letters"), words, page).await
 }
 
 pub(crate) async fn letter(visit: Visit, Path(id): Path<String>) -> Response {
@@ -140,12 +140,12 @@ pub(crate) async fn redrive(visit: Visit, Query(pairs): Pairs) -> Response {
 
 pub(crate) async fn parked(visit: Visit) -> Response {
     let page = |frame: &Frame, parked: &Vec<Parked>| pages::parked::page(frame, parked);
-    visit.answer(("/parked", "Parked events"), words::of(&["parked", "list", "--limit", "60"]), page).await
+    visit.watch(("/parked", "Parked events"), words::of(&["parked", "list", "--limit", "60"]), page).await
 }
 
 pub(crate) async fn repairs(visit: Visit) -> Response {
     let page = |frame: &Frame, repairs: &Vec<Kept>| pages::repairs::page(frame, repairs, None);
-    visit.answer(("/repairs", "Repairs"), words::repairs(), page).await
+    visit.watch(("/repairs", "Repairs"), words::repairs(), page).await
 }
 
 pub(crate) async fn repair(visit: Visit, Path(id): Path<String>) -> Response {
@@ -159,23 +159,23 @@ pub(crate) async fn repair(visit: Visit, Path(id): Path<String>) -> Response {
 
 pub(crate) async fn line(visit: Visit) -> Response {
     let (place, words) = (("/line", "Line"), words::of(&["doctor"]));
-    let sample = match visit.console.sample().await {
+    let sample = match visit.sample().await {
         Ok(sample) => sample,
         Err(refusal) => return visit.refuse(place, &words, &refusal),
     };
-    let report = visit.console.ask::<Report>(&visit.who(), words.clone()).await;
-    let processes = sample.json.get("processes").cloned().unwrap_or(serde_json::Value::Null);
-    let json = json!({"processes": processes, "doctor": report.as_ref().ok().map(|(_, json)| json)});
-    let status: &Status = &sample.status;
+    let report = visit.console.seen((For::All, &visit.who()), words.clone()).await;
+    let processes = sample.value.json.get("processes").cloned().unwrap_or_default();
+    let json = json!({"processes": processes, "doctor": report.as_ref().ok().map(|seen| &seen.value)});
     visit.show(place, &words, &json, || {
-        let page = pages::line::page(&visit.frame(), status, report.as_ref().map(|(report, _)| report));
-        html! { (older(sample.late.as_ref())) (page) }
+        let report = report.and_then(|seen| read::<Report>(&seen.value));
+        let page = pages::line::page(&visit.frame(), &sample.value.status, report.as_ref());
+        html! { (older(&sample)) (page) }
     })
 }
 
 pub(crate) async fn routes(visit: Visit) -> Response {
     let page = |frame: &Frame, routes: &Vec<Route>| pages::routes::page(frame, routes);
-    visit.answer(("/routes", "Routes"), words::routes(), page).await
+    visit.watch(("/routes", "Routes"), words::routes(), page).await
 }
 
 pub(crate) async fn audit(visit: Visit, Query(pairs): Pairs) -> Response {

@@ -1,87 +1,123 @@
-//! One look at the installation for all viewers. With fifty of them the database is asked as often as with one, and with none it
-//! is not asked at all.
+//! What all viewers see. With fifty of them the databases are asked as often as with one, and with none they are not asked at all.
 
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::answers::{Group, Kept, Route, Status, Summary};
 use crate::ask::{Ask, Refusal, words};
-use crate::asked::asked;
+use crate::asked::{asked, cleaned_answer, read};
 use crate::history::{History, Trend};
+use crate::shared::{Seen, Shared};
 
-/// A look that is younger is shown again.
-pub(crate) const EVERY: Duration = Duration::from_secs(2);
-/// An answer that takes longer is late: the older one is shown, and says so.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const WHO: &str = "console";
+/// Answers that are kept, and how large they are in all.
+const ANSWERS_MAX: usize = 48;
+const BYTES_MAX: usize = 3 << 20;
 
 #[derive(Debug, Default)]
 pub(crate) struct Sampler {
-    last: Mutex<Option<(Instant, Sample)>>,
-    repairs: Mutex<Option<(Instant, Arc<Vec<Kept>>)>>,
-    history: std::sync::Mutex<History>,
+    now: Shared<Look>,
+    /// By the words of their commands, as text. The last used one is at the end.
+    answers: Mutex<Vec<(Vec<String>, Shared<Arc<str>>)>>,
+    history: Mutex<History>,
 }
 
+/// For the first page, and others.
 #[derive(Debug, Clone)]
-pub(crate) struct Sample {
-    pub(crate) at: DateTime<Utc>,
+pub(crate) struct Look {
     pub(crate) status: Arc<Status>,
     pub(crate) json: Arc<Value>,
     pub(crate) routes: Arc<Vec<Route>>,
-    /// Why it is older than it should be.
-    pub(crate) late: Option<Refusal>,
+}
+
+pub(crate) type Sample = Seen<Look>;
+
+/// Whose answer it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Of the last two seconds.
+    All,
+    /// Asked for anew.
+    One,
 }
 
 impl Sampler {
-    /// Those who come while a look is under way wait for the same one.
-    pub(crate) async fn look(&self, ask: &dyn Ask, clock: fn() -> DateTime<Utc>) -> Result<Sample, Refusal> {
-        let mut last = self.last.lock().await;
-        if let Some((looked, sample)) = &*last
-            && looked.elapsed() < EVERY
-        {
-            return Ok(sample.clone());
+    /// `waits` is for those who have older numbers before them.
+    pub(crate) async fn look(
+        &self,
+        ask: &Arc<dyn Ask>,
+        clock: fn() -> DateTime<Utc>,
+        waits: bool,
+    ) -> Result<Sample, Refusal> {
+        let fresh = fresh(Arc::clone(ask));
+        let sample =
+            if waits { self.now.newest(clock, fresh).await } else { self.now.look(clock, fresh).await }?;
+        if sample.late.is_none() {
+            self.keep(&sample);
         }
-        let fresh = tokio::time::timeout(ANSWER_WITHIN, fresh(ask, clock)).await.unwrap_or_else(|_| {
-            Err(Refusal {
-                code: 3,
-                problem: format!("no answer within {} s", ANSWER_WITHIN.as_secs()),
-                remedy: "the database answers slowly: see `outbox doctor`".to_owned(),
-            })
-        });
-        let sample = match (fresh, last.take()) {
-            (Ok(fresh), _) => {
-                self.keep(&fresh);
-                fresh
-            }
-            (Err(late), Some((_, before))) => Sample { late: Some(late), ..before },
-            (Err(late), None) => return Err(late),
-        };
-        *last = Some((Instant::now(), sample.clone()));
         Ok(sample)
     }
 
-    /// For those who watch repairs.
-    pub(crate) async fn repairs(&self, ask: &dyn Ask) -> Result<Arc<Vec<Kept>>, Refusal> {
-        let mut last = self.repairs.lock().await;
-        if let Some((looked, repairs)) = &*last
-            && looked.elapsed() < EVERY
-        {
-            return Ok(Arc::clone(repairs));
+    /// What a command prints. Nobody is told more than others: see `clean`.
+    pub(crate) async fn answer(
+        &self,
+        ask: &Arc<dyn Ask>,
+        clock: fn() -> DateTime<Utc>,
+        (whose, who): (For, &str),
+        words: Vec<String>,
+    ) -> Result<Seen<Value>, Refusal> {
+        let shared = self.of(&words);
+        let who = if whose == For::All { WHO } else { who }.to_owned();
+        let ask = Arc::clone(ask);
+        let text = async move {
+            let json = cleaned_answer(&*ask, &who, words).await?;
+            Ok(Arc::from(json.to_string()))
+        };
+        let Seen { value, at, late } = match whose {
+            For::All => shared.look(clock, text).await,
+            For::One => shared.anew(clock, text).await,
+        }?;
+        Ok(Seen { value: serde_json::from_str(&value).unwrap_or_default(), at, late })
+    }
+
+    fn of(&self, words: &[String]) -> Shared<Arc<str>> {
+        let mut answers = lock(&self.answers);
+        let found = answers.iter().position(|(of, _)| of == words).map(|at| answers.remove(at));
+        let bytes = |answers: &[(_, Shared<Arc<str>>)]| -> usize {
+            answers.iter().map(|(_, one)| one.size(|text| text.len())).sum()
+        };
+        while answers.len() >= ANSWERS_MAX || bytes(&answers) > BYTES_MAX {
+            answers.remove(0);
         }
-        let (repairs, _) = asked(ask, WHO, words::repairs()).await?;
-        let repairs = Arc::new(repairs);
-        *last = Some((Instant::now(), Arc::clone(&repairs)));
-        Ok(repairs)
+        let (words, shared) = found.unwrap_or_else(|| (words.to_vec(), Shared::default()));
+        answers.push((words, shared.clone()));
+        shared
+    }
+
+    /// For those who watch repairs.
+    pub(crate) async fn repairs(
+        &self,
+        ask: &Arc<dyn Ask>,
+        clock: fn() -> DateTime<Utc>,
+    ) -> Result<Vec<Kept>, Refusal> {
+        let seen = self.answer(ask, clock, (For::All, WHO), words::repairs()).await?;
+        match seen.late {
+            Some(late) => Err(late),
+            None => read(&seen.value),
+        }
+    }
+
+    /// After a form: the next page has what it did.
+    pub(crate) fn changed(&self) {
+        self.now.changed();
+        lock(&self.answers).iter().for_each(|(_, shared)| shared.changed());
     }
 
     fn keep(&self, sample: &Sample) {
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-        for rpc in &sample.status.rpcs {
+        let mut history = lock(&self.history);
+        for rpc in &sample.value.status.rpcs {
             for (what, value) in [("waiting", rpc.waiting), ("dead", rpc.dead)] {
                 history.keep(&series(what, &[&rpc.source, &rpc.rpc]), sample.at, value);
             }
@@ -90,7 +126,7 @@ impl Sampler {
 
     /// Groups are asked for by pages only.
     pub(crate) fn keep_groups(&self, summary: &Summary, at: DateTime<Utc>) {
-        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut history = lock(&self.history);
         for group in &summary.groups {
             history.keep(&series("group", &of_group(group)), at, Some(group.count));
         }
@@ -101,8 +137,12 @@ impl Sampler {
     }
 
     pub(crate) fn trend(&self, what: &str, of: &[&str], now: DateTime<Utc>) -> Trend {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner).of(&series(what, of), now)
+        lock(&self.history).of(&series(what, of), now)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn of_group(group: &Group) -> [&str; 3] {
@@ -113,16 +153,30 @@ fn series(what: &str, of: &[&str]) -> String {
     format!("{what}\n{}", of.join("\n"))
 }
 
-async fn fresh(ask: &dyn Ask, clock: fn() -> DateTime<Utc>) -> Result<Sample, Refusal> {
-    let (status, json) = asked(ask, WHO, words::status()).await?;
+async fn fresh(ask: Arc<dyn Ask>) -> Result<Look, Refusal> {
+    let json = cleaned_answer(&*ask, WHO, words::status()).await?;
+    let status: Arc<Status> = Arc::new(read(&json)?);
     // Without the file of routes the map has no edges.
     let routes: Vec<Route> =
-        asked(ask, WHO, words::routes()).await.map(|(routes, _)| routes).unwrap_or_default();
-    Ok(Sample {
-        at: clock(),
-        status: Arc::new(status),
-        json: Arc::new(json),
-        routes: Arc::new(routes),
-        late: None,
-    })
+        asked(&*ask, WHO, words::routes()).await.map(|(routes, _)| routes).unwrap_or_default();
+    Ok(Look { status, json: Arc::new(json), routes: Arc::new(routes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::Demo;
+
+    /// Guards: what is kept for others has a bound in number, and the last used are kept.
+    #[tokio::test]
+    async fn answers_are_bounded() {
+        let (sampler, ask): (_, Arc<dyn Ask>) = (Sampler::default(), Arc::new(Demo));
+        for n in 0..3 * ANSWERS_MAX {
+            let words = words::of(&["why", &n.to_string()]);
+            sampler.answer(&ask, Demo::clock, (For::One, "ann"), words).await.unwrap();
+            sampler.answer(&ask, Demo::clock, (For::All, "ann"), words::repairs()).await.unwrap();
+        }
+        let answers = lock(&sampler.answers);
+        assert!(answers.len() <= ANSWERS_MAX && answers.iter().any(|(of, _)| *of == words::repairs()));
+    }
 }

@@ -53,6 +53,11 @@ pub(crate) fn age_or(seconds: Option<f64>) -> String {
     seconds.map_or_else(|| NOT_KNOWN.to_owned(), age)
 }
 
+/// In whole minutes after the first, so that a row which is sent again with each change changes once a minute.
+pub(crate) fn rough(seconds: f64) -> String {
+    age(if seconds < 60.0 { seconds } else { seconds - seconds % 60.0 })
+}
+
 pub(crate) fn bytes(bytes: i64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB"] {

@@ -42,6 +42,15 @@ impl Standing {
     }
 }
 
+/// What a worker says of its breaker, in the words above.
+pub(crate) fn breaker(said: &str) -> &str {
+    match said {
+        // Its server does not answer, or different events fail in a row.
+        "away" | "doubted" => "open",
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +90,7 @@ mod tests {
             serving: Serving { workers: 1, ..Serving::default() },
             ..Rpc::default()
         };
+        assert_eq!(["away", "doubted", "held", "closed"].map(breaker), ["open", "open", "held", "closed"]);
         for (part, seconds, word) in [
             ("cards A/B", Some(9.0), "stands still"),
             ("cards A/B", None, "stands still"),

@@ -11,8 +11,9 @@ use crate::access::{Access, Allow};
 use crate::ask::{Ask, Refusal};
 use crate::asked::asked;
 use crate::assets::Assets;
-use crate::sampler::{Sample, Sampler};
+use crate::sampler::{For, Sample, Sampler};
 use crate::secret::Secret;
+use crate::shared::Seen;
 use crate::wall::Wall;
 
 /// How the console is served.
@@ -54,9 +55,19 @@ impl Console {
         asked(&*self.ask, who, words).await
     }
 
+    /// The same with its time. While the databases can't be reached, it is the last answer.
+    pub(crate) async fn seen(&self, whose: (For, &str), words: Vec<String>) -> Result<Seen<Value>, Refusal> {
+        self.sampler.answer(&self.ask, self.settings.clock, whose, words).await
+    }
+
     /// What all viewers see.
     pub(crate) async fn sample(&self) -> Result<Sample, Refusal> {
-        self.sampler.look(&*self.ask, self.settings.clock).await
+        self.sampler.look(&self.ask, self.settings.clock, false).await
+    }
+
+    /// The next one, for who has seen the last.
+    pub(crate) async fn next_sample(&self) -> Result<Sample, Refusal> {
+        self.sampler.look(&self.ask, self.settings.clock, true).await
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
@@ -68,7 +79,7 @@ impl Console {
 pub(crate) fn status_of(refusal: &Refusal) -> StatusCode {
     match refusal.code {
         2 => StatusCode::BAD_REQUEST,
-        3 => StatusCode::SERVICE_UNAVAILABLE,
+        Refusal::UNREACHED => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::CONFLICT,
     }
 }

@@ -10,16 +10,20 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
-use maud::Markup;
+use maud::{Markup, html};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::access::Viewer;
 use crate::ask::Refusal;
+use crate::asked::read;
 use crate::frame::Frame;
+use crate::late::older;
 use crate::look::Look;
 use crate::parts::refused;
+use crate::sampler::{For, Sample};
+use crate::shared::Seen;
 use crate::state::{Console, status_of};
 
 #[derive(Debug)]
@@ -76,16 +80,55 @@ impl Visit {
         self.viewer.who()
     }
 
+    /// What all viewers see. A script would take older numbers for new ones, so it gets none.
+    pub(crate) async fn sample(&self) -> Result<Sample, Refusal> {
+        let sample = self.console.sample().await?;
+        match &sample.late {
+            Some(late) if self.wants_json => Err(late.clone()),
+            _ => Ok(sample),
+        }
+    }
+
     /// The page of one command: as JSON what the command prints.
     pub(crate) async fn answer<T: DeserializeOwned>(
         &self,
-        (here, heading): (&str, &str),
+        place: (&str, &str),
         words: Vec<String>,
         page: impl FnOnce(&Frame, &T) -> Markup,
     ) -> Response {
-        match self.console.ask::<T>(&self.who(), words.clone()).await {
-            Ok((value, json)) => self.show((here, heading), &words, &json, || page(&self.frame(), &value)),
-            Err(refusal) => self.refuse((here, heading), &words, &refusal),
+        let seen = self.console.seen((For::One, &self.who()), words.clone()).await;
+        self.tell(place, &words, seen, page)
+    }
+
+    /// A page that many may watch.
+    pub(crate) async fn watch<T: DeserializeOwned>(
+        &self,
+        place: (&str, &str),
+        words: Vec<String>,
+        page: impl FnOnce(&Frame, &T) -> Markup,
+    ) -> Response {
+        let seen = self.console.seen((For::All, &self.who()), words.clone()).await;
+        self.tell(place, &words, seen, page)
+    }
+
+    fn tell<T: DeserializeOwned>(
+        &self,
+        place: (&str, &str),
+        words: &[String],
+        seen: Result<Seen<Value>, Refusal>,
+        page: impl FnOnce(&Frame, &T) -> Markup,
+    ) -> Response {
+        let read = seen.and_then(|seen| match &seen.late {
+            Some(late) if self.wants_json => Err(late.clone()),
+            _ => Ok((read(&seen.value)?, seen)),
+        });
+        match read {
+            Ok((value, seen)) => self.show(place, words, &seen.value, || {
+                // Its times are as they were then.
+                let frame = Frame { now: seen.at, ..self.frame() };
+                html! { (older(&seen)) (page(&frame, &value)) }
+            }),
+            Err(refusal) => self.refuse(place, words, &refusal),
         }
     }
 

@@ -14,7 +14,8 @@ pub(super) async fn count_in<O: DeadLetters>(
     filter: &Filter,
     counted: &mut Counted,
 ) -> Result<(), Stopped> {
-    while page(transport, filter, counted).await? {}
+    let filter = Filter { without_bodies: true, ..filter.clone() };
+    while page(transport, &filter, counted).await? {}
     Ok(())
 }
 
@@ -26,6 +27,7 @@ pub(super) async fn count_while_running<O: Operator>(
     (running, filter): (&mut Running, &Filter),
     mut interrupted: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Result<Counted, Halt>, Stopped> {
+    let filter = &Filter { without_bodies: true, ..filter.clone() };
     let mut counted = Counted::default();
     let went = loop {
         if let Some(halt) = running.hear(transports).await {

@@ -153,10 +153,11 @@ impl Move<'_> {
     /// For --dry-run.
     async fn count_each(&self, transports: &mut [impl Operator], moved: &mut Moved) -> Result<(), Stopped> {
         let mut interrupted = pin!(interrupted());
+        let filter = Filter { without_bodies: true, ..self.filter.clone() };
         for transport in transports {
             let went = loop {
                 let letters = tokio::select! {
-                    letters = transport.next(&self.filter) => letters,
+                    letters = transport.next(&filter) => letters,
                     () = &mut interrupted => {
                         moved.interrupted = true;
                         break Ok(());

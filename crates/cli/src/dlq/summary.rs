@@ -53,7 +53,7 @@ impl Work for Summing<'_> {
     async fn on<O: Operator>(self, mut transports: Vec<O>) -> Result<ExitCode, Stopped> {
         let args = self.0;
         filter::rpc(&args.options, &transports, args.rpc.as_ref()).await?;
-        let filter = Filter { rpc: args.rpc.clone(), ..Filter::default() };
+        let filter = Filter { rpc: args.rpc.clone(), without_bodies: true, ..Filter::default() };
         let (mut groups, mut read, mut read_all) = (Groups::default(), 0, true);
         for transport in &mut transports {
             let went = gather(transport, &filter, args.since, &mut groups, &mut read).await;

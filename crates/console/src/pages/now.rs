@@ -7,8 +7,8 @@ use crate::live::{Part, id_of};
 use crate::pages::map::{RPCS_MAX, map};
 use crate::pages::remedy;
 use crate::parts::{Tone, state, table};
-use crate::sampler::Sample;
-use crate::shown::{COUNTED_MAX, NOT_KNOWN, age, age_or, bytes, count, counted, short, thousands};
+use crate::sampler::{Look, Sample};
+use crate::shown::{COUNTED_MAX, NOT_KNOWN, age, age_or, bytes, count, counted, rough, short, thousands};
 use crate::standing::Standing;
 
 /// So many are shown, so that a page stays small.
@@ -21,41 +21,48 @@ const HEADS: [&str; 8] =
 
 /// What is sent again while the page is open.
 pub(crate) fn parts(frame: &Frame, sample: &Sample) -> Vec<Part> {
-    let status = &sample.status;
+    let Look { status, routes, .. } = &sample.value;
     let mut parts = Vec::new();
     if sample.late.is_some() {
-        parts.push(Part::new("late", html! { div #late { (older(sample.late.as_ref())) } }));
+        parts.push(Part::new("late", html! { div #late { (older(sample)) } }));
     }
-    parts.push(Part::new("stuck", problems(frame, status)));
+    parts.push(problems(frame, status));
     parts.push(Part::new(
         "line",
-        html! { section #line aria-labelledby="map" { h2 #map { "The line" } (map(frame, status, &sample.routes)) } },
+        html! { section #line aria-labelledby="map" { h2 #map { "The line" } (map(frame, status, routes)) } },
     ));
     parts.push(rpcs(frame, status));
     parts.extend(status.sources.iter().take(SOURCES_MAX).map(relay));
     parts
 }
 
-fn problems(frame: &Frame, status: &Status) -> Markup {
+fn problems(frame: &Frame, status: &Status) -> Part {
     let many = status.problems.len();
     let (tone, shape, text) = match many {
         0 => (Tone::Good, "●", "Nothing is stuck".to_owned()),
         1 => (Tone::Bad, "✖", "1 thing needs you".to_owned()),
         _ => (Tone::Bad, "✖", format!("{many} things need you")),
     };
-    html! {
-        section #stuck aria-labelledby="problems" {
-            h2 #problems aria-live="polite" { (state(tone, shape, &text)) }
-            @if many > 0 {
-                ol.problems { @for problem in status.problems.iter().take(PROBLEMS_MAX) { li { (one(frame, status, problem)) } } }
-                @if many > PROBLEMS_MAX { p { (many - PROBLEMS_MAX) " more: see the command below." } }
-            }
-            @if !status.notices.is_empty() {
-                h3 { "Set by operators" }
-                ul.notices { @for notice in status.notices.iter().take(PROBLEMS_MAX) { li { (one(frame, status, notice)) } } }
+    let rows = status.problems.iter().take(PROBLEMS_MAX).enumerate().map(|(n, problem)| {
+        let id = format!("p-{n}");
+        let row = html! { li id=(id) { (one(frame, status, problem)) } };
+        (id, row)
+    });
+    Part::table("stuck", rows.collect(), |rows| {
+        html! {
+            section #stuck aria-labelledby="problems" {
+                h2 #problems aria-live="polite" { (state(tone, shape, &text)) }
+                @if many > 0 {
+                    ol.problems { (rows) }
+                    @if many > PROBLEMS_MAX { p { (many - PROBLEMS_MAX) " more: see the command below." } }
+                }
+                @if !status.notices.is_empty() {
+                    h3 { "Set by operators" }
+                    ul.notices { @for notice in status.notices.iter().take(PROBLEMS_MAX) { li { (one(frame, status, notice)) } } }
+                }
             }
         }
-    }
+    })
 }
 
 /// What it is, its remedy, and one way on.
@@ -119,7 +126,8 @@ fn row(frame: &Frame, status: &Status, rpc: &Rpc, id: &str) -> Markup {
 pub(crate) fn oldest(rpc: &Rpc) -> String {
     match (rpc.waiting, rpc.oldest_seconds) {
         (Some(0), None) => "–".to_owned(),
-        (_, seconds) => age_or(seconds),
+        (_, Some(seconds)) => rough(seconds),
+        (_, None) => NOT_KNOWN.to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::pages::now;
 use crate::pages::spark::{going, spark};
 use crate::parts::{Tone, refused, state, table};
 use crate::shown::{age, age_or, count, counted, query, short, thousands};
-use crate::standing::Standing;
+use crate::standing::{Standing, breaker};
 
 const TEXT_CHARS_MAX: usize = 500;
 const WHY_MAX: usize = 5;
@@ -176,7 +176,7 @@ fn workers(frame: &Frame, known: &Known) -> Markup {
                 td { (row(worker)) " " (age_or(worker.seen_seconds_ago)) " ago" }
                 td.number { (report.calls) " of " (report.calls_max) }
                 td {
-                    (report.breaker)
+                    (breaker(&report.breaker))
                     @if report.breaker != "closed" { @if let Some(since) = report.breaker_since { " since " (frame.time(Some(since))) } }
                 }
                 td {

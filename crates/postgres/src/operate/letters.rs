@@ -2,7 +2,7 @@
 
 /// The next page, the newest first if $11 says so.
 pub(super) const NEXT: &str =
-    "select l.seq, l.queue, q.rpc, l.event_id, l.body, l.attempts, l.code, l.reason, l.dead_at,
+    "select l.seq, l.queue, q.rpc, l.event_id, case when $19 then '' else l.body end, l.attempts, l.code, l.reason, l.dead_at,
             l.dead_at::text, l.body_bytes
      from outbox.dead_letter_shown as l join outbox.queue as q on q.id = l.queue
      where ($11 or (l.seq, l.queue, l.event_id) > ($1, $9, $10)) and l.seq <= $8

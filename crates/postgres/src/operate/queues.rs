@@ -16,6 +16,8 @@ use crate::operate::database::Database;
 use crate::operate::letters;
 
 const LETTERS_PER_PAGE: i64 = 100;
+/// Without their bodies, which may be large.
+const BARE_LETTERS_PER_PAGE: i64 = 1000;
 /// No letter is older; a longer time can't be taken from a date.
 pub(super) const AGE_MAX: Duration = Duration::from_secs(1000 * 365 * 24 * 60 * 60);
 
@@ -194,8 +196,8 @@ impl DeadLetters for PostgresOperator {
             None => self.newest().await?,
         };
         self.newest = Some(newest);
-        let left =
-            filter.limit.map_or(LETTERS_PER_PAGE, |limit| i64::from(limit.saturating_sub(self.returned)));
+        let page = if filter.without_bodies { BARE_LETTERS_PER_PAGE } else { LETTERS_PER_PAGE };
+        let left = filter.limit.map_or(page, |limit| i64::from(limit.saturating_sub(self.returned)));
         let about = &filter.about;
         let header = about.header.as_ref();
         self.database.sees_values_for(header.is_some()).await?;
@@ -206,7 +208,7 @@ impl DeadLetters for PostgresOperator {
             .bind(&filter.code)
             .bind(filter.older_than.map(|age| interval(age.min(AGE_MAX))))
             .bind(id)
-            .bind(left.min(LETTERS_PER_PAGE))
+            .bind(left.min(page))
             .bind(newest)
             .bind(self.seen.queue)
             .bind(self.seen.event)
@@ -217,7 +219,8 @@ impl DeadLetters for PostgresOperator {
             .bind(header.map(|(name, _)| name))
             .bind(header.map(|(_, value)| value))
             .bind(&about.reason)
-            .bind(filter.dead_by);
+            .bind(filter.dead_by)
+            .bind(filter.without_bodies);
         // What few letters have may be found after a long search.
         let rows: Vec<Row> = match about.is_of_event() {
             true => self.database.scan(read).await?,

@@ -23,6 +23,8 @@ pub struct Filter {
     pub about: About,
     /// The last ones that died are the first. SQS has no order.
     pub newest_first: bool,
+    /// Their bodies are left out, where that saves reading them: not on SQS.
+    pub without_bodies: bool,
     /// So many at most, until they are put back.
     pub limit: Option<u32>,
 }

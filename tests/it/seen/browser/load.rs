@@ -18,12 +18,16 @@ const RPCS: usize = 100;
 const VIEWERS: usize = 50;
 const BEATS: usize = 10;
 /// Each page so often.
-const TIMES: usize = 10;
+const TIMES: usize = 20;
+/// Of a change that is usual: at least every second one.
+const BEAT_BYTES_MAX: usize = 4_000;
 const PAGE_BYTES_MAX: usize = 60_000;
 const ASSET_BYTES_MAX: usize = 64_000;
 const CONNECTIONS_MAX: i64 = 4;
 /// Of an optimized program.
 const PAGE_MAX: Duration = Duration::from_millis(150);
+/// One that searches the whole log, or parses each letter: `/event/…` and `/events`.
+const SEARCH_MAX: Duration = Duration::from_millis(400);
 const RESIDENT_KB_MAX: usize = 32 * 1024;
 
 /// Ten events with ten subscribers each.
@@ -112,8 +116,8 @@ impl Viewer {
         body
     }
 
-    /// Watches the first page. Returns the sizes of the first beat and of the last one.
-    async fn watch(self, beats: usize) -> (usize, usize) {
+    /// Watches the first page. Returns the sizes of the first beat and of those after it.
+    async fn watch(self, beats: usize) -> (usize, Vec<usize>) {
         let mut lines = BufReader::new(self.ask("/live", "").await).lines();
         let (mut sizes, mut bytes) = (Vec::new(), 0);
         while sizes.len() < beats {
@@ -125,7 +129,7 @@ impl Viewer {
                 sizes.push(std::mem::take(&mut bytes));
             }
         }
-        (sizes[0], sizes[beats - 1])
+        (sizes.remove(0), sizes)
     }
 }
 
@@ -144,9 +148,11 @@ async fn looks_of(world: &World, role: &str, viewer: &Viewer, viewers: usize) ->
     for _ in 0..viewers {
         watching.spawn(viewer.clone().watch(BEATS));
     }
-    let (first, last) = watching.join_all().await.into_iter().max().unwrap();
+    let (first, mut beats) = watching.join_all().await.into_iter().max().unwrap();
     let many = looks(world, role).await - before;
-    println!("{viewers} viewers, {BEATS} beats: {many} looks, {first} bytes at first, {last} bytes at last");
+    println!("{viewers} viewers, {BEATS} beats: {many} looks, {first} bytes at first, then {beats:?}");
+    beats.sort_unstable();
+    assert!(beats[beats.len() / 2] <= BEAT_BYTES_MAX, "{beats:?} bytes");
     many
 }
 
@@ -176,9 +182,10 @@ async fn measure(viewer: &Viewer, path: &str) -> Duration {
         bytes = viewer.page(path).await.len();
         times.push(began.elapsed());
     }
+    let first = times[0];
     times.sort();
     let p95 = times[(TIMES * 95).div_ceil(100) - 1];
-    println!("{path}: {bytes} bytes, p50 {:.0?}, p95 {p95:.0?}", times[TIMES / 2]);
+    println!("{path}: {bytes} bytes, first {first:.0?}, p50 {:.0?}, p95 {p95:.0?}", times[TIMES / 2]);
     assert!(bytes <= PAGE_BYTES_MAX, "{path}: {bytes} bytes");
     p95
 }
@@ -233,12 +240,16 @@ async fn fifty_viewers_cost_what_one_costs() {
         "/routes",
         "/audit",
     ];
-    let slowest = async {
-        let mut slowest = Duration::ZERO;
+    let slow = async {
+        let mut slow = Vec::new();
         for path in paths {
-            slowest = slowest.max(measure(&viewer, path).await);
+            let p95 = measure(&viewer, path).await;
+            let most = if path.starts_with("/event") { SEARCH_MAX } else { PAGE_MAX };
+            if p95 > most {
+                slow.push((path, p95));
+            }
         }
-        slowest
+        slow
     };
     let mut most = 0;
     let counting = async {
@@ -247,8 +258,8 @@ async fn fifty_viewers_cost_what_one_costs() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let slowest = tokio::select! {
-        slowest = slowest => slowest,
+    let slow = tokio::select! {
+        slow = slow => slow,
         () = counting => unreachable!("it has no end"),
     };
     tell_slowest(&world, &role).await;
@@ -261,7 +272,7 @@ async fn fifty_viewers_cost_what_one_costs() {
     let full = resident_kb(&process);
     println!("resident: {idle} kB at first, {full} kB after {VIEWERS} viewers");
     if is_optimized {
-        assert!(idle <= RESIDENT_KB_MAX && slowest <= PAGE_MAX, "{idle} kB, {slowest:?}");
+        assert!(idle <= RESIDENT_KB_MAX && slow.is_empty(), "{idle} kB, {slow:?}");
     }
 
     let before = viewer.page("/").await;
@@ -272,8 +283,8 @@ async fn fifty_viewers_cost_what_one_costs() {
         let (head, body) = viewer.answer(path).await;
         // The file of routes is on this machine.
         assert!(path == "/routes" || body.contains("role=\"alert\""), "{path}: {head}\n{body}");
-        let has_old_numbers = ["/", "/rpc/Test/Rpc7", "/line"].contains(&path);
-        assert!(!has_old_numbers || body.contains("What follows is older."), "{path}: {head}\n{body}");
+        // Each was seen before.
+        assert!(path == "/routes" || body.contains("What follows is older."), "{path}: {head}\n{body}");
         println!("{path} without the database: {}", head.lines().next().unwrap_or_default());
     }
     cluster.restart(&[]).unwrap();
