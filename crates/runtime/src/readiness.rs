@@ -1,6 +1,6 @@
 //! Whether the process makes progress, or what it waits for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,19 +46,48 @@ enum State {
 #[derive(Debug, Default)]
 struct Parts {
     all: BTreeMap<String, State>,
+    /// Those that are not moving. There are thousands of parts, and each database asks for these every second.
+    halts: BTreeSet<String>,
     /// The process works, and has something to say: each with its reason.
     notes: BTreeMap<String, String>,
 }
 
 impl Parts {
-    /// Those of one source, or all. Names are in order. A process may have thousands of parts, and each of its databases asks
-    /// twice a second.
-    fn of(&self, source: Option<&str>) -> impl Iterator<Item = (&String, &State)> {
-        let from = source.unwrap_or_default();
-        let near = self.all.range::<str, _>((Bound::Included(from), Bound::Unbounded));
-        near.take_while(move |(part, _)| part.starts_with(from))
-            .filter(move |(part, _)| source.is_none_or(|source| is_of(part, source)))
+    fn has(&self, source: Option<&str>) -> bool {
+        of(self.all.range::<str, _>(from(source)), source, |(part, _)| part).next().is_some()
     }
+
+    /// Those of one source, or all.
+    fn halts(&self, source: Option<&str>) -> impl Iterator<Item = (&String, &State)> {
+        let names = of(self.halts.range::<str, _>(from(source)), source, |part| part);
+        names.filter_map(|name| self.all.get_key_value(name))
+    }
+
+    fn set(&mut self, name: &str, next: State) {
+        if matches!(next, State::Moving) {
+            self.halts.remove(name);
+        } else if !self.halts.contains(name) {
+            self.halts.insert(name.to_owned());
+        }
+        match self.all.get_mut(name) {
+            Some(state) => *state = next,
+            None => _ = self.all.insert(name.to_owned(), next),
+        }
+    }
+}
+
+/// Names are in order, so those of a source follow each other.
+fn from(source: Option<&str>) -> (Bound<&str>, Bound<&str>) {
+    (Bound::Included(source.unwrap_or_default()), Bound::Unbounded)
+}
+
+fn of<T>(
+    near: impl Iterator<Item = T>,
+    source: Option<&str>,
+    name: impl Fn(&T) -> &String + Copy,
+) -> impl Iterator<Item = T> {
+    near.take_while(move |one| name(one).starts_with(source.unwrap_or_default()))
+        .filter(move |one| source.is_none_or(|source| is_of(name(one), source)))
 }
 
 impl Readiness {
@@ -71,7 +100,9 @@ impl Readiness {
 
     /// The part of this name no longer exists.
     pub fn forgets(&self, name: &str) {
-        self.0.lock().all.remove(name);
+        let mut parts = self.0.lock();
+        parts.all.remove(name);
+        parts.halts.remove(name);
     }
 
     /// Why the process is not ready; empty if it is ready.
@@ -93,8 +124,7 @@ impl Readiness {
     pub fn is_ready(&self, source: Option<&str>) -> bool {
         let now = Instant::now();
         let parts = self.0.lock();
-        let mut own = parts.of(source).peekable();
-        own.peek().is_some() && own.all(|(_, state)| !state.is_problem(now))
+        parts.has(source) && !parts.halts(source).any(|(_, state)| state.is_problem(now))
     }
 
     /// The parts that have made no progress for this time. It may be shorter than that of `/readyz`.
@@ -125,7 +155,7 @@ impl Readiness {
             seconds: None,
         };
         let parts = self.0.lock();
-        parts.of(source).filter_map(halted).chain(parts.notes.iter().map(note)).collect()
+        parts.halts(source).filter_map(halted).chain(parts.notes.iter().map(note)).collect()
     }
 }
 
@@ -188,10 +218,7 @@ impl Part {
     fn set(&self, next: impl FnOnce(Option<&State>) -> State) {
         let mut parts = self.readiness.0.lock();
         let next = next(parts.all.get(&self.name));
-        match parts.all.get_mut(&self.name) {
-            Some(state) => *state = next,
-            None => _ = parts.all.insert(self.name.clone(), next),
-        }
+        parts.set(&self.name, next);
     }
 }
 

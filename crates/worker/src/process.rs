@@ -71,11 +71,11 @@ impl<C: RpcClient + Clone> Shows for Look<'_, C> {
         for halted in self.halted() {
             halted.part.hash(&mut news);
         }
-        let now = Instant::now();
-        for subscriber in self.served.lock().iter() {
-            subscriber.rpc.as_str().hash(&mut news);
-            state(subscriber, now).hash(&mut news);
-        }
+        let (served, now) = (self.served.lock(), Instant::now());
+        served.len().hash(&mut news);
+        let states = served.iter().map(|subscriber| (subscriber.rpc.as_str(), state(subscriber, now)));
+        states.filter(|(_, state)| *state != Default::default()).for_each(|news_of| news_of.hash(&mut news));
+        drop(served);
         let news = news.finish();
         if self.news.replace(news) != Some(news) {
             self.notes_breakers();

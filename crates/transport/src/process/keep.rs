@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::entry::Process;
 
 /// How often it is looked at.
-const LOOKED_EVERY: Duration = Duration::from_millis(500);
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
 /// The part of the time between two writes after which the next one may follow another statement.
 const NEARLY: f64 = 0.6;
 /// A breaker may change more often than that.
@@ -40,7 +40,7 @@ pub trait Store: Send {
 
 /// What a process shows of itself.
 pub trait Shows {
-    /// A number that changes with what should be known soon: see [`super::Report::is_news_after`]. It is asked twice a second
+    /// A number that changes with what should be known soon: see [`super::Report::is_news_after`]. It is asked every second
     /// for each store, so it must cost little.
     fn news(&mut self) -> u64;
 
