@@ -127,8 +127,8 @@ impl PostgresQueue {
         if let Some(first_due) = rows.iter().filter_map(|row| row.9).min() {
             self.watched.received(first_due);
         }
-        if !rows.is_empty() {
-            self.measured_empty.store(false, Ordering::Relaxed);
+        if !rows.is_empty() && self.measured_empty.swap(false, Ordering::Relaxed) {
+            self.watched.has_changed();
         }
         let mut open = self.open.lock();
         // Of two copies of an event in one batch only the first has the lease.

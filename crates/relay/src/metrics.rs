@@ -1,12 +1,12 @@
 //! The metrics of one database's relay, and its entry in `/readyz`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_postgres::outbox::Window;
-use outbox_runtime::{Guarded, Part};
+use outbox_runtime::Part;
 use outbox_transport::PutError;
+use tokio::sync::watch;
 
 use crate::settle::Settled;
 
@@ -17,12 +17,12 @@ pub(crate) struct Progress {
     source: String,
     part: Part,
     /// When the oldest event that is read and not yet put was enqueued.
-    oldest: Arc<Guarded<Option<DateTime<Utc>>>>,
+    oldest: watch::Sender<Option<DateTime<Utc>>>,
 }
 
 impl Progress {
     pub(crate) fn new(source: &str, part: Part) -> Self {
-        let progress = Self { source: source.to_owned(), part, oldest: Arc::default() };
+        let progress = Self { source: source.to_owned(), part, oldest: watch::Sender::default() };
         progress.leads(false);
         // Count from zero at the start, so that the first event is an increase.
         progress.count("put", 0);
@@ -39,9 +39,11 @@ impl Progress {
         &self.source
     }
 
-    /// Updates the lag regularly, because no turn ends while the bus is away.
+    /// Updates the lag regularly while there is one, because no turn ends while the bus is away.
     pub(crate) async fn show(self) {
         loop {
+            // It can't fail, because `self` has the sender.
+            let _ = self.oldest.subscribe().wait_for(Option::is_some).await;
             self.show_lag();
             tokio::time::sleep(SHOWN_EVERY).await;
         }
@@ -157,14 +159,14 @@ impl Progress {
     }
 
     fn behind(&self, oldest: Option<DateTime<Utc>>) {
-        *self.oldest.lock() = oldest;
+        self.oldest.send_replace(oldest);
         if oldest.is_none() {
             self.show_lag();
         }
     }
 
     fn show_lag(&self) {
-        let oldest = *self.oldest.lock();
+        let oldest = *self.oldest.borrow();
         metrics::gauge!("outbox_relay_lag_seconds", "source" => self.source.clone())
             .set(oldest.map_or(0.0, |oldest| seconds_since(oldest).max(0.0)));
     }

@@ -1,43 +1,46 @@
 //! The report of this relay, in the database that it relays.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_event_router::Router;
 use outbox_postgres::PostgresBus;
-use outbox_runtime::Readiness;
-use outbox_transport::process::{Process, Program, Report, Waits, shortened};
+use outbox_runtime::{Halted, Readiness};
+use outbox_transport::process::{Process, Program, Report, Shows, Waits, shortened};
 use tokio::sync::watch;
 
 /// A shorter wait is normal.
 const HALTED_AFTER: Duration = Duration::from_secs(3);
 
 /// What others see of this relay. Its routes are those of the newest file.
-pub(crate) struct Shown {
+pub(crate) struct Shown<'a> {
+    source: &'a str,
+    readiness: &'a Readiness,
     process: Process,
     newest: Option<watch::Receiver<Arc<Router>>>,
     router: Option<Arc<Router>>,
 }
 
-impl Shown {
-    pub(crate) fn new(name: &str, address: Option<String>, routes: Option<&PostgresBus>) -> Self {
+impl<'a> Shown<'a> {
+    /// The process may relay other databases, too. So only the parts of this source count.
+    pub(crate) fn new(
+        (source, readiness): (&'a str, &'a Readiness),
+        name: &str,
+        address: Option<String>,
+        routes: Option<&PostgresBus>,
+    ) -> Self {
         let process = Process::new(Program::Relay, name, env!("CARGO_PKG_VERSION"), address)
             .built_from(outbox_revision::known());
-        Self { process, newest: routes.map(PostgresBus::newest), router: None }
+        Self { source, readiness, process, newest: routes.map(PostgresBus::newest), router: None }
     }
 
-    /// The process may relay other databases, too. So only the parts of this one count.
-    pub(crate) fn now(&mut self, source: &str, readiness: &Readiness) -> Process {
-        self.follow();
-        let halted = readiness.halted(HALTED_AFTER).into_iter().filter(|halted| halted.is_of(source));
-        let waits = halted.map(|halted| Waits {
-            part: halted.part,
-            reason: shortened(&halted.reason),
-            seconds: halted.seconds,
-        });
-        let report =
-            Report { ready: readiness.is_ready(Some(source)), waits: waits.collect(), ..Report::default() };
-        Process { report, ..self.process.clone() }
+    fn halted(&self) -> Vec<Halted> {
+        self.readiness.halted_of(Some(self.source), HALTED_AFTER)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.readiness.is_ready(Some(self.source))
     }
 
     fn follow(&mut self) {
@@ -51,5 +54,28 @@ impl Shown {
             self.process = self.process.clone().routed_by(newest);
         }
         self.router = newest;
+    }
+}
+
+impl Shows for Shown<'_> {
+    fn news(&mut self) -> u64 {
+        self.follow();
+        let mut news = DefaultHasher::new();
+        (self.is_ready(), &self.process.router).hash(&mut news);
+        for halted in self.halted() {
+            halted.part.hash(&mut news);
+        }
+        news.finish()
+    }
+
+    fn now(&mut self) -> Process {
+        self.follow();
+        let waits = self.halted().into_iter().map(|halted| Waits {
+            part: halted.part,
+            reason: shortened(&halted.reason),
+            seconds: halted.seconds,
+        });
+        let report = Report { ready: self.is_ready(), waits: waits.collect(), ..Report::default() };
+        Process { report, ..self.process.clone() }
     }
 }

@@ -53,7 +53,8 @@ pub async fn run<R: RemoteBus + 'static>(
     stop: CancellationToken,
 ) {
     let progress = Progress::new(source.name(), standing.part().clone());
-    let mut shown = process::Shown::new(&settings.name, settings.address.clone(), bus.routes());
+    let of = (source.name(), standing.part().readiness());
+    let shown = process::Shown::new(of, &settings.name, settings.address.clone(), bus.routes());
     let beside = source.beside("outbox relay (beside)");
     let row = ProcessRow::beside(beside.clone());
     let router = bus.routes().map(PostgresBus::newest).or_else(|| settings.router.clone());
@@ -77,7 +78,7 @@ pub async fn run<R: RemoteBus + 'static>(
         }
     };
     let work = Box::pin(standing.tend(&stop, term));
-    shown_beside(work, row, || shown.now(source.name(), standing.part().readiness())).await;
+    shown_beside(work, row, shown).await;
 }
 
 /// The state that outlives a term.

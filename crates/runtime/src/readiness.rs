@@ -1,6 +1,6 @@
 //! Whether the process makes progress, or what it waits for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The state behind `/readyz`: every part of the process, and since when it makes no progress.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Guarded<BTreeMap<String, State>>>);
+pub struct Readiness(Arc<Guarded<Parts>>);
 
 /// One part, for example a database's relay or an RPC's consumer.
 #[derive(Debug, Clone)]
@@ -28,17 +28,9 @@ pub struct Halted {
     pub reason: String,
     /// Since when, in seconds; `None` if waiting does not help.
     pub seconds: Option<f64>,
-    /// It is of the whole process, and not of one source.
-    of_process: bool,
 }
 
-impl Halted {
-    /// Parts are named after their source, or after source and RPC. A note about the process is of every source.
-    pub fn is_of(&self, source: &str) -> bool {
-        self.of_process || is_of(&self.part, source)
-    }
-}
-
+/// Parts are named after their source, or after source and RPC. A note about the process is of every source.
 fn is_of(part: &str, source: &str) -> bool {
     part.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
 }
@@ -47,17 +39,55 @@ fn is_of(part: &str, source: &str) -> bool {
 enum State {
     Starting,
     Moving,
-    Waiting {
-        since: Instant,
-        reason: String,
-    },
-    Failed {
-        reason: String,
-    },
-    /// The process works, and has something to say.
-    Noted {
-        reason: String,
-    },
+    Waiting { since: Instant, reason: String },
+    Failed { reason: String },
+}
+
+#[derive(Debug, Default)]
+struct Parts {
+    all: BTreeMap<String, State>,
+    /// Those that are not moving. There are thousands of parts, and each database asks for these every second.
+    halts: BTreeSet<String>,
+    /// The process works, and has something to say: each with its reason.
+    notes: BTreeMap<String, String>,
+}
+
+impl Parts {
+    fn has(&self, source: Option<&str>) -> bool {
+        of(self.all.range::<str, _>(from(source)), source, |(part, _)| part).next().is_some()
+    }
+
+    /// Those of one source, or all.
+    fn halts(&self, source: Option<&str>) -> impl Iterator<Item = (&String, &State)> {
+        let names = of(self.halts.range::<str, _>(from(source)), source, |part| part);
+        names.filter_map(|name| self.all.get_key_value(name))
+    }
+
+    fn set(&mut self, name: &str, next: State) {
+        if matches!(next, State::Moving) {
+            self.halts.remove(name);
+        } else if !self.halts.contains(name) {
+            self.halts.insert(name.to_owned());
+        }
+        match self.all.get_mut(name) {
+            Some(state) => *state = next,
+            None => _ = self.all.insert(name.to_owned(), next),
+        }
+    }
+}
+
+/// Names are in order, so those of a source follow each other.
+fn from(source: Option<&str>) -> (Bound<&str>, Bound<&str>) {
+    (Bound::Included(source.unwrap_or_default()), Bound::Unbounded)
+}
+
+fn of<T>(
+    near: impl Iterator<Item = T>,
+    source: Option<&str>,
+    name: impl Fn(&T) -> &String + Copy,
+) -> impl Iterator<Item = T> {
+    near.take_while(move |one| name(one).starts_with(source.unwrap_or_default()))
+        .filter(move |one| source.is_none_or(|source| is_of(name(one), source)))
 }
 
 impl Readiness {
@@ -70,16 +100,22 @@ impl Readiness {
 
     /// The part of this name no longer exists.
     pub fn forgets(&self, name: &str) {
-        self.0.lock().remove(name);
+        let mut parts = self.0.lock();
+        parts.all.remove(name);
+        parts.halts.remove(name);
     }
 
     /// Why the process is not ready; empty if it is ready.
     pub(crate) fn problems(&self, now: Instant) -> Vec<String> {
         let parts = self.0.lock();
-        if parts.values().all(State::is_note) {
+        if parts.all.is_empty() {
             return vec!["starting".to_owned()];
         }
-        parts.iter().filter_map(|(name, state)| Some(format!("{name}: {}", state.problem(now)?))).collect()
+        parts
+            .all
+            .iter()
+            .filter_map(|(name, state)| Some(format!("{name}: {}", state.problem(now)?)))
+            .collect()
     }
 }
 
@@ -88,22 +124,21 @@ impl Readiness {
     pub fn is_ready(&self, source: Option<&str>) -> bool {
         let now = Instant::now();
         let parts = self.0.lock();
-        let is_own = |part: &str| source.is_none_or(|source| is_of(part, source));
-        // Names are in order. A process may have thousands of parts, and each of its databases asks twice a second.
-        let from = source.unwrap_or_default();
-        let near = parts.range::<str, _>((Bound::Included(from), Bound::Unbounded));
-        let near = near.take_while(|(part, _)| part.starts_with(from));
-        let mut own = near.filter(|(part, state)| !state.is_note() && is_own(part)).peekable();
-        own.peek().is_some() && own.all(|(_, state)| state.problem(now).is_none())
+        parts.has(source) && !parts.halts(source).any(|(_, state)| state.is_problem(now))
     }
 
     /// The parts that have made no progress for this time. It may be shorter than that of `/readyz`.
     pub fn halted(&self, after: Duration) -> Vec<Halted> {
+        self.halted_of(None, after)
+    }
+
+    /// The same, of one source and of the process, or of all.
+    pub fn halted_of(&self, source: Option<&str>, after: Duration) -> Vec<Halted> {
         let now = Instant::now();
         let halted = |(part, state): (&String, &State)| {
             let (reason, seconds) = match state {
                 State::Moving | State::Starting => return None,
-                State::Failed { reason } | State::Noted { reason } => (reason, None),
+                State::Failed { reason } => (reason, None),
                 State::Waiting { since, reason } => {
                     let waited = now.saturating_duration_since(*since);
                     if waited < after {
@@ -112,9 +147,15 @@ impl Readiness {
                     (reason, Some(waited.as_secs_f64()))
                 }
             };
-            Some(Halted { part: part.clone(), reason: reason.clone(), seconds, of_process: state.is_note() })
+            Some(Halted { part: part.clone(), reason: reason.clone(), seconds })
         };
-        self.0.lock().iter().filter_map(halted).collect()
+        let note = |(name, reason): (&String, &String)| Halted {
+            part: name.clone(),
+            reason: reason.clone(),
+            seconds: None,
+        };
+        let parts = self.0.lock();
+        parts.halts(source).filter_map(halted).chain(parts.notes.iter().map(note)).collect()
     }
 }
 
@@ -123,18 +164,14 @@ impl Readiness {
     pub fn notes(&self, name: &str, reason: Option<String>) {
         let mut parts = self.0.lock();
         match reason {
-            Some(reason) => parts.insert(name.to_owned(), State::Noted { reason }),
-            None => parts.remove(name),
+            Some(reason) => parts.notes.insert(name.to_owned(), reason),
+            None => parts.notes.remove(name),
         };
     }
 
     /// What `/readyz` says of a process that is ready.
     pub(crate) fn noted(&self) -> Vec<String> {
-        let note = |(name, state): (&String, &State)| match state {
-            State::Noted { reason } => Some(format!("{name}: {reason}")),
-            _ => None,
-        };
-        self.0.lock().iter().filter_map(note).collect()
+        self.0.lock().notes.iter().map(|(name, reason)| format!("{name}: {reason}")).collect()
     }
 }
 
@@ -167,7 +204,7 @@ impl Part {
 
     /// How long the part has been waiting; `None` if it makes progress.
     pub fn waited(&self) -> Option<Duration> {
-        match self.readiness.0.lock().get(&self.name) {
+        match self.readiness.0.lock().all.get(&self.name) {
             Some(State::Waiting { since, .. }) => Some(since.elapsed()),
             _ => None,
         }
@@ -180,19 +217,23 @@ impl Part {
 
     fn set(&self, next: impl FnOnce(Option<&State>) -> State) {
         let mut parts = self.readiness.0.lock();
-        let next = next(parts.get(&self.name));
-        parts.insert(self.name.clone(), next);
+        let next = next(parts.all.get(&self.name));
+        parts.set(&self.name, next);
     }
 }
 
 impl State {
-    fn is_note(&self) -> bool {
-        matches!(self, Self::Noted { .. })
+    fn is_problem(&self, now: Instant) -> bool {
+        match self {
+            Self::Moving => false,
+            Self::Starting | Self::Failed { .. } => true,
+            Self::Waiting { since, .. } => now.saturating_duration_since(*since) >= PATIENCE,
+        }
     }
 
     fn problem(&self, now: Instant) -> Option<String> {
         match self {
-            Self::Moving | Self::Noted { .. } => None,
+            Self::Moving => None,
             Self::Starting => Some("starting".to_owned()),
             Self::Failed { reason } => Some(reason.clone()),
             Self::Waiting { since, reason } => {
@@ -266,10 +307,11 @@ mod tests {
         let halted = readiness.halted(Duration::ZERO);
         let told: Vec<_> = halted.iter().map(|one| (one.part.as_str(), one.seconds.is_some())).collect();
         assert_eq!(told, [("two A/B", true), ("twofold", false)]);
-        assert_eq!(
-            (halted[0].is_of("two"), halted[1].is_of("two"), halted[1].is_of("twofold")),
-            (true, false, true)
-        );
+        readiness.notes("file", Some("refused".to_owned()));
+        let of = |source| readiness.halted_of(Some(source), Duration::ZERO).into_iter().map(|one| one.part);
+        assert_eq!(of("two").collect::<Vec<_>>(), ["two A/B", "file"], "a note is of every source");
+        assert_eq!(of("twofold").collect::<Vec<_>>(), ["twofold", "file"]);
+        readiness.notes("file", None);
         assert_eq!(
             readiness.halted(Duration::from_secs(60)).len(),
             1,

@@ -5,7 +5,7 @@ mod keep; // when it is written
 mod report; // what changes while it runs
 
 pub use entry::{Process, Program, Seen};
-pub use keep::{Store, shown_beside};
+pub use keep::{Shows, Store, shown_beside};
 pub use report::{
     Breaker, Duty, FailsOften, LastError, Minute, Report, RpcReport, STANDING_SECONDS, Waits, shortened,
 };

@@ -95,6 +95,11 @@ pub struct Limits {
 /// How full a queue is, for people: delivering does not need it.
 pub trait Depths: Send + Sync + 'static {
     fn depth(&self) -> impl Future<Output = Result<Depth, QueueError>> + Send;
+
+    /// Returns once another measurement may find something else. A queue that can't tell returns at once.
+    fn may_differ(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

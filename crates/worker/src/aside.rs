@@ -72,6 +72,10 @@ impl Aside {
         self.0.lock().of.remove(&event);
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().of.is_empty()
+    }
+
     pub(crate) fn counts(&self, now: Instant) -> BTreeMap<String, usize> {
         let mut kept = self.0.lock();
         kept.forget(now);

@@ -107,7 +107,7 @@ pub async fn run_by<C: RpcClient + Clone>(
     let process = Process::new(Program::Worker, name, env!("CARGO_PKG_VERSION"), address);
     let (table, prefix) = (&settings.dedup_table, &settings.queue_prefix);
     let item = ProcessItem::new(clients.dynamodb.clone(), table, prefix, name);
-    let mut look = Look {
+    let look = Look {
         process: process.built_from(outbox_revision::known()),
         readiness: &started.readiness,
         source: None,
@@ -115,10 +115,11 @@ pub async fn run_by<C: RpcClient + Clone>(
         plans: plans.clone(),
         unaddressed: Vec::new(),
         since: BTreeMap::new(),
+        news: None,
     };
     let following = braking::follow(&brakes, |read| served.brake(read), &started.stop);
     let work = async { tokio::join!(working, watching, following).0 };
-    shown_beside(Box::pin(work), item, || look.now()).await
+    shown_beside(Box::pin(work), item, look).await
 }
 
 async fn consumer<C: RpcClient + Clone>(

@@ -92,6 +92,10 @@ impl Calls {
         }
     }
 
+    pub(crate) fn under_way(&self) -> usize {
+        self.0.lock().under_way.len()
+    }
+
     pub(crate) fn look(&self, now: Instant) -> Look {
         let mut recent = self.0.lock();
         recent.forget(now);

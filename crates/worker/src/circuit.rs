@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use outbox_event_router::Backoff;
 use outbox_runtime::Guarded;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::breaker::{Answer, Breaker, Standing};
@@ -16,6 +17,8 @@ use crate::rpc::CallError;
 pub(crate) struct Circuit {
     breaker: Arc<Guarded<Breaker>>,
     ramp: Arc<Guarded<Ramp>>,
+    /// Whether `outbox poison` has a meaning: the RPC is held, or what it refuses is poison.
+    asks_poison: watch::Sender<bool>,
     metrics: Metrics,
 }
 
@@ -23,7 +26,8 @@ impl Circuit {
     /// `chooses`: see [`outbox_transport::Limits`].
     pub(crate) fn new(backoff: Backoff, chooses: bool, metrics: &Metrics) -> Self {
         let breaker = Arc::new(Guarded::new(Breaker::new(backoff, chooses)));
-        Self { breaker, ramp: Arc::default(), metrics: metrics.clone() }
+        let asks_poison = watch::Sender::new(false);
+        Self { breaker, ramp: Arc::default(), asks_poison, metrics: metrics.clone() }
     }
 
     /// The same server, with other waits: the breaker begins anew, and a ramp goes on.
@@ -37,7 +41,15 @@ impl Circuit {
         let mut breaker = self.breaker.lock();
         let changed = change(&mut breaker);
         self.metrics.breaker(&breaker);
+        let asks = breaker.held().is_some() || breaker.is_poison(Instant::now());
+        self.asks_poison.send_if_modified(|before| std::mem::replace(before, asks) != asks);
         changed
+    }
+
+    /// Returns once it is worth asking whether `outbox poison` was used.
+    pub(crate) async fn asks_poison(&self) {
+        // It can't fail, because `self` has the sender.
+        let _ = self.asks_poison.subscribe().wait_for(|asks| *asks).await;
     }
 
     /// Whether everything may be received.

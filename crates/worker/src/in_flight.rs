@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_runtime::{Chain, Guarded};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::metrics::Metrics;
@@ -12,7 +13,11 @@ use outbox_transport::Queue;
 
 /// The receipts of deliveries under way, so that their visibility can be extended.
 #[derive(Debug)]
-pub(crate) struct InFlight<R>(Guarded<Receipts<R>>);
+pub(crate) struct InFlight<R> {
+    receipts: Guarded<Receipts<R>>,
+    /// Notified when there is one again.
+    began: Notify,
+}
 
 #[derive(Debug)]
 struct Receipts<R> {
@@ -29,13 +34,17 @@ pub(crate) struct Tracked<R> {
 
 impl<R> Default for InFlight<R> {
     fn default() -> Self {
-        Self(Guarded::new(Receipts { next: 0, of: HashMap::new() }))
+        let receipts = Guarded::new(Receipts { next: 0, of: HashMap::new() });
+        Self { receipts, began: Notify::new() }
     }
 }
 
 impl<R: Clone> InFlight<R> {
     pub(crate) fn track(self: &Arc<Self>, receipt: R) -> Tracked<R> {
-        let mut receipts = self.0.lock();
+        let mut receipts = self.receipts.lock();
+        if receipts.of.is_empty() {
+            self.began.notify_one();
+        }
         let id = receipts.next;
         receipts.next += 1;
         receipts.of.insert(id, (Instant::now(), receipt));
@@ -46,6 +55,10 @@ impl<R: Clone> InFlight<R> {
     pub(crate) async fn extend<Q: Queue<Receipt = R>>(self: Arc<Self>, metrics: Metrics, queue: Arc<Q>) {
         let every = queue.limits().visibility / 3;
         loop {
+            // Without a timer, because there may be thousands of queues at rest.
+            while self.is_empty() {
+                self.began.notified().await;
+            }
             tokio::time::sleep(every).await;
             let receipts = self.older_than(every / 2);
             if !receipts.is_empty()
@@ -57,9 +70,13 @@ impl<R: Clone> InFlight<R> {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.receipts.lock().of.is_empty()
+    }
+
     /// Deliveries that have been under way for at least this long.
     fn older_than(&self, age: Duration) -> Vec<R> {
-        let receipts = self.0.lock();
+        let receipts = self.receipts.lock();
         let old = receipts.of.values().filter(|(since, _)| since.elapsed() >= age);
         old.map(|(_, receipt)| receipt.clone()).collect()
     }
@@ -67,6 +84,6 @@ impl<R: Clone> InFlight<R> {
 
 impl<R> Drop for Tracked<R> {
     fn drop(&mut self) {
-        self.in_flight.0.lock().of.remove(&self.id);
+        self.in_flight.receipts.lock().of.remove(&self.id);
     }
 }

@@ -1,6 +1,7 @@
 //! The metrics of one RPC's consumer, and of its queue.
 
 mod measured; // what operators see of a queue
+mod raised;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::duty::{Duty, Role};
 use crate::rpc::withheld_of;
 use measured::Measured;
 use outbox_transport::{Again, Depth, Depths, Outcome};
+use raised::Raised;
 
 /// Per consumer, for the life of a process.
 const REASONS_MAX: usize = 10;
@@ -32,6 +34,8 @@ pub(crate) struct Metrics {
     breaker: Gauge,
     held: Arc<Guarded<Holds>>,
     measured: Arc<Guarded<Measured>>,
+    /// Whether it is paused and limited, in the gauges. There may be thousands.
+    shown_brakes: Arc<Guarded<Option<(bool, bool)>>>,
     attempts: Histogram,
     done: Histogram,
     lost_leases: Counter,
@@ -48,6 +52,7 @@ impl Metrics {
             breaker: gauge!("outbox_worker_breaker_state", "source" => source.clone(), "rpc" => rpc.clone()),
             held: Arc::default(),
             measured: Arc::default(),
+            shown_brakes: Arc::default(),
             attempts: histogram!("outbox_worker_attempts", "rpc" => rpc.clone()),
             done: histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => rpc.clone()),
             lost_leases: counter!("outbox_worker_lost_leases_total", "rpc" => rpc.clone()),
@@ -105,6 +110,9 @@ impl Metrics {
 
     /// Whether operators paused the RPC, or set other limits.
     pub(crate) fn braked(&self, paused: bool, limited: bool) {
+        if self.shown_brakes.lock().replace((paused, limited)) == Some((paused, limited)) {
+            return;
+        }
         let labels = [("source", self.source.clone()), ("rpc", self.rpc.clone())];
         gauge!("outbox_worker_paused", &labels).set(f64::from(u8::from(paused)));
         gauge!("outbox_worker_limited", &labels).set(f64::from(u8::from(limited)));
@@ -166,7 +174,10 @@ impl Metrics {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)) => {}
+                () = async {
+                    queue.may_differ().await;
+                    tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
+                } => {}
                 () = duty.until(|role| role != Role::Watch) => self.depth(&Depth::default()),
             }
         }
@@ -241,22 +252,6 @@ impl Holds {
             self.seen.push(words.to_owned());
         }
         words.to_owned()
-    }
-}
-
-/// Raises a gauge by so much, until this is dropped.
-pub(crate) struct Raised(f64, Gauge);
-
-impl Raised {
-    fn by(much: f64, gauge: &Gauge) -> Self {
-        gauge.increment(much);
-        Self(much, gauge.clone())
-    }
-}
-
-impl Drop for Raised {
-    fn drop(&mut self) {
-        self.1.decrement(self.0);
     }
 }
 

@@ -65,7 +65,7 @@ pub async fn run_by<C: RpcClient + Clone>(
     let term = || term((source, &beside), &served, plans, &settings.name, standing, started);
     let process =
         Process::new(Program::Worker, &settings.name, env!("CARGO_PKG_VERSION"), started.address.clone());
-    let mut look = Look {
+    let look = Look {
         process: process.built_from(outbox_revision::known()),
         readiness: &started.readiness,
         source: Some(source.name()),
@@ -73,9 +73,10 @@ pub async fn run_by<C: RpcClient + Clone>(
         plans: plans.clone(),
         unaddressed: Vec::new(),
         since: BTreeMap::new(),
+        news: None,
     };
     let work = Box::pin(standing.tend(&started.stop, term));
-    shown_beside(work, ProcessRow::beside(beside.clone()), || look.now()).await.unwrap_or(Finished::All)
+    shown_beside(work, ProcessRow::beside(beside.clone()), look).await.unwrap_or(Finished::All)
 }
 
 /// From a successful check of the database to the stop, or to the next check that fails.

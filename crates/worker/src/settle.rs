@@ -69,7 +69,7 @@ impl<Q: Queue, D: Dedup> Settler<Q, D> {
         let (mut open, mut finished) = (Vec::<Open<_>>::new(), Finished::All);
         let mut ends = false;
         loop {
-            if !gather(&mut decided, &mut open, self.queue.limits()).await {
+            if !gather(&mut decided, &mut open, self.queue.limits(), &self.aside).await {
                 if ends && open.iter().any(|one| one.refused) {
                     open.retain(|one| !one.refused);
                     finished = Finished::NotAll;
@@ -121,6 +121,7 @@ async fn gather<R>(
     decided: &mut mpsc::Receiver<Decided<R>>,
     open: &mut Vec<Open<R>>,
     limits: Limits,
+    aside: &Aside,
 ) -> bool {
     // Deliveries that wait behind refused ones must be taken at the end.
     let room = if decided.is_closed() { BATCH_MAX } else { BATCH_MAX.saturating_sub(open.len()) };
@@ -128,9 +129,11 @@ async fn gather<R>(
     let counted = now + if room == 0 { RETRY_MAX } else { COUNT_EVERY };
     let due = open.iter().map(|one| one.due).min().map_or(counted, |due| due.min(counted));
     let mut batch = Vec::new();
+    // At rest there is no timer, because there may be thousands of queues.
+    let waits = !open.is_empty() || !aside.is_empty();
     let received = tokio::select! {
         received = decided.recv_many(&mut batch, room), if room > 0 => received,
-        () = tokio::time::sleep_until(due) => return true,
+        () = tokio::time::sleep_until(due), if waits => return true,
     };
     if received == 0 {
         // At the end, only a server that is away is waited for.

@@ -79,6 +79,8 @@ where
 /// Asks regularly while the RPC is held, until it is dropped.
 async fn watch_poison<P: Poison>(rpc: &str, circuit: &Circuit, poison: &P) {
     loop {
+        // Without a timer, because there may be thousands of queues.
+        circuit.asks_poison().await;
         tokio::time::sleep(ASK_EVERY).await;
         let (is_held, is_poison) =
             circuit.with(|breaker| (breaker.held().is_some(), breaker.is_poison(Instant::now())));

@@ -45,6 +45,8 @@ pub struct Bell {
     quiet: AtomicBool,
     /// Asks for a look now.
     look_now: Notify,
+    /// Notified when it is no longer quiet.
+    stirred: Notify,
 }
 
 impl Bell {
@@ -56,6 +58,7 @@ impl Bell {
             sweep_at: Guarded::new(Instant::now()),
             quiet: AtomicBool::new(false),
             look_now: Notify::new(),
+            stirred: Notify::new(),
         }
     }
 
@@ -103,7 +106,13 @@ impl Bell {
                 true => None,
                 false => wants.or_else(|| Some(source.budget().wants_to_listen())),
             };
-            stop.run_until_cancelled(tokio::time::sleep(RECONNECT_EVERY)).await?;
+            // One that is quiet needs no session, and there may be many.
+            let every = if self.is_quiet() { QUIET_POLL_EVERY } else { RECONNECT_EVERY };
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                () = self.stirred.notified() => {}
+                () = stop.cancelled() => return None,
+            }
         }
     }
 
@@ -232,7 +241,9 @@ impl Bell {
                 queue.ring();
             }
         }
-        self.quiet.store(quiet, Ordering::Relaxed);
+        if self.quiet.swap(quiet, Ordering::Relaxed) && !quiet {
+            self.stirred.notify_one();
+        }
         if swept {
             let every = SWEEP_EVERY.max(began.elapsed() * SWEEP_SHARE);
             *self.sweep_at.lock() = began + every;

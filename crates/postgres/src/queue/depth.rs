@@ -18,9 +18,7 @@ impl Depths for PostgresQueue {
             // At the start the bell's first look answers for all queues that are empty.
             let _ = tokio::time::timeout(LOOKED_WITHIN, self.watched.looked()).await;
         }
-        // Dead letters, too, come only from deliveries: an empty queue stays as it was measured.
-        let has_nothing = self.measured_empty.load(Ordering::Relaxed) || self.watched.was_without_dead();
-        if self.watched.was_empty() && has_nothing {
+        if self.stays_empty() {
             return Ok(Depth::default());
         }
         type Row = (i64, i64, i64, i64, Option<DateTime<Utc>>);
@@ -71,6 +69,24 @@ impl Depths for PostgresQueue {
         let is_empty = waiting + hidden + retrying + dead == 0 && oldest.is_none();
         self.measured_empty.store(is_empty, Ordering::Relaxed);
         Ok(Depth { waiting, hidden, retrying, dead, oldest })
+    }
+
+    async fn may_differ(&self) {
+        loop {
+            let changed = self.watched.changed();
+            if !self.stays_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl PostgresQueue {
+    /// Dead letters, too, come only from deliveries: an empty queue stays as it was measured.
+    fn stays_empty(&self) -> bool {
+        let has_nothing = self.measured_empty.load(Ordering::Relaxed) || self.watched.was_without_dead();
+        self.watched.was_empty() && has_nothing
     }
 }
 

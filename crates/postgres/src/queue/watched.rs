@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
 use outbox_runtime::Guarded;
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, SetOnce};
 
 use crate::LowWater;
@@ -29,6 +30,8 @@ pub struct Watched {
     empty: AtomicBool,
     /// Whether it has dead letters, by the last read of everything.
     dead: AtomicBool,
+    /// Notified when one of both has changed, or when what was measured is no longer so.
+    changed: Notify,
     /// Set by the first look.
     looked: SetOnce<()>,
 }
@@ -70,18 +73,30 @@ impl Watched {
             marks: Guarded::new(marks),
             empty: AtomicBool::new(false),
             dead: AtomicBool::new(true),
+            changed: Notify::new(),
             looked: SetOnce::new(),
         }
     }
 
     /// `dead` is whether it has dead letters, if the look read that.
     pub(super) fn is_empty(&self, is_empty: bool, dead: Option<bool>) {
-        self.empty.store(is_empty, Ordering::Relaxed);
-        if let Some(dead) = dead {
-            self.dead.store(dead, Ordering::Relaxed);
+        let was_empty = self.empty.swap(is_empty, Ordering::Relaxed);
+        let had_dead = dead.map(|dead| self.dead.swap(dead, Ordering::Relaxed));
+        if was_empty != is_empty || had_dead != dead {
+            self.has_changed();
         }
         // Only the first one is kept.
         let _ = self.looked.set(());
+    }
+
+    /// What is known of it has changed.
+    pub(super) fn has_changed(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Returns after the next change from this call on.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
     }
 
     pub(super) async fn looked(&self) {

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::entry::Process;
 
 /// How often it is looked at.
-const LOOKED_EVERY: Duration = Duration::from_millis(500);
+const LOOKED_EVERY: Duration = Duration::from_secs(1);
 /// The part of the time between two writes after which the next one may follow another statement.
 const NEARLY: f64 = 0.6;
 /// A breaker may change more often than that.
@@ -38,18 +38,28 @@ pub trait Store: Send {
     fn remove(&mut self) -> impl Future<Output = Result<(), String>> + Send;
 }
 
+/// What a process shows of itself.
+pub trait Shows {
+    /// A number that changes with what should be known soon: see [`super::Report::is_news_after`]. It is asked every second
+    /// for each store, so it must cost little.
+    fn news(&mut self) -> u64;
+
+    /// All of it.
+    fn now(&mut self) -> Process;
+}
+
 /// The last try.
 struct Tried {
-    process: Process,
+    news: u64,
     at: Instant,
     written: bool,
 }
 
-/// Does the work. Until it has ended, `store` has what `look` sees.
+/// Does the work. Until it has ended, `store` has what `shown` shows.
 pub async fn shown_beside<T>(
     work: impl Future<Output = T>,
     mut store: impl Store,
-    look: impl FnMut() -> Process,
+    mut shown: impl Shows,
 ) -> T {
     let ended = CancellationToken::new();
     let work = async {
@@ -57,17 +67,18 @@ pub async fn shown_beside<T>(
         ended.cancel();
         worked
     };
-    let (worked, ()) = tokio::join!(work, keep(&mut store, look, &ended));
+    let (worked, ()) = tokio::join!(work, keep(&mut store, &mut shown, &ended));
     let _ = tokio::time::timeout(REMOVED_WITHIN, store.remove()).await;
     worked
 }
 
-async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process, ended: &CancellationToken) {
+async fn keep(store: &mut impl Store, shown: &mut impl Shows, ended: &CancellationToken) {
     let mut last: Option<Tried> = None;
     let mut every = store.every();
     while !ended.is_cancelled() {
-        let (process, now) = (look(), Instant::now());
-        if is_due(last.as_ref(), &process, now, every) {
+        let (news, now) = (shown.news(), Instant::now());
+        if is_due(last.as_ref(), news, now, every) {
+            let process = shown.now();
             let had_failed = last.as_ref().is_some_and(|last| !last.written);
             let cut_off = async {
                 ended.cancelled().await;
@@ -87,7 +98,7 @@ async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process, ended: 
                 Ok(()) if had_failed => tracing::info!("wrote again that this process runs"),
                 _ => {}
             }
-            last = Some(Tried { process, at: now, written: tried.is_ok() });
+            last = Some(Tried { news, at: now, written: tried.is_ok() });
         }
         every = store.every();
         tokio::select! {
@@ -98,14 +109,13 @@ async fn keep(store: &mut impl Store, mut look: impl FnMut() -> Process, ended: 
     }
 }
 
-fn is_due(last: Option<&Tried>, process: &Process, now: Instant, every: Duration) -> bool {
+fn is_due(last: Option<&Tried>, news: u64, now: Instant, every: Duration) -> bool {
     let Some(last) = last else { return true };
     let since = now.saturating_duration_since(last.at);
     if !last.written {
         return since >= AGAIN_AFTER;
     }
-    let is_news = process.report.is_news_after(&last.process.report) || process.router != last.process.router;
-    since >= every || (since >= NEWS_AFTER && is_news)
+    since >= every || (since >= NEWS_AFTER && news != last.news)
 }
 
 #[cfg(test)]
@@ -147,6 +157,19 @@ mod tests {
         }
     }
 
+    /// A process that is ready until then.
+    struct ReadyUntil(Option<Instant>);
+
+    impl Shows for ReadyUntil {
+        fn news(&mut self) -> u64 {
+            u64::from(self.now().report.ready)
+        }
+
+        fn now(&mut self) -> Process {
+            process(self.0.is_none_or(|until| Instant::now() < until))
+        }
+    }
+
     /// A store that takes a write late, also if the process no longer waits for the answer.
     struct Late(Arc<AtomicBool>);
 
@@ -175,7 +198,7 @@ mod tests {
     async fn a_write_under_way_ends_before_the_removal() {
         let has_row = Arc::new(AtomicBool::new(false));
         let (work, store) = (tokio::time::sleep(Duration::from_millis(100)), Late(Arc::clone(&has_row)));
-        shown_beside(work, store, || process(true)).await;
+        shown_beside(work, store, ReadyUntil(None)).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert!(!has_row.load(Ordering::Relaxed));
     }
@@ -193,8 +216,7 @@ mod tests {
         let store = Written::default();
         let (at, removed, fails) =
             (Arc::clone(&store.at), Arc::clone(&store.removed), Arc::clone(&store.fails));
-        let began = Instant::now();
-        let look = || process(began.elapsed() < Duration::from_secs(12));
+        let look = ReadyUntil(Some(Instant::now() + Duration::from_secs(12)));
         shown_beside(tokio::time::sleep(Duration::from_millis(17_800)), store, look).await;
         assert_eq!(
             *at.lock().unwrap(),
@@ -205,7 +227,7 @@ mod tests {
         fails.store(2, Ordering::Relaxed);
         at.lock().unwrap().clear();
         let store = Written { at: Arc::clone(&at), fails, ..Written::default() };
-        shown_beside(tokio::time::sleep(Duration::from_millis(5900)), store, || process(true)).await;
+        shown_beside(tokio::time::sleep(Duration::from_millis(5900)), store, ReadyUntil(None)).await;
         assert_eq!(*at.lock().unwrap(), [(4000, true)]);
     }
 }

@@ -73,7 +73,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Breaker {
     #[default]
@@ -125,7 +125,7 @@ pub enum Duty {
 
 impl RpcReport {
     /// Whether all calls that are allowed are under way, and one of them takes long.
-    fn stands(&self) -> bool {
+    pub fn stands(&self) -> bool {
         self.calls_max > 0 && self.calls >= self.calls_max && self.minute.longest_seconds >= STANDING_SECONDS
     }
 }

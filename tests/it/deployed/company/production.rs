@@ -15,9 +15,9 @@ use crate::world::until;
 const FIRST: &str = "releases/1/";
 const SECOND: &str = "";
 /// The databases on one server. The first one is that of cards.
-const DATABASES: usize = 5;
-/// What `worker --connections` is given, and what its sessions on the server must keep to. `None`: it is not given.
-const CONNECTIONS: Option<i64> = None;
+const DATABASES: usize = 25;
+/// Of relay and worker together, with their default flags.
+const SESSIONS_MAX: i64 = 40;
 
 pub(super) struct Production<'a> {
     company: &'a Company,
@@ -71,7 +71,7 @@ impl<'a> Production<'a> {
         assert!(!self.services.ledger.has_printed("card-rolled-back"), "a rolled back event was delivered");
     }
 
-    /// One relay and one worker serve all databases, within the worker's budget.
+    /// One relay and one worker serve all databases, and leave the server's connections to others.
     pub(super) async fn every_database_is_served(&mut self) {
         for (n, database) in self.databases.clone().iter().enumerate() {
             self.done(database, &format!("rust/acme-ledger issue card-of-database-{n}")).await;
@@ -178,12 +178,12 @@ impl<'a> Production<'a> {
 
     async fn keeps_its_budget(&self) {
         let mut conn = PgConnection::connect(&self.server).await.unwrap();
-        let count = "select count(*) from pg_stat_activity where application_name like 'outbox worker%'";
-        let sessions: i64 = sqlx::query_scalar(count).fetch_one(&mut conn).await.unwrap();
-        assert!(sessions > 0, "the worker has no session");
-        if let Some(most) = CONNECTIONS {
-            assert!(sessions <= most, "the worker has {sessions} sessions, and --connections is {most}");
-        }
+        let count = "select count(*) filter (where application_name like 'outbox relay%'),
+                            count(*) filter (where application_name like 'outbox worker%')
+                     from pg_stat_activity";
+        let (relay, worker): (i64, i64) = sqlx::query_as(count).fetch_one(&mut conn).await.unwrap();
+        assert!(relay > 0 && worker > 0, "sessions: {relay} of the relay, {worker} of the worker");
+        assert!(relay + worker <= SESSIONS_MAX, "sessions: {relay} of the relay, {worker} of the worker");
     }
 }
 
@@ -217,10 +217,9 @@ fn sources(urls: &[String]) -> String {
 }
 
 async fn worker(company: &Company, databases: &[String], release: &str) -> Program {
-    let connections = CONNECTIONS.map(|most| format!("--connections {most}")).unwrap_or_default();
     let line = format!(
         "worker --router {release}event_router.yaml --proto {release}proto --services services.yaml \
-         --visibility 2s --metrics-addr 127.0.0.1:0 {connections} {}",
+         --visibility 2s --metrics-addr 127.0.0.1:0 {}",
         sources(databases)
     );
     Program::start(company, "worker", &line).await
