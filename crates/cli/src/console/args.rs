@@ -72,12 +72,12 @@ pub(crate) struct Args {
 
     /// The issuer that such a token must be of.
     #[cfg(feature = "jwt")]
-    #[arg(long, value_name = "TEXT", requires = "auth_jwt")]
+    #[arg(long, value_name = "TEXT", requires = "auth_jwt", hide_short_help = true)]
     pub(super) issuer: Option<String>,
 
     /// The header that has such a token. [default: Cf-Access-Jwt-Assertion, or else Authorization: Bearer]
     #[cfg(feature = "jwt")]
-    #[arg(long, value_name = "NAME", requires = "auth_jwt")]
+    #[arg(long, value_name = "NAME", requires = "auth_jwt", hide_short_help = true)]
     pub(super) auth_jwt_header: Option<String>,
 
     /// Who may do what: repair=group:sre, destroy=ann@example.com, payload=local. Repeat for several.
