@@ -1,4 +1,4 @@
-//! Publish in a transaction of [diesel](::diesel), with any of its connections to Postgres: `PgConnection`, also from r2d2.
+//! Publish in a transaction of [diesel], with any of its connections to Postgres: `PgConnection`, also from r2d2.
 //!
 //! ```no_run
 //! # #[derive(serde::Serialize)] #[serde(rename_all = "camelCase")]
