@@ -188,4 +188,4 @@ begin
         execute format('grant execute on function %s to %I', callable, role);
     end loop;
 end $$;
-revoke all on function outbox.grant_to from public;
+revoke all on all functions in schema outbox from public;

@@ -31,7 +31,7 @@ export const TABLES = {
 };
 
 /** An RPC, and a worker's breaker for it. */
-export const AWAY = "away since";
+export const AWAY = "open since";
 export const PAUSE = "Pause";
 export const WHY = /^Why/;
 export const RESUME = "Resume";

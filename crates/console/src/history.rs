@@ -76,7 +76,7 @@ mod tests {
         DateTime::from_timestamp(1_795_000_000 + seconds, 0).unwrap()
     }
 
-    /// Guards: what is kept of a day on which somebody always looked has a bound, in numbers and in time.
+    /// Guards: what is kept of a day with viewers at all times has a bound, in numbers and in time.
     #[test]
     fn the_past_is_bounded() {
         let mut history = History::default();

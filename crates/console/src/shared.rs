@@ -1,4 +1,4 @@
-//! One answer for all who ask the same: whoever comes while a look is under way gets its answer, or for a moment the one before.
+//! One answer for all who ask the same. A request during a look gets that answer, or for a moment the one before.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

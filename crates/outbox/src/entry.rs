@@ -60,12 +60,6 @@ impl Entry {
         self
     }
 
-    /// Publishes the entry when `tx` commits, and never if it does not. See [`enqueue`](crate::enqueue).
-    #[cfg(feature = "sqlx")]
-    pub async fn enqueue(self, tx: &mut sqlx::PgTransaction<'_>) -> Result<EventId, EnqueueError> {
-        crate::sqlx::insert(tx, self.into_row()?).await
-    }
-
     /// The checked event, for a driver that this library does not know: send it with [`INSERT`](crate::INSERT).
     ///
     /// # Errors

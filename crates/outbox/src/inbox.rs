@@ -21,7 +21,7 @@
 use outbox_event::EventId;
 use sqlx::{PgConnection, PgTransaction};
 
-use crate::sqlx::names_statements;
+use crate::with_sqlx::names_statements;
 
 /// Whether this is the first transaction that has this event for this RPC. If `tx` commits, every later call returns false.
 ///

@@ -75,13 +75,13 @@ mod row;
 #[cfg(feature = "sea-orm")]
 pub mod sea_orm;
 #[cfg(feature = "sqlx")]
-mod sqlx;
-#[cfg(feature = "sqlx")]
 pub mod testing;
 #[cfg(feature = "tokio-postgres")]
 pub mod tokio_postgres;
 #[cfg(feature = "opentelemetry")]
 mod trace;
+#[cfg(feature = "sqlx")]
+mod with_sqlx;
 
 pub use entry::Entry;
 pub use error::EnqueueError;
@@ -91,7 +91,7 @@ pub use outbox_event::{Event, EventId, PAYLOAD_BYTES_MAX};
 pub use row::{INSERT, INSERT_ALL, Row};
 
 #[cfg(feature = "sqlx")]
-use ::sqlx::PgTransaction;
+use sqlx::PgTransaction;
 
 /// Publishes `event` when `tx` commits, and never if it does not.
 ///
@@ -130,5 +130,5 @@ pub async fn enqueue_all(
     tx: &mut PgTransaction<'_>,
     entries: impl IntoIterator<Item = Entry>,
 ) -> Result<Vec<EventId>, EnqueueError> {
-    sqlx::insert_all(tx, columns::Columns::of(entries)?).await
+    with_sqlx::insert_all(tx, columns::Columns::of(entries)?).await
 }

@@ -20,7 +20,7 @@ const DATABASES: usize = 25;
 const RPCS: usize = 120;
 const ROUNDS: i64 = 4;
 /// For each heartbeat of a leader, which is every 2 s. Time is no measure: on a busy machine all that is regular comes later.
-const IDLE_TRANSACTIONS_MAX: f64 = 14.0;
+const IDLE_TRANSACTIONS_MAX: f64 = 25.0;
 /// Of one leader, while transactions are counted.
 const BEATS: i64 = 8;
 

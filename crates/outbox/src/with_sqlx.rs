@@ -1,12 +1,19 @@
 //! How sqlx sends the row.
 
-use ::sqlx::{Connection, PgTransaction, query};
+use sqlx::{Connection, PgTransaction, query};
 
 use crate::columns::Columns;
 use crate::row::{INSERT, INSERT_ALL, Row};
-use crate::{EnqueueError, EventId};
+use crate::{EnqueueError, Entry, EventId};
 
-pub(crate) async fn insert(tx: &mut PgTransaction<'_>, row: Row) -> Result<EventId, EnqueueError> {
+impl Entry {
+    /// Publishes the entry when `tx` commits, and never if it does not. See [`enqueue`](crate::enqueue).
+    pub async fn enqueue(self, tx: &mut PgTransaction<'_>) -> Result<EventId, EnqueueError> {
+        insert(tx, self.into_row()?).await
+    }
+}
+
+async fn insert(tx: &mut PgTransaction<'_>, row: Row) -> Result<EventId, EnqueueError> {
     let persistent = names_statements(tx);
     query(INSERT)
         .persistent(persistent)
