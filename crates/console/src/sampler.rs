@@ -60,7 +60,7 @@ impl Sampler {
         Ok(sample)
     }
 
-    /// What a command prints. Nobody is told more than others: see `clean`.
+    /// What a command prints. It is the same for all viewers: see `clean`.
     pub(crate) async fn answer(
         &self,
         ask: &Arc<dyn Ask>,

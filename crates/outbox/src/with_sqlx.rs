@@ -2,9 +2,12 @@
 
 use sqlx::{Connection, PgTransaction, query};
 
+use outbox_event::EventId;
+
 use crate::columns::Columns;
+use crate::entry::Entry;
+use crate::error::EnqueueError;
 use crate::row::{INSERT, INSERT_ALL, Row};
-use crate::{EnqueueError, Entry, EventId};
 
 impl Entry {
     /// Publishes the entry when `tx` commits, and never if it does not. See [`enqueue`](crate::enqueue).
