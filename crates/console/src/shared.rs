@@ -212,7 +212,7 @@ mod tests {
         }
     }
 
-    /// Guards: with fifty viewers the database is asked as for one, a slow look is seldom repeated, and nobody waits for it again.
+    /// Guards: with fifty viewers the database is asked as for one, a slow look is seldom repeated, and no later viewer waits for it.
     #[tokio::test(start_paused = true)]
     async fn many_viewers_are_one_look() {
         let (shared, many) = (Looking::default(), Arc::new(AtomicUsize::new(0)));

@@ -186,9 +186,9 @@ async fn retries_under_an_old_snapshot_are_not_walked_over() {
     let blocks = Cell::new(0);
     until("no look walks over them", async || {
         blocks.set(meter.blocks_per_scan(&world, 12).await);
-        println!("{} blocks for each of 12 scans", blocks.get());
-        // Four walks are 560 blocks a scan. One poll in ten seconds covers all rows, on a busy machine two of four.
-        blocks.get() < 350
+        // Four walks are 560 blocks a scan. One poll in ten seconds covers all rows. Polls of a queue at rest are rare, so that may
+        // be three of four.
+        blocks.get() < 480
     })
     .await;
     println!("{} blocks for each scan of an index by a look", blocks.get());
