@@ -86,13 +86,14 @@ impl Man {
     }
 }
 
-/// Hides the shared flags in `-h` of each command, which then fits a screen.
+/// Hides the shared flags in `-h` of each command, which then fits a screen. A flag that hides itself there stays hidden.
 pub(crate) fn short(command: Command) -> Command {
+    let is_shared = |arg: &clap::Arg| arg.get_help_heading() == Some(INSTALLATION);
     let command = command.mut_subcommands(short).mut_args(|arg| {
-        let is_shared = arg.get_help_heading() == Some(INSTALLATION);
-        arg.hide_short_help(is_shared)
+        let is_hidden = arg.is_hide_short_help_set() || is_shared(&arg);
+        arg.hide_short_help(is_hidden)
     });
-    if !command.get_arguments().any(clap::Arg::is_hide_short_help_set) {
+    if !command.get_arguments().any(is_shared) {
         return command;
     }
     let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -156,14 +156,14 @@ async fn a_continuation_is_continued() {
 /// Guards promise 8: a redrive says that it runs while it counts its letters.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_counts_runs() {
-    let world = buried(800).await;
-    // A page of letters takes more than a second.
+    let world = buried(3000).await;
+    // A page of 1,000 letters takes four seconds.
     world
         .execute(
             "create or replace function outbox.body_field(body text, field text, header text default null) returns text
              language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
              begin
-                 perform pg_sleep(0.015);
+                 perform pg_sleep(0.004);
                  return 'event_one';
              end $$",
         )
@@ -180,7 +180,7 @@ async fn what_counts_runs() {
     assert_eq!(outbox(&world, &format!("repair stop {id}")).await.code, 0);
     world.until("select count(*) = 0 from outbox.audit where ended_at is null").await;
     assert_eq!(counting.wait().await.unwrap().code(), Some(1));
-    assert_eq!(world.scalar::<i64>(LETTERS).await, 800, "it counted, and moved nothing");
+    assert_eq!(world.scalar::<i64>(LETTERS).await, 3000, "it counted, and moved nothing");
     world.finish().await;
 }
 
