@@ -67,8 +67,8 @@ impl Build {
         std::fs::write(source.join(format!("migrations/{next:04}_next.sql")), NEXT)?;
         let schema = source.join("crates/schema/src");
         let entry =
-            format!("    ({next}, \"next\", include_str!(\"../migrations/{next:04}_next.sql\")),\n];");
-        replace(&schema.join("lib.rs"), "];", &entry)?;
+            format!("\n    ({next}, \"next\", include_str!(\"../migrations/{next:04}_next.sql\")),\n];");
+        replace(&schema.join("lib.rs"), "\n];", &entry)?;
         let version = |version| format!("VERSION: i64 = {version};");
         replace(&schema.join("versions.rs"), &version(now), &version(next))?;
         let revision = format!("{revision} with schema {next}");
