@@ -26,7 +26,12 @@ pub(crate) struct Page {
 impl Browser {
     /// With the printed address.
     pub(crate) async fn open(world: &World) -> Self {
-        let (browser, path) = Self::start(world, &world.url, &[], &[]).await;
+        Self::open_with(world, &world.url, &[]).await
+    }
+
+    /// With the printed address of a console with this database and environment.
+    pub(crate) async fn open_with(world: &World, database: &str, env: &[(&str, &str)]) -> Self {
+        let (browser, path) = Self::start(world, database, &[], env).await;
         browser.opened(&path).await
     }
 
@@ -53,7 +58,7 @@ impl Browser {
         (browser, format!("/{path}"))
     }
 
-    /// A console with these arguments, and the path that it printed.
+    /// A console with these arguments, and the path that it printed. Without an address it has no database.
     pub(crate) async fn start(
         world: &World,
         database: &str,
@@ -62,7 +67,8 @@ impl Browser {
     ) -> (Self, String) {
         let router = world.router_file.display().to_string();
         let own = [("DATABASE_URL", database), ("OUTBOX_ROUTER", &router), ("USER", "operator-a")];
-        let env = [&own[..], env].concat();
+        let own = if database.is_empty() { &own[1..] } else { &own[..] };
+        let env = [own, env].concat();
         let args = [&["console", "--addr", "127.0.0.1:0"], args].concat();
         let mut process = Process::start(&programs().join("outbox"), args, &env).unwrap();
         let said = process.wait_for("the console is at http://").await.unwrap();
