@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use outbox_console::{Network, Rule, is_colour};
+use outbox_console::{Network, Rule, is_base_path, is_colour};
 
 use crate::options::Options;
 
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "trust")]
     pub(super) auth_header: Option<String>,
 
-    /// The header in which that proxy says the groups, with commas.
+    /// The header in which that proxy says the groups, with commas. The name of a group must have no comma.
     #[arg(long, value_name = "NAME", requires = "auth_header")]
     pub(super) auth_groups_header: Option<String>,
 
@@ -80,9 +80,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "auth_jwt", hide_short_help = true)]
     pub(super) auth_jwt_header: Option<String>,
 
+    /// The claim of such a token that names a viewer: an address that the provider has checked, or the subject.
+    ///
+    /// It is one claim for all, so that one person has one name. A token that does not say whether its address was checked counts
+    /// only with --issuer, or with the keys of Cloudflare Access.
+    #[cfg(feature = "jwt")]
+    #[arg(
+        long,
+        value_name = "CLAIM",
+        requires = "auth_jwt",
+        default_value = "email",
+        hide_short_help = true
+    )]
+    pub(super) auth_jwt_name: Name,
+
     /// Who may do what: repair=group:sre, destroy=ann@example.com, payload=local. Repeat for several.
     ///
-    /// view: to look; without such a rule, all who are known. repair: what can be taken back. destroy: to drop. payload: to see one
+    /// view: to look; without such a rule, all who are known. repair: what can be taken back, and searches by key. destroy: to drop. payload: to see one
     /// letter's payload. After it: a name, group:NAME, or local for the browser of the printed address, which may repair anyway.
     #[arg(long, value_name = "WHAT=WHOM")]
     pub(super) allow: Vec<Rule>,
@@ -99,6 +113,14 @@ pub(crate) struct Args {
     pub(super) options: Options,
 }
 
+#[cfg(feature = "jwt")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Name {
+    Email,
+    #[value(name = "sub")]
+    Subject,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Irreversible {
     /// To drop.
@@ -107,8 +129,7 @@ pub(super) enum Irreversible {
 
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
-    let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c));
-    match path.is_empty() || path.starts_with('/') && is_plain && !path.contains("//") {
+    match is_base_path(path) {
         true => Ok(path.to_owned()),
         false => Err("write a path like /outbox".to_owned()),
     }
