@@ -119,7 +119,7 @@ fn first_visit(console: &Console, request: &Request) -> Option<Response> {
 fn unknown(access: &Access) -> Response {
     let why = match access {
         Access::Once(_) => {
-            "open the address that `outbox console` printed; each address is for one browser: start another console for another\n"
+            "open the address that `outbox console` printed; each address is for one browser, and for 12 hours: start another console for another\n"
         }
         Access::Tokens(_) => {
             let ask = [(WWW_AUTHENTICATE, "Basic realm=\"outbox console\", charset=\"UTF-8\"")];

@@ -11,8 +11,8 @@ use crate::options::Options;
 ///
 /// Each page shows what a command answers, and which one. It listens on this machine, prints an address, and the browser that
 /// opens it first may use it. Another address needs --auth-token-file, --auth-header or --auth-jwt. Repairs are in `outbox audit`
-/// with the name of who sent the form. Only those that --allow names may drop or see a payload, and values of headers are
-/// never shown. A database role that plays `viewer` makes a console that can't do more. Ctrl-C ends it.
+/// with the name of who sent the form. Only those that --allow names may drop or see a payload, only those who may repair search
+/// by key, and values of headers are never shown. A database role that plays `viewer` makes a console that can't do more. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A look without a database: outbox console --demo\nBehind a proxy that has checked who it is: outbox console --addr 0.0.0.0:9466 --auth-header X-Forwarded-Email --trust 10.0.0.0/8 --host outbox.example.com --auth-groups-header X-Forwarded-Groups --allow repair=group:sre --allow destroy=ann@example.com --second-person destroy\nBehind Cloudflare Access: outbox console --addr 0.0.0.0:9466 --auth-jwt https://TEAM.cloudflareaccess.com/cdn-cgi/access/certs --audience AUD --host outbox.example.com\nOne that can only look: DATABASE_URL with a role after select outbox.grant_to('ROLE', 'viewer')\n\nExit status: 0 ended by Ctrl-C; 1 it failed; 2 unusable arguments, or an address that others reach and no --auth."
@@ -51,7 +51,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "trust")]
     pub(super) auth_header: Option<String>,
 
-    /// The header in which that proxy says the groups, with commas. The name of a group must have no comma.
+    /// The header in which that proxy says the groups, with commas.
+    ///
+    /// A name with a comma is two groups: let the proxy pass on no such name.
     #[arg(long, value_name = "NAME", requires = "auth_header")]
     pub(super) auth_groups_header: Option<String>,
 

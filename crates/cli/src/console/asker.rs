@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use outbox_console::{Answer, Answering, Ask, Question, Refusal};
 use outbox_postgres::Budget;
+use outbox_transport::args::Transport;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -40,10 +41,12 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(question: &Question) -> Self {
+    /// With SQS, who reads dead letters hides them from others for a while. So they are read one at a time.
+    fn of(question: &Question, is_sqs: bool) -> Self {
         match question.words.first().map(String::as_str) {
             _ if question.changes => Self::First,
             Some("status" | "role" | "routes") => Self::First,
+            Some("dlq") if is_sqs => Self::Shared,
             _ if question.is_shared() => Self::Shared,
             _ => Self::Own,
         }
@@ -56,6 +59,7 @@ pub(super) struct Asker {
     questions: [mpsc::Sender<Asking>; 3],
     /// What each command ends with: the installation.
     place: String,
+    is_sqs: bool,
 }
 
 #[derive(Debug)]
@@ -98,7 +102,8 @@ impl Queue {
 pub(super) fn new(options: &Options) -> (Asker, Questions) {
     let command = options.command(Vec::<&str>::new());
     let (_, place) = watch::channel(Place::of(options));
-    about(place, command.trim_start_matches("outbox").to_owned())
+    let (asker, questions) = about(place, command.trim_start_matches("outbox").to_owned());
+    (Asker { is_sqs: options.transport() == Transport::Aws, ..asker }, questions)
 }
 
 /// `shown` is what a command ends with that is pasted into a terminal.
@@ -112,14 +117,15 @@ pub(super) fn about(place: watch::Receiver<Place>, shown: String) -> (Asker, Que
     let connections = Budget::of(CONNECTIONS_MAX, 0);
     let (questions, others) = ([to_first, to_shared, to_own], [shared, own]);
     (
-        Asker { questions, place: shown },
+        Asker { questions, place: shown, is_sqs: false },
         Questions { first, others, place, connections, changes: JoinSet::new() },
     )
 }
 
 impl Ask for Asker {
     fn ask(&self, question: Question) -> Answering {
-        let (to, changes) = (self.questions[Kind::of(&question) as usize].clone(), question.changes);
+        let (to, changes) =
+            (self.questions[Kind::of(&question, self.is_sqs) as usize].clone(), question.changes);
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             match to.try_send(Asking { question, reply }) {
@@ -237,6 +243,26 @@ mod tests {
     fn question(words: &[&str]) -> Question {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         Question { words, who: "ann, console".to_owned(), changes: false }
+    }
+
+    /// Guards promise 8: what all pages need waits for no search, and dead letters of SQS are read by one at a time.
+    #[test]
+    fn questions_stand_in_queues() {
+        let shared = |words: &[&str]| Question { who: "console".to_owned(), ..question(words) };
+        let change = |words: &[&str]| Question { changes: true, ..question(words) };
+        for (question, on_postgres, on_aws) in [
+            (shared(&["status"]), Kind::First, Kind::First),
+            (shared(&["role"]), Kind::First, Kind::First),
+            (question(&["routes"]), Kind::First, Kind::First),
+            (change(&["dlq", "redrive"]), Kind::First, Kind::First),
+            (shared(&["dlq", "summary"]), Kind::Shared, Kind::Shared),
+            (shared(&["doctor"]), Kind::Shared, Kind::Shared),
+            (question(&["dlq", "list"]), Kind::Own, Kind::Shared),
+            (question(&["find", "--key=status"]), Kind::Own, Kind::Own),
+        ] {
+            assert_eq!(Kind::of(&question, false), on_postgres, "{question:?}");
+            assert_eq!(Kind::of(&question, true), on_aws, "{question:?}");
+        }
     }
 
     /// Guards promise 8: two viewers who search for long hold up no first page, no shared page, and no change. A browser that has

@@ -33,6 +33,7 @@ pub(super) fn shown<S: Serializer>(words: &[String], to: S) -> Result<S::Ok, S::
 
 #[cfg(test)]
 mod tests {
+    use super::super::repairs::{Kind, Progress};
     use super::*;
 
     /// Guards SECURITY.md: the value of a header that an operator typed is shown to no other.
@@ -49,5 +50,19 @@ mod tests {
             let words = given.split(' ').map(str::to_owned);
             assert_eq!(without_values(words).join(" "), expected, "{given}");
         }
+        let progress = Progress {
+            kind: Kind::Redrive,
+            rpc: None,
+            plan: vec!["dlq".to_owned(), "redrive".to_owned(), "--header=tenant=t-9".to_owned()],
+            bound: None,
+            reached: 0,
+            total: None,
+            place: None,
+            beat_seconds_ago: 0.0,
+            stop_by: None,
+            taken_back: 0,
+        };
+        let shown = serde_json::to_string(&progress).unwrap();
+        assert!(shown.contains("tenant=…") && !shown.contains("t-9"), "{shown}");
     }
 }
