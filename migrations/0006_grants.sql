@@ -131,7 +131,9 @@ begin
         end loop;
     when 'viewer' then
         foreach privilege in array array[
-            'select on outbox.ring, outbox.cursor, outbox.newest_cursor, outbox.leader, outbox.process, outbox.audit, outbox.queue',
+            'select on outbox.ring, outbox.cursor, outbox.newest_cursor, outbox.leader, outbox.process, outbox.queue',
+            'select (id, at, who, role, command, changed, ended_at, result, kind, rpc, bound, total, reached, place) on outbox.audit',
+            'select (beat_at, stop_by, taken_back) on outbox.audit',
             'select on outbox.queue_name, outbox.former_queue, outbox.queue_head, outbox.claim, outbox.brake, outbox.dropped',
             'select on outbox.dedup, outbox.dedup_late, outbox.receipt, outbox.done, outbox.history',
             'select on outbox.known_event, outbox.unknown_event',
@@ -141,6 +143,7 @@ begin
             'select (seq, queue, event_id, enqueued_at, attempts, code, reason, dead_at, repair) on outbox.dead_letter',
             'select (seq, id, name, key, occurred_at, code, reason, cut, parked_at) on outbox.parked',
             'select on outbox.event_shown, outbox.parked_shown, outbox.delivery_shown, outbox.retry_shown, outbox.dead_letter_shown',
+            'select on outbox.audit_shown',
             'select on all sequences in schema outbox'
         ] loop
             execute format('grant %s to %I', privilege, role);

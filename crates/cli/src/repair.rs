@@ -9,7 +9,7 @@ use std::io::{IsTerminal, Write};
 use chrono::Utc;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
-use outbox_transport::operate::{Audit, Deliveries, Repair, thousands};
+use outbox_transport::operate::{Audit, Deliveries, Repair, thousands, without_values};
 use serde::Serialize;
 
 use crate::asked::Asked;
@@ -189,11 +189,11 @@ pub(crate) fn who(asked: &Asked) -> String {
     format!("{}@{}", name(&user), name(&host))
 }
 
-/// Hides addresses, which may hold a password.
+/// Hides addresses, which may hold a password, and values of headers.
 fn command(args: impl Iterator<Item = String>) -> String {
     let mut words = vec!["outbox".to_owned()];
     let mut hide = false;
-    for word in args {
+    for word in without_values(args) {
         if std::mem::take(&mut hide) {
             words.push("…".to_owned());
             continue;
@@ -203,10 +203,18 @@ fn command(args: impl Iterator<Item = String>) -> String {
                 hide = flag == word;
                 words.push(if hide { word } else { format!("{flag}=…") });
             }
-            _ => words.push(crate::safe::word(&word)),
+            _ => words.push(quoted(&word)),
         }
     }
     words.join(" ")
+}
+
+/// The sign for what is hidden needs no quotes.
+fn quoted(word: &str) -> String {
+    match word.strip_suffix('…') {
+        Some(shown) if shown.is_empty() || crate::safe::word(shown) == shown => word.to_owned(),
+        _ => crate::safe::word(word),
+    }
 }
 
 #[cfg(test)]
@@ -222,6 +230,16 @@ mod tests {
         for given in [format!("--database-url {secret}"), format!("--source cards={secret}")] {
             let kept = kept(&format!("dlq {given} drop --rpc A/B"));
             assert!(!kept.contains("secret") && kept.ends_with("drop --rpc A/B"), "{kept}");
+        }
+        for (given, expected) in [
+            ("--header tenant=secret --yes", "--header tenant=… --yes"),
+            ("--header=tenant=secret --yes", "--header=tenant=… --yes"),
+            ("--header=tenant=a=secret --header b=secret", "--header=tenant=… --header b=…"),
+            ("--header secret --rpc A/B", "--header … --rpc A/B"),
+            ("--header=secret", "--header=…"),
+            ("--header --yes", "--header …"),
+        ] {
+            assert_eq!(kept(&format!("dlq redrive {given}")), format!("outbox dlq redrive {expected}"));
         }
         let joined = kept(&format!("dlq --database-url={secret} drop"));
         assert_eq!(joined, "outbox dlq --database-url=… drop");

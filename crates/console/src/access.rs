@@ -18,7 +18,7 @@ use axum::http::request::Parts;
 use crate::secret::Secret;
 pub use allow::{Allow, Rule};
 #[cfg(feature = "jwt")]
-pub use jwt::Jwt;
+pub use jwt::{Jwt, JwtName};
 pub use network::Network;
 pub use once::Once;
 pub use tokens::Tokens;
@@ -45,6 +45,10 @@ pub struct Viewer {
     /// The audit keeps it.
     pub name: String,
     pub groups: Vec<String>,
+    /// What else names this person: the subject of a signed token. Two viewers with one subject are one person.
+    pub subject: Option<String>,
+    /// Events by key or header, and keys in lists: they may be personal. Those who may repair may do it on any console.
+    pub may_search_keys: bool,
     /// Without it there are no forms, and each is refused.
     pub may_repair: bool,
     /// What can't be taken back: to drop.
@@ -60,8 +64,9 @@ impl Viewer {
     }
 
     /// Whether they are one person.
-    pub(crate) fn is(&self, name: &str) -> bool {
-        self.name.trim().to_lowercase() == name.trim().to_lowercase()
+    pub(crate) fn is(&self, name: &str, subject: Option<&str>) -> bool {
+        let is_subject = subject.is_some() && self.subject.as_deref() == subject;
+        is_subject || self.name.trim().to_lowercase() == name.trim().to_lowercase()
     }
 }
 
@@ -97,4 +102,29 @@ fn only<'a>(parts: &'a Parts, name: &HeaderName) -> Option<&'a str> {
     let mut all = parts.headers.get_all(name).iter();
     let (only, None) = (all.next()?, all.next()) else { return None };
     only.to_str().ok().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: one person is not two, neither by the letters of a name nor by another name in another token.
+    #[test]
+    fn one_person_is_not_two() {
+        let viewer = |name: &str, subject: Option<&str>| Viewer {
+            name: name.to_owned(),
+            subject: subject.map(str::to_owned),
+            ..Viewer::default()
+        };
+        for (name, subject, by, of, is_one) in [
+            ("ann", None, " Ann", None, true),
+            ("ann", None, "bob", None, false),
+            ("ann", Some("u-1"), "ann@old.example", Some("u-1"), true),
+            ("ann", Some("u-1"), "bob", Some("u-2"), false),
+            ("ann", Some("u-1"), "ann", Some("u-2"), true),
+            ("ann", None, "bob", Some("u-2"), false),
+        ] {
+            assert_eq!(viewer(name, subject).is(by, of), is_one, "{name} {subject:?} {by} {of:?}");
+        }
+    }
 }

@@ -41,6 +41,16 @@ pub struct Refusal {
     pub remedy: String,
 }
 
+/// Who asks for what is the same for all viewers.
+pub(crate) const WHO: &str = "console";
+
+impl Question {
+    /// It is asked once for all viewers, so that one viewer's searches must not hold it up.
+    pub fn is_shared(&self) -> bool {
+        self.who == WHO
+    }
+}
+
 impl Refusal {
     pub(crate) const UNREACHED: u8 = 3;
 
@@ -85,6 +95,12 @@ pub(crate) mod words {
 
     pub(crate) fn letters(rpc: &str) -> Vec<String> {
         of(&["dlq", "list", &format!("--rpc={rpc}"), "--limit", "20"])
+    }
+
+    /// Whether a command shows one event, or one letter, and no list.
+    pub(crate) fn is_of_one(words: &[String]) -> bool {
+        let of: Vec<&str> = words.iter().map(String::as_str).collect();
+        matches!(of[..], ["why", ..] | ["dlq", "show", ..])
     }
 
     /// What a browser sent in a path: it can't be taken for a flag.

@@ -29,6 +29,18 @@ pub(crate) fn clean(value: Value) -> Value {
     }
 }
 
+/// Pure: a list for who may not search by key. A key may be personal.
+pub(crate) fn without_keys(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let others = fields.into_iter().filter(|(name, _)| name != "key");
+            Value::Object(others.map(|(name, value)| (name, without_keys(value))).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(without_keys).collect()),
+        other => other,
+    }
+}
+
 /// `postgres://app:secret@db/x` is `postgres://…@db/x`, and `password=secret` is `password=…`.
 pub(crate) fn without_passwords(text: &str) -> String {
     without_parameters(&without_users(text))

@@ -128,6 +128,7 @@ pub(crate) async fn drop(sent: Sent<ToDestroy>) -> Response {
         found: counted.found,
         why: why.to_owned(),
         by: visit.viewer.name.clone(),
+        subject: visit.viewer.subject.clone(),
         until: visit.now.timestamp_millis() + MINUTES * 60_000,
     };
     let asked = serde_json::to_string(&demand).unwrap_or_default();
@@ -159,7 +160,7 @@ fn demanded(visit: &Visit, asked: &str, signature: Option<&String>) -> Result<De
     if demand.until < visit.now.timestamp_millis() {
         return Err(refusal("this address is older than 10 minutes", "ask for a new one"));
     }
-    if visit.viewer.is(&demand.by) {
+    if visit.viewer.is(&demand.by, demand.subject.as_deref()) {
         return Err(refusal(
             "you have asked for it: another person confirms it",
             "send the address to one who may drop",

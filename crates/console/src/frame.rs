@@ -119,6 +119,7 @@ impl Frame<'_> {
 
     fn head(&self, here: &str) -> Markup {
         let role = if self.may_repair() { "may repair" } else { "looks only" };
+        let key = if self.viewer.may_search_keys { ", key:card-7" } else { "" };
         html! {
             header {
                 p.title { (self.title) }
@@ -129,7 +130,7 @@ impl Frame<'_> {
                 }
                 form.search role="search" method="get" action=(self.link("/search")) {
                     label.unseen for="q" { "Search" }
-                    input #q name="q" type="search" autocomplete="off" placeholder="id, RPC, event name, key:card-7";
+                    input #q name="q" type="search" autocomplete="off" placeholder=(format!("id, RPC, event name{key}"));
                 }
                 details.look {
                     summary { "View" }

@@ -11,6 +11,7 @@ mod assets; // style and scripts
 mod beats; // what is sent while a page is open
 mod changes; // forms
 mod clean; // what must never be shown
+mod connections; // what serves pages
 mod demo; // examples
 mod drops; // what can't be taken back
 mod frame; // what every page has
@@ -27,7 +28,7 @@ mod reads; // pages by their addresses
 mod replays; // planned, and begun
 mod sampler; // one look for all viewers
 mod secret;
-mod serve;
+mod serve; // addresses
 mod shared; // one answer for all who ask the same
 mod shown; // numbers, times and links
 mod standing; // the state of an RPC
@@ -35,11 +36,12 @@ mod state;
 mod visit; // one request
 mod wall; // what the database role may do
 
-#[cfg(feature = "jwt")]
-pub use access::Jwt;
 pub use access::{Access, Allow, Network, Once, Rule, Tokens, Viewer};
+#[cfg(feature = "jwt")]
+pub use access::{Jwt, JwtName};
 pub use ask::{Answer, Answering, Ask, Question, Refusal};
 pub use assets::is_colour;
+pub use connections::serve;
 pub use demo::Demo;
-pub use serve::{router, serve};
+pub use serve::{is_base_path, router};
 pub use state::Settings;

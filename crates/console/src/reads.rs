@@ -94,6 +94,10 @@ pub(crate) async fn events(visit: Visit, Query(pairs): Pairs) -> Response {
     if key.is_empty() && name.is_empty() && header.is_empty() {
         return visit.show(place, &words, &json!([]), || pages::events::page(&visit.frame(), &search, None));
     }
+    // Each search by a value says whether an event has it.
+    if !visit.viewer.may_search_keys && !(key.is_empty() && header.is_empty()) {
+        return visit.forbid(place, &words, &no_keys());
+    }
     let page = |frame: &Frame, found: &Vec<Found>| pages::events::page(frame, &search, Some(Ok(found)));
     visit.answer(place, words, page).await
 }
@@ -241,6 +245,14 @@ fn no_id() -> Refusal {
         code: 2,
         problem: "that is no id".to_owned(),
         remedy: "copy it from a log, or from another page".to_owned(),
+    }
+}
+
+fn no_keys() -> Refusal {
+    Refusal {
+        code: 1,
+        problem: "keys and headers may be personal, so only those who may repair search by them".to_owned(),
+        remedy: "search by name, open an event by its id, or ask for --allow repair=…".to_owned(),
     }
 }
 

@@ -6,12 +6,11 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::answers::{Group, Kept, Route, Status, Summary};
-use crate::ask::{Ask, Refusal, words};
+use crate::ask::{Ask, Refusal, WHO, words};
 use crate::asked::{asked, cleaned_answer, read};
 use crate::history::{History, Trend};
 use crate::shared::{Seen, Shared};
 
-const WHO: &str = "console";
 /// Answers that are kept, and how large they are in all.
 const ANSWERS_MAX: usize = 48;
 const BYTES_MAX: usize = 3 << 20;
@@ -85,10 +84,13 @@ impl Sampler {
     fn of(&self, words: &[String]) -> Shared<Arc<str>> {
         let mut answers = lock(&self.answers);
         let found = answers.iter().position(|(of, _)| of == words).map(|at| answers.remove(at));
-        let bytes = |answers: &[(_, Shared<Arc<str>>)]| -> usize {
-            answers.iter().map(|(_, one)| one.size(|text| text.len())).sum()
+        let bytes = |answers: &[(Vec<String>, Shared<Arc<str>>)]| -> usize {
+            answers.iter().map(|(words, one)| length(words) + one.size(|text| text.len())).sum()
         };
-        while answers.len() >= ANSWERS_MAX || bytes(&answers) > BYTES_MAX {
+        let is_full = |answers: &[(Vec<String>, Shared<Arc<str>>)]| {
+            answers.len() >= ANSWERS_MAX || bytes(answers) + length(words) > BYTES_MAX
+        };
+        while !answers.is_empty() && is_full(&answers) {
             answers.remove(0);
         }
         let (words, shared) = found.unwrap_or_else(|| (words.to_vec(), Shared::default()));
@@ -143,6 +145,11 @@ impl Sampler {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What was asked is kept, too.
+fn length(words: &[String]) -> usize {
+    words.iter().map(String::len).sum()
 }
 
 fn of_group(group: &Group) -> [&str; 3] {

@@ -1,7 +1,6 @@
-//! The addresses of the pages, and what serves them.
+//! The addresses of the pages.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,7 +8,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Redirect;
 use axum::routing::{get, post};
-use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::ask::Ask;
@@ -26,9 +25,13 @@ const FORM_BYTES_MAX: usize = 16 * 1024;
 /// The console, to be served or mounted. A service that mounts it merges it as it is: its addresses begin with the base path.
 pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
     let base = settings.base_path.clone();
+    if !is_base_path(&base) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{base}` is no path like /outbox")));
+    }
     let (secret, assets) = (Secret::new()?, Assets::new(settings.accent.as_deref()));
     let (sampler, wall) = (Sampler::default(), Wall::default());
-    let console = Arc::new(Console { ask, settings, secret, sampler, assets, wall });
+    let open = Arc::new(Semaphore::new(beats::OPEN_MAX));
+    let console = Arc::new(Console { ask, settings, secret, sampler, assets, wall, open });
     let at = |path: &str| format!("{base}{path}");
     let mut router = Router::new()
         .route(&at("/"), get(reads::now))
@@ -77,7 +80,44 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .with_state(console))
 }
 
-/// Serves it until the future is dropped.
-pub async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>()).await
+/// What addresses can begin with: nothing, or a path like `/outbox`.
+pub fn is_base_path(text: &str) -> bool {
+    let is_plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c));
+    text.is_empty() || text.starts_with('/') && is_plain && !text.contains("//") && !text.ends_with('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Demo;
+    use crate::access::{Access, Allow};
+
+    /// Guards: a service that mounts the console with a path that is none gets an error.
+    #[test]
+    fn a_base_path_is_a_path() {
+        for (base, is_path) in [
+            ("", true),
+            ("/outbox", true),
+            ("/a/b-c_d.e", true),
+            ("outbox", false),
+            ("/", false),
+            ("/outbox/", false),
+            ("//x", false),
+            ("/a b", false),
+            ("/{x}", false),
+            ("/*x", false),
+        ] {
+            let settings = Settings {
+                base_path: base.to_owned(),
+                title: String::new(),
+                accent: None,
+                access: Access::Mounted,
+                allow: Allow::default(),
+                second_person: false,
+                hosts: Vec::new(),
+                clock: Demo::clock,
+            };
+            assert_eq!(router(Arc::new(Demo), settings).is_ok(), is_path, "{base}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::access::{Access, Allow};
 use crate::ask::{Ask, Refusal};
@@ -19,14 +20,15 @@ use crate::wall::Wall;
 /// How the console is served.
 #[derive(Debug)]
 pub struct Settings {
-    /// Empty, or `/outbox`: what each address begins with.
+    /// Empty, or `/outbox`: what each address begins with. [`router`](crate::router) refuses another one.
     pub base_path: String,
     /// What tells one environment from another.
     pub title: String,
     /// A colour of CSS for that.
     pub accent: Option<String>,
     pub access: Access,
-    /// What each may do. A service in which the console is mounted says it in the [`Viewer`](crate::Viewer) instead.
+    /// What each may do. A service in which the console is mounted says it in the [`Viewer`](crate::Viewer) instead. There, too,
+    /// a console that is read-only changes nothing.
     pub allow: Allow,
     /// What can't be taken back needs the consent of a second person.
     pub second_person: bool,
@@ -43,6 +45,8 @@ pub(crate) struct Console {
     pub(crate) sampler: Sampler,
     pub(crate) assets: Assets,
     pub(crate) wall: Wall,
+    /// Pages that change by themselves. Each holds one.
+    pub(crate) open: Arc<Semaphore>,
 }
 
 impl Console {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Form, FromRequest, FromRequestParts, Request};
 use axum::http::header::{ACCEPT, HOST, HeaderMap, ORIGIN};
@@ -14,11 +15,14 @@ use maud::{Markup, html};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::access::Viewer;
-use crate::ask::Refusal;
+use crate::ask::{Refusal, words};
 use crate::asked::read;
+use crate::clean::without_keys;
 use crate::frame::Frame;
+use crate::guard::ADDRESS_BYTES_MAX;
 use crate::late::older;
 use crate::look::Look;
 use crate::parts::refused;
@@ -26,13 +30,16 @@ use crate::sampler::{For, Sample};
 use crate::shared::Seen;
 use crate::state::{Console, status_of};
 
+/// Who sends a form slowly holds a connection for no longer.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
+
 #[derive(Debug)]
 pub(crate) struct Visit {
     pub(crate) console: Arc<Console>,
     pub(crate) viewer: Viewer,
     pub(crate) now: DateTime<Utc>,
     pub(crate) look: Look,
-    /// The address, if it is one of a page.
+    /// The address, if it is one of a page, and short.
     path: String,
     wants_json: bool,
 }
@@ -43,6 +50,7 @@ impl FromRequestParts<Arc<Console>> for Visit {
     async fn from_request_parts(parts: &mut Parts, console: &Arc<Console>) -> Result<Self, StatusCode> {
         // The guard has put it there.
         let viewer = parts.extensions.get::<Viewer>().cloned().ok_or(StatusCode::UNAUTHORIZED)?;
+        let viewer = console.wall.limit(viewer, &console.ask).await;
         let accepted = text(&parts.headers, &ACCEPT).unwrap_or_default();
         Ok(Self {
             console: Arc::clone(console),
@@ -50,7 +58,7 @@ impl FromRequestParts<Arc<Console>> for Visit {
             now: console.now(),
             look: Look::of(&parts.headers),
             path: match (&parts.method, parts.uri.path_and_query()) {
-                (&Method::GET, Some(path)) => path.to_string(),
+                (&Method::GET, Some(path)) if path.as_str().len() <= ADDRESS_BYTES_MAX => path.to_string(),
                 _ => console.settings.base_path.clone() + "/",
             },
             wants_json: accepted.contains("application/json"),
@@ -140,19 +148,32 @@ impl Visit {
         page: impl FnOnce() -> Markup,
     ) -> Response {
         if self.wants_json {
-            return as_json(StatusCode::OK, json);
+            // Of one event, all who may look see its key.
+            return match self.viewer.may_search_keys || words::is_of_one(words) {
+                true => as_json(StatusCode::OK, json),
+                false => as_json(StatusCode::OK, &without_keys(json.clone())),
+            };
         }
         let command = self.console.ask.command(words);
         as_html(StatusCode::OK, &self.frame().page(here, heading, &command, &page()))
     }
 
-    pub(crate) fn refuse(
+    pub(crate) fn refuse(&self, place: (&str, &str), words: &[String], refusal: &Refusal) -> Response {
+        self.refuse_as(status_of(refusal), place, words, refusal)
+    }
+
+    /// What this viewer may not see.
+    pub(crate) fn forbid(&self, place: (&str, &str), words: &[String], refusal: &Refusal) -> Response {
+        self.refuse_as(StatusCode::FORBIDDEN, place, words, refusal)
+    }
+
+    fn refuse_as(
         &self,
+        status: StatusCode,
         (here, heading): (&str, &str),
         words: &[String],
         refusal: &Refusal,
     ) -> Response {
-        let status = status_of(refusal);
         if self.wants_json {
             let Refusal { problem, remedy, .. } = refusal;
             return as_json(status, &serde_json::json!({"problem": problem, "remedy": remedy}));
@@ -225,9 +246,10 @@ impl<N: Needs> FromRequest<Arc<Console>> for Sent<N> {
         if !is_from_here(&parts.headers, &console.settings.hosts) {
             return Err(forbidden("the form is not from this console (Origin)\n"));
         }
-        let form =
-            Form::<BTreeMap<String, String>>::from_request(Request::from_parts(parts, body), console).await;
-        let Form(fields) = form.map_err(IntoResponse::into_response)?;
+        let form = Form::<BTreeMap<String, String>>::from_request(Request::from_parts(parts, body), console);
+        let form = timeout(ARRIVES_WITHIN, form).await;
+        let late = |_| (StatusCode::REQUEST_TIMEOUT, "the form did not arrive in time\n").into_response();
+        let Form(fields) = form.map_err(late)?.map_err(IntoResponse::into_response)?;
         let sent = Self { visit, fields, needs: PhantomData };
         if !console.secret.are_same(sent.field("form_token"), &sent.visit.form_token()) {
             return Err(forbidden(

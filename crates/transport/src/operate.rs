@@ -9,6 +9,7 @@ mod history;
 mod letter; // a dead letter, and a message that is sent again
 mod repairs; // seen, stopped and taken back
 mod waiting; // what is in the queues
+mod words; // of a command, as others may see them
 
 pub use about::About;
 pub use at::At;
@@ -23,6 +24,7 @@ pub use repairs::{
 pub use waiting::{
     Able, Carried, Hand, InQueue, LOOKED_AT_MAX, Look, Part, Retire, Spot, Stage, Waiting, Which,
 };
+pub use words::without_values;
 
 use std::time::Duration;
 

@@ -105,6 +105,8 @@ async fn postgres_refuses(url: &str) {
         "select body from outbox.delivery_0",
         "select body from outbox.retry",
         "select was from outbox.retry",
+        "select plan from outbox.audit",
+        "select * from outbox.audit",
         "select body from outbox.dead_letter",
         "copy outbox.dead_letter to stdout",
         "create view pg_temp.v as select * from outbox.dead_letter_shown; select 1 from outbox.dead_letter as l where l.body <> ''",

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use outbox_console::{Network, Rule, is_colour};
+use outbox_console::{Network, Rule, is_base_path, is_colour};
 
 use crate::options::Options;
 
@@ -11,8 +11,8 @@ use crate::options::Options;
 ///
 /// Each page shows what a command answers, and which one. It listens on this machine, prints an address, and the browser that
 /// opens it first may use it. Another address needs --auth-token-file, --auth-header or --auth-jwt. Repairs are in `outbox audit`
-/// with the name of who sent the form. Only those that --allow names may drop or see a payload, and values of headers are
-/// never shown. A database role that plays `viewer` makes a console that can't do more. Ctrl-C ends it.
+/// with the name of who sent the form. Only those that --allow names may drop or see a payload, only those who may repair search
+/// by key, and values of headers are never shown. A database role that plays `viewer` makes a console that can't do more. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A look without a database: outbox console --demo\nBehind a proxy that has checked who it is: outbox console --addr 0.0.0.0:9466 --auth-header X-Forwarded-Email --trust 10.0.0.0/8 --host outbox.example.com --auth-groups-header X-Forwarded-Groups --allow repair=group:sre --allow destroy=ann@example.com --second-person destroy\nBehind Cloudflare Access: outbox console --addr 0.0.0.0:9466 --auth-jwt https://TEAM.cloudflareaccess.com/cdn-cgi/access/certs --audience AUD --host outbox.example.com\nOne that can only look: DATABASE_URL with a role after select outbox.grant_to('ROLE', 'viewer')\n\nExit status: 0 ended by Ctrl-C; 1 it failed; 2 unusable arguments, or an address that others reach and no --auth."
@@ -52,6 +52,8 @@ pub(crate) struct Args {
     pub(super) auth_header: Option<String>,
 
     /// The header in which that proxy says the groups, with commas.
+    ///
+    /// A name with a comma is two groups: let the proxy pass on no such name.
     #[arg(long, value_name = "NAME", requires = "auth_header")]
     pub(super) auth_groups_header: Option<String>,
 
@@ -80,9 +82,23 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "auth_jwt", hide_short_help = true)]
     pub(super) auth_jwt_header: Option<String>,
 
+    /// The claim of such a token that names a viewer: an address that the provider has checked, or the subject.
+    ///
+    /// It is one claim for all, so that one person has one name. A token that does not say whether its address was checked counts
+    /// only with --issuer, or with the keys of Cloudflare Access.
+    #[cfg(feature = "jwt")]
+    #[arg(
+        long,
+        value_name = "CLAIM",
+        requires = "auth_jwt",
+        default_value = "email",
+        hide_short_help = true
+    )]
+    pub(super) auth_jwt_name: Name,
+
     /// Who may do what: repair=group:sre, destroy=ann@example.com, payload=local. Repeat for several.
     ///
-    /// view: to look; without such a rule, all who are known. repair: what can be taken back. destroy: to drop. payload: to see one
+    /// view: to look; without such a rule, all who are known. repair: what can be taken back, and searches by key. destroy: to drop. payload: to see one
     /// letter's payload. After it: a name, group:NAME, or local for the browser of the printed address, which may repair anyway.
     #[arg(long, value_name = "WHAT=WHOM")]
     pub(super) allow: Vec<Rule>,
@@ -99,6 +115,14 @@ pub(crate) struct Args {
     pub(super) options: Options,
 }
 
+#[cfg(feature = "jwt")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Name {
+    Email,
+    #[value(name = "sub")]
+    Subject,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Irreversible {
     /// To drop.
@@ -107,8 +131,7 @@ pub(super) enum Irreversible {
 
 fn base_path(text: &str) -> Result<String, String> {
     let path = text.trim_end_matches('/');
-    let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/-_.".contains(c));
-    match path.is_empty() || path.starts_with('/') && is_plain && !path.contains("//") {
+    match is_base_path(path) {
         true => Ok(path.to_owned()),
         false => Err("write a path like /outbox".to_owned()),
     }

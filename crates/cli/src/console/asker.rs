@@ -1,12 +1,14 @@
 //! Questions of pages, answered by the functions of the commands.
 
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_console::{Answer, Answering, Ask, Question, Refusal};
 use outbox_postgres::Budget;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use outbox_transport::args::Transport;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::place::Place;
@@ -15,21 +17,49 @@ use crate::options::Options;
 use crate::safe::word;
 use crate::stopped::Stopped;
 
-/// So many pages are answered at a time: each opens connections to the databases.
-const TOGETHER: usize = 2;
+/// So many questions are answered at a time that are shared, and that are of one viewer: each opens connections to the databases.
+const TOGETHER: [usize; 2] = [1, 2];
+/// Of a kind. Others are refused, so that no page waits for long.
 const WAITING_MAX: usize = 64;
 /// All pages and forms share them: a page costs the database little, however many look.
 const CONNECTIONS_MAX: usize = 4;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// With the time for which it stands in a queue.
+const WAIT_WITHIN: Duration = Duration::from_secs(30);
 /// A repair that runs notices Ctrl-C, too, and writes down how far it came.
 const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// What stands in one queue, so that a viewer's searches hold up no other viewer's pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Of each page, and small; and changes, which wait for no page.
+    First,
+    /// One look for all viewers.
+    Shared,
+    /// Of one viewer.
+    Own,
+}
+
+impl Kind {
+    /// With SQS, who reads dead letters hides them from others for a while. So they are read one at a time.
+    fn of(question: &Question, is_sqs: bool) -> Self {
+        match question.words.first().map(String::as_str) {
+            _ if question.changes => Self::First,
+            Some("status" | "role" | "routes") => Self::First,
+            Some("dlq") if is_sqs => Self::Shared,
+            _ if question.is_shared() => Self::Shared,
+            _ => Self::Own,
+        }
+    }
+}
 
 /// Hands questions over to the thread on which commands run.
 #[derive(Debug)]
 pub(super) struct Asker {
-    questions: mpsc::Sender<Asking>,
+    questions: [mpsc::Sender<Asking>; 3],
     /// What each command ends with: the installation.
     place: String,
+    is_sqs: bool,
 }
 
 #[derive(Debug)]
@@ -40,36 +70,82 @@ struct Asking {
 
 #[derive(Debug)]
 pub(crate) struct Questions {
-    asked: mpsc::Receiver<Asking>,
+    first: mpsc::Receiver<Asking>,
+    others: [Queue; 2],
     place: watch::Receiver<Place>,
     connections: Budget,
     /// Those that run.
     changes: JoinSet<()>,
 }
 
+#[derive(Debug)]
+struct Queue {
+    asked: mpsc::Receiver<Asking>,
+    places: Arc<Semaphore>,
+}
+
+impl Queue {
+    /// With its place: it has one before the next is taken out, so that those that wait are in the queue, which has an end.
+    async fn next(&mut self) -> Option<(Asking, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
+        loop {
+            let asking = self.asked.recv().await?;
+            // Not for a browser that has gone.
+            if !asking.reply.is_closed() {
+                return Some((asking, place));
+            }
+        }
+    }
+}
+
 /// For the installation for which this process was started.
 pub(super) fn new(options: &Options) -> (Asker, Questions) {
     let command = options.command(Vec::<&str>::new());
     let (_, place) = watch::channel(Place::of(options));
-    about(place, command.trim_start_matches("outbox").to_owned())
+    let (asker, questions) = about(place, command.trim_start_matches("outbox").to_owned());
+    (Asker { is_sqs: options.transport() == Transport::Aws, ..asker }, questions)
 }
 
 /// `shown` is what a command ends with that is pasted into a terminal.
 pub(super) fn about(place: watch::Receiver<Place>, shown: String) -> (Asker, Questions) {
-    let (questions, asked) = mpsc::channel(WAITING_MAX);
+    let (to_first, first) = mpsc::channel(WAITING_MAX);
+    let queues = TOGETHER.map(|together| {
+        let (to, asked) = mpsc::channel(WAITING_MAX);
+        (to, Queue { asked, places: Arc::new(Semaphore::new(together)) })
+    });
+    let [(to_shared, shared), (to_own, own)] = queues;
     let connections = Budget::of(CONNECTIONS_MAX, 0);
-    (Asker { questions, place: shown }, Questions { asked, place, connections, changes: JoinSet::new() })
+    let (questions, others) = ([to_first, to_shared, to_own], [shared, own]);
+    (
+        Asker { questions, place: shown, is_sqs: false },
+        Questions { first, others, place, connections, changes: JoinSet::new() },
+    )
 }
 
 impl Ask for Asker {
     fn ask(&self, question: Question) -> Answering {
-        let questions = self.questions.clone();
+        let (to, changes) =
+            (self.questions[Kind::of(&question, self.is_sqs) as usize].clone(), question.changes);
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
-            let _ = questions.send(Asking { question, reply }).await;
-            answer
-                .await
-                .unwrap_or_else(|_| Err(refusal(&Stopped::failed("the console ends", "start it again"))))
+            match to.try_send(Asking { question, reply }) {
+                Err(TrySendError::Full(_)) => {
+                    return Err(refusal(&late("too many pages wait for an answer")));
+                }
+                // Without a receiver there is no answer.
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+            }
+            let answer = async {
+                let ended = || refusal(&Stopped::failed("the console ends", "start it again"));
+                answer.await.unwrap_or_else(|_| Err(ended()))
+            };
+            if changes {
+                return answer.await;
+            }
+            let answered = tokio::time::timeout(WAIT_WITHIN, answer).await;
+            answered.unwrap_or_else(|_| {
+                Err(refusal(&late("other searches run, and there was no answer in time")))
+            })
         })
     }
 
@@ -85,35 +161,47 @@ impl Questions {
     where
         F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
     {
-        let together = Rc::new(Semaphore::new(TOGETHER));
-        while let Some(Asking { question, mut reply }) = self.asked.recv().await {
-            let place = self.place.borrow().clone();
-            let (words, together) = (place.command(&question.words), Rc::clone(&together));
-            let in_use = InUse { connections: Some(self.connections.clone()), ..place.in_use };
-            let asked = Asked::by_page(question.who, question.words, in_use);
-            // Those that have ended are forgotten.
-            while self.changes.try_join_next().is_some() {}
-            if question.changes {
-                self.changes.spawn_local(async move {
-                    let _ = reply.send(told(answer(words, asked.clone()).await, &asked));
-                });
-                continue;
-            }
-            tokio::task::spawn_local(async move {
-                let looks = async {
-                    let _place = together.acquire().await;
-                    tokio::time::timeout(ANSWER_WITHIN, answer(words, asked.clone())).await
-                };
-                tokio::select! {
-                    went = looks => {
-                        let late = || Err(Stopped::unreachable("no answer in time", "see `outbox doctor`"));
-                        let _ = reply.send(told(went.unwrap_or_else(|_| late()), &asked));
-                    }
-                    // The browser has gone.
-                    () = reply.closed() => {}
-                }
-            });
+        loop {
+            let [shared, own] = &mut self.others;
+            let (asking, place) = tokio::select! {
+                Some(asking) = self.first.recv() => (asking, None),
+                Some((asking, place)) = shared.next() => (asking, Some(place)),
+                Some((asking, place)) = own.next() => (asking, Some(place)),
+                else => return,
+            };
+            self.begin(asking, place, answer);
         }
+    }
+
+    /// Others go on meanwhile.
+    fn begin<F>(&mut self, asking: Asking, held: Option<OwnedSemaphorePermit>, answer: F)
+    where
+        F: AsyncFn(Vec<String>, Asked) -> Result<ExitCode, Stopped> + Copy + 'static,
+    {
+        let Asking { question, mut reply } = asking;
+        let place = self.place.borrow().clone();
+        let words = place.command(&question.words);
+        let in_use = InUse { connections: Some(self.connections.clone()), ..place.in_use };
+        let asked = Asked::by_page(question.who, question.words, in_use);
+        // Those that have ended are forgotten.
+        while self.changes.try_join_next().is_some() {}
+        if question.changes {
+            self.changes.spawn_local(async move {
+                let _ = reply.send(told(answer(words, asked.clone()).await, &asked));
+            });
+            return;
+        }
+        tokio::task::spawn_local(async move {
+            let _held = held;
+            let looks = tokio::time::timeout(ANSWER_WITHIN, answer(words, asked.clone()));
+            tokio::select! {
+                went = looks => {
+                    let _ = reply.send(told(went.unwrap_or_else(|_| Err(late("no answer in time"))), &asked));
+                }
+                // The browser has gone.
+                () = reply.closed() => {}
+            }
+        });
     }
 
     /// Waits for the changes that run.
@@ -121,6 +209,10 @@ impl Questions {
         let all = async { while self.changes.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(END_WITHIN, all).await;
     }
+}
+
+fn late(problem: &str) -> Stopped {
+    Stopped::unreachable(problem, "try again in a minute; see `outbox doctor`")
 }
 
 /// A command that found problems has answered, too.
@@ -151,6 +243,71 @@ mod tests {
     fn question(words: &[&str]) -> Question {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         Question { words, who: "ann, console".to_owned(), changes: false }
+    }
+
+    /// Guards promise 8: what all pages need waits for no search, and dead letters of SQS are read by one at a time.
+    #[test]
+    fn questions_stand_in_queues() {
+        let shared = |words: &[&str]| Question { who: "console".to_owned(), ..question(words) };
+        let change = |words: &[&str]| Question { changes: true, ..question(words) };
+        for (question, on_postgres, on_aws) in [
+            (shared(&["status"]), Kind::First, Kind::First),
+            (shared(&["role"]), Kind::First, Kind::First),
+            (question(&["routes"]), Kind::First, Kind::First),
+            (change(&["dlq", "redrive"]), Kind::First, Kind::First),
+            (shared(&["dlq", "summary"]), Kind::Shared, Kind::Shared),
+            (shared(&["doctor"]), Kind::Shared, Kind::Shared),
+            (question(&["dlq", "list"]), Kind::Own, Kind::Shared),
+            (question(&["find", "--key=status"]), Kind::Own, Kind::Own),
+        ] {
+            assert_eq!(Kind::of(&question, false), on_postgres, "{question:?}");
+            assert_eq!(Kind::of(&question, true), on_aws, "{question:?}");
+        }
+    }
+
+    /// Guards promise 8: two viewers who search for long hold up no first page, no shared page, and no change. A browser that has
+    /// gone leaves its place in the queue, and the queue has an end.
+    #[tokio::test]
+    async fn long_searches_hold_up_no_other_page() {
+        let options = Of::try_parse_from(["outbox"]).unwrap().options;
+        let (asker, mut questions) = new(&options);
+        let answer = async |words: Vec<String>, asked: Asked| {
+            if words[1] == "find" {
+                std::future::pending::<()>().await;
+            }
+            asked.keeps(&words[1]);
+            Ok(ExitCode::SUCCESS)
+        };
+        let asks = async {
+            let searches: Vec<_> =
+                (0..10).map(|_| tokio::task::spawn_local(asker.ask(question(&["find"])))).collect();
+            tokio::task::yield_now().await;
+            let shared = Question { who: "console".to_owned(), ..question(&["dlq", "summary"]) };
+            let change = Question { changes: true, ..question(&["pause"]) };
+            let first = ["status", "role", "routes"].map(|word| question(&[word]));
+            for one in first.into_iter().chain([shared, change]) {
+                let word = one.words[0].clone();
+                assert_eq!(asker.ask(one).await.unwrap().json, serde_json::json!(word));
+            }
+            searches.iter().for_each(tokio::task::JoinHandle::abort);
+            assert!(asker.ask(question(&["why", "1"])).await.is_ok());
+            let searches: Vec<_> =
+                (0..100).map(|_| tokio::task::spawn_local(asker.ask(question(&["find"])))).collect();
+            let refused = loop {
+                tokio::task::yield_now().await;
+                if searches.iter().any(tokio::task::JoinHandle::is_finished) {
+                    break asker.ask(question(&["find"])).await.unwrap_err();
+                }
+            };
+            assert!(refused.code == 3 && refused.problem.contains("too many"), "{refused:?}");
+        };
+        let answers = async {
+            tokio::select! {
+                () = asks => {}
+                () = questions.answer(answer) => panic!("it goes on"),
+            }
+        };
+        LocalSet::new().run_until(answers).await;
     }
 
     /// Guards promise 8: a question is a command with the viewer's name, its answer is what the command would print, and a command

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::str::FromStr;
 
-#[cfg(feature = "jwt")]
-use outbox_console::Jwt;
 use outbox_console::{Access, Once, Viewer};
+#[cfg(feature = "jwt")]
+use outbox_console::{Jwt, JwtName};
 
 use super::args::Args;
+#[cfg(feature = "jwt")]
+use super::args::Name;
 use crate::asked::Asked;
 use crate::repair;
 use crate::stopped::Stopped;
@@ -22,7 +24,11 @@ pub(super) fn access(args: &Args) -> Result<Access, Stopped> {
     #[cfg(feature = "jwt")]
     if let Some(place) = &args.auth_jwt {
         let header = args.auth_jwt_header.as_deref().map(header).transpose()?;
-        let jwt = Jwt::new(place, args.audience.clone(), args.issuer.clone(), header);
+        let name = match args.auth_jwt_name {
+            Name::Email => JwtName::Email,
+            Name::Subject => JwtName::Subject,
+        };
+        let jwt = Jwt::new(place, args.audience.clone(), args.issuer.clone(), header, name);
         return jwt.map(Access::Jwt).map_err(|why| Stopped::unusable(why, "correct --auth-jwt"));
     }
     if let Some(name) = &args.auth_header {

@@ -51,10 +51,21 @@ impl Allow {
         let is = |what: Can| self.rules.iter().filter(fits).any(|rule| rule.what == what);
         let is_open = !self.rules.iter().any(|rule| rule.what == Can::View);
         let may_look = is_open || is_local || self.rules.iter().any(|rule| fits(&rule));
+        let may_repair = viewer.may_repair || is(Can::Repair);
+        let (may_destroy, may_see_payloads) = (is(Can::Destroy), is(Can::Payload));
+        may_look.then(|| self.limit(Viewer { may_repair, may_destroy, may_see_payloads, ..viewer }))
+    }
+
+    /// Pure: with `read_only` without changes and payloads. Who may repair may search, also where nothing can be changed.
+    pub(crate) fn limit(&self, viewer: Viewer) -> Viewer {
         let changes = !self.read_only;
-        let may_repair = changes && (viewer.may_repair || is(Can::Repair));
-        let (may_destroy, may_see_payloads) = (changes && is(Can::Destroy), changes && is(Can::Payload));
-        may_look.then_some(Viewer { may_repair, may_destroy, may_see_payloads, ..viewer })
+        Viewer {
+            may_search_keys: viewer.may_search_keys || viewer.may_repair,
+            may_repair: changes && viewer.may_repair,
+            may_destroy: changes && viewer.may_destroy,
+            may_see_payloads: changes && viewer.may_see_payloads,
+            ..viewer
+        }
     }
 }
 
@@ -105,25 +116,30 @@ mod tests {
         let here = viewer("ann", &[], true);
         for (rules, read_only, who, is_local, expected) in [
             (&[][..], false, &ann, false, Some("")),
-            (&[], false, &boss, false, Some("r")),
-            (&[], false, &here, true, Some("r")),
+            (&[], false, &boss, false, Some("sr")),
+            (&[], false, &here, true, Some("sr")),
             (&all, false, &ann, false, Some("d")),
-            (&all, false, &sre, false, Some("r")),
-            (&all, false, &boss, false, Some("r")),
-            (&all, false, &here, true, Some("rdp")),
-            (&all, true, &here, true, Some("")),
-            (&all, true, &boss, false, Some("")),
+            (&all, false, &sre, false, Some("sr")),
+            (&all, false, &boss, false, Some("sr")),
+            (&all, false, &here, true, Some("srdp")),
+            (&all, true, &here, true, Some("s")),
+            (&all, true, &boss, false, Some("s")),
+            (&all, true, &ann, false, Some("")),
             (&["repair=sre"], false, &sre, false, Some("")),
             (&["repair=group:bob"], false, &sre, false, Some("")),
             (&["payload=local"], false, &viewer("local", &["local"], false), false, Some("")),
             (&["view=group:sre"], false, &ann, false, None),
             (&["view=group:sre"], false, &sre, false, Some("")),
             (&["view=group:sre", "payload=ann"], false, &ann, false, Some("p")),
-            (&["view=group:sre"], false, &here, true, Some("r")),
+            (&["view=group:sre"], false, &here, true, Some("sr")),
         ] {
             let may = allow(rules, read_only).apply(who.clone(), is_local).map(|viewer| {
-                let may =
-                    [(viewer.may_repair, "r"), (viewer.may_destroy, "d"), (viewer.may_see_payloads, "p")];
+                let may = [
+                    (viewer.may_search_keys, "s"),
+                    (viewer.may_repair, "r"),
+                    (viewer.may_destroy, "d"),
+                    (viewer.may_see_payloads, "p"),
+                ];
                 may.into_iter().filter(|(may, _)| *may).map(|(_, letter)| letter).collect::<String>()
             });
             assert_eq!(may.as_deref(), expected, "{rules:?} {who:?} {is_local} {read_only}");

@@ -1,25 +1,20 @@
 //! Signed tokens of an identity provider: Cloudflare Access, or a proxy that passes the token on. The signature says who asks, so
 //! no network needs to be trusted.
 
-use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
+mod keys; // of the provider
 
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HeaderName};
-use axum::http::{HeaderMap, Uri};
-use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use serde_json::Value;
 
-use super::{Viewer, fetch};
+use super::Viewer;
+use keys::{Keys, Place};
 
-/// A key that is not known is looked for so often, so that invented ones ask the provider for nothing.
-const AGAIN: Duration = Duration::from_secs(60);
-/// A key that the provider has removed is forgotten after so long.
-const KEPT: Duration = Duration::from_secs(60 * 60);
 const CLOCKS_DIFFER_SECONDS: u64 = 30;
 const NAME_CHARS_MAX: usize = 200;
 const CLOUDFLARE: HeaderName = HeaderName::from_static("cf-access-jwt-assertion");
@@ -38,31 +33,28 @@ const ALGORITHMS: [Algorithm; 9] = [
 
 #[derive(Debug)]
 pub struct Jwt {
-    place: Place,
+    header: Option<HeaderName>,
+    rules: Rules,
+    keys: Arc<Keys>,
+}
+
+/// The claim that names a viewer. It is always the same one: with two, one person would have two names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum JwtName {
+    /// An address that the provider has checked.
+    #[default]
+    Email,
+    Subject,
+}
+
+/// What a token must say.
+#[derive(Debug)]
+struct Rules {
     audiences: Vec<String>,
     issuer: Option<String>,
-    header: Option<HeaderName>,
-    keys: Mutex<Keys>,
-}
-
-/// Where the public keys are: a JWKS.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    File(PathBuf),
-    Url(Uri),
-}
-
-#[derive(Default)]
-struct Keys {
-    set: JwkSet,
-    /// The last try, whether it succeeded or not.
-    tried: Option<Instant>,
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keys").field("many", &self.set.keys.len()).finish_non_exhaustive()
-    }
+    name: JwtName,
+    /// An address counts as checked if the token does not say whether it is. An issuer, or Cloudflare Access, stands for that.
+    trusts_addresses: bool,
 }
 
 #[derive(Deserialize)]
@@ -85,29 +77,25 @@ impl Jwt {
         audiences: Vec<String>,
         issuer: Option<String>,
         header: Option<HeaderName>,
+        name: JwtName,
     ) -> Result<Self, String> {
-        let place = match place.split_once("://") {
-            None => Place::File(PathBuf::from(place)),
-            Some(("https", _)) => Place::Url(place.parse().map_err(|error| format!("{place}: {error}"))?),
-            Some(_) => return Err(format!("{place}: keys are fetched by https, or read from a file")),
-        };
-        Ok(Self { place, audiences, issuer, header, keys: Mutex::default() })
+        let place = Place::parse(place)?;
+        let trusts_addresses = issuer.is_some() || place.is_of_cloudflare();
+        let rules = Rules { audiences, issuer, name, trusts_addresses };
+        Ok(Self { header, rules, keys: Keys::new(place) })
     }
 
     /// Reads the keys: whether they can be read at all.
     pub async fn check(&self) -> Result<(), String> {
-        let mut keys = self.keys.lock().await;
-        keys.tried = Some(Instant::now());
-        keys.set = self.read().await?;
-        Ok(())
+        self.keys.read().await
     }
 
     pub(crate) async fn viewer(&self, headers: &HeaderMap) -> Option<Viewer> {
         let token = self.token(headers)?;
         // An extension that must be understood is not.
         let head = decode_header(token).ok().filter(|head| head.crit.is_none())?;
-        let key = self.key(head.kid.as_deref()?).await?;
-        verified(token, head.alg, &key, &self.audiences, self.issuer.as_deref())
+        let key = self.keys.find(head.kid.as_deref()?).await?;
+        verified(token, head.alg, &key, &self.rules)
     }
 
     /// Of two with one name, one may have come from the browser.
@@ -127,43 +115,10 @@ impl Jwt {
             None => only(&AUTHORIZATION).and_then(bearer),
         }
     }
-
-    async fn key(&self, kid: &str) -> Option<Jwk> {
-        let mut keys = self.keys.lock().await;
-        let known = keys.set.find(kid).cloned();
-        let age = keys.tried.map(|tried| tried.elapsed());
-        let is_due = age.is_none_or(|age| age >= if known.is_some() { KEPT } else { AGAIN });
-        if !is_due {
-            return known;
-        }
-        keys.tried = Some(Instant::now());
-        match self.read().await {
-            Ok(set) => keys.set = set,
-            // Those that are known serve until the provider answers.
-            Err(why) => eprintln!("warning: {why}"),
-        }
-        keys.set.find(kid).cloned()
-    }
-
-    async fn read(&self) -> Result<JwkSet, String> {
-        let text = match &self.place {
-            Place::File(file) => {
-                std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?
-            }
-            Place::Url(url) => fetch::fetch(url).await.map_err(|why| format!("the keys of {url}: {why}"))?,
-        };
-        serde_json::from_slice(&text).map_err(|error| format!("the keys are no JWKS: {error}"))
-    }
 }
 
 /// Pure, but for the clock: whose token it is, if it is valid.
-fn verified(
-    token: &str,
-    algorithm: Algorithm,
-    key: &Jwk,
-    audiences: &[String],
-    issuer: Option<&str>,
-) -> Option<Viewer> {
+fn verified(token: &str, algorithm: Algorithm, key: &Jwk, rules: &Rules) -> Option<Viewer> {
     let is_meant = key.common.key_algorithm.is_none_or(|meant| meant.to_string() == format!("{algorithm:?}"));
     if !ALGORITHMS.contains(&algorithm) || !is_meant {
         return None;
@@ -171,23 +126,37 @@ fn verified(
     let mut valid = Validation::new(algorithm);
     valid.leeway = CLOCKS_DIFFER_SECONDS;
     valid.validate_nbf = true;
-    valid.set_audience(audiences);
+    valid.set_audience(&rules.audiences);
     let mut needed = vec!["exp", "aud"];
-    if let Some(issuer) = issuer {
+    if let Some(issuer) = &rules.issuer {
         valid.set_issuer(&[issuer]);
         needed.push("iss");
     }
     valid.set_required_spec_claims(&needed);
     let key = DecodingKey::from_jwk(key).ok()?;
     let claims = decode::<Claims>(token, &key, &valid).ok()?.claims;
-    // An unchecked address may be that of another person.
-    let is_checked = claims.email_verified != json!(false) && claims.email_verified != json!("false");
-    let name = claims.email.filter(|_| is_checked).or(claims.sub)?;
-    let is_name = !name.trim().is_empty()
-        && name.chars().count() <= NAME_CHARS_MAX
-        && !name.chars().any(char::is_control);
     let groups = texts(&claims.groups).chain(texts(&claims.custom["groups"])).collect();
-    is_name.then(|| Viewer { name, groups, ..Viewer::default() })
+    let name = named(&claims, rules)?.to_owned();
+    let subject = claims.sub.filter(|subject| !subject.trim().is_empty());
+    Some(Viewer { name, groups, subject, ..Viewer::default() })
+}
+
+/// Pure: by the claim that names viewers here, and by no other. An unchecked address may be that of another person.
+fn named<'a>(claims: &'a Claims, rules: &Rules) -> Option<&'a str> {
+    let is_checked = match &claims.email_verified {
+        Value::Null => rules.trusts_addresses,
+        Value::Bool(is_checked) => *is_checked,
+        text => text == "true",
+    };
+    let name = match rules.name {
+        JwtName::Email => claims.email.as_deref().filter(|_| is_checked),
+        JwtName::Subject => claims.sub.as_deref(),
+    };
+    name.filter(|name| {
+        !name.trim().is_empty()
+            && name.chars().count() <= NAME_CHARS_MAX
+            && !name.chars().any(char::is_control)
+    })
 }
 
 /// A list of texts, or one.

@@ -34,6 +34,7 @@ pub(crate) struct Demand {
     pub(crate) found: i64,
     pub(crate) why: String,
     pub(crate) by: String,
+    pub(crate) subject: Option<String>,
     pub(crate) until: i64,
 }
 

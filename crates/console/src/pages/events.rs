@@ -19,16 +19,18 @@ pub(crate) const TIMES: [(&str, &str); 4] =
 
 /// Without a condition nothing is asked.
 pub(crate) fn page(frame: &Frame, search: &Search, found: Option<Result<&[Found], &Refusal>>) -> Markup {
+    let has_keys = frame.viewer.may_search_keys;
     html! {
         form.filter method="get" {
-            label { "Key " input name="key" value=(search.key) autocomplete="off"; }
+            @if has_keys { label { "Key " input name="key" value=(search.key) autocomplete="off"; } }
             label { "Name " input name="name" value=(search.name) autocomplete="off"; }
-            label { "Header " input name="header" value=(search.header) placeholder="tenant=t-9" autocomplete="off"; }
+            @if has_keys { label { "Header " input name="header" value=(search.header) placeholder="tenant=t-9" autocomplete="off"; } }
             label { "Of the last " select name="since" { @for (value, text) in TIMES { (option(value, search.since, text)) } } }
             button type="submit" { "Find" }
         }
         @match found {
-            None => { p { "Enter a key, a name or a header: all that are given must fit. An event's id goes into the search field above." } }
+            None if has_keys => { p { "Enter a key, a name or a header: all that are given must fit. An event's id goes into the search field above." } }
+            None => { p { "Enter a name. An event's id goes into the search field above." } }
             Some(Err(refusal)) => { (refused(refusal)) }
             Some(Ok([])) => { p { "No such event in the outbox, among the parked events, or among the dead letters." } }
             Some(Ok(found)) => { (rows(frame, found)) }
@@ -37,12 +39,17 @@ pub(crate) fn page(frame: &Frame, search: &Search, found: Option<Result<&[Found]
 }
 
 fn rows(frame: &Frame, found: &[Found]) -> Markup {
+    let has_keys = frame.viewer.may_search_keys;
+    let heads: Vec<&str> = ["Event", "Name", "Key", "Enqueued", "State"]
+        .into_iter()
+        .filter(|head| has_keys || *head != "Key")
+        .collect();
     let rows = html! {
         @for one in found {
             tr data-row {
                 th scope="row" { (frame.event(&one.event)) }
                 td { (one.name) }
-                td { (one.key.as_deref().unwrap_or("none")) }
+                @if has_keys { td { (one.key.as_deref().unwrap_or("none")) } }
                 td { (frame.time(one.occurred_at)) }
                 td {
                     @if one.parked { (state(Tone::Bad, "✖", "parked")) " " }
@@ -53,7 +60,7 @@ fn rows(frame: &Frame, found: &[Found]) -> Markup {
         }
     };
     html! {
-        (table("Events", &["Event", "Name", "Key", "Enqueued", "State"], &rows))
+        (table("Events", &heads, &rows))
         @if found.len() >= 60 { p { "The newest 60 are shown: take a shorter time for others." } }
     }
 }

@@ -8,12 +8,17 @@ use crate::shown::short;
 const REASON_CHARS_MAX: usize = 300;
 
 pub(crate) fn page(frame: &Frame, parked: &[Parked]) -> Markup {
+    let (has_keys, acts) =
+        (frame.viewer.may_search_keys, frame.viewer.may_repair || frame.viewer.may_destroy);
+    let heads = ["Event", "Name", "Key", "Parked", "Code", "Reason", "Outbox", "Act"].into_iter();
+    let heads: Vec<&str> =
+        heads.filter(|head| (has_keys || *head != "Key") && (acts || *head != "Act")).collect();
     let rows = html! {
         @for one in parked {
             tr data-row {
                 th scope="row" { (frame.event(&one.id)) }
                 td { (one.name) }
-                td { (one.key.as_deref().unwrap_or("none")) }
+                @if has_keys { td { (one.key.as_deref().unwrap_or("none")) } }
                 td { (frame.time(one.parked_at)) }
                 td { code { (one.code) } }
                 td {
@@ -21,7 +26,7 @@ pub(crate) fn page(frame: &Frame, parked: &[Parked]) -> Markup {
                     @if one.cut { " Only its beginning is kept: it can't be retried." }
                 }
                 td { (one.source) }
-                @if frame.viewer.may_repair || frame.viewer.may_destroy { td { (crate::pages::hands::of_parked(frame, one)) } }
+                @if acts { td { (crate::pages::hands::of_parked(frame, one)) } }
             }
         }
     };
@@ -29,9 +34,7 @@ pub(crate) fn page(frame: &Frame, parked: &[Parked]) -> Markup {
         @if parked.is_empty() { p { "No parked events: the bus took all that was put." } }
         @else {
             p { "The bus refused these events for good, so no subscriber has them." }
-            @let heads = ["Event", "Name", "Key", "Parked", "Code", "Reason", "Outbox", "Act"];
-            @let acts = frame.viewer.may_repair || frame.viewer.may_destroy;
-            (table("Parked events", if acts { &heads } else { &heads[..7] }, &rows))
+            (table("Parked events", &heads, &rows))
         }
         @if parked.len() >= 60 { p { "There may be more: 60 are shown." } }
     }

@@ -59,6 +59,68 @@ async fn the_printed_address_works_once() {
     );
 }
 
+/// Guards: two consoles of one machine, on two ports, both know their browser. It sends the cookies of both to each.
+#[tokio::test]
+async fn a_second_console_locks_out_no_first_one() {
+    let mut jar = std::collections::BTreeMap::new();
+    let visit = |path: &str, port: u16, cookies: &str| {
+        let request = Request::get(path).header("host", format!("127.0.0.1:{port}"));
+        request.header("cookie", cookies).body(Body::empty()).unwrap()
+    };
+    let consoles = [9466, 9467].map(|port| {
+        let once = Once::new(operator()).unwrap();
+        let first = format!("/?token={}", once.token());
+        (port, first, router(Arc::new(Demo), settings(Access::Once(once))).unwrap())
+    });
+    for (port, first, console) in &consoles {
+        let opened = answer(console, visit(first, *port, "")).await;
+        let cookie = opened.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let (name, value) = cookie.split_once('=').unwrap();
+        jar.insert(name.to_owned(), value.to_owned());
+    }
+    let cookies: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    for (port, _, console) in &consoles {
+        let shown = answer(console, visit("/", *port, &cookies.join("; "))).await;
+        assert_eq!(shown.status(), StatusCode::OK, "{port}");
+    }
+}
+
+/// Guards: who is not known keeps no connection, and an address is not so long that pages repeat much of it.
+#[tokio::test]
+async fn a_refused_request_ends_its_connection() {
+    let console = console(Arc::new(Demo));
+    let mut renamed = get("/", operator());
+    renamed.headers_mut().insert("host", "evil.example".parse().unwrap());
+    let long = format!("/events?name={}", "x".repeat(64_000));
+    let unknown = Request::get("/").header("host", HOST).body(Body::empty()).unwrap();
+    for (request, status) in [
+        (renamed, StatusCode::MISDIRECTED_REQUEST),
+        (unknown, StatusCode::UNAUTHORIZED),
+        (get(&long, operator()), StatusCode::URI_TOO_LONG),
+    ] {
+        let response = answer(&console, request).await;
+        assert!(response.status() == status && response.headers()["connection"] == "close", "{status}");
+    }
+    let longest = format!("/events?name={}", "%22".repeat(650));
+    let (status, shown) = page(&console, &longest, operator()).await;
+    assert!(status == StatusCode::OK && shown.len() < 60 * 1024, "{status} {}", shown.len());
+}
+
+/// Guards: a console that is read-only has no form, also in a service that says who may what.
+#[tokio::test]
+async fn a_mounted_console_can_be_read_only() {
+    let allow = Allow::new(Vec::new(), true);
+    let console = router(Arc::new(Demo), Settings { allow, ..settings(Access::Mounted) }).unwrap();
+    let boss = Viewer { may_destroy: true, may_see_payloads: true, ..operator() };
+    for path in PAGES {
+        let (status, shown) = page(&console, path, boss.clone()).await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        assert!(!shown.contains("method=\"post\"") && !shown.contains("/drop"), "{path}");
+    }
+    let pause = post(&format!("{RPC}/pause"), boss, ORIGIN, "for=1h&why=x");
+    assert_eq!(answer(&console, pause).await.status(), StatusCode::FORBIDDEN);
+}
+
 /// Guards: a header of a proxy counts only from a trusted network, once, and only named people may repair.
 #[tokio::test]
 async fn only_a_trusted_proxy_says_who_asks() {
@@ -134,7 +196,8 @@ async fn a_viewer_has_no_form() {
     let kept = Shared::default();
     let console = console(Arc::new(kept.clone()));
     for path in PAGES {
-        let (status, shown) = page(&console, path, viewer()).await;
+        let searches = Viewer { may_search_keys: true, ..viewer() };
+        let (status, shown) = page(&console, path, searches).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert!(!shown.contains("method=\"post\"") && !shown.contains("form_token"), "{path}");
     }

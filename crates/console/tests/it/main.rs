@@ -3,8 +3,10 @@
 mod drills; // what pages say in each drill
 mod golden;
 mod guarded; // who may, from where
+mod keys; // who may search by what may be personal
 mod look; // colours, times, and what browsers keep
 mod pages; // what they show
 mod repairs; // what their forms do
 mod rights; // who may do what
+mod streams; // pages that change by themselves
 mod support;

@@ -17,7 +17,7 @@ fn boss(name: &str) -> Viewer {
         may_repair: true,
         may_destroy: true,
         may_see_payloads: true,
-        groups: Vec::new(),
+        ..Viewer::default()
     }
 }
 
@@ -192,4 +192,64 @@ async fn a_drop_needs_a_name_a_reason_and_another_person() {
     let last = kept.0.changes().pop().unwrap();
     assert_eq!(last.who, "eve, console");
     assert!(last.words.contains(&"--why=INC-1 (asked for by ann)".to_owned()), "{last:?}");
+}
+
+/// Guards: a person with two names is not the second person, if tokens say that they are one.
+#[tokio::test]
+async fn one_person_with_two_names_confirms_nothing() {
+    let kept = Shared::default();
+    let two = Settings { second_person: true, ..settings(Access::Mounted) };
+    let console = router(Arc::new(kept.clone()), two).unwrap();
+    let person = |name: &str, subject: &str| Viewer { subject: Some(subject.to_owned()), ..boss(name) };
+    let ann = person("ann@example.com", "u-1");
+    let rpc = "AfterPayService%2FRecordCardTransaction";
+    let (_, shown) = page(&console, &format!("/drop?what=letters&rpc={rpc}"), ann.clone()).await;
+    let at = Demo::clock().timestamp_millis() - 40_000;
+    let fields = format!(
+        "form_token={}&what=letters&rpc={rpc}&counted_at={at}&typed=RecordCardTransaction&why=INC-1",
+        form_token(&shown)
+    );
+    let asked = text(answer(&console, post("/drop", ann, ORIGIN, &fields)).await).await;
+    let (_, link) = asked.split_once("href=\"/drop?").unwrap();
+    let signed = link.split('"').next().unwrap().replace("&amp;", "&");
+    for (name, subject, status) in [
+        ("u-1", "u-1", StatusCode::BAD_REQUEST),
+        ("ann.b@example.com", "u-1", StatusCode::BAD_REQUEST),
+        ("Ann@example.com", "u-2", StatusCode::BAD_REQUEST),
+        ("eve@example.com", "u-2", StatusCode::OK),
+    ] {
+        let (is, _) = page(&console, &format!("/drop?{signed}"), person(name, subject)).await;
+        assert_eq!(is, status, "{name} {subject}");
+    }
+    assert_eq!(kept.0.changes(), []);
+}
+
+/// Guards promise 8: while the database does not say what its role may, the first page waits for it, and style and scripts don't.
+#[tokio::test(start_paused = true)]
+async fn style_waits_for_no_database() {
+    #[derive(Debug)]
+    struct Stuck;
+    impl Ask for Stuck {
+        fn ask(&self, question: Question) -> Answering {
+            match question.words[0].as_str() {
+                "role" => Box::pin(std::future::pending()),
+                _ => Demo.ask(question),
+            }
+        }
+
+        fn command(&self, words: &[String]) -> String {
+            Demo.command(words)
+        }
+    }
+    let console = console(Arc::new(Stuck));
+    let began = tokio::time::Instant::now();
+    for path in ["/console.css", "/console.js", "/htmx.js"] {
+        assert_eq!(page(&console, path, boss("ann")).await.0, StatusCode::OK);
+    }
+    assert_eq!(began.elapsed(), std::time::Duration::ZERO);
+    let (status, shown) = page(&console, PAGES[2], boss("ann")).await;
+    assert!(status == StatusCode::OK && !shown.contains("/payload"), "{shown}");
+    let waited = began.elapsed();
+    assert_eq!(page(&console, PAGES[2], boss("ann")).await.0, StatusCode::OK);
+    assert_eq!(began.elapsed(), waited, "once");
 }

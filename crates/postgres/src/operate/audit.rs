@@ -78,7 +78,7 @@ impl PostgresOperator {
                     ended_at is not null as ended, kind, rpc, plan::text as plan,
                     case when isfinite(bound) then bound end as bound, reached, total, place,
                     extract(epoch from clock_timestamp() - outbox.sane_time(beat_at))::float8 as ago, stop_by, taken_back
-             from outbox.audit where $1::uuid is null or id = $1 order by at desc limit $2",
+             from outbox.audit_shown where $1::uuid is null or id = $1 order by at desc limit $2",
         );
         let rows: Vec<Row> = self.database.all(read.bind(id).bind(limit)).await?;
         Ok(rows.into_iter().map(|row| kept(self.database.name(), row)).collect())

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::at::At;
 use super::error::OperateError;
+use super::words::shown;
 use super::{Kept, Repair};
 
 /// A running command writes that it runs about every [`BEAT_EVERY`]. After this time without it, it is silent.
@@ -129,6 +130,7 @@ pub enum Asked {
 pub struct Progress {
     pub kind: Kind,
     pub rpc: Option<String>,
+    #[serde(serialize_with = "shown")]
     pub plan: Vec<String>,
     pub bound: Option<At>,
     pub reached: i64,

@@ -1,7 +1,11 @@
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use futures_util::FutureExt;
 use jsonwebtoken::{EncodingKey, Header, encode, get_current_timestamp};
+use serde_json::json;
+use std::path::{Path, PathBuf};
 
+use super::keys::{AGAIN, KEPT};
 use super::*;
 
 struct Signer {
@@ -53,10 +57,14 @@ fn file(keys: &[&Jwk]) -> PathBuf {
     file
 }
 
-fn jwt(file: &std::path::Path, header: Option<&str>) -> Jwt {
-    let header = header.map(|name| name.parse().unwrap());
+fn jwt(file: &Path, header: Option<&str>) -> Jwt {
     let issuer = Some("https://idp.example".to_owned());
-    Jwt::new(&file.display().to_string(), vec!["console".to_owned()], issuer, header).unwrap()
+    new(&file.display().to_string(), issuer, header, JwtName::Email).unwrap()
+}
+
+fn new(place: &str, issuer: Option<String>, header: Option<&str>, name: JwtName) -> Result<Jwt, String> {
+    let header = header.map(|name| name.parse().unwrap());
+    Jwt::new(place, vec!["console".to_owned()], issuer, header, name)
 }
 
 fn bearer(token: &str) -> HeaderMap {
@@ -113,13 +121,9 @@ async fn only_a_valid_token_says_who_asks() {
             ed.token(Some("ed"), &claims(&[("aud", json!("console"))])),
             Some("ann@example.com"),
         ),
-        (
-            "an unchecked address",
-            ed.token(Some("ed"), &claims(&[("email_verified", json!(false))])),
-            Some("u-1"),
-        ),
-        ("no address", ed.token(Some("ed"), &claims(&[("email", Value::Null)])), Some("u-1")),
-        ("no name", ed.token(Some("ed"), &claims(&[("email", Value::Null), ("sub", Value::Null)])), None),
+        ("an unchecked address", ed.token(Some("ed"), &claims(&[("email_verified", json!(false))])), None),
+        ("no address", ed.token(Some("ed"), &claims(&[("email", Value::Null)])), None),
+        ("an empty address", ed.token(Some("ed"), &claims(&[("email", json!(" "))])), None),
         ("none", unsigned("none", "ed"), None),
         ("no signature", unsigned("EdDSA", "ed"), None),
         ("HS256 with the public key", hs.clone(), None),
@@ -142,10 +146,43 @@ async fn only_a_valid_token_says_who_asks() {
         assert_eq!(viewer.as_ref().map(|viewer| viewer.name.as_str()), name, "{what}");
         if let Some(viewer) = viewer {
             assert!(
-                viewer.groups == ["sre"] && !viewer.may_repair && !viewer.may_destroy,
+                viewer.groups == ["sre"]
+                    && viewer.subject.as_deref() == Some("u-1")
+                    && !viewer.may_repair
+                    && !viewer.may_destroy,
                 "{what}: {viewer:?}"
             );
         }
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
+/// Guards: one claim names a viewer. So neither a subject that a user has chosen nor an address that was not checked is the
+/// name of another person, and one person has one name.
+#[tokio::test]
+async fn one_claim_names_a_viewer() {
+    let ed = Signer::new("ed", Algorithm::EdDSA);
+    let path = file(&[&ed.public]);
+    let issuer = || Some("https://idp.example".to_owned());
+    let chosen = ("sub", json!("boss@example.com"));
+    let checked = |is_checked: Value| ("email_verified", is_checked);
+    for (issuer, name, changed, expected) in [
+        (issuer(), JwtName::Email, vec![], Some("ann@example.com")),
+        (issuer(), JwtName::Email, vec![chosen.clone(), checked(json!(false))], None),
+        (issuer(), JwtName::Email, vec![chosen.clone(), ("email", Value::Null)], None),
+        (issuer(), JwtName::Email, vec![checked(json!("false"))], None),
+        (issuer(), JwtName::Email, vec![checked(json!(1))], None),
+        (None, JwtName::Email, vec![], None),
+        (None, JwtName::Email, vec![checked(json!(true))], Some("ann@example.com")),
+        (None, JwtName::Email, vec![checked(json!("true"))], Some("ann@example.com")),
+        (None, JwtName::Subject, vec![], Some("u-1")),
+        (issuer(), JwtName::Subject, vec![("email", Value::Null)], Some("u-1")),
+        (issuer(), JwtName::Subject, vec![("sub", Value::Null)], None),
+    ] {
+        let jwt = new(&path.display().to_string(), issuer, None, name).unwrap();
+        let token = ed.token(Some("ed"), &claims(&changed));
+        let viewer = jwt.viewer(&bearer(&token)).await;
+        assert_eq!(viewer.map(|viewer| viewer.name).as_deref(), expected, "{name:?} {changed:?}");
     }
     std::fs::remove_file(path).unwrap();
 }
@@ -172,7 +209,7 @@ async fn a_token_is_in_its_header() {
         assert!(viewer.is_none_or(|viewer| viewer.groups == ["sre", "lead"]));
     }
     for bad in ["http://idp.example/keys", "ftp://idp.example/keys"] {
-        assert!(Jwt::new(bad, vec!["console".to_owned()], None, None).is_err(), "{bad}");
+        assert!(new(bad, None, None, JwtName::Email).is_err(), "{bad}");
     }
     std::fs::remove_file(path).unwrap();
 }
@@ -194,5 +231,45 @@ async fn a_new_key_is_looked_for_once_a_minute() {
     std::fs::write(&path, "no JSON").unwrap();
     tokio::time::advance(KEPT).await;
     assert!(knows(&new, "new").await, "what is known serves while the provider does not answer");
+    std::fs::remove_file(path).unwrap();
+}
+
+/// Guards: while the provider is slow to say whether it has an invented key, those with a known key wait for nothing.
+#[tokio::test]
+async fn a_known_key_waits_for_no_other() {
+    let ed = Signer::new("ed", Algorithm::EdDSA);
+    // It takes connections, and answers nothing.
+    let provider = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = format!("https://{}/keys", provider.local_addr().unwrap());
+    let issuer = Some("https://idp.example".to_owned());
+    let jwt = Arc::new(new(&place, issuer, None, JwtName::Email).unwrap());
+    jwt.keys.put(vec![ed.public.clone()], std::time::Duration::from_secs(90));
+    let invented = bearer(&ed.token(Some("invented"), &claims(&[])));
+    let other = tokio::spawn({
+        let (jwt, invented) = (Arc::clone(&jwt), invented.clone());
+        async move { jwt.viewer(&invented).await }
+    });
+    let _asked = provider.accept().await.unwrap();
+    let known = bearer(&ed.token(Some("ed"), &claims(&[])));
+    let viewer = jwt.viewer(&known).now_or_never().expect("it does not wait");
+    assert_eq!(viewer.unwrap().name, "ann@example.com");
+    assert!(!other.is_finished());
+    other.abort();
+}
+
+/// Guards: keys are read again before they are too old, and no request waits for that.
+#[tokio::test(start_paused = true)]
+async fn keys_are_read_again_beside() {
+    let (old, new) = (Signer::new("old", Algorithm::EdDSA), Signer::new("new", Algorithm::EdDSA));
+    let path = file(&[&old.public]);
+    let jwt = jwt(&path, None);
+    let token = bearer(&old.token(Some("old"), &claims(&[])));
+    assert!(jwt.viewer(&token).await.is_some());
+    std::fs::write(&path, json!({"keys": [&new.public]}).to_string()).unwrap();
+    tokio::time::advance(KEPT - AGAIN).await;
+    assert!(jwt.viewer(&token).now_or_never().expect("it does not wait").is_some(), "this once");
+    while jwt.viewer(&token).await.is_some() {
+        tokio::task::yield_now().await;
+    }
     std::fs::remove_file(path).unwrap();
 }
