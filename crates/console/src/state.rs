@@ -11,6 +11,7 @@ use crate::access::{Access, Allow};
 use crate::ask::{Ask, Refusal};
 use crate::asked::asked;
 use crate::assets::Assets;
+use crate::said::Said;
 use crate::sampler::{For, Sample, Sampler};
 use crate::secret::Secret;
 use crate::shared::Seen;
@@ -43,6 +44,7 @@ pub(crate) struct Console {
     pub(crate) sampler: Sampler,
     pub(crate) assets: Assets,
     pub(crate) wall: Wall,
+    pub(crate) said: Said,
 }
 
 impl Console {

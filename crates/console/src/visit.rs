@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use axum::extract::{Form, FromRequest, FromRequestParts, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
 use axum::http::header::{ACCEPT, HOST, HeaderMap, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
@@ -21,10 +21,14 @@ use crate::asked::read;
 use crate::frame::Frame;
 use crate::late::older;
 use crate::look::Look;
+use crate::pages::outcome::notes;
 use crate::parts::refused;
 use crate::sampler::{For, Sample};
 use crate::shared::Seen;
 use crate::state::{Console, status_of};
+
+/// What was said of the form that opened a page.
+pub(crate) const SAID: &str = "said";
 
 #[derive(Debug)]
 pub(crate) struct Visit {
@@ -34,7 +38,9 @@ pub(crate) struct Visit {
     pub(crate) look: Look,
     /// The address, if it is one of a page.
     path: String,
-    wants_json: bool,
+    pub(crate) wants_json: bool,
+    /// Of the form that opened this page.
+    notes: Vec<String>,
 }
 
 impl FromRequestParts<Arc<Console>> for Visit {
@@ -44,8 +50,11 @@ impl FromRequestParts<Arc<Console>> for Visit {
         // The guard has put it there.
         let viewer = parts.extensions.get::<Viewer>().cloned().ok_or(StatusCode::UNAUTHORIZED)?;
         let accepted = text(&parts.headers, &ACCEPT).unwrap_or_default();
+        let said = Query::<BTreeMap<String, String>>::try_from_uri(&parts.uri).ok();
+        let said = said.and_then(|Query(pairs)| pairs.get(SAID).cloned()).unwrap_or_default();
         Ok(Self {
             console: Arc::clone(console),
+            notes: console.said.of(&viewer.name, &said),
             viewer,
             now: console.now(),
             look: Look::of(&parts.headers),
@@ -143,7 +152,8 @@ impl Visit {
             return as_json(StatusCode::OK, json);
         }
         let command = self.console.ask.command(words);
-        as_html(StatusCode::OK, &self.frame().page(here, heading, &command, &page()))
+        let page = html! { (notes(&self.notes)) (page()) };
+        as_html(StatusCode::OK, &self.frame().page(here, heading, &command, &page))
     }
 
     pub(crate) fn refuse(
@@ -259,7 +269,7 @@ pub(crate) fn as_html(status: StatusCode, page: &Markup) -> Response {
     (status, kind, page.0.clone()).into_response()
 }
 
-fn as_json(status: StatusCode, value: &impl Serialize) -> Response {
+pub(crate) fn as_json(status: StatusCode, value: &impl Serialize) -> Response {
     let text = serde_json::to_string(value).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -3,6 +3,7 @@
 mod about;
 mod at;
 mod brake;
+mod clocked; // the clock by which letters die
 mod count;
 mod error;
 mod history;
@@ -13,6 +14,7 @@ mod waiting; // what is in the queues
 pub use about::About;
 pub use at::At;
 pub use brake::SetBrake;
+pub use clocked::Clocked;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
@@ -55,6 +57,7 @@ pub trait Operator:
     + History
     + Audit
     + Repairs
+    + Clocked
     + Processes
     + SetBrakes
 {
@@ -70,6 +73,7 @@ impl<O> Operator for O where
         + History
         + Audit
         + Repairs
+        + Clocked
         + Processes
         + SetBrakes
 {

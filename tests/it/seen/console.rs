@@ -75,9 +75,9 @@ async fn forms_repair_and_are_in_the_audit() {
     let group = "rpc=Test%2FOne&code=invalid_argument";
     let count = format!("/dead/redrive?{group}");
     let shown = browser.shown(&count).await;
-    let (_, rest) = shown.split_once("name=\"counted_at\" value=\"").expect("it is counted");
+    let (_, rest) = shown.split_once("name=\"dead_by\" value=\"").expect("it is counted");
     let counted = rest.split('"').next().unwrap();
-    let fields = format!("{group}&counted_at={counted}&rate=50&canary=0&stop_if_dead=5");
+    let fields = format!("{group}&dead_by={counted}&rate=50&canary=0&stop_if_dead=5");
     let sent = browser.post(&count, "/dead/redrive", &fields).await;
     assert_eq!(sent.status, 303, "{}", sent.body);
     world.rpcs.until_done("Test/One", &[event]).await;

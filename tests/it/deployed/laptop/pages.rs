@@ -44,7 +44,7 @@ impl Pages {
             let (_, rest) = shown.split_once(&format!("name=\"{name}\" value=\""))?;
             Some(format!("{name}={}&", rest.split('"').next()?))
         };
-        let hidden: String = ["form_token", "counted_at"].into_iter().filter_map(hidden).collect();
+        let hidden: String = ["form_token", "dead_by"].into_iter().filter_map(hidden).collect();
         let head = format!(
             "POST {path} HTTP/1.1\r\nOrigin: http://{}\r\nContent-Type: application/x-www-form-urlencoded\r\n",
             self.address
