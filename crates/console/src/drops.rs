@@ -89,7 +89,8 @@ pub(crate) async fn drop(sent: Sent<ToDestroy>) -> Response {
     let Some(what) = What::of(sent.fields()) else {
         return visit.refuse(PLACE, &words::of(&["dlq", "drop"]), &nothing_meant());
     };
-    let dead_by = sent.field("dead_by").parse::<DateTime<Utc>>().ok().filter(|_| matches!(what, What::Letters(_)));
+    let dead_by =
+        sent.field("dead_by").parse::<DateTime<Utc>>().ok().filter(|_| matches!(what, What::Letters(_)));
     let words = words_of(&what, dead_by);
     let why = sent.field("why");
     match meant(visit, &what, dead_by, (sent.field("typed"), why)).await {
@@ -260,8 +261,14 @@ mod tests {
     fn a_drop_says_what_it_is_of() {
         let at = "2026-11-22T13:11:42.000001Z".parse::<DateTime<Utc>>().ok();
         for (text, expected) in [
-            ("what=letters&rpc=A/B&code=internal", "dlq drop --rpc=A/B --code=internal --dead-by=2026-11-22T13:11:42.000001Z"),
-            ("what=letters&rpc=A/B&event=7", "dlq drop --rpc=A/B --event=7 --dead-by=2026-11-22T13:11:42.000001Z"),
+            (
+                "what=letters&rpc=A/B&code=internal",
+                "dlq drop --rpc=A/B --code=internal --dead-by=2026-11-22T13:11:42.000001Z",
+            ),
+            (
+                "what=letters&rpc=A/B&event=7",
+                "dlq drop --rpc=A/B --event=7 --dead-by=2026-11-22T13:11:42.000001Z",
+            ),
             ("what=queue&rpc=A/B", "queue drop --rpc=A/B"),
             ("what=parked&id=7", "parked drop 7"),
         ] {

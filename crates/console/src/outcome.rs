@@ -131,7 +131,11 @@ mod tests {
         for (answer, troubles, notes) in [
             (json!({"changed": 1, "rpc": "A/B"}), &[][..], &[][..]),
             (json!({"repair": "01a2", "begun": true}), &[], &[]),
-            (json!({"found": 3, "moved": 3, "busy": 0, "refused": 0, "stopped": null, "failed": null}), &[], &[]),
+            (
+                json!({"found": 3, "moved": 3, "busy": 0, "refused": 0, "stopped": null, "failed": null}),
+                &[],
+                &[],
+            ),
             (json!({"found": 3, "changed": 2}), &[], &["1 are being called"]),
             (json!({"found": 1, "changed": 0}), &["Nothing was changed: it is being called"], &[]),
             (json!({"found": 0, "changed": 0}), &["Nothing was changed: what was meant"], &[]),
@@ -154,7 +158,11 @@ mod tests {
             (json!({"repair": "01a2", "said": "asked to stop"}), &[], &["asked to stop"]),
             (json!({"of": "01a2", "taken_back": 60, "begun": 0}), &[], &["60 taken back."]),
             (json!({"of": "01a2", "taken_back": 1, "begun": 2}), &[], &["1 taken back.", "2 had begun"]),
-            (json!({"of": "01a2", "taken_back": 0, "begun": 2}), &["Nothing was taken back"], &["2 had begun"]),
+            (
+                json!({"of": "01a2", "taken_back": 0, "begun": 2}),
+                &["Nothing was taken back"],
+                &["2 had begun"],
+            ),
         ] {
             let outcome = Outcome::of(&answer);
             for (said, begins) in [(&outcome.troubles, troubles), (&outcome.notes, notes)] {

@@ -190,9 +190,7 @@ async fn a_drop_takes_a_name_a_reason_and_two_people() {
     let (_, rest) = shown.split_once("name=\"dead_by\" value=\"").unwrap();
     let counted = rest.split('"').next().unwrap();
     let fields = |typed: &str, why: &str| {
-        format!(
-            "what=letters&rpc=Test%2FOne&code=invalid_argument&dead_by={counted}&typed={typed}&why={why}"
-        )
+        format!("what=letters&rpc=Test%2FOne&code=invalid_argument&dead_by={counted}&typed={typed}&why={why}")
     };
     for (typed, why) in [("", "INC-412"), ("Two", "INC-412"), ("Test%2FOne", "INC-412"), ("One", "")] {
         assert_eq!(browser.post(page, "/drop", &fields(typed, why)).await.status, 400, "{typed} {why}");

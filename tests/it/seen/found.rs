@@ -90,8 +90,14 @@ async fn events_are_found_by_what_they_are_about() {
     let operator = Operator::of(&world).await;
     let found = operator.json("find --key card-1 --since 1h").await;
     assert_eq!(events(&found["events"]), [dead.to_string(), good.to_string()], "{found}");
-    assert_eq!((&found["more"], &found["whole"], &found["outbox_searched"]), (&json!(false), &json!(true), &json!(true)));
-    assert_eq!((&found["events"][0]["dead"], &found["events"][1]["dead"]), (&json!(["Test/One"]), &json!([])));
+    assert_eq!(
+        (&found["more"], &found["whole"], &found["outbox_searched"]),
+        (&json!(false), &json!(true), &json!(true))
+    );
+    assert_eq!(
+        (&found["events"][0]["dead"], &found["events"][1]["dead"]),
+        (&json!(["Test/One"]), &json!([]))
+    );
     assert!(!found.to_string().contains("\"n\""), "a payload: {found}");
     for (filter, expected) in [
         ("--key card-1 --limit 1", vec![dead]),
@@ -101,7 +107,11 @@ async fn events_are_found_by_what_they_are_about() {
         ("--key card", vec![]),
     ] {
         let found = operator.json(&format!("find {filter}")).await;
-        assert_eq!(events(&found["events"]), expected.iter().map(ToString::to_string).collect::<Vec<_>>(), "{filter}");
+        assert_eq!(
+            events(&found["events"]),
+            expected.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "{filter}"
+        );
     }
     let found = operator.json("find --key key-9").await;
     assert_eq!(found["events"][0]["parked"], true, "{found}");

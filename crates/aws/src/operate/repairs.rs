@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    Asked, At, Audit, Clocked, Deliveries, Fates, Heard, Job, Kept, Kind, OperateError, Progress, Reached, Repair,
-    Repairs, Standing, Started, State,
+    Asked, At, Audit, Clocked, Deliveries, Fates, Heard, Job, Kept, Kind, OperateError, Progress, Reached,
+    Repair, Repairs, Standing, Started, State,
 };
 use uuid::Uuid;
 
