@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::extract::{Path, Query};
 use axum::response::Response;
 
-use crate::answers::Waiting;
+use crate::answers::Meant;
 use crate::ask::{Refusal, words};
 use crate::changes::done;
 use crate::frame::{Frame, rpc_path};
@@ -27,7 +27,7 @@ pub(crate) async fn count_retrying(
     let code = pairs.get("code").map_or("", |code| code.trim());
     let mut words = retrying(&rpc, code);
     words.push("--dry-run".to_owned());
-    let page = |frame: &Frame, waiting: &Waiting| give_up_all(frame, &rpc, code, waiting);
+    let page = |frame: &Frame, meant: &Meant| give_up_all(frame, &rpc, code, meant);
     visit.answer(("", "Give up"), words, page).await
 }
 

@@ -153,10 +153,10 @@ impl Move<'_> {
     }
 
     async fn count(&self, transports: &mut [impl Operator]) -> Result<Counted, Stopped> {
-        let mut counted = Counted::default();
+        let (mut counted, filter) = (Counted::default(), self.counting());
         for transport in transports {
             let went = tokio::select! {
-                went = count_in(transport, &self.counting(), &mut counted) => went,
+                went = count_in(transport, &filter, &mut counted) => went,
                 () = interrupted() => Err(Stopped::failed("interrupted", "nothing was done")),
             };
             transport.put_back().await;

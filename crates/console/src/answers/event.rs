@@ -139,7 +139,7 @@ pub(crate) struct Found {
 /// How many messages a change of a queue would be about.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
-pub(crate) struct Waiting {
+pub(crate) struct Meant {
     pub(crate) found: i64,
     /// Not all of the queue was looked at.
     pub(crate) more: bool,

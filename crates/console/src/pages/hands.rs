@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::answers::{Parked, Rpc, Waiting};
+use crate::answers::{Meant, Parked, Rpc};
 use crate::frame::{Frame, rpc_path};
 use crate::shown::{encoded, query, thousands};
 
@@ -30,9 +30,9 @@ pub(crate) fn of_queue(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
 }
 
 /// They were counted, and nothing is given up yet.
-pub(crate) fn give_up_all(frame: &Frame, rpc: &str, code: &str, waiting: &Waiting) -> Markup {
-    let more = if waiting.more { "+" } else { "" };
-    let many = format!("{}{more}", thousands(waiting.found));
+pub(crate) fn give_up_all(frame: &Frame, rpc: &str, code: &str, meant: &Meant) -> Markup {
+    let more = if meant.more { "+" } else { "" };
+    let many = format!("{}{more}", thousands(meant.found));
     html! {
         form.filter method="get" {
             label { "Whose last attempt ended with the code " input name="code" value=(code) maxlength="100" autocomplete="off" placeholder="any"; }
@@ -43,7 +43,7 @@ pub(crate) fn give_up_all(frame: &Frame, rpc: &str, code: &str, waiting: &Waitin
             @if !code.is_empty() { ", after one that ended with " code { (code) } }
             ". Those that wait when this is sent become dead letters, and a redrive takes that back."
         }
-        @if waiting.found == 0 { p { "There is nothing to give up." } }
+        @if meant.found == 0 { p { "There is nothing to give up." } }
         @else if !frame.may_repair() { p { "You may not give them up." } }
         @else {
             (frame.form(&format!("{}/give-up", rpc_path(rpc)), &format!("Give up {many}"), &html! {
