@@ -92,12 +92,14 @@ fn nothing(answer: &Value) -> Option<String> {
     if done(answer) != Some(0) || is_removed {
         return None;
     }
+    if answer.get("taken_back").is_some() {
+        return Some("Nothing was taken back.".to_owned());
+    }
     let why = match number(answer, "found") {
         0 => "what was meant is there no more",
         _ => "it is being called, or was done or moved meanwhile",
     };
-    let what = if answer.get("taken_back").is_some() { "taken back" } else { "changed" };
-    Some(format!("Nothing was {what}: {why}."))
+    Some(format!("Nothing was changed: {why}."))
 }
 
 fn notes(answer: &Value) -> Vec<String> {

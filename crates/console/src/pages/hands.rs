@@ -39,9 +39,9 @@ pub(crate) fn give_up_all(frame: &Frame, rpc: &str, code: &str, meant: &Meant) -
             button type="submit" { "Count" }
         }
         p {
-            strong { (many) } " messages of " (frame.rpc(rpc)) " wait for another attempt"
+            strong { (many) } " message" @if meant.found != 1 { "s" } " of " (frame.rpc(rpc)) " to give up: waiting for another attempt"
             @if !code.is_empty() { ", after one that ended with " code { (code) } }
-            ". Those that wait when this is sent become dead letters, and a redrive takes that back."
+            ". What waits when this is sent becomes a dead letter, and a redrive takes that back."
         }
         @if meant.found == 0 { p { "There is nothing to give up." } }
         @else if !frame.may_repair() { p { "You may not give them up." } }

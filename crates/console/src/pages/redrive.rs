@@ -34,7 +34,7 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
             }
         }
         p {
-            strong { (many) } " dead letters"
+            strong { (many) } " dead letter" @if counted.found != 1 { "s" }
             @if let Some(dead_by) = counted.dead_by { ", counted at " (instant(dead_by)) ". What died later is not touched." } @else { "." }
         }
         @match counted.done_before {
