@@ -202,7 +202,7 @@ export async function failsForEver(hands, page, stage) {
   await open(hands, page, "Test/One");
   const retried = row(page, words.TABLES.retrying, event).filter({ hasText: "the ledger is locked" });
   await hands.see(retried, "it is listed with its error");
-  await send(hands, page, words.GIVE_UP, [[words.WHY, "the card is closed"]]);
+  await send(hands, page, words.GIVE_UP, [[words.EVENT, event], [words.WHY, "the card is closed"]]);
   await hands.go(PLACES.dead);
   await hands.see(row(page, words.TABLES.groups, "given_up"), "it is a dead letter");
   await stage.reached("the event is given up");

@@ -57,6 +57,7 @@ export const TAKEN_BACK = "Taken back";
 
 /** What is given up becomes a dead letter. */
 export const GIVE_UP = "Give up";
+export const EVENT = "Event";
 
 /** What can't be taken back: the method's name is typed, and the reason is kept. */
 export const DROP_QUEUE = "Drop the queue…";

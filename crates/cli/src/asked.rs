@@ -6,6 +6,8 @@ use outbox_event_router::Router;
 use outbox_postgres::{Budget, Source};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::watch;
+use uuid::Uuid;
 
 /// By default a terminal.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +19,8 @@ struct Page {
     words: Vec<String>,
     in_use: InUse,
     answer: Mutex<Option<Value>>,
+    /// A repair that others see by now.
+    begun: watch::Sender<Option<Uuid>>,
 }
 
 /// What the process of the page runs with. It wins over files, which may have mistakes by now, and over the environment.
@@ -32,7 +36,8 @@ impl Asked {
     /// By a page, with the words of the command and the name of who looks at it.
     #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
     pub(crate) fn by_page(who: String, words: Vec<String>, in_use: InUse) -> Self {
-        Self(Some(Arc::new(Page { who, words, in_use, answer: Mutex::new(None) })))
+        let (answer, begun) = (Mutex::new(None), watch::Sender::new(None));
+        Self(Some(Arc::new(Page { who, words, in_use, answer, begun })))
     }
 
     pub(crate) fn database(&self) -> Option<&Source> {
@@ -60,6 +65,26 @@ impl Asked {
     #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
     pub(crate) fn answer(&self) -> Option<Value> {
         self.0.as_ref()?.answer.lock().ok()?.take()
+    }
+
+    /// Nothing can refuse it any more, and every operator sees how far it is. A page need not wait for its end.
+    pub(crate) fn has_begun(&self, repair: Uuid) {
+        if let Some(page) = &self.0 {
+            page.begun.send_replace(Some(repair));
+        }
+    }
+
+    /// The repair, once it has begun.
+    #[cfg_attr(not(feature = "console"), expect(dead_code, reason = "only the console asks for a page"))]
+    pub(crate) async fn begun(&self) -> Uuid {
+        if let Some(page) = &self.0 {
+            let mut begun = page.begun.subscribe();
+            let repair = begun.wait_for(Option::is_some).await.ok().and_then(|repair| *repair);
+            if let Some(repair) = repair {
+                return repair;
+            }
+        }
+        std::future::pending().await
     }
 
     /// The name of who asks, if a page knows it.

@@ -1,6 +1,7 @@
 //! `outbox dlq`: dead letters, and how they are delivered again.
 
 mod args;
+mod bound; // of the times at which letters died
 mod counting; // before they are moved
 mod hiding; // fields that are never shown
 mod list; // shown

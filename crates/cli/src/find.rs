@@ -29,7 +29,7 @@ const READ_MAX: i64 = 2_000_000;
 /// headers are never shown.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "What happened to a card today: outbox find --key card-7 --since 1day\n\nExit status: 0 found; 1 none was found, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
+    after_help = "What happened to a card today: outbox find --key card-7 --since 1day\n\nExit status: 0 found; 1 none was found, or not all was searched; 2 unusable arguments; 3 a database or AWS can't be reached."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -62,6 +62,19 @@ struct Listed {
     parked: bool,
     /// The RPCs at which it is dead.
     dead: Vec<String>,
+}
+
+/// The names are stable.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    /// The newest first.
+    events: &'a [Listed],
+    /// There are more than --limit.
+    more: bool,
+    /// Every event and every dead letter of that time was searched. Without it, an event that is not among them may exist.
+    whole: bool,
+    /// Without a database only dead letters are searched.
+    outbox_searched: bool,
 }
 
 pub(crate) async fn run(args: &Args) -> Result<ExitCode, Stopped> {
@@ -121,7 +134,9 @@ impl Work for Find<'_> {
         self.listed.sort_by_key(|one| std::cmp::Reverse(one.occurred_at.known()));
         let more = self.listed.len() > limit;
         self.listed.truncate(limit);
-        self.args.options.answer(&self.listed, || self.text(more))?;
+        let outbox_searched = !self.databases.is_empty();
+        let answer = Answer { events: &self.listed, more, whole: self.whole, outbox_searched };
+        self.args.options.answer(&answer, || self.text(more))?;
         let found = !self.listed.is_empty() && self.whole;
         Ok(if found || more { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -221,7 +236,8 @@ impl Find<'_> {
     fn text(&self, more: bool) -> String {
         let mut lines = Vec::new();
         match self.listed.first() {
-            None => lines.push("No such events.".to_owned()),
+            None if self.whole && !self.databases.is_empty() => lines.push("No such events.".to_owned()),
+            None => lines.push("No such events among those that were searched.".to_owned()),
             Some(first) => {
                 let several = self.listed.iter().any(|one| one.source != first.source);
                 let mut rows =

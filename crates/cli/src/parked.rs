@@ -43,6 +43,10 @@ enum Command {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 struct List {
+    /// These events.
+    #[arg(value_name = "ID")]
+    ids: Vec<EventId>,
+
     /// How many at most.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -129,7 +133,7 @@ struct Listed {
 }
 
 async fn list(args: &List) -> Result<ExitCode, Stopped> {
-    let filter = args.which.filter(&[]);
+    let filter = args.which.filter(&args.ids);
     let (limit, mut listed) = (i64::from(args.limit), Vec::new());
     let outboxes = outboxes(&args.options.outboxes().await?);
     filter::parked(&args.options, &outboxes, &filter).await?;

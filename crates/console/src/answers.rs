@@ -7,7 +7,7 @@ mod repairs; // repairs, and the audit
 mod status;
 
 pub(crate) use dead::{Group, Letter, Moved, Parked, Summary};
-pub(crate) use event::{Delivery, Found, Life, Nowhere, Past, Queued};
+pub(crate) use event::{Delivery, Life, Meant, Nowhere, Past, Queued, Searched};
 pub(crate) use line::{Finding, Report, Route};
 pub(crate) use repairs::{Kept, Plan, Progress};
 #[cfg(test)]

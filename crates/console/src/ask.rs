@@ -62,6 +62,8 @@ impl Refusal {
 
 /// The words of the questions that pages ask.
 pub(crate) mod words {
+    use super::Refusal;
+
     pub(crate) fn of(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
     }
@@ -71,6 +73,15 @@ pub(crate) mod words {
         if !value.is_empty() {
             words.push(format!("{name}={value}"));
         }
+    }
+
+    /// A text with a NUL is one for no command and no database.
+    pub(crate) fn unusable(words: &[String]) -> Option<Refusal> {
+        words.iter().any(|word| word.contains('\0')).then(|| Refusal {
+            code: 2,
+            problem: "what was entered has a character that no text has (NUL)".to_owned(),
+            remedy: "enter it without that".to_owned(),
+        })
     }
 
     pub(crate) fn status() -> Vec<String> {
@@ -132,6 +143,9 @@ mod tests {
             words::filtered(&["dlq", "redrive"], &[("rpc", "A/B"), ("code", ""), ("reason", "--all -y")]);
         assert_eq!(words, ["dlq", "redrive", "--rpc=A/B", "--reason=--all -y"]);
         assert!(words::is_id("01a212d5-a2c4-7f3c-92df-450a9015f239") && words::is_id("43120"));
+        assert_eq!(words::unusable(&words), None);
+        let refused = words::unusable(&words::filtered(&["find"], &[("key", "a\0b")]));
+        assert_eq!(refused.map(|refusal| refusal.code), Some(2));
         assert!(!words::is_id("--all") && !words::is_id("") && !words::is_id("a b"));
     }
 }

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::ask::{Ask, Question, Refusal};
+use crate::ask::{Ask, Question, Refusal, words};
 use crate::clean::{clean, without_passwords};
 
 pub(crate) async fn asked<T: DeserializeOwned>(
@@ -16,6 +16,9 @@ pub(crate) async fn asked<T: DeserializeOwned>(
 }
 
 pub(crate) async fn cleaned_answer(ask: &dyn Ask, who: &str, words: Vec<String>) -> Result<Value, Refusal> {
+    if let Some(refusal) = words::unusable(&words) {
+        return Err(refusal);
+    }
     let question = Question { words, who: who.to_owned(), changes: false };
     ask.ask(question).await.map(|answer| clean(answer.json)).map_err(|refusal| cleaned(&refusal))
 }

@@ -4,18 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Path;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use crate::ask::{Question, Refusal, words};
 use crate::asked::cleaned;
+use crate::clean::clean;
 use crate::frame::rpc_path;
+use crate::outcome::Outcome;
+use crate::pages::outcome::page;
 use crate::pages::redrive::Group;
 use crate::reads::no_filter;
-use crate::shown::encoded;
-use crate::visit::{Sent, Visit};
+use crate::shown::{encoded, query, stamp};
+use crate::state::Console;
+use crate::visit::{SAID, Sent, Visit, as_html, as_json};
 
-/// A redrive that is refused is refused at once. One that runs longer than this is shown among the repairs.
-const REFUSED_WITHIN: Duration = Duration::from_millis(1500);
+/// A browser waits no longer. The change goes on.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const NOT_DONE: (&str, &str) = ("", "It was not done");
 
 pub(crate) async fn pause(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
@@ -87,13 +95,12 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
         Group { rpc: field("rpc"), code: field("code"), reason: field("reason"), event: field("event") };
     let visit = &sent.visit;
     let place = ("/dead", "Redrive");
-    let counted = sent.field("counted_at").parse::<i64>().ok();
-    let since = counted.and_then(|at| u64::try_from(visit.now.timestamp_millis().checked_sub(at)?).ok());
+    let dead_by = sent.field("dead_by").parse::<DateTime<Utc>>().ok();
     let mut words = words::filtered(&["dlq", "redrive"], &group.pairs());
-    let (Some(since), true) = (since.map(Duration::from_millis), group.is_some()) else {
+    let (Some(dead_by), true) = (dead_by, group.is_some()) else {
         return visit.refuse(place, &words, &no_filter());
     };
-    words.push(format!("--older-than={}", humantime::format_duration(since)));
+    words::with(&mut words, "--dead-by", &stamp(dead_by));
     for (flag, name) in
         [("--rate", "rate"), ("--canary", "canary"), ("--stop-if-dead", "stop_if_dead"), ("--why", "why")]
     {
@@ -104,37 +111,70 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
     begun(visit, place, words, "/repairs").await
 }
 
-/// It goes on when the page is closed.
+/// The form of a repair. It goes on when the page is closed.
 pub(crate) async fn begun(visit: &Visit, place: (&str, &str), words: Vec<String>, then: &str) -> Response {
+    sent(visit, place, words, then).await
+}
+
+pub(crate) async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
+    sent(visit, NOT_DONE, words, then).await
+}
+
+/// Of a repair it is the answer once it has begun. So what refuses it is shown, however long that takes.
+async fn sent(visit: &Visit, place: (&str, &str), words: Vec<String>, then: &str) -> Response {
+    if let Some(refusal) = words::unusable(&words) {
+        return visit.refuse(place, &words, &refusal);
+    }
     let ask = visit.console.ask.ask(question(visit, words.clone()));
     let console = Arc::clone(&visit.console);
-    let mut running = tokio::spawn(async move {
+    let running = tokio::spawn(async move {
         let went = ask.await;
         console.sampler.changed();
         went
     });
-    let went = tokio::time::timeout(REFUSED_WITHIN, &mut running).await;
-    visit.console.sampler.changed();
-    match went {
+    match tokio::time::timeout(ANSWER_WITHIN, running).await {
+        Ok(Ok(Ok(answer))) => ended(visit, place, &words, &clean(answer.json), then),
         Ok(Ok(Err(refusal))) => visit.refuse(place, &words, &cleaned(&refusal)),
-        _ => see(visit, then),
+        Ok(Err(_)) | Err(_) => visit.refuse(place, &words, &not_known()),
     }
 }
 
-pub(crate) async fn done(visit: &Visit, words: Vec<String>, then: &str) -> Response {
-    let went = visit.console.ask.ask(question(visit, words.clone())).await;
-    visit.console.sampler.changed();
-    match went {
-        Ok(_) => see(visit, then),
-        Err(refusal) => visit.refuse(("", "It was not done"), &words, &cleaned(&refusal)),
+/// The page that shows it, or else what was not done.
+fn ended(visit: &Visit, place: (&str, &str), words: &[String], answer: &Value, then: &str) -> Response {
+    let outcome = Outcome::of(answer);
+    if outcome.troubles.is_empty() {
+        return see(visit, then, outcome.notes);
     }
+    if visit.wants_json {
+        return as_json(StatusCode::CONFLICT, answer);
+    }
+    let (here, _) = place;
+    let (frame, command) = (visit.frame(), visit.console.ask.command(words));
+    let page = page(&frame, &outcome, then);
+    as_html(StatusCode::CONFLICT, &frame.page(here, "Not all was done", &command, &page))
 }
 
 pub(crate) fn question(visit: &Visit, words: Vec<String>) -> Question {
     Question { words, who: visit.who(), changes: true }
 }
 
-/// With GET, so that loading the page again does not send the form again.
-fn see(visit: &Visit, path: &str) -> Response {
-    Redirect::to(&visit.frame().link(path)).into_response()
+/// With GET, so that loading the page again does not send the form again. It says what is worth knowing of the form.
+fn see(visit: &Visit, path: &str, notes: Vec<String>) -> Response {
+    let mut path = visit.frame().link(path);
+    if !notes.is_empty() {
+        let Console { said, secret, .. } = &*visit.console;
+        path.push_str(&query(&[(SAID, &said.keep(&visit.viewer.name, notes, secret))]));
+    }
+    Redirect::to(&path).into_response()
+}
+
+fn not_known() -> Refusal {
+    Refusal {
+        code: Refusal::UNREACHED,
+        problem: format!(
+            "no answer within {} s: whether it is done, or will be, is not known",
+            ANSWER_WITHIN.as_secs()
+        ),
+        remedy: "look at Repairs and Audit before you send it again".to_owned(),
+    }
 }

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::ask::{Answer, Answering, Ask, Question, Refusal};
+use crate::shown::stamp;
 
 /// When the examples were so. Times are shown as they were then.
 const AT: i64 = 1_795_353_142;
@@ -33,11 +34,21 @@ impl Demo {
             }
             ["dlq", "list", ..] => "[]",
             ["dlq", "show", ..] => include_str!("demo/letter.json"),
-            ["dlq" | "queue", "drop", ..] if words.contains(&"--dry-run") => {
-                return Some(json!({"dry_run": true, "found": 4960, "dropped": 0}));
+            ["dlq", "drop" | "redrive", .., "--dry-run"] => {
+                let dead_by = words.iter().find_map(|word| word.strip_prefix("--dead-by="));
+                let dead_by = dead_by.map_or_else(|| stamp(Self::clock()), str::to_owned);
+                return Some(
+                    json!({"dry_run": true, "dead_by": dead_by, "found": 4960, "moved": 0, "done_before": 0}),
+                );
             }
-            ["dlq", "redrive", .., "--dry-run"] => {
-                return Some(json!({"dry_run": true, "found": 4960, "moved": 0, "done_before": 0}));
+            ["queue", "drop", .., "--dry-run"] => {
+                return Some(json!({"dry_run": true, "found": 10_000, "dropped": 0}));
+            }
+            ["queue", "give-up", .., "--dry-run"] => {
+                return Some(json!({"dry_run": true, "found": 12, "changed": 0, "more": false}));
+            }
+            ["parked", "drop", _, "--dry-run"] => {
+                return Some(json!({"dry_run": true, "found": 1, "changed": 0, "not_parked": []}));
             }
             ["parked", "list", ..] => include_str!("demo/parked.json"),
             ["repair", "list", ..] => REPAIRS,

@@ -1,48 +1,34 @@
 //! What can't be taken back: letters, a parked event, or a queue are dropped. First they are counted and shown, then the name is
 //! typed with a reason, and with `second_person` another person confirms it.
 
-use std::time::Duration;
-
 use axum::extract::Query;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::answers::{Letter, Moved, Parked, Queued};
 use crate::ask::{Refusal, words};
 use crate::changes::begun;
-use crate::pages::drop::{Counted, Demand, MINUTES, Pairs, Sample, What, confirm, link, page};
-use crate::shown::query;
+use crate::pages::drop::{Counted, Demand, MINUTES, Pairs, Sample, What, confirm, link, page, to_type};
+use crate::shown::{query, stamp};
 use crate::visit::{Sent, ToDestroy, Visit};
 
 const SAMPLE: &str = "3";
 const PLACE: (&str, &str) = ("/dead", "Drop for good");
 
-/// The command, without what it says of consent. Letters that died later than the count are not touched.
-fn words_of(what: &What, since: Duration) -> Vec<String> {
+/// The command, without what it says of consent. Letters that died after the bound are not touched.
+fn words_of(what: &What, dead_by: Option<DateTime<Utc>>) -> Vec<String> {
     match what {
-        What::Letters(group) => {
-            let mut words = words::filtered(&["dlq", "drop"], &group.pairs());
-            words.push(older_than(since));
-            words
-        }
+        What::Letters(group) => bounded(words::filtered(&["dlq", "drop"], &group.pairs()), dead_by),
         What::Parked(id) => words::of(&["parked", "drop", id]),
         What::Queue(rpc) => words::filtered(&["queue", "drop"], &[("rpc", rpc)]),
     }
 }
 
-fn sample_of(what: &What, since: Duration) -> Vec<String> {
-    let limit = ("limit", SAMPLE);
-    match what {
-        What::Letters(group) => {
-            let [rpc, code, reason, event] = group.pairs();
-            let mut words = words::filtered(&["dlq", "list"], &[rpc, code, reason, event, limit]);
-            words.extend([older_than(since), "--oldest-first".to_owned()]);
-            words
-        }
-        What::Parked(_) => words::filtered(&["parked", "list"], &[("limit", "10000")]),
-        What::Queue(rpc) => words::filtered(&["queue", "list"], &[("rpc", rpc), limit]),
-    }
+fn bounded(mut words: Vec<String>, dead_by: Option<DateTime<Utc>>) -> Vec<String> {
+    words::with(&mut words, "--dead-by", &dead_by.map_or_else(String::new, stamp));
+    words
 }
 
 fn place_of(what: &What) -> &'static str {
@@ -51,10 +37,6 @@ fn place_of(what: &What) -> &'static str {
         What::Parked(_) => "/parked",
         What::Queue(_) => "/",
     }
-}
-
-fn older_than(since: Duration) -> String {
-    format!("--older-than={}", humantime::format_duration(since))
 }
 
 /// The count, or what a second person is asked to confirm.
@@ -70,19 +52,20 @@ pub(crate) async fn ask(visit: Visit, Query(pairs): Query<Pairs>) -> Response {
     let Some(what) = What::of(demand.as_ref().map_or(&pairs, |demand| &demand.pairs)) else {
         return visit.refuse(PLACE, &words::of(&["dlq", "drop"]), &nothing_meant());
     };
-    let counted_at = demand.as_ref().map_or(visit.now.timestamp_millis(), |demand| demand.counted_at);
-    let since = since(&visit, counted_at).unwrap_or_default();
-    let command = words_of(&what, since);
-    match counted(&visit, &what, since).await {
-        Ok((counted, json)) => visit.show(PLACE, &command, &json, || match &demand {
-            None => page(&visit.frame(), &what, &counted),
-            Some(demand) => {
-                let signature = pairs.get("signature").map_or("", String::as_str);
-                let asked = pairs.get("asked").map_or("", String::as_str);
-                confirm(&visit.frame(), &what, &counted, demand, [("asked", asked), ("signature", signature)])
-            }
-        }),
-        Err(refusal) => visit.refuse(PLACE, &command, &refusal),
+    let dead_by = demand.as_ref().and_then(|demand| demand.dead_by);
+    match counted(&visit, &what, dead_by).await {
+        Ok((counted, json)) => {
+            visit.show(PLACE, &words_of(&what, counted.dead_by), &json, || match &demand {
+                None => page(&visit.frame(), &what, &counted),
+                Some(demand) => {
+                    let signature = pairs.get("signature").map_or("", String::as_str);
+                    let asked = pairs.get("asked").map_or("", String::as_str);
+                    let signed = [("asked", asked), ("signature", signature)];
+                    confirm(&visit.frame(), &what, &counted, demand, signed)
+                }
+            })
+        }
+        Err(refusal) => visit.refuse(PLACE, &words_of(&what, dead_by), &refusal),
     }
 }
 
@@ -95,36 +78,63 @@ pub(crate) async fn drop(sent: Sent<ToDestroy>) -> Response {
         return match demanded(visit, asked, Some(&signature)) {
             Ok(demand) => {
                 let why = format!("{} (asked for by {})", demand.why, demand.by);
-                match (What::of(&demand.pairs), since(visit, demand.counted_at)) {
-                    (Some(what), Some(since)) => go(visit, &what, since, &why).await,
-                    _ => visit.refuse(PLACE, &words::of(&["dlq", "drop"]), &nothing_meant()),
+                match What::of(&demand.pairs) {
+                    Some(what) => go(visit, &what, demand.dead_by, &why).await,
+                    None => visit.refuse(PLACE, &words::of(&["dlq", "drop"]), &nothing_meant()),
                 }
             }
             Err(refusal) => visit.refuse(PLACE, &words::of(&["audit"]), &refusal),
         };
     }
-    let counted_at = sent.field("counted_at").parse::<i64>().unwrap_or(i64::MAX);
-    let (Some(what), Some(since)) = (What::of(sent.fields()), since(visit, counted_at)) else {
+    let Some(what) = What::of(sent.fields()) else {
         return visit.refuse(PLACE, &words::of(&["dlq", "drop"]), &nothing_meant());
     };
-    let words = words_of(&what, since);
-    let counted = match counted(visit, &what, since).await {
-        Ok((counted, _)) => counted,
-        Err(refusal) => return visit.refuse(PLACE, &words, &refusal),
-    };
+    let dead_by =
+        sent.field("dead_by").parse::<DateTime<Utc>>().ok().filter(|_| matches!(what, What::Letters(_)));
+    let words = words_of(&what, dead_by);
     let why = sent.field("why");
-    if sent.field("typed") != counted.name || why.is_empty() {
-        let problem = format!("type {} and a reason, so that it is meant", counted.name);
-        let refusal =
-            Refusal { code: 2, problem, remedy: "go back to the form: nothing was dropped".to_owned() };
-        return visit.refuse(PLACE, &words, &refusal);
+    match meant(visit, &what, dead_by, (sent.field("typed"), why)).await {
+        Err(refusal) => visit.refuse(PLACE, &words, &refusal),
+        Ok(()) if !visit.console.settings.second_person => go(visit, &what, dead_by, why).await,
+        Ok(()) => match counted(visit, &what, dead_by).await {
+            Ok((counted, _)) => demand(visit, &what, &counted, why),
+            Err(refusal) => visit.refuse(PLACE, &words, &refusal),
+        },
     }
-    if !visit.console.settings.second_person {
-        return go(visit, &what, since, why).await;
+}
+
+/// Nothing, if it was counted, and the name was typed with a reason.
+async fn meant(
+    visit: &Visit,
+    what: &What,
+    dead_by: Option<DateTime<Utc>>,
+    (typed, why): (&str, &str),
+) -> Result<(), Refusal> {
+    let name = match what {
+        What::Letters(_) if dead_by.is_none() => return Err(not_counted()),
+        What::Letters(group) => method(&group.rpc),
+        What::Queue(rpc) => method(rpc),
+        What::Parked(id) => {
+            let one = parked(visit, id).await?;
+            to_type(&one.name, id).to_owned()
+        }
+    };
+    if name.is_empty() || typed != name || why.is_empty() {
+        let problem = format!("type {name} and give a reason");
+        return Err(Refusal {
+            code: 2,
+            problem,
+            remedy: "go back to the form: nothing was dropped".to_owned(),
+        });
     }
+    Ok(())
+}
+
+/// The address that a second person opens.
+fn demand(visit: &Visit, what: &What, counted: &Counted, why: &str) -> Response {
     let demand = Demand {
         pairs: what.pairs(),
-        counted_at,
+        dead_by: counted.dead_by,
         found: counted.found,
         why: why.to_owned(),
         by: visit.viewer.name.clone(),
@@ -134,11 +144,11 @@ pub(crate) async fn drop(sent: Sent<ToDestroy>) -> Response {
     let asked = serde_json::to_string(&demand).unwrap_or_default();
     let signature = visit.console.secret.sign_for("drop", &asked);
     let path = format!("/drop{}", query(&[("asked", &asked), ("signature", &signature)]));
-    visit.show(PLACE, &words, &Value::Null, || link(&visit.frame(), &path))
+    visit.show(PLACE, &words_of(what, counted.dead_by), &Value::Null, || link(&visit.frame(), &path))
 }
 
-async fn go(visit: &Visit, what: &What, since: Duration, why: &str) -> Response {
-    let mut words = words_of(what, since);
+async fn go(visit: &Visit, what: &What, dead_by: Option<DateTime<Utc>>, why: &str) -> Response {
+    let mut words = words_of(what, dead_by);
     words::with(&mut words, "--why", why);
     words.push("--yes".to_owned());
     begun(visit, PLACE, words, place_of(what)).await
@@ -169,41 +179,64 @@ fn demanded(visit: &Visit, asked: &str, signature: Option<&String>) -> Result<De
     Ok(demand)
 }
 
-/// How long ago it was counted. `None` for a time that is to come: that would be a bound that moves.
-fn since(visit: &Visit, counted_at: i64) -> Option<Duration> {
-    let millis = visit.now.timestamp_millis().checked_sub(counted_at)?;
-    u64::try_from(millis).ok().map(Duration::from_millis)
-}
-
-async fn counted(visit: &Visit, what: &What, since: Duration) -> Result<(Counted, Value), Refusal> {
+async fn counted(
+    visit: &Visit,
+    what: &What,
+    dead_by: Option<DateTime<Utc>>,
+) -> Result<(Counted, Value), Refusal> {
     let (console, who) = (&visit.console, visit.who());
-    let mut words = words_of(what, since);
+    let mut words = words_of(what, dead_by);
     words.push("--dry-run".to_owned());
     let (moved, json) = console.ask::<Moved>(&who, words).await?;
-    let sample = sample_of(what, since);
-    let (name, samples) = match what {
+    let Moved { found, dead_by, .. } = moved;
+    let limit = ("limit", SAMPLE);
+    let counted = match what {
         What::Letters(group) => {
-            let letters: Vec<Letter> = console.ask(&who, sample).await?.0;
-            (method(&group.rpc), letters.into_iter().map(Sample::from).collect())
+            let dead_by = Some(dead_by.ok_or_else(not_counted)?);
+            let [rpc, code, reason, event] = group.pairs();
+            let list = words::filtered(&["dlq", "list"], &[rpc, code, reason, event, limit]);
+            let mut list = bounded(list, dead_by);
+            list.push("--oldest-first".to_owned());
+            let letters: Vec<Letter> = console.ask(&who, list).await?.0;
+            let samples = letters.into_iter().map(Sample::from).collect();
+            Counted { found, is_capped: false, dead_by, name: method(&group.rpc), samples }
         }
         What::Queue(rpc) => {
-            let queued: Vec<Queued> = console.ask(&who, sample).await?.0;
-            (method(rpc), queued.into_iter().map(Sample::from).collect())
+            let list = words::filtered(&["queue", "list"], &[("rpc", rpc), limit]);
+            let queued: Vec<Queued> = console.ask(&who, list).await?.0;
+            let samples = queued.into_iter().map(Sample::from).collect();
+            Counted { found, is_capped: true, dead_by: None, name: method(rpc), samples }
         }
         What::Parked(id) => {
-            let parked: Vec<Parked> = console.ask(&who, sample).await?.0;
-            let one = parked.into_iter().find(|one| one.id == *id);
-            (
-                one.as_ref().map_or_else(String::new, |one| one.name.clone()),
-                one.into_iter().map(Sample::from).collect(),
-            )
+            let one = parked(visit, id).await?;
+            let name = to_type(&one.name, id).to_owned();
+            Counted { found, is_capped: false, dead_by: None, name, samples: vec![one.into()] }
         }
     };
-    Ok((Counted { found: moved.found, at: visit.now - since, name, samples }, json))
+    Ok((counted, json))
+}
+
+async fn parked(visit: &Visit, id: &str) -> Result<Parked, Refusal> {
+    let words = words::of(&["parked", "list", id]);
+    let parked: Vec<Parked> = visit.console.ask(&visit.who(), words).await?.0;
+    parked.into_iter().find(|one| one.id == id).ok_or_else(|| Refusal {
+        code: 1,
+        problem: format!("the event {id} is not parked"),
+        remedy: "it was retried or dropped meanwhile: its page says what became of it".to_owned(),
+    })
 }
 
 fn method(rpc: &str) -> String {
     rpc.split_once('/').map_or(rpc, |(_, method)| method).to_owned()
+}
+
+/// Without the time of a count, letters that were in no count would be dropped.
+fn not_counted() -> Refusal {
+    Refusal {
+        code: 2,
+        problem: "until when the letters were counted is not known".to_owned(),
+        remedy: "count again: nothing was dropped".to_owned(),
+    }
 }
 
 fn nothing_meant() -> Refusal {
@@ -227,10 +260,16 @@ mod tests {
     /// Guards: a drop names its RPC, is bound to its count, and can't be made of a flag.
     #[test]
     fn a_drop_says_what_it_is_of() {
-        let at = Duration::from_secs(40);
+        let at = "2026-11-22T13:11:42.000001Z".parse::<DateTime<Utc>>().ok();
         for (text, expected) in [
-            ("what=letters&rpc=A/B&code=internal", "dlq drop --rpc=A/B --code=internal --older-than=40s"),
-            ("what=letters&rpc=A/B&event=7", "dlq drop --rpc=A/B --event=7 --older-than=40s"),
+            (
+                "what=letters&rpc=A/B&code=internal",
+                "dlq drop --rpc=A/B --code=internal --dead-by=2026-11-22T13:11:42.000001Z",
+            ),
+            (
+                "what=letters&rpc=A/B&event=7",
+                "dlq drop --rpc=A/B --event=7 --dead-by=2026-11-22T13:11:42.000001Z",
+            ),
             ("what=queue&rpc=A/B", "queue drop --rpc=A/B"),
             ("what=parked&id=7", "parked drop 7"),
         ] {

@@ -1,22 +1,60 @@
 //! Forms about single messages: what waits in a queue, and what is parked. Each can be taken back.
 
-use axum::extract::Path;
+use std::collections::BTreeMap;
+
+use axum::extract::{Path, Query};
 use axum::response::Response;
 
-use crate::ask::words;
+use crate::answers::Meant;
+use crate::ask::{Refusal, words};
 use crate::changes::done;
-use crate::frame::rpc_path;
-use crate::visit::Sent;
+use crate::frame::{Frame, rpc_path};
+use crate::pages::hands::{ALL, give_up_all};
+use crate::visit::{Sent, Visit};
 
-/// One event, or all that wait for another attempt. They become dead letters, and a redrive takes that back.
+/// All that wait for another attempt, whose last one ended with this code if there is one. What was never tried is left alone.
+fn retrying(rpc: &str, code: &str) -> Vec<String> {
+    words::filtered(&["queue", "give-up"], &[("rpc", rpc), ("state", ALL), ("code", code)])
+}
+
+/// Counts, and gives up nothing.
+pub(crate) async fn count_retrying(
+    visit: Visit,
+    Path((service, method)): Path<(String, String)>,
+    Query(pairs): Query<BTreeMap<String, String>>,
+) -> Response {
+    let rpc = format!("{service}/{method}");
+    let code = pairs.get("code").map_or("", |code| code.trim());
+    let mut words = retrying(&rpc, code);
+    words.push("--dry-run".to_owned());
+    let page = |frame: &Frame, meant: &Meant| give_up_all(frame, &rpc, code, meant);
+    visit.answer(("", "Give up"), words, page).await
+}
+
+/// One event, or all that were counted. They become dead letters, and a redrive takes that back.
 pub(crate) async fn give_up(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
-    let (event, code) = (sent.field("event"), sent.field("code"));
-    let filters = [("rpc", rpc.as_str()), ("event", event), ("code", code), ("reason", sent.field("why"))];
-    let mut words = words::filtered(&["queue", "give-up"], &filters);
-    // Without an event, what was never tried is left alone.
-    words.extend(words::of(if event.is_empty() { &["--state=retrying", "--yes"] } else { &["--yes"] }));
+    let (event, why) = (sent.field("event"), sent.field("why"));
+    let mut words = match (event, sent.field("all")) {
+        ("", ALL) => retrying(&rpc, sent.field("code")),
+        ("", _) => {
+            let words = words::filtered(&["queue", "give-up"], &[("rpc", &rpc)]);
+            return sent.visit.refuse(("", "Give up"), &words, &none_named());
+        }
+        (event, _) => words::filtered(&["queue", "give-up"], &[("rpc", &rpc), ("event", event)]),
+    };
+    words::with(&mut words, "--reason", why);
+    words.push("--yes".to_owned());
     done(&sent.visit, words, &rpc_path(&rpc)).await
+}
+
+/// An empty field is no filter.
+fn none_named() -> Refusal {
+    Refusal {
+        code: 2,
+        problem: "no event was named: nothing was given up".to_owned(),
+        remedy: "enter the id of an event, or count all first".to_owned(),
+    }
 }
 
 pub(crate) async fn retry_parked(Path(id): Path<String>, sent: Sent) -> Response {

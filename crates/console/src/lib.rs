@@ -21,11 +21,13 @@ mod history; // of the last minutes
 mod late; // what stands over older numbers
 mod live; // the part that changes by itself
 mod look; // colours, times and keys
+mod outcome; // of a form
 mod pages;
 mod parts; // that pages share
 mod payloads; // one at a time
 mod reads; // pages by their addresses
 mod replays; // planned, and begun
+mod said; // of a form, on the next page
 mod sampler; // one look for all viewers
 mod secret;
 mod serve; // addresses

@@ -10,6 +10,7 @@ pub(crate) mod letter;
 pub(crate) mod line; // processes, and what doctor finds
 pub(crate) mod map; // from events to RPCs
 pub(crate) mod now;
+pub(crate) mod outcome; // of a form
 pub(crate) mod parked;
 pub(crate) mod payload; // of one letter
 pub(crate) mod redrive; // counted before it begins

@@ -23,6 +23,9 @@ pub(crate) async fn show(Path(id): Path<String>, sent: Sent<ToSeePayloads>) -> R
         return visit.refuse(place, &words, &refusal);
     }
     words::with(&mut words, "--why", why);
+    if let Some(refusal) = words::unusable(&words) {
+        return visit.refuse(place, &words, &refusal);
+    }
     let letters = match visit.console.ask.ask(question(visit, words.clone())).await {
         Ok(answer) => answer.json,
         Err(refusal) => return visit.refuse(place, &words, &cleaned(&refusal)),

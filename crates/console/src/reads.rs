@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde_json::{Value, json};
 
-use crate::answers::{Found, Kept, Letter, Life, Moved, Parked, Report, Route, Summary};
+use crate::answers::{Kept, Letter, Life, Moved, Parked, Report, Route, Searched, Summary};
 use crate::ask::{Refusal, words};
 use crate::asked::read;
 use crate::assets;
@@ -92,13 +92,14 @@ pub(crate) async fn events(visit: Visit, Query(pairs): Pairs) -> Response {
     let filters = [("key", key), ("name", name), ("header", header), ("since", since), ("limit", "60")];
     let (place, words) = (("/events", "Events"), words::filtered(&["find"], &filters));
     if key.is_empty() && name.is_empty() && header.is_empty() {
-        return visit.show(place, &words, &json!([]), || pages::events::page(&visit.frame(), &search, None));
+        let nothing = json!({"events": [], "more": false, "whole": false, "outbox_searched": false});
+        return visit.show(place, &words, &nothing, || pages::events::page(&visit.frame(), &search, None));
     }
     // Each search by a value says whether an event has it.
     if !visit.viewer.may_search_keys && !(key.is_empty() && header.is_empty()) {
         return visit.forbid(place, &words, &no_keys());
     }
-    let page = |frame: &Frame, found: &Vec<Found>| pages::events::page(frame, &search, Some(Ok(found)));
+    let page = |frame: &Frame, searched: &Searched| pages::events::page(frame, &search, Some(searched));
     visit.answer(place, words, page).await
 }
 

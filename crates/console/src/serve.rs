@@ -14,6 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::ask::Ask;
 use crate::assets::Assets;
 use crate::guard::{guard, with_headers};
+use crate::said::Said;
 use crate::sampler::Sampler;
 use crate::secret::Secret;
 use crate::state::{Console, Settings};
@@ -29,9 +30,9 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("`{base}` is no path like /outbox")));
     }
     let (secret, assets) = (Secret::new()?, Assets::new(settings.accent.as_deref()));
-    let (sampler, wall) = (Sampler::default(), Wall::default());
+    let (sampler, wall, said) = (Sampler::default(), Wall::default(), Said::default());
     let open = Arc::new(Semaphore::new(beats::OPEN_MAX));
-    let console = Arc::new(Console { ask, settings, secret, sampler, assets, wall, open });
+    let console = Arc::new(Console { ask, settings, secret, sampler, assets, wall, open, said });
     let at = |path: &str| format!("{base}{path}");
     let mut router = Router::new()
         .route(&at("/"), get(reads::now))
@@ -49,7 +50,7 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .route(&at("/drop"), get(drops::ask).post(drops::drop))
         .route(&at("/parked"), get(reads::parked))
         .route(&at("/parked/{id}/retry"), post(hands::retry_parked))
-        .route(&at("/rpc/{service}/{method}/give-up"), post(hands::give_up))
+        .route(&at("/rpc/{service}/{method}/give-up"), get(hands::count_retrying).post(hands::give_up))
         .route(&at("/repairs"), get(reads::repairs))
         .route(&at("/repairs/{id}"), get(reads::repair))
         .route(&at("/line"), get(reads::line))
@@ -75,8 +76,9 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
     Ok(router
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(from_fn_with_state(Arc::clone(&console), guard))
-        .layer(map_response(with_headers))
+        // A panic is answered with the headers, too.
         .layer(CatchPanicLayer::new())
+        .layer(map_response(with_headers))
         .with_state(console))
 }
 

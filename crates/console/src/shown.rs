@@ -70,6 +70,11 @@ pub(crate) fn bytes(bytes: i64) -> String {
     format!("{value:.1} GB")
 }
 
+/// As exact as the databases have it.
+pub(crate) fn stamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
 pub(crate) fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -12,6 +12,7 @@ use crate::access::{Access, Allow};
 use crate::ask::{Ask, Refusal};
 use crate::asked::asked;
 use crate::assets::Assets;
+use crate::said::Said;
 use crate::sampler::{For, Sample, Sampler};
 use crate::secret::Secret;
 use crate::shared::Seen;
@@ -47,6 +48,7 @@ pub(crate) struct Console {
     pub(crate) wall: Wall,
     /// Pages that change by themselves. Each holds one.
     pub(crate) open: Arc<Semaphore>,
+    pub(crate) said: Said,
 }
 
 impl Console {

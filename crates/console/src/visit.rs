@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Form, FromRequest, FromRequestParts, Request};
+use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request};
 use axum::http::header::{ACCEPT, HOST, HeaderMap, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, header};
@@ -25,6 +25,7 @@ use crate::frame::Frame;
 use crate::guard::ADDRESS_BYTES_MAX;
 use crate::late::older;
 use crate::look::Look;
+use crate::pages::outcome::notes;
 use crate::parts::refused;
 use crate::sampler::{For, Sample};
 use crate::shared::Seen;
@@ -32,6 +33,8 @@ use crate::state::{Console, status_of};
 
 /// Who sends a form slowly holds a connection for no longer.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
+/// What was said of the form that opened a page.
+pub(crate) const SAID: &str = "said";
 
 #[derive(Debug)]
 pub(crate) struct Visit {
@@ -41,7 +44,9 @@ pub(crate) struct Visit {
     pub(crate) look: Look,
     /// The address, if it is one of a page, and short.
     path: String,
-    wants_json: bool,
+    pub(crate) wants_json: bool,
+    /// Of the form that opened this page.
+    notes: Vec<String>,
 }
 
 impl FromRequestParts<Arc<Console>> for Visit {
@@ -52,8 +57,11 @@ impl FromRequestParts<Arc<Console>> for Visit {
         let viewer = parts.extensions.get::<Viewer>().cloned().ok_or(StatusCode::UNAUTHORIZED)?;
         let viewer = console.wall.limit(viewer, &console.ask).await;
         let accepted = text(&parts.headers, &ACCEPT).unwrap_or_default();
+        let said = Query::<BTreeMap<String, String>>::try_from_uri(&parts.uri).ok();
+        let said = said.and_then(|Query(pairs)| pairs.get(SAID).cloned()).unwrap_or_default();
         Ok(Self {
             console: Arc::clone(console),
+            notes: console.said.of(&viewer.name, &said),
             viewer,
             now: console.now(),
             look: Look::of(&parts.headers),
@@ -155,7 +163,8 @@ impl Visit {
             };
         }
         let command = self.console.ask.command(words);
-        as_html(StatusCode::OK, &self.frame().page(here, heading, &command, &page()))
+        let page = html! { (notes(&self.notes)) (page()) };
+        as_html(StatusCode::OK, &self.frame().page(here, heading, &command, &page))
     }
 
     pub(crate) fn refuse(&self, place: (&str, &str), words: &[String], refusal: &Refusal) -> Response {
@@ -281,7 +290,7 @@ pub(crate) fn as_html(status: StatusCode, page: &Markup) -> Response {
     (status, kind, page.0.clone()).into_response()
 }
 
-fn as_json(status: StatusCode, value: &impl Serialize) -> Response {
+pub(crate) fn as_json(status: StatusCode, value: &impl Serialize) -> Response {
     let text = serde_json::to_string(value).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }

@@ -3,6 +3,7 @@
 mod about;
 mod at;
 mod brake;
+mod clocked; // the clock by which letters die
 mod count;
 mod error;
 mod history;
@@ -14,6 +15,7 @@ mod words; // of a command, as others may see them
 pub use about::About;
 pub use at::At;
 pub use brake::SetBrake;
+pub use clocked::Clocked;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
@@ -57,6 +59,7 @@ pub trait Operator:
     + History
     + Audit
     + Repairs
+    + Clocked
     + Processes
     + SetBrakes
 {
@@ -72,6 +75,7 @@ impl<O> Operator for O where
         + History
         + Audit
         + Repairs
+        + Clocked
         + Processes
         + SetBrakes
 {

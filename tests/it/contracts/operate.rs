@@ -124,6 +124,7 @@ macro_rules! suite {
             many::of_many_at_once_one_goes_on
             many::a_repair_is_continued_once
             many::what_dies_later_is_not_moved
+            many::what_was_counted_is_what_is_moved
             many::what_has_not_begun_is_taken_back
             processes::a_process_is_read_as_it_was_written
             processes::a_failed_write_has_its_reason

@@ -162,8 +162,8 @@ async fn a_console_can_do_no_more(world: &World, url: &str, letter: &str) {
         ("/rpc/Test/One/pause", "for=1h&why=x"),
         ("/rpc/Test/One/retry", ""),
         ("/rpc/Test/One/give-up", "why=x"),
-        ("/dead/redrive", "rpc=Test%2FOne&counted_at=1&rate=50"),
-        ("/drop", "what=letters&rpc=Test%2FOne&counted_at=1&typed=One&why=x"),
+        ("/dead/redrive", "rpc=Test%2FOne&dead_by=1&rate=50"),
+        ("/drop", "what=letters&rpc=Test%2FOne&dead_by=1&typed=One&why=x"),
         (&format!("/dead/letter/{letter}/payload"), "why=x"),
     ] {
         let answer = browser.post_with(path, fields).await;

@@ -71,11 +71,15 @@ async fn forms_repair_and_are_in_the_audit() {
     let again = browser.post(RPC, &format!("{RPC}/resume"), "").await;
     assert_eq!(again.status, 409, "it is not paused: {}", again.body);
 
+    // It is dead by now: nothing is left to give up.
+    let gone = browser.post(RPC, &format!("{RPC}/give-up"), &format!("event={event}&why=x")).await;
+    assert!(gone.status == 409 && gone.body.contains("Nothing was changed"), "{gone:?}");
+
     world.rpcs.on("Test/One", |_| Box::pin(async { Ok(()) }));
     let group = "rpc=Test%2FOne&code=invalid_argument";
     let count = format!("/dead/redrive?{group}");
     let shown = browser.shown(&count).await;
-    assert!(shown.contains("name=\"counted_at\""), "it is counted: {shown}");
+    assert!(shown.contains("name=\"dead_by\""), "it is counted: {shown}");
     let fields = format!("{group}&rate=50&canary=0&stop_if_dead=5");
     let sent = browser.post(&count, "/dead/redrive", &fields).await;
     assert_eq!(sent.status, 303, "{}", sent.body);
@@ -83,7 +87,7 @@ async fn forms_repair_and_are_in_the_audit() {
     until("the redrive has ended", async || browser.json("/repairs").await[0]["state"] == "ended").await;
     let audit = browser.json("/audit").await;
     let entries = audit.as_array().unwrap();
-    assert_eq!(entries.len(), 4, "pause, resume, a resume of nothing, redrive: {audit}");
+    assert_eq!(entries.len(), 5, "pause, resume, a resume and a give-up of nothing, redrive: {audit}");
     for entry in entries {
         let who = entry["who"].as_str().unwrap();
         assert!(who.starts_with("operator-a@") && who.ends_with(", console"), "{who}");

@@ -98,6 +98,40 @@ async fn dead_letters_are_seen_and_delivered_again() {
     world.finish().await;
 }
 
+/// Guards promise 6: a count says until when its letters died, and a drop that is begun later drops those alone. A time to come, or a
+/// time alone, is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_counted_is_what_is_dropped() {
+    let world = World::new(ROUTER).await;
+    world.execute("insert into outbox.queue (rpc) values ('Test/One')").await;
+    let dies = async |seq: i32, code: &str| {
+        let dies = format!(
+            "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
+             select {seq}, q.id, gen_random_uuid(), '{{}}', now(), 1, '{code}', 'down' from outbox.queue as q"
+        );
+        world.execute(&dies).await;
+    };
+    dies(1, "internal").await;
+    let counted = outbox(&world, "dlq drop --rpc Test/One --dry-run --format json").await.json();
+    assert_eq!(counted["found"], 1, "{counted}");
+    let dead_by = counted["dead_by"].as_str().unwrap();
+    dies(2, "unknown").await;
+    let again =
+        outbox(&world, &format!("dlq drop --rpc Test/One --dead-by {dead_by} --dry-run --format json")).await;
+    assert_eq!((&again.json()["found"], &again.json()["dead_by"]), (&json!(1), &json!(dead_by)), "{again:?}");
+    let listed = outbox(&world, &format!("dlq list --dead-by {dead_by} --format json")).await.json();
+    assert_eq!((listed.as_array().unwrap().len(), &listed[0]["code"]), (1, &json!("internal")));
+    for refused in ["--rpc Test/One --dead-by 2999-01-01T00:00:00Z", &format!("--dead-by {dead_by}")] {
+        let said = outbox(&world, &format!("dlq drop {refused} --yes")).await;
+        assert_eq!(said.code, 2, "{refused}: {said:?}");
+    }
+    assert_eq!(world.scalar::<i64>(LETTERS).await, 2);
+    let dropped = outbox(&world, &format!("dlq drop --rpc Test/One --dead-by {dead_by} --yes")).await;
+    assert_eq!(dropped.out, "dropped 1 dead letter", "{dropped:?}");
+    assert_eq!(world.scalar::<String>("select code from outbox.dead_letter").await, "unknown");
+    world.finish().await;
+}
+
 /// Guards promise 8: the last ones that died are listed first, page after page, each once; or the oldest first.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_dead_letters_are_the_first() {

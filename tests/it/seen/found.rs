@@ -89,8 +89,15 @@ async fn events_are_found_by_what_they_are_about() {
     world.until("select count(*) = 1 from outbox.parked").await;
     let operator = Operator::of(&world).await;
     let found = operator.json("find --key card-1 --since 1h").await;
-    assert_eq!(events(&found), [dead.to_string(), good.to_string()], "{found}");
-    assert_eq!((&found[0]["dead"], &found[1]["dead"]), (&json!(["Test/One"]), &json!([])));
+    assert_eq!(events(&found["events"]), [dead.to_string(), good.to_string()], "{found}");
+    assert_eq!(
+        (&found["more"], &found["whole"], &found["outbox_searched"]),
+        (&json!(false), &json!(true), &json!(true))
+    );
+    assert_eq!(
+        (&found["events"][0]["dead"], &found["events"][1]["dead"]),
+        (&json!(["Test/One"]), &json!([]))
+    );
     assert!(!found.to_string().contains("\"n\""), "a payload: {found}");
     for (filter, expected) in [
         ("--key card-1 --limit 1", vec![dead]),
@@ -100,13 +107,18 @@ async fn events_are_found_by_what_they_are_about() {
         ("--key card", vec![]),
     ] {
         let found = operator.json(&format!("find {filter}")).await;
-        assert_eq!(events(&found), expected.iter().map(ToString::to_string).collect::<Vec<_>>(), "{filter}");
+        assert_eq!(
+            events(&found["events"]),
+            expected.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "{filter}"
+        );
     }
     let found = operator.json("find --key key-9").await;
-    assert_eq!(found[0]["parked"], true, "{found}");
+    assert_eq!(found["events"][0]["parked"], true, "{found}");
+    assert_eq!(operator.json("find --key card-1 --limit 1").await["more"], true);
     // A dead letter is found after its event has left the outbox.
     world.execute("delete from outbox.event").await;
-    assert_eq!(events(&operator.json("find --key card-1").await), [dead.to_string()]);
+    assert_eq!(events(&operator.json("find --key card-1").await["events"]), [dead.to_string()]);
     // Letters of other times that died later do not hide it.
     world
         .execute(
@@ -116,7 +128,7 @@ async fn events_are_found_by_what_they_are_about() {
              from outbox.dead_letter as l, generate_series(1, 3) as n, lateral (select outbox.uuid_v7() as id where n > 0) as k",
         )
         .await;
-    assert_eq!(events(&operator.json("find --key card-1 --limit 1").await), [dead.to_string()]);
+    assert_eq!(events(&operator.json("find --key card-1 --limit 1").await["events"]), [dead.to_string()]);
     let nothing = operator.run("find").await;
     assert!(nothing.code == 2 && nothing.err.contains("pass --key"), "{nothing:?}");
     world.finish().await;

@@ -104,7 +104,7 @@ impl Browser {
             let (_, rest) = shown.split_once(&format!("name=\"{name}\" value=\""))?;
             Some(format!("{name}={}&", rest.split('"').next()?))
         };
-        let hidden: String = ["form_token", "counted_at"].into_iter().filter_map(hidden).collect();
+        let hidden: String = ["form_token", "dead_by"].into_iter().filter_map(hidden).collect();
         self.post_with(path, &format!("{hidden}{fields}")).await
     }
 

@@ -7,8 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    Asked, At, Audit, Deliveries, Fates, Heard, Job, Kept, Kind, OperateError, Progress, Reached, Repair,
-    Repairs, Standing, Started, State,
+    Asked, At, Audit, Clocked, Deliveries, Fates, Heard, Job, Kept, Kind, OperateError, Progress, Reached,
+    Repair, Repairs, Standing, Started, State,
 };
 use uuid::Uuid;
 
@@ -22,6 +22,16 @@ const RUNNING_HOURS: i64 = 7 * 24;
 const RUNNING_MAX: usize = 10_000;
 /// So many deliveries are asked about with each beat.
 const FATES_MAX: usize = 100;
+
+impl Clocked for AwsOperator {
+    /// An answer of DynamoDB has its time. Without one, it is the clock of this machine: letters can be moved without the table.
+    async fn now(&self) -> Result<DateTime<Utc>, OperateError> {
+        if let Err(stopped) = self.items_of(&[job_key(Uuid::nil())]).await {
+            (self.say)(&format!("warning: the time of DynamoDB is not known: {}", stopped.problem));
+        }
+        Ok(self.clock.now())
+    }
+}
 
 impl Repairs for AwsOperator {
     /// Of two that start at the same time, both write first and look second. So at least one sees the other, and each that sees

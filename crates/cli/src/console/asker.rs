@@ -1,5 +1,6 @@
 //! Questions of pages, answered by the functions of the commands.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +8,11 @@ use std::time::Duration;
 use outbox_console::{Answer, Answering, Ask, Question, Refusal};
 use outbox_postgres::Budget;
 use outbox_transport::args::Transport;
+use serde_json::json;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::place::Place;
 use crate::asked::{Asked, InUse};
@@ -26,6 +29,8 @@ const CONNECTIONS_MAX: usize = 4;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// With the time for which it stands in a queue.
 const WAIT_WITHIN: Duration = Duration::from_secs(30);
+/// So long a page waits for the end of a repair that has begun.
+const ENDS_WITHIN: Duration = Duration::from_millis(1500);
 /// A repair that runs notices Ctrl-C, too, and writes down how far it came.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
@@ -187,7 +192,17 @@ impl Questions {
         while self.changes.try_join_next().is_some() {}
         if question.changes {
             self.changes.spawn_local(async move {
-                let _ = reply.send(told(answer(words, asked.clone()).await, &asked));
+                let mut running = pin!(answer(words, asked.clone()));
+                let went = tokio::select! {
+                    went = &mut running => told(went, &asked),
+                    repair = goes_on(&asked) => {
+                        let _ = reply.send(Ok(Answer { json: json!({"repair": repair, "begun": true}) }));
+                        // What becomes of it is in the list of repairs.
+                        let _ = running.await;
+                        return;
+                    }
+                };
+                let _ = reply.send(went);
             });
             return;
         }
@@ -213,6 +228,13 @@ impl Questions {
 
 fn late(problem: &str) -> Stopped {
     Stopped::unreachable(problem, "try again in a minute; see `outbox doctor`")
+}
+
+/// The repair that has begun, and does not end soon.
+async fn goes_on(asked: &Asked) -> Uuid {
+    let repair = asked.begun().await;
+    tokio::time::sleep(ENDS_WITHIN).await;
+    repair
 }
 
 /// A command that found problems has answered, too.
@@ -337,5 +359,45 @@ mod tests {
         };
         LocalSet::new().run_until(answers).await;
         assert!(asker.command(&["why".to_owned(), "a b".to_owned()]).starts_with("outbox why 'a b'"));
+    }
+
+    /// Guards promise 8: a page learns that a repair was refused, however long that takes. One that has begun keeps no page waiting, and
+    /// goes on.
+    #[tokio::test(start_paused = true)]
+    async fn a_page_waits_until_a_repair_has_begun() {
+        let options = Of::try_parse_from(["outbox"]).unwrap().options;
+        let (asker, mut questions) = new(&options);
+        let answer = async |words: Vec<String>, asked: Asked| {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            match words[1].as_str() {
+                "replay" => Err(Stopped::failed("another replay runs", "wait for it")),
+                "quick" => {
+                    asked.has_begun(Uuid::nil());
+                    asked.keeps(&1);
+                    Ok(ExitCode::SUCCESS)
+                }
+                _ => {
+                    asked.has_begun(Uuid::nil());
+                    tokio::time::sleep(Duration::from_secs(3600)).await;
+                    Ok(ExitCode::SUCCESS)
+                }
+            }
+        };
+        let change = |word: &str| Question { changes: true, ..question(&[word]) };
+        let asks = async {
+            let refused = asker.ask(change("replay")).await.unwrap_err();
+            assert_eq!((refused.code, refused.problem.as_str()), (1, "another replay runs"));
+            assert_eq!(asker.ask(change("quick")).await.unwrap().json, 1);
+            let begun = asker.ask(change("dlq")).await.unwrap().json;
+            assert_eq!(begun, serde_json::json!({"repair": Uuid::nil(), "begun": true}));
+        };
+        let answers = async {
+            tokio::select! {
+                () = asks => {}
+                () = questions.answer(answer) => panic!("it goes on"),
+            }
+        };
+        LocalSet::new().run_until(answers).await;
+        assert!(!questions.changes.is_empty(), "the last one runs");
     }
 }

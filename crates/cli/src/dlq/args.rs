@@ -165,6 +165,10 @@ pub(super) struct Which {
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
 
+    /// Letters that were dead at this time, by the clock that gave them their times. --dry-run prints it, and the console passes it.
+    #[arg(long, hide = true, value_name = "TIME")]
+    pub(super) dead_by: Option<DateTime<Utc>>,
+
     #[command(flatten)]
     about: AboutArgs,
 }
@@ -194,6 +198,7 @@ impl Which {
             event: self.event,
             code: self.code.clone(),
             older_than: self.older_than,
+            dead_by: self.dead_by,
             about: self.about.with_reason(self.reason.as_ref()),
             ..Filter::default()
         }

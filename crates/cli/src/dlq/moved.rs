@@ -3,6 +3,7 @@
 use std::pin::{Pin, pin};
 use std::process::ExitCode;
 
+use chrono::{DateTime, Utc};
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
@@ -10,6 +11,7 @@ use outbox_transport::operate::{
 };
 
 use super::args::{Drop, Redrive};
+use super::bound::{bound, without_bound};
 use super::counting::{count_in, count_while_running};
 use super::result::{Kind, Moved};
 use crate::counted::Counted;
@@ -31,6 +33,8 @@ pub(super) struct Move<'a> {
     args: &'a RepairArgs,
     beside: &'a Beside,
     filter: Filter,
+    /// What died later is left alone. Without one, what dies after the beginning.
+    dead_by: Option<DateTime<Utc>>,
     kind: Kind,
     rule: Rule,
     /// So many are still to be moved first.
@@ -43,12 +47,14 @@ pub(super) struct Move<'a> {
 
 impl<'a> Move<'a> {
     pub(super) fn redrive(args: &'a Redrive) -> Result<Self, Stopped> {
-        let filter = args.repair.some(args.few.of(args.which.filter()), "dlq redrive", FILTERS)?;
+        let (filter, dead_by) = without_bound(args.few.of(args.which.filter()));
+        let filter = args.repair.some(filter, "dlq redrive", FILTERS)?;
         Ok(Self {
             args: &args.repair,
             beside: &args.beside,
             left: filter.limit,
             filter,
+            dead_by,
             kind: Kind::Redrive { rate: args.rate, force: args.force },
             rule: Rule::of(&args.rule),
             canary: args.rule.canary.map_or(0, |many| many as usize),
@@ -57,10 +63,11 @@ impl<'a> Move<'a> {
     }
 
     pub(super) fn drop(args: &'a Drop) -> Result<Self, Stopped> {
-        let filter = args.repair.some(args.few.of(args.which.filter()), "dlq drop", FILTERS)?;
+        let (filter, dead_by) = without_bound(args.few.of(args.which.filter()));
+        let filter = args.repair.some(filter, "dlq drop", FILTERS)?;
         let (args, beside, rule) = (&args.repair, &args.beside, Rule::default());
         let left = filter.limit;
-        Ok(Self { args, beside, filter, kind: Kind::Drop, rule, canary: 0, left, asked: None })
+        Ok(Self { args, beside, filter, dead_by, kind: Kind::Drop, rule, canary: 0, left, asked: None })
     }
 }
 
@@ -71,7 +78,11 @@ impl Work for Move<'_> {
         filter::letter_name(&self.args.options, &mut transports, &self.filter.about).await?;
         filter::ordered(&transports, &self.filter)?;
         let mut moved = Moved { dry_run: self.args.dry_run, done_before: Some(0), ..Moved::default() };
+        if self.args.dry_run || self.dead_by.is_some() {
+            self.dead_by = Some(bound(&transports, self.dead_by, self.filter.older_than).await?);
+        }
         if self.args.dry_run {
+            moved.dead_by = self.dead_by;
             self.count_each(&mut transports, &mut moved).await?;
         } else {
             self.ask(&mut transports).await?;
@@ -106,7 +117,7 @@ impl Move<'_> {
             rpc: self.filter.rpc.clone(),
             plan: repair::limited(plan, self.left),
             continues: None,
-            bound: None,
+            bound: self.dead_by,
             older_than: self.filter.older_than,
             also: self.beside.also,
         };
@@ -137,11 +148,15 @@ impl Move<'_> {
         }
     }
 
+    fn counting(&self) -> Filter {
+        Filter { dead_by: self.dead_by, ..self.filter.clone() }
+    }
+
     async fn count(&self, transports: &mut [impl Operator]) -> Result<Counted, Stopped> {
-        let mut counted = Counted::default();
+        let (mut counted, filter) = (Counted::default(), self.counting());
         for transport in transports {
             let went = tokio::select! {
-                went = count_in(transport, &self.filter, &mut counted) => went,
+                went = count_in(transport, &filter, &mut counted) => went,
                 () = interrupted() => Err(Stopped::failed("interrupted", "nothing was done")),
             };
             transport.put_back().await;
@@ -153,7 +168,7 @@ impl Move<'_> {
     /// For --dry-run.
     async fn count_each(&self, transports: &mut [impl Operator], moved: &mut Moved) -> Result<(), Stopped> {
         let mut interrupted = pin!(interrupted());
-        let filter = Filter { without_bodies: true, ..self.filter.clone() };
+        let filter = Filter { without_bodies: true, ..self.counting() };
         for transport in transports {
             let went = loop {
                 let letters = tokio::select! {

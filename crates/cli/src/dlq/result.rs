@@ -1,5 +1,6 @@
 //! What became of a redrive or a drop.
 
+use chrono::{DateTime, Utc};
 use outbox_transport::operate::thousands;
 use serde::Serialize;
 use uuid::Uuid;
@@ -37,6 +38,9 @@ impl Kind {
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Moved {
     pub(super) dry_run: bool,
+    /// Of a dry run: what died later is not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dead_by: Option<DateTime<Utc>>,
     /// The id of the repair; none of a dry run.
     pub(super) repair: Option<Uuid>,
     pub(super) found: i64,

@@ -54,14 +54,14 @@ impl Running {
         before: &[Option<Kept>],
         options: &Options,
     ) -> Result<Self, Stopped> {
-        let repair = super::new(&options.asked);
+        let (repair, given) = (super::new(&options.asked), job.bound);
         let mut bounds = Vec::new();
         let mut reached = vec![Reached::default(); transports.len()];
         for (n, transport) in transports.iter().enumerate() {
             let kept = before.get(n).and_then(Option::as_ref).filter(|kept| kept.progress.is_some());
             let progress = kept.and_then(|kept| kept.progress.as_ref());
             job.continues = kept.map(|kept| kept.id);
-            job.bound = progress.and_then(|progress| progress.bound?.known());
+            job.bound = progress.and_then(|progress| progress.bound?.known()).or(given);
             // It may be killed before it comes further.
             reached[n].place = progress.and_then(|progress| progress.place.clone());
             let refused = match transport.start(&repair, &job, undoable).await {
@@ -81,6 +81,7 @@ impl Running {
             "repair {id}; to stop it: {}",
             options.command(["repair", "stop", &id])
         ));
+        options.asked.has_begun(repair.id);
         let (beat, fates) = (Instant::now(), Fates::default());
         Ok(Self { repair, rule, bounds, reached, beat, fates, stop_by: None })
     }

@@ -43,11 +43,13 @@ pub(crate) struct Letter {
     pub(crate) body_bytes: Option<i64>,
 }
 
-/// What a redrive moved, or would move.
+/// What a redrive or a drop would move.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Moved {
     pub(crate) found: i64,
+    /// Letters that died later are not counted, by the clock that gave them their times.
+    pub(crate) dead_by: Option<DateTime<Utc>>,
     pub(crate) done_before: Option<i64>,
 }
 

@@ -113,6 +113,19 @@ pub(crate) struct Past {
 /// By key, name or header.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
+pub(crate) struct Searched {
+    /// The newest first.
+    pub(crate) events: Vec<Found>,
+    /// There are more than were asked for.
+    pub(crate) more: bool,
+    /// Everything in that time was searched.
+    pub(crate) whole: bool,
+    /// Without it, only dead letters were.
+    pub(crate) outbox_searched: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub(crate) struct Found {
     pub(crate) source: String,
     pub(crate) event: String,
@@ -121,6 +134,15 @@ pub(crate) struct Found {
     pub(crate) occurred_at: Option<DateTime<Utc>>,
     pub(crate) parked: bool,
     pub(crate) dead: Vec<String>,
+}
+
+/// How many messages a change of a queue would be about.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Meant {
+    pub(crate) found: i64,
+    /// Not all of the queue was looked at.
+    pub(crate) more: bool,
 }
 
 /// In a queue.

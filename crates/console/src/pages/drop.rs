@@ -10,9 +10,10 @@ use crate::answers::{Group, Letter, Parked, Queued};
 use crate::ask::words;
 use crate::frame::Frame;
 use crate::pages::redrive::Group as Letters;
-use crate::shown::{instant, query, short, thousands};
+use crate::shown::{count, instant, query, short, stamp, thousands};
 
 const TEXT_CHARS_MAX: usize = 200;
+const NAME_CHARS_MAX: usize = 100;
 
 /// So long a second person may confirm it.
 pub(crate) const MINUTES: i64 = 10;
@@ -30,7 +31,8 @@ pub(crate) enum What {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Demand {
     pub(crate) pairs: BTreeMap<String, String>,
-    pub(crate) counted_at: i64,
+    /// Of letters.
+    pub(crate) dead_by: Option<DateTime<Utc>>,
     pub(crate) found: i64,
     pub(crate) why: String,
     pub(crate) by: String,
@@ -72,11 +74,26 @@ impl What {
 #[derive(Debug)]
 pub(crate) struct Counted {
     pub(crate) found: i64,
-    pub(crate) at: DateTime<Utc>,
-    /// What must be typed.
+    /// Counting stops at 10,000.
+    pub(crate) is_capped: bool,
+    /// Of letters: what died later is not touched.
+    pub(crate) dead_by: Option<DateTime<Utc>>,
+    /// What must be typed. It is never empty.
     pub(crate) name: String,
     /// The oldest first.
     pub(crate) samples: Vec<Sample>,
+}
+
+impl Counted {
+    fn many(&self, found: i64) -> String {
+        if self.is_capped { count(Some(found)) } else { thousands(found) }
+    }
+}
+
+/// Pure: what is typed for a parked event. The bus may have refused it for its name, which then may be empty, or no text for a field.
+pub(crate) fn to_type<'a>(name: &'a str, id: &'a str) -> &'a str {
+    let is_plain = name.chars().all(|c| c.is_alphanumeric() || "_-.:/".contains(c));
+    if is_plain && (1..=NAME_CHARS_MAX).contains(&name.chars().count()) { name } else { id }
 }
 
 #[derive(Debug)]
@@ -131,10 +148,10 @@ pub(crate) fn page(frame: &Frame, what: &What, counted: &Counted) -> Markup {
             form.change method="post" action=(frame.link("/drop")) {
                 input type="hidden" name="form_token" value=(frame.form_token);
                 @for (name, value) in what.pairs() { input type="hidden" name=(name) value=(value); }
-                input type="hidden" name="counted_at" value=(counted.at.timestamp_millis());
+                @if let Some(dead_by) = counted.dead_by { input type="hidden" name="dead_by" value=(stamp(dead_by)); }
                 label { "Type " strong { (counted.name) } " " input name="typed" required autocomplete="off"; }
                 label { "Why (kept in the audit) " input name="why" required maxlength="500" autocomplete="off"; }
-                button type="submit" { "Drop " (thousands(counted.found)) " for good" @if matches!(what, What::Queue(_)) { ", and the queue" } }
+                button type="submit" { "Drop " (counted.many(counted.found)) " for good" @if matches!(what, What::Queue(_)) { ", and the queue" } }
             }
         }
     }
@@ -150,12 +167,12 @@ pub(crate) fn confirm(
 ) -> Markup {
     html! {
         p { strong { (demand.by) } " asks you to confirm it: " (short(&demand.why, 500)) }
-        @if counted.found != demand.found { p { "Then there were " (thousands(demand.found)) "." } }
+        @if counted.found != demand.found { p { "When it was asked for, " (counted.many(demand.found)) " were counted." } }
         (shown(frame, what, counted))
         form.change method="post" action=(frame.link("/drop")) {
             input type="hidden" name="form_token" value=(frame.form_token);
             @for (name, value) in signed { input type="hidden" name=(name) value=(value); }
-            button type="submit" { "Confirm: drop " (thousands(counted.found)) " for good" }
+            button type="submit" { "Confirm: drop " (counted.many(counted.found)) " for good" }
         }
     }
 }
@@ -169,15 +186,14 @@ pub(crate) fn link(frame: &Frame, path: &str) -> Markup {
 }
 
 fn shown(frame: &Frame, what: &What, counted: &Counted) -> Markup {
-    let is_bound = matches!(what, What::Letters(_));
     html! {
         dl {
             @for (name, value) in what.pairs() { dt { (name) } dd { (value) } }
-            dt { "Count" } dd { (thousands(counted.found)) }
+            dt { "Count" } dd { (counted.many(counted.found)) }
             dt { "Oldest" }
             dd { @match counted.samples.first() { Some(one) => { (frame.time(one.at)) } None => { "not known" } } }
         }
-        @if is_bound { p { "Counted at " (instant(counted.at)) ". What dies later is not touched." } }
+        @if let Some(dead_by) = counted.dead_by { p { "Counted at " (instant(dead_by)) ". What died later is not touched." } }
         @if !counted.samples.is_empty() {
             p { "For example:" }
             ul {
@@ -191,5 +207,45 @@ fn shown(frame: &Frame, what: &What, counted: &Counted) -> Markup {
             }
         }
         p { "That can't be taken back. " a href=(frame.link("/audit")) { "Audit" } " keeps who did it, and why." }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards: what must be typed is a text that a person can type, whatever name an event has.
+    #[test]
+    fn a_name_that_can_not_be_typed_is_none() {
+        let long = "x".repeat(101);
+        for (name, typed) in [
+            ("event_one", "event_one"),
+            ("événement.é:1/a-b", "événement.é:1/a-b"),
+            ("", "7"),
+            (" ", "7"),
+            (" event_one", "7"),
+            ("event\none", "7"),
+            ("a b", "7"),
+            (&long, "7"),
+        ] {
+            assert_eq!(to_type(name, "7"), typed, "{name:?}");
+        }
+    }
+
+    /// Guards promise 8: a number at which counting stopped is not shown as the number of all.
+    #[test]
+    fn a_count_that_stopped_says_so() {
+        let counted = |found, is_capped| Counted {
+            found,
+            is_capped,
+            dead_by: None,
+            name: "Post".to_owned(),
+            samples: Vec::new(),
+        };
+        for (found, is_capped, many) in
+            [(10_000, true, "10,000+"), (9_999, true, "9,999"), (12_345, false, "12,345")]
+        {
+            assert_eq!(counted(found, is_capped).many(found), many);
+        }
     }
 }

@@ -1,9 +1,8 @@
 use maud::{Markup, html};
 
-use crate::answers::Found;
-use crate::ask::Refusal;
+use crate::answers::Searched;
 use crate::frame::Frame;
-use crate::parts::{Tone, option, refused, state, table};
+use crate::parts::{Tone, option, state, table};
 
 /// What was searched, as the address has it.
 #[derive(Debug, Default)]
@@ -18,7 +17,7 @@ pub(crate) const TIMES: [(&str, &str); 4] =
     [("1h", "1 hour"), ("6h", "6 hours"), ("1day", "1 day"), ("7days", "7 days")];
 
 /// Without a condition nothing is asked.
-pub(crate) fn page(frame: &Frame, search: &Search, found: Option<Result<&[Found], &Refusal>>) -> Markup {
+pub(crate) fn page(frame: &Frame, search: &Search, searched: Option<&Searched>) -> Markup {
     let has_keys = frame.viewer.may_search_keys;
     html! {
         form.filter method="get" {
@@ -28,24 +27,41 @@ pub(crate) fn page(frame: &Frame, search: &Search, found: Option<Result<&[Found]
             label { "Of the last " select name="since" { @for (value, text) in TIMES { (option(value, search.since, text)) } } }
             button type="submit" { "Find" }
         }
-        @match found {
+        @match searched {
             None if has_keys => { p { "Enter a key, a name or a header: all that are given must fit. An event's id goes into the search field above." } }
             None => { p { "Enter a name. An event's id goes into the search field above." } }
-            Some(Err(refusal)) => { (refused(refusal)) }
-            Some(Ok([])) => { p { "No such event in the outbox, among the parked events, or among the dead letters." } }
-            Some(Ok(found)) => { (rows(frame, found)) }
+            Some(searched) => {
+                @if !searched.events.is_empty() { (rows(frame, searched)) }
+                (rest(searched))
+            }
         }
     }
 }
 
-fn rows(frame: &Frame, found: &[Found]) -> Markup {
+/// What else there may be. An event that was not searched for everywhere may exist.
+fn rest(searched: &Searched) -> Markup {
+    let is_empty = searched.events.is_empty();
+    html! {
+        @if searched.whole && searched.outbox_searched {
+            @if is_empty { p { "No such event in the outbox, among the parked events, or among the dead letters." } }
+        } @else {
+            div.problem role="status" {
+                p { strong { @if is_empty { "Whether there is such an event is not known." } @else { "Whether there are others is not known." } } }
+                @if !searched.outbox_searched { p { "No outbox and no parked events were searched, only dead letters: start the console with DATABASE_URL." } }
+                @if !searched.whole { p { "Only the newest events of that time were searched, or only some of the dead letters. The command below takes --since and --until." } }
+            }
+        }
+    }
+}
+
+fn rows(frame: &Frame, searched: &Searched) -> Markup {
     let has_keys = frame.viewer.may_search_keys;
     let heads: Vec<&str> = ["Event", "Name", "Key", "Enqueued", "State"]
         .into_iter()
         .filter(|head| has_keys || *head != "Key")
         .collect();
     let rows = html! {
-        @for one in found {
+        @for one in &searched.events {
             tr data-row {
                 th scope="row" { (frame.event(&one.event)) }
                 td { (one.name) }
@@ -61,6 +77,6 @@ fn rows(frame: &Frame, found: &[Found]) -> Markup {
     };
     html! {
         (table("Events", &heads, &rows))
-        @if found.len() >= 60 { p { "The newest 60 are shown: take a shorter time for others." } }
+        @if searched.more { p { "The newest " (searched.events.len()) " are shown: take a shorter time for others." } }
     }
 }

@@ -2,7 +2,7 @@ use maud::{Markup, html};
 
 use crate::answers::Moved;
 use crate::frame::Frame;
-use crate::shown::{instant, thousands};
+use crate::shown::{instant, stamp, thousands};
 
 /// Which letters, as the address and the form have it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -33,7 +33,10 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
                 @if !value.is_empty() { dt { (name) } dd { (value) } }
             }
         }
-        p { strong { (many) } " dead letters, counted at " (instant(frame.now)) ". What dies from now on is not touched." }
+        p {
+            strong { (many) } " dead letter" @if counted.found != 1 { "s" }
+            @if let Some(dead_by) = counted.dead_by { ", counted at " (instant(dead_by)) ". What died later is not touched." } @else { "." }
+        }
         @match counted.done_before {
             Some(0) => {}
             Some(done) => { p { (thousands(done)) " of them had been done before: the worker finds that in its record, and does not call again." } }
@@ -41,10 +44,10 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
         }
         @if counted.found == 0 { p { "There is nothing to redrive." } }
         @else if !frame.may_repair() { p { "You may look, and not redrive." } }
-        @else {
+        @else if let Some(dead_by) = counted.dead_by {
             (frame.form("/dead/redrive", &format!("Redrive {many}"), &html! {
                 @for (name, value) in group.pairs() { input type="hidden" name=(name) value=(value); }
-                input type="hidden" name="counted_at" value=(frame.now.timestamp_millis());
+                input type="hidden" name="dead_by" value=(stamp(dead_by));
                 label { "A second " input name="rate" type="number" min="1" max="10000" value="50" required; }
                 label { "Try first " input name="canary" type="number" min="0" max="1000" value=(counted.found.min(10)); }
                 label { "Stop when so many die again " input name="stop_if_dead" type="number" min="1" max="1000" value="5"; }
@@ -52,5 +55,6 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
             }))
             p { "It goes on when this page is closed. " a href=(frame.link("/repairs")) { "Repairs" } " shows how far it is, stops it, and takes back what has not begun." }
         }
+        @else { p { "Until when they were counted is not known: redrive them in a terminal." } }
     }
 }

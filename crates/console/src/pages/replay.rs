@@ -1,10 +1,10 @@
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use crate::answers::Plan;
 use crate::frame::Frame;
 use crate::parts::{Tone, state, table};
-use crate::shown::{age, counted, short, thousands};
+use crate::shown::{age, counted, short, stamp, thousands};
 
 const ROUTES_MAX: usize = 60;
 const TEXT_CHARS_MAX: usize = 300;
@@ -69,8 +69,8 @@ fn planned(frame: &Frame, which: &Which, plan: &Plan) -> Markup {
                 Some(done) => { li { (thousands(done)) " of them had been done before: the worker finds that in its record, and does not call again." } }
                 None => { li { "How many of them had been done before is not known. What was done in the last 21 days is not called again." } }
             }
-            @if plan.not_put > 0 { li { (counted(plan.not_put, "event")) " not put yet: left alone, they come by themselves." } }
-            @if plan.parked > 0 { li { (counted(plan.parked, "event")) " parked: left alone, see " a href=(frame.link("/parked")) { "Parked" } "." } }
+            @if plan.not_put > 0 { li { @if !plan.counted_all { "at least " } (counted(plan.not_put, "event")) " not put yet: left alone, they come by themselves." } }
+            @if plan.parked > 0 { li { @if !plan.counted_all { "at least " } (counted(plan.parked, "event")) " parked: left alone, see " a href=(frame.link("/parked")) { "Parked" } "." } }
             @if plan.messages > 0 { li { "At " (RATE) " a second it takes " @if !plan.counted_all { "at least " } (age(plan.messages as f64 / f64::from(RATE))) "." } }
         }
         @if plan.messages == 0 { p { "There is nothing to send." } }
@@ -99,7 +99,7 @@ fn routes(frame: &Frame, plan: &Plan) -> Markup {
             tr data-row {
                 th scope="row" { (route.event) }
                 td { @match &route.rpc { Some(rpc) => { (frame.rpc(rpc)) } None => { "no subscriber" } } }
-                td.number { (thousands(route.events)) }
+                td.number { (thousands(route.events)) @if !plan.counted_all { "+" } }
             }
         }
     };
@@ -126,8 +126,4 @@ fn form(frame: &Frame, which: &Which, plan: &Plan, many: &str) -> Markup {
         p { "It goes on when this page is closed. " a href=(frame.link("/repairs")) { "Repairs" } " shows how far it is, stops it, and takes back what has not begun." }
         (frame.command(&plan.command))
     }
-}
-
-fn stamp(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }

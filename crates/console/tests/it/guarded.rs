@@ -212,19 +212,20 @@ async fn a_redrive_is_bound_to_its_count() {
     let (_, shown) = page(&console, PAGES[3], operator()).await;
     assert!(shown.contains("4,960"), "{shown}");
     let token = form_token(&shown);
-    let at = Demo::clock().timestamp_millis() - 40_000;
+    let at = "2026-11-22T13:11:42.000000Z";
+    assert!(shown.contains("name=\"dead_by\" value=\"2026-11-22T13:12:22.000000Z\""), "{shown}");
     let rest = format!("form_token={token}&rate=50&canary=10&stop_if_dead=5");
     let refused = [
-        format!("{rest}&counted_at={at}"),
+        format!("{rest}&dead_by={at}"),
         format!("{rest}&rpc=A%2FB"),
-        format!("{rest}&rpc=A%2FB&counted_at={}", at + 1_000_000),
+        format!("{rest}&rpc=A%2FB&dead_by=yesterday"),
     ];
     for fields in refused {
         let response = answer(&console, post("/dead/redrive", operator(), ORIGIN, &fields)).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{fields}");
     }
     assert_eq!(kept.0.changes(), []);
-    let fields = format!("{rest}&rpc=A%2FB&code=internal&counted_at={at}");
+    let fields = format!("{rest}&rpc=A%2FB&code=internal&dead_by={at}");
     let response = answer(&console, post("/dead/redrive", operator(), ORIGIN, &fields)).await;
     assert_eq!(response.status(), StatusCode::SEE_OTHER);
     let changes = kept.0.changes();
@@ -233,7 +234,7 @@ async fn a_redrive_is_bound_to_its_count() {
         "redrive",
         "--rpc=A/B",
         "--code=internal",
-        "--older-than=40s",
+        "--dead-by=2026-11-22T13:11:42.000000Z",
         "--rate=50",
         "--canary=10",
         "--stop-if-dead=5",

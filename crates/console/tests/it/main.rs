@@ -1,6 +1,7 @@
 //! The console without a browser: its pages over the examples of the demo.
 
 mod drills; // what pages say in each drill
+mod forms; // what is said of what they did not do
 mod golden;
 mod guarded; // who may, from where
 mod keys; // who may search by what may be personal

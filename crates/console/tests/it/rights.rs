@@ -37,7 +37,7 @@ async fn who_is_not_named_neither_drops_nor_sees_payloads() {
     assert!(shown.contains("/drop?what=letters") && shown.contains(&payload), "{shown}");
     let token = form_token(&shown);
     let fields =
-        format!("form_token={token}&why=x&typed=RecordCardTransaction&counted_at=1&what=letters&rpc=A%2FB");
+        format!("form_token={token}&why=x&typed=RecordCardTransaction&dead_by=1&what=letters&rpc=A%2FB");
     for path in [payload.as_str(), "/drop"] {
         let response = answer(&console, post(path, operator(), ORIGIN, &fields)).await;
         assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path}");
@@ -126,7 +126,7 @@ async fn a_drop_needs_a_name_a_reason_and_another_person() {
     let two = Settings { second_person: true, ..settings(Access::Mounted) };
     let (alone, two) = (console(Arc::new(kept.clone())), router(Arc::new(kept.clone()), two).unwrap());
     let rpc = "AfterPayService%2FRecordCardTransaction";
-    let at = Demo::clock().timestamp_millis() - 40_000;
+    let at = "2026-11-22T13:11:42.000000Z";
     let path = format!("/drop?what=letters&rpc={rpc}");
     let (_, shown) = page(&alone, &path, boss("ann")).await;
     assert!(shown.contains("4,960") && shown.contains("For example"), "{shown}");
@@ -134,18 +134,18 @@ async fn a_drop_needs_a_name_a_reason_and_another_person() {
     let rest = format!("form_token={token}&what=letters&rpc={rpc}");
     let typed = "typed=RecordCardTransaction";
     for fields in [
-        format!("{rest}&counted_at={at}&why=INC-1"),
-        format!("{rest}&counted_at={at}&{typed}"),
-        format!("{rest}&counted_at={at}&typed=AfterPayService&why=INC-1"),
+        format!("{rest}&dead_by={at}&why=INC-1"),
+        format!("{rest}&dead_by={at}&{typed}"),
+        format!("{rest}&dead_by={at}&typed=AfterPayService&why=INC-1"),
         format!("{rest}&{typed}&why=INC-1"),
-        format!("{rest}&counted_at={}&{typed}&why=INC-1", at + 1_000_000),
-        format!("form_token={token}&what=letters&code=internal&counted_at={at}&{typed}&why=INC-1"),
+        format!("{rest}&dead_by=-9000000000000000&{typed}&why=INC-1"),
+        format!("form_token={token}&what=letters&code=internal&dead_by={at}&{typed}&why=INC-1"),
     ] {
         let response = answer(&alone, post("/drop", boss("ann"), ORIGIN, &fields)).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{fields}");
     }
     assert_eq!(kept.0.changes(), []);
-    let fields = format!("{rest}&counted_at={at}&{typed}&why=INC-1");
+    let fields = format!("{rest}&dead_by={at}&{typed}&why=INC-1");
     assert_eq!(
         answer(&alone, post("/drop", boss("ann"), ORIGIN, &fields)).await.status(),
         StatusCode::SEE_OTHER
@@ -154,7 +154,7 @@ async fn a_drop_needs_a_name_a_reason_and_another_person() {
         "dlq",
         "drop",
         "--rpc=AfterPayService/RecordCardTransaction",
-        "--older-than=40s",
+        "--dead-by=2026-11-22T13:11:42.000000Z",
         "--why=INC-1",
         "--yes",
     ];
@@ -163,7 +163,7 @@ async fn a_drop_needs_a_name_a_reason_and_another_person() {
     // Another console has other signatures.
     let (_, shown) = page(&two, &path, boss("ann")).await;
     let rest = format!("form_token={}&what=letters&rpc={rpc}", form_token(&shown));
-    let fields = format!("{rest}&counted_at={at}&{typed}&why=INC-1");
+    let fields = format!("{rest}&dead_by={at}&{typed}&why=INC-1");
     let asked = text(answer(&two, post("/drop", boss("ann"), ORIGIN, &fields)).await).await;
     let (_, link) = asked.split_once("href=\"/drop?").unwrap();
     let signed = link.split('"').next().unwrap().replace("&amp;", "&");
@@ -191,6 +191,8 @@ async fn a_drop_needs_a_name_a_reason_and_another_person() {
     assert_eq!(answer(&two, post("/drop", boss("eve"), ORIGIN, &own)).await.status(), StatusCode::SEE_OTHER);
     let last = kept.0.changes().pop().unwrap();
     assert_eq!(last.who, "eve, console");
+    // The bound is that of the first person's count, however late the second one confirms.
+    assert!(last.words.contains(&format!("--dead-by={at}")), "{last:?}");
     assert!(last.words.contains(&"--why=INC-1 (asked for by ann)".to_owned()), "{last:?}");
 }
 

@@ -146,7 +146,7 @@ impl Database {
     }
 
     fn trouble(&self, error: &sqlx::Error) -> OperateError {
-        denied(&self.name, error).unwrap_or_else(|| {
+        denied(&self.name, error).or_else(|| refused(&self.name, error)).unwrap_or_else(|| {
             OperateError::unreachable(
                 format!("{}: its database did not do what was asked: {}", self.name, Chain(error)),
                 "try again; `outbox doctor` looks at the database",
@@ -162,6 +162,22 @@ fn denied(name: &str, error: &sqlx::Error) -> Option<OperateError> {
         OperateError::unreachable(
             format!("{name}: this role may not: {}", database.message()),
             "use a role that plays operator (select outbox.grant_to); `outbox doctor` says what is missing",
+        )
+    })
+}
+
+/// A value that the database takes for none, as a text with a NUL, or a date of the year 300000. It takes it never, so it is no
+/// reason to ask again.
+fn refused(name: &str, error: &sqlx::Error) -> Option<OperateError> {
+    const DATA_EXCEPTION: &str = "22";
+    let is_refused = match error {
+        sqlx::Error::Encode(_) => true,
+        error => error.as_database_error()?.code().is_some_and(|code| code.starts_with(DATA_EXCEPTION)),
+    };
+    is_refused.then(|| {
+        OperateError::failed(
+            format!("{name}: its database refuses a value: {}", Chain(error)),
+            "correct what was entered",
         )
     })
 }

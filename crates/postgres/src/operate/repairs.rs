@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    Asked, Audit, Fates, Heard, Job, OperateError, Reached, Repair, Repairs, SILENT_AFTER, Started,
+    Asked, Audit, Clocked, Fates, Heard, Job, OperateError, Reached, Repair, Repairs, SILENT_AFTER, Started,
 };
 use sqlx::query_as;
 use uuid::Uuid;
@@ -13,6 +13,12 @@ use crate::operate::queues::{AGE_MAX, PostgresOperator};
 
 /// So many are taken back in one transaction.
 const TAKEN_TOGETHER: i32 = 500;
+
+impl Clocked for PostgresOperator {
+    async fn now(&self) -> Result<DateTime<Utc>, OperateError> {
+        Ok(self.database.now().await?.unwrap_or_else(Utc::now))
+    }
+}
 
 impl Repairs for PostgresOperator {
     async fn start(&self, repair: &Repair, job: &Job, _: bool) -> Result<Started, OperateError> {

@@ -4,7 +4,7 @@ use chrono::Utc;
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    Asked, Audit, DeadLetters, Fates, Filter, Job, Kind, Reached, Repair, Repairs, Standing, Started,
+    Asked, Audit, Clocked, DeadLetters, Fates, Filter, Job, Kind, Reached, Repair, Repairs, Standing, Started,
 };
 use uuid::Uuid;
 
@@ -162,6 +162,24 @@ pub(super) async fn what_dies_later_is_not_moved<S: Subject>(subject: &S) {
     assert!(look(&mut operator, &days_ago).await.is_empty());
     operator.put_back().await;
     assert_eq!(listed(subject, &of_rpc(one())).await.len(), 5);
+}
+
+/// Guards promise 6: letters that are counted by the transport's clock are those that a later repair moves, however late it begins.
+pub(super) async fn what_was_counted_is_what_is_moved<S: Subject>(subject: &S) {
+    let before = buried(subject, &one(), 2).await;
+    let mut operator = subject.operator().await;
+    let dead_by = operator.now().await.unwrap();
+    buried(subject, &one(), 3).await;
+    let counted = Job { bound: Some(dead_by), ..job(Kind::Drop, Some(one())) };
+    let Started::Begun { bound } = operator.start(&repair(), &counted, false).await.unwrap() else {
+        panic!("nothing else runs")
+    };
+    assert_eq!(bound, dead_by);
+    let bounded = Filter { dead_by: Some(bound), ..of_rpc(one()) };
+    let letters = look(&mut operator, &bounded).await;
+    operator.put_back().await;
+    let events = super::sorted(letters.into_iter().filter_map(|letter| letter.event));
+    assert_eq!(events, super::sorted(before));
 }
 
 /// Guards promise 8: what a repair moved and nobody has begun is dead again as it was. SQS can't do that, and says so.

@@ -44,7 +44,7 @@ async fn an_operators_wrong_clock_is_named() {
         let sent = line.run_in(&wrong, &plan.command("outbox replay")).await;
         assert!(sent.code == 0 && sent.out.starts_with("sent 5 messages"), "{seconds}: {sent:?}");
         let found = line.run_in(&wrong, "outbox find --key card-7 --since 10m --format json").await;
-        assert_eq!(found.json().as_array().unwrap().len(), 5, "{seconds}: {found:?}");
+        assert_eq!(found.json()["events"].as_array().unwrap().len(), 5, "{seconds}: {found:?}");
         let old = line.run_in(&wrong, "outbox find --key card-7 --since 2h --until 10m").await;
         assert!(old.code == 1 && old.out.starts_with("No such events."), "{seconds}: {old:?}");
     }
