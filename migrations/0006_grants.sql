@@ -1,7 +1,5 @@
 -- The privileges of each kind of role.
 
-revoke all on all functions in schema outbox from public;
-
 -- What a role sees without the right to read bodies and the values of headers: names, keys, times and sizes. A view reads its table
 -- with the owner's rights, and its expressions are those of who asks. So an operator gets the body itself.
 

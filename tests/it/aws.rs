@@ -3,6 +3,8 @@
 
 mod batches; // many records in one request, each with its own result
 mod bus; // each answer of PutEvents, and what it does to an event
+mod case; // a relay, a worker, and an RPC that refuses
+mod console; // the pages, with and without the database
 mod desk; // commands and processes on AWS, with or without the database
 mod doctor; // resources that are missing, or differ from the routes
 mod drills; // incidents, from the first word to the repair

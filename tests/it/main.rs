@@ -22,4 +22,4 @@ mod guarded; // privileges, secrets, and names of other schemas
 mod models; // models of the protocols, in every order of their steps
 mod tidy; // the rules of the repository
 
-use support::{browser, cloud, operator, pgbouncer, processes, role, server, stub, tls, world};
+use support::{browser, cloud, operator, pgbouncer, processes, release, role, server, stub, tls, world};

@@ -7,6 +7,7 @@ mod events; // events that tests publish, and their subscribers
 pub(crate) mod operator; // the operator's commands, run and pasted
 pub(crate) mod pgbouncer; // a pooler before Postgres
 pub(crate) mod processes; // checks of every process that is stopped
+pub(crate) mod release; // the files of a release
 pub(crate) mod role; // roles with the rights of one part
 mod rpcs; // the RPCs' server, and its calls
 pub(crate) mod server; // a Connect server for any method

@@ -24,8 +24,8 @@ use self::release::Release;
 
 pub(crate) const HELP: &str = "\
 It writes, where NAME is for example outbox-0.1.0-x86_64-unknown-linux-gnu:
-  NAME.tar.gz               programs, manual pages, completions, systemd units, licences
-  outbox_0.1.0_amd64.deb    the same, with a user and a configuration file
+  NAME.tar.gz               programs, manual pages, completions, clients, docs, infra, ops, licences
+  outbox_0.1.0_amd64.deb    programs, manual pages, completions, a user and a configuration file
   NAME-rootfs.tar.gz        a minimal container: `docker import FILE outbox`
   NAME.cdx.json             the components, as CycloneDX
   crates/*.crate            what `cargo publish` uploads

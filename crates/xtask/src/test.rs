@@ -52,9 +52,22 @@ fn whole() -> Result<(), String> {
     Step { name: "docs", args: "doc --workspace --no-deps", remedy: "see above" }
         .run(&[], &[("RUSTDOCFLAGS", "-D warnings")])?;
     again::run()?;
+    upgraded()?;
     for transport in ["postgres", "aws"] {
         tortured(transport).map_err(|problem| format!("torture: {problem}"))?;
     }
+    Ok(())
+}
+
+/// From this source to itself with one migration more, and back.
+fn upgraded() -> Result<(), String> {
+    println!("\n=== upgrade: cargo xtask upgrade --next");
+    let began = Instant::now();
+    let options = crate::upgrade::Options { from: None, next: true, to: None };
+    if crate::upgrade::run(&options) != ExitCode::SUCCESS {
+        return Err("upgrade: see above".to_owned());
+    }
+    println!("=== upgrade: ok in {:.0} s", began.elapsed().as_secs_f64());
     Ok(())
 }
 

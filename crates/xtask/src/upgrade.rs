@@ -4,6 +4,7 @@ mod builds; // both builds
 mod line; // everything that runs, and its replacement
 mod verdict; // what is lost, and what is called twice
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,10 +15,17 @@ use builds::Build;
 use line::Line;
 
 #[derive(Debug, Clone, clap::Args)]
+#[group(required = true, multiple = false, args = ["from", "next"])]
 pub(crate) struct Options {
     /// The commit that is upgraded: a hash, a branch, a tag, or HEAD~1. Its build takes minutes, and is kept in target/upgrade.
     #[arg(long, value_name = "REV")]
-    from: String,
+    pub(crate) from: Option<String>,
+    /// Upgrades this source to itself with one migration more, as the next version would have it.
+    #[arg(long)]
+    pub(crate) next: bool,
+    /// Upgrades to the relay, worker and outbox in this folder, for example of the archive that `cargo xtask dist` makes.
+    #[arg(long, value_name = "DIR", conflicts_with = "next")]
+    pub(crate) to: Option<PathBuf>,
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {
@@ -36,10 +44,20 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn upgrade(options: &Options, show: &Show) -> Result<Vec<String>, Failure> {
-    show.step(&format!("building {}", options.from));
-    let before = Build::of(&options.from)?;
-    show.step("building this source");
-    let after = Build::here()?;
+    let (before, after) = match &options.from {
+        Some(revision) => {
+            show.step(&format!("building {revision}"));
+            let before = Build::of(revision)?;
+            show.step("building this source");
+            (before, options.to.as_deref().map_or_else(Build::here, Build::installed)?)
+        }
+        None => {
+            show.step("building this source with one migration more");
+            let after = Build::next()?;
+            show.step("building this source");
+            (Build::here()?, after)
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -64,12 +82,17 @@ async fn tell(before: &Build, after: &Build, show: &Show) -> Result<Vec<String>,
 
     line.migrate(after).await?;
     line.flows("the schema is new").await?;
+    line.replace_relay(before).await?;
+    line.replace_worker(before).await?;
+    line.flows("relay and worker of the build before have started again on it").await?;
     line.replace_relay(after).await?;
     line.flows("the relay is new").await?;
     line.replace_worker(after).await?;
     line.flows("the worker is new").await?;
     line.publish_with(after);
     line.flows("publishers are of both builds").await?;
+    line.is_well(before).await?;
+    line.is_well(after).await?;
 
     show.scene("Back");
     line.replace_worker(before).await?;
@@ -78,5 +101,6 @@ async fn tell(before: &Build, after: &Build, show: &Show) -> Result<Vec<String>,
     line.flows("the relay is of the build before").await?;
     line.migrate(before).await?;
     line.flows("its `relay migrate` has run again").await?;
+    line.is_well(before).await?;
     line.finish().await
 }

@@ -10,86 +10,30 @@ use tempfile::TempDir;
 use testkit::process::root;
 use testkit::tools;
 
+use crate::release::{PROGRAMS, Release, cargo, run, unpack};
 use crate::world::{programs, shared_turn};
 
-const PROGRAMS: [&str; 3] = ["outbox", "relay", "worker"];
-
-/// A release of the programs that the tests start.
-struct Release {
+/// Where this test unpacks a release.
+struct Unpacked {
     dir: TempDir,
+    release: &'static Release,
 }
 
-impl Release {
-    /// In `out`, with the programs of `binaries`.
-    fn new() -> Self {
-        let release = Self { dir: tempfile::tempdir().unwrap() };
-        let binaries = release.path("binaries");
-        std::fs::create_dir(&binaries).unwrap();
-        for program in PROGRAMS {
-            // A debug build is ten times as large.
-            let to = binaries.join(program);
-            run(Command::new("strip").arg("-o").arg(to).arg(programs().join(program)));
-        }
-        release.made("out");
-        release
-    }
-
-    /// The same release once more, in another directory.
-    fn made(&self, out: &str) {
-        let mut dist = cargo();
-        dist.args([
-            "run",
-            "--quiet",
-            "--package",
-            "xtask",
-            "--",
-            "dist",
-            "--fast",
-            "--allow-dirty",
-            "--binaries",
-        ]);
-        run(dist.arg(self.path("binaries")).arg("--out").arg(self.path(out)));
-    }
-
+impl Unpacked {
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The one file in `out` with this end.
     fn file(&self, end: &str) -> PathBuf {
-        let names = std::fs::read_dir(self.path("out")).unwrap();
-        let found: Vec<PathBuf> = names
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| {
-                path.to_str().unwrap().ends_with(end)
-                    && (end.contains("rootfs") || !path.to_str().unwrap().contains("rootfs"))
-            })
-            .collect();
-        assert_eq!(found.len(), 1, "{end}: {found:?}");
-        found[0].clone()
+        self.release.file(end)
     }
 
-    /// Unpacked, in a new directory.
+    /// An archive, in a new directory.
     fn unpacked(&self, archive: &Path, into: &str) -> PathBuf {
         let into = self.path(into);
-        std::fs::create_dir(&into).unwrap();
-        run(Command::new("tar").args(["--extract", "--file"]).arg(archive).arg("--directory").arg(&into));
+        unpack(archive, 0, &into);
         into
     }
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root());
-    cargo
-}
-
-/// The output of a command that succeeds.
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}{said}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn version_of(program: &Path) -> String {
@@ -100,10 +44,9 @@ fn version_of(program: &Path) -> String {
 #[test]
 fn a_release_is_whole() {
     let _turn = shared_turn();
-    let release = Release::new();
-    run(Command::new("sha256sum")
-        .args(["--check", "--strict", "SHA256SUMS"])
-        .current_dir(release.path("out")));
+    let release = Unpacked { dir: tempfile::tempdir().unwrap(), release: Release::get() };
+    let out = &release.release.out;
+    run(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(out));
     the_archive_has_the_programs(&release);
     the_debian_package_installs(&release);
     the_container_runs(&release);
@@ -111,12 +54,13 @@ fn a_release_is_whole() {
     the_packages_know_their_revision(&release);
     the_action_checks_with_the_archive(&release);
     // Nothing depends on the time, or on names of temporary folders.
-    release.made("again");
-    let sums = |out: &str| std::fs::read_to_string(release.path(out).join("SHA256SUMS")).unwrap();
-    assert_eq!(sums("out"), sums("again"));
+    let again = release.path("again");
+    release.release.made(&again);
+    let sums = |out: &Path| std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
+    assert_eq!(sums(out), sums(&again));
 }
 
-fn the_archive_has_the_programs(release: &Release) {
+fn the_archive_has_the_programs(release: &Unpacked) {
     let archive = release.file(".tar.gz");
     let folder = archive.file_name().unwrap().to_str().unwrap().trim_end_matches(".tar.gz").to_owned();
     let unpacked = release.unpacked(&archive, "archive").join(&folder);
@@ -135,6 +79,11 @@ fn the_archive_has_the_programs(release: &Release) {
         "man/man1/relay.1",
         "man/man1/worker.1",
         "systemd/outbox-relay.service",
+        "Cargo.lock",
+        "clients/python/src/outbox_client/__init__.py",
+        "docs/guide/1-first-event.md",
+        "infra/versions.tf",
+        "ops/prometheus/alerts.yml",
     ] {
         assert!(unpacked.join(file).is_file(), "{file}");
     }
@@ -147,7 +96,7 @@ fn the_archive_has_the_programs(release: &Release) {
     assert!(listed.lines().all(|line| line.contains(" 0/0 ") && line.contains(&folder)), "{listed}");
 }
 
-fn the_debian_package_installs(release: &Release) {
+fn the_debian_package_installs(release: &Unpacked) {
     let package = release.file(".deb");
     let fields = run(Command::new("dpkg-deb").arg("--field").arg(&package));
     for expected in [
@@ -194,7 +143,7 @@ fn the_debian_package_installs(release: &Release) {
 }
 
 /// As root the programs run with nothing but the container's files.
-fn the_container_runs(release: &Release) {
+fn the_container_runs(release: &Unpacked) {
     let files = release.unpacked(&release.file("-rootfs.tar.gz"), "container");
     for file in ["etc/passwd", "etc/ssl/certs/ca-certificates.crt", "usr/local/bin/relay"] {
         assert!(files.join(file).is_file(), "{file}");
@@ -209,7 +158,7 @@ fn the_container_runs(release: &Release) {
 }
 
 /// The programs have the names of packages in their messages of panics: a list from another side.
-fn the_components_are_those_of_the_programs(release: &Release) {
+fn the_components_are_those_of_the_programs(release: &Unpacked) {
     let text = std::fs::read_to_string(release.file(".cdx.json")).unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     assert_eq!((&list["bomFormat"], &list["specVersion"]), (&"CycloneDX".into(), &"1.5".into()));
@@ -222,7 +171,7 @@ fn the_components_are_those_of_the_programs(release: &Release) {
     let path = Regex::new(r"/registry/src/[^/]+/([A-Za-z0-9_-]+-\d+\.\d+\.\d+[A-Za-z0-9.+-]*)/").unwrap();
     let mut found = BTreeSet::new();
     for program in PROGRAMS {
-        let contents = std::fs::read(release.path("binaries").join(program)).unwrap();
+        let contents = std::fs::read(release.release.binaries.join(program)).unwrap();
         found.extend(path.captures_iter(&contents).map(|path| String::from_utf8(path[1].to_vec()).unwrap()));
     }
     assert!(found.len() > 50, "{found:?}");
@@ -249,10 +198,10 @@ fn the_components_are_those_of_the_programs(release: &Release) {
 }
 
 /// A program that is installed from crates.io says its commit, without git.
-fn the_packages_know_their_revision(release: &Release) {
+fn the_packages_know_their_revision(release: &Unpacked) {
     let version = env!("CARGO_PKG_VERSION");
     let name = format!("outbox-revision-{version}");
-    let package = release.path("out/crates").join(format!("{name}.crate"));
+    let package = release.release.out.join("crates").join(format!("{name}.crate"));
     let source = release.unpacked(&package, "package").join(&name);
     let Ok(info) = std::fs::read_to_string(source.join(".cargo_vcs_info.json")) else {
         assert!(!root().join(".git").exists(), "the package does not name its commit");
@@ -275,11 +224,11 @@ fn the_packages_know_their_revision(release: &Release) {
 }
 
 /// The action downloads the archive, and refuses another one.
-fn the_action_checks_with_the_archive(release: &Release) {
+fn the_action_checks_with_the_archive(release: &Unpacked) {
     let version = env!("CARGO_PKG_VERSION");
     let releases = release.path("releases");
     std::fs::create_dir(&releases).unwrap();
-    std::os::unix::fs::symlink(release.path("out"), releases.join(format!("v{version}"))).unwrap();
+    std::os::unix::fs::symlink(&release.release.out, releases.join(format!("v{version}"))).unwrap();
     let check = |version: &str| {
         let mut check = Command::new(root().join(".github/check"));
         check.env("OUTBOX_RELEASES", format!("file://{}", releases.display())).env("OUTBOX_VERSION", version);

@@ -1,12 +1,10 @@
 //! `outbox dev` and `outbox send` in a folder outside of the repository, as a developer uses them.
 
-mod pages; // of its console
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::browser::Browser;
 use connectrpc::ConnectError;
-use pages::Pages;
 use serde_json::json;
 use tempfile::TempDir;
 use testkit::process::Process;
@@ -199,7 +197,7 @@ async fn the_console_is_beside_the_rest() {
     let folder = Folder::new();
     world.rpcs.on("Test/Issued", |_| Box::pin(async { Err(ConnectError::invalid_argument("no such card")) }));
     let mut dev = folder.dev(&format!("--to http://{} --payloads", world.rpcs.addr), &[]);
-    let pages = Pages::of(&mut dev).await;
+    let pages = Browser::of_dev(&mut dev).await;
     let event = folder.send("outbox send event_card_issued '{\"cardId\":\"secret-7\"}'").await;
     dev.wait_for("dead letter").await.unwrap();
     let (page, redrive) =
@@ -223,7 +221,7 @@ async fn the_console_is_beside_the_rest() {
 
     world.rpcs.on("Test/Issued", |_| Box::pin(async { Ok(()) }));
     let group = "rpc=Test%2FIssued&code=invalid_argument&rate=50&canary=0&stop_if_dead=5";
-    assert_eq!(pages.sends(redrive, "/dead/redrive", group).await, 303);
+    assert_eq!(pages.post(redrive, "/dead/redrive", group).await.status, 303);
     world.rpcs.until_done("Test/Issued", &[event]).await;
     dev.wait_for("→ Test/Issued ✓").await.unwrap();
 

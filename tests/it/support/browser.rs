@@ -9,7 +9,8 @@ use super::world::{World, programs};
 
 /// It has opened the printed address, or has a token.
 pub(crate) struct Browser {
-    pub(crate) process: Process,
+    /// The console, if it is a process of its own.
+    pub(crate) process: Option<Process>,
     pub(crate) address: String,
     /// What each request has besides.
     pub(crate) as_whom: String,
@@ -25,15 +26,39 @@ pub(crate) struct Page {
 impl Browser {
     /// With the printed address.
     pub(crate) async fn open(world: &World) -> Self {
-        let (mut browser, path) = Self::start(world, &world.url, &[], &[]).await;
-        let first = browser.get(&path, "text/html").await;
-        assert_eq!(first.status, 303, "{}", first.body);
-        let (_, cookie) = first.head.split_once("set-cookie: ").expect("there is a cookie");
-        browser.as_whom = format!("Cookie: {}", cookie.split(';').next().unwrap());
-        browser
+        Self::open_with(world, &world.url, &[]).await
     }
 
-    /// A console with these arguments, and the path that it printed.
+    /// With the printed address of a console with this database and environment.
+    pub(crate) async fn open_with(world: &World, database: &str, env: &[(&str, &str)]) -> Self {
+        let (browser, path) = Self::start(world, database, &[], env).await;
+        browser.opened(&path).await
+    }
+
+    /// Reads on until `outbox dev` prints the address of its console, and opens it.
+    pub(crate) async fn of_dev(dev: &mut Process) -> Self {
+        let (browser, path) = Self::at(&dev.wait_for("console").await.unwrap());
+        browser.opened(&path).await
+    }
+
+    /// The path of the printed address works once, and then a cookie does.
+    async fn opened(mut self, path: &str) -> Self {
+        let first = self.get(path, "text/html").await;
+        assert_eq!(first.status, 303, "{}", first.body);
+        let (_, cookie) = first.head.split_once("set-cookie: ").expect("there is a cookie");
+        self.as_whom = format!("Cookie: {}", cookie.split(';').next().unwrap());
+        self
+    }
+
+    fn at(said: &str) -> (Self, String) {
+        let (_, url) = said.split_once("http://").unwrap();
+        let url = url.split_whitespace().next().unwrap();
+        let (address, path) = url.split_once('/').unwrap();
+        let browser = Self { process: None, address: address.to_owned(), as_whom: "X-Nobody: 1".to_owned() };
+        (browser, format!("/{path}"))
+    }
+
+    /// A console with these arguments, and the path that it printed. Without an address it has no database.
     pub(crate) async fn start(
         world: &World,
         database: &str,
@@ -42,14 +67,13 @@ impl Browser {
     ) -> (Self, String) {
         let router = world.router_file.display().to_string();
         let own = [("DATABASE_URL", database), ("OUTBOX_ROUTER", &router), ("USER", "operator-a")];
-        let env = [&own[..], env].concat();
+        let own = if database.is_empty() { &own[1..] } else { &own[..] };
+        let env = [own, env].concat();
         let args = [&["console", "--addr", "127.0.0.1:0"], args].concat();
         let mut process = Process::start(&programs().join("outbox"), args, &env).unwrap();
         let said = process.wait_for("the console is at http://").await.unwrap();
-        let (_, url) = said.split_once("http://").unwrap();
-        let (address, path) = url.trim().split_once('/').unwrap();
-        let browser = Self { process, address: address.to_owned(), as_whom: "X-Nobody: 1".to_owned() };
-        (browser, format!("/{path}"))
+        let (browser, path) = Self::at(&said);
+        (Self { process: Some(process), ..browser }, path)
     }
 
     pub(crate) fn with_token(&mut self, token: &str) {
@@ -72,12 +96,16 @@ impl Browser {
         serde_json::from_str(&page.body).unwrap()
     }
 
-    /// Sends the form of a page, with its token.
+    /// Sends the form of a page, with its token and the moment of its count.
     pub(crate) async fn post(&self, page: &str, path: &str, fields: &str) -> Page {
         let shown = self.shown(page).await;
-        let (_, rest) = shown.split_once("name=\"form_token\" value=\"").expect("there is a form");
-        let token = rest.split('"').next().unwrap();
-        self.post_with(path, &format!("form_token={token}&{fields}")).await
+        assert!(shown.contains("name=\"form_token\""), "there is no form: {shown}");
+        let hidden = |name: &str| {
+            let (_, rest) = shown.split_once(&format!("name=\"{name}\" value=\""))?;
+            Some(format!("{name}={}&", rest.split('"').next()?))
+        };
+        let hidden: String = ["form_token", "counted_at"].into_iter().filter_map(hidden).collect();
+        self.post_with(path, &format!("{hidden}{fields}")).await
     }
 
     pub(crate) async fn post_with(&self, path: &str, body: &str) -> Page {

@@ -22,6 +22,12 @@ const MORE: &str = "  - name: event_contract
   - name: event_operate_list
     subscriber:
       - id: Test/OperateList
+  - name: event_console_aws
+    subscriber:
+      - id: Test/ConsoleAws
+  - name: event_console_alone
+    subscriber:
+      - id: Test/ConsoleAlone
   - name: event_operate_redrive
     subscriber:
       - id: Test/OperateRedrive

@@ -3,7 +3,7 @@
 use outbox_contract::{Contract, EventType};
 use outbox_event_router::Router;
 use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::safe::word;
 use crate::send::payload;
@@ -15,14 +15,14 @@ const DEPTH_MAX: usize = 2;
 pub(super) fn command(contract: &Contract, router: &Router) -> Option<String> {
     let has_subscriber = |event: &&EventType| !router.subscribers(&event.name).is_empty();
     let event = contract.events().find(has_subscriber).or_else(|| contract.events().next())?;
-    let payload = Value::Object(message(&event.message, event.key.as_ref(), 0)).to_string();
+    let payload = message(&event.message, event.key.as_ref(), 0);
     let payload = if payload::check(event, &payload).is_ok() { payload } else { "{}".to_owned() };
     Some(format!("outbox send {} {}", word(&event.name), word(&payload)))
 }
 
-/// The key, and the first other fields.
-fn message(message: &MessageDescriptor, key: Option<&FieldDescriptor>, depth: usize) -> Map<String, Value> {
-    let mut fields = Map::new();
+/// The key, and the first other fields, as JSON in this order.
+fn message(message: &MessageDescriptor, key: Option<&FieldDescriptor>, depth: usize) -> String {
+    let mut fields = Vec::new();
     let is_key = |field: &FieldDescriptor| key.is_some_and(|key| key.number() == field.number());
     let (first, others): (Vec<_>, Vec<_>) = message.fields().partition(is_key);
     for field in first.into_iter().chain(others) {
@@ -33,14 +33,15 @@ fn message(message: &MessageDescriptor, key: Option<&FieldDescriptor>, depth: us
             && !in_oneof
             && let Some(value) = value(&field, depth)
         {
-            fields.insert(field.json_name().to_owned(), value);
+            fields.push(format!("{}:{value}", json!(field.json_name())));
         }
     }
-    fields
+    format!("{{{}}}", fields.join(","))
 }
 
-fn value(field: &FieldDescriptor, depth: usize) -> Option<Value> {
-    Some(match field.kind() {
+/// As JSON.
+fn value(field: &FieldDescriptor, depth: usize) -> Option<String> {
+    let value = match field.kind() {
         Kind::String | Kind::Int64 | Kind::Uint64 | Kind::Sint64 | Kind::Fixed64 | Kind::Sfixed64 => {
             json!("1")
         }
@@ -53,9 +54,10 @@ fn value(field: &FieldDescriptor, depth: usize) -> Option<Value> {
             "google.protobuf.Timestamp" => json!("2026-01-31T12:00:00Z"),
             "google.protobuf.Duration" => json!("1.5s"),
             name if name.starts_with("google.protobuf.") || depth >= DEPTH_MAX => return None,
-            _ => Value::Object(message(&of, None, depth + 1)),
+            _ => return Some(message(&of, None, depth + 1)),
         },
-    })
+    };
+    Some(value.to_string())
 }
 
 #[cfg(test)]
@@ -95,8 +97,7 @@ message BareEvent {}
         let command_of = |router: &Router| command(&contract, router).unwrap();
         let holder = r#"{"name":"1","self":{"name":"1"}}"#;
         let payload =
-            format!(r#"{{"amount":"1","cardId":"1","holder":{holder},"issuedAt":"2026-01-31T12:00:00Z"}}"#);
-        // Without `preserve_order` the fields of a JSON value are sorted.
+            format!(r#"{{"cardId":"1","amount":"1","issuedAt":"2026-01-31T12:00:00Z","holder":{holder}}}"#);
         assert_eq!(command_of(&router), format!("outbox send event_card_issued '{payload}'"));
         assert_eq!(command_of(&Router::default()), "outbox send event_bare '{}'");
     }

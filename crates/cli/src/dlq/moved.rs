@@ -123,7 +123,7 @@ impl Move<'_> {
         }
         let letters = match &self.asked {
             Some(asked) => asked.text("dead letter", "dead"),
-            None => "these dead letters".to_owned(),
+            None => "the dead letters that the filter selects".to_owned(),
         };
         match self.kind {
             Kind::Redrive { force: true, .. } => {

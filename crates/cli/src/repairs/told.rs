@@ -1,6 +1,6 @@
 //! What is shown of repairs. Pure: everything is known by now.
 
-use outbox_transport::operate::{Kept, Kind, Standing, thousands};
+use outbox_transport::operate::{Kept, Kind, Progress, Standing, thousands};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -73,6 +73,12 @@ fn reached(kept: &Kept) -> String {
     }
 }
 
+/// A repair that reached all that it counted has nothing to go on with.
+fn has_more(kept: &Kept) -> bool {
+    let reached_all = |progress: &Progress| progress.total.is_some_and(|total| progress.reached >= total);
+    !kept.progress.as_ref().is_some_and(reached_all)
+}
+
 pub(super) fn listed(listed: &[Kept], options: &Options) -> String {
     if listed.is_empty() {
         return "No redrives, drops or replays.".to_owned();
@@ -86,7 +92,10 @@ pub(super) fn listed(listed: &[Kept], options: &Options) -> String {
             one.standing().to_string(),
             or_dash(kind.map(Kind::as_str)),
             line(rpc, NAME_CHARS_MAX),
-            reached(one),
+            match one.progress.as_ref().map_or(0, |progress| progress.taken_back) {
+                0 => reached(one),
+                back => format!("{}, {} taken back", reached(one), thousands(back)),
+            },
             line(&one.who, NAME_CHARS_MAX),
             moment_of(one.at),
         ]);
@@ -109,10 +118,11 @@ pub(super) fn shown(found: &[Kept], options: &Options) -> String {
         _ if kind.is_none() => Vec::new(),
         Standing::Running => vec![format!("to stop it: {}", command("stop"))],
         Standing::Ended => vec![format!("to take back what has not begun: {}", command("undo"))],
-        _ => vec![
-            format!("to go on: {}", command("continue")),
-            format!("to take back what has not begun: {}", command("undo")),
-        ],
+        _ => {
+            let more = found.iter().any(has_more).then(|| format!("to go on: {}", command("continue")));
+            let undo = format!("to take back what has not begun: {}", command("undo"));
+            more.into_iter().chain([undo]).collect()
+        }
     };
     let hints: Vec<String> =
         hints.into_iter().filter(|hint| kind != Some(Kind::Drop) || !hint.contains("take back")).collect();

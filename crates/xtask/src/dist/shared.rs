@@ -1,5 +1,6 @@
 //! What archive and Debian package have beside the programs: manual pages, completions, units, documents and licences.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,6 +11,8 @@ use super::release::Release;
 use super::{archive as tar, steps};
 
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "UPGRADING.md", "SECURITY.md"];
+/// What the archive has of the repository, by its paths there: Terraform modules, alerts, dashboards, clients and the guide.
+const PARTS: [&str; 5] = ["clients", "docs", "infra", "ops", "Cargo.lock"];
 const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 
 /// `outbox-VERSION-TRIPLE.tar.gz`
@@ -28,7 +31,21 @@ pub(super) fn archive(release: &Release, programs: &Programs, notices: &str) -> 
     for name in steps::files(&units)? {
         steps::copy(&units.join(&name), &folder.join("systemd").join(&name), 0o644)?;
     }
+    parts(&folder)?;
     tar::pack(release, &release.work.path().join("archive"), Some(&inside), &format!("{inside}.tar.gz"))
+}
+
+/// Only what git has, because tests and tools leave files beside it.
+fn parts(folder: &Path) -> Result<(), String> {
+    let mut git = Command::new("git");
+    let listed = steps::output(git.args(["ls-files", "-z", "--"]).args(PARTS).current_dir(root()))?;
+    for name in listed.split_terminator('\0') {
+        let from = root().join(name);
+        let found = std::fs::metadata(&from).map_err(|error| format!("{}: {error}", from.display()))?;
+        let mode = if found.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+        steps::copy(&from, &folder.join(name), mode)?;
+    }
+    Ok(())
 }
 
 /// The manual pages of all three programs.

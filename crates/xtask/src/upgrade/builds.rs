@@ -10,12 +10,16 @@ use crate::demo::failure::Failure;
 
 /// As many characters of a hash as `--version` shows.
 const HASH_CHARS: &str = "--short=12";
-/// Relay and worker; and `many`, an example of the library, is a publisher.
+/// Relay and worker; and `many`, an example of the library, is a publisher. Packages may have had other names.
 const BUILDS: [&[&str]; 2] = [
-    &["--package", "outbox-relay", "--package", "outbox-worker", "--package", "sample", "--bins"],
+    &["--workspace", "--bin", "relay", "--bin", "worker", "--bin", "outbox", "--bin", "sample-server"],
     &["--package", "outbox", "--example", "many"],
 ];
-const PROGRAMS: [&str; 4] = ["relay", "worker", "sample-server", "examples/many"];
+const PROGRAMS: [&str; 5] = ["relay", "worker", "outbox", "sample-server", "examples/many"];
+/// The next version of the schema: a table, and a column that the build before it does not know.
+const NEXT: &str = "create table outbox.next (id bigint primary key);
+alter table outbox.delivery add column next text;
+";
 
 #[derive(Debug)]
 pub(super) struct Build {
@@ -48,6 +52,42 @@ impl Build {
             Self { bin: folder.join("bin"), root: root(), revision: format!("{revision} (this source)") };
         build.make(&root())?;
         Ok(build)
+    }
+
+    /// The newest commit with one migration more, as the next version would have it.
+    pub(super) fn next() -> Result<Self, Failure> {
+        let revision = git(&["rev-parse", HASH_CHARS, "HEAD"])?;
+        let folder = std::path::absolute(target())?.join("upgrade/next");
+        let source = folder.join("source");
+        if source.exists() {
+            std::fs::remove_dir_all(&source)?;
+        }
+        unpack("HEAD", &source)?;
+        let (now, next) = (outbox_schema::VERSION, outbox_schema::VERSION + 1);
+        std::fs::write(source.join(format!("migrations/{next:04}_next.sql")), NEXT)?;
+        let schema = source.join("crates/schema/src");
+        let entry =
+            format!("\n    ({next}, \"next\", include_str!(\"../migrations/{next:04}_next.sql\")),\n];");
+        replace(&schema.join("lib.rs"), "\n];", &entry)?;
+        let version = |version| format!("VERSION: i64 = {version};");
+        replace(&schema.join("versions.rs"), &version(now), &version(next))?;
+        let revision = format!("{revision} with schema {next}");
+        let build = Self { bin: folder.join("bin"), root: source, revision };
+        build.make(&build.root)?;
+        Ok(build)
+    }
+
+    /// This source with the programs of another folder: those of a release.
+    pub(super) fn installed(programs: &Path) -> Result<Self, Failure> {
+        let here = Self::here()?;
+        for program in ["relay", "worker", "outbox"] {
+            let from = programs.join(program);
+            std::fs::copy(&from, here.program(program)).map_err(|error| {
+                format!("{}: {error}: pass the folder of an unpacked archive", from.display())
+            })?;
+        }
+        let revision = format!("{}, with the programs of {}", here.revision, programs.display());
+        Ok(Self { revision, ..here })
     }
 
     /// Builds, and copies the programs, because the next build has the same target directory.
@@ -89,6 +129,15 @@ impl fmt::Display for Build {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.revision)
     }
+}
+
+/// In a file, where it comes first.
+fn replace(file: &Path, what: &str, by: &str) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(file)?;
+    if !text.contains(what) {
+        return Err(format!("{} does not have {what:?}", file.display()).into());
+    }
+    Ok(std::fs::write(file, text.replacen(what, by, 1))?)
 }
 
 /// The files of a commit, without a work tree that git would have to forget afterwards.

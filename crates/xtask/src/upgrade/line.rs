@@ -23,6 +23,10 @@ const EVENTS_PER_STEP: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two transactions of a publisher, each with a hundred events.
 const PAUSE: Duration = Duration::from_millis(150);
+/// The roles of the throwaway server.
+const OWNER: &str = "outbox";
+const RELAY: &str = "upgraded_relay";
+const WORKER: &str = "upgraded_worker";
 
 pub(super) struct Line<'a> {
     show: &'a Show,
@@ -51,7 +55,6 @@ impl<'a> Line<'a> {
         let (afterpay, second) = serve(build.bin(), "afterpay", "127.0.0.1:0", &calls).await?;
         let (router, proto) = (build.file("event_router.yaml"), build.file("proto"));
         let env = vec![
-            ("DATABASE_URL", url.clone()),
             ("OUTBOX_ROUTER", router.display().to_string()),
             ("OUTBOX_PROTO", proto.display().to_string()),
             ("OUTBOX_METRICS_ADDR", "127.0.0.1:0".to_owned()),
@@ -79,8 +82,9 @@ impl<'a> Line<'a> {
         })
     }
 
+    /// As the schema's owner. Then relay and worker get what the schema grants them.
     pub(super) async fn migrate(&mut self, build: &Build) -> Result<(), Failure> {
-        let mut migrate = self.process(build, "relay", &["migrate"])?;
+        let mut migrate = self.process(build, "relay", &["migrate"], OWNER)?;
         let mut said = migrate.take_lines();
         let status = migrate.ended().await?;
         let mut lines = Vec::new();
@@ -89,24 +93,58 @@ impl<'a> Line<'a> {
         }
         if !status.success() {
             return Err(format!(
-                "`relay migrate` of {build} refuses ({status}). A commit before the first release may have changed a migration in place: choose a later one. It said:\n{}",
+                "`relay migrate` of {build} refuses ({status}). Before 0.1.0 commits changed migrations in place: choose a later one. It said:\n{}",
                 lines.join("\n")
             )
             .into());
+        }
+        for (role, part) in [(RELAY, "relay"), (WORKER, "worker")] {
+            let known = "select exists (select from pg_roles where rolname = $1)";
+            if !sqlx::query_scalar(known).bind(role).fetch_one(&self.pool).await? {
+                let create = sqlx::AssertSqlSafe(format!("create role {role} login"));
+                sqlx::query(create).execute(&self.pool).await?;
+            }
+            let grant = sqlx::query("select outbox.grant_to($1, $2)").bind(role).bind(part);
+            grant.execute(&self.pool).await?;
         }
         self.show.step(&format!("relay migrate of {build}"));
         Ok(())
     }
 
+    /// As an operator sees it.
+    pub(super) async fn is_well(&mut self, build: &Build) -> Result<(), Failure> {
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let mut status = self.process(build, "outbox", &["status"], OWNER)?;
+            let mut said = status.take_lines();
+            let ended = status.ended().await?;
+            if ended.success() {
+                return Ok(());
+            }
+            let mut lines = Vec::new();
+            while let Some(line) = said.recv().await {
+                lines.push(line);
+            }
+            // New events wait for a moment.
+            if tokio::time::Instant::now() > until {
+                let lines = lines.join("\n");
+                return Err(
+                    format!("`outbox status` of {build} ends with {ended}, and said:\n{lines}").into()
+                );
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
     pub(super) async fn start_relay(&mut self, build: &Build) -> Result<(), Failure> {
-        let mut relay = self.process(build, "relay", &[])?;
+        let mut relay = self.process(build, "relay", &[], RELAY)?;
         relay.wait_for("leading").await?;
         self.relay = Some(relay);
         Ok(())
     }
 
     pub(super) async fn start_worker(&mut self, build: &Build) -> Result<(), Failure> {
-        let mut worker = self.process(build, "worker", &[])?;
+        let mut worker = self.process(build, "worker", &[], WORKER)?;
         worker.wait_for("delivering").await?;
         self.worker = Some(worker);
         Ok(())
@@ -114,7 +152,7 @@ impl<'a> Line<'a> {
 
     /// Starts the next relay, which stands by, and stops the one that leads.
     pub(super) async fn replace_relay(&mut self, build: &Build) -> Result<(), Failure> {
-        let mut next = self.process(build, "relay", &[])?;
+        let mut next = self.process(build, "relay", &[], RELAY)?;
         let last = self.relay.take();
         self.stop("relay", last).await?;
         next.wait_for("leading").await?;
@@ -221,8 +259,10 @@ impl<'a> Line<'a> {
         committed(&self.pool).await
     }
 
-    fn process(&self, build: &Build, program: &str, args: &[&str]) -> std::io::Result<Process> {
-        let env: Vec<(&str, &str)> = self.env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    fn process(&self, build: &Build, program: &str, args: &[&str], role: &str) -> std::io::Result<Process> {
+        let url = self.url.replace(&format!("{OWNER}@"), &format!("{role}@"));
+        let env = self.env.iter().map(|(name, value)| (*name, value.as_str()));
+        let env: Vec<(&str, &str)> = env.chain([("DATABASE_URL", url.as_str())]).collect();
         Process::start(&build.program(program), args, &env)
     }
 }

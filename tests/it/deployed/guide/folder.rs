@@ -1,9 +1,11 @@
-//! The reader's folder: outside of the repository, with the built programs on the path.
+//! The reader's folder: outside of the repository, with what a release has on the path and beside it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -11,7 +13,7 @@ use testkit::{process, terraform, tools};
 use tokio::process::Command;
 
 use super::page::File;
-use crate::world::programs;
+use crate::release::{Release, run, unpack};
 
 /// A compiler on a busy machine needs minutes. Nothing is asserted on it.
 const ENDS_WITHIN: Duration = Duration::from_secs(900);
@@ -28,13 +30,15 @@ pub(super) struct Said {
 }
 
 impl Folder {
-    /// `shop`, and beside it this repository, as `outbox`.
+    /// `shop`, and beside it the archive of a release. Until a page has unpacked it as `outbox`, nothing is on the path.
     pub(super) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("guide-").tempdir().unwrap();
-        for sub in ["shop", "tmp", "run"] {
-            std::fs::create_dir(dir.path().join(sub)).unwrap();
+        for sub in ["shop/.cargo", "tmp", "run"] {
+            std::fs::create_dir_all(dir.path().join(sub)).unwrap();
         }
-        symlink(process::root().canonicalize().unwrap(), dir.path().join("outbox")).unwrap();
+        let archive = Release::get().file(".tar.gz");
+        symlink(&archive, dir.path().join(archive.file_name().unwrap())).unwrap();
+        std::fs::write(dir.path().join("shop/.cargo/config.toml"), packages()).unwrap();
         // As root Postgres runs as another user, who enters the folder and makes its own in `tmp`.
         let allow = |path: &Path, mode| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -45,15 +49,21 @@ impl Folder {
         Self { dir, env }
     }
 
+    /// What the first page does with the archive. The programs of the Debian package are the first ones on the path.
+    pub(super) fn install(&mut self) {
+        let release = Release::get();
+        unpack(&release.file(".tar.gz"), 1, &self.dir.path().join("outbox"));
+        let debian = self.dir.path().join("debian");
+        run(std::process::Command::new("dpkg-deb").arg("--extract").arg(release.file(".deb")).arg(&debian));
+        let (_, path) = self.env.iter_mut().find(|(name, _)| *name == "PATH").unwrap();
+        *path = first_on(debian.join("usr/bin"), path);
+    }
+
     pub(super) fn write(&self, file: &File, text: &str) {
         let path = self.shop().join(&file.path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let before = if file.is_added { std::fs::read_to_string(&path).unwrap() } else { String::new() };
-        // The same place each time, so that these crates are compiled once.
-        let here = format!("\"{}/", process::root().canonicalize().unwrap().display());
-        let text =
-            if file.path == "Cargo.toml" { text.replace("\"../outbox/", &here) } else { text.to_owned() };
-        std::fs::write(path, before + &text).unwrap();
+        std::fs::write(path, before + text).unwrap();
     }
 
     /// Runs a command line as one terminal does: what it exports, and the directory it goes to, stay.
@@ -101,12 +111,32 @@ impl Folder {
     }
 }
 
-/// What the reader has installed, and where compilers and servers put what they make.
+/// For cargo, which takes the packages of the release as if they were published. They are in the same place each time, so that they
+/// are compiled once.
+fn packages() -> String {
+    static PACKAGES: OnceLock<String> = OnceLock::new();
+    let packages = PACKAGES.get_or_init(|| {
+        let mut config = "[patch.crates-io]\n".to_owned();
+        let into = target().join("packages");
+        for package in Release::get().packages() {
+            unpack(&package, 0, &into);
+            let folder = package.file_stem().unwrap().to_str().unwrap();
+            let (name, _) = folder.rsplit_once('-').unwrap();
+            writeln!(config, "{name} = {{ path = {:?} }}", into.join(folder)).unwrap();
+        }
+        config
+    });
+    packages.clone()
+}
+
+fn first_on(folder: PathBuf, path: &OsStr) -> OsString {
+    std::env::join_paths([folder].into_iter().chain(std::env::split_paths(path))).unwrap()
+}
+
+/// What the reader's machine has, and where compilers and servers put what they make.
 fn environment(dir: &Path) -> Vec<(&'static str, OsString)> {
     let postgres = tools::postgres_bin().unwrap_or_else(|error| panic!("{error}"));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let before = [programs().clone(), postgres];
-    let path = std::env::join_paths(before.into_iter().chain(std::env::split_paths(&path))).unwrap();
+    let path = first_on(postgres, &std::env::var_os("PATH").unwrap_or_default());
     let mut env = vec![
         ("PATH", path),
         ("TMPDIR", dir.join("tmp").into()),
@@ -119,7 +149,7 @@ fn environment(dir: &Path) -> Vec<(&'static str, OsString)> {
         ("TF_CLI_ARGS", "-no-color".into()),
     ];
     let packages = [tools::python_psycopg(), tools::python_protobuf(), tools::python_protoc()];
-    let packages = packages.into_iter().flatten().chain([process::root().join("clients/python/src")]);
+    let packages = packages.into_iter().flatten().chain([dir.join("outbox/clients/python/src")]);
     env.push(("PYTHONPATH", std::env::join_paths(packages).unwrap()));
     if let Some(mirror) = terraform::mirror() {
         env.push(("TF_CLI_ARGS_init", format!("-plugin-dir={}", mirror.display()).into()));

@@ -39,6 +39,11 @@ impl Reader {
         }
     }
 
+    /// As after the first page.
+    pub(super) fn install(&mut self) {
+        self.folder.install();
+    }
+
     /// Writes the files of a page, and types nothing.
     pub(super) fn take_files_of(&mut self, page: &Page) {
         for step in &page.steps {

@@ -10,7 +10,7 @@ use tokio::process::Command;
 
 use super::journey::Journey;
 use crate::operator::{misbehave, n};
-use crate::seen::drills::desk::{Door, Drill, ROUTER, Started, one, pasted};
+use crate::seen::drills::desk::{Drill, ROUTER, Started, one, pasted};
 use crate::world::{One, Two, World};
 
 const OPEN: &str = "the console is open";
@@ -41,13 +41,8 @@ async fn a_server_is_away_by_keyboard() {
 }
 
 async fn a_server_is_away(hands: &str) {
-    let mut drill = Drill::without_workers("1", World::new(ROUTER).await).await;
+    let (drill, mut door) = Drill::behind_a_door("1", ROUTER).await;
     let Some(mut journey) = Journey::begin(&drill, "serverIsAway", hands, &[]).await else { return };
-    let mut door = Door::open(&drill.world).await;
-    let router = drill.world.router_file.clone();
-    drill.start_worker_with(&router, &[door.endpoint("Test")]).await;
-    let before = drill.publish([one(1)]).await;
-    drill.world.rpcs.until_done("Test/One", &before).await;
     door.close().await;
     let waiting = drill.publish((0..20).map(one)).await;
     journey.until(OPEN).await;

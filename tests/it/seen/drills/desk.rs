@@ -73,6 +73,17 @@ impl Drill {
         Self::led_by(number, world, relay).await
     }
 
+    /// With one worker, whose only server is behind a door that is open.
+    pub(crate) async fn behind_a_door(number: &'static str, router: &str) -> (Self, Door) {
+        let mut drill = Self::without_workers(number, World::new(router).await).await;
+        let door = Door::open(&drill.world).await;
+        let router = drill.world.router_file.clone();
+        drill.start_worker_with(&router, &[door.endpoint("Test")]).await;
+        let before = drill.publish([one(1)]).await;
+        drill.world.rpcs.until_done("Test/One", &before).await;
+        (drill, door)
+    }
+
     pub(crate) async fn led_by(number: &'static str, world: World, relay: Started) -> Self {
         let publisher = PgPool::connect(&role(&world, "publisher").await).await.unwrap();
         let operator = role(&world, "operator").await;

@@ -4,21 +4,15 @@ use std::time::Duration;
 
 use outbox::Entry;
 
-use super::desk::{Door, Drill, ROUTER, one};
+use super::desk::{Drill, ROUTER, one};
 use crate::operator::misbehave;
-use crate::world::{Two, World};
+use crate::world::Two;
 
 /// Guards promise 8, drill 1: the only server of an RPC is away. Its address, the error and the worker are named, and all that
 /// waited is delivered once it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn drill_1_a_server_is_away() {
-    let mut drill = Drill::without_workers("1", World::new(ROUTER).await).await;
-    let mut door = Door::open(&drill.world).await;
-    let router = drill.world.router_file.clone();
-    drill.start_worker_with(&router, &[door.endpoint("Test")]).await;
-    let before = drill.publish([one(1)]).await;
-    drill.world.rpcs.until_done("Test/One", &before).await;
-
+    let (mut drill, mut door) = Drill::behind_a_door("1", ROUTER).await;
     door.close().await;
     drill.incident();
     let waiting = drill.publish((0..20).map(one)).await;
