@@ -5,6 +5,7 @@ mod asker; // questions of pages, as commands
 #[cfg(feature = "dev")]
 mod beside; // in the process of `outbox dev`
 mod place; // which installation
+mod queues; // in which a question waits
 mod role; // what the database allows, and refused tries
 mod who; // who may open it
 

@@ -96,7 +96,8 @@ pub(crate) async fn events(visit: Visit, Query(pairs): Pairs) -> Response {
         return visit.show(place, &words, &nothing, || pages::events::page(&visit.frame(), &search, None));
     }
     // Each search by a value says whether an event has it.
-    if !visit.viewer.may_search_keys && !(key.is_empty() && header.is_empty()) {
+    let is_by_value = !key.is_empty() || !header.is_empty();
+    if is_by_value && !visit.viewer.may_search_keys {
         return visit.forbid(place, &words, &no_keys());
     }
     let page = |frame: &Frame, searched: &Searched| pages::events::page(frame, &search, Some(searched));

@@ -2,7 +2,6 @@
 
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_console::{Answer, Answering, Ask, Question, Refusal};
@@ -10,20 +9,17 @@ use outbox_postgres::Budget;
 use outbox_transport::args::Transport;
 use serde_json::json;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::place::Place;
+use super::queues::{Asking, Kind, Queue, queues};
 use crate::asked::{Asked, InUse};
 use crate::options::Options;
 use crate::safe::word;
 use crate::stopped::Stopped;
 
-/// So many questions are answered at a time that are shared, and that are of one viewer: each opens connections to the databases.
-const TOGETHER: [usize; 2] = [1, 2];
-/// Of a kind. Others are refused, so that no page waits for long.
-const WAITING_MAX: usize = 64;
 /// All pages and forms share them: a page costs the database little, however many look.
 const CONNECTIONS_MAX: usize = 4;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -34,30 +30,6 @@ const ENDS_WITHIN: Duration = Duration::from_millis(1500);
 /// A repair that runs notices Ctrl-C, too, and writes down how far it came.
 const END_WITHIN: Duration = Duration::from_secs(10);
 
-/// What stands in one queue, so that a viewer's searches hold up no other viewer's pages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Of each page, and small; and changes, which wait for no page.
-    First,
-    /// One look for all viewers.
-    Shared,
-    /// Of one viewer.
-    Own,
-}
-
-impl Kind {
-    /// With SQS, who reads dead letters hides them from others for a while. So they are read one at a time.
-    fn of(question: &Question, is_sqs: bool) -> Self {
-        match question.words.first().map(String::as_str) {
-            _ if question.changes => Self::First,
-            Some("status" | "role" | "routes") => Self::First,
-            Some("dlq") if is_sqs => Self::Shared,
-            _ if question.is_shared() => Self::Shared,
-            _ => Self::Own,
-        }
-    }
-}
-
 /// Hands questions over to the thread on which commands run.
 #[derive(Debug)]
 pub(super) struct Asker {
@@ -65,12 +37,6 @@ pub(super) struct Asker {
     /// What each command ends with: the installation.
     place: String,
     is_sqs: bool,
-}
-
-#[derive(Debug)]
-struct Asking {
-    question: Question,
-    reply: oneshot::Sender<Result<Answer, Refusal>>,
 }
 
 #[derive(Debug)]
@@ -83,26 +49,6 @@ pub(crate) struct Questions {
     changes: JoinSet<()>,
 }
 
-#[derive(Debug)]
-struct Queue {
-    asked: mpsc::Receiver<Asking>,
-    places: Arc<Semaphore>,
-}
-
-impl Queue {
-    /// With its place: it has one before the next is taken out, so that those that wait are in the queue, which has an end.
-    async fn next(&mut self) -> Option<(Asking, OwnedSemaphorePermit)> {
-        let place = Arc::clone(&self.places).acquire_owned().await.ok()?;
-        loop {
-            let asking = self.asked.recv().await?;
-            // Not for a browser that has gone.
-            if !asking.reply.is_closed() {
-                return Some((asking, place));
-            }
-        }
-    }
-}
-
 /// For the installation for which this process was started.
 pub(super) fn new(options: &Options) -> (Asker, Questions) {
     let command = options.command(Vec::<&str>::new());
@@ -113,14 +59,8 @@ pub(super) fn new(options: &Options) -> (Asker, Questions) {
 
 /// `shown` is what a command ends with that is pasted into a terminal.
 pub(super) fn about(place: watch::Receiver<Place>, shown: String) -> (Asker, Questions) {
-    let (to_first, first) = mpsc::channel(WAITING_MAX);
-    let queues = TOGETHER.map(|together| {
-        let (to, asked) = mpsc::channel(WAITING_MAX);
-        (to, Queue { asked, places: Arc::new(Semaphore::new(together)) })
-    });
-    let [(to_shared, shared), (to_own, own)] = queues;
     let connections = Budget::of(CONNECTIONS_MAX, 0);
-    let (questions, others) = ([to_first, to_shared, to_own], [shared, own]);
+    let (questions, first, others) = queues();
     (
         Asker { questions, place: shown, is_sqs: false },
         Questions { first, others, place, connections, changes: JoinSet::new() },
@@ -265,26 +205,6 @@ mod tests {
     fn question(words: &[&str]) -> Question {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         Question { words, who: "ann, console".to_owned(), changes: false }
-    }
-
-    /// Guards promise 8: what all pages need waits for no search, and dead letters of SQS are read by one at a time.
-    #[test]
-    fn questions_stand_in_queues() {
-        let shared = |words: &[&str]| Question { who: "console".to_owned(), ..question(words) };
-        let change = |words: &[&str]| Question { changes: true, ..question(words) };
-        for (question, on_postgres, on_aws) in [
-            (shared(&["status"]), Kind::First, Kind::First),
-            (shared(&["role"]), Kind::First, Kind::First),
-            (question(&["routes"]), Kind::First, Kind::First),
-            (change(&["dlq", "redrive"]), Kind::First, Kind::First),
-            (shared(&["dlq", "summary"]), Kind::Shared, Kind::Shared),
-            (shared(&["doctor"]), Kind::Shared, Kind::Shared),
-            (question(&["dlq", "list"]), Kind::Own, Kind::Shared),
-            (question(&["find", "--key=status"]), Kind::Own, Kind::Own),
-        ] {
-            assert_eq!(Kind::of(&question, false), on_postgres, "{question:?}");
-            assert_eq!(Kind::of(&question, true), on_aws, "{question:?}");
-        }
     }
 
     /// Guards promise 8: two viewers who search for long hold up no first page, no shared page, and no change. A browser that has

@@ -13,7 +13,7 @@ use super::support::*;
 
 const OPEN_MAX: usize = 200;
 
-/// How many changes a page gets until it is told nothing more.
+/// How many changes a page gets until its stream ends.
 async fn beats(response: Response) -> usize {
     let (mut body, mut many) = (response.into_body(), 0);
     while let Some(frame) = body.frame().await {
@@ -24,7 +24,7 @@ async fn beats(response: Response) -> usize {
     many
 }
 
-/// Guards SECURITY.md: an open page is told nothing more from when its viewer may not look, though its connection stays open.
+/// Guards SECURITY.md: an open page gets no more changes once its viewer may not look, though its request was allowed.
 #[tokio::test(start_paused = true)]
 async fn an_open_page_ends_with_the_right_to_look() {
     let once = Once::new(operator()).unwrap();
