@@ -70,14 +70,15 @@ pub(super) const OPERATOR: Needs = Needs {
 pub(super) const VIEWER: Needs = Needs {
     program: "a viewer",
     tables: &[
+        ("migration|ring|cursor|newest_cursor|leader|process|queue|queue_name|former_queue", "", "select"),
         (
-            "migration|ring|cursor|newest_cursor|leader|process|audit|queue|queue_name|former_queue",
-            "",
+            "audit",
+            " (id, at, who, role, command, changed, ended_at, result, kind, rpc, bound, total, reached, place, beat_at, stop_by, taken_back)",
             "select",
         ),
         ("queue_head|claim|brake|dropped|dedup|dedup_late|receipt|done|history", "", "select"),
         ("known_event|unknown_event", "", "select"),
-        ("(event|parked|delivery|retry|dead_letter)_shown", "", "select"),
+        ("(event|parked|delivery|retry|dead_letter|audit)_shown", "", "select"),
         ("(cursor|dedup|receipt|history)_[0-9]", "", "select"),
         ("(event|delivery)_[0-9]", " (seq)", "select"),
         ("event", " (xid, seq, id, name, key, occurred_at, slot)", "select"),
