@@ -5,6 +5,7 @@ mod at;
 mod brake;
 mod clocked; // the clock by which letters die
 mod count;
+mod delivery; // what became of an event at an RPC
 mod error;
 mod history;
 mod letter; // a dead letter, and a message that is sent again
@@ -17,6 +18,7 @@ pub use at::At;
 pub use brake::SetBrake;
 pub use clocked::Clocked;
 pub use count::{COUNT_LIMIT, COUNTED_MAX, Count, thousands};
+pub use delivery::{Delivery, State};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
 pub use letter::{Addressed, Filter, Letter, Repaired};
@@ -280,61 +282,6 @@ impl Depth {
             missing: None,
         }
     }
-}
-
-/// One copy of an event at one RPC, or the record of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Delivery {
-    pub rpc: String,
-    #[serde(flatten)]
-    pub state: State,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum State {
-    /// In the queue, behind `ahead` others.
-    Queued {
-        since: At,
-        ahead: Option<Count>,
-        why: Option<String>,
-    },
-    Calling {
-        worker: Option<String>,
-        until: At,
-        attempt: Option<i32>,
-    },
-    /// A worker received it, and recorded no outcome.
-    Abandoned {
-        worker: Option<String>,
-        until: At,
-    },
-    /// Another attempt follows.
-    Failed {
-        attempt: i32,
-        at: At,
-        code: String,
-        error: String,
-        due_at: Option<At>,
-    },
-    Done {
-        at: Option<At>,
-    },
-    Dead {
-        at: Option<At>,
-        attempts: Option<i32>,
-        code: String,
-        reason: String,
-    },
-    /// An operator dropped it for good, and nothing later is known of it.
-    Dropped {
-        at: At,
-        by: String,
-    },
-    /// It has no record: it is on the way to its queue, in it, or was dropped.
-    NotReceived,
-    /// Neither in the queue nor recorded.
-    Absent,
 }
 
 #[derive(Debug, Clone)]
