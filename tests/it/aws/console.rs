@@ -17,7 +17,7 @@ async fn pages_on_aws_show_a_line_and_repair_it() {
     let browser = Browser::open_with(&world, &world.url, &cloud.environment()).await;
     let rpc = "/rpc/Test/ConsoleAws";
     let redrive = "/dead/redrive?rpc=Test%2FConsoleAws&code=invalid_argument";
-    for (path, shows) in [
+    let pages = [
         ("/", ROUTE.rpc),
         ("/dead", "no such card"),
         (rpc, "no such card"),
@@ -30,10 +30,9 @@ async fn pages_on_aws_show_a_line_and_repair_it() {
         ("/line", "Processes"),
         ("/routes", ROUTE.event),
         ("/audit", "Audit"),
-    ] {
-        let shown = browser.shown(path).await;
-        assert!(shown.contains(shows), "{path}: {shown}");
-        assert!(!shown.contains("can't be shown"), "{path}: {shown}");
+    ];
+    for shown in browser.shows(&pages).await {
+        assert!(!shown.contains("can't be shown"), "{shown}");
     }
     let paused = browser.post(rpc, &format!("{rpc}/pause"), "for=1h&why=a+bad+deploy").await;
     assert_eq!(paused.status, 303, "{}", paused.body);
@@ -71,7 +70,7 @@ async fn pages_on_aws_need_no_database() {
     let case = Case::start(&world, cloud, ROUTE);
     let dead = case.dead().await;
     let browser = Browser::open_with(&world, "", &cloud.environment()).await;
-    for (path, shows) in [
+    let pages = [
         ("/", ROUTE.rpc),
         ("/dead", "no such card"),
         ("/rpc/Test/ConsoleAlone", "no such card"),
@@ -82,10 +81,8 @@ async fn pages_on_aws_need_no_database() {
         ("/line", "Processes"),
         ("/routes", ROUTE.event),
         ("/audit", "Audit"),
-    ] {
-        let shown = browser.shown(path).await;
-        assert!(shown.contains(shows), "{path}: {shown}");
-    }
+    ];
+    browser.shows(&pages).await;
     for path in ["/replay?since=1h", "/parked"] {
         let page = browser.get(path, "text/html").await;
         assert!(page.body.contains("DATABASE_URL"), "{path}: {page:?}");

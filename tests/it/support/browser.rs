@@ -90,6 +90,17 @@ impl Browser {
         page.body
     }
 
+    /// The pages, each of which has a text.
+    pub(crate) async fn shows(&self, pages: &[(&str, &str)]) -> Vec<String> {
+        let mut all = Vec::new();
+        for (path, text) in pages {
+            let shown = self.shown(path).await;
+            assert!(shown.contains(text), "{path}: {shown}");
+            all.push(shown);
+        }
+        all
+    }
+
     pub(crate) async fn json(&self, path: &str) -> Value {
         let page = self.get(path, "application/json").await;
         assert_eq!(page.status, 200, "{path}: {}", page.body);

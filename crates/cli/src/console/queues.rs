@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 const TOGETHER: [usize; 2] = [1, 2];
 /// Of a kind. Others are refused, so that no page waits for long.
 const WAITING_MAX: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) question: Question,

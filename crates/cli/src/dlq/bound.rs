@@ -7,7 +7,7 @@ use outbox_transport::operate::{Filter, Operator};
 
 use crate::stopped::Stopped;
 
-/// A clock may have been set back since the count. A time that is further ahead is no time of a count.
+/// A clock may have been set back since the count. A time that is further ahead can't be that of a count.
 const AHEAD_MAX: TimeDelta = TimeDelta::minutes(1);
 
 /// A time alone is no filter: it would mean all.

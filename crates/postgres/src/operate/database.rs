@@ -166,8 +166,7 @@ fn denied(name: &str, error: &sqlx::Error) -> Option<OperateError> {
     })
 }
 
-/// A value that the database takes for none, as a text with a NUL, or a date of the year 300000. It takes it never, so it is no
-/// reason to ask again.
+/// A value that the database never takes, such as a text with a NUL or a date of the year 300000. To ask again does not help.
 fn refused(name: &str, error: &sqlx::Error) -> Option<OperateError> {
     const DATA_EXCEPTION: &str = "22";
     let is_refused = match error {

@@ -1,6 +1,7 @@
 //! A database, servers of RPCs, a relay, a worker, and publishers of both builds.
 
 use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use outbox::EventId;
@@ -84,13 +85,8 @@ impl<'a> Line<'a> {
 
     /// As the schema's owner. Then relay and worker get what the schema grants them.
     pub(super) async fn migrate(&mut self, build: &Build) -> Result<(), Failure> {
-        let mut migrate = self.process(build, "relay", &["migrate"], OWNER)?;
-        let mut said = migrate.take_lines();
-        let status = migrate.ended().await?;
-        let mut lines = Vec::new();
-        while let Some(line) = said.recv().await {
-            lines.push(line);
-        }
+        let migrate = self.process(build, "relay", &["migrate"], OWNER)?;
+        let (status, lines) = ended(migrate).await?;
         if !status.success() {
             return Err(format!(
                 "`relay migrate` of {build} refuses ({status}). Before 0.1.0 commits changed migrations in place: choose a later one. It said:\n{}",
@@ -115,15 +111,10 @@ impl<'a> Line<'a> {
     pub(super) async fn is_well(&mut self, build: &Build) -> Result<(), Failure> {
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let mut status = self.process(build, "outbox", &["status"], OWNER)?;
-            let mut said = status.take_lines();
-            let ended = status.ended().await?;
+            let status = self.process(build, "outbox", &["status"], OWNER)?;
+            let (ended, lines) = ended(status).await?;
             if ended.success() {
                 return Ok(());
-            }
-            let mut lines = Vec::new();
-            while let Some(line) = said.recv().await {
-                lines.push(line);
             }
             // New events wait for a moment.
             if tokio::time::Instant::now() > until {
@@ -265,6 +256,17 @@ impl<'a> Line<'a> {
         let env: Vec<(&str, &str)> = env.chain([("DATABASE_URL", url.as_str())]).collect();
         Process::start(&build.program(program), args, &env)
     }
+}
+
+/// How a command ended, and what it said.
+async fn ended(mut process: Process) -> std::io::Result<(ExitStatus, Vec<String>)> {
+    let mut said = process.take_lines();
+    let status = process.ended().await?;
+    let mut lines = Vec::new();
+    while let Some(line) = said.recv().await {
+        lines.push(line);
+    }
+    Ok((status, lines))
 }
 
 async fn committed(pool: &PgPool) -> Result<Vec<Committed>, Failure> {
