@@ -13,8 +13,8 @@ use outbox_transport::process::{Breaker, FailsOften, Program, RpcReport, STANDIN
 use serde::Serialize;
 
 pub(crate) use failing::Failing;
-pub(crate) use halted::{Halted, halted};
 use halted::stands;
+pub(crate) use halted::{Halted, halted};
 pub(crate) use routers::{Differing, differing};
 
 use crate::safe::line;

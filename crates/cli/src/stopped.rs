@@ -70,9 +70,8 @@ mod tests {
     /// Guards promise 8: a page says what was entered, and not how a command is called.
     #[test]
     fn what_was_entered_is_said_without_usage() {
-        let command = clap::Command::new("outbox").arg(
-            clap::Arg::new("rate").long("rate").value_parser(clap::value_parser!(u32).range(1..)),
-        );
+        let command = clap::Command::new("outbox")
+            .arg(clap::Arg::new("rate").long("rate").value_parser(clap::value_parser!(u32).range(1..)));
         for (words, said) in [(&["outbox", "--rate=x"][..], "'x'"), (&["outbox", "--rat=1"], "'--rat'")] {
             let error = command.clone().try_get_matches_from(words).unwrap_err();
             let stopped = Stopped::entered(&error);

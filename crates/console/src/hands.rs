@@ -5,6 +5,7 @@ use axum::response::Response;
 
 use crate::ask::words;
 use crate::changes::done;
+use crate::commands;
 use crate::frame::rpc_path;
 use crate::visit::Sent;
 
@@ -12,18 +13,13 @@ use crate::visit::Sent;
 pub(crate) async fn give_up(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
     let (event, code) = (sent.field("event"), sent.field("code"));
-    let filters = [("rpc", rpc.as_str()), ("event", event), ("code", code), ("reason", sent.field("why"))];
-    let mut words = words::filtered(&["queue", "give-up"], &filters);
-    // Without an event, what was never tried is left alone.
-    words.extend(words::of(if event.is_empty() { &["--state=retrying", "--yes"] } else { &["--yes"] }));
-    done(&sent.visit, words, &rpc_path(&rpc)).await
+    let words = commands::give_up(&rpc, event, code, sent.field("why"));
+    done(&sent.visit, commands::agreed(words), &rpc_path(&rpc)).await
 }
 
 pub(crate) async fn retry_parked(Path(id): Path<String>, sent: Sent) -> Response {
     // What is no id is refused by the command. It can't be taken for a flag.
     let id = if words::is_id(&id) { id.as_str() } else { "" };
-    let mut words = words::of(&["parked", "retry", id]);
-    words::with(&mut words, "--why", sent.field("why"));
-    words.push("--yes".to_owned());
-    done(&sent.visit, words, "/parked").await
+    let words = commands::retry_parked(id, sent.field("why"));
+    done(&sent.visit, commands::agreed(words), "/parked").await
 }

@@ -329,7 +329,10 @@ mod tests {
                 blind_role,
             };
             let json = serde_json::to_value(&not_in).unwrap();
-            assert_eq!((&json["sees_transactions"], json.get("blind_role")), (&serde_json::json!(sees), None));
+            assert_eq!(
+                (&json["sees_transactions"], json.get("blind_role")),
+                (&serde_json::json!(sees), None)
+            );
         }
     }
 }

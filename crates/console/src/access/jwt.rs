@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::{Viewer, fetch};
 
-/// A key that is not known is looked for so often, so that invented ones ask the provider for nothing.
+/// For a key that is not known the provider is asked at most so often. Invented keys cost it no more than that.
 const AGAIN: Duration = Duration::from_secs(60);
 /// A key that the provider has removed is forgotten after so long.
 const KEPT: Duration = Duration::from_secs(60 * 60);

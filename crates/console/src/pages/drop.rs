@@ -149,7 +149,7 @@ pub(crate) fn confirm(
 ) -> Markup {
     html! {
         p { strong { (demand.by) } " asks you to confirm it: " (short(&demand.why, 500)) }
-        @if counted.found != demand.found { p { "Then there were " (thousands(demand.found)) "." } }
+        @if counted.found != demand.found { p { (thousands(demand.found)) " were counted when it was asked for." } }
         (shown(frame, what, counted))
         form.change method="post" action=(frame.link("/drop")) {
             input type="hidden" name="form_token" value=(frame.form_token);

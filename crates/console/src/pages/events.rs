@@ -3,7 +3,7 @@ use maud::{Markup, html};
 use crate::answers::Found;
 use crate::ask::Refusal;
 use crate::frame::Frame;
-use crate::parts::{Tone, option, refused, state, table};
+use crate::parts::{Tone, refused, state, table, times};
 
 /// What was searched, as the address has it.
 #[derive(Debug, Default)]
@@ -12,10 +12,8 @@ pub(crate) struct Search<'a> {
     pub(crate) name: &'a str,
     pub(crate) header: &'a str,
     pub(crate) since: &'a str,
+    pub(crate) until: &'a str,
 }
-
-pub(crate) const TIMES: [(&str, &str); 4] =
-    [("1h", "1 hour"), ("6h", "6 hours"), ("1day", "1 day"), ("7days", "7 days")];
 
 /// Without a condition nothing is asked.
 pub(crate) fn page(frame: &Frame, search: &Search, found: Option<Result<&[Found], &Refusal>>) -> Markup {
@@ -24,7 +22,8 @@ pub(crate) fn page(frame: &Frame, search: &Search, found: Option<Result<&[Found]
             label { "Key " input name="key" value=(search.key) autocomplete="off"; }
             label { "Name " input name="name" value=(search.name) autocomplete="off"; }
             label { "Header " input name="header" value=(search.header) placeholder="tenant=t-9" autocomplete="off"; }
-            label { "Of the last " select name="since" { @for (value, text) in TIMES { (option(value, search.since, text)) } } }
+            label { "Of the last " select name="since" { (times(None, search.since)) } }
+            label { "Until " input name="until" value=(search.until) placeholder="now" autocomplete="off"; }
             button type="submit" { "Find" }
         }
         @match found {

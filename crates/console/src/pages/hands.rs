@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use crate::answers::{Parked, Rpc};
+use crate::commands::{self, ENTERED};
 use crate::frame::{Frame, rpc_path};
 use crate::shown::{encoded, query};
 
@@ -12,7 +13,8 @@ pub(crate) fn of_queue(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
     let is_left = !of.is_empty() && of.iter().all(|rpc| rpc.routed == Some(false));
     html! {
         @if is_retrying {
-            (frame.form(&format!("{}/give-up", rpc_path(name)), "Give up", &html! {
+            @let command = commands::give_up(name, "", "", ENTERED);
+            (frame.act(&format!("{}/give-up", rpc_path(name)), &command, "Give up", &html! {
                 p { "What waits for another attempt becomes a dead letter. A redrive takes that back." }
                 label { "Event " input name="event" maxlength="100" autocomplete="off" placeholder="all"; }
                 label { "Whose last attempt ended with the code " input name="code" maxlength="100" autocomplete="off" placeholder="all"; }

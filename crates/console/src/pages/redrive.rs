@@ -1,8 +1,15 @@
 use maud::{Markup, html};
 
 use crate::answers::Moved;
+use crate::commands;
 use crate::frame::Frame;
-use crate::shown::{instant, thousands};
+use crate::shown::{moment, thousands};
+
+/// What the form has at first: how many a second, and how many deaths stop it.
+const RATE: &str = "50";
+const STOP_IF_DEAD: &str = "5";
+/// So many are tried first.
+const FIRST: i64 = 10;
 
 /// Which letters, as the address and the form have it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -33,23 +40,30 @@ pub(crate) fn page(frame: &Frame, group: &Group, counted: &Moved) -> Markup {
                 @if !value.is_empty() { dt { (name) } dd { (value) } }
             }
         }
-        p { strong { (many) } " dead letters, counted at " (instant(frame.now)) ". What dies from now on is not touched." }
+        p { strong { (many) } " dead letters, counted at " (moment(frame.now, frame.now)) ". What dies later is not touched." }
         @match counted.done_before {
             Some(0) => {}
             Some(done) => { p { (thousands(done)) " of them had been done before: the worker finds that in its record, and does not call again." } }
             None => { p { "How many of them had been done before is not known: the record can't be asked." } }
         }
         @if counted.found == 0 { p { "There is nothing to redrive." } }
-        @else if !frame.may_repair() { p { "You may look, and not redrive." } }
+        @else if !frame.may_repair() { p { "You may not redrive." } }
         @else {
-            (frame.form("/dead/redrive", &format!("Redrive {many}"), &html! {
+            @let first = counted.found.min(FIRST).to_string();
+            @let brakes = [("rate", RATE), ("canary", first.as_str()), ("stop-if-dead", STOP_IF_DEAD)];
+            @let command = commands::redrive(&[&group.pairs()[..], &brakes].concat());
+            (frame.act("/dead/redrive", &command, &format!("Redrive {many}"), &html! {
                 @for (name, value) in group.pairs() { input type="hidden" name=(name) value=(value); }
                 input type="hidden" name="counted_at" value=(frame.now.timestamp_millis());
-                label { "A second " input name="rate" type="number" min="1" max="10000" value="50" required; }
-                label { "Try first " input name="canary" type="number" min="0" max="1000" value=(counted.found.min(10)); }
-                label { "Stop when so many die again " input name="stop_if_dead" type="number" min="1" max="1000" value="5"; }
+                label { "A second " input name="rate" type="number" min="1" max="10000" value=(RATE) required; }
+                label { "Try first " input name="canary" type="number" min="0" max="1000" value=(first); }
+                label { "Stop when so many die again " input name="stop_if_dead" type="number" min="1" max="1000" value=(STOP_IF_DEAD); }
                 label { "Why " input name="why" maxlength="300" autocomplete="off"; }
+                @for few in [1, FIRST] {
+                    @if counted.found > few { button type="submit" name="limit" value=(few) { "Try " (few) } }
+                }
             }))
+            p { "Try moves only so many, the oldest first: as an argument, --limit." }
             p { "It goes on when this page is closed. " a href=(frame.link("/repairs")) { "Repairs" } " shows how far it is, stops it, and takes back what has not begun." }
         }
     }
