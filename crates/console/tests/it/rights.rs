@@ -17,7 +17,7 @@ fn boss(name: &str) -> Viewer {
         may_repair: true,
         may_destroy: true,
         may_see_payloads: true,
-        groups: Vec::new(),
+        ..Viewer::default()
     }
 }
 
