@@ -2,8 +2,8 @@ use maud::{Markup, html};
 
 use crate::answers::{Delivery, Life, NotIn, Nowhere, Past, Problem, Status};
 use crate::frame::Frame;
-use crate::pages::remedy;
 use crate::pages::timeline::timeline;
+use crate::pages::{customer, remedy};
 use crate::parts::{Tone, more, state};
 use crate::shown::{NOT_KNOWN, age_or, count, short};
 
@@ -21,6 +21,9 @@ pub(crate) fn page(frame: &Frame, life: &Life) -> Markup {
             @if life.deliveries.is_empty() { p { "Nothing is known of a delivery." } }
             @for delivery in &life.deliveries { (subscriber(frame, life, delivery)) }
             (rest(frame, life))
+        }
+        @if let Some(text) = customer::text(life) {
+            details { summary { "Text for the customer" } (frame.command(&text)) }
         }
         p.quiet { "Not shown: the payload, and the values of headers." }
     }

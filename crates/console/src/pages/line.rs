@@ -60,7 +60,7 @@ fn differing(status: &Status) -> Markup {
 fn differs(one: &Differing) -> Markup {
     html! {
         (short(&one.processes.join(", "), TEXT_CHARS_MAX)) ": routes " (one.digest) ", and " (thousands(one.others)) " with " (one.usual) ". "
-        @for difference in one.differences.iter().take(DIFFERENCES_MAX) { "It " (difference) ". " }
+        @for difference in one.differences.iter().take(DIFFERENCES_MAX) { "The former " (difference) ". " }
         (more(one.differences.len(), DIFFERENCES_MAX, ""))
     }
 }

@@ -74,7 +74,7 @@ async fn the_line_says_what_the_command_says() {
         "2 versions of event_router.yaml are in use",
         "ledger",
         "relay r2",
-        "It lacks A/B (event_one).",
+        "The former lacks A/B (event_one).",
     ]) {
         assert!(shown.contains(text), "{text}: {shown}");
     }
