@@ -116,7 +116,7 @@ impl Access {
 
 /// The last address is the one that the proxy itself has added. Those before it may have come from the browser.
 fn asked_for(parts: &Parts) -> Option<IpAddr> {
-    let last = parts.headers.get_all(FORWARDED_FOR).iter().last()?.to_str().ok()?;
+    let last = parts.headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
     last.rsplit(',').next()?.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 

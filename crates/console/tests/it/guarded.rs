@@ -93,7 +93,7 @@ async fn only_a_trusted_proxy_says_who_asks() {
     }
 }
 
-/// Guards: the audit has from where somebody asked. Behind a trusted proxy that is what the proxy itself has added.
+/// Guards: the audit has from where it was asked. Behind a trusted proxy that is what the proxy itself has added.
 #[tokio::test]
 async fn the_audit_has_from_where_it_was_asked() {
     let header = || Access::Header {
