@@ -219,3 +219,47 @@ fn planted(value: serde_json::Value) -> serde_json::Value {
         other => other,
     }
 }
+
+/// The demo's answers, and another one to questions that begin with these words.
+#[derive(Debug)]
+pub(crate) struct Instead(pub(crate) &'static str, pub(crate) serde_json::Value);
+
+impl Ask for Instead {
+    fn ask(&self, question: Question) -> Answering {
+        let Self(words, json) = self;
+        if !question.words.join(" ").starts_with(words) {
+            return Demo.ask(question);
+        }
+        let json = json.clone();
+        Box::pin(async move { Ok(Answer { json }) })
+    }
+
+    fn command(&self, words: &[String]) -> String {
+        Demo.command(words)
+    }
+}
+
+/// The demo's answers, and none to questions that begin with these words.
+#[derive(Debug)]
+pub(crate) struct Refusing(pub(crate) &'static str, pub(crate) Refusal);
+
+impl Ask for Refusing {
+    fn ask(&self, question: Question) -> Answering {
+        let Self(words, refusal) = self;
+        if !question.words.join(" ").starts_with(words) {
+            return Demo.ask(question);
+        }
+        let refusal = refusal.clone();
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn command(&self, words: &[String]) -> String {
+        format!("{} --transport=aws", Demo.command(words))
+    }
+}
+
+/// What the demo answers.
+pub(crate) async fn of_demo(words: &[&str]) -> serde_json::Value {
+    let words = words.iter().map(|word| (*word).to_owned()).collect();
+    Demo.ask(Question { words, who: "ann".to_owned(), changes: false }).await.unwrap().json
+}
