@@ -206,9 +206,8 @@ async fn one_person_with_two_names_confirms_nothing() {
     let ann = person("ann@example.com", "u-1");
     let rpc = "AfterPayService%2FRecordCardTransaction";
     let (_, shown) = page(&console, &format!("/drop?what=letters&rpc={rpc}"), ann.clone()).await;
-    let at = Demo::clock().timestamp_millis() - 40_000;
     let fields = format!(
-        "form_token={}&what=letters&rpc={rpc}&counted_at={at}&typed=RecordCardTransaction&why=INC-1",
+        "form_token={}&what=letters&rpc={rpc}&dead_by=2026-11-22T13:11:42.000000Z&typed=RecordCardTransaction&why=INC-1",
         form_token(&shown)
     );
     let asked = text(answer(&console, post("/drop", ann, ORIGIN, &fields)).await).await;

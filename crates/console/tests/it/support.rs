@@ -154,7 +154,7 @@ impl Ask for Down {
     }
 }
 
-/// The demo's answers, with two hundred of each thing in a list.
+/// The demo's answers, with two hundred of each thing in a list. An answer that can say of more says so.
 #[derive(Debug)]
 pub(crate) struct Many;
 
@@ -165,7 +165,8 @@ impl Ask for Many {
             asked.await.map(|answer| Answer {
                 json: match answer.json {
                     serde_json::Value::Object(fields) => {
-                        fields.into_iter().map(|(name, value)| (name, many(value))).collect()
+                        let say = |name: &str, value| if name == "more" { true.into() } else { many(value) };
+                        fields.into_iter().map(|(name, value)| (name.clone(), say(&name, value))).collect()
                     }
                     list => many(list),
                 },
