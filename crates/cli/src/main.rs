@@ -169,11 +169,7 @@ async fn again(command: Command) -> Result<ExitCode, Stopped> {
 /// A question of a page is a command, and is parsed as one.
 #[cfg(feature = "console")]
 async fn for_page(words: Vec<String>, asked: asked::Asked) -> Result<ExitCode, Stopped> {
-    let unusable = |error: clap::Error| {
-        let text = error.render().to_string();
-        Stopped::unusable(text.trim_start_matches("error: "), "correct what was entered")
-    };
-    let mut command = Cli::try_parse_from(words).map_err(unusable)?.command;
+    let mut command = Cli::try_parse_from(words).map_err(|error| Stopped::entered(&error))?.command;
     command.is_asked_by(asked.clone());
     match command {
         Command::Routes(args) => routes::run(&args),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use outbox_event_router::{ReadError, Router, names};
+use outbox_finding::{Finding, Report};
 use serde::Serialize;
 
 use crate::asked::Asked;
@@ -50,6 +51,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
     }
     let router = match Router::read(&args.router) {
         Ok(router) => router,
+        // A page shows no report.
+        Err(ReadError::Findings(report)) if args.asked.who().is_some() => {
+            return Err(Stopped::failed(mistakes(&report), "run `outbox check`"));
+        }
         Err(ReadError::Findings(report)) => {
             say(&report.to_string());
             return Ok(ExitCode::FAILURE);
@@ -68,6 +73,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
         Format::Json => write(&safe::json(&json(&router)))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The first mistake, and how many there are.
+fn mistakes(report: &Report) -> String {
+    let Some(Finding { place, message, .. }) = report.findings().first() else { return String::new() };
+    let more = match report.findings().len() {
+        1 => String::new(),
+        many => format!(" (the first of {many} mistakes)"),
+    };
+    format!("{}:{}: {message}{more}", place.file, place.line)
 }
 
 fn table(router: &Router) -> String {
@@ -137,4 +152,24 @@ fn listed(router: &Router) -> Vec<JsonRoute<'_>> {
             queue: names::queue("", route.rpc),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::asked::InUse;
+
+    /// Guards promise 8: a page says which mistake a file has, and not that it has no routes.
+    #[test]
+    fn a_page_shows_a_mistake() {
+        let folder = std::env::temp_dir().join(format!("outbox-routes-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let router = folder.join("event_router.yaml");
+        std::fs::write(&router, "event:\n  - name: event_one\n    subscriber: [{ id: A }]\n").unwrap();
+        let asked = Asked::by_page("ann".to_owned(), vec!["routes".to_owned()], InUse::default());
+        let went = run(&Args { router, format: Format::Table, asked });
+        std::fs::remove_dir_all(&folder).unwrap();
+        let problem = went.unwrap_err().problem;
+        assert!(problem.contains("event_router.yaml:"), "{problem}");
+    }
 }

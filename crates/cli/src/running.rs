@@ -13,8 +13,8 @@ use outbox_transport::process::{Breaker, FailsOften, Program, RpcReport, STANDIN
 use serde::Serialize;
 
 pub(crate) use failing::Failing;
+use halted::stands;
 pub(crate) use halted::{Halted, halted};
-use halted::{stands, waits};
 pub(crate) use routers::{Differing, differing};
 
 use crate::safe::line;
@@ -64,6 +64,8 @@ pub(crate) struct Serving {
     /// Workers that make no progress for this RPC, with the reason.
     #[serde(skip)]
     pub(crate) halted: Vec<String>,
+    /// Whether none of these workers makes progress for this RPC.
+    pub(crate) stands_still: bool,
 }
 
 impl Running {
@@ -88,7 +90,7 @@ impl Running {
     /// What the workers of this RPC do.
     pub(crate) fn workers(&self, source: &str, rpc: &str) -> Serving {
         let mut workers = Serving::default();
-        let (mut ended, mut took) = (0, 0.0);
+        let (mut ended, mut took, mut standing) = (0, 0.0, 0);
         let serving =
             self.live().filter(|seen| seen.source == source && seen.process.program == Program::Worker);
         let of_rpc = |seen: &'_ Seen| seen.process.report.rpcs.iter().position(|report| report.rpc == rpc);
@@ -120,7 +122,9 @@ impl Running {
                     i64::try_from(*count).unwrap_or(i64::MAX);
             }
             workers.halted.extend(halted_for(seen, rpc));
+            standing += usize::from(stands_for(seen, rpc));
         }
+        workers.stands_still = workers.workers > 0 && standing == workers.workers;
         workers.held.sort();
         workers.held.dedup();
         workers.mean_seconds = if ended == 0 { 0.0 } else { took / ended as f64 };
@@ -218,13 +222,22 @@ impl Serving {
     }
 }
 
-/// A part is named after its database, or after database and RPC. The name is that of the process: an operator may have given
-/// the database another one.
+/// The name is that of the process: an operator may have given the database another one.
 fn halted_for(seen: &Seen, rpc: &str) -> Vec<String> {
     let name = line(&seen.process.name, NAME_CHARS_MAX);
-    let concerns = |part: &str| part.split_once(' ').is_none_or(|(_, of)| of == rpc);
-    let halted = waits(seen).filter(|(waits, _)| concerns(&waits.part));
+    let concerns = |part: &str| rpc_of(part).is_none_or(|of| of == rpc);
+    let halted = stands(seen).filter(|(waits, _)| concerns(&waits.part));
     halted.map(|(waits, seconds)| no_progress("worker", &name, waits, seconds)).collect()
+}
+
+fn stands_for(seen: &Seen, rpc: &str) -> bool {
+    stands(seen).any(|(waits, _)| rpc_of(&waits.part) == Some(rpc))
+}
+
+/// A part is named after its database, or after database and RPC. The part of its records has another word after that.
+fn rpc_of(part: &str) -> Option<&str> {
+    let (_, of) = part.split_once(' ')?;
+    Some(of.split(' ').next().unwrap_or(of))
 }
 
 fn no_progress(program: &str, name: &str, waits: &Waits, seconds: Option<f64>) -> String {

@@ -21,7 +21,7 @@ use crate::brakes::Brakes;
 use crate::colour::Colour;
 use crate::options::{Format, Options};
 use crate::pace::interrupted;
-use crate::running::Running;
+use crate::running::{Running, differing};
 use crate::show;
 use crate::stopped::{Stopped, UNUSABLE};
 use crate::transport::{self, Work};
@@ -163,7 +163,8 @@ impl Look<'_> {
             counted_max: COUNTED_MAX,
             sources,
             rpcs,
-            processes: running.0.clone(),
+            processes: processes::with_states(&running),
+            differing: differing(&running.0),
             undeliverable,
             problems: Vec::new(),
             notices: Vec::new(),

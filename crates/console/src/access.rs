@@ -9,7 +9,7 @@ mod network; // addresses of proxies
 mod once; // the printed address
 mod tokens; // a file of them
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::ConnectInfo;
 use axum::http::header::{AUTHORIZATION, HeaderName};
@@ -22,6 +22,8 @@ pub use jwt::{Jwt, JwtName};
 pub use network::Network;
 pub use once::Once;
 pub use tokens::Tokens;
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// How a request shows whose it is.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ pub struct Viewer {
     pub groups: Vec<String>,
     /// What else names this person: the subject of a signed token. Two viewers with one subject are one person.
     pub subject: Option<String>,
+    /// From where, for the audit.
+    pub address: Option<IpAddr>,
     /// Events by key or header, and keys in lists: they may be personal. Those who may repair may do it on any console.
     pub may_search_keys: bool,
     /// Without it there are no forms, and each is refused.
@@ -60,7 +64,10 @@ pub struct Viewer {
 impl Viewer {
     /// As the audit has it.
     pub(crate) fn who(&self) -> String {
-        format!("{}, console", self.name)
+        match self.address {
+            Some(address) => format!("{} at {address}, console", self.name),
+            None => format!("{}, console", self.name),
+        }
     }
 
     /// Whether they are one person.
@@ -73,6 +80,21 @@ impl Viewer {
 impl Access {
     /// `None` if it is not known who asks.
     pub(crate) async fn viewer(&self, parts: &Parts, secret: &Secret) -> Option<Viewer> {
+        let viewer = self.named(parts, secret).await?;
+        let address = viewer.address.or_else(|| self.address(parts));
+        Some(Viewer { address, ..viewer })
+    }
+
+    /// Of the browser, as far as that is known. A trusted proxy passes the address of the browser on.
+    fn address(&self, parts: &Parts) -> Option<IpAddr> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
+        match self {
+            Self::Header { .. } => Some(asked_for(parts).unwrap_or(peer)),
+            _ => Some(peer),
+        }
+    }
+
+    async fn named(&self, parts: &Parts, secret: &Secret) -> Option<Viewer> {
         match self {
             Self::Once(once) => once.viewer(&parts.headers, secret),
             Self::Tokens(tokens) => {
@@ -95,6 +117,12 @@ impl Access {
             Self::Mounted => parts.extensions.get::<Viewer>().cloned(),
         }
     }
+}
+
+/// The last address is the one that the proxy itself has added. Those before it may have come from the browser.
+fn asked_for(parts: &Parts) -> Option<IpAddr> {
+    let last = parts.headers.get_all(FORWARDED_FOR).iter().next_back()?.to_str().ok()?;
+    last.rsplit(',').next()?.trim().parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 /// Of a header that is there twice, one may have come from the browser.

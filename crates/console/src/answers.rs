@@ -7,9 +7,9 @@ mod repairs; // repairs, and the audit
 mod status;
 
 pub(crate) use dead::{Group, Letter, Moved, Parked, Summary};
-pub(crate) use event::{Delivery, Life, Meant, Nowhere, Past, Queued, Searched};
+pub(crate) use event::{Delivery, Life, Meant, NotIn, Nowhere, Past, Queued, Searched};
 pub(crate) use line::{Finding, Report, Route};
 pub(crate) use repairs::{Kept, Plan, Progress};
 #[cfg(test)]
-pub(crate) use status::{Brake, Serving, Waits};
-pub(crate) use status::{Problem, Process, Rpc, Source, Status};
+pub(crate) use status::{Brake, Serving, Transaction};
+pub(crate) use status::{Differing, Problem, Process, Rpc, Source, Status};

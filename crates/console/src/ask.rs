@@ -64,6 +64,11 @@ impl Refusal {
 pub(crate) mod words {
     use super::Refusal;
 
+    /// A list that is so long may be longer.
+    pub(crate) const REPAIRS_MAX: usize = 40;
+    pub(crate) const AUDIT_MAX: usize = 40;
+    pub(crate) const FEW_MAX: usize = 20;
+
     pub(crate) fn of(words: &[&str]) -> Vec<String> {
         words.iter().map(|word| (*word).to_owned()).collect()
     }
@@ -93,7 +98,7 @@ pub(crate) mod words {
     }
 
     pub(crate) fn repairs() -> Vec<String> {
-        of(&["repair", "list", "--limit", "40"])
+        of(&["repair", "list", "--limit", &REPAIRS_MAX.to_string()])
     }
 
     pub(crate) fn role() -> Vec<String> {
@@ -101,11 +106,12 @@ pub(crate) mod words {
     }
 
     pub(crate) fn retrying(rpc: &str) -> Vec<String> {
-        of(&["queue", "list", &format!("--rpc={rpc}"), "--state", "retrying", "--limit", "20"])
+        let (rpc, limit) = (format!("--rpc={rpc}"), FEW_MAX.to_string());
+        of(&["queue", "list", &rpc, "--state", "retrying", "--limit", &limit])
     }
 
     pub(crate) fn letters(rpc: &str) -> Vec<String> {
-        of(&["dlq", "list", &format!("--rpc={rpc}"), "--limit", "20"])
+        of(&["dlq", "list", &format!("--rpc={rpc}"), "--limit", &FEW_MAX.to_string()])
     }
 
     /// Whether a command shows one event, or one letter, and no list.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::ask::{Ask, Question, Refusal, words};
 use crate::clean::{clean, without_passwords};
+use crate::shared::Seen;
 
 pub(crate) async fn asked<T: DeserializeOwned>(
     ask: &dyn Ask,
@@ -29,6 +30,12 @@ pub(crate) fn read<T: DeserializeOwned>(json: &Value) -> Result<T, Refusal> {
         problem: format!("the answer can't be shown: {error}"),
         remedy: "run the command below in a terminal".to_owned(),
     })
+}
+
+/// An answer with its time, as a page needs it.
+pub(crate) fn read_seen<T: DeserializeOwned>(seen: Seen<Value>) -> Result<Seen<T>, Refusal> {
+    let Seen { value, at, late } = seen;
+    Ok(Seen { value: read(&value)?, at, late })
 }
 
 /// A server's message may repeat an address.

@@ -79,7 +79,7 @@ fn beats(open: Open) -> impl Stream<Item = Result<Event, Infallible>> {
 async fn parts(visit: &mut Visit, pairs: &BTreeMap<String, String>) -> Result<Vec<Part>, Refusal> {
     if pairs.get("page").is_some_and(|page| page == "repairs") {
         let repairs = visit.console.sampler.repairs(&visit.console.ask, visit.console.settings.clock).await?;
-        visit.now = visit.console.now();
+        visit.now = repairs.at;
         let id = pairs.get("id").map(String::as_str);
         return Ok(pages::repairs::parts(&visit.frame(), &repairs, id));
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::ask::{Question, Refusal, words};
 use crate::asked::cleaned;
 use crate::clean::clean;
+use crate::commands;
 use crate::frame::rpc_path;
 use crate::outcome::Outcome;
 use crate::pages::outcome::page;
@@ -27,39 +28,31 @@ const NOT_DONE: (&str, &str) = ("", "It was not done");
 
 pub(crate) async fn pause(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
-    let filters = [("rpc", rpc.as_str()), ("for", sent.field("for")), ("why", sent.field("why"))];
-    let words = words::filtered(&["pause"], &filters);
+    let words = commands::pause(&rpc, sent.field("for"), sent.field("why"));
     done(&sent.visit, words, &rpc_path(&rpc)).await
 }
 
 pub(crate) async fn resume(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
-    let words = words::filtered(&["resume"], &[("rpc", &rpc)]);
-    done(&sent.visit, words, &rpc_path(&rpc)).await
+    done(&sent.visit, commands::resume(&rpc), &rpc_path(&rpc)).await
 }
 
 pub(crate) async fn retry(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
-    let mut words = words::filtered(&["queue", "retry"], &[("rpc", &rpc)]);
-    words.extend(words::of(&["--all", "--yes"]));
-    done(&sent.visit, words, &rpc_path(&rpc)).await
+    done(&sent.visit, commands::agreed(commands::retry(&rpc)), &rpc_path(&rpc)).await
 }
 
 /// Other calls at a time, or in a second, than event_router.yaml says, until an end.
 pub(crate) async fn limit(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
-    let mut words = words::filtered(&["limit"], &[("rpc", rpc.as_str())]);
-    for name in ["concurrency", "rate", "for", "why"] {
-        words::with(&mut words, &format!("--{name}"), sent.field(name));
-    }
+    let [calls, rate, time, why] = ["concurrency", "rate", "for", "why"].map(|name| sent.field(name));
+    let words = commands::limit(&rpc, calls, rate, time, why);
     done(&sent.visit, words, &rpc_path(&rpc)).await
 }
 
 pub(crate) async fn unlimit(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
-    let mut words = words::filtered(&["limit"], &[("rpc", rpc.as_str())]);
-    words.push("--clear".to_owned());
-    done(&sent.visit, words, &rpc_path(&rpc)).await
+    done(&sent.visit, commands::unlimit(&rpc), &rpc_path(&rpc)).await
 }
 
 pub(crate) async fn stop(Path(id): Path<String>, sent: Sent) -> Response {
@@ -81,7 +74,7 @@ async fn of_repair(what: &str, id: &str, visit: &Visit) -> Response {
         let why = Refusal { code: 2, problem: "that is no id".to_owned(), remedy: "see the list".to_owned() };
         return visit.refuse(place, &words::repairs(), &why);
     }
-    let words = words::of(&["repair", what, id]);
+    let words = commands::of_repair(what, id);
     match what {
         "continue" => begun(visit, place, words, "/repairs").await,
         _ => done(visit, words, &format!("/repairs/{}", encoded(id))).await,
@@ -101,9 +94,13 @@ pub(crate) async fn redrive(sent: Sent) -> Response {
         return visit.refuse(place, &words, &no_filter());
     };
     words::with(&mut words, "--dead-by", &stamp(dead_by));
-    for (flag, name) in
-        [("--rate", "rate"), ("--canary", "canary"), ("--stop-if-dead", "stop_if_dead"), ("--why", "why")]
-    {
+    for (flag, name) in [
+        ("--rate", "rate"),
+        ("--canary", "canary"),
+        ("--stop-if-dead", "stop_if_dead"),
+        ("--limit", "limit"),
+        ("--why", "why"),
+    ] {
         let value = sent.field(name);
         words::with(&mut words, flag, if value == "0" { "" } else { value });
     }

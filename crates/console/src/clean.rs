@@ -6,6 +6,9 @@ use serde_json::Value;
 const NEVER: [&str; 3] = ["payload", "body", "headers_values"];
 /// What follows is a password, also after `ssl`.
 const PASSWORD: &str = "password=";
+/// What a server answered, and how much of it is shown. It may be long, and may have more than an error.
+const ERRORS: [&str; 5] = ["reason", "error", "text", "held", "why"];
+const ERROR_CHARS_MAX: usize = 500;
 
 /// Pure: an answer without them. Pages and JSON have nothing else.
 pub(crate) fn clean(value: Value) -> Value {
@@ -19,6 +22,7 @@ pub(crate) fn clean(value: Value) -> Value {
                         let names = headers.into_iter().map(|(name, _)| Value::String(name));
                         (name, Value::Array(names.collect()))
                     }
+                    value if ERRORS.contains(&name.as_str()) => (name, cut(clean(value))),
                     value => (name, clean(value)),
                 })
                 .collect(),
@@ -37,6 +41,17 @@ pub(crate) fn without_keys(value: Value) -> Value {
             Value::Object(others.map(|(name, value)| (name, without_keys(value))).collect())
         }
         Value::Array(values) => Value::Array(values.into_iter().map(without_keys).collect()),
+        other => other,
+    }
+}
+
+/// The beginnings of long texts.
+fn cut(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.chars().count() > ERROR_CHARS_MAX => {
+            Value::String(text.chars().take(ERROR_CHARS_MAX).chain(['…']).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(cut).collect()),
         other => other,
     }
 }
@@ -92,6 +107,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    /// Guards: the text of an error is short in JSON as on pages, and a text of ours is whole.
+    #[test]
+    fn the_text_of_an_error_is_short() {
+        let (long, short) = ("é".repeat(501), "é".repeat(500));
+        let cut = format!("{short}…");
+        let answer =
+            json!([{"reason": long, "hint": long, "held": [long, "x"], "last_error": {"text": long}}]);
+        let expected =
+            json!([{"reason": cut, "hint": long, "held": [cut, "x"], "last_error": {"text": cut}}]);
+        assert_eq!(clean(answer), expected);
+        assert_eq!(clean(json!({"error": short})), json!({"error": short}));
+        let hidden = format!("{}postgres://app:secret@db", " ".repeat(484));
+        let shown = clean(json!({"error": hidden})).to_string();
+        assert!(shown.contains("postgres://…@db") && !shown.contains("secret"), "{shown}");
+    }
 
     /// Guards: no payload, value of a header or password is in an answer.
     #[test]

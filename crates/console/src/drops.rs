@@ -42,7 +42,7 @@ fn place_of(what: &What) -> &'static str {
 /// The count, or what a second person is asked to confirm.
 pub(crate) async fn ask(visit: Visit, Query(pairs): Query<Pairs>) -> Response {
     if !visit.viewer.may_destroy {
-        return (StatusCode::FORBIDDEN, "you may look, and not drop\n").into_response();
+        return (StatusCode::FORBIDDEN, "You may not drop.\n").into_response();
     }
     let demand =
         match pairs.get("asked").map(|asked| demanded(&visit, asked, pairs.get("signature"))).transpose() {
@@ -120,7 +120,7 @@ async fn meant(
         }
     };
     if name.is_empty() || typed != name || why.is_empty() {
-        let problem = format!("type {name} and give a reason");
+        let problem = format!("Type {name} and give a reason.");
         return Err(Refusal {
             code: 2,
             problem,
@@ -165,7 +165,10 @@ fn demanded(visit: &Visit, asked: &str, signature: Option<&String>) -> Result<De
     let is_signed = secret.are_same(signature.map_or("", String::as_str), &secret.sign_for("drop", asked));
     let demand = serde_json::from_str::<Demand>(asked).ok().filter(|_| is_signed);
     let Some(demand) = demand else {
-        return Err(refusal("this address is not of this console, or of one before it", "ask for a new one"));
+        return Err(refusal(
+            "this address is of another console, or of an earlier start",
+            "ask for a new one",
+        ));
     };
     if demand.until < visit.now.timestamp_millis() {
         return Err(refusal("this address is older than 10 minutes", "ask for a new one"));
@@ -242,9 +245,8 @@ fn not_counted() -> Refusal {
 fn nothing_meant() -> Refusal {
     Refusal {
         code: 2,
-        problem: "it is not said what is to be dropped: an RPC's letters, its queue, or a parked event"
-            .to_owned(),
-        remedy: "choose it on its own page".to_owned(),
+        problem: "The form names nothing to drop.".to_owned(),
+        remedy: "Choose an RPC's letters, its queue, or a parked event on its own page.".to_owned(),
     }
 }
 

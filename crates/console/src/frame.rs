@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
 
 use crate::access::Viewer;
+use crate::ask::Ask;
 use crate::look::{CHOICES, Look};
-use crate::shown::{encoded, instant, moment, query};
+use crate::shown::{dated, encoded, instant, query};
 
 /// No code in attributes, no style in the page, and what a viewer opened stays open.
 const HTMX: &str = r#"{"extensions": "sse", "prefix": "", "includeIndicatorCSS": false, "history": false, "morphIgnore": ["data-htmx-powered", "open", "hidden", "aria-pressed"]}"#;
@@ -21,7 +22,12 @@ pub(crate) struct Frame<'a> {
     /// The address of this page.
     pub(crate) path: &'a str,
     pub(crate) form_token: String,
+    /// When what it shows was so.
     pub(crate) now: DateTime<Utc>,
+    /// When it was made: by that, a script counts how long ago something was.
+    pub(crate) clock: DateTime<Utc>,
+    /// What says how a command is called here.
+    pub(crate) ask: &'a dyn Ask,
 }
 
 /// The pages that each page has a link to, with the key that opens them after `g`.
@@ -86,7 +92,7 @@ impl Frame<'_> {
         let is_live = body.0.contains("hx-sse:connect");
         html! {
             (DOCTYPE)
-            html lang="en" data-base=(self.base) data-now=(instant(self.now)) data-theme=(self.look.theme()) data-times=(self.look.times()) data-keys=(self.look.keys()) {
+            html lang="en" data-base=(self.base) data-now=(instant(self.clock)) data-theme=(self.look.theme()) data-times=(self.look.times()) data-keys=(self.look.keys()) {
                 head {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
@@ -108,7 +114,7 @@ impl Frame<'_> {
                         (body)
                     }
                     footer {
-                        p { "As of " (moment(self.now, DateTime::UNIX_EPOCH)) ". In a terminal:" }
+                        p { "As of " (dated(self.now)) ". In a terminal:" }
                         (self.command(command))
                     }
                     (keys())
@@ -168,9 +174,23 @@ impl Frame<'_> {
         }
     }
 
-    /// A form that changes something: nothing for a viewer.
+    /// What a form runs. What is entered in the form stands as `…`.
+    pub(crate) fn runs(&self, words: &[String]) -> Markup {
+        self.command(&self.ask.command(words))
+    }
+
+    /// A form that changes something, with its command: nothing for a viewer.
+    pub(crate) fn act(&self, action: &str, words: &[String], button: &str, fields: &Markup) -> Markup {
+        html! { @if self.may_repair() { (self.form(action, button, fields)) (self.runs(words)) } }
+    }
+
+    /// Without its command, which stands elsewhere on the page.
     pub(crate) fn form(&self, action: &str, button: &str, fields: &Markup) -> Markup {
-        if !self.may_repair() {
+        self.form_if(self.may_repair(), action, button, fields)
+    }
+
+    pub(crate) fn form_if(&self, is_allowed: bool, action: &str, button: &str, fields: &Markup) -> Markup {
+        if !is_allowed {
             return html! {};
         }
         html! {

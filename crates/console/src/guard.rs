@@ -129,8 +129,8 @@ fn unknown(access: &Access) -> Response {
         Access::Jwt(_) => {
             "a signed token is needed that names you, by a checked email or by the claim of --auth-jwt-name: open this console by the address of its proxy\n"
         }
-        Access::Header { .. } => "the proxy before this console says not who asks, or is not trusted\n",
-        Access::Mounted => "the service around this console says not who asks\n",
+        Access::Header { .. } => "the proxy before this console does not say who asks, or is not trusted\n",
+        Access::Mounted => "the service around this console does not say who asks\n",
     };
     (StatusCode::UNAUTHORIZED, why).into_response()
 }

@@ -8,14 +8,10 @@ use axum::response::Response;
 use crate::answers::Meant;
 use crate::ask::{Refusal, words};
 use crate::changes::done;
+use crate::commands::{self, ALL, ENTERED};
 use crate::frame::{Frame, rpc_path};
-use crate::pages::hands::{ALL, give_up_all};
+use crate::pages::hands::give_up_all;
 use crate::visit::{Sent, Visit};
-
-/// All that wait for another attempt, whose last one ended with this code if there is one. What was never tried is left alone.
-fn retrying(rpc: &str, code: &str) -> Vec<String> {
-    words::filtered(&["queue", "give-up"], &[("rpc", rpc), ("state", ALL), ("code", code)])
-}
 
 /// Counts, and gives up nothing.
 pub(crate) async fn count_retrying(
@@ -25,7 +21,7 @@ pub(crate) async fn count_retrying(
 ) -> Response {
     let rpc = format!("{service}/{method}");
     let code = pairs.get("code").map_or("", |code| code.trim());
-    let mut words = retrying(&rpc, code);
+    let mut words = commands::give_up(&rpc, "", code, "");
     words.push("--dry-run".to_owned());
     let page = |frame: &Frame, meant: &Meant| give_up_all(frame, &rpc, code, meant);
     visit.answer(("", "Give up"), words, page).await
@@ -34,18 +30,13 @@ pub(crate) async fn count_retrying(
 /// One event, or all that were counted. They become dead letters, and a redrive takes that back.
 pub(crate) async fn give_up(Path((service, method)): Path<(String, String)>, sent: Sent) -> Response {
     let rpc = format!("{service}/{method}");
-    let (event, why) = (sent.field("event"), sent.field("why"));
-    let mut words = match (event, sent.field("all")) {
-        ("", ALL) => retrying(&rpc, sent.field("code")),
-        ("", _) => {
-            let words = words::filtered(&["queue", "give-up"], &[("rpc", &rpc)]);
-            return sent.visit.refuse(("", "Give up"), &words, &none_named());
-        }
-        (event, _) => words::filtered(&["queue", "give-up"], &[("rpc", &rpc), ("event", event)]),
-    };
-    words::with(&mut words, "--reason", why);
-    words.push("--yes".to_owned());
-    done(&sent.visit, words, &rpc_path(&rpc)).await
+    let (event, code) = (sent.field("event"), sent.field("code"));
+    if event.is_empty() && sent.field("all") != ALL {
+        let words = commands::give_up(&rpc, ENTERED, "", ENTERED);
+        return sent.visit.refuse(("", "Give up"), &words, &none_named());
+    }
+    let words = commands::give_up(&rpc, event, code, sent.field("why"));
+    done(&sent.visit, commands::agreed(words), &rpc_path(&rpc)).await
 }
 
 /// An empty field is no filter.
@@ -60,8 +51,6 @@ fn none_named() -> Refusal {
 pub(crate) async fn retry_parked(Path(id): Path<String>, sent: Sent) -> Response {
     // What is no id is refused by the command. It can't be taken for a flag.
     let id = if words::is_id(&id) { id.as_str() } else { "" };
-    let mut words = words::of(&["parked", "retry", id]);
-    words::with(&mut words, "--why", sent.field("why"));
-    words.push("--yes".to_owned());
-    done(&sent.visit, words, "/parked").await
+    let words = commands::retry_parked(id, sent.field("why"));
+    done(&sent.visit, commands::agreed(words), "/parked").await
 }

@@ -4,14 +4,14 @@ use maud::{Markup, html};
 
 use crate::parts::refused;
 use crate::shared::Seen;
-use crate::shown::instant;
+use crate::shown::dated;
 
 /// Nothing, if the last look was answered.
 pub(crate) fn older<T>(seen: &Seen<T>) -> Markup {
     html! {
         @if let Some(late) = &seen.late {
             (refused(late))
-            p { "What follows is older. It is of " (instant(seen.at)) "." }
+            p { "What follows is older. It is of " (dated(seen.at)) "." }
         }
     }
 }

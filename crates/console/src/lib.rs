@@ -11,6 +11,7 @@ mod assets; // style and scripts
 mod beats; // what is sent while a page is open
 mod changes; // forms
 mod clean; // what must never be shown
+mod commands; // that forms run
 mod connections; // what serves pages
 mod demo; // examples
 mod drops; // what can't be taken back

@@ -1,6 +1,7 @@
 //! One file for each page. Pure: everything is answered by now.
 
 pub(crate) mod audit;
+pub(crate) mod customer; // what became of an event, for others
 pub(crate) mod dead; // groups
 pub(crate) mod drop; // with what it would take away
 pub(crate) mod event; // the history of one event

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::ask::{Refusal, words};
 use crate::asked::cleaned;
 use crate::changes::question;
+use crate::commands;
 use crate::pages::payload::page;
 use crate::visit::{Sent, ToSeePayloads, as_html};
 
@@ -15,14 +16,12 @@ use crate::visit::{Sent, ToSeePayloads, as_html};
 pub(crate) async fn show(Path(id): Path<String>, sent: Sent<ToSeePayloads>) -> Response {
     let visit = &sent.visit;
     let (place, why) = (("/dead", "Payload"), sent.field("why"));
-    let mut words =
-        words::of(&["dlq", "show", if words::is_id(&id) { &id } else { "" }, "--payload", "--proto-needed"]);
+    let words = commands::payload(if words::is_id(&id) { &id } else { "" }, why);
     if why.is_empty() || !words::is_id(&id) {
         let remedy = "go back to the letter".to_owned();
         let refusal = Refusal { code: 2, problem: "a letter and a reason are needed".to_owned(), remedy };
         return visit.refuse(place, &words, &refusal);
     }
-    words::with(&mut words, "--why", why);
     if let Some(refusal) = words::unusable(&words) {
         return visit.refuse(place, &words, &refusal);
     }

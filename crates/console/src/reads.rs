@@ -7,12 +7,13 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header::SET_COOKIE;
 use axum::response::{IntoResponse, Redirect, Response};
+use chrono::{DateTime, Utc};
 use maud::html;
 use serde_json::{Value, json};
 
 use crate::answers::{Kept, Letter, Life, Moved, Parked, Report, Route, Searched, Summary};
 use crate::ask::{Refusal, words};
-use crate::asked::read;
+use crate::asked::read_seen;
 use crate::assets;
 use crate::frame::{Frame, rpc_path};
 use crate::late::older;
@@ -35,9 +36,8 @@ fn of<'a>(pairs: &'a BTreeMap<String, String>, name: &str) -> &'a str {
 pub(crate) async fn now(visit: Visit) -> Response {
     let (place, words) = (("/", "Now"), words::status());
     match visit.sample().await {
-        Ok(sample) => visit.show(place, &words, &sample.value.json, || {
-            let frame = visit.frame();
-            live::frame(&frame, &[], &pages::now::parts(&frame, &sample))
+        Ok(sample) => visit.show_of(sample.at, place, &words, &sample.value.json, |frame| {
+            live::frame(frame, &[], &pages::now::parts(frame, &sample))
         }),
         Err(refusal) => visit.refuse(place, &words, &refusal),
     }
@@ -55,25 +55,35 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
         visit.console.seen((For::One, &who), words::retrying(&name)),
         visit.console.seen((For::One, &who), words::letters(&name)),
     );
+    if let Some(refusal) = visit.lacks([&retrying, &letters]) {
+        return visit.refuse(place, &words, refusal);
+    }
+    let at = oldest(sample.at, [&retrying, &letters]);
     let Look { status, json, routes } = &sample.value;
     let rpcs = json.get("rpcs").and_then(|rpcs| rpcs.as_array()).into_iter().flatten();
     let of_rpc: Vec<_> = rpcs.filter(|rpc| rpc.get("rpc") == Some(&json!(name))).collect();
     let part =
         |seen: &Result<Seen<Value>, Refusal>| seen.as_ref().map_or(Value::Null, |seen| seen.value.clone());
     let json = json!({"status": of_rpc, "retrying": part(&retrying), "dead": part(&letters)});
-    visit.show(place, &words, &json, || {
+    visit.show_of(at, place, &words, &json, |frame| {
         let known = pages::rpc::Known {
             name: &name,
             status,
             routes,
-            retrying: retrying.and_then(|seen| read(&seen.value)),
-            letters: letters.and_then(|seen| read(&seen.value)),
-            commands: [words::retrying(&name), words::letters(&name)]
-                .map(|words| visit.console.ask.command(&words)),
-            trends: &|what, source| visit.console.sampler.trend(what, &[source, &name], visit.now),
+            retrying: retrying.and_then(read_seen),
+            letters: letters.and_then(read_seen),
+            trends: &|what, source| visit.console.sampler.trend(what, &[source, &name], sample.at),
         };
-        html! { (older(&sample)) (pages::rpc::page(&visit.frame(), &known)) }
+        html! { (older(&sample)) (pages::rpc::page(frame, &known)) }
     })
+}
+
+/// A page of several answers is as old as the oldest of them.
+fn oldest<'a>(
+    first: DateTime<Utc>,
+    others: impl IntoIterator<Item = &'a Result<Seen<Value>, Refusal>>,
+) -> DateTime<Utc> {
+    others.into_iter().flatten().fold(first, |oldest, seen| oldest.min(seen.at))
 }
 
 pub(crate) async fn event(visit: Visit, Path(id): Path<String>) -> Response {
@@ -88,12 +98,14 @@ pub(crate) async fn event(visit: Visit, Path(id): Path<String>) -> Response {
 pub(crate) async fn events(visit: Visit, Query(pairs): Pairs) -> Response {
     let (key, name, header) = (of(&pairs, "key"), of(&pairs, "name"), of(&pairs, "header"));
     let since = if of(&pairs, "since").is_empty() { "1h" } else { of(&pairs, "since") };
-    let search = pages::events::Search { key, name, header, since };
-    let filters = [("key", key), ("name", name), ("header", header), ("since", since), ("limit", "60")];
+    let until = of(&pairs, "until");
+    let search = pages::events::Search { key, name, header, since, until };
+    let times = [("since", since), ("until", until), ("limit", "60")];
+    let filters = [&[("key", key), ("name", name), ("header", header)][..], &times].concat();
     let (place, words) = (("/events", "Events"), words::filtered(&["find"], &filters));
     if key.is_empty() && name.is_empty() && header.is_empty() {
-        let nothing = json!({"events": [], "more": false, "whole": false, "outbox_searched": false});
-        return visit.show(place, &words, &nothing, || pages::events::page(&visit.frame(), &search, None));
+        return visit
+            .first(place, &words, &no_condition(), || pages::events::page(&visit.frame(), &search, None));
     }
     // Each search by a value says whether an event has it.
     let is_by_value = !key.is_empty() || !header.is_empty();
@@ -109,10 +121,11 @@ pub(crate) async fn dead(visit: Visit, Query(pairs): Pairs) -> Response {
     let words = words::filtered(&["dlq", "summary"], &[("rpc", filter.rpc), ("since", filter.since)]);
     let page = |frame: &Frame, summary: &Summary| {
         let sampler = &visit.console.sampler;
-        // A filter by time counts something else.
-        if filter.since.is_empty() {
-            sampler.keep_groups(summary, frame.now);
+        // A filter by time counts something else, and of that no numbers are kept.
+        if !filter.since.is_empty() {
+            return pages::dead::page(frame, &filter, summary, &[]);
         }
+        sampler.keep_groups(summary, frame.now);
         let trends: Vec<_> = summary.groups.iter().map(|group| sampler.group(group, frame.now)).collect();
         pages::dead::page(frame, &filter, summary, &trends)
     };
@@ -150,8 +163,8 @@ pub(crate) async fn parked(visit: Visit) -> Response {
 }
 
 pub(crate) async fn repairs(visit: Visit) -> Response {
-    let page = |frame: &Frame, repairs: &Vec<Kept>| pages::repairs::page(frame, repairs, None);
-    visit.watch(("/repairs", "Repairs"), words::repairs(), page).await
+    let page = |frame: &Frame, repairs: &Seen<Vec<Kept>>| pages::repairs::page(frame, repairs, None);
+    visit.open(("/repairs", "Repairs"), For::All, words::repairs(), page).await
 }
 
 pub(crate) async fn repair(visit: Visit, Path(id): Path<String>) -> Response {
@@ -159,8 +172,8 @@ pub(crate) async fn repair(visit: Visit, Path(id): Path<String>) -> Response {
     if !words::is_id(&id) {
         return visit.refuse(("/repairs", &heading), &words::of(&["repair", "list"]), &no_id());
     }
-    let page = |frame: &Frame, found: &Vec<Kept>| pages::repairs::page(frame, found, Some(&id));
-    visit.answer(("/repairs", &heading), words::of(&["repair", "show", &id]), page).await
+    let page = |frame: &Frame, found: &Seen<Vec<Kept>>| pages::repairs::page(frame, found, Some(&id));
+    visit.open(("/repairs", &heading), For::One, words::of(&["repair", "show", &id]), page).await
 }
 
 pub(crate) async fn line(visit: Visit) -> Response {
@@ -170,12 +183,19 @@ pub(crate) async fn line(visit: Visit) -> Response {
         Err(refusal) => return visit.refuse(place, &words, &refusal),
     };
     let report = visit.console.seen((For::All, &visit.who()), words.clone()).await;
-    let processes = sample.value.json.get("processes").cloned().unwrap_or_default();
-    let json = json!({"processes": processes, "doctor": report.as_ref().ok().map(|seen| &seen.value)});
-    visit.show(place, &words, &json, || {
-        let report = report.and_then(|seen| read::<Report>(&seen.value));
-        let page = pages::line::page(&visit.frame(), &sample.value.status, report.as_ref());
-        html! { (older(&sample)) (page) }
+    if let Some(refusal) = visit.lacks([&report]) {
+        return visit.refuse(place, &words, refusal);
+    }
+    let at = oldest(sample.at, [&report]);
+    let of_status = |name: &str| sample.value.json.get(name).cloned().unwrap_or_default();
+    let json = json!({
+        "processes": of_status("processes"),
+        "differing": of_status("differing"),
+        "doctor": report.as_ref().ok().map(|seen| &seen.value),
+    });
+    visit.show_of(at, place, &words, &json, |frame| {
+        let report = report.and_then(read_seen::<Report>);
+        html! { (older(&sample)) (pages::line::page(frame, &sample.value.status, report.as_ref())) }
     })
 }
 
@@ -188,7 +208,8 @@ pub(crate) async fn audit(visit: Visit, Query(pairs): Pairs) -> Response {
     let (who, rpc, event) = (of(&pairs, "who"), of(&pairs, "rpc"), of(&pairs, "event"));
     let filter = pages::audit::Filter { who, rpc, event, since: of(&pairs, "since") };
     let since = filter.since;
-    let filters = [("who", who), ("rpc", rpc), ("event", event), ("since", since), ("limit", "40")];
+    let limit = words::AUDIT_MAX.to_string();
+    let filters = [("who", who), ("rpc", rpc), ("event", event), ("since", since), ("limit", limit.as_str())];
     let page = |frame: &Frame, kept: &Vec<Kept>| pages::audit::page(frame, &filter, kept);
     visit.answer(("/audit", "Audit"), words::filtered(&["audit"], &filters), page).await
 }
@@ -255,6 +276,14 @@ fn no_keys() -> Refusal {
         code: 1,
         problem: "keys and headers may be personal, so only those who may repair search by them".to_owned(),
         remedy: "search by name, open an event by its id, or ask for --allow repair=…".to_owned(),
+    }
+}
+
+fn no_condition() -> Refusal {
+    Refusal {
+        code: 2,
+        problem: "a search needs a condition".to_owned(),
+        remedy: "enter a key, a name or a header".to_owned(),
     }
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use axum::extract::Query;
 use axum::response::Response;
-use serde_json::json;
 
 use crate::answers::Plan;
 use crate::ask::{Refusal, words};
 use crate::changes::begun;
+use crate::commands;
 use crate::frame::Frame;
 use crate::pages::replay::{Which, page};
 use crate::visit::{Sent, Visit};
@@ -30,7 +30,7 @@ pub(crate) async fn plan(visit: Visit, Query(pairs): Query<BTreeMap<String, Stri
     let which = which(|name| pairs.get(name).map_or("", |value| value.trim()).to_owned());
     let words = words::filtered(&["replay"], &which.pairs());
     if !which.is_some() {
-        return visit.show(PLACE, &words, &json!(null), || page(&visit.frame(), &which, None));
+        return visit.first(PLACE, &words, &no_which(), || page(&visit.frame(), &which, None));
     }
     let planned = |frame: &Frame, plan: &Plan| page(frame, &which, Some(plan));
     visit.answer(PLACE, words, planned).await
@@ -39,18 +39,18 @@ pub(crate) async fn plan(visit: Visit, Query(pairs): Query<BTreeMap<String, Stri
 /// What was counted is what is sent: the times are those of the count.
 pub(crate) async fn run(sent: Sent) -> Response {
     let which = which(|name| sent.field(name).to_owned());
-    let mut words = words::filtered(&["replay"], &which.pairs());
+    let brakes = ["rate", "stop-if-dead", "why"].map(|name| (name, sent.field(name)));
+    let words = commands::replay(&[&which.pairs()[..], &brakes].concat());
     if !which.is_some() {
-        let why = Refusal {
-            code: 2,
-            problem: "a replay needs a time, or an event".to_owned(),
-            remedy: "count first".to_owned(),
-        };
-        return sent.visit.refuse(PLACE, &words, &why);
+        return sent.visit.refuse(PLACE, &words, &no_which());
     }
-    for name in ["rate", "stop-if-dead", "why"] {
-        words::with(&mut words, &format!("--{name}"), sent.field(name));
+    begun(&sent.visit, PLACE, commands::agreed(words), "/repairs").await
+}
+
+fn no_which() -> Refusal {
+    Refusal {
+        code: 2,
+        problem: "a replay needs a time, or an event".to_owned(),
+        remedy: "count first".to_owned(),
     }
-    words.extend(words::of(&["--run", "--yes"]));
-    begun(&sent.visit, PLACE, words, "/repairs").await
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::answers::{Group, Kept, Route, Status, Summary};
 use crate::ask::{Ask, Refusal, WHO, words};
-use crate::asked::{asked, cleaned_answer, read};
+use crate::asked::{asked, cleaned_answer, read, read_seen};
 use crate::history::{History, Trend};
 use crate::shared::{Seen, Shared};
 
@@ -28,7 +28,8 @@ pub(crate) struct Sampler {
 pub(crate) struct Look {
     pub(crate) status: Arc<Status>,
     pub(crate) json: Arc<Value>,
-    pub(crate) routes: Arc<Vec<Route>>,
+    /// Or why they are not known.
+    pub(crate) routes: Result<Arc<Vec<Route>>, Refusal>,
 }
 
 pub(crate) type Sample = Seen<Look>;
@@ -103,12 +104,8 @@ impl Sampler {
         &self,
         ask: &Arc<dyn Ask>,
         clock: fn() -> DateTime<Utc>,
-    ) -> Result<Vec<Kept>, Refusal> {
-        let seen = self.answer(ask, clock, (For::All, WHO), words::repairs()).await?;
-        match seen.late {
-            Some(late) => Err(late),
-            None => read(&seen.value),
-        }
+    ) -> Result<Seen<Vec<Kept>>, Refusal> {
+        read_seen(self.answer(ask, clock, (For::All, WHO), words::repairs()).await?)
     }
 
     /// After a form: the next page has what it did.
@@ -164,9 +161,8 @@ async fn fresh(ask: Arc<dyn Ask>) -> Result<Look, Refusal> {
     let json = cleaned_answer(&*ask, WHO, words::status()).await?;
     let status: Arc<Status> = Arc::new(read(&json)?);
     // Without the file of routes the map has no edges.
-    let routes: Vec<Route> =
-        asked(&*ask, WHO, words::routes()).await.map(|(routes, _)| routes).unwrap_or_default();
-    Ok(Look { status, json: Arc::new(json), routes: Arc::new(routes) })
+    let routes = asked::<Vec<Route>>(&*ask, WHO, words::routes()).await;
+    Ok(Look { status, json: Arc::new(json), routes: routes.map(|(routes, _)| Arc::new(routes)) })
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl<T> Last<T> {
         self.changes == changes && self.looked.elapsed() < self.wait
     }
 
-    /// Good enough for a page whose viewer would else wait. Who left it open yesterday waits.
+    /// Good enough for a page that would else wait for the next answer. An answer of yesterday is not.
     fn will_do(&self, changes: u64) -> bool {
         self.changes == changes && self.answer.is_ok() && self.looked.elapsed() < 2 * self.wait
     }

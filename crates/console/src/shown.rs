@@ -33,6 +33,11 @@ pub(crate) fn count(number: Option<i64>) -> String {
     }
 }
 
+/// Of a number that is counted to its end.
+pub(crate) fn whole(number: Option<i64>) -> String {
+    number.map_or_else(|| NOT_KNOWN.to_owned(), thousands)
+}
+
 /// `1 event`, `4,981 events`
 pub(crate) fn counted(number: i64, what: &str) -> String {
     format!("{} {what}{}", thousands(number), if number == 1 { "" } else { "s" })
@@ -103,6 +108,11 @@ pub(crate) fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
     html! { time datetime=(instant(at)) title=(instant(at)) { (at.format(format)) } }
 }
 
+/// With its date on every day.
+pub(crate) fn dated(at: DateTime<Utc>) -> Markup {
+    html! { time datetime=(instant(at)) title=(instant(at)) data-dated { (at.format("%Y-%m-%d %H:%M:%SZ")) } }
+}
+
 /// A part of a path or of a query.
 pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, KEPT).to_string()
@@ -132,7 +142,8 @@ mod tests {
     #[test]
     fn numbers_are_honest() {
         assert_eq!([count(None), count(Some(0)), count(Some(4981))], ["not known", "0", "4,981"]);
-        assert_eq!(count(Some(10_000)), "10,000+");
+        assert_eq!([count(Some(10_000)), whole(Some(12_345))], ["10,000+", "12,345"]);
+        assert_eq!(whole(None), NOT_KNOWN);
         assert_eq!([age(0.04), age(61.0), age(4000.0)], ["0.0s", "1m 1s", "1h 6m"]);
         assert_eq!(
             [bytes(17), bytes(2048), bytes(50 << 20), bytes(3 << 30)],

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::access::Viewer;
 use crate::ask::{Refusal, words};
-use crate::asked::read;
+use crate::asked::read_seen;
 use crate::clean::without_keys;
 use crate::frame::Frame;
 use crate::guard::ADDRESS_BYTES_MAX;
@@ -85,6 +85,8 @@ impl Visit {
             path: &self.path,
             form_token: self.form_token(),
             now: self.now,
+            clock: self.now,
+            ask: &*self.console.ask,
         }
     }
 
@@ -96,7 +98,7 @@ impl Visit {
         self.viewer.who()
     }
 
-    /// What all viewers see. A script would take older numbers for new ones, so it gets none.
+    /// What all viewers see. A page says that its numbers are older than they should be. JSON has no place for that: it is refused.
     pub(crate) async fn sample(&self) -> Result<Sample, Refusal> {
         let sample = self.console.sample().await?;
         match &sample.late {
@@ -112,8 +114,13 @@ impl Visit {
         words: Vec<String>,
         page: impl FnOnce(&Frame, &T) -> Markup,
     ) -> Response {
-        let seen = self.console.seen((For::One, &self.who()), words.clone()).await;
-        self.tell(place, &words, seen, page)
+        self.open(
+            place,
+            For::One,
+            words,
+            |frame, seen: &Seen<T>| html! { (older(seen)) (page(frame, &seen.value)) },
+        )
+        .await
     }
 
     /// A page that many may watch.
@@ -123,37 +130,79 @@ impl Visit {
         words: Vec<String>,
         page: impl FnOnce(&Frame, &T) -> Markup,
     ) -> Response {
-        let seen = self.console.seen((For::All, &self.who()), words.clone()).await;
-        self.tell(place, &words, seen, page)
+        self.open(
+            place,
+            For::All,
+            words,
+            |frame, seen: &Seen<T>| html! { (older(seen)) (page(frame, &seen.value)) },
+        )
+        .await
     }
 
-    fn tell<T: DeserializeOwned>(
+    /// The same, for a page that says itself how old its numbers are.
+    pub(crate) async fn open<T: DeserializeOwned>(
         &self,
         place: (&str, &str),
-        words: &[String],
-        seen: Result<Seen<Value>, Refusal>,
-        page: impl FnOnce(&Frame, &T) -> Markup,
+        whose: For,
+        words: Vec<String>,
+        page: impl FnOnce(&Frame, &Seen<T>) -> Markup,
     ) -> Response {
-        let read = seen.and_then(|seen| match &seen.late {
-            Some(late) if self.wants_json => Err(late.clone()),
-            _ => Ok((read(&seen.value)?, seen)),
-        });
+        let seen = self.console.seen((whose, &self.who()), words.clone()).await;
+        if let Some(refusal) = self.lacks([&seen]) {
+            return self.refuse(place, &words, refusal);
+        }
+        let read = seen.and_then(|seen| Ok((seen.value.clone(), read_seen::<T>(seen)?)));
         match read {
-            Ok((value, seen)) => self.show(place, words, &seen.value, || {
-                // Its times are as they were then.
-                let frame = Frame { now: seen.at, ..self.frame() };
-                html! { (older(&seen)) (page(&frame, &value)) }
-            }),
-            Err(refusal) => self.refuse(place, words, &refusal),
+            Ok((json, seen)) => self.show_of(seen.at, place, &words, &json, |frame| page(frame, &seen)),
+            Err(refusal) => self.refuse(place, &words, &refusal),
         }
     }
 
+    /// Why a page of these answers is none: as JSON it has all of them as they are now, or it is refused.
+    pub(crate) fn lacks<'a>(
+        &self,
+        answers: impl IntoIterator<Item = &'a Result<Seen<Value>, Refusal>>,
+    ) -> Option<&'a Refusal> {
+        let missing = |answer: &'a Result<Seen<Value>, Refusal>| match answer {
+            Ok(seen) => seen.late.as_ref(),
+            Err(refusal) => Some(refusal),
+        };
+        answers.into_iter().find_map(missing).filter(|_| self.wants_json)
+    }
+
+    /// What is so at this moment.
     pub(crate) fn show(
         &self,
-        (here, heading): (&str, &str),
+        place: (&str, &str),
         words: &[String],
         json: &Value,
         page: impl FnOnce() -> Markup,
+    ) -> Response {
+        self.show_of(self.now, place, words, json, |_| page())
+    }
+
+    /// A page on which nothing was entered yet. As JSON it refuses, as its command does.
+    pub(crate) fn first(
+        &self,
+        place: (&str, &str),
+        words: &[String],
+        refusal: &Refusal,
+        page: impl FnOnce() -> Markup,
+    ) -> Response {
+        if self.wants_json {
+            return self.refuse(place, words, refusal);
+        }
+        self.show(place, words, &Value::Null, page)
+    }
+
+    /// What was so at that time. Ages on the page are as they were then.
+    pub(crate) fn show_of(
+        &self,
+        at: DateTime<Utc>,
+        (here, heading): (&str, &str),
+        words: &[String],
+        json: &Value,
+        page: impl FnOnce(&Frame) -> Markup,
     ) -> Response {
         if self.wants_json {
             // Of one event, all who may look see its key.
@@ -162,9 +211,10 @@ impl Visit {
                 false => as_json(StatusCode::OK, &without_keys(json.clone())),
             };
         }
+        let frame = Frame { now: at, ..self.frame() };
         let command = self.console.ask.command(words);
-        let page = html! { (notes(&self.notes)) (page()) };
-        as_html(StatusCode::OK, &self.frame().page(here, heading, &command, &page))
+        let body = html! { (notes(&self.notes)) (page(&frame)) };
+        as_html(StatusCode::OK, &frame.page(here, heading, &command, &body))
     }
 
     pub(crate) fn refuse(&self, place: (&str, &str), words: &[String], refusal: &Refusal) -> Response {
@@ -250,10 +300,12 @@ impl<N: Needs> FromRequest<Arc<Console>> for Sent<N> {
         let forbidden = |why: &'static str| (StatusCode::FORBIDDEN, why).into_response();
         if !N::has(&visit.viewer) {
             console.wall.refused(&*console.ask, &visit.who(), parts.uri.path()).await;
-            return Err(forbidden("you may look, and not do this\n"));
+            return Err(forbidden("You may not do this.\n"));
         }
         if !is_from_here(&parts.headers, &console.settings.hosts) {
-            return Err(forbidden("the form is not from this console (Origin)\n"));
+            return Err(forbidden(
+                "The form was sent from another site (Origin): open this console, and send it there.\n",
+            ));
         }
         let form = Form::<BTreeMap<String, String>>::from_request(Request::from_parts(parts, body), console);
         let form = timeout(ARRIVES_WITHIN, form).await;
@@ -262,7 +314,7 @@ impl<N: Needs> FromRequest<Arc<Console>> for Sent<N> {
         let sent = Self { visit, fields, needs: PhantomData };
         if !console.secret.are_same(sent.field("form_token"), &sent.visit.form_token()) {
             return Err(forbidden(
-                "the form is not of this console, or of one before it: load the page again\n",
+                "The form is of another console, or of an earlier start: load the page again.\n",
             ));
         }
         Ok(sent)

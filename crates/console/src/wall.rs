@@ -32,7 +32,7 @@ struct Known {
     ask_at: Option<Instant>,
 }
 
-/// Of all databases together.
+/// What the role may in every database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 struct Role {
     repairs: bool,
@@ -40,7 +40,7 @@ struct Role {
 }
 
 impl Wall {
-    /// Without what the role may not. Nothing is offered before it is known.
+    /// The viewer's rights, as far as the role has them, too. While the role is not known, there are none.
     pub(crate) async fn limit(&self, viewer: Viewer, ask: &Arc<dyn Ask>) -> Viewer {
         if !viewer.may_repair && !viewer.may_destroy && !viewer.may_see_payloads {
             return viewer;

@@ -82,7 +82,8 @@ async fn pages_on_aws_need_no_database() {
         ("/routes", ROUTE.event),
         ("/audit", "Audit"),
     ];
-    browser.shows(&pages).await;
+    let shown = browser.shows(&pages).await;
+    assert!(shown[0].contains("No database is given"), "Now says that nothing is known of the relay");
     for path in ["/replay?since=1h", "/parked"] {
         let page = browser.get(path, "text/html").await;
         assert!(page.body.contains("DATABASE_URL"), "{path}: {page:?}");

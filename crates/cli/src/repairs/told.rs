@@ -1,6 +1,6 @@
 //! What is shown of repairs. Pure: everything is known by now.
 
-use outbox_transport::operate::{Kept, Kind, Progress, Standing, thousands};
+use outbox_transport::operate::{DYNAMODB, Kept, Kind, Standing, thousands};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -12,6 +12,9 @@ use crate::stopped::Stopped;
 /// So many entries of the audit are looked at.
 pub(super) const READ_MAX: u32 = 1000;
 const COMMAND_CHARS_MAX: usize = 2000;
+const STOP: &str = "stop";
+const CONTINUE: &str = "continue";
+const UNDO: &str = "undo";
 
 pub(super) fn unknown(id: Uuid, options: &Options) -> Stopped {
     Stopped::failed(
@@ -25,6 +28,8 @@ pub(super) fn unknown(id: Uuid, options: &Options) -> Stopped {
 pub(super) struct Listed<'a> {
     state: Standing,
     moved: Option<i64>,
+    /// The subcommands of `outbox repair` that still do something with it.
+    can: Vec<&'static str>,
     #[serde(flatten)]
     kept: &'a Kept,
 }
@@ -35,7 +40,7 @@ pub(super) struct Shown<'a>(Vec<Listed<'a>>);
 
 impl<'a> Listed<'a> {
     pub(super) fn of(kept: &'a Kept) -> Self {
-        Self { state: kept.standing(), moved: moved(kept), kept }
+        Self { state: kept.standing(), moved: moved(kept), can: can(kept), kept }
     }
 }
 
@@ -58,6 +63,23 @@ pub(super) fn ordered(mut kept: Vec<Kept>, limit: usize) -> Vec<Kept> {
     kept
 }
 
+/// What still does something with it. Of one that has looked at everything, nothing is left, unless it failed: then what was not moved
+/// is where it was.
+fn can(kept: &Kept) -> Vec<&'static str> {
+    let Some(progress) = &kept.progress else { return Vec::new() };
+    let is_over = progress.total.is_some_and(|total| progress.reached >= total);
+    let mut can = match kept.standing() {
+        Standing::Running => vec![STOP],
+        Standing::Silent => vec![STOP, CONTINUE, UNDO],
+        Standing::Ended => vec![UNDO],
+        Standing::Interrupted | Standing::Stopped if is_over => vec![UNDO],
+        _ => vec![CONTINUE, UNDO],
+    };
+    // What was dropped is gone. On SQS a message in a queue can't be found again.
+    can.retain(|what| *what != UNDO || (progress.kind != Kind::Drop && kept.source != DYNAMODB));
+    can
+}
+
 /// While it runs, what it has looked at is known, and not all of that is moved.
 fn moved(kept: &Kept) -> Option<i64> {
     kept.changed().or(kept.progress.as_ref().map(|progress| progress.reached))
@@ -71,12 +93,6 @@ fn reached(kept: &Kept) -> String {
         }
         None => thousands(progress.reached),
     }
-}
-
-/// A repair that reached all that it counted has nothing to go on with.
-fn has_more(kept: &Kept) -> bool {
-    let reached_all = |progress: &Progress| progress.total.is_some_and(|total| progress.reached >= total);
-    !kept.progress.as_ref().is_some_and(reached_all)
 }
 
 pub(super) fn listed(listed: &[Kept], options: &Options) -> String {
@@ -113,19 +129,15 @@ pub(super) fn shown(found: &[Kept], options: &Options) -> String {
     let mut parts: Vec<String> = found.iter().map(|kept| one(kept, several)).collect();
     let Some(first) = found.iter().min_by_key(|kept| kept.standing()) else { return String::new() };
     let command = |what: &str| options.command(["repair", what, &first.id.to_string()]);
-    let kind = first.progress.as_ref().map(|progress| progress.kind);
-    let hints = match first.standing() {
-        _ if kind.is_none() => Vec::new(),
-        Standing::Running => vec![format!("to stop it: {}", command("stop"))],
-        Standing::Ended => vec![format!("to take back what has not begun: {}", command("undo"))],
-        _ => {
-            let more = found.iter().any(has_more).then(|| format!("to go on: {}", command("continue")));
-            let undo = format!("to take back what has not begun: {}", command("undo"));
-            more.into_iter().chain([undo]).collect()
-        }
+    let hint = |what: &str| {
+        let does = match what {
+            STOP => "to stop it",
+            CONTINUE => "to go on",
+            _ => "to take back what has not begun",
+        };
+        format!("{does}: {}", command(what))
     };
-    let hints: Vec<String> =
-        hints.into_iter().filter(|hint| kind != Some(Kind::Drop) || !hint.contains("take back")).collect();
+    let hints: Vec<String> = can(first).into_iter().map(hint).collect();
     if !hints.is_empty() {
         parts.push(hints.join("\n"));
     }
@@ -164,4 +176,59 @@ fn one(kept: &Kept, several: bool) -> String {
     }
     rows.add_row(["command", &line(&kept.command, COMMAND_CHARS_MAX)]);
     rows.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use outbox_transport::operate::Progress;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Guards promise 8: of a repair only that is offered which still does something.
+    #[test]
+    fn a_repair_offers_what_can_be_done() {
+        let (ended, stopped) = (Some(json!({"moved": 3})), Some(json!({"moved": 3, "stopped": "by a@b"})));
+        let (interrupted, failed) = (Some(json!({"interrupted": true})), Some(json!({"failed": "no"})));
+        let of = |kind, source: &str, reached, result: &Option<serde_json::Value>, beat_seconds_ago| Kept {
+            source: source.to_owned(),
+            id: Uuid::nil(),
+            at: Utc::now().into(),
+            who: "a@b".to_owned(),
+            role: None,
+            command: String::new(),
+            ended: result.is_some(),
+            result: result.clone(),
+            progress: Some(Progress {
+                kind,
+                rpc: None,
+                plan: Vec::new(),
+                bound: None,
+                reached,
+                total: Some(10),
+                place: None,
+                beat_seconds_ago,
+                stop_by: None,
+                taken_back: 0,
+            }),
+        };
+        let (redrive, drop, replay) = (Kind::Redrive, Kind::Drop, Kind::Replay);
+        for (kept, expected) in [
+            (of(redrive, "cards", 3, &None, 1.0), &[STOP][..]),
+            (of(replay, "cards", 3, &None, 90.0), &[STOP, CONTINUE, UNDO]),
+            (of(redrive, "cards", 10, &ended, 90.0), &[UNDO]),
+            (of(replay, "cards", 3, &stopped, 90.0), &[CONTINUE, UNDO]),
+            (of(replay, "cards", 10, &stopped, 90.0), &[UNDO]),
+            (of(redrive, "cards", 10, &failed, 90.0), &[CONTINUE, UNDO]),
+            (of(drop, "cards", 3, &interrupted, 90.0), &[CONTINUE]),
+            (of(drop, "cards", 10, &interrupted, 90.0), &[]),
+            (of(drop, "cards", 10, &ended, 90.0), &[]),
+            (of(redrive, DYNAMODB, 10, &ended, 90.0), &[]),
+            (of(redrive, DYNAMODB, 3, &stopped, 90.0), &[CONTINUE]),
+            (Kept { progress: None, ..of(redrive, "cards", 0, &ended, 0.0) }, &[]),
+        ] {
+            assert_eq!(can(&kept), expected, "{kept:?}");
+        }
+    }
 }

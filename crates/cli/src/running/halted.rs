@@ -63,7 +63,7 @@ fn push_new(all: &mut Vec<String>, one: &str) {
 }
 
 /// The parts that have waited for too long, with the time until now.
-pub(crate) fn waits(seen: &Seen) -> impl Iterator<Item = (&Waits, Option<f64>)> {
+fn waits(seen: &Seen) -> impl Iterator<Item = (&Waits, Option<f64>)> {
     let ago = seen.seen_seconds_ago.max(0.0);
     let until_now = move |waits: &Waits| waits.seconds.map(|seconds| seconds + ago);
     let waits = seen.process.report.waits.iter().map(move |waits| (waits, until_now(waits)));

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use outbox_transport::process::Seen;
+use serde::Serialize;
 
 const DIGEST_CHARS: usize = 8;
 
-/// Processes whose routes differ from those of most others.
-#[derive(Debug, PartialEq, Eq)]
+/// Processes whose routes differ from those of most others. The names are stable.
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Differing {
     pub(crate) source: String,
     pub(crate) processes: Vec<String>,

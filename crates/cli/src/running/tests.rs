@@ -1,3 +1,4 @@
+use outbox_runtime::RELOAD;
 use outbox_transport::process::{LastError, Minute, Process, Report};
 
 use super::*;
@@ -75,6 +76,30 @@ fn each_cause_of_a_wait_is_told() {
     }
     let elsewhere = Running(vec![well()]).workers("ledger", "A/B");
     assert_eq!((elsewhere.workers, elsewhere.breaker), (0, None));
+}
+
+/// Guards promise 8: an RPC stands still while none of its workers makes progress for it. A file that was refused halts nothing.
+#[test]
+fn an_rpc_stands_still_with_all_of_its_workers() {
+    let worker = |part, seconds| seen(Program::Worker, "w1", 1.0, waiting(part, seconds));
+    let well = || seen(Program::Worker, "w2", 1.0, serving(Breaker::Closed, 1, 0.01));
+    for (all, stands_still) in [
+        (vec![worker("cards A/B", Some(9.0))], true),
+        (vec![worker("cards A/B", None)], true),
+        (vec![worker("cards A/B records", Some(9.0))], true),
+        (vec![worker("cards A/B", Some(9.0)), worker("cards A/B", Some(9.0))], true),
+        (vec![worker("cards A/B", Some(9.0)), well()], false),
+        (vec![worker("cards A/B", Some(2.0))], false),
+        (vec![worker("cards A/BC", Some(9.0))], false),
+        (vec![worker(RELOAD, None)], false),
+        (vec![well()], false),
+        (vec![], false),
+    ] {
+        let serving = Running(all).workers("cards", "A/B");
+        assert_eq!(serving.stands_still, stands_still, "{serving:?}");
+    }
+    let causes = Running(vec![worker(RELOAD, None)]).workers("cards", "A/B").causes();
+    assert!(causes.is_empty(), "{causes:?}");
 }
 
 /// Guards promise 8: one reason that halts many is shown once, and silent processes are shown by kind.

@@ -8,7 +8,7 @@ use outbox_transport::process::Seen;
 use serde::Serialize;
 
 use super::workers::Breaker;
-use crate::running::Serving;
+use crate::running::{Differing, Serving};
 use crate::safe::line;
 
 const PROBLEM_CHARS_MAX: usize = 2000;
@@ -21,7 +21,9 @@ pub(super) struct Status {
     pub(super) sources: Vec<SourceStatus>,
     pub(super) rpcs: Vec<RpcStatus>,
     /// Relays and workers, by their reports.
-    pub(super) processes: Vec<Seen>,
+    pub(super) processes: Vec<ProcessStatus>,
+    /// Processes whose routes differ from those of most others of their database.
+    pub(super) differing: Vec<Differing>,
     /// On aws: the events that EventBridge could not deliver.
     pub(super) undeliverable: Option<Undeliverable>,
     pub(super) problems: Vec<Problem>,
@@ -72,6 +74,14 @@ pub(super) struct RpcStatus {
     pub(super) serving: Serving,
     /// Whether event_router.yaml has it; unknown without one.
     pub(super) routed: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ProcessStatus {
+    /// In one word, as the table has it.
+    pub(super) state: &'static str,
+    #[serde(flatten)]
+    pub(super) seen: Seen,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

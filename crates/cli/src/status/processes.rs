@@ -4,7 +4,7 @@ use outbox_runtime::RELOAD;
 use outbox_transport::operate::SQS;
 use outbox_transport::process::Seen;
 
-use super::answer::Problem;
+use super::answer::{Problem, ProcessStatus};
 use crate::colour::Colour;
 use crate::running::{Differing, Halted, Running, differing, halted, listed};
 use crate::safe::line;
@@ -12,6 +12,11 @@ use crate::show::{NAME_CHARS_MAX, age, counted, name_or, or_dash, table};
 
 const REASON_CHARS_MAX: usize = 400;
 const DIGEST_CHARS: usize = 8;
+
+/// Each with its state in one word.
+pub(super) fn with_states(running: &Running) -> Vec<ProcessStatus> {
+    running.0.iter().map(|seen| ProcessStatus { state: state(seen), seen: seen.clone() }).collect()
+}
 
 pub(super) fn problems(running: &Running) -> Vec<Problem> {
     let silent = running.silent();

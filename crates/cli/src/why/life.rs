@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use outbox_event::EventId;
 use outbox_postgres::operate::{Dropped, Leader, Outbox, Parked, Putting, Stored, Transaction};
 use outbox_transport::operate::{At, Count, Delivery, Past, State};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::options::Options;
 use crate::running::Serving;
@@ -96,8 +96,13 @@ pub(super) struct NotIn {
     pub(super) prepared_transactions: Vec<String>,
     /// Whether other transactions are open, which can't contain it.
     pub(super) others_open: bool,
-    #[serde(skip)]
+    /// This role, if it does not see when transactions of other roles began. In JSON: whether it sees that.
+    #[serde(rename = "sees_transactions", serialize_with = "is_none")]
     pub(super) blind_role: Option<String>,
+}
+
+fn is_none<S: Serializer>(one: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(one.is_none())
 }
 
 /// How much the clock that made an id may differ from the database's.
@@ -308,6 +313,26 @@ mod tests {
             let said =
                 (not_in.writing_transactions.len(), not_in.prepared_transactions.len(), not_in.others_open);
             assert_eq!(said, (kept, kept_prepared, others), "{made_at:?} {begun:?} {prepared:?}");
+        }
+    }
+
+    /// Guards promise 8: JSON says whether this role sees the transactions of others, and not which role it is.
+    #[test]
+    fn a_blind_role_is_said() {
+        for (blind_role, sees) in [(None, true), (Some("outbox_view".to_owned()), false)] {
+            let not_in = NotIn {
+                source: "cards".to_owned(),
+                oldest_event_at: None,
+                writing_transactions: Vec::new(),
+                prepared_transactions: Vec::new(),
+                others_open: false,
+                blind_role,
+            };
+            let json = serde_json::to_value(&not_in).unwrap();
+            assert_eq!(
+                (&json["sees_transactions"], json.get("blind_role")),
+                (&serde_json::json!(sees), None)
+            );
         }
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Nowhere {
 pub(crate) struct NotIn {
     pub(crate) source: String,
     pub(crate) oldest_event_at: Option<DateTime<Utc>>,
+    /// Whether this role sees when those of others began.
+    pub(crate) sees_transactions: bool,
     pub(crate) writing_transactions: Vec<Transaction>,
     pub(crate) prepared_transactions: Vec<String>,
 }

@@ -7,10 +7,12 @@ use serde_json::Value;
 pub(crate) struct Kept {
     pub(crate) source: String,
     pub(crate) id: String,
-    /// In the list of repairs.
+    /// As the list of repairs has it.
     pub(crate) state: String,
-    /// In the audit: the same.
+    /// As the audit has the state.
     pub(crate) outcome: String,
+    /// The subcommands of `outbox repair` that still do something with it.
+    pub(crate) can: Vec<String>,
     pub(crate) moved: Option<i64>,
     pub(crate) at: Option<DateTime<Utc>>,
     pub(crate) who: String,
@@ -60,7 +62,6 @@ pub(crate) struct Plan {
     pub(crate) parked: i64,
     pub(crate) oldest_event_at: Option<DateTime<Utc>>,
     pub(crate) breakers: Vec<String>,
-    pub(crate) command: String,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

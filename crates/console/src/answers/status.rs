@@ -3,14 +3,29 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::shown::NOT_KNOWN;
+
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(crate) struct Status {
     pub(crate) sources: Vec<Source>,
     pub(crate) rpcs: Vec<Rpc>,
     pub(crate) processes: Vec<Process>,
+    /// Processes with other routes than most of their database.
+    pub(crate) differing: Vec<Differing>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) notices: Vec<Problem>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub(crate) struct Differing {
+    pub(crate) source: String,
+    pub(crate) processes: Vec<String>,
+    pub(crate) digest: String,
+    pub(crate) usual: String,
+    pub(crate) others: i64,
+    pub(crate) differences: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -88,6 +103,8 @@ pub(crate) struct Serving {
     pub(crate) calls_max: i64,
     pub(crate) mean_seconds: f64,
     pub(crate) longest_seconds: f64,
+    /// None of them makes progress for this RPC.
+    pub(crate) stands_still: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -96,16 +113,16 @@ pub(crate) struct Process {
     pub(crate) source: String,
     pub(crate) name: String,
     pub(crate) program: String,
+    /// In one word.
+    pub(crate) state: String,
     pub(crate) version: String,
     pub(crate) address: Option<String>,
     pub(crate) router: Option<String>,
     pub(crate) routes: Vec<String>,
     pub(crate) started_at: Option<DateTime<Utc>>,
-    pub(crate) ready: bool,
     pub(crate) waits: Vec<Waits>,
     pub(crate) rpcs: Vec<RpcReport>,
     pub(crate) seen_seconds_ago: Option<f64>,
-    pub(crate) silent_after_seconds: Option<f64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -147,29 +164,15 @@ pub(crate) struct Minute {
 impl Process {
     /// Where it serves its metrics: host and port.
     pub(crate) fn address(&self) -> &str {
-        self.address.as_deref().map_or("not known", |address| address.trim_start_matches("http://"))
+        self.address.as_deref().map_or(NOT_KNOWN, |address| address.trim_start_matches("http://"))
     }
 
     pub(crate) fn is_silent(&self) -> bool {
-        self.seen_seconds_ago.zip(self.silent_after_seconds).is_some_and(|(ago, after)| ago > after)
+        self.state == "silent"
     }
 }
 
-/// A part that waits for longer is no longer busy, as `outbox status` has it.
-const HALTED_SECONDS: f64 = 8.0;
-
 impl Status {
-    /// Whether as many workers make no progress for this RPC as serve it.
-    pub(crate) fn stands_still(&self, rpc: &Rpc) -> bool {
-        let part = format!("{} {}", rpc.source, rpc.rpc);
-        let is_halted = |waits: &Waits| {
-            waits.part == part && waits.seconds.is_none_or(|seconds| seconds >= HALTED_SECONDS)
-        };
-        let workers = self.processes.iter().filter(|one| one.program == "worker" && !one.is_silent());
-        let halted = workers.filter(|worker| worker.waits.iter().any(is_halted)).count();
-        halted > 0 && halted as i64 >= rpc.serving.workers
-    }
-
     /// Calls that ended in the last minute, by all workers that are not silent. `None` if no worker reports it.
     pub(crate) fn ended_in_a_minute(&self, rpc: &Rpc) -> Option<i64> {
         let workers = self.processes.iter().filter(|one| one.source == rpc.source && !one.is_silent());

@@ -20,17 +20,26 @@
     return parts.slice(0, 2).join(" ");
   };
   const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+  // As in ISO 8601: the date and the time, and how far the zone is from UTC then.
+  const local = (at) => at.toLocaleString("sv").split(" ");
+  const zone = (at) => {
+    const minutes = -at.getTimezoneOffset();
+    const two = (number) => String(Math.trunc(Math.abs(number))).padStart(2, "0");
+    return (minutes < 0 ? "-" : "+") + two(minutes / 60) + ":" + two(minutes % 60);
+  };
   const tick = () => {
     for (const one of document.querySelectorAll("[data-at]")) {
       const seconds = (now() - Date.parse(one.dataset.at)) / 1000;
       put(one, seconds < 0 ? "(in " + age(-seconds) + ")" : "(" + age(seconds) + " ago)");
     }
     if (root.dataset.times !== "local") return;
-    for (const one of document.querySelectorAll("time")) {
-      // As in ISO 8601: the date, a blank, the time.
-      const [date, time] = new Date(one.dateTime).toLocaleString("sv").split(" ");
-      const exact = time + (/\.\d+/.exec(one.textContent) || "");
-      put(one, one.textContent.includes("-") ? date + " " + exact : exact);
+    const [today] = local(new Date(now()));
+    for (const one of document.querySelectorAll("time, [data-time]")) {
+      const at = new Date(one.dateTime || one.dataset.time);
+      const [date, time] = local(at);
+      // Another day has its date, as the zone counts days.
+      const day = date !== today || "dated" in one.dataset ? date + " " : "";
+      put(one, day + time + (/\.\d+/.exec(one.textContent) || "") + zone(at));
     }
   };
   tick();

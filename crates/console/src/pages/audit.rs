@@ -1,9 +1,10 @@
 use maud::{Markup, html};
 
 use crate::answers::Kept;
+use crate::ask::words::AUDIT_MAX;
 use crate::frame::Frame;
 use crate::pages::repairs::standing;
-use crate::parts::{option, table};
+use crate::parts::{table, times};
 use crate::shown::{encoded, short, thousands};
 
 const COMMAND_CHARS_MAX: usize = 300;
@@ -15,6 +16,12 @@ pub(crate) struct Filter<'a> {
     pub(crate) rpc: &'a str,
     pub(crate) event: &'a str,
     pub(crate) since: &'a str,
+}
+
+impl Filter<'_> {
+    fn is_some(&self) -> bool {
+        [self.who, self.rpc, self.event, self.since].iter().any(|value| !value.is_empty())
+    }
 }
 
 pub(crate) fn page(frame: &Frame, filter: &Filter, kept: &[Kept]) -> Markup {
@@ -39,14 +46,13 @@ pub(crate) fn page(frame: &Frame, filter: &Filter, kept: &[Kept]) -> Markup {
             label { "Event " input name="event" value=(filter.event) autocomplete="off"; }
             label {
                 "Since "
-                select name="since" {
-                    (option("", filter.since, "any time"))
-                    @for (value, text) in crate::pages::events::TIMES { (option(value, filter.since, text)) }
-                }
+                select name="since" { (times(Some("any time"), filter.since)) }
             }
             button type="submit" { "Show" }
         }
-        @if kept.is_empty() { p { "No repairs." } }
+        @if kept.is_empty() && filter.is_some() { p { "No entry fits." } }
+        @else if kept.is_empty() { p { "No repairs." } }
         @else { (table("Audit", &["At", "By", "Outcome", "#Moved", "Command"], &rows)) }
+        @if kept.len() >= AUDIT_MAX { p { "There may be more: at most " (AUDIT_MAX) " of each database are shown, the newest." } }
     }
 }

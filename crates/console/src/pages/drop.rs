@@ -167,7 +167,7 @@ pub(crate) fn confirm(
 ) -> Markup {
     html! {
         p { strong { (demand.by) } " asks you to confirm it: " (short(&demand.why, 500)) }
-        @if counted.found != demand.found { p { "When it was asked for, " (counted.many(demand.found)) " were counted." } }
+        @if counted.found != demand.found { p { (counted.many(demand.found)) " were counted when it was asked for." } }
         (shown(frame, what, counted))
         form.change method="post" action=(frame.link("/drop")) {
             input type="hidden" name="form_token" value=(frame.form_token);

@@ -1,11 +1,11 @@
 use maud::{Markup, html};
 
-use crate::answers::{Delivery, Life, Nowhere, Past, Problem, Status};
+use crate::answers::{Delivery, Life, NotIn, Nowhere, Past, Problem, Status};
 use crate::frame::Frame;
-use crate::pages::remedy;
 use crate::pages::timeline::timeline;
-use crate::parts::{Tone, state};
-use crate::shown::{age_or, count, short};
+use crate::pages::{customer, remedy};
+use crate::parts::{Tone, more, state};
+use crate::shown::{NOT_KNOWN, age_or, count, short};
 
 const TEXT_CHARS_MAX: usize = 500;
 const PAST_MAX: usize = 60;
@@ -21,6 +21,9 @@ pub(crate) fn page(frame: &Frame, life: &Life) -> Markup {
             @if life.deliveries.is_empty() { p { "Nothing is known of a delivery." } }
             @for delivery in &life.deliveries { (subscriber(frame, life, delivery)) }
             (rest(frame, life))
+        }
+        @if let Some(text) = customer::text(life) {
+            details { summary { "Text for the customer" } (frame.command(&text)) }
         }
         p.quiet { "Not shown: the payload, and the values of headers." }
     }
@@ -57,7 +60,7 @@ fn facts(frame: &Frame, life: &Life) -> Markup {
             @if let Some(enqueued) = &life.enqueued {
                 dt { "Name" } dd { (enqueued.name) }
                 dt { "Key" } dd { (enqueued.key.as_deref().unwrap_or("none")) }
-                dt { "Payload" } dd { (enqueued.payload_bytes.map_or_else(|| "not known".to_owned(), |many| format!("{many} bytes"))) }
+                dt { "Payload" } dd { (enqueued.payload_bytes.map_or_else(|| NOT_KNOWN.to_owned(), |many| format!("{many} bytes"))) }
                 dt { "Enqueued" } dd { (frame.exact(enqueued.occurred_at)) " in " (enqueued.source) }
             }
             dt { "Put" }
@@ -74,7 +77,7 @@ fn facts(frame: &Frame, life: &Life) -> Markup {
                 } @else if let Some(waiting) = &life.waiting {
                     "not yet: " (count(waiting.events_ahead)) " events are ahead of it"
                     @for cause in &waiting.causes { "; " (cause) }
-                } @else { "not known" }
+                } @else { (NOT_KNOWN) }
             }
             @if let Some(parked) = &life.parked {
                 dt { "Parked" }
@@ -94,9 +97,7 @@ fn not_in(frame: &Frame, nowhere: &Nowhere) -> Markup {
             @for one in &nowhere.sources {
                 li {
                     "not in " (one.source) ", whose oldest event is of " (frame.exact(one.oldest_event_at)) ". "
-                    @if one.writing_transactions.is_empty() && one.prepared_transactions.is_empty() {
-                        "No transaction that this role sees could still commit it."
-                    } @else { "These transactions could still commit it:" }
+                    (may_commit(one))
                     ul {
                         @for open in &one.writing_transactions {
                             li { "pid " (open.pid) ", " (open.application) ", open for " (age_or(open.age_seconds)) }
@@ -105,6 +106,21 @@ fn not_in(frame: &Frame, nowhere: &Nowhere) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+/// What this role does not see is not known.
+fn may_commit(one: &NotIn) -> &'static str {
+    match (one.writing_transactions.is_empty() && one.prepared_transactions.is_empty(), one.sees_transactions)
+    {
+        (true, true) => "No transaction is open that could still commit it.",
+        (true, false) => {
+            "Whether a transaction may still commit it is not known: this role does not see when those of others began (pg_read_all_stats)."
+        }
+        (false, true) => "These transactions could still commit it:",
+        (false, false) => {
+            "These transactions could still commit it. When those of other roles began is not known (pg_read_all_stats):"
         }
     }
 }
@@ -118,7 +134,7 @@ fn subscriber(frame: &Frame, life: &Life, delivery: &Delivery) -> Markup {
             @for one in past.iter().take(PAST_MAX) { (happened(frame, one)) }
             @if !is_last(&past, delivery) { li { (stands(frame, delivery)) } }
         }
-        @if past.len() > PAST_MAX { p { (past.len() - PAST_MAX) " more: see the command below." } }
+        (more(past.len(), PAST_MAX, ""))
         @for cause in &delivery.causes { p { (cause) } }
     }
 }
@@ -132,15 +148,16 @@ fn is_last(past: &[&Past], delivery: &Delivery) -> bool {
 fn rest(frame: &Frame, life: &Life) -> Markup {
     let listed =
         |past: &&Past| !life.deliveries.iter().any(|one| past.rpc.as_deref() == Some(one.rpc.as_str()));
-    let rest: Vec<&Past> = life.history.iter().filter(listed).take(PAST_MAX).collect();
+    let rest: Vec<&Past> = life.history.iter().filter(listed).collect();
     html! {
         @if !rest.is_empty() {
             h3 { "Besides" }
             ol.past {
-                @for one in rest {
+                @for one in rest.iter().take(PAST_MAX) {
                     li { @if let Some(rpc) = &one.rpc { (frame.rpc(rpc)) ": " } (words(frame, one)) }
                 }
             }
+            (more(rest.len(), PAST_MAX, ""))
         }
     }
 }
@@ -208,5 +225,26 @@ fn because(code: Option<&str>, text: Option<&str>) -> Markup {
     html! {
         @if let Some(code) = code { ", " code { (code) } }
         @if let Some(text) = text { @if !text.is_empty() { ": " (short(text, TEXT_CHARS_MAX)) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answers::Transaction;
+
+    /// Guards promise 8: a role that does not see the transactions of others does not say that there are none.
+    #[test]
+    fn a_blind_role_does_not_know() {
+        for (sees_transactions, open, begins, is_known) in [
+            (true, 0, "No transaction is open", true),
+            (false, 0, "Whether a transaction may still commit it is not known", false),
+            (true, 1, "These transactions could still commit it:", true),
+            (false, 1, "These transactions could still commit it.", false),
+        ] {
+            let writing_transactions = vec![Transaction::default(); open];
+            let said = may_commit(&NotIn { sees_transactions, writing_transactions, ..NotIn::default() });
+            assert!(said.starts_with(begins) && said.contains("not known") != is_known, "{said}");
+        }
     }
 }

@@ -2,7 +2,7 @@ use maud::{Markup, html};
 
 use crate::answers::Searched;
 use crate::frame::Frame;
-use crate::parts::{Tone, option, state, table};
+use crate::parts::{Tone, state, table, times};
 
 /// What was searched, as the address has it.
 #[derive(Debug, Default)]
@@ -11,10 +11,8 @@ pub(crate) struct Search<'a> {
     pub(crate) name: &'a str,
     pub(crate) header: &'a str,
     pub(crate) since: &'a str,
+    pub(crate) until: &'a str,
 }
-
-pub(crate) const TIMES: [(&str, &str); 4] =
-    [("1h", "1 hour"), ("6h", "6 hours"), ("1day", "1 day"), ("7days", "7 days")];
 
 /// Without a condition nothing is asked.
 pub(crate) fn page(frame: &Frame, search: &Search, searched: Option<&Searched>) -> Markup {
@@ -24,7 +22,8 @@ pub(crate) fn page(frame: &Frame, search: &Search, searched: Option<&Searched>) 
             @if has_keys { label { "Key " input name="key" value=(search.key) autocomplete="off"; } }
             label { "Name " input name="name" value=(search.name) autocomplete="off"; }
             @if has_keys { label { "Header " input name="header" value=(search.header) placeholder="tenant=t-9" autocomplete="off"; } }
-            label { "Of the last " select name="since" { @for (value, text) in TIMES { (option(value, search.since, text)) } } }
+            label { "Of the last " select name="since" { (times(None, search.since)) } }
+            label { "Until " input name="until" value=(search.until) placeholder="now" autocomplete="off"; }
             button type="submit" { "Find" }
         }
         @match searched {

@@ -3,11 +3,9 @@
 use maud::{Markup, html};
 
 use crate::answers::{Meant, Parked, Rpc};
+use crate::commands::{self, ALL, ENTERED};
 use crate::frame::{Frame, rpc_path};
 use crate::shown::{encoded, query, thousands};
-
-/// The state of those that are given up together, as the command calls it.
-pub(crate) const ALL: &str = "retrying";
 
 /// Give-up for what waits for another attempt, and the end of a queue without a route.
 pub(crate) fn of_queue(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
@@ -16,7 +14,7 @@ pub(crate) fn of_queue(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
     html! {
         @if is_retrying {
             @let path = format!("{}/give-up", rpc_path(name));
-            (frame.form(&path, "Give up", &html! {
+            (frame.act(&path, &commands::give_up(name, ENTERED, "", ENTERED), "Give up", &html! {
                 p { "An event that waits for another attempt becomes a dead letter. A redrive takes that back." }
                 label { "Event " input name="event" required maxlength="100" autocomplete="off"; }
                 label { "Why " input name="why" required maxlength="500" autocomplete="off"; }
@@ -46,7 +44,8 @@ pub(crate) fn give_up_all(frame: &Frame, rpc: &str, code: &str, meant: &Meant) -
         @if meant.found == 0 { p { "There is nothing to give up." } }
         @else if !frame.may_repair() { p { "You may not give them up." } }
         @else {
-            (frame.form(&format!("{}/give-up", rpc_path(rpc)), &format!("Give up {many}"), &html! {
+            @let command = commands::give_up(rpc, "", code, ENTERED);
+            (frame.act(&format!("{}/give-up", rpc_path(rpc)), &command, &format!("Give up {many}"), &html! {
                 input type="hidden" name="all" value=(ALL);
                 input type="hidden" name="code" value=(code);
                 label { "Why " input name="why" required maxlength="500" autocomplete="off"; }

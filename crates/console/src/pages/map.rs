@@ -1,10 +1,12 @@
 //! The map from events to RPCs, drawn by the server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use maud::{Markup, html};
 
 use crate::answers::{Route, Rpc, Status};
+use crate::ask::Refusal;
 use crate::frame::Frame;
 use crate::parts::Tone;
 use crate::shown::{count, query, short, thousands};
@@ -34,7 +36,9 @@ struct Node<'a> {
     rpcs: Vec<&'a Rpc>,
 }
 
-pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
+type Routes = Result<Arc<Vec<Route>>, Refusal>;
+
+pub(crate) fn map(frame: &Frame, status: &Status, known: &Routes) -> Markup {
     let nodes = nodes(frame, status);
     if nodes.is_empty() {
         return html! { p { "No RPC is known here." } };
@@ -43,7 +47,9 @@ pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
     for (at, node) in nodes.iter().take(BOXES_MAX).enumerate() {
         node.rpcs.iter().for_each(|rpc| places.entry(&rpc.rpc).or_default().push(at));
     }
+    let routes = known.as_ref().map_or(&[][..], |routes| routes.as_slice());
     let (mut events, mut edges): (Vec<&str>, _) = (Vec::new(), BTreeSet::new());
+    let mut left_out = BTreeSet::new();
     for route in routes {
         let Some(to) = places.get(route.rpc.as_str()) else { continue };
         let known = events.iter().position(|event| *event == route.event);
@@ -53,7 +59,10 @@ pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
                 events.push(&route.event);
                 events.len() - 1
             }
-            None => continue,
+            None => {
+                left_out.insert(route.event.as_str());
+                continue;
+            }
         };
         edges.extend(to.iter().map(|to| (from, *to)));
     }
@@ -62,7 +71,13 @@ pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
     let (event_at, rpc_at) = (spread(events.len(), height), spread(drawn, height));
     html! {
         @if nodes.len() > drawn { p { (nodes.len() - drawn) " more are not drawn: the table has them." } }
-        @if routes.is_empty() { p { "Routes are not known here: pass --router FILE." } }
+        @if let Err(refusal) = known { p { "Routes are not known here: " (refusal.problem) ". " (refusal.remedy) "." } }
+        @if !left_out.is_empty() || edges.len() > EDGES_MAX {
+            p {
+                (thousands(left_out.len() as i64)) " events and " (thousands(edges.len().saturating_sub(EDGES_MAX) as i64)) " routes are not drawn: "
+                a href=(frame.link("/routes")) { "Routes" } " has them."
+            }
+        }
         div.wide.map role="region" aria-label="Map" tabindex="0" {
             svg viewBox=(format!("0 0 {WIDTH} {height}")) role="group" aria-label="From events to RPCs; the table below says the same" {
                 @for (from, to) in edges.iter().take(EDGES_MAX) { (edge(event_at(*from), rpc_at(*to), status, &nodes[*to])) }
@@ -82,7 +97,7 @@ pub(crate) fn map(frame: &Frame, status: &Status, routes: &[Route]) -> Markup {
 fn nodes<'a>(frame: &Frame, status: &'a Status) -> Vec<Node<'a>> {
     let one = |rpc: &'a Rpc| Node {
         name: rpc.rpc.clone(),
-        standing: Standing::of(rpc, status),
+        standing: Standing::of(rpc),
         number: number(rpc, status),
         path: frame.rpc_link(&rpc.rpc),
         rpcs: vec![rpc],
@@ -91,14 +106,14 @@ fn nodes<'a>(frame: &Frame, status: &'a Status) -> Vec<Node<'a>> {
         return status.rpcs.iter().map(one).collect();
     }
     let (well, others): (Vec<&Rpc>, Vec<&Rpc>) =
-        status.rpcs.iter().partition(|rpc| Standing::of(rpc, status).tone == Tone::Good);
+        status.rpcs.iter().partition(|rpc| Standing::of(rpc).tone == Tone::Good);
     let mut services: BTreeMap<&str, Vec<&Rpc>> = BTreeMap::new();
     for rpc in well {
         services.entry(rpc.rpc.split('/').next().unwrap_or_default()).or_default().push(rpc);
     }
     let folded = services.into_iter().map(|(service, rpcs)| Node {
         name: service.to_owned(),
-        standing: Standing::of(rpcs[0], status),
+        standing: Standing::of(rpcs[0]),
         number: format!("{} well", thousands(rpcs.len() as i64)),
         path: frame.link("/#well"),
         rpcs,

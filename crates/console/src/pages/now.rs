@@ -6,9 +6,11 @@ use crate::late::older;
 use crate::live::{Part, id_of};
 use crate::pages::map::{RPCS_MAX, map};
 use crate::pages::remedy;
-use crate::parts::{Tone, state, table};
+use crate::parts::{Tone, more, state, table};
 use crate::sampler::{Look, Sample};
-use crate::shown::{COUNTED_MAX, NOT_KNOWN, age, age_or, bytes, count, counted, rough, short, thousands};
+use crate::shown::{
+    COUNTED_MAX, NOT_KNOWN, age, age_or, bytes, count, counted, rough, short, thousands, whole,
+};
 use crate::standing::Standing;
 
 /// So many are shown, so that a page stays small.
@@ -33,16 +35,16 @@ pub(crate) fn parts(frame: &Frame, sample: &Sample) -> Vec<Part> {
     ));
     parts.push(rpcs(frame, status));
     parts.extend(status.sources.iter().take(SOURCES_MAX).map(relay));
+    if status.sources.len() > SOURCES_MAX {
+        let left = more(status.sources.len(), SOURCES_MAX, "databases");
+        parts.push(Part::new("sources", html! { div #sources { (left) } }));
+    }
     parts
 }
 
 fn problems(frame: &Frame, status: &Status) -> Part {
     let many = status.problems.len();
-    let (tone, shape, text) = match many {
-        0 => (Tone::Good, "●", "Nothing is stuck".to_owned()),
-        1 => (Tone::Bad, "✖", "1 thing needs you".to_owned()),
-        _ => (Tone::Bad, "✖", format!("{many} things need you")),
-    };
+    let (tone, shape, text) = stuck(status);
     let rows = status.problems.iter().take(PROBLEMS_MAX).enumerate().map(|(n, problem)| {
         let id = format!("p-{n}");
         let row = html! { li id=(id) { (one(frame, status, problem)) } };
@@ -52,17 +54,32 @@ fn problems(frame: &Frame, status: &Status) -> Part {
         html! {
             section #stuck aria-labelledby="problems" {
                 h2 #problems aria-live="polite" { (state(tone, shape, &text)) }
+                @if status.sources.is_empty() { p { "No database is given, so what the relay does is not known: start the console with DATABASE_URL." } }
                 @if many > 0 {
                     ol.problems { (rows) }
-                    @if many > PROBLEMS_MAX { p { (many - PROBLEMS_MAX) " more: see the command below." } }
+                    (more(many, PROBLEMS_MAX, ""))
                 }
                 @if !status.notices.is_empty() {
                     h3 { "Set by operators" }
                     ul.notices { @for notice in status.notices.iter().take(PROBLEMS_MAX) { li { (one(frame, status, notice)) } } }
+                    (more(status.notices.len(), PROBLEMS_MAX, ""))
                 }
             }
         }
     })
+}
+
+/// Pure: the heading. What this role does not see, or no database tells, may be stuck.
+fn stuck(status: &Status) -> (Tone, &'static str, String) {
+    let is_blind = status.sources.iter().any(|source| !source.sees_transactions);
+    match status.problems.len() {
+        0 if status.sources.is_empty() => {
+            (Tone::Warning, "△", "Nothing that is known here is stuck".to_owned())
+        }
+        0 if is_blind => (Tone::Warning, "△", "Nothing that this role sees is stuck".to_owned()),
+        0 => (Tone::Good, "●", "Nothing is stuck".to_owned()),
+        many => (Tone::Bad, "✖", counted(many as i64, "problem")),
+    }
 }
 
 /// What it is, its remedy, and one way on.
@@ -79,7 +96,7 @@ pub(crate) fn one(frame: &Frame, status: &Status, problem: &Problem) -> Markup {
 }
 
 fn rpcs(frame: &Frame, status: &Status) -> Part {
-    let is_well = |rpc: &&Rpc| Standing::of(rpc, status).tone == Tone::Good;
+    let is_well = |rpc: &&Rpc| Standing::of(rpc).tone == Tone::Good;
     let fold = status.rpcs.len() > RPCS_MAX;
     let (well, listed): (Vec<&Rpc>, Vec<&Rpc>) = status.rpcs.iter().partition(|rpc| fold && is_well(rpc));
     let rows = listed.iter().take(RPCS_MAX).map(|rpc| {
@@ -91,12 +108,12 @@ fn rpcs(frame: &Frame, status: &Status) -> Part {
         html! {
             div #rpcs {
                 (table("RPCs", &HEADS, rows))
-                @if listed.len() > RPCS_MAX { p { (listed.len() - RPCS_MAX) " more RPCs: see the command below." } }
+                (more(listed.len(), RPCS_MAX, "RPCs"))
                 @if !well.is_empty() {
                     details #well {
                         summary { (well.len()) " RPCs are well" }
                         ul.columns { @for rpc in well.iter().take(FOLDED_MAX) { li { (frame.rpc(&rpc.rpc)) } } }
-                        @if well.len() > FOLDED_MAX { p { (well.len() - FOLDED_MAX) " more: see the command below." } }
+                        (more(well.len(), FOLDED_MAX, ""))
                     }
                 }
             }
@@ -105,16 +122,16 @@ fn rpcs(frame: &Frame, status: &Status) -> Part {
 }
 
 fn row(frame: &Frame, status: &Status, rpc: &Rpc, id: &str) -> Markup {
-    let Standing { tone, shape, word } = Standing::of(rpc, status);
+    let Standing { tone, shape, word } = Standing::of(rpc);
     html! {
         tr id=(id) data-row {
             th scope="row" { (frame.rpc(&rpc.rpc)) }
             td { (state(tone, shape, word)) }
             td.number {
-                @if rpc.serving.workers == 0 { "not known" }
+                @if rpc.serving.workers == 0 { (NOT_KNOWN) }
                 @else { (thousands(rpc.serving.calls)) " of " (thousands(rpc.serving.calls_max)) }
             }
-            td.number { (count(status.ended_in_a_minute(rpc))) }
+            td.number { (whole(status.ended_in_a_minute(rpc))) }
             td.number { (count(rpc.waiting)) }
             td.number { (oldest(rpc)) }
             td.number { (count(rpc.retrying)) }
@@ -166,7 +183,7 @@ fn relay(source: &Source) -> Part {
                 dt { "Parked" }
                 dd { (events(source.parked)) }
                 dt { "Size" }
-                dd { (source.outbox_bytes.map_or_else(|| "not known".to_owned(), bytes)) }
+                dd { (source.outbox_bytes.map_or_else(|| NOT_KNOWN.to_owned(), bytes)) }
             }
         }
     };
@@ -178,5 +195,35 @@ fn events(many: Option<i64>) -> String {
         Some(many) if many < COUNTED_MAX => counted(many, "event"),
         Some(_) => format!("{} events", count(many)),
         None => NOT_KNOWN.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards promise 8: nothing is stuck only if everything that may be stuck is seen.
+    #[test]
+    fn what_is_not_seen_is_not_well() {
+        let source = |sees_transactions| Source { sees_transactions, ..Source::default() };
+        let status = |sources: Vec<Source>, problems| Status {
+            sources,
+            problems: vec![Problem::default(); problems],
+            ..Status::default()
+        };
+        for (status, tone, heading) in [
+            (status(vec![source(true)], 0), Tone::Good, "Nothing is stuck"),
+            (
+                status(vec![source(true), source(false)], 0),
+                Tone::Warning,
+                "Nothing that this role sees is stuck",
+            ),
+            (status(vec![], 0), Tone::Warning, "Nothing that is known here is stuck"),
+            (status(vec![], 1), Tone::Bad, "1 problem"),
+            (status(vec![source(true)], 2), Tone::Bad, "2 problems"),
+        ] {
+            let (is, _, said) = stuck(&status);
+            assert_eq!((is, said.as_str()), (tone, heading), "{status:?}");
+        }
     }
 }

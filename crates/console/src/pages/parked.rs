@@ -1,6 +1,7 @@
 use maud::{Markup, html};
 
 use crate::answers::Parked;
+use crate::commands;
 use crate::frame::Frame;
 use crate::parts::table;
 use crate::shown::short;
@@ -31,11 +32,15 @@ pub(crate) fn page(frame: &Frame, parked: &[Parked]) -> Markup {
         }
     };
     html! {
-        @if parked.is_empty() { p { "No parked events: the bus took all that was put." } }
+        @if parked.is_empty() {
+            p { "No parked events." }
+            p.quiet { "An event that EventBridge took and could not deliver is none: " a href=(frame.link("/")) { "Now" } " has it as a problem." }
+        }
         @else {
             p { "The bus refused these events for good, so no subscriber has them." }
             (table("Parked events", &heads, &rows))
         }
+        @if frame.may_repair() && parked.iter().any(|one| !one.cut) { p { "Retry runs:" } (frame.runs(&commands::retry_parked("ID", ""))) }
         @if parked.len() >= 60 { p { "There may be more: 60 are shown." } }
     }
 }

@@ -2,8 +2,9 @@ use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use crate::answers::Plan;
+use crate::commands::{self, ENTERED};
 use crate::frame::Frame;
-use crate::parts::{Tone, state, table};
+use crate::parts::{Tone, more, state, table};
 use crate::shown::{age, counted, short, stamp, thousands};
 
 const ROUTES_MAX: usize = 60;
@@ -74,7 +75,7 @@ fn planned(frame: &Frame, which: &Which, plan: &Plan) -> Markup {
             @if plan.messages > 0 { li { "At " (RATE) " a second it takes " @if !plan.counted_all { "at least " } (age(plan.messages as f64 / f64::from(RATE))) "." } }
         }
         @if plan.messages == 0 { p { "There is nothing to send." } }
-        @else if !frame.may_repair() { p { "You may look, and not replay." } }
+        @else if !frame.may_repair() { p { "You may not replay." } }
         @else { (form(frame, which, plan, &many)) }
     }
 }
@@ -105,7 +106,7 @@ fn routes(frame: &Frame, plan: &Plan) -> Markup {
     };
     html! {
         (table("What would be sent", &["Event", "RPC", "#Events"], &rows))
-        @if plan.routes.len() > ROUTES_MAX { p { (plan.routes.len() - ROUTES_MAX) " more: see the command below." } }
+        (more(plan.routes.len(), ROUTES_MAX, ""))
     }
 }
 
@@ -116,14 +117,16 @@ fn form(frame: &Frame, which: &Which, plan: &Plan, many: &str) -> Markup {
         _ => String::new(),
     };
     let exact = Which { since: of_time(plan.since), until: of_time(plan.until), ..which.clone() };
+    let rate = RATE.to_string();
+    let command =
+        commands::replay(&[&exact.pairs()[..], &[("rate", rate.as_str()), ("why", ENTERED)]].concat());
     html! {
-        (frame.form("/replay", &format!("Send {many} messages"), &html! {
+        (frame.act("/replay", &command, &format!("Send {many} messages"), &html! {
             @for (name, value) in exact.pairs() { input type="hidden" name=(name) value=(value); }
             label { "A second " input name="rate" type="number" min="1" max="10000" value=(RATE) required; }
             label { "Stop when so many are dead (not on SQS) " input name="stop-if-dead" type="number" min="1" max="1000"; }
             label { "Why " input name="why" required maxlength="300" autocomplete="off"; }
         }))
         p { "It goes on when this page is closed. " a href=(frame.link("/repairs")) { "Repairs" } " shows how far it is, stops it, and takes back what has not begun." }
-        (frame.command(&plan.command))
     }
 }

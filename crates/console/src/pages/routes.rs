@@ -2,8 +2,8 @@ use maud::{Markup, html};
 
 use crate::answers::Route;
 use crate::frame::Frame;
-use crate::parts::table;
-use crate::shown::{age_or, thousands};
+use crate::parts::{more, table};
+use crate::shown::{age_or, thousands, whole};
 
 const ROWS_MAX: usize = 200;
 
@@ -20,16 +20,15 @@ pub(crate) fn page(frame: &Frame, routes: &[Route]) -> Markup {
     html! {
         @if routes.is_empty() { p { "No route: event_router.yaml has no subscriber." } }
         @else { (table("Routes", &["Event", "RPC", "Policy"], &rows)) }
-        @if routes.len() > ROWS_MAX { p { (routes.len() - ROWS_MAX) " more: see the command below." } }
+        (more(routes.len(), ROWS_MAX, ""))
         p { "These are the routes of this console's file. " a href=(frame.link("/line")) { "Line" } " says which ones each process has." }
     }
 }
 
 pub(crate) fn policy(route: &Route) -> Markup {
-    let number = |number: Option<i64>| number.map_or_else(|| "not known".to_owned(), thousands);
     html! {
-        "timeout " (age_or(route.timeout_seconds)) ", " (number(route.concurrency)) " at a time in each worker, "
+        "timeout " (age_or(route.timeout_seconds)) ", " (whole(route.concurrency)) " at a time in each worker, "
         @if let Some(rate) = route.rate_per_second { (thousands(rate)) " a second, " }
-        (number(route.max_attempts)) " attempts, backoff " (age_or(route.backoff_min_seconds)) " to " (age_or(route.backoff_max_seconds))
+        (whole(route.max_attempts)) " attempts, backoff " (age_or(route.backoff_min_seconds)) " to " (age_or(route.backoff_max_seconds))
     }
 }

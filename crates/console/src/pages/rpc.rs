@@ -1,33 +1,38 @@
+use std::sync::Arc;
+
 use maud::{Markup, html};
 
 use crate::answers::{Letter, Problem, Process, Queued, Route, Rpc, Status};
-use crate::ask::Refusal;
+use crate::ask::words::FEW_MAX;
+use crate::ask::{Refusal, words};
+use crate::commands::{self, ENTERED};
 use crate::frame::{Frame, rpc_path};
 use crate::history::Trend;
+use crate::late::older;
 use crate::pages::now;
 use crate::pages::spark::{going, spark};
-use crate::parts::{Tone, refused, state, table};
-use crate::shown::{age, age_or, count, counted, query, short, thousands};
+use crate::parts::{Tone, more, option, refused, state, table};
+use crate::shared::Seen;
+use crate::shown::{NOT_KNOWN, age, age_or, count, counted, query, short, thousands, whole};
 use crate::standing::{Standing, breaker};
 
 const TEXT_CHARS_MAX: usize = 500;
 const WHY_MAX: usize = 5;
+/// For so long an RPC is paused or limited, if nothing else is chosen.
+const FOR: &str = "1h";
 
 /// What is known of one RPC.
 pub(crate) struct Known<'a> {
     pub(crate) name: &'a str,
     pub(crate) status: &'a Status,
-    pub(crate) routes: &'a [Route],
-    pub(crate) retrying: Result<Vec<Queued>, Refusal>,
-    pub(crate) letters: Result<Vec<Letter>, Refusal>,
-    /// What prints the retrying ones, and the letters.
-    pub(crate) commands: [String; 2],
+    pub(crate) routes: &'a Result<Arc<Vec<Route>>, Refusal>,
+    pub(crate) retrying: Result<Seen<Vec<Queued>>, Refusal>,
+    pub(crate) letters: Result<Seen<Vec<Letter>>, Refusal>,
     /// How a number went: which, and of which source.
     pub(crate) trends: &'a dyn Fn(&str, &str) -> Trend,
 }
 
 pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
-    let [retrying_command, letters_command] = &known.commands;
     let of: Vec<&Rpc> = known.status.rpcs.iter().filter(|rpc| rpc.rpc == known.name).collect();
     html! {
         @if of.is_empty() { p { "No queue and no route of this RPC is known here." } }
@@ -40,23 +45,18 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
         section aria-labelledby="retrying" {
             h2 #retrying { "Retrying" }
             @match &known.retrying {
-                Ok(queued) if queued.is_empty() => { p { "No message waits for another attempt." } }
-                Ok(queued) => { (retrying(frame, queued)) }
+                Ok(seen) => { (older(seen)) (retrying(frame, &seen.value)) }
                 Err(refusal) => { (refused(refusal)) }
             }
-            (frame.command(retrying_command))
+            (frame.runs(&words::retrying(known.name)))
         }
         section aria-labelledby="dead" {
             h2 #dead { "Dead letters" }
             @match &known.letters {
-                Ok(letters) if letters.is_empty() => { p { "None." } }
-                Ok(letters) => {
-                    (crate::pages::dead::letters(frame, letters))
-                    p { a href=(frame.link(&format!("/dead{}", query(&[("rpc", known.name)])))) { "In groups" } }
-                }
+                Ok(seen) => { (older(seen)) (letters(frame, known.name, &seen.value)) }
                 Err(refusal) => { (refused(refusal)) }
             }
-            (frame.command(letters_command))
+            (frame.runs(&words::letters(known.name)))
         }
     }
 }
@@ -70,12 +70,13 @@ fn why(frame: &Frame, known: &Known) -> Markup {
         after.any(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
     };
     let named: Vec<&Problem> =
-        known.status.problems.iter().chain(&known.status.notices).filter(named).take(WHY_MAX).collect();
+        known.status.problems.iter().chain(&known.status.notices).filter(named).collect();
     html! {
         @if !named.is_empty() {
             section aria-labelledby="why" {
                 h2 #why { "Why" }
-                ul.problems { @for problem in named { li { (now::one(frame, known.status, problem)) } } }
+                ul.problems { @for problem in named.iter().take(WHY_MAX) { li { (now::one(frame, known.status, problem)) } } }
+                (more(named.len(), WHY_MAX, ""))
             }
         }
     }
@@ -83,7 +84,7 @@ fn why(frame: &Frame, known: &Known) -> Markup {
 
 fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
     let (status, trend) = (known.status, |what: &str| (known.trends)(what, &rpc.source));
-    let Standing { tone, shape, word } = Standing::of(rpc, status);
+    let Standing { tone, shape, word } = Standing::of(rpc);
     let serving = &rpc.serving;
     html! {
         p { (state(tone, shape, word)) " in " (rpc.source) }
@@ -110,7 +111,7 @@ fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
             dt { "In work" } dd { (count(rpc.hidden)) }
             dt { "Retrying" } dd { (count(rpc.retrying)) }
             dt { "Dead" } dd.spark { (count(rpc.dead)) " " (spark(&trend("dead"))) " " (going(&trend("dead"))) }
-            dt { "Ended in the last minute" } dd { (count(status.ended_in_a_minute(rpc))) }
+            dt { "Ended in the last minute" } dd { (whole(status.ended_in_a_minute(rpc))) }
             @if serving.workers > 0 {
                 dt { "Calls under way" }
                 dd { (thousands(serving.calls)) " of " (thousands(serving.calls_max)) ", by " (counted(serving.workers, "worker")) }
@@ -132,25 +133,32 @@ fn actions(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
     html! {
         section.actions aria-labelledby="actions" {
             h2 #actions { "Act" }
-            @if is_paused { (frame.form(&at("resume"), "Resume", &html! {})) }
-            (frame.form(&at("pause"), if is_paused { "Pause anew" } else { "Pause" }, &html! {
+            @if is_paused { (frame.act(&at("resume"), &commands::resume(name), "Resume", &html! {})) }
+            @let pause = commands::pause(name, FOR, ENTERED);
+            (frame.act(&at("pause"), &pause, if is_paused { "Pause anew" } else { "Pause" }, &html! {
                 (until_and_why())
             }))
-            @if is_limited { (frame.form(&at("unlimit"), "End the limit", &html! {})) }
-            (frame.form(&at("limit"), if is_limited { "Limit anew" } else { "Raise or lower its limits" }, &html! {
+            @if is_limited { (frame.act(&at("unlimit"), &commands::unlimit(name), "End the limit", &html! {})) }
+            @let limit = commands::limit(name, "", "", FOR, ENTERED);
+            (frame.act(&at("limit"), &limit, if is_limited { "Limit anew" } else { "Raise or lower its limits" }, &html! {
                 label { "Calls at a time " input name="concurrency" type="number" min="1" max="1000"; }
                 label { "A second " input name="rate" type="number" min="1" max="10000"; }
                 (until_and_why())
             }))
-            p.quiet { "In each worker, in place of event_router.yaml. What is left empty stays as it is there." }
-            @if is_retrying { (frame.form(&at("retry"), "Retry now what waits for an attempt", &html! {})) }
+            p.quiet { "In each worker, in place of event_router.yaml. What is left empty stays as it is there. As arguments: --concurrency and --rate." }
+            @if is_retrying { (frame.act(&at("retry"), &commands::retry(name), "Retry now what waits for an attempt", &html! {})) }
         }
     }
 }
 
 fn until_and_why() -> Markup {
     html! {
-        label { "For " select name="for" { option value="15m" { "15 minutes" } option value="1h" selected { "1 hour" } option value="4h" { "4 hours" } } }
+        label {
+            "For "
+            select name="for" {
+                @for (value, text) in [("15m", "15 minutes"), (FOR, "1 hour"), ("4h", "4 hours")] { (option(value, FOR, text)) }
+            }
+        }
         label { "Why " input name="why" required maxlength="500" autocomplete="off"; }
     }
 }
@@ -185,7 +193,7 @@ fn workers(frame: &Frame, known: &Known) -> Markup {
                         None => { "–" }
                     }
                 }
-                td { (worker.router.as_deref().map_or_else(|| "not known".to_owned(), |router| short(router, 8))) }
+                td { (worker.router.as_deref().map_or_else(|| NOT_KNOWN.to_owned(), |router| short(router, 8))) }
             }
         }
     };
@@ -199,22 +207,40 @@ fn workers(frame: &Frame, known: &Known) -> Markup {
 }
 
 fn policy(known: &Known) -> Markup {
-    let of: Vec<&Route> = known.routes.iter().filter(|route| route.rpc == known.name).collect();
     html! {
         section aria-labelledby="policy" {
             h2 #policy { "Routes" }
-            @if of.is_empty() { p { "No route is known here." } }
-            ul { @for route in of { li { (route.event) ": " (crate::pages::routes::policy(route)) } } }
+            @match known.routes {
+                Ok(routes) => {
+                    @let of: Vec<&Route> = routes.iter().filter(|route| route.rpc == known.name).collect();
+                    @if of.is_empty() { p { "event_router.yaml has no route to it." } }
+                    ul { @for route in of { li { (route.event) ": " (crate::pages::routes::policy(route)) } } }
+                }
+                Err(refusal) => { p { "Not known: " (refusal.problem) ". " (refusal.remedy) "." } }
+            }
+        }
+    }
+}
+
+fn letters(frame: &Frame, name: &str, letters: &[Letter]) -> Markup {
+    html! {
+        @if letters.is_empty() { p { "None." } }
+        @else {
+            (crate::pages::dead::letters(frame, letters))
+            p { a href=(frame.link(&format!("/dead{}", query(&[("rpc", name)])))) { "In groups" } }
         }
     }
 }
 
 fn retrying(frame: &Frame, queued: &[Queued]) -> Markup {
+    if queued.is_empty() {
+        return html! { p { "No message waits for another attempt." } };
+    }
     let rows = html! {
         @for one in queued {
             tr data-row {
                 th scope="row" { (frame.event(&one.event)) }
-                td { (one.event_name.as_deref().unwrap_or("not known")) }
+                td { (one.event_name.as_deref().unwrap_or(NOT_KNOWN)) }
                 td.number { (one.attempts) }
                 td { (frame.time(one.due_at)) }
                 td { (one.code.as_deref().unwrap_or("–")) }
@@ -224,6 +250,6 @@ fn retrying(frame: &Frame, queued: &[Queued]) -> Markup {
     };
     html! {
         (table("Retrying", &["Event", "Name", "#Attempts", "Next", "Code", "Error"], &rows))
-        @if queued.len() >= 20 { p { "The oldest 20 are shown." } }
+        @if queued.len() >= FEW_MAX { p { "The oldest " (FEW_MAX) " are shown." } }
     }
 }

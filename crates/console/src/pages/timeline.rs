@@ -16,7 +16,9 @@ const ROWS_MAX: usize = 30;
 type Mark = (DateTime<Utc>, &'static str, &'static str);
 
 pub(crate) fn timeline(life: &Life, now: DateTime<Utc>) -> Markup {
-    let rows = rows(life);
+    let mut rows = rows(life);
+    let left = rows.len().saturating_sub(ROWS_MAX);
+    rows.truncate(ROWS_MAX);
     let times = || rows.iter().flat_map(|(_, marks)| marks.iter().map(|mark| mark.0));
     let (Some(first), Some(last)) = (times().min(), times().max()) else { return html! {} };
     // What stands now is on the right, unless everything is over.
@@ -27,6 +29,7 @@ pub(crate) fn timeline(life: &Life, now: DateTime<Utc>) -> Markup {
     };
     let height = rows.len() * ROW + 28;
     html! {
+        @if left > 0 { p { (left) " more subscribers are not drawn: the list below has them." } }
         div.wide role="region" aria-label="Timeline" tabindex="0" {
             svg.timeline viewBox=(format!("0 0 {WIDTH} {height}")) width=(WIDTH) height=(height) role="img" aria-label="Timeline; the list below says the same" {
                 @for (at, (name, marks)) in rows.iter().enumerate() {
@@ -34,11 +37,11 @@ pub(crate) fn timeline(life: &Life, now: DateTime<Utc>) -> Markup {
                     text x="4" y=(y) { title { (name) } (short(name, NAME_CHARS_MAX)) }
                     line.axis x1=(NAMES) x2=(WIDTH - 10.0) y1=(y - 5) y2=(y - 5) {}
                     @for (when, shape, class) in marks {
-                        text.(class) x=(format!("{:.0}", x(*when))) y=(y) text-anchor="middle" { title { (instant(*when)) } (shape) }
+                        text.(class) x=(format!("{:.0}", x(*when))) y=(y) text-anchor="middle" { title data-time=(instant(*when)) data-dated { (instant(*when)) } (shape) }
                     }
                 }
-                text.quiet x=(NAMES) y=(height - 6) { (instant(first)) }
-                text.quiet x=(WIDTH - 10.0) y=(height - 6) text-anchor="end" { (instant(last)) }
+                text.quiet x=(NAMES) y=(height - 6) data-time=(instant(first)) data-dated { (instant(first)) }
+                text.quiet x=(WIDTH - 10.0) y=(height - 6) text-anchor="end" data-time=(instant(last)) data-dated { (instant(last)) }
             }
         }
     }
@@ -57,7 +60,7 @@ fn rows(life: &Life) -> Vec<(String, Vec<Mark>)> {
     if !outbox.is_empty() {
         rows.push(("enqueued and put".to_owned(), outbox));
     }
-    for delivery in life.deliveries.iter().take(ROWS_MAX) {
+    for delivery in &life.deliveries {
         let past = life.history.iter().filter(|past| past.rpc.as_deref() == Some(delivery.rpc.as_str()));
         let mut marks: Vec<Mark> = past
             .filter_map(|past| {

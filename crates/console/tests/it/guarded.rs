@@ -155,6 +155,42 @@ async fn only_a_trusted_proxy_says_who_asks() {
     }
 }
 
+/// Guards: the audit has from where it was asked. Behind a trusted proxy that is what the proxy itself has added.
+#[tokio::test]
+async fn the_audit_has_from_where_it_was_asked() {
+    let header = || Access::Header {
+        name: "x-forwarded-email".parse().unwrap(),
+        groups: None,
+        trust: vec!["10.0.0.0/8".parse().unwrap()],
+    };
+    for (forwarded, who) in [
+        (&[] as &[&str], "ann at 10.1.2.3, console"),
+        (&["203.0.113.7"], "ann at 203.0.113.7, console"),
+        (&["127.0.0.1, 203.0.113.7"], "ann at 203.0.113.7, console"),
+        (&["127.0.0.1", "203.0.113.7"], "ann at 203.0.113.7, console"),
+        (&["::ffff:203.0.113.7"], "ann at 203.0.113.7, console"),
+        (&["unknown"], "ann at 10.1.2.3, console"),
+    ] {
+        let kept = Shared::default();
+        let allow = Allow::new(vec!["repair=ann".parse().unwrap()], false);
+        let console = router(Arc::new(kept.clone()), Settings { allow, ..settings(header()) }).unwrap();
+        let peer: SocketAddr = "10.1.2.3:5000".parse().unwrap();
+        let request = |request: axum::http::request::Builder| {
+            let request = request.header("host", HOST).header("x-forwarded-email", "ann");
+            let request = request.extension(ConnectInfo(peer));
+            forwarded.iter().fold(request, |request, of| request.header("x-forwarded-for", *of))
+        };
+        let shown = answer(&console, request(Request::get(RPC)).body(Body::empty()).unwrap()).await;
+        let fields = format!("form_token={}&for=1h&why=x", form_token(&text(shown).await));
+        let sent = request(Request::post(format!("{RPC}/pause")))
+            .header("origin", ORIGIN)
+            .header("content-type", "application/x-www-form-urlencoded");
+        let response = answer(&console, sent.body(Body::from(fields)).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::SEE_OTHER, "{forwarded:?}");
+        assert_eq!(kept.0.changes()[0].who, who, "{forwarded:?}");
+    }
+}
+
 /// Guards: a form of another site, without its token, or of a viewer changes nothing.
 #[tokio::test]
 async fn a_form_that_is_not_ours_changes_nothing() {

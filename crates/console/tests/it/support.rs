@@ -154,7 +154,7 @@ impl Ask for Down {
     }
 }
 
-/// The demo's answers, with two hundred of each thing in a list.
+/// The demo's answers, with two hundred of each thing in a list. An answer that can say of more says so.
 #[derive(Debug)]
 pub(crate) struct Many;
 
@@ -165,7 +165,8 @@ impl Ask for Many {
             asked.await.map(|answer| Answer {
                 json: match answer.json {
                     serde_json::Value::Object(fields) => {
-                        fields.into_iter().map(|(name, value)| (name, many(value))).collect()
+                        let say = |name: &str, value| if name == "more" { true.into() } else { many(value) };
+                        fields.into_iter().map(|(name, value)| (name.clone(), say(&name, value))).collect()
                     }
                     list => many(list),
                 },
@@ -218,4 +219,48 @@ fn planted(value: serde_json::Value) -> serde_json::Value {
         Value::Array(values) => Value::Array(values.into_iter().map(planted).collect()),
         other => other,
     }
+}
+
+/// The demo's answers, and another one to questions that begin with these words.
+#[derive(Debug)]
+pub(crate) struct Instead(pub(crate) &'static str, pub(crate) serde_json::Value);
+
+impl Ask for Instead {
+    fn ask(&self, question: Question) -> Answering {
+        let Self(words, json) = self;
+        if !question.words.join(" ").starts_with(words) {
+            return Demo.ask(question);
+        }
+        let json = json.clone();
+        Box::pin(async move { Ok(Answer { json }) })
+    }
+
+    fn command(&self, words: &[String]) -> String {
+        Demo.command(words)
+    }
+}
+
+/// The demo's answers, and none to questions that begin with these words.
+#[derive(Debug)]
+pub(crate) struct Refusing(pub(crate) &'static str, pub(crate) Refusal);
+
+impl Ask for Refusing {
+    fn ask(&self, question: Question) -> Answering {
+        let Self(words, refusal) = self;
+        if !question.words.join(" ").starts_with(words) {
+            return Demo.ask(question);
+        }
+        let refusal = refusal.clone();
+        Box::pin(async move { Err(refusal) })
+    }
+
+    fn command(&self, words: &[String]) -> String {
+        format!("{} --transport=aws", Demo.command(words))
+    }
+}
+
+/// What the demo answers.
+pub(crate) async fn of_demo(words: &[&str]) -> serde_json::Value {
+    let words = words.iter().map(|word| (*word).to_owned()).collect();
+    Demo.ask(Question { words, who: "ann".to_owned(), changes: false }).await.unwrap().json
 }

@@ -37,6 +37,15 @@ async fn no_page_has_a_barrier() {
     assert!(console.process.stop().await.unwrap().success());
 }
 
+/// Guards promise 8: in each zone a time says its day and its zone, so that it is taken for no other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_has_its_zone() {
+    let Some(tools) = Tools::installed() else { return };
+    let console = Console::start(&["--demo"], &[]).await;
+    assert_passed(&tools.node("times.test.mjs", &console).output().await.unwrap());
+    assert!(console.process.stop().await.unwrap().success());
+}
+
 /// Guards SECURITY.md: a payload, a header's value, the database's password and the token occur in no answer, no log, and nothing
 /// that an open page gets. No page asks another host, and none breaks its own policy.
 #[tokio::test(flavor = "multi_thread")]

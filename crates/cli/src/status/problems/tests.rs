@@ -112,6 +112,7 @@ fn each_problem_has_its_line() {
         sources: vec![source],
         rpcs: vec![rpc],
         processes: Vec::new(),
+        differing: Vec::new(),
         undeliverable: None,
         problems: Vec::new(),
         notices: Vec::new(),

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::access::fetch::fetch;
 
-/// A key that is not known is looked for so often, so that invented ones ask the provider for nothing.
+/// For a key that is not known the provider is asked at most so often. Invented keys cost it no more than that.
 pub(super) const AGAIN: Duration = Duration::from_secs(60);
 /// A key that the provider has removed is forgotten after so long.
 pub(super) const KEPT: Duration = Duration::from_secs(60 * 60);
