@@ -23,7 +23,7 @@ async fn a_message_that_still_waits_counts() {
 async fn what_is_wrong_at_one_queue_is_taken_over() {
     let all = [Wrong::CutOff, Wrong::Hangs, Wrong::CallsFail];
     for (workers, wrongs, seeds, load) in
-        [(10, &all[..], 10, 0), (100, &all[1..2], 4, 0), (100, &all[1..2], 4, 2500)]
+        [(10, &all[..], 10, 0), (100, &all[1..2], 2, 0), (100, &all[1..2], 3, 2500)]
     {
         for wrong in wrongs.iter().copied() {
             for seed in 0..seeds {
