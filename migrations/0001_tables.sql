@@ -290,7 +290,7 @@ create table outbox.receipt (
 
 alter table outbox.receipt alter column ids set storage external; -- ids are random, so compression saves nothing
 create index receipt_last on outbox.receipt (rpc, last_id);
-create index receipt_small on outbox.receipt (done_at) where small;
+create index receipt_small on outbox.receipt (date_trunc('minute', done_at at time zone 'UTC'), rpc) where small;
 
 create function outbox.id_millis(id uuid) returns bigint
 language sql immutable strict parallel safe

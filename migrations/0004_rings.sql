@@ -171,27 +171,42 @@ exception when lock_not_available then
     return 'kept';
 end $$;
 
--- Folds at most n small receipts of a slot, of those done since a time. A folded receipt has ids of one minute, as every
--- receipt, and of one minute in which they were done. Returns how many it took, and when the last of them was done. A time
--- that is ahead of the clock counts as now.
+-- Folds at most n small receipts of a slot, of those done from one minute on. A folded receipt has ids of one minute, as every
+-- receipt, and of one minute in which they were done. So a minute is folded once it is over, which is before upto. A later
+-- minute is folded in parts, of the RPCs that have many receipts by then: searches read each of them. Returns how many it
+-- took, and the last minute of them. A minute that is ahead of the clock counts as now.
 -- It is one statement, so a read finds each id before and after it. Receipts that outbox.forget has locked are left for the
--- next time.
-create function outbox.fold_receipts(s smallint, since timestamptz, n integer)
+-- next time. They are read in the order of receipt_small, so few groups are cut.
+create function outbox.fold_receipts(s smallint, since timestamptz, upto timestamptz, n integer)
 returns table (folded bigint, newest timestamptz)
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+language plpgsql set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
+declare
+    since_minute timestamp := date_trunc('minute', since at time zone 'UTC');
+    open_minute  timestamp := date_trunc('minute', upto at time zone 'UTC');
+    busy         text[];
 begin
+    if outbox.slot_is_empty('receipt', s) then
+        return query select 0::bigint, null::timestamptz;
+        return;
+    end if;
+    busy := array(
+        select r.rpc from outbox.receipt as r
+        where r.slot = s and r.small and date_trunc('minute', r.done_at at time zone 'UTC') >= greatest(since_minute, open_minute)
+        group by r.rpc having count(*) >= 250);
     return query
         with small as materialized (
             select r.ctid as row from outbox.receipt as r
-            where r.slot = s and r.small and r.done_at >= since order by r.done_at limit n for update skip locked
+            where r.slot = s and r.small and date_trunc('minute', r.done_at at time zone 'UTC') >= since_minute
+              and (date_trunc('minute', r.done_at at time zone 'UTC') < open_minute or r.rpc = any (busy))
+            order by date_trunc('minute', r.done_at at time zone 'UTC'), r.rpc limit n for update skip locked
         ), gone as (
             delete from outbox.receipt as r
             where r.slot = s and r.ctid = any (array(select small.row from small))
-            returning r.rpc, r.done_at, r.ids
+            returning r.rpc, r.done_at, date_trunc('minute', r.done_at at time zone 'UTC') as done_in, r.ids
         ), part as (
-            select g.rpc, g.done_at, k.id, outbox.minute_end(k.id) as minute, date_trunc('minute', g.done_at) as done_in,
-                   row_number() over (partition by g.rpc, outbox.minute_end(k.id), date_trunc('minute', g.done_at) order by k.id)
+            select g.rpc, g.done_at, g.done_in, k.id, outbox.minute_end(k.id) as minute,
+                   row_number() over (partition by g.rpc, outbox.minute_end(k.id), g.done_in order by k.id)
                        / 496 as nth -- 496 ids fill a page of a table
             from gone as g cross join unnest(g.ids) as k (id)
         ), written as (
@@ -200,7 +215,7 @@ begin
             from (select p.rpc, max(p.done_at) as done_at, array_agg(distinct p.id order by p.id) as ids
                   from part as p group by p.rpc, p.minute, p.done_in, p.nth) as m
         )
-        select count(*), case when count(*) > 0 then least(max(g.done_at), clock_timestamp()) end from gone as g;
+        select count(*), case when count(*) > 0 then least(max(g.done_in) at time zone 'UTC', clock_timestamp()) end from gone as g;
 end $$;
 
 -- Sequences that are behind their tables, and pointers to no slot. A dump of data alone, logical replication and a careless

@@ -2,7 +2,9 @@
 //! deleted alone, so an old snapshot can't make the tables grow.
 
 mod expire; // removes old dedup records, retries, dead letters, audit
+mod fold; // replaces small receipts by large ones
 mod history; // turns the ring of failed attempts and repairs
+mod turns; // which part of the clean-up is next
 
 use std::time::{Duration, Instant};
 

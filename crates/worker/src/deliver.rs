@@ -151,7 +151,7 @@ impl<C: RpcClient + Clone> Deliverer<C> {
         }
         drop(span);
         let says = reply.as_ref().map_or_else(says, |()| Says::Succeeds);
-        self.subscriber.duty.notes(|work, _| work.called(says));
+        self.subscriber.duty.notes(|work, now| work.called(says, now));
         let answer = Answer { event: event.id, reply: &reply, began, probe };
         let outcome = pace.absent(&reply).unwrap_or_else(|| pace.limited(self.decide(answer, attempt)));
         self.tell(&event, attempt.number, &outcome);

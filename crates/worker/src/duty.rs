@@ -11,6 +11,8 @@ use outbox_runtime::Guarded;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+#[cfg(test)]
+pub(crate) use work::FAILS_FOR;
 pub(crate) use work::{Said, Work};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

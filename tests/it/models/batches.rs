@@ -8,7 +8,8 @@
 //! | `Lease` | `outbox.lease`, and the worker's next step: it calls, unless it has a success to record |
 //! | `Succeed`, `Fail` | `RpcClient::call` returns |
 //! | `GiveUp` | the worker stops during its call. The lease is not given back, because the call may have its effect |
-//! | `Complete` | `outbox.record` writes a receipt under an open claim, otherwise `outbox.record_rows` writes a row |
+//! | `Complete` | `Dedup::complete`: `outbox.record` writes a receipt, if the claim is open |
+//! | `CompleteLate` | its next transaction, if it was not: `outbox.record_rows` writes a row |
 //! | `Release` | `outbox.release`: under an open claim it writes a row whose lease has ended |
 //! | `Settle` | `outbox.settle`: a done delivery is acked, and any other moves to `outbox.retry` |
 //! | `Close` | the rest of the batch is settled, too, and the claim is closed |
@@ -16,7 +17,7 @@
 //! | `Redrive` | `outbox.redrive`, `outbox.replay` |
 //! | `Expire` | a lease ends by time |
 //! | `Die` | a worker is killed, and its memory is lost |
-//! | `Flush`, `Crash` | of the database: a crash loses what is not flushed. Only `Complete` waits for the flush |
+//! | `Flush`, `Crash` | of the database: a crash loses what is not flushed. Only a record waits for the flush |
 //!
 //! A row decides which worker has the lease, and claims do not. For an event in an open claim, only the claim's worker
 //! writes a row. If several claims have the event, the first one has the lease. The model `dedup` has the leases of DynamoDB
@@ -68,6 +69,8 @@ enum Code {
     RecordsWithoutItsClaim,
     /// A row is written for a success though another worker's claim has the event.
     RecordsPastClaims,
+    /// The open claims are read with the claim's token, and not again in the transaction that writes the row.
+    LooksForClaimsFirst,
     /// A failure writes a row, also if the worker lost its claim.
     ReleasesWithoutItsClaim,
     /// The lease of a call that was given up ends with its claim.
@@ -158,6 +161,12 @@ enum Delivery {
         from: From,
         lease: Token,
     },
+    /// Without an open claim. `saw`: whether another claim had the event, if that is read first.
+    Late {
+        from: From,
+        lease: Token,
+        saw: Option<bool>,
+    },
     Failed {
         from: From,
         lease: Token,
@@ -194,6 +203,7 @@ enum Step {
     Fail(usize),
     GiveUp(usize),
     Complete(usize),
+    CompleteLate(usize),
     Release(usize),
     Settle(usize),
     Close(Token),
@@ -241,6 +251,7 @@ impl Model for Batches {
                     steps.push(Step::Settle(d));
                 }
                 Delivery::Succeeded { .. } => steps.push(Step::Complete(d)),
+                Delivery::Late { .. } => steps.push(Step::CompleteLate(d)),
                 Delivery::Failed { .. } => steps.push(Step::Release(d)),
                 Delivery::Postponed { .. } | Delivery::Recorded { .. } => steps.push(Step::Settle(d)),
             }
@@ -301,6 +312,7 @@ impl Model for Batches {
                 state.deliveries[d] = Delivery::Postponed { from };
             }
             Step::Complete(d) => self.complete(&mut state, d),
+            Step::CompleteLate(d) => self.complete_late(&mut state, d),
             Step::Release(d) => self.release(&mut state, d),
             Step::Settle(d) => self.settle(&mut state, d),
             Step::Close(token) => self.close(&mut state.stored, token)?,

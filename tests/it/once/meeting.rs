@@ -29,7 +29,7 @@ async fn forgetting_follows_a_fold() {
     let mut tx = folder.begin().await.unwrap();
     let folded: i64 = sqlx::query_scalar(
         "select sum(f.folded)::bigint from generate_series(0, 4) as s,
-             lateral outbox.fold_receipts(s::smallint, '-infinity', 100) as f",
+             lateral outbox.fold_receipts(s::smallint, '-infinity', 'infinity', 100) as f",
     )
     .fetch_one(&mut *tx)
     .await
@@ -120,7 +120,7 @@ async fn folding_does_not_follow_a_clock_that_was_ahead() {
     log.done(&events(1)).await;
     log.world.execute("update outbox.receipt set done_at = now() + interval '1 day'").await;
     let bounded = "select newest <= clock_timestamp() from generate_series(0, 4) as s,
-                       lateral outbox.fold_receipts(s::smallint, '-infinity', 100) where folded = 1";
+                       lateral outbox.fold_receipts(s::smallint, '-infinity', 'infinity', 100) where folded = 1";
     assert!(log.world.scalar::<bool>(bounded).await);
     log.world.finish().await;
 }

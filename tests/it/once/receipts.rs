@@ -221,7 +221,7 @@ async fn folding_loses_nothing_and_brings_nothing_back() {
         log.done(&[*event]).await;
     }
     let fold = "select sum(f.folded)::bigint from generate_series(0, 4) as s,
-                     lateral outbox.fold_receipts(s::smallint, '-infinity', 7) as f";
+                     lateral outbox.fold_receipts(s::smallint, '-infinity', 'infinity', 7) as f";
     let (kept, gone) = events.split_at(30);
     let (stop, mut folding) = (CancellationToken::new(), JoinSet::new());
     let (pool, until_stopped) = (log.world.pool.clone(), stop.clone());

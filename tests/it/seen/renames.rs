@@ -102,7 +102,7 @@ async fn no_record_is_lost_when_receipts_are_folded_meanwhile() {
                        from generate_series(1, 1000) as n group by n % 4) as made;
                  perform outbox.repair_begin(repair, 'me@host', 'move');
                  upto := (select c.upto from outbox.carry_records(repair, 'Test/One', 'Test/Slow', s, null, 1) as c);
-                 perform outbox.fold_receipts(s, '-infinity', 2000);
+                 perform outbox.fold_receipts(s, '-infinity', 'infinity', 2000);
                  while upto is not null loop
                      upto := (select c.upto from outbox.carry_records(repair, 'Test/One', 'Test/Slow', s, upto, 1) as c);
                  end loop;

@@ -1,26 +1,18 @@
 //! Removes dedup records, retries, dead letters and audit entries after their time: each kind alone, a bounded part at a
 //! time. It also folds small receipts.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::{Source, interval, within_time};
-use chrono::{DateTime, Utc};
 use outbox_runtime::Chain;
 use outbox_transport::DEDUP_WINDOW;
 use sqlx::PgConnection;
 
-const EVERY: Duration = Duration::from_secs(600);
-/// The pause after a part that left more to do.
-const AGAIN_AFTER: Duration = Duration::from_secs(1);
+use super::fold::Folded;
+use super::turns::{Part, Ran, Turns};
+
 const PART_WITHIN: Duration = Duration::from_secs(120);
 const ROWS_MAX: i64 = 10_000;
-/// The receipts that one statement folds.
-const FOLDED_MAX: i32 = 2000;
-/// A receipt is mostly committed within this time after the time in it.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(60);
-/// Then folding begins anew. It finds receipts that were committed later, or under a clock that was set back.
-const FOLDED_ANEW: Duration = Duration::from_secs(24 * 3600);
 /// 32 MiB of a table.
 const BLOCKS_MAX: i64 = 4096;
 
@@ -29,45 +21,32 @@ const DEAD_LETTERS_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 const AUDIT_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 const DEDUP_SLOTS: i16 = 5;
 
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Dedup,
-    Receipts,
-    Retries,
-    DeadLetters,
-    Audit,
-}
-
 pub(super) async fn run(source: &Source) {
     let connections = source.connections("outbox relay (clean-up)", &[], 1);
+    let mut turns = Turns::new(Instant::now(), source.budget().pace());
     let mut progress = Progress::default();
     loop {
-        for part in [Part::Dedup, Part::Receipts, Part::Retries, Part::DeadLetters, Part::Audit] {
-            let mut more = true;
-            while more {
-                let done = async {
-                    let mut loan = connections.lend().await?;
-                    let more = part.clean(loan.conn(), &mut progress).await?;
-                    loan.give_back();
-                    Ok(more)
-                };
-                more = within_time(PART_WITHIN, done).await.unwrap_or_else(|error| {
-                    tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "clean-up failed: trying again later");
-                    false
-                });
-                tokio::time::sleep(if more { AGAIN_AFTER } else { Duration::ZERO }).await;
-            }
-        }
-        tokio::time::sleep(EVERY).await;
+        let (part, wait) = turns.next(Instant::now());
+        tokio::time::sleep(wait).await;
+        let done = async {
+            let mut loan = connections.lend().await?;
+            let ran = part.clean(loan.conn(), &mut progress).await?;
+            loan.give_back();
+            Ok(ran)
+        };
+        let ran = within_time(PART_WITHIN, done).await.unwrap_or_else(|error| {
+            tracing::warn!(source = source.name(), ?part, error = %Chain(&error), "clean-up failed: trying again later");
+            Ran::Failed
+        });
+        turns.ran(part, ran, Instant::now());
     }
 }
 
 impl Part {
-    /// Whether there is more to do.
-    async fn clean(self, conn: &mut PgConnection, progress: &mut Progress) -> Result<bool, sqlx::Error> {
+    async fn clean(self, conn: &mut PgConnection, progress: &mut Progress) -> Result<Ran, sqlx::Error> {
         let gone = match self {
             Part::Dedup => return dedup(conn, &mut progress.sweep).await,
-            Part::Receipts => return fold(conn, progress.folded(Instant::now())).await,
+            Part::Receipts => return progress.folded.on(conn, DEDUP_SLOTS).await,
             Part::Retries => sqlx::query(
                 "with old as (
                      delete from outbox.retry where ctid = any (array(
@@ -103,51 +82,15 @@ impl Part {
         if gone > 0 && matches!(self, Part::DeadLetters) {
             tracing::warn!(deliveries = gone, "dropped dead letters older than 14 days");
         }
-        Ok(gone >= ROWS_MAX as u64)
+        Ok(if gone >= ROWS_MAX as u64 { Ran::More } else { Ran::Done })
     }
 }
 
-/// The progress of earlier rounds.
+/// The progress of earlier runs.
 #[derive(Debug, Default)]
 struct Progress {
     sweep: Sweep,
-    /// For each slot the time before which no small receipt is left.
-    folded: BTreeMap<i16, DateTime<Utc>>,
-    /// When folding began anew.
-    began: Option<Instant>,
-}
-
-impl Progress {
-    fn folded(&mut self, now: Instant) -> &mut BTreeMap<i16, DateTime<Utc>> {
-        if self.began.is_none_or(|began| now - began >= FOLDED_ANEW) {
-            self.folded.clear();
-            self.began = Some(now);
-        }
-        &mut self.folded
-    }
-}
-
-/// Folds small receipts, so that a queue with small batches costs no more than others. Under an old snapshot folded receipts
-/// stay in the index, so each read begins where the one before it ended.
-async fn fold(
-    conn: &mut PgConnection,
-    folded: &mut BTreeMap<i16, DateTime<Utc>>,
-) -> Result<bool, sqlx::Error> {
-    let mut more = false;
-    for slot in 0..DEDUP_SLOTS {
-        let (taken, newest): (i64, Option<DateTime<Utc>>) = sqlx::query_as(
-            "select folded, newest from outbox.fold_receipts($1, coalesce($2 - $3, '-infinity'), $4)",
-        )
-        .bind(slot)
-        .bind(folded.get(&slot))
-        .bind(interval(WRITTEN_WITHIN))
-        .bind(FOLDED_MAX)
-        .fetch_one(&mut *conn)
-        .await?;
-        folded.extend(newest.map(|newest| (slot, newest)));
-        more |= taken >= FOLDED_MAX.into();
-    }
-    Ok(more)
+    folded: Folded,
 }
 
 /// How far the rows of a slot have been read, if they are removed one by one.
@@ -159,7 +102,7 @@ struct Sweep {
 
 /// A week's records are truncated as a whole. A record that was written long after its event keeps its slot. Then old records
 /// are removed row by row, a part of the table at a time.
-async fn dedup(conn: &mut PgConnection, sweep: &mut Sweep) -> Result<bool, sqlx::Error> {
+async fn dedup(conn: &mut PgConnection, sweep: &mut Sweep) -> Result<Ran, sqlx::Error> {
     for slot in 0..DEDUP_SLOTS {
         // One statement each: a truncated slot stays locked until its transaction ends.
         let became: String = sqlx::query_scalar("select outbox.truncate_dedup($1, $2)")
@@ -174,12 +117,11 @@ async fn dedup(conn: &mut PgConnection, sweep: &mut Sweep) -> Result<bool, sqlx:
             return sweep.on(conn).await;
         }
     }
-    Ok(false)
+    Ok(Ran::Done)
 }
 
 impl Sweep {
-    /// Whether there is more to look at.
-    async fn on(&mut self, conn: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    async fn on(&mut self, conn: &mut PgConnection) -> Result<Ran, sqlx::Error> {
         let blocks: i64 = sqlx::query_scalar(
             "select greatest(pg_relation_size(('outbox.dedup_' || $1::text)::regclass),
                              pg_relation_size(('outbox.receipt_' || $1::text)::regclass)) / current_setting('block_size')::bigint",
@@ -189,7 +131,7 @@ impl Sweep {
         .await?;
         if self.block >= blocks {
             self.block = 0;
-            return Ok(false);
+            return Ok(Ran::Done);
         }
         sqlx::query(
             "with receipts as (
@@ -208,22 +150,6 @@ impl Sweep {
         .execute(conn)
         .await?;
         self.block += BLOCKS_MAX;
-        Ok(true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Guards promise 7: once a day folding begins anew, so that a receipt that was committed late is folded, too.
-    #[test]
-    fn folding_begins_anew_once_a_day() {
-        let (start, mut progress) = (Instant::now(), Progress::default());
-        progress.folded(start).insert(3, Utc::now());
-        assert_eq!(progress.folded(start + FOLDED_ANEW - EVERY).len(), 1);
-        assert!(progress.folded(start + FOLDED_ANEW).is_empty());
-        progress.folded(start + FOLDED_ANEW).insert(3, Utc::now());
-        assert_eq!(progress.folded(start + FOLDED_ANEW + EVERY).len(), 1);
+        Ok(Ran::More)
     }
 }

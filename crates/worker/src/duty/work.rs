@@ -8,6 +8,9 @@ use crate::codes::Says;
 
 /// A receive that takes this long found no message at its start.
 const IDLE: Duration = Duration::from_millis(500);
+/// A failed call is forgotten after this. Few messages may come to a quiet queue, and without one no call shows that the server
+/// answers again. The next failed call is shown at once.
+pub(crate) const FAILS_FOR: Duration = Duration::from_secs(300);
 /// A state that lasts less than this is not shown.
 const LASTS: Duration = Duration::from_secs(2);
 
@@ -20,8 +23,8 @@ pub(crate) struct Work {
     /// Since when no request for any message has succeeded.
     away: Option<Instant>,
     was_full: Option<Instant>,
-    /// A call has failed, and none has succeeded since.
-    failing: bool,
+    /// The last failed call, if none has succeeded since.
+    failing: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub(crate) struct Said {
 impl Work {
     /// The worker is away until the queue is open.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { asks: None, busy: None, away: Some(now), was_full: None, failing: false }
+        Self { asks: None, busy: None, away: Some(now), was_full: None, failing: None }
     }
 
     /// The receiver waits for a free slot or for its rate.
@@ -75,10 +78,10 @@ impl Work {
     }
 
     /// A call ended. The queue's answers show nothing about calls.
-    pub(crate) fn called(&mut self, says: Says) {
+    pub(crate) fn called(&mut self, says: Says, now: Instant) {
         match says {
-            Says::Away | Says::Doubtful | Says::Refuses => self.failing = true,
-            Says::Succeeds => self.failing = false,
+            Says::Away | Says::Doubtful | Says::Refuses => self.failing = Some(now),
+            Says::Succeeds => self.failing = None,
             Says::Serves | Says::Nothing => {}
         }
     }
@@ -95,7 +98,8 @@ impl Work {
             self.was_full = Some(now);
         }
         let full = self.was_full.is_some_and(|at| now < at + every);
-        Said { full, away: self.failing || lasts(self.away) }
+        let fails = self.failing.is_some_and(|at| now < at + FAILS_FOR);
+        Said { full, away: fails || lasts(self.away) }
     }
 }
 
@@ -129,7 +133,7 @@ mod tests {
                 Quiet => work.is_quiet(now),
                 Away => work.is_away(now),
                 Rests => work.rests(now),
-                Called(says) => work.called(*says),
+                Called(says) => work.called(*says, now),
             }
         }
         let Said { full, away } = work.said(start + Duration::from_millis(at), EVERY);
@@ -204,7 +208,8 @@ mod tests {
         assert_eq!(said(&again, 52_200), (false, false));
     }
 
-    /// Guards promises 2 and 6: a failed call is shown at once. Only a call that succeeds ends that.
+    /// Guards promises 2 and 6: a failed call is shown at once. A call that succeeds ends that, or five minutes without another
+    /// failed one.
     #[tokio::test]
     async fn a_worker_whose_calls_fail_says_so() {
         for says in [Says::Away, Says::Doubtful, Says::Refuses] {
@@ -213,8 +218,11 @@ mod tests {
             steps.extend([(10, Asks), (20_010, Answered(0)), (20_011, Asks), (25_011, Quiet)]);
             steps.extend([(25_012, Called(Says::Serves)), (25_013, Called(Says::Nothing)), (25_014, Rests)]);
             assert_eq!(said(&steps, 25_014), (false, true), "{says:?}");
+            assert_eq!((said(&steps, 300_001).1, said(&steps, 300_002).1), (true, false), "{says:?}");
             steps.push((25_015, Called(Says::Succeeds)));
             assert_eq!(said(&steps, 25_015), (false, false), "{says:?}");
+            steps.push((400_000, Called(says)));
+            assert_eq!((said(&steps, 400_000).1, said(&steps, 699_999).1), (true, true), "{says:?}");
         }
         for says in [Says::Succeeds, Says::Serves, Says::Nothing] {
             assert!(!said(&[(0, Asks), (1, Answered(1)), (2, Called(says))], 9000).1, "{says:?}");

@@ -17,7 +17,7 @@ use crate::duty::{Role, Said};
 const LIVES_FOR: u32 = 2;
 /// An entry that has not changed for this many of these pauses is removed.
 const KEPT_FOR: u32 = 30;
-/// With more workers each makes fewer early writes, so the number of all writes stays the same.
+/// With more workers each makes fewer early writes of the same kind, so the number of all writes stays the same.
 const FEW: f64 = 10.0;
 
 pub(super) struct Member {
@@ -28,8 +28,10 @@ pub(super) struct Member {
     others: BTreeMap<String, Other>,
     wrote: Entry,
     wrote_at: Option<Instant>,
-    /// The time of the last write with a full queue, or one that is left alone.
-    said_at: Option<Instant>,
+    /// The time of the last write with a full queue.
+    full_at: Option<Instant>,
+    /// The time of the last write with a queue that is left alone.
+    away_at: Option<Instant>,
     write_at: Instant,
     read_at: Instant,
     decided: Option<Picture>,
@@ -65,7 +67,8 @@ impl Member {
             others: BTreeMap::new(),
             wrote: Entry::default(),
             wrote_at: None,
-            said_at: None,
+            full_at: None,
+            away_at: None,
             write_at: now,
             read_at: now,
             decided: None,
@@ -111,15 +114,20 @@ impl Member {
             (0..said.len()).filter(|at| word(&said[*at])).collect()
         };
         let (full, away) = (of(|said| said.full), of(|said| said.away));
-        let is_new = !(full.is_subset(&self.wrote.full) && away.is_subset(&self.wrote.away));
         let gap = self.every / 10;
         let past = |at: Option<Instant>, gap| at.is_none_or(|at| now >= at + gap);
-        let rarer = || gap.mul_f64((self.members(now) as f64 / FEW).max(1.0));
-        if now < self.write_at && !(is_new && past(self.wrote_at, gap) && past(self.said_at, rarer())) {
+        let rarer = |workers: usize| gap.mul_f64((workers as f64 / FEW).max(1.0));
+        let is_full = || !full.is_subset(&self.wrote.full) && past(self.full_at, rarer(self.members(now)));
+        // No other worker receives until this is read. So only the workers that write the same make it rarer.
+        let others_away = || self.living(now).filter(|other| !other.entry.away.is_empty()).count();
+        let is_away = || !away.is_subset(&self.wrote.away) && past(self.away_at, rarer(others_away() + 1));
+        if now < self.write_at && !(past(self.wrote_at, gap) && (is_full() || is_away())) {
             return None;
         }
-        if !(full.is_empty() && away.is_empty()) {
-            self.said_at = Some(now);
+        for (queues, at) in [(&full, &mut self.full_at), (&away, &mut self.away_at)] {
+            if !queues.is_empty() {
+                *at = Some(now);
+            }
         }
         self.wrote = Entry { beat: self.wrote.beat + 1, full, away };
         (self.wrote_at, self.write_at) = (Some(now), now + self.about(self.every));

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::member::Member;
 use crate::codes::Says;
-use crate::duty::{Role, Said, Work};
+use crate::duty::{FAILS_FOR, Role, Said, Work};
 pub(super) use fault::{Flaw, Wrong};
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -44,8 +44,8 @@ struct Receiver {
     found: bool,
     /// When each ends, and when its message was sent.
     calls: VecDeque<(Duration, Duration)>,
-    /// Its last call failed.
-    fails: bool,
+    /// Its last call failed, and is not forgotten.
+    fails_until: Duration,
 }
 
 pub(super) struct Fleet {
@@ -101,7 +101,7 @@ impl Fleet {
             polls_until: None,
             found: false,
             calls: VecDeque::new(),
-            fails: false,
+            fails_until: Duration::ZERO,
         };
         self.workers.push(Worker {
             member,
@@ -156,7 +156,7 @@ impl Fleet {
 
     /// How many workers receive from a queue, or call for it.
     pub(super) fn at(&self, queue: usize) -> usize {
-        self.workers.iter().filter(|worker| worker.lives && worker.is_at(queue)).count()
+        self.workers.iter().filter(|worker| worker.lives && worker.is_at(queue, self.now)).count()
     }
 
     pub(super) fn watchers(&self, queue: usize) -> Vec<usize> {
@@ -253,13 +253,13 @@ impl Fleet {
             while let Some((_, sent)) = receiver.calls.pop_front_if(|(ends, _)| *ends <= self.now) {
                 if calls_fail {
                     self.hidden.push((queue, sent));
-                    if !receiver.fails {
+                    if self.now >= receiver.fails_until {
                         self.changed = (self.now, AWAY_MAX);
                     }
                 }
-                receiver.fails = calls_fail;
+                receiver.fails_until = if calls_fail { self.now + FAILS_FOR } else { Duration::ZERO };
                 if self.flaw != Flaw::ForgetsCalls {
-                    receiver.work.called(if calls_fail { Says::Away } else { Says::Succeeds });
+                    receiver.work.called(if calls_fail { Says::Away } else { Says::Succeeds }, now);
                 }
             }
             loop {
@@ -338,11 +338,11 @@ impl Worker {
         self.place(queue).is_some() && !self.wrong.contains_key(&queue)
     }
 
-    fn is_at(&self, queue: usize) -> bool {
+    fn is_at(&self, queue: usize, now: Duration) -> bool {
         self.place(queue).is_some_and(|at| {
             let (receiver, wrong) = (&self.receivers[at], self.wrong.get(&queue));
             let polls = receiver.polls_until.is_some() && wrong != Some(&Wrong::Hangs);
-            (polls || !receiver.calls.is_empty()) && !receiver.fails
+            (polls || !receiver.calls.is_empty()) && now >= receiver.fails_until
         })
     }
 }

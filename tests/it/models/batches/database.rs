@@ -130,40 +130,49 @@ impl Batches {
         }
     }
 
-    /// `Dedup::complete`: `outbox.record`, and `outbox.record_rows` for leases without an open claim.
+    /// `outbox.record`
     pub(super) fn complete(&self, state: &mut State, d: usize) {
         let Delivery::Succeeded { from, lease } = state.deliveries[d] else { return };
         let holder = state.stored.holder();
-        let stored = &mut state.stored;
         let is_of_claim = from == From::Claim(lease);
-        let recorded =
-            if stored.claim(lease).is_some() || (is_of_claim && self.code == Code::RecordsWithoutItsClaim) {
-                stored.receipt = true;
-                true
-            } else {
-                let is_claimed = stored.is_claimed() && self.code != Code::RecordsPastClaims;
-                match &mut stored.row {
-                    Some(row) if row.lease == lease => row.done = true,
-                    Some(_) => {}
-                    None if is_claimed => {}
-                    None => stored.row = Some(Row { lease, live: false, done: true }),
-                }
-                let recorded = stored.row.is_some_and(|row| row.lease == lease && row.done);
-                state.seen.late |= recorded && is_of_claim;
-                recorded
-            };
-        state.seen.lost_lease |= !recorded;
-        if recorded {
-            state.seen.completed_by_a_loser |=
-                !state.recorded && holder.is_some_and(|holder| holder != lease);
-            state.recorded = true;
-            state.unrecorded[self.deliveries[d]] = false;
-            if self.code != Code::RecordsLater {
-                state.flushed = state.stored.clone();
-            }
+        if state.stored.claim(lease).is_some() || (is_of_claim && self.code == Code::RecordsWithoutItsClaim) {
+            state.stored.receipt = true;
+            self.recorded(state, d, from, holder.is_some_and(|holder| holder != lease));
+        } else {
+            let saw = (self.code == Code::LooksForClaimsFirst).then(|| state.stored.is_claimed());
+            state.deliveries[d] = Delivery::Late { from, lease, saw };
         }
-        state.deliveries[d] =
-            if recorded { Delivery::Recorded { from } } else { Delivery::Postponed { from } };
+    }
+
+    /// `outbox.record_rows`
+    pub(super) fn complete_late(&self, state: &mut State, d: usize) {
+        let Delivery::Late { from, lease, saw } = state.deliveries[d] else { return };
+        let holder = state.stored.holder();
+        let stored = &mut state.stored;
+        let is_claimed = saw.unwrap_or(stored.is_claimed()) && self.code != Code::RecordsPastClaims;
+        match &mut stored.row {
+            Some(row) if row.lease == lease => row.done = true,
+            Some(_) => {}
+            None if is_claimed => {}
+            None => stored.row = Some(Row { lease, live: false, done: true }),
+        }
+        if stored.row.is_some_and(|row| row.lease == lease && row.done) {
+            state.seen.late |= from == From::Claim(lease);
+            self.recorded(state, d, from, holder.is_some_and(|holder| holder != lease));
+        } else {
+            state.seen.lost_lease = true;
+            state.deliveries[d] = Delivery::Postponed { from };
+        }
+    }
+
+    fn recorded(&self, state: &mut State, d: usize, from: From, by_a_loser: bool) {
+        state.seen.completed_by_a_loser |= !state.recorded && by_a_loser;
+        state.recorded = true;
+        state.unrecorded[self.deliveries[d]] = false;
+        if self.code != Code::RecordsLater {
+            state.flushed = state.stored.clone();
+        }
+        state.deliveries[d] = Delivery::Recorded { from };
     }
 
     /// `outbox.release`
@@ -227,8 +236,9 @@ impl Batches {
     pub(super) fn die(&self, state: &mut State, worker: usize) {
         for d in 0..state.deliveries.len() {
             if self.deliveries[d] == worker {
-                state.died_after_success |=
-                    matches!(state.deliveries[d], Delivery::Succeeded { .. }) && !state.recorded;
+                let succeeded =
+                    matches!(state.deliveries[d], Delivery::Succeeded { .. } | Delivery::Late { .. });
+                state.died_after_success |= succeeded && !state.recorded;
                 state.leaves_its_call(d);
                 state.deliveries[d] = Delivery::None;
             }

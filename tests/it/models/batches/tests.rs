@@ -83,8 +83,15 @@ fn a_receipt_without_its_claim_would_not_fence() {
 /// Guards promise 3: `outbox.record_rows` reads the open claims. A crash may lose a claim, and its batch is claimed again.
 #[test]
 fn a_late_record_past_another_claim_would_not_fence() {
-    let story = [Receive(0), Succeed(0), Crash, Receive(2), Complete(0)];
+    let story = [Receive(0), Succeed(0), Crash, Receive(2), Complete(0), CompleteLate(0)];
     breaks(batches(Code::RecordsPastClaims), HOLDER_COMPLETES, &story);
+}
+
+/// Guards promise 3: `outbox.record_rows` reads the open claims itself. Another worker may claim the batch after `outbox.record`.
+#[test]
+fn a_late_record_that_looked_before_would_not_fence() {
+    let story = [Receive(0), Succeed(0), Crash, Complete(0), Receive(2), CompleteLate(0)];
+    breaks(batches(Code::LooksForClaimsFirst), HOLDER_COMPLETES, &story);
 }
 
 /// Guards promise 3: `outbox.release` checks the claim. A row decides about the lease, so only the claim's worker writes it.
