@@ -29,7 +29,8 @@ use crate::{Connections, PostgresDedup, interval, within};
 /// Per statement.
 const BATCH_MAX: usize = 500;
 const DUE_MAX: usize = 1000;
-/// No call waits for it: one record and one settlement cover the outcomes of a millisecond or two.
+/// One record and one settlement cover the outcomes of a millisecond or two. While more than half of the slots are taken, one
+/// receive is for all that get free in that time.
 const LINGER: Duration = Duration::from_millis(2);
 
 /// The queue on Postgres. New deliveries come from a log, a batch per claim. Deliveries that need another attempt have a row in
@@ -243,6 +244,7 @@ impl Queue for PostgresQueue {
             keeps: Duration::MAX,
             batch_max: BATCH_MAX,
             linger: LINGER,
+            charges: false,
             chooses: true,
         }
     }
