@@ -279,9 +279,13 @@ end $$;
 -- checks the claims' tokens and writes the receipts. The claims' locks keep another one from ending a claim meanwhile.
 -- Only this commit of a worker, and that of outbox.record_rows, must be durable before it goes on: a lost record would mean
 -- a second call.
-create function outbox.record(rpc_name text, ids uuid[], tokens bigint[]) returns setof bigint
+-- closing: the tokens of claims whose last open deliveries are all in this call. Such a claim is closed here, and its places are
+-- negative. But if its batch has a row in outbox.retry, outbox.settle closes it, because leases may have to be kept.
+create function outbox.record(rpc_name text, ids uuid[], tokens bigint[], closing bigint[]) returns setof bigint
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
+    l      record;
+    closed bigint[] := '{}';
     open bigint[] := array(
         select c.token from outbox.claim as c
         where c.id = any (array(select o.id from outbox.claim as o where o.token = any (tokens))) and c.until is not null
@@ -296,7 +300,21 @@ begin
     select outbox.dedup_slot(m.ids[1]), cardinality(m.ids) < 250, clock_timestamp(), m.ids[1], m.ids[cardinality(m.ids)], rpc_name, m.ids
     from (select array_agg(distinct k.id order by k.id) as ids from unnest(ids, tokens) as k (id, token)
           where k.token = any (open) group by outbox.id_millis(k.id) / 60000) as m;
-    return query select k.n from unnest(tokens) with ordinality as k (token, n) where k.token = any (open);
+    for l in
+        select c.id, c.token, c.queue, c.first_seq, c.last_seq from outbox.claim as c
+        where c.id = any (array(select o.id from outbox.claim as o where o.token = any (closing))) and c.token = any (open)
+        order by c.id
+    loop
+        perform from outbox.retry as r
+        where r.seq between l.first_seq and l.last_seq and r.queue = l.queue order by r.seq limit 1;
+        if not found then
+            update outbox.claim as c set until = null where c.id = l.id;
+            closed := closed || l.token;
+        end if;
+    end loop;
+    return query
+        select case when k.token = any (closed) then -k.n else k.n end
+        from unnest(tokens) with ordinality as k (token, n) where k.token = any (open);
 end $$;
 
 -- Records successes under leases of rows, and under claims that have ended: then their events have rows, too. A missing lease

@@ -126,6 +126,7 @@ impl Queue for SqsQueue {
             keeps: self.keeps,
             batch_max: BATCH_MAX,
             linger: LINGER,
+            charges: true,
             chooses: false,
         }
     }

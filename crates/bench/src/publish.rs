@@ -37,9 +37,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
              values (gen_random_uuid(), 'event_bench', '{payload}', (select last_value from outbox.event_slot));"
         )
     };
-    let columns = ["gen_random_uuid()", "'event_bench'", "null", &format!("'{payload}'"), "null"];
-    let library = (1..=columns.len())
-        .fold(outbox::INSERT.to_owned(), |sql, n| sql.replace(&format!("${n}"), columns[n - 1]));
+    let library = library(&["gen_random_uuid()", "'event_bench'", "null", &format!("'{payload}'"), "null"]);
     // Each has its lowest accepted ratio to a plain INSERT.
     let ours = [
         (Variant { name: "library", sql: library + ";" }, 0.95),
@@ -82,6 +80,11 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     sqlx::raw_sql("commit").execute(&mut awake).await?;
     relay.stop().await?;
     Ok(rows)
+}
+
+/// The library's statement with these values. A value may have parameters with lower numbers than its own.
+pub(crate) fn library(values: &[&str; 5]) -> String {
+    (1..).zip(values).fold(outbox::INSERT.to_owned(), |sql, (n, value)| sql.replace(&format!("${n}"), value))
 }
 
 async fn transactions_per_second(

@@ -8,7 +8,7 @@ use outbox_transport::{Dedup, DedupError, Lease, LeaseAnswer, Recorded, Released
 use uuid::Uuid;
 
 use crate::failed::unsettled;
-use crate::queue::Watched;
+use crate::queue::{Open, Watched};
 use crate::{Connections, interval};
 
 /// The dedup record in the same database as the queue. Batches have receipts, and their claims are their leases. Deliveries
@@ -17,17 +17,24 @@ use crate::{Connections, interval};
 pub struct PostgresDedup {
     connections: Connections,
     watched: Arc<Watched>,
+    /// What is left of the claims of its queue.
+    open: Arc<Open>,
     lease: Duration,
 }
 
 impl PostgresDedup {
     pub fn new(connections: Connections, rpc: &Rpc, lease: Duration) -> Self {
-        Self::beside(connections, Arc::new(Watched::new(rpc)), lease)
+        Self::beside(connections, Arc::new(Watched::new(rpc)), Arc::default(), lease)
     }
 
     /// The record of the RPC of a watched queue.
-    pub(crate) fn beside(connections: Connections, watched: Arc<Watched>, lease: Duration) -> Self {
-        Self { connections, watched, lease }
+    pub(crate) fn beside(
+        connections: Connections,
+        watched: Arc<Watched>,
+        open: Arc<Open>,
+        lease: Duration,
+    ) -> Self {
+        Self { connections, watched, open, lease }
     }
 
     fn rpc(&self) -> &str {
@@ -89,21 +96,25 @@ impl PostgresDedup {
         let (ids, tokens): (Vec<Uuid>, Vec<i64>) =
             leases.iter().map(|lease| (lease.event.as_uuid(), lease.token)).unzip();
         let write = match what {
-            Write::Receipts => "select outbox.record($1, $2, $3)",
+            Write::Receipts => "select outbox.record($1, $2, $3, $4)",
             Write::Rows => "select outbox.record_rows($1, $2, $3, $4)",
             Write::GivenBack => "select outbox.release($1, $2, $3)",
         };
-        let mut write = sqlx::query_scalar(write).bind(self.rpc()).bind(ids).bind(tokens);
-        if matches!(what, Write::Rows) {
-            write = write.bind(self.watched.claims_from());
-        }
+        let mut write = sqlx::query_scalar(write).bind(self.rpc()).bind(ids).bind(&tokens);
+        write = match what {
+            Write::Receipts => write.bind(self.open.closed_by(tokens.iter().copied())),
+            Write::Rows => write.bind(self.watched.claims_from()),
+            Write::GivenBack => write,
+        };
         let places: Vec<i64> = self.connections.run(async |conn| write.fetch_all(conn).await).await?;
+        let at = |place: i64| usize::try_from(place.unsigned_abs()).ok()?.checked_sub(1);
         let mut written = vec![false; leases.len()];
-        for place in places {
-            if let Some(one) = usize::try_from(place - 1).ok().and_then(|at| written.get_mut(at)) {
-                *one = true;
-            }
+        for at in places.iter().filter_map(|place| at(*place)).filter(|at| *at < leases.len()) {
+            written[at] = true;
         }
+        // The claims of negative places are closed.
+        let closed = places.iter().filter(|place| **place < 0).filter_map(|place| at(*place));
+        self.open.forget(closed.filter_map(|at| tokens.get(at).copied()));
         Ok(written)
     }
 }

@@ -1,11 +1,13 @@
 mod bell; // wakes receivers
 mod brakes; // pauses and limits of RPCs
 mod depth; // measures a queue
+mod open; // what is left of a claim
 mod settle;
 mod watched; // where a read begins
 
 pub use bell::Bell;
 pub use brakes::BrakeTable;
+pub(crate) use open::Open;
 pub use watched::Watched;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -27,7 +29,8 @@ use crate::{Connections, PostgresDedup, interval, within};
 /// Per statement.
 const BATCH_MAX: usize = 500;
 const DUE_MAX: usize = 1000;
-/// No call waits for it: one record and one settlement cover the outcomes of a millisecond or two.
+/// One record and one settlement cover the outcomes of a millisecond or two. While more than half of the slots are taken, one
+/// receive is for all that get free in that time.
 const LINGER: Duration = Duration::from_millis(2);
 
 /// The queue on Postgres. New deliveries come from a log, a batch per claim. Deliveries that need another attempt have a row in
@@ -42,8 +45,8 @@ pub struct PostgresQueue {
     lease: Duration,
     /// When this process's retries are due. The set is bounded, because the poll of the bell finds the others.
     due: Guarded<BTreeSet<Instant>>,
-    /// The unsettled deliveries of each claimed batch. At zero the claim is closed.
-    open: Guarded<HashMap<i64, usize>>,
+    /// The record closes claims, too.
+    open: Arc<Open>,
     /// A receive that passed over retries has consumed a wake-up, which may have been for them.
     passed_over: AtomicBool,
     /// What of this RPC's failures the history gets.
@@ -94,7 +97,7 @@ impl PostgresQueue {
             visibility,
             lease,
             due: Guarded::new(BTreeSet::new()),
-            open: Guarded::new(HashMap::new()),
+            open: Arc::default(),
             passed_over: AtomicBool::new(false),
             history: Guarded::new(Budget::default()),
             history_fails: AtomicBool::new(false),
@@ -104,7 +107,8 @@ impl PostgresQueue {
 
     /// The dedup record of its RPC, which writes receipts for this queue's claims.
     pub fn dedup(&self) -> PostgresDedup {
-        PostgresDedup::beside(self.connections.clone(), Arc::clone(&self.watched), self.lease)
+        let (watched, open) = (Arc::clone(&self.watched), Arc::clone(&self.open));
+        PostgresDedup::beside(self.connections.clone(), watched, open, self.lease)
     }
 
     async fn claim(&self, Wanted { most, failed }: Wanted) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
@@ -130,13 +134,12 @@ impl PostgresQueue {
         if !rows.is_empty() && self.measured_empty.swap(false, Ordering::Relaxed) {
             self.watched.has_changed();
         }
-        let mut open = self.open.lock();
         // Of two copies of an event in one batch only the first has the lease.
         let mut leases = HashSet::new();
         let deliveries = rows.into_iter().map(
             |(queue, seq, claim, token, event, body, attempt, enqueued_at, leased, _)| {
-                if let Some(claim) = claim {
-                    *open.entry(claim).or_default() += 1;
+                if claim.is_some() {
+                    self.open.received(token);
                 }
                 let attempt = u32::try_from(attempt).unwrap_or(u32::MAX);
                 let lease = (leased && leases.insert(event))
@@ -241,6 +244,7 @@ impl Queue for PostgresQueue {
             keeps: Duration::MAX,
             batch_max: BATCH_MAX,
             linger: LINGER,
+            charges: false,
             chooses: true,
         }
     }

@@ -86,8 +86,10 @@ pub struct Limits {
     pub keeps: Duration,
     /// How many messages one request receives or settles.
     pub batch_max: usize,
-    /// How long to wait for a batch to fill, in a queue with expensive requests.
+    /// How long to wait for a batch to fill.
     pub linger: Duration,
+    /// Whether each request costs money. Then it is for a whole batch, if that fills in time.
+    pub charges: bool,
     /// Whether it can select messages that have not failed, and put back without counting an attempt.
     pub chooses: bool,
 }

@@ -176,6 +176,9 @@ impl<C: RpcClient + Clone> Deliverer<C> {
 
     /// The parent of the RPC's span is this one, and not the publisher's.
     fn span(&self, event: &mut Envelope<'_>) -> Span {
+        if !self.subscriber.tracer.is_on() {
+            return Span::default();
+        }
         let attributes = [
             ("messaging.system", "outbox".to_owned()),
             ("messaging.message.id", event.id.to_string()),

@@ -4,7 +4,7 @@ mod measured; // what operators see of a queue
 mod raised;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -23,6 +23,8 @@ use raised::Raised;
 const REASONS_MAX: usize = 10;
 /// With the default backoff a delivery gets here after a minute. What passes by itself has passed by then.
 const OFTEN: u32 = 8;
+/// The labels of a success.
+const DONE: (&str, &str) = ("done", "ok");
 
 /// The metrics of one RPC's consumer; `ops/metrics.md` says what each means.
 #[derive(Clone)]
@@ -38,6 +40,9 @@ pub(crate) struct Metrics {
     shown_brakes: Arc<Guarded<Option<(bool, bool)>>>,
     attempts: Histogram,
     done: Histogram,
+    /// The usual ones. A look-up by labels copies and hashes them.
+    answered: Arc<OnceLock<Histogram>>,
+    delivered: Counter,
     lost_leases: Counter,
     retried_often: Counter,
 }
@@ -55,6 +60,8 @@ impl Metrics {
             shown_brakes: Arc::default(),
             attempts: histogram!("outbox_worker_attempts", "rpc" => rpc.clone()),
             done: histogram!("outbox_worker_enqueue_to_done_seconds", "rpc" => rpc.clone()),
+            answered: Arc::default(),
+            delivered: deliveries(&source, &rpc, DONE),
             lost_leases: counter!("outbox_worker_lost_leases_total", "rpc" => rpc.clone()),
             retried_often: counter!("outbox_worker_retried_often_total", "source" => source.clone(), "rpc" => rpc.clone()),
             source,
@@ -65,9 +72,8 @@ impl Metrics {
             metrics.errors(operation).increment(0);
         }
         metrics.set_aside(&BTreeMap::from([("none".to_owned(), 0)]));
-        for (outcome, code) in [("done", "ok"), ("duplicate", "done_before")] {
-            metrics.deliveries(outcome, code).increment(0);
-        }
+        metrics.delivered.increment(0);
+        deliveries(&metrics.source, &metrics.rpc, ("duplicate", "done_before")).increment(0);
         metrics.lost_leases.increment(0);
         metrics.retried_often.increment(0);
         withheld_of(&metrics.rpc).increment(0);
@@ -124,7 +130,9 @@ impl Metrics {
     }
 
     pub(crate) fn call_ended(&self, code: &'static str, took: Duration) {
-        histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.clone(), "code" => code).record(took);
+        let of = || histogram!("outbox_worker_call_seconds", "rpc" => self.rpc.clone(), "code" => code);
+        let usual = (code == DONE.1).then(|| self.answered.get_or_init(of).clone());
+        usual.unwrap_or_else(of).record(took);
     }
 
     /// The attempt at which a delivery ended, done or dead.
@@ -138,8 +146,8 @@ impl Metrics {
 
     pub(crate) fn delivered(&self, outcome: &Outcome, attempt: u32) {
         self.retried_often.increment(u64::from(is_often(attempt, outcome)));
-        let (outcome, code) = outcome.labels();
-        self.deliveries(outcome, code).increment(1);
+        let usual = (outcome.labels() == DONE).then(|| self.delivered.clone());
+        usual.unwrap_or_else(|| deliveries(&self.source, &self.rpc, outcome.labels())).increment(1);
     }
 
     /// A request to the queue or the dedup record failed.
@@ -214,11 +222,6 @@ impl Metrics {
         }
     }
 
-    fn deliveries(&self, outcome: &'static str, code: &'static str) -> Counter {
-        let (source, rpc) = (self.source.clone(), self.rpc.clone());
-        counter!("outbox_worker_deliveries_total", "source" => source, "rpc" => rpc, "outcome" => outcome, "code" => code)
-    }
-
     fn holds(&self, code: &'static str, words: String) -> Gauge {
         let labels = [
             ("source", self.source.clone()),
@@ -233,6 +236,11 @@ impl Metrics {
         let (source, rpc) = (self.source.clone(), self.rpc.clone());
         counter!("outbox_worker_errors_total", "source" => source, "rpc" => rpc, "operation" => operation)
     }
+}
+
+fn deliveries(source: &str, rpc: &str, (outcome, code): (&'static str, &'static str)) -> Counter {
+    let (source, rpc) = (source.to_owned(), rpc.to_owned());
+    counter!("outbox_worker_deliveries_total", "source" => source, "rpc" => rpc, "outcome" => outcome, "code" => code)
 }
 
 #[derive(Default)]

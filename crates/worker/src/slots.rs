@@ -106,11 +106,13 @@ impl Slots {
         };
         let mut permits = vec![first];
         let wanted = self.limits.batch_max.min(self.wanted());
+        // A request for half of the slots is made while the calls of the other half are under way.
+        let enough = if self.limits.charges { wanted } else { wanted.div_ceil(2) };
         let until = Instant::now() + self.limits.linger;
         while permits.len() < wanted {
             let more = match self.room.try_acquire(|| self.wanted()) {
                 Ok(permit) => permit,
-                Err(_) if self.limits.linger.is_zero() => None,
+                Err(_) if self.limits.linger.is_zero() || permits.len() >= enough => None,
                 Err(_) => tokio::time::timeout_at(until, self.acquire()).await.ok().flatten(),
             };
             let Some(permit) = more else { break };

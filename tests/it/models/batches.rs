@@ -10,14 +10,17 @@
 //! | `GiveUp` | the worker stops during its call. The lease is not given back, because the call may have its effect |
 //! | `Complete` | `Dedup::complete`: `outbox.record` writes a receipt, if the claim is open |
 //! | `CompleteLate` | its next transaction, if it was not: `outbox.record_rows` writes a row |
+//! | `CompleteLast` | `Complete` of the last open delivery of its batch: `outbox.record` closes the claim, too |
+//! | `Unheard` | the same, and the worker does not get the answer |
 //! | `Release` | `outbox.release`: under an open claim it writes a row whose lease has ended |
 //! | `Settle` | `outbox.settle`: a done delivery is acked, and any other moves to `outbox.retry` |
 //! | `Close` | the rest of the batch is settled, too, and the claim is closed |
+//! | `RecordCloses` | the rest of the batch is recorded, and `outbox.record` closes the claim |
 //! | `Recover` | `outbox.recover`: a claim ended before it was closed, so its batch moves to `outbox.retry` |
 //! | `Redrive` | `outbox.redrive`, `outbox.replay` |
 //! | `Expire` | a lease ends by time |
 //! | `Die` | a worker is killed, and its memory is lost |
-//! | `Flush`, `Crash` | of the database: a crash loses what is not flushed. Only a record waits for the flush |
+//! | `Flush`, `Crash` | of the database: a crash loses what is not flushed. Only `outbox.record` and `outbox.record_rows` wait for the flush |
 //!
 //! A row decides which worker has the lease, and claims do not. For an event in an open claim, only the claim's worker
 //! writes a row. If several claims have the event, the first one has the lease. The model `dedup` has the leases of DynamoDB
@@ -75,6 +78,8 @@ enum Code {
     ReleasesWithoutItsClaim,
     /// The lease of a call that was given up ends with its claim.
     ClosesLeases,
+    /// `outbox.record` closes a claim whose batch has a row in `outbox.retry`.
+    RecordsPastRetries,
     /// The leases of a claim end when it is recovered.
     RecoversAtOnce,
     /// A claim that ends keeps leases of its whole batch, also of events that an earlier claim has leased.
@@ -204,9 +209,12 @@ enum Step {
     GiveUp(usize),
     Complete(usize),
     CompleteLate(usize),
+    CompleteLast(usize),
+    Unheard(usize),
     Release(usize),
     Settle(usize),
     Close(Token),
+    RecordCloses(Token),
     Recover(Token),
     Redrive,
     Expire(Token),
@@ -250,7 +258,9 @@ impl Model for Batches {
                 Delivery::Succeeded { .. } if self.code == Code::SettlesFirst => {
                     steps.push(Step::Settle(d));
                 }
-                Delivery::Succeeded { .. } => steps.push(Step::Complete(d)),
+                Delivery::Succeeded { .. } => {
+                    steps.extend([Step::Complete(d), Step::CompleteLast(d), Step::Unheard(d)]);
+                }
                 Delivery::Late { .. } => steps.push(Step::CompleteLate(d)),
                 Delivery::Failed { .. } => steps.push(Step::Release(d)),
                 Delivery::Postponed { .. } | Delivery::Recorded { .. } => steps.push(Step::Settle(d)),
@@ -259,7 +269,7 @@ impl Model for Batches {
         for claim in &state.stored.claims {
             steps.push(Step::Recover(claim.token));
             if claim.settled {
-                steps.push(Step::Close(claim.token));
+                steps.extend([Step::Close(claim.token), Step::RecordCloses(claim.token)]);
             }
             if !claim.lapsed {
                 steps.push(Step::Expire(claim.token));
@@ -313,9 +323,16 @@ impl Model for Batches {
             }
             Step::Complete(d) => self.complete(&mut state, d),
             Step::CompleteLate(d) => self.complete_late(&mut state, d),
+            Step::CompleteLast(d) => self.complete_last(&mut state, d)?,
+            Step::Unheard(d) => {
+                self.complete_last(&mut state, d)?;
+                state.deliveries[d] = before.deliveries[d];
+                state.unrecorded = before.unrecorded;
+            }
             Step::Release(d) => self.release(&mut state, d),
             Step::Settle(d) => self.settle(&mut state, d),
             Step::Close(token) => self.close(&mut state.stored, token)?,
+            Step::RecordCloses(token) => self.record_closes(&mut state, token)?,
             Step::Recover(token) => self.recover(&mut state.stored, token)?,
             Step::Redrive => {
                 state.redrives += 1;

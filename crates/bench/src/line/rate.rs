@@ -27,7 +27,7 @@ pub(crate) async fn rows(plan: &Plan, systems: &[System]) -> Result<Vec<Row>> {
     for (ours, beside) in COMPARISONS {
         let Some(pairs) = rounds.pairs(ours, beside, |rate| *rate) else { continue };
         let row = rate(row("events/s", &pairs, ours, beside));
-        rows.push(if beside == Kind::Graphile { row.must(Must::RatioAtLeast(5.0)) } else { row });
+        rows.push(if beside == Kind::Graphile { row.must(Must::RatioAtLeast(5.5)) } else { row });
     }
     let ours = rounds.pairs(Kind::Ours, Kind::Ours, |rate| *rate).map_or(f64::NAN, |pairs| pairs.ours());
     let mut pairs = Pairs::default();

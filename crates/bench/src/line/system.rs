@@ -12,6 +12,7 @@ use super::peers::{self, Statements};
 use super::running::{Entered, Running};
 use crate::database::{Database, EVENT, payload};
 use crate::plan::Plan;
+use crate::publish;
 use crate::result::Result;
 
 /// For each RPC: without a call as many as one receive takes; with a call a service's usual number.
@@ -54,7 +55,7 @@ impl System {
         let file = std::env::temp_dir().join(format!("outbox-bench-{}-{kind:?}.yaml", std::process::id()));
         std::fs::write(&file, yaml)?;
         let sql = Statements {
-            enqueue: format!("select outbox.enqueue('{EVENT}', $1)"),
+            enqueue: publish::library(&["outbox.uuid_v7()", &format!("'{EVENT}'"), "null", "$1", "null"]),
             fill: format!(
                 "select count(outbox.enqueue('{EVENT}', payload)) from unnest($1::text[]) as payload"
             ),

@@ -41,8 +41,7 @@ impl PostgresQueue {
         let dead = matches!(one, [(_, outcome)] if outcome.dead().is_some());
         if answer.as_ref().is_err_and(Unsettled::is_refused) && !dead {
             // Without a count, its claim is not closed while this delivery is unsettled.
-            let mut open = self.open.lock();
-            one.iter().filter_map(|(receipt, _)| receipt.claim).for_each(|claim| _ = open.remove(&claim));
+            self.open.forget(tokens(one));
         }
         answer
     }
@@ -88,7 +87,7 @@ impl PostgresQueue {
                 self.remember_due(*after);
             }
         }
-        self.count_down(settled);
+        self.open.settled(tokens(settled));
         Ok(())
     }
 
@@ -107,28 +106,16 @@ impl PostgresQueue {
 
     /// The claims without an open delivery after these settlements, and their tokens.
     fn closed_by(&self, settled: &[(Receipt, Outcome)]) -> (Vec<i64>, Vec<i64>) {
-        let open = self.open.lock();
-        let mut left: HashMap<(i64, i64), usize> = HashMap::new();
-        for (receipt, _) in settled {
-            if let Some((claim, &of_claim)) = receipt.claim.and_then(|claim| Some((claim, open.get(&claim)?)))
-            {
-                let left = left.entry((claim, receipt.token)).or_insert(of_claim);
-                *left = left.saturating_sub(1);
-            }
-        }
-        left.into_iter().filter(|&(_, left)| left == 0).map(|(claim, _)| claim).unzip()
+        let closed = self.open.closed_by(tokens(settled));
+        let claims: HashMap<i64, i64> =
+            settled.iter().filter_map(|(receipt, _)| Some((receipt.token, receipt.claim?))).collect();
+        closed.into_iter().filter_map(|token| Some((*claims.get(&token)?, token))).unzip()
     }
+}
 
-    /// Only after a successful write, because a failed settlement is repeated.
-    fn count_down(&self, settled: &[(Receipt, Outcome)]) {
-        let mut open = self.open.lock();
-        for claim in settled.iter().filter_map(|(receipt, _)| receipt.claim) {
-            if let Some(left) = open.get_mut(&claim) {
-                *left = left.saturating_sub(1);
-            }
-        }
-        open.retain(|_, left| *left > 0);
-    }
+/// Of the deliveries of claimed batches.
+fn tokens(settled: &[(Receipt, Outcome)]) -> impl Iterator<Item = i64> {
+    settled.iter().filter(|(receipt, _)| receipt.claim.is_some()).map(|(receipt, _)| receipt.token)
 }
 
 /// The arguments of `outbox.settle`: the deliveries that have or need a row of their own.

@@ -6,7 +6,7 @@ use super::{ENDPOINTS, Role, is_wanted};
 #[derive(Debug, Clone, Default)]
 pub struct Tracer;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Span;
 
 impl Tracer {

@@ -25,7 +25,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub struct Tracer(Option<(SdkTracerProvider, SdkTracer)>);
 
 /// The work of one process on one event. The span ends when dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Span(Option<Context>);
 
 impl Tracer {

@@ -91,6 +91,7 @@ impl Queue for Server {
             keeps: Duration::MAX,
             batch_max: 10,
             linger: Duration::from_millis(2),
+            charges: true,
             chooses: true,
         }
     }

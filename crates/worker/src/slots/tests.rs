@@ -15,15 +15,20 @@ fn limits() -> Limits {
         keeps: Duration::MAX,
         batch_max: 500,
         linger: Duration::ZERO,
+        charges: true,
         chooses: true,
     }
 }
 
 fn slots(concurrency: usize) -> Slots {
+    slots_with(limits(), concurrency)
+}
+
+fn slots_with(limits: Limits, concurrency: usize) -> Slots {
     let metrics = Metrics::new("test", &Rpc::new("Test/Slots").unwrap());
     let policy = Policy { concurrency, ..Policy::default() };
     let circuit = Circuit::new(policy.backoff, true, &metrics);
-    Slots::new(limits(), circuit, Braking::new(policy, &metrics), Arc::default())
+    Slots::new(limits, circuit, Braking::new(policy, &metrics), Arc::default())
 }
 
 /// Those of the next consumer, after a reload.
@@ -115,6 +120,27 @@ async fn slots_follow_a_limit() {
     tokio::time::sleep(Duration::from_secs(61)).await;
     slots.resize();
     assert_eq!(gathered(&slots).await.len(), 16);
+}
+
+/// Guards promise 6: half of the slots are filled while the calls of the others are under way. Where requests cost money, a
+/// request waits for all slots, for a while.
+#[tokio::test(start_paused = true)]
+async fn half_of_the_slots_are_enough_where_requests_are_free() {
+    let linger = Duration::from_millis(2);
+    for (charges, busy, free, waits) in [
+        (false, 0, 16, Duration::ZERO),
+        (false, 8, 8, Duration::ZERO),
+        (false, 9, 7, linger),
+        (true, 0, 16, Duration::ZERO),
+        (true, 8, 8, linger),
+    ] {
+        let slots = slots_with(Limits { linger, charges, ..limits() }, 16);
+        let mut under_way = gathered(&slots).await;
+        under_way.truncate(busy);
+        let began = Instant::now();
+        assert_eq!(gathered(&slots).await.len(), free, "{charges} {busy}");
+        assert_eq!(began.elapsed() >= linger, !waits.is_zero(), "{charges} {busy}");
+    }
 }
 
 /// Guards promise 6: after an outage one call may begin, and more with each answer.

@@ -42,7 +42,7 @@ impl Queue for Empty {
 
     fn limits(&self) -> Limits {
         let (keeps, linger) = (Duration::MAX, Duration::ZERO);
-        Limits { visibility: VISIBILITY, keeps, batch_max: 10, linger, chooses: true }
+        Limits { visibility: VISIBILITY, keeps, batch_max: 10, linger, charges: true, chooses: true }
     }
 }
 

@@ -175,6 +175,30 @@ impl Batches {
         state.deliveries[d] = Delivery::Recorded { from };
     }
 
+    /// `outbox.record` of the last open delivery of a claim.
+    pub(super) fn complete_last(&self, state: &mut State, d: usize) -> Option<()> {
+        let Delivery::Succeeded { from: From::Claim(token), lease } = state.deliveries[d] else {
+            return None;
+        };
+        (token == lease).then_some(())?;
+        let is_open = state.stored.claim(token).is_some();
+        self.complete(state, d);
+        if is_open { self.record_closes(state, token) } else { Some(()) }
+    }
+
+    /// The end of `outbox.record`. It keeps no leases.
+    pub(super) fn record_closes(&self, state: &mut State, token: Token) -> Option<()> {
+        let retried = state.stored.claim(token)?.retried;
+        if retried && self.code != Code::RecordsPastRetries {
+            return None;
+        }
+        state.stored.end(token)?;
+        if self.code != Code::RecordsLater {
+            state.flushed = state.stored.clone();
+        }
+        Some(())
+    }
+
     /// `outbox.release`
     pub(super) fn release(&self, state: &mut State, d: usize) {
         let Delivery::Failed { from, lease } = state.deliveries[d] else { return };

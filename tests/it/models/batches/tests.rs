@@ -108,6 +108,13 @@ fn a_closed_claim_would_end_the_lease_of_a_call() {
     breaks(batches(Code::ClosesLeases), ALONE, &story);
 }
 
+/// Guards promise 3: `outbox.record` closes no claim whose batch has a row in `outbox.retry`, because it keeps no leases.
+#[test]
+fn a_receipt_that_closes_past_a_retry_would_end_the_lease_of_a_call() {
+    let story = [Receive(0), GiveUp(0), Settle(0), RecordCloses(1), Take(2), Lease(2)];
+    breaks(batches(Code::RecordsPastRetries), ALONE, &story);
+}
+
 /// Guards promise 3: `outbox.recover` keeps leases. A worker without a connection may still be calling.
 #[test]
 fn a_recovered_claim_would_end_its_leases() {
