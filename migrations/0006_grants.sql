@@ -94,6 +94,7 @@ begin
             'select, insert, update, delete on outbox.claim, outbox.retry, outbox.dead_letter, outbox.receipt',
             'select, insert, delete on outbox.dedup',
             'select, delete on outbox.audit',
+            'select on outbox.audit_shown',       -- by `outbox status` in its container
             'select on outbox.brake',
             'select, insert, update, delete on outbox.process, outbox.known_event, outbox.unknown_event',
             'usage, select, update on all sequences in schema outbox'

@@ -25,6 +25,7 @@ pub(super) const RELAY: Needs = Needs {
         ("known_event|unknown_event", "", "select, insert, update, delete"),
         ("dedup", "", "select, insert, delete"),
         ("audit", "", "select, delete"),
+        ("audit_shown", "", "select"),
         ("history", "", "insert"),
     ],
     sequences: &[(".*", "usage, select, update")],
