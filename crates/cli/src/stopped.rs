@@ -63,7 +63,8 @@ fn without_usage(text: &str) -> &str {
     text[..end].trim_start_matches("error: ").trim_end()
 }
 
-#[cfg(all(test, feature = "console"))]
+#[cfg(test)]
+#[cfg(feature = "console")]
 mod tests {
     use super::*;
 

@@ -18,9 +18,10 @@ use crate::outcome::Outcome;
 use crate::pages::outcome::page;
 use crate::pages::redrive::Group;
 use crate::reads::no_filter;
+use crate::sent::Sent;
 use crate::shown::{encoded, query, stamp};
 use crate::state::Console;
-use crate::visit::{SAID, Sent, Visit, as_html, as_json};
+use crate::visit::{SAID, Visit, as_html, as_json};
 
 /// A browser waits no longer. The change goes on.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);

@@ -11,8 +11,9 @@ use crate::answers::{Letter, Moved, Parked, Queued};
 use crate::ask::{Refusal, words};
 use crate::changes::begun;
 use crate::pages::drop::{Counted, Demand, MINUTES, Pairs, Sample, What, confirm, link, page, to_type};
+use crate::sent::{Sent, ToDestroy};
 use crate::shown::{query, stamp};
-use crate::visit::{Sent, ToDestroy, Visit};
+use crate::visit::Visit;
 
 const SAMPLE: &str = "3";
 const PLACE: (&str, &str) = ("/dead", "Drop for good");

@@ -11,7 +11,8 @@ use crate::changes::done;
 use crate::commands::{self, ALL, ENTERED};
 use crate::frame::{Frame, rpc_path};
 use crate::pages::hands::give_up_all;
-use crate::visit::{Sent, Visit};
+use crate::sent::Sent;
+use crate::visit::Visit;
 
 /// Counts, and gives up nothing.
 pub(crate) async fn count_retrying(

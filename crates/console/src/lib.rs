@@ -31,6 +31,7 @@ mod replays; // planned, and begun
 mod said; // of a form, on the next page
 mod sampler; // one look for all viewers
 mod secret;
+mod sent; // a form
 mod serve; // addresses
 mod shared; // one answer for all who ask the same
 mod shown; // numbers, times and links

@@ -10,7 +10,8 @@ use crate::asked::cleaned;
 use crate::changes::question;
 use crate::commands;
 use crate::pages::payload::page;
-use crate::visit::{Sent, ToSeePayloads, as_html};
+use crate::sent::{Sent, ToSeePayloads};
+use crate::visit::as_html;
 
 /// The command writes to the audit who looked and why, before it reads. It also hides the fields that proto marks.
 pub(crate) async fn show(Path(id): Path<String>, sent: Sent<ToSeePayloads>) -> Response {

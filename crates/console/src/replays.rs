@@ -11,7 +11,8 @@ use crate::changes::begun;
 use crate::commands;
 use crate::frame::Frame;
 use crate::pages::replay::{Which, page};
-use crate::visit::{Sent, Visit};
+use crate::sent::Sent;
+use crate::visit::Visit;
 
 const PLACE: (&str, &str) = ("/replay", "Replay");
 

@@ -39,8 +39,8 @@ pub(super) const PAGES: [&str; 14] = [
     "/rpc/Test/None",
 ];
 
-/// Nothing was entered, and an RPC that is nowhere.
-const REFUSED: [&str; 2] = ["/events", "/rpc/Test/None"];
+/// Nothing was entered, an RPC that is nowhere, and `outbox doctor` without the proto that it was given.
+const REFUSED: [&str; 3] = ["/events", "/rpc/Test/None", "/line"];
 
 /// A line where a letter, a retry, a waiting delivery and a parked event have secrets.
 pub(super) struct Planted {
