@@ -195,16 +195,12 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
+    use crate::console::queues::tests::question;
 
     #[derive(Parser)]
     struct Of {
         #[command(flatten)]
         options: Options,
-    }
-
-    fn question(words: &[&str]) -> Question {
-        let words = words.iter().map(|word| (*word).to_owned()).collect();
-        Question { words, who: "ann, console".to_owned(), changes: false }
     }
 
     /// Guards promise 8: two viewers who search for long hold up no first page, no shared page, and no change. A browser that has

@@ -16,7 +16,7 @@ pub(super) struct Asking {
     pub(super) reply: oneshot::Sender<Result<Answer, Refusal>>,
 }
 
-/// What stands in one queue, so that a viewer's searches hold up no other viewer's pages.
+/// What stands in one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Of each page, and small; and changes, which wait for no page.
@@ -72,10 +72,10 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn question(words: &[&str]) -> Question {
+    pub(in crate::console) fn question(words: &[&str]) -> Question {
         let words = words.iter().map(|word| (*word).to_owned()).collect();
         Question { words, who: "ann, console".to_owned(), changes: false }
     }

@@ -1,6 +1,8 @@
 //! Writes for an advance of the cursor.
 
-use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryScalar;
+use sqlx::{PgConnection, Postgres};
 use uuid::Uuid;
 
 use super::row::flaws;
@@ -65,11 +67,10 @@ impl Outbox<'_> {
         deliveries: &Deliveries,
         parked: &[Parked<'_>],
     ) -> Result<Option<i64>, sqlx::Error> {
-        let page = cursor.page.as_ref();
         let mut lent = self.session.lend().await?;
         // Starting a statement opens every slot that it names, also in vain.
         let text = if parked.is_empty() { append!() } else { append!(parked!(),) };
-        let mut append = sqlx::query_scalar(text)
+        let append = sqlx::query_scalar(text)
             .bind(self.cursor_id)
             .bind(&deliveries.events)
             .bind(&deliveries.envelopes)
@@ -77,15 +78,8 @@ impl Outbox<'_> {
             .bind(&deliveries.last)
             .bind(&deliveries.queues)
             .bind(&deliveries.rpcs)
-            .bind(deliveries.woken())
-            .bind(&cursor.snapshot)
-            .bind(page.map(|page| &page.snapshot))
-            .bind(page.map(|page| page.seq))
-            .bind(page.map(|page| page.end_seq))
-            .bind(cursor.last_seq)
-            .bind(cursor.floor_seq)
-            .bind(self.system_identifier)
-            .bind(&self.relay);
+            .bind(deliveries.woken());
+        let mut append = bind(append, cursor, self.system_identifier, &self.relay);
         if !parked.is_empty() {
             append = append
                 .bind(parked.iter().map(|parked| parked.entry.seq).collect::<Vec<_>>())
@@ -106,20 +100,29 @@ pub(super) async fn take_over(
     system_identifier: i64,
     relay: &str,
 ) -> Result<i64, sqlx::Error> {
-    let page = cursor.page.as_ref();
-    sqlx::query_scalar(
+    let first = sqlx::query_scalar(
         "insert into outbox.cursor (snapshot, page_snapshot, page_seq, page_end_seq, last_seq, floor_seq, system_identifier, relay, slot)
          select $1, $2, $3, $4, $5, $6, $7, $8, last_value from outbox.cursor_slot
          returning id",
-    )
-    .bind(&cursor.snapshot)
-    .bind(page.map(|page| &page.snapshot))
-    .bind(page.map(|page| page.seq))
-    .bind(page.map(|page| page.end_seq))
-    .bind(cursor.last_seq)
-    .bind(cursor.floor_seq)
-    .bind(system_identifier)
-    .bind(relay)
-    .fetch_one(conn)
-    .await
+    );
+    bind(first, cursor, system_identifier, relay).fetch_one(conn).await
+}
+
+/// The values of a row of `outbox.cursor`, in the order of the two statements.
+fn bind<'q>(
+    insert: QueryScalar<'q, Postgres, i64, PgArguments>,
+    cursor: &'q Cursor,
+    system_identifier: i64,
+    relay: &'q str,
+) -> QueryScalar<'q, Postgres, i64, PgArguments> {
+    let page = cursor.page.as_ref();
+    insert
+        .bind(&cursor.snapshot)
+        .bind(page.map(|page| &page.snapshot))
+        .bind(page.map(|page| page.seq))
+        .bind(page.map(|page| page.end_seq))
+        .bind(cursor.last_seq)
+        .bind(cursor.floor_seq)
+        .bind(system_identifier)
+        .bind(relay)
 }
