@@ -213,8 +213,8 @@ fn keys() -> Markup {
     }
 }
 
-/// Without the base path.
-pub(crate) fn rpc_path(rpc: &str) -> String {
+/// The page of an RPC, without what addresses begin with.
+pub fn rpc_path(rpc: &str) -> String {
     match rpc.split_once('/') {
         Some((service, method)) => format!("/rpc/{}/{}", encoded(service), encoded(method)),
         None => "/".to_owned(),
