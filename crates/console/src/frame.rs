@@ -43,10 +43,12 @@ const PLACES: [(&str, &str, &str); 9] = [
     ("/audit", "Audit", "a"),
 ];
 
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 10] = [
     ("g, then a letter", "a page: the letter that its link names"),
     ("/", "search"),
     ("j and k", "the next and the previous row; Enter opens it"),
+    ("r", "the redrive of the row with the focus, or of the page"),
+    ("p", "the pause of the RPC in the row with the focus, or of the page"),
     ("f", "the first form of the page"),
     ("c", "copy the first command"),
     (".", "hold still, and go on"),
