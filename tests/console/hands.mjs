@@ -65,6 +65,11 @@ export class Mouse extends Hands {
     await this.at(place);
   }
 
+  /** Opens the redrive of the only row. */
+  async redrive(link) {
+    await this.press(link);
+  }
+
   async search(text) {
     const field = this.page.getByRole("searchbox", { name: SEARCH });
     await this.write(field, text);
@@ -92,6 +97,11 @@ export class Keyboard extends Hands {
     await this.page.waitForLoadState();
     for (const key of place.keys) await this.page.keyboard.press(key);
     await this.at(place);
+  }
+
+  async redrive() {
+    await this.page.waitForLoadState();
+    for (const key of ["j", "r"]) await this.page.keyboard.press(key);
   }
 
   async search(text) {

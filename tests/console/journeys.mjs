@@ -38,7 +38,7 @@ async function isWell(hands, page) {
 /** Opens the only group of dead letters, and sends its form. */
 async function redrive(hands, page, { rate, canary }) {
   await hands.go(PLACES.dead);
-  await hands.press(page.getByRole("link", { name: words.REDRIVE }));
+  await hands.redrive(page.getByRole("link", { name: words.REDRIVE }));
   await send(hands, page, words.REDRIVE_ALL, [[words.RATE, rate], [words.CANARY, canary]]);
   await hands.at(PLACES.repairs);
 }
@@ -236,4 +236,19 @@ export async function focusStays(hands, page, stage) {
   await heading(page, "Test/One").waitFor();
   await stage.reached("the link is open");
   await isWell(hands, page);
+  // The key leads from the row to the form of its pause, and on that page to the form again.
+  await hands.reach(link);
+  await page.keyboard.press("p");
+  await heading(page, "Test/One").waitFor();
+  const duration = field(form(page, words.PAUSE), words.FOR);
+  for (const press of [async () => {}, () => page.keyboard.press("p")]) {
+    await page.waitForLoadState();
+    await press();
+    const end = Date.now() + 15_000;
+    while (!(await duration.evaluate((element) => element === document.activeElement))) {
+      assert.ok(Date.now() < end, "the form of the pause has not the focus");
+      await page.waitForTimeout(50);
+    }
+    await hands.reach(button(page, words.PAUSE));
+  }
 }

@@ -33,6 +33,7 @@ export const TABLES = {
 /** An RPC, and a worker's breaker for it. */
 export const AWAY = "open since";
 export const PAUSE = "Pause";
+export const FOR = /^For/;
 export const WHY = /^Why/;
 export const RESUME = "Resume";
 export const PAUSED = "Paused until";

@@ -2,6 +2,8 @@
 
 mod answer;
 mod failing; // calls that all fail, and events that no RPC gets
+#[cfg(feature = "console")]
+mod links; // to the console
 mod problems; // what needs an operator
 mod processes; // relays and workers
 mod repairs; // repairs that run
@@ -52,6 +54,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = watch::every)]
     watch: Option<Duration>,
 
+    #[cfg(feature = "console")]
+    #[command(flatten)]
+    links: links::LinkArgs,
+
     #[command(flatten)]
     pub(crate) options: Options,
 }
@@ -84,6 +90,8 @@ async fn look_again(args: &Args, screen: &mut Screen) -> Result<(), Stopped> {
 
 async fn look(args: &Args, screen: Option<&mut Screen>) -> Result<ExitCode, Stopped> {
     let workers = Workers::parse(&args.workers)?;
+    #[cfg(feature = "console")]
+    let links = args.links.links()?;
     let router = args.options.router()?;
     let (mut databases, mut unreached) = (Vec::new(), Vec::new());
     for source in args.options.sources()? {
@@ -99,7 +107,16 @@ async fn look(args: &Args, screen: Option<&mut Screen>) -> Result<ExitCode, Stop
         return Err(first);
     }
     let workers = workers.ask().await;
-    let look = Look { args, router: router.as_ref(), databases: &databases, unreached, workers, screen };
+    let look = Look {
+        args,
+        router: router.as_ref(),
+        databases: &databases,
+        unreached,
+        workers,
+        #[cfg(feature = "console")]
+        links,
+        screen,
+    };
     transport::work(&args.options, &databases, look).await
 }
 
@@ -109,6 +126,8 @@ struct Look<'a> {
     databases: &'a [Database],
     unreached: Vec<Stopped>,
     workers: Workers,
+    #[cfg(feature = "console")]
+    links: Option<links::Links>,
     /// Where it looks again.
     screen: Option<&'a mut Screen>,
 }
@@ -168,11 +187,16 @@ impl Look<'_> {
             undeliverable,
             problems: Vec::new(),
             notices: Vec::new(),
+            console: None,
         };
         status.notices = problems::notices(&status, &self.args.options);
         status.notices.extend(repairs::notices(&kept(transports).await?, &self.args.options));
         status.problems = problems::of(&status, &self.args.options, &self.unreached, &self.workers);
         status.problems.extend(processes::problems(&running));
+        #[cfg(feature = "console")]
+        if let Some(links) = &self.links {
+            links.add_to(&mut status);
+        }
         Ok((status, running))
     }
 
@@ -198,7 +222,18 @@ impl Look<'_> {
         let routed = self.router.map(|router| router.rpcs().any(|(rpc, _)| rpc.as_str() == depth.rpc));
         let [pause, limit] =
             [BrakeKind::Pause, BrakeKind::Limit].map(|kind| brakes.of(source, &depth.rpc, kind).cloned());
-        RpcStatus { source: source.to_owned(), breaker, held, calls, pause, limit, serving, routed, depth }
+        RpcStatus {
+            source: source.to_owned(),
+            depth,
+            breaker,
+            held,
+            calls,
+            pause,
+            limit,
+            serving,
+            routed,
+            console_url: None,
+        }
     }
 }
 

@@ -43,10 +43,12 @@ const PLACES: [(&str, &str, &str); 9] = [
     ("/audit", "Audit", "a"),
 ];
 
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 10] = [
     ("g, then a letter", "a page: the letter that its link names"),
     ("/", "search"),
     ("j and k", "the next and the previous row; Enter opens it"),
+    ("r", "the redrive of the row with the focus, or of the page"),
+    ("p", "the pause of the RPC in the row with the focus, or of the page"),
     ("f", "the first form of the page"),
     ("c", "copy the first command"),
     (".", "hold still, and go on"),
@@ -213,8 +215,8 @@ fn keys() -> Markup {
     }
 }
 
-/// Without the base path.
-pub(crate) fn rpc_path(rpc: &str) -> String {
+/// The page of an RPC, without what addresses begin with.
+pub fn rpc_path(rpc: &str) -> String {
     match rpc.split_once('/') {
         Some((service, method)) => format!("/rpc/{}/{}", encoded(service), encoded(method)),
         None => "/".to_owned(),

@@ -47,5 +47,7 @@ pub use ask::{Answer, Answering, Ask, Question, Refusal};
 pub use assets::is_colour;
 pub use connections::serve;
 pub use demo::Demo;
+pub use frame::rpc_path;
+pub use pages::remedy::problem_path;
 pub use serve::{is_base_path, router};
 pub use state::Settings;

@@ -10,6 +10,7 @@ use axum::response::Redirect;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
 
 use crate::ask::Ask;
 use crate::assets::Assets;
@@ -34,6 +35,13 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
     let open = Arc::new(Semaphore::new(beats::OPEN_MAX));
     let console = Arc::new(Console { ask, settings, secret, sampler, assets, wall, open, said });
     let at = |path: &str| format!("{base}{path}");
+    // Nothing else is compressed. A page has a form's token beside its own address, which another site can write. The length of the
+    // compressed page would tell that site the token piece by piece (BREACH).
+    let assets = Router::new()
+        .route(&at("/console.css"), get(reads::css))
+        .route(&at("/console.js"), get(reads::js))
+        .route(&at("/htmx.js"), get(reads::htmx))
+        .route_layer(CompressionLayer::new());
     let mut router = Router::new()
         .route(&at("/"), get(reads::now))
         .route(&at("/live"), get(beats::live))
@@ -64,9 +72,7 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .route(&at("/repairs/{id}/stop"), post(changes::stop))
         .route(&at("/repairs/{id}/undo"), post(changes::undo))
         .route(&at("/repairs/{id}/continue"), post(changes::go_on))
-        .route(&at("/console.css"), get(reads::css))
-        .route(&at("/console.js"), get(reads::js))
-        .route(&at("/htmx.js"), get(reads::htmx));
+        .merge(assets);
     if !base.is_empty() {
         let first = at("/");
         router = router.route(&base, get(move || async move { Redirect::to(&first) }));

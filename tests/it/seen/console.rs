@@ -3,7 +3,7 @@
 use outbox::EventId;
 
 use crate::browser::Browser;
-use crate::operator::{ROUTER, misbehave};
+use crate::operator::{ROUTER, misbehave, outbox};
 use crate::world::{One, World, until};
 
 const RPC: &str = "/rpc/Test/One";
@@ -47,6 +47,44 @@ async fn pages_show_a_real_line() {
     assert_eq!(browser.json(&format!("/event/{event}")).await["deliveries"][0]["state"], "dead");
     let letter = browser.json(RPC).await["dead"][0]["id"].as_str().unwrap().to_owned();
     assert!(browser.shown(&format!("/dead/letter/{letter}")).await.contains("no such card"));
+    answer.cancel();
+    drop(browser);
+    world.finish().await;
+}
+
+/// Guards promise 8: `status --links` has a page of the console for each problem and each RPC, and the console has these pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn problems_lead_to_pages() {
+    let mut world = World::new(ROUTER).await;
+    let answer = misbehave(&world);
+    world.relay();
+    world.worker();
+    dead(&world).await;
+    let browser = Browser::open(&world).await;
+    let base = "https://outbox.example.com/ops";
+    let said = outbox(&world, &format!("status --format json --links --console-url {base}/")).await.json();
+    let mut paths = Vec::new();
+    for one in ["problems", "rpcs"].iter().flat_map(|list| said[list].as_array().unwrap()) {
+        let url = one["console_url"].as_str().unwrap_or_else(|| panic!("no page: {one}"));
+        paths.push(url.strip_prefix(base).unwrap_or_else(|| panic!("{url}")).to_owned());
+    }
+    for path in ["/dead?rpc=Test%2FOne", RPC, "/rpc/Test/Slow"] {
+        assert!(paths.iter().any(|found| found == path), "{path}: {paths:?}");
+    }
+    for path in &paths {
+        browser.shown(path).await;
+    }
+    let text = outbox(&world, "status --links").await.out;
+    let begin = "1 dead letter of Test/One: outbox dlq list --rpc Test/One\n  http://127.0.0.1:9466/dead?rpc=Test%2FOne";
+    assert!(text.contains(begin), "{text}");
+    assert!(
+        text.contains("at its default address") && text.contains("\n  http://127.0.0.1:9466/rpc/Test/One\n"),
+        "{text}"
+    );
+    let refused = outbox(&world, "status --links --console-url https://me:hunter2@outbox.example.com").await;
+    assert!(refused.code == 2 && refused.err.contains("without a user"), "{refused:?}");
+    assert!(!refused.err.contains("hunter2"), "{refused:?}");
+    assert!(!outbox(&world, "status --format json").await.out.contains("console_url"));
     answer.cancel();
     drop(browser);
     world.finish().await;

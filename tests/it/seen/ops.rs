@@ -82,6 +82,25 @@ async fn every_dashboard_query_finds_data() {
     world.finish().await;
 }
 
+/// Guards promise 8: each panel about RPCs leads to their pages in the console. Where that is, is a variable of the dashboard.
+#[test]
+fn panels_of_rpcs_lead_to_the_console() {
+    let (dir, mut linked) = (root().join("ops/grafana"), 0);
+    for name in files(&dir) {
+        let dashboard: Value = serde_json::from_slice(&std::fs::read(dir.join(&name)).unwrap()).unwrap();
+        let variables = dashboard["templating"]["list"].as_array().unwrap();
+        let is_known = variables.iter().any(|variable| variable["name"] == "console");
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let queries = panel["targets"].to_string();
+            let is_of_rpcs = ["$rpc", "by (rpc)", "{{rpc}}"].iter().any(|rpc| queries.contains(rpc));
+            let leads = panel["fieldConfig"].to_string().contains("\"${console:raw}/rpc/$");
+            assert_eq!((leads, is_known || !leads), (is_of_rpcs, true), "{name}: {}", panel["title"]);
+            linked += usize::from(leads);
+        }
+    }
+    assert!(linked > 20, "{linked} panels");
+}
+
 struct Prometheus {
     process: Process,
     addr: String,

@@ -114,6 +114,29 @@ async fn every_statement_works_as_shown() {
     world.finish().await;
 }
 
+/// The pages that an alert without an RPC leads to.
+const PAGES: [&str; 4] = ["/", "/line", "/parked", "/events?name={{ $labels.name | urlquery }}"];
+
+/// Guards promise 8: each alert has the page of the console for it: that of its RPC, if it is about one.
+#[test]
+fn each_alert_has_its_page() {
+    let rules = std::fs::read_to_string(root().join("ops/prometheus/alerts.yml")).unwrap();
+    let mut of_an_rpc = 0;
+    for rule in rules.split("- alert: ").skip(1) {
+        let name = rule.lines().next().unwrap();
+        let begin = "console_url: '{{ with $externalLabels.outbox_console }}{{ . }}";
+        let page = rule.split(begin).nth(1).and_then(|rest| rest.split("{{ end }}'\n").next());
+        let page = page.unwrap_or_else(|| panic!("{name} has no page of the console"));
+        if rule.contains("by (rpc") || rule.contains("by (source, rpc") {
+            assert_eq!(page, "/rpc/{{ $labels.rpc }}", "{name}");
+            of_an_rpc += 1;
+        } else {
+            assert!(PAGES.contains(&page), "{name}: {page}");
+        }
+    }
+    assert!(of_an_rpc > 10, "{of_an_rpc} alerts are about an RPC");
+}
+
 /// Guards promise 8: each alert names its own runbook, which begins with the alert's severities. Each runbook has its alert.
 #[test]
 fn each_alert_and_its_runbook_belong_together() {

@@ -29,6 +29,9 @@ pub(super) struct Status {
     pub(super) problems: Vec<Problem>,
     /// What operators set, and nothing stands still for.
     pub(super) notices: Vec<Problem>,
+    /// With `--links`: the address of the console, and what is said of it.
+    #[serde(skip)]
+    pub(super) console: Option<(String, &'static str)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,6 +77,9 @@ pub(super) struct RpcStatus {
     pub(super) serving: Serving,
     /// Whether event_router.yaml has it; unknown without one.
     pub(super) routed: Option<bool>,
+    /// With `--links`: its page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) console_url: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,6 +96,9 @@ pub(super) struct Problem {
     /// Explains or repairs it; `None` if no command of ours does.
     pub(super) command: Option<String>,
     pub(super) remedy: Option<String>,
+    /// With `--links`: the page of the console on which it is repaired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) console_url: Option<String>,
 }
 
 impl fmt::Display for Problem {
@@ -104,10 +113,14 @@ impl fmt::Display for Problem {
 
 impl Problem {
     pub(super) fn command(problem: String, command: String) -> Self {
-        Self { problem, command: Some(command), remedy: None }
+        Self { problem, command: Some(command), remedy: None, console_url: None }
     }
 
     pub(super) fn remedy(problem: String, remedy: &str) -> Self {
-        Self { problem, command: None, remedy: Some(remedy.to_owned()) }
+        Self { problem, command: None, remedy: Some(remedy.to_owned()), console_url: None }
+    }
+
+    pub(super) fn both(problem: String, command: String, remedy: &str) -> Self {
+        Self { remedy: Some(remedy.to_owned()), ..Self::command(problem, command) }
     }
 }

@@ -46,16 +46,11 @@ pub(crate) fn of(
     if let Some(Undeliverable { queue, messages }) = &status.undeliverable
         && !messages.is_zero()
     {
-        problems.push(Problem {
-            problem: format!(
-                "EventBridge could not deliver {}, which lie in {queue}",
-                counted(messages, "event")
-            ),
-            command: Some(options.command(["replay", "--since", "24h"])),
-            remedy: Some(
-                "correct what `outbox doctor` finds first, and purge that queue afterwards".to_owned(),
-            ),
-        });
+        problems.push(Problem::both(
+            format!("EventBridge could not deliver {}, which lie in {queue}", counted(messages, "event")),
+            options.command(["replay", "--since", "24h"]),
+            "correct what `outbox doctor` finds first, and purge that queue afterwards",
+        ));
     }
     problems.extend(workers.silent.iter().map(|worker| {
         Problem::remedy(format!("a worker does not answer: {worker}"), "is it up? see --worker")
@@ -199,15 +194,17 @@ fn of_rpc(rpc: &RpcStatus, options: &Options) -> Vec<Problem> {
             },
         ));
     }
-    problems.extend(rpc.held.iter().map(|reason| Problem {
-        problem: format!(
-            "{} is held, as different events are refused alike ({}): they wait, and nothing is dead-lettered; it goes on \
-             when one succeeds, and after six hours they are dead-lettered slowly",
-            depth.rpc,
-            line(reason, NAME_CHARS_MAX * 3)
-        ),
-        command: Some(options.command(["poison", "--rpc", &depth.rpc])),
-        remedy: Some("that is for broken events; if the server is broken, repair it".to_owned()),
+    problems.extend(rpc.held.iter().map(|reason| {
+        Problem::both(
+            format!(
+                "{} is held, as different events are refused alike ({}): they wait, and nothing is dead-lettered; it goes on \
+                 when one succeeds, and after six hours they are dead-lettered slowly",
+                depth.rpc,
+                line(reason, NAME_CHARS_MAX * 3)
+            ),
+            options.command(["poison", "--rpc", &depth.rpc]),
+            "that is for broken events; if the server is broken, repair it",
+        )
     }));
     // The pause is why its messages wait.
     if let Some(pause) = &rpc.pause {

@@ -20,9 +20,11 @@ pub(super) fn text(status: &Status, running: &Running, problems_first: bool) -> 
         parts.push("No database given: the relay's half is not shown (set DATABASE_URL).".to_owned());
     }
     parts.push(of_rpcs(status));
+    parts.extend(pages(status));
     parts.extend(processes::text(running, status.sources.len() > 1));
     if !status.notices.is_empty() {
-        parts.push(status.notices.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"));
+        let notice = |notice: &Problem| notice.to_string() + &page(notice);
+        parts.push(status.notices.iter().map(notice).collect::<Vec<_>>().join("\n"));
     }
     let at = if problems_first { 0 } else { parts.len() };
     parts.insert(at, of_problems(status));
@@ -35,10 +37,31 @@ fn of_problems(status: &Status) -> String {
         (true, false) => Colour::paint(Some(Colour::Good), "Nothing is stuck."),
         (true, true) => Colour::paint(Some(Colour::Warning), "Nothing that this role sees is stuck."),
         (false, _) => {
-            let red = |problem: &Problem| Colour::paint(Some(Colour::Problem), &problem.to_string());
+            let red = |problem: &Problem| {
+                Colour::paint(Some(Colour::Problem), &problem.to_string()) + &page(problem)
+            };
             status.problems.iter().map(red).collect::<Vec<_>>().join("\n")
         }
     }
+}
+
+/// On a line of its own, so that it can be opened and pasted.
+fn page(problem: &Problem) -> String {
+    problem.console_url.as_ref().map(|url| format!("\n  {url}")).unwrap_or_default()
+}
+
+/// The pages of the RPCs. No column, because a narrow terminal would break them.
+fn pages(status: &Status) -> Option<String> {
+    let (console, said) = status.console.as_ref()?;
+    let mut lines = vec![(*said).to_owned(), format!("  {console}/")];
+    for url in status.rpcs.iter().filter_map(|rpc| rpc.console_url.as_ref()) {
+        let url = format!("  {url}");
+        // Several databases may have one RPC.
+        if !lines.contains(&url) {
+            lines.push(url);
+        }
+    }
+    Some(lines.join("\n"))
 }
 
 fn of_source(source: &SourceStatus) -> String {

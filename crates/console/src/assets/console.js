@@ -3,6 +3,7 @@
 (() => {
   const root = document.documentElement;
   const find = (selector) => document.querySelector(selector);
+  const all = (selector) => document.querySelectorAll(selector);
   const ahead = Date.now() - Date.parse(root.dataset.now);
   const now = () => Date.now() - ahead;
 
@@ -20,7 +21,7 @@
     return parts.slice(0, 2).join(" ");
   };
   const put = (element, text) => { if (element.textContent !== text) element.textContent = text; };
-  // As in ISO 8601: the date and the time, and how far the zone is from UTC then.
+  // As in ISO 8601, and how far the zone is from UTC then.
   const local = (at) => at.toLocaleString("sv").split(" ");
   const zone = (at) => {
     const minutes = -at.getTimezoneOffset();
@@ -28,13 +29,13 @@
     return (minutes < 0 ? "-" : "+") + two(minutes / 60) + ":" + two(minutes % 60);
   };
   const tick = () => {
-    for (const one of document.querySelectorAll("[data-at]")) {
+    for (const one of all("[data-at]")) {
       const seconds = (now() - Date.parse(one.dataset.at)) / 1000;
       put(one, seconds < 0 ? "(in " + age(-seconds) + ")" : "(" + age(seconds) + " ago)");
     }
     if (root.dataset.times !== "local") return;
     const [today] = local(new Date(now()));
-    for (const one of document.querySelectorAll("time, [data-time]")) {
+    for (const one of all("time, [data-time]")) {
       const at = new Date(one.dateTime || one.dataset.time);
       const [date, time] = local(at);
       // Another day has its date, as the zone counts days.
@@ -46,7 +47,7 @@
   setInterval(tick, 1000);
 
   const offer = () => {
-    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+    for (const button of all("[data-copy]")) button.hidden = !navigator.clipboard;
   };
   offer();
   const copy = async (button) => {
@@ -55,7 +56,7 @@
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   };
 
-  // The part that changes by itself holds still under the pointer, and when it is told to. What comes meanwhile waits its turn.
+  // What changes by itself holds still under the pointer, and when it is told to. What comes meanwhile waits.
   const live = document.getElementById("live");
   const stop = find("[data-live-stop]");
   const said = find("[data-live-said]");
@@ -102,22 +103,33 @@
     if (button) copy(button);
   });
   const move = (by) => {
-    const rows = [...document.querySelectorAll("tr[data-row]")];
+    const rows = [...all("[data-row]")];
     if (!rows.length) return;
-    const at = rows.findIndex((row) => row.contains(document.activeElement));
+    const at = rows.findIndex((row) => row.matches(":focus-within"));
     const row = rows[Math.min(rows.length - 1, Math.max(0, at + by))];
     (row.querySelector("a") || row.closest("[tabindex]")).focus();
   };
-  const first = (selector, then) => { const one = find(selector); if (one) then(one); };
+  // In the row with the focus; without one, if the page has it once.
+  const here = (selector) => {
+    const row = find(":focus")?.closest("[data-row], li");
+    const [one, more] = (row || document).querySelectorAll(selector);
+    return row || !more ? one : null;
+  };
   let g = false;
   const PRESSED = {
     g: () => { g = true; },
     "/": () => find("#q").focus(),
     j: () => move(1),
     k: () => move(-1),
-    f: () => first("form.change :is(input:not([type=hidden]), select, button)", (one) => one.focus()),
-    c: () => first("[data-copy]:not([hidden])", copy),
-    t: () => first("[data-next=theme]", (link) => link.click()),
+    f: () => find("form.change :is(input:not([type=hidden]), select, button)")?.focus(),
+    r: () => here('a[href*="/dead/redrive"]')?.click(),
+    p: () => {
+      const [field, rpc] = [find("#pause"), here('a[href*="/rpc/"]')];
+      if (field) field.focus();
+      else if (rpc) location.assign(rpc.href + "#pause");
+    },
+    c: () => find("[data-copy]:not([hidden])")?.click(),
+    t: () => find("[data-next=theme]")?.click(),
     ".": () => { if (live && stop) hold(); },
     "?": () => keys.showModal(),
   };
@@ -129,7 +141,7 @@
     }
     if (g) {
       g = false;
-      first('nav a[data-key="' + CSS.escape(event.key) + '"]', (link) => link.click());
+      find('nav a[data-key="' + CSS.escape(event.key) + '"]')?.click();
     } else if (Object.hasOwn(PRESSED, event.key)) {
       event.preventDefault();
       PRESSED[event.key]();

@@ -4,9 +4,24 @@ use crate::answers::{Problem, Status};
 use crate::frame::rpc_path;
 use crate::shown::{encoded, query};
 
-/// Pure: its address, and what its link says. The command of the problem says it, and otherwise the RPC that it names.
+/// Pure: its address, and what its link says.
 pub(crate) fn place(problem: &Problem, status: &Status) -> (String, &'static str) {
-    let words: Vec<&str> = problem.command.as_deref().unwrap_or_default().split(' ').collect();
+    let rpcs = status.rpcs.iter().map(|rpc| rpc.rpc.as_str());
+    way_on(&problem.problem, problem.command.as_deref(), rpcs)
+}
+
+/// Pure: the page of a problem of `outbox status`, without what addresses begin with. `rpcs` are those of the same answer.
+pub fn problem_path<'a>(problem: &str, command: Option<&str>, rpcs: impl Iterator<Item = &'a str>) -> String {
+    way_on(problem, command, rpcs).0
+}
+
+/// The command says it, and otherwise the RPC that the problem names.
+fn way_on<'a>(
+    problem: &str,
+    command: Option<&str>,
+    rpcs: impl Iterator<Item = &'a str>,
+) -> (String, &'static str) {
+    let words: Vec<&str> = command.unwrap_or_default().split(' ').collect();
     let flag = |name: &str| {
         words.iter().zip(words.iter().skip(1)).find(|(flag, _)| **flag == name).map_or("", |(_, value)| value)
     };
@@ -27,9 +42,9 @@ pub(crate) fn place(problem: &Problem, status: &Status) -> (String, &'static str
         [_, "repair", _, id, ..] => (format!("/repairs/{}", encoded(id)), "See the repair"),
         _ if !rpc.is_empty() => (rpc_path(rpc), "See this RPC"),
         _ => {
-            let named = status.rpcs.iter().filter(|rpc| problem.problem.contains(&rpc.rpc));
-            match named.max_by_key(|rpc| rpc.rpc.len()) {
-                Some(rpc) => (rpc_path(&rpc.rpc), "See this RPC"),
+            let named = rpcs.filter(|rpc| problem.contains(*rpc));
+            match named.max_by_key(|rpc| rpc.len()) {
+                Some(rpc) => (rpc_path(rpc), "See this RPC"),
                 None => ("/line".to_owned(), "See the line"),
             }
         }

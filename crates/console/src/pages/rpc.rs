@@ -18,6 +18,8 @@ use crate::standing::{Standing, breaker};
 
 const TEXT_CHARS_MAX: usize = 500;
 const WHY_MAX: usize = 5;
+/// The pause's first field. The key `p` goes there.
+const PAUSE: &str = "pause";
 /// For so long an RPC is paused or limited, if nothing else is chosen.
 const FOR: &str = "1h";
 
@@ -136,14 +138,14 @@ fn actions(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
             @if is_paused { (frame.act(&at("resume"), &commands::resume(name), "Resume", &html! {})) }
             @let pause = commands::pause(name, FOR, ENTERED);
             (frame.act(&at("pause"), &pause, if is_paused { "Pause anew" } else { "Pause" }, &html! {
-                (until_and_why())
+                (until_and_why(Some(PAUSE)))
             }))
             @if is_limited { (frame.act(&at("unlimit"), &commands::unlimit(name), "End the limit", &html! {})) }
             @let limit = commands::limit(name, "", "", FOR, ENTERED);
             (frame.act(&at("limit"), &limit, if is_limited { "Limit anew" } else { "Raise or lower its limits" }, &html! {
                 label { "Calls at a time " input name="concurrency" type="number" min="1" max="1000"; }
                 label { "A second " input name="rate" type="number" min="1" max="10000"; }
-                (until_and_why())
+                (until_and_why(None))
             }))
             p.quiet { "In each worker, in place of event_router.yaml. What is left empty stays as it is there. As arguments: --concurrency and --rate." }
             @if is_retrying { (frame.act(&at("retry"), &commands::retry(name), "Retry now what waits for an attempt", &html! {})) }
@@ -151,11 +153,11 @@ fn actions(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
     }
 }
 
-fn until_and_why() -> Markup {
+fn until_and_why(id: Option<&str>) -> Markup {
     html! {
         label {
             "For "
-            select name="for" {
+            select name="for" id=[id] {
                 @for (value, text) in [("15m", "15 minutes"), (FOR, "1 hour"), ("4h", "4 hours")] { (option(value, FOR, text)) }
             }
         }

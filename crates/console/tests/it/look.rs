@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use http_body_util::BodyExt;
 use outbox_console::Demo;
 
 use super::support::*;
@@ -43,6 +45,34 @@ async fn browsers_keep_what_has_a_version() {
         assert!(asset.headers().contains_key("content-security-policy"));
     }
     assert_eq!(answer(&console, get("/", viewer())).await.headers()["cache-control"], "no-store");
+}
+
+/// As browsers ask.
+fn zipped(path: &str) -> Request<Body> {
+    let mut request = get(path, operator());
+    request.headers_mut().insert("accept-encoding", "gzip, deflate, br, zstd".parse().unwrap());
+    request
+}
+
+/// Guards: style and scripts are compressed, and small. No page is: a form's token stands beside what its address says.
+#[tokio::test]
+async fn only_assets_are_compressed() {
+    let console = console(Arc::new(Demo));
+    let mut bytes = 0;
+    for path in ["/console.css", "/console.js", "/htmx.js"] {
+        let asset = answer(&console, zipped(path)).await;
+        let (encoding, vary) = (&asset.headers()["content-encoding"], &asset.headers()["vary"]);
+        assert!(encoding == "gzip" && vary == "accept-encoding", "{path}: {:?}", asset.headers());
+        bytes += asset.into_body().collect().await.unwrap().to_bytes().len();
+        let whole = answer(&console, get(path, operator())).await;
+        assert!(!whole.headers().contains_key("content-encoding"), "{path}: a client may not take it");
+    }
+    assert!((1024..=24 * 1024).contains(&bytes), "{bytes} bytes");
+    for path in PAGES.into_iter().chain(["/live", "/events?name=reflected"]) {
+        let page = answer(&console, zipped(path)).await;
+        assert_eq!(page.status(), StatusCode::OK, "{path}");
+        assert!(!page.headers().contains_key("content-encoding"), "{path}");
+    }
 }
 
 /// Guards: only a page that changes by itself has the script of others, and no attribute of a page is code.

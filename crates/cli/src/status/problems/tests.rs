@@ -53,6 +53,7 @@ fn rpc() -> RpcStatus {
         limit: None,
         serving: Serving { workers: 1, ..Serving::default() },
         routed: Some(true),
+        console_url: None,
     }
 }
 
@@ -116,6 +117,7 @@ fn each_problem_has_its_line() {
         undeliverable: None,
         problems: Vec::new(),
         notices: Vec::new(),
+        console: None,
     };
     let options = Cli::parse_from(["outbox", "--router", "event_router.yaml"]).options;
     let told = |status: &Status| -> Vec<String> {
