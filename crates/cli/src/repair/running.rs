@@ -303,41 +303,4 @@ fn in_the_way(other: &Kept, options: &Options) -> Stopped {
 }
 
 #[cfg(test)]
-mod tests {
-    use outbox_transport::operate::{Heard, OperateError};
-
-    use super::*;
-
-    /// A transport whose repair answers so.
-    struct Answers(Asked);
-
-    impl Repairs for Answers {
-        async fn start(&self, _: &Repair, _: &Job, _: bool) -> Result<Started, OperateError> {
-            Err(OperateError::failed("not asked", "none"))
-        }
-
-        async fn beat(&self, _: &Repair, _: &Reached) -> Result<Heard, OperateError> {
-            Ok(Heard::default())
-        }
-
-        async fn stop(&self, _: Uuid, _: &str) -> Result<Asked, OperateError> {
-            Ok(self.0)
-        }
-
-        async fn take_back(&self, _: &Repair, _: Uuid) -> Result<Option<i64>, OperateError> {
-            Ok(None)
-        }
-    }
-
-    /// Guards promise 3: nothing is continued or taken back while its command, which was silent, runs again.
-    #[tokio::test]
-    async fn what_runs_again_is_left_alone() {
-        for (answer, runs) in
-            [(Asked::Asked, true), (Asked::Ended, false), (Asked::Over, false), (Asked::Unknown, false)]
-        {
-            let ended = end_silent(&Answers(answer), Uuid::nil(), "me@host").await;
-            assert_eq!(ended.is_err(), runs, "{answer:?}");
-            assert!(ended.err().is_none_or(|stopped| stopped.problem.contains("runs again")));
-        }
-    }
-}
+mod tests;
