@@ -1,42 +1,15 @@
 //! Repairs of many things: paused, resumed, and given another rate while they run.
 
-use std::process::Stdio;
-
-use outbox::Entry;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Child;
+use tokio::process::{Child, ChildStderr};
 
-use crate::operator::{ROUTER, outbox, shell};
-use crate::world::{One, World};
+use super::many::{begin, buried};
+use crate::operator::outbox;
+use crate::world::{PATIENCE, World};
 
 const MOVED: &str = "select count(*) from outbox.retry";
 const LETTERS: &str = "select count(*) from outbox.dead_letter";
-
-/// A world with so many dead letters of different events, and no worker.
-async fn buried(many: i64) -> World {
-    let mut world = World::new(ROUTER).await;
-    let relay = world.relay();
-    world.publish_all((0..many).map(|n| Entry::new(One { n: 1000 + n }))).await;
-    world.until(&format!("select count(*) = {many} from outbox.delivery")).await;
-    world.stop_relay(&relay).await;
-    for statement in [
-        "insert into outbox.dead_letter (seq, queue, event_id, body, enqueued_at, attempts, code, reason)
-         select seq, queue, event_id, body, enqueued_at, 20, 'unavailable', 'down' from outbox.delivery",
-        "insert into outbox.claim (queue, token, first_seq, last_seq, until, worker)
-         select queue, 7, min(seq), max(seq), null, 'test' from outbox.delivery group by queue",
-    ] {
-        world.execute(statement).await;
-    }
-    world
-}
-
-fn begin(world: &World, args: &str) -> Child {
-    let router = world.router_file.display().to_string();
-    let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", router.as_str())];
-    let mut command = shell(&env, &format!("exec outbox {args}"));
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-}
 
 /// The repair that runs.
 async fn running(world: &World) -> Value {
@@ -44,7 +17,7 @@ async fn running(world: &World) -> Value {
 }
 
 /// The lines that a command says on standard error.
-struct Heard(BufReader<tokio::process::ChildStderr>);
+struct Heard(BufReader<ChildStderr>);
 
 impl Heard {
     fn of(command: &mut Child) -> Self {
@@ -59,7 +32,7 @@ impl Heard {
                 assert_ne!(self.0.read_line(&mut line).await.unwrap(), 0, "it ended before it said {part}");
             }
         };
-        tokio::time::timeout(crate::world::PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {part}"));
+        tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {part}"));
     }
 }
 
