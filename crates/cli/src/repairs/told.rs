@@ -291,8 +291,10 @@ mod tests {
             (None, None, Some("c@d"), "paused by c@d"),
         ] {
             let speed = Speed { rate, rate_by: owned(rate_by), paused_by: owned(paused_by) };
-            let rows: Vec<String> =
-                super::speed(&speed, false).into_iter().map(|(name, value)| format!("{name} {value}")).collect();
+            let rows: Vec<String> = super::speed(&speed, false)
+                .into_iter()
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
             assert_eq!(rows.join("; "), shown);
             assert_eq!(super::speed(&speed, true).len(), usize::from(rate.is_some()), "a pause ends with it");
         }

@@ -100,7 +100,10 @@ async fn a_running_repair_can_be_paced() {
         assert!(shown.contains(&format!("action=\"{path}/{offered}\"")), "{shown}");
         assert!(!shown.contains(&format!("action=\"{path}/{other}\"")), "{shown}");
         let half = if is_paused { 12 } else { 25 };
-        assert!(shown.contains(&format!("<code>outbox repair pace {running} --rate={half}</code>")), "{shown}");
+        assert!(
+            shown.contains(&format!("<code>outbox repair pace {running} --rate={half}</code>")),
+            "{shown}"
+        );
         for says in ["by ann@vm", "set by cy@vm", "running, paused"] {
             assert_eq!(shown.contains(says), is_paused, "{says}: {shown}");
         }
