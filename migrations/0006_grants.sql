@@ -134,7 +134,7 @@ begin
         foreach privilege in array array[
             'select on outbox.ring, outbox.cursor, outbox.newest_cursor, outbox.leader, outbox.process, outbox.queue',
             'select (id, at, who, role, command, changed, ended_at, result, kind, rpc, bound, total, reached, place) on outbox.audit',
-            'select (beat_at, stop_by, taken_back) on outbox.audit',
+            'select (beat_at, stop_by, rate, rate_by, paused_by, taken_back) on outbox.audit',
             'select on outbox.queue_name, outbox.former_queue, outbox.queue_head, outbox.claim, outbox.brake, outbox.dropped',
             'select on outbox.dedup, outbox.dedup_late, outbox.receipt, outbox.done, outbox.history',
             'select on outbox.known_event, outbox.unknown_event',

@@ -14,12 +14,15 @@ alter table outbox.audit
     add column place   text,        -- how far a replay came
     add column beat_at timestamptz,
     add column stop_by text,        -- who asked it to stop
+    add column rate    integer,     -- so many a second; null: it has none
+    add column rate_by text,        -- who asked for that rate; null: its own command
+    add column paused_by text,      -- who paused it
     add column taken_back bigint not null default 0;
 
 -- The words may have the value of a header, so a viewer has no right to them.
 create view outbox.audit_shown as
 select a.id, a.at, a.who, a.role, a.command, a.changed, a.ended_at, a.result, a.kind, a.rpc, a.bound, a.total, a.reached, a.place,
-       a.beat_at, a.stop_by, a.taken_back,
+       a.beat_at, a.stop_by, a.rate, a.rate_by, a.paused_by, a.taken_back,
        case when has_column_privilege('outbox.audit'::regclass, 'plan', 'select') then a.plan end as plan
 from outbox.audit as a;
 
@@ -40,7 +43,8 @@ create index dead_letter_repair on outbox.dead_letter (repair) where repair is n
 -- The repair `continues` ends with this, and can't be continued again. It can, if what continued it has ended without a change:
 -- then another database had refused to begin.
 create function outbox.repair_start(repair uuid, who text, command text, kind text, rpc text, plan json, older interval,
-                                    bound timestamptz, also boolean, silent interval, continues uuid default null)
+                                    bound timestamptz, also boolean, silent interval, continues uuid default null,
+                                    rate integer default null)
 returns table (other uuid, moved_until timestamptz)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 declare
@@ -83,15 +87,16 @@ begin
     til := coalesce(bound, clock_timestamp() - coalesce(older, interval '0'));
     update outbox.audit as a
     set kind = repair_start.kind, rpc = repair_start.rpc, plan = repair_start.plan, bound = til, beat_at = clock_timestamp(),
+        rate = repair_start.rate,
         place = (select b.place from outbox.audit as b where b.id = continues)
     where a.id = repair;
     return query select null::uuid, til;
 end $$;
 
--- Says that a repair still runs, and how far it is. Returns who asked it to stop. With `fates` it also counts what it has put
--- into queues: what is not done yet, up to 10,001, and what has died again.
+-- Says that a repair still runs, and how far it is. Returns who asked it to stop, and how fast it shall go. With `fates` it also
+-- counts what it has put into queues: what is not done yet, up to 10,001, and what has died again.
 create function outbox.repair_progress(repair uuid, total bigint, reached bigint, place text, fates boolean)
-returns table (stopped_by text, waiting bigint, dead bigint)
+returns table (stopped_by text, waiting bigint, dead bigint, kept_rate integer, changed_by text, held_by text)
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
 begin
     perform outbox.repaired(repair, 0);
@@ -104,7 +109,8 @@ begin
                case when fates then
                    (select count(*) from (select from outbox.retry as r where r.repair = a.id limit 10001) as r) end,
                case when fates then
-                   (select count(*) from (select from outbox.dead_letter as l where l.repair = a.id limit 10001) as l) end
+                   (select count(*) from (select from outbox.dead_letter as l where l.repair = a.id limit 10001) as l) end,
+               a.rate, a.rate_by, a.paused_by
         from outbox.audit as a where a.id = repair_progress.repair;
 end $$;
 
@@ -129,6 +135,37 @@ begin
         result = json_build_object('moved', a.changed, 'stopped', 'it was silent, and was ended by ' || repair_stop.who)::text
     where a.id = repair;
     return 'ended';
+end $$;
+
+-- Asks a running repair for another rate, to hold still, or to go on. Another role may have begun it. Its command follows at its next
+-- beat. What is null stays as it is. Returns 'asked', 'silent' if no command would follow, 'over' if it had ended, or null if there is
+-- no such repair.
+create function outbox.repair_pace(repair uuid, who text, rate integer, paused boolean, silent interval) returns text
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+declare
+    found_one outbox.audit;
+begin
+    if rate not between 1 and 10000 then
+        raise exception 'no repair has the rate %', rate
+            using errcode = 'invalid_parameter_value', hint = 'a rate from 1 to 10000, or a pause';
+    end if;
+    select a.* into found_one from outbox.audit as a where a.id = repair for update;
+    if not found then
+        return null;
+    elsif found_one.ended_at is not null then
+        return 'over';
+    elsif found_one.beat_at is null or found_one.beat_at <= clock_timestamp() - silent then
+        return 'silent';
+    elsif repair_pace.rate is not null and found_one.rate is null then
+        raise exception 'the repair % has no rate', repair
+            using errcode = 'invalid_parameter_value', hint = 'it can be paused or stopped';
+    end if;
+    update outbox.audit as a
+    set rate = coalesce(repair_pace.rate, a.rate),
+        rate_by = case when repair_pace.rate is null then a.rate_by else repair_pace.who end,
+        paused_by = case when paused then coalesce(a.paused_by, repair_pace.who) when not paused then null else a.paused_by end
+    where a.id = repair;
+    return 'asked';
 end $$;
 
 -- Takes back up to n deliveries that the repair `of` put into queues, and that no worker has begun. A dead letter is dead again
@@ -162,4 +199,4 @@ begin
     return taken;
 end $$;
 
-revoke all on function outbox.repair_start, outbox.repair_progress, outbox.repair_stop, outbox.undo from public;
+revoke all on function outbox.repair_start, outbox.repair_progress, outbox.repair_stop, outbox.repair_pace, outbox.undo from public;

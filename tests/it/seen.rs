@@ -17,6 +17,7 @@ mod many; // repairs of many things
 mod metrics; // metrics as documented, and readiness
 mod names; // names of events that nobody knows, and RPCs that always fail
 mod ops; // rules, runbooks and dashboards, read by the tools that use them
+mod paced; // repairs paused and slowed by others
 mod parked; // events that the bus refused
 mod questions; // mistyped filters, and questions before irreversible commands
 mod renames; // queues get another name, or are removed

@@ -3,8 +3,10 @@
 mod audit;
 mod brakes;
 mod clock;
+mod job; // a repair's progress
 mod letters;
 mod looking;
+mod pace; // the rate of a repair
 mod past;
 mod processes;
 mod records;

@@ -41,6 +41,16 @@ impl Pace {
         Self { gap: Duration::from_secs(1) / per_second.max(1), next: Instant::now() }
     }
 
+    /// From now on so many go per second. None: as many as before.
+    pub(crate) fn keep(&mut self, per_second: Option<u32>) {
+        let gap = per_second.map_or(self.gap, |per_second| Duration::from_secs(1) / per_second.max(1));
+        if gap != self.gap {
+            self.gap = gap;
+            // A faster rate does not wait for what was moved at a slower one.
+            self.next = self.next.min(Instant::now() + gap);
+        }
+    }
+
     /// Waits until `many` more may go. Missed time is not made up for.
     pub(crate) async fn wait(&mut self, many: usize) {
         tokio::time::sleep_until(self.next).await;
@@ -114,9 +124,21 @@ fn pace(done: i64, total: Option<i64>, seconds: f64) -> String {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.terminal && self.said.is_some() {
-            let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+            clear();
         }
     }
+}
+
+/// On a line of its own, where progress may be drawn.
+pub(crate) fn say(text: &str) {
+    if std::io::stderr().is_terminal() {
+        clear();
+    }
+    crate::terminal::say(text);
+}
+
+fn clear() {
+    let _ = write!(std::io::stderr(), "\r\u{1b}[K");
 }
 
 #[cfg(test)]
@@ -137,6 +159,26 @@ mod tests {
         ] {
             assert_eq!(pace(done, total, seconds), said, "{done} of {total:?} in {seconds}");
         }
+    }
+
+    /// Guards promise 8: another rate is kept from the next messages on, without a burst, and an old one is not waited for.
+    #[tokio::test(start_paused = true)]
+    async fn another_rate_is_kept() {
+        let mut pace = Pace::new(1);
+        pace.wait(8).await;
+        let began = Instant::now();
+        pace.keep(Some(100));
+        for _ in 0..50 {
+            pace.wait(2).await;
+        }
+        assert!((0.95..=1.05).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
+        pace.keep(None);
+        pace.keep(Some(10));
+        let began = Instant::now();
+        for _ in 0..5 {
+            pace.wait(2).await;
+        }
+        assert!((0.7..=1.05).contains(&began.elapsed().as_secs_f64()), "{:?}", began.elapsed());
     }
 
     /// Guards: the rate is kept from the first message on, without a burst after a pause.

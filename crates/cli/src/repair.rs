@@ -1,5 +1,6 @@
 //! Repairs: an irreversible one asks first, and each is recorded.
 
+mod pacing; // whether one goes on, and how fast
 mod rule; // when a repair stops by itself
 mod running; // one that others see and may stop
 mod words; // of a command, and of an installation
@@ -16,7 +17,7 @@ use crate::asked::Asked;
 use crate::options::Options;
 use crate::stopped::Stopped;
 pub(crate) use rule::{Halt, Rule, RuleArgs};
-pub(crate) use running::{Beside, Running, continued, end_silent};
+pub(crate) use running::{Beside, Running, continued, end_silent, moved_before};
 #[cfg(feature = "console")]
 pub(crate) use words::place;
 pub(crate) use words::{again, limited, plan};

@@ -1,13 +1,14 @@
 //! `outbox repair`: redrives, drops and replays that run or ran.
 
 mod args; // the command line
+mod pace; // another rate, and a pause
 mod told; // what is shown of them
 mod undo; // takes back what has not begun
 
 use std::process::ExitCode;
 
 use outbox_transport::args::Transport;
-use outbox_transport::operate::{Asked, Audit, Kept, Operator, Repairs, Standing};
+use outbox_transport::operate::{Asked, Audit, Change, Kept, Operator, Repairs, Standing};
 use uuid::Uuid;
 
 pub(crate) use args::Args;
@@ -25,6 +26,8 @@ impl Args {
         match &mut self.command {
             Command::List(args) => &mut args.options,
             Command::Show(args) | Command::Stop(args) | Command::Continue(args) => &mut args.options,
+            Command::Pause(args) | Command::Resume(args) => &mut args.options,
+            Command::Pace(args) => &mut args.options,
             Command::Undo(args) => &mut args.options,
         }
     }
@@ -49,6 +52,9 @@ pub(crate) async fn run(args: &Args) -> Result<Next, Stopped> {
             ExitCode::SUCCESS
         }
         Command::Stop(args) => on_repairs(&args.options, Stopping(args)).await?,
+        Command::Pace(args) => pace(args.id, Change::Rate(args.rate), &args.options).await?,
+        Command::Pause(One { id, options }) => pace(*id, Change::Pause, options).await?,
+        Command::Resume(One { id, options }) => pace(*id, Change::Resume, options).await?,
         Command::Continue(One { id, options }) => {
             let (id, found) = newest(*id, options).await?;
             let plan = found.iter().find_map(|kept| Some(&kept.progress.as_ref()?.plan));
@@ -70,6 +76,10 @@ pub(crate) async fn run(args: &Args) -> Result<Next, Stopped> {
         }
         Command::Undo(args) => on_repairs(&args.options, undo::Undoing(args)).await?,
     }))
+}
+
+async fn pace(id: Uuid, change: Change, options: &Options) -> Result<ExitCode, Stopped> {
+    on_repairs(options, pace::Pacing { id, change, options }).await
 }
 
 /// On AWS the dedup table has them all, so no queue is needed.

@@ -92,6 +92,7 @@ impl Replay<'_> {
             kind: Kind::Replay,
             rpc: self.args.rpc.clone(),
             plan: progress().next().map_or_else(|| self.words(), |of| of.plan.clone()),
+            rate: Some(self.args.rate),
             continues: None,
             bound: None,
             older_than: None,

@@ -57,27 +57,38 @@ pub(crate) async fn unlimit(Path((service, method)): Path<(String, String)>, sen
 }
 
 pub(crate) async fn stop(Path(id): Path<String>, sent: Sent) -> Response {
-    of_repair("stop", &id, &sent.visit).await
+    of_repair(commands::of_repair("stop", &id), &id, &sent.visit).await
+}
+
+pub(crate) async fn hold(Path(id): Path<String>, sent: Sent) -> Response {
+    of_repair(commands::of_repair("pause", &id), &id, &sent.visit).await
+}
+
+pub(crate) async fn release(Path(id): Path<String>, sent: Sent) -> Response {
+    of_repair(commands::of_repair("resume", &id), &id, &sent.visit).await
+}
+
+pub(crate) async fn pace(Path(id): Path<String>, sent: Sent) -> Response {
+    of_repair(commands::pace(&id, sent.field("rate")), &id, &sent.visit).await
 }
 
 pub(crate) async fn undo(Path(id): Path<String>, sent: Sent) -> Response {
-    of_repair("undo", &id, &sent.visit).await
+    of_repair(commands::of_repair("undo", &id), &id, &sent.visit).await
 }
 
 /// With the same filter, bound and rate.
 pub(crate) async fn go_on(Path(id): Path<String>, sent: Sent) -> Response {
-    of_repair("continue", &id, &sent.visit).await
+    of_repair(commands::of_repair("continue", &id), &id, &sent.visit).await
 }
 
-async fn of_repair(what: &str, id: &str, visit: &Visit) -> Response {
+async fn of_repair(words: Vec<String>, id: &str, visit: &Visit) -> Response {
     let place = ("/repairs", "Repairs");
     if !words::is_id(id) {
         let why = Refusal { code: 2, problem: "that is no id".to_owned(), remedy: "see the list".to_owned() };
         return visit.refuse(place, &words::repairs(), &why);
     }
-    let words = commands::of_repair(what, id);
-    match what {
-        "continue" => begun(visit, place, words, "/repairs").await,
+    match words.get(1).map(String::as_str) {
+        Some("continue") => begun(visit, place, words, "/repairs").await,
         _ => done(visit, words, &format!("/repairs/{}", encoded(id))).await,
     }
 }

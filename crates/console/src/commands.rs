@@ -51,6 +51,11 @@ pub(crate) fn of_repair(what: &str, id: &str) -> Words {
     of(&["repair", what, id])
 }
 
+/// Another rate for a repair that runs.
+pub(crate) fn pace(id: &str, rate: &str) -> Words {
+    filtered(&["repair", "pace", id], &[("rate", rate)])
+}
+
 /// Filters, and how fast.
 pub(crate) fn redrive(flags: &[(&str, &str)]) -> Words {
     filtered(&["dlq", "redrive"], flags)

@@ -70,6 +70,9 @@ pub fn router(ask: Arc<dyn Ask>, settings: Settings) -> io::Result<Router> {
         .route(&at("/rpc/{service}/{method}/unlimit"), post(changes::unlimit))
         .route(&at("/rpc/{service}/{method}/retry"), post(changes::retry))
         .route(&at("/repairs/{id}/stop"), post(changes::stop))
+        .route(&at("/repairs/{id}/pause"), post(changes::hold))
+        .route(&at("/repairs/{id}/resume"), post(changes::release))
+        .route(&at("/repairs/{id}/pace"), post(changes::pace))
         .route(&at("/repairs/{id}/undo"), post(changes::undo))
         .route(&at("/repairs/{id}/continue"), post(changes::go_on))
         .merge(assets);

@@ -6,6 +6,7 @@ mod database; // connections, and the time limits of statements
 mod deliveries; // the deliveries of one event
 mod letters; // how dead letters are read
 mod outbox; // events before and after their put
+mod pace; // the rate of a repair
 mod past; // failed attempts and repairs of an event
 mod processes; // relays and workers
 mod queues; // queues and dead letters

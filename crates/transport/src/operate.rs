@@ -9,7 +9,8 @@ mod delivery; // what became of an event at an RPC
 mod error;
 mod history;
 mod letter; // a dead letter, and a message that is sent again
-mod repairs; // seen, stopped and taken back
+mod pace; // the rate of a repair, which others may change
+mod repairs; // seen, paced, stopped and taken back
 mod waiting; // what is in the queues
 mod words; // of a command, as others may see them
 
@@ -22,8 +23,10 @@ pub use delivery::{Delivery, State};
 pub use error::OperateError;
 pub use history::{History, Past, Try, What};
 pub use letter::{Addressed, Filter, Letter, Repaired};
+pub use pace::{Change, RATE_MAX, Speed};
 pub use repairs::{
-    Asked, BEAT_EVERY, Fates, Heard, Job, Kind, Progress, Reached, Repairs, SILENT_AFTER, Standing, Started,
+    Asked, BEAT_EVERY, Fates, Heard, Job, Kind, Paced, Progress, Reached, Repairs, SILENT_AFTER, Standing,
+    Started,
 };
 pub use waiting::{
     Able, Carried, Hand, InQueue, LOOKED_AT_MAX, Look, Part, Retire, Spot, Stage, Waiting, Which,
@@ -61,6 +64,7 @@ pub trait Operator:
     + History
     + Audit
     + Repairs
+    + Paced
     + Clocked
     + Processes
     + SetBrakes
@@ -77,6 +81,7 @@ impl<O> Operator for O where
         + History
         + Audit
         + Repairs
+        + Paced
         + Clocked
         + Processes
         + SetBrakes

@@ -7,6 +7,7 @@ mod history; // failed attempts and repairs
 mod kept; // the audit, and an RPC's refusals that are poison
 mod letters; // dead letters, looked at
 mod many; // repairs of many things, seen and stopped
+mod paced; // repairs of many things, paused and slowed by others
 mod postgres;
 mod processes; // the reports of processes
 mod repairs; // dead letters, redriven and dropped
@@ -126,6 +127,8 @@ macro_rules! suite {
             many::what_dies_later_is_not_moved
             many::what_was_counted_is_what_is_moved
             many::what_has_not_begun_is_taken_back
+            paced::a_repair_is_paced_by_others
+            paced::what_can_not_be_paced_stays_as_it_is
             processes::a_process_is_read_as_it_was_written
             processes::a_failed_write_has_its_reason
         }

@@ -13,7 +13,7 @@ use crate::world::{One, World};
 const LETTERS: &str = "select count(*) from outbox.dead_letter";
 
 /// A world with so many dead letters of different events, and no worker.
-async fn buried(many: i64) -> World {
+pub(super) async fn buried(many: i64) -> World {
     let mut world = World::new(ROUTER).await;
     let relay = world.relay();
     world.publish_all((0..many).map(|n| Entry::new(One { n: 1000 + n }))).await;
@@ -30,7 +30,7 @@ async fn buried(many: i64) -> World {
     world
 }
 
-fn begin(world: &World, args: &str) -> Child {
+pub(super) fn begin(world: &World, args: &str) -> Child {
     let router = world.router_file.display().to_string();
     let env = [("DATABASE_URL", world.url.as_str()), ("OUTBOX_ROUTER", router.as_str())];
     let mut command = shell(&env, &format!("exec outbox {args}"));

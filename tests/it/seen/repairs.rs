@@ -130,7 +130,7 @@ async fn functions_with_their_owners_rights_have_the_right_callers() {
     let repairs: BTreeSet<String> = REPAIRS
         .iter()
         .map(|(name, _)| *name)
-        .chain(["repair_begin", "repair_start", "repair_stop"])
+        .chain(["repair_begin", "repair_start", "repair_stop", "repair_pace"])
         .map(str::to_owned)
         .collect();
     let publishing: BTreeSet<String> = ["wake"].map(str::to_owned).into();
@@ -249,6 +249,8 @@ async fn meaningless_input_is_refused() {
         ("select outbox.give_up($R, 'Test/One', array[1], '{}', '')", "one element of each"),
         ("select outbox.move_dead($R, 'Test/One', 'nonsense')", "write Service/Method"),
         ("select outbox.move_waiting($R, 'Test/One', 'Test/One')", "write Service/Method"),
+        ("select outbox.repair_pace($R, 'me', 0, null, '30 s')", "a rate from 1 to 10000"),
+        ("select outbox.repair_pace($R, 'me', 10001, null, '30 s')", "a rate from 1 to 10000"),
         ("select outbox.poison($R, 'Test/One', '31 days')", "from zero to 30 days"),
         ("select outbox.poison($R, 'Test/One', null)", "from zero to 30 days"),
         ("select outbox.set_brake($R, 'Test/One', 'pause', null, null, '3 days', 'it')", "2 days at most"),

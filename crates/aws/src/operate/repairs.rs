@@ -7,13 +7,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    Asked, At, Audit, Clocked, Deliveries, Fates, Heard, Job, Kept, Kind, OperateError, Progress, Reached,
-    Repair, Repairs, Standing, Started, State,
+    Asked, Audit, Clocked, Deliveries, Fates, Heard, Job, Kept, OperateError, Progress, Reached, Repair,
+    Repairs, Standing, Started, State,
 };
 use uuid::Uuid;
 
 use super::audit::kept_for;
-use super::records::{Item, number, text, time};
+use super::job::{RATE, job_key, progress, speed};
+use super::records::text;
 use super::{AwsOperator, TOGETHER, trouble};
 use crate::Failure;
 
@@ -102,8 +103,9 @@ impl Repairs for AwsOperator {
         let answer = update.update_expression(sets).send().await;
         let item = answer.map_err(|error| trouble("DynamoDB", &Failure::of(&error)))?.attributes;
         let stop_by = item.as_ref().and_then(|item| text(item, "stop_by")).map(str::to_owned);
+        let speed = item.as_ref().map(speed).unwrap_or_default();
         let fates = if reached.fates { Some(self.fates().await?) } else { None };
-        Ok(Heard { stop_by, fates })
+        Ok(Heard { stop_by, speed, fates })
     }
 
     async fn stop(&self, id: Uuid, who: &str) -> Result<Asked, OperateError> {
@@ -224,6 +226,9 @@ impl AwsOperator {
             ("reached".to_owned(), number(0)),
             ("expires_at".to_owned(), number((Utc::now() + kept_for()).timestamp())),
         ]);
+        if let Some(rate) = job.rate {
+            item.insert(RATE.to_owned(), number(rate.into()));
+        }
         if let Some(rpc) = &job.rpc {
             item.insert("rpc".to_owned(), AttributeValue::S(rpc.to_string()));
         }
@@ -296,29 +301,10 @@ fn meets(job: &Job, of: &Progress) -> bool {
     job.kind == of.kind && overlap
 }
 
-fn progress(item: &Item, now: DateTime<Utc>) -> Option<Progress> {
-    let beat = time(item, "beat_ms").and_then(At::known)?;
-    Some(Progress {
-        kind: Kind::parse(text(item, "kind")?)?,
-        rpc: text(item, "rpc").map(str::to_owned),
-        plan: text(item, "plan").and_then(|plan| serde_json::from_str(plan).ok()).unwrap_or_default(),
-        bound: time(item, "bound_ms"),
-        reached: number(item, "reached").unwrap_or_default(),
-        total: number(item, "total_count"),
-        place: text(item, "place").map(str::to_owned),
-        beat_seconds_ago: ((now - beat).num_milliseconds() as f64 / 1000.0).max(0.0),
-        stop_by: text(item, "stop_by").map(str::to_owned),
-        taken_back: 0,
-    })
-}
-
-/// No policy allows to delete it.
-fn job_key(id: Uuid) -> String {
-    format!("audit job {id}")
-}
-
 #[cfg(test)]
 mod tests {
+    use outbox_transport::operate::At;
+
     use super::*;
 
     /// Guards promise 3: a repair that sees another withdraws, also the older one, because the other may have looked too early.

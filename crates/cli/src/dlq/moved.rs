@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use outbox_event::EventId;
 use outbox_event_router::Rpc;
 use outbox_transport::operate::{
-    DeadLetters, Deliveries, Filter, Job, Kept, Kind as RepairKind, Letter, Operator, Repair, Repaired, SQS,
+    DeadLetters, Deliveries, Filter, Job, Kind as RepairKind, Letter, Operator, Repair, Repaired, SQS,
 };
 
 use super::args::{Drop, Redrive};
@@ -16,7 +16,7 @@ use super::counting::{count_in, count_while_running};
 use super::result::{Kind, Moved};
 use crate::counted::Counted;
 use crate::filter;
-use crate::pace::{Pace, Progress, interrupted};
+use crate::pace::{Progress, interrupted};
 use crate::repair::{self, Beside, Halt, RepairArgs, Rule, Running};
 use crate::stopped::Stopped;
 use crate::transport::Work;
@@ -105,7 +105,7 @@ impl Move<'_> {
     async fn start<O: Operator>(&mut self, transports: &[O]) -> Result<Running, Stopped> {
         let options = &self.args.options;
         let before = repair::continued(transports, self.beside, options).await?;
-        let moved: i64 = before.iter().flatten().filter_map(moved_by).sum();
+        let moved = repair::moved_before(&before);
         self.left = self.left.map(|left| left.saturating_sub(u32::try_from(moved).unwrap_or(u32::MAX)));
         let plan = before.iter().flatten().find_map(|kept| Some(kept.progress.as_ref()?.plan.clone()));
         let plan = plan.unwrap_or_else(|| repair::plan(&options.asked));
@@ -116,6 +116,7 @@ impl Move<'_> {
             },
             rpc: self.filter.rpc.clone(),
             plan: repair::limited(plan, self.left),
+            rate: self.kind.rate(),
             continues: None,
             bound: self.dead_by,
             older_than: self.filter.older_than,
@@ -242,10 +243,7 @@ impl Move<'_> {
             progress.more(counted.count());
             running.beat(transports, false).await;
         }
-        let mut pace = Pace::new(match self.kind {
-            Kind::Redrive { rate, .. } => rate,
-            Kind::Drop => 10_000,
-        });
+        let mut pace = running.pace();
         loop {
             if let Some(halt) = running.hear(transports).await {
                 return Ok(Some(halt));
@@ -275,6 +273,11 @@ impl Move<'_> {
                 let halt = running.wait((&mut pace, some.len()), transports, interrupted.as_mut()).await;
                 if halt.is_some() {
                     return Ok(halt);
+                }
+                // On SQS they may have become visible to others meanwhile.
+                if running.was_held() && transports[n].source() == SQS {
+                    transports[n].put_back().await;
+                    break;
                 }
                 let went = self.some(&transports[n], &running.repair, (some, some_done), moved).await;
                 running.add(n, some.len());
@@ -340,9 +343,4 @@ impl Move<'_> {
         let mut done = repair::done(transport, &pairs, &mut moved.done_before).await.into_iter();
         letters.iter().map(|letter| letter.event.is_some() && done.next().unwrap_or(false)).collect()
     }
-}
-
-/// On AWS only what it has looked at is known of a command that was killed.
-fn moved_by(before: &Kept) -> Option<i64> {
-    before.changed().or(before.progress.as_ref().map(|progress| progress.reached))
 }

@@ -29,6 +29,14 @@ impl Kind {
         }
     }
 
+    /// How many a second. None of a drop, which calls no RPC.
+    pub(super) fn rate(self) -> Option<u32> {
+        match self {
+            Self::Redrive { rate, .. } => Some(rate),
+            Self::Drop => None,
+        }
+    }
+
     pub(super) fn is_undoable(self) -> bool {
         matches!(self, Self::Redrive { force: false, .. })
     }

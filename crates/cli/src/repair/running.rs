@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use outbox_transport::operate::{
-    Asked, At, BEAT_EVERY, Fates, Job, Kept, Operator, Reached, Repair, Repairs, Standing, Started, thousands,
+    Asked, At, BEAT_EVERY, Fates, Job, Kept, Operator, RATE_MAX, Reached, Repair, Repairs, Speed, Standing,
+    Started, thousands,
 };
 use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::pacing::{Step, changed, slowest, step};
 use super::rule::{Halt, Rule};
 use crate::options::Options;
-use crate::pace::Pace;
+use crate::pace::{self, Pace};
 use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, moment_of};
 use crate::stopped::Stopped;
@@ -43,6 +45,13 @@ pub(crate) struct Running {
     beat: Instant,
     fates: Fates,
     stop_by: Option<String>,
+    /// By transport, as it was heard last.
+    speeds: Vec<Speed>,
+    speed: Speed,
+    /// Since it was asked, it was paused.
+    was_held: bool,
+    /// The command that ends a pause.
+    resume: String,
 }
 
 impl Running {
@@ -54,14 +63,17 @@ impl Running {
         before: &[Option<Kept>],
         options: &Options,
     ) -> Result<Self, Stopped> {
-        let (repair, given) = (super::new(&options.asked), job.bound);
-        let mut bounds = Vec::new();
+        let (repair, given, rate) = (super::new(&options.asked), job.bound, job.rate);
+        let (mut bounds, mut speeds) = (Vec::new(), Vec::new());
         let mut reached = vec![Reached::default(); transports.len()];
         for (n, transport) in transports.iter().enumerate() {
             let kept = before.get(n).and_then(Option::as_ref).filter(|kept| kept.progress.is_some());
             let progress = kept.and_then(|kept| kept.progress.as_ref());
             job.continues = kept.map(|kept| kept.id);
             job.bound = progress.and_then(|progress| progress.bound?.known()).or(given);
+            // It keeps the rate that it had at its end.
+            job.rate = progress.and_then(|progress| progress.speed.rate).or(rate);
+            speeds.push(Speed { rate: job.rate, ..Speed::default() });
             // It may be killed before it comes further.
             reached[n].place = progress.and_then(|progress| progress.place.clone());
             let refused = match transport.start(&repair, &job, undoable).await {
@@ -83,7 +95,18 @@ impl Running {
         ));
         options.asked.has_begun(repair.id);
         let (beat, fates) = (Instant::now(), Fates::default());
-        Ok(Self { repair, rule, bounds, reached, beat, fates, stop_by: None })
+        let (speed, resume) = (slowest(&speeds), options.command(["repair", "resume", &id]));
+        let (stop_by, was_held) = (None, false);
+        Ok(Self { repair, rule, bounds, reached, beat, fates, stop_by, speeds, speed, was_held, resume })
+    }
+
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::new(self.speed.rate.unwrap_or(RATE_MAX))
+    }
+
+    /// Whether it was paused since this was asked.
+    pub(crate) fn was_held(&mut self) -> bool {
+        std::mem::take(&mut self.was_held)
     }
 
     /// What died later is left alone.
@@ -111,7 +134,8 @@ impl Running {
         self.halt()
     }
 
-    /// Waits until so many more may go, and says meanwhile that it runs.
+    /// Waits until so many more may go, at the rate that it has by then, and says meanwhile that it runs. While it is paused, none
+    /// may go.
     pub(crate) async fn wait(
         &mut self,
         (pace, many): (&mut Pace, usize),
@@ -119,11 +143,19 @@ impl Running {
         mut interrupted: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Halt> {
         loop {
-            if let Some(halt) = self.hear(transports).await {
-                return Some(halt);
-            }
+            let may_go = match step(self.hear(transports).await, &self.speed) {
+                Step::Halt(halt) => return Some(halt),
+                Step::Hold => {
+                    self.was_held = true;
+                    false
+                }
+                Step::Go(rate) => {
+                    pace.keep(rate);
+                    true
+                }
+            };
             tokio::select! {
-                () = pace.wait(many) => return None,
+                () = pace.wait(many), if may_go => return None,
                 () = interrupted.as_mut() => return Some(Halt::Interrupted),
                 () = tokio::time::sleep(BEAT_EVERY) => {}
             }
@@ -159,16 +191,22 @@ impl Running {
     /// A failure is no reason to stop: the next change would fail, too.
     pub(crate) async fn beat(&mut self, transports: &[impl Repairs], fates: bool) {
         let mut all = Some(Fates::default());
-        for (transport, reached) in transports.iter().zip(&mut self.reached) {
+        let its = self.reached.iter_mut().zip(&mut self.speeds);
+        for (transport, (reached, speed)) in transports.iter().zip(its) {
             reached.fates = fates;
             let Ok(heard) = transport.beat(&self.repair, reached).await else {
                 all = None;
                 continue;
             };
             self.stop_by = self.stop_by.take().or(heard.stop_by);
+            *speed = heard.speed;
             all = all
                 .zip(heard.fates)
                 .map(|(all, more)| Fates { waiting: all.waiting + more.waiting, dead: all.dead + more.dead });
+        }
+        let before = std::mem::replace(&mut self.speed, slowest(&self.speeds));
+        for said in changed(&before, &self.speed, &self.resume) {
+            pace::say(&said);
         }
         match all {
             Some(all) => self.fates = all,
@@ -183,6 +221,12 @@ impl Running {
         self.beat(transports, false).await;
         super::end(self.repair, transports, result).await;
     }
+}
+
+/// How many the repairs have moved that are continued. On AWS only what it has looked at is known of a command that was killed.
+pub(crate) fn moved_before(before: &[Option<Kept>]) -> i64 {
+    let moved = |kept: &Kept| kept.changed().or(kept.progress.as_ref().map(|progress| progress.reached));
+    before.iter().flatten().filter_map(moved).sum()
 }
 
 /// The repair that is continued, by transport. One that was killed is ended first: if its command still lives, its next change
@@ -220,7 +264,7 @@ pub(crate) async fn end_silent(transport: &impl Repairs, id: Uuid, who: &str) ->
             format!("repair {id} runs again"),
             "it was asked to stop: run this again in a few seconds",
         )),
-        Asked::Ended | Asked::Over | Asked::Unknown => Ok(()),
+        Asked::Ended | Asked::Silent | Asked::Over | Asked::Unknown => Ok(()),
     }
 }
 
@@ -236,9 +280,10 @@ fn in_the_way(other: &Kept, options: &Options) -> Stopped {
         Some(progress) => (
             progress.kind.to_string(),
             progress.rpc.clone().unwrap_or_else(|| "every RPC".to_owned()),
-            match progress.total {
-                Some(total) => format!("{} of {}", thousands(progress.reached), thousands(total)),
-                None => format!("{} so far", thousands(progress.reached)),
+            match (progress.total, &progress.speed.paused_by) {
+                (_, Some(by)) => format!("paused by {}", line(by, NAME_CHARS_MAX)),
+                (Some(total), None) => format!("{} of {}", thousands(progress.reached), thousands(total)),
+                (None, None) => format!("{} so far", thousands(progress.reached)),
             },
         ),
         None => ("repair".to_owned(), "some RPCs".to_owned(), "how far is not known".to_owned()),
@@ -258,41 +303,4 @@ fn in_the_way(other: &Kept, options: &Options) -> Stopped {
 }
 
 #[cfg(test)]
-mod tests {
-    use outbox_transport::operate::{Heard, OperateError};
-
-    use super::*;
-
-    /// A transport whose repair answers so.
-    struct Answers(Asked);
-
-    impl Repairs for Answers {
-        async fn start(&self, _: &Repair, _: &Job, _: bool) -> Result<Started, OperateError> {
-            Err(OperateError::failed("not asked", "none"))
-        }
-
-        async fn beat(&self, _: &Repair, _: &Reached) -> Result<Heard, OperateError> {
-            Ok(Heard::default())
-        }
-
-        async fn stop(&self, _: Uuid, _: &str) -> Result<Asked, OperateError> {
-            Ok(self.0)
-        }
-
-        async fn take_back(&self, _: &Repair, _: Uuid) -> Result<Option<i64>, OperateError> {
-            Ok(None)
-        }
-    }
-
-    /// Guards promise 3: nothing is continued or taken back while its command, which was silent, runs again.
-    #[tokio::test]
-    async fn what_runs_again_is_left_alone() {
-        for (answer, runs) in
-            [(Asked::Asked, true), (Asked::Ended, false), (Asked::Over, false), (Asked::Unknown, false)]
-        {
-            let ended = end_silent(&Answers(answer), Uuid::nil(), "me@host").await;
-            assert_eq!(ended.is_err(), runs, "{answer:?}");
-            assert!(ended.err().is_none_or(|stopped| stopped.problem.contains("runs again")));
-        }
-    }
-}
+mod tests;

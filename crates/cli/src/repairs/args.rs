@@ -1,11 +1,12 @@
 //! The command line of `outbox repair`.
 
 use clap::Subcommand;
+use outbox_transport::operate::RATE_MAX;
 use uuid::Uuid;
 
 use crate::options::Options;
 
-/// Shows redrives, drops and replays, and stops, continues or undoes them.
+/// Shows redrives, drops and replays, and paces, stops, continues or undoes them.
 ///
 /// Each has an id, which it prints when it begins. Every operator sees its progress and may stop it. One whose command was killed is
 /// silent after 30 s: it keeps no other away.
@@ -27,10 +28,19 @@ pub(super) enum Command {
     ///
     /// A running command stops within a few seconds, and what it has moved stays moved. A silent one is ended at once.
     Stop(One),
+    Pace(Pace),
+    /// Pauses a repair: its command waits and moves nothing.
+    ///
+    /// It does so after a few seconds, and until `outbox repair resume`. It still runs: it keeps another one away, and can be
+    /// stopped. `outbox repair show` and `outbox status` say who paused it. Calls go on: to pause those of an RPC there is `outbox
+    /// pause`.
+    Pause(One),
+    /// Lets a paused repair go on, at the rate that it had.
+    Resume(One),
     /// Goes on with a repair that did not end.
     ///
-    /// To continue means the same filter, bound and rate as before: what died since it first began is left alone. What was moved
-    /// counts for --limit. A repair is continued once, and has ended then; its id stands for the one that went on with it.
+    /// To continue means the same filter, bound and rate as at its end: what died since it first began is left alone. What was moved
+    /// counts for --limit. A pause has ended. A repair is continued once, and has ended then; its id stands for the one that went on with it.
     Continue(One),
     Undo(Undo),
 }
@@ -47,12 +57,30 @@ pub(super) struct List {
     pub(super) options: Options,
 }
 
-/// Of `show`, `stop` and `continue`.
+/// Of `show`, `stop`, `pause`, `resume` and `continue`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct One {
     /// The id that it printed, and that `outbox repair list` shows.
     pub(super) id: Uuid,
+
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
+/// Gives a running redrive or replay another rate.
+///
+/// Its command follows within a few seconds, and keeps that rate until the next one. A paused one stays paused. A drop calls no RPC
+/// and has no rate. The command of the one who began it says who has asked, and so does `outbox repair show`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
+pub(super) struct Pace {
+    /// The id of the repair.
+    pub(super) id: Uuid,
+
+    /// How many per second.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(RATE_MAX)))]
+    pub(super) rate: u32,
 
     #[command(flatten)]
     pub(super) options: Options,

@@ -1,6 +1,6 @@
 //! What is shown of repairs. Pure: everything is known by now.
 
-use outbox_transport::operate::{DYNAMODB, Kept, Kind, Standing, thousands};
+use outbox_transport::operate::{DYNAMODB, Kept, Kind, Speed, Standing, thousands};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,6 +13,9 @@ use crate::stopped::Stopped;
 pub(super) const READ_MAX: u32 = 1000;
 const COMMAND_CHARS_MAX: usize = 2000;
 const STOP: &str = "stop";
+const PACE: &str = "pace";
+const PAUSE: &str = "pause";
+const RESUME: &str = "resume";
 const CONTINUE: &str = "continue";
 const UNDO: &str = "undo";
 
@@ -68,8 +71,12 @@ pub(super) fn ordered(mut kept: Vec<Kept>, limit: usize) -> Vec<Kept> {
 fn can(kept: &Kept) -> Vec<&'static str> {
     let Some(progress) = &kept.progress else { return Vec::new() };
     let is_over = progress.total.is_some_and(|total| progress.reached >= total);
-    let mut can = match kept.standing() {
-        Standing::Running => vec![STOP],
+    let mut can: Vec<&str> = match kept.standing() {
+        Standing::Running => {
+            let held = if progress.speed.paused_by.is_some() { RESUME } else { PAUSE };
+            let pace = progress.speed.rate.map(|_| PACE);
+            [STOP, held].into_iter().chain(pace).collect()
+        }
         Standing::Silent => vec![STOP, CONTINUE, UNDO],
         Standing::Ended => vec![UNDO],
         Standing::Interrupted | Standing::Stopped if is_over => vec![UNDO],
@@ -78,6 +85,15 @@ fn can(kept: &Kept) -> Vec<&'static str> {
     // What was dropped is gone. On SQS a message in a queue can't be found again.
     can.retain(|what| *what != UNDO || (progress.kind != Kind::Drop && kept.source != DYNAMODB));
     can
+}
+
+/// In words: one that is paused still runs.
+fn state(kept: &Kept) -> String {
+    let is_held = kept.progress.as_ref().is_some_and(|progress| progress.speed.paused_by.is_some());
+    match kept.standing() {
+        Standing::Running if is_held => "running, paused".to_owned(),
+        standing => standing.to_string(),
+    }
 }
 
 /// While it runs, what it has looked at is known, and not all of that is moved.
@@ -105,7 +121,7 @@ pub(super) fn listed(listed: &[Kept], options: &Options) -> String {
         let rpc = one.progress.as_ref().and_then(|progress| progress.rpc.as_deref()).unwrap_or("all");
         rows.add_row([
             one.id.to_string(),
-            one.standing().to_string(),
+            state(one),
             or_dash(kind.map(Kind::as_str)),
             line(rpc, NAME_CHARS_MAX),
             match one.progress.as_ref().map_or(0, |progress| progress.taken_back) {
@@ -128,14 +144,21 @@ pub(super) fn shown(found: &[Kept], options: &Options) -> String {
     let several = found.len() > 1;
     let mut parts: Vec<String> = found.iter().map(|kept| one(kept, several)).collect();
     let Some(first) = found.iter().min_by_key(|kept| kept.standing()) else { return String::new() };
-    let command = |what: &str| options.command(["repair", what, &first.id.to_string()]);
+    let half = first.progress.as_ref().and_then(|progress| progress.speed.rate).map(|rate| (rate / 2).max(1));
+    let half = half.unwrap_or(1).to_string();
+    let (id, rate) = (first.id.to_string(), ["--rate", half.as_str()]);
     let hint = |what: &str| {
         let does = match what {
             STOP => "to stop it",
+            PACE => "to halve its rate",
+            PAUSE => "to pause it",
+            RESUME => "to let it go on",
             CONTINUE => "to go on",
             _ => "to take back what has not begun",
         };
-        format!("{does}: {}", command(what))
+        let more = if what == PACE { &rate[..] } else { &[] };
+        let words = ["repair", what, &id].into_iter().chain(more.iter().copied());
+        format!("{does}: {}", options.command(words))
     };
     let hints: Vec<String> = can(first).into_iter().map(hint).collect();
     if !hints.is_empty() {
@@ -149,7 +172,7 @@ fn one(kept: &Kept, several: bool) -> String {
     if several {
         rows.add_row(["source", &kept.source]);
     }
-    rows.add_row(["state", &kept.standing().to_string()]);
+    rows.add_row(["state", &state(kept)]);
     if let Some(progress) = &kept.progress {
         rows.add_row(["kind", progress.kind.as_str()]);
         rows.add_row(["rpc", progress.rpc.as_deref().unwrap_or("all")]);
@@ -161,6 +184,9 @@ fn one(kept: &Kept, several: bool) -> String {
     if let Some(progress) = &kept.progress {
         if !kept.ended {
             rows.add_row(["last heard", &format!("{} ago", age(progress.beat_seconds_ago))]);
+        }
+        for (name, value) in speed(&progress.speed, kept.ended) {
+            rows.add_row([name, &value]);
         }
         if let Some(by) = &progress.stop_by {
             rows.add_row(["asked to stop", &format!("by {by}")]);
@@ -176,6 +202,16 @@ fn one(kept: &Kept, several: bool) -> String {
     }
     rows.add_row(["command", &line(&kept.command, COMMAND_CHARS_MAX)]);
     rows.trim_fmt()
+}
+
+fn speed(speed: &Speed, has_ended: bool) -> Vec<(&'static str, String)> {
+    let rate = speed.rate.map(|rate| {
+        let by = speed.rate_by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
+        ("rate", format!("{} a second{by}", thousands(rate.into())))
+    });
+    let paused_by = speed.paused_by.as_ref().filter(|_| !has_ended);
+    let paused = paused_by.map(|by| ("paused", format!("by {by}")));
+    rate.into_iter().chain(paused).collect()
 }
 
 #[cfg(test)]
@@ -210,12 +246,23 @@ mod tests {
                 place: None,
                 beat_seconds_ago,
                 stop_by: None,
+                speed: Speed::default(),
                 taken_back: 0,
             }),
         };
         let (redrive, drop, replay) = (Kind::Redrive, Kind::Drop, Kind::Replay);
+        let at = |rate, paused_by: Option<&str>| {
+            let mut running = of(redrive, "cards", 3, &None, 1.0);
+            if let Some(progress) = &mut running.progress {
+                progress.speed = Speed { rate, rate_by: None, paused_by: paused_by.map(str::to_owned) };
+            }
+            running
+        };
         for (kept, expected) in [
-            (of(redrive, "cards", 3, &None, 1.0), &[STOP][..]),
+            (at(Some(50), None), &[STOP, PAUSE, PACE][..]),
+            (at(Some(50), Some("c@d")), &[STOP, RESUME, PACE]),
+            (at(None, Some("c@d")), &[STOP, RESUME]),
+            (of(drop, "cards", 3, &None, 1.0), &[STOP, PAUSE]),
             (of(replay, "cards", 3, &None, 90.0), &[STOP, CONTINUE, UNDO]),
             (of(redrive, "cards", 10, &ended, 90.0), &[UNDO]),
             (of(replay, "cards", 3, &stopped, 90.0), &[CONTINUE, UNDO]),
@@ -229,6 +276,27 @@ mod tests {
             (Kept { progress: None, ..of(redrive, "cards", 0, &ended, 0.0) }, &[]),
         ] {
             assert_eq!(can(&kept), expected, "{kept:?}");
+        }
+    }
+
+    /// Guards promise 8: it is shown at which rate a repair goes, who has changed that, and who holds it.
+    #[test]
+    fn who_paces_a_repair_is_shown() {
+        let owned = |by: Option<&str>| by.map(str::to_owned);
+        for (rate, rate_by, paused_by, shown) in [
+            (None, None, None, ""),
+            (Some(50), None, None, "rate 50 a second"),
+            (Some(2000), Some("c@d"), None, "rate 2,000 a second, by c@d"),
+            (Some(50), None, Some("c@d"), "rate 50 a second; paused by c@d"),
+            (None, None, Some("c@d"), "paused by c@d"),
+        ] {
+            let speed = Speed { rate, rate_by: owned(rate_by), paused_by: owned(paused_by) };
+            let rows: Vec<String> = super::speed(&speed, false)
+                .into_iter()
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
+            assert_eq!(rows.join("; "), shown);
+            assert_eq!(super::speed(&speed, true).len(), usize::from(rate.is_some()), "a pause ends with it");
         }
     }
 }

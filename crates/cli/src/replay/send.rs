@@ -48,11 +48,12 @@ pub(super) async fn all<O: Operator>(
     plan: &Plan,
 ) -> Result<Sent, Stopped> {
     let total = if replay.args.beside.continues.is_some() { None } else { plan.total() };
+    let pace = running.pace();
     let mut sending = Sending {
         running,
         replay,
         at: Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true),
-        pace: Pace::new(replay.args.rate),
+        pace,
         progress: Progress::new("sent", total),
         sent: Sent { done_before: Some(0), ..Sent::default() },
     };

@@ -19,9 +19,12 @@ pub(super) fn notices(kept: &[Kept], options: &Options) -> Vec<Problem> {
 fn notice(kept: &Kept, options: &Options) -> Option<Problem> {
     let progress = kept.progress.as_ref()?;
     let does = match kept.standing() {
-        Standing::Running => "runs",
+        Standing::Running => match &progress.speed.paused_by {
+            Some(by) => format!("is paused by {}", line(by, NAME_CHARS_MAX)),
+            None => "runs".to_owned(),
+        },
         Standing::Silent if kept.at.known().is_some_and(|at| seconds_since(at) < AGE_SECONDS_MAX) => {
-            "is silent"
+            "is silent".to_owned()
         }
         _ => return None,
     };
@@ -41,7 +44,7 @@ fn notice(kept: &Kept, options: &Options) -> Option<Problem> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use outbox_transport::operate::{Kind, Progress};
+    use outbox_transport::operate::{Kind, Progress, Speed};
     use uuid::Uuid;
 
     use super::*;
@@ -63,6 +66,7 @@ mod tests {
             place: None,
             beat_seconds_ago,
             stop_by: None,
+            speed: Speed::default(),
             taken_back: 0,
         };
         Kept {
@@ -82,8 +86,13 @@ mod tests {
     #[test]
     fn only_open_repairs_are_shown() {
         let options = Cli::parse_from(["outbox", "--router", "event_router.yaml"]).options;
+        let mut paused = kept(2, 1.0, false);
+        if let Some(progress) = &mut paused.progress {
+            progress.speed.paused_by = Some("you@host".to_owned());
+        }
         for (kept, expected) in [
             (kept(2, 1.0, false), Some("a redrive of A/B by me@host runs: 1,234 of 5,000, since ")),
+            (paused, Some("a redrive of A/B by me@host is paused by you@host: 1,234 of 5,000, since ")),
             (kept(2, 60.0, false), Some("a redrive of A/B by me@host is silent: 1,234 of 5,000, since ")),
             (kept(2000, 60.0, false), None),
             (kept(2, 1.0, true), None),

@@ -1,7 +1,7 @@
 use std::process::Command;
 
 /// Every command that takes flags.
-const COMMANDS: [&str; 39] = [
+const COMMANDS: [&str; 42] = [
     "",
     "check",
     "proto",
@@ -34,6 +34,9 @@ const COMMANDS: [&str; 39] = [
     "limit",
     "repair list",
     "repair stop",
+    "repair pace",
+    "repair pause",
+    "repair resume",
     "repair undo",
     "poison",
     "replay",

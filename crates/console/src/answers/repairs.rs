@@ -31,10 +31,20 @@ pub(crate) struct Progress {
     pub(crate) total: Option<i64>,
     pub(crate) beat_seconds_ago: f64,
     pub(crate) stop_by: Option<String>,
+    pub(crate) rate: Option<u32>,
+    /// Who asked for that rate, in place of its command.
+    pub(crate) rate_by: Option<String>,
+    pub(crate) paused_by: Option<String>,
     pub(crate) taken_back: i64,
 }
 
 impl Kept {
+    /// Who has paused it. It still runs.
+    pub(crate) fn paused_by(&self) -> Option<&str> {
+        let progress = self.progress.as_ref().filter(|_| self.state == "running")?;
+        progress.paused_by.as_deref()
+    }
+
     /// Why it ended before its end.
     pub(crate) fn why_ended(&self) -> Option<&str> {
         let result = self.result.as_ref()?;

@@ -13,8 +13,16 @@ use crate::shown::{NOT_KNOWN, age, encoded, short, thousands};
 const COMMAND_CHARS_MAX: usize = 500;
 const STOP: &str = "stop";
 /// The subcommands, and what their buttons say.
-const ACTS: [(&str, &str); 3] =
-    [(STOP, "Stop"), ("continue", "Continue"), ("undo", "Take back what has not begun")];
+const ACTS: [(&str, &str); 5] = [
+    (STOP, "Stop"),
+    ("pause", "Pause"),
+    ("resume", "Resume"),
+    ("continue", "Continue"),
+    ("undo", "Take back what has not begun"),
+];
+const PACE: &str = "pace";
+/// No repair moves more in a second.
+const RATE_MAX: u32 = 10_000;
 const HEADS: [&str; 8] = ["Repair", "State", "Kind", "RPC", "Reached", "By", "Since", "Act"];
 
 /// All of them, or the one with this id. The page changes by itself while one of them runs.
@@ -87,6 +95,7 @@ fn one(frame: &Frame, one: &Kept) -> Markup {
                 dt { "By" } dd { (one.who) @if let Some(role) = &one.role { ", role " (role) } }
                 dt { "Since" } dd { (frame.time(one.at)) }
                 @if let Some(progress) = &one.progress { (going(frame, progress)) }
+                @if let Some(by) = one.paused_by() { dt { "Paused" } dd { "by " (by) } }
                 dt { "Reached" } dd { (reached(one)) }
                 @if let Some(why) = one.why_ended() { dt { "Why it ended" } dd { (short(why, COMMAND_CHARS_MAX)) } }
                 dt { "Moved" } dd { (one.changed().map_or_else(|| NOT_KNOWN.to_owned(), thousands)) }
@@ -97,6 +106,11 @@ fn one(frame: &Frame, one: &Kept) -> Markup {
                 @for (what, button) in ACTS.iter().filter(|(what, _)| can(one, what)) {
                     div.row { (frame.act(&path(one, what), &commands::of_repair(what, &one.id), button, &html! {})) }
                 }
+                @for (button, rate) in rates(one) {
+                    @let (rate, to) = (rate.to_string(), path(one, PACE));
+                    @let field = html! { input type="hidden" name="rate" value=(rate); };
+                    div.row { (frame.act(&to, &commands::pace(&one.id, &rate), button, &field)) }
+                }
             }
         }
     }
@@ -106,6 +120,9 @@ fn going(frame: &Frame, progress: &Progress) -> Markup {
     html! {
         dt { "Kind" } dd { (progress.kind) }
         dt { "RPC" } dd { @match &progress.rpc { Some(rpc) => { (frame.rpc(rpc)) } None => { "all" } } }
+        @if let Some(rate) = progress.rate {
+            dt { "Rate" } dd { (thousands(rate.into())) " a second" @if let Some(by) = &progress.rate_by { ", set by " (by) } }
+        }
         dt { "Last sign of life" } dd { (age(progress.beat_seconds_ago)) " ago" }
         @if let Some(by) = &progress.stop_by { dt { "Asked to stop" } dd { "by " (by) } }
         @if progress.taken_back > 0 { dt { "Taken back" } dd { (thousands(progress.taken_back)) } }
@@ -129,6 +146,9 @@ fn reached(one: &Kept) -> Markup {
 
 pub(crate) fn standing(one: &Kept) -> Markup {
     let word = if one.state.is_empty() { one.outcome.as_str() } else { one.state.as_str() };
+    if one.paused_by().is_some() {
+        return state(Tone::Warning, "‖", "running, paused");
+    }
     let (tone, shape) = match word {
         "running" => (Tone::Quiet, "▶"),
         "ended" => (Tone::Good, "●"),
@@ -141,6 +161,14 @@ pub(crate) fn standing(one: &Kept) -> Markup {
 /// Whether its command would still do something.
 fn can(one: &Kept, what: &str) -> bool {
     one.can.iter().any(|can| can == what)
+}
+
+/// Pure: half and twice its rate, as far as it may have them.
+fn rates(one: &Kept) -> Vec<(&'static str, u32)> {
+    let rate = one.progress.as_ref().filter(|_| can(one, PACE)).and_then(|progress| progress.rate);
+    let Some(rate) = rate else { return Vec::new() };
+    let rates = [("Half rate", rate / 2), ("Double rate", rate.saturating_mul(2).min(RATE_MAX))];
+    rates.into_iter().filter(|(_, other)| *other > 0 && *other != rate).collect()
 }
 
 fn path(one: &Kept, what: &str) -> String {
@@ -163,6 +191,35 @@ mod tests {
             let one = Kept { state: state.to_owned(), outcome: outcome.to_owned(), ..Kept::default() };
             let text = standing(&one).0;
             assert!(text.contains(shown) && text.contains("good") == (shown == "ended"), "{text}");
+        }
+    }
+
+    /// Guards promise 8: a repair that is offered another rate can keep that one, and none is offered that changes nothing.
+    #[test]
+    fn other_rates_are_within_bounds() {
+        for (rate, can, expected) in [
+            (Some(50), PACE, &[("Half rate", 25), ("Double rate", 100)][..]),
+            (Some(1), PACE, &[("Double rate", 2)]),
+            (Some(6000), PACE, &[("Half rate", 3000), ("Double rate", 10_000)]),
+            (Some(10_000), PACE, &[("Half rate", 5000)]),
+            (None, PACE, &[]),
+            (Some(50), STOP, &[]),
+        ] {
+            let progress = Some(Progress { rate, ..Progress::default() });
+            let one = Kept { can: vec![can.to_owned()], progress, ..Kept::default() };
+            assert_eq!(rates(&one), expected, "{rate:?} {can}");
+        }
+    }
+
+    /// Guards promise 8: one that is paused does not look as if it went on, and one that has ended is paused no more.
+    #[test]
+    fn a_pause_is_seen() {
+        for (state, paused_by, is_paused) in
+            [("running", Some("a@b"), true), ("running", None, false), ("stopped", Some("a@b"), false)]
+        {
+            let progress = Progress { paused_by: paused_by.map(str::to_owned), ..Progress::default() };
+            let one = Kept { state: state.to_owned(), progress: Some(progress), ..Kept::default() };
+            assert_eq!(standing(&one).0.contains("paused"), is_paused, "{state} {paused_by:?}");
         }
     }
 }

@@ -87,7 +87,9 @@ async fn each_form_shows_its_command() {
             seen.insert(action.rsplit('/').next().unwrap().to_owned());
         }
     }
-    for known in ["pause", "resume", "limit", "retry", "give-up", "redrive", "replay", "stop", "payload"] {
+    for known in
+        ["pause", "resume", "limit", "retry", "give-up", "redrive", "replay", "stop", "pace", "payload"]
+    {
         assert!(seen.contains(known), "{known} is not among {seen:?}");
     }
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use serde_json::json;
 
 use super::support::*;
 
@@ -64,6 +65,9 @@ async fn forms_run_their_commands() {
             ][..],
         ),
         (RPC, format!("{RPC}/unlimit"), "", &["limit", "--rpc=NotificationService/RemindReceipt", "--clear"]),
+        (&repair, format!("{repair}/pause"), "", &["repair", "pause", ID]),
+        (&repair, format!("{repair}/resume"), "", &["repair", "resume", ID]),
+        (&repair, format!("{repair}/pace"), "rate=25", &["repair", "pace", ID, "--rate=25"]),
         (&repair, format!("{repair}/continue"), "", &["repair", "continue", ID]),
         (&repair, format!("{repair}/undo"), "", &["repair", "undo", ID]),
     ] {
@@ -73,5 +77,37 @@ async fn forms_run_their_commands() {
             (StatusCode::SEE_OTHER, vec![expected.iter().map(|word| (*word).to_owned()).collect()]),
             "{to}"
         );
+    }
+}
+
+/// Guards promise 8: the page of a running repair offers a pause, and other rates. That of a paused one says who paused it, and offers to let
+/// it go on. To a viewer it offers nothing.
+#[tokio::test]
+async fn a_running_repair_can_be_paced() {
+    let running = "01a212d6-7c1e-7f3c-92df-450a9015f003";
+    let path = format!("/repairs/{running}");
+    let mut found = of_demo(&["repair", "show", running]).await;
+    let held = json!({"rate": 25, "rate_by": "cy@vm", "paused_by": "ann@vm"});
+    for (is_paused, offered, other) in [(false, "pause", "resume"), (true, "resume", "pause")] {
+        if is_paused {
+            found[0]["can"] = json!(["stop", "resume", "pace"]);
+            for (name, value) in held.as_object().unwrap() {
+                found[0]["progress"][name] = value.clone();
+            }
+        }
+        let console = console(Arc::new(Instead("repair show", found.clone())));
+        let (_, shown) = page(&console, &path, operator()).await;
+        assert!(shown.contains(&format!("action=\"{path}/{offered}\"")), "{shown}");
+        assert!(!shown.contains(&format!("action=\"{path}/{other}\"")), "{shown}");
+        let half = if is_paused { 12 } else { 25 };
+        assert!(
+            shown.contains(&format!("<code>outbox repair pace {running} --rate={half}</code>")),
+            "{shown}"
+        );
+        for says in ["by ann@vm", "set by cy@vm", "running, paused"] {
+            assert_eq!(shown.contains(says), is_paused, "{says}: {shown}");
+        }
+        let (_, shown) = page(&console, &path, viewer()).await;
+        assert!(!shown.contains("method=\"post\"") && !shown.contains("--rate="), "{shown}");
     }
 }

@@ -1,7 +1,7 @@
 //! The audit of one database.
 
 use chrono::{DateTime, Utc};
-use outbox_transport::operate::{At, Audit, Kept, Kind, OperateError, Progress, Repair};
+use outbox_transport::operate::{At, Audit, Kept, Kind, OperateError, Progress, Repair, Speed};
 use sqlx::query_as;
 use uuid::Uuid;
 
@@ -25,6 +25,9 @@ struct Row {
     place: Option<String>,
     ago: Option<f64>,
     stop_by: Option<String>,
+    rate: Option<i32>,
+    rate_by: Option<String>,
+    paused_by: Option<String>,
     taken_back: i64,
 }
 
@@ -45,6 +48,9 @@ from_row!(Row {
     place,
     ago,
     stop_by,
+    rate,
+    rate_by,
+    paused_by,
     taken_back
 });
 
@@ -77,12 +83,17 @@ impl PostgresOperator {
             "select id, at, who, role, command, coalesce(result, '{\"changed\":' || nullif(changed, 0) || '}') as result,
                     ended_at is not null as ended, kind, rpc, plan::text as plan,
                     case when isfinite(bound) then bound end as bound, reached, total, place,
-                    extract(epoch from clock_timestamp() - outbox.sane_time(beat_at))::float8 as ago, stop_by, taken_back
+                    extract(epoch from clock_timestamp() - outbox.sane_time(beat_at))::float8 as ago, stop_by,
+                    rate, rate_by, paused_by, taken_back
              from outbox.audit_shown where $1::uuid is null or id = $1 order by at desc limit $2",
         );
         let rows: Vec<Row> = self.database.all(read.bind(id).bind(limit)).await?;
         Ok(rows.into_iter().map(|row| kept(self.database.name(), row)).collect())
     }
+}
+
+pub(super) fn speed(rate: Option<i32>, rate_by: Option<String>, paused_by: Option<String>) -> Speed {
+    Speed { rate: rate.and_then(|rate| u32::try_from(rate).ok()), rate_by, paused_by }
 }
 
 fn kept(source: &str, row: Row) -> Kept {
@@ -96,6 +107,7 @@ fn kept(source: &str, row: Row) -> Kept {
         place: row.place,
         beat_seconds_ago: row.ago.unwrap_or(f64::INFINITY),
         stop_by: row.stop_by,
+        speed: speed(row.rate, row.rate_by, row.paused_by),
         taken_back: row.taken_back,
     });
     Kept {

@@ -9,6 +9,7 @@ use sqlx::query_as;
 use uuid::Uuid;
 
 use crate::interval;
+use crate::operate::audit::speed;
 use crate::operate::queues::{AGE_MAX, PostgresOperator};
 
 /// So many are taken back in one transaction.
@@ -25,7 +26,7 @@ impl Repairs for PostgresOperator {
         let plan = serde_json::Value::from(job.plan.clone()).to_string();
         let start = query_as(
             "select other, moved_until
-             from outbox.repair_start($1, $2, $3, $4, $5, $6::json, $7, $8, $9, $10, $11)",
+             from outbox.repair_start($1, $2, $3, $4, $5, $6::json, $7, $8, $9, $10, $11, $12)",
         )
         .bind(repair.id)
         .bind(&repair.who)
@@ -37,7 +38,8 @@ impl Repairs for PostgresOperator {
         .bind(job.bound)
         .bind(job.also)
         .bind(interval(SILENT_AFTER))
-        .bind(job.continues);
+        .bind(job.continues)
+        .bind(job.rate.and_then(|rate| i32::try_from(rate).ok()));
         let answer: Option<(Option<Uuid>, Option<DateTime<Utc>>)> = self.database.one(start).await?;
         let (other, bound) = answer.unwrap_or_default();
         let Some(other) = other else { return Ok(Started::Begun { bound: bound.unwrap_or_else(Utc::now) }) };
@@ -48,16 +50,20 @@ impl Repairs for PostgresOperator {
     }
 
     async fn beat(&self, repair: &Repair, reached: &Reached) -> Result<Heard, OperateError> {
-        let beat =
-            query_as("select stopped_by, waiting, dead from outbox.repair_progress($1, $2, $3, $4, $5)")
-                .bind(repair.id)
-                .bind(reached.total)
-                .bind(reached.reached)
-                .bind(&reached.place)
-                .bind(reached.fates);
-        let answer: Option<(Option<String>, Option<i64>, Option<i64>)> = self.database.one(beat).await?;
-        let (stop_by, waiting, dead) = answer.unwrap_or_default();
-        Ok(Heard { stop_by, fates: waiting.zip(dead).map(|(waiting, dead)| Fates { waiting, dead }) })
+        type Row = (Option<String>, Option<i64>, Option<i64>, Option<i32>, Option<String>, Option<String>);
+        let beat = query_as(
+            "select stopped_by, waiting, dead, kept_rate, changed_by, held_by
+             from outbox.repair_progress($1, $2, $3, $4, $5)",
+        )
+        .bind(repair.id)
+        .bind(reached.total)
+        .bind(reached.reached)
+        .bind(&reached.place)
+        .bind(reached.fates);
+        let answer: Option<Row> = self.database.one(beat).await?;
+        let (stop_by, waiting, dead, rate, rate_by, paused_by) = answer.unwrap_or_default();
+        let fates = waiting.zip(dead).map(|(waiting, dead)| Fates { waiting, dead });
+        Ok(Heard { stop_by, speed: speed(rate, rate_by, paused_by), fates })
     }
 
     async fn stop(&self, id: Uuid, who: &str) -> Result<Asked, OperateError> {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::at::At;
 use super::error::OperateError;
+use super::pace::{Change, Speed};
 use super::words::shown;
 use super::{Kept, Repair};
 
@@ -24,7 +25,7 @@ pub trait Repairs {
     /// the audit may not be writable. Then a repair that can be undone begins without it, and others do not see it.
     async fn start(&self, repair: &Repair, job: &Job, undoable: bool) -> Result<Started, OperateError>;
 
-    /// Says that it runs and how far it is, and asks whether it shall stop.
+    /// Says that it runs and how far it is, and asks whether it shall stop, and how fast it shall go.
     async fn beat(&self, repair: &Repair, reached: &Reached) -> Result<Heard, OperateError>;
 
     /// Asks a repair to stop. Another operator may have begun it. A silent one is ended at once.
@@ -33,6 +34,14 @@ pub trait Repairs {
     /// Takes back some of what the repair `of` put into queues and no worker has begun; zero at the end. None on SQS, where a
     /// message can't be found again.
     async fn take_back(&self, repair: &Repair, of: Uuid) -> Result<Option<i64>, OperateError>;
+}
+
+/// Repairs whose rate others may change. The command of a repair follows at its next beat.
+#[expect(async_fn_in_trait, reason = "only the command asks, in one task")]
+pub trait Paced {
+    /// Asks a running repair for another rate, or to pause. Another operator may have begun it. A silent one has no command that would
+    /// follow.
+    async fn pace(&self, id: Uuid, who: &str, change: Change) -> Result<Asked, OperateError>;
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -70,6 +79,8 @@ pub struct Job {
     pub rpc: Option<Rpc>,
     /// The words of the command, for `outbox repair continue`.
     pub plan: Vec<String>,
+    /// So many a second. None of a drop.
+    pub rate: Option<u32>,
     /// A repair that ends with this, because this goes on with it, from its place. It is continued once.
     pub continues: Option<Uuid>,
     /// Of a repair that is continued.
@@ -102,6 +113,7 @@ pub struct Reached {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Heard {
     pub stop_by: Option<String>,
+    pub speed: Speed,
     /// Of what it moved, if it was asked.
     pub fates: Option<Fates>,
 }
@@ -120,6 +132,8 @@ pub enum Asked {
     Asked,
     /// It was silent.
     Ended,
+    /// Its command would not follow.
+    Silent,
     /// It had ended before.
     Over,
     Unknown,
@@ -139,6 +153,8 @@ pub struct Progress {
     pub place: Option<String>,
     pub beat_seconds_ago: f64,
     pub stop_by: Option<String>,
+    #[serde(flatten)]
+    pub speed: Speed,
     /// By `outbox repair undo`.
     pub taken_back: i64,
 }

@@ -33,6 +33,7 @@ pub(super) fn shown<S: Serializer>(words: &[String], to: S) -> Result<S::Ok, S::
 
 #[cfg(test)]
 mod tests {
+    use super::super::pace::Speed;
     use super::super::repairs::{Kind, Progress};
     use super::*;
 
@@ -60,6 +61,7 @@ mod tests {
             place: None,
             beat_seconds_ago: 0.0,
             stop_by: None,
+            speed: Speed::default(),
             taken_back: 0,
         };
         let shown = serde_json::to_string(&progress).unwrap();

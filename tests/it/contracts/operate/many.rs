@@ -17,7 +17,7 @@ fn repair() -> Repair {
 
 fn job(kind: Kind, rpc: Option<Rpc>) -> Job {
     let plan = vec!["dlq".to_owned(), "redrive".to_owned(), "--code".to_owned(), "a b".to_owned()];
-    Job { kind, rpc, plan, continues: None, bound: None, older_than: None, also: false }
+    Job { kind, rpc, plan, rate: Some(50), continues: None, bound: None, older_than: None, also: false }
 }
 
 /// The repair in the way, if there is one.

@@ -62,9 +62,9 @@ pub(super) const OPERATOR: Needs = Needs {
     sequences: &[(".*", "select")],
     functions: "check_sequences, slot_is_empty, sane_time, dedup_slot, id_millis, minute_end, recorded, \
                 recorded_0, recorded_1, recorded_2, recorded_3, recorded_4, repair_begin, repair_end, \
-                repair_start, repair_progress, repair_stop, undo, redrive, drop_dead_letters, replay, \
-                retry_parked, drop_parked, poison, set_brake, lift_brake, body_field, take_log, retry_now, \
-                give_up, move_waiting, move_dead, carry_records, drop_waiting, remove_queue, \
+                repair_start, repair_progress, repair_stop, repair_pace, undo, redrive, drop_dead_letters, \
+                replay, retry_parked, drop_parked, poison, set_brake, lift_brake, body_field, take_log, \
+                retry_now, give_up, move_waiting, move_dead, carry_records, drop_waiting, remove_queue, \
                 header_names, without_contents, schema_compatible_from",
 };
 
@@ -74,7 +74,7 @@ pub(super) const VIEWER: Needs = Needs {
         ("migration|ring|cursor|newest_cursor|leader|process|queue|queue_name|former_queue", "", "select"),
         (
             "audit",
-            " (id, at, who, role, command, changed, ended_at, result, kind, rpc, bound, total, reached, place, beat_at, stop_by, taken_back)",
+            " (id, at, who, role, command, changed, ended_at, result, kind, rpc, bound, total, reached, place, beat_at, stop_by, rate, rate_by, paused_by, taken_back)",
             "select",
         ),
         ("queue_head|claim|brake|dropped|dedup|dedup_late|receipt|done|history", "", "select"),
