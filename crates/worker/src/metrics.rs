@@ -176,7 +176,7 @@ impl Metrics {
         loop {
             duty.until(|role| role == Role::Watch).await;
             match Box::pin(queue.depth()).await {
-                Ok(depth) => self.depth(&depth),
+                Ok(depth) => self.depth(Some(&depth)),
                 Err(error) => {
                     tracing::debug!(rpc = self.rpc, error = %Chain(&error), "failed to look how full it is");
                 }
@@ -186,7 +186,7 @@ impl Metrics {
                     queue.may_differ().await;
                     tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
                 } => {}
-                () = duty.until(|role| role != Role::Watch) => self.depth(&Depth::default()),
+                () = duty.until(|role| role != Role::Watch) => self.depth(None),
             }
         }
     }
@@ -198,7 +198,7 @@ impl Metrics {
 
     /// The RPC is no longer served here. Its gauges would keep their last values.
     pub(crate) fn ends(&self) {
-        self.depth(&Depth::default());
+        self.depth(None);
         self.braked(false, false);
         self.breaker.set(0.0);
         if let Some(gauge) = self.held.lock().gauge.take() {
@@ -206,10 +206,11 @@ impl Metrics {
         }
     }
 
-    fn depth(&self, depth: &Depth) {
-        if !self.measured.lock().is_news(depth) {
+    fn depth(&self, measured: Option<&Depth>) {
+        if !self.measured.lock().is_news(measured, tokio::time::Instant::now()) {
             return;
         }
+        let depth = measured.copied().unwrap_or_default();
         let labels = || [("source", self.source.clone()), ("rpc", self.rpc.clone())];
         let age = depth.oldest.map_or(0.0, |oldest| seconds_since(oldest, Utc::now()));
         gauge!("outbox_worker_queue_oldest_seconds", &labels()).set(age);
