@@ -7,6 +7,7 @@ pub(crate) mod drop; // with what it would take away
 pub(crate) mod event; // the history of one event
 pub(crate) mod events; // by key, name or header
 pub(crate) mod hands; // of single messages
+pub(crate) mod lately; // five minutes of an RPC
 pub(crate) mod letter;
 pub(crate) mod line; // processes, and what doctor finds
 pub(crate) mod map; // from events to RPCs

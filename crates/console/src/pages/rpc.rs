@@ -9,7 +9,7 @@ use crate::commands::{self, ENTERED};
 use crate::frame::{Frame, rpc_path};
 use crate::history::Trend;
 use crate::late::older;
-use crate::pages::now;
+use crate::pages::{lately, now};
 use crate::pages::spark::{going, spark};
 use crate::parts::{Tone, more, option, refused, state, table};
 use crate::shared::Seen;
@@ -111,6 +111,7 @@ fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
             dt { "In work" } dd { (count(rpc.hidden)) }
             dt { "Retrying" } dd { (count(rpc.retrying)) }
             dt { "Dead" } dd.spark { (count(rpc.dead)) " " (spark(&trend("dead"))) " " (going(&trend("dead"))) }
+            (lately::rows(rpc))
             dt { "Ended in the last minute" } dd { (whole(status.ended_in_a_minute(rpc))) }
             @if serving.workers > 0 {
                 dt { "Calls under way" }
