@@ -23,3 +23,4 @@ pub(crate) mod routes;
 pub(crate) mod rpc;
 pub(crate) mod spark; // a series as a line
 pub(crate) mod timeline; // of an event's deliveries
+pub(crate) mod week; // seven days of an RPC
