@@ -178,6 +178,7 @@ impl Metrics {
             match Box::pin(queue.depth()).await {
                 Ok(depth) => self.depth(Some(&depth)),
                 Err(error) => {
+                    self.measured.lock().backlog.forget();
                     tracing::debug!(rpc = self.rpc, error = %Chain(&error), "failed to look how full it is");
                 }
             }
@@ -207,10 +208,8 @@ impl Metrics {
     }
 
     fn depth(&self, measured: Option<&Depth>) {
-        if !self.measured.lock().is_news(measured, tokio::time::Instant::now()) {
-            return;
-        }
-        let depth = measured.copied().unwrap_or_default();
+        let now = tokio::time::Instant::now();
+        let Some(depth) = self.measured.lock().news(measured, now) else { return };
         let labels = || [("source", self.source.clone()), ("rpc", self.rpc.clone())];
         let age = depth.oldest.map_or(0.0, |oldest| seconds_since(oldest, Utc::now()));
         gauge!("outbox_worker_queue_oldest_seconds", &labels()).set(age);

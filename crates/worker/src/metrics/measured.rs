@@ -17,15 +17,16 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Whether the gauges change. An empty queue stays as it was shown: there may be thousands. `None` if this worker no longer
-    /// measures.
-    pub(super) fn is_news(&mut self, measured: Option<&Depth>, now: Instant) -> bool {
+    /// What the gauges show next, if they change. An empty queue stays as it was shown: there may be thousands. Without a
+    /// measurement another worker measures from now on.
+    pub(super) fn news(&mut self, measured: Option<&Depth>, now: Instant) -> Option<Depth> {
         match measured {
             Some(depth) => self.backlog.measured(depth, now),
             None => self.backlog.forget(),
         }
-        let depth = &measured.copied().unwrap_or_default();
+        let depth = measured.copied().unwrap_or_default();
         self.oldest = depth.oldest;
-        self.shown.replace(*depth) != Some(*depth) || depth.oldest.is_some()
+        let changes = self.shown.replace(depth) != Some(depth) || depth.oldest.is_some();
+        changes.then_some(depth)
     }
 }
