@@ -64,7 +64,8 @@ fn say_panic(panic: &PanicHookInfo<'_>) {
 
 /// The bounds of all histograms of times: close together around 10 s, the default timeout of a call.
 pub const SECONDS_BOUNDS: [f64; 18] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 600.0,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0,
+    600.0,
 ];
 
 /// Collects everything recorded through `metrics` from here on.

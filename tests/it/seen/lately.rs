@@ -38,13 +38,15 @@ async fn one_rpc_has_its_last_five_minutes() {
     })
     .await;
     let lately = &rpcs[0]["serving"]["five_minutes"];
-    let took: u64 =
-        lately["took"].as_array().unwrap().iter().map(|one| one["calls"].as_u64().unwrap()).sum();
+    let took: u64 = lately["took"].as_array().unwrap().iter().map(|one| one["calls"].as_u64().unwrap()).sum();
     assert_eq!(took, 7, "{lately}");
     assert!(lately["p50"]["at_most_seconds"].as_f64().unwrap() <= 600.0, "{lately}");
     let shown = outbox(&world, "status --rpc Test/One").await;
     let (answers, of) = ("ok 5, invalid_argument 1, unavailable 1", ", of 7 calls");
-    assert!(shown.out.contains(answers) && shown.out.contains("p50 ≤ ") && shown.out.contains(of), "{shown:?}");
+    assert!(
+        shown.out.contains(answers) && shown.out.contains("p50 ≤ ") && shown.out.contains(of),
+        "{shown:?}"
+    );
 
     let mistyped = outbox(&world, "status --rpc Test/Onne").await;
     assert!(mistyped.code == 2 && mistyped.err.contains("did you mean Test/One?"), "{mistyped:?}");

@@ -61,7 +61,9 @@ impl From<Goes> for Forecast {
             Goes::KeepsUp => (None, None, "it keeps up".to_owned()),
             Goes::Stays => (None, None, "at this rate it stays as far behind".to_owned()),
             Goes::CaughtUpIn(LATEST..) => (None, None, "at this rate not caught up in a week".to_owned()),
-            Goes::CaughtUpIn(time) => (None, Some(time), format!("at this rate caught up in {}", rough(time))),
+            Goes::CaughtUpIn(time) => {
+                (None, Some(time), format!("at this rate caught up in {}", rough(time)))
+            }
             Goes::BehindInAnHour(time) => {
                 (Some(time), None, format!("at this rate {} behind in an hour", rough(time)))
             }
@@ -86,7 +88,9 @@ fn rates(depth: &Depth, serving: &Serving) -> Result<(f64, f64), &'static str> {
         return Err("it is not counted how many wait beyond 10,000");
     }
     let rates = come_per_second.zip(*leave_per_second);
-    rates.filter(|(come, leave)| come.is_finite() && leave.is_finite()).ok_or("less than a minute was measured")
+    rates
+        .filter(|(come, leave)| come.is_finite() && leave.is_finite())
+        .ok_or("less than a minute was measured")
 }
 
 fn goes(waits: Waits, come: f64, leave: f64) -> Goes {

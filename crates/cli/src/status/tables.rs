@@ -37,7 +37,9 @@ pub(super) fn text(status: &Status, running: &Running, of_one: bool, problems_fi
 fn of_problems(status: &Status, of_one: bool) -> String {
     let blind = status.sources.iter().any(|source| !source.sees_transactions);
     match (status.problems.is_empty(), blind) {
-        (true, false) if of_one => Colour::paint(Some(Colour::Good), "Nothing is stuck, as far as it is shown."),
+        (true, false) if of_one => {
+            Colour::paint(Some(Colour::Good), "Nothing is stuck, as far as it is shown.")
+        }
         (true, false) => Colour::paint(Some(Colour::Good), "Nothing is stuck."),
         (true, true) => Colour::paint(Some(Colour::Warning), "Nothing that this role sees is stuck."),
         (false, _) => {

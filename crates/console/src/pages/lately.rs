@@ -120,7 +120,8 @@ mod tests {
     use super::*;
 
     fn lately() -> FiveMinutes {
-        let took = |more_than_seconds, at_most_seconds, calls| Took { more_than_seconds, at_most_seconds, calls };
+        let took =
+            |more_than_seconds, at_most_seconds, calls| Took { more_than_seconds, at_most_seconds, calls };
         let took = vec![took(7.5, Some(10.0), 1050), took(600.0, None, 3)];
         FiveMinutes {
             codes: [("deadline_exceeded".to_owned(), 3), ("ok".to_owned(), 1050)].into(),
@@ -149,7 +150,8 @@ mod tests {
     /// Guards promise 8: a slower call stands further to the right, and every bar within the picture.
     #[test]
     fn bars_stand_in_order() {
-        let places = [Some(0.0), Some(0.001), Some(0.0025), Some(10.0), Some(600.0), Some(1e9), None].map(place);
+        let places =
+            [Some(0.0), Some(0.001), Some(0.0025), Some(10.0), Some(600.0), Some(1e9), None].map(place);
         assert!(places.is_sorted() && places[0] > 0.0 && places[6] < WIDTH, "{places:?}");
         assert!(places[4] < places[6], "what is above all bounds stands apart: {places:?}");
         let shown = bars(&lately().took).into_string();

@@ -45,7 +45,8 @@ fn series(points: Option<&Points>, about: &str) -> Markup {
     let most = points.and_then(|points| points.iter().max_by_key(|(_, number)| *number));
     let (Some(points), Some((_, most))) = (points, most) else { return html! { "not known" } };
     let last = points.last().map_or(0, |(_, number)| *number);
-    let text = format!("{about}, in the last seven days: {} at most, {} last", thousands(*most), thousands(last));
+    let text =
+        format!("{about}, in the last seven days: {} at most, {} last", thousands(*most), thousands(last));
     html! {
         (thousands(*most)) " at most, " (thousands(last)) " last "
         @if *most > 0 && points.len() > 1 { (line(points, SECONDS, 2 * STEP_SECONDS, &text)) }
