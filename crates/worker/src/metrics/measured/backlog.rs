@@ -37,7 +37,7 @@ impl Backlog {
     }
 
     /// Another worker measures it now, or it can't be measured.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.0.clear();
     }
 
