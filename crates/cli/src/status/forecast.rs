@@ -1,6 +1,6 @@
 //! Pure: how far behind an RPC is in an hour, or when it has caught up, if the rates of the last five minutes stay.
 
-use outbox_transport::operate::{COUNTED_MAX, Depth};
+use outbox_transport::operate::{COUNTED_MAX, Count, Depth};
 use serde::Serialize;
 
 use crate::running::{FiveMinutes, Serving};
@@ -14,6 +14,8 @@ const STEADY: (f64, f64) = (0.05, 0.02);
 const BEHIND_MIN: f64 = 60.0;
 /// It is caught up before anyone has read it.
 const SOON: f64 = 10.0;
+/// The time of a next attempt has not come, so it does not wait for others.
+const BUT_RETRIES: &str = "it keeps up, except with what is tried again";
 
 /// The names are stable.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -46,10 +48,14 @@ impl Forecast {
         match rates(depth, serving) {
             Err(why) => Self { text: format!("not known: {why}"), ..Self::default() },
             Ok((come, leave)) => {
-                let messages = depth.waiting.get() + depth.retrying.map_or(0, |retrying| retrying.get());
                 let oldest = depth.oldest_seconds.unwrap_or_default().max(0.0);
-                let waits = Waits { messages: messages as f64, oldest };
-                Self::from(goes(waits, come, leave))
+                let waits = Waits { messages: depth.waiting.get() as f64, oldest };
+                let goes = goes(waits, come, leave);
+                let is_all = depth.retrying.is_none_or(Count::is_zero);
+                match goes == Goes::KeepsUp && !is_all {
+                    true => Self { text: BUT_RETRIES.to_owned(), ..Self::default() },
+                    false => Self::from(goes),
+                }
             }
         }
     }
@@ -133,7 +139,6 @@ fn rough(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use outbox_event_router::Rpc;
-    use outbox_transport::operate::Count;
 
     use super::*;
 
@@ -179,6 +184,9 @@ mod tests {
             Some(FiveMinutes { come_per_second, leave_per_second, ..FiveMinutes::default() })
         };
         let serving = |workers, five_minutes| Serving { workers, five_minutes, ..Serving::default() };
+        let retries = Depth { retrying: Some(Count::new(7)), ..depth(0) };
+        let told = Forecast::of(&retries, &serving(1, rates(Some(0.0), Some(0.0))));
+        assert_eq!(told.text, "it keeps up, except with what is tried again");
         let missing = Depth { missing: Some("no such queue".to_owned()), ..depth(0) };
         let known = || rates(Some(25.0), Some(3.5));
         for (depth, serving, text) in [
