@@ -17,10 +17,6 @@ pub(crate) type Week = BTreeMap<String, BTreeMap<String, Points>>;
 pub(crate) type Answer = Result<Arc<Week>, String>;
 
 #[derive(Debug, Clone)]
-#[cfg_attr(
-    not(feature = "prometheus"),
-    expect(dead_code, reason = "without the feature none is made, and the page asks for one")
-)]
 pub(crate) struct Past {
     /// Host and port of the Prometheus.
     pub(crate) place: String,
