@@ -13,6 +13,7 @@ mod hands; // what is in queues: listed, tried again, given up
 mod history; // failed attempts and repairs, after the event is gone
 mod holds; // sessions that hold locks or slots
 mod hostile; // hostile names and texts
+mod lately; // five minutes of one RPC
 mod many; // repairs of many things
 mod metrics; // metrics as documented, and readiness
 mod names; // names of events that nobody knows, and RPCs that always fail

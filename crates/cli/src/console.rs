@@ -31,6 +31,16 @@ use crate::pace::interrupted;
 use crate::stopped::Stopped;
 use crate::terminal::say;
 
+#[cfg(feature = "prometheus")]
+fn prometheus(args: &Args) -> Result<Option<outbox_console::Prometheus>, Stopped> {
+    let Some(url) = args.prometheus.as_deref().filter(|url| !url.is_empty()) else { return Ok(None) };
+    // An address may have a password, so it is not repeated.
+    let parsed = outbox_console::Prometheus::parse(url);
+    parsed.map(Some).map_err(|why| {
+        Stopped::unusable(format!("--prometheus: {why}"), "pass where it is: http://prometheus:9090")
+    })
+}
+
 /// Answers questions until Ctrl-C. `answer` runs a command for a page.
 pub(crate) async fn run<F>(args: &Args, answer: F) -> Result<ExitCode, Stopped>
 where
@@ -62,6 +72,8 @@ where
         allow: Allow::new(args.allow.clone(), args.read_only),
         second_person: args.second_person.is_some(),
         hosts: who::hosts(args),
+        #[cfg(feature = "prometheus")]
+        prometheus: prometheus(args)?,
         clock,
     };
     let failed =

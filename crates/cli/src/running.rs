@@ -1,6 +1,7 @@
 //! Relays and workers, by their reports: which of them is silent or waits, and what the workers of one RPC do. Only `ask` asks.
 
 mod failing; // calls that failed since one succeeded
+mod five_minutes; // codes, times and rates
 mod halted; // processes that make no progress
 mod routers; // processes with different routes
 
@@ -13,6 +14,7 @@ use outbox_transport::process::{Breaker, FailsOften, Program, RpcReport, STANDIN
 use serde::Serialize;
 
 pub(crate) use failing::Failing;
+pub(crate) use five_minutes::{Bound, FiveMinutes};
 use halted::stands;
 pub(crate) use halted::{Halted, halted};
 pub(crate) use routers::{Differing, differing};
@@ -41,6 +43,8 @@ pub(crate) struct Serving {
     pub(crate) calls_max: usize,
     pub(crate) mean_seconds: f64,
     pub(crate) longest_seconds: f64,
+    /// `None`: not known.
+    pub(crate) five_minutes: Option<FiveMinutes>,
     /// The age of the oldest message, if a worker measures the queue.
     #[serde(skip)]
     pub(crate) oldest_seconds: Option<f64>,
@@ -99,6 +103,8 @@ impl Running {
         workers.failing = Failing::of(serving.iter().map(|(_, report)| *report));
         let often = serving.iter().filter_map(|(_, report)| report.fails_often.as_ref());
         workers.fails_often = often.max_by_key(|often| often.error.at).cloned();
+        let reports = serving.iter().map(|(_, report)| *report);
+        workers.five_minutes = FiveMinutes::of(reports.filter(|report| report.unaddressed.is_none()));
         for (seen, report) in serving {
             if let Some(service) = &report.unaddressed {
                 workers.unaddressed = Some(service.clone());

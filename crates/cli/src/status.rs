@@ -4,6 +4,8 @@ mod answer;
 mod failing; // calls that all fail, and events that no RPC gets
 #[cfg(feature = "console")]
 mod links; // to the console
+mod forecast; // how far behind an RPC will be
+mod lately; // the last five minutes of one RPC
 mod problems; // what needs an operator
 mod processes; // relays and workers
 mod repairs; // repairs that run
@@ -21,6 +23,8 @@ use outbox_transport::operate::{COUNTED_MAX, Count, Depth, Kept, Operator, SQS, 
 
 use crate::brakes::Brakes;
 use crate::colour::Colour;
+use crate::dlq::rpc;
+use crate::filter;
 use crate::options::{Format, Options};
 use crate::pace::interrupted;
 use crate::running::{Running, differing};
@@ -28,6 +32,7 @@ use crate::show;
 use crate::stopped::{Stopped, UNUSABLE};
 use crate::transport::{self, Work};
 use answer::{RpcStatus, SourceStatus, Status};
+use forecast::Forecast;
 use watch::Screen;
 use workers::{Breaker, Workers};
 
@@ -49,6 +54,11 @@ pub(crate) struct Args {
     /// is one.
     #[arg(long = "worker", env = "OUTBOX_WORKERS", value_delimiter = ' ', value_name = "URL")]
     workers: Vec<String>,
+
+    /// Of the RPCs show this one alone, with its last five minutes: rates, call times, answers, and how far behind it is in an
+    /// hour. Times are bounds of a histogram. Only workers that still run are counted.
+    #[arg(long, value_parser = rpc, value_name = "SERVICE/METHOD")]
+    rpc: Option<Rpc>,
 
     /// Look again and again, until Ctrl-C. On a terminal problems come first, and the exit status is that of the last look.
     #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = watch::every)]
@@ -141,13 +151,13 @@ impl Work for Look<'_> {
                 (None, false) => 1,
                 (None, true) => 0,
             };
-            let options = &self.args.options;
+            let (options, of_one) = (&self.args.options, self.args.rpc.is_some());
             let Some(screen) = &mut self.screen else {
-                options.answer(&status, || tables::text(&status, &running, false))?;
+                options.answer(&status, || tables::text(&status, &running, of_one, false))?;
                 return Ok(ExitCode::from(code));
             };
             let text = match options.format {
-                Format::Table => tables::text(&status, &running, screen.is_in_place()),
+                Format::Table => tables::text(&status, &running, of_one, screen.is_in_place()),
                 Format::Json => show::to_json(&status),
             };
             screen.show(&text, code)?;
@@ -163,6 +173,7 @@ impl Work for Look<'_> {
 
 impl Look<'_> {
     async fn ask<O: Operator>(&self, transports: &[O]) -> Result<(Status, Running), Stopped> {
+        filter::rpc(&self.args.options, transports, self.args.rpc.as_ref()).await?;
         let mut sources = Vec::new();
         for database in self.databases {
             sources.push(source(&Outbox::new(database.clone(), crate::terminal::say)).await?);
@@ -173,7 +184,8 @@ impl Look<'_> {
         let brakes = Brakes::ask(transports).await?;
         let (mut rpcs, mut undeliverable) = (Vec::new(), None);
         for transport in transports {
-            for depth in transport.depths(&listed).await? {
+            let depths = transport.depths(&listed).await?;
+            for depth in depths.into_iter().filter(|depth| self.shows(&depth.rpc)) {
                 rpcs.push(self.rpc(transport.source(), depth, &running, &brakes));
             }
             undeliverable = transport.undeliverable().await?.or(undeliverable);
@@ -200,6 +212,10 @@ impl Look<'_> {
         Ok((status, running))
     }
 
+    fn shows(&self, rpc: &str) -> bool {
+        self.args.rpc.as_ref().is_none_or(|only| only.as_str() == rpc)
+    }
+
     fn rpc(&self, source: &str, mut depth: Depth, running: &Running, brakes: &Brakes) -> RpcStatus {
         let serving = running.workers(source, &depth.rpc);
         if source == SQS {
@@ -222,18 +238,9 @@ impl Look<'_> {
         let routed = self.router.map(|router| router.rpcs().any(|(rpc, _)| rpc.as_str() == depth.rpc));
         let [pause, limit] =
             [BrakeKind::Pause, BrakeKind::Limit].map(|kind| brakes.of(source, &depth.rpc, kind).cloned());
-        RpcStatus {
-            source: source.to_owned(),
-            depth,
-            breaker,
-            held,
-            calls,
-            pause,
-            limit,
-            serving,
-            routed,
-            console_url: None,
-        }
+        let (source, forecast) = (source.to_owned(), Forecast::of(&depth, &serving));
+        let console_url = None;
+        RpcStatus { source, breaker, held, calls, pause, limit, serving, forecast, routed, depth, console_url }
     }
 }
 

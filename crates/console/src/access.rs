@@ -2,8 +2,6 @@
 
 mod allow; // who may do what
 #[cfg(feature = "jwt")]
-mod fetch; // keys, by HTTPS
-#[cfg(feature = "jwt")]
 mod jwt; // signed tokens
 mod network; // addresses of proxies
 mod once; // the printed address

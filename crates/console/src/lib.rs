@@ -15,6 +15,8 @@ mod commands; // that forms run
 mod connections; // what serves pages
 mod demo; // examples
 mod drops; // what can't be taken back
+#[cfg(any(feature = "jwt", feature = "prometheus"))]
+mod fetch; // keys, and numbers of the past
 mod frame; // what every page has
 mod guard; // before every page
 mod hands; // of single messages
@@ -26,6 +28,8 @@ mod outcome; // of a form
 mod pages;
 mod parts; // that pages share
 mod payloads; // one at a time
+#[cfg(feature = "prometheus")]
+mod prometheus; // numbers of the past
 mod reads; // pages by their addresses
 mod replays; // planned, and begun
 mod said; // of a form, on the next page
@@ -39,6 +43,7 @@ mod standing; // the state of an RPC
 mod state;
 mod visit; // one request
 mod wall; // what the database role may do
+mod week; // seven days of an RPC
 
 pub use access::{Access, Allow, Network, Once, Rule, Tokens, Viewer};
 #[cfg(feature = "jwt")]
@@ -49,5 +54,7 @@ pub use connections::serve;
 pub use demo::Demo;
 pub use frame::rpc_path;
 pub use pages::remedy::problem_path;
+#[cfg(feature = "prometheus")]
+pub use prometheus::Prometheus;
 pub use serve::{is_base_path, router};
 pub use state::Settings;

@@ -7,6 +7,7 @@ pub(crate) mod drop; // with what it would take away
 pub(crate) mod event; // the history of one event
 pub(crate) mod events; // by key, name or header
 pub(crate) mod hands; // of single messages
+pub(crate) mod lately; // five minutes of an RPC
 pub(crate) mod letter;
 pub(crate) mod line; // processes, and what doctor finds
 pub(crate) mod map; // from events to RPCs
@@ -22,3 +23,4 @@ pub(crate) mod routes;
 pub(crate) mod rpc;
 pub(crate) mod spark; // a series as a line
 pub(crate) mod timeline; // of an event's deliveries
+pub(crate) mod week; // seven days of an RPC

@@ -51,9 +51,11 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
         Ok(sample) => sample,
         Err(refusal) => return visit.refuse(place, &words, &refusal),
     };
-    let (retrying, letters) = tokio::join!(
+    let exists = sample.value.status.rpcs.iter().any(|rpc| rpc.rpc == name);
+    let (retrying, letters, week) = tokio::join!(
         visit.console.seen((For::One, &who), words::retrying(&name)),
         visit.console.seen((For::One, &who), words::letters(&name)),
+        visit.console.week(&name, exists && !visit.wants_json),
     );
     if let Some(refusal) = visit.lacks([&retrying, &letters]) {
         return visit.refuse(place, &words, refusal);
@@ -72,6 +74,7 @@ pub(crate) async fn rpc(visit: Visit, Path((service, method)): Path<(String, Str
             routes,
             retrying: retrying.and_then(read_seen),
             letters: letters.and_then(read_seen),
+            week,
             trends: &|what, source| visit.console.sampler.trend(what, &[source, &name], sample.at),
         };
         html! { (older(&sample)) (pages::rpc::page(frame, &known)) }

@@ -126,6 +126,8 @@ mod tests {
                 allow: Allow::default(),
                 second_person: false,
                 hosts: Vec::new(),
+                #[cfg(feature = "prometheus")]
+                prometheus: None,
                 clock: Demo::clock,
             };
             assert_eq!(router(Arc::new(Demo), settings).is_ok(), is_path, "{base}");

@@ -17,6 +17,7 @@ use crate::sampler::{For, Sample, Sampler};
 use crate::secret::Secret;
 use crate::shared::Seen;
 use crate::wall::Wall;
+use crate::week::Past;
 
 /// How the console is served.
 #[derive(Debug)]
@@ -35,6 +36,9 @@ pub struct Settings {
     pub second_person: bool,
     /// The names by which browsers may call it. With none, any.
     pub hosts: Vec<String>,
+    /// What has the past of an RPC.
+    #[cfg(feature = "prometheus")]
+    pub prometheus: Option<crate::Prometheus>,
     pub clock: fn() -> DateTime<Utc>,
 }
 
@@ -64,6 +68,18 @@ impl Console {
     /// The same with its time. While the databases can't be reached, it is the last answer.
     pub(crate) async fn seen(&self, whose: (For, &str), words: Vec<String>) -> Result<Seen<Value>, Refusal> {
         self.sampler.answer(&self.ask, self.settings.clock, whose, words).await
+    }
+
+    /// Seven days of an RPC that exists, if a Prometheus was named.
+    #[cfg(feature = "prometheus")]
+    pub(crate) async fn week(&self, rpc: &str, exists: bool) -> Option<Past> {
+        let prometheus = self.settings.prometheus.as_ref().filter(|_| exists)?;
+        prometheus.week(rpc, self.now()).await
+    }
+
+    #[cfg(not(feature = "prometheus"))]
+    pub(crate) async fn week(&self, _: &str, _: bool) -> Option<Past> {
+        None
     }
 
     /// What all viewers see.

@@ -27,5 +27,5 @@ pub use report::Chain;
 pub use shutdown::process_name;
 pub use sources::{Sources, Standing, Trouble, backoff};
 pub use tally::Tally;
-pub use telemetry::{Logs, install_metrics};
+pub use telemetry::{Logs, SECONDS_BOUNDS, install_metrics};
 pub use trace::{Role, Span, Tracer};

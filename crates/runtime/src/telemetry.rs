@@ -62,17 +62,18 @@ fn say_panic(panic: &PanicHookInfo<'_>) {
     }
 }
 
+/// The bounds of all histograms of times: close together around 10 s, the default timeout of a call.
+pub const SECONDS_BOUNDS: [f64; 18] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0,
+    600.0,
+];
+
 /// Collects everything recorded through `metrics` from here on.
 pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    // Close together around 10 s, the default timeout of a call.
-    const SECONDS: [f64; 18] = [
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0,
-        600.0,
-    ];
     const ATTEMPTS: [f64; 7] = [1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0];
     const EVENTS: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0, 10_000.0];
     PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BOUNDS)?
         .set_buckets_for_metric(Matcher::Suffix("_attempts".into()), &ATTEMPTS)?
         .set_buckets_for_metric(Matcher::Suffix("_events".into()), &EVENTS)?
         .install_recorder()

@@ -1,5 +1,7 @@
-//! The calls of one RPC in the last minute, for the worker's row: how many are under way, how long they took, and the last
+//! The calls of one RPC in the last minutes, for the worker's row: how many are under way, how long they took, and the last
 //! error. Metrics have no such window.
+
+mod window; // five minutes
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,8 +11,9 @@ use chrono::{DateTime, Utc};
 use outbox_event::EventId;
 use outbox_runtime::Guarded;
 use outbox_transport::Outcome;
-use outbox_transport::process::{FailsOften, LastError, Minute, shortened};
+use outbox_transport::process::{FailsOften, FiveMinutes, LastError, Minute, shortened};
 use tokio::time::Instant;
+use window::Window;
 
 use crate::metrics::is_often;
 use crate::rpc::CallError;
@@ -28,6 +31,7 @@ struct Recent {
     last: u64,
     under_way: BTreeMap<u64, Instant>,
     steps: VecDeque<Step>,
+    window: Window,
     error: Option<LastError>,
     failed_in_row: u64,
     succeeded_at: Option<DateTime<Utc>>,
@@ -39,6 +43,7 @@ struct Recent {
 pub(crate) struct Look {
     pub(crate) under_way: usize,
     pub(crate) minute: Minute,
+    pub(crate) five_minutes: FiveMinutes,
     pub(crate) error: Option<LastError>,
     /// Since the last success.
     pub(crate) failed_in_row: u64,
@@ -66,6 +71,7 @@ impl Calls {
     pub(crate) fn ended(&self, took: Duration, error: Option<&CallError>, now: Instant) {
         let mut recent = self.0.lock();
         recent.ended(took, now);
+        recent.window.ended(error.map_or("ok", |error| error.code.as_str()), took, now);
         let at = Utc::now();
         match error {
             None => (recent.failed_in_row, recent.succeeded_at) = (0, Some(at)),
@@ -74,6 +80,14 @@ impl Calls {
                 let (code, text) = (error.code.as_str().to_owned(), shortened(&error.message));
                 recent.error = Some(LastError { code, text, at });
             }
+        }
+    }
+
+    /// Done and dead deliveries leave the queue. A dead letter that its queue refuses stays.
+    pub(crate) fn decided(&self, outcome: &Outcome, now: Instant) {
+        match outcome {
+            Outcome::Done | Outcome::Duplicate | Outcome::Dead { .. } => self.0.lock().window.left(now),
+            Outcome::Retry { .. } | Outcome::SetAside { .. } => {}
         }
     }
 
@@ -102,6 +116,7 @@ impl Calls {
         Look {
             under_way: recent.under_way.len(),
             minute: recent.minute(now),
+            five_minutes: recent.window.look(now),
             error: recent.error.clone(),
             failed_in_row: recent.failed_in_row,
             succeeded_at: recent.succeeded_at,
@@ -184,9 +199,29 @@ mod tests {
         assert!((minute.mean_seconds - 0.02).abs() < 1e-9, "{minute:?}");
         assert!((minute.longest_seconds - 9.0).abs() < 1e-9, "{minute:?}");
         drop(hangs);
+        assert_eq!(calls.look(at(9.0)).five_minutes.codes, [("ok".to_owned(), 100)].into());
         assert!((calls.look(at(9.0)).minute.longest_seconds - 0.03).abs() < 1e-9);
         let later = calls.look(at(70.0));
         assert_eq!((later.under_way, later.minute), (0, Minute::default()));
+    }
+
+    /// Guards promise 8: what is done or dead has left the queue. What is tried again has not.
+    #[test]
+    fn deliveries_that_left_are_counted() {
+        let (code, reason) = ("internal", || "e".to_owned());
+        for (outcome, left) in [
+            (Outcome::Done, 1.0),
+            (Outcome::Duplicate, 1.0),
+            (Outcome::Dead { code, reason: reason() }, 1.0),
+            (Outcome::SetAside { code, reason: reason() }, 0.0),
+            (Outcome::retry(outbox_transport::Again::Failed, Duration::ZERO, code, "e"), 0.0),
+        ] {
+            let (calls, start) = (Calls::default(), Instant::now());
+            calls.look(start);
+            (0..100).for_each(|_| calls.decided(&outcome, start));
+            let look = calls.look(start + Duration::from_secs(100));
+            assert_eq!(look.five_minutes.leave_per_second, Some(left), "{outcome:?}");
+        }
     }
 
     /// Guards promise 8: failures are counted until a call succeeds.

@@ -24,6 +24,7 @@ use std::time::Duration;
 use outbox_runtime::{Finished, Panicked, apart, caught};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::aside::Aside;
@@ -105,6 +106,7 @@ impl<R: Clone + Send + Sync + 'static, D: Dedup, C: RpcClient + Clone> Stages<R,
     ) {
         let Subscriber { metrics, unrecorded, calls, .. } = &self.deliverer.subscriber;
         metrics.delivered(&outcome, delivery.attempt);
+        calls.decided(&outcome, Instant::now());
         if let Some(lease) = &lease {
             calls.settled(lease.event, delivery.attempt, &outcome);
         }

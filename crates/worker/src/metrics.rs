@@ -176,8 +176,9 @@ impl Metrics {
         loop {
             duty.until(|role| role == Role::Watch).await;
             match Box::pin(queue.depth()).await {
-                Ok(depth) => self.depth(&depth),
+                Ok(depth) => self.depth(Some(&depth)),
                 Err(error) => {
+                    self.measured.lock().backlog.forget();
                     tracing::debug!(rpc = self.rpc, error = %Chain(&error), "failed to look how full it is");
                 }
             }
@@ -186,7 +187,7 @@ impl Metrics {
                     queue.may_differ().await;
                     tokio::time::sleep(every.mul_f64(0.9 + fastrand::f64() / 5.0)).await;
                 } => {}
-                () = duty.until(|role| role != Role::Watch) => self.depth(&Depth::default()),
+                () = duty.until(|role| role != Role::Watch) => self.depth(None),
             }
         }
     }
@@ -198,7 +199,7 @@ impl Metrics {
 
     /// The RPC is no longer served here. Its gauges would keep their last values.
     pub(crate) fn ends(&self) {
-        self.depth(&Depth::default());
+        self.depth(None);
         self.braked(false, false);
         self.breaker.set(0.0);
         if let Some(gauge) = self.held.lock().gauge.take() {
@@ -206,10 +207,9 @@ impl Metrics {
         }
     }
 
-    fn depth(&self, depth: &Depth) {
-        if !self.measured.lock().is_news(depth) {
-            return;
-        }
+    fn depth(&self, measured: Option<&Depth>) {
+        let now = tokio::time::Instant::now();
+        let Some(depth) = self.measured.lock().news(measured, now) else { return };
         let labels = || [("source", self.source.clone()), ("rpc", self.rpc.clone())];
         let age = depth.oldest.map_or(0.0, |oldest| seconds_since(oldest, Utc::now()));
         gauge!("outbox_worker_queue_oldest_seconds", &labels()).set(age);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use outbox_event_router::Router;
 use outbox_runtime::{Halted, Readiness};
-use outbox_transport::process::{self, Process, Report, RpcReport, Shows, Waits, shortened};
+use outbox_transport::process::{self, FiveMinutes, Process, Report, RpcReport, Shows, Waits, shortened};
 use tokio::time::Instant;
 
 use crate::breaker::Standing;
@@ -153,6 +153,10 @@ fn of_rpc<C>(subscriber: &Subscriber<C>, now: Instant) -> RpcReport {
         calls: look.under_way,
         calls_max: subscriber.braking.concurrency(now),
         minute: look.minute,
+        five_minutes: Some(FiveMinutes {
+            grows_per_second: measured.backlog.grows(now),
+            ..look.five_minutes
+        }),
         duty: match subscriber.duty.role() {
             Role::Rest => process::Duty::Rest,
             Role::Help => process::Duty::Help,

@@ -107,6 +107,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHAT")]
     pub(super) second_person: Option<Irreversible>,
 
+    /// A Prometheus that scrapes the workers: http://prometheus:9090. The page of an RPC then has seven days of it. It is asked
+    /// for an RPC once in five minutes, however many look.
+    #[cfg(feature = "prometheus")]
+    #[arg(long, env = "OUTBOX_PROMETHEUS", hide_env_values = true, value_name = "URL")]
+    pub(super) prometheus: Option<String>,
+
     /// The name by which browsers call it. Repeat for several. On this machine: localhost and its addresses.
     #[arg(long, value_name = "NAME")]
     pub(super) host: Vec<String>,

@@ -67,6 +67,8 @@ impl Beside {
             allow: Allow::default(),
             second_person: false,
             hosts: HERE.map(str::to_owned).to_vec(),
+            #[cfg(feature = "prometheus")]
+            prometheus: None,
             clock: Utc::now,
         };
         let serving = tokio::spawn(serve(listener, router(Arc::new(asker), settings)?));

@@ -7,6 +7,7 @@ use outbox_transport::operate::{At, Count, Depth, SetBrake, Undeliverable};
 use outbox_transport::process::Seen;
 use serde::Serialize;
 
+use super::forecast::Forecast;
 use super::workers::Breaker;
 use crate::running::{Differing, Serving};
 use crate::safe::line;
@@ -75,6 +76,8 @@ pub(super) struct RpcStatus {
     pub(super) limit: Option<SetBrake>,
     /// The running workers that serve it.
     pub(super) serving: Serving,
+    /// If the rates of the last five minutes stay.
+    pub(super) forecast: Forecast,
     /// Whether event_router.yaml has it; unknown without one.
     pub(super) routed: Option<bool>,
     /// With `--links`: its page.

@@ -3,6 +3,7 @@
 use outbox_transport::operate::{At, SQS, Undeliverable};
 
 use super::answer::{Problem, RpcStatus, SourceStatus, Status};
+use super::lately;
 use super::processes;
 use super::workers::Breaker;
 use crate::colour::Colour;
@@ -11,7 +12,8 @@ use crate::safe::line;
 use crate::show::{NAME_CHARS_MAX, NOT_KNOWN, age, bytes, instant, moment_of, name_or, or_dash, table};
 use crate::stuck;
 
-pub(super) fn text(status: &Status, running: &Running, problems_first: bool) -> String {
+/// `of_one`: an RPC was named.
+pub(super) fn text(status: &Status, running: &Running, of_one: bool, problems_first: bool) -> String {
     let mut parts = Vec::new();
     for source in &status.sources {
         parts.push(of_source(source));
@@ -21,19 +23,25 @@ pub(super) fn text(status: &Status, running: &Running, problems_first: bool) -> 
     }
     parts.push(of_rpcs(status));
     parts.extend(pages(status));
+    if of_one {
+        parts.extend(lately::text(&status.rpcs));
+    }
     parts.extend(processes::text(running, status.sources.len() > 1));
     if !status.notices.is_empty() {
         let notice = |notice: &Problem| notice.to_string() + &page(notice);
         parts.push(status.notices.iter().map(notice).collect::<Vec<_>>().join("\n"));
     }
     let at = if problems_first { 0 } else { parts.len() };
-    parts.insert(at, of_problems(status));
+    parts.insert(at, of_problems(status, of_one));
     parts.join("\n\n")
 }
 
-fn of_problems(status: &Status) -> String {
+fn of_problems(status: &Status, of_one: bool) -> String {
     let blind = status.sources.iter().any(|source| !source.sees_transactions);
     match (status.problems.is_empty(), blind) {
+        (true, false) if of_one => {
+            Colour::paint(Some(Colour::Good), "Nothing is stuck, as far as it is shown.")
+        }
         (true, false) => Colour::paint(Some(Colour::Good), "Nothing is stuck."),
         (true, true) => Colour::paint(Some(Colour::Warning), "Nothing that this role sees is stuck."),
         (false, _) => {

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use super::lately::{FiveMinutes, Forecast};
 use crate::shown::NOT_KNOWN;
 
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -82,6 +83,7 @@ pub(crate) struct Rpc {
     pub(crate) pause: Option<Brake>,
     pub(crate) limit: Option<Brake>,
     pub(crate) serving: Serving,
+    pub(crate) forecast: Forecast,
     pub(crate) routed: Option<bool>,
 }
 
@@ -103,6 +105,7 @@ pub(crate) struct Serving {
     pub(crate) calls_max: i64,
     pub(crate) mean_seconds: f64,
     pub(crate) longest_seconds: f64,
+    pub(crate) five_minutes: Option<FiveMinutes>,
     /// None of them makes progress for this RPC.
     pub(crate) stands_still: bool,
 }

@@ -9,12 +9,13 @@ use crate::commands::{self, ENTERED};
 use crate::frame::{Frame, rpc_path};
 use crate::history::Trend;
 use crate::late::older;
-use crate::pages::now;
 use crate::pages::spark::{going, spark};
+use crate::pages::{lately, now, week};
 use crate::parts::{Tone, more, option, refused, state, table};
 use crate::shared::Seen;
 use crate::shown::{NOT_KNOWN, age, age_or, count, counted, query, short, thousands, whole};
 use crate::standing::{Standing, breaker};
+use crate::week::Past;
 
 const TEXT_CHARS_MAX: usize = 500;
 const WHY_MAX: usize = 5;
@@ -30,6 +31,8 @@ pub(crate) struct Known<'a> {
     pub(crate) routes: &'a Result<Arc<Vec<Route>>, Refusal>,
     pub(crate) retrying: Result<Seen<Vec<Queued>>, Refusal>,
     pub(crate) letters: Result<Seen<Vec<Letter>>, Refusal>,
+    /// Seven days, if a Prometheus was named.
+    pub(crate) week: Option<Past>,
     /// How a number went: which, and of which source.
     pub(crate) trends: &'a dyn Fn(&str, &str) -> Trend,
 }
@@ -40,6 +43,7 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
         @if of.is_empty() { p { "No queue and no route of this RPC is known here." } }
         (why(frame, known))
         @for rpc in &of { (one(frame, rpc, known)) }
+        @if let Some(past) = &known.week { (week::section(past, &of)) }
         (actions(frame, known.name, &of))
         (crate::pages::hands::of_queue(frame, known.name, &of))
         (workers(frame, known))
@@ -113,6 +117,7 @@ fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
             dt { "In work" } dd { (count(rpc.hidden)) }
             dt { "Retrying" } dd { (count(rpc.retrying)) }
             dt { "Dead" } dd.spark { (count(rpc.dead)) " " (spark(&trend("dead"))) " " (going(&trend("dead"))) }
+            (lately::rows(rpc))
             dt { "Ended in the last minute" } dd { (whole(status.ended_in_a_minute(rpc))) }
             @if serving.workers > 0 {
                 dt { "Calls under way" }

@@ -14,3 +14,5 @@ mod repairs; // what their forms do
 mod rights; // who may do what
 mod streams; // pages that change by themselves
 mod support;
+#[cfg(feature = "prometheus")]
+mod week; // from a Prometheus

@@ -53,6 +53,8 @@ pub(crate) fn settings(access: Access) -> Settings {
         allow: Allow::default(),
         second_person: false,
         hosts: vec!["127.0.0.1".to_owned(), "localhost".to_owned()],
+        #[cfg(feature = "prometheus")]
+        prometheus: None,
         clock: Demo::clock,
     }
 }

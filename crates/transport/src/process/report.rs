@@ -3,6 +3,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::five_minutes::FiveMinutes;
+
 /// Longer texts are cut: a row is written every few seconds.
 const TEXT_CHARS_MAX: usize = 300;
 /// A call that takes longer is slow, though no other may have ended.
@@ -59,6 +61,9 @@ pub struct RpcReport {
     pub calls: usize,
     pub calls_max: usize,
     pub minute: Minute,
+    /// `None` from a worker of a version that does not know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub five_minutes: Option<FiveMinutes>,
     pub duty: Duty,
     /// When the oldest message of the queue came, if this worker measures the queue. SQS does not say it to operators.
     pub oldest_at: Option<DateTime<Utc>>,
@@ -175,6 +180,12 @@ mod tests {
             calls: 3,
             calls_max: 16,
             minute: Minute { ended: 7, mean_seconds: 0.25, longest_seconds: 1.5 },
+            five_minutes: Some(FiveMinutes {
+                codes: [("ok".to_owned(), 9), ("unavailable".to_owned(), 2)].into(),
+                took: vec![(Some(0.0025), 9), (None, 2)],
+                leave_per_second: Some(0.03),
+                grows_per_second: Some(-1.5),
+            }),
             ..RpcReport::default()
         };
         let waits = Waits { part: "cards".into(), reason: "no space".into(), seconds: Some(4.0) };
@@ -183,6 +194,7 @@ mod tests {
         let other = Report::read(r#"{"ready":true,"later":1,"not_readable":true,"rpcs":[{"rpc":"A/B"}]}"#);
         assert!(other.ready && !other.not_readable);
         assert!(other.rpcs[0].rpc == "A/B" && other.rpcs[0].breaker == Breaker::Closed);
+        assert_eq!(other.rpcs[0].five_minutes, None);
         for text in ["", "[]", "{\"ready\":7}", "null"] {
             assert_eq!(Report::read(text), Report { not_readable: true, ..Report::default() }, "{text}");
         }

@@ -4,7 +4,7 @@ use chrono::Utc;
 use outbox_event_router::Router;
 use outbox_transport::operate::Processes;
 use outbox_transport::process::{
-    Breaker, Duty, LastError, Minute, Process, Program, Report, RpcReport, Seen, Store, Waits,
+    Breaker, Duty, FiveMinutes, LastError, Minute, Process, Program, Report, RpcReport, Seen, Store, Waits,
 };
 
 use super::Subject;
@@ -29,6 +29,12 @@ fn worker(name: &str) -> Process {
         fails_often: None,
         calls_max: 16,
         minute: Minute { ended: 7, mean_seconds: 0.25, longest_seconds: 1.5 },
+        five_minutes: Some(FiveMinutes {
+            codes: [("ok".to_owned(), 9), ("unavailable".to_owned(), 2)].into(),
+            took: vec![(Some(0.0025), 9), (None, 2)],
+            leave_per_second: Some(0.03),
+            grows_per_second: Some(-1.5),
+        }),
         duty: Duty::Help,
         oldest_at: Some(Utc::now()),
         set_aside: [("AccessDenied".to_owned(), 2)].into(),

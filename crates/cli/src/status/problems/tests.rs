@@ -7,6 +7,7 @@ use outbox_transport::operate::{Depth, SetAside};
 use outbox_transport::process::{FailsOften, LastError};
 
 use crate::running::Serving;
+use crate::status::forecast::Forecast;
 
 #[derive(Parser)]
 struct Cli {
@@ -52,6 +53,7 @@ fn rpc() -> RpcStatus {
         pause: None,
         limit: None,
         serving: Serving { workers: 1, ..Serving::default() },
+        forecast: Forecast::default(),
         routed: Some(true),
         console_url: None,
     }

@@ -10,7 +10,7 @@ use axum::http::Uri;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 use tokio::time::Instant;
 
-use crate::access::fetch::fetch;
+use crate::fetch::fetch;
 
 /// For a key that is not known the provider is asked at most so often. Invented keys cost it no more than that.
 pub(super) const AGAIN: Duration = Duration::from_secs(60);
