@@ -2,10 +2,10 @@
 
 mod answer;
 mod failing; // calls that all fail, and events that no RPC gets
-#[cfg(feature = "console")]
-mod links; // to the console
 mod forecast; // how far behind an RPC will be
 mod lately; // the last five minutes of one RPC
+#[cfg(feature = "console")]
+mod links; // to the console
 mod problems; // what needs an operator
 mod processes; // relays and workers
 mod repairs; // repairs that run
@@ -240,7 +240,19 @@ impl Look<'_> {
             [BrakeKind::Pause, BrakeKind::Limit].map(|kind| brakes.of(source, &depth.rpc, kind).cloned());
         let (source, forecast) = (source.to_owned(), Forecast::of(&depth, &serving));
         let console_url = None;
-        RpcStatus { source, breaker, held, calls, pause, limit, serving, forecast, routed, depth, console_url }
+        RpcStatus {
+            source,
+            breaker,
+            held,
+            calls,
+            pause,
+            limit,
+            serving,
+            forecast,
+            routed,
+            depth,
+            console_url,
+        }
     }
 }
 

@@ -75,7 +75,7 @@ impl FiveMinutes {
 impl Bound {
     fn to(at_most_seconds: Option<f64>) -> Self {
         let before = |bound: &f64| at_most_seconds.is_none_or(|at_most| *bound < at_most);
-        let more_than_seconds = SECONDS_BOUNDS.into_iter().filter(before).next_back().unwrap_or(0.0);
+        let more_than_seconds = SECONDS_BOUNDS.into_iter().rfind(before).unwrap_or(0.0);
         Self { more_than_seconds, at_most_seconds }
     }
 
