@@ -61,8 +61,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CIDR", requires = "auth_header")]
     pub(super) trust: Vec<Network>,
 
-    /// The public keys (JWKS) of an identity provider: who asks is in a token that it has signed. Cloudflare Access has them at
-    /// https://TEAM.cloudflareaccess.com/cdn-cgi/access/certs. It needs --audience.
+    /// The public keys (JWKS) of an identity provider: who asks is in a token that it has signed. It needs
+    /// --audience.
+    ///
+    /// Cloudflare Access has them at https://TEAM.cloudflareaccess.com/cdn-cgi/access/certs.
     #[cfg(feature = "jwt")]
     #[arg(long, value_name = "HTTPS_URL|FILE", requires = "audience", conflicts_with_all = ["auth_header", "auth_token_file"])]
     pub(super) auth_jwt: Option<String>,
@@ -107,8 +109,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "WHAT")]
     pub(super) second_person: Option<Irreversible>,
 
-    /// A Prometheus that scrapes the workers: http://prometheus:9090. The page of an RPC then has seven days of it. It is asked
-    /// for an RPC once in five minutes, however many look.
+    /// A Prometheus that scrapes the workers, for seven days on the page of an RPC.
+    ///
+    /// For example http://prometheus:9090. It is asked for an RPC once in five minutes, however many look.
     #[cfg(feature = "prometheus")]
     #[arg(long, env = "OUTBOX_PROMETHEUS", hide_env_values = true, value_name = "URL")]
     pub(super) prometheus: Option<String>,
