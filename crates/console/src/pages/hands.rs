@@ -8,8 +8,7 @@ use crate::frame::{Frame, rpc_path};
 use crate::shown::{encoded, query, thousands};
 
 /// Give-up for what waits for another attempt, and the end of a queue without a route.
-pub(crate) fn of_queue(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
-    let is_retrying = of.iter().any(|rpc| rpc.retrying.is_some_and(|many| many > 0));
+pub(crate) fn of_queue(frame: &Frame, name: &str, of: &[&Rpc], is_retrying: bool) -> Markup {
     let is_left = !of.is_empty() && of.iter().all(|rpc| rpc.routed == Some(false));
     html! {
         @if is_retrying {

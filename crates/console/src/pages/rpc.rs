@@ -39,13 +39,14 @@ pub(crate) struct Known<'a> {
 
 pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
     let of: Vec<&Rpc> = known.status.rpcs.iter().filter(|rpc| rpc.rpc == known.name).collect();
+    let is_retrying = is_retrying(known, &of);
     html! {
         @if of.is_empty() { p { "No queue and no route of this RPC is known here." } }
         (why(frame, known))
         @for rpc in &of { (one(frame, rpc, known)) }
         @if let Some(past) = &known.week { (week::section(past, &of)) }
-        (actions(frame, known.name, &of))
-        (crate::pages::hands::of_queue(frame, known.name, &of))
+        (actions(frame, known.name, &of, is_retrying))
+        (crate::pages::hands::of_queue(frame, known.name, &of, is_retrying))
         (workers(frame, known))
         (policy(known))
         section aria-labelledby="retrying" {
@@ -65,6 +66,12 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
             (frame.runs(&words::letters(known.name)))
         }
     }
+}
+
+/// Whether a message waits for another attempt. One that is called just now is not counted, but it is in the list.
+fn is_retrying(known: &Known, of: &[&Rpc]) -> bool {
+    of.iter().any(|rpc| rpc.retrying.is_some_and(|many| many > 0))
+        || known.retrying.as_ref().is_ok_and(|seen| !seen.value.is_empty())
 }
 
 /// What the first page says of it.
@@ -129,14 +136,13 @@ fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
     }
 }
 
-fn actions(frame: &Frame, name: &str, of: &[&Rpc]) -> Markup {
+fn actions(frame: &Frame, name: &str, of: &[&Rpc], is_retrying: bool) -> Markup {
     if !frame.may_repair() {
         return html! {};
     }
     let at = |action: &str| format!("{}/{action}", rpc_path(name));
     let is_paused = of.iter().any(|rpc| rpc.pause.is_some());
     let is_limited = of.iter().any(|rpc| rpc.limit.is_some());
-    let is_retrying = of.iter().any(|rpc| rpc.retrying.is_some_and(|many| many > 0));
     html! {
         section.actions aria-labelledby="actions" {
             h2 #actions { "Act" }

@@ -251,6 +251,18 @@ async fn give_up_names_an_event_or_counts() {
     }
 }
 
+/// Guards promise 8: what is listed can be given up, also while a call of it is under way and nothing counts as retrying.
+#[tokio::test]
+async fn what_is_called_just_now_can_be_given_up() {
+    let row = json!([{"source": "cards", "rpc": "LoyaltyService/Grant", "event": ID, "state": "retrying", "attempts": 17}]);
+    for (listed, shows) in [(json!([]), false), (row, true)] {
+        let (console, _) = with("queue list", Says::Json(listed));
+        let (_, shown) = page(&console, "/rpc/LoyaltyService/Grant", boss()).await;
+        assert_eq!(shown.contains("/give-up"), shows, "{shown}");
+        assert_eq!(shown.contains("Retry now"), shows, "{shown}");
+    }
+}
+
 /// Guards promise 8: an event that was not searched for everywhere may exist.
 #[tokio::test]
 async fn a_search_that_did_not_reach_all_says_so() {
