@@ -73,7 +73,9 @@ impl Terraform {
     pub fn apply(&self, endpoint: &str) -> Result<(), TerraformError> {
         self.init("infra/example")?;
         let variables = [("TF_VAR_aws_endpoint", endpoint), ("TF_VAR_alarms", "false")];
-        self.run("infra/example", &["apply", "-auto-approve", "-input=false", "-no-color"], &variables)?;
+        // The provider waits half a minute for each queue, and Terraform makes ten resources at a time unless told otherwise.
+        let args = ["apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=64"];
+        self.run("infra/example", &args, &variables)?;
         Ok(())
     }
 

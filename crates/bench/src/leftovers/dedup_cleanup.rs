@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{Executor, PgConnection};
 
-use super::line::{Line, last_seq, took};
+use super::line::{Line, took};
 use crate::database::{Database, EVENT};
 use crate::line::calls::Calls;
 use crate::pairs::Pairs;
@@ -74,11 +74,10 @@ async fn fill(database: &Database, records: usize) -> Result<i64> {
     Ok(week)
 }
 
-/// Milliseconds from enqueue to done, for deliveries without a failure.
+/// Milliseconds from before COMMIT to the call, for deliveries without a failure.
 async fn longest(plan: &Plan, database: &Database, load: Load, week: i64, leaving: Leaving) -> Result<f64> {
     let calls = Calls::serve_failing(FAILS_ONE_IN).await?;
     let line = Line::start(plan, database, &calls.endpoint)?;
-    let seq = last_seq(database).await?;
     let (url, enqueue) = (database.url(), format!("select outbox.enqueue('{EVENT}', $1)"));
     let mut conn = database.connect().await?;
     let cleaning = async {
@@ -91,7 +90,7 @@ async fn longest(plan: &Plan, database: &Database, load: Load, week: i64, leavin
     };
     let publishing = publish(&url, &enqueue, load);
     let (sent, ()) = tokio::try_join!(publishing, cleaning)?;
-    let took = took(database, seq, sent.len()).await?;
+    let took = took(&sent, &calls).await?;
     line.stop().await?;
     let well = took.iter().filter(|(n, _)| n % FAILS_ONE_IN != 0 && *n as f64 >= load.per_second);
     Ok(well.map(|&(_, millis)| millis).fold(0.0, f64::max))

@@ -1,12 +1,15 @@
 //! Relay and worker as processes, and the times of one RPC's deliveries.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use testkit::process::Process;
 
 use crate::database::{Database, EVENT, until};
+use crate::line::calls::Calls;
 use crate::plan::Plan;
+use crate::publisher::Sent;
 use crate::result::Result;
 
 pub(super) const RPC: &str = "BenchService/Take";
@@ -41,33 +44,15 @@ impl Line {
     }
 }
 
-/// The highest seq of the outbox: later events are above it.
-pub(super) async fn last_seq(database: &Database) -> Result<i64> {
-    let mut conn = database.connect().await?;
-    Ok(sqlx::query_scalar("select coalesce(max(seq), 0) from outbox.event").fetch_one(&mut conn).await?)
-}
-
-/// Waits until `events` events above `seq` are done. Returns the milliseconds from enqueue to the record of each, with its
-/// number.
-pub(super) async fn took(database: &Database, seq: i64, events: usize) -> Result<Vec<(u64, f64)>> {
-    let mut conn = database.connect().await?;
-    let mut took: Vec<(i64, f64)> = Vec::new();
-    until("every event is done", Duration::from_secs(180), async || {
+/// Waits until every event was called. Returns each event's number, and the milliseconds from before its COMMIT to its first
+/// call. (A folded receipt has only the last time at which one of its events was done.)
+pub(super) async fn took(sent: &[Sent], calls: &Calls) -> Result<Vec<(u64, f64)>> {
+    let mut entered = HashMap::new();
+    until("every event was called", Duration::from_secs(180), async || {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        took = sqlx::query_as(
-            "select substring(e.payload from '\"n\":([0-9]+)')::bigint,
-                    extract(epoch from d.done_at - e.occurred_at)::float8 * 1000
-             from outbox.event as e
-             cross join lateral (
-                 select r.done_at from outbox.queue as q cross join lateral outbox.recorded(q.rpc, array[e.id]) as r
-                 where r.done_at is not null limit 1) as d
-             where e.seq > $1",
-        )
-        .bind(seq)
-        .fetch_all(&mut conn)
-        .await?;
-        Ok(took.len() >= events)
+        entered = calls.entered();
+        Ok(sent.iter().all(|one| entered.contains_key(&one.n)))
     })
     .await?;
-    took.into_iter().map(|(n, millis)| Ok((u64::try_from(n)?, millis))).collect()
+    Ok(sent.iter().map(|one| (one.n, (entered[&one.n][0] - one.before_commit) as f64 / 1e6)).collect())
 }

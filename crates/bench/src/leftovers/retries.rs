@@ -1,18 +1,17 @@
 //! Deliveries from `outbox.retry`, and fresh ones of the same queue, after many passed through it under an old snapshot.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Executor};
 
-use super::line::{Line, RPC, last_seq, took};
+use super::line::{Line, RPC, took};
 use crate::database::{Database, EVENT, payload, until};
+use crate::line::calls::Calls;
 use crate::pairs::{Pairs, quantile};
 use crate::plan::Plan;
 use crate::publisher::{Load, publish};
 use crate::result::Result;
 use crate::row::{Must, Row};
-use crate::stub::Stub;
 
 /// `outbox.evict_to_retry` moves as many at a time.
 const PART: usize = 5000;
@@ -29,23 +28,22 @@ struct Measured {
 
 pub(super) async fn rows(plan: &Plan) -> Result<Vec<Row>> {
     let database = Database::start().await?;
-    let stub = Stub::start("").await?;
     let through = plan.count(300_000, 20_000);
     let mut before = Vec::new();
     // The first run extends the queue's files.
-    measured(plan, &database, &stub, Duration::from_secs(2)).await?;
+    measured(plan, &database, Duration::from_secs(2)).await?;
     let fresh = plan.seconds(40, 5);
     for _ in 0..plan.count(3, 1) {
-        before.push(measured(plan, &database, &stub, fresh).await?);
+        before.push(measured(plan, &database, fresh).await?);
     }
 
     let mut holder = database.connect().await?;
     holder.execute("begin isolation level repeatable read").await?;
     holder.execute("select count(*) from public.account").await?;
-    drained(plan, &database, &stub, through).await?.0.stop().await?;
+    drained(plan, &database, through).await?.line.stop().await?;
     let (mut rate, mut p50, mut p99) = (Pairs::default(), Pairs::default(), Pairs::default());
     for before in before {
-        let during = measured(plan, &database, &stub, fresh).await?;
+        let during = measured(plan, &database, fresh).await?;
         rate.push(during.per_second, before.per_second);
         p50.push(during.p50, before.p50);
         p99.push(during.p99, before.p99);
@@ -72,29 +70,35 @@ fn retries(plan: &Plan) -> usize {
 }
 
 /// The rate of some retries; then, with the same processes, the times of fresh events.
-async fn measured(plan: &Plan, database: &Database, stub: &Stub, fresh: Duration) -> Result<Measured> {
-    let (line, per_second) = drained(plan, database, stub, retries(plan)).await?;
-    let seq = last_seq(database).await?;
+async fn measured(plan: &Plan, database: &Database, fresh: Duration) -> Result<Measured> {
+    let Drained { line, calls, per_second } = drained(plan, database, retries(plan)).await?;
     let load = Load { lasts: fresh, ..LOAD };
     let sent = publish(&database.url(), &format!("select outbox.enqueue('{EVENT}', $1)"), load).await?;
-    let took = took(database, seq, sent.len()).await?;
+    let took = took(&sent, &calls).await?;
     line.stop().await?;
-    // The first deliveries include planning.
+    // The first deliveries include planning, and the number of the retries is 0.
     let took: Vec<f64> =
         took.iter().filter(|(n, _)| *n as f64 >= load.per_second).map(|&(_, ms)| ms).collect();
     Ok(Measured { per_second, p50: quantile(&took, 0.5), p99: quantile(&took, 0.99) })
 }
 
-/// Calls per second from the first to the last of so many rows of `outbox.retry`, which existed before the worker started.
-async fn drained(plan: &Plan, database: &Database, stub: &Stub, rows: usize) -> Result<(Line, f64)> {
+struct Drained {
+    line: Line,
+    calls: Calls,
+    /// From the first call to the last.
+    per_second: f64,
+}
+
+/// Calls so many rows of `outbox.retry`, which existed before the worker started.
+async fn drained(plan: &Plan, database: &Database, rows: usize) -> Result<Drained> {
     fill(database, rows).await?;
-    let before = stub.asked.calls.load(Ordering::Relaxed);
-    let calls = || stub.asked.calls.load(Ordering::Relaxed) - before;
-    let line = Line::start(plan, database, &stub.endpoint)?;
-    until("the first call", Duration::from_secs(30), async || Ok(calls() > 0)).await?;
-    let (began, first) = (Instant::now(), calls());
-    until("the last call", Duration::from_secs(900), async || Ok(calls() >= rows)).await?;
-    Ok((line, (rows - first) as f64 / began.elapsed().as_secs_f64()))
+    let calls = Calls::serve().await?;
+    let line = Line::start(plan, database, &calls.endpoint)?;
+    until("the first call", Duration::from_secs(30), async || Ok(calls.calls() > 0)).await?;
+    let (began, first) = (Instant::now(), calls.calls());
+    until("the last call", Duration::from_secs(900), async || Ok(calls.calls() >= rows)).await?;
+    let per_second = (rows - first) as f64 / began.elapsed().as_secs_f64();
+    Ok(Drained { line, calls, per_second })
 }
 
 /// As after an outage of the worker: old deliveries were evicted to retry, a part at a time.

@@ -1,6 +1,7 @@
 //! A server behind a real Connect call, which answers at once and notes the time of each call.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::{Request, Response};
@@ -16,9 +17,16 @@ use crate::result::Result;
 #[derive(Debug)]
 pub(crate) struct Calls {
     pub(crate) endpoint: String,
-    entered: Arc<Mutex<HashMap<u64, i64>>>,
+    noted: Arc<Noted>,
     /// Stops serving when it is dropped.
     _serving: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    calls: AtomicUsize,
+    /// When the first call of each event came.
+    entered: Mutex<HashMap<u64, i64>>,
 }
 
 impl Calls {
@@ -34,8 +42,8 @@ impl Calls {
     async fn serving(failing: Option<u64>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
-        let entered = Arc::<Mutex<HashMap<u64, i64>>>::default();
-        let note = Arc::clone(&entered);
+        let noted = Arc::<Noted>::default();
+        let note = Arc::clone(&noted);
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             let mut connections = JoinSet::new();
@@ -52,28 +60,34 @@ impl Calls {
                 });
             }
         });
-        Ok(Self { endpoint, entered, _serving: serving })
+        Ok(Self { endpoint, noted, _serving: serving })
+    }
+
+    /// Of any event, also of one that was called before.
+    pub(crate) fn calls(&self) -> usize {
+        self.noted.calls.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.entered.lock().expect("no panic while held").len()
+        self.noted.entered.lock().expect("no panic while held").len()
     }
 
     pub(crate) fn entered(&self) -> HashMap<u64, Vec<i64>> {
-        let entered = self.entered.lock().expect("no panic while held");
+        let entered = self.noted.entered.lock().expect("no panic while held");
         entered.iter().map(|(&n, &at)| (n, vec![at])).collect()
     }
 }
 
 async fn answer(
     request: Request<Incoming>,
-    entered: Arc<Mutex<HashMap<u64, i64>>>,
+    noted: Arc<Noted>,
     failing: Option<u64>,
 ) -> std::result::Result<Response<Full<Bytes>>, hyper::Error> {
     let body = request.into_body().collect().await?.to_bytes();
+    noted.calls.fetch_add(1, Ordering::Relaxed);
     let mut fails = false;
     if let Some(n) = number(&body) {
-        let mut entered = entered.lock().expect("no panic while held");
+        let mut entered = noted.entered.lock().expect("no panic while held");
         fails = failing.is_some_and(|one_in| n % one_in == 0) && !entered.contains_key(&n);
         entered.entry(n).or_insert_with(now);
     }
