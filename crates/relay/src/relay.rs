@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
-use crate::idle::{IdlePolicy, Next};
+use crate::idle::{IdlePolicy, Next, Turn};
 use crate::metrics::Progress;
 use crate::names::{self, Names};
 use crate::process;
@@ -188,12 +188,13 @@ struct Leader<'a, R> {
 impl<R: RemoteBus> Leader<'_, R> {
     async fn run(&mut self, stop: &CancellationToken) -> Result<(), TermError> {
         while !stop.is_cancelled() {
+            let began = Instant::now();
             let window = match self.ahead.take() {
                 Some((cursor, window)) if cursor == self.cursor => window,
                 _ => self.next_window().await?,
             };
             let moved = self.relay(window, stop).await?;
-            match self.idle.after_read(moved, Instant::now()) {
+            match self.turned(moved, began) {
                 Next::Read(pause) if pause.is_zero() => {}
                 Next::Read(pause) => {
                     self.progress.wakeups("linger", 1);
@@ -250,10 +251,11 @@ impl<R: RemoteBus> Leader<'_, R> {
             cause = Some(woken);
             self.progress.wakeups(woken.name(), 1);
             if woken != Cause::Fallback {
+                let began = Instant::now();
                 self.doorbell.drain().await;
                 let window = self.outbox.wake(&self.cursor, self.settings.page_max).await?;
                 let found = self.relay(window, stop).await?;
-                self.idle.after_read(found, Instant::now());
+                self.turned(found, began);
                 return Ok(());
             }
             // Most likely in vain: so it keeps the lock, and sleeps on.
@@ -261,13 +263,19 @@ impl<R: RemoteBus> Leader<'_, R> {
             self.progress.moves();
         }
         // Unlock before putting: the bus may be away for long, and publishers should not notify all that time.
+        let began = Instant::now();
         self.doorbell.unlock().await?;
         let found = self.relay(window, stop).await?;
         if cause.is_some() && found > 0 && !self.doorbell.recv_within(Duration::from_millis(250)).await? {
             self.progress.found_by_fallback(found);
         }
-        self.idle.after_read(found, Instant::now());
+        self.turned(found, began);
         Ok(())
+    }
+
+    fn turned(&mut self, events: usize, began: Instant) -> Next {
+        let now = Instant::now();
+        self.idle.after(Turn { events, more: self.cursor.page.is_some(), took: now - began }, now)
     }
 
     async fn next_window(&mut self) -> Result<Window, sqlx::Error> {
