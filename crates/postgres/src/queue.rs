@@ -1,6 +1,7 @@
 mod bell; // wakes receivers
 mod brakes; // pauses and limits of RPCs
 mod depth; // measures a queue
+mod near; // where most reads begin
 mod open; // what is left of a claim
 mod settle;
 mod watched; // where a read begins
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::watched::Read;
 use crate::{Connections, PostgresDedup, interval, within};
 
 /// Per statement.
@@ -114,6 +116,8 @@ impl PostgresQueue {
     async fn claim(&self, Wanted { most, failed }: Wanted) -> Result<Vec<Delivery<Receipt>>, sqlx::Error> {
         type Row =
             (i32, i64, Option<i64>, i64, Uuid, String, i32, DateTime<Utc>, bool, Option<DateTime<Utc>>);
+        let asked_at = Instant::now();
+        let (due_from, is_wide) = if failed { self.watched.due_from(asked_at) } else { (None, false) };
         let receive = sqlx::query_as(
             "select queue, seq, claim, token, event_id, body, attempt, enqueued_at, leased, due_at
              from outbox.receive($1, $2, $3, $4, $5, case when $7 then coalesce($6, '-infinity') else 'infinity' end, $8)",
@@ -123,13 +127,14 @@ impl PostgresQueue {
         .bind(interval(self.visibility))
         .bind(&self.worker)
         .bind(interval(self.lease))
-        .bind(self.watched.from().due)
+        .bind(due_from)
         .bind(failed)
         .bind(self.watched.claims_from());
-        let asked_at = Instant::now();
         let rows: Vec<Row> = self.connections.run(async |conn| receive.fetch_all(conn).await).await?;
-        if let Some(first_due) = rows.iter().filter_map(|row| row.9).min() {
-            self.watched.received(first_due);
+        if failed {
+            let is_full = rows.len() >= most;
+            let first_due = rows.iter().filter_map(|row| row.9).min();
+            self.watched.read(Read { asked_at, is_wide, is_full }, first_due);
         }
         if !rows.is_empty() && self.measured_empty.swap(false, Ordering::Relaxed) {
             self.watched.has_changed();
@@ -159,6 +164,7 @@ impl PostgresQueue {
             () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                 let now = Instant::now();
                 self.due.lock().retain(|due| *due > now);
+                self.watched.widen();
             }
         }
     }

@@ -237,7 +237,11 @@ impl Bell {
                     "their worker did not settle them: delivering again"
                 );
             }
-            if fresh || recovered > 0 || due.is_some_and(|due| due <= now) {
+            let is_due = recovered > 0 || due.is_some_and(|due| due <= now);
+            if is_due {
+                queue.widen();
+            }
+            if fresh || is_due {
                 queue.ring();
             }
         }

@@ -7,6 +7,7 @@ use outbox_runtime::Guarded;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, SetOnce};
 
+use super::near::Near;
 use crate::LowWater;
 
 /// A transaction that claims deliveries takes milliseconds, and waits for a lock two seconds at most.
@@ -41,6 +42,8 @@ struct Marks {
     id: Option<i32>,
     /// By the server's clock; no retry is due before this.
     due_from: Option<DateTime<Utc>>,
+    /// Of the reads since.
+    near: Near,
     claims: LowWater,
 }
 
@@ -64,9 +67,20 @@ pub(super) struct Found {
     pub(super) swept: bool,
 }
 
+/// A read for due retries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read {
+    pub(super) asked_at: tokio::time::Instant,
+    /// Whether it began at the mark.
+    pub(super) is_wide: bool,
+    /// Whether it had no place for more.
+    pub(super) is_full: bool,
+}
+
 impl Watched {
     pub fn new(rpc: &Rpc) -> Self {
-        let marks = Marks { id: None, due_from: None, claims: LowWater::new(SETTLED_AFTER) };
+        let (near, claims) = (Near::default(), LowWater::new(SETTLED_AFTER));
+        let marks = Marks { id: None, due_from: None, near, claims };
         Self {
             rpc: rpc.clone(),
             ready: Notify::new(),
@@ -126,6 +140,18 @@ impl Watched {
         self.from().claims
     }
 
+    /// Where a read for due retries begins that is made now, and whether that is the mark.
+    pub(super) fn due_from(&self, now: tokio::time::Instant) -> (Option<DateTime<Utc>>, bool) {
+        let mut marks = self.marks.lock();
+        let near = marks.near.begins(now);
+        (near.or(marks.due_from), near.is_none())
+    }
+
+    /// A retry may be due that the last reads passed over.
+    pub(super) fn widen(&self) {
+        self.marks.lock().near.widen();
+    }
+
     /// Whether the queue's id has changed, because the database was restored under this worker.
     pub(super) fn saw(&self, found: Found, at: Instant) -> bool {
         let mut marks = self.marks.lock();
@@ -138,6 +164,7 @@ impl Watched {
         let before = marks.due_from.filter(|_| !found.swept && !other);
         let is_odd = found.due.is_some_and(|due| due < found.now - LONG_AGO);
         marks.due_from = (!is_odd).then(|| before.map_or(from, |before| before.max(from)));
+        marks.near.tells(found.now, tokio::time::Instant::now());
         match found.claims {
             Some((lowest, highest)) => marks.claims.saw(lowest, highest, at),
             None => marks.claims.reset(),
@@ -145,11 +172,14 @@ impl Watched {
         other
     }
 
-    /// Due retries were received; the first of them was due at this time.
-    pub(super) fn received(&self, first_due: DateTime<Utc>) {
+    /// Retries were read, from the mark on if it was a wide read. `first_due` is when the first that was received was due.
+    pub(super) fn read(&self, read: Read, first_due: Option<DateTime<Utc>>) {
         let mut marks = self.marks.lock();
-        let from = first_due - WRITTEN_WITHIN;
-        marks.due_from = Some(marks.due_from.map_or(from, |before| before.max(from)));
+        marks.near.read(read.asked_at, read.is_full, first_due);
+        if let Some(first_due) = first_due.filter(|_| read.is_wide) {
+            let from = first_due - WRITTEN_WITHIN;
+            marks.due_from = Some(marks.due_from.map_or(from, |before| before.max(from)));
+        }
     }
 }
 
@@ -167,7 +197,10 @@ mod tests {
         assert_eq!(watched.from().due, None);
         assert!(!watched.saw(found(1, Some(at(10)), 100, true), Instant::now()));
         assert_eq!((watched.from().id, watched.from().due), (Some(1), Some(at(10))));
-        watched.received(at(20));
+        let read = |is_wide| Read { asked_at: tokio::time::Instant::now(), is_wide, is_full: true };
+        watched.read(read(false), Some(at(30)));
+        assert_eq!(watched.from().due, Some(at(10)), "it did not begin at the mark");
+        watched.read(read(true), Some(at(20)));
         assert_eq!(watched.from().due, Some(at(20) - WRITTEN_WITHIN));
         watched.saw(found(1, None, 100, false), Instant::now());
         assert_eq!(watched.from().due, Some(at(95)), "what was written in the last seconds may be due then");
