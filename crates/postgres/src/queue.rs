@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::watched::Read;
+use self::near::Read;
 use crate::{Connections, PostgresDedup, interval, within};
 
 /// Per statement.

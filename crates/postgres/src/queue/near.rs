@@ -3,47 +3,57 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
-/// A read that begins at the queue's mark follows this long after the last one.
+/// A read from the queue's mark is made this long after the last one, or later if that took long.
 const WIDE_EVERY: Duration = Duration::from_millis(100);
+const WIDE_SHARE: u32 = 20;
 /// Most retries are committed this soon after they are due. The next wide read finds the others.
 const WRITTEN_SOON: Duration = Duration::from_millis(10);
 
 /// Where a read for due retries begins. Under an old snapshot the index keeps those that are done, and a read from the queue's
-/// mark walks over some seconds of them. So most reads begin where the last one ended, and a wide one follows soon.
+/// mark walks over many of them. So most reads begin where the last one ended.
 #[derive(Debug, Default)]
 pub(super) struct Near {
     since: Option<DateTime<Utc>>,
+    /// Until then reads need not be wide.
     wide_at: Option<Instant>,
     /// The server's clock, and when it was that late at the latest.
     clock: Option<(DateTime<Utc>, Instant)>,
 }
 
+/// A read for due retries that was made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Read {
+    pub(super) asked_at: Instant,
+    /// Whether it began at the queue's mark.
+    pub(super) is_wide: bool,
+    /// Whether it had no place for more.
+    pub(super) is_full: bool,
+}
+
 impl Near {
     /// Where a read begins that is made now. None is the queue's mark.
-    pub(super) fn begins(&mut self, now: Instant) -> Option<DateTime<Utc>> {
-        let was_wide = self.wide_at.is_some_and(|at| now.duration_since(at) < WIDE_EVERY);
-        let since = self.since.filter(|_| was_wide);
-        if since.is_none() {
-            self.wide_at = Some(now);
-        }
-        since
+    pub(super) fn begins(&self, now: Instant) -> Option<DateTime<Utc>> {
+        self.since.filter(|_| self.wide_at.is_some_and(|at| now < at))
     }
 
-    /// A read was made. One that was not full has taken all that was due. A full one has the first of them, if any.
-    pub(super) fn read(&mut self, asked_at: Instant, is_full: bool, first_due: Option<DateTime<Utc>>) {
-        self.since = match (is_full, first_due) {
+    /// A read that was not full has taken all that was due, or the queue was paused. A full one has the first of them, if any.
+    pub(super) fn read(&mut self, read: Read, first_due: Option<DateTime<Utc>>, now: Instant) {
+        if read.is_wide {
+            self.wide_at = Some(now + WIDE_EVERY.max((now - read.asked_at) * WIDE_SHARE));
+        }
+        self.since = match (read.is_full, first_due) {
             (true, Some(first_due)) => Some(first_due),
             (true, None) => return,
             (false, _) => self.clock.and_then(|(clock, at)| {
-                let asked_at = clock + asked_at.checked_duration_since(at)?;
+                let asked_at = clock + read.asked_at.checked_duration_since(at)?;
                 Some(asked_at - WRITTEN_SOON)
             }),
         };
     }
 
-    /// The next read is a wide one: something is due that may lie before the last read.
+    /// Something is due that may lie before the last read. Also a read that is under way does not answer for it.
     pub(super) fn widen(&mut self) {
-        self.since = None;
+        self.wide_at = None;
     }
 
     pub(super) fn tells(&mut self, clock: DateTime<Utc>, at: Instant) {
@@ -62,22 +72,25 @@ mod tests {
         let at = |ms: u64| began + Duration::from_millis(ms);
         let clock = |ms: i64| DateTime::from_timestamp_millis(1_000_000 + ms).unwrap();
         let mut near = Near::default();
+        let read = |ms, is_wide, is_full| Read { asked_at: at(ms), is_wide, is_full };
         assert_eq!(near.begins(at(0)), None);
-        near.read(at(0), false, None);
+        near.read(read(0, true, false), None, at(0));
         assert_eq!(near.begins(at(1)), None, "the server's clock is not known");
         near.tells(clock(2), at(2));
-        near.read(at(3), false, None);
+        near.read(read(3, true, false), None, at(4));
         assert_eq!(near.begins(at(4)), Some(clock(3 - 10)), "all that was due then was taken");
-        near.read(at(4), true, Some(clock(-500)));
+        near.read(read(4, false, true), Some(clock(-500)), at(5));
         assert_eq!(near.begins(at(5)), Some(clock(-500)), "more may be due since the first one");
-        near.read(at(5), true, None);
+        near.read(read(5, false, true), None, at(6));
         assert_eq!(near.begins(at(6)), Some(clock(-500)), "it had no place for retries");
-        near.read(at(6), false, Some(clock(-400)));
-        assert_eq!(near.begins(at(7)), Some(clock(6 - 10)));
-        assert_eq!(near.begins(at(101)), None, "a wide one, a tenth of a second after the last one");
-        assert_eq!(near.begins(at(102)), Some(clock(6 - 10)));
+        near.read(read(6, false, false), Some(clock(-400)), at(7));
+        assert_eq!(near.begins(at(103)), Some(clock(6 - 10)));
+        assert_eq!(near.begins(at(104)), None, "a wide one, a tenth of a second after the last one");
+        assert_eq!(near.begins(at(105)), None, "until it has answered");
+        near.read(read(105, true, false), None, at(305));
+        assert_eq!(near.begins(at(4304)), Some(clock(105 - 10)), "a wide one that takes long is rare");
         near.widen();
-        assert_eq!(near.begins(at(103)), None);
-        assert_eq!(near.begins(at(104)), None, "until it was read");
+        near.read(read(4304, false, false), None, at(4306));
+        assert_eq!(near.begins(at(4307)), None, "a read that was under way does not answer for what is due");
     }
 }

@@ -7,7 +7,7 @@ use outbox_runtime::Guarded;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, SetOnce};
 
-use super::near::Near;
+use super::near::{Near, Read};
 use crate::LowWater;
 
 /// A transaction that claims deliveries takes milliseconds, and waits for a lock two seconds at most.
@@ -65,16 +65,6 @@ pub(super) struct Found {
     pub(super) claims: Option<(i64, i64)>,
     /// Whether it read everything.
     pub(super) swept: bool,
-}
-
-/// A read for due retries.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Read {
-    pub(super) asked_at: tokio::time::Instant,
-    /// Whether it began at the mark.
-    pub(super) is_wide: bool,
-    /// Whether it had no place for more.
-    pub(super) is_full: bool,
 }
 
 impl Watched {
@@ -142,7 +132,7 @@ impl Watched {
 
     /// Where a read for due retries begins that is made now, and whether that is the mark.
     pub(super) fn due_from(&self, now: tokio::time::Instant) -> (Option<DateTime<Utc>>, bool) {
-        let mut marks = self.marks.lock();
+        let marks = self.marks.lock();
         let near = marks.near.begins(now);
         (near.or(marks.due_from), near.is_none())
     }
@@ -175,7 +165,7 @@ impl Watched {
     /// Retries were read, from the mark on if it was a wide read. `first_due` is when the first that was received was due.
     pub(super) fn read(&self, read: Read, first_due: Option<DateTime<Utc>>) {
         let mut marks = self.marks.lock();
-        marks.near.read(read.asked_at, read.is_full, first_due);
+        marks.near.read(read, first_due, tokio::time::Instant::now());
         if let Some(first_due) = first_due.filter(|_| read.is_wide) {
             let from = first_due - WRITTEN_WITHIN;
             marks.due_from = Some(marks.due_from.map_or(from, |before| before.max(from)));
