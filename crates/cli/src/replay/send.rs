@@ -116,7 +116,7 @@ impl Sending<'_> {
             let pairs: Vec<_> = messages.iter().map(|message| (message.event, message.rpc.clone())).collect();
             let done = repair::done(&transports[n], &pairs, &mut self.sent.done_before).await;
             let parts = messages.chunks(TOGETHER).zip(done.chunks(TOGETHER)).zip(of.chunks(TOGETHER));
-            for ((messages, done), of) in parts {
+            for (part, ((messages, done), these)) in parts.enumerate() {
                 let many = (&mut self.pace, messages.len());
                 let halt = self.running.wait(many, transports, interrupted.as_mut()).await;
                 if halt.is_some() {
@@ -124,9 +124,8 @@ impl Sending<'_> {
                 }
                 self.some(&transports[n], messages, done).await?;
                 self.running.add(n, messages.len());
-                // The last event may have more messages in the next part: then they would be sent twice, and never left out.
-                if let Some(before) = of.last().and_then(|last| past[..*last].last()) {
-                    self.running.came_to(n, place(meant.outbox.source(), before));
+                if let Some(reached) = reached(&past, these, of.get((part + 1) * TOGETHER)) {
+                    self.running.came_to(n, place(meant.outbox.source(), reached));
                 }
             }
             self.running.came_to(n, place(meant.outbox.source(), last));
@@ -204,5 +203,32 @@ impl Sent {
             lines.push(format!("to go on: {}", replay.args.options.command(["repair", "continue", &id])));
         }
         lines.join("\n")
+    }
+}
+
+/// How far a replay has come with a part, whose messages are of `these` events of the page. If the next part goes on with the
+/// same event, that one is not reached: it would miss some. So a part of its messages is sent twice then.
+fn reached<'a, T>(page: &'a [T], these: &[usize], next: Option<&usize>) -> Option<&'a T> {
+    let last = these.last()?;
+    if next == Some(last) { page[..*last].last() } else { page.get(*last) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Guards `outbox repair continue`: an event whose messages were all sent is not sent again, and none is left out.
+    #[test]
+    fn a_part_reaches_the_last_event_that_is_whole() {
+        let page = ["a", "b", "c"];
+        for (these, next, is) in [
+            (&[0, 1][..], Some(2), Some("b")),
+            (&[0, 1], Some(1), Some("a")),
+            (&[0, 0], Some(0), None),
+            (&[1, 2], None, Some("c")),
+            (&[], Some(0), None),
+        ] {
+            assert_eq!(reached(&page, these, next.as_ref()).copied(), is, "{these:?} {next:?}");
+        }
     }
 }
