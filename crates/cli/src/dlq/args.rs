@@ -91,7 +91,8 @@ pub(super) struct Show {
 /// Each goes back into the queue of its RPC, with its attempts counted from the beginning. An RPC that succeeded meanwhile is
 /// not called again, because the worker finds the record. Eight letters are moved at a time: on Postgres in one
 /// transaction, on SQS each by itself. What dies after the beginning is left alone. One redrive runs at a time for an RPC.
-/// While it runs, `outbox repair` shows it to every operator, and stops it; later it continues it, or takes back what has not begun.
+/// While it runs, `outbox repair` shows it to every operator, changes its rate, pauses and stops it. Later it continues it, or
+/// takes back what has not begun.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "After an outage: outbox dlq redrive --rpc NotificationService/NotifyHogeUpdated --code unavailable\n\nExit status: 0 all were moved; 1 not all, or interrupted; 2 unusable arguments; 3 a database or AWS can't be reached."
@@ -100,7 +101,7 @@ pub(super) struct Redrive {
     #[command(flatten)]
     pub(super) few: Few,
 
-    /// How many per second. A higher value is sooner done. A lower one spares a service that has just come back.
+    /// How many per second, from 1 to 10000. A higher value is sooner done. A lower one spares a service that has just come back.
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) rate: u32,
 

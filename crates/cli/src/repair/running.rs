@@ -288,6 +288,11 @@ fn in_the_way(other: &Kept, options: &Options) -> Stopped {
         ),
         None => ("repair".to_owned(), "some RPCs".to_owned(), "how far is not known".to_owned()),
     };
+    let on_id = |what: &str| options.command(["repair", what, &id]);
+    let wait = match progress.as_ref().is_some_and(|progress| progress.speed.paused_by.is_some()) {
+        true => format!("let it go on: {},", on_id("resume")),
+        false => "wait for it,".to_owned(),
+    };
     Stopped::failed(
         format!(
             "another {kind} runs for {}: repair {id} of {}, since {}, {done}; nothing was done",
@@ -295,10 +300,7 @@ fn in_the_way(other: &Kept, options: &Options) -> Stopped {
             line(who, NAME_CHARS_MAX),
             moment_of(at)
         ),
-        format!(
-            "wait for it, pass --also to run beside it, or stop it: {}",
-            options.command(["repair", "stop", &id])
-        ),
+        format!("{wait} pass --also to run beside it, or stop it: {}", on_id("stop")),
     )
 }
 

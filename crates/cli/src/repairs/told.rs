@@ -144,9 +144,9 @@ pub(super) fn shown(found: &[Kept], options: &Options) -> String {
     let several = found.len() > 1;
     let mut parts: Vec<String> = found.iter().map(|kept| one(kept, several)).collect();
     let Some(first) = found.iter().min_by_key(|kept| kept.standing()) else { return String::new() };
-    let half = first.progress.as_ref().and_then(|progress| progress.speed.rate).map(|rate| (rate / 2).max(1));
-    let half = half.unwrap_or(1).to_string();
-    let (id, rate) = (first.id.to_string(), ["--rate", half.as_str()]);
+    let half = first.progress.as_ref().and_then(|progress| progress.speed.rate).map_or(0, |rate| rate / 2);
+    let (id, half_text) = (first.id.to_string(), half.to_string());
+    let rate = ["--rate", half_text.as_str()];
     let hint = |what: &str| {
         let does = match what {
             STOP => "to stop it",
@@ -160,7 +160,9 @@ pub(super) fn shown(found: &[Kept], options: &Options) -> String {
         let words = ["repair", what, &id].into_iter().chain(more.iter().copied());
         format!("{does}: {}", options.command(words))
     };
-    let hints: Vec<String> = can(first).into_iter().map(hint).collect();
+    // One a second is the lowest rate.
+    let hints: Vec<String> =
+        can(first).into_iter().filter(|what| *what != PACE || half > 0).map(hint).collect();
     if !hints.is_empty() {
         parts.push(hints.join("\n"));
     }

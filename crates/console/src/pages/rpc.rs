@@ -130,7 +130,8 @@ fn one(frame: &Frame, rpc: &Rpc, known: &Known) -> Markup {
                 dt { "Calls under way" }
                 dd { (thousands(serving.calls)) " of " (thousands(serving.calls_max)) ", by " (counted(serving.workers, "worker")) }
                 dt { "A call takes" }
-                dd { (age(serving.mean_seconds)) " on average, " (age(serving.longest_seconds)) " at most" }
+                @if status.ended_in_a_minute(rpc) == Some(0) { dd { "not known: none has ended in the last minute" } }
+                @else { dd { (age(serving.mean_seconds)) " on average, " (age(serving.longest_seconds)) " at most" } }
             }
         }
     }
