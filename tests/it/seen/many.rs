@@ -41,6 +41,20 @@ async fn listed(world: &World) -> Value {
     outbox(world, "repair list --format json").await.json()
 }
 
+/// A page of 1,000 letters takes four seconds from now on.
+pub(super) async fn letters_are_read_slowly(world: &World) {
+    world
+        .execute(
+            "create or replace function outbox.body_field(body text, field text, header text default null) returns text
+             language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
+             begin
+                 perform pg_sleep(0.004);
+                 return 'event_one';
+             end $$",
+        )
+        .await;
+}
+
 /// The id of the first in the list.
 async fn id(world: &World) -> String {
     listed(world).await[0]["id"].as_str().unwrap().to_owned()
@@ -157,17 +171,7 @@ async fn a_continuation_is_continued() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_counts_runs() {
     let world = buried(3000).await;
-    // A page of 1,000 letters takes four seconds.
-    world
-        .execute(
-            "create or replace function outbox.body_field(body text, field text, header text default null) returns text
-             language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
-             begin
-                 perform pg_sleep(0.004);
-                 return 'event_one';
-             end $$",
-        )
-        .await;
+    letters_are_read_slowly(&world).await;
     let mut counting = begin(&world, "dlq redrive --name event_one");
     world
         .until(

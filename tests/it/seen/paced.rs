@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr};
 
-use super::many::{begin, buried};
+use super::many::{begin, buried, letters_are_read_slowly};
 use crate::operator::outbox;
 use crate::world::{PATIENCE, World};
 
@@ -126,17 +126,7 @@ async fn a_paused_replay_is_stopped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drop_is_paused() {
     let world = buried(1000).await;
-    // A page of 1,000 letters takes four seconds.
-    world
-        .execute(
-            "create or replace function outbox.body_field(body text, field text, header text default null) returns text
-             language plpgsql immutable set search_path = pg_catalog, pg_temp as $$
-             begin
-                 perform pg_sleep(0.004);
-                 return 'event_one';
-             end $$",
-        )
-        .await;
+    letters_are_read_slowly(&world).await;
     let mut dropping = begin(&world, "dlq drop --name event_one --yes");
     let mut heard = Heard::of(&mut dropping);
     heard.until("to stop it: ").await;
