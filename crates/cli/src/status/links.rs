@@ -31,7 +31,7 @@ impl LinkArgs {
         // Not repeated, because it may have a password.
         let unusable = || {
             Stopped::unusable(
-                "--console-url (OUTBOX_CONSOLE_URL) is no address of a console",
+                "--console-url (OUTBOX_CONSOLE_URL) does not say where the console is",
                 "write https://HOST, http://HOST:PORT or https://HOST/PATH, without a user, a password and a token",
             )
         };
@@ -102,7 +102,7 @@ mod tests {
         }
     }
 
-    /// Guards: what is no address of a console is refused, and is not repeated.
+    /// Guards: an address at which no console can be is refused, and is not repeated.
     #[test]
     fn an_address_is_of_a_console() {
         for url in [
