@@ -1,6 +1,9 @@
+use std::process::Command;
+
 use sqlx::{Connection, PgConnection};
 use testkit::process::Process;
 
+use crate::release::run;
 use crate::role::role;
 use crate::world::{One, ROUTER, World, cluster, new_database, programs};
 
@@ -196,4 +199,13 @@ async fn the_printed_sql_makes_the_schema() {
     sqlx::query("set search_path = pg_catalog").execute(&mut conn).await.unwrap();
     outbox_schema::check(&mut conn).await.unwrap();
     world.finish().await;
+}
+
+/// Guards UPGRADING: a released migration never changes. A new one gets its line when it is released.
+#[test]
+fn released_migrations_are_as_they_were_released() {
+    let folder = testkit::process::root().join("migrations");
+    let released = std::fs::read_to_string(folder.join("SHA256SUMS")).unwrap().lines().count();
+    assert!(released >= 12, "a line is gone");
+    run(Command::new("sha256sum").args(["--check", "--strict", "SHA256SUMS"]).current_dir(folder));
 }
