@@ -1,5 +1,6 @@
 //! Limits the rate of a repair, and shows its progress.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ const SAY_EVERY: Duration = Duration::from_secs(5);
 /// The first line comes sooner: after a second it is worth knowing how long it takes.
 const SAY_FIRST: Duration = Duration::from_secs(1);
 const DRAW_EVERY: Duration = Duration::from_millis(200);
+/// The rate is of so long: before, it may have been another one.
+const RATE_OF: Duration = Duration::from_secs(30);
 
 /// Ends at the first SIGINT or SIGTERM. Once polled, it also sees every later one.
 pub(crate) async fn interrupted() {
@@ -67,13 +70,23 @@ pub(crate) struct Progress {
     total: Option<i64>,
     began: Instant,
     said: Option<Instant>,
+    /// What was done by when. The first is as old as the rate, or older.
+    marks: VecDeque<(Instant, i64)>,
     terminal: bool,
 }
 
 impl Progress {
     pub(crate) fn new(verb: &'static str, total: Option<i64>) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self { verb, done: 0, total, began: Instant::now(), said: None, terminal }
+        let (terminal, began) = (std::io::stderr().is_terminal(), Instant::now());
+        Self { verb, done: 0, total, began, said: None, marks: VecDeque::from([(began, 0)]), terminal }
+    }
+
+    /// The time of a pause is no part of the rate.
+    pub(crate) fn was_held(&mut self) {
+        let now = Instant::now();
+        self.marks = VecDeque::from([(now, self.done)]);
+        // Until the next line it has a rate again.
+        self.said = Some(now);
     }
 
     /// So many more are counted.
@@ -94,8 +107,10 @@ impl Progress {
                 .total
                 .map(|total| format!(" of {}", thousands(total.max(self.done))))
                 .unwrap_or_default();
+            let left = self.total.map(|total| total - self.done);
+            let (many, lately) = recent(&mut self.marks, Instant::now(), self.done);
             let seconds = self.began.elapsed().as_secs_f64();
-            let pace = pace(self.done, self.total, seconds);
+            let pace = pace(many, lately.as_secs_f64(), left);
             let text = format!("{} {}{of} in {}{pace}", self.verb, thousands(self.done), age(seconds));
             if self.terminal {
                 let _ = write!(std::io::stderr(), "\r\u{1b}[K{text}");
@@ -106,15 +121,25 @@ impl Progress {
     }
 }
 
+/// Pure: how many were done lately, and in which time. Forgets older marks, but the last of them.
+fn recent(marks: &mut VecDeque<(Instant, i64)>, now: Instant, done: i64) -> (i64, Duration) {
+    while marks.get(1).is_some_and(|(at, _)| now - *at >= RATE_OF) {
+        marks.pop_front();
+    }
+    let (since, before) = marks.front().copied().unwrap_or((now, done));
+    marks.push_back((now, done));
+    (done - before, now - since)
+}
+
 /// Pure: `, 49/s, 1m 28s left`. The time left is not known without a total.
-fn pace(done: i64, total: Option<i64>, seconds: f64) -> String {
-    if seconds <= 0.0 || done <= 0 {
+fn pace(many: i64, seconds: f64, left: Option<i64>) -> String {
+    if seconds <= 0.0 || many <= 0 {
         return String::new();
     }
-    let rate = done as f64 / seconds;
+    let rate = many as f64 / seconds;
     let digits = usize::from(rate < 10.0);
-    let left = match total {
-        Some(total) if total > done => format!(", {} left", age((total - done) as f64 / rate)),
+    let left = match left {
+        Some(left) if left > 0 => format!(", {} left", age(left as f64 / rate)),
         _ => String::new(),
     };
     format!(", {rate:.digits$}/s{left}")
@@ -148,16 +173,35 @@ mod tests {
     /// Guards promise 8: progress has the rate and the time left, as far as they are known.
     #[test]
     fn progress_has_the_time_left() {
-        for (done, total, seconds, said) in [
-            (748, Some(5098), 15.0, ", 50/s, 1m 27s left"),
-            (748, None, 15.0, ", 50/s"),
-            (7, Some(70), 14.0, ", 0.5/s, 2m 6s left"),
-            (70, Some(70), 14.0, ", 5.0/s"),
-            (71, Some(70), 14.2, ", 5.0/s"),
-            (0, Some(70), 3.0, ""),
-            (5, Some(70), 0.0, ""),
+        for (many, seconds, left, said) in [
+            (748, 15.0, Some(4350), ", 50/s, 1m 27s left"),
+            (748, 15.0, None, ", 50/s"),
+            (7, 14.0, Some(63), ", 0.5/s, 2m 6s left"),
+            (70, 14.0, Some(0), ", 5.0/s"),
+            (71, 14.2, Some(-1), ", 5.0/s"),
+            (0, 3.0, Some(70), ""),
+            (5, 0.0, Some(65), ""),
         ] {
-            assert_eq!(pace(done, total, seconds), said, "{done} of {total:?} in {seconds}");
+            assert_eq!(pace(many, seconds, left), said, "{many} in {seconds}, {left:?} left");
+        }
+    }
+
+    /// Guards promise 8: the rate is that of the last half minute, or of the last step, where that took longer.
+    #[test]
+    fn the_rate_is_a_recent_one() {
+        let began = Instant::now();
+        let mut marks = VecDeque::from([(began, 0)]);
+        for (seconds, done, many, lately) in [
+            (1, 100, 100, 1),
+            (20, 2000, 2000, 20),
+            (35, 2015, 1915, 34),
+            (51, 2031, 31, 31),
+            (60, 2040, 40, 40),
+            (200, 2180, 140, 140),
+        ] {
+            let now = began + Duration::from_secs(seconds);
+            let expected = (many, Duration::from_secs(lately));
+            assert_eq!(recent(&mut marks, now, done), expected, "after {seconds} s");
         }
     }
 

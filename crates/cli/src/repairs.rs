@@ -8,7 +8,7 @@ mod undo; // takes back what has not begun
 use std::process::ExitCode;
 
 use outbox_transport::args::Transport;
-use outbox_transport::operate::{Asked, Audit, Change, Kept, Operator, Repairs, Standing};
+use outbox_transport::operate::{Asked, Audit, Change, Kept, Operator, Repairs, Standing, thousands};
 use uuid::Uuid;
 
 pub(crate) use args::Args;
@@ -71,7 +71,10 @@ pub(crate) async fn run(args: &Args) -> Result<Next, Stopped> {
                 ));
             }
             let words: Vec<String> = plan.iter().map(|word| crate::safe::word(word)).collect();
-            say(&format!("goes on with: outbox {}", words.join(" ")));
+            let speeds = found.iter().filter_map(|kept| Some(&kept.progress.as_ref()?.speed));
+            let rates = speeds.filter(|speed| speed.rate_by.is_some()).filter_map(|speed| speed.rate);
+            let at = rates.min().map(|rate| format!(", at {} a second", thousands(rate.into())));
+            say(&format!("goes on with: outbox {}{}", words.join(" "), at.unwrap_or_default()));
             return Ok(Next::Run(repair::again(plan, id)));
         }
         Command::Undo(args) => on_repairs(&args.options, undo::Undoing(args)).await?,

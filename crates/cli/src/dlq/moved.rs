@@ -274,10 +274,13 @@ impl Move<'_> {
                 if halt.is_some() {
                     return Ok(halt);
                 }
-                // On SQS they may have become visible to others meanwhile.
-                if running.was_held() && transports[n].source() == SQS {
-                    transports[n].put_back().await;
-                    break;
+                if running.was_held() {
+                    progress.was_held();
+                    // On SQS they may have become visible to others meanwhile.
+                    if transports[n].source() == SQS {
+                        transports[n].put_back().await;
+                        break;
+                    }
                 }
                 let went = self.some(&transports[n], &running.repair, (some, some_done), moved).await;
                 running.add(n, some.len());

@@ -122,6 +122,9 @@ impl Sending<'_> {
                 if halt.is_some() {
                     return Ok(halt);
                 }
+                if self.running.was_held() {
+                    self.progress.was_held();
+                }
                 self.some(&transports[n], messages, done).await?;
                 self.running.add(n, messages.len());
                 if let Some(reached) = reached(&past, these, of.get((part + 1) * TOGETHER)) {
