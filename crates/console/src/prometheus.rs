@@ -44,11 +44,13 @@ impl Prometheus {
         let uri = url.parse::<Uri>().map_err(|error| error.to_string())?;
         let place = uri.authority().map(ToString::to_string).unwrap_or_default();
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        if !is_http || place.is_empty() || uri.query().is_some() {
-            return Err("it is no address like http://prometheus:9090".to_owned());
-        }
         if place.contains('@') {
             return Err("an address with a password is not taken".to_owned());
+        }
+        let port = place.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+        let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+        if !is_http || !is_port || place.is_empty() || uri.query().is_some() {
+            return Err("it is no address like http://prometheus:9090".to_owned());
         }
         let base = url.trim_end_matches('/').to_owned();
         Ok(Self { base, place, kept: Mutex::default(), asking: tokio::sync::Mutex::default() })
@@ -209,6 +211,26 @@ mod tests {
         assert_eq!(week["cards"]["waiting"], [(1001, 7), (1, 13)]);
         assert!(week["sqs"]["done"].is_empty());
         assert!(read(b"<html>", 0).unwrap_err().contains("can't be read"));
+    }
+
+    /// Guards: an address that no server can have is refused when it is given.
+    #[test]
+    fn an_address_is_of_a_server() {
+        for (url, is_one) in [
+            ("http://prometheus:9090", true),
+            ("https://[::1]/prometheus/", true),
+            ("http://[::1]:9090", true),
+            ("http://prometheus:99999", false),
+            ("http://prometheus:", false),
+            ("http://", false),
+            ("prometheus:9090", false),
+            ("http://prometheus/?token=1", false),
+            ("http://ann:hunter2@prometheus", false),
+        ] {
+            let refused = Prometheus::parse(url).err();
+            assert_eq!(refused.is_none(), is_one, "{url}");
+            assert!(refused.is_none_or(|why| !why.contains("hunter2")));
+        }
     }
 
     /// Guards SECURITY.md: what is entered as a name of an RPC is never part of another query.

@@ -70,7 +70,10 @@ impl Links {
 fn base(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let is_plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c));
-    (is_plain && !rest.is_empty() && !rest.starts_with('/')).then(|| url.trim_end_matches('/'))
+    let host = rest.split('/').next().filter(|host| !host.is_empty())?;
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    (is_plain && is_port).then(|| url.trim_end_matches('/'))
 }
 
 #[cfg(test)]
@@ -94,6 +97,7 @@ mod tests {
             (Some("https://outbox.example.com/"), "https://outbox.example.com"),
             (Some("http://[::1]:9466"), "http://[::1]:9466"),
             (Some("https://ops.example.com/outbox"), "https://ops.example.com/outbox"),
+            (Some("http://[::1]/outbox:1"), "http://[::1]/outbox:1"),
         ] {
             let links = links(url).unwrap().unwrap();
             assert_eq!(links.of_problem(&dead, &rpcs), format!("{expected}/dead?rpc=A%2FB"), "{url:?}");
@@ -109,6 +113,8 @@ mod tests {
             "127.0.0.1:9466",
             "https://",
             "https:///rpc",
+            "http://outbox.example.com:99999",
+            "http://outbox.example.com:/rpc",
             "ftp://outbox.example.com",
             "https://ann:hunter2@outbox.example.com",
             "http://127.0.0.1:9466/?token=hunter2",

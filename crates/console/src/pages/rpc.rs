@@ -45,8 +45,11 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
         (why(frame, known))
         @for rpc in &of { (one(frame, rpc, known)) }
         @if let Some(past) = &known.week { (week::section(past, &of)) }
-        (actions(frame, known.name, &of, is_retrying))
-        (crate::pages::hands::of_queue(frame, known.name, &of, is_retrying))
+        // A name that nothing knows may be mistyped.
+        @if !of.is_empty() || is_routed(known) || is_retrying {
+            (actions(frame, known.name, &of, is_retrying))
+            (crate::pages::hands::of_queue(frame, known.name, &of, is_retrying))
+        }
         (workers(frame, known))
         (policy(known))
         section aria-labelledby="retrying" {
@@ -66,6 +69,11 @@ pub(crate) fn page(frame: &Frame, known: &Known) -> Markup {
             (frame.runs(&words::letters(known.name)))
         }
     }
+}
+
+/// Also if it is not known: a route that can't be read must not stop a repair.
+fn is_routed(known: &Known) -> bool {
+    known.routes.as_ref().map_or(true, |routes| routes.iter().any(|route| route.rpc == known.name))
 }
 
 /// Whether a message waits for another attempt. One that is called just now is not counted, but it is in the list.
