@@ -196,6 +196,11 @@ func TestRefusedCasesLeaveTheTransactionUsable(t *testing.T) {
 	message := s.message(t, hoge.MessageType, []byte(`{"hogeId":"rolled back"}`))
 	_, err = outbox.Enqueue(ctx, tx, events.EventCardTransactionSettled, message)
 	refuses(t, "carries card.v1.CardTransactionSettledEvent, and not hoge.v1.HogeUpdatedEvent", err)
+	_, err = outbox.Enqueue(ctx, tx, hoge, nil)
+	refuses(t, "event_hoge_updated carries hoge.v1.HogeUpdatedEvent, and not nil", err)
+	var absent *descriptorpb.FileDescriptorSet
+	_, err = outbox.Enqueue(ctx, tx, outbox.Event{Name: hoge.Name, MessageType: "google.protobuf.FileDescriptorSet"}, absent)
+	refuses(t, "and not nil", err)
 	_, err = outbox.Enqueue(ctx, tx, outbox.Event{Name: "EventOne"}, message)
 	refuses(t, "event name `EventOne` is not lower_snake_case", err)
 	_, err = outbox.Enqueue(ctx, tx, outbox.Event{Name: hoge.Name, MessageType: hoge.MessageType, Key: "id"}, message)

@@ -16,7 +16,7 @@ import (
 )
 
 // SQL is the statement that Enqueue sends, with the name, payload, key and headers of an Entry.
-const SQL = "select outbox.enqueue($1::text, $2::text, $3::text, $4::text)::text"
+const SQL = "select outbox.enqueue($1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text)::pg_catalog.text"
 
 // Event is an event, as `outbox codegen --lang go` writes it: its name in event_router.yaml, the full name of its message, and
 // the field that proto marks with (outbox.key), or "".
@@ -79,6 +79,9 @@ func NewEntry(event Event, message proto.Message, given ...Option) (Entry, error
 	if !eventName.MatchString(event.Name) {
 		return Entry{}, refused("event name `%s` is not lower_snake_case of at most 128 characters, as in event_router.yaml", event.Name)
 	}
+	if message == nil || !message.ProtoReflect().IsValid() {
+		return Entry{}, refused("%s carries %s, and not nil", event.Name, event.MessageType)
+	}
 	if own := string(message.ProtoReflect().Descriptor().FullName()); own != event.MessageType {
 		return Entry{}, refused("%s carries %s, and not %s", event.Name, event.MessageType, own)
 	}
@@ -98,6 +101,9 @@ func NewEntry(event Event, message proto.Message, given ...Option) (Entry, error
 }
 
 func encode(name string, message proto.Message) (string, error) {
+	if problem := valueProblem(message.ProtoReflect()); problem != "" {
+		return "", refused("failed to encode %s: %s", name, problem)
+	}
 	text, err := protojson.Marshal(message)
 	var compact bytes.Buffer
 	if err == nil {

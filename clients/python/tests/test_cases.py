@@ -86,6 +86,36 @@ class Cases(unittest.TestCase):
         ]:
             self.refuses(expected, lambda: enqueue(self.connection, event, one, key=key))
 
+    def test_values_that_readers_refuse(self):
+        every = every_event_pb2.EveryKindHappenedEvent
+        event = outbox_events.EVENT_EVERY_KIND_HAPPENED
+        nothing = every()
+        nothing.any.SetInParent()
+        kindless = every()
+        kindless.any_json.SetInParent()
+        nested = every()
+        nested.itself.float_wrapper.value = float("inf")
+        for message in [
+            every(double_wrapper={"value": float("nan")}),
+            nested,
+            nothing,
+            kindless,
+            every(struct_value={"a": float("nan")}),
+            every(duration={"seconds": 1, "nanos": -1}),
+            every(timestamp={"nanos": -1}),
+            every(field_mask={"paths": ["card_"]}),
+        ]:
+            with self.connection.transaction(force_rollback=True):
+                self.refuses("failed to encode event_every_kind_happened", lambda: enqueue(self.connection, event, message))
+
+    def test_no_message_is_refused(self):
+        self.refuses("and not NoneType", lambda: enqueue(self.connection, EVENT_HOGE_UPDATED, None))
+
+    def test_other_cursors_publish(self):
+        with psycopg.connect(URL, cursor_factory=psycopg.RawCursor) as connection:
+            self.assertIsInstance(enqueue(connection, EVENT_HOGE_UPDATED, HogeUpdatedEvent(hoge_id="1")), UUID)
+            connection.rollback()
+
     def test_an_asynchronous_connection_publishes(self):
         async def publish():
             async with await psycopg.AsyncConnection.connect(URL) as connection:

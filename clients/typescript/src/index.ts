@@ -2,12 +2,14 @@ import {
   create,
   isFieldSet,
   isMessage,
+  toBinary,
   toJsonString,
   type DescMessage,
   type MessageInitShape,
   type MessageShape,
   type Registry,
 } from "@bufbuild/protobuf";
+import { reflect } from "@bufbuild/protobuf/reflect";
 import type { ClientBase } from "pg";
 import {
   HEADERS_BYTES_MAX,
@@ -17,6 +19,7 @@ import {
   PAYLOAD_BYTES_MAX,
   payloadProblem,
 } from "./rules.js";
+import { valueProblem } from "./values.js";
 
 /** An event, as `outbox codegen --lang ts` writes it. */
 export interface EventType<Desc extends DescMessage = DescMessage> {
@@ -54,7 +57,7 @@ export async function enqueue<Desc extends DescMessage>(
 ): Promise<string> {
   const row = entry(event, message, options);
   refuseOutsideTransaction(tx, event.name);
-  const text = "select outbox.enqueue($1::text, $2::text, $3::text, $4::text)::text as id";
+  const text = "select outbox.enqueue($1::pg_catalog.text, $2::pg_catalog.text, $3::pg_catalog.text, $4::pg_catalog.text)::pg_catalog.text as id";
   const { rows } = await tx.query<{ id: string }>(text, [event.name, row.payload, row.key, row.headers]);
   return rows[0]!.id;
 }
@@ -79,10 +82,26 @@ function entry<Desc extends DescMessage>(
   if (isMessage(init) && init.$typeName !== schema.typeName) {
     throw new RefusedError(`${name} carries ${schema.typeName}, and not ${init.$typeName}`);
   }
+  refuseOther(event, init);
   const message = create(schema, init as MessageInitShape<Desc>);
   const payload = payloadOf(event, message, options.registry);
   const key = keyOf(event, message, options.key);
   return { payload, key, headers: headersOf(name, options.headers ?? {}) };
+}
+
+/** protobuf-es makes an empty message of nothing, and passes over what is no field: a row of the database, for example. */
+function refuseOther({ name, schema }: EventType, init: unknown): void {
+  if (typeof init !== "object" || init === null || Array.isArray(init)) {
+    throw new RefusedError(`${name} carries ${schema.typeName}, and not ${init === null ? "null" : typeof init}`);
+  }
+  if (isMessage(init)) return;
+  const members = new Set(schema.members.map(({ localName }) => localName));
+  const [other] = Object.entries(init).flatMap(([key, value]) =>
+    members.has(key) || key.startsWith("$") || value === undefined ? [] : [key],
+  );
+  if (other !== undefined) {
+    throw new RefusedError(`${schema.typeName} has no field \`${other}\`: protobuf-es writes names in lowerCamelCase`);
+  }
 }
 
 function payloadOf<Desc extends DescMessage>(
@@ -93,6 +112,10 @@ function payloadOf<Desc extends DescMessage>(
   const { name, schema } = event;
   let payload: string;
   try {
+    // It refuses numbers that do not fit their fields. JSON would have null for NaN.
+    toBinary(schema, message);
+    const problem = valueProblem(reflect(schema, message));
+    if (problem !== undefined) throw new Error(problem);
     payload = toJsonString(schema, message, registry === undefined ? {} : { registry });
   } catch (cause) {
     throw new RefusedError(`failed to encode ${name}`, { cause });

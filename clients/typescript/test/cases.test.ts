@@ -18,7 +18,7 @@ interface Case {
 }
 
 const events: EventType[] = Object.values(generated);
-const { EVENT_CARD_TRANSACTION_SETTLED, EVENT_HOGE_UPDATED } = generated;
+const { EVENT_CARD_TRANSACTION_SETTLED, EVENT_EVERY_KIND_HAPPENED, EVENT_HOGE_UPDATED } = generated;
 const path = process.env["OUTBOX_CASES"] ?? "../cases.json";
 const cases: { accepted: Case[]; refused: Case[] } = JSON.parse(readFileSync(path, "utf8"), expand);
 const pool = new pg.Pool({ connectionString: process.env["DATABASE_URL"] });
@@ -70,6 +70,31 @@ test("the refused cases leave the transaction usable", async () => {
       () => enqueue(tx, EVENT_CARD_TRANSACTION_SETTLED as EventType, create(HogeUpdatedEventSchema)),
       "event_card_transaction_settled carries card.v1.CardTransactionSettledEvent, and not hoge.v1.HogeUpdatedEvent",
     ],
+    [() => enqueue(tx, EVENT_HOGE_UPDATED, undefined as never), "carries hoge.v1.HogeUpdatedEvent, and not undefined"],
+    [() => enqueue(tx, EVENT_HOGE_UPDATED, null as never), "carries hoge.v1.HogeUpdatedEvent, and not null"],
+    [() => enqueue(tx, EVENT_HOGE_UPDATED, [] as never), "carries hoge.v1.HogeUpdatedEvent, and not object"],
+    [() => enqueue(tx, EVENT_HOGE_UPDATED, { hoge_id: "1" } as never), "has no field `hoge_id`"],
+    ...[
+      { int32Value: NaN },
+      { int32Value: 1.5 },
+      { int32Value: 3e9 },
+      { uint32Value: -1 },
+      { enumValue: NaN },
+      { int64Value: 2n ** 70n },
+      { floatValue: 1e300 },
+      { int32Wrapper: NaN },
+      { doubleWrapper: NaN },
+      { itself: { floatWrapper: Infinity } },
+      { any: {} },
+      { anyJson: {} },
+      { structValue: { a: NaN } },
+      { duration: { seconds: 1n, nanos: -1 } },
+      { timestamp: { seconds: 0n, nanos: -1 } },
+      { fieldMask: { paths: ["card_"] } },
+    ].map((value): [() => Promise<string>, string] => [
+      () => enqueue(tx, EVENT_EVERY_KIND_HAPPENED, value as never),
+      "failed to encode event_every_kind_happened",
+    ]),
     [() => enqueue(tx, EVENT_HOGE_UPDATED, { hogeId: "1" }), "outside a transaction"],
     [() => enqueue(pool as unknown as pg.Client, EVENT_HOGE_UPDATED, { hogeId: "1" }), "outside a transaction"],
   ];

@@ -122,11 +122,14 @@ fn write_event(event: &EventType, out: &mut String) {
     out.push_str("}\n");
 }
 
-/// The key is absent if the field is unset, an empty string, or a 0 that is not `optional`.
+/// The key is absent if the field is unset, an empty string, or a 0 of a field that has no presence.
 fn key_expression(field: &FieldDescriptor) -> String {
     let optional = field.supports_presence() && !field.is_required();
     let field_name = snake(field.name());
     match (field.kind(), optional) {
+        (kind, false) if field.is_required() && kind != Kind::String => {
+            format!("::std::option::Option::Some(::std::borrow::Cow::Owned(self.{field_name}.to_string()))")
+        }
         (Kind::String, true) => format!(
             "self.{field_name}.as_deref().filter(|key| !key.is_empty()).map(::std::borrow::Cow::Borrowed)"
         ),

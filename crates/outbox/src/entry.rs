@@ -89,10 +89,13 @@ impl Entry {
         if self.key.as_ref().is_some_and(|key| key.contains('\0')) {
             return Err(EnqueueError::InvalidKey { name });
         }
-        let headers = self.headers;
+        let headers = encode_headers(name, &self.headers)?;
+        // Where there is no room for the trace, the event goes without.
         #[cfg(feature = "opentelemetry")]
-        let headers = crate::trace::begun_in(headers);
-        let headers = encode_headers(name, &headers)?;
+        let headers = match crate::trace::begun_in(&self.headers) {
+            Some(traced) => encode_headers(name, &traced).unwrap_or(headers),
+            None => headers,
+        };
         Ok(Row { id: self.id, name, key: self.key, payload, headers })
     }
 }
@@ -194,5 +197,20 @@ mod tests {
         let shown = format!("{entry:?}");
         assert!(shown.contains("event_hoge_updated") && shown.contains("payload_bytes"));
         assert!(!shown.contains("secret"));
+    }
+
+    /// Guards promise 1: the span that an event is enqueued in makes no headers too large.
+    #[cfg(feature = "opentelemetry")]
+    #[test]
+    fn a_trace_takes_only_the_room_that_is_left() {
+        use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+        let ids = (TraceId::from_bytes([1; 16]), SpanId::from_bytes([1; 8]));
+        let span = SpanContext::new(ids.0, ids.1, TraceFlags::SAMPLED, true, TraceState::default());
+        let _within = opentelemetry::Context::new().with_remote_span_context(span).attach();
+        for (bytes, is_traced) in [(10, true), (8_000, true), (8_150, false)] {
+            let entry = hoge(1).header("acme-text", "x".repeat(bytes));
+            let headers = entry.into_row().unwrap().headers.unwrap();
+            assert_eq!(headers.contains("traceparent"), is_traced, "{bytes}");
+        }
     }
 }

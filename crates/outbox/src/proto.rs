@@ -1,8 +1,10 @@
 //! Support for code that `outbox-build` generates. Services only need [`include_proto!`](crate::include_proto).
 
+mod unreadable; // values of which prost-reflect writes JSON that no reader takes
+
 pub use {prost, prost_reflect, prost_types, serde};
 
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, ReflectMessage, Value};
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, ReflectMessage};
 use serde::{Deserializer, Serialize, Serializer, de, ser};
 
 /// Includes the output of `outbox_build::compile`: a module for each part of a package, with its messages.
@@ -24,33 +26,16 @@ pub fn pool(descriptor_set: &[u8]) -> DescriptorPool {
 ///
 /// # Errors
 ///
-/// A value that JSON can't express: a timestamp beyond the year 9999, or a `DoubleValue` of NaN or infinity.
+/// A value that JSON can't express, or that readers of JSON refuse: a timestamp beyond the year 9999 or with more than a second of
+/// nanoseconds, a duration of two signs, a path of a field mask that can't be read back, a `Value` without a kind, or a `DoubleValue`
+/// of NaN or infinity.
 pub fn serialize<M: ReflectMessage, S: Serializer>(message: &M, serializer: S) -> Result<S::Ok, S::Error> {
     let mut dynamic = DynamicMessage::new(message.descriptor());
     dynamic.transcode_from(message).map_err(ser::Error::custom)?;
-    if has_lost_number(&dynamic) {
-        return Err(ser::Error::custom("a wrapped double or float is not finite"));
+    if let Some(problem) = unreadable::problem(&dynamic) {
+        return Err(ser::Error::custom(problem));
     }
     dynamic.serialize(serializer)
-}
-
-/// prost-reflect writes "NaN" and "Infinity" correctly, except in wrappers: there it writes null, which means unset.
-fn has_lost_number(message: &DynamicMessage) -> bool {
-    let is_wrapper = matches!(
-        message.descriptor().full_name(),
-        "google.protobuf.DoubleValue" | "google.protobuf.FloatValue"
-    );
-    fn lost(value: &Value, is_wrapper: bool) -> bool {
-        match value {
-            Value::F64(number) => is_wrapper && !number.is_finite(),
-            Value::F32(number) => is_wrapper && !number.is_finite(),
-            Value::Message(message) => has_lost_number(message),
-            Value::List(values) => values.iter().any(|value| lost(value, false)),
-            Value::Map(values) => values.values().any(|value| lost(value, false)),
-            _ => false,
-        }
-    }
-    message.fields().any(|(_, value)| lost(value, is_wrapper))
 }
 
 /// Reads proto3 JSON. It ignores unknown fields, because a publisher may be newer than its reader.

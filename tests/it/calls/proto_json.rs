@@ -160,10 +160,31 @@ fn unknown_fields_are_passed_over_when_read() {
 /// Guards: a value without a JSON form is an error, and nothing is written.
 #[test]
 fn values_without_a_json_form_are_refused() {
+    let double = [&[9][..], &f64::NAN.to_le_bytes()].concat();
+    let hidden = Any { type_url: "type.googleapis.com/google.protobuf.DoubleValue".into(), value: double };
     let lost = [
         Every { timestamp: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..Every::default() },
         Every { double_wrapper: Some(f64::NAN), ..Every::default() },
         Every { float_wrapper: Some(f32::INFINITY), ..Every::default() },
+        Every { timestamp: Some(Timestamp { seconds: 0, nanos: -1 }), ..Every::default() },
+        Every { timestamp: Some(Timestamp { seconds: 0, nanos: 1_000_000_000 }), ..Every::default() },
+        Every {
+            timestamp: Some(Timestamp { seconds: 253_402_300_799, nanos: 1_500_000_000 }),
+            ..Every::default()
+        },
+        Every { duration: Some(Duration { seconds: 1, nanos: -500_000_000 }), ..Every::default() },
+        Every { duration: Some(Duration { seconds: -1, nanos: 1 }), ..Every::default() },
+        Every { duration: Some(Duration { seconds: 0, nanos: 1_000_000_000 }), ..Every::default() },
+        Every { duration: Some(Duration { seconds: 0, nanos: i32::MIN }), ..Every::default() },
+        Every { field_mask: Some(FieldMask { paths: vec!["card_".into()] }), ..Every::default() },
+        Every {
+            field_mask: Some(FieldMask { paths: vec!["a".into(), "card__id".into()] }),
+            ..Every::default()
+        },
+        Every { any_json: Some(Value { kind: None }), ..Every::default() },
+        Every { any_json: Some(Value { kind: Some(Kind::NumberValue(f64::NAN)) }), ..Every::default() },
+        Every { any: Some(Any::default()), ..Every::default() },
+        Every { any: Some(hidden), ..Every::default() },
     ];
     for event in lost {
         let nested = Every { itself: Some(Box::new(event.clone())), ..Every::default() };

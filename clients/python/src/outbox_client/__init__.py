@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from google.protobuf.json_format import Error as JsonError
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
@@ -25,10 +26,13 @@ from ._rules import (
     is_event_name,
     payload_problem,
 )
+from ._values import value_problem
 
 __all__ = ["Event", "RefusedError", "enqueue", "enqueue_async"]
 
-_ENQUEUE = "select outbox.enqueue(%s::text, %s::text, %s::text, %s::text)"
+_ENQUEUE = (
+    "select outbox.enqueue(%s::pg_catalog.text, %s::pg_catalog.text, %s::pg_catalog.text, %s::pg_catalog.text)"
+)
 
 
 class RefusedError(ValueError):
@@ -62,7 +66,8 @@ def enqueue(
     """
     row = _row(event, message, key, headers)
     _refuse_outside_transaction(connection, event)
-    with connection.cursor(row_factory=tuple_row) as cursor:
+    # The connection's own class of cursors may have other placeholders.
+    with Cursor(connection, row_factory=tuple_row) as cursor:
         return _id(cursor.execute(_ENQUEUE, row).fetchone())
 
 
@@ -77,7 +82,7 @@ async def enqueue_async(
     """As `enqueue`, for an asynchronous connection."""
     row = _row(event, message, key, headers)
     _refuse_outside_transaction(connection, event)
-    async with connection.cursor(row_factory=tuple_row) as cursor:
+    async with AsyncCursor(connection, row_factory=tuple_row) as cursor:
         await cursor.execute(_ENQUEUE, row)
         return _id(await cursor.fetchone())
 
@@ -94,7 +99,7 @@ def _row(
         raise RefusedError(
             f"event name `{event.name}` is not lower_snake_case of at most 128 characters, as in event_router.yaml"
         )
-    own = message.DESCRIPTOR.full_name
+    own = message.DESCRIPTOR.full_name if isinstance(message, Message) else type(message).__name__
     if own != event.message_type:
         raise RefusedError(f"{event.name} carries {event.message_type}, and not {own}")
     payload = _payload(event.name, message)
@@ -103,12 +108,16 @@ def _row(
 
 def _payload(name: str, message: Message) -> str:
     try:
-        payload = json.dumps(MessageToDict(message), ensure_ascii=False, separators=(",", ":"))
+        problem = value_problem(message)
+        written = {} if problem is not None else MessageToDict(message)
+        payload = json.dumps(written, ensure_ascii=False, separators=(",", ":"))
         # json.dumps writes a null character as an escape, and half of a surrogate pair as it is.
         payload_bytes = len(payload.encode())
-    except (ValueError, TypeError, RecursionError) as error:
+    except (JsonError, ValueError, TypeError, RecursionError) as error:
         # The cause may quote the payload, so it is kept off the message.
         raise RefusedError(f"failed to encode {name}") from error
+    if problem is not None:
+        raise RefusedError(f"failed to encode {name}: {problem}")
     if payload_bytes > PAYLOAD_BYTES_MAX:
         raise RefusedError(
             f"payload of {name} is {payload_bytes} bytes; at most {PAYLOAD_BYTES_MAX} fit on the bus: "
