@@ -67,8 +67,7 @@ enum Lang {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
-    let is_package = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if !args.package.starts_with(|c: char| c.is_ascii_lowercase()) || !args.package.chars().all(is_package) {
+    if !go::is_package(&args.package) {
         return Err(Stopped::unusable(
             "--package is not a name for a package of Go",
             "write it as in events",
@@ -114,9 +113,9 @@ fn contract(args: &Args) -> Result<Option<Contract>, Stopped> {
             return Err(Stopped::unusable(error.to_string(), "pass --proto DIR with your .proto files"));
         }
     };
-    if contract.is_some() && report.count(Severity::Error) == 0 {
-        return Ok(contract);
+    let has_errors = contract.is_none() || report.count(Severity::Error) > 0;
+    if has_errors || report.count(Severity::Warning) > 0 {
+        say(&report.to_string());
     }
-    say(&report.to_string());
-    Ok(None)
+    Ok(contract.filter(|_| !has_errors))
 }

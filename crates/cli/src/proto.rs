@@ -43,11 +43,36 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Stopped> {
     match &args.out {
         None => write(text.trim_end())?,
         Some(dir) => {
+            keeps_what_is_there(dir)?;
             put(&dir.join(OPTIONS), &text)?;
             put(&dir.join("buf.yaml"), BUF)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A buf.yaml or a number of one's own is not written over.
+fn keeps_what_is_there(dir: &Path) -> Result<(), Stopped> {
+    let (buf, options) = (dir.join("buf.yaml"), dir.join(OPTIONS));
+    let text = |path: &Path| std::fs::read_to_string(path).ok();
+    if text(&buf).is_some_and(|text| text.lines().next() != BUF.lines().next()) {
+        return Err(Stopped::unusable(
+            format!("{} is there, and not of this command: nothing was written", buf.display()),
+            format!("pass another --out, as third_party/outbox; or: outbox proto > {}", options.display()),
+        ));
+    }
+    if text(&options).is_some_and(|text| numbers(&text) != numbers(OPTIONS_TEXT)) {
+        return Err(Stopped::unusable(
+            format!("{} is there, with other numbers: nothing was written", options.display()),
+            "keep it, if its numbers are meant; otherwise remove it first",
+        ));
+    }
+    Ok(())
+}
+
+/// The lines that give the options their numbers.
+fn numbers(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim).filter(|line| line.starts_with("bool ")).collect()
 }
 
 fn options(go_package: Option<&str>) -> Result<String, Stopped> {
@@ -78,6 +103,28 @@ fn put(path: &Path, text: &str) -> Result<(), Stopped> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Guards: a file of another origin is not written over, and one of this command is.
+    #[test]
+    fn nothing_of_others_is_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let args = Args { out: Some(dir.path().to_owned()), go_package: None };
+        let again = || run(&args).map_err(|stopped| stopped.problem);
+        assert!(again().is_ok() && again().is_ok());
+        let options = dir.path().join(OPTIONS);
+        let older = OPTIONS_TEXT.replace("an event may say", "an event said");
+        std::fs::write(&options, older).unwrap();
+        assert!(again().is_ok(), "of a version before");
+        let renumbered = OPTIONS_TEXT.replace("93914932", "50001");
+        std::fs::write(&options, &renumbered).unwrap();
+        assert!(again().unwrap_err().contains("with other numbers"));
+        assert_eq!(std::fs::read_to_string(&options).unwrap(), renumbered);
+        std::fs::remove_file(&options).unwrap();
+        std::fs::write(dir.path().join("buf.yaml"), "version: v2\n").unwrap();
+        assert!(again().unwrap_err().contains("not of this command"));
+        assert_eq!(std::fs::read_to_string(dir.path().join("buf.yaml")).unwrap(), "version: v2\n");
+        assert!(!options.exists());
+    }
 
     /// Guards: the Go package can be chosen, and nothing else of the file changes.
     #[test]

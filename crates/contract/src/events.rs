@@ -286,7 +286,7 @@ fn claimed_twice(at: Place, name: &str, stem: &str, package: &Package, first: &E
     let (of, own) = (first.value.parent_enum(), package.event_enum.package_name());
     let (of, own) = (of.package_name(), own.split('.').next().unwrap_or_default());
     let hint = format!(
-        "two versions of one event: name the package beside it in event_router.yaml, as in package: '{of}' (a build script: `events_package`); two events: rename this one, for example EVENT_{}_{stem}",
+        "two versions of one event: name the package beside it in event_router.yaml, as in package: '{of}' (a build script: `events_package`; `outbox codegen`: --events-package); two events: rename this one, for example EVENT_{}_{stem}",
         own.to_shouty_snake_case()
     );
     Finding::error(at, claim, hint)
