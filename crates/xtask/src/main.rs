@@ -43,7 +43,7 @@ enum Task {
         args: Vec<OsString>,
     },
     /// Upgrade from the build of another commit to this one and back, while events flow: schema, relay, worker, publishers. Exit
-    /// 0 only if nothing is lost and nothing was called twice. It takes some minutes, so CI does not run it.
+    /// 0 only if nothing is lost and nothing was called twice. `--from` takes some minutes. CI runs `--next`.
     Upgrade(upgrade::Options),
     /// Measure speed as ratios: builds for release, and measures one thing beside another on loopback. `bench --help` lists
     /// the benchmarks.

@@ -15,10 +15,10 @@ use builds::Build;
 use line::Line;
 
 #[derive(Debug, Clone, clap::Args)]
-#[group(required = true, multiple = false, args = ["from", "next"])]
+#[group(skip)]
 pub(crate) struct Options {
     /// The commit that is upgraded: a hash, a branch, a tag, or HEAD~1. Its build takes minutes, and is kept in target/upgrade.
-    #[arg(long, value_name = "REV")]
+    #[arg(long, value_name = "REV", conflicts_with = "next", required_unless_present = "next")]
     pub(crate) from: Option<String>,
     /// Upgrades this source to itself with one migration more, as the next version would have it.
     #[arg(long)]
@@ -103,4 +103,34 @@ async fn tell(before: &Build, after: &Build, show: &Show) -> Result<Vec<String>,
     line.flows("its `relay migrate` has run again").await?;
     line.is_well(before).await?;
     line.finish().await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// Guards docs/releasing.md: an upgrade to the programs of a release is tried as it is written there.
+    #[test]
+    fn an_upgrade_begins_somewhere() {
+        for (words, is_one) in [
+            ("--from HEAD~1", true),
+            ("--from HEAD~1 --to target/dist", true),
+            ("--next", true),
+            ("", false),
+            ("--to target/dist", false),
+            ("--next --to target/dist", false),
+            ("--from HEAD~1 --next", false),
+        ] {
+            let given = Cli::try_parse_from(std::iter::once("upgrade").chain(words.split_whitespace()));
+            assert_eq!(given.is_ok(), is_one, "{words}: {given:?}");
+        }
+    }
 }

@@ -84,9 +84,13 @@ fn the_archive_has_the_programs(release: &Unpacked) {
         "docs/guide/1-first-event.md",
         "infra/versions.tf",
         "ops/prometheus/alerts.yml",
+        // infra/example and compose.yaml read these.
+        "event_router.yaml",
+        "proto/hoge/v1/hoge_event.proto",
     ] {
         assert!(unpacked.join(file).is_file(), "{file}");
     }
+    links_lead_somewhere(&unpacked);
     let notices = std::fs::read_to_string(unpacked.join("THIRD-PARTY.txt")).unwrap();
     for expected in ["\ntokio 1.", "\nsqlx 0.", "Copyright (c) Tokio Contributors"] {
         assert!(notices.contains(expected), "{expected}");
@@ -94,6 +98,25 @@ fn the_archive_has_the_programs(release: &Unpacked) {
     let listed =
         run(Command::new("tar").args(["--list", "--verbose", "--numeric-owner", "--file"]).arg(&archive));
     assert!(listed.lines().all(|line| line.contains(" 0/0 ") && line.contains(&folder)), "{listed}");
+}
+
+/// The documents of an archive name nothing that it lacks.
+fn links_lead_somewhere(unpacked: &Path) {
+    let link = Regex::new(r"\]\(([^)\s#:]+)[)#]").unwrap();
+    let listed = run(Command::new("find").args(["-name", "*.md", "-printf", "%P\n"]).current_dir(unpacked));
+    let (mut links, mut dead) = (0, Vec::new());
+    for document in listed.lines() {
+        let text = std::fs::read(unpacked.join(document)).unwrap();
+        for found in link.captures_iter(&text) {
+            let to = String::from_utf8(found[1].to_vec()).unwrap();
+            let place = unpacked.join(document).parent().unwrap().join(&to);
+            links += 1;
+            if !place.exists() {
+                dead.push(format!("{document}: {to}"));
+            }
+        }
+    }
+    assert!(links > 200 && dead.is_empty(), "{links} links, and these lead nowhere: {dead:#?}");
 }
 
 fn the_debian_package_installs(release: &Unpacked) {

@@ -42,7 +42,8 @@ pub(super) fn package(
     compress(&documents, "txt")?;
     system(&folder)?;
     control(release, programs, maintainer, &folder)?;
-    let name = format!("outbox_{}_{}.deb", version(release.version), architecture(&release.triple)?);
+    // Places for files may not keep a `~`.
+    let name = format!("outbox_{}_{}.deb", release.version, architecture(&release.triple)?);
     let mut build = Command::new("dpkg-deb");
     build.env("SOURCE_DATE_EPOCH", release.epoch.to_string());
     build.args(["--root-owner-group", "-Zxz", &format!("-z{}", &release.compression[1..]), "--build"]);

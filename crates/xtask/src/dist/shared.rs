@@ -11,8 +11,20 @@ use super::release::Release;
 use super::{archive as tar, steps};
 
 const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "UPGRADING.md", "SECURITY.md"];
-/// What the archive has of the repository, by its paths there: Terraform modules, alerts, dashboards, clients and the guide.
-const PARTS: [&str; 5] = ["clients", "docs", "infra", "ops", "Cargo.lock"];
+/// What the archive has of the repository, by its paths there: Terraform modules, alerts, dashboards, clients, the guide, and what they
+/// name.
+const PARTS: [&str; 10] = [
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "clients",
+    "crates/outbox/examples",
+    "docs",
+    "event_router.yaml",
+    "infra",
+    "ops",
+    "proto",
+];
 const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
 
 /// `outbox-VERSION-TRIPLE.tar.gz`
