@@ -192,4 +192,7 @@ resource "aws_ecs_task_definition" "migrate" {
       logConfiguration       = local.logs["migrate"]
     },
   ])
+
+  # So that -target makes all that it needs.
+  depends_on = [aws_iam_role_policy.secrets, aws_iam_role_policy_attachment.execution]
 }
