@@ -159,6 +159,21 @@ fn what_is_passed_over_leaves_the_rest() {
     assert_eq!(std::fs::read_to_string(out.join("outbox.rs")).unwrap(), of_tree);
 }
 
+/// Guards promise 1: a required number is a key also if it is 0, as it is for the clients of other languages.
+#[test]
+fn a_required_number_is_always_a_key() {
+    let dir = laid_out(
+        "syntax-2 import \"outbox/options.proto\";
+         enum Event { EVENT_UNSPECIFIED = 0; EVENT_HOGE_UPDATED = 1; EVENT_HOGE_GONE = 2; }
+         message HogeUpdatedEvent { required int64 hoge_id = 1 [(outbox.key) = true]; }
+         message HogeGoneEvent { optional int64 gone_id = 1 [(outbox.key) = true]; }",
+    );
+    compiled(&dir).unwrap();
+    let written = std::fs::read_to_string(dir.path().join("out/outbox.rs")).unwrap();
+    let required = "::std::option::Option::Some(::std::borrow::Cow::Owned(self.hoge_id.to_string()))";
+    assert!(written.contains(required) && written.contains("self.gone_id.map("), "{written}");
+}
+
 /// Guards: what did not change is not written, or cargo would build again for ever.
 #[test]
 fn what_did_not_change_is_not_written() {
