@@ -12,6 +12,8 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(10);
 const LEASE_BEYOND_CALL: Duration = Duration::from_secs(3);
 /// A worker that was paused in the middle of a call makes the call when it continues.
 const RESUMED_WITHIN: Duration = Duration::from_secs(1);
+/// The end of a pause is noted after the process has gone on, and later on a busy machine.
+const NOTED_WITHIN: Duration = Duration::from_millis(300);
 
 impl Facts<'_> {
     /// No call follows a success, unless a fault came between the success and its record.
@@ -94,7 +96,8 @@ impl Facts<'_> {
             spell.fault == Fault::WorkerPaused
                 && spell.whom == call.worker
                 && spell.at <= done
-                && (spell.until..=spell.until + RESUMED_WITHIN).contains(&call.came)
+                && (spell.until.saturating_sub(NOTED_WITHIN)..=spell.until + RESUMED_WITHIN)
+                    .contains(&call.came)
         })?;
         Some(format!(
             "worker_paused ({}) at {:.1} s, in the middle of a call",

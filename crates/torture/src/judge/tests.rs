@@ -239,6 +239,9 @@ fn a_lease_that_has_not_ended_excuses_nothing() {
         history
     };
     assert_eq!(kinds(&paused("worker-2", 10)), [] as [&str; 0], "it was in the middle of the call");
+    let mut noted_late = paused("worker-2", 9);
+    noted_late.calls.last_mut().unwrap().came = s(9) - Duration::from_millis(18);
+    assert_eq!(kinds(&noted_late), [] as [&str; 0], "its pause was noted to end 18 ms later");
     for (worker, came) in [("worker-2", 11), ("worker-1", 10), ("worker-2", 8)] {
         assert_eq!(
             kinds(&paused(worker, came)),
