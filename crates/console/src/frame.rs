@@ -215,6 +215,12 @@ fn keys() -> Markup {
     }
 }
 
+/// Whether a host of an address has no port, or one that exists: `[::1]` has none, and 99999 is none.
+pub fn has_usable_port(host: &str) -> bool {
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
 /// The page of an RPC, without what addresses begin with.
 pub fn rpc_path(rpc: &str) -> String {
     match rpc.split_once('/') {

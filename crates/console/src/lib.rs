@@ -52,7 +52,7 @@ pub use ask::{Answer, Answering, Ask, Question, Refusal};
 pub use assets::is_colour;
 pub use connections::serve;
 pub use demo::Demo;
-pub use frame::rpc_path;
+pub use frame::{has_usable_port, rpc_path};
 pub use pages::remedy::problem_path;
 #[cfg(feature = "prometheus")]
 pub use prometheus::Prometheus;

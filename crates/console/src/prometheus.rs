@@ -10,6 +10,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
 use crate::fetch::fetch_from_inside;
+use crate::frame::has_usable_port;
 use crate::shown::encoded;
 use crate::week::{Answer, Past, Points, SECONDS, STEP_SECONDS, Week};
 
@@ -47,9 +48,7 @@ impl Prometheus {
         if place.contains('@') {
             return Err("an address with a password is not taken".to_owned());
         }
-        let port = place.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-        let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
-        if !is_http || !is_port || place.is_empty() || uri.query().is_some() {
+        if !is_http || !has_usable_port(&place) || place.is_empty() || uri.query().is_some() {
             return Err("it is no address like http://prometheus:9090".to_owned());
         }
         let base = url.trim_end_matches('/').to_owned();

@@ -1,6 +1,6 @@
 //! The pages of the console that `outbox status --links` shows. Pure.
 
-use outbox_console::{problem_path, rpc_path};
+use outbox_console::{has_usable_port, problem_path, rpc_path};
 
 use super::answer::{Problem, Status};
 use crate::stopped::Stopped;
@@ -71,9 +71,7 @@ fn base(url: &str) -> Option<&str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let is_plain = rest.chars().all(|c| c.is_ascii_alphanumeric() || "-._~:/[]%".contains(c));
     let host = rest.split('/').next().filter(|host| !host.is_empty())?;
-    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
-    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
-    (is_plain && is_port).then(|| url.trim_end_matches('/'))
+    (is_plain && has_usable_port(host)).then(|| url.trim_end_matches('/'))
 }
 
 #[cfg(test)]
