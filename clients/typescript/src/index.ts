@@ -96,9 +96,8 @@ function refuseOther({ name, schema }: EventType, init: unknown): void {
   }
   if (isMessage(init)) return;
   const members = new Set(schema.members.map(({ localName }) => localName));
-  const [other] = Object.entries(init).flatMap(([key, value]) =>
-    members.has(key) || key.startsWith("$") || value === undefined ? [] : [key],
-  );
+  const isOther = ([key, value]: [string, unknown]) => !members.has(key) && !key.startsWith("$") && value !== undefined;
+  const other = Object.entries(init).find(isOther)?.[0];
   if (other !== undefined) {
     throw new RefusedError(`${schema.typeName} has no field \`${other}\`: protobuf-es writes names in lowerCamelCase`);
   }

@@ -81,7 +81,7 @@ impl Progress {
         Self { verb, done: 0, total, began, said: None, marks: VecDeque::from([(began, 0)]), terminal }
     }
 
-    /// The time of a pause is no part of the rate.
+    /// The rate leaves out the time of a pause.
     pub(crate) fn was_held(&mut self) {
         let now = Instant::now();
         self.marks = VecDeque::from([(now, self.done)]);

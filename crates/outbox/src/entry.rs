@@ -89,12 +89,14 @@ impl Entry {
         if self.key.as_ref().is_some_and(|key| key.contains('\0')) {
             return Err(EnqueueError::InvalidKey { name });
         }
-        let headers = encode_headers(name, &self.headers)?;
-        // Where there is no room for the trace, the event goes without.
         #[cfg(feature = "opentelemetry")]
-        let headers = match crate::trace::begun_in(&self.headers) {
-            Some(traced) => encode_headers(name, &traced).unwrap_or(headers),
-            None => headers,
+        let traced = crate::trace::begun_in(&self.headers);
+        #[cfg(not(feature = "opentelemetry"))]
+        let traced = None;
+        // Where there is no room for the trace, the event goes without.
+        let headers = match traced.and_then(|traced| encode_headers(name, &traced).ok()) {
+            Some(headers) => headers,
+            None => encode_headers(name, &self.headers)?,
         };
         Ok(Row { id: self.id, name, key: self.key, payload, headers })
     }
